@@ -1,0 +1,1 @@
+//! Flags, environment and TOML file → validated plain data.

@@ -1,0 +1,1 @@
+//! The stack every request passes, in order.

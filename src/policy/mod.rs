@@ -1,0 +1,1 @@
+//! Path → consistency floor and Cache-Control.

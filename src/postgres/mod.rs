@@ -1,0 +1,1 @@
+//! One PostgreSQL server: its URL, its TLS, one connection to it.

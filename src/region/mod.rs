@@ -1,0 +1,1 @@
+//! Names of places and of the nodes in them.

@@ -1,0 +1,1 @@
+//! Accept loop, connection limits and drain.
