@@ -3,35 +3,19 @@
 //! The folders are listed in the order of their arrows: each imports only from those above it.
 
 pub mod region;
-
 pub mod consistency;
-
 pub mod postgres;
-
 pub mod config;
-
 pub mod telemetry;
-
 pub mod policy;
-
 pub mod steering;
-
 pub mod replication;
-
 pub mod pool;
-
 pub mod target;
-
 pub mod auth;
-
 pub mod middleware;
-
 pub mod server;
-
 pub mod health;
-
 pub mod admin;
-
 pub mod demo;
-
 pub mod cli;
