@@ -1,7 +1,13 @@
 //! How fresh an answer must be, and the WAL positions that prove it.
 
+mod header;
 mod level;
 mod lsn;
+mod request_token;
+mod token;
 
+pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};
+pub use request_token::RequestToken;
+pub use token::{TokenError, TokenKeys, TokenKeysError};
