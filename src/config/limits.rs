@@ -1,0 +1,220 @@
+//! The limits an operator may set, one struct per section of the file.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const TICK: Duration = Duration::from_millis(1);
+
+/// `[server]`: what one client may take from the process.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Open client connections; one more is closed at once. Too low refuses clients, too high runs
+    /// into the limit of open files.
+    #[serde(deserialize_with = "count")]
+    pub connections_max: usize,
+    /// Time from the first byte of a request head to its last. Too high lets slow heads pile up.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// Time a kept-alive connection may be silent. Must exceed the idle timeout of the load
+    /// balancer in front (60 s for an ALB), or it sends requests into connections being closed.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// Time for a whole request body to arrive.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// Time from the end of the head to the start of the answer, all tries included.
+    #[serde(deserialize_with = "duration")]
+    pub request_deadline: Duration,
+    /// Largest request body; a larger one is answered 413.
+    #[serde(deserialize_with = "byte_size")]
+    pub body_bytes_max: usize,
+    /// After SIGTERM: how long the listener keeps serving while health checks already fail, so
+    /// that load balancers move away first.
+    #[serde(deserialize_with = "duration_or_zero")]
+    pub drain_delay: Duration,
+    /// After that: how long requests in flight may take to finish.
+    #[serde(deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            request_deadline: Duration::from_secs(10),
+            body_bytes_max: 1 << 20,
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[pool]`: connections to one node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolSettings {
+    /// Most connections to one node. All gateways together must stay below the server's
+    /// `max_connections`.
+    #[serde(deserialize_with = "count")]
+    pub connections_max: usize,
+    /// Connections kept open to every node, so that a first request need not wait for one.
+    #[serde(deserialize_with = "count")]
+    pub connections_min: usize,
+    /// Time to open one connection, TLS and authentication included: some ten round trips.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// Time a request waits for a free connection.
+    #[serde(deserialize_with = "duration")]
+    pub acquire_timeout: Duration,
+    /// Longest statement; PostgreSQL itself ends a longer one.
+    #[serde(deserialize_with = "duration")]
+    pub statement_timeout: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: 16,
+            connections_min: 2,
+            connect_timeout: Duration::from_secs(5),
+            acquire_timeout: Duration::from_millis(1_500),
+            statement_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `[replication]`: how closely the nodes are watched.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplicationSettings {
+    /// Time between two samples of a node. No bound tighter than about this plus a round trip can
+    /// be proven.
+    #[serde(deserialize_with = "duration")]
+    pub sample_interval: Duration,
+    /// Time after which a sample counts as failed; must exceed the longest round trip.
+    #[serde(deserialize_with = "duration")]
+    pub sample_timeout: Duration,
+    /// Lag above which a replica is avoided and `/health/edge` fails.
+    #[serde(deserialize_with = "duration")]
+    pub max_lag: Duration,
+}
+
+impl Default for ReplicationSettings {
+    fn default() -> Self {
+        Self {
+            sample_interval: Duration::from_millis(250),
+            sample_timeout: Duration::from_secs(1),
+            max_lag: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `[health]`: how many samples in a row it takes to call a dependency down or up.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthSettings {
+    /// Failed samples in a row until a dependency is down. At 1 a lost packet moves DNS.
+    #[serde(deserialize_with = "small_count")]
+    pub fail_after: u32,
+    /// Good samples in a row until it is up again.
+    #[serde(deserialize_with = "small_count")]
+    pub pass_after: u32,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            fail_after: 3,
+            pass_after: 2,
+        }
+    }
+}
+
+/// `[consistency]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsistencySettings {
+    /// How long a session read waits for a replica to reach its token before it goes elsewhere.
+    #[serde(deserialize_with = "duration_or_zero")]
+    pub session_wait: Duration,
+}
+
+impl Default for ConsistencySettings {
+    fn default() -> Self {
+        Self {
+            session_wait: Duration::from_millis(50),
+        }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    duration_within(from, TICK..=DAY)
+}
+
+fn duration_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    duration_within(from, Duration::ZERO..=DAY)
+}
+
+fn duration_within<'de, D: Deserializer<'de>>(
+    from: D,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let value = humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("`{text}` is not a duration: {error}")))?;
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let [least, most] = [range.start(), range.end()].map(|d| humantime::format_duration(*d));
+    Err(D::Error::custom(format!(
+        "`{text}` is outside {least} to {most}"
+    )))
+}
+
+fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let value = u32::deserialize(from)?;
+    match usize::try_from(value) {
+        Ok(value @ 1..=1_000_000) => Ok(value),
+        _ => Err(D::Error::custom(format!("{value} is outside 1 to 1000000"))),
+    }
+}
+
+fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from)? {
+        value @ 1..=1_000 => Ok(value),
+        value => Err(D::Error::custom(format!("{value} is outside 1 to 1000"))),
+    }
+}
+
+/// Reads `"1MiB"` or `"64KiB"`; a bare number is refused since its unit would be a guess.
+fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: usize = match &text[digits.len()..] {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => {
+            return Err(D::Error::custom(format!(
+                "`{text}` is not a size such as `1MiB`"
+            )));
+        }
+    };
+    let size = digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
+    match size {
+        Some(size @ 1..=0x1000_0000) => Ok(size),
+        _ => Err(D::Error::custom(format!(
+            "`{text}` is outside 1B to 256MiB"
+        ))),
+    }
+}
