@@ -8,7 +8,6 @@ pub mod postgres;
 pub mod config;
 pub mod telemetry;
 pub mod policy;
-pub mod steering;
 pub mod replication;
 pub mod pool;
 pub mod target;

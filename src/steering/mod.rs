@@ -1,1 +1,0 @@
-//! Which node: pure choice.
