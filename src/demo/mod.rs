@@ -1,1 +1,24 @@
-//! Three regions on one machine.
+//! Three regions on one machine, on real PostgreSQL, driven as real processes.
+//!
+//! `tidegate demo` shows them and the integration tests break them. Nothing here links against the
+//! gateway: it is the same binary that everybody runs, started as a child.
+
+mod wait;
+mod process_tree;
+mod free_port;
+mod workspace;
+mod postgres_binaries;
+mod postgres_install;
+mod postgres_server;
+mod postgres_sql;
+mod cluster;
+mod delay_proxy;
+mod gateway_process;
+
+pub use cluster::Cluster;
+pub use delay_proxy::DelayProxy;
+pub use gateway_process::{GatewayCommand, GatewayProcess};
+pub use postgres_binaries::PostgresBinaries;
+pub use postgres_server::{PostgresServer, Shutdown};
+pub use wait::until;
+pub use workspace::Workspace;

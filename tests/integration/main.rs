@@ -1,1 +1,5 @@
-//! Integration tests.
+//! Tests through the real binary, against a real primary and real replicas.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
+mod cluster;

@@ -1,0 +1,261 @@
+//! The real binary as a child process, on free ports, with its log at hand.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use super::process_tree::signal;
+use super::wait::until;
+use super::workspace::{Registration, Workspace};
+use crate::config::Environment;
+
+/// A start takes milliseconds; this is for a machine that compiles at the same time.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// Above the drain delay and the cap on requests in flight.
+const EXIT_DEADLINE: Duration = Duration::from_secs(45);
+/// The newest lines kept of a log; a test makes far fewer.
+const LOG_LINES_MAX: usize = 20_000;
+
+/// A command line and an environment for the binary; nothing is inherited but `PATH`.
+#[derive(Debug)]
+pub struct GatewayCommand(Command);
+
+/// A running `tidegate serve`; dropping it kills it.
+pub struct GatewayProcess {
+    child: Child,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    log: Log,
+    _registration: Option<Registration>,
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl GatewayCommand {
+    /// Runs a subcommand of the binary, such as `serve`.
+    #[must_use]
+    pub fn new(binary: impl AsRef<OsStr>, subcommand: &str) -> Self {
+        let mut command = Command::new(binary);
+        command
+            .arg(subcommand)
+            .env_clear()
+            .kill_on_drop(true)
+            .stdin(Stdio::null());
+        command.envs(
+            Environment::of_process()
+                .get("PATH")
+                .map(|path| ("PATH", path)),
+        );
+        command
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .env("ADMIN_ADDR", "127.0.0.1:0");
+        Self(command)
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.0.arg(argument);
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.0.env(name, value.into());
+        self
+    }
+
+    /// Sets the directory it runs in.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.0.current_dir(directory);
+        self
+    }
+
+    /// Runs it to its end and returns its status and all it wrote.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be run or does not end within 45 seconds.
+    pub async fn output(mut self) -> Result<Output> {
+        let output = timeout(EXIT_DEADLINE, self.0.output()).await;
+        output
+            .context("the process did not end")?
+            .context("cannot run the binary")
+    }
+
+    /// Starts a server and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// Fails with its log when it ends instead, or does not listen in time.
+    pub async fn start(mut self) -> Result<GatewayProcess> {
+        self.0
+            .env("LOG_FORMAT", "json")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = self.0.spawn().context("cannot run the binary")?;
+        let log = Log::default();
+        let stderr = child.stderr.take().context("standard error is piped")?;
+        tokio::spawn(log.clone().follow(stderr));
+        let started = until("the gateway listens", START_DEADLINE, async || {
+            let ended = child
+                .try_wait()?
+                .map(|status| Err(anyhow!("it ended: {status}")));
+            Ok(log.addresses().map(Ok).or(ended))
+        });
+        let (listen, admin) = started.await.flatten().with_context(|| log.text())?;
+        Ok(GatewayProcess {
+            child,
+            listen,
+            admin,
+            log,
+            _registration: None,
+        })
+    }
+
+    /// Starts a server that ends with the workspace, even if this process is killed.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_in(self, workspace: &Workspace) -> Result<GatewayProcess> {
+        let mut gateway = self.start().await?;
+        gateway._registration = match gateway.child.id() {
+            Some(pid) => Some(workspace.register(pid, Signal::SIGKILL)?),
+            None => None,
+        };
+        Ok(gateway)
+    }
+}
+
+impl GatewayProcess {
+    /// The public listener.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The admin listener.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// A URL of the public listener.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listen)
+    }
+
+    /// A URL of the admin listener.
+    #[must_use]
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Waits until a line of its log holds a text, and returns that line.
+    ///
+    /// # Errors
+    ///
+    /// Fails when none does in time.
+    pub async fn wait_for_log(&self, text: &str) -> Result<String> {
+        let what = format!("the gateway logs {text:?}");
+        until(&what, START_DEADLINE, async || {
+            Ok(self.log.find(|line| line.contains(text)))
+        })
+        .await
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, with: Signal) {
+        if let Some(pid) = self.child.id() {
+            signal(pid, with);
+        }
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it does not within 45 seconds.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        let ended = timeout(EXIT_DEADLINE, self.child.wait()).await;
+        Ok(ended.context("the gateway did not end")??)
+    }
+}
+
+impl Log {
+    async fn follow(self, stderr: ChildStderr) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == LOG_LINES_MAX {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+    }
+
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|line| wanted(line)).cloned()
+    }
+
+    fn text(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().flat_map(|line| [line, "\n"]).collect()
+    }
+
+    /// The two listeners, once the line that tells them is there.
+    fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        addresses(&self.find(|line| addresses(line).is_some())?)
+    }
+}
+
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let address = |name| fields.get(name)?.as_str()?.parse().ok();
+    (fields.get("message")? == "listening").then_some((address("listen")?, address("admin")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_are_read_from_the_listening_line_alone() {
+        let line = r#"{"message":"listening","listen":"127.0.0.1:1","admin":"127.0.0.1:2"}"#;
+        let expected = (
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        );
+        assert_eq!(addresses(line), Some(expected));
+        assert_eq!(
+            addresses(&format!(r#"{{"fields":{line}}}"#)),
+            Some(expected)
+        );
+        assert_eq!(addresses(&line.replace("listening", "draining")), None);
+        assert_eq!(addresses("listening"), None);
+    }
+}

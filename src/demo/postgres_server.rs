@@ -1,0 +1,266 @@
+//! One PostgreSQL server that can be stopped, killed, frozen and cut off.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::signal::Signal;
+
+use super::free_port::free_port;
+use super::postgres_binaries::PostgresBinaries;
+use super::process_tree::{children, signal};
+use super::wait::until;
+use super::workspace::{Registration, Workspace};
+
+/// The superuser `initdb` makes.
+pub(super) const USER: &str = "tidegate";
+/// Nothing asks for it; it is there so that a URL has something to hide.
+pub(super) const PASSWORD: &str = "keep-me-out-of-logs";
+
+/// Starting takes a third of a second; this is for a machine that compiles at the same time.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// PostgreSQL itself gives its processes five seconds before it kills them.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// A free port may be taken by another test before PostgreSQL binds it.
+const PORT_ATTEMPTS: usize = 5;
+
+/// How a server is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Ends all sessions and writes a checkpoint; a primary waits for its replicas to have it all.
+    Fast,
+    /// Ends at once, as a crash would; the next start recovers.
+    Immediate,
+}
+
+/// One server in its own data directory, on a port of 127.0.0.1 that it keeps.
+pub struct PostgresServer {
+    workspace: Arc<Workspace>,
+    binaries: PostgresBinaries,
+    data: PathBuf,
+    port: u16,
+    postmaster: Option<Postmaster>,
+    frozen: Vec<(u32, Registration)>,
+}
+
+struct Postmaster {
+    child: Child,
+    _registration: Registration,
+}
+
+impl PostgresServer {
+    /// Takes a prepared data directory, finds a port for it and starts it.
+    pub(super) async fn launch(
+        workspace: Arc<Workspace>,
+        binaries: PostgresBinaries,
+        data: PathBuf,
+    ) -> Result<Self> {
+        let mut server = Self {
+            workspace,
+            binaries,
+            data,
+            port: 0,
+            postmaster: None,
+            frozen: Vec::new(),
+        };
+        for _ in 0..PORT_ATTEMPTS {
+            server.port = free_port()?;
+            match server.start().await {
+                Err(_) if server.log().contains("could not bind") => server.postmaster = None,
+                outcome => return outcome.map(|()| server),
+            }
+        }
+        bail!("no free port after {PORT_ATTEMPTS} attempts")
+    }
+
+    /// The port, the same after every restart.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The URL of its superuser, with a password.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://{USER}:{PASSWORD}@{}/postgres", self.address())
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the end of its log when it ends instead, or does not answer in time.
+    pub async fn start(&mut self) -> Result<()> {
+        ensure!(self.postmaster.is_none(), "the server is running");
+        self.postmaster = Some(self.spawn()?);
+        let started = self.wait_until_it_answers().await;
+        started.with_context(|| format!("PostgreSQL did not start: {}", last_lines(&self.log())))
+    }
+
+    fn spawn(&self) -> Result<Postmaster> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
+        let mut command = self.workspace.command(self.binaries.program("postgres"));
+        command
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-p", &self.port.to_string()]);
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("cannot run postgres")?;
+        let registration = self.workspace.register(child.id(), Signal::SIGQUIT)?;
+        Ok(Postmaster {
+            child,
+            _registration: registration,
+        })
+    }
+
+    async fn wait_until_it_answers(&mut self) -> Result<()> {
+        until("PostgreSQL answers", START_DEADLINE, async || {
+            if let Some(status) = self.ended()? {
+                return Ok(Some(Err(anyhow!("it ended: {status}"))));
+            }
+            self.value("select 1").await?;
+            Ok(Some(Ok(())))
+        })
+        .await?
+    }
+
+    fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        match &mut self.postmaster {
+            Some(postmaster) => Ok(postmaster.child.try_wait()?),
+            None => bail!("the server is not running"),
+        }
+    }
+
+    /// Stops it and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not running or does not end in time.
+    pub async fn stop(&mut self, how: Shutdown) -> Result<()> {
+        self.end(match how {
+            Shutdown::Fast => Signal::SIGINT,
+            Shutdown::Immediate => Signal::SIGQUIT,
+        })
+        .await
+    }
+
+    /// Stops it fast and starts it again, on the same port.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop`](Self::stop) and [`start`](Self::start).
+    pub async fn restart(&mut self) -> Result<()> {
+        self.stop(Shutdown::Fast).await?;
+        self.start().await
+    }
+
+    /// Kills every one of its processes with SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not running.
+    pub async fn kill(&mut self) -> Result<()> {
+        for pid in self.processes()? {
+            signal(pid, Signal::SIGKILL);
+        }
+        self.end(Signal::SIGKILL).await
+    }
+
+    async fn end(&mut self, with: Signal) -> Result<()> {
+        let postmaster = self
+            .postmaster
+            .as_ref()
+            .context("the server is not running")?;
+        signal(postmaster.child.id(), with);
+        self.thaw();
+        until("PostgreSQL ends", STOP_DEADLINE, async || self.ended()).await?;
+        self.postmaster = None;
+        Ok(())
+    }
+
+    /// Stops every one of its processes with SIGSTOP: connections stay open and nothing answers.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not running.
+    pub fn freeze(&mut self) -> Result<()> {
+        // The postmaster comes first, so it starts no new process meanwhile.
+        for pid in self.processes()? {
+            self.freeze_process(pid)?;
+        }
+        Ok(())
+    }
+
+    /// Stops the WAL receiver alone: the replica answers, and hears nothing new.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no WAL receiver.
+    pub async fn freeze_receiver(&mut self) -> Result<()> {
+        let pid = self.value("select pid from pg_stat_wal_receiver").await?;
+        self.freeze_process(pid.context("there is no WAL receiver")?.parse()?)
+    }
+
+    /// Wakes all that [`freeze`](Self::freeze) or [`freeze_receiver`](Self::freeze_receiver) stopped.
+    pub fn thaw(&mut self) {
+        for (pid, _registration) in self.frozen.drain(..) {
+            signal(pid, Signal::SIGCONT);
+        }
+    }
+
+    fn freeze_process(&mut self, pid: u32) -> Result<()> {
+        self.frozen
+            .push((pid, self.workspace.register(pid, Signal::SIGCONT)?));
+        signal(pid, Signal::SIGSTOP);
+        Ok(())
+    }
+
+    fn processes(&self) -> Result<Vec<u32>> {
+        let postmaster = self
+            .postmaster
+            .as_ref()
+            .context("the server is not running")?
+            .child
+            .id();
+        Ok([vec![postmaster], children(postmaster)?].concat())
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.thaw();
+        if let Some(mut postmaster) = self.postmaster.take() {
+            signal(postmaster.child.id(), Signal::SIGQUIT);
+            let _ = postmaster.child.wait();
+        }
+    }
+}
+
+/// Enough of a log to see why a server ended.
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
