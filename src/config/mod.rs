@@ -6,6 +6,7 @@ mod environment;
 mod error;
 mod limits;
 mod logging;
+mod policy_row;
 
 pub use auth::{AuthConfig, KeySource};
 pub use endpoint::{EndpointAuth, EndpointConfig};
@@ -15,3 +16,4 @@ pub use limits::{
     ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
 };
 pub use logging::LogFormat;
+pub use policy_row::PolicyRow;

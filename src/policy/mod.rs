@@ -1,1 +1,13 @@
-//! Path → consistency floor and Cache-Control.
+//! Path → consistency floor and Cache-Control, and the decision made from them once per request.
+
+mod cache_control;
+mod decision;
+mod path;
+mod pattern;
+mod table;
+
+pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
+pub use decision::Decision;
+pub use path::{PathError, normalise};
+pub use pattern::{PathPattern, PatternError};
+pub use table::{PolicyError, PolicyTable, Row, RowName};

@@ -1,0 +1,195 @@
+//! What a request is owed, made once from its path, its headers and its method.
+//!
+//! Everything downstream reads it from here. Which node can keep the promise is not decided here:
+//! that depends on the nodes' state.
+
+use http::{HeaderValue, Method};
+
+use crate::consistency::{Consistency, RequestToken};
+use crate::policy::{NO_STORE_PRIVATE, Row};
+
+/// Says how fresh the answer to one request must be, and who may keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The effective consistency: the stricter of floor and header, strong for unsafe methods.
+    pub consistency: Consistency,
+    /// What the client has seen; a floor under any level.
+    pub token: RequestToken,
+    /// Whether the client stated a level or carried a token.
+    pub stated: bool,
+    /// The `Cache-Control` of a successful answer.
+    pub cache_control: HeaderValue,
+    /// Whether a shared cache may keep a 200 answer.
+    pub shared_cacheable: bool,
+    /// Whether the answer varies by `X-Consistency` and `X-Consistency-Token`: shared caches may
+    /// keep answers of this path, if not this one.
+    pub vary: bool,
+}
+
+impl Decision {
+    /// Decides for a request whose normalised path the row covers.
+    ///
+    /// Without a row the path is strong and never stored.
+    pub fn new(
+        row: Option<&Row>,
+        header: Option<Consistency>,
+        token: RequestToken,
+        method: &Method,
+    ) -> Self {
+        let stated = header.is_some() || token.is_present();
+        let storable = row.filter(|_| method.is_safe() && !stated);
+        Self {
+            consistency: consistency(row, header, token, method),
+            token,
+            stated,
+            cache_control: storable
+                .map_or(&NO_STORE_PRIVATE, |row| row.cache_control().header())
+                .clone(),
+            shared_cacheable: storable.is_some_and(Row::is_shared_cacheable),
+            vary: row.is_some_and(Row::is_shared_cacheable),
+        }
+    }
+}
+
+fn consistency(
+    row: Option<&Row>,
+    header: Option<Consistency>,
+    token: RequestToken,
+    method: &Method,
+) -> Consistency {
+    if !method.is_safe() {
+        return Consistency::STRONG;
+    }
+    let floor = row.map_or(Consistency::STRONG, Row::floor);
+    match header {
+        Some(header) => floor.stricter(header),
+        None if token.is_present() && floor == Consistency::EVENTUAL => Consistency::SESSION,
+        None => floor,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::PolicyRow;
+    use crate::consistency::{Lsn, SystemId, Timeline, WalPosition};
+    use crate::policy::PolicyTable;
+
+    const PUBLIC: &str = "public, max-age=300";
+    const TOKEN: RequestToken = RequestToken::Verified(WalPosition {
+        system: SystemId(1),
+        timeline: Timeline(1),
+        lsn: Lsn(1),
+    });
+
+    fn row(floor: Consistency) -> Row {
+        let cache_control = Some(PUBLIC.to_owned());
+        let row = PolicyRow {
+            path: "/x".to_owned(),
+            consistency: floor,
+            cache_control,
+            line: None,
+        };
+        PolicyTable::build(&[row])
+            .unwrap()
+            .lookup("/x")
+            .unwrap()
+            .clone()
+    }
+
+    fn get(floor: Consistency, header: Option<Consistency>, token: RequestToken) -> Decision {
+        Decision::new(Some(&row(floor)), header, token, &Method::GET)
+    }
+
+    #[test]
+    fn a_request_that_states_nothing_gets_the_row() {
+        let decision = get(Consistency::EVENTUAL, None, RequestToken::None);
+        assert_eq!(decision.consistency, Consistency::EVENTUAL);
+        assert_eq!(decision.cache_control, PUBLIC);
+        assert!(decision.shared_cacheable && decision.vary && !decision.stated);
+    }
+
+    #[test]
+    fn a_header_raises_the_floor_and_never_lowers_it() {
+        let bounded = Consistency::bounded(Duration::from_secs(2));
+        for (floor, header, effective) in [
+            (
+                Consistency::EVENTUAL,
+                Consistency::STRONG,
+                Consistency::STRONG,
+            ),
+            (Consistency::EVENTUAL, bounded, bounded),
+            (
+                Consistency::STRONG,
+                Consistency::EVENTUAL,
+                Consistency::STRONG,
+            ),
+            (bounded, Consistency::EVENTUAL, bounded),
+        ] {
+            let decision = get(floor, Some(header), RequestToken::None);
+            assert_eq!(decision.consistency, effective);
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_stated_level_or_token_is_never_stored() {
+        for (header, token) in [
+            (Some(Consistency::EVENTUAL), RequestToken::None),
+            (None, TOKEN),
+            (None, RequestToken::Unverifiable),
+        ] {
+            let decision = get(Consistency::EVENTUAL, header, token);
+            assert_eq!(decision.cache_control, NO_STORE_PRIVATE);
+            assert!(decision.stated && !decision.shared_cacheable);
+            assert!(decision.vary, "the answers without a statement are stored");
+        }
+    }
+
+    #[test]
+    fn a_token_alone_makes_an_eventual_path_session() {
+        for token in [TOKEN, RequestToken::Unverifiable] {
+            let decision = get(Consistency::EVENTUAL, None, token);
+            assert_eq!(decision.consistency, Consistency::SESSION);
+            assert_eq!(decision.token, token);
+        }
+    }
+
+    #[test]
+    fn a_token_counts_under_a_stated_level_without_changing_it() {
+        let decision = get(Consistency::EVENTUAL, Some(Consistency::EVENTUAL), TOKEN);
+        assert_eq!(decision.consistency, Consistency::EVENTUAL);
+        assert_eq!(decision.token, TOKEN);
+    }
+
+    #[test]
+    fn a_token_alone_leaves_a_stricter_floor_as_it_is() {
+        let bounded = Consistency::bounded(Duration::from_secs(2));
+        for floor in [bounded, Consistency::SESSION, Consistency::STRONG] {
+            assert_eq!(get(floor, None, TOKEN).consistency, floor);
+        }
+    }
+
+    #[test]
+    fn an_unsafe_method_is_strong_and_never_stored() {
+        let row = row(Consistency::EVENTUAL);
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let header = Some(Consistency::EVENTUAL);
+            for header in [None, header] {
+                let decision = Decision::new(Some(&row), header, RequestToken::None, &method);
+                assert_eq!(decision.consistency, Consistency::STRONG);
+                assert_eq!(decision.cache_control, NO_STORE_PRIVATE);
+                assert!(!decision.shared_cacheable);
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_without_a_row_is_strong_and_never_stored() {
+        let decision = Decision::new(None, None, RequestToken::None, &Method::GET);
+        assert_eq!(decision.consistency, Consistency::STRONG);
+        assert_eq!(decision.cache_control, NO_STORE_PRIVATE);
+        assert!(!decision.shared_cacheable && !decision.vary);
+    }
+}
