@@ -1,0 +1,155 @@
+//! The house rule on arrows: a folder of `src` imports only from those that `lib.rs` lists above it.
+//!
+//! Source is read as rustfmt writes it. Paths through `super` are not followed: they stay within a
+//! folder as long as nobody climbs out of one that way.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn no_arrow_points_up() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let order = listed(&fs::read_to_string(src.join("lib.rs")).unwrap());
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let relative = file.strip_prefix(&src).unwrap();
+        let home = home(relative);
+        if home == "lib" || home == "main" {
+            continue;
+        }
+        let source = fs::read_to_string(&file).unwrap();
+        for arrow in arrows_up(&source, &home, &order) {
+            wrong.push(format!("src/{}:{arrow}", relative.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_form_of_import_is_read() {
+    let source = "\
+use crate::region::RegionId;
+use crate::{
+    config::{PolicyRow, crate_like},
+    policy,
+};
+//! [`crate::cli`]
+let x = crate::pool::open(); // not crate::demo
+let y = other_crate::server::z;
+";
+    let found: Vec<_> = imports(source);
+    let names: Vec<_> = found.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["region", "config", "policy", "pool"]);
+    assert_eq!(found[3].0, 7);
+}
+
+#[test]
+fn an_arrow_up_is_caught_and_one_down_or_home_is_not() {
+    let order = listed("pub mod region;\npub mod policy;\nmod cli;\n");
+    let wrong = |source: &str| arrows_up(source, "policy", &order);
+    assert_eq!(
+        wrong("use crate::region::X;\nuse crate::policy::Y;").len(),
+        0
+    );
+    assert_eq!(wrong("use crate::cli::Z;"), ["1: policy must not know cli"]);
+    assert_eq!(
+        wrong("\ncrate::absent()"),
+        ["2: lib.rs does not list absent"]
+    );
+}
+
+/// Returns the modules of `lib.rs`, in its order.
+fn listed(lib: &str) -> Vec<String> {
+    lib.lines()
+        .filter_map(|line| line.strip_prefix("pub mod ").or(line.strip_prefix("mod ")))
+        .map(|name| name.trim_end_matches(';').to_owned())
+        .collect()
+}
+
+/// Returns the module of `lib.rs` that a file belongs to: its folder, or the file itself.
+fn home(relative: &Path) -> String {
+    let first = relative.components().next().unwrap().as_os_str();
+    first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Returns a line number and a reason for every import that the order forbids.
+fn arrows_up(source: &str, home: &str, order: &[String]) -> Vec<String> {
+    let place = |name: &str| order.iter().position(|listed| listed == name);
+    let judge = |(line, name): (usize, String)| match (place(&name), place(home)) {
+        (None, _) => Some(format!("{line}: lib.rs does not list {name}")),
+        (Some(there), Some(here)) if there <= here => None,
+        _ => Some(format!("{line}: {home} must not know {name}")),
+    };
+    imports(source).into_iter().filter_map(judge).collect()
+}
+
+/// Returns the line and the first segment of every path that starts at the crate's root.
+fn imports(source: &str) -> Vec<(usize, String)> {
+    let code: Vec<_> = source.lines().map(without_comment).collect();
+    let code = code.join("\n");
+    let mut found = Vec::new();
+    for (at, root) in code.match_indices("crate::") {
+        if code[..at].ends_with(is_word) {
+            continue;
+        }
+        let line = code[..at].matches('\n').count() + 1;
+        let rest = &code[at + root.len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(group) => members(group),
+            None => vec![first_word(rest)],
+        };
+        found.extend(names.into_iter().map(|name| (line, name)));
+    }
+    found
+}
+
+/// Returns the first word of every member of a `{…}` group that has just been opened.
+fn members(group: &str) -> Vec<String> {
+    let mut depth = 1;
+    let mut starts = vec![0];
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => starts.push(at + 1),
+            _ => {}
+        }
+        if depth == 0 {
+            starts.retain(|&start| !group[start..at].trim().is_empty());
+            break;
+        }
+    }
+    starts
+        .into_iter()
+        .map(|start| first_word(group[start..].trim_start()))
+        .collect()
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|&c| is_word(c)).collect()
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn without_comment(line: &str) -> &str {
+    if line.trim_start().starts_with("//") {
+        return "";
+    }
+    line.split_once(" //").map_or(line, |(code, _)| code)
+}
