@@ -4,10 +4,12 @@ mod cache_control;
 mod decision;
 mod path;
 mod pattern;
+mod row;
 mod table;
 
 pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
 pub use decision::Decision;
 pub use path::{PathError, normalise};
 pub use pattern::{PathPattern, PatternError};
-pub use table::{PolicyError, PolicyTable, Row, RowName};
+pub use row::{Row, RowName};
+pub use table::{PolicyError, PolicyTable};

@@ -1,0 +1,104 @@
+//! One compiled policy row.
+
+use std::fmt;
+
+use crate::config::PolicyRow;
+use crate::consistency::Consistency;
+use crate::policy::{CacheControl, PathPattern, PolicyError};
+
+/// Holds one compiled policy row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pattern: PathPattern,
+    floor: Consistency,
+    cache_control: CacheControl,
+    line: Option<usize>,
+}
+
+impl Row {
+    /// Checks a row as it is written.
+    ///
+    /// # Errors
+    ///
+    /// Names the row and says what is wrong with its path or its `cache_control`.
+    pub(super) fn compile(row: &PolicyRow) -> Result<Self, PolicyError> {
+        let pattern = row.path.parse().map_err(|reason| PolicyError::Pattern {
+            row: RowName::of(row),
+            reason,
+        })?;
+        let cache_control = row
+            .cache_control
+            .as_deref()
+            .map_or_else(|| Ok(CacheControl::no_store()), CacheControl::parse)
+            .map_err(|reason| PolicyError::CacheControl {
+                row: RowName::of(row),
+                reason,
+            })?;
+        Ok(Self {
+            pattern,
+            floor: row.consistency,
+            cache_control,
+            line: row.line,
+        })
+    }
+
+    /// Returns which paths the row covers.
+    pub fn pattern(&self) -> &PathPattern {
+        &self.pattern
+    }
+
+    /// Returns the least strict consistency a request can get.
+    pub fn floor(&self) -> Consistency {
+        self.floor
+    }
+
+    /// Returns the `Cache-Control` of successful answers.
+    pub fn cache_control(&self) -> &CacheControl {
+        &self.cache_control
+    }
+
+    /// Returns whether shared caches may keep answers to requests that state nothing.
+    pub fn is_shared_cacheable(&self) -> bool {
+        self.cache_control.is_public()
+    }
+
+    /// Returns what the row is called in messages.
+    pub fn name(&self) -> RowName {
+        RowName {
+            path: self.pattern.to_string(),
+            line: self.line,
+        }
+    }
+
+    pub(super) fn literal(&self) -> &str {
+        self.pattern.literal()
+    }
+}
+
+/// Names a row by its path and, if it comes from a file, its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowName {
+    /// The pattern as written.
+    pub path: String,
+    /// The line of the file, counted from 1.
+    pub line: Option<usize>,
+}
+
+impl RowName {
+    fn of(row: &PolicyRow) -> Self {
+        Self {
+            path: row.path.clone(),
+            line: row.line,
+        }
+    }
+}
+
+impl fmt::Display for RowName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.path)?;
+        match self.line {
+            Some(line) => write!(f, " (line {line})"),
+            None => Ok(()),
+        }
+    }
+}

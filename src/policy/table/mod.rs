@@ -1,0 +1,112 @@
+//! The policy table: for a path, the row with the longest literal that covers it.
+//!
+//! Rows are sorted by literal, and each knows the longest other literal that its own begins with.
+//! A lookup is one binary search and a short walk up that chain, without allocation: every literal
+//! that a path begins with begins also the greatest literal not above the path.
+
+use crate::config::PolicyRow;
+use crate::policy::{CacheControlError, PatternError, Row, RowName};
+
+/// Answers which policy row covers a path.
+#[derive(Debug)]
+pub struct PolicyTable {
+    /// Sorted by literal; no two are equal.
+    entries: Vec<Entry>,
+}
+
+impl PolicyTable {
+    /// Compiles rows; their order does not matter.
+    ///
+    /// # Errors
+    ///
+    /// Names the row that makes no sense, or the two rows that tie.
+    pub fn build(rows: &[PolicyRow]) -> Result<Self, PolicyError> {
+        let mut rows = rows
+            .iter()
+            .map(Row::compile)
+            .collect::<Result<Vec<_>, _>>()?;
+        rows.sort_by(|a, b| a.literal().cmp(b.literal())); // stable: a tie names rows in file order
+        let mut entries: Vec<Entry> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let parent = parent(&entries, &row)?;
+            entries.push(Entry { row, parent });
+        }
+        Ok(Self { entries })
+    }
+
+    /// Finds the row for a normalised path; a path that no row covers is strong and never stored.
+    pub fn lookup(&self, path: &str) -> Option<&Row> {
+        let above = self
+            .entries
+            .partition_point(|entry| entry.row.literal() <= path);
+        chain(&self.entries, above.checked_sub(1)).find(|row| row.pattern().matches(path))
+    }
+
+    /// Returns every row, sorted by literal.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.entries.iter().map(|entry| &entry.row)
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    row: Row,
+    /// The entry with the longest other literal that this one's begins with.
+    parent: Option<usize>,
+}
+
+/// Says which row keeps the table from being built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// The row's path is no pattern.
+    #[error("policy {row}: {reason}")]
+    Pattern {
+        /// The row.
+        row: RowName,
+        /// What is wrong with its path.
+        reason: PatternError,
+    },
+    /// The row's `cache_control` is no such header.
+    #[error("policy {row}: {reason}")]
+    CacheControl {
+        /// The row.
+        row: RowName,
+        /// What is wrong with its value.
+        reason: CacheControlError,
+    },
+    /// Two rows have the same literal, so neither is more specific.
+    #[error("policies {first} and {second} tie: the same path without its star")]
+    Tie {
+        /// The row that comes first in the file.
+        first: RowName,
+        /// The other row.
+        second: RowName,
+    },
+}
+
+/// Finds the parent of a row among the entries, which all sort before it.
+fn parent(entries: &[Entry], row: &Row) -> Result<Option<usize>, PolicyError> {
+    let last = entries.len().checked_sub(1);
+    let Some(before) = last.map(|last| &entries[last].row) else {
+        return Ok(None);
+    };
+    if before.literal() == row.literal() {
+        return Err(PolicyError::Tie {
+            first: before.name(),
+            second: row.name(),
+        });
+    }
+    Ok(indices(entries, last).find(|&at| row.literal().starts_with(entries[at].row.literal())))
+}
+
+/// Walks from an entry to its parents, longest literal first.
+fn chain(entries: &[Entry], from: Option<usize>) -> impl Iterator<Item = &Row> {
+    indices(entries, from).map(|at| &entries[at].row)
+}
+
+fn indices(entries: &[Entry], from: Option<usize>) -> impl Iterator<Item = usize> {
+    std::iter::successors(from, |&at| entries[at].parent)
+}
+
+#[cfg(test)]
+mod tests;
