@@ -1,0 +1,127 @@
+//! One connection, set up in one round trip.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio_postgres::{Client, SimpleQueryMessage};
+use tracing::Instrument;
+
+use crate::postgres::{Server, ServerIdentity};
+
+/// Time a transaction may wait for the gateway; it sends a whole transaction at once, so a longer
+/// wait means that the gateway or the path to it is gone.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
+
+/// What every session is told when it opens.
+///
+/// Transactions are read-only unless they say otherwise, and times are printed in UTC.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// What `pg_stat_activity` shows, such as `tidegate/eu-west-1`.
+    pub application_name: String,
+    /// Longest statement; PostgreSQL itself ends a longer one.
+    pub statement_timeout: Duration,
+}
+
+impl Session {
+    /// Sets the session's parameters and asks who is at the other end, in one round trip.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers with something else.
+    pub async fn set_up(&self, client: &Client) -> Result<ServerIdentity, ConnectError> {
+        let sql = format!(
+            "set timezone = 'UTC'; \
+             set default_transaction_read_only = on; \
+             set statement_timeout = {}; \
+             set idle_in_transaction_session_timeout = {}; \
+             set client_min_messages = warning; \
+             select {}",
+            self.statement_timeout.as_millis(),
+            IDLE_IN_TRANSACTION_MAX.as_millis(),
+            ServerIdentity::COLUMNS,
+        );
+        let messages = client.simple_query(&sql).await?;
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) if row.len() == 3 => Some(row),
+            _ => None,
+        });
+        row.and_then(|row| ServerIdentity::parse(row.get(0), row.get(1), row.get(2)))
+            .ok_or(ConnectError::Identity)
+    }
+}
+
+/// An open connection; dropping it closes it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Sends statements; concurrent ones are pipelined.
+    pub client: Client,
+    /// Who answered when the connection opened, for as long as it is open.
+    pub identity: ServerIdentity,
+    _driver: Driver,
+}
+
+/// Opens one connection and sets its session up, within `deadline` in all.
+///
+/// # Errors
+/// When the server cannot be reached, refuses, or takes longer.
+pub async fn connect(
+    server: &Server,
+    session: &Session,
+    deadline: Duration,
+) -> Result<Connection, ConnectError> {
+    tokio::time::timeout(deadline, open(server, session))
+        .await
+        .unwrap_or(Err(ConnectError::Timeout(deadline)))
+}
+
+async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectError> {
+    let config = server.pg_config(&session.application_name);
+    let (client, connection) = config.connect(server.tls()).await?;
+    let driver = async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(reason = reason(&error), "database connection ended");
+        }
+    };
+    let driver = Driver(tokio::spawn(driver.in_current_span()).abort_handle());
+    let identity = session.set_up(&client).await?;
+    Ok(Connection {
+        client,
+        identity,
+        _driver: driver,
+    })
+}
+
+/// The task that moves bytes between the client and its socket.
+#[derive(Debug)]
+struct Driver(AbortHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It would end by itself once the client is gone, but not while a dead peer keeps it
+        // from writing its farewell.
+        self.0.abort();
+    }
+}
+
+/// Says why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It took longer than allowed.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// The server could not be reached or refused.
+    #[error("{}", reason(.0))]
+    Failed(#[from] tokio_postgres::Error),
+    /// The server does not say who it is as PostgreSQL does.
+    #[error("the server does not identify itself as PostgreSQL does")]
+    Identity,
+}
+
+/// Joins the error to its cause, without which it says little.
+fn reason(error: &tokio_postgres::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,29 @@
+//! Which life of which server is at the other end of a connection.
+
+use std::net::IpAddr;
+
+/// Identifies one life of one server: a restart or another machine behind the same name differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerIdentity {
+    /// The server's own address for the connection; none on a Unix socket.
+    pub address: Option<IpAddr>,
+    /// The server's own port for the connection; none on a Unix socket.
+    pub port: Option<i32>,
+    /// When the postmaster started, in microseconds since 1970 by the server's clock.
+    pub started_at_us: i64,
+}
+
+impl ServerIdentity {
+    /// SQL expressions, in the order of [`ServerIdentity::parse`].
+    pub const COLUMNS: &str = "host(inet_server_addr()), inet_server_port(), \
+        (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint";
+
+    /// Reads the columns as text; none when they are not what PostgreSQL prints.
+    pub fn parse(address: Option<&str>, port: Option<&str>, started: Option<&str>) -> Option<Self> {
+        Some(Self {
+            address: address.map(str::parse).transpose().ok()?,
+            port: port.map(str::parse).transpose().ok()?,
+            started_at_us: started?.parse().ok()?,
+        })
+    }
+}

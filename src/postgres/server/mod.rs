@@ -1,0 +1,178 @@
+//! One server, as its URL names it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::postgres::ssl_mode::SslMode;
+use crate::postgres::tls::{self, TlsError};
+use crate::postgres::url;
+
+/// Silence after which the kernel asks whether the other end still lives. `tokio_postgres` would
+/// wait two hours, longer than the state of most NATs and load balancers.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_IDLE_UPSTREAM: Duration = Duration::from_secs(2 * 60 * 60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Time that sent bytes may stay unacknowledged before the kernel gives the connection up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// One PostgreSQL server: where it is, who connects, and what TLS it must offer.
+///
+/// Parsed from `postgres://` or `postgresql://` URLs with libpq's parameters. Both `Display` and
+/// `Debug` print the URL with the password masked.
+#[derive(Clone)]
+pub struct Server {
+    config: Config,
+    mode: SslMode,
+    tls: MakeRustlsConnect,
+}
+
+impl Server {
+    /// Returns the parameters of a connection that shows itself as `application_name`.
+    pub fn pg_config(&self, application_name: &str) -> Config {
+        let mut config = self.config.clone();
+        config.application_name(application_name);
+        config
+    }
+
+    /// Returns the TLS connector that goes with [`Server::pg_config`].
+    pub fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
+    /// Returns the mode in force.
+    pub fn ssl_mode(&self) -> SslMode {
+        self.mode
+    }
+}
+
+impl FromStr for Server {
+    type Err = ServerError;
+
+    /// Parses the URL and reads the certificate files it names.
+    fn from_str(url: &str) -> Result<Self, ServerError> {
+        let url::Parts { plain, tls } = url::parse(url)?;
+        let mut config: Config = plain.parse().map_err(|error| parse_failure(&error))?;
+        check_one_host(&mut config)?;
+        set_keepalives(&mut config);
+        let unix = matches!(config.get_hosts(), [Host::Unix(_)]);
+        let mode = match tls.effective_mode()? {
+            // As in libpq: there is no TLS on a Unix socket and no need for it.
+            _ if unix => SslMode::Disable,
+            mode => mode,
+        };
+        config.ssl_mode(mode.negotiation());
+        let tls = tls::connector(mode, &tls)?;
+        Ok(Self { config, mode, tls })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgresql://")?;
+        if let Some(user) = self.config.get_user() {
+            let password = self.config.get_password().map_or("", |_| ":***");
+            write!(f, "{user}{password}@")?;
+        }
+        match self.config.get_hosts() {
+            [Host::Tcp(host)] if host.contains(':') => write!(f, "[{host}]")?,
+            [Host::Tcp(host)] => f.write_str(host)?,
+            [Host::Unix(path)] => write!(f, "{}", path.display())?,
+            _ => {}
+        }
+        if let [port] = self.config.get_ports() {
+            write!(f, ":{port}")?;
+        }
+        let database = self.config.get_dbname().unwrap_or("");
+        write!(f, "/{database}?sslmode={}", self.mode)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({self})")
+    }
+}
+
+/// Says why a URL does not name a server. Never contains a value from the URL but the file names
+/// of certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It is not a URL of PostgreSQL.
+    #[error("must start with postgres:// or postgresql://")]
+    Scheme,
+    /// An `@` stands where none can.
+    #[error("in user and password, `@` must be written %40 and `/` %2F")]
+    Credentials,
+    /// A query parameter has no value.
+    #[error("every parameter after `?` must be name=value")]
+    Query,
+    /// A parameter or part is unknown or has an impossible value.
+    #[error("{0}")]
+    Parameter(String),
+    /// `sslmode` is none of libpq's.
+    #[error("sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
+    SslMode,
+    /// libpq's rule: public roots prove nothing without the host's name.
+    #[error("sslrootcert=system needs sslmode=verify-full, not {0}")]
+    WeakMode(SslMode),
+    /// There is no host.
+    #[error("names no host")]
+    NoHost,
+    /// There are several hosts.
+    #[error("names several hosts, but a node is one server")]
+    SeveralHosts,
+    /// Certificates or keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl ServerError {
+    pub(super) fn parameter(name: &str) -> Self {
+        Self::Parameter(format!("invalid value for option `{name}`"))
+    }
+}
+
+/// Keeps the message about the part that is wrong; `tokio_postgres` names options, not values.
+fn parse_failure(error: &tokio_postgres::Error) -> ServerError {
+    let cause = std::error::Error::source(error);
+    ServerError::Parameter(cause.map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+fn check_one_host(config: &mut Config) -> Result<(), ServerError> {
+    match (config.get_hosts().len(), config.get_hostaddrs()) {
+        (0, []) => Err(ServerError::NoHost),
+        (0, &[address]) => {
+            // TLS needs something to call the server.
+            config.host(address.to_string());
+            Ok(())
+        }
+        (1, [] | [_]) if config.get_ports().len() <= 1 => Ok(()),
+        _ => Err(ServerError::SeveralHosts),
+    }
+}
+
+/// Shortens what the URL leaves at the default.
+fn set_keepalives(config: &mut Config) {
+    if config.get_keepalives_idle() == KEEPALIVE_IDLE_UPSTREAM {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(TCP_USER_TIMEOUT);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use std::io::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn server(url: &str) -> Server {
+    url.parse().unwrap()
+}
+
+fn refusal(url: &str) -> ServerError {
+    url.parse::<Server>().unwrap_err()
+}
+
+#[test]
+fn the_parts_of_a_url_reach_the_driver() {
+    let server = server("postgres://app:s%40fe@db.internal:6432/shop?connect_timeout=3");
+    let config = server.pg_config("tidegate/eu-west-1");
+    assert_eq!(config.get_user(), Some("app"));
+    assert_eq!(config.get_password(), Some(&b"s@fe"[..]));
+    assert_eq!(config.get_hosts(), [Host::Tcp("db.internal".to_owned())]);
+    assert_eq!(config.get_ports(), [6432]);
+    assert_eq!(config.get_dbname(), Some("shop"));
+    assert_eq!(config.get_application_name(), Some("tidegate/eu-west-1"));
+    assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+}
+
+#[test]
+fn the_modes_are_libpqs() {
+    use tokio_postgres::config::SslMode as Negotiation;
+    let cases = [
+        ("", SslMode::Prefer, Negotiation::Prefer),
+        ("?sslmode=disable", SslMode::Disable, Negotiation::Disable),
+        ("?sslmode=allow", SslMode::Prefer, Negotiation::Prefer),
+        ("?sslmode=prefer", SslMode::Prefer, Negotiation::Prefer),
+        ("?sslmode=require", SslMode::Require, Negotiation::Require),
+        ("?ssl=true", SslMode::Require, Negotiation::Require),
+        (
+            "?sslmode=verify-ca",
+            SslMode::VerifyCa,
+            Negotiation::Require,
+        ),
+        (
+            "?sslmode=verify%2Dfull",
+            SslMode::VerifyFull,
+            Negotiation::Require,
+        ),
+        (
+            "?sslrootcert=system",
+            SslMode::VerifyFull,
+            Negotiation::Require,
+        ),
+    ];
+    for (query, mode, negotiation) in cases {
+        let server = server(&format!("postgres://h/db{query}"));
+        assert_eq!(server.ssl_mode(), mode, "{query}");
+        assert_eq!(server.pg_config("x").get_ssl_mode(), negotiation, "{query}");
+    }
+}
+
+#[test]
+fn a_root_certificate_makes_require_verify_the_chain() {
+    let file = certificate_file();
+    let path = file.path().display();
+    let server = server(&format!(
+        "postgres://h/db?sslmode=require&sslrootcert={path}"
+    ));
+    assert_eq!(server.ssl_mode(), SslMode::VerifyCa);
+}
+
+#[test]
+fn public_roots_need_the_hosts_name() {
+    let error = refusal("postgres://h/db?sslmode=require&sslrootcert=system");
+    assert!(matches!(error, ServerError::WeakMode(SslMode::Require)));
+}
+
+#[test]
+fn a_unix_socket_has_no_tls() {
+    let server = server("postgres://%2Fvar%2Frun/db?sslmode=verify-full");
+    assert_eq!(server.ssl_mode(), SslMode::Disable);
+}
+
+#[test]
+fn a_server_known_by_address_alone_can_speak_tls() {
+    let config = server("postgres:///db?hostaddr=127.0.0.1").pg_config("x");
+    assert_eq!(config.get_hosts(), [Host::Tcp("127.0.0.1".to_owned())]);
+}
+
+#[test]
+fn a_bad_url_is_refused_with_what_is_wrong() {
+    let cases = [
+        ("", "must start with"),
+        ("mysql://h/db", "must start with"),
+        ("host=h user=u", "must start with"),
+        ("postgres://", "names no host"),
+        ("postgres:///db", "names no host"),
+        ("postgres://a,b/db", "several hosts"),
+        ("postgres://h:port/db", "`port`"),
+        ("postgres://h/db?sslmode=on", "sslmode must be"),
+        ("postgres://h/db?colour=red", "`colour`"),
+        ("postgres://h/db?sslmode", "name=value"),
+        ("postgres://h/db?connect_timeout=soon", "`connect_timeout`"),
+        ("postgres://h/db?sslcert=/x.pem", "sslcert and sslkey"),
+    ];
+    for (url, expected) in cases {
+        let message = refusal(url).to_string();
+        assert!(message.contains(expected), "{url}: {message}");
+        assert!(!message.contains('\n'), "{url}: {message}");
+    }
+}
+
+#[test]
+fn an_unusable_certificate_is_refused_by_its_files_name() {
+    let mut garbage = tempfile::NamedTempFile::new().unwrap();
+    garbage.write_all(b"secret key, not PEM").unwrap();
+    let garbage = garbage.path().display().to_string();
+    for path in ["/nowhere/ca.pem", &garbage] {
+        for mode in ["prefer", "require", "verify-full"] {
+            let url = format!("postgres://h/db?sslmode={mode}&sslrootcert={path}");
+            let message = refusal(&url).to_string();
+            assert!(message.contains(path), "{message}");
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn the_password_is_masked_wherever_it_was_written() {
+    for url in [
+        "postgres://u:hunter2@h:1/db",
+        "postgres://u@h:1/db?password=hunter2",
+    ] {
+        let server = server(url);
+        let expected = "postgresql://u:***@h:1/db?sslmode=prefer";
+        assert_eq!(server.to_string(), expected);
+        assert!(!format!("{server:?}").contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_password_that_needs_encoding_is_not_shown_as_a_host() {
+    for url in [
+        "postgres://u:hun@ter2@h/db",
+        "postgres://u:hun/ter2@h/db",
+        "postgres://u:1/ter2@h/db",
+        "postgres://u:hun?t/er2@h/db",
+    ] {
+        assert!(matches!(refusal(url), ServerError::Credentials), "{url}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_message_contains_the_password(
+        password in "[a-zA-Z0-9@/?#:%&=,]{0,8}XYZZY[a-zA-Z0-9@/?#:%&=,]{0,8}",
+        query in "[a-z]{0,8}(=[a-z]{0,4})?",
+    ) {
+        let url = format!("postgres://user:{password}@host/db?{query}");
+        let message = match url.parse::<Server>() {
+            Ok(server) => format!("{server} {server:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        prop_assert!(!message.contains("XYZZY"), "{}", message);
+    }
+}
+
+/// Writes a self-signed certificate, valid for a century.
+fn certificate_file() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(include_bytes!("test_root.pem")).unwrap();
+    file
+}
