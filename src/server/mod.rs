@@ -1,1 +1,27 @@
 //! Accept loop, connection limits and drain.
+//!
+//! [`serve`] runs one listener with HTTP/1.1 and cleartext HTTP/2 on the same port until its
+//! [`Drain`] is over. It bounds what a client can take without sending a whole request, and what
+//! it can hold without reading the answer. Deliberately absent: TLS (a load balancer ends it),
+//! protocol upgrades, and every limit that needs a request to be understood (bodies, deadlines);
+//! those are `middleware/`.
+
+mod limits;
+mod drain;
+mod signals;
+mod listener;
+mod throttle;
+mod activity;
+mod watched;
+mod tracked;
+mod stream_task;
+mod connection;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use drain::Drain;
+pub use limits::Limits;
+pub use listener::Listener;
+pub use serve::{Drained, serve};
+pub use signals::drain_on_signals;

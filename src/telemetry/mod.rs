@@ -1,1 +1,3 @@
 //! Names of metrics and the set-up of logs.
+
+pub mod names;

@@ -1,0 +1,243 @@
+//! What one connection is doing, and since when.
+//!
+//! hyper's own `header_read_timeout` starts when a connection falls idle, so it would cut a
+//! kept-alive connection after ten silent seconds. Here the two are told apart: silence and a
+//! request head that does not get finished.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use http::Version;
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// Why a connection is out of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// A request head was not completed.
+    Header,
+    /// No request came.
+    Idle,
+    /// The client did not read.
+    Write,
+}
+
+impl Expiry {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Idle => "idle",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// The shared record of one connection: written by its socket and its requests, read by its
+/// timer.
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    timer: AtomicWaker,
+}
+
+impl Activity {
+    pub(super) fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State::new(now)),
+            timer: AtomicWaker::new(),
+        })
+    }
+
+    pub(super) fn read(&self) {
+        self.state().read(Instant::now());
+    }
+
+    pub(super) fn write_blocked(&self) {
+        self.state().write_blocked(Instant::now());
+    }
+
+    pub(super) fn written(&self) {
+        self.state().write_blocked_since = None;
+    }
+
+    /// Starts the idle clock anew, for the time a closing connection has left.
+    pub(super) fn restart_idle(&self) {
+        self.state().idle_since = Instant::now();
+    }
+
+    /// Records a complete request head. The request lasts until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> InFlight {
+        self.state().begin(version);
+        InFlight(Arc::clone(self))
+    }
+
+    /// When the connection is out of time unless something happens, and why.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Expiry)> {
+        self.state().deadline(limits)
+    }
+
+    /// Names the task to wake when a request ends on another task.
+    pub(super) fn wake_on_end(&self, waker: &Waker) {
+        self.timer.register(waker);
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.end(Instant::now());
+        // HTTP/2 requests run on tasks of their own, so the connection's need not be awake.
+        if state.multiplexed && state.in_flight == 0 {
+            self.timer.wake();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every update is a few plain assignments: a panic cannot leave them half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request in flight, from its complete head to the end of its answer.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    in_flight: usize,
+    idle_since: Instant,
+    head_since: Option<Instant>,
+    write_blocked_since: Option<Instant>,
+    multiplexed: bool,
+}
+
+impl State {
+    fn new(now: Instant) -> Self {
+        Self {
+            in_flight: 0,
+            idle_since: now,
+            head_since: Some(now),
+            write_blocked_since: None,
+            multiplexed: false,
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        // On HTTP/2 bytes without a request are usually answers to pings.
+        if self.in_flight == 0 && !self.multiplexed && self.head_since.is_none() {
+            self.head_since = Some(now);
+        }
+    }
+
+    fn write_blocked(&mut self, now: Instant) {
+        self.write_blocked_since.get_or_insert(now);
+    }
+
+    fn begin(&mut self, version: Version) {
+        self.in_flight += 1;
+        self.head_since = None;
+        self.multiplexed = version == Version::HTTP_2;
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.in_flight -= 1;
+        self.idle_since = now;
+    }
+
+    fn deadline(&self, limits: &Limits) -> Option<(Instant, Expiry)> {
+        let write = self
+            .write_blocked_since
+            .map(|t| (t + limits.write_timeout, Expiry::Write));
+        let read = match (self.in_flight, self.head_since) {
+            (0, Some(since)) => Some((since + limits.header_timeout, Expiry::Header)),
+            (0, None) => Some((self.idle_since + limits.idle_timeout, Expiry::Idle)),
+            _ => None,
+        };
+        write.into_iter().chain(read).min_by_key(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Duration;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits::default()
+    }
+
+    fn after(start: Instant, secs: u64) -> Instant {
+        start + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_new_connection_has_the_header_timeout_to_send_its_first_head() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        state.read(after(start, 9));
+        assert_eq!(
+            state.deadline(&limits()),
+            Some((after(start, 10), Expiry::Header))
+        );
+    }
+
+    #[test]
+    fn silence_after_a_request_is_idle_and_a_byte_starts_the_head() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        state.begin(Version::HTTP_11);
+        state.end(start);
+        assert_eq!(
+            state.deadline(&limits()),
+            Some((after(start, 75), Expiry::Idle))
+        );
+        state.read(after(start, 50));
+        state.read(after(start, 55));
+        assert_eq!(
+            state.deadline(&limits()),
+            Some((after(start, 60), Expiry::Header))
+        );
+    }
+
+    #[test]
+    fn a_request_in_flight_has_no_deadline_here() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        state.begin(Version::HTTP_11);
+        state.read(start);
+        assert_eq!(state.deadline(&limits()), None);
+    }
+
+    #[test]
+    fn pings_do_not_start_a_head_nor_end_idleness() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        state.begin(Version::HTTP_2);
+        state.end(start);
+        state.read(after(start, 20));
+        assert_eq!(
+            state.deadline(&limits()),
+            Some((after(start, 75), Expiry::Idle))
+        );
+    }
+
+    #[test]
+    fn a_blocked_write_counts_from_its_beginning_even_with_a_request_in_flight() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        state.begin(Version::HTTP_11);
+        state.write_blocked(after(start, 1));
+        state.write_blocked(after(start, 2));
+        assert_eq!(
+            state.deadline(&limits()),
+            Some((after(start, 31), Expiry::Write))
+        );
+    }
+}

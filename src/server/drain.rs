@@ -1,0 +1,58 @@
+//! Whether this process is on its way out.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// A shared flag that turns once, from serving to draining.
+///
+/// Clones share the flag; reading it is cheap enough for every request.
+#[derive(Debug, Clone)]
+pub struct Drain(Arc<watch::Sender<bool>>);
+
+impl Drain {
+    /// Creates a flag that says: serving.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Turns the flag; turning it again changes nothing.
+    pub fn begin(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Tells whether the drain has begun: readiness and health checks fail from then on.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until the drain has begun. Cancel-safe.
+    pub async fn begun(&self) {
+        // `self` keeps the sender alive, so waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|draining| *draining).await;
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_clone_sees_the_drain_begin() {
+        let drain = Drain::new();
+        let clone = drain.clone();
+        assert!(!clone.is_draining());
+        drain.begin();
+        drain.begin();
+        clone.begun().await;
+        assert!(clone.is_draining());
+    }
+}

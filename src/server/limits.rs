@@ -1,0 +1,78 @@
+//! What one listener and one connection may take.
+
+use std::time::Duration;
+
+/// Request head limit of the public listener. CloudFront sends no more than 20,480 bytes; an
+/// application load balancer lets 64 KiB through, which nobody needs here.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Bounds of one listener and its connections.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open connections. One more is accepted and closed at once, so that the others are
+    /// unaffected. Too low turns clients away; too high runs into the limit of open files, of
+    /// which each connection takes one. Default 20,000.
+    pub connections_max: usize,
+    /// Time from the first byte of a request head (for the first request: from the connection's
+    /// start) until the head is complete. Too low cuts slow mobile clients off; too high lets
+    /// slow-loris clients hold connections. Default 10 s. On HTTP/2 it covers the preface and the
+    /// first head; a later half-sent head counts as silence, see `idle_timeout`.
+    pub header_timeout: Duration,
+    /// Time a kept-alive connection may be without a request. Must exceed the idle timeout of the
+    /// load balancer in front: an ALB (60 s) that believes a connection is alive while this side
+    /// is closing it sends a request into it and answers its client 502. Too high keeps files
+    /// open for absent clients. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Time an answer may make no progress at all: a client that stopped reading (HTTP/1.1, or a
+    /// whole HTTP/2 connection) or keeps the flow-control window of its stream shut (HTTP/2). Must
+    /// exceed the request deadline, since waiting for the answer is no progress either. Too high
+    /// lets clients that do not read pin answers in memory. Default 30 s.
+    pub write_timeout: Duration,
+    /// Bytes of a request head, request line included; a bigger one is answered 431. At least
+    /// 8 KiB, the smallest buffer hyper reads into. The number of fields is bounded too: hyper
+    /// refuses more than 100 on HTTP/1.1, and on HTTP/2 each field counts 32 bytes extra. Default
+    /// 32 KiB.
+    pub header_bytes_max: usize,
+    /// HTTP/2 requests at the same time on one connection. Too low makes proxies that share a
+    /// connection queue; too high multiplies `connections_max`. Default 200.
+    pub streams_max: u32,
+    /// How long the listener keeps serving after a drain began, while health checks already fail,
+    /// so that load balancers move away first. Too low and they still send requests when the
+    /// listener is gone. Default 5 s.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take after that before they are cut off. Must exceed the
+    /// request deadline; together with `drain_delay` it must stay below the time the platform
+    /// leaves between SIGTERM and SIGKILL. Default 30 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            header_bytes_max: HEADER_BYTES_MAX,
+            streams_max: 200,
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// The limits of the admin listener: a few scrapers and operators, and nothing to wait for
+    /// once it is told to stop.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self {
+            connections_max: 64,
+            header_bytes_max: 16 * 1024,
+            streams_max: 16,
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(2),
+            ..Self::default()
+        }
+    }
+}

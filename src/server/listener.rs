@@ -1,0 +1,129 @@
+//! A bound socket that survives every error of `accept`.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Duration, Instant, sleep};
+
+use super::throttle::Throttle;
+use crate::telemetry::names;
+
+/// Connections the kernel may hold ready for `accept`; more are made to try again by TCP. Linux
+/// caps it at `net.core.somaxconn`, by default this number.
+const BACKLOG: u32 = 4096;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A listening socket with the name it has in metrics and logs.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) name: &'static str,
+    socket: TcpListener,
+    backoff: Duration,
+    warnings: Throttle,
+}
+
+impl Listener {
+    /// Binds and listens, with `SO_REUSEADDR`, so that a restart need not wait for old
+    /// connections to fade.
+    ///
+    /// # Errors
+    /// When the address is taken, not local or not permitted.
+    pub fn bind(name: &'static str, address: SocketAddr) -> io::Result<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
+        Ok(Self {
+            name,
+            socket,
+            backoff: BACKOFF_MIN,
+            warnings: Throttle::default(),
+        })
+    }
+
+    /// The address that was bound: the real port where 0 was asked for.
+    ///
+    /// # Errors
+    /// When the socket has lost its address, which a listening socket does not.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Waits for the next connection. Errors are counted and waited out: those of one connection
+    /// not at all, those of the process (no free file, no memory) with a growing delay, since the
+    /// kernel would report them again at once. Cancel-safe.
+    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.socket.accept().await {
+                Ok(accepted) => {
+                    self.backoff = BACKOFF_MIN;
+                    return accepted;
+                }
+                Err(error) => self.recover(&error).await,
+            }
+        }
+    }
+
+    async fn recover(&mut self, error: &io::Error) {
+        metrics::counter!(names::ACCEPT_ERRORS, "listener" => self.name).increment(1);
+        if is_about_one_connection(error) {
+            return;
+        }
+        if let Some(suppressed) = self.warnings.pass(Instant::now()) {
+            let listener = self.name;
+            tracing::warn!(listener, %error, suppressed, "new connections cannot be accepted");
+        }
+        let delay = self.backoff;
+        self.backoff = (delay * 2).min(BACKOFF_MAX);
+        sleep(delay).await;
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn running_out_of_files_is_waited_out_with_a_growing_delay() {
+        const EMFILE: i32 = 24;
+        let mut listener = Listener::bind("test", ([127, 0, 0, 1], 0).into()).unwrap();
+        let start = Instant::now();
+        for _ in 0..20 {
+            listener
+                .recover(&io::Error::from_raw_os_error(EMFILE))
+                .await;
+        }
+        assert_eq!(listener.backoff, BACKOFF_MAX);
+        assert!(
+            start.elapsed() > Duration::from_secs(10),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_died_in_the_queue_costs_no_time() {
+        let mut listener = Listener::bind("test", ([127, 0, 0, 1], 0).into()).unwrap();
+        let start = Instant::now();
+        listener
+            .recover(&io::ErrorKind::ConnectionAborted.into())
+            .await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

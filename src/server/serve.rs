@@ -1,0 +1,149 @@
+//! The accept loop and its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connection::{Context, drive};
+use super::throttle::Throttle;
+use super::{Drain, Limits, Listener};
+use crate::telemetry::names;
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut off because they outlasted the drain timeout.
+    pub cut: usize,
+}
+
+/// Serves a listener until its drain is over: after `drain` has begun, `drain_delay` passes as
+/// before, then nothing more is accepted, idle connections are closed, and requests in flight
+/// finish within `drain_timeout`. Dropping the future ends everything at once.
+///
+/// Requests carry the client's address as `ConnectInfo<SocketAddr>`.
+pub async fn serve<S>(mut listener: Listener, service: S, limits: Limits, drain: Drain) -> Drained
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    let context = Arc::new(Context::new(listener.name, service, limits, drain.clone()));
+    let mut connections = Connections::new(Arc::clone(&context));
+    let mut stop = pin!(async {
+        drain.begun().await;
+        sleep(context.limits.drain_delay).await;
+    });
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(ended) = connections.tasks.join_next() => connections.note_end(ended),
+            (socket, peer) = listener.accept() => connections.open(socket, peer),
+        }
+    }
+    drop(listener);
+    connections.finish().await
+}
+
+/// The open connections of a listener.
+struct Connections<S> {
+    context: Arc<Context<S>>,
+    tasks: JoinSet<()>,
+    /// Dropped to tell every connection that it should come to an end.
+    closing: watch::Sender<()>,
+    warnings: Throttle,
+    open: metrics::Gauge,
+    accepted: metrics::Counter,
+    refused: metrics::Counter,
+}
+
+impl<S> Connections<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    fn new(context: Arc<Context<S>>) -> Self {
+        let listener = context.listener;
+        Self {
+            context,
+            tasks: JoinSet::new(),
+            closing: watch::Sender::new(()),
+            warnings: Throttle::default(),
+            open: metrics::gauge!(names::CONNECTIONS_OPEN, "listener" => listener),
+            accepted: metrics::counter!(names::CONNECTIONS_ACCEPTED, "listener" => listener),
+            refused: metrics::counter!(names::CONNECTIONS_REFUSED, "listener" => listener),
+        }
+    }
+
+    fn open(&mut self, socket: TcpStream, peer: SocketAddr) {
+        if self.tasks.len() >= self.context.limits.connections_max {
+            return self.refuse();
+        }
+        self.accepted.increment(1);
+        let closing = self.closing.subscribe();
+        self.tasks
+            .spawn(drive(Arc::clone(&self.context), socket, peer, closing));
+        self.show_open();
+    }
+
+    fn refuse(&mut self) {
+        self.refused.increment(1);
+        if let Some(suppressed) = self.warnings.pass(Instant::now()) {
+            let listener = self.context.listener;
+            let connections_max = self.context.limits.connections_max;
+            tracing::warn!(
+                listener,
+                connections_max,
+                suppressed,
+                "too many connections"
+            );
+        }
+    }
+
+    fn note_end(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended {
+            let listener = self.context.listener;
+            tracing::error!(listener, %error, "a connection's task has died");
+        }
+        self.show_open();
+    }
+
+    fn show_open(&self) {
+        self.open
+            .set(u32::try_from(self.tasks.len()).unwrap_or(u32::MAX));
+    }
+
+    async fn finish(mut self) -> Drained {
+        drop(std::mem::replace(&mut self.closing, watch::Sender::new(())));
+        let drain_timeout = self.context.limits.drain_timeout;
+        let all_ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                self.note_end(ended);
+            }
+        };
+        if timeout(drain_timeout, all_ended).await.is_ok() {
+            return Drained { cut: 0 };
+        }
+        let cut = self.tasks.len();
+        self.context.count_expired("drain", cut as u64);
+        let listener = self.context.listener;
+        tracing::warn!(
+            listener,
+            cut,
+            "connections outlasted the drain and are cut off"
+        );
+        self.tasks.shutdown().await;
+        self.show_open();
+        Drained { cut }
+    }
+}

@@ -1,0 +1,125 @@
+//! A service and body that report to their connection's activity.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tower::ServiceExt;
+
+use super::Drain;
+use super::activity::{Activity, InFlight};
+
+/// Bytes of an HTTP/2 answer handed to hyper at once: one frame. It queues whatever it is given,
+/// however narrow the client's window, so that a whole answer would look sent at once.
+const STREAM_PIECE_MAX: usize = 16 * 1024;
+
+/// The service of one connection: adds the peer's address to each request, as
+/// [`ConnectInfo<SocketAddr>`](ConnectInfo), and keeps account of requests in flight.
+pub(super) struct Tracked<S> {
+    pub(super) service: S,
+    pub(super) peer: SocketAddr,
+    pub(super) activity: Arc<Activity>,
+    pub(super) drain: Drain,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Tracked<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<TrackedBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let version = request.version();
+        let in_flight = self.activity.begin(version);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let answer = self.service.clone().oneshot(request);
+        let drain = self.drain.clone();
+        Box::pin(async move {
+            let mut response = answer.await?;
+            // Clients move away one by one now, rather than all when the listener stops.
+            if version <= Version::HTTP_11 && drain.is_draining() {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| TrackedBody::new(body, version, in_flight)))
+        })
+    }
+}
+
+/// A body that keeps its request in flight until it was sent or given up.
+pub(super) struct TrackedBody {
+    body: Body,
+    /// What is left of the last frame of `body`.
+    rest: Bytes,
+    piece_max: usize,
+    _in_flight: InFlight,
+}
+
+impl TrackedBody {
+    fn new(body: Body, version: Version, in_flight: InFlight) -> Self {
+        let piece_max = if version == Version::HTTP_2 {
+            STREAM_PIECE_MAX
+        } else {
+            usize::MAX
+        };
+        Self {
+            body,
+            rest: Bytes::new(),
+            piece_max,
+            _in_flight: in_flight,
+        }
+    }
+
+    fn next_piece(&mut self) -> Frame<Bytes> {
+        Frame::data(self.rest.split_to(self.rest.len().min(self.piece_max)))
+    }
+}
+
+impl hyper::body::Body for TrackedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|it| it.map(Frame::into_data))
+            {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(self.next_piece())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}

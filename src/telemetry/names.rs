@@ -1,0 +1,13 @@
+//! Names of metrics. Units are in the names, labels come from enums or fixed names only.
+
+/// Open client connections. Gauge; label `listener`.
+pub const CONNECTIONS_OPEN: &str = "tidegate_connections_open";
+/// Connections accepted and served. Counter; label `listener`.
+pub const CONNECTIONS_ACCEPTED: &str = "tidegate_connections_accepted_total";
+/// Connections closed at once because too many were open. Counter; label `listener`.
+pub const CONNECTIONS_REFUSED: &str = "tidegate_connections_refused_total";
+/// Connections ended by this side. Counter; labels `listener` and `reason`: `header`, `idle`,
+/// `write` or `drain`.
+pub const CONNECTIONS_EXPIRED: &str = "tidegate_connections_expired_total";
+/// Failed calls of `accept`. Counter; label `listener`.
+pub const ACCEPT_ERRORS: &str = "tidegate_accept_errors_total";
