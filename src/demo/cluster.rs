@@ -84,6 +84,16 @@ impl Cluster {
         &self.workspace
     }
 
+    /// How to call `psql`, by its path if it lies beside the server.
+    pub(super) fn psql(&self) -> String {
+        let beside = self.binaries.program("psql");
+        if beside.is_file() {
+            beside.display().to_string()
+        } else {
+            "psql".to_owned()
+        }
+    }
+
     /// Waits until every replica has replayed all that is committed now.
     ///
     /// # Errors

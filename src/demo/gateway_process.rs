@@ -85,6 +85,13 @@ impl GatewayCommand {
         self
     }
 
+    /// Keeps a Ctrl-C on the terminal from it.
+    #[must_use]
+    pub(super) fn out_of_reach_of_ctrl_c(mut self) -> Self {
+        self.0.process_group(0);
+        self
+    }
+
     /// Runs it to its end and returns its status and all it wrote.
     ///
     /// # Errors
@@ -191,6 +198,15 @@ impl GatewayProcess {
         if let Some(pid) = self.child.id() {
             signal(pid, with);
         }
+    }
+
+    /// Its status, if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system does not tell.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Waits until it has ended.

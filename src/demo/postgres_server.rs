@@ -44,12 +44,18 @@ pub struct PostgresServer {
     data: PathBuf,
     port: u16,
     postmaster: Option<Postmaster>,
-    frozen: Vec<(u32, Registration)>,
+    frozen: Vec<Frozen>,
 }
 
 struct Postmaster {
     child: Child,
     _registration: Registration,
+}
+
+/// A process stopped by SIGSTOP. A postmaster is registered already, to be ended rather than woken.
+struct Frozen {
+    pid: u32,
+    _registration: Option<Registration>,
 }
 
 impl PostgresServer {
@@ -92,7 +98,13 @@ impl PostgresServer {
     /// The URL of its superuser, with a password.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://{USER}:{PASSWORD}@{}/postgres", self.address())
+        self.url_at(self.address())
+    }
+
+    /// The same URL by another way, such as a proxy.
+    #[must_use]
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        format!("postgres://{USER}:{PASSWORD}@{address}/postgres")
     }
 
     /// What it has logged so far.
@@ -226,14 +238,24 @@ impl PostgresServer {
 
     /// Wakes all that [`freeze`](Self::freeze) or [`freeze_receiver`](Self::freeze_receiver) stopped.
     pub fn thaw(&mut self) {
-        for (pid, _registration) in self.frozen.drain(..) {
-            signal(pid, Signal::SIGCONT);
+        for frozen in self.frozen.drain(..) {
+            signal(frozen.pid, Signal::SIGCONT);
         }
     }
 
     fn freeze_process(&mut self, pid: u32) -> Result<()> {
-        self.frozen
-            .push((pid, self.workspace.register(pid, Signal::SIGCONT)?));
+        let is_postmaster = self
+            .postmaster
+            .as_ref()
+            .is_some_and(|it| it.child.id() == pid);
+        let registration = match is_postmaster {
+            true => None,
+            false => Some(self.workspace.register(pid, Signal::SIGCONT)?),
+        };
+        self.frozen.push(Frozen {
+            pid,
+            _registration: registration,
+        });
         signal(pid, Signal::SIGSTOP);
         Ok(())
     }

@@ -1,0 +1,258 @@
+//! The tour: each claim of the README shown by a request, and one replica broken and mended.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use http::StatusCode;
+use reqwest::Client;
+use serde_json::json;
+
+use super::http_client::{Answer, Request, client};
+use super::postgres_server::PostgresServer;
+use super::screen::Screen;
+use super::wait::until;
+use super::world::{Region, World};
+
+/// A replica counts as lagging after five seconds, and as failed three samples later.
+const HEALTH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Walks through the world.
+pub(super) async fn walk(world: &World, screen: &mut Screen) -> Result<()> {
+    let [us, eu, ap] = &world.regions[..] else {
+        bail!("the world has three regions")
+    };
+    let replica = eu.replica.context("eu-west-1 has a replica")?;
+    let replica = &world.cluster.replicas[replica];
+    let mut tour = Tour {
+        us,
+        eu,
+        ap,
+        replica,
+        jwt: &world.jwt,
+        client: client()?,
+        screen,
+        step: 0,
+        failed: vec![],
+    };
+    tour.wait_until_healthy().await?;
+    tour.reads().await?;
+    tour.writes().await?;
+    tour.mistakes().await?;
+    tour.broken_replica().await?;
+    tour.conclude()
+}
+
+struct Tour<'a> {
+    us: &'a Region,
+    eu: &'a Region,
+    ap: &'a Region,
+    replica: &'a PostgresServer,
+    jwt: &'a str,
+    client: Client,
+    screen: &'a mut Screen,
+    step: usize,
+    failed: Vec<String>,
+}
+
+impl Tour<'_> {
+    async fn wait_until_healthy(&self) -> Result<()> {
+        for region in [self.us, self.eu, self.ap] {
+            self.wait_for_health(region, StatusCode::OK).await?;
+        }
+        Ok(())
+    }
+
+    async fn reads(&mut self) -> Result<()> {
+        let rates = || Request::get(self.eu.gateway.url("/api/v1/rates/EUR/USD"));
+        let (near, fresh) = (rates(), rates().header("X-Consistency", "strong"));
+        self.title("A rate read in eu-west-1 comes from the replica beside it")?;
+        let answer = self.ask(&near).await?;
+        self.check("200", answer.status == StatusCode::OK)?;
+        self.check(
+            "the replica served it",
+            is_by(&answer, self.eu) && !answer.is_by_primary(),
+        )?;
+        self.check("a CDN may keep it for five minutes", has_max_age(&answer))?;
+
+        self.title("The same rate, strong: the primary answers, one round trip away")?;
+        let answer = self.ask(&fresh).await?;
+        self.check("the primary served it", answer.is_by_primary())?;
+        self.check(
+            "it took the 80 ms to the primary",
+            answer.took >= self.eu.round_trip,
+        )?;
+        self.check("nobody may keep it", is_private(&answer))?;
+        self.check(
+            "it carries a token",
+            !answer.header("X-Consistency-Token").is_empty(),
+        )?;
+
+        self.title("Cache-Control goes by path: an account's balances are nobody else's")?;
+        let balances = Request::get(self.us.gateway.url("/account/balances"));
+        let answer = self.ask(&balances.clone().bearer(self.jwt)).await?;
+        self.check("200", answer.status == StatusCode::OK)?;
+        self.check("nobody may keep it", is_private(&answer))?;
+        self.title("… and they are for the holder of a token only")?;
+        let answer = self.ask(&balances).await?;
+        self.check("401", answer.status == StatusCode::UNAUTHORIZED)
+    }
+
+    async fn writes(&mut self) -> Result<()> {
+        let body = json!({ "to": "bob", "currency": "USD", "amount": "12.50" });
+        let transfer = Request::post(self.ap.gateway.url("/api/v1/transfers"), body);
+        let transfer = transfer
+            .header("Idempotency-Key", "tour-1")
+            .bearer(self.jwt);
+        self.title("A transfer made in ap-southeast-1, 220 ms from the primary")?;
+        let made = self.ask(&transfer).await?;
+        self.check("201", made.status == StatusCode::CREATED)?;
+        self.check("the primary served it", made.is_by_primary())?;
+        let token = made.header("X-Consistency-Token").to_owned();
+        self.check("it carries a token", !token.is_empty())?;
+
+        self.title("Sent again with its key it acts once")?;
+        let again = self.ask(&transfer).await?;
+        self.check(
+            "the same transfer",
+            again.body == made.body && !made.body["id"].is_null(),
+        )?;
+
+        self.title("Read back at once in eu-west-1")?;
+        let path = format!("/api/v1/transfers/{}", made.body["id"]);
+        let read = Request::get(self.eu.gateway.url(&path)).bearer(self.jwt);
+        let read = self
+            .ask(&read.header("X-Consistency-Token", token.clone()))
+            .await?;
+        self.check("200", read.status == StatusCode::OK)?;
+        self.check("it is the transfer", read.body["id"] == made.body["id"])?;
+
+        self.title("A token makes an eventual read see what its bearer wrote")?;
+        let fees = Request::get(self.ap.gateway.url("/public/fees"));
+        let fees = self.ask(&fees.header("X-Consistency-Token", token)).await?;
+        self.check("200", fees.status == StatusCode::OK)?;
+        self.check("the level is session", fees.decided("level", "session"))?;
+        self.check("nobody may keep it", is_private(&fees))
+    }
+
+    async fn mistakes(&mut self) -> Result<()> {
+        self.title("A level that does not exist is refused, not guessed")?;
+        let request = Request::get(self.eu.gateway.url("/public/rates"));
+        let answer = self
+            .ask(&request.header("X-Consistency", "quite-strong"))
+            .await?;
+        self.check("400", answer.status == StatusCode::BAD_REQUEST)?;
+        self.check(
+            "a problem document names it",
+            is_problem(&answer, "invalid-consistency"),
+        )
+    }
+
+    async fn broken_replica(&mut self) -> Result<()> {
+        self.title("The replica of eu-west-1 stops replaying while rates go on changing")?;
+        self.replica.pause_replay().await?;
+        self.screen.print("   (paused; waiting for /health/edge)")?;
+        self.wait_for_health(self.eu, StatusCode::SERVICE_UNAVAILABLE)
+            .await?;
+        let health = self.ask(&health(self.eu)).await?;
+        self.check(
+            "eu-west-1 tells DNS to go elsewhere",
+            health.body["status"] == "unhealthy",
+        )?;
+        for region in [self.us, self.ap] {
+            let answer = health_of(region, &self.client).await?;
+            self.check(
+                &format!("{} stays healthy", region.name),
+                answer == StatusCode::OK,
+            )?;
+        }
+
+        self.title("Whoever still asks there is served, by a node that is not behind")?;
+        let rates = Request::get(self.eu.gateway.url("/api/v1/rates/EUR/USD"));
+        let answer = self.ask(&rates).await?;
+        self.check("200", answer.status == StatusCode::OK)?;
+        self.check("not the paused replica", !is_by(&answer, self.eu))?;
+        self.check("it says why", answer.decided("reason", "replica-lagging"))?;
+
+        self.title("The replica replays again")?;
+        self.replica.resume_replay().await?;
+        self.wait_for_health(self.eu, StatusCode::OK).await?;
+        let answer = self.ask(&rates).await?;
+        self.check("eu-west-1 is healthy", true)?;
+        self.check(
+            "its replica serves again",
+            is_by(&answer, self.eu) && !answer.is_by_primary(),
+        )
+    }
+
+    fn conclude(&mut self) -> Result<()> {
+        if self.failed.is_empty() {
+            return self.screen.print(&format!(
+                "\nThe tour is over: {} stops, all well.",
+                self.step
+            ));
+        }
+        bail!(
+            "the tour saw what it should not:\n  {}",
+            self.failed.join("\n  ")
+        )
+    }
+
+    fn title(&mut self, title: &str) -> Result<()> {
+        self.step += 1;
+        self.screen.print(&format!("\n{}. {title}", self.step))
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Answer> {
+        let answer = request.send(&self.client).await?;
+        self.screen
+            .print(&format!("{}{}", request.lines(), answer.lines()))?;
+        Ok(answer)
+    }
+
+    fn check(&mut self, claim: &str, holds: bool) -> Result<()> {
+        if !holds {
+            self.failed.push(format!("stop {}: {claim}", self.step));
+        }
+        self.screen
+            .print(&format!("   {} {claim}", if holds { "✓" } else { "✗" }))
+    }
+
+    async fn wait_for_health(&self, region: &Region, status: StatusCode) -> Result<()> {
+        let what = format!("/health/edge of {} is {status}", region.name);
+        until(&what, HEALTH_DEADLINE, async || {
+            Ok((health_of(region, &self.client).await? == status).then_some(()))
+        })
+        .await
+    }
+}
+
+fn health(region: &Region) -> Request {
+    Request::get(region.gateway.url("/health/edge"))
+}
+
+async fn health_of(region: &Region, client: &Client) -> Result<StatusCode> {
+    Ok(health(region).send(client).await?.status)
+}
+
+fn is_by(answer: &Answer, region: &Region) -> bool {
+    answer.decided("node", "replica") && answer.decided("node-region", region.name)
+}
+
+fn has_max_age(answer: &Answer) -> bool {
+    answer.header("Cache-Control") == "public, max-age=300, stale-while-revalidate=60"
+}
+
+fn is_private(answer: &Answer) -> bool {
+    answer.header("Cache-Control") == "no-store, private"
+}
+
+fn is_problem(answer: &Answer, name: &str) -> bool {
+    let named = answer.body["type"]
+        .as_str()
+        .unwrap_or_default()
+        .ends_with(&format!("/{name}"));
+    named
+        && answer
+            .header("Content-Type")
+            .starts_with("application/problem+json")
+}

@@ -1,0 +1,158 @@
+//! What a visitor sees: the map, lines to paste, and a live line for each region.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::Client;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::exposition::Exposition;
+use super::http_client;
+use super::screen::Screen;
+use super::world::{Region, World};
+
+/// How often the lines are replaced on a terminal.
+const PERIOD_LIVE: Duration = Duration::from_secs(1);
+/// How often lines are added where they cannot be replaced.
+const PERIOD_APPENDED: Duration = Duration::from_secs(5);
+
+/// Shows which region is where.
+pub(super) fn print_map(world: &World, screen: &mut Screen) -> Result<()> {
+    screen.print("")?;
+    for region in &world.regions {
+        let url = region.gateway.url("");
+        let place = match region.replica {
+            None => "the primary".to_owned(),
+            Some(_) => format!(
+                "a replica; {} ms to the primary",
+                region.round_trip.as_millis()
+            ),
+        };
+        screen.print(&format!("  {:<15} {url:<23} {place}", region.name))?;
+    }
+    screen.print("")
+}
+
+/// Lines to paste into another terminal.
+pub(super) fn print_invitation(world: &World, screen: &mut Screen) -> Result<()> {
+    let [us, eu, ap] = &world.regions[..] else {
+        bail!("the world has three regions")
+    };
+    let replica = eu
+        .replica
+        .map(|index| world.cluster.replicas[index].url())
+        .unwrap_or_default();
+    let psql = world.cluster.psql();
+    screen.print(&format!(
+        r#"Paste these into another terminal:
+
+  # near: the replica beside the gateway answers
+  curl -i {rates_eu}
+  # fresh: the primary answers, 80 ms away
+  curl -i -H 'X-Consistency: strong' {rates_eu}
+  # a write from far away, then what it left
+  JWT={jwt}
+  curl -i -H "Authorization: Bearer $JWT" -H "Idempotency-Key: $RANDOM$RANDOM" \
+       --json '{{"to": "bob", "currency": "USD", "amount": "12.50"}}' {transfers_ap}
+  curl -i -H "Authorization: Bearer $JWT" {balances_us}
+  # break a replica, watch it turn 503, mend it
+  {psql} '{replica}' -c 'select pg_wal_replay_pause()'
+  curl -i {health_eu}
+  {psql} '{replica}' -c 'select pg_wal_replay_resume()'
+
+Ctrl-C ends it all.
+"#,
+        rates_eu = eu.gateway.url("/api/v1/rates/EUR/USD"),
+        jwt = world.jwt,
+        transfers_ap = ap.gateway.url("/api/v1/transfers"),
+        balances_us = us.gateway.url("/account/balances"),
+        health_eu = eu.gateway.url("/health/edge"),
+    ))
+}
+
+/// Shows lag and traffic until a gateway ends.
+pub(super) async fn watch(mut world: World, screen: &mut Screen) -> Result<()> {
+    let client = http_client::client()?;
+    let mut ticks = interval(if screen.is_live() {
+        PERIOD_LIVE
+    } else {
+        PERIOD_APPENDED
+    });
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut meters = vec![Meter::default(); world.regions.len()];
+    loop {
+        ticks.tick().await;
+        let mut lines = Vec::new();
+        for (region, meter) in world.regions.iter_mut().zip(&mut meters) {
+            if let Some(status) = region.gateway.ended()? {
+                bail!(
+                    "the gateway of {} ended: {status}\n{}",
+                    region.name,
+                    region.gateway.log()
+                );
+            }
+            lines.push(line(region, meter, &client).await);
+        }
+        screen.refresh(&lines)?;
+    }
+}
+
+async fn line(region: &Region, meter: &mut Meter, client: &Client) -> String {
+    match page(region, client).await {
+        Ok(page) => describe(region, &page, meter),
+        Err(error) => format!("  {:<15} {error:#}", region.name),
+    }
+}
+
+async fn page(region: &Region, client: &Client) -> Result<Exposition> {
+    let response = client
+        .get(region.gateway.admin_url("/metrics"))
+        .send()
+        .await;
+    let response = response.and_then(reqwest::Response::error_for_status);
+    Ok(Exposition::new(
+        response.context("no metrics")?.text().await?,
+    ))
+}
+
+fn describe(region: &Region, page: &Exposition, meter: &mut Meter) -> String {
+    let node = if region.replica.is_some() {
+        region.name
+    } else {
+        "primary"
+    };
+    let labels = [("node", node)];
+    let condition = page.variant("tidegate_node_condition", &labels, "condition");
+    let seconds = |metric| match page.sum(metric, &labels) {
+        Some(seconds) => format!("{seconds:.3} s"),
+        None => "–".to_owned(),
+    };
+    let total = page.sum("tidegate_requests_total", &[]).unwrap_or(0.0);
+    format!(
+        "  {:<15} {:<7} {:<12} lag {:>9}   staleness {:>9}   {:>8.1} requests/s",
+        region.name,
+        if region.replica.is_some() {
+            "replica"
+        } else {
+            "primary"
+        },
+        condition.as_deref().unwrap_or("unknown"),
+        seconds("tidegate_replication_lag_seconds"),
+        seconds("tidegate_staleness_seconds"),
+        meter.rate(total),
+    )
+}
+
+/// Turns a counter into a rate.
+#[derive(Clone, Default)]
+struct Meter(Option<(Instant, f64)>);
+
+impl Meter {
+    fn rate(&mut self, total: f64) -> f64 {
+        let now = Instant::now();
+        match self.0.replace((now, total)) {
+            Some((then, before)) => (total - before) / (now - then).as_secs_f64(),
+            None => 0.0,
+        }
+    }
+}
