@@ -1,0 +1,46 @@
+# Two commands matter: `make demo` shows it, `make test` checks it. Both need Rust, a C compiler and
+# nothing else: PostgreSQL is found, or else installed.
+
+CARGO ?= cargo
+CARGO_FLAGS := --locked
+
+# `make demo TOUR=1` walks through by itself; `make demo PORT_BASE=9001` listens elsewhere.
+DEMO_FLAGS := $(if $(TOUR),--tour) $(if $(PORT_BASE),--port-base $(PORT_BASE))
+
+# nextest runs each test in a process of its own; plain `cargo test` runs the same tests.
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+ifeq ($(NEXTEST),yes)
+RUN_TESTS := $(CARGO) nextest run $(CARGO_FLAGS)
+else
+RUN_TESTS := $(CARGO) test $(CARGO_FLAGS)
+endif
+
+.PHONY: build demo test lint test-rust doc postgresql tools
+
+build:
+	$(CARGO) build $(CARGO_FLAGS)
+
+demo:
+	$(CARGO) run $(CARGO_FLAGS) -- demo $(DEMO_FLAGS)
+
+# Everything, cheapest first.
+test: lint test-rust doc
+	$(MAKE) demo TOUR=1
+
+lint: tools
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+test-rust: postgresql
+	$(RUN_TESTS)
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps
+
+# One test finds PostgreSQL or installs it, so that no other waits for that within its own deadline.
+postgresql:
+	$(RUN_TESTS) postgresql_is_found_or_installed
+
+tools:
+	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
