@@ -35,7 +35,7 @@ pub enum KeySource {
     None,
     /// One shared secret, for HS256 only.
     Hs256(SecretString),
-    /// A JSON Web Key Set to fetch, for RS256, ES256 and EdDSA.
+    /// A JSON Web Key Set to fetch, for RS256, ES256 and `EdDSA`.
     Jwks(Url),
 }
 

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use crate::config::ServerSettings;
+
 /// Request head limit of the public listener. CloudFront sends no more than 20,480 bytes; an
 /// application load balancer lets 64 KiB through, which nobody needs here.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// How much longer an answer may stall on its way out than it may take to be made.
+const WRITE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Bounds of one listener and its connections.
 #[derive(Debug, Clone)]
@@ -73,6 +78,25 @@ impl Limits {
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(2),
             ..Self::default()
+        }
+    }
+}
+
+impl From<&ServerSettings> for Limits {
+    /// The limits of the public listener.
+    fn from(settings: &ServerSettings) -> Self {
+        let default = Self::default();
+        let write_timeout = default
+            .write_timeout
+            .max(settings.request_deadline + WRITE_MARGIN);
+        Self {
+            connections_max: settings.connections_max,
+            header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
+            write_timeout,
+            drain_delay: settings.drain_delay,
+            drain_timeout: settings.drain_timeout,
+            ..default
         }
     }
 }
