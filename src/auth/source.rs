@@ -1,0 +1,80 @@
+//! Where a key set is fetched from.
+
+use reqwest::{Client, Url, redirect};
+use tokio::time::Duration;
+
+use super::key_set::{KeySet, KeySetError};
+
+/// Time for one fetch, from the connection to the last byte.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a key set: a hundred RSA keys with certificates fit.
+const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Why key sets cannot be fetched at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no HTTPS client for AUTH_JWKS_URL: {0}")]
+pub struct SetupError(#[from] reqwest::Error);
+
+/// Why one fetch failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("the request failed: {}", innermost(.0))]
+    Request(#[from] reqwest::Error),
+    #[error("the answer has status {0}")]
+    Status(http::StatusCode),
+    #[error("the answer is longer than {DOCUMENT_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("the answer is of no use: {0}")]
+    KeySet(#[from] KeySetError),
+}
+
+/// The address of a key set and the client to fetch it with.
+#[derive(Debug)]
+pub(super) struct Source {
+    client: Client,
+    url: Url,
+}
+
+impl Source {
+    pub(super) fn new(url: Url) -> Result<Self, SetupError> {
+        // An error means that the process has chosen a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            // Whoever may redirect may name the keys: only the configured address may.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self { client, url })
+    }
+
+    pub(super) async fn fetch(&self) -> Result<KeySet, FetchError> {
+        let mut response = self.client.get(self.url.clone()).send().await?;
+        if response.status() != http::StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if document.len() + chunk.len() > DOCUMENT_BYTES_MAX {
+                return Err(FetchError::TooLong);
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(KeySet::parse(&document)?)
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+/// The cause that says what happened; those around it only say that a request failed.
+fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}

@@ -1,0 +1,83 @@
+//! The compact form of a signed token (RFC 7515): `header.claims.signature`.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use super::AuthError;
+use super::key::{Algorithm, Key};
+
+/// Bytes of a token. Real ones stay below 4 KiB; a bound keeps refusals cheap.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// A token taken apart, not verified.
+pub(super) struct Token<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    signed: &'a str,
+    claims: &'a str,
+    signature: Vec<u8>,
+}
+
+/// What is read of a token's header. Everything else in it is advice for other applications,
+/// keys that the token brings along included.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<IgnoredAny>,
+}
+
+impl<'a> Token<'a> {
+    pub(super) fn parse(token: &'a str) -> Result<Self, AuthError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(AuthError::TooLong);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(AuthError::Malformed)?;
+        let header: Header = parse_json(header)?;
+        if header.crit.is_some() {
+            return Err(AuthError::Critical);
+        }
+        let algorithm = header.alg.parse()?;
+        Ok(Self {
+            algorithm,
+            kid: header.kid,
+            signed,
+            claims,
+            signature: decode(signature)?,
+        })
+    }
+
+    /// The claims, once the signature is found to be the key's.
+    pub(super) fn verify(&self, key: &Key) -> Result<Map<String, Value>, AuthError> {
+        if key.algorithm() != self.algorithm {
+            return Err(AuthError::Algorithm);
+        }
+        key.verify(self.signed.as_bytes(), &self.signature)?;
+        parse_json(self.claims)
+    }
+}
+
+/// The token in an `Authorization` field (RFC 6750, section 2.1).
+pub(super) fn bearer(field: Option<&HeaderValue>) -> Result<&str, AuthError> {
+    let field = field.ok_or(AuthError::Missing)?;
+    let text = field.to_str().map_err(|_not_ascii| AuthError::Malformed)?;
+    match text.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim_start()),
+        _ => Err(AuthError::Missing),
+    }
+}
+
+fn parse_json<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, AuthError> {
+    serde_json::from_slice(&decode(part)?).map_err(|_not_shown| AuthError::Malformed)
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, AuthError> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_not_shown| AuthError::Malformed)
+}
