@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tracing::Instrument;
 
@@ -58,7 +58,17 @@ pub struct Connection {
     pub client: Client,
     /// Who answered when the connection opened, for as long as it is open.
     pub identity: ServerIdentity,
-    _driver: Driver,
+    driver: Driver,
+}
+
+impl Connection {
+    /// Waits until the connection has ended, from whichever side. Cancel-safe.
+    pub async fn closed(&mut self) {
+        if !self.driver.0.is_finished() {
+            // An error would be the driver's panic, which has ended the connection as well.
+            let _ended = (&mut self.driver.0).await;
+        }
+    }
 }
 
 /// Opens one connection and sets its session up, within `deadline` in all.
@@ -83,18 +93,18 @@ async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectE
             tracing::debug!(reason = reason(&error), "database connection ended");
         }
     };
-    let driver = Driver(tokio::spawn(driver.in_current_span()).abort_handle());
+    let driver = Driver(tokio::spawn(driver.in_current_span()));
     let identity = session.set_up(&client).await?;
     Ok(Connection {
         client,
         identity,
-        _driver: driver,
+        driver,
     })
 }
 
 /// The task that moves bytes between the client and its socket.
 #[derive(Debug)]
-struct Driver(AbortHandle);
+struct Driver(JoinHandle<()>);
 
 impl Drop for Driver {
     fn drop(&mut self) {

@@ -1,1 +1,22 @@
 //! What is known about every node: fences, samples, condition.
+//!
+//! Fences and everything derived from them are pure; the monitor's tasks feed them. Choosing a node
+//! is not done here, and nothing here compares two machines' clocks.
+
+mod settings;
+mod condition;
+mod fence;
+mod sample;
+mod reachability;
+mod status;
+mod observations;
+mod backoff;
+mod published;
+mod task;
+mod monitor;
+
+pub use condition::Condition;
+pub use fence::FenceLog;
+pub use monitor::Monitor;
+pub use settings::MonitorSettings;
+pub use status::NodeStatus;

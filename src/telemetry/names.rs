@@ -11,3 +11,10 @@ pub const CONNECTIONS_REFUSED: &str = "tidegate_connections_refused_total";
 pub const CONNECTIONS_EXPIRED: &str = "tidegate_connections_expired_total";
 /// Failed calls of `accept`. Counter; label `listener`.
 pub const ACCEPT_ERRORS: &str = "tidegate_accept_errors_total";
+
+/// How far a node is behind at least, in seconds; NaN while unknown. Gauge; label `node`.
+pub const REPLICATION_LAG: &str = "tidegate_replication_lag_seconds";
+/// How old a node's data can be at most, in seconds; NaN while unproven. Gauge; label `node`.
+pub const STALENESS: &str = "tidegate_staleness_seconds";
+/// 1 for the condition a node is in, 0 for the others. Gauge; labels `node` and `condition`.
+pub const NODE_CONDITION: &str = "tidegate_node_condition";

@@ -1,0 +1,243 @@
+//! The one word for what is known of a node.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Says what a node is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// It answers and is not behind more than allowed; of the primary: it takes writes.
+    Fresh,
+    /// It is behind more than allowed.
+    Lagging,
+    /// It answers and is not behind as far as can be shown, but has no live WAL receiver.
+    Disconnected,
+    /// Its history is not the primary's; of the primary: it is in recovery or superseded.
+    Diverged,
+    /// It takes writes although it is not the primary.
+    Promoted,
+    /// Too many samples in a row have failed.
+    Unreachable,
+    /// Too little is known: no sample yet, or nothing to compare it with.
+    Unknown,
+}
+
+impl Condition {
+    /// Every condition, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Fresh,
+        Self::Lagging,
+        Self::Disconnected,
+        Self::Diverged,
+        Self::Promoted,
+        Self::Unreachable,
+        Self::Unknown,
+    ];
+
+    /// Returns the name in metrics, logs and health checks.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Lagging => "lagging",
+            Self::Disconnected => "disconnected",
+            Self::Diverged => "diverged",
+            Self::Promoted => "promoted",
+            Self::Unreachable => "unreachable",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the condition of a node follows from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    /// Whether it is configured as the primary.
+    pub(super) primary: bool,
+    /// By the hysteresis over samples; none before it has an opinion.
+    pub(super) reachable: Option<bool>,
+    /// By its newest sample; none before the first.
+    pub(super) in_recovery: Option<bool>,
+    pub(super) history: History,
+    pub(super) receiver: Receiver,
+    /// None when it cannot be known.
+    pub(super) lag: Option<Duration>,
+}
+
+/// How a node's history relates to the primary's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum History {
+    Same,
+    Other,
+    Unknown,
+}
+
+/// Whether a replica has a live WAL receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiver {
+    Streaming,
+    Absent,
+    /// The monitor's role may not see it.
+    Unknown,
+}
+
+impl Facts {
+    /// Returns the gravest condition that holds.
+    pub(super) fn condition(&self, max_lag: Duration) -> Condition {
+        match (self.reachable, self.in_recovery) {
+            (Some(false), _) => Condition::Unreachable,
+            (None, _) | (_, None) => Condition::Unknown,
+            (Some(true), Some(in_recovery)) if self.primary => self.of_primary(in_recovery),
+            (Some(true), Some(false)) => Condition::Promoted,
+            (Some(true), Some(true)) => self.of_replica(max_lag),
+        }
+    }
+
+    fn of_primary(&self, in_recovery: bool) -> Condition {
+        if in_recovery || self.history == History::Other {
+            return Condition::Diverged;
+        }
+        Condition::Fresh
+    }
+
+    fn of_replica(&self, max_lag: Duration) -> Condition {
+        match (self.history, self.lag) {
+            (History::Other, _) => Condition::Diverged,
+            (History::Unknown, _) | (_, None) => Condition::Unknown,
+            (History::Same, Some(lag)) if lag > max_lag => Condition::Lagging,
+            (History::Same, Some(_)) => match self.receiver {
+                Receiver::Absent => Condition::Disconnected,
+                Receiver::Streaming | Receiver::Unknown => Condition::Fresh,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX_LAG: Duration = Duration::from_secs(5);
+    const REPLICA: Facts = Facts {
+        primary: false,
+        reachable: Some(true),
+        in_recovery: Some(true),
+        history: History::Same,
+        receiver: Receiver::Streaming,
+        lag: Some(Duration::ZERO),
+    };
+    const PRIMARY: Facts = Facts {
+        primary: true,
+        in_recovery: Some(false),
+        ..REPLICA
+    };
+
+    fn assert_condition(facts: Facts, expected: Condition) {
+        assert_eq!(facts.condition(MAX_LAG), expected, "{facts:?}");
+    }
+
+    #[test]
+    fn a_node_in_order_is_fresh() {
+        assert_condition(REPLICA, Condition::Fresh);
+        assert_condition(PRIMARY, Condition::Fresh);
+    }
+
+    #[test]
+    fn lag_counts_only_above_the_limit() {
+        let lagging = |lag| Facts {
+            lag: Some(lag),
+            ..REPLICA
+        };
+        assert_condition(lagging(MAX_LAG), Condition::Fresh);
+        let above = MAX_LAG + Duration::from_nanos(1);
+        assert_condition(lagging(above), Condition::Lagging);
+    }
+
+    #[test]
+    fn lag_is_graver_than_a_missing_receiver() {
+        let facts = Facts {
+            receiver: Receiver::Absent,
+            ..REPLICA
+        };
+        assert_condition(facts, Condition::Disconnected);
+        let facts = Facts {
+            lag: Some(MAX_LAG * 2),
+            ..facts
+        };
+        assert_condition(facts, Condition::Lagging);
+    }
+
+    #[test]
+    fn a_receiver_that_may_not_be_seen_is_not_missing() {
+        let facts = Facts {
+            receiver: Receiver::Unknown,
+            ..REPLICA
+        };
+        assert_condition(facts, Condition::Fresh);
+    }
+
+    #[test]
+    fn unknown_lag_is_not_zero() {
+        let facts = Facts {
+            lag: None,
+            ..REPLICA
+        };
+        assert_condition(facts, Condition::Unknown);
+    }
+
+    #[test]
+    fn another_history_is_diverged_whatever_the_lag() {
+        for lag in [None, Some(Duration::ZERO), Some(MAX_LAG * 2)] {
+            let facts = Facts {
+                history: History::Other,
+                lag,
+                ..REPLICA
+            };
+            assert_condition(facts, Condition::Diverged);
+        }
+    }
+
+    #[test]
+    fn a_replica_that_takes_writes_is_promoted() {
+        let facts = Facts {
+            in_recovery: Some(false),
+            ..REPLICA
+        };
+        assert_condition(facts, Condition::Promoted);
+    }
+
+    #[test]
+    fn a_primary_in_recovery_or_superseded_is_diverged() {
+        let in_recovery = Facts {
+            in_recovery: Some(true),
+            ..PRIMARY
+        };
+        assert_condition(in_recovery, Condition::Diverged);
+        let superseded = Facts {
+            history: History::Other,
+            ..PRIMARY
+        };
+        assert_condition(superseded, Condition::Diverged);
+    }
+
+    #[test]
+    fn reachability_comes_first() {
+        for facts in [REPLICA, PRIMARY] {
+            let down = Facts {
+                reachable: Some(false),
+                ..facts
+            };
+            assert_condition(down, Condition::Unreachable);
+            let unknown = Facts {
+                reachable: None,
+                ..facts
+            };
+            assert_condition(unknown, Condition::Unknown);
+        }
+    }
+}

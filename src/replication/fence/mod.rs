@@ -1,0 +1,137 @@
+//! Fences: how far the primary had come at which moment of this process's clock.
+//!
+//! From them follow two bounds on the age of a replica's data that need no other clock: it is at
+//! most as old as the newest fence it has passed, and at least as far behind as the oldest it has
+//! not.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::consistency::{Lsn, SystemId, Timeline};
+
+/// Most runs kept: a quarter of an hour of a primary that never rests, at four samples a second.
+const RUNS_MAX: usize = 4096;
+
+/// PostgreSQL's WAL page size, unless it was compiled with another.
+const PAGE_BYTES: u64 = 8192;
+/// The header of a WAL page, and of the first page of a segment.
+const PAGE_HEADERS: [u64; 2] = [24, 40];
+
+/// The fences of one timeline of one system.
+#[derive(Debug)]
+pub struct FenceLog {
+    system: SystemId,
+    timeline: Timeline,
+    /// Ascending in every field.
+    runs: Vec<Run>,
+}
+
+/// Consecutive fences with one LSN. Only its ends matter: any fence between them is implied.
+#[derive(Debug)]
+struct Run {
+    lsn: Lsn,
+    received_first: Instant,
+    sent_last: Instant,
+}
+
+impl FenceLog {
+    /// Starts an empty log for one history.
+    pub fn new(system: SystemId, timeline: Timeline) -> Self {
+        Self {
+            system,
+            timeline,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Returns whose history this is; positions of another must not be compared with it.
+    pub fn history(&self) -> (SystemId, Timeline) {
+        (self.system, self.timeline)
+    }
+
+    /// Adds a fence: the primary's insert LSN, when it was asked for and when it arrived.
+    ///
+    /// Fences come in the order in which they were sent. A lower LSN than before means that the
+    /// primary lost WAL in a crash, so what was known of that history is forgotten.
+    pub fn push(&mut self, sent: Instant, received: Instant, lsn: Lsn) {
+        let lsn = reachable_by_replay(lsn);
+        if self.runs.last().is_some_and(|last| last.lsn > lsn) {
+            self.runs.clear();
+        }
+        match self.runs.last_mut() {
+            Some(last) if last.lsn == lsn => last.sent_last = sent,
+            _ => self.runs.push(Run {
+                lsn,
+                received_first: received,
+                sent_last: sent,
+            }),
+        }
+        if self.runs.len() > RUNS_MAX {
+            self.thin_out();
+        }
+    }
+
+    /// Returns the latest moment whose whole state a replica has that replayed `replayed`; none if
+    /// no fence was passed. The age of its answers never exceeds the time since then.
+    ///
+    /// What was visible on the primary when the fence was sent had its commit record inserted
+    /// before, hence below the fence's LSN.
+    pub fn proven_at(&self, replayed: Lsn) -> Option<Instant> {
+        let passed = self.passed(replayed);
+        self.runs[..passed].last().map(|run| run.sent_last)
+    }
+
+    /// Returns how far a replica was behind at least, when a sample sent at `sampled` said
+    /// `replayed`; zero when it had passed every fence received by then.
+    pub fn lag(&self, replayed: Lsn, sampled: Instant) -> Duration {
+        let passed = self.passed(replayed);
+        let missing = self.runs.get(passed).map(|run| run.received_first);
+        missing.map_or(Duration::ZERO, |since| {
+            sampled.saturating_duration_since(since)
+        })
+    }
+
+    /// Tells whether a replica that answered `replayed` at `received` was ahead of the primary at a
+    /// later time, which no replica of this history can be.
+    pub fn is_overtaken_by(&self, replayed: Lsn, received: Instant) -> bool {
+        self.runs.last().is_some_and(|last| {
+            last.sent_last >= received && last.lsn < reachable_by_replay(replayed)
+        })
+    }
+
+    /// Counts the runs at or below a position.
+    fn passed(&self, replayed: Lsn) -> usize {
+        self.runs.partition_point(|run| run.lsn <= replayed)
+    }
+
+    /// Drops every second run of the older half. Both bounds stay true without a fence: the newest
+    /// passed one is then older, the oldest missing one younger.
+    fn thin_out(&mut self) {
+        let older_half = self.runs.len() / 2;
+        let mut index = 0;
+        self.runs.retain(|_| {
+            index += 1;
+            index > older_half || index % 2 == 0
+        });
+    }
+}
+
+/// Returns the position at which a replica stops that has replayed everything before `lsn`.
+///
+/// When the last record ends with a page, the insert LSN is that of the next record, behind the
+/// next page's header, while replay stops at the page's start. Taking the start proves no less.
+/// Suppose a replica between the two: it would have replayed a record that ends there. None ends
+/// within a header. After a short header (24) one could end at 32 or 40, but only as the rest of a
+/// record from the page before, and then none ends at the page's start, nor could a second one
+/// end between 24 and 40, since a record has at least 24 bytes.
+fn reachable_by_replay(lsn: Lsn) -> Lsn {
+    let offset = lsn.0 % PAGE_BYTES;
+    if PAGE_HEADERS.contains(&offset) {
+        return Lsn(lsn.0 - offset);
+    }
+    lsn
+}
+
+#[cfg(test)]
+mod tests;

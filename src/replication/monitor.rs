@@ -1,0 +1,92 @@
+//! The tasks that watch the nodes, and what they publish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::postgres::Server;
+use crate::region::NodeId;
+use crate::replication::published::Published;
+use crate::replication::task::{CONNECT_DEADLINE, NodeTask};
+use crate::replication::{MonitorSettings, NodeStatus};
+
+/// Watches every node from a task of its own. Dropping it ends the tasks.
+pub struct Monitor {
+    nodes: Vec<NodeId>,
+    published: Arc<Published>,
+    tasks: Vec<JoinHandle<()>>,
+    silence_max: Duration,
+}
+
+impl Monitor {
+    /// Starts one task per node. Must be called within a tokio runtime.
+    pub fn start(nodes: Vec<(NodeId, Arc<Server>)>, settings: MonitorSettings) -> Self {
+        let (nodes, servers): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
+        let published = Arc::new(Published::new(&nodes, &settings));
+        let settings = Arc::new(settings);
+        let start = |(index, server)| {
+            let task = NodeTask {
+                index,
+                server,
+                published: Arc::clone(&published),
+                settings: Arc::clone(&settings),
+            };
+            let span = tracing::info_span!("monitor", node = nodes[index].as_str());
+            tokio::spawn(async { match task.run().await {} }.instrument(span))
+        };
+        let tasks = servers.into_iter().enumerate().map(start).collect();
+        // A heartbeat comes with every step, and no step but these takes longer than a second.
+        let silence_max =
+            2 * CONNECT_DEADLINE + 2 * settings.sample_timeout + 2 * settings.sample_interval;
+        Self {
+            nodes,
+            published,
+            tasks,
+            silence_max,
+        }
+    }
+
+    /// Returns what is known of a node, without waiting for anything.
+    ///
+    /// # Panics
+    /// When the node is not one of those given to [`Monitor::start`].
+    pub fn status(&self, node: &NodeId) -> Arc<NodeStatus> {
+        self.published.status(self.index(node))
+    }
+
+    /// Returns a receiver of every status published from now on.
+    ///
+    /// # Panics
+    /// As [`Monitor::status`].
+    pub fn watch(&self, node: &NodeId) -> watch::Receiver<Arc<NodeStatus>> {
+        self.published.watch(self.index(node))
+    }
+
+    /// Tells whether every node was tried at least once, well or not.
+    pub fn first_round_done(&self) -> bool {
+        self.published.all_attempted()
+    }
+
+    /// Tells whether every task still runs and none has stalled.
+    pub fn alive(&self, now: Instant) -> bool {
+        self.tasks.iter().all(|task| !task.is_finished())
+            && self.published.silence(now) <= self.silence_max
+    }
+
+    fn index(&self, node: &NodeId) -> usize {
+        let index = self.nodes.iter().position(|known| known == node);
+        index.expect("only nodes that the monitor was started with are asked about")
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

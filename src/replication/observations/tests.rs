@@ -1,0 +1,326 @@
+use tokio::time::Instant;
+
+use super::*;
+use crate::consistency::Lsn;
+use crate::postgres::ServerIdentity;
+use crate::replication::Condition;
+
+const PRIMARY: usize = 0;
+const REPLICA: usize = 1;
+const SYSTEM: SystemId = SystemId(42);
+
+/// A primary and a replica, observed on a made-up clock.
+struct Scene {
+    start: Instant,
+    observations: Observations,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let settings = MonitorSettings {
+            application_name: "tidegate/test".to_owned(),
+            sample_interval: Duration::from_millis(250),
+            sample_timeout: Duration::from_secs(1),
+            max_lag: Duration::from_secs(5),
+            fail_after: 3,
+            pass_after: 2,
+        };
+        let nodes = [
+            NodeId::Primary,
+            NodeId::Replica("eu-west-1".parse().unwrap()),
+        ];
+        Self {
+            start: Instant::now(),
+            observations: Observations::new(nodes, &settings),
+        }
+    }
+
+    /// A caught-up pair at time zero.
+    fn caught_up() -> Self {
+        let mut scene = Self::new();
+        scene.sampled(PRIMARY, scene.primary(0, 1000));
+        scene.sampled(REPLICA, scene.replica(0, 1000));
+        scene
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+
+    fn primary(&self, ms: u64, lsn: u64) -> Sample {
+        Sample {
+            sent: self.at(ms),
+            received: self.at(ms),
+            identity: life(5432, 1),
+            in_recovery: false,
+            lsn: Some(Lsn(lsn)),
+            system: Some(SYSTEM),
+            timeline: Some(Timeline(1)),
+            receiver: Receiver::Absent,
+        }
+    }
+
+    fn replica(&self, ms: u64, lsn: u64) -> Sample {
+        Sample {
+            identity: life(5433, 1),
+            in_recovery: true,
+            receiver: Receiver::Streaming,
+            ..self.primary(ms, lsn)
+        }
+    }
+
+    fn sampled(&mut self, index: usize, sample: Sample) {
+        self.observations.sampled(index, sample);
+    }
+
+    fn missed(&mut self, index: usize, times: usize) {
+        for _ in 0..times {
+            self.observations.missed(index);
+        }
+    }
+
+    fn status(&self, index: usize) -> NodeStatus {
+        self.observations.status(index)
+    }
+
+    fn condition(&self, index: usize) -> Condition {
+        self.status(index).condition
+    }
+
+    fn staleness(&self, index: usize, ms: u64) -> Option<Duration> {
+        self.status(index).staleness(self.at(ms))
+    }
+}
+
+fn life(port: i32, started_at_us: i64) -> ServerIdentity {
+    ServerIdentity {
+        address: None,
+        port: Some(port),
+        started_at_us,
+    }
+}
+
+fn ms(ms: u64) -> Option<Duration> {
+    Some(Duration::from_millis(ms))
+}
+
+#[test]
+fn before_the_first_sample_everything_is_unknown() {
+    let scene = Scene::new();
+    let status = scene.status(REPLICA);
+    assert_eq!(status.condition, Condition::Unknown);
+    assert_eq!((status.lag, status.position), (None, None));
+    assert_eq!(scene.staleness(REPLICA, 0), None);
+}
+
+#[test]
+fn a_caught_up_replica_ages_until_the_next_fence() {
+    let mut scene = Scene::caught_up();
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.status(REPLICA).lag, ms(0));
+    assert_eq!(scene.staleness(REPLICA, 240), ms(240));
+    scene.sampled(PRIMARY, scene.primary(250, 1000));
+    assert_eq!(scene.staleness(REPLICA, 260), ms(10));
+}
+
+#[test]
+fn a_replica_that_stands_still_lags_by_the_time_since_it_fell_behind() {
+    let mut scene = Scene::caught_up();
+    scene.sampled(PRIMARY, scene.primary(1000, 2000));
+    scene.sampled(REPLICA, scene.replica(6000, 1000));
+    assert_eq!(scene.status(REPLICA).lag, ms(5000));
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    scene.sampled(REPLICA, scene.replica(6001, 1000));
+    assert_eq!(scene.condition(REPLICA), Condition::Lagging);
+    assert_eq!(scene.staleness(REPLICA, 7000), ms(7000));
+}
+
+#[test]
+fn without_the_primary_staleness_grows_and_lag_does_not() {
+    let mut scene = Scene::caught_up();
+    scene.missed(PRIMARY, 3);
+    scene.sampled(REPLICA, scene.replica(60_000, 1000));
+    assert_eq!(scene.condition(PRIMARY), Condition::Unreachable);
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.status(REPLICA).lag, ms(0));
+    assert_eq!(scene.staleness(REPLICA, 60_000), ms(60_000));
+}
+
+#[test]
+fn a_replica_without_a_primary_to_compare_with_is_unknown_and_not_fresh() {
+    let mut scene = Scene::new();
+    scene.sampled(REPLICA, scene.replica(0, 1000));
+    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+    assert_eq!(scene.status(REPLICA).lag, None);
+    assert!(scene.status(REPLICA).position.is_some());
+}
+
+#[test]
+fn a_failed_sample_lets_the_old_one_age() {
+    let mut scene = Scene::caught_up();
+    scene.missed(REPLICA, 2);
+    scene.sampled(PRIMARY, scene.primary(1000, 2000));
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.staleness(REPLICA, 1500), ms(1500));
+}
+
+#[test]
+fn three_failed_samples_make_a_node_unreachable_and_its_lag_unknown() {
+    let mut scene = Scene::caught_up();
+    scene.missed(REPLICA, 3);
+    assert_eq!(scene.condition(REPLICA), Condition::Unreachable);
+    assert_eq!(scene.status(REPLICA).lag, None);
+    scene.sampled(REPLICA, scene.replica(2000, 1000));
+    assert_eq!(scene.condition(REPLICA), Condition::Unreachable);
+    scene.sampled(REPLICA, scene.replica(2250, 1000));
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+}
+
+#[test]
+fn a_lost_connection_proves_nothing_but_does_not_make_a_node_down() {
+    let mut scene = Scene::caught_up();
+    scene.observations.disconnected(REPLICA);
+    let status = scene.status(REPLICA);
+    assert_eq!((status.identity, status.position), (None, None));
+    assert_eq!(scene.staleness(REPLICA, 1), None);
+    assert_eq!((status.condition, status.lag), (Condition::Fresh, ms(0)));
+}
+
+#[test]
+fn a_replica_that_reopens_behind_is_judged_by_its_new_position() {
+    let mut scene = Scene::caught_up();
+    scene.sampled(PRIMARY, scene.primary(1000, 2000));
+    scene.sampled(REPLICA, scene.replica(1000, 2000));
+    let reopened = Sample {
+        identity: life(5433, 2),
+        ..scene.replica(2000, 1500)
+    };
+    scene.sampled(REPLICA, reopened);
+    assert_eq!(scene.status(REPLICA).identity, Some(life(5433, 2)));
+    assert_eq!(scene.staleness(REPLICA, 2000), ms(2000));
+    assert_eq!(scene.status(REPLICA).lag, ms(1000));
+}
+
+#[test]
+fn a_replica_of_another_system_is_diverged() {
+    let mut scene = Scene::caught_up();
+    let other = Sample {
+        system: Some(SystemId(43)),
+        ..scene.replica(1, 1000)
+    };
+    scene.sampled(REPLICA, other);
+    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.staleness(REPLICA, 1), None);
+    assert_eq!(scene.status(REPLICA).lag, None);
+}
+
+#[test]
+fn a_replica_ahead_on_another_timeline_is_diverged_and_not_without_lag() {
+    let mut scene = Scene::caught_up();
+    let ahead = Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.replica(1, 9000)
+    };
+    scene.sampled(REPLICA, ahead);
+    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.status(REPLICA).lag, None);
+}
+
+#[test]
+fn a_replica_ahead_of_a_later_fence_is_diverged_even_if_its_timeline_says_otherwise() {
+    let mut scene = Scene::caught_up();
+    scene.sampled(REPLICA, scene.replica(100, 9000));
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    scene.sampled(PRIMARY, scene.primary(250, 1000));
+    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.staleness(REPLICA, 250), None);
+}
+
+#[test]
+fn a_timeline_once_seen_is_not_forgotten_with_the_receiver() {
+    let mut scene = Scene::caught_up();
+    let streaming = Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.replica(100, 900)
+    };
+    scene.sampled(REPLICA, streaming);
+    let cut = Sample {
+        receiver: Receiver::Absent,
+        ..scene.replica(200, 900)
+    };
+    scene.sampled(REPLICA, cut);
+    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+}
+
+#[test]
+fn a_promoted_primary_starts_new_fences() {
+    let mut scene = Scene::caught_up();
+    let promoted = Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.primary(1000, 1100)
+    };
+    scene.sampled(PRIMARY, promoted);
+    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    let following = Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.replica(1500, 1100)
+    };
+    scene.sampled(REPLICA, following);
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.staleness(REPLICA, 1500), ms(500));
+}
+
+#[test]
+fn a_former_primary_is_diverged_and_sets_no_fence() {
+    let mut scene = Scene::caught_up();
+    let promoted = Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.primary(1000, 1100)
+    };
+    scene.sampled(PRIMARY, promoted);
+    scene.sampled(PRIMARY, scene.primary(2000, 5000));
+    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert_eq!(scene.staleness(PRIMARY, 2000), None);
+    let following = Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.replica(2100, 1100)
+    };
+    scene.sampled(REPLICA, following);
+    assert_eq!(scene.staleness(REPLICA, 2100), ms(1100));
+}
+
+#[test]
+fn a_replica_that_takes_writes_is_promoted_and_proves_nothing() {
+    let mut scene = Scene::caught_up();
+    let promoted = Sample {
+        identity: life(5433, 1),
+        ..scene.primary(500, 1000)
+    };
+    scene.sampled(REPLICA, promoted);
+    assert_eq!(scene.condition(REPLICA), Condition::Promoted);
+    assert_eq!(scene.staleness(REPLICA, 500), None);
+}
+
+#[test]
+fn a_primary_in_recovery_is_diverged_and_sets_no_fence() {
+    let mut scene = Scene::new();
+    scene.sampled(PRIMARY, scene.replica(0, 1000));
+    scene.sampled(REPLICA, scene.replica(0, 1000));
+    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+}
+
+#[test]
+fn without_the_right_to_see_the_system_nothing_is_compared() {
+    let mut scene = Scene::new();
+    let blind = |sample: Sample| Sample {
+        system: None,
+        ..sample
+    };
+    scene.sampled(PRIMARY, blind(scene.primary(0, 1000)));
+    scene.sampled(REPLICA, blind(scene.replica(0, 1000)));
+    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+    assert_eq!(scene.staleness(REPLICA, 0), None);
+}

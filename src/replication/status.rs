@@ -1,0 +1,63 @@
+//! What is known of one node, as published to everybody.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::consistency::WalPosition;
+use crate::postgres::ServerIdentity;
+use crate::region::NodeId;
+use crate::replication::Condition;
+
+/// Says what was known of a node when its newest sample or fence arrived.
+///
+/// `identity`, `position` and `proven_at` speak of one life of the server and are gone together as
+/// soon as the monitor loses it; credit them only to connections with the same identity.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// The node.
+    pub node: NodeId,
+    /// What the node is good for.
+    pub condition: Condition,
+    /// By the hysteresis over samples; none before it has an opinion.
+    pub reachable: Option<bool>,
+    /// The server life that the sample came from.
+    pub identity: Option<ServerIdentity>,
+    /// The primary's insert LSN or the replica's replayed one, if the history is known too.
+    pub position: Option<WalPosition>,
+    /// The latest moment whose whole committed state the node is proven to have; none for the
+    /// primary, which needs no proof.
+    pub proven_at: Option<Instant>,
+    /// How far it is behind at least; none while unknown or unreachable.
+    pub lag: Option<Duration>,
+    /// When the newest good sample was sent.
+    pub sampled_at: Option<Instant>,
+    /// How long that sample took.
+    pub round_trip: Option<Duration>,
+}
+
+impl NodeStatus {
+    /// Returns what is known before the first sample.
+    pub fn unknown(node: NodeId) -> Self {
+        Self {
+            node,
+            condition: Condition::Unknown,
+            reachable: None,
+            identity: None,
+            position: None,
+            proven_at: None,
+            lag: None,
+            sampled_at: None,
+            round_trip: None,
+        }
+    }
+
+    /// Returns the proven upper bound on how old the node's answers can be; none when unproven.
+    pub fn staleness(&self, now: Instant) -> Option<Duration> {
+        if self.node.is_primary() {
+            return (self.condition != Condition::Diverged).then_some(Duration::ZERO);
+        }
+        let proven_at = self.proven_at?;
+        Some(now.saturating_duration_since(proven_at))
+    }
+}
