@@ -1,0 +1,290 @@
+//! What `/health/edge` says: pure, from the monitor's statuses.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::region::RegionId;
+use crate::replication::{Condition, NodeStatus};
+
+/// What the report follows from.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The region of this process.
+    pub region: &'a RegionId,
+    /// What is known of the primary.
+    pub primary: &'a NodeStatus,
+    /// What is known of this region's replica, if there is one.
+    pub replica: Option<&'a NodeStatus>,
+    /// Whether every monitor task runs.
+    pub monitor_alive: bool,
+    /// Whether this process is on its way out.
+    pub draining: bool,
+    /// Most lag that is healthy.
+    pub max_lag: Duration,
+}
+
+/// Says whether this region should get traffic. As JSON it stays below 1 KiB.
+#[derive(Debug, Serialize)]
+pub struct HealthReport<'a> {
+    status: &'static str,
+    region: &'a str,
+    /// A number with three decimals, or null while unknown; 0 without a replica.
+    replication_lag_secs: Option<Box<RawValue>>,
+    checks: Checks,
+}
+
+/// One entry per thing that can fail.
+#[derive(Debug, Serialize)]
+struct Checks {
+    primary: NodeCheck,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<NodeCheck>,
+    lag: LagCheck,
+    monitor: Check,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<Check>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeCheck {
+    ok: bool,
+    condition: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct LagCheck {
+    ok: bool,
+    max_secs: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    ok: bool,
+}
+
+impl<'a> HealthReport<'a> {
+    /// Judges the facts.
+    pub fn new(facts: &Facts<'a>) -> Self {
+        let lag = match facts.replica {
+            Some(replica) => replica.lag,
+            None => Some(Duration::ZERO),
+        };
+        let checks = Checks::new(facts, lag);
+        Self {
+            status: if checks.all_ok() {
+                "healthy"
+            } else {
+                "unhealthy"
+            },
+            region: facts.region.as_str(),
+            replication_lag_secs: lag.and_then(three_decimals),
+            checks,
+        }
+    }
+
+    /// Returns whether every check passed.
+    pub fn is_healthy(&self) -> bool {
+        self.checks.all_ok()
+    }
+}
+
+impl Checks {
+    fn new(facts: &Facts<'_>, lag: Option<Duration>) -> Self {
+        Self {
+            primary: NodeCheck {
+                ok: facts.primary.condition == Condition::Fresh,
+                condition: facts.primary.condition.as_str(),
+            },
+            replica: facts.replica.map(|replica| NodeCheck {
+                ok: serves(replica.condition),
+                condition: replica.condition.as_str(),
+            }),
+            lag: LagCheck {
+                ok: lag.is_some_and(|lag| lag <= facts.max_lag),
+                max_secs: facts.max_lag.as_secs_f64(),
+            },
+            monitor: Check {
+                ok: facts.monitor_alive,
+            },
+            drain: facts.draining.then_some(Check { ok: false }),
+        }
+    }
+
+    fn all_ok(&self) -> bool {
+        self.primary.ok
+            && self.replica.as_ref().is_none_or(|replica| replica.ok)
+            && self.lag.ok
+            && self.monitor.ok
+            && self.drain.is_none()
+    }
+}
+
+/// Tells whether a replica passes its own check. Lag has one of its own, and without a receiver
+/// the data is still fresh until lag says otherwise.
+fn serves(condition: Condition) -> bool {
+    match condition {
+        Condition::Fresh | Condition::Lagging | Condition::Disconnected => true,
+        Condition::Diverged | Condition::Promoted | Condition::Unreachable | Condition::Unknown => {
+            false
+        }
+    }
+}
+
+fn three_decimals(duration: Duration) -> Option<Box<RawValue>> {
+    let text = match duration.as_millis() {
+        0 => "0".to_owned(),
+        ms => format!("{}.{:03}", ms / 1000, ms % 1000),
+    };
+    RawValue::from_string(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::region::NodeId;
+
+    struct Scene {
+        region: RegionId,
+        primary: NodeStatus,
+        replica: Option<NodeStatus>,
+        monitor_alive: bool,
+        draining: bool,
+    }
+
+    impl Scene {
+        fn healthy() -> Self {
+            let region: RegionId = "eu-west-1".parse().unwrap();
+            let fresh = |node| NodeStatus {
+                condition: Condition::Fresh,
+                lag: Some(Duration::ZERO),
+                ..NodeStatus::unknown(node)
+            };
+            Self {
+                primary: fresh(NodeId::Primary),
+                replica: Some(fresh(NodeId::Replica(region.clone()))),
+                region,
+                monitor_alive: true,
+                draining: false,
+            }
+        }
+
+        fn with_replica(condition: Condition, lag_ms: Option<u64>) -> Self {
+            let mut scene = Self::healthy();
+            let replica = scene.replica.as_mut().unwrap();
+            replica.condition = condition;
+            replica.lag = lag_ms.map(Duration::from_millis);
+            scene
+        }
+
+        fn report(&self) -> (bool, String) {
+            let report = HealthReport::new(&Facts {
+                region: &self.region,
+                primary: &self.primary,
+                replica: self.replica.as_ref(),
+                monitor_alive: self.monitor_alive,
+                draining: self.draining,
+                max_lag: Duration::from_secs(5),
+            });
+            (report.is_healthy(), serde_json::to_string(&report).unwrap())
+        }
+    }
+
+    fn assert_report(scene: &Scene, healthy: bool, lag: &str) {
+        let (is_healthy, body) = scene.report();
+        let status = if healthy { "healthy" } else { "unhealthy" };
+        let start = format!(
+            r#"{{"status":"{status}","region":"eu-west-1","replication_lag_secs":{lag},"checks":{{"#
+        );
+        assert!(body.starts_with(&start), "{body}");
+        assert_eq!(is_healthy, healthy);
+        assert!(body.len() < 1024);
+    }
+
+    #[test]
+    fn a_healthy_region_says_so_with_its_lag() {
+        assert_report(&Scene::healthy(), true, "0");
+        let scene = Scene::with_replica(Condition::Fresh, Some(212));
+        assert_report(&scene, true, "0.212");
+        let scene = Scene::with_replica(Condition::Fresh, Some(1020));
+        assert_report(&scene, true, "1.020");
+    }
+
+    #[test]
+    fn without_a_replica_there_is_no_lag() {
+        let scene = Scene {
+            replica: None,
+            ..Scene::healthy()
+        };
+        assert_report(&scene, true, "0");
+        assert!(!scene.report().1.contains("replica\":"));
+    }
+
+    #[test]
+    fn lag_is_healthy_up_to_the_limit() {
+        let scene = Scene::with_replica(Condition::Fresh, Some(5000));
+        assert_report(&scene, true, "5.000");
+        let scene = Scene::with_replica(Condition::Lagging, Some(5001));
+        assert_report(&scene, false, "5.001");
+    }
+
+    #[test]
+    fn a_missing_receiver_alone_is_no_failure() {
+        let scene = Scene::with_replica(Condition::Disconnected, Some(0));
+        assert_report(&scene, true, "0");
+    }
+
+    #[test]
+    fn unknown_lag_is_null_and_unhealthy() {
+        for condition in [
+            Condition::Unknown,
+            Condition::Unreachable,
+            Condition::Diverged,
+            Condition::Promoted,
+        ] {
+            assert_report(&Scene::with_replica(condition, None), false, "null");
+        }
+    }
+
+    #[test]
+    fn a_primary_that_takes_no_writes_is_unhealthy() {
+        for condition in Condition::ALL {
+            let mut scene = Scene::healthy();
+            scene.primary.condition = condition;
+            assert_report(&scene, condition == Condition::Fresh, "0");
+        }
+    }
+
+    #[test]
+    fn a_dead_monitor_is_unhealthy_whatever_it_last_said() {
+        let scene = Scene {
+            monitor_alive: false,
+            ..Scene::healthy()
+        };
+        assert_report(&scene, false, "0");
+    }
+
+    #[test]
+    fn a_draining_process_is_unhealthy() {
+        let scene = Scene {
+            draining: true,
+            ..Scene::healthy()
+        };
+        assert_report(&scene, false, "0");
+        assert!(scene.report().1.contains(r#""drain":{"ok":false}"#));
+    }
+
+    #[test]
+    fn the_body_is_small_and_complete() {
+        let (_, body) = Scene::with_replica(Condition::Lagging, Some(7_000)).report();
+        assert_eq!(
+            body,
+            r#"{"status":"unhealthy","region":"eu-west-1","replication_lag_secs":7.000,"#
+                .to_owned()
+                + r#""checks":{"primary":{"ok":true,"condition":"fresh"},"#
+                + r#""replica":{"ok":true,"condition":"lagging"},"#
+                + r#""lag":{"ok":false,"max_secs":5.0},"monitor":{"ok":true}}}"#
+        );
+    }
+}
