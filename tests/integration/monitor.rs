@@ -1,0 +1,358 @@
+//! The monitor against real PostgreSQL: each fault must read right, and where a test knows how old
+//! a replica's data really is, that age must lie between lag and staleness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::demo::{Cluster, DelayProxy, PostgresServer, Shutdown};
+use tidegate::region::NodeId;
+use tidegate::replication::{Condition, Monitor, MonitorSettings, NodeStatus};
+use tokio::time::{Instant, timeout};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const WRITE: &str = "insert into events default values";
+/// Far above what a healthy pair shows even while other tests compile and run beside it.
+const SOON: Duration = Duration::from_secs(2);
+const MAX_LAG: Duration = Duration::from_millis(300);
+const PRIMARY: NodeId = NodeId::Primary;
+
+/// A cluster of one replica and the monitor that watches it.
+struct Watched {
+    cluster: Cluster,
+    monitor: Monitor,
+    replica: NodeId,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let cluster = cluster().await;
+        let urls = [cluster.primary.url(), cluster.replicas[0].url()];
+        Self::over(cluster, urls).await
+    }
+
+    /// Watches over other ways than the servers' own, and waits until both are in order.
+    async fn over(cluster: Cluster, [primary, replica]: [String; 2]) -> Self {
+        let (monitor, id) = monitor(&primary, &replica);
+        let watched = Self {
+            cluster,
+            monitor,
+            replica: id,
+        };
+        watched.primary_is(Condition::Fresh).await;
+        watched.replica_is(Condition::Fresh).await;
+        watched
+    }
+
+    fn server(&mut self) -> &mut PostgresServer {
+        &mut self.cluster.replicas[0]
+    }
+
+    async fn write(&self) {
+        self.cluster.primary.execute(WRITE).await.unwrap();
+    }
+
+    fn status(&self) -> Arc<NodeStatus> {
+        self.monitor.status(&self.replica)
+    }
+
+    fn staleness(&self) -> Option<Duration> {
+        self.status().staleness(Instant::now())
+    }
+
+    async fn primary_is(&self, condition: Condition) {
+        let holds = |status: &NodeStatus| status.condition == condition;
+        self.wait(&PRIMARY, condition.as_str(), holds).await;
+    }
+
+    async fn replica_is(&self, condition: Condition) -> Arc<NodeStatus> {
+        let holds = |status: &NodeStatus| status.condition == condition;
+        self.wait(&self.replica, condition.as_str(), holds).await
+    }
+
+    /// Waits until a published status of a node satisfies the condition.
+    async fn wait(
+        &self,
+        node: &NodeId,
+        what: &str,
+        mut holds: impl FnMut(&NodeStatus) -> bool,
+    ) -> Arc<NodeStatus> {
+        let mut watch = self.monitor.watch(node);
+        let waited = timeout(DEADLINE, watch.wait_for(|status| holds(status))).await;
+        let status = waited.map(|seen| Arc::clone(&seen.unwrap()));
+        status.unwrap_or_else(|_| panic!("not {what}: {:?}", self.monitor.status(node)))
+    }
+
+    /// Looks at the replica's status after each of the next good samples.
+    async fn after_each_sample(&self, count: usize, mut look: impl FnMut(&NodeStatus, Instant)) {
+        let mut last = self.status().sampled_at;
+        for _ in 0..count {
+            let newer = |status: &NodeStatus| status.sampled_at > last;
+            let status = self.wait(&self.replica, "sampled again", newer).await;
+            look(&status, Instant::now());
+            last = status.sampled_at;
+        }
+    }
+
+    /// Asserts that an idle pair reads as caught up, over as many samples as take a few seconds.
+    async fn assert_stays_caught_up(&self, condition: Condition) {
+        let look = |status: &NodeStatus, now| {
+            assert!(
+                status.staleness(now).is_some_and(|s| s < SOON),
+                "{status:?}"
+            );
+            assert_eq!(status.lag, Some(Duration::ZERO), "{status:?}");
+            assert_eq!(status.condition, condition, "{status:?}");
+        };
+        self.after_each_sample(60, look).await;
+    }
+
+    /// Commits something that the replica cannot replay, and asserts over many samples that the
+    /// age of what it lacks lies between lag and staleness.
+    async fn assert_bounds_while_it_stands_still(&self) {
+        let before = Instant::now();
+        self.write().await;
+        let after = Instant::now();
+        self.replica_is(Condition::Lagging).await;
+        let look = |status: &NodeStatus, now| {
+            let (least, most) = (now - after, now - before);
+            let lag = status.lag.unwrap();
+            assert!(lag <= most, "lag {lag:?}, lacks a write of {most:?} ago");
+            let staleness = status.staleness(now).unwrap();
+            assert!(
+                staleness >= least,
+                "staleness {staleness:?} below {least:?}"
+            );
+        };
+        self.after_each_sample(20, look).await;
+    }
+}
+
+async fn cluster() -> Cluster {
+    let cluster = Cluster::start(1).await.unwrap();
+    let table = "create table events (id bigint generated always as identity)";
+    cluster.primary.execute(table).await.unwrap();
+    cluster.wait_for_replicas().await.unwrap();
+    cluster
+}
+
+fn monitor(primary: &str, replica: &str) -> (Monitor, NodeId) {
+    let id = NodeId::Replica("eu-west-1".parse().unwrap());
+    let server = |url: &str| Arc::new(url.parse().unwrap());
+    let nodes = vec![(PRIMARY, server(primary)), (id.clone(), server(replica))];
+    let settings = MonitorSettings {
+        application_name: "tidegate/eu-west-1".to_owned(),
+        sample_interval: Duration::from_millis(50),
+        sample_timeout: Duration::from_secs(1),
+        max_lag: MAX_LAG,
+        fail_after: 3,
+        pass_after: 2,
+    };
+    (Monitor::start(nodes, settings), id)
+}
+
+#[tokio::test]
+async fn an_idle_pair_stays_proven_fresh() {
+    let watched = Watched::start().await;
+    watched.assert_stays_caught_up(Condition::Fresh).await;
+    assert!(watched.monitor.first_round_done());
+    assert!(watched.monitor.alive(Instant::now()));
+}
+
+#[tokio::test]
+async fn an_idle_pair_reads_as_caught_up_after_a_wal_switch() {
+    let watched = Watched::start().await;
+    for _ in 0..3 {
+        watched.write().await;
+        let switch = "select pg_switch_wal()";
+        watched.cluster.primary.execute(switch).await.unwrap();
+        watched.cluster.wait_for_replicas().await.unwrap();
+        watched.after_each_sample(2, |_, _| ()).await;
+        watched.assert_stays_caught_up(Condition::Fresh).await;
+    }
+}
+
+#[tokio::test]
+async fn a_paused_replica_lags_until_it_resumes() {
+    let mut watched = Watched::start().await;
+    watched.server().pause_replay().await.unwrap();
+    watched.assert_bounds_while_it_stands_still().await;
+    watched.server().resume_replay().await.unwrap();
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_disconnected_but_fresh_until_something_is_written() {
+    let mut watched = Watched::start().await;
+    watched.server().cut_stream().await.unwrap();
+    watched.replica_is(Condition::Disconnected).await;
+    watched
+        .assert_stays_caught_up(Condition::Disconnected)
+        .await;
+    watched.assert_bounds_while_it_stands_still().await;
+    watched.server().restore_stream().await.unwrap();
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_frozen_receiver_shows_as_lag() {
+    let mut watched = Watched::start().await;
+    watched.server().freeze_receiver().await.unwrap();
+    watched.assert_bounds_while_it_stands_still().await;
+    watched.server().thaw();
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_stopped_replica_is_unreachable_and_its_lag_unknown() {
+    let mut watched = Watched::start().await;
+    watched.server().stop(Shutdown::Fast).await.unwrap();
+    let status = watched.replica_is(Condition::Unreachable).await;
+    assert_eq!((status.lag, status.position), (None, None));
+    assert_eq!(watched.staleness(), None);
+    watched.primary_is(Condition::Fresh).await;
+    watched.server().start().await.unwrap();
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_frozen_replica_ages_until_it_is_unreachable() {
+    let mut watched = Watched::start().await;
+    let frozen = Instant::now();
+    watched.server().freeze().unwrap();
+    watched.write().await;
+    let written = Instant::now();
+    let status = watched.replica_is(Condition::Unreachable).await;
+    let now = Instant::now();
+    if let Some(staleness) = status.staleness(now) {
+        assert!(staleness >= now - written, "{staleness:?}");
+    }
+    assert!(status.sampled_at.unwrap() < frozen + Duration::from_secs(1));
+    watched.server().thaw();
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn without_its_primary_a_replica_ages_and_does_not_lag() {
+    let mut watched = Watched::start().await;
+    watched
+        .cluster
+        .primary
+        .stop(Shutdown::Immediate)
+        .await
+        .unwrap();
+    let stopped = Instant::now();
+    watched.primary_is(Condition::Unreachable).await;
+    let aged = |status: &NodeStatus| {
+        let staleness = status.staleness(Instant::now());
+        staleness.is_some_and(|staleness| staleness > MAX_LAG * 4)
+    };
+    let status = watched.wait(&watched.replica, "aged", aged).await;
+    let now = Instant::now();
+    assert!(status.staleness(now).unwrap() >= now - stopped);
+    assert_eq!(status.lag, Some(Duration::ZERO));
+    assert_eq!(status.condition, Condition::Disconnected);
+    watched.cluster.primary.start().await.unwrap();
+    watched.primary_is(Condition::Fresh).await;
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_restarted_replica_is_another_life() {
+    let mut watched = Watched::start().await;
+    let before = watched.status().identity.unwrap();
+    watched.server().restart().await.unwrap();
+    let known = |status: &NodeStatus| status.identity.is_some_and(|life| life != before);
+    watched.wait(&watched.replica, "another life", known).await;
+    watched.replica_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_promoted_replica_is_no_replica_any_more() {
+    let watched = Watched::start().await;
+    watched.cluster.replicas[0].promote().await.unwrap();
+    let status = watched.replica_is(Condition::Promoted).await;
+    assert_eq!((status.proven_at, status.lag), (None, None));
+    assert_eq!(status.position.unwrap().timeline.0, 2);
+    watched.primary_is(Condition::Fresh).await;
+}
+
+#[tokio::test]
+async fn a_url_that_leads_to_a_replica_is_no_primary() {
+    let cluster = cluster().await;
+    let url = cluster.replicas[0].url();
+    let (monitor, replica) = monitor(&url, &url);
+    let mut watch = monitor.watch(&PRIMARY);
+    let diverged = watch.wait_for(|status| status.condition == Condition::Diverged);
+    timeout(DEADLINE, diverged).await.unwrap().unwrap();
+    assert_ne!(monitor.status(&replica).condition, Condition::Fresh);
+    assert_eq!(monitor.status(&replica).lag, None);
+}
+
+#[tokio::test]
+async fn a_role_without_privileges_still_proves_staleness() {
+    let cluster = cluster().await;
+    let role = "create role plain login password 'x'";
+    cluster.primary.execute(role).await.unwrap();
+    cluster.wait_for_replicas().await.unwrap();
+    let url = |server: &PostgresServer| format!("postgres://plain:x@{}/postgres", server.address());
+    let urls = [url(&cluster.primary), url(&cluster.replicas[0])];
+    let mut watched = Watched::over(cluster, urls).await;
+    watched.server().cut_stream().await.unwrap();
+    watched.assert_stays_caught_up(Condition::Fresh).await;
+    watched.assert_bounds_while_it_stands_still().await;
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_identify_the_system_proves_nothing_and_fails_nothing() {
+    let cluster = cluster().await;
+    let role = "create role blind login password 'x'; \
+        revoke execute on function pg_control_system() from public";
+    cluster.primary.execute(role).await.unwrap();
+    cluster.wait_for_replicas().await.unwrap();
+    let url = |server: &PostgresServer| format!("postgres://blind:x@{}/postgres", server.address());
+    let (monitor, replica) = monitor(&url(&cluster.primary), &url(&cluster.replicas[0]));
+    for node in [PRIMARY, replica.clone()] {
+        let mut watch = monitor.watch(&node);
+        let sampled = watch.wait_for(|status| status.reachable == Some(true));
+        timeout(DEADLINE, sampled).await.unwrap().unwrap();
+    }
+    assert_eq!(monitor.status(&PRIMARY).condition, Condition::Fresh);
+    assert_eq!(monitor.status(&replica).condition, Condition::Unknown);
+    assert_eq!(monitor.status(&replica).lag, None);
+}
+
+#[tokio::test]
+async fn the_bounds_hold_over_long_lines() {
+    let cluster = cluster().await;
+    let primary = DelayProxy::start(cluster.primary.address()).await.unwrap();
+    let replica = DelayProxy::start(cluster.replicas[0].address())
+        .await
+        .unwrap();
+    primary.set_delay(Duration::from_millis(150), Duration::from_millis(20));
+    replica.set_delay(Duration::from_millis(10), Duration::from_millis(90));
+    let urls = [
+        cluster.primary.url_at(primary.address()),
+        cluster.replicas[0].url_at(replica.address()),
+    ];
+    let mut watched = Watched::over(cluster, urls).await;
+    watched.server().pause_replay().await.unwrap();
+    watched.assert_bounds_while_it_stands_still().await;
+}
+
+#[tokio::test]
+async fn a_black_hole_before_the_primary_is_seen_and_its_end_too() {
+    let cluster = cluster().await;
+    let proxy = DelayProxy::start(cluster.primary.address()).await.unwrap();
+    let urls = [
+        cluster.primary.url_at(proxy.address()),
+        cluster.replicas[0].url(),
+    ];
+    let watched = Watched::over(cluster, urls).await;
+    proxy.black_hole(true);
+    watched.primary_is(Condition::Unreachable).await;
+    assert!(watched.staleness().unwrap() >= Duration::from_secs(1));
+    assert!(watched.monitor.alive(Instant::now()));
+    proxy.black_hole(false);
+    watched.primary_is(Condition::Fresh).await;
+    watched.replica_is(Condition::Fresh).await;
+}
