@@ -1,2 +1,21 @@
-//! The `tidegate` binary.
-fn main() {}
+//! The `tidegate` binary: command line in, exit code out.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidegate::cli::{self, Cli};
+use tidegate::config::Environment;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // The one TLS provider of the process; only this call can have installed it before.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    match cli::run(Cli::parse(), Environment::of_process()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            let _unwritable = writeln!(std::io::stderr(), "tidegate: {}", exit.message);
+            ExitCode::from(exit.code)
+        }
+    }
+}

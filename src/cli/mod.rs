@@ -1,1 +1,32 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand.
+
+mod arguments;
+mod check;
+mod demo;
+mod exit;
+mod explain;
+mod migrate;
+mod serve;
+mod token;
+
+pub use arguments::Cli;
+pub use exit::Exit;
+
+use crate::config::Environment;
+use arguments::Command;
+
+/// Runs one command line.
+///
+/// # Errors
+/// [`Exit`] says with which code and which line on standard error the process ends.
+pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
+    match cli.command {
+        Command::Serve(flags) => serve::serve(flags.into(), environment).await,
+        Command::Token(command) => token::token(&command, &environment),
+        Command::Demo(command) => demo::demo(command).await,
+
+        Command::Check(command) => check::check(command, &environment),
+        Command::Explain(command) => explain::explain(command, &environment),
+        Command::Migrate(command) => migrate::migrate(command, &environment).await,
+    }
+}

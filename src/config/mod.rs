@@ -1,12 +1,19 @@
 //! Flags, environment and TOML file → validated plain data.
+//!
+//! [`Settings::resolve`] is the one way in: flags win over variables, variables over the file, the
+//! file over the defaults. An impossible value is a [`ConfigError`] that names the variable, or the
+//! file, line and key. Nothing here opens a socket; compiling policies and statements is left to
+//! `policy/` and `target/`, which report errors with the [`Place`] kept beside each row.
 
 mod auth;
 mod endpoint;
 mod environment;
 mod error;
+mod file;
 mod limits;
 mod logging;
 mod policy_row;
+mod settings;
 
 pub use auth::{AuthConfig, KeySource};
 pub use endpoint::{EndpointAuth, EndpointConfig};
@@ -17,3 +24,4 @@ pub use limits::{
 };
 pub use logging::LogFormat;
 pub use policy_row::PolicyRow;
+pub use settings::{Overrides, ReplicaConfig, RouteTables, Settings, token_keys};

@@ -1,1 +1,50 @@
-//! The stack every request passes, in order.
+//! The stack every public request passes, in order.
+//!
+//! 1. [`observe`]: request id, timing, the access line, metrics, the bodies of problems;
+//! 2. panics become `internal` problems;
+//! 3. `request_deadline`;
+//! 4. [`serve`]: decide, authenticate, read the body, ask the nodes.
+//!
+//! Probes pass only the first two: they are answered from memory.
+
+mod answer;
+mod body;
+mod decide;
+mod observe;
+mod request_id;
+mod run;
+mod serve;
+mod services;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::error::Problem;
+
+pub use decide::{Decided, decide};
+pub use services::Services;
+
+/// The public service: `probes` and, for every other path, the endpoints.
+pub fn public(services: &Arc<Services>, probes: Router) -> Router {
+    let observe = middleware::from_fn_with_state(Arc::clone(services), observe::observe);
+    Router::new()
+        .fallback(serve::serve)
+        .with_state(Arc::clone(services))
+        .merge(probes)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(observe)
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature is tower-http's"
+)]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+    Problem::Internal(format!("panic: {}", message.unwrap_or_default())).into_response()
+}

@@ -90,7 +90,7 @@ mod tests {
             path: "/x".to_owned(),
             consistency: floor,
             cache_control,
-            line: None,
+            place: crate::config::Place::Name("test"),
         };
         PolicyTable::build(&[row])
             .unwrap()

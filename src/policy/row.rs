@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::PolicyRow;
+use crate::config::{Place, PolicyRow};
 use crate::consistency::Consistency;
 use crate::policy::{CacheControl, PathPattern, PolicyError};
 
@@ -12,7 +12,7 @@ pub struct Row {
     pattern: PathPattern,
     floor: Consistency,
     cache_control: CacheControl,
-    line: Option<usize>,
+    place: Place,
 }
 
 impl Row {
@@ -34,11 +34,17 @@ impl Row {
                 row: RowName::of(row),
                 reason,
             })?;
+        if cache_control.is_public() && row.consistency != Consistency::EVENTUAL {
+            return Err(PolicyError::PublicFloor {
+                row: RowName::of(row),
+                floor: row.consistency,
+            });
+        }
         Ok(Self {
             pattern,
             floor: row.consistency,
             cache_control,
-            line: row.line,
+            place: row.place.clone(),
         })
     }
 
@@ -66,7 +72,7 @@ impl Row {
     pub fn name(&self) -> RowName {
         RowName {
             path: self.pattern.to_string(),
-            line: self.line,
+            place: self.place.clone(),
         }
     }
 
@@ -75,30 +81,26 @@ impl Row {
     }
 }
 
-/// Names a row by its path and, if it comes from a file, its line.
+/// Names a row by its path and where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowName {
     /// The pattern as written.
     pub path: String,
-    /// The line of the file, counted from 1.
-    pub line: Option<usize>,
+    /// Where it is written.
+    pub place: Place,
 }
 
 impl RowName {
     fn of(row: &PolicyRow) -> Self {
         Self {
             path: row.path.clone(),
-            line: row.line,
+            place: row.place.clone(),
         }
     }
 }
 
 impl fmt::Display for RowName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.path)?;
-        match self.line {
-            Some(line) => write!(f, " (line {line})"),
-            None => Ok(()),
-        }
+        write!(f, "{:?} ({})", self.path, self.place)
     }
 }

@@ -1,1 +1,17 @@
 //! One connection pool per node.
+//!
+//! A request borrows a [`Lease`] and settles it when every answer has been read; a lease that is
+//! dropped earlier (deadline, client gone) gives its connection up, since answers may still be on
+//! the wire. Connections are opened by tasks of their own, so that a request's deadline never ends
+//! a connection attempt that the next request could use.
+
+mod connection;
+mod lease;
+mod node;
+
+pub use connection::WarmStatements;
+pub use lease::Lease;
+pub use node::{Node, NodeConfig, PoolError};
+
+/// Why a pool cannot be made.
+pub type PoolBuildError = deadpool::managed::BuildError;

@@ -1,1 +1,19 @@
 //! What an endpoint does.
+//!
+//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`] turns its one statement
+//! and a request's values into an answer whose bytes PostgreSQL made.
+
+mod body;
+mod endpoint;
+mod preparation;
+mod query;
+mod router;
+mod routes;
+pub mod sql;
+
+pub use body::{BodyError, JsonObject};
+pub use endpoint::{Endpoint, EndpointError};
+pub use preparation::check_statements;
+pub use query::{Query, QueryError};
+pub use router::{Found, Router};
+pub use routes::Routes;

@@ -1,3 +1,6 @@
-//! Names of metrics and the set-up of logs.
+//! Names of metrics, and the set-up of logs and of the recorder.
 
+mod logs;
 pub mod names;
+
+pub use logs::init_logs;

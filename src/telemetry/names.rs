@@ -18,3 +18,20 @@ pub const REPLICATION_LAG: &str = "tidegate_replication_lag_seconds";
 pub const STALENESS: &str = "tidegate_staleness_seconds";
 /// 1 for the condition a node is in, 0 for the others. Gauge; labels `node` and `condition`.
 pub const NODE_CONDITION: &str = "tidegate_node_condition";
+
+/// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
+pub const REQUESTS: &str = "tidegate_requests_total";
+/// Time to answer a request. Histogram; label `endpoint`.
+pub const REQUEST_DURATION: &str = "tidegate_request_duration_seconds";
+/// Answers by node. Counter; labels `level`, `node`, `reason`.
+pub const DECISIONS: &str = "tidegate_decisions_total";
+/// Time a session read waited for its token's position. Histogram.
+pub const SESSION_WAIT: &str = "tidegate_session_wait_seconds";
+/// Open connections of a node's pool. Gauge; label `node`.
+pub const POOL_CONNECTIONS: &str = "tidegate_pool_connections";
+/// Those of them that nobody uses. Gauge; label `node`.
+pub const POOL_IDLE: &str = "tidegate_pool_idle";
+/// Requests that wait for a connection. Gauge; label `node`.
+pub const POOL_WAITING: &str = "tidegate_pool_waiting";
+/// Always 1; labels `version`, `region`.
+pub const BUILD_INFO: &str = "tidegate_build_info";

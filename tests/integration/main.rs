@@ -4,4 +4,7 @@
 
 mod arrows;
 mod cluster;
+mod levels;
 mod monitor;
+#[allow(dead_code, reason = "a kit: not every test needs every part")]
+mod world;

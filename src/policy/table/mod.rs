@@ -4,7 +4,8 @@
 //! A lookup is one binary search and a short walk up that chain, without allocation: every literal
 //! that a path begins with begins also the greatest literal not above the path.
 
-use crate::config::PolicyRow;
+use crate::config::{ConfigError, PolicyRow};
+use crate::consistency::Consistency;
 use crate::policy::{CacheControlError, PatternError, Row, RowName};
 
 /// Answers which policy row covers a path.
@@ -74,6 +75,17 @@ pub enum PolicyError {
         /// What is wrong with its value.
         reason: CacheControlError,
     },
+    /// The row lets shared caches keep answers whose freshness they cannot vouch for.
+    #[error(
+        "policy {row}: a shared cache cannot keep the floor `{floor}`, so cache_control must not \
+         be public"
+    )]
+    PublicFloor {
+        /// The row.
+        row: RowName,
+        /// Its floor.
+        floor: Consistency,
+    },
     /// Two rows have the same literal, so neither is more specific.
     #[error("policies {first} and {second} tie: the same path without its star")]
     Tie {
@@ -82,6 +94,18 @@ pub enum PolicyError {
         /// The other row.
         second: RowName,
     },
+}
+
+impl From<PolicyError> for ConfigError {
+    fn from(error: PolicyError) -> Self {
+        let row = match &error {
+            PolicyError::Pattern { row, .. }
+            | PolicyError::CacheControl { row, .. }
+            | PolicyError::PublicFloor { row, .. }
+            | PolicyError::Tie { second: row, .. } => row,
+        };
+        Self::new(row.place.clone(), &error)
+    }
 }
 
 /// Finds the parent of a row among the entries, which all sort before it.

@@ -3,15 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Place, RouteTables};
 use crate::consistency::Consistency;
 use crate::policy::{PathPattern, normalise};
 
 fn row(path: &str, line: usize) -> PolicyRow {
+    let file = "policy.toml".into();
     PolicyRow {
         path: path.to_owned(),
         consistency: Consistency::EVENTUAL,
         cache_control: Some("public, max-age=300".to_owned()),
-        line: Some(line),
+        place: Place::Line { file, line },
     }
 }
 
@@ -84,7 +86,7 @@ fn a_tie_names_both_rows() {
     let tie = PolicyTable::build(&rows(&["/x/*", "/y", "/x*"])).unwrap_err();
     assert_eq!(
         tie.to_string(),
-        "policies \"/x/*\" (line 1) and \"/x*\" (line 3) tie: the same path without its star"
+        "policies \"/x/*\" (policy.toml:1) and \"/x*\" (policy.toml:3) tie: the same path without its star"
     );
     assert!(PolicyTable::build(&rows(&["/x", "/x"])).is_err());
     assert!(PolicyTable::build(&rows(&["/x", "/x/"])).is_ok());
@@ -95,14 +97,16 @@ fn a_row_that_makes_no_sense_is_named() {
     let refused = PolicyTable::build(&rows(&["/ok", "/*/x"])).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "policy \"/*/x\" (line 2): a star stands only at the end of a pattern"
+        "policy \"/*/x\" (policy.toml:2): a star stands only at the end of a pattern"
     );
     let cache_control = Some("a\nb".to_owned());
     let refused = PolicyTable::build(&[PolicyRow {
         cache_control,
         ..row("/x", 7)
     }]);
-    assert!(matches!(refused, Err(PolicyError::CacheControl { row, .. }) if row.line == Some(7)));
+    assert!(
+        matches!(refused, Err(PolicyError::CacheControl { row, .. }) if row.place.to_string() == "policy.toml:7")
+    );
 }
 
 #[test]
@@ -200,16 +204,25 @@ const PRIVATE: &str = "no-store, private";
 
 #[test]
 fn the_built_in_table_is_the_commissioned_one() {
-    #[derive(serde::Deserialize)]
-    struct BuiltIn {
-        policy: Vec<PolicyRow>,
-    }
-    let built_in: BuiltIn = toml::from_str(include_str!("../../config/builtin.toml")).unwrap();
-    let table = PolicyTable::build(&built_in.policy).unwrap();
+    let table = PolicyTable::build(&RouteTables::built_in().unwrap().policies).unwrap();
     for (path, level, cache_control) in COMMISSION {
         let row = table.lookup(path).unwrap();
         assert_eq!(row.floor().to_string(), level, "{path}");
         assert_eq!(row.cache_control().header(), cache_control, "{path}");
     }
     assert!(table.lookup("/api/v1/ratesheet").is_none());
+}
+
+#[test]
+fn a_floor_above_eventual_cannot_be_public() {
+    let strict = PolicyRow {
+        consistency: Consistency::SESSION,
+        ..row("/x/*", 4)
+    };
+    let refused = PolicyTable::build(&[strict]).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "policy \"/x/*\" (policy.toml:4): a shared cache cannot keep the floor `session`, so \
+         cache_control must not be public"
+    );
 }

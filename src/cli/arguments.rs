@@ -1,0 +1,122 @@
+//! The grammar of the command line.
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help that people read"
+)]
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Regional edge gateway with read-replica consistency routing for PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve: the gateway of one region.
+    Serve(SettingsFlags),
+    /// Validate the configuration and print the effective policy and endpoint tables.
+    Check(CheckCommand),
+    /// Print what would be decided for one request, and why.
+    Explain(ExplainCommand),
+    /// Apply the schema to the primary.
+    Migrate(MigrateCommand),
+    /// Mint a JWT for development, signed with AUTH_JWT_SECRET.
+    Token(TokenCommand),
+    /// Run three regions on this machine.
+    Demo(DemoCommand),
+}
+
+/// Flags that win over environment variables and file.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SettingsFlags {
+    /// The region this process runs in (REGION).
+    #[arg(long)]
+    region: Option<String>,
+    /// URL of the primary (DATABASE_URL). Visible in the process list: prefer the variable.
+    #[arg(long)]
+    database_url: Option<String>,
+    /// URL of the local replica (DATABASE_READ_REPLICA_URL).
+    #[arg(long)]
+    read_replica_url: Option<String>,
+    /// TOML file (TIDEGATE_CONFIG).
+    #[arg(long)]
+    config: Option<String>,
+    /// Public listener (LISTEN_ADDR).
+    #[arg(long)]
+    listen: Option<String>,
+    /// Admin listener (ADMIN_ADDR).
+    #[arg(long)]
+    admin: Option<String>,
+}
+
+impl From<SettingsFlags> for Overrides {
+    fn from(flags: SettingsFlags) -> Self {
+        Self {
+            region: flags.region,
+            database_url: flags.database_url,
+            read_replica_url: flags.read_replica_url,
+            config: flags.config,
+            listen: flags.listen,
+            admin: flags.admin,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckCommand {
+    #[command(flatten)]
+    pub(super) settings: SettingsFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainCommand {
+    /// The request's method.
+    pub(super) method: String,
+    /// The request's path, with or without a query string.
+    pub(super) path: String,
+    /// A request header, `Name: value`; may be repeated.
+    #[arg(short = 'H', long = "header")]
+    pub(super) headers: Vec<String>,
+    /// TOML file (TIDEGATE_CONFIG).
+    #[arg(long)]
+    pub(super) config: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MigrateCommand {
+    /// URL of the primary (DATABASE_URL).
+    #[arg(long)]
+    pub(super) database_url: Option<String>,
+    /// Also add accounts, balances, rates, fees and documents to try the API with.
+    #[arg(long)]
+    pub(super) demo_data: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenCommand {
+    /// The subject: an account name.
+    #[arg(long)]
+    pub(super) sub: String,
+    /// How long it is valid, e.g. `1h`.
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(super) ttl: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoCommand {
+    /// Walk through the main points and end, with code 1 if one of them did not hold.
+    #[arg(long)]
+    pub(super) tour: bool,
+    /// Public port of the first region; the next two are the others'. Admin ports are 1000 above.
+    #[arg(long)]
+    pub(super) port_base: Option<u16>,
+}

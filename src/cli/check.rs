@@ -1,0 +1,70 @@
+//! `tidegate check`: what `serve` would do, without doing it.
+
+use std::fmt::Write;
+
+use super::Exit;
+use super::arguments::CheckCommand;
+use crate::config::{EndpointAuth, Environment, Settings};
+use crate::target::Routes;
+
+/// Validates everything that needs no database and prints the effective tables.
+pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
+    let settings = Settings::resolve(&command.settings.into(), environment)?;
+    let routes = Routes::compile(&settings.routes)?;
+    let text = nodes(&settings) + &policies(&routes) + &endpoints(&routes);
+    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
+}
+
+fn nodes(settings: &Settings) -> String {
+    let place = settings
+        .primary_region
+        .as_ref()
+        .map_or("", |region| region.as_str());
+    let mut text = format!("region    {}\n\nNODES, nearest first\n", settings.region);
+    for replica in &settings.replicas {
+        line(
+            &mut text,
+            format_args!("replica   {:<16} {}", replica.region, replica.server),
+        );
+    }
+    line(
+        &mut text,
+        format_args!("primary   {place:<16} {}", settings.primary),
+    );
+    text
+}
+
+fn policies(routes: &Routes) -> String {
+    let mut text = "\nPOLICIES, by path\n".to_owned();
+    for row in routes.policies.rows() {
+        let (pattern, floor) = (row.pattern().to_string(), row.floor().to_string());
+        let cache = row.cache_control().header().to_str().unwrap_or_default();
+        line(&mut text, format_args!("{pattern:<28} {floor:<28} {cache}"));
+    }
+    line(
+        &mut text,
+        format_args!("{:<28} {:<28} no-store, private", "any other", "strong"),
+    );
+    text
+}
+
+fn endpoints(routes: &Routes) -> String {
+    let mut text = "\nENDPOINTS\n".to_owned();
+    for endpoint in routes.router.endpoints() {
+        let auth = match endpoint.auth {
+            EndpointAuth::None => "",
+            EndpointAuth::Jwt => "jwt",
+        };
+        let (method, template) = (&endpoint.method, &endpoint.template);
+        line(
+            &mut text,
+            format_args!("{method:<6} {template:<36} {auth:<4} {}", endpoint.place),
+        );
+    }
+    text
+}
+
+/// Appends one line to a string, which cannot fail.
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _infallible = writeln!(text, "{arguments}");
+}

@@ -1,0 +1,16 @@
+//! `tidegate demo`: three regions on this machine.
+
+use super::Exit;
+use super::arguments::DemoCommand;
+use crate::demo::{self, Options};
+
+/// Runs the demo until it is interrupted, or the tour to its end.
+pub(super) async fn demo(command: DemoCommand) -> Result<(), Exit> {
+    let options = Options {
+        tour: command.tour,
+        port_base: command.port_base,
+    };
+    demo::run(options)
+        .await
+        .map_err(|error| Exit::failed(format_args!("{error:#}")))
+}

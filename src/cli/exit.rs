@@ -1,0 +1,38 @@
+//! How a command ends when it does not succeed.
+
+use std::fmt::Display;
+
+use crate::config::ConfigError;
+
+/// An exit code and the line for standard error that explains it.
+#[derive(Debug)]
+pub struct Exit {
+    /// 1 when the work failed, 2 when the input cannot be used.
+    pub code: u8,
+    /// One line.
+    pub message: String,
+}
+
+impl Exit {
+    /// The work failed.
+    pub fn failed(message: impl Display) -> Self {
+        Self {
+            code: 1,
+            message: message.to_string(),
+        }
+    }
+
+    /// The input cannot be used.
+    pub fn unusable(message: impl Display) -> Self {
+        Self {
+            code: 2,
+            message: message.to_string(),
+        }
+    }
+}
+
+impl From<ConfigError> for Exit {
+    fn from(error: ConfigError) -> Self {
+        Self::unusable(error)
+    }
+}

@@ -1,0 +1,126 @@
+//! `tidegate explain`: the decision for one request, and why, from the configuration alone.
+
+use std::fmt::Write;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+use super::Exit;
+use super::arguments::ExplainCommand;
+use crate::config::{Environment, Overrides, RouteTables, token_keys};
+use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
+use crate::middleware::{Decided, decide};
+use crate::policy::normalise;
+use crate::target::Routes;
+
+/// Prints what would be decided for one request.
+pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Result<(), Exit> {
+    let method: Method = command
+        .method
+        .parse()
+        .map_err(|_bad| Exit::unusable("METHOD is not an HTTP method"))?;
+    let uri: Uri = command
+        .path
+        .parse()
+        .map_err(|_bad| Exit::unusable("PATH is not a path"))?;
+    let headers = headers(&command.headers)?;
+    let overrides = Overrides {
+        config: command.config,
+        ..Overrides::default()
+    };
+    let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
+    let keys = token_keys(environment)?
+        .map_or_else(TokenKeys::random, Ok)
+        .map_err(Exit::failed)?;
+    let text = match decide(&routes, &keys, &method, uri.path(), &headers) {
+        Ok(decided) => describe(&routes, &decided, &method, uri.path(), &headers),
+        Err(problem) => format!("answer        {} problem: {problem}\n", problem.type_name()),
+    };
+    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
+}
+
+fn describe(
+    routes: &Routes,
+    decided: &Decided,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> String {
+    let Decided {
+        endpoint, decision, ..
+    } = decided;
+    let row = normalise(path)
+        .ok()
+        .and_then(|path| routes.policies.lookup(&path));
+    let mut text = String::new();
+    let mut line = |label: &str, value: &dyn std::fmt::Display| {
+        let _infallible = writeln!(text, "{label:<13} {value}");
+    };
+    line(
+        "endpoint",
+        &format_args!(
+            "{} {} ({})",
+            endpoint.method, endpoint.template, endpoint.place
+        ),
+    );
+    match row {
+        Some(row) => line(
+            "policy",
+            &format_args!("{}: at least {}", row.pattern(), row.floor()),
+        ),
+        None => line("policy", &"none covers the path: strong, no-store"),
+    }
+    let stated = headers
+        .get(&X_CONSISTENCY)
+        .and_then(|value| value.to_str().ok());
+    line("stated", &stated.unwrap_or("nothing"));
+    line("token", &token_in_words(decision.token, headers));
+    line("level", &decision.consistency);
+    line("nodes", &nodes_in_words(decided, method));
+    line(
+        "cache-control",
+        &decision.cache_control.to_str().unwrap_or_default(),
+    );
+    text
+}
+
+fn token_in_words(token: RequestToken, headers: &HeaderMap) -> &'static str {
+    match token {
+        RequestToken::None if headers.contains_key(&X_CONSISTENCY_TOKEN) => "malformed",
+        RequestToken::None => "none",
+        RequestToken::Verified(_) => "verified: a floor under any level",
+        RequestToken::Unverifiable => "not signed with a key of TOKEN_SECRET: primary only",
+    }
+}
+
+fn nodes_in_words(decided: &Decided, method: &Method) -> &'static str {
+    let token = decided.decision.token;
+    match decided.decision.consistency.level {
+        _ if !method.is_safe() => "the primary: it may write",
+        Level::Strong => "the primary",
+        _ if token == RequestToken::Unverifiable => "the primary",
+        Level::Session | Level::Eventual if token.is_present() => {
+            "the nearest replica that has replayed the token's position, else the primary"
+        }
+        Level::Bounded => "the nearest replica proven to be within the bound, else the primary",
+        Level::Session | Level::Eventual => {
+            "the nearest replica, then other replicas, then the primary"
+        }
+    }
+}
+
+fn headers(lines: &[String]) -> Result<HeaderMap, Exit> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let unusable = || {
+            Exit::unusable(format_args!(
+                "-H `{}`: expected `Name: value`",
+                line.escape_debug()
+            ))
+        };
+        let (name, value) = line.split_once(':').ok_or_else(unusable)?;
+        let name: HeaderName = name.trim().parse().map_err(|_bad| unusable())?;
+        let value = HeaderValue::from_str(value.trim()).map_err(|_bad| unusable())?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}

@@ -1,0 +1,261 @@
+//! The TOML file: its grammar, and errors that name file, line and key.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::limits::{
+    ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
+};
+use super::{ConfigError, EndpointAuth, EndpointConfig, Environment, Place, PolicyRow};
+use crate::consistency::Consistency;
+
+/// The configuration that applies where the operator's file says nothing.
+const BUILT_IN: &str = include_str!("builtin.toml");
+
+/// Largest configuration file read, so that a wrong path cannot fill the memory.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// One parsed file, not yet merged with flags and variables.
+pub(super) struct ConfigFile {
+    pub(super) content: Content,
+    source: Source,
+}
+
+/// The keys of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Content {
+    pub(super) region: Option<Spanned<String>>,
+    pub(super) database_url: Option<Spanned<String>>,
+    pub(super) read_replica_url: Option<Spanned<String>>,
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) admin: Option<Spanned<String>>,
+    pub(super) topology: TopologySection,
+    pub(super) server: ServerSettings,
+    pub(super) pool: PoolSettings,
+    pub(super) replication: ReplicationSettings,
+    pub(super) health: HealthSettings,
+    pub(super) consistency: ConsistencySettings,
+    policy: Option<Vec<PolicySection>>,
+    endpoint: Option<Vec<EndpointSection>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TopologySection {
+    pub(super) primary_region: Option<Spanned<String>>,
+    pub(super) replica: Vec<ReplicaSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplicaSection {
+    pub(super) region: Spanned<String>,
+    pub(super) url: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicySection {
+    path: Spanned<String>,
+    consistency: Option<Spanned<String>>,
+    cache_control: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndpointSection {
+    method: Spanned<String>,
+    path: String,
+    auth: Option<Spanned<String>>,
+    status: Option<Spanned<u16>>,
+    sql: String,
+    #[serde(default)]
+    single: bool,
+    #[serde(default)]
+    body_strings: Vec<String>,
+}
+
+impl ConfigFile {
+    /// The file compiled into the binary.
+    pub(super) fn built_in() -> Result<Self, ConfigError> {
+        Self::parse("built-in", BUILT_IN.to_owned())
+    }
+
+    /// Reads and parses a file of the operator's.
+    pub(super) fn read(path: &str) -> Result<Self, ConfigError> {
+        let unreadable = |why: &dyn std::fmt::Display| {
+            ConfigError::new(Place::File(path.into()), format!("cannot be read: {why}"))
+        };
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(unreadable(&"it is larger than 4 MiB"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        Self::parse(path, text)
+    }
+
+    fn parse(name: &str, text: String) -> Result<Self, ConfigError> {
+        let source = Source {
+            name: name.into(),
+            text,
+        };
+        match toml::from_str(&source.text) {
+            Ok(content) => Ok(Self { content, source }),
+            Err(error) => Err(source.explain(&error)),
+        }
+    }
+
+    /// The policy rows, `None` when the file lists none.
+    pub(super) fn policies(&self) -> Result<Option<Vec<PolicyRow>>, ConfigError> {
+        let row = |section: &PolicySection| {
+            Ok(PolicyRow {
+                place: self.place(&section.path),
+                path: section.path.get_ref().clone(),
+                consistency: match &section.consistency {
+                    None => Consistency::STRONG,
+                    Some(text) => self.parsed(text, "consistency", |text| text.parse())?,
+                },
+                cache_control: section.cache_control.clone(),
+            })
+        };
+        self.content
+            .policy
+            .as_ref()
+            .map(|rows| rows.iter().map(row).collect())
+            .transpose()
+    }
+
+    /// The endpoints, `None` when the file lists none.
+    pub(super) fn endpoints(&self) -> Result<Option<Vec<EndpointConfig>>, ConfigError> {
+        let sections = self.content.endpoint.as_ref();
+        sections
+            .map(|all| all.iter().map(|section| self.endpoint(section)).collect())
+            .transpose()
+    }
+
+    fn endpoint(&self, section: &EndpointSection) -> Result<EndpointConfig, ConfigError> {
+        let auth = match &section.auth {
+            None => EndpointAuth::None,
+            Some(text) => self.parsed(text, "auth", |text| match text.as_str() {
+                "none" => Ok(EndpointAuth::None),
+                "jwt" => Ok(EndpointAuth::Jwt),
+                _ => Err("expected `jwt` or `none`"),
+            })?,
+        };
+        let status = match &section.status {
+            None => StatusCode::OK,
+            Some(code) => self.parsed(code, "status", |code| success_status(*code))?,
+        };
+        Ok(EndpointConfig {
+            place: self.place(&section.method),
+            method: self.parsed(&section.method, "method", |text| method(text))?,
+            path: section.path.clone(),
+            auth,
+            status,
+            sql: section.sql.clone(),
+            single: section.single,
+            body_strings: section.body_strings.clone(),
+        })
+    }
+
+    /// Where a value stands in the file.
+    pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
+        self.source.place(value.span().start)
+    }
+
+    /// Parses a value, naming file, line and key when it does not parse.
+    pub(super) fn parsed<T, V, E: std::fmt::Display>(
+        &self,
+        value: &Spanned<T>,
+        key: &str,
+        parse: impl FnOnce(&T) -> Result<V, E>,
+    ) -> Result<V, ConfigError> {
+        parse(value.get_ref())
+            .map_err(|why| ConfigError::new(self.place(value), format!("{key}: {why}")))
+    }
+
+    /// Replaces every `${NAME}` in a value by the variable; a missing one is an error.
+    pub(super) fn expanded(
+        &self,
+        value: &Spanned<String>,
+        key: &str,
+        environment: &Environment,
+    ) -> Result<String, ConfigError> {
+        expand(value.get_ref(), environment)
+            .map_err(|why| ConfigError::new(self.place(value), format!("{key}: {why}")))
+    }
+}
+
+/// A file's name and text, to turn byte offsets into lines.
+struct Source {
+    name: Arc<str>,
+    text: String,
+}
+
+impl Source {
+    fn place(&self, offset: usize) -> Place {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Place::Line {
+            file: Arc::clone(&self.name),
+            line,
+        }
+    }
+
+    /// Turns the parser's error into one line with file, line and, where the line has one, key.
+    fn explain(&self, error: &toml::de::Error) -> ConfigError {
+        let Some(span) = error.span() else {
+            return ConfigError::new(Place::File(Arc::clone(&self.name)), error.message());
+        };
+        let start = self.text[..span.start]
+            .rfind('\n')
+            .map_or(0, |newline| newline + 1);
+        let line = self.text[start..].lines().next().unwrap_or_default();
+        let key = line.split('=').next().map_or("", str::trim);
+        let message = match key {
+            "" => error.message().to_owned(),
+            key => format!("{key}: {}", error.message()),
+        };
+        ConfigError::new(self.place(span.start), message)
+    }
+}
+
+fn method(text: &str) -> Result<Method, &'static str> {
+    match text {
+        "GET" => Ok(Method::GET),
+        "POST" => Ok(Method::POST),
+        "PUT" => Ok(Method::PUT),
+        "PATCH" => Ok(Method::PATCH),
+        "DELETE" => Ok(Method::DELETE),
+        _ => Err("expected GET, POST, PUT, PATCH or DELETE"),
+    }
+}
+
+fn success_status(code: u16) -> Result<StatusCode, &'static str> {
+    match StatusCode::from_u16(code) {
+        Ok(status) if status.is_success() && status != StatusCode::NO_CONTENT => Ok(status),
+        _ => Err("expected a success that has a body: 200, 201 or 202"),
+    }
+}
+
+fn expand(text: &str, environment: &Environment) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, from) = rest.split_at(start);
+        let end = from.find('}').ok_or("`${` without `}`")?;
+        let name = &from[2..end];
+        let value = environment
+            .get(name)
+            .ok_or(format!("the variable {name} is not set"))?;
+        expanded.push_str(before);
+        expanded.push_str(value);
+        rest = &from[end + 1..];
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}

@@ -1,0 +1,288 @@
+//! The whole configuration of one process, merged and validated.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use super::file::ConfigFile;
+use super::limits::{
+    ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
+};
+use super::{AuthConfig, ConfigError, EndpointConfig, Environment, LogFormat, Place, PolicyRow};
+use crate::consistency::TokenKeys;
+use crate::postgres::Server;
+use crate::region::RegionId;
+
+const LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+const ADMIN_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+
+/// Values given as flags; they win over everything else.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// `--region`.
+    pub region: Option<String>,
+    /// `--database-url`.
+    pub database_url: Option<String>,
+    /// `--read-replica-url`.
+    pub read_replica_url: Option<String>,
+    /// `--config`.
+    pub config: Option<String>,
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--admin`.
+    pub admin: Option<String>,
+}
+
+/// The whole configuration of one process.
+#[derive(Debug)]
+pub struct Settings {
+    /// The region this process runs in.
+    pub region: RegionId,
+    /// The primary.
+    pub primary: Server,
+    /// Where the primary is, if the file says so.
+    pub primary_region: Option<RegionId>,
+    /// Every replica, the local one first; at most one per region.
+    pub replicas: Vec<ReplicaConfig>,
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
+    pub token_keys: Option<TokenKeys>,
+    /// How bearers are recognised.
+    pub auth: AuthConfig,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// `[server]`.
+    pub server: ServerSettings,
+    /// `[pool]`.
+    pub pool: PoolSettings,
+    /// `[replication]`.
+    pub replication: ReplicationSettings,
+    /// `[health]`.
+    pub health: HealthSettings,
+    /// `[consistency]`.
+    pub consistency: ConsistencySettings,
+    /// Policies and endpoints.
+    pub routes: RouteTables,
+}
+
+/// One replica of the topology.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// Where it is.
+    pub region: RegionId,
+    /// How to reach it.
+    pub server: Server,
+}
+
+/// The part of the configuration that a running process can swap.
+#[derive(Debug)]
+pub struct RouteTables {
+    /// Policy rows, in the order of the file.
+    pub policies: Vec<PolicyRow>,
+    /// Endpoints, in the order of the file.
+    pub endpoints: Vec<EndpointConfig>,
+}
+
+impl RouteTables {
+    /// Reads the tables of the operator's file; a table it does not list is the built-in one.
+    ///
+    /// # Errors
+    /// Names the file, line and key that cannot be used.
+    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::of(operator_file(overrides, environment)?.as_ref())
+    }
+
+    /// The tables compiled into the binary.
+    ///
+    /// # Errors
+    /// Only when the built-in file is broken, which a test rules out.
+    pub fn built_in() -> Result<Self, ConfigError> {
+        Self::of(None)
+    }
+
+    fn of(file: Option<&ConfigFile>) -> Result<Self, ConfigError> {
+        let built_in = ConfigFile::built_in()?;
+        let policies = file.map(ConfigFile::policies).transpose()?.flatten();
+        let endpoints = file.map(ConfigFile::endpoints).transpose()?.flatten();
+        Ok(Self {
+            policies: policies.or(built_in.policies()?).unwrap_or_default(),
+            endpoints: endpoints.or(built_in.endpoints()?).unwrap_or_default(),
+        })
+    }
+}
+
+impl Settings {
+    /// Merges flags, variables, file and defaults.
+    ///
+    /// # Errors
+    /// The first value that is missing or cannot be used, by the name of its variable or by file,
+    /// line and key.
+    pub fn resolve(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = operator_file(overrides, environment)?;
+        let routes = RouteTables::of(file.as_ref())?;
+        let file = file.map_or_else(ConfigFile::built_in, Ok)?;
+        let merge = Merge {
+            file: &file,
+            environment,
+        };
+        let content = &file.content;
+
+        let region = merge
+            .value(&overrides.region, "REGION", content.region.as_ref())?
+            .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
+        let primary = merge
+            .value(
+                &overrides.database_url,
+                "DATABASE_URL",
+                content.database_url.as_ref(),
+            )?
+            .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
+        let replicas = merge.replicas(overrides, &region)?;
+        let primary_region = content.topology.primary_region.as_ref();
+        Ok(Self {
+            primary_region: primary_region
+                .map(|value| merge.file_value(value, "topology.primary_region"))
+                .transpose()?,
+            listen: merge
+                .value(&overrides.listen, "LISTEN_ADDR", content.listen.as_ref())?
+                .unwrap_or(LISTEN_DEFAULT),
+            admin: merge
+                .value(&overrides.admin, "ADMIN_ADDR", content.admin.as_ref())?
+                .unwrap_or(ADMIN_DEFAULT),
+            token_keys: token_keys(environment)?,
+            auth: AuthConfig::resolve(environment)?,
+            log_format: merge
+                .value(&None, "LOG_FORMAT", None)?
+                .unwrap_or_else(LogFormat::of_terminal),
+            server: content.server.clone(),
+            pool: content.pool.clone(),
+            replication: content.replication.clone(),
+            health: content.health.clone(),
+            consistency: content.consistency.clone(),
+            region,
+            primary,
+            replicas,
+            routes,
+        })
+    }
+}
+
+impl Settings {
+    /// The replica in the region of this process.
+    #[must_use]
+    pub fn local_replica(&self) -> Option<&ReplicaConfig> {
+        self.replicas
+            .first()
+            .filter(|replica| replica.region == self.region)
+    }
+
+    /// Every server, the primary first.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Server> {
+        let replicas = self.replicas.iter().map(|replica| &replica.server);
+        std::iter::once(&self.primary)
+            .chain(replicas)
+            .cloned()
+            .collect()
+    }
+}
+
+/// The operator's file, if one is named.
+fn operator_file(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Option<ConfigFile>, ConfigError> {
+    let path = overrides
+        .config
+        .as_deref()
+        .or_else(|| environment.get("TIDEGATE_CONFIG"));
+    path.map(ConfigFile::read).transpose()
+}
+
+/// One file and one environment, to look values up in.
+struct Merge<'a> {
+    file: &'a ConfigFile,
+    environment: &'a Environment,
+}
+
+impl Merge<'_> {
+    /// The value of the flag, else of the variable, else of the file.
+    fn value<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        flag: &Option<String>,
+        name: &'static str,
+        file: Option<&toml::Spanned<String>>,
+    ) -> Result<Option<T>, ConfigError> {
+        if let Some(text) = flag.as_deref().or_else(|| self.environment.get(name)) {
+            let parsed = text
+                .parse()
+                .map_err(|why| ConfigError::new(Place::Name(name), why));
+            return parsed.map(Some);
+        }
+        file.map(|value| self.file_value(value, &name.to_ascii_lowercase()))
+            .transpose()
+    }
+
+    /// A value of the file, with its `${NAME}`s replaced.
+    fn file_value<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        value: &toml::Spanned<String>,
+        key: &str,
+    ) -> Result<T, ConfigError> {
+        let text = self.file.expanded(value, key, self.environment)?;
+        self.file.parsed(value, key, |_| text.parse())
+    }
+
+    /// The replicas of the topology; the local one comes first and a flag or variable replaces it.
+    fn replicas(
+        &self,
+        overrides: &Overrides,
+        local: &RegionId,
+    ) -> Result<Vec<ReplicaConfig>, ConfigError> {
+        let content = &self.file.content;
+        let url = content.read_replica_url.as_ref();
+        let name = "DATABASE_READ_REPLICA_URL";
+        let own = self.value(&overrides.read_replica_url, name, url)?;
+        let own = own.map(|server| ReplicaConfig {
+            region: local.clone(),
+            server,
+        });
+        let overridden = own.is_some();
+        let mut replicas: Vec<_> = own.into_iter().collect();
+        let mut seen = Vec::new();
+        for section in &content.topology.replica {
+            let region: RegionId = self.file_value(&section.region, "topology.replica.region")?;
+            if seen.contains(&region) {
+                let message = format!("topology.replica.region: {region} is listed twice");
+                return Err(ConfigError::new(self.file.place(&section.region), message));
+            }
+            seen.push(region.clone());
+            let server = self.file_value(&section.url, "topology.replica.url")?;
+            if !(overridden && region == *local) {
+                replicas.push(ReplicaConfig { region, server });
+            }
+        }
+        replicas.sort_by_key(|replica| replica.region != *local);
+        Ok(replicas)
+    }
+}
+
+/// The keys of `TOKEN_SECRET`, if it is set.
+///
+/// # Errors
+/// When a key is too short or there are too many.
+pub fn token_keys(environment: &Environment) -> Result<Option<TokenKeys>, ConfigError> {
+    let keys = environment
+        .get("TOKEN_SECRET")
+        .map(TokenKeys::parse)
+        .transpose();
+    keys.map_err(|error| ConfigError::new(Place::Name("TOKEN_SECRET"), error))
+}
+
+fn missing(name: &'static str, what: &str) -> ConfigError {
+    ConfigError::new(Place::Name(name), format!("is required: {what}"))
+}

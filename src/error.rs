@@ -1,0 +1,308 @@
+//! Problem details (RFC 9457): the one place where a status code is assigned to an error.
+//!
+//! A [`Problem`] becomes a response in two steps: [`IntoResponse`] sets status and headers and
+//! leaves the problem in the response's extensions; the outermost layer, which knows the request
+//! id, writes the body with [`Problem::body`] and logs the cause once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::auth::AuthError;
+use crate::consistency::{ConsistencyError, TokenError};
+use crate::policy::PathError;
+use crate::pool::PoolError;
+use crate::target::sql::{ArgumentError, Failure, FailureKind};
+use crate::target::{BodyError, QueryError};
+
+/// Where problem types live; each type's page explains it.
+const TYPE_BASE: &str = "https://tidegate.dev/problems/";
+
+/// Everything a request can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// `X-Consistency` cannot be understood.
+    #[error(transparent)]
+    InvalidConsistency(#[from] ConsistencyError),
+    /// `X-Consistency-Token` is no token.
+    #[error(transparent)]
+    InvalidToken(#[from] TokenError),
+    /// The path is not in normal form.
+    #[error(transparent)]
+    InvalidPath(#[from] PathError),
+    /// The query string cannot be understood.
+    #[error(transparent)]
+    InvalidQuery(#[from] QueryError),
+    /// A value cannot be bound.
+    #[error(transparent)]
+    InvalidArgument(#[from] ArgumentError),
+    /// A body member that must be a string is not one.
+    #[error("body member \"{0}\" must be a JSON string")]
+    NotAString(String),
+    /// The body is not acceptable JSON.
+    #[error(transparent)]
+    InvalidBody(#[from] BodyError),
+    /// The body did not arrive whole.
+    #[error("the body could not be read")]
+    BrokenBody,
+    /// The body took longer than `body_timeout`.
+    #[error("the body did not arrive in time")]
+    SlowBody,
+    /// The body is larger than allowed.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body is not declared as JSON.
+    #[error("the body must be sent with Content-Type: application/json")]
+    UnsupportedMediaType,
+    /// Nobody known is asking.
+    #[error(transparent)]
+    Unauthorized(#[from] AuthError),
+    /// No such path or object.
+    #[error("there is nothing here")]
+    NotFound,
+    /// The path has no such method.
+    #[error("the method is not allowed here")]
+    MethodNotAllowed(HeaderValue),
+    /// The statement failed.
+    #[error(transparent)]
+    Statement(#[from] Failure),
+    /// No connection, while the request has not been sent.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The primary is needed and cannot be had.
+    #[error("the primary cannot be reached")]
+    NoPrimary,
+    /// No node can honour the request.
+    #[error("no node can answer this with the freshness it asks for")]
+    NoNode,
+    /// The request took longer than `request_deadline`.
+    #[error("the request took too long")]
+    Deadline,
+    /// A write was sent and no answer came.
+    #[error(
+        "the connection was lost after the request was sent: whether it took effect is \
+             unknown; send it again with the same Idempotency-Key to find out"
+    )]
+    OutcomeUnknown(#[source] Option<Failure>),
+    /// A fault of the gateway.
+    #[error("the gateway failed: {0}")]
+    Internal(String),
+}
+
+/// One member of the closed set of problem types.
+struct Kind {
+    name: &'static str,
+    title: &'static str,
+    status: StatusCode,
+}
+
+const fn kind(name: &'static str, title: &'static str, status: StatusCode) -> Kind {
+    Kind {
+        name,
+        title,
+        status,
+    }
+}
+
+const INVALID_PARAMETER: Kind = kind(
+    "invalid-parameter",
+    "Invalid parameter",
+    StatusCode::BAD_REQUEST,
+);
+const INVALID_BODY: Kind = kind("invalid-body", "Invalid body", StatusCode::BAD_REQUEST);
+const INTERNAL: Kind = kind(
+    "internal",
+    "Internal error",
+    StatusCode::INTERNAL_SERVER_ERROR,
+);
+const NO_PRIMARY: Kind = kind(
+    "no-primary",
+    "Primary unavailable",
+    StatusCode::SERVICE_UNAVAILABLE,
+);
+const OVERLOADED: Kind = kind("overloaded", "Overloaded", StatusCode::SERVICE_UNAVAILABLE);
+const DEADLINE: Kind = kind("deadline", "Deadline exceeded", StatusCode::GATEWAY_TIMEOUT);
+
+impl Problem {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::InvalidConsistency(_) => kind(
+                "invalid-consistency",
+                "Invalid X-Consistency",
+                StatusCode::BAD_REQUEST,
+            ),
+            Self::InvalidToken(_) => kind(
+                "invalid-token",
+                "Invalid X-Consistency-Token",
+                StatusCode::BAD_REQUEST,
+            ),
+            Self::InvalidPath(_) => kind("invalid-path", "Invalid path", StatusCode::BAD_REQUEST),
+            Self::InvalidQuery(_) | Self::InvalidArgument(_) | Self::NotAString(_) => {
+                INVALID_PARAMETER
+            }
+            Self::InvalidBody(_) | Self::BrokenBody => INVALID_BODY,
+            Self::SlowBody => Kind {
+                status: StatusCode::REQUEST_TIMEOUT,
+                ..DEADLINE
+            },
+            Self::TooLarge(_) => kind("too-large", "Body too large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedMediaType => kind(
+                "unsupported-media-type",
+                "Unsupported media type",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ),
+            Self::Unauthorized(AuthError::KeysUnavailable) => OVERLOADED,
+            Self::Unauthorized(_) => kind("unauthorized", "Unauthorized", StatusCode::UNAUTHORIZED),
+            Self::NotFound => kind("not-found", "Not found", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed(_) => kind(
+                "method-not-allowed",
+                "Method not allowed",
+                StatusCode::METHOD_NOT_ALLOWED,
+            ),
+            Self::Statement(failure) => statement_kind(&failure.kind),
+            Self::Pool(PoolError::Busy(_)) => OVERLOADED,
+            Self::NoPrimary => NO_PRIMARY,
+            Self::NoNode | Self::Pool(PoolError::Unreachable(..)) => kind(
+                "no-node",
+                "No node available",
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            Self::Deadline => DEADLINE,
+            Self::OutcomeUnknown(_) => kind(
+                "outcome-unknown",
+                "Outcome unknown",
+                StatusCode::BAD_GATEWAY,
+            ),
+            Self::Internal(_) => INTERNAL,
+        }
+    }
+
+    /// What a client may know beyond the title; the causes of 5xx stay in the log.
+    fn detail(&self) -> String {
+        match self {
+            Self::Internal(_) => "the cause is in the log under this request id".to_owned(),
+            Self::Pool(_) => "no connection to a node could be had; try again".to_owned(),
+            Self::Statement(failure) if failure.kind == FailureKind::Unexpected => {
+                "the cause is in the log under this request id".to_owned()
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    /// How long a client should wait before it tries again.
+    fn retry_after(&self) -> Option<Duration> {
+        let status = self.kind().status;
+        let collision = matches!(
+            self,
+            Self::Statement(Failure {
+                kind: FailureKind::Collision,
+                ..
+            })
+        );
+        (status == StatusCode::SERVICE_UNAVAILABLE || collision).then_some(Duration::from_secs(1))
+    }
+
+    /// The JSON of a problem response.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: String,
+            request_id: &'a str,
+        }
+        let Kind {
+            name,
+            title,
+            status,
+        } = self.kind();
+        let r#type = format!("{TYPE_BASE}{name}");
+        let detail = self.detail();
+        let body = Body {
+            r#type,
+            title,
+            status: status.as_u16(),
+            detail,
+            request_id,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The stable name of the problem's type.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.kind().name
+    }
+
+    /// Whether an operator should see the cause.
+    #[must_use]
+    pub fn is_server_fault(&self) -> bool {
+        self.kind().status.is_server_error()
+    }
+}
+
+fn statement_kind(failure: &FailureKind) -> Kind {
+    match failure {
+        FailureKind::InvalidValue { .. } => INVALID_PARAMETER,
+        FailureKind::Conflict { .. } | FailureKind::Collision => {
+            kind("conflict", "Conflict", StatusCode::CONFLICT)
+        }
+        FailureKind::Constraint { .. } => {
+            kind("rejected", "Rejected", StatusCode::UNPROCESSABLE_ENTITY)
+        }
+        FailureKind::Raised { status, .. } => raised_kind(*status),
+        FailureKind::Timeout => DEADLINE,
+        FailureKind::ReadOnly => NO_PRIMARY,
+        FailureKind::Unavailable => kind(
+            "no-node",
+            "No node available",
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+        FailureKind::Unexpected => INTERNAL,
+    }
+}
+
+/// The type of a status that a function chose.
+fn raised_kind(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::BAD_REQUEST => INVALID_PARAMETER,
+        StatusCode::UNAUTHORIZED => kind("unauthorized", "Unauthorized", status),
+        StatusCode::NOT_FOUND => kind("not-found", "Not found", status),
+        StatusCode::CONFLICT => kind("conflict", "Conflict", status),
+        StatusCode::TOO_MANY_REQUESTS => kind("rate-limited", "Rate limited", status),
+        _ => kind("rejected", "Rejected", status),
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind().status.into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        match &self {
+            Self::MethodNotAllowed(allow) => {
+                headers.insert(ALLOW, allow.clone());
+            }
+            Self::Unauthorized(error) => {
+                if let Ok(challenge) = HeaderValue::try_from(error.challenge()) {
+                    headers.insert(WWW_AUTHENTICATE, challenge);
+                }
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}

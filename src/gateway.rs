@@ -1,0 +1,302 @@
+//! The composition root: the one file that knows all folders.
+//!
+//! It starts the monitor, the pools and the two listeners of one process, swaps policies and
+//! endpoints on SIGHUP, and ends when the drain is over.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::admin::{Recorder, RecorderError, admin};
+use crate::auth::{SetupError, Verifier};
+use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
+use crate::consistency::{TokenKeys, TokenKeysError};
+use crate::health::{self, HealthState};
+use crate::middleware::{Services, public};
+use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
+use crate::postgres::{Server, Session, connect};
+use crate::region::NodeId;
+use crate::replication::{Monitor, MonitorSettings};
+use crate::server::{Drain, Limits, Listener, serve};
+use crate::target::{Routes, check_statements};
+
+/// One gateway, put together but not yet listening.
+pub struct Gateway {
+    settings: Settings,
+    services: Arc<Services>,
+    warm: WarmStatements,
+    health: HealthState,
+    recorder: Recorder,
+    drain: Drain,
+}
+
+/// Why a gateway cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Metrics cannot be recorded.
+    #[error("metrics: {0}")]
+    Recorder(#[from] RecorderError),
+    /// JWTs cannot be verified.
+    #[error("JWT verification: {0}")]
+    Verifier(#[from] SetupError),
+    /// No random token key.
+    #[error("token keys: {0}")]
+    TokenKeys(#[from] TokenKeysError),
+    /// A pool cannot be made.
+    #[error("pool: {0}")]
+    Pool(#[from] PoolBuildError),
+    /// A listener cannot be bound.
+    #[error("{0}: {1}")]
+    Listen(&'static str, #[source] io::Error),
+    /// Signals cannot be handled.
+    #[error("signals: {0}")]
+    Signals(#[source] io::Error),
+}
+
+impl Gateway {
+    /// Puts a gateway together and starts watching the nodes; nothing is listening yet.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used: also when a statement does not prepare while a
+    /// database is up.
+    pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
+        let routes = Routes::compile(&settings.routes)?;
+        let timeout = settings.pool.connect_timeout;
+        check_on_any_node(&settings.servers(), &session(&settings), timeout, &routes).await?;
+        let recorder = Recorder::install(&settings.region)?;
+        let drain = Drain::new();
+        let monitor = Arc::new(start_monitor(&settings));
+        let warm = WarmStatements::new(ArcSwap::from_pointee(routes.statements()));
+        let nodes = open_pools(&settings, &warm, &monitor)?;
+        let health = HealthState {
+            region: settings.region.clone(),
+            replica: settings
+                .local_replica()
+                .map(|replica| NodeId::Replica(replica.region.clone())),
+            monitor: Arc::clone(&monitor),
+            drain: drain.clone(),
+            max_lag: settings.replication.max_lag,
+        };
+        let services = Services {
+            region: settings.region.clone(),
+            routes: ArcSwap::from_pointee(routes),
+            nodes,
+            monitor,
+            tokens: token_keys(settings.token_keys.take())?,
+            verifier: Verifier::new(&settings.auth)?,
+            server: settings.server.clone(),
+            consistency: settings.consistency.clone(),
+        };
+        Ok(Self {
+            settings,
+            services: Arc::new(services),
+            warm,
+            health,
+            recorder,
+            drain,
+        })
+    }
+
+    /// Listens until the drain is over; `reload` reads the tables anew on SIGHUP.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or signals cannot be handled.
+    pub async fn serve(
+        self,
+        reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
+    ) -> Result<(), GatewayError> {
+        let listen = |name, address| {
+            Listener::bind(name, address).map_err(|error| GatewayError::Listen(name, error))
+        };
+        let listener = listen("LISTEN_ADDR", self.settings.listen)?;
+        let admin_listener = listen("ADMIN_ADDR", self.settings.admin)?;
+        let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
+        tracing::info!(
+            listen = listener.local_addr().ok().map(tracing::field::display),
+            admin = admin_listener.local_addr().ok().map(tracing::field::display),
+            region = %self.settings.region,
+            "listening"
+        );
+        let services = public(&self.services, health::public_routes(self.health.clone()));
+        let limits = Limits::from(&self.settings.server);
+        let admin = admin(
+            self.recorder.clone(),
+            health::admin_routes(self.health.clone()),
+        );
+        let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ended = admin.await;
+        });
+        tasks.spawn(self.recorder.clone().upkeep());
+        tasks.spawn(self.reloader().reload_on(hangup, reload));
+        let verifying = Arc::clone(&self.services);
+        tasks.spawn(async move { verifying.verifier.warm().await });
+        let drained = serve(listener, services, limits, self.drain.clone()).await;
+        tracing::info!(cut = drained.cut, "drained");
+        Ok(())
+    }
+}
+
+impl Gateway {
+    fn reloader(&self) -> Reloader {
+        Reloader {
+            services: Arc::clone(&self.services),
+            warm: Arc::clone(&self.warm),
+            servers: self.settings.servers(),
+            session: session(&self.settings),
+            timeout: self.settings.pool.connect_timeout,
+        }
+    }
+
+    /// The drain of this process, for signals to begin.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+}
+
+/// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and says why.
+struct Reloader {
+    services: Arc<Services>,
+    warm: WarmStatements,
+    servers: Vec<Server>,
+    session: Session,
+    timeout: Duration,
+}
+
+impl Reloader {
+    async fn reload_on(
+        self,
+        mut hangup: Signal,
+        read: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
+    ) {
+        while hangup.recv().await.is_some() {
+            match self.reload(&read).await {
+                Ok(()) => tracing::info!("policies and endpoints were swapped"),
+                Err(error) => tracing::error!(%error, "kept the old policies and endpoints"),
+            }
+        }
+    }
+
+    async fn reload(
+        &self,
+        read: &impl Fn() -> Result<RouteTables, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let routes = Routes::compile(&read()?)?;
+        check_on_any_node(&self.servers, &self.session, self.timeout, &routes).await?;
+        self.warm.store(Arc::new(routes.statements()));
+        self.services.routes.store(Arc::new(routes));
+        Ok(())
+    }
+}
+
+/// Prepares all statements on the first node that answers; with none up they are taken as they
+/// are.
+async fn check_on_any_node(
+    servers: &[Server],
+    session: &Session,
+    timeout: Duration,
+    routes: &Routes,
+) -> Result<(), ConfigError> {
+    for server in servers {
+        match connect(server, session, timeout).await {
+            Ok(connection) => return check_statements(routes, &connection.client).await,
+            Err(error) => tracing::warn!(%server, %error, "cannot check statements here"),
+        }
+    }
+    tracing::warn!("no database is up: statements are checked when they are first used");
+    Ok(())
+}
+
+/// What the sessions of this process are called and bound by.
+fn session(settings: &Settings) -> Session {
+    Session {
+        application_name: format!("tidegate/{}", settings.region),
+        statement_timeout: settings.pool.statement_timeout,
+    }
+}
+
+fn start_monitor(settings: &Settings) -> Monitor {
+    let replicas = settings.replicas.iter();
+    let replicas =
+        replicas.map(|replica| (NodeId::Replica(replica.region.clone()), &replica.server));
+    let nodes = std::iter::once((NodeId::Primary, &settings.primary)).chain(replicas);
+    let monitor = MonitorSettings {
+        application_name: session(settings).application_name,
+        sample_interval: settings.replication.sample_interval,
+        sample_timeout: settings.replication.sample_timeout,
+        max_lag: settings.replication.max_lag,
+        fail_after: settings.health.fail_after,
+        pass_after: settings.health.pass_after,
+    };
+    Monitor::start(
+        nodes
+            .map(|(id, server)| (id, Arc::new(server.clone())))
+            .collect(),
+        monitor,
+    )
+}
+
+/// One pool per node, nearest first: replicas in their order, then the primary, unless the primary
+/// is in this region and no replica is.
+fn open_pools(
+    settings: &Settings,
+    warm: &WarmStatements,
+    monitor: &Arc<Monitor>,
+) -> Result<Vec<Arc<Node>>, PoolBuildError> {
+    let session = session(settings);
+    let config = |id, region, server: &Server| NodeConfig {
+        id,
+        region,
+        server: server.clone(),
+        session: session.clone(),
+    };
+    let primary = config(
+        NodeId::Primary,
+        settings.primary_region.clone(),
+        &settings.primary,
+    );
+    let replica = |replica: &ReplicaConfig| {
+        let id = NodeId::Replica(replica.region.clone());
+        config(id, Some(replica.region.clone()), &replica.server)
+    };
+    let mut configs: Vec<_> = settings.replicas.iter().map(replica).collect();
+    let local_primary = settings.primary_region.as_ref() == Some(&settings.region);
+    let at = if local_primary && settings.local_replica().is_none() {
+        0
+    } else {
+        configs.len()
+    };
+    configs.insert(at, primary);
+    let open = |config| {
+        let node = Node::new(
+            config,
+            &settings.pool,
+            Arc::clone(warm),
+            Arc::clone(monitor),
+        )?;
+        let node = Arc::new(node);
+        tokio::spawn(Arc::clone(&node).keep_warm());
+        Ok(node)
+    };
+    configs.into_iter().map(open).collect()
+}
+
+fn token_keys(configured: Option<TokenKeys>) -> Result<TokenKeys, TokenKeysError> {
+    if let Some(keys) = configured {
+        return Ok(keys);
+    }
+    tracing::warn!(
+        "TOKEN_SECRET is not set: tokens signed here are unknown to other gateways, and to this \
+         one after a restart"
+    );
+    TokenKeys::random()
+}

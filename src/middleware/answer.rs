@@ -1,0 +1,144 @@
+//! The response headers that say how an answer came about.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::Decided;
+use crate::consistency::Level;
+use crate::policy::{Decision, NO_STORE_PRIVATE};
+use crate::region::{NodeId, RegionId};
+use crate::routing::Reason;
+use crate::target::Endpoint;
+
+static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
+static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
+static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+static VARY_BY_CONSISTENCY: HeaderValue =
+    HeaderValue::from_static("X-Consistency, X-Consistency-Token");
+
+/// What is known of one request when its response leaves; kept in the response's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    /// The endpoint it reached.
+    pub(super) endpoint: Arc<Endpoint>,
+    /// The decision.
+    pub(super) decision: Decision,
+    /// Which node served, if one did.
+    pub(super) served: Option<Served>,
+    /// Where the time went.
+    pub(super) timing: Timing,
+}
+
+impl Account {
+    pub(super) fn new(decided: &Decided) -> Self {
+        Self {
+            endpoint: Arc::clone(&decided.endpoint),
+            decision: decided.decision.clone(),
+            served: None,
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// How a node served.
+#[derive(Debug, Clone)]
+pub(super) struct Served {
+    pub(super) node: NodeId,
+    pub(super) node_region: Option<RegionId>,
+    pub(super) reason: Reason,
+    /// Proven upper bound of the answer's age; `None` when nothing is proven.
+    pub(super) staleness: Option<Duration>,
+}
+
+/// Where the time of one request went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Timing {
+    /// Deciding, authenticating and planning.
+    pub(super) route: Duration,
+    /// Waiting for a token's position and for a connection.
+    pub(super) wait: Duration,
+    /// The database.
+    pub(super) db: Duration,
+}
+
+/// Sets the headers of design section 5 on a response.
+pub(super) fn describe(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    region: &RegionId,
+    account: Option<&Account>,
+) {
+    headers.insert(&CONSISTENCY_STATUS, consistency_status(region, account));
+    let Some(account) = account else { return };
+    let success = status.is_success();
+    let cache = if success {
+        &account.decision.cache_control
+    } else {
+        &NO_STORE_PRIVATE
+    };
+    headers.insert(CACHE_CONTROL, cache.clone());
+    if account.decision.vary {
+        headers.insert(VARY, VARY_BY_CONSISTENCY.clone());
+    }
+    if account
+        .served
+        .as_ref()
+        .is_some_and(|served| served.node.is_primary())
+    {
+        headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
+    }
+    headers.insert(&SERVER_TIMING, server_timing(&account.timing));
+}
+
+/// An RFC 9651 list item in the style of RFC 9211: the region, then what is known.
+fn consistency_status(region: &RegionId, account: Option<&Account>) -> HeaderValue {
+    let mut text = String::with_capacity(128);
+    text.push_str(region.as_str());
+    if let Some(account) = account {
+        let level: Level = account.decision.consistency.level;
+        push(&mut text, format_args!("; level={level}"));
+        if let Some(served) = &account.served {
+            let node = if served.node.is_primary() {
+                "primary"
+            } else {
+                "replica"
+            };
+            push(&mut text, format_args!("; node={node}"));
+            if let Some(region) = &served.node_region {
+                push(&mut text, format_args!("; node-region={region}"));
+            }
+            if let Some(staleness) = served.staleness {
+                push(&mut text, format_args!("; staleness={}", Millis(staleness)));
+            }
+            push(&mut text, format_args!("; reason={}", served.reason));
+        }
+    }
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// Seconds with three decimals, rounded up: a bound must not shrink in print.
+struct Millis(Duration);
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let millis = self.0.as_nanos().div_ceil(1_000_000);
+        write!(f, "{}.{:03}", millis / 1_000, millis % 1_000)
+    }
+}
+
+/// Milliseconds by stage.
+fn server_timing(timing: &Timing) -> HeaderValue {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+    let (route, wait, db) = (ms(timing.route), ms(timing.wait), ms(timing.db));
+    let text = format!("route;dur={route:.3}, wait;dur={wait:.3}, db;dur={db:.3}");
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("route"))
+}
+
+/// Appends to a string, which cannot fail.
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _infallible = text.write_fmt(arguments);
+}

@@ -1,0 +1,156 @@
+//! The outermost layer: request id, access line, metrics, and the bodies of problems.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Method};
+use tokio::time::Instant;
+
+use super::Services;
+use super::answer::{Account, describe};
+use super::request_id::{X_REQUEST_ID, request_id, trace_id};
+use crate::error::Problem;
+use crate::policy::NO_STORE_PRIVATE;
+use crate::telemetry::names;
+
+/// What the access line says of the request itself.
+struct Asked {
+    id: HeaderValue,
+    trace: Option<String>,
+    method: &'static str,
+    probe: Option<&'static str>,
+    started: Instant,
+}
+
+/// Observes one request.
+pub(super) async fn observe(
+    State(services): State<Arc<Services>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = Asked {
+        id: request_id(request.headers()),
+        trace: trace_id(request.headers()).map(str::to_owned),
+        method: method_label(request.method()),
+        probe: probe_label(request.uri().path()),
+        started: Instant::now(),
+    };
+    let mut response = next.run(request).await;
+    let account = response.extensions_mut().remove::<Account>();
+    let problem = response.extensions_mut().remove::<Arc<Problem>>();
+    let status = response.status();
+    if let Some(problem) = &problem {
+        let id = asked.id.to_str().unwrap_or_default();
+        *response.body_mut() = Body::from(problem.body(id));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, NO_STORE_PRIVATE.clone());
+        log_cause(id, problem);
+    }
+    describe(
+        response.headers_mut(),
+        status,
+        &services.region,
+        account.as_ref(),
+    );
+    response
+        .headers_mut()
+        .insert(&X_REQUEST_ID, asked.id.clone());
+    count(&asked, &response, account.as_ref());
+    log(&asked, &response, account.as_ref(), problem.as_deref());
+    response
+}
+
+/// The cause of a server fault, once.
+fn log_cause(id: &str, problem: &Problem) {
+    if !problem.is_server_fault() {
+        return;
+    }
+    let cause = std::error::Error::source(problem).map(describe_cause);
+    let kind = problem.type_name();
+    tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
+}
+
+/// An error and its sources on one line.
+fn describe_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+fn count(asked: &Asked, response: &Response, account: Option<&Account>) {
+    let endpoint = endpoint_label(asked, account);
+    let status = response.status().as_str().to_owned();
+    let labels = [
+        ("endpoint", endpoint.clone()),
+        ("method", asked.method.to_owned()),
+        ("status", status),
+    ];
+    metrics::counter!(names::REQUESTS, &labels).increment(1);
+    metrics::histogram!(names::REQUEST_DURATION, "endpoint" => endpoint)
+        .record(asked.started.elapsed().as_secs_f64());
+    if let Some((account, served)) = account.and_then(|a| Some((a, a.served.as_ref()?))) {
+        let labels = [
+            ("level", account.decision.consistency.level.to_string()),
+            ("node", served.node.to_string()),
+            ("reason", served.reason.to_string()),
+        ];
+        metrics::counter!(names::DECISIONS, &labels).increment(1);
+    }
+}
+
+fn log(asked: &Asked, response: &Response, account: Option<&Account>, problem: Option<&Problem>) {
+    let served = account.and_then(|account| account.served.as_ref());
+    let timing = account.map(|account| account.timing).unwrap_or_default();
+    tracing::info!(
+        target: "tidegate::access",
+        request_id = asked.id.to_str().unwrap_or_default(),
+        trace_id = asked.trace,
+        method = asked.method,
+        endpoint = endpoint_label(asked, account),
+        status = response.status().as_u16(),
+        problem = problem.map(Problem::type_name),
+        level = account.map(|account| account.decision.consistency.level.as_str()),
+        node = served.map(|served| served.node.as_str()),
+        reason = served.map(|served| served.reason.as_str()),
+        staleness_s = served.and_then(|served| served.staleness).map(|age| age.as_secs_f64()),
+        route_ms = timing.route.as_secs_f64() * 1_000.0,
+        wait_ms = timing.wait.as_secs_f64() * 1_000.0,
+        db_ms = timing.db.as_secs_f64() * 1_000.0,
+        total_ms = asked.started.elapsed().as_secs_f64() * 1_000.0,
+        "request"
+    );
+}
+
+/// The endpoint's template: never anything a client chose.
+fn endpoint_label(asked: &Asked, account: Option<&Account>) -> String {
+    let template = account.map(|account| account.endpoint.template.as_str());
+    template.or(asked.probe).unwrap_or("unmatched").to_owned()
+}
+
+fn probe_label(path: &str) -> Option<&'static str> {
+    match path {
+        "/health/edge" => Some("/health/edge"),
+        "/health/live" => Some("/health/live"),
+        _ => None,
+    }
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,152 @@
+//! One request: decide, authenticate, read the body, bind, ask the nodes, answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+
+use super::Services;
+use super::answer::{Account, Timing};
+use super::body::read_json;
+use super::decide::{Decided, decide};
+use super::run::{Outcome, Run};
+use crate::auth::Claims;
+use crate::config::EndpointAuth;
+use crate::consistency::X_CONSISTENCY_TOKEN;
+use crate::error::Problem;
+use crate::target::sql::RequestValues;
+use crate::target::{Endpoint, JsonObject, Query};
+
+/// Serves every path that is no probe. The response's extensions say how it came about.
+pub(super) async fn serve(State(services): State<Arc<Services>>, request: Request) -> Response {
+    let mut account = None;
+    let answer = answer(&services, request, &mut account).await;
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(account) = account {
+        response.extensions_mut().insert(account);
+    }
+    response
+}
+
+async fn answer(
+    services: &Services,
+    request: Request,
+    account: &mut Option<Account>,
+) -> Result<Response, Problem> {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let routes = services.routes.load_full();
+    let decided = match decide(
+        &routes,
+        &services.tokens,
+        &head.method,
+        head.uri.path(),
+        &head.headers,
+    ) {
+        Err(Problem::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
+            return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
+        }
+        decided => decided?,
+    };
+    let account = account.insert(Account::new(&decided));
+    let claims = authenticate(services, &decided.endpoint, &head).await?;
+    account.timing.route = started.elapsed();
+
+    let body = match decided.endpoint.reads_body {
+        true => Some(read_json(&head.headers, body, &services.server).await?),
+        false => None,
+    };
+    let deadline = Instant::now() + services.server.request_deadline;
+    let outcome = ask(
+        services,
+        &decided,
+        &head,
+        body,
+        claims,
+        deadline,
+        &mut account.timing,
+    )
+    .await?;
+    account.served = Some(outcome.served.clone());
+    respond(services, &decided.endpoint, outcome)
+}
+
+async fn authenticate(
+    services: &Services,
+    endpoint: &Endpoint,
+    head: &Parts,
+) -> Result<Option<Claims>, Problem> {
+    match endpoint.auth {
+        EndpointAuth::None => Ok(None),
+        EndpointAuth::Jwt => Ok(Some(
+            services
+                .verifier
+                .verify(head.headers.get(AUTHORIZATION))
+                .await?,
+        )),
+    }
+}
+
+/// Binds the request's values and runs the endpoint's statement.
+async fn ask(
+    services: &Services,
+    decided: &Decided,
+    head: &Parts,
+    body: Option<Bytes>,
+    claims: Option<Claims>,
+    deadline: Instant,
+    timing: &mut Timing,
+) -> Result<Outcome, Problem> {
+    let query = Query::parse(head.uri.query().unwrap_or_default())?;
+    let body = body.as_deref().map(JsonObject::parse).transpose()?;
+    if let Some(body) = &body {
+        let strings = &decided.endpoint.body_strings;
+        if let Some(name) = strings.iter().find(|name| body.is_other_than_string(name)) {
+            return Err(Problem::NotAString(name.clone()));
+        }
+    }
+    let values = RequestValues {
+        path: &decided.path_values,
+        query: &query,
+        body: body.as_ref(),
+        claims: claims.as_ref().map(|Claims(claims)| claims),
+        headers: &head.headers,
+    };
+    let arguments = values.bind(&decided.endpoint.statement)?;
+    let run = Run {
+        services,
+        endpoint: &decided.endpoint,
+        decision: &decided.decision,
+        arguments: &arguments,
+        safe: head.method.is_safe(),
+        deadline,
+    };
+    let outcome = run.run(timing).await;
+    drop(arguments);
+    outcome
+}
+
+fn respond(
+    services: &Services,
+    endpoint: &Endpoint,
+    outcome: Outcome,
+) -> Result<Response, Problem> {
+    let body = outcome.answer.body.ok_or(Problem::NotFound)?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = endpoint.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let token = outcome
+        .seen
+        .map(|seen| HeaderValue::try_from(services.tokens.sign(&seen)));
+    if let Some(Ok(token)) = token {
+        headers.insert(&X_CONSISTENCY_TOKEN, token);
+    }
+    Ok(response)
+}

@@ -1,0 +1,33 @@
+//! What a request needs beyond itself; put together by the gateway.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::auth::Verifier;
+use crate::config::{ConsistencySettings, ServerSettings};
+use crate::consistency::TokenKeys;
+use crate::pool::Node;
+use crate::region::RegionId;
+use crate::replication::Monitor;
+use crate::target::Routes;
+
+/// Shared by all requests of one process.
+pub struct Services {
+    /// The region of this process.
+    pub region: RegionId,
+    /// Policies and endpoints; a reload swaps them whole.
+    pub routes: ArcSwap<Routes>,
+    /// The nodes, nearest first.
+    pub nodes: Vec<Arc<Node>>,
+    /// What is known of them.
+    pub monitor: Arc<Monitor>,
+    /// Signs and verifies consistency tokens.
+    pub tokens: TokenKeys,
+    /// Verifies JWTs.
+    pub verifier: Verifier,
+    /// `[server]`.
+    pub server: ServerSettings,
+    /// `[consistency]`.
+    pub consistency: ConsistencySettings,
+}

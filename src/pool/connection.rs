@@ -1,0 +1,88 @@
+//! How a pool opens and checks a connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
+use futures_util::future::join_all;
+
+use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
+use crate::region::NodeId;
+
+/// Statements that every new connection prepares before it serves.
+pub type WarmStatements = Arc<ArcSwap<Vec<String>>>;
+
+/// One connection of a pool, and the server life it was opened to.
+#[derive(Debug)]
+pub(super) struct NodeConnection {
+    /// The client; its statement cache is warm.
+    pub(super) client: ClientWrapper,
+    /// The life of the server that answers on it.
+    pub(super) life: ServerIdentity,
+}
+
+/// Opens connections to one server.
+pub(super) struct ConnectionManager {
+    node: NodeId,
+    inner: deadpool_postgres::Manager,
+    session: Session,
+    warm: WarmStatements,
+}
+
+impl ConnectionManager {
+    pub(super) fn new(
+        node: NodeId,
+        server: &Server,
+        session: Session,
+        warm: WarmStatements,
+        connect_timeout: Duration,
+    ) -> Self {
+        let mut config = server.pg_config(&session.application_name);
+        config.connect_timeout(connect_timeout);
+        let fast = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let inner = deadpool_postgres::Manager::from_config(config, server.tls(), fast);
+        Self {
+            node,
+            inner,
+            session,
+            warm,
+        }
+    }
+
+    /// Prepares every known statement at once; one that fails is left to the request that needs it.
+    async fn warm_up(&self, client: &ClientWrapper) {
+        let statements = self.warm.load_full();
+        let prepared = join_all(statements.iter().map(|text| client.prepare_cached(text))).await;
+        let failed = prepared.iter().filter(|result| result.is_err()).count();
+        if failed > 0 {
+            tracing::warn!(node = %self.node, failed, "statements did not prepare on a new connection");
+        }
+    }
+}
+
+impl Manager for ConnectionManager {
+    type Type = NodeConnection;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<NodeConnection, Self::Error> {
+        let client = self.inner.create().await?;
+        let life = self.session.set_up(&client).await?;
+        self.warm_up(&client).await;
+        Ok(NodeConnection { client, life })
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut NodeConnection,
+        _: &Metrics,
+    ) -> RecycleResult<Self::Error> {
+        if connection.client.is_closed() {
+            return Err(RecycleError::message("closed"));
+        }
+        Ok(())
+    }
+}

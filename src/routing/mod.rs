@@ -1,0 +1,10 @@
+//! Which nodes can honour a decision, in which order, and why: pure.
+//!
+//! Deliberately absent: latency averages, breakers and hysteresis (steering), and every kind of
+//! I/O. The same decision, views and instant give the same plan in every process.
+
+mod plan;
+mod reason;
+
+pub use plan::{NodeView, Plan, Step, plan};
+pub use reason::Reason;

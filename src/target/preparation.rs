@@ -1,0 +1,43 @@
+//! Whether every statement of a configuration prepares on a real server.
+
+use futures_util::future::join_all;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::Routes;
+use crate::config::ConfigError;
+
+/// Prepares every statement, all in one go.
+///
+/// # Errors
+/// Names the first endpoint whose statement PostgreSQL refuses. A connection that breaks is no
+/// such refusal: nothing is known then, and the statements are prepared when they are needed.
+pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
+    let endpoints = routes.router.endpoints();
+    let prepared = join_all(
+        endpoints
+            .iter()
+            .map(|endpoint| client.prepare(endpoint.statement.text())),
+    )
+    .await;
+    for (endpoint, prepared) in endpoints.iter().zip(prepared) {
+        let Err(error) = prepared else { continue };
+        let Some(refusal) = error.as_db_error() else {
+            return Ok(());
+        };
+        let hint = match *refusal.code() {
+            SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_FUNCTION => {
+                "; has `tidegate migrate` been run?"
+            }
+            _ => "",
+        };
+        let message = format!(
+            "sql: {} {} does not prepare: {}{hint}",
+            endpoint.method,
+            endpoint.template,
+            refusal.message()
+        );
+        return Err(ConfigError::new(endpoint.place.clone(), message));
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Method + normalised path → endpoint.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use super::{Endpoint, EndpointError};
+use crate::config::{ConfigError, EndpointConfig};
+
+/// All endpoints, by path template.
+#[derive(Debug, Default)]
+pub struct Router {
+    templates: matchit::Router<Methods>,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// The endpoints that share one template.
+#[derive(Debug, Clone, Default)]
+struct Methods(Vec<Arc<Endpoint>>);
+
+/// What a method and a path lead to.
+#[derive(Debug)]
+pub enum Found {
+    /// An endpoint, and the values of its template.
+    Endpoint(Arc<Endpoint>, Vec<(String, String)>),
+    /// The path exists, the method does not; the value lists those that do, for `Allow`.
+    OtherMethods(HeaderValue),
+    /// No template matches.
+    Nothing,
+}
+
+impl Router {
+    /// Compiles all endpoints.
+    ///
+    /// # Errors
+    /// Names the file, line and key of the first that cannot be used, or that repeats another.
+    pub fn compile(configs: &[EndpointConfig]) -> Result<Self, ConfigError> {
+        let mut router = Self::default();
+        let mut by_template: BTreeMap<&str, Methods> = BTreeMap::new();
+        for config in configs {
+            let refuse = |error| ConfigError::new(config.place.clone(), error);
+            let endpoint = Arc::new(Endpoint::compile(config).map_err(refuse)?);
+            let Methods(methods) = by_template.entry(&config.path).or_default();
+            if let Some(known) = methods.iter().find(|known| known.method == config.method) {
+                return Err(refuse(EndpointError::Repeated(known.place.clone())));
+            }
+            methods.push(Arc::clone(&endpoint));
+            router.endpoints.push(endpoint);
+        }
+        for (template, methods) in by_template {
+            let place = methods.0[0].place.clone();
+            let inserted = router.templates.insert(template, methods);
+            inserted.map_err(|error| ConfigError::new(place, EndpointError::Template(error)))?;
+        }
+        Ok(router)
+    }
+
+    /// Every endpoint, in the order of the file.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// Finds what a method and a normalised path lead to.
+    #[must_use]
+    pub fn find(&self, method: &Method, path: &str) -> Found {
+        let Ok(matched) = self.templates.at(path) else {
+            return Found::Nothing;
+        };
+        let wanted = if method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
+        let Methods(methods) = matched.value;
+        match methods.iter().find(|endpoint| endpoint.method == wanted) {
+            Some(endpoint) => {
+                let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+                Found::Endpoint(
+                    Arc::clone(endpoint),
+                    matched.params.iter().map(owned).collect(),
+                )
+            }
+            None => Found::OtherMethods(matched.value.allow()),
+        }
+    }
+}
+
+impl Methods {
+    /// The value of `Allow`: `GET, HEAD, OPTIONS`.
+    fn allow(&self) -> HeaderValue {
+        let Self(methods) = self;
+        let mut names: Vec<&str> = methods
+            .iter()
+            .map(|endpoint| endpoint.method.as_str())
+            .collect();
+        if names.contains(&"GET") {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        names.sort_unstable();
+        HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+    }
+}

@@ -1,0 +1,36 @@
+//! Policies and endpoints together: what a reload swaps.
+
+use super::Router;
+use crate::config::{ConfigError, RouteTables};
+use crate::policy::PolicyTable;
+
+/// Everything that is decided by path.
+#[derive(Debug)]
+pub struct Routes {
+    /// Path → floor and Cache-Control.
+    pub policies: PolicyTable,
+    /// Method and path → endpoint.
+    pub router: Router,
+}
+
+impl Routes {
+    /// Compiles the tables of a configuration.
+    ///
+    /// # Errors
+    /// Names the file, line and key of the first row that cannot be used.
+    pub fn compile(tables: &RouteTables) -> Result<Self, ConfigError> {
+        Ok(Self {
+            policies: PolicyTable::build(&tables.policies)?,
+            router: Router::compile(&tables.endpoints)?,
+        })
+    }
+
+    /// The texts of all statements, for connections to prepare.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        let endpoints = self.router.endpoints().iter();
+        endpoints
+            .map(|endpoint| endpoint.statement.text().to_owned())
+            .collect()
+    }
+}

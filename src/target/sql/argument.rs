@@ -1,0 +1,128 @@
+//! The values of one request, bound as text whose type PostgreSQL infers.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use bytes::BytesMut;
+use http::HeaderMap;
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+
+use super::statement::{Parameter, Source, SqlStatement};
+use crate::target::{JsonObject, Query};
+
+/// Everything of a request that a parameter can name.
+pub struct RequestValues<'a> {
+    /// Values of the path template, percent-decoded.
+    pub path: &'a [(String, String)],
+    /// The query string.
+    pub query: &'a Query<'a>,
+    /// The body, when the statement names a member of it.
+    pub body: Option<&'a JsonObject<'a>>,
+    /// The claims, when the endpoint demands a JWT.
+    pub claims: Option<&'a Map<String, Value>>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// A request value that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgumentError {
+    /// PostgreSQL's text cannot hold NUL.
+    #[error("{0} contains a NUL character")]
+    Nul(Parameter),
+    /// A header given twice.
+    #[error("{0} is given more than once")]
+    Repeated(Parameter),
+    /// A header that is not visible ASCII.
+    #[error("{0} is not plain text")]
+    NotText(Parameter),
+}
+
+/// One value: text, or NULL.
+#[derive(Debug)]
+pub struct Argument<'a>(Option<Cow<'a, str>>);
+
+impl<'a> RequestValues<'a> {
+    /// The arguments of a statement, in the order of its parameters.
+    ///
+    /// # Errors
+    /// Names the parameter that cannot be bound.
+    pub fn bind(
+        &self,
+        statement: &SqlStatement,
+    ) -> Result<SmallVec<[Argument<'a>; 8]>, ArgumentError> {
+        statement
+            .parameters()
+            .iter()
+            .map(|parameter| self.argument(parameter))
+            .collect()
+    }
+
+    fn argument(&self, parameter: &Parameter) -> Result<Argument<'a>, ArgumentError> {
+        let name = parameter.name.as_str();
+        let text = match parameter.source {
+            Source::Path => {
+                let value = self.path.iter().find(|(known, _)| known == name);
+                value.map(|(_, value)| Cow::Borrowed(value.as_str()))
+            }
+            Source::Query => self.query.get(name).map(Cow::Borrowed),
+            Source::Body => self.body.and_then(|body| body.text(name)),
+            Source::Claims => self
+                .claims
+                .and_then(|claims| claims.get(name))
+                .and_then(claim),
+            Source::Header => self.header(parameter)?,
+        };
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(ArgumentError::Nul(parameter.clone()));
+        }
+        Ok(Argument(text))
+    }
+
+    fn header(&self, parameter: &Parameter) -> Result<Option<Cow<'a, str>>, ArgumentError> {
+        let mut values = self.headers.get_all(parameter.name.as_str()).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(ArgumentError::Repeated(parameter.clone()));
+        }
+        match value.to_str() {
+            Ok(text) => Ok(Some(Cow::Borrowed(text))),
+            Err(_not_ascii) => Err(ArgumentError::NotText(parameter.clone())),
+        }
+    }
+}
+
+/// The text of a claim: a string's content, else its JSON.
+fn claim(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(Cow::Owned(value.to_string()))
+        }
+    }
+}
+
+impl ToSql for Argument<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(text) = &self.0 else {
+            return Ok(IsNull::Yes);
+        };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}

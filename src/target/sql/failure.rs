@@ -1,0 +1,173 @@
+//! What a failed statement means, told apart by SQLSTATE.
+//!
+//! Only what the statement's author meant for clients (a raised message, a constraint's name, the
+//! parameter that does not parse) is taken over; PostgreSQL's own texts stay in the cause.
+
+use http::StatusCode;
+use tokio_postgres::Statement;
+use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::types::Type;
+
+use super::statement::{Parameter, SqlStatement};
+
+/// A failed statement: its meaning and its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct Failure {
+    /// What it means.
+    pub kind: FailureKind,
+    /// Whether the statement was sent, so that it may have taken effect.
+    pub sent: bool,
+    /// What PostgreSQL or the connection said; for the log only.
+    #[source]
+    pub cause: tokio_postgres::Error,
+}
+
+/// The meaning of a failed statement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FailureKind {
+    /// A value does not have the form its parameter needs.
+    #[error("{} is not {expected}", named(.parameter))]
+    InvalidValue {
+        /// The parameter, where PostgreSQL names it.
+        parameter: Option<Parameter>,
+        /// What it should be, e.g. `an integer`.
+        expected: &'static str,
+    },
+    /// The row exists already, or excludes another.
+    #[error("the request conflicts with what exists ({constraint})")]
+    Conflict {
+        /// The constraint's name.
+        constraint: String,
+    },
+    /// A constraint does not hold.
+    #[error("the request breaks a rule ({constraint})")]
+    Constraint {
+        /// The constraint's name.
+        constraint: String,
+    },
+    /// A function refused with a message for the client.
+    #[error("{message}")]
+    Raised {
+        /// Its status, from 400 to 499.
+        status: StatusCode,
+        /// Its message.
+        message: String,
+    },
+    /// Another transaction won; the same request may be sent again.
+    #[error("the request collided with another one")]
+    Collision,
+    /// The statement took longer than `statement_timeout`.
+    #[error("the statement took too long")]
+    Timeout,
+    /// A write reached a server that is read-only: it is not the primary, or no longer.
+    #[error("the server is read-only")]
+    ReadOnly,
+    /// The node cannot serve; another one may.
+    #[error("the node is unavailable")]
+    Unavailable,
+    /// A fault of the configuration or of the gateway.
+    #[error("the statement failed")]
+    Unexpected,
+}
+
+impl Failure {
+    /// Tells the meaning of an error that a statement met.
+    pub(super) fn of(
+        cause: tokio_postgres::Error,
+        statement: &SqlStatement,
+        prepared: Option<&Statement>,
+    ) -> Self {
+        let kind = match cause.as_db_error() {
+            Some(error) => kind_of(error, statement, prepared),
+            None => FailureKind::Unavailable,
+        };
+        Self {
+            kind,
+            sent: prepared.is_some(),
+            cause,
+        }
+    }
+}
+
+fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statement>) -> FailureKind {
+    let code = error.code();
+    let constraint = || error.constraint().unwrap_or("unnamed").to_owned();
+    let raised = |status| FailureKind::Raised {
+        status,
+        message: error.message().to_owned(),
+    };
+    match (code.code().get(..2).unwrap_or_default(), code) {
+        (_, &SqlState::RAISE_EXCEPTION) => raised(StatusCode::UNPROCESSABLE_ENTITY),
+        ("PT", code) => raised_status(code).map_or(FailureKind::Unexpected, raised),
+        (_, &SqlState::UNIQUE_VIOLATION | &SqlState::EXCLUSION_VIOLATION) => {
+            FailureKind::Conflict {
+                constraint: constraint(),
+            }
+        }
+        ("23", _) => FailureKind::Constraint {
+            constraint: constraint(),
+        },
+        ("22", _) => invalid_value(error, statement, prepared),
+        (_, &SqlState::QUERY_CANCELED) => FailureKind::Timeout,
+        (_, &SqlState::READ_ONLY_SQL_TRANSACTION) => FailureKind::ReadOnly,
+        (_, &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
+            FailureKind::Collision
+        }
+        // Connection exceptions, lack of resources, operator intervention (shutdown, start-up).
+        ("08" | "53" | "57", _) => FailureKind::Unavailable,
+        _ => FailureKind::Unexpected,
+    }
+}
+
+/// `PT404` → 404, for 400 to 499.
+fn raised_status(code: &SqlState) -> Option<StatusCode> {
+    let number: u16 = code.code().get(2..)?.parse().ok()?;
+    StatusCode::from_u16(number)
+        .ok()
+        .filter(StatusCode::is_client_error)
+}
+
+/// The parameter comes from the error's context, whose last line ends in `parameter $n` (in any
+/// language, so only `$n` is read) when the value was refused while it was bound.
+fn invalid_value(
+    error: &DbError,
+    statement: &SqlStatement,
+    prepared: Option<&Statement>,
+) -> FailureKind {
+    let index = error.where_().and_then(|context| {
+        let (_, number) = context.lines().last()?.rsplit_once('$')?;
+        number.trim().parse::<usize>().ok()?.checked_sub(1)
+    });
+    let parameter = index
+        .and_then(|index| statement.parameters().get(index))
+        .cloned();
+    let types = prepared.map(Statement::params).unwrap_or_default();
+    let expected = index
+        .and_then(|index| types.get(index))
+        .map_or("of the right form", expected);
+    FailureKind::InvalidValue {
+        parameter,
+        expected,
+    }
+}
+
+/// A type in words for a client.
+fn expected(kind: &Type) -> &'static str {
+    match *kind {
+        Type::INT2 | Type::INT4 | Type::INT8 => "an integer in range",
+        Type::NUMERIC | Type::FLOAT4 | Type::FLOAT8 => "a number in range",
+        Type::BOOL => "a boolean",
+        Type::UUID => "a UUID",
+        Type::DATE => "a date",
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => "a timestamp",
+        Type::JSON | Type::JSONB => "JSON",
+        _ => "of the right form",
+    }
+}
+
+fn named(parameter: &Option<Parameter>) -> String {
+    parameter
+        .as_ref()
+        .map_or_else(|| "a value".to_owned(), ToString::to_string)
+}

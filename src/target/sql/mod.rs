@@ -1,0 +1,12 @@
+//! SQL endpoints: one statement, its parameters, its answer.
+
+mod argument;
+mod execute;
+mod failure;
+mod lexer;
+mod statement;
+
+pub use argument::{Argument, ArgumentError, RequestValues};
+pub use execute::{Answer, Position, read, write};
+pub use failure::{Failure, FailureKind};
+pub use statement::{Parameter, Source, SqlStatement, StatementError};

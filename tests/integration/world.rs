@@ -1,0 +1,211 @@
+//! A cluster with the built-in schema and gateways in front of it, as the tests use them.
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
+use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, until};
+
+/// Long enough for a machine that compiles at the same time.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The HS256 secret of every gateway in the tests.
+pub(crate) const JWT_SECRET: &str = "a-secret-for-tests-that-is-long-enough";
+/// The token key of every gateway in the tests.
+pub(crate) const TOKEN_SECRET: &str = "a-token-secret-for-tests";
+
+/// The binary under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// A primary in us-east-1, a replica in eu-west-1, and a gateway in eu-west-1.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) gateway: GatewayProcess,
+    pub(crate) client: Client,
+}
+
+impl World {
+    /// Starts everything on the built-in schema with demo data, and waits until it is ready.
+    pub(crate) async fn start() -> Self {
+        let cluster = migrated_cluster(1).await;
+        let gateway = gateway_of(&cluster).start().await.unwrap();
+        let world = Self {
+            cluster,
+            gateway,
+            client: client(),
+        };
+        world.ready().await;
+        world
+    }
+
+    /// Waits until `/readyz` says so.
+    pub(crate) async fn ready(&self) {
+        wait_ready(&self.client, &self.gateway).await;
+    }
+
+    /// Begins a request to the gateway.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.gateway.url(path))
+    }
+
+    /// Sends a GET.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    /// Sends a GET that states a level.
+    pub(crate) async fn get_at(&self, path: &str, level: &str) -> Response {
+        let request = self
+            .request(Method::GET, path)
+            .header("X-Consistency", level);
+        request.send().await.unwrap()
+    }
+
+    /// Sends a POST as an account, with an idempotency key.
+    pub(crate) async fn post(
+        &self,
+        account: &str,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> Response {
+        let request = self
+            .request(Method::POST, path)
+            .bearer_auth(jwt(account).await);
+        request
+            .header("Idempotency-Key", key)
+            .json(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Sends a GET as an account.
+    pub(crate) async fn get_as(&self, account: &str, path: &str) -> Response {
+        self.request(Method::GET, path)
+            .bearer_auth(jwt(account).await)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Waits until `/health/edge` answers with a status.
+    pub(crate) async fn health_turns(&self, status: u16) -> Value {
+        let wanted = async || {
+            let response = self
+                .client
+                .get(self.gateway.url("/health/edge"))
+                .send()
+                .await?;
+            let answered = response.status().as_u16();
+            let body: Value = response.json().await?;
+            Ok((answered == status).then_some(body))
+        };
+        until(&format!("/health/edge turns {status}"), DEADLINE, wanted)
+            .await
+            .unwrap()
+    }
+}
+
+/// A cluster with the schema and the demo data, replicated.
+pub(crate) async fn migrated_cluster(replicas: usize) -> Cluster {
+    let cluster = Cluster::start(replicas).await.unwrap();
+    migrate(&cluster).await;
+    cluster.wait_for_replicas().await.unwrap();
+    cluster
+}
+
+/// Runs `tidegate migrate --demo-data`.
+pub(crate) async fn migrate(cluster: &Cluster) {
+    let command = GatewayCommand::new(BINARY, "migrate").arg("--demo-data");
+    let output = command
+        .env("DATABASE_URL", cluster.primary.url())
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A gateway in eu-west-1 whose local replica is the cluster's first, if it has one.
+pub(crate) fn gateway_of(cluster: &Cluster) -> GatewayCommand {
+    let command = GatewayCommand::new(BINARY, "serve")
+        .env("REGION", "eu-west-1")
+        .env("DATABASE_URL", cluster.primary.url())
+        .env("AUTH_JWT_SECRET", JWT_SECRET)
+        .env("TOKEN_SECRET", TOKEN_SECRET);
+    match cluster.replicas.first() {
+        Some(replica) => command.env("DATABASE_READ_REPLICA_URL", replica.url()),
+        None => command,
+    }
+}
+
+/// Waits until a gateway is ready.
+pub(crate) async fn wait_ready(client: &Client, gateway: &GatewayProcess) {
+    let ready = async || {
+        let response = client.get(gateway.admin_url("/readyz")).send().await?;
+        Ok(response.status().is_success().then_some(()))
+    };
+    until("the gateway is ready", DEADLINE, ready)
+        .await
+        .unwrap();
+}
+
+/// A client that gives up before the test runner does.
+pub(crate) fn client() -> Client {
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(DEADLINE).build().unwrap()
+}
+
+/// A JWT for an account, minted by the binary.
+pub(crate) async fn jwt(account: &str) -> String {
+    let command = GatewayCommand::new(BINARY, "token")
+        .arg("--sub")
+        .arg(account);
+    let output = command
+        .env("AUTH_JWT_SECRET", JWT_SECRET)
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A response's header as text, empty when it is absent.
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+/// Asserts that a response is a problem of a type, and returns its detail.
+pub(crate) async fn problem(response: Response, status: u16, kind: &str) -> String {
+    assert_eq!(
+        header(&response, "content-type"),
+        "application/problem+json"
+    );
+    assert_eq!(header(&response, "cache-control"), "no-store, private");
+    let id = header(&response, "x-request-id").to_owned();
+    let answered = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(
+        (answered, &body["status"]),
+        (status, &Value::from(status)),
+        "{body}"
+    );
+    assert_eq!(
+        body["type"],
+        format!("https://tidegate.dev/problems/{kind}"),
+        "{body}"
+    );
+    assert_eq!(body["request_id"], id);
+    body["detail"].as_str().unwrap().to_owned()
+}
