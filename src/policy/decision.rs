@@ -85,7 +85,7 @@ mod tests {
     });
 
     fn row(floor: Consistency) -> Row {
-        let cache_control = Some(PUBLIC.to_owned());
+        let cache_control = (floor == Consistency::EVENTUAL).then(|| PUBLIC.to_owned());
         let row = PolicyRow {
             path: "/x".to_owned(),
             consistency: floor,
