@@ -1,6 +1,7 @@
 //! Policies and endpoints together: what a reload swaps.
 
 use super::Router;
+use super::sql::POSITION;
 use crate::config::{ConfigError, RouteTables};
 use crate::policy::PolicyTable;
 
@@ -25,12 +26,11 @@ impl Routes {
         })
     }
 
-    /// The texts of all statements, for connections to prepare.
+    /// The texts of everything requests run, for connections to prepare before they serve.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         let endpoints = self.router.endpoints().iter();
-        endpoints
-            .map(|endpoint| endpoint.statement.text().to_owned())
-            .collect()
+        let texts = endpoints.map(|endpoint| endpoint.statement.text());
+        texts.chain([POSITION]).map(str::to_owned).collect()
     }
 }

@@ -32,7 +32,7 @@ pub struct Position {
 }
 
 /// Asks where the node is, in a statement that runs after the one it speaks for.
-const POSITION: &str = "select case when pg_is_in_recovery() \
+pub(in crate::target) const POSITION: &str = "select case when pg_is_in_recovery() \
      then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
      else pg_current_wal_insert_lsn() end, \
      case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_insert_lsn()) end";

@@ -7,6 +7,7 @@ mod lexer;
 mod statement;
 
 pub use argument::{Argument, ArgumentError, RequestValues};
+pub(super) use execute::POSITION;
 pub use execute::{Answer, Position, read, write};
 pub use failure::{Failure, FailureKind};
 pub use statement::{Parameter, Source, SqlStatement, StatementError};
