@@ -4,7 +4,10 @@
 
 mod arrows;
 mod cluster;
+mod connection;
+mod health;
 mod levels;
 mod monitor;
+mod tls;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]
 mod world;
