@@ -3,35 +3,40 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Longest pause: a server that is back is seen within about a second.
+/// Longest pause, but for its random part: a server that is back is seen within about a second.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Doubles from the sample interval to a second. Half of every pause is random, so that gateways
-/// that lost a server together do not come back together.
+/// Keeps the pace of the samples for as long as attempts decide whether the node is down, so that
+/// this takes no longer and no less than with samples; then doubles. A part of every pause is
+/// random, so that gateways that lost a server together do not come back together.
 #[derive(Debug)]
 pub(super) struct Backoff {
     first: Duration,
-    next: Duration,
+    steady: u32,
+    attempts: u32,
 }
 
 impl Backoff {
-    /// Starts at the pace of the samples: a faster one would make a node count as down sooner.
-    pub(super) fn new(sample_interval: Duration) -> Self {
+    /// Starts with `steady` pauses of one sample interval.
+    pub(super) fn new(sample_interval: Duration, steady: u32) -> Self {
         Self {
             first: sample_interval,
-            next: sample_interval,
+            steady,
+            attempts: 0,
         }
     }
 
     pub(super) fn reset(&mut self) {
-        self.next = self.first;
+        self.attempts = 0;
     }
 
     /// Returns the next pause. `random` is from 0 to 1.
     pub(super) fn pause(&mut self, random: f64) -> Duration {
-        let pause = self.next.mul_f64(1.0 + random / 2.0);
-        self.next = (self.next * 2).min(PAUSE_MAX.max(self.first));
-        pause
+        self.attempts = self.attempts.saturating_add(1);
+        let doublings = self.attempts.saturating_sub(self.steady);
+        let doubled = self.first.saturating_mul(2_u32.saturating_pow(doublings));
+        let pause = doubled.min(PAUSE_MAX.max(self.first));
+        pause.mul_f64(1.0 + random / 4.0)
     }
 }
 
@@ -46,12 +51,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_second_and_start_anew() {
-        let mut backoff = Backoff::new(Duration::from_millis(250));
-        let pauses: Vec<_> = (0..4).map(|_| backoff.pause(0.0).as_millis()).collect();
-        assert_eq!(pauses, [250, 500, 1000, 1000]);
+    fn pauses_are_steady_then_double_up_to_a_second_and_start_anew() {
+        let mut backoff = Backoff::new(Duration::from_millis(200), 3);
+        let pauses: Vec<_> = (0..7).map(|_| backoff.pause(0.0).as_millis()).collect();
+        assert_eq!(pauses, [200, 200, 200, 400, 800, 1000, 1000]);
         backoff.reset();
-        assert_eq!(backoff.pause(1.0), Duration::from_millis(375));
+        assert_eq!(backoff.pause(1.0), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn pauses_stay_bounded_for_ever() {
+        let mut backoff = Backoff::new(Duration::from_secs(2), 3);
+        backoff.attempts = u32::MAX - 1;
+        assert_eq!(backoff.pause(0.0), Duration::from_secs(2));
+        assert_eq!(backoff.pause(0.0), Duration::from_secs(2));
     }
 
     #[test]

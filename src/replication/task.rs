@@ -36,7 +36,7 @@ impl NodeTask {
             application_name: self.settings.application_name.clone(),
             statement_timeout: self.settings.sample_timeout,
         };
-        let mut backoff = Backoff::new(self.settings.sample_interval);
+        let mut backoff = Backoff::new(self.settings.sample_interval, self.settings.fail_after);
         loop {
             self.published.beat(self.index);
             match connect(&self.server, &session, CONNECT_DEADLINE).await {

@@ -94,29 +94,36 @@ impl Watched {
     }
 
     /// Asserts that an idle pair reads as caught up, over as many samples as take a few seconds.
+    ///
+    /// PostgreSQL's background writer adds a record some 15 seconds after the last activity. What
+    /// is seen after that is not judged, since a cut-off replica is then behind in truth.
     async fn assert_stays_caught_up(&self, condition: Condition) {
+        let inserted = || self.monitor.status(&PRIMARY).position.map(|at| at.lsn);
+        let start = inserted();
         let look = |status: &NodeStatus, now| {
+            if inserted() != start {
+                return;
+            }
             assert!(
                 status.staleness(now).is_some_and(|s| s < SOON),
                 "{status:?}"
             );
-            assert_eq!(status.lag, Some(Duration::ZERO), "{status:?}");
+            assert!(status.lag.is_some_and(|lag| lag < MAX_LAG), "{status:?}");
             assert_eq!(status.condition, condition, "{status:?}");
         };
         self.after_each_sample(60, look).await;
     }
 
-    /// Commits something that the replica cannot replay, and asserts over many samples that the
-    /// age of what it lacks lies between lag and staleness.
-    async fn assert_bounds_while_it_stands_still(&self) {
-        let before = Instant::now();
+    /// Commits something that the replica, which stands still since `still`, cannot replay, and
+    /// asserts over many samples that lag is not above, and staleness not below, what can be true.
+    async fn assert_bounds_while_it_stands_still(&self, still: Instant) {
         self.write().await;
-        let after = Instant::now();
+        let written = Instant::now();
         self.replica_is(Condition::Lagging).await;
         let look = |status: &NodeStatus, now| {
-            let (least, most) = (now - after, now - before);
+            let (least, most) = (now - written, now - still);
             let lag = status.lag.unwrap();
-            assert!(lag <= most, "lag {lag:?}, lacks a write of {most:?} ago");
+            assert!(lag <= most, "lag {lag:?} above {most:?}");
             let staleness = status.staleness(now).unwrap();
             assert!(
                 staleness >= least,
@@ -174,8 +181,9 @@ async fn an_idle_pair_reads_as_caught_up_after_a_wal_switch() {
 #[tokio::test]
 async fn a_paused_replica_lags_until_it_resumes() {
     let mut watched = Watched::start().await;
+    let still = Instant::now();
     watched.server().pause_replay().await.unwrap();
-    watched.assert_bounds_while_it_stands_still().await;
+    watched.assert_bounds_while_it_stands_still(still).await;
     watched.server().resume_replay().await.unwrap();
     watched.replica_is(Condition::Fresh).await;
 }
@@ -183,12 +191,13 @@ async fn a_paused_replica_lags_until_it_resumes() {
 #[tokio::test]
 async fn a_cut_stream_is_disconnected_but_fresh_until_something_is_written() {
     let mut watched = Watched::start().await;
+    let still = Instant::now();
     watched.server().cut_stream().await.unwrap();
     watched.replica_is(Condition::Disconnected).await;
     watched
         .assert_stays_caught_up(Condition::Disconnected)
         .await;
-    watched.assert_bounds_while_it_stands_still().await;
+    watched.assert_bounds_while_it_stands_still(still).await;
     watched.server().restore_stream().await.unwrap();
     watched.replica_is(Condition::Fresh).await;
 }
@@ -196,8 +205,9 @@ async fn a_cut_stream_is_disconnected_but_fresh_until_something_is_written() {
 #[tokio::test]
 async fn a_frozen_receiver_shows_as_lag() {
     let mut watched = Watched::start().await;
+    let still = Instant::now();
     watched.server().freeze_receiver().await.unwrap();
-    watched.assert_bounds_while_it_stands_still().await;
+    watched.assert_bounds_while_it_stands_still(still).await;
     watched.server().thaw();
     watched.replica_is(Condition::Fresh).await;
 }
@@ -297,9 +307,10 @@ async fn a_role_without_privileges_still_proves_staleness() {
     let url = |server: &PostgresServer| format!("postgres://plain:x@{}/postgres", server.address());
     let urls = [url(&cluster.primary), url(&cluster.replicas[0])];
     let mut watched = Watched::over(cluster, urls).await;
+    let still = Instant::now();
     watched.server().cut_stream().await.unwrap();
     watched.assert_stays_caught_up(Condition::Fresh).await;
-    watched.assert_bounds_while_it_stands_still().await;
+    watched.assert_bounds_while_it_stands_still(still).await;
 }
 
 #[tokio::test]
@@ -335,8 +346,9 @@ async fn the_bounds_hold_over_long_lines() {
         cluster.replicas[0].url_at(replica.address()),
     ];
     let mut watched = Watched::over(cluster, urls).await;
+    let still = Instant::now();
     watched.server().pause_replay().await.unwrap();
-    watched.assert_bounds_while_it_stands_still().await;
+    watched.assert_bounds_while_it_stands_still(still).await;
 }
 
 #[tokio::test]
