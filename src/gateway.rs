@@ -24,6 +24,10 @@ use crate::replication::{Monitor, MonitorSettings};
 use crate::server::{Drain, Limits, Listener, serve};
 use crate::target::{Routes, check_statements};
 
+/// Time to reach one node for checking statements. A start waits for it once per node that does
+/// not answer, so it is shorter than a request would wait for a connection.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// One gateway, put together but not yet listening.
 pub struct Gateway {
     settings: Settings,
@@ -68,8 +72,7 @@ impl Gateway {
     /// database is up.
     pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
         let routes = Routes::compile(&settings.routes)?;
-        let timeout = settings.pool.connect_timeout;
-        check_on_any_node(&settings.servers(), &session(&settings), timeout, &routes).await?;
+        check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         let recorder = Recorder::install(&settings.region)?;
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));
@@ -152,7 +155,6 @@ impl Gateway {
             warm: Arc::clone(&self.warm),
             servers: self.settings.servers(),
             session: session(&self.settings),
-            timeout: self.settings.pool.connect_timeout,
         }
     }
 
@@ -169,7 +171,6 @@ struct Reloader {
     warm: WarmStatements,
     servers: Vec<Server>,
     session: Session,
-    timeout: Duration,
 }
 
 impl Reloader {
@@ -191,7 +192,7 @@ impl Reloader {
         read: &impl Fn() -> Result<RouteTables, ConfigError>,
     ) -> Result<(), ConfigError> {
         let routes = Routes::compile(&read()?)?;
-        check_on_any_node(&self.servers, &self.session, self.timeout, &routes).await?;
+        check_on_any_node(&self.servers, &self.session, &routes).await?;
         self.warm.store(Arc::new(routes.statements()));
         self.services.routes.store(Arc::new(routes));
         Ok(())
@@ -203,11 +204,10 @@ impl Reloader {
 async fn check_on_any_node(
     servers: &[Server],
     session: &Session,
-    timeout: Duration,
     routes: &Routes,
 ) -> Result<(), ConfigError> {
     for server in servers {
-        match connect(server, session, timeout).await {
+        match connect(server, session, CHECK_TIMEOUT).await {
             Ok(connection) => return check_statements(routes, &connection.client).await,
             Err(error) => tracing::warn!(%server, %error, "cannot check statements here"),
         }

@@ -8,6 +8,7 @@ use super::Exit;
 use super::arguments::ExplainCommand;
 use crate::config::{Environment, Overrides, RouteTables, token_keys};
 use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
+use crate::health::PUBLIC_PATHS;
 use crate::middleware::{Decided, decide};
 use crate::policy::normalise;
 use crate::target::Routes;
@@ -33,6 +34,9 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         .map_err(Exit::failed)?;
     let text = match decide(&routes, &keys, &method, uri.path(), &headers) {
         Ok(decided) => describe(&routes, &decided, &method, uri.path(), &headers),
+        Err(_not_an_endpoint) if PUBLIC_PATHS.contains(&uri.path()) => {
+            "answer        from memory, by no node; Cache-Control: no-store\n".to_owned()
+        }
         Err(problem) => format!("answer        {} problem: {problem}\n", problem.type_name()),
     };
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)

@@ -162,6 +162,11 @@ impl ConfigFile {
         })
     }
 
+    /// The file as a place.
+    pub(super) fn whole(&self) -> Place {
+        Place::File(Arc::clone(&self.source.name))
+    }
+
     /// Where a value stands in the file.
     pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
         self.source.place(value.span().start)

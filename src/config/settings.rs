@@ -142,6 +142,7 @@ impl Settings {
             )?
             .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
         let replicas = merge.replicas(overrides, &region)?;
+        check_pool(&file, &content.pool)?;
         let primary_region = content.topology.primary_region.as_ref();
         Ok(Self {
             primary_region: primary_region
@@ -281,6 +282,16 @@ pub fn token_keys(environment: &Environment) -> Result<Option<TokenKeys>, Config
         .map(TokenKeys::parse)
         .transpose();
     keys.map_err(|error| ConfigError::new(Place::Name("TOKEN_SECRET"), error))
+}
+
+/// More connections kept open than allowed is a contradiction.
+fn check_pool(file: &ConfigFile, pool: &PoolSettings) -> Result<(), ConfigError> {
+    let (min, max) = (pool.connections_min, pool.connections_max);
+    if min <= max {
+        return Ok(());
+    }
+    let message = format!("pool.connections_min: {min} is more than connections_max, {max}");
+    Err(ConfigError::new(file.whole(), message))
 }
 
 fn missing(name: &'static str, what: &str) -> ConfigError {

@@ -50,11 +50,14 @@ impl HealthState {
     }
 }
 
-/// Routes `/health/edge` and `/health/live`.
+/// The paths of the public listener that are answered from memory.
+pub const PUBLIC_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
+
+/// Routes [`PUBLIC_PATHS`].
 pub fn public_routes(state: HealthState) -> Router {
     Router::new()
-        .route("/health/edge", get(edge))
-        .route("/health/live", get(live))
+        .route(PUBLIC_PATHS[0], get(edge))
+        .route(PUBLIC_PATHS[1], get(live))
         .with_state(state)
 }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
+use http::HeaderValue;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::Problem;
@@ -34,9 +35,14 @@ pub fn public(services: &Arc<Services>, probes: Router) -> Router {
     Router::new()
         .fallback(serve::serve)
         .with_state(Arc::clone(services))
-        .merge(probes)
+        .merge(probes.method_not_allowed_fallback(only_get))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(observe)
+}
+
+/// What a probe answers to any other method.
+async fn only_get() -> Problem {
+    Problem::MethodNotAllowed(HeaderValue::from_static("GET, HEAD"))
 }
 
 #[allow(
