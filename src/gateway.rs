@@ -115,11 +115,11 @@ impl Gateway {
         self,
         reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) -> Result<(), GatewayError> {
-        let listen = |name, address| {
-            Listener::bind(name, address).map_err(|error| GatewayError::Listen(name, error))
+        let listen = |label, name, address| {
+            Listener::bind(label, address).map_err(|error| GatewayError::Listen(name, error))
         };
-        let listener = listen("LISTEN_ADDR", self.settings.listen)?;
-        let admin_listener = listen("ADMIN_ADDR", self.settings.admin)?;
+        let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
+        let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
         let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),

@@ -8,9 +8,10 @@ use super::Exit;
 use super::arguments::ExplainCommand;
 use crate::config::{Environment, Overrides, RouteTables, token_keys};
 use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
+use crate::error::Problem;
 use crate::health::PUBLIC_PATHS;
-use crate::middleware::{Decided, decide};
-use crate::policy::normalise;
+use crate::middleware::Reached;
+use crate::policy::Decision;
 use crate::target::Routes;
 
 /// Prints what would be decided for one request.
@@ -33,7 +34,7 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         .map_or_else(TokenKeys::random, Ok)
         .map_err(Exit::failed)?;
     let text = match decide(&routes, &keys, &method, uri.path(), &headers) {
-        Ok(decided) => describe(&routes, &decided, &method, uri.path(), &headers),
+        Ok((reached, decision)) => describe(&reached, &decision, &method, &headers),
         Err(_not_an_endpoint) if PUBLIC_PATHS.contains(&uri.path()) => {
             "answer        from memory, by no node; Cache-Control: no-store\n".to_owned()
         }
@@ -42,19 +43,25 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
 }
 
-fn describe(
-    routes: &Routes,
-    decided: &Decided,
+fn decide<'a>(
+    routes: &'a Routes,
+    keys: &TokenKeys,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
+) -> Result<(Reached<'a>, Decision), Problem> {
+    let reached = Reached::find(routes, method, path)?;
+    let decision = reached.decide(keys, method, headers)?;
+    Ok((reached, decision))
+}
+
+fn describe(
+    reached: &Reached<'_>,
+    decision: &Decision,
+    method: &Method,
+    headers: &HeaderMap,
 ) -> String {
-    let Decided {
-        endpoint, decision, ..
-    } = decided;
-    let row = normalise(path)
-        .ok()
-        .and_then(|path| routes.policies.lookup(&path));
+    let endpoint = &reached.endpoint;
     let mut text = String::new();
     let mut line = |label: &str, value: &dyn std::fmt::Display| {
         let _infallible = writeln!(text, "{label:<13} {value}");
@@ -66,7 +73,7 @@ fn describe(
             endpoint.method, endpoint.template, endpoint.place
         ),
     );
-    match row {
+    match reached.policy {
         Some(row) => line(
             "policy",
             &format_args!("{}: at least {}", row.pattern(), row.floor()),
@@ -79,7 +86,7 @@ fn describe(
     line("stated", &stated.unwrap_or("nothing"));
     line("token", &token_in_words(decision.token, headers));
     line("level", &decision.consistency);
-    line("nodes", &nodes_in_words(decided, method));
+    line("nodes", &nodes_in_words(decision, method));
     line(
         "cache-control",
         &decision.cache_control.to_str().unwrap_or_default(),
@@ -96,9 +103,9 @@ fn token_in_words(token: RequestToken, headers: &HeaderMap) -> &'static str {
     }
 }
 
-fn nodes_in_words(decided: &Decided, method: &Method) -> &'static str {
-    let token = decided.decision.token;
-    match decided.decision.consistency.level {
+fn nodes_in_words(decision: &Decision, method: &Method) -> &'static str {
+    let token = decision.token;
+    match decision.consistency.level {
         _ if !method.is_safe() => "the primary: it may write",
         Level::Strong => "the primary",
         _ if token == RequestToken::Unverifiable => "the primary",

@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::Decided;
 use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
 use crate::region::{NodeId, RegionId};
@@ -25,8 +24,8 @@ static VARY_BY_CONSISTENCY: HeaderValue =
 pub(super) struct Account {
     /// The endpoint it reached.
     pub(super) endpoint: Arc<Endpoint>,
-    /// The decision.
-    pub(super) decision: Decision,
+    /// The decision, if the request could be understood.
+    pub(super) decision: Option<Decision>,
     /// Which node served, if one did.
     pub(super) served: Option<Served>,
     /// Where the time went.
@@ -34,13 +33,19 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(decided: &Decided) -> Self {
+    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
         Self {
-            endpoint: Arc::clone(&decided.endpoint),
-            decision: decided.decision.clone(),
+            endpoint: Arc::clone(endpoint),
+            decision: None,
             served: None,
             timing: Timing::default(),
         }
+    }
+
+    /// The effective level.
+    pub(super) fn level(&self) -> Option<Level> {
+        let decision = self.decision.as_ref();
+        decision.map(|decision| decision.consistency.level)
     }
 }
 
@@ -74,21 +79,18 @@ pub(super) fn describe(
 ) {
     headers.insert(&CONSISTENCY_STATUS, consistency_status(region, account));
     let Some(account) = account else { return };
-    let success = status.is_success();
-    let cache = if success {
-        &account.decision.cache_control
-    } else {
-        &NO_STORE_PRIVATE
-    };
-    headers.insert(CACHE_CONTROL, cache.clone());
-    if account.decision.vary {
-        headers.insert(VARY, VARY_BY_CONSISTENCY.clone());
+    if let Some(decision) = &account.decision {
+        let cache = match status.is_success() {
+            true => &decision.cache_control,
+            false => &NO_STORE_PRIVATE,
+        };
+        headers.insert(CACHE_CONTROL, cache.clone());
+        if decision.vary {
+            headers.insert(VARY, VARY_BY_CONSISTENCY.clone());
+        }
     }
-    if account
-        .served
-        .as_ref()
-        .is_some_and(|served| served.node.is_primary())
-    {
+    let served = account.served.as_ref();
+    if served.is_some_and(|served| served.node.is_primary()) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
     headers.insert(&SERVER_TIMING, server_timing(&account.timing));
@@ -98,24 +100,22 @@ pub(super) fn describe(
 fn consistency_status(region: &RegionId, account: Option<&Account>) -> HeaderValue {
     let mut text = String::with_capacity(128);
     text.push_str(region.as_str());
-    if let Some(account) = account {
-        let level: Level = account.decision.consistency.level;
+    if let Some(level) = account.and_then(Account::level) {
         push(&mut text, format_args!("; level={level}"));
-        if let Some(served) = &account.served {
-            let node = if served.node.is_primary() {
-                "primary"
-            } else {
-                "replica"
-            };
-            push(&mut text, format_args!("; node={node}"));
-            if let Some(region) = &served.node_region {
-                push(&mut text, format_args!("; node-region={region}"));
-            }
-            if let Some(staleness) = served.staleness {
-                push(&mut text, format_args!("; staleness={}", Millis(staleness)));
-            }
-            push(&mut text, format_args!("; reason={}", served.reason));
+    }
+    if let Some(served) = account.and_then(|account| account.served.as_ref()) {
+        let kind = match served.node.is_primary() {
+            true => "primary",
+            false => "replica",
+        };
+        push(&mut text, format_args!("; node={kind}"));
+        if let Some(region) = &served.node_region {
+            push(&mut text, format_args!("; node-region={region}"));
         }
+        if let Some(staleness) = served.staleness {
+            push(&mut text, format_args!("; staleness={}", Millis(staleness)));
+        }
+        push(&mut text, format_args!("; reason={}", served.reason));
     }
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"))
 }

@@ -1,7 +1,7 @@
 //! Path, method and headers → endpoint and decision.
 //!
 //! The decision is made here, once, from the path the router matched; everything downstream reads
-//! it from [`Decided`].
+//! it from the [`Decision`].
 
 use std::sync::Arc;
 
@@ -11,44 +11,53 @@ use crate::consistency::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN,
 };
 use crate::error::Problem;
-use crate::policy::{Decision, normalise};
+use crate::policy::{Decision, Row, normalise};
 use crate::target::{Endpoint, Found, Routes};
 
-/// What one request is to get.
+/// The endpoint a request reached.
 #[derive(Debug)]
-pub struct Decided {
-    /// The endpoint it reached.
+pub struct Reached<'a> {
+    /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// The values of the endpoint's path template.
+    /// The values of its path template.
     pub path_values: Vec<(String, String)>,
-    /// Level, token and cache rule.
-    pub decision: Decision,
+    /// The policy row that covers the path.
+    pub policy: Option<&'a Row>,
 }
 
-/// Decides for one request.
-///
-/// # Errors
-/// The problem to answer: `invalid-path`, `not-found`, `method-not-allowed`, `invalid-consistency`
-/// or `invalid-token`.
-pub fn decide(
-    routes: &Routes,
-    tokens: &TokenKeys,
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-) -> Result<Decided, Problem> {
-    let path = normalise(path)?;
-    let (endpoint, path_values) = match routes.router.find(method, &path) {
-        Found::Endpoint(endpoint, values) => (endpoint, values),
-        Found::OtherMethods(allow) => return Err(Problem::MethodNotAllowed(allow)),
-        Found::Nothing => return Err(Problem::NotFound),
-    };
-    let stated = Consistency::parse_fields(headers.get_all(&X_CONSISTENCY))?;
-    let token = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
-    let decision = Decision::new(routes.policies.lookup(&path), stated, token, method);
-    Ok(Decided {
-        endpoint,
-        path_values,
-        decision,
-    })
+impl<'a> Reached<'a> {
+    /// Finds what a method and a path, as it was sent, lead to.
+    ///
+    /// # Errors
+    /// The problem to answer: `invalid-path`, `not-found` or `method-not-allowed`.
+    pub fn find(routes: &'a Routes, method: &Method, path: &str) -> Result<Self, Problem> {
+        let path = normalise(path)?;
+        match routes.router.find(method, &path) {
+            Found::Endpoint(endpoint, path_values) => {
+                let policy = routes.policies.lookup(&path);
+                Ok(Self {
+                    endpoint,
+                    path_values,
+                    policy,
+                })
+            }
+            Found::OtherMethods(allow) => Err(Problem::MethodNotAllowed(allow)),
+            Found::Nothing => Err(Problem::NotFound),
+        }
+    }
+
+    /// Decides what the request is owed.
+    ///
+    /// # Errors
+    /// The problem to answer: `invalid-consistency` or `invalid-token`.
+    pub fn decide(
+        &self,
+        tokens: &TokenKeys,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Decision, Problem> {
+        let stated = Consistency::parse_fields(headers.get_all(&X_CONSISTENCY))?;
+        let token = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
+        Ok(Decision::new(self.policy, stated, token, method))
+    }
 }

@@ -26,7 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::Problem;
 
-pub use decide::{Decided, decide};
+pub use decide::Reached;
 pub use services::Services;
 
 /// The public service: `probes` and, for every other path, the endpoints.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Services;
 use super::answer::{Account, describe};
 use super::request_id::{X_REQUEST_ID, request_id, trace_id};
+use crate::consistency::Level;
 use crate::error::Problem;
 use crate::policy::NO_STORE_PRIVATE;
 use crate::telemetry::names;
@@ -95,9 +96,9 @@ fn count(asked: &Asked, response: &Response, account: Option<&Account>) {
     metrics::counter!(names::REQUESTS, &labels).increment(1);
     metrics::histogram!(names::REQUEST_DURATION, "endpoint" => endpoint)
         .record(asked.started.elapsed().as_secs_f64());
-    if let Some((account, served)) = account.and_then(|a| Some((a, a.served.as_ref()?))) {
+    if let Some((level, served)) = account.and_then(|a| Some((a.level()?, a.served.as_ref()?))) {
         let labels = [
-            ("level", account.decision.consistency.level.to_string()),
+            ("level", level.to_string()),
             ("node", served.node.to_string()),
             ("reason", served.reason.to_string()),
         ];
@@ -116,7 +117,7 @@ fn log(asked: &Asked, response: &Response, account: Option<&Account>, problem: O
         endpoint = endpoint_label(asked, account),
         status = response.status().as_u16(),
         problem = problem.map(Problem::type_name),
-        level = account.map(|account| account.decision.consistency.level.as_str()),
+        level = account.and_then(Account::level).map(Level::as_str),
         node = served.map(|served| served.node.as_str()),
         reason = served.map(|served| served.reason.as_str()),
         staleness_s = served.and_then(|served| served.staleness).map(|age| age.as_secs_f64()),

@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use super::Services;
 use super::answer::{Account, Timing};
 use super::body::read_json;
-use super::decide::{Decided, decide};
+use super::decide::Reached;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
 use crate::consistency::X_CONSISTENCY_TOKEN;
 use crate::error::Problem;
+use crate::policy::Decision;
 use crate::target::sql::RequestValues;
 use crate::target::{Endpoint, JsonObject, Query};
 
@@ -42,39 +43,32 @@ async fn answer(
     let started = Instant::now();
     let (head, body) = request.into_parts();
     let routes = services.routes.load_full();
-    let decided = match decide(
-        &routes,
-        &services.tokens,
-        &head.method,
-        head.uri.path(),
-        &head.headers,
-    ) {
+    let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
         Err(Problem::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
         }
-        decided => decided?,
+        reached => reached?,
     };
-    let account = account.insert(Account::new(&decided));
-    let claims = authenticate(services, &decided.endpoint, &head).await?;
+    let account = account.insert(Account::new(&reached.endpoint));
+    let decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
+    account.decision = Some(decision.clone());
+    let claims = authenticate(services, &reached.endpoint, &head).await?;
     account.timing.route = started.elapsed();
 
-    let body = match decided.endpoint.reads_body {
+    let body = match reached.endpoint.reads_body {
         true => Some(read_json(&head.headers, body, &services.server).await?),
         false => None,
     };
-    let deadline = Instant::now() + services.server.request_deadline;
-    let outcome = ask(
-        services,
-        &decided,
-        &head,
+    let asked = Asked {
+        head,
+        reached,
+        decision,
         body,
         claims,
-        deadline,
-        &mut account.timing,
-    )
-    .await?;
+    };
+    let outcome = asked.ask(services, &mut account.timing).await?;
     account.served = Some(outcome.served.clone());
-    respond(services, &decided.endpoint, outcome)
+    respond(services, &asked.reached.endpoint, outcome)
 }
 
 async fn authenticate(
@@ -93,43 +87,46 @@ async fn authenticate(
     }
 }
 
-/// Binds the request's values and runs the endpoint's statement.
-async fn ask(
-    services: &Services,
-    decided: &Decided,
-    head: &Parts,
+/// A request that is known, allowed and read whole.
+struct Asked<'a> {
+    head: Parts,
+    reached: Reached<'a>,
+    decision: Decision,
     body: Option<Bytes>,
     claims: Option<Claims>,
-    deadline: Instant,
-    timing: &mut Timing,
-) -> Result<Outcome, Problem> {
-    let query = Query::parse(head.uri.query().unwrap_or_default())?;
-    let body = body.as_deref().map(JsonObject::parse).transpose()?;
-    if let Some(body) = &body {
-        let strings = &decided.endpoint.body_strings;
-        if let Some(name) = strings.iter().find(|name| body.is_other_than_string(name)) {
-            return Err(Problem::NotAString(name.clone()));
+}
+
+impl Asked<'_> {
+    /// Binds the request's values and runs the endpoint's statement.
+    async fn ask(&self, services: &Services, timing: &mut Timing) -> Result<Outcome, Problem> {
+        let endpoint = &*self.reached.endpoint;
+        let query = Query::parse(self.head.uri.query().unwrap_or_default())?;
+        let body = self.body.as_deref().map(JsonObject::parse).transpose()?;
+        let not_a_string = |body: &JsonObject<'_>| {
+            let mut names = endpoint.body_strings.iter();
+            names.find(|name| body.is_other_than_string(name)).cloned()
+        };
+        if let Some(name) = body.as_ref().and_then(not_a_string) {
+            return Err(Problem::NotAString(name));
         }
+        let values = RequestValues {
+            path: &self.reached.path_values,
+            query: &query,
+            body: body.as_ref(),
+            claims: self.claims.as_ref().map(|Claims(claims)| claims),
+            headers: &self.head.headers,
+        };
+        let arguments = values.bind(&endpoint.statement)?;
+        let run = Run {
+            services,
+            endpoint,
+            decision: &self.decision,
+            arguments: &arguments,
+            safe: self.head.method.is_safe(),
+            deadline: Instant::now() + services.server.request_deadline,
+        };
+        run.run(timing).await
     }
-    let values = RequestValues {
-        path: &decided.path_values,
-        query: &query,
-        body: body.as_ref(),
-        claims: claims.as_ref().map(|Claims(claims)| claims),
-        headers: &head.headers,
-    };
-    let arguments = values.bind(&decided.endpoint.statement)?;
-    let run = Run {
-        services,
-        endpoint: &decided.endpoint,
-        decision: &decided.decision,
-        arguments: &arguments,
-        safe: head.method.is_safe(),
-        deadline,
-    };
-    let outcome = run.run(timing).await;
-    drop(arguments);
-    outcome
 }
 
 fn respond(
