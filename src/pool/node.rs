@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{Object, Pool, Timeouts};
+use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
@@ -13,7 +13,7 @@ use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use crate::config::PoolSettings;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::{NodeId, RegionId};
-use crate::replication::Monitor;
+use crate::replication::{Monitor, random};
 use crate::telemetry::names;
 
 /// How often the idle connections of a node are counted and missing ones opened.
@@ -89,9 +89,11 @@ impl Node {
         } = config;
         let manager =
             ConnectionManager::new(id.clone(), &server, session, warm, settings.connect_timeout);
+        // A wait ends even when the request that began it is gone.
         let timeouts = Timeouts {
+            wait: Some(settings.acquire_timeout),
             create: Some(settings.connect_timeout),
-            ..Timeouts::default()
+            recycle: None,
         };
         let pool = Pool::builder(manager)
             .max_size(settings.connections_max)
@@ -114,6 +116,9 @@ impl Node {
     pub async fn lease(&self) -> Result<Lease, PoolError> {
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
             Ok(Ok(object)) => Ok(Lease::new(object)),
+            Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
+                Err(PoolError::Busy(self.id.clone()))
+            }
             Ok(Err(error)) => Err(PoolError::Unreachable(self.id.clone(), error.to_string())),
             Err(_elapsed) if self.pool.status().size >= self.settings.connections_max => {
                 Err(PoolError::Busy(self.id.clone()))
@@ -128,6 +133,8 @@ impl Node {
     /// Keeps `connections_min` connections open until the node is dropped with its task.
     pub async fn keep_warm(self: Arc<Self>) {
         loop {
+            self.pool
+                .retain(|connection, _| !connection.client.is_closed());
             let status = self.pool.status();
             let missing = self.settings.connections_min.saturating_sub(status.size);
             if missing > 0 {
@@ -136,7 +143,7 @@ impl Node {
                 drop(opened);
             }
             self.publish();
-            sleep(KEEP_WARM_INTERVAL).await;
+            sleep(spread(KEEP_WARM_INTERVAL)).await;
         }
     }
 
@@ -160,7 +167,8 @@ impl Node {
 
     /// An idle connection at once, else a new one, opened by a task that outlives this request.
     async fn any_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
-        if self.pool.status().available > 0 {
+        let status = self.pool.status();
+        if status.available > 0 || status.size == status.max_size {
             return Ok(self.pool.get().await?);
         }
         let pool = self.pool.clone();
@@ -179,4 +187,9 @@ impl Node {
         gauge(names::POOL_IDLE, status.available);
         gauge(names::POOL_WAITING, status.waiting);
     }
+}
+
+/// A duration up to a quarter longer, so that gateways do not reconnect in step.
+fn spread(duration: Duration) -> Duration {
+    duration.mul_f64(1.0 + random() / 4.0)
 }

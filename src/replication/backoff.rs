@@ -41,7 +41,7 @@ impl Backoff {
 }
 
 /// Returns a number from 0 to 1, good enough to spread out and nothing else.
-pub(super) fn random() -> f64 {
+pub fn random() -> f64 {
     let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
     f64::from(bits) / f64::from(u32::MAX)
 }
