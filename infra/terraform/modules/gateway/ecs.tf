@@ -1,0 +1,139 @@
+resource "aws_cloudwatch_log_group" "gateway" {
+  name              = "/${var.name}/gateway"
+  retention_in_days = 365
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_ecs_cluster" "this" {
+  name = var.name
+
+  # The running-tasks alarm reads its metric from here.
+  setting {
+    name  = "containerInsights"
+    value = "enabled"
+  }
+}
+
+locals {
+  environment = merge(
+    {
+      REGION      = var.region
+      LISTEN_ADDR = "0.0.0.0:${local.public_port}"
+      ADMIN_ADDR  = local.admin_addr
+      LOG_FORMAT  = "json"
+    },
+    var.environment,
+  )
+
+  container = {
+    name                   = "gateway"
+    image                  = var.image
+    essential              = true
+    user                   = "10001:10001"
+    readonlyRootFilesystem = true
+    # Drain delay 5 s plus the 30 s cap for requests in flight, and a little.
+    stopTimeout     = 45
+    linuxParameters = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
+    portMappings    = [{ containerPort = local.public_port, protocol = "tcp" }]
+    environment     = [for name, value in local.environment : { name = name, value = value }]
+    secrets         = [for name, arn in var.secret_arns : { name = name, valueFrom = arn }]
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.gateway.name
+        awslogs-region        = data.aws_region.current.name
+        awslogs-stream-prefix = "gateway"
+        # Rather lose a log line than hold up a request when the log service is slow.
+        mode            = "non-blocking"
+        max-buffer-size = "4m"
+      }
+    }
+  }
+
+  migrate = merge(local.container, {
+    name         = "migrate"
+    command      = ["migrate"]
+    portMappings = []
+    secrets      = [{ name = "DATABASE_URL", valueFrom = one(var.migration[*].url_secret_arn) }]
+  })
+}
+
+resource "aws_ecs_task_definition" "gateway" {
+  family                   = "${var.name}-gateway"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.task_cpu
+  memory                   = var.task_memory
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.task.arn
+  container_definitions    = jsonencode([local.container])
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = "X86_64"
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.region == data.aws_region.current.name
+      error_message = "REGION would be ${var.region} but the provider works in ${data.aws_region.current.name}."
+    }
+  }
+}
+
+# Not a service: `aws ecs run-task` starts it, before a release that changes the schema.
+resource "aws_ecs_task_definition" "migrate" {
+  count = var.migration == null ? 0 : 1
+
+  family                   = "${var.name}-migrate"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = 256
+  memory                   = 512
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.task.arn
+  container_definitions    = jsonencode([local.migrate])
+}
+
+resource "aws_ecs_service" "gateway" {
+  name                               = "gateway"
+  cluster                            = aws_ecs_cluster.this.arn
+  task_definition                    = aws_ecs_task_definition.gateway.arn
+  launch_type                        = "FARGATE"
+  platform_version                   = "1.4.0"
+  desired_count                      = var.task_count_min
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
+  health_check_grace_period_seconds  = 30
+  enable_execute_command             = false
+  propagate_tags                     = "SERVICE"
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  network_configuration {
+    subnets          = var.private_subnet_ids
+    security_groups  = [aws_security_group.tasks.id]
+    assign_public_ip = false
+  }
+
+  load_balancer {
+    target_group_arn = aws_lb_target_group.gateway.arn
+    container_name   = local.container.name
+    container_port   = local.public_port
+  }
+
+  lifecycle {
+    # Autoscaling owns it after the first apply.
+    ignore_changes = [desired_count]
+  }
+
+  # A task that starts before it may read its secrets fails, and counts against the circuit breaker.
+  depends_on = [
+    aws_lb_listener_rule.verified,
+    aws_iam_role_policy.secrets,
+    aws_iam_role_policy_attachment.execution,
+  ]
+}

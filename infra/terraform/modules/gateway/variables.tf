@@ -1,0 +1,154 @@
+variable "name" {
+  description = "Prefix of every name, unique in the account and region."
+  type        = string
+}
+
+variable "region" {
+  description = "REGION of the gateway. Must be the region of the provider; checked."
+  type        = string
+}
+
+variable "image" {
+  description = "Image with its digest, from a registry this region can reach."
+  type        = string
+
+  validation {
+    condition     = can(regex("@sha256:[0-9a-f]{64}$", var.image))
+    error_message = "image must end in @sha256:<digest>: a tag can change under a running service."
+  }
+}
+
+variable "vpc_id" {
+  description = "VPC of this region."
+  type        = string
+}
+
+variable "public_subnet_ids" {
+  description = "Subnets of the load balancer."
+  type        = list(string)
+}
+
+variable "private_subnet_ids" {
+  description = "Subnets of the tasks."
+  type        = list(string)
+}
+
+variable "own_host" {
+  description = "Host name of this region alone, which health checks and dist-test.sh use."
+  type        = string
+}
+
+variable "origin_host" {
+  description = "The latency name that CloudFront connects to; the certificate covers both."
+  type        = string
+}
+
+variable "zone_id" {
+  description = "Public hosted zone of both names."
+  type        = string
+}
+
+variable "shared_validation_fqdn" {
+  description = "Validation record of origin_host; one for all regions, made once in acm.tf."
+  type        = string
+}
+
+variable "origin_secrets" {
+  description = "The two accepted values of X-Origin-Verify."
+  type        = list(string)
+  sensitive   = true
+
+  validation {
+    condition     = length(var.origin_secrets) == 2
+    error_message = "Exactly two values: one in use, one to rotate to."
+  }
+}
+
+variable "probe_cidrs" {
+  description = "IPv4 ranges dist-test.sh may run from."
+  type        = list(string)
+  default     = []
+}
+
+variable "probe_ipv6_cidrs" {
+  description = "IPv6 ranges dist-test.sh may run from."
+  type        = list(string)
+  default     = []
+}
+
+variable "scrape_cidrs" {
+  description = "Ranges of the Prometheus that reads the admin listener; empty keeps it on loopback."
+  type        = list(string)
+  default     = []
+}
+
+variable "database_cidrs" {
+  description = "VPC ranges of the regions whose databases the tasks connect to."
+  type        = list(string)
+}
+
+variable "secret_arns" {
+  description = "Environment variable → ARN, in this region, of the secret that holds its value."
+  type        = map(string)
+}
+
+variable "migration" {
+  description = "Secret with the administrator's URL, for the migrate task; null where none may run."
+  type        = object({ url_secret_arn = string })
+  default     = null
+}
+
+variable "environment" {
+  description = "Further plain environment variables."
+  type        = map(string)
+  default     = {}
+}
+
+variable "kms_key_arn" {
+  description = "KMS key of this region, for the logs and the secrets."
+  type        = string
+}
+
+variable "log_bucket" {
+  description = "Bucket of this region for the load balancer's access log."
+  type        = string
+}
+
+variable "task_cpu" {
+  description = "CPU units of one task (1024 is one vCPU)."
+  type        = number
+  default     = 512
+}
+
+variable "task_memory" {
+  description = "MiB of one task."
+  type        = number
+  default     = 1024
+}
+
+variable "task_count_min" {
+  description = "Tasks at rest. Two survive the loss of a zone."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.task_count_min >= 2
+    error_message = "task_count_min must be at least 2."
+  }
+}
+
+variable "task_count_max" {
+  description = "Tasks under load. Times the pool size it must stay below the primary's max_connections."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.task_count_max >= var.task_count_min
+    error_message = "task_count_max must not be below task_count_min."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic, of this region, that alarms notify."
+  type        = string
+}

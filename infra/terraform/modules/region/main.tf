@@ -1,0 +1,117 @@
+# One region: network, database, gateway, and the way to the primary's region. All that differs between
+# the primary's region and the others follows from `primary` being null.
+
+data "aws_region" "current" {}
+
+data "aws_partition" "current" {}
+
+locals {
+  # A name of its own per region, because IAM is one for the whole account.
+  own_host     = "${var.region}.${var.common.origin_host}"
+  replicates   = var.primary != null && !var.promoted
+  repository   = "${var.common.account_id}.dkr.ecr.${var.region}.amazonaws.com/${var.name}"
+  replica_urls = local.replicates ? { DATABASE_READ_REPLICA_URL = aws_secretsmanager_secret_version.replica_url[0].arn } : {}
+}
+
+# Catches a module call whose provider and region disagree before anything is made.
+resource "terraform_data" "region" {
+  input = var.region
+
+  lifecycle {
+    precondition {
+      condition     = var.region == data.aws_region.current.name
+      error_message = "This module call says ${var.region}, its provider ${data.aws_region.current.name}."
+    }
+  }
+}
+
+module "network" {
+  source = "../network"
+
+  name         = var.name
+  vpc_cidr     = var.settings.vpc_cidr
+  zone_count   = var.settings.zone_count
+  nat_per_zone = var.settings.nat_per_zone
+  log_key_arn  = aws_kms_key.this.arn
+}
+
+# Strong requests, writes and spill of this region go to the primary by private addresses.
+module "peering" {
+  source = "../peering"
+  count  = var.primary == null ? 0 : 1
+
+  providers = {
+    aws.requester = aws
+    aws.accepter  = aws.primary
+  }
+
+  name      = "${var.name}-${var.region}-${var.primary.region}"
+  requester = local.network
+  accepter  = merge(var.primary.network, { region = var.primary.region })
+}
+
+module "postgres" {
+  source = "../postgres"
+
+  name                      = "${var.name}-${var.region}"
+  replicates                = local.replicates ? { source_arn = var.primary.database_arn } : null
+  admin_password            = var.admin_password
+  admin_password_generation = var.common.password_generations.database_admin
+  engine_version            = var.common.postgres_version
+  instance_class            = var.settings.database_class
+  storage_gb                = var.settings.database_storage
+  vpc_id                    = module.network.vpc_id
+  subnet_ids                = module.network.database_subnet_ids
+  client_cidrs              = var.common.gateway_cidrs
+  kms_key_arn               = aws_kms_key.this.arn
+  max_lag_seconds           = var.common.max_lag_seconds
+  alarm_topic_arn           = aws_sns_topic.alarms.arn
+}
+
+# The log bucket is named by its policy: a load balancer checks that it may write when it is made.
+module "gateway" {
+  source = "../gateway"
+
+  name                   = var.name
+  region                 = var.region
+  image                  = "${local.repository}@${var.common.image_digest}"
+  vpc_id                 = module.network.vpc_id
+  public_subnet_ids      = module.network.public_subnet_ids
+  private_subnet_ids     = module.network.private_subnet_ids
+  own_host               = local.own_host
+  origin_host            = var.common.origin_host
+  zone_id                = var.common.zone_id
+  shared_validation_fqdn = var.shared_validation_fqdn
+  origin_secrets         = var.origin_secrets
+  probe_cidrs            = var.common.probe_cidrs
+  probe_ipv6_cidrs       = var.common.probe_ipv6_cidrs
+  scrape_cidrs           = var.common.scrape_cidrs
+  database_cidrs         = var.common.vpc_cidrs
+  secret_arns            = merge(var.secret_arns, local.replica_urls)
+  migration              = var.migration
+  environment            = var.common.environment
+  kms_key_arn            = aws_kms_key.this.arn
+  log_bucket             = aws_s3_bucket_policy.logs.bucket
+  task_cpu               = var.settings.task_cpu
+  task_memory            = var.settings.task_memory
+  task_count_min         = var.settings.task_count_min
+  task_count_max         = var.settings.task_count_max
+  alarm_topic_arn        = aws_sns_topic.alarms.arn
+}
+
+# The replica's URL belongs to this region alone, unlike the primary's.
+resource "aws_secretsmanager_secret" "replica_url" {
+  count = local.replicates ? 1 : 0
+
+  name        = "${var.name}/database-read-replica-url"
+  description = "DATABASE_READ_REPLICA_URL of the gateways in ${var.region}"
+  kms_key_id  = aws_kms_key.this.arn
+}
+
+resource "aws_secretsmanager_secret_version" "replica_url" {
+  count = local.replicates ? 1 : 0
+
+  secret_id                = aws_secretsmanager_secret.replica_url[0].id
+  secret_string_wo         = "postgres://tidegate:${var.app_password}@${module.postgres.host}:5432/tidegate?sslmode=verify-full"
+  secret_string_wo_version = var.common.password_generations.database_app
+}

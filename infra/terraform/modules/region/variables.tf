@@ -1,0 +1,103 @@
+variable "name" {
+  description = "Prefix of every name."
+  type        = string
+}
+
+variable "region" {
+  description = "AWS region id. Must be the region of the provider; checked."
+  type        = string
+}
+
+variable "settings" {
+  description = "What may differ from region to region; see var.regions of the root module."
+  type = object({
+    vpc_cidr         = string
+    zone_count       = number
+    nat_per_zone     = bool
+    task_cpu         = number
+    task_memory      = number
+    task_count_min   = number
+    task_count_max   = number
+    database_class   = string
+    database_storage = number
+  })
+}
+
+variable "common" {
+  description = "What is the same in all regions."
+  type = object({
+    account_id       = string
+    image_digest     = string
+    postgres_version = string
+    max_lag_seconds  = number
+    probe_cidrs      = list(string)
+    probe_ipv6_cidrs = list(string)
+    scrape_cidrs     = list(string)
+    environment      = map(string)
+    alarm_emails     = list(string)
+    origin_host      = string
+    zone_id          = string
+    vpc_cidrs        = list(string)
+    gateway_cidrs    = list(string)
+    password_generations = object({
+      database_admin = number
+      database_app   = number
+    })
+  })
+}
+
+variable "primary" {
+  description = "The primary's region: its network and database. Null in the primary's region itself."
+  type = object({
+    region       = string
+    database_arn = string
+    network = object({
+      vpc_id              = string
+      vpc_cidr            = string
+      peered_route_tables = map(string)
+    })
+  })
+  default = null
+}
+
+variable "promoted" {
+  description = "The replica here was promoted: it replicates from nothing and serves as the primary."
+  type        = bool
+  default     = false
+}
+
+variable "secret_arns" {
+  description = "Environment variable → ARN in this region, for the secrets shared by all regions."
+  type        = map(string)
+}
+
+variable "migration" {
+  description = "Secret with the administrator's URL; only in the primary's region."
+  type        = object({ url_secret_arn = string })
+  default     = null
+}
+
+variable "admin_password" {
+  description = "Password of the database administrator, set on a primary."
+  type        = string
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "app_password" {
+  description = "Password of the database role the gateway uses, for the replica's URL."
+  type        = string
+  ephemeral   = true
+  sensitive   = true
+}
+
+variable "origin_secrets" {
+  description = "The two accepted values of X-Origin-Verify."
+  type        = list(string)
+  sensitive   = true
+}
+
+variable "shared_validation_fqdn" {
+  description = "Validation record of the shared origin name."
+  type        = string
+}

@@ -1,0 +1,29 @@
+output "base_url" {
+  description = "What clients call."
+  value       = "https://${var.domain_name}"
+}
+
+output "distribution_id" {
+  description = "For invalidations."
+  value       = aws_cloudfront_distribution.edge.id
+}
+
+output "repository_url" {
+  description = "Where the image is pushed to."
+  value       = aws_ecr_repository.gateway.repository_url
+}
+
+output "regional_hosts" {
+  description = "Each region's own host; dist-test.sh takes their addresses."
+  value       = { for region, deployed in local.deployed : region => deployed.origin.host }
+}
+
+output "operations" {
+  description = "Cluster, security group and subnets of each region, for the commands of infra/README.md."
+  value       = { for region, deployed in local.deployed : region => deployed.operations }
+}
+
+output "databases" {
+  description = "ARN and host of each region's PostgreSQL."
+  value       = { for region, deployed in local.deployed : region => deployed.database }
+}

@@ -1,0 +1,123 @@
+# The regions. Provider aliases cannot be chosen by a variable, so each region is a module call written
+# out, and nothing else: a fourth one is one more block like eu_west_1 with its line in
+# `local.deployed`, its provider alias in providers.tf and its entry in `var.regions`.
+
+locals {
+  primary_region = "us-east-1"
+
+  deployed = {
+    us-east-1      = module.us_east_1
+    eu-west-1      = module.eu_west_1
+    ap-southeast-1 = module.ap_southeast_1
+  }
+
+  origin_host = "origin.${var.domain_name}"
+
+  common = {
+    account_id           = var.account_id
+    image_digest         = var.image_digest
+    postgres_version     = var.postgres_version
+    max_lag_seconds      = var.max_lag_seconds
+    probe_cidrs          = var.probe_cidrs
+    probe_ipv6_cidrs     = var.probe_ipv6_cidrs
+    scrape_cidrs         = var.scrape_cidrs
+    alarm_emails         = var.alarm_emails
+    origin_host          = local.origin_host
+    zone_id              = var.zone_id
+    password_generations = var.secret_generations
+    vpc_cidrs            = [for region in var.regions : region.vpc_cidr]
+    # The tasks' subnets as modules/network cuts them: the second quarter of each network.
+    gateway_cidrs = [for region in var.regions : cidrsubnet(region.vpc_cidr, 2, 1)]
+    environment = {
+      for name, value in {
+        AUTH_JWKS_URL     = var.jwks_url
+        AUTH_JWT_AUDIENCE = var.jwt_audience
+        AUTH_JWT_ISSUER   = var.jwt_issuer
+      } : name => value if value != null
+    }
+  }
+
+  primary = {
+    region       = local.primary_region
+    database_arn = module.us_east_1.database.arn
+    network      = module.us_east_1.network
+  }
+
+  # Where writes go: the primary of this file, until a replica has been promoted.
+  primary_host = {
+    us-east-1      = module.us_east_1.database.host
+    eu-west-1      = module.eu_west_1.database.host
+    ap-southeast-1 = module.ap_southeast_1.database.host
+  }[coalesce(var.promoted_region, local.primary_region)]
+
+  tags = {
+    Project     = var.name
+    Environment = var.environment
+    ManagedBy   = "terraform"
+  }
+}
+
+module "us_east_1" {
+  source    = "./modules/region"
+  providers = { aws = aws.us_east_1, aws.primary = aws.us_east_1 }
+
+  name                   = var.name
+  region                 = "us-east-1"
+  settings               = var.regions["us-east-1"]
+  common                 = local.common
+  secret_arns            = local.secret_arns["us-east-1"]
+  migration              = { url_secret_arn = aws_secretsmanager_secret_version.admin_url.arn }
+  admin_password         = local.passwords.admin
+  app_password           = local.passwords.app
+  origin_secrets         = local.origin_secrets
+  shared_validation_fqdn = aws_route53_record.origin_validation.fqdn
+}
+
+module "eu_west_1" {
+  source    = "./modules/region"
+  providers = { aws = aws.eu_west_1, aws.primary = aws.us_east_1 }
+
+  name                   = var.name
+  region                 = "eu-west-1"
+  settings               = var.regions["eu-west-1"]
+  common                 = local.common
+  primary                = local.primary
+  promoted               = var.promoted_region == "eu-west-1"
+  secret_arns            = local.secret_arns["eu-west-1"]
+  admin_password         = local.passwords.admin
+  app_password           = local.passwords.app
+  origin_secrets         = local.origin_secrets
+  shared_validation_fqdn = aws_route53_record.origin_validation.fqdn
+}
+
+module "ap_southeast_1" {
+  source    = "./modules/region"
+  providers = { aws = aws.ap_southeast_1, aws.primary = aws.us_east_1 }
+
+  name                   = var.name
+  region                 = "ap-southeast-1"
+  settings               = var.regions["ap-southeast-1"]
+  common                 = local.common
+  primary                = local.primary
+  promoted               = var.promoted_region == "ap-southeast-1"
+  secret_arns            = local.secret_arns["ap-southeast-1"]
+  admin_password         = local.passwords.admin
+  app_password           = local.passwords.app
+  origin_secrets         = local.origin_secrets
+  shared_validation_fqdn = aws_route53_record.origin_validation.fqdn
+}
+
+# Between the replicas' regions, so that either can be the other's primary the moment it is promoted.
+# A fourth region works without such a connection until then.
+module "peering_eu_ap" {
+  source = "./modules/peering"
+
+  providers = {
+    aws.requester = aws.ap_southeast_1
+    aws.accepter  = aws.eu_west_1
+  }
+
+  name      = "${var.name}-ap-southeast-1-eu-west-1"
+  requester = module.ap_southeast_1.network
+  accepter  = merge(module.eu_west_1.network, { region = "eu-west-1" })
+}

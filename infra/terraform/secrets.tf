@@ -1,0 +1,175 @@
+# Secrets every region reads, kept in the primary's region and replicated by Secrets Manager, each copy
+# under its region's key. Database passwords, URLs and the token secret never enter Terraform's state:
+# modules/stored_secret draws and reads them as ephemeral values. `manage_master_user_password` would be
+# simpler but RDS refuses it for an instance with replicas. The origin secrets do enter the state,
+# because CloudFront and the listener rules take them as plain arguments.
+
+locals {
+  # No such account exists, and providers.tf allows no other than var.account_id: it means a test.
+  mocked = var.account_id == "000000000000"
+
+  replica_keys = {
+    eu-west-1      = module.eu_west_1.kms_key_arn
+    ap-southeast-1 = module.ap_southeast_1.kms_key_arn
+  }
+
+  # Written again when the password or the host changes.
+  url_generation = var.secret_generations.database_app * 1000 + var.database_url_generation
+
+  # A replicated secret has the same ARN everywhere but for the region.
+  secret_arns = {
+    for region, settings in var.regions : region => {
+      DATABASE_URL = replace(aws_secretsmanager_secret_version.database_url.arn, ":${local.primary_region}:", ":${region}:")
+      TOKEN_SECRET = replace(module.token_secret.version_arn, ":${local.primary_region}:", ":${region}:")
+    }
+  }
+
+  origin_secrets = [for slot in ["a", "b"] : data.aws_secretsmanager_secret_version.origin[slot].secret_string]
+}
+
+resource "aws_secretsmanager_secret" "database_admin" {
+  provider = aws.us_east_1
+
+  name        = "${var.name}/database-admin-password"
+  description = "Password of the role tidegate_admin"
+  kms_key_id  = module.us_east_1.kms_key_arn
+}
+
+module "database_admin_password" {
+  source    = "./modules/stored_secret"
+  providers = { aws = aws.us_east_1, aws.secrets = aws.secrets }
+
+  secret_arn = aws_secretsmanager_secret.database_admin.arn
+  generation = var.secret_generations.database_admin
+  mocked     = local.mocked
+}
+
+resource "aws_secretsmanager_secret" "database_app" {
+  provider = aws.us_east_1
+
+  name        = "${var.name}/database-app-password"
+  description = "Password of the role tidegate, which the gateways use"
+  kms_key_id  = module.us_east_1.kms_key_arn
+}
+
+module "database_app_password" {
+  source    = "./modules/stored_secret"
+  providers = { aws = aws.us_east_1, aws.secrets = aws.secrets }
+
+  secret_arn = aws_secretsmanager_secret.database_app.arn
+  generation = var.secret_generations.database_app
+  mocked     = local.mocked
+}
+
+resource "aws_secretsmanager_secret" "token" {
+  provider = aws.us_east_1
+
+  name        = "${var.name}/token-secret"
+  description = "TOKEN_SECRET: comma-separated, the first signs, all verify"
+  kms_key_id  = module.us_east_1.kms_key_arn
+
+  dynamic "replica" {
+    for_each = local.replica_keys
+
+    content {
+      region     = replica.key
+      kms_key_id = replica.value
+    }
+  }
+}
+
+module "token_secret" {
+  source    = "./modules/stored_secret"
+  providers = { aws = aws.us_east_1, aws.secrets = aws.secrets }
+
+  secret_arn = aws_secretsmanager_secret.token.arn
+  generation = var.secret_generations.token
+  mocked     = local.mocked
+}
+
+resource "aws_secretsmanager_secret" "database_url" {
+  provider = aws.us_east_1
+
+  name        = "${var.name}/database-url"
+  description = "DATABASE_URL of the gateways in every region"
+  kms_key_id  = module.us_east_1.kms_key_arn
+
+  dynamic "replica" {
+    for_each = local.replica_keys
+
+    content {
+      region     = replica.key
+      kms_key_id = replica.value
+    }
+  }
+}
+
+resource "aws_secretsmanager_secret_version" "database_url" {
+  provider = aws.us_east_1
+
+  secret_id                = aws_secretsmanager_secret.database_url.id
+  secret_string_wo         = "postgres://tidegate:${local.passwords.app}@${local.primary_host}:5432/tidegate?sslmode=verify-full"
+  secret_string_wo_version = local.url_generation
+}
+
+# Read back rather than handed on: the values drawn are fresh ones on every run, the stored ones not.
+ephemeral "aws_secretsmanager_secret_version" "password" {
+  provider = aws.secrets
+  for_each = local.mocked ? {} : {
+    admin = module.database_admin_password.version_arn
+    app   = module.database_app_password.version_arn
+  }
+
+  secret_id = each.value
+}
+
+locals {
+  passwords = {
+    admin = local.mocked ? "mocked" : ephemeral.aws_secretsmanager_secret_version.password["admin"].secret_string
+    app   = local.mocked ? "mocked" : ephemeral.aws_secretsmanager_secret_version.password["app"].secret_string
+  }
+}
+
+# The migrate task alone reads this one.
+resource "aws_secretsmanager_secret" "admin_url" {
+  provider = aws.us_east_1
+
+  name        = "${var.name}/database-admin-url"
+  description = "DATABASE_URL of the migrate task"
+  kms_key_id  = module.us_east_1.kms_key_arn
+}
+
+resource "aws_secretsmanager_secret_version" "admin_url" {
+  provider = aws.us_east_1
+
+  secret_id                = aws_secretsmanager_secret.admin_url.id
+  secret_string_wo         = "postgres://tidegate_admin:${local.passwords.admin}@${local.primary_host}:5432/tidegate?sslmode=verify-full"
+  secret_string_wo_version = var.secret_generations.database_admin * 1000 + var.database_url_generation
+}
+
+# Two slots, so that one can be renewed while the other is in use.
+resource "aws_secretsmanager_secret" "origin" {
+  provider = aws.us_east_1
+  for_each = toset(["a", "b"])
+
+  name        = "${var.name}/origin-verify-${each.key}"
+  description = "X-Origin-Verify, slot ${each.key}"
+  kms_key_id  = module.us_east_1.kms_key_arn
+}
+
+module "origin_secret" {
+  source    = "./modules/stored_secret"
+  providers = { aws = aws.us_east_1, aws.secrets = aws.secrets }
+  for_each  = aws_secretsmanager_secret.origin
+
+  secret_arn = each.value.arn
+  generation = each.key == "a" ? var.secret_generations.origin_a : var.secret_generations.origin_b
+  mocked     = local.mocked
+}
+
+data "aws_secretsmanager_secret_version" "origin" {
+  provider = aws.us_east_1
+  for_each = module.origin_secret
+
+  secret_id = each.value.version_arn
+}

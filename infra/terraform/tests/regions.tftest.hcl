@@ -1,0 +1,359 @@
+# Section 8 of the design between the regions: routing and health checks, replicas, secrets, alarms, and
+# that everything regional is in its region.
+
+mock_provider "aws" {
+  alias           = "us_east_1"
+  source          = "./tests/mocks/us-east-1"
+  override_during = plan
+}
+
+mock_provider "aws" {
+  alias           = "eu_west_1"
+  source          = "./tests/mocks/eu-west-1"
+  override_during = plan
+}
+
+mock_provider "aws" {
+  alias           = "ap_southeast_1"
+  source          = "./tests/mocks/ap-southeast-1"
+  override_during = plan
+}
+
+# Mocked providers refuse ephemeral resources even where none is opened, so theirs is a real one that
+# never connects: account 000000000000 makes secrets.tf open none.
+provider "aws" {
+  alias                       = "secrets"
+  region                      = "us-east-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+override_resource {
+  target          = aws_route53_health_check.region["us-east-1"]
+  override_during = plan
+  values          = { id = "check-us-east-1" }
+}
+
+override_resource {
+  target          = aws_route53_health_check.region["eu-west-1"]
+  override_during = plan
+  values          = { id = "check-eu-west-1" }
+}
+
+override_resource {
+  target          = aws_route53_health_check.region["ap-southeast-1"]
+  override_during = plan
+  values          = { id = "check-ap-southeast-1" }
+}
+
+variables {
+  account_id   = "000000000000"
+  environment  = "test"
+  domain_name  = "api.example.com"
+  zone_id      = "Z0TEST"
+  image_digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  jwks_url     = "https://login.example.com/jwks"
+}
+run "regions" {
+  command = plan
+
+  # --- Each region's record has its own health check, on its own host, at /health/edge. ---
+
+  assert {
+    condition     = toset(keys(aws_route53_health_check.region)) == toset(["us-east-1", "eu-west-1", "ap-southeast-1"])
+    error_message = "Three regions, three health checks."
+  }
+
+  assert {
+    condition = alltrue([
+      for region, check in aws_route53_health_check.region : check.fqdn == "${region}.origin.api.example.com"
+    ])
+    error_message = "A health check must ask its region's own host, never the latency name."
+  }
+
+  assert {
+    condition = alltrue([
+      for check in aws_route53_health_check.region :
+      check.type == "HTTPS" && check.port == 443 && check.resource_path == "/health/edge" && check.enable_sni
+    ])
+    error_message = "Health checks ask for /health/edge by HTTPS with SNI."
+  }
+
+  assert {
+    condition = alltrue([
+      for check in aws_route53_health_check.region : check.request_interval == 10 && check.failure_threshold == 3
+    ])
+    error_message = "Health checks run every 10 s and fail after three."
+  }
+
+  assert {
+    condition = alltrue([
+      for check in aws_route53_health_check.region : check.invert_healthcheck != true && check.disabled != true
+    ])
+    error_message = "Health checks count, and count the right way round."
+  }
+
+  assert {
+    condition = alltrue([
+      for region, record in merge(
+        { for region, record in aws_route53_record.latency_ipv4 : "${region} A" => record },
+        { for region, record in aws_route53_record.latency_ipv6 : "${region} AAAA" => record },
+        ) : (
+        record.name == "origin.api.example.com" &&
+        record.type == split(" ", region)[1] &&
+        record.set_identifier == split(" ", region)[0] &&
+        one(record.latency_routing_policy).region == split(" ", region)[0] &&
+        record.health_check_id == "check-${split(" ", region)[0]}" &&
+        one(record.alias).name == "${split(" ", region)[0]}.elb.test"
+      )
+    ])
+    error_message = "Every latency record leads to its own region's load balancer under its own health check."
+  }
+
+  assert {
+    condition     = length(aws_route53_record.latency_ipv4) == 3 && length(aws_route53_record.latency_ipv6) == 3
+    error_message = "Every region has a latency record of both families."
+  }
+
+  assert {
+    condition = alltrue([
+      for region in ["us-east-1", "eu-west-1", "ap-southeast-1"] : alltrue([
+        for record in [aws_route53_record.own_ipv4[region], aws_route53_record.own_ipv6[region]] :
+        record.name == "${region}.origin.api.example.com" && one(record.alias).name == "${region}.elb.test" && length(record.latency_routing_policy) == 0
+      ]) && aws_route53_record.own_ipv4[region].type == "A" && aws_route53_record.own_ipv6[region].type == "AAAA"
+    ])
+    error_message = "Every region's own host leads to that region, always."
+  }
+
+  # --- Every regional resource is in its region (tests/infra/regions.mjs reads the rest). ---
+
+  assert {
+    condition = alltrue([
+      for region, deployed in local.deployed : (
+        deployed.region == region &&
+        strcontains(deployed.origin.alb.arn, ":${region}:") &&
+        strcontains(deployed.kms_key_arn, ":${region}:") &&
+        strcontains(deployed.alarm_topic_arn, ":${region}:") &&
+        deployed.network.vpc_id == "vpc-${region}" &&
+        deployed.gateway.environment.REGION == region &&
+        startswith(deployed.gateway.image, "000000000000.dkr.ecr.${region}.amazonaws.com/tidegate@sha256:")
+      )
+    ])
+    error_message = "A module call and its provider disagree about the region."
+  }
+
+  # --- Replicas. ---
+
+  assert {
+    condition     = local.deployed["us-east-1"].database.replicates_from == null
+    error_message = "The primary replicates from nothing."
+  }
+
+  assert {
+    condition = alltrue([
+      for region in ["eu-west-1", "ap-southeast-1"] :
+      local.deployed[region].database.replicates_from == "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1"
+    ])
+    error_message = "Cross-region replicas name the primary by its ARN."
+  }
+
+  assert {
+    condition = alltrue([
+      for region, deployed in local.deployed : strcontains(deployed.database.kms_key_arn, ":kms:${region}:")
+    ])
+    error_message = "Every database is encrypted under a key of its own region."
+  }
+
+  # --- Peering: strong requests reach the primary, a promoted replica is reached by the third. ---
+
+  assert {
+    condition     = local.deployed["us-east-1"].peering == null
+    error_message = "The primary's region does not peer with itself."
+  }
+
+  assert {
+    condition = alltrue([
+      for region, cidr in { eu-west-1 = "10.20.0.0/16", ap-southeast-1 = "10.30.0.0/16" } : (
+        local.deployed[region].peering.requester_vpc == "vpc-${region}" &&
+        local.deployed[region].peering.accepter_vpc == "vpc-us-east-1" &&
+        local.deployed[region].peering.accepter_region == "us-east-1" &&
+        local.deployed[region].peering.requester_routes == { private-0 = "10.10.0.0/16", private-1 = "10.10.0.0/16", database = "10.10.0.0/16" } &&
+        local.deployed[region].peering.accepter_routes == { private-0 = cidr, private-1 = cidr, database = cidr }
+      )
+    ])
+    error_message = "Every replica's region is peered with the primary's, with routes on both sides."
+  }
+
+  assert {
+    condition = (
+      module.peering_eu_ap.peered.requester_vpc == "vpc-ap-southeast-1" &&
+      module.peering_eu_ap.peered.accepter_vpc == "vpc-eu-west-1" &&
+      module.peering_eu_ap.peered.accepter_region == "eu-west-1"
+    )
+    error_message = "The replicas' regions are peered with each other."
+  }
+
+  # --- Secrets. ---
+
+  assert {
+    condition = alltrue([
+      for region, deployed in local.deployed : alltrue([
+        for arn in values(deployed.gateway.secrets) : strcontains(arn, ":secretsmanager:${region}:")
+      ])
+    ])
+    error_message = "Tasks read their secrets in their own region."
+  }
+
+  assert {
+    condition = (
+      toset(keys(local.deployed["us-east-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET"]) &&
+      toset(keys(local.deployed["eu-west-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "DATABASE_READ_REPLICA_URL"]) &&
+      toset(keys(local.deployed["ap-southeast-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "DATABASE_READ_REPLICA_URL"])
+    )
+    error_message = "Every gateway has the primary and the token secret, those beside a replica its URL too."
+  }
+
+  assert {
+    condition = alltrue([
+      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.database_url] : (
+        toset([for copy in secret.replica : copy.region]) == toset(["eu-west-1", "ap-southeast-1"]) &&
+        alltrue([for copy in secret.replica : strcontains(copy.kms_key_id, ":kms:${copy.region}:")])
+      )
+    ])
+    error_message = "Shared secrets are copied to every other region, each copy under that region's key."
+  }
+
+  assert {
+    condition     = length(local.origin_secrets) == 2
+    error_message = "Load balancers accept two origin secrets."
+  }
+
+  assert {
+    condition = alltrue([
+      for deployed in local.deployed : deployed.gateway.environment.AUTH_JWKS_URL == "https://login.example.com/jwks" &&
+      !contains(keys(deployed.gateway.environment), "AUTH_JWT_AUDIENCE") && !contains(keys(deployed.gateway.environment), "AUTH_JWT_SECRET")
+    ])
+    error_message = "JWTs are checked by JWKS; unset settings are left out."
+  }
+
+  assert {
+    condition     = [for region, deployed in local.deployed : region if deployed.gateway.migrates] == ["us-east-1"]
+    error_message = "Only the primary's region can migrate."
+  }
+
+  assert {
+    condition     = aws_ecr_repository.gateway.image_tag_mutability == "IMMUTABLE"
+    error_message = "A tag, once pushed, must not change."
+  }
+
+  assert {
+    condition = toset([
+      for destination in one(aws_ecr_replication_configuration.gateway.replication_configuration).rule[0].destination : destination.region
+    ]) == toset(["eu-west-1", "ap-southeast-1"])
+    error_message = "The image is copied to every other region."
+  }
+
+  # --- Alarms about what is global. ---
+
+  assert {
+    condition = alltrue([
+      for region, alarm in aws_cloudwatch_metric_alarm.health_check :
+      alarm.dimensions.HealthCheckId == "check-${region}" && alarm.comparison_operator == "LessThanThreshold" && alarm.threshold == 1
+    ]) && length(aws_cloudwatch_metric_alarm.health_check) == 3
+    error_message = "Every health check has an alarm of its own."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.health_check), [
+        aws_cloudwatch_metric_alarm.edge_5xx, aws_cloudwatch_metric_alarm.viewer_certificate,
+      ]) : tolist(alarm.alarm_actions) == tolist(["arn:aws:sns:us-east-1:000000000000:tidegate-alarms"])
+    ])
+    error_message = "Global alarms notify the topic in us-east-1, where their metrics are."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.edge_5xx.metric_name == "5xxErrorRate" &&
+      aws_cloudwatch_metric_alarm.viewer_certificate.metric_name == "DaysToExpiry" &&
+      aws_cloudwatch_metric_alarm.viewer_certificate.threshold >= 14
+    )
+    error_message = "CloudFront's errors and its certificate are watched."
+  }
+}
+
+run "a_promoted_replica_is_the_primary_everywhere" {
+  command = plan
+
+  variables {
+    promoted_region         = "eu-west-1"
+    database_url_generation = 2
+  }
+
+  assert {
+    condition     = local.primary_host == "tidegate.eu-west-1.rds.test"
+    error_message = "URLs must lead to the promoted instance."
+  }
+
+  assert {
+    condition     = local.deployed["eu-west-1"].database.replicates_from == null
+    error_message = "A promoted instance replicates from nothing."
+  }
+
+  assert {
+    condition     = !contains(keys(local.deployed["eu-west-1"].gateway.secrets), "DATABASE_READ_REPLICA_URL")
+    error_message = "A promoted region has no replica of its own."
+  }
+
+  assert {
+    condition     = aws_secretsmanager_secret_version.database_url.secret_string_wo_version == 1002
+    error_message = "A new host must write the stored URL anew."
+  }
+}
+
+run "a_public_probe_range_is_refused" {
+  command = plan
+
+  variables {
+    probe_cidrs = ["0.0.0.0/0"]
+  }
+
+  expect_failures = [var.probe_cidrs]
+}
+
+run "a_public_scrape_range_is_refused" {
+  command = plan
+
+  variables {
+    scrape_cidrs = ["0.0.0.0/0"]
+  }
+
+  expect_failures = [var.scrape_cidrs]
+}
+
+run "overlapping_networks_are_refused" {
+  command = plan
+
+  variables {
+    regions = {
+      us-east-1      = { vpc_cidr = "10.10.0.0/16" }
+      eu-west-1      = { vpc_cidr = "10.10.0.0/16" }
+      ap-southeast-1 = { vpc_cidr = "10.30.0.0/16" }
+    }
+  }
+
+  expect_failures = [var.regions]
+}
+
+run "an_image_tag_is_refused" {
+  command = plan
+
+  variables {
+    image_digest = "latest"
+  }
+
+  expect_failures = [var.image_digest]
+}

@@ -1,0 +1,211 @@
+variable "account_id" {
+  description = "The AWS account to deploy into; a plan with other credentials fails."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id is twelve digits."
+  }
+}
+
+variable "name" {
+  description = "Prefix of every name."
+  type        = string
+  default     = "tidegate"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,15}$", var.name))
+    error_message = "name: 2 to 16 lower-case letters, digits and hyphens, a letter first."
+  }
+}
+
+variable "environment" {
+  description = "Tag of everything, for example staging or production."
+  type        = string
+}
+
+variable "domain_name" {
+  description = "The public host name of the API, for example api.example.com."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain_name))
+    error_message = "domain_name must be a lower-case host name."
+  }
+}
+
+variable "zone_id" {
+  description = "Route 53 public hosted zone that holds domain_name."
+  type        = string
+}
+
+variable "regions" {
+  description = <<-EOT
+    What may differ from region to region, by region id: an IPv4 /16 of its own, zones, gateway tasks and
+    database. Every region needs an entry here and a module call in regions.tf. Sizes: a replica's class
+    should not be below the primary's, since it may be promoted.
+  EOT
+  type = map(object({
+    vpc_cidr         = string
+    zone_count       = optional(number, 2)
+    nat_per_zone     = optional(bool, true)
+    task_cpu         = optional(number, 512)
+    task_memory      = optional(number, 1024)
+    task_count_min   = optional(number, 2)
+    task_count_max   = optional(number, 10)
+    database_class   = optional(string, "db.m7g.large")
+    database_storage = optional(number, 100)
+  }))
+  default = {
+    us-east-1      = { vpc_cidr = "10.10.0.0/16" }
+    eu-west-1      = { vpc_cidr = "10.20.0.0/16" }
+    ap-southeast-1 = { vpc_cidr = "10.30.0.0/16" }
+  }
+
+  validation {
+    condition     = length(distinct([for region in var.regions : cidrhost(region.vpc_cidr, 0)])) == length(var.regions)
+    error_message = "Every region needs a vpc_cidr of its own: peered networks cannot overlap."
+  }
+
+  validation {
+    condition     = alltrue([for region in var.regions : endswith(region.vpc_cidr, "/16")])
+    error_message = "Every vpc_cidr must be a /16."
+  }
+}
+
+variable "image_digest" {
+  description = "Digest (sha256:…) of the gateway image in the account's registry."
+  type        = string
+
+  validation {
+    condition     = can(regex("^sha256:[0-9a-f]{64}$", var.image_digest))
+    error_message = "image_digest is sha256: and 64 hexadecimal digits."
+  }
+}
+
+variable "postgres_version" {
+  description = "PostgreSQL with its minor. The gateway is tested on 15; RDS must still offer the minor."
+  type        = string
+  default     = "15.14"
+
+  validation {
+    condition     = can(regex("^1[5-7]\\.[0-9]+$", var.postgres_version))
+    error_message = "postgres_version is major.minor, major 15 to 17."
+  }
+}
+
+variable "max_lag_seconds" {
+  description = "The gateway's [replication] max_lag; alarms and replay limits follow it."
+  type        = number
+  default     = 5
+}
+
+variable "probe_cidrs" {
+  description = "IPv4 ranges dist-test.sh may reach the load balancers from."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.probe_cidrs : can(cidrhost(cidr, 0)) && tonumber(split("/", cidr)[1]) >= 16])
+    error_message = "probe_cidrs: IPv4 ranges of at most a /16; the load balancers are not for the public."
+  }
+}
+
+variable "probe_ipv6_cidrs" {
+  description = "IPv6 ranges dist-test.sh may reach the load balancers from."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.probe_ipv6_cidrs : can(cidrhost(cidr, 0)) && tonumber(split("/", cidr)[1]) >= 32])
+    error_message = "probe_ipv6_cidrs: IPv6 ranges of at most a /32; the load balancers are not for the public."
+  }
+}
+
+variable "scrape_cidrs" {
+  description = "Private ranges of the Prometheus that reads /metrics; empty keeps the admin listener on loopback."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.scrape_cidrs : startswith(cidr, "10.")])
+    error_message = "scrape_cidrs: ranges inside 10.0.0.0/8 only; the admin listener has no authentication."
+  }
+}
+
+variable "jwks_url" {
+  description = "AUTH_JWKS_URL of the gateways."
+  type        = string
+
+  validation {
+    condition     = startswith(var.jwks_url, "https://")
+    error_message = "jwks_url must be https."
+  }
+}
+
+variable "jwt_audience" {
+  description = "AUTH_JWT_AUDIENCE; null leaves aud unchecked."
+  type        = string
+  default     = null
+}
+
+variable "jwt_issuer" {
+  description = "AUTH_JWT_ISSUER; null leaves iss unchecked."
+  type        = string
+  default     = null
+}
+
+variable "alarm_emails" {
+  description = "Addresses that every alarm is sent to; each must confirm once per region."
+  type        = list(string)
+  default     = []
+}
+
+variable "rate_limit" {
+  description = "Requests one address may make in five minutes before the WAF blocks it."
+  type        = number
+  default     = 10000
+}
+
+variable "secret_generations" {
+  description = <<-EOT
+    Generation of each generated secret; raising one draws a new value. database_app: also change the
+    role's password. origin_a and origin_b: see origin_secret_active.
+  EOT
+  type = object({
+    database_admin = optional(number, 1)
+    database_app   = optional(number, 1)
+    token          = optional(number, 1)
+    origin_a       = optional(number, 1)
+    origin_b       = optional(number, 1)
+  })
+  default = {}
+}
+
+variable "database_url_generation" {
+  description = "Raise it when the primary's host changes, so that the stored URLs are written anew."
+  type        = number
+  default     = 1
+}
+
+variable "origin_secret_active" {
+  description = "Which of the two origin secrets CloudFront sends; load balancers accept both. To rotate: raise the idle one's generation, apply, switch, apply."
+  type        = string
+  default     = "a"
+
+  validation {
+    condition     = contains(["a", "b"], var.origin_secret_active)
+    error_message = "origin_secret_active is a or b."
+  }
+}
+
+variable "promoted_region" {
+  description = "Region whose replica was promoted to primary by hand; null in ordinary times."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.promoted_region == null ? true : contains(["eu-west-1", "ap-southeast-1"], var.promoted_region)
+    error_message = "promoted_region must name a replica's region."
+  }
+}
