@@ -28,6 +28,7 @@ locals {
 }
 
 resource "aws_secretsmanager_secret" "database_admin" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
   name        = "${var.name}/database-admin-password"
@@ -45,6 +46,7 @@ module "database_admin_password" {
 }
 
 resource "aws_secretsmanager_secret" "database_app" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
   name        = "${var.name}/database-app-password"
@@ -62,6 +64,7 @@ module "database_app_password" {
 }
 
 resource "aws_secretsmanager_secret" "token" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
   name        = "${var.name}/token-secret"
@@ -88,6 +91,7 @@ module "token_secret" {
 }
 
 resource "aws_secretsmanager_secret" "database_url" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
   name        = "${var.name}/database-url"
@@ -132,6 +136,7 @@ locals {
 
 # The migrate task alone reads this one.
 resource "aws_secretsmanager_secret" "admin_url" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
   name        = "${var.name}/database-admin-url"
@@ -149,6 +154,7 @@ resource "aws_secretsmanager_secret_version" "admin_url" {
 
 # Two slots, so that one can be renewed while the other is in use.
 resource "aws_secretsmanager_secret" "origin" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
   for_each = toset(["a", "b"])
 

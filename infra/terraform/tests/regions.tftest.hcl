@@ -167,6 +167,11 @@ run "regions" {
     error_message = "Every database is encrypted under a key of its own region."
   }
 
+  assert {
+    condition     = toset(local.common.gateway_cidrs) == toset(["10.10.64.0/18", "10.20.64.0/18", "10.30.64.0/18"])
+    error_message = "Databases admit the gateway tasks' quarter of each network, and nothing else."
+  }
+
   # --- Peering: strong requests reach the primary, a promoted replica is reached by the third. ---
 
   assert {

@@ -100,7 +100,7 @@ resource "aws_ecs_service" "gateway" {
   cluster                            = aws_ecs_cluster.this.arn
   task_definition                    = aws_ecs_task_definition.gateway.arn
   launch_type                        = "FARGATE"
-  platform_version                   = "1.4.0"
+  platform_version                   = "LATEST"
   desired_count                      = var.task_count_min
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200

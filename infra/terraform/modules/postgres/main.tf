@@ -83,6 +83,7 @@ resource "aws_vpc_security_group_ingress_rule" "gateway" {
 }
 
 resource "aws_db_instance" "this" {
+  #checkov:skip=CKV_AWS_226:The minor is pinned: replicas are upgraded before the primary, by hand
   identifier          = var.name
   replicate_source_db = local.primary ? null : var.replicates.source_arn
 

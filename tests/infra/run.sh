@@ -1,0 +1,205 @@
+#!/usr/bin/env bash
+# Checks everything under infra/ that can be checked without an account. A step whose tool or provider
+# cannot be had says so and is skipped; a step that fails ends the run with 1.
+#
+#   tests/infra/run.sh              all steps
+#   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image
+#
+# INFRA=dir          check another copy of infra/ (the mutations do)
+# TF_PLUGIN_DIR=dir  Terraform's provider plugins; else a directory named tf-plugins is looked for, at
+#                    most two levels below the root; else the registry is asked
+# TF_TESTS="a b"     only these test files of infra/terraform/tests
+# TF_INITIALISED=yes terraform init has been run there already
+# CACHE_DIR=dir      where checkov and promtool are kept between runs
+
+set -uo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+repository=$(cd "$here/../.." && pwd)
+infra=${INFRA:-$repository/infra}
+cache=${CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate-infra}
+terraform_dir=$infra/terraform
+
+# A file that is named but missing makes every call print a warning.
+[ -e "${TF_CLI_CONFIG_FILE:-/dev/null}" ] || unset TF_CLI_CONFIG_FILE
+export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+
+log=$(mktemp)
+trap 'rm -rf "$log" "$log".d' EXIT
+
+say() { printf 'infra: %-9s %s\n' "$1" "$2"; }
+skip() { say "$1" "SKIPPED: $2"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a step's command; its output is shown only if it fails.
+step() {
+    local name=$1 what=$2
+    shift 2
+    if "$@" >"$log" 2>&1; then
+        say "$name" "ok: $what"
+        return 0
+    fi
+    say "$name" "FAILED: $what"
+    sed 's/^/    /' "$log"
+    failed=1
+    return 1
+}
+
+plugin_dir() {
+    if [ -n "${TF_PLUGIN_DIR:-}" ]; then
+        echo "$TF_PLUGIN_DIR"
+    else
+        find / -maxdepth 2 -type d -name tf-plugins 2>/dev/null | head -n 1
+    fi
+}
+
+# Initialises once per run; the mutations bring the result with their copies.
+initialised() {
+    if [ -n "${TF_INITIALISED:-}" ]; then return 0; fi
+    local plugins arguments=(-backend=false -input=false -no-color)
+    plugins=$(plugin_dir)
+    if [ -n "$plugins" ]; then arguments+=("-plugin-dir=$plugins"); fi
+    if timeout 300 terraform -chdir="$terraform_dir" init "${arguments[@]}" >"$log" 2>&1; then
+        TF_INITIALISED=yes
+        return 0
+    fi
+    if [ -n "$plugins" ] || ! grep -qiE 'registry|could not connect|no such host|lookup|timeout' "$log"; then
+        sed 's/^/    /' "$log"
+        broken="terraform init failed (above)"
+    else
+        broken="neither a directory tf-plugins nor the registry can be reached"
+    fi
+    return 1
+}
+
+# Skips a step that needs the provider, or fails it where the provider is there and init does not work.
+needs_provider() {
+    if ! have terraform; then skip "$1" "terraform is not installed"; return 1; fi
+    broken=
+    initialised && return 0
+    if [ "$broken" = "terraform init failed (above)" ]; then
+        say "$1" "FAILED: $broken"
+        failed=1
+    else
+        skip "$1" "$broken"
+    fi
+    return 1
+}
+
+run_fmt() {
+    have terraform || { skip fmt "terraform is not installed"; return; }
+    step fmt "terraform fmt" terraform -chdir="$terraform_dir" fmt -check -recursive -diff
+}
+
+run_validate() {
+    needs_provider validate || return 0
+    step validate "terraform validate" terraform -chdir="$terraform_dir" validate -no-color
+}
+
+run_function() {
+    have node || { skip function "node is not installed"; return; }
+    FUNCTION=$terraform_dir/functions/consistency.js \
+        step function "the viewer-request function, node --test" node --test "$here/consistency_function.test.mjs"
+}
+
+run_regions() {
+    have node || { skip regions "node is not installed"; return; }
+    step regions "every regional resource is in its region" node "$here/regions.mjs" "$terraform_dir"
+}
+
+run_test() {
+    needs_provider test || return 0
+    local filters=() file
+    for file in ${TF_TESTS:-}; do filters+=("-filter=tests/$file.tftest.hcl"); done
+    step test "terraform test" terraform -chdir="$terraform_dir" test -no-color "${filters[@]}"
+}
+
+run_checkov() {
+    local venv checkov
+    venv=$cache/checkov-$(cksum <"$here/requirements.txt" | cut -d ' ' -f 1)
+    checkov=$venv/bin/checkov
+    if [ ! -x "$venv/ready" ]; then
+        have python3 || { skip checkov "python3 is not installed"; return; }
+        mkdir -p "$cache"
+        if ! { python3 -m venv "$venv" && timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check \
+            --requirement "$here/requirements.txt"; } >"$log" 2>&1; then
+            skip checkov "it cannot be installed from PyPI: $(tail -n 1 "$log" | cut -c 1-120)"
+            return
+        fi
+        install -m 755 /dev/null "$venv/ready"
+    fi
+    step checkov "no finding without an explained skip" \
+        "$checkov" --directory "$infra" --framework terraform dockerfile --compact --quiet --skip-download
+    if grep -rnE '#checkov:skip=[A-Z0-9_]+(:.{0,14})?$' "$infra" >"$log"; then
+        say checkov "FAILED: a skip without a reason"
+        sed 's/^/    /' "$log"
+        failed=1
+    fi
+}
+
+# promtool comes in Debian's package of Prometheus; unpacked, not installed, so that nothing starts.
+promtool() {
+    if have promtool; then command -v promtool; return; fi
+    if [ ! -x "$cache/promtool" ] && have apt-get && have dpkg; then
+        mkdir -p "$log.d" "$cache"
+        (cd "$log.d" && timeout 120 apt-get download prometheus && dpkg -x prometheus_*.deb .) >/dev/null 2>&1 &&
+            cp "$log.d/usr/bin/promtool" "$cache/promtool"
+    fi
+    [ -x "$cache/promtool" ] && echo "$cache/promtool"
+}
+
+run_alerts() {
+    local promtool
+    promtool=$(promtool)
+    [ -n "$promtool" ] || { skip alerts "promtool is not installed and Debian's package cannot be had"; return; }
+    step alerts "promtool check rules" "$promtool" check rules "$infra/prometheus/alerts.yml"
+    step alerts "promtool test rules" "$promtool" test rules "$infra/prometheus/alerts.test.yml"
+    step alerts "every alert is tested and explained" every_alert
+}
+
+every_alert() {
+    local alert missing=0
+    for alert in $(awk '$1 == "-" && $2 == "alert:" { print $3 }' "$infra/prometheus/alerts.yml"); do
+        grep -q "alertname: $alert\$" "$infra/prometheus/alerts.test.yml" || { echo "$alert has no test"; missing=1; }
+        grep -q "\`$alert\`" "$infra/README.md" || { echo "$alert is not in infra/README.md"; missing=1; }
+    done
+    return $missing
+}
+
+run_unit() {
+    have systemd-analyze || { skip unit "systemd-analyze is not installed"; return; }
+    mkdir -p "$log.d"
+    # verify wants the programme to exist; another that does stands in for it.
+    sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|; s|^EnvironmentFile=|&-|' "$infra/systemd/tidegate.service" >"$log.d/tidegate.service"
+    step unit "systemd-analyze verify" systemd-analyze verify --man=no "$log.d/tidegate.service"
+    step unit "systemd-analyze security: exposure 1.5 at most" \
+        systemd-analyze security --offline=true --threshold=15 --no-pager "$log.d/tidegate.service"
+}
+
+# Nothing here can build an image; the Dockerfile's claims are read from its text, and checkov's
+# Dockerfile rules run in their step.
+run_image() {
+    step image "the Dockerfile's claims (not built: that needs a container engine)" image_claims
+}
+
+image_claims() {
+    local file=$infra/Dockerfile stages path
+    stages=$(grep -c '^FROM ' "$file")
+    [ "$stages" -ge 2 ] || { echo "not multi-stage"; return 1; }
+    [ "$(awk '$1 == "USER" { user = $2 } END { print user }' "$file")" = 10001:10001 ] || { echo "the last USER is not 10001:10001"; return 1; }
+    grep -q '^HEALTHCHECK .*' "$file" && grep -q '/health/live' "$file" || { echo "no health check of /health/live"; return 1; }
+    ! grep -qE '^VOLUME|:latest' "$file" || { echo "a volume, or an unpinned base"; return 1; }
+    for path in $(awk '$1 == "COPY" && $2 !~ /^--/ { for (i = 2; i < NF; i++) print $i }' "$file"); do
+        [ -e "$repository/$path" ] || { echo "COPY $path: no such path"; return 1; }
+    done
+}
+
+failed=0
+if [ $# -eq 0 ]; then set -- fmt function regions validate test checkov alerts unit image; fi
+for name in "$@"; do
+    case $name in
+        fmt | validate | function | regions | test | checkov | alerts | unit | image) "run_$name" ;;
+        *) echo "infra: no step named $name" >&2; exit 2 ;;
+    esac
+done
+exit $failed
