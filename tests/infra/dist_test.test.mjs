@@ -1,0 +1,287 @@
+// dist-test.sh against small servers that behave as gateways should, or fail in one way each.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFileSync, mkdtempSync, rmSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+
+const script = new URL('../../dist-test.sh', import.meta.url).pathname;
+const policy = JSON.parse(readFileSync(new URL('../../infra/edge-policy.json', import.meta.url), 'utf8')).rows;
+const servers = [];
+after(() => servers.forEach((server) => server.close()));
+
+// A gateway that is as it should be but for `change(answer, request, gateway)`.
+async function gateway(region, change = () => {}) {
+  const state = { region, cached: new Set(), seen: [], tokens: 0 };
+  const server = createServer(async (request, response) => {
+    const answer = respond(state, request);
+    state.seen.push({ path: request.url, method: request.method, headers: request.headers });
+    await change(answer, request, state);
+    for (const [name, value] of Object.entries(answer.headers)) if (value === null) delete answer.headers[name];
+    response.writeHead(answer.status, answer.headers).end(answer.body);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  servers.push(server);
+  return { ...state, state, port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
+}
+
+function rowOf(path) {
+  const matches = ({ cdn_paths: paths }) => paths.some((p) => (p.endsWith('*') ? path.startsWith(p.slice(0, -1)) : p === path));
+  return policy.find(matches);
+}
+
+function respond(state, request) {
+  const level = request.headers['x-consistency'];
+  const token = request.headers['x-consistency-token'];
+  const answer = { status: 200, headers: { 'Content-Type': 'application/json', 'X-Request-Id': 'r-1', Date: null }, body: '{}' };
+  const { headers } = answer;
+  if (request.url === '/health/edge') {
+    headers['Cache-Control'] = 'no-store';
+    answer.body = `{"status":"healthy","region":"${state.region}","replication_lag_secs":0.012,"checks":{}}`;
+    return answer;
+  }
+  const row = rowOf(request.url);
+  const primary = !row?.cached || level === 'strong';
+  const effective = level ?? (row?.cached ? 'eventual' : 'strong');
+  headers['Consistency-Status'] = `${state.region}; level=${effective}; node=${primary ? 'primary' : 'replica'}; reason=fresh`;
+  if (primary) headers['X-Route-Primary'] = 'true';
+  if (level || token || !row?.cached) {
+    headers['Cache-Control'] = 'no-store, private';
+    headers['X-Consistency-Token'] = 'dG9rZW4';
+    if (request.method === 'POST') answer.status = request.headers.authorization === 'Bearer the-token' ? 201 : 401;
+    else if (!row?.cached) answer.status = 401;
+    return answer;
+  }
+  headers['Cache-Control'] = row.cache_control;
+  headers.Vary = 'X-Consistency, X-Consistency-Token';
+  headers['Cache-Status'] = state.cached.has(request.url) ? 'tidegate; hit; ttl=299' : 'tidegate; fwd=miss; stored';
+  state.cached.add(request.url);
+  return answer;
+}
+
+function run(args, env = {}) {
+  const child = spawn(script, args, { env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env } });
+  const result = { stdout: '', stderr: '', arguments: new Set() };
+  child.stdout.on('data', (data) => (result.stdout += data));
+  child.stderr.on('data', (data) => (result.stderr += data));
+  return new Promise((resolve) => child.on('close', (code) => resolve({ ...result, code })));
+}
+
+const budget = ['-n', '5', '--budget-ms', '500'];
+
+test('three good regions and an edge are green', async () => {
+  const [us, eu, ap] = await Promise.all(['us-east-1', 'eu-west-1', 'ap-southeast-1'].map((region) => gateway(region)));
+  const { code, stdout, stderr } = await run([...budget, us.url], {
+    US_EAST_1_IP: `127.0.0.1:${us.port}`,
+    EU_WEST_1_IP: `127.0.0.1:${eu.port}`,
+    AP_SOUTHEAST_1_IP: `127.0.0.1:${ap.port}`,
+  });
+  assert.equal(code, 0, stdout + stderr);
+  assert.match(stdout, /all good/);
+  assert.equal(stderr, '');
+});
+
+// The failing line must name the check, and the region beside it.
+const faults = {
+  'drops Consistency-Status': ['headers', /missing Consistency-Status/, (a) => (a.headers['Consistency-Status'] = null)],
+  'drops X-Request-Id': ['headers', /missing X-Request-Id/, (a) => (a.headers['X-Request-Id'] = null)],
+  'drops Vary': ['headers', /missing Vary/, (a) => (a.headers.Vary = null)],
+  'drops Cache-Control': ['cache-control /account/*', /Cache-Control is ""/, (a, r) => r.url.startsWith('/account') && (a.headers['Cache-Control'] = null)],
+  'lets accounts be stored': ['cache-control /account/*', /"public, max-age=300/, (a, r) => r.url.startsWith('/account') && (a.headers['Cache-Control'] = 'public, max-age=300')],
+  'drops X-Route-Primary': ['strong', /X-Route-Primary is ""/, (a) => (a.headers['X-Route-Primary'] = null)],
+  'caches a strong answer': ['strong', /served from a cache/, (a, r) => r.headers['x-consistency'] && (a.headers['Cache-Status'] = 'tidegate; hit')],
+  'caches a strong answer at the edge': ['strong', /served from a cache/, (a, r) => r.headers['x-consistency'] && (a.headers['X-Cache'] = 'Hit from cloudfront')],
+  'serves an aged strong answer': ['strong', /Age of 7/, (a, r) => r.headers['x-consistency'] && (a.headers.Age = '7')],
+  'serves strong from a replica': ['strong', /level=strong/, (a, r) => r.headers['x-consistency'] && (a.headers['Consistency-Status'] = 'eu-west-1; level=eventual')],
+  'never hits': ['cache', /is no hit/, (a) => a.headers['Cache-Status'] && (a.headers['Cache-Status'] = 'tidegate; fwd=miss')],
+  'says hit only in a key': ['cache', /is no hit/, (a) => a.headers['Cache-Status'] && (a.headers['Cache-Status'] = 'tidegate; fwd=miss; key="hits"')],
+  'is slow': ['latency', /average [0-9.]+ ms, budget 30 ms/, () => new Promise((resolve) => setTimeout(resolve, 60))],
+  'answers 500 now and then': ['latency', /not answered 200/, (a, r, s) => (s.count = (s.count ?? 0) + 1) % 3 === 0 && r.url === '/public/rates' && (a.status = 500)],
+  'lies about its region in the probe': ['region', /us-east-1.*should be eu-west-1/, (a) => (a.body = a.body.replace('eu-west-1', 'us-east-1'))],
+  'lies about its region in the header': ['region', /Consistency-Status says "us-east-1"/, (a) => a.headers['Consistency-Status'] && (a.headers['Consistency-Status'] = 'us-east-1; level=strong')],
+  'is unhealthy': ['health', /answers 503/, (a, r) => r.url === '/health/edge' && (a.status = 503)],
+  'does not know its lag': ['health', /says/, (a) => (a.body = a.body.replace('0.012', 'null'))],
+  'orders the probe otherwise': ['health', /first keys are region status/, (a) => (a.body = a.body.replace(/"status":"healthy",("region":"[^"]*"),/, '$1,"status":"healthy",'))],
+  'lets the probe be stored': ['health', /should be no-store/, (a, r) => r.url === '/health/edge' && (a.headers['Cache-Control'] = 'public')],
+  'sends a huge probe': ['health', /1024 at most/, (a) => (a.body = a.body.replace('"checks":{}', `"checks":{"x":"${'x'.repeat(1100)}"}`))],
+};
+
+for (const [fault, [check, detail, change]] of Object.entries(faults)) {
+  test(`a gateway that ${fault} is red under ${check}`, async () => {
+    const good = await gateway('us-east-1');
+    const bad = await gateway('eu-west-1', change);
+    const limits = fault === 'is slow' ? ['-n', '5'] : budget;
+    const { code, stdout } = await run([...limits, good.url], { EU_WEST_1_IP: `127.0.0.1:${bad.port}` });
+    const lines = stdout.split('\n').filter((line) => line.startsWith('FAILED in '));
+    assert.equal(code, 1, stdout);
+    assert.ok(lines.some((line) => line.startsWith(`FAILED in eu-west-1: ${check}: `) && detail.test(line)), stdout);
+    assert.ok(lines.every((line) => line.startsWith('FAILED in eu-west-1: ')), stdout);
+  });
+}
+
+const writing = { TOKEN: 'the-token' };
+
+test('a write is read in the next region', async () => {
+  const us = await gateway('us-east-1');
+  const eu = await gateway('eu-west-1');
+  const { code, stdout } = await run([...budget, '--write', us.url], { ...writing, EU_WEST_1_IP: `127.0.0.1:${eu.port}` });
+  assert.equal(code, 0, stdout);
+  const posts = us.state.seen.filter(({ method }) => method === 'POST');
+  assert.deepEqual(posts.map(({ path }) => path), ['/api/v1/onramp']);
+  assert.ok(eu.state.seen.some(({ headers }) => headers['x-consistency'] === 'session' && headers['x-consistency-token'] === 'dG9rZW4'));
+});
+
+test('a refused write is red', async () => {
+  const us = await gateway('us-east-1');
+  const { code, stdout } = await run([...budget, '--write', us.url], { TOKEN: 'another' });
+  assert.equal(code, 1);
+  assert.match(stdout, /FAILED in edge: token: POST \/api\/v1\/onramp answers 401/);
+});
+
+test('without --write nothing is written', async () => {
+  const us = await gateway('us-east-1');
+  await run([...budget, us.url], writing);
+  assert.ok(us.state.seen.every(({ method }) => method === 'GET'));
+});
+
+test('the origin secret goes to regional addresses only', async () => {
+  const edge = await gateway('us-east-1');
+  const eu = await gateway('eu-west-1');
+  await run([...budget, edge.url], { ORIGIN_SECRET: 's3"cr\\et', EU_WEST_1_IP: `127.0.0.1:${eu.port}` });
+  assert.ok(edge.state.seen.every(({ headers }) => headers['x-origin-verify'] === undefined));
+  assert.ok(eu.state.seen.length > 0 && eu.state.seen.every(({ headers }) => headers['x-origin-verify'] === 's3"cr\\et'));
+});
+
+test('a regional address is asked under the host of the base URL', async () => {
+  const edge = await gateway('us-east-1');
+  const eu = await gateway('eu-west-1');
+  await run([...budget, edge.url], { EU_WEST_1_IP: `127.0.0.1:${eu.port}` });
+  assert.ok(eu.state.seen.every(({ headers }) => headers.host === `127.0.0.1:${edge.port}`));
+});
+
+test('samples come over one warm connection', async () => {
+  const slowToConnect = await gateway('us-east-1');
+  let connections = 0;
+  servers.at(-1).on('connection', () => (connections += 1));
+  await run(['-n', '30', '--budget-ms', '500', slowToConnect.url]);
+  assert.ok(connections < 30, `${connections} connections`);
+});
+
+test('no secret is in the arguments of any process', { skip: process.platform !== 'linux' }, async () => {
+  const seen = new Set();
+  const look = () => {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        seen.add(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+      } catch {
+        // it ended
+      }
+    }
+  };
+  const eu = await gateway('eu-west-1', look);
+  await run([...budget, '--write', eu.url], { TOKEN: 'secret-token', ORIGIN_SECRET: 'secret-origin', EU_WEST_1_IP: `127.0.0.1:${eu.port}` });
+  assert.ok([...seen].some((line) => line.includes('curl')), 'the looks must have met curl');
+  assert.ok([...seen].every((line) => !line.includes('secret-')));
+});
+
+test('nothing a server sends reaches the terminal unescaped', async () => {
+  const evil = '\x1b]0;owned\x07\x1b[31m';
+  const server = await gateway('us-east-1', (answer) => {
+    answer.body = `{"status":"${evil}"`;
+    answer.headers['Cache-Control'] = 'public, "quoted", <b>&\u00e9';
+  });
+  for (const format of [[], ['--json']]) {
+    const { code, stdout, stderr } = await run([...budget, ...format, server.url]);
+    assert.equal(code, 1);
+    assert.match(stdout, /^[\n -~]*$/);
+    assert.match(stderr, /^[\n -~]*$/);
+    if (format.length) JSON.parse(stdout);
+  }
+});
+
+test('--json has the documented form', async () => {
+  const us = await gateway('us-east-1');
+  const { stdout } = await run([...budget, '--json', us.url]);
+  const report = JSON.parse(stdout);
+  assert.deepEqual(Object.keys(report), ['base_url', 'ok', 'regions']);
+  assert.deepEqual(Object.keys(report.regions[0]), ['region', 'url', 'ok', 'avg_ms', 'p50_ms', 'p95_ms', 'p99_ms', 'checks']);
+  assert.deepEqual([report.base_url, report.ok, report.regions[0].region], [us.url, true, 'edge']);
+  for (const check of report.regions[0].checks) assert.deepEqual(Object.keys(check), ['name', 'ok', 'detail']);
+  const [region] = report.regions;
+  assert.ok(region.p50_ms <= region.p95_ms && region.p95_ms <= region.p99_ms && region.avg_ms > 0);
+});
+
+test('--junit writes a report with the failure in it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'dist-test-'));
+  const bad = await gateway('us-east-1', (answer) => (answer.headers['X-Route-Primary'] = '<&">'));
+  const { code } = await run([...budget, '--junit', join(folder, 'report.xml'), bad.url]);
+  const report = readFileSync(join(folder, 'report.xml'), 'utf8');
+  rmSync(folder, { recursive: true });
+  assert.equal(code, 1);
+  assert.match(report, /<testsuite name="edge">/);
+  assert.match(report, /<failure message="the first strong GET \/public\/rates: X-Route-Primary is &quot;&lt;&amp;&quot;&gt;&quot;/);
+});
+
+test('every row of the policy table is checked, as the table says', () => {
+  const text = readFileSync(script, 'utf8');
+  const rows = [...text.matchAll(/^        '(\/[^']*)' (\S+) (\S+?)(?: \\)?$/gm)];
+  const values = { '"$stored"': 'public, max-age=300, stale-while-revalidate=60', '"$private"': 'no-store, private', 'no-store': 'no-store' };
+  const listed = rows.map(([, pattern, , value]) => `${pattern}: ${values[value]}`);
+  assert.deepEqual(listed.sort(), policy.map((row) => `${row.path}: ${row.cache_control}`).sort());
+  for (const [, pattern, path] of rows) {
+    if (path !== '"$public_path"') assert.equal(rowOf(path).path, pattern);
+  }
+});
+
+test('--local without any cache skips the cache check and says why', async () => {
+  const uncached = (answer) => (answer.headers['Cache-Status'] = null);
+  // --local takes three ports in a row; the other two need not be there to see the first.
+  const us = await gateway('us-east-1', uncached);
+  const { stdout } = await run([...budget, '--local', us.url]);
+  assert.match(stdout, /skip  cache +no X-Cache and no Cache-Status/);
+});
+
+test('a hanging server does not outlast the deadline', async () => {
+  const hanging = await gateway('us-east-1', () => new Promise(() => {}));
+  const start = Date.now();
+  const { code, stdout } = await run(['--deadline', '2', hanging.url]);
+  assert.ok(Date.now() - start < 4000);
+  assert.equal(code, 2, stdout);
+});
+
+test('a server that drips its body does not outlast the deadline', async () => {
+  const dripping = createServer((request, response) => {
+    response.writeHead(200, { 'Content-Type': 'text/plain' });
+    const timer = setInterval(() => response.write('x\n'), 50);
+    response.on('close', () => clearInterval(timer));
+  });
+  await new Promise((resolve) => dripping.listen(0, '127.0.0.1', resolve));
+  servers.push(dripping);
+  const start = Date.now();
+  const { code } = await run(['--deadline', '2', `http://127.0.0.1:${dripping.address().port}`]);
+  assert.ok(Date.now() - start < 4000);
+  assert.notEqual(code, 0);
+});
+
+const usage = {
+  'no URL': [[], {}],
+  'two URLs': [['http://a', 'http://b'], {}],
+  'a URL with a path': [['http://a/b'], {}],
+  'another scheme': [['file:///etc/passwd'], {}],
+  'an unknown option': [['--frobnicate', 'http://a'], {}],
+  'a missing value': [['http://a', '-n'], {}],
+  'no samples': [['-n', '0', 'http://a'], {}],
+  'a budget that is no number': [['--budget-ms', 'x', 'http://a'], {}],
+  '--write without TOKEN': [['--write', 'http://a'], {}],
+  'a region that is no address': [['http://a'], { EU_WEST_1_IP: 'example.com;id' }],
+  'nothing reachable': [['http://127.0.0.1:1'], {}],
+};
+
+for (const [what, [args, env]] of Object.entries(usage)) {
+  test(`${what} ends with 2`, async () => {
+    assert.equal((await run(args, env)).code, 2);
+  });
+}
