@@ -10,7 +10,8 @@ if ((BASH_VERSINFO[0] < 4)); then
     exit 2
 fi
 set -uo pipefail
-export LC_ALL=C # bytes, so that `clean` sees every one
+export LC_ALL=C                           # bytes, so that `clean` sees every one
+shopt -u patsub_replacement 2>/dev/null   # bash 5.2: & in a replacement is just &
 
 usage() {
     while IFS= read -r line; do printf '%s\n' "$line"; done <<'TEXT'

@@ -1,5 +1,5 @@
 # Certificates. CloudFront takes its one from us-east-1 only; each region's load balancer has its own in
-# modules/gateway, and all of them share the validation record of the origin's latency name.
+# modules/gateway, and all of them share the validation records of the public and the latency name.
 
 resource "aws_acm_certificate" "viewer" {
   provider = aws.us_east_1
@@ -16,7 +16,8 @@ locals {
   viewer_validation = one([
     for option in aws_acm_certificate.viewer.domain_validation_options : option if option.domain_name == var.domain_name
   ])
-  origin_validation = module.us_east_1.certificate_validation[local.origin_host]
+  origin_validation       = module.us_east_1.certificate_validation[local.origin_host]
+  shared_validation_fqdns = [aws_route53_record.origin_validation.fqdn, aws_route53_record.viewer_validation.fqdn]
 }
 
 resource "aws_route53_record" "viewer_validation" {

@@ -23,6 +23,7 @@ locals {
     scrape_cidrs         = var.scrape_cidrs
     alarm_emails         = var.alarm_emails
     origin_host          = local.origin_host
+    public_host          = var.domain_name
     zone_id              = var.zone_id
     password_generations = var.secret_generations
     vpc_cidrs            = [for region in var.regions : region.vpc_cidr]
@@ -61,50 +62,50 @@ module "us_east_1" {
   source    = "./modules/region"
   providers = { aws = aws.us_east_1, aws.primary = aws.us_east_1 }
 
-  name                   = var.name
-  region                 = "us-east-1"
-  settings               = var.regions["us-east-1"]
-  common                 = local.common
-  secret_arns            = local.secret_arns["us-east-1"]
-  migration              = { url_secret_arn = aws_secretsmanager_secret_version.admin_url.arn }
-  admin_password         = local.passwords.admin
-  app_password           = local.passwords.app
-  origin_secrets         = local.origin_secrets
-  shared_validation_fqdn = aws_route53_record.origin_validation.fqdn
+  name                    = var.name
+  region                  = "us-east-1"
+  settings                = var.regions["us-east-1"]
+  common                  = local.common
+  secret_arns             = local.secret_arns["us-east-1"]
+  migration               = { url_secret_arn = aws_secretsmanager_secret_version.admin_url.arn }
+  admin_password          = local.passwords.admin
+  app_password            = local.passwords.app
+  origin_secrets          = local.origin_secrets
+  shared_validation_fqdns = local.shared_validation_fqdns
 }
 
 module "eu_west_1" {
   source    = "./modules/region"
   providers = { aws = aws.eu_west_1, aws.primary = aws.us_east_1 }
 
-  name                   = var.name
-  region                 = "eu-west-1"
-  settings               = var.regions["eu-west-1"]
-  common                 = local.common
-  primary                = local.primary
-  promoted               = var.promoted_region == "eu-west-1"
-  secret_arns            = local.secret_arns["eu-west-1"]
-  admin_password         = local.passwords.admin
-  app_password           = local.passwords.app
-  origin_secrets         = local.origin_secrets
-  shared_validation_fqdn = aws_route53_record.origin_validation.fqdn
+  name                    = var.name
+  region                  = "eu-west-1"
+  settings                = var.regions["eu-west-1"]
+  common                  = local.common
+  primary                 = local.primary
+  promoted                = var.promoted_region == "eu-west-1"
+  secret_arns             = local.secret_arns["eu-west-1"]
+  admin_password          = local.passwords.admin
+  app_password            = local.passwords.app
+  origin_secrets          = local.origin_secrets
+  shared_validation_fqdns = local.shared_validation_fqdns
 }
 
 module "ap_southeast_1" {
   source    = "./modules/region"
   providers = { aws = aws.ap_southeast_1, aws.primary = aws.us_east_1 }
 
-  name                   = var.name
-  region                 = "ap-southeast-1"
-  settings               = var.regions["ap-southeast-1"]
-  common                 = local.common
-  primary                = local.primary
-  promoted               = var.promoted_region == "ap-southeast-1"
-  secret_arns            = local.secret_arns["ap-southeast-1"]
-  admin_password         = local.passwords.admin
-  app_password           = local.passwords.app
-  origin_secrets         = local.origin_secrets
-  shared_validation_fqdn = aws_route53_record.origin_validation.fqdn
+  name                    = var.name
+  region                  = "ap-southeast-1"
+  settings                = var.regions["ap-southeast-1"]
+  common                  = local.common
+  primary                 = local.primary
+  promoted                = var.promoted_region == "ap-southeast-1"
+  secret_arns             = local.secret_arns["ap-southeast-1"]
+  admin_password          = local.passwords.admin
+  app_password            = local.passwords.app
+  origin_secrets          = local.origin_secrets
+  shared_validation_fqdns = local.shared_validation_fqdns
 }
 
 # Between the replicas' regions, so that either can be the other's primary the moment it is promoted.

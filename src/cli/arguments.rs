@@ -75,6 +75,9 @@ impl From<SettingsFlags> for Overrides {
 pub(super) struct CheckCommand {
     #[command(flatten)]
     pub(super) settings: SettingsFlags,
+    /// Print the policy table alone, as JSON for the CDN (infra/edge-policy.json). Needs no node.
+    #[arg(long)]
+    pub(super) edge_policy: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,14 +4,21 @@ use std::fmt::Write;
 
 use super::Exit;
 use super::arguments::CheckCommand;
-use crate::config::{EndpointAuth, Environment, Settings};
+use super::edge_policy::edge_policy;
+use crate::config::{EndpointAuth, Environment, RouteTables, Settings};
 use crate::target::Routes;
 
 /// Validates everything that needs no database and prints the effective tables.
 pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
-    let settings = Settings::resolve(&command.settings.into(), environment)?;
-    let routes = Routes::compile(&settings.routes)?;
-    let text = nodes(&settings) + &policies(&routes) + &endpoints(&routes);
+    let overrides = command.settings.into();
+    let text = if command.edge_policy {
+        let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
+        edge_policy(&routes.policies)
+    } else {
+        let settings = Settings::resolve(&overrides, environment)?;
+        let routes = Routes::compile(&settings.routes)?;
+        nodes(&settings) + &policies(&routes) + &endpoints(&routes)
+    };
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
 }
 

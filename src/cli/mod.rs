@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod demo;
+mod edge_policy;
 mod exit;
 mod explain;
 mod migrate;

@@ -6,6 +6,7 @@ mod arrows;
 mod cluster;
 mod connection;
 mod health;
+mod infra;
 mod levels;
 mod monitor;
 mod tls;

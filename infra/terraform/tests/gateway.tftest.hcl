@@ -36,22 +36,23 @@ override_resource {
 }
 
 variables {
-  name                   = "tidegate"
-  region                 = "eu-west-1"
-  image                  = "registry.test/tidegate@sha256:0000000000000000000000000000000000000000000000000000000000000000"
-  vpc_id                 = "vpc-eu-west-1"
-  public_subnet_ids      = ["subnet-a", "subnet-b"]
-  private_subnet_ids     = ["subnet-c", "subnet-d"]
-  own_host               = "eu-west-1.origin.api.example.com"
-  origin_host            = "origin.api.example.com"
-  zone_id                = "Z0TEST"
-  shared_validation_fqdn = "_x.origin.api.example.com"
-  origin_secrets         = ["secret-of-slot-a", "secret-of-slot-b"]
-  database_cidrs         = ["10.10.0.0/16", "10.20.0.0/16"]
-  secret_arns            = { DATABASE_URL = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:url" }
-  kms_key_arn            = "arn:aws:kms:eu-west-1:000000000000:key/k"
-  log_bucket             = "logs"
-  alarm_topic_arn        = "arn:aws:sns:eu-west-1:000000000000:alarms"
+  name                    = "tidegate"
+  region                  = "eu-west-1"
+  image                   = "registry.test/tidegate@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  vpc_id                  = "vpc-eu-west-1"
+  public_subnet_ids       = ["subnet-a", "subnet-b"]
+  private_subnet_ids      = ["subnet-c", "subnet-d"]
+  own_host                = "eu-west-1.origin.api.example.com"
+  origin_host             = "origin.api.example.com"
+  zone_id                 = "Z0TEST"
+  shared_validation_fqdns = ["_x.origin.api.example.com", "_x.api.example.com"]
+  public_host             = "api.example.com"
+  origin_secrets          = ["secret-of-slot-a", "secret-of-slot-b"]
+  database_cidrs          = ["10.10.0.0/16", "10.20.0.0/16"]
+  secret_arns             = { DATABASE_URL = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:url" }
+  kms_key_arn             = "arn:aws:kms:eu-west-1:000000000000:key/k"
+  log_bucket              = "logs"
+  alarm_topic_arn         = "arn:aws:sns:eu-west-1:000000000000:alarms"
 }
 
 run "gateway" {
@@ -161,10 +162,10 @@ run "gateway" {
   assert {
     condition = (
       aws_acm_certificate.origin.domain_name == "eu-west-1.origin.api.example.com" &&
-      toset(aws_acm_certificate.origin.subject_alternative_names) == toset(["origin.api.example.com"]) &&
+      toset(aws_acm_certificate.origin.subject_alternative_names) == toset(["origin.api.example.com", "api.example.com"]) &&
       strcontains(aws_lb_listener.https.certificate_arn, ":eu-west-1:")
     )
-    error_message = "The certificate covers the region's own host and the latency name, in the region."
+    error_message = "The certificate covers the region's own host, the latency name and the public name, in the region."
   }
 
   # --- Tasks. ---

@@ -1,9 +1,9 @@
-# Both names of the region in one certificate. The record that validates the shared name is the same in
-# every region (ACM derives it from account and name), so acm.tf makes it once.
+# All names a region answers to in one certificate. The records that validate the shared names are the
+# same in every region (ACM derives them from account and name), so acm.tf makes them once.
 
 resource "aws_acm_certificate" "origin" {
   domain_name               = var.own_host
-  subject_alternative_names = [var.origin_host]
+  subject_alternative_names = [var.origin_host, var.public_host]
   validation_method         = "DNS"
 
   lifecycle {
@@ -27,5 +27,5 @@ resource "aws_route53_record" "own_validation" {
 
 resource "aws_acm_certificate_validation" "origin" {
   certificate_arn         = aws_acm_certificate.origin.arn
-  validation_record_fqdns = [aws_route53_record.own_validation.fqdn, var.shared_validation_fqdn]
+  validation_record_fqdns = concat([aws_route53_record.own_validation.fqdn], var.shared_validation_fqdns)
 }

@@ -48,9 +48,14 @@ variable "zone_id" {
   type        = string
 }
 
-variable "shared_validation_fqdn" {
-  description = "Validation record of origin_host; one for all regions, made once in acm.tf."
+variable "public_host" {
+  description = "The API's public name, under which dist-test.sh asks each region."
   type        = string
+}
+
+variable "shared_validation_fqdns" {
+  description = "Validation records of origin_host and public_host; one each for all regions, made in acm.tf."
+  type        = list(string)
 }
 
 variable "origin_secrets" {

@@ -72,31 +72,32 @@ module "postgres" {
 module "gateway" {
   source = "../gateway"
 
-  name                   = var.name
-  region                 = var.region
-  image                  = "${local.repository}@${var.common.image_digest}"
-  vpc_id                 = module.network.vpc_id
-  public_subnet_ids      = module.network.public_subnet_ids
-  private_subnet_ids     = module.network.private_subnet_ids
-  own_host               = local.own_host
-  origin_host            = var.common.origin_host
-  zone_id                = var.common.zone_id
-  shared_validation_fqdn = var.shared_validation_fqdn
-  origin_secrets         = var.origin_secrets
-  probe_cidrs            = var.common.probe_cidrs
-  probe_ipv6_cidrs       = var.common.probe_ipv6_cidrs
-  scrape_cidrs           = var.common.scrape_cidrs
-  database_cidrs         = var.common.vpc_cidrs
-  secret_arns            = merge(var.secret_arns, local.replica_urls)
-  migration              = var.migration
-  environment            = var.common.environment
-  kms_key_arn            = aws_kms_key.this.arn
-  log_bucket             = aws_s3_bucket_policy.logs.bucket
-  task_cpu               = var.settings.task_cpu
-  task_memory            = var.settings.task_memory
-  task_count_min         = var.settings.task_count_min
-  task_count_max         = var.settings.task_count_max
-  alarm_topic_arn        = aws_sns_topic.alarms.arn
+  name                    = var.name
+  region                  = var.region
+  image                   = "${local.repository}@${var.common.image_digest}"
+  vpc_id                  = module.network.vpc_id
+  public_subnet_ids       = module.network.public_subnet_ids
+  private_subnet_ids      = module.network.private_subnet_ids
+  own_host                = local.own_host
+  origin_host             = var.common.origin_host
+  zone_id                 = var.common.zone_id
+  public_host             = var.common.public_host
+  shared_validation_fqdns = var.shared_validation_fqdns
+  origin_secrets          = var.origin_secrets
+  probe_cidrs             = var.common.probe_cidrs
+  probe_ipv6_cidrs        = var.common.probe_ipv6_cidrs
+  scrape_cidrs            = var.common.scrape_cidrs
+  database_cidrs          = var.common.vpc_cidrs
+  secret_arns             = merge(var.secret_arns, local.replica_urls)
+  migration               = var.migration
+  environment             = var.common.environment
+  kms_key_arn             = aws_kms_key.this.arn
+  log_bucket              = aws_s3_bucket_policy.logs.bucket
+  task_cpu                = var.settings.task_cpu
+  task_memory             = var.settings.task_memory
+  task_count_min          = var.settings.task_count_min
+  task_count_max          = var.settings.task_count_max
+  alarm_topic_arn         = aws_sns_topic.alarms.arn
 }
 
 # The replica's URL belongs to this region alone, unlike the primary's.

@@ -36,6 +36,7 @@ variable "common" {
     environment      = map(string)
     alarm_emails     = list(string)
     origin_host      = string
+    public_host      = string
     zone_id          = string
     vpc_cidrs        = list(string)
     gateway_cidrs    = list(string)
@@ -97,7 +98,7 @@ variable "origin_secrets" {
   sensitive   = true
 }
 
-variable "shared_validation_fqdn" {
-  description = "Validation record of the shared origin name."
-  type        = string
+variable "shared_validation_fqdns" {
+  description = "Validation records of the names all regions share."
+  type        = list(string)
 }

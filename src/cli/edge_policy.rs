@@ -1,0 +1,140 @@
+//! The policy table as the CDN reads it: `tidegate check --edge-policy` prints `infra/edge-policy.json`.
+//!
+//! Terraform makes a cache behaviour of each cached row, so the CDN and the gateway cannot disagree.
+
+use std::cmp::Reverse;
+
+use serde::Serialize;
+
+use crate::policy::{PolicyTable, Row};
+
+/// Prints every row as pretty JSON, longest literal first, which is the order the CDN has to match in.
+pub(super) fn edge_policy(table: &PolicyTable) -> String {
+    let mut rows: Vec<&Row> = table.rows().collect();
+    rows.sort_by_key(|row| Reverse(row.pattern().literal().len())); // stable: ties stay sorted by literal
+    let policy = EdgePolicy {
+        rows: rows.into_iter().map(EdgeRow::of).collect(),
+    };
+    // Strings, numbers and flags always serialise.
+    let mut json = serde_json::to_string_pretty(&policy).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+#[derive(Serialize)]
+struct EdgePolicy {
+    rows: Vec<EdgeRow>,
+}
+
+/// Holds one row; seconds are 0 where nothing may be kept.
+#[derive(Serialize)]
+struct EdgeRow {
+    path: String,
+    cdn_paths: Vec<String>,
+    consistency: String,
+    cache_control: String,
+    cached: bool,
+    max_age: u64,
+    stale_while_revalidate: u64,
+}
+
+impl EdgeRow {
+    fn of(row: &Row) -> Self {
+        let cache_control = row.cache_control().header().to_str().unwrap_or_default();
+        let cached = row.is_shared_cacheable();
+        let kept = |name| {
+            if cached {
+                seconds(cache_control, name)
+            } else {
+                0
+            }
+        };
+        Self {
+            path: row.pattern().to_string(),
+            cdn_paths: cdn_paths(row),
+            consistency: row.floor().level.to_string(),
+            cache_control: cache_control.to_owned(),
+            cached,
+            max_age: kept("max-age"),
+            stale_while_revalidate: kept("stale-while-revalidate"),
+        }
+    }
+}
+
+/// Names what a pattern covers in the CDN's terms, where `/x/*` does not cover `/x`.
+fn cdn_paths(row: &Row) -> Vec<String> {
+    let pattern = row.pattern().to_string();
+    let literal = row.pattern().literal();
+    if pattern.ends_with("/*") && !literal.is_empty() {
+        vec![literal.to_owned(), pattern]
+    } else {
+        vec![pattern]
+    }
+}
+
+/// Reads a directive's seconds; 0 if it is absent or no number.
+fn seconds(cache_control: &str, name: &str) -> u64 {
+    cache_control
+        .split(',')
+        .filter_map(|directive| directive.split_once('='))
+        .find(|(found, _)| found.trim().eq_ignore_ascii_case(name))
+        .and_then(|(_, value)| value.trim().trim_matches('"').parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PolicyRow;
+    use crate::consistency::Consistency;
+
+    fn rows(rows: &[(&str, &str)]) -> Vec<serde_json::Value> {
+        let rows: Vec<PolicyRow> = rows
+            .iter()
+            .map(|(path, cache_control)| PolicyRow {
+                path: (*path).to_owned(),
+                consistency: Consistency::EVENTUAL,
+                cache_control: Some((*cache_control).to_owned()),
+                place: crate::config::Place::Name("test"),
+            })
+            .collect();
+        let json = edge_policy(&PolicyTable::build(&rows).unwrap());
+        let policy: serde_json::Value = serde_json::from_str(&json).unwrap();
+        policy["rows"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn a_row_with_all_below_it_names_itself_too() {
+        let found = |path| rows(&[(path, "no-store")])[0]["cdn_paths"].clone();
+        assert_eq!(found("/x/*"), serde_json::json!(["/x", "/x/*"]));
+        assert_eq!(found("/x*"), serde_json::json!(["/x*"]));
+        assert_eq!(found("/x"), serde_json::json!(["/x"]));
+        assert_eq!(found("/*"), serde_json::json!(["/*"]));
+    }
+
+    #[test]
+    fn the_longest_literal_comes_first() {
+        let rows = rows(&[("/*", "public"), ("/a/b/*", "public"), ("/a/*", "public")]);
+        let paths: Vec<_> = rows.iter().map(|row| row["path"].clone()).collect();
+        assert_eq!(paths, ["/a/b/*", "/a/*", "/*"]);
+    }
+
+    #[test]
+    fn only_public_rows_have_a_lifetime() {
+        let rows = rows(&[
+            ("/a", "Public, MAX-AGE=300, stale-while-revalidate=\"60\""),
+            ("/b", "private, max-age=300"),
+            ("/c", "public"),
+        ]);
+        let of = |row: &serde_json::Value| {
+            (
+                row["cached"].as_bool().unwrap(),
+                row["max_age"].as_u64().unwrap(),
+                row["stale_while_revalidate"].as_u64().unwrap(),
+            )
+        };
+        assert_eq!(of(&rows[0]), (true, 300, 60));
+        assert_eq!(of(&rows[1]), (false, 0, 0));
+        assert_eq!(of(&rows[2]), (true, 0, 0));
+    }
+}
