@@ -15,7 +15,7 @@ else
 RUN_TESTS := $(CARGO) test $(CARGO_FLAGS)
 endif
 
-.PHONY: build demo test lint test-rust doc postgresql tools
+.PHONY: build demo test lint test-rust infra infra-mutations doc postgresql tools
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -24,7 +24,7 @@ demo:
 	$(CARGO) run $(CARGO_FLAGS) -- demo $(DEMO_FLAGS)
 
 # Everything, cheapest first.
-test: lint test-rust doc
+test: lint test-rust infra doc
 	$(MAKE) demo TOUR=1
 
 lint: tools
@@ -33,6 +33,15 @@ lint: tools
 
 test-rust: postgresql
 	$(RUN_TESTS)
+
+# What is under infra/, as far as it can be checked without an account; what cannot is said aloud.
+infra:
+	tests/infra/run.sh
+	SAMPLE=15 tests/infra/mutations/run.sh
+
+# Every fault that those checks must notice; some minutes.
+infra-mutations:
+	tests/infra/mutations/run.sh
 
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps

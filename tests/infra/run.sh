@@ -3,7 +3,7 @@
 # cannot be had says so and is skipped; a step that fails ends the run with 1.
 #
 #   tests/infra/run.sh              all steps
-#   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image
+#   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image dist
 #
 # INFRA=dir          check another copy of infra/ (the mutations do)
 # TF_PLUGIN_DIR=dir  Terraform's provider plugins; else a directory named tf-plugins is looked for, at
@@ -194,11 +194,17 @@ image_claims() {
     done
 }
 
+# dist-test.sh against small servers; bash, curl and awk are there where this runs.
+run_dist() {
+    have node || { skip dist "node is not installed"; return; }
+    step dist "dist-test.sh, against servers that fail in one way each" node --test "$here/dist_test.test.mjs"
+}
+
 failed=0
-if [ $# -eq 0 ]; then set -- fmt function regions validate test checkov alerts unit image; fi
+if [ $# -eq 0 ]; then set -- fmt function regions validate test checkov alerts unit image dist; fi
 for name in "$@"; do
     case $name in
-        fmt | validate | function | regions | test | checkov | alerts | unit | image) "run_$name" ;;
+        fmt | validate | function | regions | test | checkov | alerts | unit | image | dist) "run_$name" ;;
         *) echo "infra: no step named $name" >&2; exit 2 ;;
     esac
 done

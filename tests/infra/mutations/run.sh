@@ -4,7 +4,8 @@
 #
 #   tests/infra/mutations/run.sh [NAME…]     all faults, or those whose name starts so
 #
-# JOBS=n   faults at a time (default 2)
+# JOBS=n     faults at a time (default 2)
+# SAMPLE=n   only every nth fault
 #
 # A fault is a file NAME.mutation: a comment that says what goes wrong, `file:` below infra/, `test:` the
 # file of infra/terraform/tests that should see it, `sed:` a script (sed -E) for one line or one argument.
@@ -31,7 +32,7 @@ steps_for() {
 
 run_step() {
     if [ "$1" = cargo ]; then
-        INFRA=$2/infra "$work/integration" infra:: --test-threads 1
+        INFRA=$2/infra "$work/integration" infra:: --skip live
     else
         INFRA=$2/infra TF_INITIALISED=yes TF_TESTS=$3 "$repository/tests/infra/run.sh" "$1"
     fi
@@ -81,19 +82,23 @@ trap 'rm -rf "$work"' EXIT
 export WORK=$work
 build_integration || { echo "mutations: the integration tests do not build" >&2; exit 1; }
 [ -e "${TF_CLI_CONFIG_FILE:-/dev/null}" ] || unset TF_CLI_CONFIG_FILE
-"$repository/tests/infra/run.sh" validate || exit 1
+"$repository/tests/infra/run.sh" validate >"$work/validate.log" || { cat "$work/validate.log"; exit 1; }
+if grep SKIPPED "$work/validate.log"; then
+    echo "mutations: SKIPPED: most faults need the provider"
+    exit 0
+fi
 
 faults=()
 for prefix in "${@:-}"; do faults+=("$here/$prefix"*.mutation); done
-printf '%s\n' "${faults[@]}" | xargs -P "${JOBS:-2}" -n 1 "$0" --one | tee "$work.report" |
-    awk -F '\t' '{ printf "%-36s %s\n", $1, $2; fflush() }'
+printf '%s\n' "${faults[@]}" | awk -v n="${SAMPLE:-1}" 'NR % n == 0' | xargs -P "${JOBS:-2}" -n 1 "$0" --one | tee "$work.report" |
+    while IFS=$'\t' read -r name step; do printf '%-36s %s\n' "$name" "$step"; done
 awk -F '\t' '
     { count[$2]++; total++ }
-    $2 == "SURVIVED" || $2 == "DOES NOT APPLY" { bad++ }
+    $2 == "SURVIVED" || $2 == "DOES NOT APPLY" || $2 ~ /^SKIPPED/ { bad++ }
     END {
         printf "\n%d faults:", total
         for (step in count) printf " %s %d", step, count[step]
-        printf "; %d survived or did not apply\n", bad
+        printf "; %d not caught\n", bad
         exit bad > 0
     }' "$work.report"
 status=$?
