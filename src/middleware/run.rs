@@ -136,10 +136,10 @@ impl Run<'_> {
 
     /// Whether a node replays a position within `session_wait`.
     async fn reaches(&self, node: &Node, lsn: Lsn) -> bool {
-        let mut watch = self.services.monitor.watch(&node.id);
-        let reached = watch.wait_for(|status| status.position.is_some_and(|at| at.lsn >= lsn));
-        let reached = timeout(self.services.consistency.session_wait, reached).await;
-        matches!(reached, Ok(Ok(_)))
+        let at_last = |status: &NodeStatus| status.position.is_some_and(|at| at.lsn >= lsn);
+        let reached = self.services.monitor.wait_for(&node.id, at_last);
+        let session_wait = self.services.consistency.session_wait;
+        timeout(session_wait, reached).await.is_ok()
     }
 
     /// Whether the newest sample, if it speaks of the life we are connected to, still proves what

@@ -66,6 +66,19 @@ impl Monitor {
         self.published.watch(self.index(node))
     }
 
+    /// Waits until what is known of a node passes a test; the node is sampled faster meanwhile, by
+    /// the same one task. Cancel-safe.
+    ///
+    /// # Panics
+    /// As [`Monitor::status`].
+    pub async fn wait_for(&self, node: &NodeId, mut test: impl FnMut(&NodeStatus) -> bool) {
+        let index = self.index(node);
+        let mut watch = self.published.watch(index);
+        let _waiter = self.published.wait(index);
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = watch.wait_for(|status| test(status)).await;
+    }
+
     /// Tells whether every node was tried at least once, well or not.
     pub fn first_round_done(&self) -> bool {
         self.published.all_attempted()

@@ -1,11 +1,11 @@
 //! Where statuses are published: read by every request, written a few times a second.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::region::NodeId;
@@ -28,6 +28,19 @@ struct PublishedNode {
     attempted: AtomicBool,
     /// Milliseconds since `started`.
     heartbeat: AtomicU64,
+    /// Requests that wait for this node to get on.
+    waiters: AtomicUsize,
+    /// Tells the node's task that the first of them has come.
+    hurry: Notify,
+}
+
+/// Someone who waits for a node; dropping it is leaving.
+pub(super) struct Waiter<'a>(&'a AtomicUsize);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Published {
@@ -39,6 +52,8 @@ impl Published {
                 watch: watch::Sender::new(status),
                 attempted: AtomicBool::new(false),
                 heartbeat: AtomicU64::new(0),
+                waiters: AtomicUsize::new(0),
+                hurry: Notify::new(),
             }
         };
         Self {
@@ -54,6 +69,23 @@ impl Published {
 
     pub(super) fn watch(&self, index: usize) -> watch::Receiver<Arc<NodeStatus>> {
         self.nodes[index].watch.subscribe()
+    }
+
+    /// Counts a waiter for a node in, until it is dropped.
+    pub(super) fn wait(&self, index: usize) -> Waiter<'_> {
+        let node = &self.nodes[index];
+        if node.waiters.fetch_add(1, Ordering::AcqRel) == 0 {
+            node.hurry.notify_one();
+        }
+        Waiter(&node.waiters)
+    }
+
+    /// Returns once somebody waits for a node.
+    pub(super) async fn awaited(&self, index: usize) {
+        let node = &self.nodes[index];
+        while node.waiters.load(Ordering::Acquire) == 0 {
+            node.hurry.notified().await;
+        }
     }
 
     pub(super) fn all_attempted(&self) -> bool {

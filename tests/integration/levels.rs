@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::world::{World, header};
+use crate::world::{World, client, gateway_of, header, migrated_cluster};
 
 #[tokio::test]
 async fn an_eventual_read_is_served_by_the_local_replica() {
@@ -58,4 +58,41 @@ async fn a_floor_is_not_lowered_by_a_header() {
     let response = request.bearer_auth(jwt).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "x-route-primary"), "true");
+}
+
+/// With ten seconds between samples only the waiting request itself can make the monitor look.
+#[tokio::test]
+async fn a_session_read_waits_for_its_own_write_and_hurries_the_monitor() {
+    let cluster = migrated_cluster(1).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tidegate.toml");
+    let slow = "[replication]\nsample_interval = \"10s\"\n[consistency]\nsession_wait = \"5s\"\n";
+    std::fs::write(&file, slow).unwrap();
+    let gateway = gateway_of(&cluster)
+        .env("TIDEGATE_CONFIG", file)
+        .start()
+        .await
+        .unwrap();
+    let world = World {
+        cluster,
+        gateway,
+        client: client(),
+    };
+    world.ready().await;
+    for key in ["first", "second"] {
+        let body = serde_json::json!({"to": "bob", "currency": "USD", "amount": "1"});
+        let written = world.post("alice", "/api/v1/transfers", key, &body).await;
+        assert_eq!(written.status(), 201);
+        let token = header(&written, "x-consistency-token");
+        let read = world
+            .request(Method::GET, "/public/fees")
+            .header("X-Consistency-Token", token);
+        let read = read.send().await.unwrap();
+        let status = header(&read, "consistency-status");
+        let expected = "level=session; node=replica";
+        assert!(
+            status.contains(expected) && status.ends_with("reason=waited"),
+            "{status}"
+        );
+    }
 }
