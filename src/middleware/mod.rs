@@ -1,9 +1,9 @@
 //! The stack every public request passes, in order.
 //!
-//! 1. [`observe`]: request id, timing, the access line, metrics, the bodies of problems;
+//! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //! 2. panics become `internal` problems;
 //! 3. `request_deadline`;
-//! 4. [`serve`]: decide, authenticate, read the body, ask the nodes.
+//! 4. `serve`: decide, authenticate, read the body, ask the nodes.
 //!
 //! Probes pass only the first two: they are answered from memory.
 

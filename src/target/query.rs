@@ -20,7 +20,7 @@ pub enum QueryError {
     /// A repeated name, which would leave the choice to chance.
     #[error("a query parameter is given more than once")]
     Repeated,
-    /// More than [`PARAMETERS_MAX`].
+    /// More than 64 parameters.
     #[error("the query string has more than {PARAMETERS_MAX} parameters")]
     TooMany,
 }

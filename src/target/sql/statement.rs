@@ -90,7 +90,7 @@ pub enum StatementError {
     /// Parentheses that do not match.
     #[error("its parentheses do not match")]
     Unbalanced,
-    /// More than [`PARAMETERS_MAX`].
+    /// More than 256 parameters.
     #[error("it has more than {PARAMETERS_MAX} parameters")]
     TooManyParameters,
 }
