@@ -18,8 +18,8 @@ const PORT_BASE: u16 = 8081;
 pub struct Options {
     /// Walk through by itself instead of waiting for a visitor.
     pub tour: bool,
-    /// Public port of the first region, the next two for the others, the same plus 1000 for admin.
-    /// Without it 8081, or any free ports on a tour.
+    /// Public port of the first region, the next two for the others, the same plus 1000 for admin;
+    /// 0 for any free ports. Without it 8081, or free ports on a tour.
     pub port_base: Option<u16>,
 }
 
@@ -46,8 +46,10 @@ async fn play(options: Options) -> Result<()> {
     let mut screen = Screen::new();
     announce_installation(&mut screen)?;
     let ports = match options.port_base {
+        Some(0) => Ports::Free,
+        Some(base) => Ports::From(base),
         None if options.tour => Ports::Free,
-        base => Ports::From(base.unwrap_or(PORT_BASE)),
+        None => Ports::From(PORT_BASE),
     };
     screen.print("Starting a primary, two replicas and three gateways …")?;
     let world = World::start(ports).await?;

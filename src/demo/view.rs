@@ -53,7 +53,7 @@ pub(super) fn print_invitation(world: &World, screen: &mut Screen) -> Result<()>
   # a write from far away, then what it left
   JWT={jwt}
   curl -i -H "Authorization: Bearer $JWT" -H "Idempotency-Key: $RANDOM$RANDOM" \
-       --json '{{"to": "bob", "currency": "USD", "amount": "12.50"}}' {transfers_ap}
+       -H 'Content-Type: application/json' -d '{{"to": "bob", "currency": "USD", "amount": "12.50"}}' {transfers_ap}
   curl -i -H "Authorization: Bearer $JWT" {balances_us}
   # break a replica, watch it turn 503, mend it
   {psql} '{replica}' -c 'select pg_wal_replay_pause()'
@@ -124,18 +124,14 @@ fn describe(region: &Region, page: &Exposition, meter: &mut Meter) -> String {
     let labels = [("node", node)];
     let condition = page.variant("tidegate_node_condition", &labels, "condition");
     let seconds = |metric| match page.sum(metric, &labels) {
-        Some(seconds) => format!("{seconds:.3} s"),
-        None => "–".to_owned(),
+        Some(seconds) if seconds.is_finite() => format!("{seconds:.3} s"),
+        _ => "–".to_owned(),
     };
     let total = page.sum("tidegate_requests_total", &[]).unwrap_or(0.0);
+    // Below 80 columns: a line that wraps could not be replaced.
     format!(
-        "  {:<15} {:<7} {:<12} lag {:>9}   staleness {:>9}   {:>8.1} requests/s",
+        "  {:<14}  {:<12}  lag {:>8}  staleness {:>8} {:>7.1} req/s",
         region.name,
-        if region.replica.is_some() {
-            "replica"
-        } else {
-            "primary"
-        },
         condition.as_deref().unwrap_or("unknown"),
         seconds("tidegate_replication_lag_seconds"),
         seconds("tidegate_staleness_seconds"),

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod cluster;
+mod demo;
 mod connection;
 mod health;
 mod infra;

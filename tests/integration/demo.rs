@@ -1,0 +1,110 @@
+//! `tidegate demo` as a visitor runs it: it says why it cannot start, and leaves nothing behind.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tidegate::demo::{GatewayCommand, until};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A demo that has told everything a visitor needs.
+struct Demo {
+    process: Child,
+    gateways: Vec<SocketAddr>,
+}
+
+impl Demo {
+    async fn start() -> Self {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["demo", "--port-base", "0"])
+            .kill_on_drop(true);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut gateways = Vec::new();
+        loop {
+            let line = timeout(DEADLINE, lines.next_line())
+                .await
+                .unwrap()
+                .unwrap()
+                .unwrap();
+            let url = line
+                .split_whitespace()
+                .nth(1)
+                .and_then(|url| url.strip_prefix("http://"));
+            gateways.extend(url.and_then(|address| address.parse::<SocketAddr>().ok()));
+            if line.starts_with("Ctrl-C") {
+                // Its later lines must have somewhere to go.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Self { process, gateways };
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.id().unwrap().try_into().unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    async fn is_gone_without_a_trace(&self, pid: u32) {
+        let prefix = format!("tidegate-{pid}-");
+        until("nothing is left", DEADLINE, async || {
+            let mut left = std::fs::read_dir(std::env::temp_dir())?.flatten();
+            let left = left.any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+            Ok((!left).then_some(()))
+        })
+        .await
+        .unwrap();
+        assert_eq!(self.gateways.len(), 3);
+        for gateway in &self.gateways {
+            assert!(TcpStream::connect(gateway).await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_before_anything_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let command = GatewayCommand::new(BINARY, "demo").arg("--port-base");
+    let output = command
+        .arg(address.port().to_string())
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(&format!("{address} is taken")), "{told}");
+}
+
+#[tokio::test]
+async fn an_interrupted_demo_ends_well_and_leaves_nothing() {
+    let mut demo = Demo::start().await;
+    let pid = demo.process.id().unwrap();
+    demo.signal(Signal::SIGINT);
+    assert!(
+        timeout(DEADLINE, demo.process.wait())
+            .await
+            .unwrap()
+            .unwrap()
+            .success()
+    );
+    demo.is_gone_without_a_trace(pid).await;
+}
+
+#[tokio::test]
+async fn a_killed_demo_leaves_nothing() {
+    let mut demo = Demo::start().await;
+    let pid = demo.process.id().unwrap();
+    demo.signal(Signal::SIGKILL);
+    demo.process.wait().await.unwrap();
+    demo.is_gone_without_a_trace(pid).await;
+}
