@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::Services;
 use super::answer::{Served, Timing};
@@ -18,6 +18,12 @@ use crate::replication::{Condition, NodeStatus};
 use crate::routing::{NodeView, Plan, Reason, Step, plan};
 use crate::target::Endpoint;
 use crate::target::sql::{self, Answer, Argument, Failure, FailureKind};
+use crate::telemetry::names;
+
+/// How long a statement may be unanswered before one missed sample of its node counts. With the
+/// sample's own timeout of a second a frozen node costs a read less than two seconds; a slow
+/// statement on a node that answers its monitor is left alone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One request, ready to be sent to a node.
 pub(super) struct Run<'a> {
@@ -41,7 +47,9 @@ pub(super) struct Outcome {
 
 /// Why a step gave no answer.
 enum StepError {
-    /// The next step may.
+    /// The node cannot prove what the request needs; the next step has its own reason.
+    Unproven,
+    /// The node failed; the next step may not.
     Next(Problem),
     /// The client gets this.
     Final(Problem),
@@ -70,6 +78,7 @@ impl Run<'_> {
             match self.step(&step, reason, timing).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(StepError::Final(problem)) => return Err(problem),
+                Err(StepError::Unproven) => {}
                 Err(StepError::Next(problem)) => {
                     tracing::debug!(node = %self.node(&step).id, %problem, "passed over a node");
                     last = Some(problem);
@@ -107,7 +116,8 @@ impl Run<'_> {
         let status = self.status(node);
         let current = status.identity == Some(lease.life());
         if !self.is_proven(step, &status, current) {
-            return Err(StepError::Next(Problem::NoNode));
+            lease.settle();
+            return Err(StepError::Unproven);
         }
         let started = Instant::now();
         let answer = self.ask(node, lease).await;
@@ -121,7 +131,7 @@ impl Run<'_> {
         if let Some(lsn) = step.wait_for
             && !self.reaches(node, lsn).await
         {
-            return Err(StepError::Next(Problem::NoNode));
+            return Err(StepError::Unproven);
         }
         match timeout_at(self.deadline, node.lease()).await {
             Ok(Ok(lease)) => Ok(lease),
@@ -137,9 +147,11 @@ impl Run<'_> {
     /// Whether a node replays a position within `session_wait`.
     async fn reaches(&self, node: &Node, lsn: Lsn) -> bool {
         let at_last = |status: &NodeStatus| status.position.is_some_and(|at| at.lsn >= lsn);
+        let started = Instant::now();
         let reached = self.services.monitor.wait_for(&node.id, at_last);
-        let session_wait = self.services.consistency.session_wait;
-        timeout(session_wait, reached).await.is_ok()
+        let reached = timeout(self.services.consistency.session_wait, reached).await;
+        metrics::histogram!(names::SESSION_WAIT).record(started.elapsed().as_secs_f64());
+        reached.is_ok()
     }
 
     /// Whether the newest sample, if it speaks of the life we are connected to, still proves what
@@ -208,11 +220,23 @@ impl Run<'_> {
         }
     }
 
-    /// Ends when the monitor loses a node; a write is awaited to its deadline all the same.
+    /// Ends when the monitor loses a node, or misses one sample of it while the statement is out
+    /// for longer than [`PATIENCE`]; a write is awaited to its deadline all the same.
     async fn lost(&self, node: &Node) {
         let mut watch = self.services.monitor.watch(&node.id);
-        let lost = watch.wait_for(|status| status.condition == Condition::Unreachable);
-        if !self.safe || lost.await.is_err() {
+        let mut patient = watch.clone();
+        let unreachable = watch.wait_for(|status| status.condition == Condition::Unreachable);
+        let silent = async {
+            sleep(PATIENCE).await;
+            patient.wait_for(|status| status.missed).await.is_ok()
+        };
+        let lost = async {
+            tokio::select! {
+                lost = unreachable => lost.is_ok(),
+                lost = silent => lost,
+            }
+        };
+        if !(self.safe && lost.await) {
             std::future::pending::<()>().await;
         }
     }
@@ -223,7 +247,7 @@ impl Run<'_> {
             AskError::Failed(failure) => self.judge_failure(failure),
             AskError::Deadline if self.safe => StepError::Final(Problem::Deadline),
             AskError::Deadline => StepError::Final(Problem::OutcomeUnknown(None)),
-            AskError::Lost => StepError::Next(Problem::NoNode),
+            AskError::Lost => StepError::Next(self.nobody()),
         }
     }
 
@@ -259,7 +283,7 @@ impl Run<'_> {
             return Err(StepError::Final(Problem::NoPrimary));
         }
         let staleness = if node.id.is_primary() {
-            Some(std::time::Duration::ZERO)
+            Some(Duration::ZERO)
         } else {
             status.staleness(Instant::now()).filter(|_| current)
         };

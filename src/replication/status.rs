@@ -21,6 +21,8 @@ pub struct NodeStatus {
     pub condition: Condition,
     /// By the hysteresis over samples; none before it has an opinion.
     pub reachable: Option<bool>,
+    /// Whether the newest sample failed, which alone does not make the node unreachable.
+    pub missed: bool,
     /// The server life that the sample came from.
     pub identity: Option<ServerIdentity>,
     /// The primary's insert LSN or the replica's replayed one, if the history is known too.
@@ -43,6 +45,7 @@ impl NodeStatus {
             node,
             condition: Condition::Unknown,
             reachable: None,
+            missed: false,
             identity: None,
             position: None,
             proven_at: None,

@@ -21,6 +21,8 @@ pub(super) struct Observations {
 struct Observed {
     node: NodeId,
     reachability: Reachability,
+    /// Whether the newest sample failed.
+    missed: bool,
     /// The newest good sample; kept after its connection is lost, since lag and condition follow
     /// the hysteresis.
     sample: Option<Sample>,
@@ -34,6 +36,7 @@ impl Observations {
         let observed = |node| Observed {
             node,
             reachability: Reachability::new(settings.fail_after, settings.pass_after),
+            missed: false,
             sample: None,
             connected: false,
         };
@@ -48,6 +51,7 @@ impl Observations {
     pub(super) fn sampled(&mut self, index: usize, sample: Sample) {
         let observed = &mut self.nodes[index];
         observed.reachability.pass();
+        observed.missed = false;
         observed.connected = true;
         observed.sample = Some(sample.with_latest_timeline(observed.sample.as_ref()));
         if observed.node.is_primary() {
@@ -57,7 +61,9 @@ impl Observations {
 
     /// Takes in that a sample failed. It says nothing of the server's state: the old one ages.
     pub(super) fn missed(&mut self, index: usize) {
-        self.nodes[index].reachability.fail();
+        let observed = &mut self.nodes[index];
+        observed.reachability.fail();
+        observed.missed = true;
     }
 
     /// Takes in that the monitor's connection is gone.
@@ -71,6 +77,7 @@ impl Observations {
         let reachable = observed.reachability.get();
         let unknown = NodeStatus {
             reachable,
+            missed: observed.missed,
             ..NodeStatus::unknown(observed.node.clone())
         };
         let facts = self.facts(observed);

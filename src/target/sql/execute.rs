@@ -100,7 +100,7 @@ pub async fn write(
         client.query_one(&position, &[]),
     )
     .await;
-    begun.map_err(fail)?;
+    begun.map_err(|cause| Failure::of_begin(cause, statement, &prepared))?;
     let rows = rows.map_err(fail)?;
     committed.map_err(fail)?;
     Ok(Answer {

@@ -88,6 +88,24 @@ impl Failure {
             cause,
         }
     }
+
+    /// Tells the meaning of an error that `begin … read write` met. A server in recovery refuses
+    /// it as a feature that it lacks.
+    pub(super) fn of_begin(
+        cause: tokio_postgres::Error,
+        statement: &SqlStatement,
+        prepared: &Statement,
+    ) -> Self {
+        let in_recovery = cause.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+        let failure = Self::of(cause, statement, Some(prepared));
+        match in_recovery {
+            true => Self {
+                kind: FailureKind::ReadOnly,
+                ..failure
+            },
+            false => failure,
+        }
+    }
 }
 
 fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statement>) -> FailureKind {
