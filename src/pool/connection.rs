@@ -85,4 +85,9 @@ impl Manager for ConnectionManager {
         }
         Ok(())
     }
+
+    /// The inner manager keeps a reference to every connection's statement cache.
+    fn detach(&self, connection: &mut NodeConnection) {
+        self.inner.detach(&mut connection.client);
+    }
 }
