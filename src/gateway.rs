@@ -21,7 +21,7 @@ use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::region::NodeId;
 use crate::replication::{Monitor, MonitorSettings};
-use crate::server::{Drain, Limits, Listener, serve};
+use crate::server::{Drain, Limits, Listener, raise_open_files, serve};
 use crate::target::{Routes, check_statements};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
@@ -71,6 +71,7 @@ impl Gateway {
     /// When the configuration cannot be used: also when a statement does not prepare while a
     /// database is up.
     pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
+        raise_open_files(settings.server.connections_max);
         let routes = Routes::compile(&settings.routes)?;
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         let recorder = Recorder::install(&settings.region)?;

@@ -23,6 +23,7 @@ pub struct Listener {
     socket: TcpListener,
     backoff: Duration,
     warnings: Throttle,
+    errors: metrics::Counter,
 }
 
 impl Listener {
@@ -44,6 +45,7 @@ impl Listener {
             socket,
             backoff: BACKOFF_MIN,
             warnings: Throttle::default(),
+            errors: metrics::counter!(names::ACCEPT_ERRORS, "listener" => name),
         })
     }
 
@@ -71,7 +73,7 @@ impl Listener {
     }
 
     async fn recover(&mut self, error: &io::Error) {
-        metrics::counter!(names::ACCEPT_ERRORS, "listener" => self.name).increment(1);
+        self.errors.increment(1);
         if is_about_one_connection(error) {
             return;
         }

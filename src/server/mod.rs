@@ -7,6 +7,7 @@
 //! those are `middleware/`.
 
 mod limits;
+mod open_files;
 mod drain;
 mod signals;
 mod listener;
@@ -23,5 +24,6 @@ mod tests;
 pub use drain::Drain;
 pub use limits::Limits;
 pub use listener::Listener;
+pub use open_files::raise_open_files;
 pub use serve::{Drained, serve};
 pub use signals::drain_on_signals;
