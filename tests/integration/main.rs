@@ -6,6 +6,7 @@ mod arrows;
 mod cluster;
 mod demo;
 mod connection;
+mod faults;
 mod health;
 mod infra;
 mod levels;

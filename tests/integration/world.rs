@@ -1,10 +1,11 @@
 //! A cluster with the built-in schema and gateways in front of it, as the tests use them.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
-use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, until};
+use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
 
 /// Long enough for a machine that compiles at the same time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -27,15 +28,36 @@ pub(crate) struct World {
 impl World {
     /// Starts everything on the built-in schema with demo data, and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::configured("").await
+    }
+
+    /// As [`World::start`], with a configuration file for the gateway.
+    pub(crate) async fn configured(toml: &str) -> Self {
         let cluster = migrated_cluster(1).await;
-        let gateway = gateway_of(&cluster).start().await.unwrap();
+        let gateway = configured(&cluster, gateway_of(&cluster), toml);
+        Self::over(cluster, gateway).await
+    }
+
+    /// Starts a gateway before a cluster, and waits until it is ready.
+    pub(crate) async fn over(cluster: Cluster, gateway: GatewayCommand) -> Self {
         let world = Self {
             cluster,
-            gateway,
+            gateway: gateway.start().await.unwrap(),
             client: client(),
         };
         world.ready().await;
         world
+    }
+
+    /// The only replica.
+    pub(crate) fn replica(&mut self) -> &mut PostgresServer {
+        &mut self.cluster.replicas[0]
+    }
+
+    /// Commits something on the primary, past the gateway.
+    pub(crate) async fn write(&self) {
+        let sql = "update documents set updated_at = now()";
+        self.cluster.primary.execute(sql).await.unwrap();
     }
 
     /// Waits until `/readyz` says so.
@@ -143,6 +165,14 @@ pub(crate) fn gateway_of(cluster: &Cluster) -> GatewayCommand {
     }
 }
 
+/// Gives a gateway a configuration file, which goes with the cluster.
+pub(crate) fn configured(cluster: &Cluster, gateway: GatewayCommand, toml: &str) -> GatewayCommand {
+    let name = format!("gateway-{:08x}.toml", RandomState::new().hash_one(0) >> 32);
+    let file = cluster.workspace().path().join(name);
+    std::fs::write(&file, toml).unwrap();
+    gateway.env("TIDEGATE_CONFIG", file)
+}
+
 /// Waits until a gateway is ready.
 pub(crate) async fn wait_ready(client: &Client, gateway: &GatewayProcess) {
     let ready = async || {
@@ -184,6 +214,17 @@ pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
         .headers()
         .get(name)
         .map_or("", |value| value.to_str().unwrap())
+}
+
+/// A parameter of a response's `Consistency-Status`, empty when it is absent.
+pub(crate) fn told<'a>(response: &'a Response, parameter: &str) -> &'a str {
+    let status = header(response, "consistency-status");
+    let mut parameters = status
+        .split("; ")
+        .filter_map(|parameter| parameter.split_once('='));
+    parameters
+        .find(|(name, _)| *name == parameter)
+        .map_or("", |(_, value)| value)
 }
 
 /// Asserts that a response is a problem of a type, and returns its detail.
