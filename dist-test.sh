@@ -152,7 +152,7 @@ request() {
     config+="url = $(curl_string "$base_url$path")"$'\n'
     config+="include"$'\n'"write-out = \"\\n$marker %{http_code}\\n\""$'\n'
     if (($#)); then config+=$(printf '%s\n' "$@")$'\n'; fi
-    status=000 headers= body= problem=
+    status=000 headers='' body='' problem=''
     run_curl "$config"
     split_answer
     if [ "$status" = 000 ] && [ -z "$problem" ]; then problem="no answer before the deadline"; fi
@@ -169,7 +169,7 @@ split_answer() {
             problem=${line#curl: }
         else
             case $part in
-                status) if [[ $line == HTTP/*" 1"[0-9][0-9]* ]]; then part=interim; else part=head; fi ;;
+                status) if [[ $line == HTTP/*" 1"[0-9][0-9]* ]]; then part=interim; else part='head'; fi ;;
                 interim) if [ -z "$line" ]; then part=status; fi ;;
                 head) if [ -z "$line" ]; then part=body; else headers+=$line$'\n'; fi ;;
                 body) body+=$line$'\n' ;;
@@ -247,7 +247,7 @@ check_health() {
 # Both the probe's body and the header of an ordinary answer must name the region that was asked; the
 # edge may lead to any.
 check_region() {
-    local target=$1 said= stated wanted
+    local target=$1 said='' stated wanted
     if [[ $body =~ \"region\":[[:space:]]*\"([^\"]*)\" ]]; then said=${BASH_REMATCH[1]}; fi
     request "$target" "$public_path"
     answered "$target" region || return 1
@@ -268,7 +268,7 @@ check_region() {
 
 # Looks at the answer that check_region got.
 check_headers() {
-    local target=$1 name missing= vary
+    local target=$1 name missing='' vary
     for name in Consistency-Status X-Request-Id Cache-Control Content-Type; do
         if [ -z "$(header "${name,,}")" ]; then missing+=" $name"; fi
     done
@@ -296,7 +296,7 @@ check_latency() {
     done
     run_curl "$config"
     statistics=$(statistics <<<"$output")
-    read -r count bad average p50[$target] p95[$target] p99[$target] <<<"$statistics"
+    read -r count bad average "p50[$target]" "p95[$target]" "p99[$target]" <<<"$statistics"
     avg[$target]=$average
     if ((count < samples)); then
         fail "$target" latency "only $count of $samples samples before the deadline"
@@ -356,7 +356,7 @@ check_cache_control() {
 
 # The path is in every cache by now; twice, so that a cache that keys by the level alone is caught.
 check_strong() {
-    local target=$1 attempt wrong=
+    local target=$1 attempt wrong=''
     for attempt in first second; do
         request "$target" "$public_path" 'header = "X-Consistency: strong"'
         answered "$target" strong || return 1
@@ -456,7 +456,7 @@ print_table() {
 print_check() {
     local mark=ok
     case $2 in false) mark=FAIL ;; skip) mark=skip ;; esac
-    printf '  %-4s  %-34s %s\n' "$mark" "$1" "$3"
+    if [ -n "$3" ]; then printf '  %-4s  %-34s %s\n' "$mark" "$1" "$3"; else printf '  %-4s  %s\n' "$mark" "$1"; fi
 }
 
 print_json() {
@@ -508,7 +508,7 @@ print_junit_case() {
 is_number() { [[ $1 =~ ^[0-9]{1,6}$ ]]; }
 
 # Options set these; see usage.
-base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write= local= json= junit=
+base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' local='' json='' junit=''
 public_path=${PUBLIC_PATH:-/public/rates}
 
 parse_options() {
@@ -532,8 +532,9 @@ parse_options() {
         shift
     done
     base_url=${given:-$base_url}
-    is_number "$samples" && ((samples >= 1 && samples <= 1000)) || die "-n takes 1 to 1000"
-    is_number "$limit" && ((limit >= 1)) || die "--deadline takes whole seconds"
+    if ! is_number "$samples" || ((samples < 1 || samples > 1000)); then die "-n takes 1 to 1000"; fi
+    if ! is_number "$limit" || ((limit < 1)); then die "--deadline takes whole seconds"; fi
+    samples=$((10#$samples)) limit=$((10#$limit)) # 08 is eight
     [[ $budget_ms =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die "--budget-ms takes milliseconds"
     [ -z "$write" ] || [ -n "${TOKEN:-}" ] || die "--write needs TOKEN"
     [[ ${TOKEN:-}${ORIGIN_SECRET:-} != *[![:print:]]* ]] || die "TOKEN and ORIGIN_SECRET are printable text"
@@ -545,6 +546,7 @@ local_regions() {
     base_url=${base_url:-http://127.0.0.1:8081}
     [[ $base_url =~ ^http://(127\.0\.0\.1|localhost):([0-9]+)/?$ ]] || die "--local takes http://127.0.0.1:PORT"
     local port=${BASH_REMATCH[2]}
+    # shellcheck disable=SC2034 # read_regions reads them by name
     US_EAST_1_IP=127.0.0.1:$port EU_WEST_1_IP=127.0.0.1:$((port + 1)) AP_SOUTHEAST_1_IP=127.0.0.1:$((port + 2))
 }
 

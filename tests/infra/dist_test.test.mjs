@@ -25,7 +25,7 @@ async function gateway(region, change = () => {}) {
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   servers.push(server);
-  return { ...state, state, port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
+  return { state, port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
 }
 
 function rowOf(path) {
@@ -64,7 +64,7 @@ function respond(state, request) {
 
 function run(args, env = {}) {
   const child = spawn(script, args, { env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env } });
-  const result = { stdout: '', stderr: '', arguments: new Set() };
+  const result = { stdout: '', stderr: '' };
   child.stdout.on('data', (data) => (result.stdout += data));
   child.stderr.on('data', (data) => (result.stderr += data));
   return new Promise((resolve) => child.on('close', (code) => resolve({ ...result, code })));

@@ -29,7 +29,7 @@ trap 'rm -rf "$log" "$log".d' EXIT
 
 say() { printf 'infra: %-9s %s\n' "$1" "$2"; }
 skip() { say "$1" "SKIPPED: $2"; }
-have() { command -v "$1" >/dev/null 2>&1; }
+have() { type -P "$1" >/dev/null; }
 
 # Runs a step's command; its output is shown only if it fails.
 step() {
@@ -138,8 +138,8 @@ run_checkov() {
 }
 
 # promtool comes in Debian's package of Prometheus; unpacked, not installed, so that nothing starts.
-promtool() {
-    if have promtool; then command -v promtool; return; fi
+find_promtool() {
+    if have promtool; then type -P promtool; return; fi
     if [ ! -x "$cache/promtool" ] && have apt-get && have dpkg; then
         mkdir -p "$log.d" "$cache"
         (cd "$log.d" && timeout 120 apt-get download prometheus && dpkg -x prometheus_*.deb .) >/dev/null 2>&1 &&
@@ -150,7 +150,7 @@ promtool() {
 
 run_alerts() {
     local promtool
-    promtool=$(promtool)
+    promtool=$(find_promtool)
     [ -n "$promtool" ] || { skip alerts "promtool is not installed and Debian's package cannot be had"; return; }
     step alerts "promtool check rules" "$promtool" check rules "$infra/prometheus/alerts.yml"
     step alerts "promtool test rules" "$promtool" test rules "$infra/prometheus/alerts.test.yml"
