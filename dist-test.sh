@@ -505,7 +505,7 @@ print_junit_case() {
 
 # --- Start --------------------------------------------------------------------------------------------
 
-is_number() { [[ $1 =~ ^[0-9]{1,6}$ ]]; }
+is_number() { [[ $1 =~ ^(0|[1-9][0-9]{0,5})$ ]]; }
 
 # Options set these; see usage.
 base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' local='' json='' junit=''
@@ -534,7 +534,6 @@ parse_options() {
     base_url=${given:-$base_url}
     if ! is_number "$samples" || ((samples < 1 || samples > 1000)); then die "-n takes 1 to 1000"; fi
     if ! is_number "$limit" || ((limit < 1)); then die "--deadline takes whole seconds"; fi
-    samples=$((10#$samples)) limit=$((10#$limit)) # 08 is eight
     [[ $budget_ms =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die "--budget-ms takes milliseconds"
     [ -z "$write" ] || [ -n "${TOKEN:-}" ] || die "--write needs TOKEN"
     [[ ${TOKEN:-}${ORIGIN_SECRET:-} != *[![:print:]]* ]] || die "TOKEN and ORIGIN_SECRET are printable text"

@@ -274,6 +274,7 @@ const usage = {
   'an unknown option': [['--frobnicate', 'http://a'], {}],
   'a missing value': [['http://a', '-n'], {}],
   'no samples': [['-n', '0', 'http://a'], {}],
+  'an octal number of samples': [['-n', '08', 'http://a'], {}],
   'a budget that is no number': [['--budget-ms', 'x', 'http://a'], {}],
   '--write without TOKEN': [['--write', 'http://a'], {}],
   'a region that is no address': [['http://a'], { EU_WEST_1_IP: 'example.com;id' }],

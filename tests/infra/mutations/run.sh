@@ -6,11 +6,13 @@
 #
 # JOBS=n     faults at a time (default 2)
 # SAMPLE=n   only every nth fault
+# KEEP=yes   leave the copies and the steps' output in $WORK
 #
 # A fault is a file NAME.mutation: a comment that says what goes wrong, `file:` below infra/, `test:` the
 # file of infra/terraform/tests that should see it, `sed:` a script (sed -E) for one line or one argument.
 # Steps run from the fastest to the slowest and stop at the first that fails: fmt, function, regions,
-# alerts, validate, cargo (tests/integration/infra.rs), test.
+# alerts, cargo (tests/integration/infra.rs), test. `terraform test` validates before it runs anything;
+# what it refuses there is reported as validate.
 
 set -uo pipefail
 
@@ -24,9 +26,9 @@ field() { sed -n "s/^$2: //p" "$1"; }
 steps_for() {
     case $1 in
         *.js) echo function ;;
-        *.json) echo "cargo test" ;;
+        *.json) echo cargo ;;
         prometheus/*) echo "alerts cargo" ;;
-        *) echo "fmt regions validate test" ;;
+        *) echo "fmt regions test" ;;
     esac
 }
 
@@ -56,11 +58,15 @@ try_fault() {
     case $name in *-unformatted) ;; *) terraform fmt "$copy/infra/$file" >/dev/null 2>&1 ;; esac
     for step in $(steps_for "$file"); do
         if ! run_step "$step" "$copy" "$test" >"$copy/$step.log" 2>&1; then
+            if [ "$step" = test ] && ! grep -q '^ *run "' "$copy/$step.log"; then step=validate; fi
             printf '%s\t%s\n' "$name" "$step"
-            rm -rf "$copy"
+            if [ -z "${KEEP:-}" ]; then rm -rf "$copy"; fi
             return
         fi
-        if grep -q SKIPPED "$copy/$step.log"; then printf '%s\t%s\n' "$name" "SKIPPED: $(sed -n 's/.*SKIPPED: //p' "$copy/$step.log" | head -n 1)"; return; fi
+        if grep -q SKIPPED "$copy/$step.log"; then
+            printf '%s\tSKIPPED %s\n' "$name" "$step"
+            return
+        fi
     done
     printf '%s\t%s\n' "$name" SURVIVED
 }
@@ -78,7 +84,7 @@ if [ "${1:-}" = --one ]; then
     exit
 fi
 
-trap 'rm -rf "$work"' EXIT
+if [ -z "${KEEP:-}" ]; then trap 'rm -rf "$work"' EXIT; fi
 export WORK=$work
 build_integration || { echo "mutations: the integration tests do not build" >&2; exit 1; }
 [ -e "${TF_CLI_CONFIG_FILE:-/dev/null}" ] || unset TF_CLI_CONFIG_FILE
