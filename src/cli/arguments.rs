@@ -29,7 +29,7 @@ pub(super) enum Command {
     Explain(ExplainCommand),
     /// Apply the schema to the primary.
     Migrate(MigrateCommand),
-    /// Mint a JWT for development, signed with AUTH_JWT_SECRET.
+    /// Mint a JWT for development, signed with AUTH_JWT_SECRET; or read a consistency token.
     Token(TokenCommand),
     /// Run three regions on this machine.
     Demo(DemoCommand),
@@ -105,13 +105,26 @@ pub(super) struct MigrateCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct TokenCommand {
+    #[command(subcommand)]
+    pub(super) action: Option<TokenAction>,
     /// The subject: an account name.
-    #[arg(long)]
-    pub(super) sub: String,
+    #[arg(long, required = true)]
+    pub(super) sub: Option<String>,
     /// How long it is valid, e.g. `1h`.
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     pub(super) ttl: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenAction {
+    /// Print what a consistency token says, and whether a key of TOKEN_SECRET signed it.
+    Inspect {
+        /// The value of X-Consistency-Token.
+        #[arg(allow_hyphen_values = true)]
+        token: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -23,7 +23,7 @@ use arguments::Command;
 pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
     match cli.command {
         Command::Serve(flags) => serve::serve(flags.into(), environment).await,
-        Command::Token(command) => token::token(&command, &environment),
+        Command::Token(command) => token::token(command, &environment),
         Command::Demo(command) => demo::demo(command).await,
 
         Command::Check(command) => check::check(command, &environment),

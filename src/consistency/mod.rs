@@ -10,4 +10,4 @@ pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};
 pub use request_token::RequestToken;
-pub use token::{TokenError, TokenKeys, TokenKeysError};
+pub use token::{TokenError, TokenKeys, TokenKeysError, TokenParts};

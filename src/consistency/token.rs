@@ -95,17 +95,8 @@ impl TokenKeys {
     }
 
     pub(super) fn verify_bytes(&self, token: &[u8]) -> Result<WalPosition, TokenError> {
-        // The length comes first, so that a hostile token is not even decoded.
-        if token.len() != TEXT_LENGTH {
-            return Err(TokenError::Malformed);
-        }
-        let mut binary = [0; BINARY_LENGTH];
-        let length = URL_SAFE_NO_PAD
-            .decode_slice(token, &mut binary)
-            .or(Err(TokenError::Malformed))?;
+        let (binary, TokenParts { position, .. }) = read(token)?;
         let (payload, received) = binary.split_at(PAYLOAD_LENGTH);
-        let position = decode(payload).filter(|_| length == BINARY_LENGTH);
-        let position = position.ok_or(TokenError::Malformed)?;
         let signed = self
             .keys()
             .any(|key| tag(key, payload).ct_eq(received).into());
@@ -124,6 +115,26 @@ impl TokenKeys {
 impl fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenKeys({})", self.keys().count())
+    }
+}
+
+/// What a token says of itself, whoever signed it: for people, never for decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenParts {
+    /// The version of the format.
+    pub version: u8,
+    /// The position it speaks of.
+    pub position: WalPosition,
+}
+
+impl TokenParts {
+    /// Reads a token without looking at its signature.
+    ///
+    /// # Errors
+    ///
+    /// Only [`TokenError::Malformed`].
+    pub fn read(token: &str) -> Result<Self, TokenError> {
+        read(token.as_bytes()).map(|(_, parts)| parts)
     }
 }
 
@@ -168,6 +179,24 @@ fn encode(position: &WalPosition) -> [u8; PAYLOAD_LENGTH] {
     payload[9..13].copy_from_slice(&position.timeline.0.to_be_bytes());
     payload[13..].copy_from_slice(&position.lsn.0.to_be_bytes());
     payload
+}
+
+/// Decodes a token. The length comes first, so that a hostile one is not even decoded.
+fn read(token: &[u8]) -> Result<([u8; BINARY_LENGTH], TokenParts), TokenError> {
+    if token.len() != TEXT_LENGTH {
+        return Err(TokenError::Malformed);
+    }
+    let mut binary = [0; BINARY_LENGTH];
+    let length = URL_SAFE_NO_PAD
+        .decode_slice(token, &mut binary)
+        .or(Err(TokenError::Malformed))?;
+    let position = decode(&binary[..PAYLOAD_LENGTH]).filter(|_| length == BINARY_LENGTH);
+    let position = position.ok_or(TokenError::Malformed)?;
+    let parts = TokenParts {
+        version: VERSION,
+        position,
+    };
+    Ok((binary, parts))
 }
 
 /// Reads a payload; another version gives `None`.
@@ -229,6 +258,17 @@ mod tests {
         let token = one.sign(&position(1, 1, 1));
         assert!(one.verify(&token).is_ok());
         assert_eq!(other.verify(&token), Err(TokenError::Unverifiable));
+    }
+
+    #[test]
+    fn anybody_can_read_the_parts_of_a_token() {
+        let position = position(1, 2, 3);
+        let parts = TokenParts {
+            version: VERSION,
+            position,
+        };
+        assert_eq!(TokenParts::read(&keys(OLD).sign(&position)), Ok(parts));
+        assert_eq!(TokenParts::read("AAAA"), Err(TokenError::Malformed));
     }
 
     #[test]

@@ -12,5 +12,6 @@ mod infra;
 mod levels;
 mod monitor;
 mod tls;
+mod token_command;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]
 mod world;
