@@ -46,7 +46,15 @@ fn policies(routes: &Routes) -> String {
     for row in routes.policies.rows() {
         let (pattern, floor) = (row.pattern().to_string(), row.floor().to_string());
         let cache = row.cache_control().header().to_str().unwrap_or_default();
-        line(&mut text, format_args!("{pattern:<28} {floor:<28} {cache}"));
+        let cookie = if row.session_cookie() {
+            "; session cookie"
+        } else {
+            ""
+        };
+        line(
+            &mut text,
+            format_args!("{pattern:<28} {floor:<28} {cache}{cookie}"),
+        );
     }
     line(
         &mut text,

@@ -95,6 +95,7 @@ mod tests {
                 path: (*path).to_owned(),
                 consistency: Consistency::EVENTUAL,
                 cache_control: Some((*cache_control).to_owned()),
+                session_cookie: false,
                 place: crate::config::Place::Name("test"),
             })
             .collect();

@@ -63,6 +63,8 @@ struct PolicySection {
     path: Spanned<String>,
     consistency: Option<Spanned<String>>,
     cache_control: Option<String>,
+    #[serde(default)]
+    session_cookie: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,6 +122,7 @@ impl ConfigFile {
                     Some(text) => self.parsed(text, "consistency", |text| text.parse())?,
                 },
                 cache_control: section.cache_control.clone(),
+                session_cookie: section.session_cookie,
             })
         };
         self.content

@@ -14,4 +14,6 @@ pub struct PolicyRow {
     pub consistency: Consistency,
     /// What a success carries; absent means `no-store, private`.
     pub cache_control: Option<String>,
+    /// Whether browsers carry the token in a cookie; its answers are then never stored.
+    pub session_cookie: bool,
 }

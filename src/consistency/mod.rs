@@ -4,10 +4,12 @@ mod header;
 mod level;
 mod lsn;
 mod request_token;
+mod session_cookie;
 mod token;
 
 pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};
 pub use request_token::RequestToken;
+pub use session_cookie::{FORGET_SESSION_COOKIE, session_cookie};
 pub use token::{TokenError, TokenKeys, TokenKeysError, TokenParts};

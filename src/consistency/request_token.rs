@@ -37,6 +37,22 @@ impl RequestToken {
         }
     }
 
+    /// Returns what honours both: the newer position. Of two histories nobody can tell which is
+    /// the newer, which leaves the primary.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, known) | (known, Self::None) => known,
+            (Self::Verified(one), Self::Verified(two))
+                if (one.system, one.timeline) == (two.system, two.timeline) =>
+            {
+                let lsn = one.lsn.max(two.lsn);
+                Self::Verified(WalPosition { lsn, ..one })
+            }
+            _ => Self::Unverifiable,
+        }
+    }
+
     /// Returns whether the request carries a token at all.
     pub fn is_present(&self) -> bool {
         *self != Self::None

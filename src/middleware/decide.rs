@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::header::COOKIE;
 use http::{HeaderMap, Method};
 
 use crate::consistency::{
@@ -57,7 +58,13 @@ impl<'a> Reached<'a> {
         headers: &HeaderMap,
     ) -> Result<Decision, Problem> {
         let stated = Consistency::parse_fields(headers.get_all(&X_CONSISTENCY))?;
-        let token = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
+        let header = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
+        let token = match self.policy {
+            Some(row) if row.session_cookie() => {
+                header.stricter(RequestToken::from_cookies(headers.get_all(COOKIE), tokens))
+            }
+            _ => header,
+        };
         Ok(Decision::new(self.policy, stated, token, method))
     }
 }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use super::decide::Reached;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
-use crate::consistency::X_CONSISTENCY_TOKEN;
+use crate::consistency::{X_CONSISTENCY_TOKEN, session_cookie};
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::target::sql::RequestValues;
@@ -68,7 +68,7 @@ async fn answer(
     };
     let outcome = asked.ask(services, &mut account.timing).await?;
     account.served = Some(outcome.served.clone());
-    respond(services, &asked.reached.endpoint, outcome)
+    respond(services, &asked, outcome)
 }
 
 async fn authenticate(
@@ -129,20 +129,20 @@ impl Asked<'_> {
     }
 }
 
-fn respond(
-    services: &Services,
-    endpoint: &Endpoint,
-    outcome: Outcome,
-) -> Result<Response, Problem> {
+fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Result<Response, Problem> {
     let body = outcome.answer.body.ok_or(Problem::NotFound)?;
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = endpoint.status;
+    *response.status_mut() = asked.reached.endpoint.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let token = outcome
-        .seen
-        .map(|seen| HeaderValue::try_from(services.tokens.sign(&seen)));
-    if let Some(Ok(token)) = token {
+    let token = outcome.seen.map(|seen| services.tokens.sign(&seen));
+    if let Some(token) = &token
+        && asked.decision.session_cookie
+        && let Ok(cookie) = session_cookie(token)
+    {
+        headers.append(SET_COOKIE, cookie);
+    }
+    if let Some(Ok(token)) = token.map(HeaderValue::try_from) {
         headers.insert(&X_CONSISTENCY_TOKEN, token);
     }
     Ok(response)

@@ -14,6 +14,7 @@ pub static NO_STORE_PRIVATE: HeaderValue = HeaderValue::from_static("no-store, p
 pub struct CacheControl {
     header: HeaderValue,
     public: bool,
+    no_store: bool,
 }
 
 impl CacheControl {
@@ -22,6 +23,7 @@ impl CacheControl {
         Self {
             header: NO_STORE_PRIVATE.clone(),
             public: false,
+            no_store: true,
         }
     }
 
@@ -33,11 +35,15 @@ impl CacheControl {
     pub fn parse(text: &str) -> Result<Self, CacheControlError> {
         let header = HeaderValue::from_str(text).or(Err(CacheControlError::Character))?;
         let says = |name: &str| directives(text).any(|found| found.eq_ignore_ascii_case(name));
-        let public = says("public");
-        if public && (says("private") || says("no-store")) {
+        let (public, no_store) = (says("public"), says("no-store"));
+        if public && (says("private") || no_store) {
             return Err(CacheControlError::Contradiction);
         }
-        Ok(Self { header, public })
+        Ok(Self {
+            header,
+            public,
+            no_store,
+        })
     }
 
     /// Returns the value to send.
@@ -48,6 +54,11 @@ impl CacheControl {
     /// Returns whether it says `public`.
     pub fn is_public(&self) -> bool {
         self.public
+    }
+
+    /// Returns whether it says `no-store`.
+    pub fn is_no_store(&self) -> bool {
+        self.no_store
     }
 }
 

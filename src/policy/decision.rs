@@ -24,6 +24,8 @@ pub struct Decision {
     /// Whether the answer varies by `X-Consistency` and `X-Consistency-Token`: shared caches may
     /// keep answers of this path, if not this one.
     pub vary: bool,
+    /// Whether the answer's token travels in a cookie as well.
+    pub session_cookie: bool,
 }
 
 impl Decision {
@@ -47,6 +49,7 @@ impl Decision {
                 .clone(),
             shared_cacheable: storable.is_some_and(Row::is_shared_cacheable),
             vary: row.is_some_and(Row::is_shared_cacheable),
+            session_cookie: row.is_some_and(Row::session_cookie),
         }
     }
 }
@@ -90,6 +93,7 @@ mod tests {
             path: "/x".to_owned(),
             consistency: floor,
             cache_control,
+            session_cookie: false,
             place: crate::config::Place::Name("test"),
         };
         PolicyTable::build(&[row])

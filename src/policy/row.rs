@@ -12,6 +12,7 @@ pub struct Row {
     pattern: PathPattern,
     floor: Consistency,
     cache_control: CacheControl,
+    session_cookie: bool,
     place: Place,
 }
 
@@ -40,10 +41,16 @@ impl Row {
                 floor: row.consistency,
             });
         }
+        if row.session_cookie && !cache_control.is_no_store() {
+            return Err(PolicyError::StoredSession {
+                row: RowName::of(row),
+            });
+        }
         Ok(Self {
             pattern,
             floor: row.consistency,
             cache_control,
+            session_cookie: row.session_cookie,
             place: row.place.clone(),
         })
     }
@@ -66,6 +73,11 @@ impl Row {
     /// Returns whether shared caches may keep answers to requests that state nothing.
     pub fn is_shared_cacheable(&self) -> bool {
         self.cache_control.is_public()
+    }
+
+    /// Returns whether browsers carry the token in a cookie on these paths.
+    pub fn session_cookie(&self) -> bool {
+        self.session_cookie
     }
 
     /// Returns what the row is called in messages.

@@ -11,6 +11,7 @@ mod health;
 mod infra;
 mod levels;
 mod monitor;
+mod session_cookie;
 mod tls;
 mod token_command;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]

@@ -86,6 +86,15 @@ pub enum PolicyError {
         /// Its floor.
         floor: Consistency,
     },
+    /// The row's answers belong to one browser's session, and a stored one would hide its writes.
+    #[error(
+        "policy {row}: with session_cookie answers are never stored, so cache_control must be \
+         absent or say no-store"
+    )]
+    StoredSession {
+        /// The row.
+        row: RowName,
+    },
     /// Two rows have the same literal, so neither is more specific.
     #[error("policies {first} and {second} tie: the same path without its star")]
     Tie {
@@ -102,6 +111,7 @@ impl From<PolicyError> for ConfigError {
             PolicyError::Pattern { row, .. }
             | PolicyError::CacheControl { row, .. }
             | PolicyError::PublicFloor { row, .. }
+            | PolicyError::StoredSession { row }
             | PolicyError::Tie { second: row, .. } => row,
         };
         Self::new(row.place.clone(), &error)

@@ -13,6 +13,7 @@ fn row(path: &str, line: usize) -> PolicyRow {
         path: path.to_owned(),
         consistency: Consistency::EVENTUAL,
         cache_control: Some("public, max-age=300".to_owned()),
+        session_cookie: false,
         place: Place::Line { file, line },
     }
 }
@@ -225,4 +226,26 @@ fn a_floor_above_eventual_cannot_be_public() {
         "policy \"/x/*\" (policy.toml:4): a shared cache cannot keep the floor `session`, so \
          cache_control must not be public"
     );
+}
+
+#[test]
+fn a_row_with_a_session_cookie_stores_nothing() {
+    let with = |cache_control: Option<&str>| {
+        PolicyTable::build(&[PolicyRow {
+            cache_control: cache_control.map(str::to_owned),
+            session_cookie: true,
+            ..row("/app/*", 4)
+        }])
+    };
+    for stored in ["public, max-age=300", "private, max-age=60", "max-age=1"] {
+        assert_eq!(
+            with(Some(stored)).unwrap_err().to_string(),
+            "policy \"/app/*\" (policy.toml:4): with session_cookie answers are never stored, so \
+             cache_control must be absent or say no-store"
+        );
+    }
+    for never in [None, Some("no-store"), Some("private, No-Store")] {
+        let table = with(never).unwrap();
+        assert!(table.lookup("/app").unwrap().session_cookie());
+    }
 }

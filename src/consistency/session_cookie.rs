@@ -1,0 +1,140 @@
+//! The cookie in which a browser carries its token, so that a page needs no code.
+//!
+//! The `__Host-` prefix makes browsers refuse the cookie unless it is `Secure`, has `Path=/` and no
+//! `Domain`: neither a subdomain nor a plain connection can plant one. Scripts cannot read it, and
+//! it comes along from other sites only when a person follows a link.
+
+use http::HeaderValue;
+
+use crate::consistency::{RequestToken, TokenKeys};
+
+const NAME: &str = "__Host-tidegate-session";
+
+/// Makes the browser forget the cookie: for one whose position can never be served.
+pub static FORGET_SESSION_COOKIE: HeaderValue = HeaderValue::from_static(
+    "__Host-tidegate-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
+);
+
+/// Writes the `Set-Cookie` field that hands a token to a browser for as long as it runs.
+///
+/// # Errors
+///
+/// The token has a character that no header may have; none that was signed here does.
+pub fn session_cookie(token: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    format!("{NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Lax").parse()
+}
+
+impl RequestToken {
+    /// Reads the token from the `Cookie` fields of a request.
+    ///
+    /// Unlike a malformed header, a malformed cookie is no error but counts as absent: a person
+    /// at a browser can neither see nor mend it, and the next answer replaces it.
+    pub fn from_cookies<F: AsRef<[u8]>>(
+        fields: impl IntoIterator<Item = F>,
+        keys: &TokenKeys,
+    ) -> Self {
+        // One host has one such cookie, so that a second can only be noise.
+        let value = fields
+            .into_iter()
+            .find_map(|field| value(field.as_ref()).map(<[u8]>::to_vec));
+        Self::from_fields(value, keys).unwrap_or(Self::None)
+    }
+}
+
+/// Finds the cookie in one field (RFC 6265 section 5.4: `name=value` pairs between semicolons).
+fn value(field: &[u8]) -> Option<&[u8]> {
+    let mut pairs = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.find_map(|pair| pair.strip_prefix(NAME.as_bytes())?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::consistency::{Lsn, SystemId, Timeline, WalPosition};
+
+    const AT: WalPosition = WalPosition {
+        system: SystemId(1),
+        timeline: Timeline(1),
+        lsn: Lsn(0x16),
+    };
+
+    fn keys() -> TokenKeys {
+        TokenKeys::parse("a secret of the gateway").unwrap()
+    }
+
+    #[test]
+    fn what_is_set_is_read_back_among_other_cookies() {
+        let set = session_cookie(&keys().sign(&AT)).unwrap();
+        let set = set.to_str().unwrap();
+        let (pair, attributes) = set.split_once(';').unwrap();
+        assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax");
+        let cookies = ["theme=dark".to_owned(), format!("a=b; {pair};c=d")];
+        let read = RequestToken::from_cookies(cookies, &keys());
+        assert_eq!(read, RequestToken::Verified(AT));
+    }
+
+    #[test]
+    fn a_malformed_cookie_counts_as_absent_and_a_foreign_one_does_not() {
+        let read = |value: &str| RequestToken::from_cookies([format!("{NAME}={value}")], &keys());
+        assert_eq!(read(""), RequestToken::None);
+        assert_eq!(read("AAAA"), RequestToken::None);
+        let foreign = TokenKeys::random().unwrap().sign(&AT);
+        assert_eq!(read(&foreign), RequestToken::Unverifiable);
+    }
+
+    #[test]
+    fn only_the_exact_name_counts() {
+        let token = keys().sign(&AT);
+        for cookie in [
+            format!("x{NAME}={token}"),
+            format!("{NAME}x={token}"),
+            NAME.to_owned(),
+        ] {
+            let read = RequestToken::from_cookies([&cookie], &keys());
+            assert_eq!(read, RequestToken::None, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn the_stricter_of_two_tokens_is_the_newer_position() {
+        let at = |lsn| {
+            RequestToken::Verified(WalPosition {
+                lsn: Lsn(lsn),
+                ..AT
+            })
+        };
+        assert_eq!(at(1).stricter(at(2)), at(2));
+        assert_eq!(at(2).stricter(at(1)), at(2));
+        assert_eq!(at(1).stricter(RequestToken::None), at(1));
+        assert_eq!(RequestToken::None.stricter(at(1)), at(1));
+    }
+
+    #[test]
+    fn tokens_that_cannot_be_ordered_need_the_primary() {
+        let known = RequestToken::Verified(AT);
+        let elsewhere = [
+            RequestToken::Unverifiable,
+            RequestToken::Verified(WalPosition {
+                system: SystemId(2),
+                ..AT
+            }),
+            RequestToken::Verified(WalPosition {
+                timeline: Timeline(2),
+                ..AT
+            }),
+        ];
+        for other in elsewhere {
+            assert_eq!(known.stricter(other), RequestToken::Unverifiable);
+            assert_eq!(other.stricter(known), RequestToken::Unverifiable);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_cookie_panics(field in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = RequestToken::from_cookies([field], &keys());
+        }
+    }
+}
