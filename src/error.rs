@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::auth::AuthError;
-use crate::consistency::{ConsistencyError, TokenError};
+use crate::consistency::{ConsistencyError, TokenError, WriteLost};
 use crate::policy::PathError;
 use crate::pool::PoolError;
 use crate::target::sql::{ArgumentError, Failure, FailureKind};
@@ -79,6 +79,9 @@ pub enum Problem {
     /// No node can honour the request.
     #[error("no node can answer this with the freshness it asks for")]
     NoNode,
+    /// What the token has seen did not survive a failover.
+    #[error(transparent)]
+    WriteLost(#[from] WriteLost),
     /// The request took longer than `request_deadline`.
     #[error("the request took too long")]
     Deadline,
@@ -170,6 +173,11 @@ impl Problem {
                 "no-node",
                 "No node available",
                 StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            Self::WriteLost(_) => kind(
+                "write-lost-in-failover",
+                "Write lost in a failover",
+                StatusCode::CONFLICT,
             ),
             Self::Deadline => DEADLINE,
             Self::OutcomeUnknown(_) => kind(

@@ -1,6 +1,6 @@
 //! Positions in the write-ahead log, and the history they belong to.
 //!
-//! There is no arithmetic here: positions are compared, never measured in bytes.
+//! Positions are compared, never measured in bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +10,30 @@ use std::str::FromStr;
 /// Two are comparable only within one system and one timeline; see [`WalPosition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
+
+/// PostgreSQL's WAL page size, unless it was compiled with another.
+const PAGE_BYTES: u64 = 8192;
+/// The header of a WAL page, and of the first page of a segment.
+const PAGE_HEADERS: [u64; 2] = [24, 40];
+
+impl Lsn {
+    /// Returns the position at which a replica stops that has replayed everything before this one.
+    ///
+    /// When the last record ends with a page, the insert LSN is that of the next record, behind the
+    /// next page's header, while replay stops at the page's start. Taking the start proves no less.
+    /// Suppose a replica between the two: it would have replayed a record that ends there. None
+    /// ends within a header. After a short header (24) one could end at 32 or 40, but only as the
+    /// rest of a record from the page before, and then none ends at the page's start, nor could a
+    /// second one end between 24 and 40, since a record has at least 24 bytes.
+    #[must_use]
+    pub fn reachable_by_replay(self) -> Self {
+        let offset = self.0 % PAGE_BYTES;
+        if PAGE_HEADERS.contains(&offset) {
+            return Self(self.0 - offset);
+        }
+        self
+    }
+}
 
 impl From<u64> for Lsn {
     fn from(bytes: u64) -> Self {

@@ -5,6 +5,7 @@ mod level;
 mod lsn;
 mod request_token;
 mod session_cookie;
+mod timeline_history;
 mod token;
 
 pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
@@ -12,4 +13,5 @@ pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};
 pub use request_token::RequestToken;
 pub use session_cookie::{FORGET_SESSION_COOKIE, session_cookie};
+pub use timeline_history::{Survival, TimelineHistory, WriteLost};
 pub use token::{TokenError, TokenKeys, TokenKeysError, TokenParts};

@@ -18,7 +18,7 @@ use super::decide::Reached;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
-use crate::consistency::{X_CONSISTENCY_TOKEN, session_cookie};
+use crate::consistency::{FORGET_SESSION_COOKIE, X_CONSISTENCY_TOKEN, session_cookie};
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::target::sql::RequestValues;
@@ -28,7 +28,14 @@ use crate::target::{Endpoint, JsonObject, Query};
 pub(super) async fn serve(State(services): State<Arc<Services>>, request: Request) -> Response {
     let mut account = None;
     let answer = answer(&services, request, &mut account).await;
+    let lost = matches!(answer, Err(Problem::WriteLost(_)));
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let decision = account.as_ref().and_then(|known| known.decision.as_ref());
+    if lost && decision.is_some_and(|decision| decision.session_cookie) {
+        // Told once: a browser could not go on without the cookie by itself.
+        let headers = response.headers_mut();
+        headers.append(SET_COOKIE, FORGET_SESSION_COOKIE.clone());
+    }
     if let Some(account) = account {
         response.extensions_mut().insert(account);
     }
@@ -50,9 +57,11 @@ async fn answer(
         reached => reached?,
     };
     let account = account.insert(Account::new(&reached.endpoint));
-    let decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
+    let mut decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
     let claims = authenticate(services, &reached.endpoint, &head).await?;
+    let lineage = services.monitor.lineage();
+    decision.token = decision.token.at_present(lineage.as_deref())?;
     account.timing.route = started.elapsed();
 
     let body = match reached.endpoint.reads_body {

@@ -7,6 +7,7 @@ mod settings;
 mod condition;
 mod fence;
 mod sample;
+mod lineage;
 mod reachability;
 mod status;
 mod observations;

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::consistency::TimelineHistory;
 use crate::postgres::Server;
 use crate::region::NodeId;
 use crate::replication::published::Published;
@@ -56,6 +57,11 @@ impl Monitor {
     /// When the node is not one of those given to [`Monitor::start`].
     pub fn status(&self, node: &NodeId) -> Arc<NodeStatus> {
         self.published.status(self.index(node))
+    }
+
+    /// Returns how the primary's timeline came about; none before its first sample.
+    pub fn lineage(&self) -> Option<Arc<TimelineHistory>> {
+        self.published.lineage()
     }
 
     /// Returns a receiver of every status published from now on.

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::consistency::TimelineHistory;
 use crate::region::NodeId;
 use crate::replication::observations::Observations;
 use crate::replication::{Condition, MonitorSettings, NodeStatus};
@@ -17,6 +18,7 @@ use crate::telemetry::names;
 pub(super) struct Published {
     observations: Mutex<Observations>,
     nodes: Vec<PublishedNode>,
+    lineage: ArcSwapOption<TimelineHistory>,
     /// What heartbeats are counted from.
     started: Instant,
 }
@@ -59,12 +61,18 @@ impl Published {
         Self {
             observations: Mutex::new(Observations::new(nodes.iter().cloned(), settings)),
             nodes: nodes.iter().map(unknown).collect(),
+            lineage: ArcSwapOption::empty(),
             started: Instant::now(),
         }
     }
 
     pub(super) fn status(&self, index: usize) -> Arc<NodeStatus> {
         self.nodes[index].status.load_full()
+    }
+
+    /// Returns the history of the primary's timeline; none before its first sample.
+    pub(super) fn lineage(&self) -> Option<Arc<TimelineHistory>> {
+        self.lineage.load_full()
     }
 
     pub(super) fn watch(&self, index: usize) -> watch::Receiver<Arc<NodeStatus>> {
@@ -125,6 +133,7 @@ impl Published {
             .unwrap_or_else(PoisonError::into_inner);
         change(&mut observations);
         let now = Instant::now();
+        self.lineage.store(observations.lineage());
         for (other, node) in self.nodes.iter().enumerate() {
             let reason = if other == index { reason } else { "" };
             node.publish(observations.status(other), reason, now);

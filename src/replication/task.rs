@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::consistency::Timeline;
 use crate::postgres::{Connection, Server, Session, connect};
 use crate::replication::MonitorSettings;
 use crate::replication::backoff::{Backoff, random};
+use crate::replication::lineage::read_lineage;
 use crate::replication::published::Published;
 use crate::replication::sample::{Question, Sample};
 
@@ -70,6 +72,7 @@ impl NodeTask {
         let mut ticks = interval(self.settings.sample_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut missed = 0;
+        let mut asked_lineage = None;
         loop {
             tokio::select! {
                 // Noticed at once, since what is known of a lost life proves nothing.
@@ -83,6 +86,8 @@ impl NodeTask {
                     missed = 0;
                     backoff.reset();
                     self.publish(sample);
+                    self.learn_lineage(&sample, &mut asked_lineage, connection)
+                        .await;
                 }
                 Err(reason) => {
                     missed += 1;
@@ -109,6 +114,43 @@ impl NodeTask {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_elapsed) => Err("it does not answer in time".to_owned()),
         }
+    }
+
+    /// Reads how the primary's timeline came about, once per connection and timeline.
+    async fn learn_lineage(
+        &self,
+        sample: &Sample,
+        asked: &mut Option<Timeline>,
+        connection: &Connection,
+    ) {
+        let Some(lineage) = self.published.lineage().filter(|known| !known.is_read()) else {
+            return;
+        };
+        let (system, timeline) = lineage.present();
+        let here = !sample.in_recovery
+            && sample.position().map(|at| (at.system, at.timeline)) == Some(lineage.present());
+        if !here || *asked == Some(timeline) {
+            return;
+        }
+        *asked = Some(timeline);
+        let read = read_lineage(&connection.client, system, timeline);
+        let why = match timeout(self.settings.sample_timeout, read).await {
+            Ok(Ok(Some(history))) => {
+                return self.published.update(self.index, "", |observations| {
+                    observations.learned(history);
+                });
+            }
+            Ok(Ok(None)) => "there is no readable history".to_owned(),
+            Ok(Err(error)) => error
+                .as_db_error()
+                .map_or_else(|| error.to_string(), |error| error.message().to_owned()),
+            Err(_elapsed) => "it does not answer in time".to_owned(),
+        };
+        tracing::warn!(
+            %timeline,
+            why,
+            "which writes survived earlier failovers is unknown; their tokens go to the primary"
+        );
     }
 
     fn publish(&self, sample: Sample) {

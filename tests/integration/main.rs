@@ -12,6 +12,7 @@ mod infra;
 mod levels;
 mod monitor;
 mod session_cookie;
+mod timelines;
 mod tls;
 mod token_command;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]

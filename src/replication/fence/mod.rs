@@ -13,11 +13,6 @@ use crate::consistency::{Lsn, SystemId, Timeline};
 /// Most runs kept: a quarter of an hour of a primary that never rests, at four samples a second.
 const RUNS_MAX: usize = 4096;
 
-/// PostgreSQL's WAL page size, unless it was compiled with another.
-const PAGE_BYTES: u64 = 8192;
-/// The header of a WAL page, and of the first page of a segment.
-const PAGE_HEADERS: [u64; 2] = [24, 40];
-
 /// The fences of one timeline of one system.
 #[derive(Debug)]
 pub struct FenceLog {
@@ -55,7 +50,7 @@ impl FenceLog {
     /// Fences come in the order in which they were sent. A lower LSN than before means that the
     /// primary lost WAL in a crash, so what was known of that history is forgotten.
     pub fn push(&mut self, sent: Instant, received: Instant, lsn: Lsn) {
-        let lsn = reachable_by_replay(lsn);
+        let lsn = lsn.reachable_by_replay();
         if self.runs.last().is_some_and(|last| last.lsn > lsn) {
             self.runs.clear();
         }
@@ -96,7 +91,7 @@ impl FenceLog {
     /// later time, which no replica of this history can be.
     pub fn is_overtaken_by(&self, replayed: Lsn, received: Instant) -> bool {
         self.runs.last().is_some_and(|last| {
-            last.sent_last >= received && last.lsn < reachable_by_replay(replayed)
+            last.sent_last >= received && last.lsn < replayed.reachable_by_replay()
         })
     }
 
@@ -115,22 +110,6 @@ impl FenceLog {
             index > older_half || index % 2 == 0
         });
     }
-}
-
-/// Returns the position at which a replica stops that has replayed everything before `lsn`.
-///
-/// When the last record ends with a page, the insert LSN is that of the next record, behind the
-/// next page's header, while replay stops at the page's start. Taking the start proves no less.
-/// Suppose a replica between the two: it would have replayed a record that ends there. None ends
-/// within a header. After a short header (24) one could end at 32 or 40, but only as the rest of a
-/// record from the page before, and then none ends at the page's start, nor could a second one
-/// end between 24 and 40, since a record has at least 24 bytes.
-fn reachable_by_replay(lsn: Lsn) -> Lsn {
-    let offset = lsn.0 % PAGE_BYTES;
-    if PAGE_HEADERS.contains(&offset) {
-        return Lsn(lsn.0 - offset);
-    }
-    lsn
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn the_header_of_an_empty_page_is_no_lag() {
 fn other_offsets_are_taken_as_they_are() {
     for offset in [0, 8, 16, 32, 48, 8184] {
         let lsn = Lsn(8192 * 3 + offset);
-        assert_eq!(reachable_by_replay(lsn), lsn);
+        assert_eq!(lsn.reachable_by_replay(), lsn);
     }
 }
 
@@ -149,7 +149,7 @@ proptest! {
             let sent = at(start, ms + pause);
             ms += pause + round_trip;
             fences.push(sent, at(start, ms), Lsn(lsn));
-            naive.0.push((sent, at(start, ms), reachable_by_replay(Lsn(lsn))));
+            naive.0.push((sent, at(start, ms), Lsn(lsn).reachable_by_replay()));
         }
         for (replayed, sampled) in questions {
             let (replayed, sampled) = (Lsn(replayed), at(start, sampled));

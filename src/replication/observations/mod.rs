@@ -1,8 +1,9 @@
 //! All samples → what is known of every node: pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consistency::{SystemId, Timeline};
+use crate::consistency::{SystemId, Timeline, TimelineHistory};
 use crate::region::NodeId;
 use crate::replication::condition::{Facts, History, Receiver};
 use crate::replication::reachability::Reachability;
@@ -14,6 +15,8 @@ use crate::replication::{FenceLog, MonitorSettings, NodeStatus};
 pub(super) struct Observations {
     nodes: Vec<Observed>,
     fences: Option<FenceLog>,
+    /// How the fences' timeline came about.
+    lineage: Option<Arc<TimelineHistory>>,
     max_lag: Duration,
 }
 
@@ -43,6 +46,7 @@ impl Observations {
         Self {
             nodes: nodes.into_iter().map(observed).collect(),
             fences: None,
+            lineage: None,
             max_lag: settings.max_lag,
         }
     }
@@ -69,6 +73,19 @@ impl Observations {
     /// Takes in that the monitor's connection is gone.
     pub(super) fn disconnected(&mut self, index: usize) {
         self.nodes[index].connected = false;
+    }
+
+    /// Takes a timeline's history in, unless another has begun meanwhile.
+    pub(super) fn learned(&mut self, history: TimelineHistory) {
+        let known = self.lineage.as_ref();
+        if known.is_some_and(|known| known.present() == history.present()) {
+            self.lineage = Some(Arc::new(history));
+        }
+    }
+
+    /// Returns the history of the primary's timeline; none before its first sample.
+    pub(super) fn lineage(&self) -> Option<Arc<TimelineHistory>> {
+        self.lineage.clone()
     }
 
     /// Returns what is known of a node.
@@ -152,6 +169,8 @@ impl Observations {
         }
         if known != Some(history) {
             self.fences = Some(FenceLog::new(position.system, position.timeline));
+            let unread = TimelineHistory::unread(position.system, position.timeline);
+            self.lineage = Some(Arc::new(unread));
         }
         if let Some(fences) = &mut self.fences {
             fences.push(sample.sent, sample.received, position.lsn);
