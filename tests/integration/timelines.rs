@@ -9,6 +9,14 @@ use crate::world::{
     wait_ready,
 };
 
+/// Every answer on these paths carries a token, in a cookie too.
+const CONFIG: &str = r#"
+[[policy]]
+path = "/public/*"
+consistency = "session"
+session_cookie = true
+"#;
+
 const SUPERUSER: &str = "tidegate:";
 const READER: &str = "reader:";
 
@@ -30,7 +38,11 @@ impl Failover {
         cluster.wait_for_replicas().await.unwrap();
         let line = DelayProxy::start(cluster.primary.address()).await.unwrap();
         let url = cluster.primary.url_at(line.address());
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tidegate.toml");
+        std::fs::write(&file, CONFIG).unwrap();
         let gateway = gateway_of(&cluster)
+            .env("TIDEGATE_CONFIG", file)
             .env("DATABASE_URL", url.replace(SUPERUSER, role))
             .start()
             .await
@@ -128,6 +140,18 @@ async fn a_token_whose_write_was_lost_is_told_so() {
     }
     let answer = failover.read("session", None).await;
     assert_eq!(answer.status(), 200);
+
+    let browser = failover
+        .client
+        .request(Method::GET, failover.gateway.url("/public/fees"))
+        .header("Cookie", format!("__Host-tidegate-session={token}"));
+    let answer = browser.send().await.unwrap();
+    assert_eq!(
+        header(&answer, "set-cookie"),
+        "__Host-tidegate-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
+        "a browser is told once and goes on"
+    );
+    problem(answer, 409, "write-lost-in-failover").await;
 }
 
 #[tokio::test]

@@ -324,3 +324,22 @@ fn without_the_right_to_see_the_system_nothing_is_compared() {
     assert_eq!(scene.condition(REPLICA), Condition::Unknown);
     assert_eq!(scene.staleness(REPLICA, 0), None);
 }
+
+#[test]
+fn a_lineage_is_that_of_the_newest_timeline_and_unread_until_learned() {
+    let second = |scene: &Scene| Sample {
+        timeline: Some(Timeline(2)),
+        ..scene.primary(500, 3000)
+    };
+    let read = |timeline| TimelineHistory::parse(SYSTEM, Timeline(timeline), "1\t0/7D0").unwrap();
+    let mut scene = Scene::caught_up();
+    assert!(scene.observations.lineage().unwrap().is_read());
+    scene.sampled(PRIMARY, second(&scene));
+    assert!(!scene.observations.lineage().unwrap().is_read());
+    scene.observations.learned(read(3));
+    assert!(!scene.observations.lineage().unwrap().is_read());
+    scene.observations.learned(read(2));
+    scene.sampled(PRIMARY, second(&scene));
+    scene.sampled(PRIMARY, scene.primary(750, 2500));
+    assert_eq!(*scene.observations.lineage().unwrap(), read(2));
+}
