@@ -216,19 +216,38 @@ impl Source {
 
     /// Turns the parser's error into one line with file, line and, where the line has one, key.
     fn explain(&self, error: &toml::de::Error) -> ConfigError {
+        let message = without_strings(error.message());
         let Some(span) = error.span() else {
-            return ConfigError::new(Place::File(Arc::clone(&self.name)), error.message());
+            return ConfigError::new(Place::File(Arc::clone(&self.name)), message);
         };
         let start = self.text[..span.start]
             .rfind('\n')
             .map_or(0, |newline| newline + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
-        let key = line.split('=').next().map_or("", str::trim);
-        let message = match key {
-            "" => error.message().to_owned(),
-            key => format!("{key}: {}", error.message()),
+        let message = match line.split_once('=') {
+            Some((key, _)) if is_key(key.trim()) => format!("{}: {message}", key.trim()),
+            _ => message,
         };
         ConfigError::new(self.place(span.start), message)
+    }
+}
+
+/// Whether a text is a TOML key as people write it; what is none may be a password.
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+/// Hides the string that a type error repeats: under a mistaken key it may be a URL with a password.
+fn without_strings(message: &str) -> String {
+    let quoted = message
+        .split_once("string \"")
+        .and_then(|(before, rest)| Some((before, rest.rsplit_once("\", expected")?.1)));
+    match quoted {
+        Some((before, after)) => format!("{before}a string, expected{after}"),
+        None => message.to_owned(),
     }
 }
 

@@ -25,3 +25,6 @@ pub use limits::{
 pub use logging::LogFormat;
 pub use policy_row::PolicyRow;
 pub use settings::{Overrides, ReplicaConfig, RouteTables, Settings, token_keys};
+
+#[cfg(test)]
+mod tests;

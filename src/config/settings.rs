@@ -132,13 +132,17 @@ impl Settings {
         let content = &file.content;
 
         let region = merge
-            .value(&overrides.region, "REGION", content.region.as_ref())?
+            .value(
+                &overrides.region,
+                "REGION",
+                ("region", content.region.as_ref()),
+            )?
             .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
         let primary = merge
             .value(
                 &overrides.database_url,
                 "DATABASE_URL",
-                content.database_url.as_ref(),
+                ("database_url", content.database_url.as_ref()),
             )?
             .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
         let replicas = merge.replicas(overrides, &region)?;
@@ -149,15 +153,23 @@ impl Settings {
                 .map(|value| merge.file_value(value, "topology.primary_region"))
                 .transpose()?,
             listen: merge
-                .value(&overrides.listen, "LISTEN_ADDR", content.listen.as_ref())?
+                .value(
+                    &overrides.listen,
+                    "LISTEN_ADDR",
+                    ("listen", content.listen.as_ref()),
+                )?
                 .unwrap_or(LISTEN_DEFAULT),
             admin: merge
-                .value(&overrides.admin, "ADMIN_ADDR", content.admin.as_ref())?
+                .value(
+                    &overrides.admin,
+                    "ADMIN_ADDR",
+                    ("admin", content.admin.as_ref()),
+                )?
                 .unwrap_or(ADMIN_DEFAULT),
             token_keys: token_keys(environment)?,
             auth: AuthConfig::resolve(environment)?,
             log_format: merge
-                .value(&None, "LOG_FORMAT", None)?
+                .value(&None, "LOG_FORMAT", ("log_format", None))?
                 .unwrap_or_else(LogFormat::of_terminal),
             server: content.server.clone(),
             pool: content.pool.clone(),
@@ -211,12 +223,12 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// The value of the flag, else of the variable, else of the file.
+    /// The value of the flag, else of the variable, else of the file's key.
     fn value<T: FromStr<Err: std::fmt::Display>>(
         &self,
         flag: &Option<String>,
         name: &'static str,
-        file: Option<&toml::Spanned<String>>,
+        (key, file): (&str, Option<&toml::Spanned<String>>),
     ) -> Result<Option<T>, ConfigError> {
         if let Some(text) = flag.as_deref().or_else(|| self.environment.get(name)) {
             let parsed = text
@@ -224,8 +236,7 @@ impl Merge<'_> {
                 .map_err(|why| ConfigError::new(Place::Name(name), why));
             return parsed.map(Some);
         }
-        file.map(|value| self.file_value(value, &name.to_ascii_lowercase()))
-            .transpose()
+        file.map(|value| self.file_value(value, key)).transpose()
     }
 
     /// A value of the file, with its `${NAME}`s replaced.
@@ -245,9 +256,9 @@ impl Merge<'_> {
         local: &RegionId,
     ) -> Result<Vec<ReplicaConfig>, ConfigError> {
         let content = &self.file.content;
-        let url = content.read_replica_url.as_ref();
+        let in_file = ("read_replica_url", content.read_replica_url.as_ref());
         let name = "DATABASE_READ_REPLICA_URL";
-        let own = self.value(&overrides.read_replica_url, name, url)?;
+        let own = self.value(&overrides.read_replica_url, name, in_file)?;
         let own = own.map(|server| ReplicaConfig {
             region: local.clone(),
             server,
