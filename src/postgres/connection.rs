@@ -15,7 +15,8 @@ const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 
 /// What every session is told when it opens.
 ///
-/// Transactions are read-only unless they say otherwise, and times are printed in UTC.
+/// Transactions are read-only unless they say otherwise, times are printed in UTC, and errors repeat
+/// no parameter's value, so that a parameter that does not parse is told in one form.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// What `pg_stat_activity` shows, such as `tidegate/eu-west-1`.
@@ -36,6 +37,7 @@ impl Session {
              set statement_timeout = {}; \
              set idle_in_transaction_session_timeout = {}; \
              set client_min_messages = warning; \
+             set log_parameter_max_length_on_error = 0; \
              select {}",
             self.statement_timeout.as_millis(),
             IDLE_IN_TRANSACTION_MAX.as_millis(),

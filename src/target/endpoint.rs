@@ -121,3 +121,74 @@ fn template_has(template: &str, name: &str) -> bool {
         inner.is_some_and(|inner| inner.strip_prefix('*').unwrap_or(inner) == name)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(method: Method, path: &str, sql: &str) -> Result<Endpoint, String> {
+        let config = EndpointConfig {
+            place: Place::File("file".into()),
+            method,
+            path: path.to_owned(),
+            auth: EndpointAuth::None,
+            status: StatusCode::OK,
+            sql: sql.to_owned(),
+            single: false,
+            body_strings: Vec::new(),
+        };
+        Endpoint::compile(&config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_parameter_needs_its_source() {
+        for (method, path, sql, expected) in [
+            (
+                Method::GET,
+                "/x/{id}",
+                "select :path.ids",
+                "sql: `:path.ids` is not in the path template",
+            ),
+            (
+                Method::GET,
+                "/x/{id}y",
+                "select :path.id",
+                "sql: `:path.id` is not in the path template",
+            ),
+            (
+                Method::GET,
+                "/x",
+                "select :body.a",
+                "sql: `:body.a` cannot be used with GET, which has no body",
+            ),
+            (
+                Method::POST,
+                "/x",
+                "select :claims.sub",
+                "sql: `:claims.sub` needs auth = \"jwt\"",
+            ),
+            (Method::GET, "x", "select 1", "path: it must begin with `/`"),
+            (
+                Method::GET,
+                "/x",
+                "select $1",
+                "sql: `$1`: write :source.name in place of numbered parameters",
+            ),
+        ] {
+            assert_eq!(compile(method, path, sql).unwrap_err(), expected);
+        }
+        for path in ["/x/{id}", "/{id}/x", "/x/{*id}"] {
+            assert!(
+                compile(Method::GET, path, "select :path.id").is_ok(),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_only_when_a_parameter_names_a_member_of_it() {
+        let reads = |sql| compile(Method::POST, "/x", sql).unwrap().reads_body;
+        assert!(reads("select :body.a, :query.b"));
+        assert!(!reads("select :query.b, ':body.a'"));
+    }
+}

@@ -103,3 +103,102 @@ impl Methods {
         HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::config::{EndpointAuth, Place};
+
+    fn endpoint(line: usize, method: Method, path: &str) -> EndpointConfig {
+        let file = "file".into();
+        EndpointConfig {
+            place: Place::Line { file, line },
+            method,
+            path: path.to_owned(),
+            auth: EndpointAuth::None,
+            status: StatusCode::OK,
+            sql: "select 1".to_owned(),
+            single: false,
+            body_strings: Vec::new(),
+        }
+    }
+
+    fn router() -> Router {
+        let endpoints = [
+            endpoint(1, Method::GET, "/notes"),
+            endpoint(2, Method::POST, "/notes"),
+            endpoint(3, Method::GET, "/notes/{id}"),
+            endpoint(4, Method::GET, "/notes/latest"),
+            endpoint(5, Method::PUT, "/files/{*rest}"),
+        ];
+        Router::compile(&endpoints).unwrap()
+    }
+
+    fn found(method: &Method, path: &str) -> String {
+        match router().find(method, path) {
+            Found::Endpoint(endpoint, values) => {
+                format!("{} {} {values:?}", endpoint.method, endpoint.template)
+            }
+            Found::OtherMethods(allow) => allow.to_str().unwrap().to_owned(),
+            Found::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_template_serves() {
+        assert_eq!(found(&Method::GET, "/notes"), "GET /notes []");
+        assert_eq!(found(&Method::HEAD, "/notes"), "GET /notes []");
+        assert_eq!(found(&Method::GET, "/notes/latest"), "GET /notes/latest []");
+        let value = r#"GET /notes/{id} [("id", "a b")]"#;
+        assert_eq!(found(&Method::GET, "/notes/a b"), value);
+        let rest = r#"PUT /files/{*rest} [("rest", "a/b")]"#;
+        assert_eq!(found(&Method::PUT, "/files/a/b"), rest);
+    }
+
+    #[test]
+    fn a_path_without_the_method_lists_its_methods() {
+        assert_eq!(found(&Method::DELETE, "/notes"), "GET, HEAD, OPTIONS, POST");
+        assert_eq!(found(&Method::OPTIONS, "/files/a"), "OPTIONS, PUT");
+        assert_eq!(found(&Method::HEAD, "/files/a"), "OPTIONS, PUT");
+    }
+
+    #[test]
+    fn another_path_is_nothing() {
+        for path in [
+            "/",
+            "/note",
+            "/notes/",
+            "/notes/1/2",
+            "/files",
+            "/files/",
+            "/Notes",
+        ] {
+            assert_eq!(found(&Method::GET, path), "nothing", "{path}");
+        }
+    }
+
+    #[test]
+    fn templates_that_exclude_each_other_are_refused() {
+        let compile = |endpoints: &[EndpointConfig]| {
+            let compiled = Router::compile(endpoints).map(|_| ());
+            compiled.unwrap_err().to_string()
+        };
+        let twice = [
+            endpoint(1, Method::GET, "/x"),
+            endpoint(7, Method::GET, "/x"),
+        ];
+        let expected = "file:7: path: the same method and path stand already at file:1";
+        assert_eq!(compile(&twice), expected);
+        let overlapping = [
+            endpoint(1, Method::GET, "/{a}"),
+            endpoint(7, Method::PUT, "/{b}"),
+        ];
+        assert!(compile(&overlapping).starts_with("file:7: path: "));
+        for template in ["/{a", "/{}", "/{a}{b}", "/{*a}/b"] {
+            let message = compile(&[endpoint(3, Method::GET, template)]);
+            assert!(message.starts_with("file:3: path: "), "{message}");
+        }
+    }
+}

@@ -52,7 +52,7 @@ pub async fn read(
         .prepare_cached(statement.text())
         .await
         .map_err(fail)?;
-    let fail = |cause| Failure::of(cause, statement, Some(&prepared));
+    let fail = |cause| Failure::of(cause, statement, Some(&prepared)).of_read();
     if !with_position {
         let rows = client
             .query_raw_rows(&prepared, arguments)

@@ -106,11 +106,22 @@ impl Failure {
             false => failure,
         }
     }
+
+    /// The same failure of a statement that may not write: that it tried is the configuration's
+    /// fault, not the server's.
+    pub(super) fn of_read(mut self) -> Self {
+        if self.kind == FailureKind::ReadOnly {
+            self.kind = FailureKind::Unexpected;
+        }
+        self
+    }
 }
 
 fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statement>) -> FailureKind {
     let code = error.code();
-    let constraint = || error.constraint().unwrap_or("unnamed").to_owned();
+    // `not null` has no name but its column's.
+    let constraint = error.constraint().or(error.column());
+    let constraint = || constraint.unwrap_or("unnamed").to_owned();
     let raised = |status| FailureKind::Raised {
         status,
         message: error.message().to_owned(),
@@ -146,17 +157,13 @@ fn raised_status(code: &SqlState) -> Option<StatusCode> {
         .filter(StatusCode::is_client_error)
 }
 
-/// The parameter comes from the error's context, whose last line ends in `parameter $n` (in any
-/// language, so only `$n` is read) when the value was refused while it was bound.
+/// Names the parameter if its value was refused while it was bound.
 fn invalid_value(
     error: &DbError,
     statement: &SqlStatement,
     prepared: Option<&Statement>,
 ) -> FailureKind {
-    let index = error.where_().and_then(|context| {
-        let (_, number) = context.lines().last()?.rsplit_once('$')?;
-        number.trim().parse::<usize>().ok()?.checked_sub(1)
-    });
+    let index = error.where_().and_then(parameter_index);
     let parameter = index
         .and_then(|index| statement.parameters().get(index))
         .cloned();
@@ -168,6 +175,14 @@ fn invalid_value(
         parameter,
         expected,
     }
+}
+
+/// The index in the last line of an error's context, `unnamed portal parameter $2 = '...'`. The
+/// words are in the server's language, so only the number is read; sessions hide the value.
+fn parameter_index(context: &str) -> Option<usize> {
+    let (_, after) = context.lines().last()?.rsplit_once('$')?;
+    let (number, _hidden) = after.split_once(" = ").unwrap_or((after, ""));
+    number.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// A type in words for a client.
@@ -188,4 +203,37 @@ fn named(parameter: &Option<Parameter>) -> String {
     parameter
         .as_ref()
         .map_or_else(|| "a value".to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameter_is_read_from_the_context_in_any_language() {
+        for (context, index) in [
+            ("unnamed portal parameter $1 = '...'", Some(0)),
+            ("unbenanntes Portal, Parameter $12 = '...'", Some(11)),
+            (
+                "JSON data, line 1: {$7\nunnamed portal parameter $3 = '...'",
+                Some(2),
+            ),
+            ("unnamed portal parameter $2", Some(1)),
+            ("unnamed portal parameter $0 = '...'", None),
+            ("PL/pgSQL function f() line 1 at RAISE", None),
+            ("", None),
+        ] {
+            assert_eq!(parameter_index(context), index, "{context}");
+        }
+    }
+
+    #[test]
+    fn a_function_chooses_client_errors_only() {
+        let status = |code| raised_status(&SqlState::from_code(code)).map(|status| status.as_u16());
+        assert_eq!(status("PT400"), Some(400));
+        assert_eq!(status("PT499"), Some(499));
+        for code in ["PT200", "PT399", "PT500", "PT4xx", "PT+40"] {
+            assert_eq!(status(code), None, "{code}");
+        }
+    }
 }
