@@ -71,9 +71,10 @@ impl Gateway {
     /// When the configuration cannot be used: also when a statement does not prepare while a
     /// database is up.
     pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
-        raise_open_files(settings.server.connections_max);
         let routes = Routes::compile(&settings.routes)?;
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
+        // After the checks: a configuration that is refused gets one line on standard error.
+        raise_open_files(settings.server.connections_max);
         let recorder = Recorder::install(&settings.region)?;
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));

@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod api;
 mod arrows;
+mod auth;
 mod cluster;
-mod demo;
+mod configuration;
 mod connection;
+mod demo;
 mod faults;
 mod health;
 mod infra;
+mod input;
+mod ledger;
 mod levels;
 mod monitor;
 mod session_cookie;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Long enough for a machine that compiles at the same time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -35,6 +38,15 @@ impl World {
     pub(crate) async fn configured(toml: &str) -> Self {
         let cluster = migrated_cluster(1).await;
         let gateway = configured(&cluster, gateway_of(&cluster), toml);
+        Self::over(cluster, gateway).await
+    }
+
+    /// Starts everything on a schema and a configuration file of the test's own.
+    pub(crate) async fn with_file(schema: &str, file: &str) -> Self {
+        let cluster = Cluster::start(1).await.unwrap();
+        cluster.primary.execute(schema).await.unwrap();
+        cluster.wait_for_replicas().await.unwrap();
+        let gateway = configured(&cluster, gateway_of(&cluster), file);
         Self::over(cluster, gateway).await
     }
 
@@ -111,6 +123,38 @@ impl World {
             .unwrap()
     }
 
+    /// Sends a GET with a header.
+    pub(crate) async fn get_with(&self, path: &str, name: &str, value: &str) -> Response {
+        let request = self.request(Method::GET, path).header(name, value);
+        request.send().await.unwrap()
+    }
+
+    /// Sends a body that is said to be JSON.
+    pub(crate) async fn post_json(&self, path: &str, body: impl Into<String>) -> Response {
+        let request = self
+            .request(Method::POST, path)
+            .header("Content-Type", "application/json");
+        request.body(body.into()).send().await.unwrap()
+    }
+
+    /// Sends bytes as they are on a connection of their own, and reads the one answer to them.
+    pub(crate) async fn send_raw(&self, request: &[u8]) -> RawResponse {
+        let mut stream = TcpStream::connect(self.gateway.listen()).await.unwrap();
+        // The gateway may answer and close before it has read everything.
+        let _refused = stream.write_all(request).await;
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        let _reset = timeout(DEADLINE, read).await.unwrap();
+        RawResponse::parse(&answer)
+    }
+
+    /// Sends a GET for a path as it is: HTTP clients would tidy it up.
+    pub(crate) async fn get_raw(&self, path: &str, headers: &str) -> RawResponse {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{headers}\r\n");
+        self.send_raw(request.as_bytes()).await
+    }
+
     /// Waits until `/health/edge` answers with a status.
     pub(crate) async fn health_turns(&self, status: u16) -> Value {
         let wanted = async || {
@@ -127,6 +171,42 @@ impl World {
             .await
             .unwrap()
     }
+}
+
+/// An answer read from a plain socket.
+pub(crate) struct RawResponse {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl RawResponse {
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.get(9..12).and_then(|code| code.parse().ok());
+        Self {
+            status: status.unwrap_or_else(|| panic!("no answer: {text:?}")),
+            head: head.to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// Whether it is a problem of a type.
+    pub(crate) fn is_problem(&self, status: u16, kind: &str) -> bool {
+        self.status == status
+            && self.head.contains("cache-control: no-store, private")
+            && self.body.contains(&format!("/problems/{kind}\""))
+    }
+}
+
+/// The cells of a table that is written as text: a row a line, `|` between cells.
+pub(crate) fn rows<const N: usize>(table: &str) -> impl Iterator<Item = [&str; N]> {
+    let lines = table.lines().filter(|line| !line.is_empty());
+    lines.map(|line| {
+        let cells: Vec<_> = line.splitn(N, '|').map(str::trim).collect();
+        cells.try_into().unwrap_or_else(|_| panic!("{line}"))
+    })
 }
 
 /// A cluster with the schema and the demo data, replicated.

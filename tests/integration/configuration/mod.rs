@@ -1,0 +1,325 @@
+//! The process contract: what a start refuses and what wins.
+
+mod commands;
+mod reload;
+
+use std::process::Output;
+
+use tempfile::TempDir;
+use tidegate::demo::{Cluster, GatewayCommand};
+
+use crate::world::{BINARY, JWT_SECRET, gateway_of};
+
+/// A primary that nobody can reach, with a password that nobody may see.
+const URL: &str = "postgres://app:hunter2@127.0.0.1:1/app";
+const PASSWORD: &str = "hunter2";
+
+fn tidegate(subcommand: &str) -> GatewayCommand {
+    GatewayCommand::new(BINARY, subcommand)
+}
+
+/// A command that could start but for its database.
+fn complete(subcommand: &str) -> GatewayCommand {
+    let command = tidegate(subcommand).env("REGION", "eu-west-1");
+    command.env("DATABASE_URL", URL)
+}
+
+/// Runs a command that must refuse its input, and returns the one line that says why.
+async fn refusal(command: GatewayCommand) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().await.unwrap();
+    let line = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{line}");
+    assert!(stdout.is_empty());
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(
+        !line.contains(PASSWORD) && !line.contains("short-secret"),
+        "{line}"
+    );
+    let line = line.strip_prefix("tidegate: ").unwrap();
+    line.trim_end().to_owned()
+}
+
+/// Runs a command that must succeed, and returns what it prints.
+async fn printed(command: GatewayCommand) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().await.unwrap();
+    let told = String::from_utf8(stderr).unwrap();
+    assert!(status.success(), "{told}");
+    assert_eq!(told, "");
+    String::from_utf8(stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_variable_that_cannot_be_used_is_named_before_anything_listens() {
+    let alone = tidegate("serve").env("DATABASE_URL", URL);
+    assert!(refusal(alone).await.starts_with("REGION: is required"));
+    let alone = tidegate("serve").env("REGION", "eu-west-1");
+    assert!(
+        refusal(alone)
+            .await
+            .starts_with("DATABASE_URL: is required")
+    );
+    for (name, value) in [
+        ("REGION", "EU West"),
+        ("REGION", "primary"),
+        ("DATABASE_URL", "mysql://app:hunter2@db/app"),
+        ("DATABASE_URL", "app:hunter2@db"),
+        ("DATABASE_URL", "postgres://app:hunter2@a,b/app"),
+        ("DATABASE_URL", "postgres://app:hunter2@db:port/app"),
+        ("DATABASE_URL", "postgres://app:hun@ter2@db/app"),
+        (
+            "DATABASE_URL",
+            "postgres://app:hunter2@db/app?sslmode=maybe",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://app:hunter2@db/app?sslmode=verify-full&sslrootcert=/nowhere",
+        ),
+        ("DATABASE_READ_REPLICA_URL", "postgres://"),
+        ("LISTEN_ADDR", "8080"),
+        ("ADMIN_ADDR", "localhost"),
+        ("LOG_FORMAT", "xml"),
+        ("TOKEN_SECRET", "short-secret"),
+        ("TOKEN_SECRET", "long-enough-to-be-a-secret,short-secret"),
+        ("AUTH_JWT_SECRET", "short-secret"),
+        ("AUTH_JWKS_URL", "http://issuer.example/jwks"),
+        ("AUTH_JWT_AUDIENCE", "without-keys"),
+        ("AUTH_JWT_ISSUER", "without-keys"),
+    ] {
+        let line = refusal(complete("serve").env(name, value)).await;
+        assert!(
+            line.starts_with(&format!("{name}: ")),
+            "{name}={value}: {line}"
+        );
+    }
+    let both = complete("serve").env("AUTH_JWT_SECRET", JWT_SECRET);
+    let both = both.env("AUTH_JWKS_URL", "https://issuer.example/jwks");
+    let line = refusal(both).await;
+    assert_eq!(
+        line,
+        "AUTH_JWKS_URL: contradicts AUTH_JWT_SECRET: set one of them"
+    );
+    let flag = complete("serve").arg("--listen").arg("everywhere");
+    assert!(refusal(flag).await.starts_with("LISTEN_ADDR: "));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    let start = || complete("serve").env("TIDEGATE_CONFIG", &path);
+    let line = refusal(start()).await;
+    assert!(
+        line.starts_with(&format!("{}: cannot be read: ", path.display())),
+        "{line}"
+    );
+
+    let endpoint = |rest: &str| format!("[[endpoint]]\nmethod = \"GET\"\npath = \"/x\"\n{rest}\n");
+    for (text, expected) in [
+        (
+            "[server]\nconections_max = 1\n",
+            "2: conections_max: unknown field `conections_max`",
+        ),
+        ("[serve]\n", "1: unknown field `serve`"),
+        ("region = 7\n", "1: region: invalid type"),
+        ("region = \"eu-west-1\n", "1: region: "),
+        ("database_url \"postgres://app:hunter2@db/app\"\n", "1: "),
+        (
+            "\n\nread_replica_url = \"postgres://app:hunter2@db/app?sslmode=never\"\n",
+            "3: read_replica_url: sslmode must be",
+        ),
+        (
+            "read_replica_url = \"${REPLICA_URL}\"\n",
+            "1: read_replica_url: the variable REPLICA_URL is not set",
+        ),
+        (
+            "topology.primary_region = \"${UNCLOSED\"\n",
+            "1: topology.primary_region: `${` without `}`",
+        ),
+        (
+            "topology = \"postgres://app:hunter2@db/app\"\n",
+            "1: topology: invalid type",
+        ),
+        (
+            "[[topology.replica]]\nregion = \"ap-southeast-1\"\nurl = \"${AP_REPLICA_URL}\"\n",
+            "3: topology.replica.url: the variable AP_REPLICA_URL is not set",
+        ),
+        (
+            "[server]\n\nrequest_deadline = \"soon\"\n",
+            "3: request_deadline: `soon` is not a duration",
+        ),
+        (
+            "[server]\nbody_bytes_max = 5\n",
+            "2: body_bytes_max: invalid type",
+        ),
+        (
+            "[health]\nfail_after = 0\n",
+            "2: fail_after: 0 is outside 1 to 1000",
+        ),
+        (
+            "[[policy]]\nconsistency = \"strong\"\n",
+            "1: missing field `path`",
+        ),
+        (
+            "[[policy]]\npath = \"/x\"\nconsistency = \"weak\"\n",
+            "3: consistency: the level is not one of",
+        ),
+        (
+            "[[policy]]\npath = \"/a/*\"\n[[policy]]\npath = \"/a*\"\n",
+            "4: policies \"/a/*\"",
+        ),
+        ("[[policy]]\npath = \"a\"\n", "2: policy \"a\""),
+        (
+            &endpoint("sql = \"select :cookie.a\""),
+            "2: sql: `:cookie.a` is not a parameter",
+        ),
+        (
+            &endpoint("sql = \"select :path.id\""),
+            "2: sql: `:path.id` is not in the path template",
+        ),
+        (
+            &endpoint("sql = \"select :body.id\""),
+            "2: sql: `:body.id` cannot be used with GET",
+        ),
+        (
+            &endpoint("sql = \"select :claims.sub\""),
+            "2: sql: `:claims.sub` needs auth = \"jwt\"",
+        ),
+        (
+            &endpoint("sql = \"drop table notes\""),
+            "2: sql: it must begin with",
+        ),
+        (
+            &endpoint("sql = \"with x as (delete from notes returning id) select * from x\""),
+            "2: sql: its own `with` modifies data",
+        ),
+        (
+            &endpoint("sql = \"select 1\"\nstatus = 404"),
+            "5: status: expected a success",
+        ),
+        (
+            &endpoint("sql = \"select 1\"\nauth = \"basic\""),
+            "5: auth: expected `jwt` or `none`",
+        ),
+        (
+            &endpoint("sql = \"select 1\"\nbody_strings = [\"a\"]"),
+            "2: body_strings: the sql does not use `:body.a`",
+        ),
+        (
+            &endpoint("sql = \"select 1\"").repeat(2),
+            "6: path: the same method and path stand already at",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let line = refusal(start()).await;
+        let expected = format!("{}:{expected}", path.display());
+        assert!(line.starts_with(&expected), "{line}\nexpected {expected}");
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_does_not_prepare_is_named_while_a_database_is_up() {
+    let mut cluster = Cluster::start(0).await.unwrap();
+    let line = refusal(gateway_of(&cluster)).await;
+    let expected = "sql: GET /public/rates does not prepare: relation \"rates\" does not exist; \
+                    has `tidegate migrate` been run?";
+    assert!(
+        line.starts_with("built-in:") && line.ends_with(expected),
+        "{line}"
+    );
+    let file = "[[endpoint]]\nmethod = \"GET\"\npath = \"/x\"\nsql = \"select missing\"\n";
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    std::fs::write(&path, file).unwrap();
+    let with_file = || gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);
+    let line = refusal(with_file()).await;
+    let expected = "sql: GET /x does not prepare: column \"missing\" does not exist";
+    assert_eq!(line, format!("{}:2: {expected}", path.display()));
+    cluster.primary.kill().await.unwrap();
+    let with_file = gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);
+    let gateway = with_file.start().await.unwrap();
+    assert!(gateway.log().contains("no database is up"));
+}
+
+#[tokio::test]
+async fn flags_win_over_variables_over_the_file_over_defaults() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    let file = "region = \"eu-west-1\"\ndatabase_url = \"postgres://file:${PASSWORD}@file/db\"\n\
+                read_replica_url = \"postgres://file:${PASSWORD}@replica/db\"\n\
+                [topology]\nprimary_region = \"us-east-1\"\n\
+                [[topology.replica]]\nregion = \"ap-southeast-1\"\nurl = \"postgres://ap:${PASSWORD}@ap/db\"\n";
+    std::fs::write(&path, file).unwrap();
+    let check = || {
+        tidegate("check")
+            .env("TIDEGATE_CONFIG", &path)
+            .env("PASSWORD", PASSWORD)
+    };
+    let text = printed(check()).await;
+    assert!(!text.contains(PASSWORD), "{text}");
+    assert!(text.starts_with("region    eu-west-1\n"), "{text}");
+    for line in [
+        "replica   eu-west-1        postgresql://file:***@replica:5432/db?sslmode=prefer",
+        "replica   ap-southeast-1   postgresql://ap:***@ap:5432/db?sslmode=prefer",
+        "primary   us-east-1        postgresql://file:***@file:5432/db?sslmode=prefer",
+        // The built-in tables, since the file lists none.
+        "/public/*                    eventual                     public, max-age=300, stale-while-revalidate=60",
+        "/api/v1/transfer*            strong                       no-store, private",
+        "any other                    strong                       no-store, private",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    let transfers = text
+        .lines()
+        .find(|line| line.starts_with("POST   /api/v1/transfers "));
+    assert!(
+        transfers.is_some_and(|line| line.contains(" jwt ") && line.contains("built-in:")),
+        "{text}"
+    );
+
+    let variables = || {
+        let command = check().env("REGION", "ap-southeast-1");
+        command.env("DATABASE_URL", "postgres://variable:hunter2@variable/db")
+    };
+    let text = printed(variables()).await;
+    assert!(text.starts_with("region    ap-southeast-1\n"), "{text}");
+    assert!(text.contains("//variable:***@variable:5432/db"), "{text}");
+    // The variable's replica is this region's, in place of the one that the file lists.
+    assert!(
+        text.contains("replica   ap-southeast-1   postgresql://file:***@replica"),
+        "{text}"
+    );
+    assert!(!text.contains("@ap:"), "{text}");
+
+    let flags = variables().arg("--region").arg("us-east-1");
+    let flags = flags
+        .arg("--database-url")
+        .arg("postgres://flag:hunter2@flag/db");
+    let flags = flags
+        .arg("--read-replica-url")
+        .arg("postgres://flag:hunter2@near/db");
+    let text = printed(flags).await;
+    assert!(text.starts_with("region    us-east-1\n"), "{text}");
+    assert!(
+        text.contains("primary   us-east-1        postgresql://flag:***@flag:5432/db"),
+        "{text}"
+    );
+    assert!(
+        text.contains("replica   us-east-1        postgresql://flag:***@near:5432/db"),
+        "{text}"
+    );
+    assert!(!text.contains(PASSWORD), "{text}");
+    let elsewhere = complete("check")
+        .env("TIDEGATE_CONFIG", "/nowhere")
+        .arg("--config")
+        .arg(&path);
+    printed(elsewhere.env("PASSWORD", PASSWORD)).await;
+    refusal(complete("check").env("REGION", "")).await;
+}
