@@ -135,6 +135,14 @@ fn fences(count: usize) -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
     prop::collection::vec((1..400_u64, 0..200_u64, written), 1..count)
 }
 
+/// A position the primary can report: never within a page's header, only behind it.
+fn insertable(lsn: u64) -> Lsn {
+    match lsn % 8192 {
+        offset @ 1..=40 => Lsn(lsn - offset + 40),
+        _ => Lsn(lsn),
+    }
+}
+
 proptest! {
     #[test]
     fn both_bounds_are_those_of_the_design(
@@ -148,8 +156,8 @@ proptest! {
             lsn += written;
             let sent = at(start, ms + pause);
             ms += pause + round_trip;
-            fences.push(sent, at(start, ms), Lsn(lsn));
-            naive.0.push((sent, at(start, ms), Lsn(lsn).reachable_by_replay()));
+            fences.push(sent, at(start, ms), insertable(lsn));
+            naive.0.push((sent, at(start, ms), insertable(lsn).reachable_by_replay()));
         }
         for (replayed, sampled) in questions {
             let (replayed, sampled) = (Lsn(replayed), at(start, sampled));
@@ -172,8 +180,8 @@ proptest! {
             lsn += written;
             let (sent, received) = (at(start, ms + pause), at(start, ms + pause + round_trip));
             ms += pause + round_trip;
-            thinned.push(sent, received, Lsn(lsn));
-            whole.push(sent, received, Lsn(lsn));
+            thinned.push(sent, received, insertable(lsn));
+            whole.push(sent, received, insertable(lsn));
             if thinned.runs.len() > keep {
                 thinned.thin_out();
             }
