@@ -15,7 +15,7 @@ else
 RUN_TESTS := $(CARGO) test $(CARGO_FLAGS)
 endif
 
-.PHONY: build demo test lint test-rust infra infra-mutations doc postgresql tools
+.PHONY: build demo test lint test-rust check-consistency infra infra-mutations doc postgresql tools
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -33,6 +33,13 @@ lint: tools
 
 test-rust: postgresql
 	$(RUN_TESTS)
+
+# Clients, faults and a judge for as long as one likes; `make test` runs each fault once. A seed
+# repeats the order of faults and requests: `make check-consistency SECONDS=600 SEED=1`.
+SECONDS := 60
+check-consistency: postgresql
+	CHECK_SECONDS=$(SECONDS) CHECK_SEED=$(SEED) $(CARGO) test $(CARGO_FLAGS) --test integration \
+		no_promise_is_broken_for_a_long_time -- --ignored --nocapture
 
 # What is under infra/, as far as it can be checked without an account; what cannot is said aloud.
 infra:

@@ -8,6 +8,8 @@ mod auth;
 mod cluster;
 mod configuration;
 mod connection;
+#[path = "../consistency/mod.rs"]
+mod consistency;
 mod demo;
 mod faults;
 mod health;

@@ -1,0 +1,119 @@
+//! What a recorder saw: each operation with its times, its outcome and what the answer claimed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate::consistency::Level;
+
+/// A value that is written once; zero is what a register holds before its first write.
+pub(super) type Value = u64;
+
+/// How many writes a register has had.
+pub(super) type Version = u64;
+
+/// A consistency token as it travelled.
+pub(super) type Token = Arc<str>;
+
+/// One request of one client, on the recorder's clock.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) client: usize,
+    pub(super) gateway: usize,
+    pub(super) key: usize,
+    pub(super) action: Action,
+    pub(super) token: Option<Token>,
+    pub(super) invoked: Duration,
+    pub(super) completed: Duration,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Write(Value),
+    /// At a level, with a bound when it is bounded.
+    Read(Level, Option<Duration>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Answered(Answer),
+    /// It certainly had no effect.
+    Refused,
+    /// It may have had its effect, or may have it yet.
+    Unknown,
+}
+
+/// A success and what it said of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) value: Value,
+    pub(super) version: Version,
+    pub(super) token: Option<Token>,
+    pub(super) level: Level,
+    pub(super) primary: bool,
+    pub(super) staleness: Option<Duration>,
+    /// The whole `Consistency-Status`, for whoever reads a violation.
+    pub(super) status: String,
+}
+
+impl Operation {
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match &self.outcome {
+            Outcome::Answered(answer) => Some(answer),
+            Outcome::Refused | Outcome::Unknown => None,
+        }
+    }
+
+    /// The answer to a read, with the level and bound it was asked at.
+    pub(super) fn read(&self) -> Option<(Level, Option<Duration>, &Answer)> {
+        match self.action {
+            Action::Read(level, bound) => Some((level, bound, self.answer()?)),
+            Action::Write(_) => None,
+        }
+    }
+
+    /// The value it wrote or may have written.
+    pub(super) fn written(&self) -> Option<Value> {
+        match (self.action, &self.outcome) {
+            (Action::Write(value), Outcome::Answered(_) | Outcome::Unknown) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// One line, for whoever looks into a violation.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            client,
+            gateway,
+            key,
+            action,
+            invoked,
+            completed,
+            ..
+        } = self;
+        write!(
+            f,
+            "{invoked:?} to {completed:?}, client {client}, gateway {gateway}, key {key}"
+        )?;
+        write!(f, ", {action:?}, token {:?}: ", self.token)?;
+        match &self.outcome {
+            Outcome::Answered(Answer {
+                value,
+                version,
+                token,
+                status,
+                ..
+            }) => {
+                write!(
+                    f,
+                    "value {value}, version {version}, token {token:?}, {status}"
+                )
+            }
+            Outcome::Refused => f.write_str("refused"),
+            Outcome::Unknown => f.write_str("unknown"),
+        }
+    }
+}

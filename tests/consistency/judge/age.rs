@@ -1,0 +1,63 @@
+//! Bounded and claimed staleness: what was acknowledged longer ago than that must show.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Guarantee, Violation};
+use crate::consistency::history::{Action, Operation, Version};
+
+/// The acknowledged writes of each key in the order of their acknowledgement, each with the highest
+/// version acknowledged up to then.
+#[derive(Default)]
+struct Acknowledged(HashMap<usize, Vec<(Duration, Version)>>);
+
+pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
+    let acknowledged = Acknowledged::of(history);
+    let broken = |operation| acknowledged.too_old(operation);
+    history.iter().flat_map(broken).collect()
+}
+
+impl Acknowledged {
+    fn of(history: &[Operation]) -> Self {
+        let mut keys: HashMap<usize, Vec<_>> = HashMap::new();
+        for operation in history {
+            if let (Action::Write(_), Some(answer)) = (operation.action, operation.answer()) {
+                let writes = keys.entry(operation.key).or_default();
+                writes.push((operation.completed, answer.version));
+            }
+        }
+        for writes in keys.values_mut() {
+            writes.sort_unstable();
+            let mut highest = 0;
+            for (_, version) in writes {
+                highest = highest.max(*version);
+                *version = highest;
+            }
+        }
+        Self(keys)
+    }
+
+    /// The highest version acknowledged before a moment.
+    fn before(&self, key: usize, moment: Duration) -> Version {
+        let writes = self.0.get(&key).map_or(&[][..], Vec::as_slice);
+        let count = writes.partition_point(|(at, _)| *at < moment);
+        count.checked_sub(1).map_or(0, |last| writes[last].1)
+    }
+
+    fn too_old(&self, operation: &Operation) -> Vec<Violation> {
+        let Some((_, bound, answer)) = operation.read() else {
+            return Vec::new();
+        };
+        let limits = [
+            (Guarantee::WithinBound, bound),
+            (Guarantee::HonestStaleness, answer.staleness),
+        ];
+        let judge = |(guarantee, limit): (Guarantee, Option<Duration>)| {
+            let moment = operation.invoked.checked_sub(limit?)?;
+            let version = self.before(operation.key, moment);
+            let why = format!("version {version} was acknowledged by {moment:?}");
+            (answer.version < version).then(|| Violation::of(guarantee, operation, &why))
+        };
+        limits.into_iter().filter_map(judge).collect()
+    }
+}

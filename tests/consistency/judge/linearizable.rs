@@ -1,0 +1,109 @@
+//! Strong: writes and strong reads of one key are linearizable, as the checker of `todc-utils`
+//! sees it (Wing and Gong's search with Lowe's memory of where it has been).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tidegate::consistency::Level;
+use todc_utils::linearizability::WGLChecker;
+use todc_utils::linearizability::history::{Action as Event, History};
+use todc_utils::specifications::Specification;
+
+use super::{Guarantee, Violation};
+use crate::consistency::history::{Action, Operation, Outcome, Value};
+
+/// A register as a sequential program would know it.
+struct Register;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Write(Value),
+    Read(Value),
+}
+
+impl Specification for Register {
+    type State = Value;
+    type Operation = Step;
+
+    fn init() -> Value {
+        0
+    }
+
+    fn apply(step: &Step, state: &Value) -> (bool, Value) {
+        match *step {
+            Step::Write(value) => (true, value),
+            Step::Read(value) => (value == *state, *state),
+        }
+    }
+}
+
+/// A step and the time within which it took effect.
+struct Interval {
+    step: Step,
+    start: Duration,
+    end: Duration,
+}
+
+pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
+    let mut keys: BTreeMap<usize, Vec<&Operation>> = BTreeMap::new();
+    for operation in history {
+        keys.entry(operation.key).or_default().push(operation);
+    }
+    let broken = keys.iter().filter(|(_, of_key)| !is_linearizable(of_key));
+    let told = |key: &usize| format!("key {key}");
+    broken
+        .map(|(key, _)| Violation::of_many(Guarantee::Linearizable, told(key)))
+        .collect()
+}
+
+fn is_linearizable(of_key: &[&Operation]) -> bool {
+    let seen = first_seen(of_key);
+    let intervals = of_key
+        .iter()
+        .filter_map(|operation| interval(operation, &seen));
+    let mut events = Vec::new();
+    for (process, Interval { step, start, end }) in intervals.enumerate() {
+        // At the same instant a call comes before a response: they may have overlapped.
+        events.push(((start, 0), process, Event::Call(step)));
+        events.push(((end, 1), process, Event::Response(step)));
+    }
+    if events.is_empty() {
+        return true;
+    }
+    events.sort_by_key(|(at, ..)| *at);
+    let events = events
+        .into_iter()
+        .map(|(_, process, event)| (process, event));
+    WGLChecker::<Register>::is_linearizable(History::from_actions(events.collect()))
+}
+
+/// When the first strong read that shows a value was answered.
+fn first_seen(of_key: &[&Operation]) -> HashMap<Value, Duration> {
+    let mut seen = HashMap::new();
+    for operation in of_key {
+        if let Some((Level::Strong, _, answer)) = operation.read() {
+            let first = seen.entry(answer.value).or_insert(operation.completed);
+            *first = operation.completed.min(*first);
+        }
+    }
+    seen
+}
+
+/// A write of unknown outcome counts from the moment somebody saw its value, and took effect before
+/// that; one that nobody saw can be thought of as never, since no other write has its value.
+fn interval(operation: &Operation, seen: &HashMap<Value, Duration>) -> Option<Interval> {
+    let (step, end) = match (operation.action, &operation.outcome) {
+        (Action::Write(value), Outcome::Answered(_)) => (Step::Write(value), operation.completed),
+        (Action::Write(value), Outcome::Unknown) => (Step::Write(value), *seen.get(&value)?),
+        (Action::Read(Level::Strong, _), Outcome::Answered(answer)) => {
+            (Step::Read(answer.value), operation.completed)
+        }
+        _ => return None,
+    };
+    let start = operation.invoked;
+    Some(Interval {
+        step,
+        start,
+        end: end.max(start),
+    })
+}

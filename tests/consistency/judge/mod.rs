@@ -1,0 +1,11 @@
+//! The judge: a history in, broken promises out. It knows no gateway, clock or socket.
+
+mod age;
+mod linearizable;
+mod session;
+mod values;
+mod verdict;
+#[cfg(test)]
+mod tests;
+
+pub(super) use verdict::{Guarantee, Violation, judge};

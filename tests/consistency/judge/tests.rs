@@ -1,0 +1,295 @@
+//! Histories by hand: the judge accepts the good ones and rejects a broken one for each guarantee.
+
+use std::time::Duration;
+
+use tidegate::consistency::Level;
+
+use super::{Guarantee, judge};
+use crate::consistency::history::{Action, Answer, Operation, Outcome, Value, Version};
+
+const A: usize = 0;
+const B: usize = 1;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// An operation from `start` to `end` in milliseconds that shows a value as a version.
+fn answered(
+    key: usize,
+    action: Action,
+    start: u64,
+    end: u64,
+    shown: (Value, Version),
+) -> Operation {
+    let level = match action {
+        Action::Write(_) => Level::Strong,
+        Action::Read(level, _) => level,
+    };
+    let answer = Answer {
+        value: shown.0,
+        version: shown.1,
+        token: None,
+        level,
+        primary: true,
+        staleness: None,
+        status: String::new(),
+    };
+    Operation {
+        client: 0,
+        gateway: 0,
+        key,
+        action,
+        token: None,
+        invoked: ms(start),
+        completed: ms(end),
+        outcome: Outcome::Answered(answer),
+    }
+}
+
+fn write(key: usize, start: u64, end: u64, shown: (Value, Version)) -> Operation {
+    answered(key, Action::Write(shown.0), start, end, shown)
+}
+
+fn read(key: usize, level: Level, start: u64, end: u64, shown: (Value, Version)) -> Operation {
+    answered(key, Action::Read(level, None), start, end, shown)
+}
+
+impl Operation {
+    fn with(mut self, token: &str) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    fn gives(mut self, token: &str) -> Self {
+        if let Outcome::Answered(answer) = &mut self.outcome {
+            answer.token = Some(token.into());
+        }
+        self
+    }
+
+    fn claims(mut self, staleness: Duration) -> Self {
+        if let Outcome::Answered(answer) = &mut self.outcome {
+            answer.staleness = Some(staleness);
+        }
+        self
+    }
+
+    fn answered_at(mut self, level: Level) -> Self {
+        if let Outcome::Answered(answer) = &mut self.outcome {
+            answer.level = level;
+        }
+        self
+    }
+
+    fn within(mut self, bound: Duration) -> Self {
+        self.action = Action::Read(Level::Bounded, Some(bound));
+        self
+    }
+
+    fn ends(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+}
+
+fn broken(history: &[Operation]) -> Vec<Guarantee> {
+    let mut broken: Vec<_> = judge(history).iter().map(|it| it.guarantee).collect();
+    broken.sort_unstable();
+    broken.dedup();
+    broken
+}
+
+#[test]
+fn an_empty_history_breaks_nothing() {
+    assert_eq!(broken(&[]), []);
+}
+
+#[test]
+fn overlapping_strong_operations_may_take_effect_in_either_order() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        write(A, 20, 40, (2, 2)),
+        read(A, Level::Strong, 25, 30, (1, 1)),
+        read(A, Level::Strong, 31, 35, (2, 2)),
+        read(A, Level::Strong, 50, 51, (2, 2)),
+        read(B, Level::Strong, 50, 51, (0, 0)),
+    ];
+    assert_eq!(broken(&history), []);
+}
+
+#[test]
+fn a_strong_read_of_an_overwritten_value_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        write(A, 20, 40, (2, 2)),
+        read(A, Level::Strong, 50, 60, (1, 1)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::Linearizable]);
+}
+
+#[test]
+fn a_strong_read_that_goes_back_during_a_write_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        write(A, 20, 90, (2, 2)),
+        read(A, Level::Strong, 30, 40, (2, 2)),
+        read(A, Level::Strong, 50, 60, (1, 1)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::Linearizable]);
+}
+
+#[test]
+fn a_write_of_unknown_outcome_may_show_late_or_never() {
+    let lost = write(A, 0, 10, (1, 1)).ends(Outcome::Unknown);
+    let late = write(A, 0, 10, (2, 2)).ends(Outcome::Unknown);
+    let history = [
+        lost,
+        late,
+        read(A, Level::Strong, 20, 30, (0, 0)),
+        read(A, Level::Strong, 40, 50, (2, 2)),
+    ];
+    assert_eq!(broken(&history), []);
+}
+
+#[test]
+fn a_write_of_unknown_outcome_that_was_seen_cannot_be_unseen() {
+    let history = [
+        write(A, 0, 10, (1, 1)).ends(Outcome::Unknown),
+        read(A, Level::Strong, 20, 30, (1, 1)),
+        read(A, Level::Strong, 40, 50, (0, 0)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::Linearizable]);
+}
+
+#[test]
+fn without_a_token_a_session_read_may_show_anything_that_was_written() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        read(A, Level::Session, 20, 30, (1, 1)),
+        read(A, Level::Session, 40, 50, (0, 0)),
+        read(A, Level::Eventual, 60, 70, (0, 0)),
+    ];
+    assert_eq!(broken(&history), []);
+}
+
+#[test]
+fn a_session_that_misses_its_own_write_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)).gives("after"),
+        read(A, Level::Session, 20, 30, (0, 0)).with("after"),
+    ];
+    assert_eq!(broken(&history), [Guarantee::ReadYourWrites]);
+}
+
+#[test]
+fn a_session_that_sees_less_than_before_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        read(A, Level::Session, 20, 30, (1, 1)).gives("seen"),
+        read(B, Level::Session, 40, 50, (0, 0))
+            .with("seen")
+            .gives("seen more"),
+        read(A, Level::Session, 60, 70, (0, 0)).with("seen more"),
+    ];
+    assert_eq!(broken(&history), [Guarantee::MonotonicReads]);
+}
+
+#[test]
+fn a_session_whose_writes_change_places_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 2)).gives("first"),
+        write(A, 20, 30, (2, 1)).with("first"),
+    ];
+    assert_eq!(broken(&history), [Guarantee::MonotonicWrites]);
+}
+
+#[test]
+fn a_write_that_comes_before_what_its_session_read_is_rejected() {
+    let history = [
+        write(A, 0, 100, (1, 2)),
+        read(A, Level::Session, 20, 30, (1, 2)).gives("seen"),
+        write(A, 40, 50, (2, 1)).with("seen"),
+    ];
+    assert_eq!(broken(&history), [Guarantee::WritesFollowReads]);
+}
+
+#[test]
+fn whoever_sees_a_write_and_not_what_its_writer_had_seen_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        read(A, Level::Session, 20, 30, (1, 1)).gives("seen"),
+        write(B, 40, 50, (2, 1)).with("seen"),
+        read(B, Level::Session, 60, 70, (2, 1)).gives("other"),
+        read(A, Level::Session, 80, 90, (0, 0)).with("other"),
+    ];
+    assert_eq!(broken(&history), [Guarantee::WritesFollowReads]);
+}
+
+#[test]
+fn a_bounded_read_may_miss_what_is_younger_than_its_bound_and_no_more() {
+    let missed = |bound| {
+        let read = read(A, Level::Bounded, 110, 500, (0, 0)).within(bound);
+        broken(&[write(A, 0, 10, (1, 1)), read])
+    };
+    assert_eq!(missed(ms(100)), []);
+    assert_eq!(missed(ms(99)), [Guarantee::WithinBound]);
+}
+
+#[test]
+fn an_answer_older_than_it_claims_is_rejected_at_any_level() {
+    let claimed = |staleness| {
+        let read = read(A, Level::Eventual, 110, 500, (0, 0)).claims(staleness);
+        broken(&[write(A, 0, 10, (1, 1)), read])
+    };
+    assert_eq!(claimed(ms(100)), []);
+    assert_eq!(claimed(ms(99)), [Guarantee::HonestStaleness]);
+}
+
+#[test]
+fn an_answer_at_a_lower_level_is_rejected() {
+    let history = [read(A, Level::Session, 0, 10, (0, 0)).answered_at(Level::Eventual)];
+    assert_eq!(broken(&history), [Guarantee::LevelKept]);
+}
+
+#[test]
+fn a_value_that_nobody_wrote_is_rejected() {
+    let history = [read(A, Level::Eventual, 0, 10, (7, 1))];
+    assert_eq!(broken(&history), [Guarantee::WrittenValues]);
+}
+
+#[test]
+fn a_value_of_another_register_is_rejected() {
+    let history = [
+        write(B, 0, 10, (7, 1)),
+        read(A, Level::Eventual, 20, 30, (7, 1)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::WrittenValues]);
+}
+
+#[test]
+fn a_value_that_shows_before_it_is_written_is_rejected() {
+    let history = [
+        read(A, Level::Eventual, 0, 10, (1, 1)),
+        write(A, 20, 30, (1, 1)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::WrittenValues]);
+}
+
+#[test]
+fn a_refused_write_that_shows_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)).ends(Outcome::Refused),
+        read(A, Level::Eventual, 20, 30, (1, 1)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::WrittenValues]);
+}
+
+#[test]
+fn a_write_that_took_effect_twice_is_rejected() {
+    let history = [
+        write(A, 0, 10, (1, 1)),
+        read(A, Level::Eventual, 20, 30, (1, 2)),
+    ];
+    assert_eq!(broken(&history), [Guarantee::WrittenOnce]);
+}
