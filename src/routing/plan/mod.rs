@@ -5,11 +5,11 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::Reason;
 use crate::consistency::{Level, Lsn, RequestToken, WalPosition};
 use crate::policy::Decision;
 use crate::region::NodeId;
 use crate::replication::{Condition, NodeStatus};
+use crate::routing::Reason;
 
 /// How far a token may be ahead of everything known before waiting for it is pointless. A second
 /// or so of a busy primary's WAL: more than one sampling interval brings.
@@ -172,6 +172,7 @@ impl Planner<'_> {
         match node {
             0 if self.views[0].id.is_primary() => Reason::NoReplica,
             0 => Reason::Fresh,
+            _ if self.views[0].id.is_primary() => Reason::Fresh,
             _ => self.reason_for_primary(Reason::Fresh),
         }
     }
@@ -246,3 +247,6 @@ fn step(node: usize, reason: Reason) -> Step {
         wait_for: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! Claims about single plans, then properties of all of them.
+
+use http::HeaderValue;
+use proptest::prelude::*;
+
+use super::*;
+use crate::consistency::{Consistency, SystemId, Timeline};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A node as a test describes it: its condition, what it has replayed, and how stale it may be.
+#[derive(Clone, Copy, Debug)]
+struct Sketch {
+    condition: Condition,
+    lsn: Option<u64>,
+    timeline: u32,
+    staleness_ms: Option<u32>,
+}
+
+const FRESH: Sketch = Sketch {
+    condition: Condition::Fresh,
+    lsn: Some(100),
+    timeline: 1,
+    staleness_ms: Some(200),
+};
+
+fn sketch(condition: Condition) -> Sketch {
+    Sketch { condition, ..FRESH }
+}
+
+/// Nodes, nearest first, at one moment.
+#[derive(Debug)]
+struct Scene {
+    now: Instant,
+    nodes: Vec<(NodeId, NodeStatus)>,
+}
+
+impl Scene {
+    /// Replicas in their order; then the primary, or first where it is the nearest.
+    fn new(replicas: &[Sketch], primary: Sketch, primary_first: bool) -> Self {
+        let now = Instant::now() + Duration::from_secs(3_600);
+        let region = |index| format!("replica-{index}").parse().unwrap();
+        let ids = (1..=replicas.len()).map(|index| NodeId::Replica(region(index)));
+        let mut all: Vec<_> = ids.zip(replicas.iter().copied()).collect();
+        let at = if primary_first { 0 } else { all.len() };
+        all.insert(at, (NodeId::Primary, primary));
+        let status = |(id, sketch): (NodeId, Sketch)| (id.clone(), status(id, sketch, now));
+        let nodes = all.into_iter().map(status).collect();
+        Self { now, nodes }
+    }
+
+    /// One or more replicas before a primary in order.
+    fn before_primary(replicas: &[Sketch]) -> Self {
+        Self::new(replicas, FRESH, false)
+    }
+
+    fn plan(&self, decision: &Decision, safe: bool) -> Plan {
+        let view = |(id, status)| NodeView { id, status };
+        let views: Vec<_> = self.nodes.iter().map(|(id, s)| view((id, s))).collect();
+        plan(decision, safe, &views, self.now)
+    }
+
+    /// The plan of a safe request as `node:reason`, a wait marked by `?`.
+    fn told(&self, decision: &Decision) -> String {
+        let plan = self.plan(decision, true);
+        let step = |step: &Step| {
+            let node = self.nodes[step.node].0.as_str();
+            let wait = if step.wait_for.is_some() { "?" } else { "" };
+            format!("{node}{wait}:{}", step.reason)
+        };
+        plan.iter().map(step).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn status(node: NodeId, sketch: Sketch, now: Instant) -> NodeStatus {
+    let position = |lsn| WalPosition {
+        system: SystemId(7),
+        timeline: Timeline(sketch.timeline),
+        lsn: Lsn(lsn),
+    };
+    NodeStatus {
+        condition: sketch.condition,
+        reachable: Some(true),
+        position: sketch.lsn.map(position),
+        proven_at: sketch.staleness_ms.map(|ms| now - MS * ms),
+        ..NodeStatus::unknown(node)
+    }
+}
+
+fn token(timeline: u32, lsn: u64) -> RequestToken {
+    RequestToken::Verified(WalPosition {
+        system: SystemId(7),
+        timeline: Timeline(timeline),
+        lsn: Lsn(lsn),
+    })
+}
+
+fn decision(consistency: Consistency, token: RequestToken) -> Decision {
+    Decision {
+        consistency,
+        token,
+        stated: true,
+        session_cookie: false,
+        cache_control: HeaderValue::from_static("no-store"),
+        shared_cacheable: false,
+        vary: false,
+    }
+}
+
+fn eventual() -> Decision {
+    decision(Consistency::EVENTUAL, RequestToken::None)
+}
+
+fn bounded(ms: u32) -> Decision {
+    decision(Consistency::bounded(MS * ms), RequestToken::None)
+}
+
+fn session(lsn: u64) -> Decision {
+    decision(Consistency::SESSION, token(1, lsn))
+}
+
+#[test]
+fn an_eventual_read_takes_the_nearest_that_serves() {
+    let told = |replicas: &[Sketch]| Scene::before_primary(replicas).told(&eventual());
+    let down = sketch(Condition::Unreachable);
+    let lagging = sketch(Condition::Lagging);
+    assert_eq!(told(&[FRESH]), "replica-1:fresh primary:fresh");
+    assert_eq!(
+        told(&[sketch(Condition::Disconnected)]),
+        "replica-1:fresh primary:fresh"
+    );
+    assert_eq!(told(&[down]), "primary:replica-down");
+    assert_eq!(told(&[sketch(Condition::Diverged)]), "primary:replica-down");
+    assert_eq!(
+        told(&[down, FRESH]),
+        "replica-2:replica-down primary:replica-down"
+    );
+    assert_eq!(
+        told(&[lagging]),
+        "primary:replica-lagging replica-1:replica-lagging"
+    );
+    assert_eq!(told(&[]), "primary:no-replica");
+}
+
+#[test]
+fn a_near_primary_needs_no_replica_to_excuse_it() {
+    let scene = Scene::new(&[FRESH], FRESH, true);
+    assert_eq!(
+        scene.told(&eventual()),
+        "primary:no-replica replica-1:fresh"
+    );
+}
+
+#[test]
+fn of_those_that_lag_the_least_stale_comes_first_and_the_unproven_last() {
+    let lagging = |staleness_ms| Sketch {
+        staleness_ms,
+        ..sketch(Condition::Lagging)
+    };
+    let replicas = [lagging(None), lagging(Some(9_000)), lagging(Some(6_000))];
+    let scene = Scene::new(&replicas, sketch(Condition::Unreachable), false);
+    let order =
+        ["replica-3", "replica-2", "replica-1"].map(|node| format!("{node}:replica-lagging"));
+    assert_eq!(scene.told(&eventual()), order.join(" "));
+}
+
+#[test]
+fn a_node_of_which_nothing_is_known_is_asked_only_if_it_may_be_the_primary() {
+    let unknown = Sketch {
+        lsn: None,
+        staleness_ms: None,
+        ..sketch(Condition::Unknown)
+    };
+    let scene = Scene::new(&[unknown], unknown, false);
+    assert_eq!(scene.told(&eventual()), "primary:replica-down");
+    let strong = decision(Consistency::STRONG, RequestToken::None);
+    assert_eq!(scene.told(&strong), "primary:strong");
+}
+
+#[test]
+fn a_bounded_read_takes_what_is_proven_and_else_the_primary() {
+    let replicas = [
+        FRESH,
+        Sketch {
+            staleness_ms: Some(50),
+            ..FRESH
+        },
+    ];
+    let told = |bound| Scene::before_primary(&replicas).told(&bounded(bound));
+    assert_eq!(
+        told(200),
+        "replica-1:within-bound replica-2:within-bound primary:bound-unproven"
+    );
+    assert_eq!(told(199), "replica-2:within-bound primary:bound-unproven");
+    assert_eq!(told(49), "primary:bound-unproven");
+    let without = Scene::new(&replicas, sketch(Condition::Unreachable), false);
+    assert_eq!(without.told(&bounded(49)), "");
+}
+
+#[test]
+fn a_session_read_takes_whoever_has_reached_its_token() {
+    let ahead = Sketch {
+        lsn: Some(200),
+        ..FRESH
+    };
+    let told = |replicas: &[Sketch], lsn| Scene::before_primary(replicas).told(&session(lsn));
+    assert_eq!(
+        told(&[FRESH], 100),
+        "replica-1:token-reached primary:token-behind"
+    );
+    assert_eq!(
+        told(&[FRESH], 101),
+        "replica-1?:waited primary:token-behind"
+    );
+    assert_eq!(
+        told(&[FRESH, ahead], 150),
+        "replica-1?:waited replica-2:token-reached primary:token-behind"
+    );
+    assert_eq!(told(&[FRESH], 101 + WAIT_BYTES_MAX), "primary:token-behind");
+}
+
+#[test]
+fn a_token_of_another_timeline_is_reached_by_no_replica() {
+    let decision = decision(Consistency::SESSION, token(2, 1));
+    let scene = Scene::before_primary(&[FRESH]);
+    assert_eq!(scene.told(&decision), "primary:token-behind");
+}
+
+fn any_sketch() -> impl Strategy<Value = Sketch> {
+    (
+        proptest::sample::select(&Condition::ALL[..]),
+        proptest::option::weighted(0.8, 0_u64..300),
+        1_u32..3,
+        proptest::option::weighted(0.8, 0_u32..8_000),
+    )
+        .prop_map(|(condition, lsn, timeline, staleness_ms)| Sketch {
+            condition,
+            lsn,
+            timeline,
+            staleness_ms,
+        })
+}
+
+fn any_scene() -> impl Strategy<Value = Scene> {
+    let replicas = proptest::collection::vec(any_sketch(), 0..4);
+    (replicas, any_sketch(), any::<bool>())
+        .prop_map(|(replicas, primary, first)| Scene::new(&replicas, primary, first))
+}
+
+fn any_decision() -> impl Strategy<Value = Decision> {
+    let consistency = prop_oneof![
+        Just(Consistency::EVENTUAL),
+        (0_u32..8_000).prop_map(|ms| Consistency::bounded(MS * ms)),
+        Just(Consistency::SESSION),
+        (0_u32..8_000).prop_map(|ms| Consistency::SESSION.stricter(Consistency::bounded(MS * ms))),
+        Just(Consistency::STRONG),
+    ];
+    let token = prop_oneof![
+        Just(RequestToken::None),
+        Just(RequestToken::Unverifiable),
+        (1_u32..3, 0_u64..300).prop_map(|(timeline, lsn)| token(timeline, lsn)),
+    ];
+    (consistency, token).prop_map(|(consistency, token)| decision(consistency, token))
+}
+
+impl Scene {
+    /// Whether a node may be asked at all.
+    fn may_serve(&self, step: &Step) -> bool {
+        let (id, status) = &self.nodes[step.node];
+        match status.condition {
+            Condition::Fresh => true,
+            Condition::Unknown => id.is_primary() || status.position.is_some(),
+            Condition::Lagging | Condition::Disconnected => !id.is_primary(),
+            Condition::Diverged | Condition::Promoted | Condition::Unreachable => false,
+        }
+    }
+
+    /// Whether a step keeps what the decision promises, as far as is known now.
+    fn keeps(&self, step: &Step, decision: &Decision) -> bool {
+        let (id, status) = &self.nodes[step.node];
+        let within = |bound| status.staleness(self.now).is_some_and(|age| age <= bound);
+        let reached = match decision.token {
+            RequestToken::None => true,
+            RequestToken::Unverifiable => false,
+            RequestToken::Verified(token) => status.position.is_some_and(|at| {
+                let lsn = step.wait_for.map_or(at.lsn, |wait| wait.max(at.lsn));
+                at.timeline == token.timeline && lsn >= token.lsn
+            }),
+        };
+        let bound = decision.consistency.max_staleness;
+        // A bound can only be judged after a wait.
+        let within = step.wait_for.is_some() || bound.is_none_or(within);
+        id.is_primary() || decision.consistency.level != Level::Strong && reached && within
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_step_may_serve_and_keeps_the_promise(
+        scene in any_scene(), decision in any_decision(),
+    ) {
+        for step in scene.plan(&decision, true) {
+            prop_assert!(scene.may_serve(&step), "{step:?}");
+            prop_assert!(scene.keeps(&step, &decision), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn no_node_is_asked_twice_but_after_a_wait(
+        scene in any_scene(), decision in any_decision(),
+    ) {
+        let plan = scene.plan(&decision, true);
+        let mut asked: Vec<_> = plan.iter().map(|step| step.node).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        prop_assert_eq!(asked.len(), plan.len());
+        let mut waits = plan.iter().skip(1).filter(|step| step.wait_for.is_some());
+        prop_assert!(waits.next().is_none(), "only the first step waits");
+    }
+
+    #[test]
+    fn a_write_is_the_primarys_whatever_else_is_asked(
+        scene in any_scene(), decision in any_decision(),
+    ) {
+        let plan = scene.plan(&decision, false);
+        prop_assert!(plan.len() <= 1);
+        for step in &plan {
+            prop_assert!(scene.nodes[step.node].0.is_primary());
+            prop_assert_eq!(step.reason, Reason::Write);
+        }
+    }
+
+    #[test]
+    fn a_primary_in_order_is_in_every_plan(
+        scene in any_scene(), decision in any_decision(), safe in any::<bool>(),
+    ) {
+        let primary = scene.nodes.iter().position(|(id, _)| id.is_primary()).unwrap();
+        let in_order = scene.nodes[primary].1.condition == Condition::Fresh;
+        let plan = scene.plan(&decision, safe);
+        prop_assert!(!in_order || plan.iter().any(|step| step.node == primary));
+    }
+
+    #[test]
+    fn an_eventual_read_is_refused_only_when_nobody_serves(scene in any_scene()) {
+        let plan = scene.plan(&eventual(), true);
+        let step = |node| step(node, Reason::Fresh);
+        let serving = (0..scene.nodes.len()).filter(|&node| scene.may_serve(&step(node)));
+        prop_assert_eq!(plan.len(), serving.count());
+    }
+}
