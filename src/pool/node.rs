@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::{sleep, timeout};
 
 use super::Lease;
@@ -138,13 +138,21 @@ impl Node {
             let status = self.pool.status();
             let missing = self.settings.connections_min.saturating_sub(status.size);
             if missing > 0 {
-                // Held until all are open, so that each call has to open one of its own.
-                let opened = join_all((0..missing).map(|_| self.pool.get())).await;
-                drop(opened);
+                self.open(missing, status.available).await;
             }
             self.publish();
             sleep(spread(KEEP_WARM_INTERVAL)).await;
         }
+    }
+
+    /// Opens connections beside the idle ones, which it takes for as long as the others need to
+    /// find none idle and begin.
+    async fn open(&self, missing: usize, idle: usize) {
+        let take = |count| join_all((0..count).map(|_| self.pool.get()));
+        let idle = take(idle).await;
+        // Each is held until all are open, for the same reason.
+        let (opened, ()) = join(take(missing), async { drop(idle) }).await;
+        drop(opened);
     }
 
     /// Closes connections to earlier lives of the server and takes the first that is current.

@@ -1,0 +1,144 @@
+//! One node's pool over a real server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use tidegate::config::PoolSettings;
+use tidegate::demo::{Cluster, DelayProxy};
+use tidegate::pool::{Lease, Node, NodeConfig, PoolError};
+use tidegate::postgres::Session;
+use tidegate::region::NodeId;
+use tidegate::replication::{Monitor, MonitorSettings};
+use tokio::time::{Instant, timeout};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
+
+/// A node of two connections, and the monitor that knows its life.
+async fn node(url: &str) -> Arc<Node> {
+    let settings = MonitorSettings {
+        application_name: "tidegate/monitor".to_owned(),
+        sample_interval: Duration::from_millis(50),
+        sample_timeout: Duration::from_secs(1),
+        max_lag: Duration::from_secs(5),
+        fail_after: 3,
+        pass_after: 2,
+    };
+    let server: tidegate::postgres::Server = url.parse().unwrap();
+    let watched = vec![(NodeId::Primary, Arc::new(server.clone()))];
+    let monitor = Arc::new(Monitor::start(watched, settings));
+    let mut watch = monitor.watch(&NodeId::Primary);
+    let sampled = watch.wait_for(|status| status.identity.is_some());
+    timeout(DEADLINE, sampled).await.unwrap().unwrap();
+    let config = NodeConfig {
+        id: NodeId::Primary,
+        region: None,
+        server,
+        session: Session {
+            application_name: "tidegate/pool".to_owned(),
+            statement_timeout: DEADLINE,
+        },
+    };
+    let settings = PoolSettings {
+        connections_max: 2,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+        ..PoolSettings::default()
+    };
+    let warm = Arc::new(ArcSwap::default());
+    Arc::new(Node::new(config, &settings, warm, monitor).unwrap())
+}
+
+async fn pid(node: &Node) -> i32 {
+    let lease = node.lease().await.unwrap();
+    let row = lease
+        .client()
+        .query_one("select pg_backend_pid()", &[])
+        .await;
+    lease.settle();
+    row.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn a_settled_lease_is_used_again_and_a_dropped_one_is_closed() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let node = node(&cluster.primary.url()).await;
+    let first = pid(&node).await;
+    assert_eq!(pid(&node).await, first);
+    drop(node.lease().await.unwrap());
+    assert_ne!(pid(&node).await, first);
+    let gone = format!("not exists (select from pg_stat_activity where pid = {first})");
+    cluster.primary.wait_until(&gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_replaced_beside_an_idle_one() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let node = node(&cluster.primary.url()).await;
+    let warming = tokio::spawn(Arc::clone(&node).keep_warm());
+    let sessions = "from pg_stat_activity where application_name = 'tidegate/pool'";
+    let two = format!("count(*) = 2 {sessions}");
+    cluster.primary.wait_until(&two).await.unwrap();
+    let one = format!("select min(pid) {sessions}");
+    let pid = cluster.primary.value(&one).await.unwrap().unwrap();
+    let end = format!("select pg_terminate_backend({pid})");
+    cluster.primary.execute(&end).await.unwrap();
+    let others = format!("{two} and pid <> {pid}");
+    cluster.primary.wait_until(&others).await.unwrap();
+    warming.abort();
+}
+
+#[tokio::test]
+async fn a_full_pool_is_busy_and_those_who_gave_up_hold_nobody_up() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let node = node(&cluster.primary.url()).await;
+    let held = [node.lease().await.unwrap(), node.lease().await.unwrap()];
+    let refused = join_all((0..50).map(|_| node.lease())).await;
+    assert!(
+        refused
+            .iter()
+            .all(|lease| matches!(lease, Err(PoolError::Busy(_))))
+    );
+    held.into_iter().for_each(Lease::settle);
+    let start = Instant::now();
+    node.lease().await.unwrap().settle();
+    assert!(start.elapsed() < ACQUIRE_TIMEOUT);
+}
+
+#[tokio::test]
+async fn connections_to_an_earlier_life_are_never_lent() {
+    let mut cluster = Cluster::start(0).await.unwrap();
+    // Its connections outlive the server, as those through a load balancer may.
+    let proxy = DelayProxy::start(cluster.primary.address()).await.unwrap();
+    let node = node(&cluster.primary.url_at(proxy.address())).await;
+    let before = node.lease().await.unwrap();
+    let life = before.life();
+    before.settle();
+    cluster.primary.restart().await.unwrap();
+    let lent = async {
+        loop {
+            match node.lease().await {
+                Ok(lease) if lease.client().simple_query("select 1").await.is_ok() => break lease,
+                _ => {}
+            }
+        }
+    };
+    let after = timeout(DEADLINE, lent).await.unwrap();
+    assert!(after.life().started_at_us > life.started_at_us);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unreachable_in_time_and_back_by_itself() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let proxy = DelayProxy::start(cluster.primary.address()).await.unwrap();
+    let node = node(&cluster.primary.url_at(proxy.address())).await;
+    proxy.black_hole(true);
+    let start = Instant::now();
+    let error = node.lease().await.map(drop).unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    assert!(start.elapsed() < 2 * ACQUIRE_TIMEOUT);
+    proxy.black_hole(false);
+    let back = async { while node.lease().await.is_err() {} };
+    timeout(DEADLINE, back).await.unwrap();
+}
