@@ -1,7 +1,6 @@
 //! The response headers that say how an answer came about.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, VARY};
@@ -11,7 +10,6 @@ use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
 use crate::region::{NodeId, RegionId};
 use crate::routing::Reason;
-use crate::target::Endpoint;
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
@@ -20,10 +18,8 @@ static VARY_BY_CONSISTENCY: HeaderValue =
     HeaderValue::from_static("X-Consistency, X-Consistency-Token");
 
 /// What is known of one request when its response leaves; kept in the response's extensions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Account {
-    /// The endpoint it reached.
-    pub(super) endpoint: Arc<Endpoint>,
     /// The decision, if the request could be understood.
     pub(super) decision: Option<Decision>,
     /// Which node served, if one did.
@@ -33,15 +29,6 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
-        Self {
-            endpoint: Arc::clone(endpoint),
-            decision: None,
-            served: None,
-            timing: Timing::default(),
-        }
-    }
-
     /// The effective level.
     pub(super) fn level(&self) -> Option<Level> {
         let decision = self.decision.as_ref();

@@ -1,6 +1,6 @@
 //! The outermost layer: request id, access line, metrics, and the bodies of problems.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,7 +16,22 @@ use super::request_id::{X_REQUEST_ID, request_id, trace_id};
 use crate::consistency::Level;
 use crate::error::Problem;
 use crate::policy::NO_STORE_PRIVATE;
+use crate::target::Endpoint;
 use crate::telemetry::names;
+
+/// The status under which a request counts whose client left before the answer, as in nginx.
+const CLIENT_GONE: u16 = 499;
+
+/// Where a request leaves word of the endpoint it reached, should it never be answered.
+#[derive(Clone, Default)]
+pub(super) struct EndpointSeen(Arc<OnceLock<Arc<Endpoint>>>);
+
+impl EndpointSeen {
+    pub(super) fn note(&self, endpoint: &Arc<Endpoint>) {
+        // A request reaches one endpoint.
+        let _first = self.0.set(Arc::clone(endpoint));
+    }
+}
 
 /// What the access line says of the request itself.
 struct Asked {
@@ -24,13 +39,26 @@ struct Asked {
     trace: Option<String>,
     method: &'static str,
     probe: Option<&'static str>,
+    endpoint: EndpointSeen,
     started: Instant,
+}
+
+/// Accounts for a request that is dropped before its answer; nobody else would.
+struct Unanswered<'a>(Option<&'a Asked>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(asked) = self.0 {
+            count(asked, CLIENT_GONE, None);
+            log(asked, CLIENT_GONE, None, None);
+        }
+    }
 }
 
 /// Observes one request.
 pub(super) async fn observe(
     State(services): State<Arc<Services>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let asked = Asked {
@@ -38,9 +66,13 @@ pub(super) async fn observe(
         trace: trace_id(request.headers()).map(str::to_owned),
         method: method_label(request.method()),
         probe: probe_label(request.uri().path()),
+        endpoint: EndpointSeen::default(),
         started: Instant::now(),
     };
+    request.extensions_mut().insert(asked.endpoint.clone());
+    let mut unanswered = Unanswered(Some(&asked));
     let mut response = next.run(request).await;
+    unanswered.0 = None;
     let account = response.extensions_mut().remove::<Account>();
     let problem = response.extensions_mut().remove::<Arc<Problem>>();
     let status = response.status();
@@ -61,8 +93,13 @@ pub(super) async fn observe(
     response
         .headers_mut()
         .insert(&X_REQUEST_ID, asked.id.clone());
-    count(&asked, &response, account.as_ref());
-    log(&asked, &response, account.as_ref(), problem.as_deref());
+    count(&asked, status.as_u16(), account.as_ref());
+    log(
+        &asked,
+        status.as_u16(),
+        account.as_ref(),
+        problem.as_deref(),
+    );
     response
 }
 
@@ -85,13 +122,12 @@ fn describe_cause(error: &(dyn std::error::Error + 'static)) -> String {
         .join(": ")
 }
 
-fn count(asked: &Asked, response: &Response, account: Option<&Account>) {
-    let endpoint = endpoint_label(asked, account);
-    let status = response.status().as_str().to_owned();
+fn count(asked: &Asked, status: u16, account: Option<&Account>) {
+    let endpoint = endpoint_label(asked);
     let labels = [
         ("endpoint", endpoint.clone()),
         ("method", asked.method.to_owned()),
-        ("status", status),
+        ("status", status.to_string()),
     ];
     metrics::counter!(names::REQUESTS, &labels).increment(1);
     metrics::histogram!(names::REQUEST_DURATION, "endpoint" => endpoint)
@@ -106,7 +142,7 @@ fn count(asked: &Asked, response: &Response, account: Option<&Account>) {
     }
 }
 
-fn log(asked: &Asked, response: &Response, account: Option<&Account>, problem: Option<&Problem>) {
+fn log(asked: &Asked, status: u16, account: Option<&Account>, problem: Option<&Problem>) {
     let served = account.and_then(|account| account.served.as_ref());
     let timing = account.map(|account| account.timing).unwrap_or_default();
     tracing::info!(
@@ -114,8 +150,8 @@ fn log(asked: &Asked, response: &Response, account: Option<&Account>, problem: O
         request_id = asked.id.to_str().unwrap_or_default(),
         trace_id = asked.trace,
         method = asked.method,
-        endpoint = endpoint_label(asked, account),
-        status = response.status().as_u16(),
+        endpoint = endpoint_label(asked),
+        status,
         problem = problem.map(Problem::type_name),
         level = account.and_then(Account::level).map(Level::as_str),
         node = served.map(|served| served.node.as_str()),
@@ -130,8 +166,9 @@ fn log(asked: &Asked, response: &Response, account: Option<&Account>, problem: O
 }
 
 /// The endpoint's template: never anything a client chose.
-fn endpoint_label(asked: &Asked, account: Option<&Account>) -> String {
-    let template = account.map(|account| account.endpoint.template.as_str());
+fn endpoint_label(asked: &Asked) -> String {
+    let endpoint = asked.endpoint.0.get();
+    let template = endpoint.map(|endpoint| endpoint.template.as_str());
     template.or(asked.probe).unwrap_or("unmatched").to_owned()
 }
 

@@ -15,6 +15,7 @@ use super::Services;
 use super::answer::{Account, Timing};
 use super::body::read_json;
 use super::decide::Reached;
+use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
@@ -56,7 +57,10 @@ async fn answer(
         }
         reached => reached?,
     };
-    let account = account.insert(Account::new(&reached.endpoint));
+    if let Some(seen) = head.extensions.get::<EndpointSeen>() {
+        seen.note(&reached.endpoint);
+    }
+    let account = account.insert(Account::default());
     let mut decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
     let claims = authenticate(services, &reached.endpoint, &head).await?;
