@@ -87,8 +87,8 @@ pub enum Problem {
     Deadline,
     /// A write was sent and no answer came.
     #[error(
-        "the connection was lost after the request was sent: whether it took effect is \
-             unknown; send it again with the same Idempotency-Key to find out"
+        "the request was sent and no answer came: whether it took effect is unknown; send it again \
+         with the same Idempotency-Key to find out"
     )]
     OutcomeUnknown(#[source] Option<Failure>),
     /// A fault of the gateway.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::fmt;
 
 use bytes::BytesMut;
 use http::HeaderMap;
@@ -40,9 +41,14 @@ pub enum ArgumentError {
     NotText(Parameter),
 }
 
-/// One value: text, or NULL.
-#[derive(Debug)]
+/// One value: text, or NULL. `Debug` does not show it, since `tokio_postgres` logs parameters.
 pub struct Argument<'a>(Option<Cow<'a, str>>);
+
+impl fmt::Debug for Argument<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_ref().map_or("NULL", |_| "***"))
+    }
+}
 
 impl<'a> RequestValues<'a> {
     /// The arguments of a statement, in the order of its parameters.
