@@ -17,9 +17,12 @@ mod infra;
 mod input;
 mod ledger;
 mod levels;
+mod lifecycle;
 mod monitor;
 mod session_cookie;
 mod timelines;
+mod observability;
+mod pool;
 mod tls;
 mod token_command;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]

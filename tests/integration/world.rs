@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use anyhow::Context;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
@@ -153,6 +154,24 @@ impl World {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{headers}\r\n");
         self.send_raw(request.as_bytes()).await
+    }
+
+    /// The page of metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let page = self.client.get(self.gateway.admin_url("/metrics"));
+        page.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits until a series, written as `name{labels}`, has a value that satisfies the condition.
+    pub(crate) async fn metric_turns(&self, series: &str, holds: impl Fn(f64) -> bool) -> f64 {
+        until(series, DEADLINE, async || {
+            let page = self.metrics().await;
+            let value = page.lines().find_map(|line| line.strip_prefix(series));
+            let value: f64 = value.context("no such series")?.trim().parse()?;
+            Ok(holds(value).then_some(value))
+        })
+        .await
+        .unwrap()
     }
 
     /// Waits until `/health/edge` answers with a status.

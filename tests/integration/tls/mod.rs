@@ -9,6 +9,8 @@ use std::time::Duration;
 use tidegate::demo::{Cluster, PostgresServer};
 use tidegate::postgres::{ConnectError, Server, Session, connect};
 
+use crate::world::{client, configured, gateway_of, problem, wait_ready};
+
 const DEADLINE: Duration = Duration::from_secs(30);
 const SERVER: &str = include_str!("server.pem");
 const SERVER_V1: &str = include_str!("server_v1.pem");
@@ -142,4 +144,35 @@ async fn an_old_certificate_serves_where_it_is_not_checked() {
             .await
             .is_err()
     );
+}
+
+/// Pool and monitor, not one connection.
+#[tokio::test]
+async fn a_gateway_serves_over_the_tls_its_url_asks_for_or_not_at_all() {
+    const FILE: &str = "
+        [[endpoint]]
+        method = \"GET\"
+        path = \"/tls\"
+        sql = \"select ssl from pg_stat_ssl where pid = pg_backend_pid()\"
+    ";
+    let cluster = cluster_with(SERVER).await;
+    let start = async |query: &str| {
+        let url = url(&cluster.primary, "localhost", query);
+        let gateway = gateway_of(&cluster).env("DATABASE_URL", url);
+        configured(&cluster, gateway, FILE).start().await.unwrap()
+    };
+    let good = start("sslmode=verify-full&sslrootcert={roots}/root.pem").await;
+    wait_ready(&client(), &good).await;
+    let answer = client().get(good.url("/tls")).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), r#"[{"ssl":true}]"#);
+    let encrypted = "(select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) \
+        where application_name like 'tidegate/%')";
+    cluster.primary.wait_until(encrypted).await.unwrap();
+
+    let bad = start("sslmode=verify-full&sslrootcert={roots}/other_root.pem").await;
+    let answer = client().get(bad.url("/tls")).send().await.unwrap();
+    problem(answer, 503, "no-primary").await;
+    bad.wait_for_log("certificate").await.unwrap();
+    let ready = client().get(bad.admin_url("/readyz")).send().await;
+    assert_eq!(ready.unwrap().status(), 503);
 }
