@@ -19,10 +19,10 @@ mod ledger;
 mod levels;
 mod lifecycle;
 mod monitor;
-mod session_cookie;
-mod timelines;
 mod observability;
 mod pool;
+mod session_cookie;
+mod timelines;
 mod tls;
 mod token_command;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]
