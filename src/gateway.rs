@@ -36,6 +36,7 @@ pub struct Gateway {
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
+    hangup: Signal,
 }
 
 /// Why a gateway cannot start or go on.
@@ -71,6 +72,8 @@ impl Gateway {
     /// When the configuration cannot be used: also when a statement does not prepare while a
     /// database is up.
     pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
+        // First of all, since a SIGHUP without a handler would end the process.
+        let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
         let routes = Routes::compile(&settings.routes)?;
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         // After the checks: a configuration that is refused gets one line on standard error.
@@ -106,6 +109,7 @@ impl Gateway {
             health,
             recorder,
             drain,
+            hangup,
         })
     }
 
@@ -122,7 +126,6 @@ impl Gateway {
         };
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
-        let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
             admin = admin_listener.local_addr().ok().map(tracing::field::display),
@@ -141,7 +144,8 @@ impl Gateway {
             let _ended = admin.await;
         });
         tasks.spawn(self.recorder.clone().upkeep());
-        tasks.spawn(self.reloader().reload_on(hangup, reload));
+        let reloader = self.reloader();
+        tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.services);
         tasks.spawn(async move { verifying.verifier.warm().await });
         let drained = serve(listener, services, limits, self.drain.clone()).await;

@@ -84,7 +84,7 @@ impl Failure {
         };
         Self {
             kind,
-            sent: prepared.is_some(),
+            sent: prepared.is_some() && !lacks_resources(&cause),
             cause,
         }
     }
@@ -115,6 +115,12 @@ impl Failure {
         }
         self
     }
+}
+
+/// Whether the server refused for want of memory, disk or connections: then nothing was done.
+fn lacks_resources(cause: &tokio_postgres::Error) -> bool {
+    let code = cause.code().map(SqlState::code);
+    code.is_some_and(|code| code.starts_with("53"))
 }
 
 fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statement>) -> FailureKind {
