@@ -178,25 +178,32 @@ split_answer() {
     done <<<"$output"
 }
 
+# Without the spaces around it.
+trim() {
+    local text=${1#"${1%%[![:space:]]*}"}
+    printf '%s' "${text%"${text##*[![:space:]]}"}"
+}
+
 # The value of a header of the last answer; several lines are joined as HTTP has it.
 header() {
-    awk -v name="$1" '
-        { colon = index($0, ":") }
-        colon && tolower(substr($0, 1, colon - 1)) == name {
-            value = substr($0, colon + 1)
-            gsub(/^[ \t]+|[ \t]+$/, "", value)
-            all = found++ ? all ", " value : value
-        }
-        END { print all }' <<<"$headers"
+    local line name all=''
+    while IFS= read -r line; do
+        name=${line%%:*}
+        if [[ ${name,,} == "$1" && $line == *:* ]]; then all+=${all:+, }$(trim "${line#*:}"); fi
+    done <<<"$headers"
+    printf '%s' "$all"
 }
 
 # Whether a cache answered: "hit", "no", or "" when no header speaks of one.
 cache_said() {
-    local x_cache cache_status
+    local x_cache cache_status parts part
     x_cache=$(header x-cache)
     cache_status=$(header cache-status)
-    case ${x_cache,,} in *hit*) echo hit; return ;; esac
-    if awk 'BEGIN { RS = "[,;]" } { gsub(/[ \t\r\n]/, "") } tolower($0) == "hit" { found = 1 } END { exit !found }' <<<"$cache_status"; then
+    IFS=',;' read -ra parts <<<"$cache_status"
+    for part in "${parts[@]+"${parts[@]}"}"; do
+        if [ "$(trim "${part,,}")" = hit ]; then x_cache=hit; fi
+    done
+    if [[ ${x_cache,,} == *hit* ]]; then
         echo hit
     elif [ -n "$x_cache$cache_status" ]; then
         echo no
