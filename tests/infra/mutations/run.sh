@@ -9,10 +9,9 @@
 # KEEP=yes   leave the copies and the steps' output in $WORK
 #
 # A fault is a file NAME.mutation: a comment that says what goes wrong, `file:` below infra/, `test:` the
-# file of infra/terraform/tests that should see it, `sed:` a script (sed -E) for one line or one argument.
-# Steps run from the fastest to the slowest and stop at the first that fails: fmt, function, regions,
-# alerts, cargo (tests/integration/infra.rs), test. `terraform test` validates before it runs anything;
-# what it refuses there is reported as validate.
+# file of infra/terraform/tests that should see it, or `validate`, `sed:` a script (sed -E) for one line or
+# one argument. Steps run from the fastest to the slowest and stop at the first that fails: fmt, function,
+# regions, alerts, cargo (tests/integration/infra.rs), then validate or test.
 
 set -uo pipefail
 
@@ -22,8 +21,9 @@ work=${WORK:-$(mktemp -d)}
 
 field() { sed -n "s/^$2: //p" "$1"; }
 
-# The steps that read a file of this kind, fastest first.
+# The steps that could catch a fault of this file, fastest first.
 steps_for() {
+    if [ "$2" = validate ]; then echo "fmt regions validate"; return; fi
     case $1 in
         *.js) echo function ;;
         *.json) echo cargo ;;
@@ -56,9 +56,8 @@ try_fault() {
     fi
     # A fault is not to be caught for its spelling, unless that is the fault.
     case $name in *-unformatted) ;; *) terraform fmt "$copy/infra/$file" >/dev/null 2>&1 ;; esac
-    for step in $(steps_for "$file"); do
+    for step in $(steps_for "$file" "$test"); do
         if ! run_step "$step" "$copy" "$test" >"$copy/$step.log" 2>&1; then
-            if [ "$step" = test ] && ! grep -q '^ *run "' "$copy/$step.log"; then step=validate; fi
             printf '%s\t%s\n' "$name" "$step"
             if [ -z "${KEEP:-}" ]; then rm -rf "$copy"; fi
             return
