@@ -26,7 +26,8 @@ pub struct ServerSettings {
     /// Time for a whole request body to arrive.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
-    /// Time from the end of the head to the start of the answer, all tries included.
+    /// Time to get an answer from the nodes once the request has been read, all tries included.
+    /// Too low ends statements that would have answered; too high keeps clients waiting in vain.
     #[serde(deserialize_with = "duration")]
     pub request_deadline: Duration,
     /// Largest request body; a larger one is answered 413.

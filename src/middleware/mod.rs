@@ -2,8 +2,7 @@
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //! 2. panics become `internal` problems;
-//! 3. `request_deadline`;
-//! 4. `serve`: decide, authenticate, read the body, ask the nodes.
+//! 3. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`.
 //!
 //! Probes pass only the first two: they are answered from memory.
 
