@@ -105,14 +105,16 @@ impl World {
         until(&what, DEADLINE, wanted).await.unwrap();
     }
 
-    /// Asserts for a while that `/health/edge` reads healthy and caught up.
+    /// Asserts for a while that `/health/edge` reads healthy and caught up, give or take a moment:
+    /// an idle primary still logs its running transactions and checkpoints.
     async fn stays_healthy_for(&self, duration: Duration) {
         let start = Instant::now();
         while start.elapsed() < duration {
             let response = self.get("/health/edge").await;
             assert_eq!(response.status(), 200, "{:?}", response.text().await);
             let body: Value = response.json().await.unwrap();
-            assert_eq!(body["replication_lag_secs"], 0, "{body}");
+            let lag = body["replication_lag_secs"].as_f64().unwrap();
+            assert!(lag < 1.0, "{body}");
             sleep(LOOK_INTERVAL).await;
         }
     }

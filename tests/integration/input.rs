@@ -156,7 +156,8 @@ async fn a_token_is_malformed_or_foreign_but_never_trusted_unseen() {
     problem(two, 400, "invalid-token").await;
 
     // Signed by nobody known, or by one of ours for a cluster that this is not.
-    let last = if issued.ends_with('A') { 'B' } else { 'A' };
+    // The last character holds two bits: one of A, Q, g, w.
+    let last = if issued.ends_with('A') { 'Q' } else { 'A' };
     let forged = format!("{truncated}{last}");
     let elsewhere = TokenKeys::parse(TOKEN_SECRET).unwrap().sign(&position);
     for (token, reason) in [
