@@ -9,8 +9,7 @@ use super::arguments::ExplainCommand;
 use crate::config::{Environment, Overrides, RouteTables, token_keys};
 use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 use crate::error::Problem;
-use crate::health::PUBLIC_PATHS;
-use crate::middleware::Reached;
+use crate::middleware::{PROBE_PATHS, Reached};
 use crate::policy::Decision;
 use crate::target::Routes;
 
@@ -35,7 +34,7 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         .map_err(Exit::failed)?;
     let text = match decide(&routes, &keys, &method, uri.path(), &headers) {
         Ok((reached, decision)) => describe(&reached, &decision, &method, &headers),
-        Err(_not_an_endpoint) if PUBLIC_PATHS.contains(&uri.path()) => {
+        Err(_not_an_endpoint) if PROBE_PATHS.contains(&uri.path()) => {
             "answer        from memory, by no node; Cache-Control: no-store\n".to_owned()
         }
         Err(problem) => format!("answer        {} problem: {problem}\n", problem.type_name()),

@@ -9,7 +9,8 @@ use crate::telemetry::init_logs;
 /// Serves until the drain that a signal began is over; a second signal ends it with code 1.
 pub(super) async fn serve(overrides: Overrides, environment: Environment) -> Result<(), Exit> {
     let settings = Settings::resolve(&overrides, &environment)?;
-    init_logs(settings.log_format, environment.get("RUST_LOG"));
+    init_logs(settings.log_format, environment.get("RUST_LOG"))
+        .map_err(|error| Exit::unusable(format_args!("RUST_LOG: {error}")))?;
     let gateway = Gateway::assemble(settings).await?;
     let drain = gateway.drain();
     let reload = move || RouteTables::load(&overrides, &environment);

@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::health::report::{Facts, HealthReport};
+use crate::middleware::PROBE_PATHS;
 use crate::region::{NodeId, RegionId};
 use crate::replication::{Monitor, NodeStatus};
 use crate::server::Drain;
@@ -50,14 +51,11 @@ impl HealthState {
     }
 }
 
-/// The paths of the public listener that are answered from memory.
-pub const PUBLIC_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
-
-/// Routes [`PUBLIC_PATHS`].
+/// Routes [`PROBE_PATHS`].
 pub fn public_routes(state: HealthState) -> Router {
     Router::new()
-        .route(PUBLIC_PATHS[0], get(edge))
-        .route(PUBLIC_PATHS[1], get(live))
+        .route(PROBE_PATHS[0], get(edge))
+        .route(PROBE_PATHS[1], get(live))
         .with_state(state)
 }
 

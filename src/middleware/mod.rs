@@ -28,6 +28,9 @@ use crate::error::Problem;
 pub use decide::Reached;
 pub use services::Services;
 
+/// The paths of the public listener that are answered from memory.
+pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
+
 /// The public service: `probes` and, for every other path, the endpoints.
 pub fn public(services: &Arc<Services>, probes: Router) -> Router {
     let observe = middleware::from_fn_with_state(Arc::clone(services), observe::observe);

@@ -10,9 +10,9 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
-use super::Services;
 use super::answer::{Account, describe};
 use super::request_id::{X_REQUEST_ID, request_id, trace_id};
+use super::{PROBE_PATHS, Services};
 use crate::consistency::Level;
 use crate::error::Problem;
 use crate::policy::NO_STORE_PRIVATE;
@@ -173,11 +173,7 @@ fn endpoint_label(asked: &Asked) -> String {
 }
 
 fn probe_label(path: &str) -> Option<&'static str> {
-    match path {
-        "/health/edge" => Some("/health/edge"),
-        "/health/live" => Some("/health/live"),
-        _ => None,
-    }
+    PROBE_PATHS.into_iter().find(|probe| *probe == path)
 }
 
 fn method_label(method: &Method) -> &'static str {

@@ -81,7 +81,7 @@ async fn answer(
     };
     let outcome = asked.ask(services, &mut account.timing).await?;
     account.served = Some(outcome.served.clone());
-    respond(services, &asked, outcome)
+    Ok(respond(services, &asked, outcome))
 }
 
 async fn authenticate(
@@ -142,12 +142,15 @@ impl Asked<'_> {
     }
 }
 
-fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Result<Response, Problem> {
-    let body = outcome.answer.body.ok_or(Problem::NotFound)?;
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = asked.reached.endpoint.status;
+fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response {
+    let mut response = match outcome.answer.body {
+        Some(body) => {
+            let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (asked.reached.endpoint.status, json, Body::from(body)).into_response()
+        }
+        None => Problem::NotFound.into_response(),
+    };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let token = outcome.seen.map(|seen| services.tokens.sign(&seen));
     if let Some(token) = &token
         && asked.decision.session_cookie
@@ -158,5 +161,5 @@ fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Result<R
     if let Some(Ok(token)) = token.map(HeaderValue::try_from) {
         headers.insert(&X_CONSISTENCY_TOKEN, token);
     }
-    Ok(response)
+    response
 }

@@ -13,7 +13,7 @@ use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use crate::config::PoolSettings;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::{NodeId, RegionId};
-use crate::replication::{Monitor, random};
+use crate::replication::Monitor;
 use crate::telemetry::names;
 
 /// How often the idle connections of a node are counted and missing ones opened.
@@ -199,5 +199,5 @@ impl Node {
 
 /// A duration up to a quarter longer, so that gateways do not reconnect in step.
 fn spread(duration: Duration) -> Duration {
-    duration.mul_f64(1.0 + random() / 4.0)
+    duration.mul_f64(1.0 + fastrand::f64() / 4.0)
 }

@@ -13,6 +13,10 @@ use crate::postgres::{Server, ServerIdentity};
 /// wait means that the gateway or the path to it is gone.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 
+/// How often a server looks whether the gateway still waits for a statement that runs (PostgreSQL 14
+/// and newer, where the system can tell): one that was given up does not go on until its timeout.
+const GIVEN_UP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What every session is told when it opens.
 ///
 /// Transactions are read-only unless they say otherwise, times are printed in UTC, and errors repeat
@@ -38,9 +42,12 @@ impl Session {
              set idle_in_transaction_session_timeout = {}; \
              set client_min_messages = warning; \
              set log_parameter_max_length_on_error = 0; \
+             select set_config(name, '{}', false) from pg_settings \
+             where name = 'client_connection_check_interval' and version() like '%linux%'; \
              select {}",
             self.statement_timeout.as_millis(),
             IDLE_IN_TRANSACTION_MAX.as_millis(),
+            GIVEN_UP_CHECK_INTERVAL.as_millis(),
             ServerIdentity::COLUMNS,
         );
         let messages = client.simple_query(&sql).await?;

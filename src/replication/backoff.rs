@@ -1,6 +1,5 @@
 //! Growing pauses between attempts to connect.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Longest pause, but for its random part: a server that is back is seen within about a second.
@@ -40,12 +39,6 @@ impl Backoff {
     }
 }
 
-/// Returns a number from 0 to 1, good enough to spread out and nothing else.
-pub fn random() -> f64 {
-    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,13 +58,5 @@ mod tests {
         backoff.attempts = u32::MAX - 1;
         assert_eq!(backoff.pause(0.0), Duration::from_secs(2));
         assert_eq!(backoff.pause(0.0), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn the_random_part_varies_and_stays_in_range() {
-        let drawn: Vec<_> = (0..100).map(|_| random()).collect();
-        assert!(drawn.iter().all(|number| (0.0..=1.0).contains(number)));
-        assert!(drawn.iter().any(|&number| number < 0.5));
-        assert!(drawn.iter().any(|&number| number > 0.5));
     }
 }

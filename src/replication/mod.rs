@@ -16,7 +16,6 @@ mod published;
 mod task;
 mod monitor;
 
-pub use backoff::random;
 pub use condition::Condition;
 pub use fence::FenceLog;
 pub use monitor::Monitor;

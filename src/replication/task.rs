@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::consistency::Timeline;
 use crate::postgres::{Connection, Server, Session, connect};
 use crate::replication::MonitorSettings;
-use crate::replication::backoff::{Backoff, random};
+use crate::replication::backoff::Backoff;
 use crate::replication::lineage::read_lineage;
 use crate::replication::published::Published;
 use crate::replication::sample::{Question, Sample};
@@ -54,7 +54,7 @@ impl NodeTask {
                 Err(error) => drop(self.miss(error.to_string())),
             }
             self.published.beat(self.index);
-            sleep(backoff.pause(random())).await;
+            sleep(backoff.pause(fastrand::f64())).await;
         }
     }
 

@@ -1,14 +1,16 @@
 //! Where log lines go and what they look like.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
 
-/// Starts logging to standard error. `filter` is `RUST_LOG`'s syntax; one that does not parse is
-/// replaced by `info`.
-pub fn init_logs(format: LogFormat, filter: Option<&str>) {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info"));
-    let filter = filter.unwrap_or_else(|_bad| EnvFilter::new("info"));
+/// Starts logging to standard error; without a filter from `info` on.
+///
+/// # Errors
+/// When the filter is not in `RUST_LOG`'s syntax.
+pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(filter.unwrap_or("info"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -21,4 +23,5 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) {
             .try_init(),
         LogFormat::Text => subscriber.try_init(),
     };
+    Ok(())
 }

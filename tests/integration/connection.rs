@@ -51,3 +51,24 @@ async fn the_end_of_a_connection_is_noticed() {
     connection.closed().await;
     assert!(connection.client.is_closed());
 }
+
+#[tokio::test]
+async fn a_statement_that_was_given_up_does_not_run_on() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let server: Server = cluster.primary.url().parse().unwrap();
+    let session = Session {
+        application_name: "tidegate/test".to_owned(),
+        statement_timeout: 20 * DEADLINE,
+    };
+    let connection = connect(&server, &session, DEADLINE).await.unwrap();
+    let sleeping =
+        "from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active'";
+    let begun = format!("count(*) = 1 {sleeping}");
+    tokio::select! {
+        ended = connection.client.simple_query("select pg_sleep(600)") => panic!("{ended:?}"),
+        begun = cluster.primary.wait_until(&begun) => begun.unwrap(),
+    }
+    drop(connection);
+    let gone = format!("count(*) = 0 {sleeping}");
+    cluster.primary.wait_until(&gone).await.unwrap();
+}

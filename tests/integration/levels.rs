@@ -45,6 +45,22 @@ async fn a_strong_read_is_served_by_the_primary_and_never_stored() {
     assert_eq!(header(&response, "x-consistency-token").len(), 50);
 }
 
+/// What is gone has been seen as well: a later read must not show it again.
+#[tokio::test]
+async fn an_answer_that_shows_absence_carries_a_token_too() {
+    let world = World::start().await;
+    for level in ["strong", "session"] {
+        let response = world.get_at("/api/v1/rates/EUR/XXX", level).await;
+        assert_eq!(response.status(), 404);
+        assert_eq!(
+            header(&response, "x-consistency-token").len(),
+            50,
+            "{level}"
+        );
+        assert_eq!(header(&response, "cache-control"), "no-store, private");
+    }
+}
+
 #[tokio::test]
 async fn a_floor_is_not_lowered_by_a_header() {
     let world = World::start().await;

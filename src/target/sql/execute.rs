@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use futures_util::future::{join, join4};
+use smallvec::SmallVec;
 use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Row, Statement};
 
@@ -54,10 +55,7 @@ pub async fn read(
         .map_err(fail)?;
     let fail = |cause| Failure::of(cause, statement, Some(&prepared)).of_read();
     if !with_position {
-        let rows = client
-            .query_raw_rows(&prepared, arguments)
-            .await
-            .map_err(fail)?;
+        let rows = query(client, &prepared, arguments).await.map_err(fail)?;
         return Ok(Answer {
             body: body(rows),
             position: None,
@@ -65,7 +63,7 @@ pub async fn read(
     }
     let position = client.prepare_cached(POSITION).await.map_err(fail)?;
     let (rows, position) = join(
-        client.query_raw_rows(&prepared, arguments),
+        query(client, &prepared, arguments),
         client.query_one(&position, &[]),
     )
     .await;
@@ -95,7 +93,7 @@ pub async fn write(
     let fail = |cause| Failure::of(cause, statement, Some(&prepared));
     let (begun, rows, committed, position) = join4(
         client.batch_execute("begin isolation level read committed read write"),
-        client.query_raw_rows(&prepared, arguments),
+        query(client, &prepared, arguments),
         client.batch_execute("commit"),
         client.query_one(&position, &[]),
     )
@@ -110,26 +108,16 @@ pub async fn write(
 }
 
 /// Queries with borrowed arguments.
-trait QueryRows {
-    async fn query_raw_rows(
-        &self,
-        prepared: &Statement,
-        arguments: &[Argument<'_>],
-    ) -> Result<Vec<Row>, tokio_postgres::Error>;
-}
-
-impl QueryRows for ClientWrapper {
-    async fn query_raw_rows(
-        &self,
-        prepared: &Statement,
-        arguments: &[Argument<'_>],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let arguments: smallvec::SmallVec<[&(dyn ToSql + Sync); 8]> = arguments
-            .iter()
-            .map(|argument| argument as &(dyn ToSql + Sync))
-            .collect();
-        self.query(prepared, &arguments).await
-    }
+async fn query(
+    client: &ClientWrapper,
+    prepared: &Statement,
+    arguments: &[Argument<'_>],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let arguments: SmallVec<[&(dyn ToSql + Sync); 8]> = arguments
+        .iter()
+        .map(|argument| argument as &(dyn ToSql + Sync))
+        .collect();
+    client.query(prepared, &arguments).await
 }
 
 /// The text of the first row's only column, without a copy: the bytes keep the row alive.

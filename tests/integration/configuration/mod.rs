@@ -86,6 +86,7 @@ async fn a_variable_that_cannot_be_used_is_named_before_anything_listens() {
         ("LISTEN_ADDR", "8080"),
         ("ADMIN_ADDR", "localhost"),
         ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "tidegate=loud"),
         ("TOKEN_SECRET", "short-secret"),
         ("TOKEN_SECRET", "long-enough-to-be-a-secret,short-secret"),
         ("AUTH_JWT_SECRET", "short-secret"),
