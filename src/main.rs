@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tidegate::cli::{self, Cli};
 use tidegate::config::Environment;
 
@@ -11,7 +10,11 @@ use tidegate::config::Environment;
 async fn main() -> ExitCode {
     // The one TLS provider of the process; only this call can have installed it before.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
-    match cli::run(Cli::parse(), Environment::of_process()).await {
+    let outcome = match Cli::read() {
+        Ok(cli) => cli::run(cli, Environment::of_process()).await,
+        Err(exit) => Err(exit),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
             let _unwritable = writeln!(std::io::stderr(), "tidegate: {}", exit.message);

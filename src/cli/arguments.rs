@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use super::Exit;
 use crate::config::Overrides;
 
 /// Regional edge gateway with read-replica consistency routing for PostgreSQL.
@@ -17,6 +19,29 @@ use crate::config::Overrides;
 pub struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Cli {
+    /// Reads the process's arguments; prints help or version and ends the process if asked for
+    /// them, or for nothing at all.
+    ///
+    /// # Errors
+    /// When the arguments make no sense.
+    pub fn read() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Exit::unusable(first_paragraph(&error.to_string())),
+        })
+    }
+}
+
+/// What is wrong, on one line, without the hints that follow it.
+fn first_paragraph(error: &str) -> String {
+    let lines = error.lines().take_while(|line| !line.is_empty());
+    let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    text.trim_start_matches("error: ").to_owned()
 }
 
 #[derive(Debug, Subcommand)]

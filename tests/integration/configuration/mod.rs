@@ -57,6 +57,19 @@ async fn printed(command: GatewayCommand) -> String {
 }
 
 #[tokio::test]
+async fn arguments_that_make_no_sense_are_named_on_one_line() {
+    for (arguments, named) in [
+        (["serve", "--listne"], "--listne"),
+        (["srve", "--region"], "srve"),
+        (["explain", "GET"], "<PATH>"),
+        (["demo", "--port-base=99999999"], "99999999"),
+    ] {
+        let line = refusal(tidegate(arguments[0]).arg(arguments[1])).await;
+        assert!(line.contains(named), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_variable_that_cannot_be_used_is_named_before_anything_listens() {
     let alone = tidegate("serve").env("DATABASE_URL", URL);
     assert!(refusal(alone).await.starts_with("REGION: is required"));
