@@ -4,6 +4,8 @@
 //! is long, not narrow. Latency does not vary and nothing is reordered or lost on the way.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,8 +26,12 @@ const CHUNK_BYTES_MAX: usize = 8 * 1024;
 pub struct DelayProxy {
     address: SocketAddr,
     line: watch::Sender<Line>,
+    turns: Turns,
     task: JoinHandle<()>,
 }
+
+/// How often a client on any of the connections spoke after it had been answered.
+type Turns = Arc<AtomicUsize>;
 
 /// What the line does at the moment.
 #[derive(Clone, Copy)]
@@ -59,10 +65,12 @@ impl DelayProxy {
             fault: None,
         };
         let (line, watched) = watch::channel(line);
-        let task = tokio::spawn(serve(listener, address, watched));
+        let turns = Turns::default();
+        let task = tokio::spawn(serve(listener, address, watched, Arc::clone(&turns)));
         Ok(Self {
             address,
             line,
+            turns,
             task,
         })
     }
@@ -71,6 +79,13 @@ impl DelayProxy {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Counts the turns of all conversations so far: whatever a client sends before it has heard
+    /// anything since its last turn belongs to that turn, so pipelined requests are one.
+    #[must_use]
+    pub fn turns(&self) -> usize {
+        self.turns.load(Ordering::Relaxed)
     }
 
     /// Sets the one-way delays.
@@ -111,7 +126,12 @@ impl Drop for DelayProxy {
 }
 
 /// Ends with its proxy. A cut closes the listener and every connection, then listens anew.
-async fn serve(listener: TcpListener, address: SocketAddr, mut line: watch::Receiver<Line>) {
+async fn serve(
+    listener: TcpListener,
+    address: SocketAddr,
+    mut line: watch::Receiver<Line>,
+    turns: Turns,
+) {
     let mut listener = Some(listener);
     loop {
         let bound = match listener.take() {
@@ -122,7 +142,7 @@ async fn serve(listener: TcpListener, address: SocketAddr, mut line: watch::Rece
             },
         };
         tokio::select! {
-            () = accept(bound, line.clone()) => {}
+            () = accept(bound, line.clone(), &turns) => {}
             cut = line.wait_for(|line| line.fault == Some(Fault::Cut)) => if cut.is_err() { return },
         }
         if line
@@ -136,13 +156,13 @@ async fn serve(listener: TcpListener, address: SocketAddr, mut line: watch::Rece
 }
 
 /// Dropping this future drops the listener and, with the set, all connections.
-async fn accept(listener: TcpListener, line: watch::Receiver<Line>) {
+async fn accept(listener: TcpListener, line: watch::Receiver<Line>, turns: &Turns) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                let line = line.clone();
-                connections.spawn(async move { drop(carry(client, line).await) });
+                let (line, turns) = (line.clone(), Arc::clone(turns));
+                connections.spawn(async move { drop(carry(client, line, &turns).await) });
             },
             Some(_) = connections.join_next() => {}
         }
@@ -150,7 +170,11 @@ async fn accept(listener: TcpListener, line: watch::Receiver<Line>) {
 }
 
 /// A handshake crosses the line once each way before the first byte may be sent.
-async fn carry(client: TcpStream, mut line: watch::Receiver<Line>) -> Result<()> {
+async fn carry(
+    client: TcpStream,
+    mut line: watch::Receiver<Line>,
+    turns: &AtomicUsize,
+) -> Result<()> {
     let now = *pass(&mut line).await?;
     sleep(now.to_target + now.to_client).await;
     let target = TcpStream::connect(now.target).await?;
@@ -158,9 +182,30 @@ async fn carry(client: TcpStream, mut line: watch::Receiver<Line>) -> Result<()>
     target.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_target, to_target) = target.into_split();
+    let answered = AtomicBool::new(true);
+    let spoke = || {
+        if answered.swap(false, Ordering::Relaxed) {
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let heard = || answered.store(true, Ordering::Relaxed);
     tokio::try_join!(
-        direction(from_client, to_target, line.clone(), |line| line.to_target),
-        direction(from_target, to_client, line, |line| line.to_client),
+        direction(
+            from_client,
+            to_target,
+            line.clone(),
+            |line| line.to_target,
+            spoke,
+            || ()
+        ),
+        direction(
+            from_target,
+            to_client,
+            line,
+            |line| line.to_client,
+            || (),
+            heard
+        ),
     )?;
     Ok(())
 }
@@ -170,11 +215,16 @@ async fn direction(
     to: OwnedWriteHalf,
     line: watch::Receiver<Line>,
     delay: fn(&Line) -> Duration,
+    entered: impl Fn(),
+    left: impl Fn(),
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     let delay_now = line.clone();
-    let reading = read(from, sender, move || delay(&delay_now.borrow()));
-    tokio::try_join!(reading, write(to, receiver, line))?;
+    let due = move || {
+        entered();
+        Instant::now() + delay(&delay_now.borrow())
+    };
+    tokio::try_join!(read(from, sender, due), write(to, receiver, line, left))?;
     Ok(())
 }
 
@@ -182,14 +232,12 @@ async fn direction(
 async fn read(
     mut from: OwnedReadHalf,
     chunks: mpsc::Sender<(Instant, Bytes)>,
-    delay: impl Fn() -> Duration,
+    due: impl Fn() -> Instant,
 ) -> Result<()> {
     loop {
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES_MAX);
         let ended = from.read_buf(&mut chunk).await? == 0;
-        chunks
-            .send((Instant::now() + delay(), chunk.freeze()))
-            .await?;
+        chunks.send((due(), chunk.freeze())).await?;
         if ended {
             return Ok(());
         }
@@ -200,10 +248,12 @@ async fn write(
     mut to: OwnedWriteHalf,
     mut chunks: mpsc::Receiver<(Instant, Bytes)>,
     mut line: watch::Receiver<Line>,
+    left: impl Fn(),
 ) -> Result<()> {
     while let Some((due, chunk)) = chunks.recv().await {
         sleep_until(due).await;
         pass(&mut line).await?;
+        left();
         match chunk.is_empty() {
             true => to.shutdown().await?,
             false => to.write_all(&chunk).await?,

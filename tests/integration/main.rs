@@ -21,6 +21,7 @@ mod lifecycle;
 mod monitor;
 mod observability;
 mod pool;
+mod round_trips;
 mod session_cookie;
 mod timelines;
 mod tls;
