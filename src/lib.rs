@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod config;
 pub mod telemetry;
 pub mod policy;
+pub mod steering;
 pub mod replication;
 pub mod routing;
 pub mod pool;

@@ -1,0 +1,101 @@
+//! How many second tries a node may cost.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Second tries a second that are always granted, so that a quiet gateway can retry at all.
+const FLOOR_PER_SECOND: f64 = 10.0;
+
+/// Most second tries that can be saved up: ten seconds of the floor.
+const SAVED_MAX: f64 = 100.0;
+
+/// A token bucket that requests fill and second tries empty, as Finagle's `RetryBudget`: a node
+/// whose requests all fail cannot multiply the load on the others.
+#[derive(Debug)]
+pub struct RetryBudget {
+    /// Second tries that each request pays for.
+    share: f64,
+    saved: f64,
+    at: Instant,
+}
+
+impl RetryBudget {
+    /// Grants a share of the requests, from 0 to 1, beside the floor.
+    pub fn new(share: f64, now: Instant) -> Self {
+        Self {
+            share: share.clamp(0.0, 1.0),
+            saved: FLOOR_PER_SECOND,
+            at: now,
+        }
+    }
+
+    /// Takes in that a request was sent for the first time.
+    pub fn deposit(&mut self, now: Instant) {
+        self.refill(now);
+        self.saved = (self.saved + self.share).min(SAVED_MAX);
+    }
+
+    /// Tells whether one second try may be made, and counts it.
+    pub fn withdraw(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        let granted = self.saved >= 1.0;
+        if granted {
+            self.saved -= 1.0;
+        }
+        granted
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed: Duration = now.saturating_duration_since(self.at);
+        self.saved = (self.saved + passed.as_secs_f64() * FLOOR_PER_SECOND).min(SAVED_MAX);
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn second_tries_never_exceed_share_and_floor(
+            share in 0.0..1.0_f64,
+            steps in prop::collection::vec((0_u64..500, 0_u32..30, 0_u32..30), 1..60),
+        ) {
+            let start = Instant::now();
+            let mut now = start;
+            let mut budget = RetryBudget::new(share, start);
+            let (mut sent, mut granted) = (0, 0);
+            for (pause, requests, retries) in steps {
+                now += Duration::from_millis(pause);
+                for _ in 0..requests {
+                    budget.deposit(now);
+                    sent += 1;
+                }
+                for _ in 0..retries {
+                    granted += u32::from(budget.withdraw(now));
+                }
+            }
+            let seconds = now.duration_since(start).as_secs_f64();
+            let most = FLOOR_PER_SECOND * (1.0 + seconds) + share * f64::from(sent);
+            prop_assert!(f64::from(granted) <= most + 0.001);
+        }
+    }
+
+    #[test]
+    fn a_quiet_node_can_retry_and_a_failing_one_cannot_for_ever() {
+        let now = Instant::now();
+        let mut budget = RetryBudget::new(0.2, now);
+        let granted = (0..1_000).filter(|_| budget.withdraw(now)).count();
+        assert_eq!(granted, 10);
+        for _ in 0..50 {
+            budget.deposit(now);
+        }
+        let granted = (0..1_000).filter(|_| budget.withdraw(now)).count();
+        assert!((9..=10).contains(&granted), "{granted}");
+        assert!(budget.withdraw(now + Duration::from_millis(101)));
+    }
+}
