@@ -122,7 +122,7 @@ impl Run<'_> {
         let started = Instant::now();
         let answer = self.ask(node, lease).await;
         timing.db += started.elapsed();
-        let answer = answer.map_err(|error| self.judge(error))?;
+        let answer = answer.map_err(|error| self.judge(node, error))?;
         self.outcome(node, &status, current, reason, answer)
     }
 
@@ -242,16 +242,16 @@ impl Run<'_> {
     }
 
     /// What a node's failure means for the request.
-    fn judge(&self, error: AskError) -> StepError {
+    fn judge(&self, node: &Node, error: AskError) -> StepError {
         match error {
-            AskError::Failed(failure) => self.judge_failure(failure),
+            AskError::Failed(failure) => self.judge_failure(node, failure),
             AskError::Deadline if self.safe => StepError::Final(Problem::Deadline),
             AskError::Deadline => StepError::Final(Problem::OutcomeUnknown(None)),
             AskError::Lost => StepError::Next(self.nobody()),
         }
     }
 
-    fn judge_failure(&self, failure: Failure) -> StepError {
+    fn judge_failure(&self, node: &Node, failure: Failure) -> StepError {
         match failure.kind {
             FailureKind::Unavailable if !self.safe && failure.sent => {
                 StepError::Final(Problem::OutcomeUnknown(Some(failure)))
@@ -259,8 +259,10 @@ impl Run<'_> {
             FailureKind::Unavailable if self.decision.consistency.level == Level::Strong => {
                 StepError::Next(Problem::NoPrimary)
             }
-            // A collision on a replica is a recovery conflict: the next node has none.
-            FailureKind::Unavailable | FailureKind::Collision if self.safe => {
+            FailureKind::Unavailable if self.safe => StepError::Next(Problem::Statement(failure)),
+            // Nothing writes on a replica but recovery: the next node has no such conflict. On the
+            // primary it is another transaction that won, and the client's to try again.
+            FailureKind::Collision if self.safe && !node.id.is_primary() => {
                 StepError::Next(Problem::Statement(failure))
             }
             _ => StepError::Final(Problem::Statement(failure)),

@@ -18,6 +18,7 @@ mod input;
 mod ledger;
 mod levels;
 mod lifecycle;
+mod mistakes;
 mod monitor;
 mod observability;
 mod pool;

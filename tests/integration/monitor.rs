@@ -286,6 +286,33 @@ async fn a_promoted_replica_is_no_replica_any_more() {
     watched.primary_is(Condition::Fresh).await;
 }
 
+/// It has replayed more than the primary ever wrote, and none of what counts.
+#[tokio::test]
+async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
+    let cluster = Cluster::start(2).await.unwrap();
+    let schema = "create table events (id int generated always as identity)";
+    cluster.primary.execute(schema).await.unwrap();
+    cluster.wait_for_replicas().await.unwrap();
+    let urls = [cluster.primary.url(), cluster.replicas[0].url()];
+    let watched = Watched::over(cluster, urls).await;
+    let [follower, promoted] = &watched.cluster.replicas[..] else {
+        panic!("two replicas")
+    };
+    promoted.promote().await.unwrap();
+    follower.stream_from(promoted).await.unwrap();
+    for _ in 0..20 {
+        promoted.execute(WRITE).await.unwrap();
+    }
+    let position = promoted.flushed().await.unwrap();
+    follower.wait_for_replay(position).await.unwrap();
+    let behind = format!("pg_current_wal_insert_lsn() < '{position}'");
+    watched.cluster.primary.wait_until(&behind).await.unwrap();
+    let status = watched.replica_is(Condition::Diverged).await;
+    assert_eq!((status.lag, status.proven_at), (None, None));
+    assert_eq!(watched.staleness(), None);
+    watched.primary_is(Condition::Fresh).await;
+}
+
 #[tokio::test]
 async fn a_url_that_leads_to_a_replica_is_no_primary() {
     let cluster = cluster().await;
