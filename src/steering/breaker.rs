@@ -167,7 +167,7 @@ impl Breaker {
     }
 }
 
-/// A number from 0 to 1 by SplitMix64 (Steele, Lea and Flood, 2014).
+/// A number from 0 to 1 by `SplitMix64` (Steele, Lea and Flood, 2014).
 fn random(seed: u64) -> f64 {
     let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -127,7 +127,7 @@ mod tests {
             average.add(900 * MS, start);
         }
         assert_eq!(average.get(), Some(100 * MS), "a burst is one moment");
-        average.add(0 * MS, start + DECAY);
+        average.add(Duration::ZERO, start + DECAY);
         let kept = average.get().unwrap();
         assert!(kept > 36 * MS && kept < 37 * MS, "{kept:?}");
     }
