@@ -70,7 +70,7 @@ fn endpoints(routes: &Routes) -> String {
             EndpointAuth::None => "",
             EndpointAuth::Jwt => "jwt",
         };
-        let (method, template) = (endpoint.method.as_str(), &endpoint.template);
+        let (method, template) = (&endpoint.method, &endpoint.template);
         line(
             &mut text,
             format_args!("{method:<6} {template:<36} {auth:<4} {}", endpoint.place),

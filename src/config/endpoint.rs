@@ -1,5 +1,7 @@
 //! One `[[endpoint]]` of the file, as written.
 
+use std::fmt;
+
 use http::{Method, StatusCode};
 
 use super::Place;
@@ -13,21 +15,53 @@ pub enum EndpointAuth {
     Jwt,
 }
 
-/// Method + path template → statement.
+/// Method + path template → target.
 #[derive(Debug, Clone)]
 pub struct EndpointConfig {
     /// Where it is written.
     pub place: Place,
-    /// `HEAD` is answered wherever `GET` is.
-    pub method: Method,
+    /// Which methods it answers.
+    pub method: EndpointMethod,
     /// A template such as `/api/v1/rates/{base}/{quote}`.
     pub path: String,
     /// Who may call it.
     pub auth: EndpointAuth,
+    /// What it does.
+    pub target: TargetConfig,
+}
+
+/// The methods of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointMethod {
+    /// One; `HEAD` is answered wherever `GET` is.
+    One(Method),
+    /// `*`: every method that no other endpoint of the same template names.
+    Any,
+}
+
+impl fmt::Display for EndpointMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::One(method) => method.as_str(),
+            Self::Any => "*",
+        })
+    }
+}
+
+/// What an endpoint does.
+#[derive(Debug, Clone)]
+pub enum TargetConfig {
+    /// Runs a statement.
+    Sql(SqlConfig),
+}
+
+/// A statement and the form of its answers.
+#[derive(Debug, Clone)]
+pub struct SqlConfig {
     /// Status of a success.
     pub status: StatusCode,
     /// One statement with `:source.name` parameters.
-    pub sql: String,
+    pub statement: String,
     /// One object (no row → 404) instead of an array.
     pub single: bool,
     /// Body members that must be JSON strings when present.

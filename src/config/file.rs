@@ -9,7 +9,10 @@ use toml::Spanned;
 use super::limits::{
     ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
 };
-use super::{ConfigError, EndpointAuth, EndpointConfig, Environment, Place, PolicyRow};
+use super::{
+    ConfigError, EndpointAuth, EndpointConfig, EndpointMethod, Environment, Place, PolicyRow,
+    SqlConfig, TargetConfig,
+};
 use crate::consistency::Consistency;
 
 /// The configuration that applies where the operator's file says nothing.
@@ -158,10 +161,12 @@ impl ConfigFile {
             method: self.parsed(&section.method, "method", |text| method(text))?,
             path: section.path.clone(),
             auth,
-            status,
-            sql: section.sql.clone(),
-            single: section.single,
-            body_strings: section.body_strings.clone(),
+            target: TargetConfig::Sql(SqlConfig {
+                status,
+                statement: section.sql.clone(),
+                single: section.single,
+                body_strings: section.body_strings.clone(),
+            }),
         })
     }
 
@@ -251,15 +256,17 @@ fn without_strings(message: &str) -> String {
     }
 }
 
-fn method(text: &str) -> Result<Method, &'static str> {
-    match text {
-        "GET" => Ok(Method::GET),
-        "POST" => Ok(Method::POST),
-        "PUT" => Ok(Method::PUT),
-        "PATCH" => Ok(Method::PATCH),
-        "DELETE" => Ok(Method::DELETE),
-        _ => Err("expected GET, POST, PUT, PATCH or DELETE"),
-    }
+fn method(text: &str) -> Result<EndpointMethod, &'static str> {
+    let method = match text {
+        "GET" => Method::GET,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        "DELETE" => Method::DELETE,
+        "*" => return Ok(EndpointMethod::Any),
+        _ => return Err("expected GET, POST, PUT, PATCH, DELETE or *"),
+    };
+    Ok(EndpointMethod::One(method))
 }
 
 fn success_status(code: u16) -> Result<StatusCode, &'static str> {

@@ -16,7 +16,7 @@ mod policy_row;
 mod settings;
 
 pub use auth::{AuthConfig, KeySource};
-pub use endpoint::{EndpointAuth, EndpointConfig};
+pub use endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig};
 pub use environment::Environment;
 pub use error::{ConfigError, Place};
 pub use limits::{

@@ -16,8 +16,7 @@ use crate::policy::Decision;
 use crate::pool::{Lease, Node};
 use crate::replication::{Condition, NodeStatus};
 use crate::routing::{NodeView, Plan, Reason, Step, plan};
-use crate::target::Endpoint;
-use crate::target::sql::{self, Answer, Argument, Failure, FailureKind};
+use crate::target::sql::{self, Answer, Argument, Failure, FailureKind, SqlTarget};
 use crate::telemetry::names;
 
 /// How long a statement may be unanswered before one missed sample of its node counts. With the
@@ -28,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// One request, ready to be sent to a node.
 pub(super) struct Run<'a> {
     pub(super) services: &'a Services,
-    pub(super) endpoint: &'a Endpoint,
+    pub(super) target: &'a SqlTarget,
     pub(super) decision: &'a Decision,
     pub(super) arguments: &'a [Argument<'a>],
     /// Whether the method is safe, so that the request may be sent again.
@@ -195,7 +194,7 @@ impl Run<'_> {
     /// Sends the statement and reads its answer; a lease that is given up here closes its
     /// connection.
     async fn ask(&self, node: &Node, lease: Lease) -> Result<Answer, AskError> {
-        let statement = &self.endpoint.statement;
+        let statement = &self.target.statement;
         let sent = async {
             if self.safe {
                 sql::read(

@@ -23,7 +23,7 @@ use crate::consistency::{FORGET_SESSION_COOKIE, X_CONSISTENCY_TOKEN, session_coo
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::target::sql::RequestValues;
-use crate::target::{Endpoint, JsonObject, Query};
+use crate::target::{Endpoint, JsonObject, Query, Target};
 
 /// Serves every path that is no probe. The response's extensions say how it came about.
 pub(super) async fn serve(State(services): State<Arc<Services>>, request: Request) -> Response {
@@ -68,7 +68,8 @@ async fn answer(
     decision.token = decision.token.at_present(lineage.as_deref())?;
     account.timing.route = started.elapsed();
 
-    let body = match reached.endpoint.reads_body {
+    let Target::Sql(target) = &reached.endpoint.target;
+    let body = match target.reads_body {
         true => Some(read_json(&head.headers, body, &services.server).await?),
         false => None,
     };
@@ -112,11 +113,11 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Binds the request's values and runs the endpoint's statement.
     async fn ask(&self, services: &Services, timing: &mut Timing) -> Result<Outcome, Problem> {
-        let endpoint = &*self.reached.endpoint;
+        let Target::Sql(target) = &self.reached.endpoint.target;
         let query = Query::parse(self.head.uri.query().unwrap_or_default())?;
         let body = self.body.as_deref().map(JsonObject::parse).transpose()?;
         let not_a_string = |body: &JsonObject<'_>| {
-            let mut names = endpoint.body_strings.iter();
+            let mut names = target.body_strings.iter();
             names.find(|name| body.is_other_than_string(name)).cloned()
         };
         if let Some(name) = body.as_ref().and_then(not_a_string) {
@@ -129,10 +130,10 @@ impl Asked<'_> {
             claims: self.claims.as_ref().map(|Claims(claims)| claims),
             headers: &self.head.headers,
         };
-        let arguments = values.bind(&endpoint.statement)?;
+        let arguments = values.bind(&target.statement)?;
         let run = Run {
             services,
-            endpoint,
+            target,
             decision: &self.decision,
             arguments: &arguments,
             safe: self.head.method.is_safe(),
@@ -143,10 +144,11 @@ impl Asked<'_> {
 }
 
 fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response {
+    let Target::Sql(target) = &asked.reached.endpoint.target;
     let mut response = match outcome.answer.body {
         Some(body) => {
             let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            (asked.reached.endpoint.status, json, Body::from(body)).into_response()
+            (target.status, json, Body::from(body)).into_response()
         }
         None => Problem::NotFound.into_response(),
     };

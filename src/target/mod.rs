@@ -12,7 +12,7 @@ mod routes;
 pub mod sql;
 
 pub use body::{BodyError, JsonObject};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, Target};
 pub use preparation::check_statements;
 pub use query::{Query, QueryError};
 pub use router::{Found, Router};

@@ -13,14 +13,10 @@ use crate::config::ConfigError;
 /// Names the first endpoint whose statement PostgreSQL refuses. A connection that breaks is no
 /// such refusal: nothing is known then, and the statements are prepared when they are needed.
 pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
-    let endpoints = routes.router.endpoints();
-    let prepared = join_all(
-        endpoints
-            .iter()
-            .map(|endpoint| client.prepare(endpoint.statement.text())),
-    )
-    .await;
-    for (endpoint, prepared) in endpoints.iter().zip(prepared) {
+    let endpoints: Vec<_> = routes.router.sql_endpoints().collect();
+    let texts = endpoints.iter().map(|(_, sql)| sql.statement.text());
+    let prepared = join_all(texts.map(|text| client.prepare(text))).await;
+    for ((endpoint, _), prepared) in endpoints.iter().zip(prepared) {
         let Err(error) = prepared else { continue };
         let Some(refusal) = error.as_db_error() else {
             return Ok(());

@@ -5,8 +5,18 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
-use super::{Endpoint, EndpointError};
-use crate::config::{ConfigError, EndpointConfig};
+use super::sql::SqlTarget;
+use super::{Endpoint, EndpointError, Target};
+use crate::config::{ConfigError, EndpointConfig, EndpointMethod};
+
+/// What `Allow` says where any method goes; `HEAD` and `OPTIONS` are added everywhere.
+const ANY_METHOD: [Method; 5] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
 
 /// All endpoints, by path template.
 #[derive(Debug, Default)]
@@ -62,19 +72,22 @@ impl Router {
         &self.endpoints
     }
 
+    /// The endpoints that run a statement, in the order of the file.
+    pub fn sql_endpoints(&self) -> impl Iterator<Item = (&Endpoint, &SqlTarget)> {
+        self.endpoints
+            .iter()
+            .map(|endpoint| match &endpoint.target {
+                Target::Sql(sql) => (&**endpoint, sql),
+            })
+    }
+
     /// Finds what a method and a normalised path lead to.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Found {
         let Ok(matched) = self.templates.at(path) else {
             return Found::Nothing;
         };
-        let wanted = if method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
-        let Methods(methods) = matched.value;
-        match methods.iter().find(|endpoint| endpoint.method == wanted) {
+        match matched.value.find(method) {
             Some(endpoint) => {
                 let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
                 Found::Endpoint(
@@ -88,18 +101,40 @@ impl Router {
 }
 
 impl Methods {
+    /// The endpoint of a method: the one that names it, else the one for any. Nothing answers
+    /// TRACE, which would show a client what was added to its request, or CONNECT.
+    fn find(&self, method: &Method) -> Option<&Arc<Endpoint>> {
+        let wanted = match *method {
+            Method::TRACE | Method::CONNECT => return None,
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        let names = |endpoint: &&Arc<Endpoint>| match &endpoint.method {
+            EndpointMethod::One(method) => method == wanted,
+            EndpointMethod::Any => false,
+        };
+        let any = |endpoint: &&Arc<Endpoint>| endpoint.method == EndpointMethod::Any;
+        let Self(methods) = self;
+        methods
+            .iter()
+            .find(names)
+            .or_else(|| methods.iter().find(any))
+    }
+
     /// The value of `Allow`: `GET, HEAD, OPTIONS`.
     fn allow(&self) -> HeaderValue {
         let Self(methods) = self;
-        let mut names: Vec<&str> = methods
-            .iter()
-            .map(|endpoint| endpoint.method.as_str())
-            .collect();
+        let named = methods.iter().flat_map(|endpoint| match &endpoint.method {
+            EndpointMethod::One(method) => std::slice::from_ref(method),
+            EndpointMethod::Any => &ANY_METHOD,
+        });
+        let mut names: Vec<&str> = named.map(Method::as_str).collect();
         if names.contains(&"GET") {
             names.push("HEAD");
         }
         names.push("OPTIONS");
         names.sort_unstable();
+        names.dedup();
         HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
     }
 }
@@ -109,19 +144,21 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::config::{EndpointAuth, Place};
+    use crate::config::{EndpointAuth, Place, SqlConfig, TargetConfig};
 
     fn endpoint(line: usize, method: Method, path: &str) -> EndpointConfig {
         let file = "file".into();
         EndpointConfig {
             place: Place::Line { file, line },
-            method,
+            method: EndpointMethod::One(method),
             path: path.to_owned(),
             auth: EndpointAuth::None,
-            status: StatusCode::OK,
-            sql: "select 1".to_owned(),
-            single: false,
-            body_strings: Vec::new(),
+            target: TargetConfig::Sql(SqlConfig {
+                status: StatusCode::OK,
+                statement: "select 1".to_owned(),
+                single: false,
+                body_strings: Vec::new(),
+            }),
         }
     }
 

@@ -29,8 +29,8 @@ impl Routes {
     /// The texts of everything requests run, for connections to prepare before they serve.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
-        let endpoints = self.router.endpoints().iter();
-        let texts = endpoints.map(|endpoint| endpoint.statement.text());
+        let endpoints = self.router.sql_endpoints();
+        let texts = endpoints.map(|(_, sql)| sql.statement.text());
         texts.chain([POSITION]).map(str::to_owned).collect()
     }
 }

@@ -5,9 +5,11 @@ mod execute;
 mod failure;
 mod lexer;
 mod statement;
+mod target;
 
 pub use argument::{Argument, ArgumentError, RequestValues};
 pub(super) use execute::POSITION;
 pub use execute::{Answer, Position, read, write};
 pub use failure::{Failure, FailureKind};
 pub use statement::{Parameter, Source, SqlStatement, StatementError};
+pub use target::{SqlTarget, SqlTargetError};

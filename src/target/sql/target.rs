@@ -1,0 +1,170 @@
+//! The statement of an endpoint, held against the rest of it.
+
+use http::{Method, StatusCode};
+
+use super::{Source, SqlStatement, StatementError};
+use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig};
+
+/// An endpoint that runs a statement.
+#[derive(Debug)]
+pub struct SqlTarget {
+    /// Status of a success.
+    pub status: StatusCode,
+    /// What it runs.
+    pub statement: SqlStatement,
+    /// Body members that must be JSON strings when present.
+    pub body_strings: Vec<String>,
+    /// Whether any parameter names a member of the body.
+    pub reads_body: bool,
+}
+
+/// Why an endpoint cannot run its statement.
+#[derive(Debug, thiserror::Error)]
+pub enum SqlTargetError {
+    /// The statement itself.
+    #[error("sql: {0}")]
+    Statement(#[from] StatementError),
+    /// A path parameter that the template lacks.
+    #[error("sql: `:path.{0}` is not in the path template")]
+    NotInTemplate(String),
+    /// A claim on an endpoint that anybody may call.
+    #[error("sql: `:claims.{0}` needs auth = \"jwt\"")]
+    ClaimWithoutAuth(String),
+    /// A body on a method that has none.
+    #[error("sql: `:body.{0}` cannot be used with {1}, which has no body")]
+    BodyOfSafeMethod(String, Method),
+    /// A required string that no parameter reads.
+    #[error("body_strings: the sql does not use `:body.{0}`")]
+    UnusedBodyString(String),
+    /// Whether a statement may write depends on its method.
+    #[error("method: `*` goes with `upstream` only")]
+    AnyMethod,
+}
+
+impl SqlTarget {
+    /// Compiles the statement of an endpoint.
+    ///
+    /// # Errors
+    /// Names the key and what is wrong with it.
+    pub fn compile(endpoint: &EndpointConfig, sql: &SqlConfig) -> Result<Self, SqlTargetError> {
+        let EndpointMethod::One(method) = &endpoint.method else {
+            return Err(SqlTargetError::AnyMethod);
+        };
+        let statement = SqlStatement::parse(&sql.statement, sql.single)?;
+        let reads = |source, name: &str| {
+            let mut parameters = statement.parameters().iter();
+            parameters.any(|p| p.source == source && p.name == name)
+        };
+        for parameter in statement.parameters() {
+            let name = &parameter.name;
+            match parameter.source {
+                Source::Path if !template_has(&endpoint.path, name) => {
+                    return Err(SqlTargetError::NotInTemplate(name.clone()));
+                }
+                Source::Claims if endpoint.auth != EndpointAuth::Jwt => {
+                    return Err(SqlTargetError::ClaimWithoutAuth(name.clone()));
+                }
+                Source::Body if method.is_safe() => {
+                    let (name, method) = (name.clone(), method.clone());
+                    return Err(SqlTargetError::BodyOfSafeMethod(name, method));
+                }
+                Source::Path | Source::Query | Source::Body | Source::Claims | Source::Header => {}
+            }
+        }
+        let mut strings = sql.body_strings.iter();
+        if let Some(name) = strings.find(|name| !reads(Source::Body, name)) {
+            return Err(SqlTargetError::UnusedBodyString(name.clone()));
+        }
+        let mut parameters = statement.parameters().iter();
+        Ok(Self {
+            status: sql.status,
+            reads_body: parameters.any(|p| p.source == Source::Body),
+            statement,
+            body_strings: sql.body_strings.clone(),
+        })
+    }
+}
+
+/// Whether a template has `{name}` or `{*name}`.
+fn template_has(template: &str, name: &str) -> bool {
+    template.split('/').any(|segment| {
+        let inner = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        inner.is_some_and(|inner| inner.strip_prefix('*').unwrap_or(inner) == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Place, TargetConfig};
+
+    fn compile(method: Method, path: &str, statement: &str) -> Result<SqlTarget, String> {
+        let sql = SqlConfig {
+            status: StatusCode::OK,
+            statement: statement.to_owned(),
+            single: false,
+            body_strings: Vec::new(),
+        };
+        let config = EndpointConfig {
+            place: Place::File("file".into()),
+            method: EndpointMethod::One(method),
+            path: path.to_owned(),
+            auth: EndpointAuth::None,
+            target: TargetConfig::Sql(sql.clone()),
+        };
+        SqlTarget::compile(&config, &sql).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_parameter_needs_its_source() {
+        for (method, path, sql, expected) in [
+            (
+                Method::GET,
+                "/x/{id}",
+                "select :path.ids",
+                "sql: `:path.ids` is not in the path template",
+            ),
+            (
+                Method::GET,
+                "/x/{id}y",
+                "select :path.id",
+                "sql: `:path.id` is not in the path template",
+            ),
+            (
+                Method::GET,
+                "/x",
+                "select :body.a",
+                "sql: `:body.a` cannot be used with GET, which has no body",
+            ),
+            (
+                Method::POST,
+                "/x",
+                "select :claims.sub",
+                "sql: `:claims.sub` needs auth = \"jwt\"",
+            ),
+            (
+                Method::GET,
+                "/x",
+                "select $1",
+                "sql: `$1`: write :source.name in place of numbered parameters",
+            ),
+        ] {
+            assert_eq!(compile(method, path, sql).unwrap_err(), expected);
+        }
+        for path in ["/x/{id}", "/{id}/x", "/x/{*id}"] {
+            assert!(
+                compile(Method::GET, path, "select :path.id").is_ok(),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_only_when_a_parameter_names_a_member_of_it() {
+        let reads = |sql| compile(Method::POST, "/x", sql).unwrap().reads_body;
+        assert!(reads("select :body.a, :query.b"));
+        assert!(!reads("select :query.b, ':body.a'"));
+    }
+}
