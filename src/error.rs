@@ -266,7 +266,7 @@ fn statement_kind(failure: &FailureKind) -> Kind {
         }
         FailureKind::Raised { status, .. } => raised_kind(*status),
         FailureKind::Timeout => DEADLINE,
-        FailureKind::ReadOnly => NO_PRIMARY,
+        FailureKind::NotPrimary => NO_PRIMARY,
         FailureKind::Unavailable => kind(
             "no-node",
             "No node available",

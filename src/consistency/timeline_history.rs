@@ -53,6 +53,22 @@ impl TimelineHistory {
         })
     }
 
+    /// Derives the history of a timeline that began where this one, or an ancestor of it, was left.
+    /// None while the ancestors are unknown, or when it was none of them.
+    pub fn after_promotion(&self, left: Timeline, switch: Lsn, begun: Timeline) -> Option<Self> {
+        let ancestors = self.ancestors.as_ref()?;
+        let before = ancestors.partition_point(|(number, _)| *number < left);
+        let known = ancestors
+            .get(before)
+            .map_or(self.timeline, |(number, _)| *number);
+        let ancestors = ancestors[..before].iter().copied().chain([(left, switch)]);
+        (known == left && left < begun).then(|| Self {
+            system: self.system,
+            timeline: begun,
+            ancestors: Some(ancestors.collect()),
+        })
+    }
+
     /// Returns whether every switch point is known.
     pub fn is_read(&self) -> bool {
         self.ancestors.is_some()

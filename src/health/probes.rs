@@ -35,8 +35,11 @@ pub struct HealthState {
 }
 
 impl HealthState {
+    /// Who takes the writes; while nobody does, where `DATABASE_URL` leads.
     fn primary(&self) -> Arc<NodeStatus> {
-        self.monitor.status(&NodeId::Primary)
+        let knowledge = self.monitor.knowledge();
+        let primary = knowledge.primary();
+        Arc::clone(primary.unwrap_or_else(|| knowledge.status(&NodeId::Primary)))
     }
 
     fn replica(&self) -> Option<Arc<NodeStatus>> {

@@ -13,7 +13,7 @@ use crate::replication::{Condition, NodeStatus};
 pub struct Facts<'a> {
     /// The region of this process.
     pub region: &'a RegionId,
-    /// What is known of the primary.
+    /// What is known of the primary; while there is none, of the node that is to be.
     pub primary: &'a NodeStatus,
     /// What is known of this region's replica, if there is one.
     pub replica: Option<&'a NodeStatus>,
@@ -94,7 +94,7 @@ impl Checks {
     fn new(facts: &Facts<'_>, lag: Option<Duration>) -> Self {
         Self {
             primary: NodeCheck {
-                ok: facts.primary.condition == Condition::Fresh,
+                ok: facts.primary.acts_as_primary && facts.primary.condition == Condition::Fresh,
                 condition: facts.primary.condition.as_str(),
             },
             replica: facts.replica.map(|replica| NodeCheck {
@@ -162,7 +162,10 @@ mod tests {
                 ..NodeStatus::unknown(node)
             };
             Self {
-                primary: fresh(NodeId::Primary),
+                primary: NodeStatus {
+                    acts_as_primary: true,
+                    ..fresh(NodeId::Primary)
+                },
                 replica: Some(fresh(NodeId::Replica(region.clone()))),
                 region,
                 monitor_alive: true,

@@ -41,6 +41,8 @@ impl Account {
 pub(super) struct Served {
     pub(super) node: NodeId,
     pub(super) node_region: Option<RegionId>,
+    /// Whether it served as the one that takes the writes, whatever its name is.
+    pub(super) is_primary: bool,
     pub(super) reason: Reason,
     /// Proven upper bound of the answer's age; `None` when nothing is proven.
     pub(super) staleness: Option<Duration>,
@@ -77,7 +79,7 @@ pub(super) fn describe(
         }
     }
     let served = account.served.as_ref();
-    if served.is_some_and(|served| served.node.is_primary()) {
+    if served.is_some_and(|served| served.is_primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
     headers.insert(&SERVER_TIMING, server_timing(&account.timing));
@@ -91,7 +93,7 @@ fn consistency_status(region: &RegionId, account: Option<&Account>) -> HeaderVal
         push(&mut text, format_args!("; level={level}"));
     }
     if let Some(served) = account.and_then(|account| account.served.as_ref()) {
-        let kind = match served.node.is_primary() {
+        let kind = match served.is_primary {
             true => "primary",
             false => "replica",
         };

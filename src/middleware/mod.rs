@@ -7,10 +7,12 @@
 //! Probes pass only the first two: they are answered from memory.
 
 mod answer;
+mod attempt;
 mod body;
 mod decide;
 mod observe;
 mod request_id;
+mod outcome;
 mod run;
 mod serve;
 mod services;

@@ -61,11 +61,9 @@ async fn answer(
         seen.note(&reached.endpoint);
     }
     let account = account.insert(Account::default());
-    let mut decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
+    let decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
     let claims = authenticate(services, &reached.endpoint, &head).await?;
-    let lineage = services.monitor.lineage();
-    decision.token = decision.token.at_present(lineage.as_deref())?;
     account.timing.route = started.elapsed();
 
     let Target::Sql(target) = &reached.endpoint.target;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
 use futures_util::future::{join, join_all};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::Lease;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
@@ -18,6 +18,10 @@ use crate::telemetry::names;
 
 /// How often the idle connections of a node are counted and missing ones opened.
 const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the monitor may take to confirm that a node's name leads elsewhere before the pool tries
+/// again: the name may lead to several servers. A long round trip or two.
+const NEWS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One PostgreSQL server that requests can be sent to.
 pub struct Node {
@@ -66,8 +70,8 @@ impl PoolError {
 enum Refused {
     #[error(transparent)]
     Pool(#[from] managed::PoolError<ConnectError>),
-    #[error("its name leads to several servers")]
-    Several,
+    #[error("its name leads to another server than the one that is watched")]
+    Elsewhere,
 }
 
 impl Node {
@@ -130,18 +134,23 @@ impl Node {
         }
     }
 
-    /// Keeps `connections_min` connections open until the node is dropped with its task.
+    /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle
+    /// ones to a server that the node's name led to before, as soon as another is known.
     pub async fn keep_warm(self: Arc<Self>) {
+        let mut watch = self.monitor.watch(&self.id);
         loop {
-            self.pool
-                .retain(|connection, _| !connection.client.is_closed());
+            let meant = watch.borrow_and_update().last_identity;
+            self.pool.retain(|connection, _| {
+                !connection.client.is_closed() && is_meant(connection.life, meant)
+            });
             let status = self.pool.status();
             let missing = self.settings.connections_min.saturating_sub(status.size);
             if missing > 0 {
                 self.open(missing, status.available).await;
             }
             self.publish();
-            sleep(spread(KEEP_WARM_INTERVAL)).await;
+            let moved = watch.wait_for(|status| status.last_identity != meant);
+            let _moved_or_elapsed = timeout(spread(KEEP_WARM_INTERVAL), moved).await;
         }
     }
 
@@ -155,22 +164,27 @@ impl Node {
         drop(opened);
     }
 
-    /// Closes connections to earlier lives of the server and takes the first that is current.
+    /// Closes connections to other lives of the server and takes the first to the one that is meant.
     ///
-    /// A life younger than the monitor's is taken as well: the monitor has yet to see it.
+    /// One that has just been opened and leads elsewhere is news: the monitor is told, and what it
+    /// finds is waited for.
     async fn current_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
+        let mut watch = self.monitor.watch(&self.id);
         for _ in 0..=self.settings.connections_max {
             let object = self.any_connection().await?;
-            let known = self.monitor.status(&self.id).identity;
-            let life = object.life;
-            let current =
-                |known: ServerIdentity| life == known || life.started_at_us > known.started_at_us;
-            if known.is_none_or(current) {
+            let meant = watch.borrow_and_update().last_identity;
+            if is_meant(object.life, meant) {
                 return Ok(object);
             }
+            let is_new = Object::metrics(&object).recycle_count == 0;
             drop::<NodeConnection>(Object::take(object));
+            if is_new {
+                self.monitor.doubt(&self.id);
+                let moved = watch.wait_for(|status| status.last_identity != meant);
+                let _moved_or_elapsed = timeout(NEWS_PATIENCE, moved).await;
+            }
         }
-        Err(Refused::Several)
+        Err(Refused::Elsewhere)
     }
 
     /// An idle connection at once, else a new one, opened by a task that outlives this request.
@@ -195,6 +209,13 @@ impl Node {
         gauge(names::POOL_IDLE, status.available);
         gauge(names::POOL_WAITING, status.waiting);
     }
+}
+
+/// Whether a connection leads to the server that the monitor saw last. A younger life at the same
+/// place is taken as well: the monitor has yet to see it. Before the monitor has seen any, all are.
+fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
+    meant
+        .is_none_or(|meant| life.is_same_place(&meant) && life.started_at_us >= meant.started_at_us)
 }
 
 /// A duration up to a quarter longer, so that gateways do not reconnect in step.

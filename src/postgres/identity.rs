@@ -1,6 +1,7 @@
 //! Which life of which server is at the other end of a connection.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// Identifies one life of one server: a restart or another machine behind the same name differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,5 +26,22 @@ impl ServerIdentity {
             port: port.map(str::parse).transpose().ok()?,
             started_at_us: started?.parse().ok()?,
         })
+    }
+
+    /// Tells whether both are lives of a server at one address and port.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (self.address, self.port) == (other.address, other.port)
+    }
+}
+
+/// The address; two lives of one server look alike.
+impl fmt::Display for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port.and_then(|port| u16::try_from(port).ok());
+        match (self.address, port) {
+            (Some(address), Some(port)) => SocketAddr::new(address, port).fmt(f),
+            _ => f.write_str("a Unix socket"),
+        }
     }
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 /// Says what a node is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// It answers and is not behind more than allowed; of the primary: it takes writes.
+    /// It answers and is not behind more than allowed; of the primary: it takes the writes.
     Fresh,
     /// It is behind more than allowed.
     Lagging,
     /// It answers and is not behind as far as can be shown, but has no live WAL receiver.
     Disconnected,
-    /// Its history is not the primary's; of the primary: it is in recovery or superseded.
+    /// Its history is not the primary's: it is superseded, or of another cluster. Also where
+    /// `DATABASE_URL` leads, if that is in recovery and nobody else is the primary.
     Diverged,
-    /// It takes writes although it is not the primary.
+    /// It is out of recovery and would take writes, although it is not the primary.
     Promoted,
     /// Too many samples in a row have failed.
     Unreachable,
@@ -57,7 +58,7 @@ impl fmt::Display for Condition {
 /// What the condition of a node follows from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    /// Whether it is configured as the primary.
+    /// Whether it takes the writes.
     pub(super) primary: bool,
     /// By the hysteresis over samples; none before it has an opinion.
     pub(super) reachable: Option<bool>,
@@ -92,17 +93,11 @@ impl Facts {
         match (self.reachable, self.in_recovery) {
             (Some(false), _) => Condition::Unreachable,
             (None, _) | (_, None) => Condition::Unknown,
-            (Some(true), Some(in_recovery)) if self.primary => self.of_primary(in_recovery),
+            (Some(true), Some(_)) if self.primary => Condition::Fresh,
+            (Some(true), Some(false)) if self.history == History::Other => Condition::Diverged,
             (Some(true), Some(false)) => Condition::Promoted,
             (Some(true), Some(true)) => self.of_replica(max_lag),
         }
-    }
-
-    fn of_primary(&self, in_recovery: bool) -> Condition {
-        if in_recovery || self.history == History::Other {
-            return Condition::Diverged;
-        }
-        Condition::Fresh
     }
 
     fn of_replica(&self, max_lag: Duration) -> Condition {
@@ -212,13 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn a_primary_in_recovery_or_superseded_is_diverged() {
-        let in_recovery = Facts {
-            in_recovery: Some(true),
-            ..PRIMARY
-        };
-        assert_condition(in_recovery, Condition::Diverged);
+    fn a_superseded_primary_is_diverged() {
         let superseded = Facts {
+            primary: false,
             history: History::Other,
             ..PRIMARY
         };

@@ -8,12 +8,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::consistency::TimelineHistory;
 use crate::postgres::Server;
 use crate::region::NodeId;
 use crate::replication::published::Published;
 use crate::replication::task::{CONNECT_DEADLINE, NodeTask};
-use crate::replication::{MonitorSettings, NodeStatus};
+use crate::replication::{Knowledge, MonitorSettings, NodeStatus};
 
 /// Watches every node from a task of its own. Dropping it ends the tasks.
 pub struct Monitor {
@@ -56,12 +55,26 @@ impl Monitor {
     /// # Panics
     /// When the node is not one of those given to [`Monitor::start`].
     pub fn status(&self, node: &NodeId) -> Arc<NodeStatus> {
-        self.published.status(self.index(node))
+        Arc::clone(self.published.knowledge().status(node))
     }
 
-    /// Returns how the primary's timeline came about; none before its first sample.
-    pub fn lineage(&self) -> Option<Arc<TimelineHistory>> {
-        self.published.lineage()
+    /// Returns what is known of all nodes, without waiting for anything.
+    pub fn knowledge(&self) -> Arc<Knowledge> {
+        self.published.knowledge()
+    }
+
+    /// Takes in that a node may not be the server that is watched, or not what it was: its task
+    /// samples it at once and looks anew where its name leads.
+    ///
+    /// # Panics
+    /// As [`Monitor::status`].
+    pub fn doubt(&self, node: &NodeId) {
+        self.published.doubt(self.index(node));
+    }
+
+    /// Doubts every node: a promotion was heard of.
+    pub fn doubt_all(&self) {
+        (0..self.nodes.len()).for_each(|index| self.published.doubt(index));
     }
 
     /// Returns a receiver of every status published from now on.

@@ -4,27 +4,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::consistency::TimelineHistory;
 use crate::region::NodeId;
+use crate::replication::announce::{log_condition, log_roles, measure};
 use crate::replication::observations::Observations;
-use crate::replication::{Condition, MonitorSettings, NodeStatus};
-use crate::telemetry::names;
+use crate::replication::{Knowledge, MonitorSettings, NodeStatus};
 
 /// What the tasks know together, and what they publish of it.
 pub(super) struct Published {
     observations: Mutex<Observations>,
+    knowledge: ArcSwap<Knowledge>,
     nodes: Vec<PublishedNode>,
-    lineage: ArcSwapOption<TimelineHistory>,
     /// What heartbeats are counted from.
     started: Instant,
 }
 
 struct PublishedNode {
-    status: ArcSwap<NodeStatus>,
     watch: watch::Sender<Arc<NodeStatus>>,
     /// Whether an attempt to sample it has ended, well or not.
     attempted: AtomicBool,
@@ -34,6 +32,8 @@ struct PublishedNode {
     waiters: AtomicUsize,
     /// Tells the node's task that the first of them has come.
     hurry: Notify,
+    /// Tells the node's task that its connection may not lead where the name leads.
+    doubt: Notify,
 }
 
 /// Someone who waits for a node; dropping it is leaving.
@@ -47,32 +47,25 @@ impl Drop for Waiter<'_> {
 
 impl Published {
     pub(super) fn new(nodes: &[NodeId], settings: &MonitorSettings) -> Self {
-        let unknown = |node: &NodeId| {
-            let status = Arc::new(NodeStatus::unknown(node.clone()));
-            PublishedNode {
-                status: ArcSwap::new(Arc::clone(&status)),
-                watch: watch::Sender::new(status),
-                attempted: AtomicBool::new(false),
-                heartbeat: AtomicU64::new(0),
-                waiters: AtomicUsize::new(0),
-                hurry: Notify::new(),
-            }
+        let knowledge = Knowledge::nothing(nodes);
+        let published = |status: &Arc<NodeStatus>| PublishedNode {
+            watch: watch::Sender::new(Arc::clone(status)),
+            attempted: AtomicBool::new(false),
+            heartbeat: AtomicU64::new(0),
+            waiters: AtomicUsize::new(0),
+            hurry: Notify::new(),
+            doubt: Notify::new(),
         };
         Self {
             observations: Mutex::new(Observations::new(nodes.iter().cloned(), settings)),
-            nodes: nodes.iter().map(unknown).collect(),
-            lineage: ArcSwapOption::empty(),
+            nodes: knowledge.nodes.iter().map(published).collect(),
+            knowledge: ArcSwap::from_pointee(knowledge),
             started: Instant::now(),
         }
     }
 
-    pub(super) fn status(&self, index: usize) -> Arc<NodeStatus> {
-        self.nodes[index].status.load_full()
-    }
-
-    /// Returns the history of the primary's timeline; none before its first sample.
-    pub(super) fn lineage(&self) -> Option<Arc<TimelineHistory>> {
-        self.lineage.load_full()
+    pub(super) fn knowledge(&self) -> Arc<Knowledge> {
+        self.knowledge.load_full()
     }
 
     pub(super) fn watch(&self, index: usize) -> watch::Receiver<Arc<NodeStatus>> {
@@ -94,6 +87,16 @@ impl Published {
         while node.waiters.load(Ordering::Acquire) == 0 {
             node.hurry.notified().await;
         }
+    }
+
+    /// Asks a node's task to look anew where its name leads.
+    pub(super) fn doubt(&self, index: usize) {
+        self.nodes[index].doubt.notify_one();
+    }
+
+    /// Returns once somebody doubts that a node is still the server that is watched. Cancel-safe.
+    pub(super) async fn doubted(&self, index: usize) {
+        self.nodes[index].doubt.notified().await;
     }
 
     pub(super) fn all_attempted(&self) -> bool {
@@ -133,55 +136,24 @@ impl Published {
             .unwrap_or_else(PoisonError::into_inner);
         change(&mut observations);
         let now = Instant::now();
-        self.lineage.store(observations.lineage());
-        for (other, node) in self.nodes.iter().enumerate() {
+        let statuses = (0..self.nodes.len()).map(|node| Arc::new(observations.status(node)));
+        let after = Arc::new(Knowledge {
+            timeline: observations.highest(),
+            lineage: observations.lineage(),
+            nodes: statuses.collect(),
+            acting: observations.acting(),
+        });
+        let before = self.knowledge.swap(Arc::clone(&after));
+        log_roles(&before, &after);
+        for (other, status) in after.nodes.iter().enumerate() {
             let reason = if other == index { reason } else { "" };
-            node.publish(observations.status(other), reason, now);
+            log_condition(before.nodes[other].condition, status, reason);
+            measure(status, now);
+            self.nodes[other].watch.send_replace(Arc::clone(status));
         }
     }
 
     pub(super) fn note_attempt(&self, index: usize) {
         self.nodes[index].attempted.store(true, Ordering::Release);
-    }
-}
-
-impl PublishedNode {
-    fn publish(&self, status: NodeStatus, reason: &str, now: Instant) {
-        let before = self.status.load().condition;
-        log_change(before, &status, reason);
-        measure(&status, now);
-        let status = Arc::new(status);
-        self.status.store(Arc::clone(&status));
-        self.watch.send_replace(status);
-    }
-}
-
-fn log_change(before: Condition, status: &NodeStatus, reason: &str) {
-    let (node, condition) = (status.node.as_str(), status.condition.as_str());
-    if before == status.condition {
-        return;
-    }
-    if status.condition == Condition::Fresh {
-        tracing::info!(node, condition, %before, "node is in order");
-    } else {
-        tracing::warn!(node, condition, %before, reason, "node is not in order");
-    }
-}
-
-/// Unknown is NaN: a number would be read as one.
-fn measure(status: &NodeStatus, now: Instant) {
-    let seconds = |duration: Option<Duration>| duration.map_or(f64::NAN, |d| d.as_secs_f64());
-    let node = status.node.as_str();
-    metrics::gauge!(names::REPLICATION_LAG, "node" => node.to_owned()).set(seconds(status.lag));
-    metrics::gauge!(names::STALENESS, "node" => node.to_owned())
-        .set(seconds(status.staleness(now)));
-    for condition in Condition::ALL {
-        let holds = f64::from(u8::from(condition == status.condition));
-        metrics::gauge!(
-            names::NODE_CONDITION,
-            "node" => node.to_owned(),
-            "condition" => condition.as_str()
-        )
-        .set(holds);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Sample {
     pub(super) in_recovery: bool,
     /// The insert LSN, or in recovery the replayed one.
     pub(super) lsn: Option<Lsn>,
+    /// Where replay has come to; out of recovery, where it ended.
+    pub(super) replayed: Option<Lsn>,
     pub(super) system: Option<SystemId>,
     pub(super) timeline: Option<Timeline>,
     pub(super) receiver: Receiver,
@@ -32,6 +34,22 @@ impl Sample {
             timeline: self.timeline?,
             lsn: self.lsn?,
         })
+    }
+
+    /// Keeps the latest timeline a replica showed in this life: without a WAL receiver, the only
+    /// one left to read is the control file's, which may be an earlier one.
+    pub(super) fn with_latest_timeline(self, before: Option<&Self>) -> Self {
+        let same_life = |before: &&Self| self.in_recovery && before.identity == self.identity;
+        let known = before.filter(same_life).and_then(|before| before.timeline);
+        Self {
+            timeline: self.timeline.max(known),
+            ..self
+        }
+    }
+
+    /// Tells whether another server answers than before, or the same one after its promotion.
+    pub(super) fn succeeds(&self, before: &Self) -> bool {
+        !before.identity.is_same_place(&self.identity) || before.in_recovery && !self.in_recovery
     }
 }
 
@@ -71,15 +89,17 @@ impl Question {
             false => "null",
         };
         // The control file shows the old timeline for a while after a promotion, the name of the
-        // current WAL file does not; but that name cannot be had in recovery.
+        // current WAL file does not; but that name cannot be had in recovery. A promotion may fall
+        // between any two calls, so whether there is recovery is asked once.
         let sql = format!(
-            "select pg_is_in_recovery(), \
-             case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
+            "select standby, \
+             case when standby then pg_last_wal_replay_lsn() \
              else pg_current_wal_insert_lsn() end, \
-             case when not pg_is_in_recovery() \
-             then pg_walfile_name(pg_current_wal_insert_lsn()) end, \
-             {system}, {replica_timeline}, receiver.status, receiver.received_tli, {identity} \
-             from (values (1)) one left join pg_stat_wal_receiver receiver on true",
+             case when not standby then pg_walfile_name(pg_current_wal_insert_lsn()) end, \
+             {system}, {replica_timeline}, receiver.status, receiver.received_tli, \
+             pg_last_wal_replay_lsn(), {identity} \
+             from (select pg_is_in_recovery() as standby offset 0) one \
+             left join pg_stat_wal_receiver receiver on true",
             identity = ServerIdentity::COLUMNS,
         );
         Self { sql, sees_receiver }
@@ -97,7 +117,7 @@ impl Question {
     }
 
     fn read(&self, row: &SimpleQueryRow, sent: Instant, received: Instant) -> Option<Sample> {
-        if row.len() != 10 {
+        if row.len() != 11 {
             return None;
         }
         let in_recovery = row.get(0)? == "t";
@@ -112,9 +132,10 @@ impl Question {
         Some(Sample {
             sent,
             received,
-            identity: ServerIdentity::parse(row.get(7), row.get(8), row.get(9))?,
+            identity: ServerIdentity::parse(row.get(8), row.get(9), row.get(10))?,
             in_recovery,
             lsn: row.get(1).and_then(|lsn| lsn.parse().ok()),
+            replayed: row.get(7).and_then(|lsn| lsn.parse().ok()),
             system: row.get(3).and_then(system),
             timeline: timeline.filter(|&number| number > 0).map(Timeline),
             receiver: self.receiver(row.get(5)),

@@ -19,12 +19,16 @@ pub struct NodeStatus {
     pub node: NodeId,
     /// What the node is good for.
     pub condition: Condition,
+    /// Whether it takes the writes: at most one node does.
+    pub acts_as_primary: bool,
     /// By the hysteresis over samples; none before it has an opinion.
     pub reachable: Option<bool>,
     /// Whether the newest sample failed, which alone does not make the node unreachable.
     pub missed: bool,
     /// The server life that the sample came from.
     pub identity: Option<ServerIdentity>,
+    /// The server life that was seen last, whether or not it is still watched: who is meant.
+    pub last_identity: Option<ServerIdentity>,
     /// The primary's insert LSN or the replica's replayed one, if the history is known too.
     pub position: Option<WalPosition>,
     /// The latest moment whose whole committed state the node is proven to have; none for the
@@ -44,9 +48,11 @@ impl NodeStatus {
         Self {
             node,
             condition: Condition::Unknown,
+            acts_as_primary: false,
             reachable: None,
             missed: false,
             identity: None,
+            last_identity: None,
             position: None,
             proven_at: None,
             lag: None,
@@ -57,8 +63,8 @@ impl NodeStatus {
 
     /// Returns the proven upper bound on how old the node's answers can be; none when unproven.
     pub fn staleness(&self, now: Instant) -> Option<Duration> {
-        if self.node.is_primary() {
-            return (self.condition != Condition::Diverged).then_some(Duration::ZERO);
+        if self.acts_as_primary {
+            return Some(Duration::ZERO);
         }
         let proven_at = self.proven_at?;
         Some(now.saturating_duration_since(proven_at))

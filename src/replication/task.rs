@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::consistency::Timeline;
+use crate::consistency::{Timeline, TimelineHistory};
 use crate::postgres::{Connection, Server, Session, connect};
-use crate::replication::MonitorSettings;
 use crate::replication::backoff::Backoff;
+use crate::replication::fresh_look::{FreshLook, Pace};
 use crate::replication::lineage::read_lineage;
 use crate::replication::published::Published;
 use crate::replication::sample::{Question, Sample};
+use crate::replication::{Condition, MonitorSettings};
 
 /// Longest attempt to connect: some ten round trips around the world, twice over.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Time between two samples while requests wait for the node: a tenth of the default
-/// `session_wait`, and at most 200 small statements a second however many wait.
+/// Time between two samples while requests wait for the node or doubt it: a tenth of the default
+/// `session_wait`, and at most 200 small statements a second however many do.
 const HURRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Samples one node.
@@ -32,7 +33,14 @@ pub(super) struct NodeTask {
     pub(super) settings: Arc<MonitorSettings>,
 }
 
-/// Why sampling over one connection has come to an end.
+/// How sampling over one connection has come to an end.
+enum Ended {
+    Lost(Reason),
+    /// The node's name leads to another server, to which this is a connection.
+    Moved(Connection),
+}
+
+/// Why a sample failed.
 type Reason = String;
 
 impl NodeTask {
@@ -46,37 +54,64 @@ impl NodeTask {
         loop {
             self.published.beat(self.index);
             match connect(&self.server, &session, CONNECT_DEADLINE).await {
-                Ok(mut connection) => {
-                    let reason = self.sample_until_lost(&mut connection, &mut backoff).await;
-                    drop(connection);
-                    self.lose(&reason);
-                }
+                Ok(connection) => self.watch(connection, &session, &mut backoff).await,
                 Err(error) => drop(self.miss(error.to_string())),
             }
             self.published.beat(self.index);
-            sleep(backoff.pause(fastrand::f64())).await;
+            self.pause(&mut backoff).await;
         }
     }
 
-    async fn sample_until_lost(
+    /// Samples until no connection is left.
+    async fn watch(&self, connection: Connection, session: &Session, backoff: &mut Backoff) {
+        let mut next = Some(connection);
+        while let Some(mut connection) = next {
+            let interval = self.settings.sample_interval;
+            let mut look = FreshLook::new(&self.server, session, interval);
+            let ended = self.sample(&mut connection, &mut look, backoff).await;
+            drop(connection);
+            next = match ended {
+                Ended::Lost(reason) => {
+                    self.lose(&reason);
+                    None
+                }
+                Ended::Moved(connection) => {
+                    let server = tracing::field::display(connection.identity);
+                    tracing::info!(server, "the name leads to another server now");
+                    self.lose("the name leads to another server now");
+                    Some(connection)
+                }
+            };
+        }
+    }
+
+    async fn sample(
         &self,
         connection: &mut Connection,
+        look: &mut FreshLook,
         backoff: &mut Backoff,
-    ) -> Reason {
+    ) -> Ended {
         let asked = Question::for_role_of(&connection.client);
         let question = match timeout(self.settings.sample_timeout, asked).await {
             Ok(Ok(question)) => question,
-            Ok(Err(error)) => return self.miss(error.to_string()),
-            Err(_elapsed) => return self.miss("it does not answer in time".to_owned()),
+            Ok(Err(error)) => return Ended::Lost(self.miss(error.to_string())),
+            Err(_elapsed) => {
+                return Ended::Lost(self.miss("it does not answer in time".to_owned()));
+            }
         };
         let mut ticks = interval(self.settings.sample_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut missed = 0;
         let mut asked_lineage = None;
+        let life = connection.identity;
         loop {
             tokio::select! {
                 // Noticed at once, since what is known of a lost life proves nothing.
-                () = connection.closed() => return "the connection was closed".to_owned(),
+                () = connection.closed() => {
+                    return Ended::Lost("the connection was closed".to_owned());
+                }
+                moved = look.moved(life, self.pace()) => return Ended::Moved(moved),
+                () = self.doubted() => look.want(),
                 _ = ticks.tick() => {}
                 () = self.hurry() => {}
             }
@@ -91,13 +126,44 @@ impl NodeTask {
                 }
                 Err(reason) => {
                     missed += 1;
+                    look.want();
                     let reason = self.miss(reason);
                     if missed >= self.settings.fail_after || connection.client.is_closed() {
-                        return reason;
+                        return Ended::Lost(reason);
                     }
                 }
             }
         }
+    }
+
+    /// Pauses between two attempts to connect, less long when there is news.
+    async fn pause(&self, backoff: &mut Backoff) {
+        let pause = backoff.pause(fastrand::f64());
+        let news = async {
+            sleep(self.settings.sample_interval).await;
+            self.published.doubted(self.index).await;
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = news => {}
+        }
+    }
+
+    /// Only the name of the primary is expected to move by itself.
+    fn pace(&self) -> Pace {
+        let knowledge = self.published.knowledge();
+        let primary = knowledge.primary();
+        match knowledge.nodes[self.index].node.is_primary() {
+            false => Pace::OnDoubt,
+            true if primary.is_some_and(|node| node.condition == Condition::Fresh) => Pace::Steady,
+            true => Pace::Eager,
+        }
+    }
+
+    /// Returns a moment after somebody doubts that the node is what it was.
+    async fn doubted(&self) {
+        sleep(HURRY_INTERVAL).await;
+        self.published.doubted(self.index).await;
     }
 
     /// Returns a moment after somebody began to wait for the node.
@@ -123,7 +189,7 @@ impl NodeTask {
         asked: &mut Option<Timeline>,
         connection: &Connection,
     ) {
-        let Some(lineage) = self.published.lineage().filter(|known| !known.is_read()) else {
+        let Some(lineage) = self.unread_lineage() else {
             return;
         };
         let (system, timeline) = lineage.present();
@@ -151,6 +217,11 @@ impl NodeTask {
             why,
             "which writes survived earlier failovers is unknown; their tokens go to the primary"
         );
+    }
+
+    fn unread_lineage(&self) -> Option<Arc<TimelineHistory>> {
+        let lineage = self.published.knowledge().lineage.clone();
+        lineage.filter(|known| !known.is_read())
     }
 
     fn publish(&self, sample: Sample) {

@@ -16,6 +16,8 @@ pub const ACCEPT_ERRORS: &str = "tidegate_accept_errors_total";
 pub const REPLICATION_LAG: &str = "tidegate_replication_lag_seconds";
 /// How old a node's data can be at most, in seconds; NaN while unproven. Gauge; label `node`.
 pub const STALENESS: &str = "tidegate_staleness_seconds";
+/// 1 for the node that takes the writes, 0 for the others. Gauge; label `node`.
+pub const NODE_ACTS_AS_PRIMARY: &str = "tidegate_node_acts_as_primary";
 /// 1 for the condition a node is in, 0 for the others. Gauge; labels `node` and `condition`.
 pub const NODE_CONDITION: &str = "tidegate_node_condition";
 

@@ -22,6 +22,7 @@ mod mistakes;
 mod monitor;
 mod observability;
 mod pool;
+mod promotion;
 mod round_trips;
 mod session_cookie;
 mod timelines;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::consistency::TimelineHistory;
 use tidegate::demo::{Cluster, DelayProxy, PostgresServer, Shutdown};
 use tidegate::region::NodeId;
 use tidegate::replication::{Condition, Monitor, MonitorSettings, NodeStatus};
@@ -277,13 +278,27 @@ async fn a_restarted_replica_is_another_life() {
 }
 
 #[tokio::test]
-async fn a_promoted_replica_is_no_replica_any_more() {
+async fn a_promoted_replica_is_the_primary_and_the_former_one_diverged() {
     let watched = Watched::start().await;
-    watched.cluster.replicas[0].promote().await.unwrap();
-    let status = watched.replica_is(Condition::Promoted).await;
-    assert_eq!((status.proven_at, status.lag), (None, None));
+    let replica = &watched.cluster.replicas[0];
+    replica.promote().await.unwrap();
+    let acts = |status: &NodeStatus| status.acts_as_primary;
+    let status = watched.wait(&watched.replica, "the primary", acts).await;
+    assert_eq!(status.condition, Condition::Fresh);
+    assert_eq!(status.lag, Some(Duration::ZERO));
     assert_eq!(status.position.unwrap().timeline.0, 2);
-    watched.primary_is(Condition::Fresh).await;
+    watched.primary_is(Condition::Diverged).await;
+    let former = watched.monitor.status(&PRIMARY);
+    assert!(!former.acts_as_primary);
+    assert_eq!(former.staleness(Instant::now()), None);
+
+    // How it came about was watched, and is what the server wrote down.
+    let lineage = watched.monitor.knowledge().lineage.clone().unwrap();
+    let file = "select pg_read_file('pg_wal/00000002.history')";
+    let file = replica.value(file).await.unwrap().unwrap();
+    let (system, timeline) = lineage.present();
+    let written = TimelineHistory::parse(system, timeline, &file);
+    assert_eq!(written.as_ref(), Some(&*lineage));
 }
 
 /// It has replayed more than the primary ever wrote, and none of what counts.
@@ -307,10 +322,12 @@ async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
     follower.wait_for_replay(position).await.unwrap();
     let behind = format!("pg_current_wal_insert_lsn() < '{position}'");
     watched.cluster.primary.wait_until(&behind).await.unwrap();
-    let status = watched.replica_is(Condition::Diverged).await;
+    // It shows that somebody was promoted: the one that is watched is no primary any more.
+    let status = watched.replica_is(Condition::Unknown).await;
     assert_eq!((status.lag, status.proven_at), (None, None));
     assert_eq!(watched.staleness(), None);
-    watched.primary_is(Condition::Fresh).await;
+    watched.primary_is(Condition::Diverged).await;
+    assert!(watched.monitor.knowledge().primary().is_none());
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consistency::{SystemId, Timeline, TimelineHistory};
+use crate::consistency::{Timeline, TimelineHistory};
+use crate::postgres::ServerIdentity;
 use crate::region::NodeId;
 use crate::replication::condition::{Facts, History, Receiver};
+use crate::replication::promotion::Promotion;
 use crate::replication::reachability::Reachability;
+use crate::replication::roles::{Acting, Contender, Roles};
 use crate::replication::sample::Sample;
 use crate::replication::{FenceLog, MonitorSettings, NodeStatus};
 
@@ -14,16 +17,23 @@ use crate::replication::{FenceLog, MonitorSettings, NodeStatus};
 #[derive(Debug)]
 pub(super) struct Observations {
     nodes: Vec<Observed>,
+    roles: Roles,
     fences: Option<FenceLog>,
+    /// The server that the fences came from.
+    fenced: Option<ServerIdentity>,
     /// How the fences' timeline came about.
     lineage: Option<Arc<TimelineHistory>>,
-    max_lag: Duration,
+    /// The newest that was known in full, from which one that was watched can follow.
+    last_lineage: Option<Arc<TimelineHistory>>,
+    settings: MonitorSettings,
 }
 
 #[derive(Debug)]
 struct Observed {
     node: NodeId,
     reachability: Reachability,
+    /// Whether any sample has been tried.
+    attempted: bool,
     /// Whether the newest sample failed.
     missed: bool,
     /// The newest good sample; kept after its connection is lost, since lag and condition follow
@@ -32,42 +42,54 @@ struct Observed {
     /// Whether the connection that the sample came from is still open. Without it the server may
     /// have crashed and reopened behind the sample under the same identity, so nothing is proven.
     connected: bool,
+    /// The promotion that this life of the server was watched through.
+    promotion: Option<Promotion>,
 }
 
 impl Observations {
     pub(super) fn new(nodes: impl IntoIterator<Item = NodeId>, settings: &MonitorSettings) -> Self {
-        let observed = |node| Observed {
-            node,
-            reachability: Reachability::new(settings.fail_after, settings.pass_after),
-            missed: false,
-            sample: None,
-            connected: false,
-        };
+        let observed = |node| Observed::new(node, settings);
         Self {
             nodes: nodes.into_iter().map(observed).collect(),
+            roles: Roles::default(),
             fences: None,
+            fenced: None,
             lineage: None,
-            max_lag: settings.max_lag,
+            last_lineage: None,
+            settings: settings.clone(),
         }
     }
 
     /// Takes a good sample in.
     pub(super) fn sampled(&mut self, index: usize, sample: Sample) {
         let observed = &mut self.nodes[index];
+        let before = observed.sample;
+        let sample = sample.with_latest_timeline(before.as_ref());
+        if before.is_some_and(|before| sample.succeeds(&before)) {
+            // The failures were another server's.
+            let MonitorSettings {
+                fail_after,
+                pass_after,
+                ..
+            } = self.settings;
+            observed.reachability = Reachability::new(fail_after, pass_after);
+        }
         observed.reachability.pass();
+        observed.attempted = true;
         observed.missed = false;
         observed.connected = true;
-        observed.sample = Some(sample.with_latest_timeline(observed.sample.as_ref()));
-        if observed.node.is_primary() {
-            self.fence(&sample);
-        }
+        observed.promotion = Promotion::seen(before.as_ref(), &sample, observed.promotion);
+        observed.sample = Some(sample);
+        self.settle(Some(index));
     }
 
     /// Takes in that a sample failed. It says nothing of the server's state: the old one ages.
     pub(super) fn missed(&mut self, index: usize) {
         let observed = &mut self.nodes[index];
         observed.reachability.fail();
+        observed.attempted = true;
         observed.missed = true;
+        self.settle(None);
     }
 
     /// Takes in that the monitor's connection is gone.
@@ -79,7 +101,7 @@ impl Observations {
     pub(super) fn learned(&mut self, history: TimelineHistory) {
         let known = self.lineage.as_ref();
         if known.is_some_and(|known| known.present() == history.present()) {
-            self.lineage = Some(Arc::new(history));
+            self.set_lineage(history);
         }
     }
 
@@ -88,29 +110,39 @@ impl Observations {
         self.lineage.clone()
     }
 
+    /// Returns who takes the writes.
+    pub(super) fn acting(&self) -> Acting {
+        self.roles.acting()
+    }
+
+    /// Returns the highest timeline any server of the cluster was ever seen on.
+    pub(super) fn highest(&self) -> Option<Timeline> {
+        self.roles.highest()
+    }
+
     /// Returns what is known of a node.
     pub(super) fn status(&self, index: usize) -> NodeStatus {
         let observed = &self.nodes[index];
+        let acts_as_primary = self.roles.acting() == Acting::Node(index);
         let reachable = observed.reachability.get();
+        let facts = self.facts(observed, acts_as_primary);
         let unknown = NodeStatus {
+            condition: facts.condition(self.settings.max_lag),
+            acts_as_primary,
             reachable,
             missed: observed.missed,
             ..NodeStatus::unknown(observed.node.clone())
         };
-        let facts = self.facts(observed);
-        let condition = facts.condition(self.max_lag);
         let Some(sample) = observed.sample else {
-            return NodeStatus {
-                condition,
-                ..unknown
-            };
+            return unknown;
         };
         let live = observed.connected.then_some(sample);
+        let proven_at = |sample: Sample| self.comparable(observed, &sample)?.proven_at(sample.lsn?);
         NodeStatus {
-            condition,
             identity: live.map(|sample| sample.identity),
+            last_identity: Some(sample.identity),
             position: live.and_then(|sample| sample.position()),
-            proven_at: live.and_then(|sample| self.comparable(&sample)?.proven_at(sample.lsn?)),
+            proven_at: live.and_then(proven_at),
             lag: facts.lag.filter(|_| reachable == Some(true)),
             sampled_at: Some(sample.sent),
             round_trip: Some(sample.received.duration_since(sample.sent)),
@@ -118,81 +150,142 @@ impl Observations {
         }
     }
 
-    fn facts(&self, observed: &Observed) -> Facts {
-        let primary = observed.node.is_primary();
+    fn facts(&self, observed: &Observed, primary: bool) -> Facts {
         let sample = observed.sample.as_ref();
+        let history = |sample| self.history(observed, sample);
+        let lag = |sample: &Sample| match primary {
+            true => Some(Duration::ZERO),
+            false => Some(
+                self.comparable(observed, sample)?
+                    .lag(sample.lsn?, sample.sent),
+            ),
+        };
         Facts {
             primary,
             reachable: observed.reachability.get(),
             in_recovery: sample.map(|sample| sample.in_recovery),
-            history: sample.map_or(History::Unknown, |sample| self.history(sample)),
+            history: sample.map_or(History::Unknown, history),
             receiver: sample.map_or(Receiver::Unknown, |sample| sample.receiver),
-            lag: sample.and_then(|sample| self.lag(primary, sample)),
+            lag: sample.and_then(lag),
         }
-    }
-
-    fn lag(&self, primary: bool, sample: &Sample) -> Option<Duration> {
-        if primary {
-            return (!sample.in_recovery).then_some(Duration::ZERO);
-        }
-        Some(self.comparable(sample)?.lag(sample.lsn?, sample.sent))
     }
 
     /// Returns the fences if the sample is a replica's of the same history.
-    fn comparable(&self, sample: &Sample) -> Option<&FenceLog> {
-        let same = sample.in_recovery && self.history(sample) == History::Same;
+    fn comparable(&self, observed: &Observed, sample: &Sample) -> Option<&FenceLog> {
+        let same = sample.in_recovery && self.history(observed, sample) == History::Same;
         self.fences.as_ref().filter(|_| same)
     }
 
-    fn history(&self, sample: &Sample) -> History {
+    fn history(&self, observed: &Observed, sample: &Sample) -> History {
+        let system = self.roles.system();
+        let foreign = system.is_some() && sample.system.is_some() && sample.system != system;
+        let superseded = sample.timeline.is_some() && sample.timeline < self.roles.highest();
+        if foreign || superseded {
+            return History::Other;
+        }
         let (Some(fences), Some(position)) = (&self.fences, sample.position()) else {
-            return History::Unknown;
+            // The operator says that the primary is there, and it is not.
+            return match observed.node.is_primary() && sample.in_recovery {
+                true => History::Other,
+                false => History::Unknown,
+            };
         };
-        let other = fences.history() != (position.system, position.timeline)
-            || sample.in_recovery && fences.is_overtaken_by(position.lsn, sample.received);
-        match other {
+        if fences.history() != (position.system, position.timeline) {
+            return History::Unknown; // the promotion was seen, the promoted server was not
+        }
+        match sample.in_recovery && fences.is_overtaken_by(position.lsn, sample.received) {
             true => History::Other,
             false => History::Same,
         }
     }
 
-    /// Adds a fence. A new history starts a new log; an earlier timeline of the same system does
-    /// not, since it belongs to a former primary.
+    /// Works out who takes the writes, and takes its sample for a fence if it is `fresh` or the first
+    /// of this primary.
+    fn settle(&mut self, fresh: Option<usize>) {
+        let before = self.roles.acting();
+        let contenders: Vec<_> = self.nodes.iter().map(Observed::contender).collect();
+        self.roles.settle(&contenders);
+        let Acting::Node(primary) = self.roles.acting() else {
+            return;
+        };
+        if let Some(sample) = self.nodes[primary].sample
+            && (fresh == Some(primary) || before != self.roles.acting())
+        {
+            self.fence(&sample);
+        }
+        self.learn_from_promotions();
+    }
+
+    /// Adds a fence. A new history starts a new log, and so does another server.
     fn fence(&mut self, sample: &Sample) {
-        let Some(position) = sample.position().filter(|_| !sample.in_recovery) else {
+        let Some(position) = sample.position() else {
             return;
         };
         let history = (position.system, position.timeline);
         let known = self.fences.as_ref().map(FenceLog::history);
-        if known.is_some_and(|known| is_superseded(history, known)) {
-            return;
-        }
+        let same_server = |before: ServerIdentity| before.is_same_place(&sample.identity);
         if known != Some(history) {
-            self.fences = Some(FenceLog::new(position.system, position.timeline));
             let unread = TimelineHistory::unread(position.system, position.timeline);
-            self.lineage = Some(Arc::new(unread));
+            self.set_lineage(unread);
         }
+        if known != Some(history) || !self.fenced.is_some_and(same_server) {
+            self.fences = Some(FenceLog::new(position.system, position.timeline));
+        }
+        self.fenced = Some(sample.identity);
         if let Some(fences) = &mut self.fences {
             fences.push(sample.sent, sample.received, position.lsn);
         }
     }
-}
 
-impl Sample {
-    /// Keeps the latest timeline a replica showed in this life: without a WAL receiver, the only
-    /// one left to read is the control file's, which may be an earlier one.
-    fn with_latest_timeline(self, before: Option<&Self>) -> Self {
-        let same_life = |before: &&Self| self.in_recovery && before.identity == self.identity;
-        let known = before.filter(same_life).and_then(|before| before.timeline);
-        Self {
-            timeline: self.timeline.max(known),
-            ..self
+    fn set_lineage(&mut self, lineage: TimelineHistory) {
+        let lineage = Arc::new(lineage);
+        if lineage.is_read() {
+            self.last_lineage = Some(Arc::clone(&lineage));
+        }
+        self.lineage = Some(lineage);
+    }
+
+    /// Derives how the present timeline came about from the promotion that began it, if that was
+    /// watched on any of the names of the primary.
+    fn learn_from_promotions(&mut self) {
+        let (Some(lineage), Some(before)) = (&self.lineage, &self.last_lineage) else {
+            return;
+        };
+        if lineage.is_read() {
+            return;
+        }
+        let watched = |observed: &Observed| {
+            let life = observed.sample.map(|sample| sample.identity);
+            let promotion = observed.promotion.filter(|_| life == self.fenced)?;
+            promotion.leads_from(before, lineage.present())
+        };
+        if let Some(history) = self.nodes.iter().find_map(watched) {
+            self.set_lineage(history);
         }
     }
 }
 
-fn is_superseded(history: (SystemId, Timeline), known: (SystemId, Timeline)) -> bool {
-    history.0 == known.0 && history.1 < known.1
+impl Observed {
+    fn new(node: NodeId, settings: &MonitorSettings) -> Self {
+        Self {
+            node,
+            reachability: Reachability::new(settings.fail_after, settings.pass_after),
+            attempted: false,
+            missed: false,
+            sample: None,
+            connected: false,
+            promotion: None,
+        }
+    }
+
+    fn contender(&self) -> Contender<'_> {
+        Contender {
+            seat: self.node.is_primary(),
+            reachable: self.reachability.get(),
+            attempted: self.attempted,
+            sample: self.sample.as_ref(),
+        }
+    }
 }
 
 #[cfg(test)]

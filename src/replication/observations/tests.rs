@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::consistency::Lsn;
+use crate::consistency::{Lsn, SystemId};
 use crate::postgres::ServerIdentity;
 use crate::replication::Condition;
 
@@ -54,6 +54,7 @@ impl Scene {
             identity: life(5432, 1),
             in_recovery: false,
             lsn: Some(Lsn(lsn)),
+            replayed: None,
             system: Some(SYSTEM),
             timeline: Some(Timeline(1)),
             receiver: Receiver::Absent,
@@ -64,6 +65,7 @@ impl Scene {
         Sample {
             identity: life(5433, 1),
             in_recovery: true,
+            replayed: Some(Lsn(lsn)),
             receiver: Receiver::Streaming,
             ..self.primary(ms, lsn)
         }
@@ -215,15 +217,20 @@ fn a_replica_of_another_system_is_diverged() {
 }
 
 #[test]
-fn a_replica_ahead_on_another_timeline_is_diverged_and_not_without_lag() {
+fn a_replica_of_a_later_timeline_is_not_without_lag_and_supersedes_the_primary() {
     let mut scene = Scene::caught_up();
     let ahead = Sample {
         timeline: Some(Timeline(2)),
         ..scene.replica(1, 9000)
     };
     scene.sampled(REPLICA, ahead);
-    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
     assert_eq!(scene.status(REPLICA).lag, None);
+    assert_eq!(scene.staleness(REPLICA, 1), None);
+    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert!(!scene.status(PRIMARY).acts_as_primary);
+    scene.sampled(PRIMARY, scene.primary(250, 9500));
+    assert_eq!(scene.staleness(PRIMARY, 250), None);
 }
 
 #[test]
@@ -249,7 +256,10 @@ fn a_timeline_once_seen_is_not_forgotten_with_the_receiver() {
         ..scene.replica(200, 900)
     };
     scene.sampled(REPLICA, cut);
-    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(
+        scene.status(REPLICA).position.unwrap().timeline,
+        Timeline(2)
+    );
 }
 
 #[test]

@@ -24,6 +24,13 @@ pub struct NodeView<'a> {
     pub status: &'a NodeStatus,
 }
 
+impl NodeView<'_> {
+    /// Whether it takes the writes, whatever its name is.
+    fn is_primary(&self) -> bool {
+        self.status.acts_as_primary
+    }
+}
+
 /// One node to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -31,6 +38,8 @@ pub struct Step {
     pub node: usize,
     /// Why this node, if no earlier step failed.
     pub reason: Reason,
+    /// Whether it is asked as the one that takes the writes.
+    pub as_primary: bool,
     /// The position to wait for before asking it.
     pub wait_for: Option<Lsn>,
 }
@@ -44,9 +53,11 @@ pub fn plan(decision: &Decision, safe: bool, views: &[NodeView<'_>], now: Instan
     let planner = Planner { views, now };
     let bound = decision.consistency.max_staleness;
     match (safe, decision.consistency.level, decision.token) {
-        (false, _, _) => planner.primary(Reason::Write),
-        (_, Level::Strong, _) => planner.primary(Reason::Strong),
-        (_, _, RequestToken::Unverifiable) => planner.primary(Reason::TokenUnverifiable),
+        (false, _, token) => planner.primary(Reason::Write, token),
+        (_, Level::Strong, token) => planner.primary(Reason::Strong, token),
+        (_, _, token @ RequestToken::Unverifiable) => {
+            planner.primary(Reason::TokenUnverifiable, token)
+        }
         (_, _, RequestToken::Verified(token)) => planner.session(&token, bound),
         (_, Level::Session | Level::Bounded | Level::Eventual, RequestToken::None) => match bound {
             Some(bound) => planner.bounded(bound),
@@ -62,10 +73,14 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// The primary or nothing.
-    fn primary(&self, reason: Reason) -> Plan {
-        let usable = |view: &NodeView<'_>| view.id.is_primary() && may_be_primary(view.status);
+    fn primary(&self, reason: Reason, token: RequestToken) -> Plan {
+        let usable = |view: &NodeView<'_>| {
+            view.is_primary() && serving(view) == Serving::Well && is_heir_of(view, token)
+        };
         let node = self.views.iter().position(usable);
-        node.map(|node| step(node, reason)).into_iter().collect()
+        node.map(|node| self.step(node, reason))
+            .into_iter()
+            .collect()
     }
 
     /// Nodes that serve, nearest first; then those that lag, the least stale first.
@@ -74,7 +89,7 @@ impl Planner<'_> {
         let mut lagging: SmallVec<[usize; 4]> = SmallVec::new();
         for (node, view) in self.views.iter().enumerate() {
             match serving(view) {
-                Serving::Well => plan.push(step(node, self.reason_by_distance(node))),
+                Serving::Well => plan.push(self.step(node, self.reason_by_distance(node))),
                 Serving::Behind => lagging.push(node),
                 Serving::No => {}
             }
@@ -89,7 +104,7 @@ impl Planner<'_> {
         plan.extend(
             lagging
                 .into_iter()
-                .map(|node| step(node, Reason::ReplicaLagging)),
+                .map(|node| self.step(node, Reason::ReplicaLagging)),
         );
         plan
     }
@@ -119,6 +134,7 @@ impl Planner<'_> {
                 Step {
                     node: 0,
                     reason: Reason::Waited,
+                    as_primary: false,
                     wait_for: Some(token.lsn),
                 },
             );
@@ -126,7 +142,8 @@ impl Planner<'_> {
         plan
     }
 
-    /// Nodes that satisfy bound and token; the primary satisfies both by itself.
+    /// Nodes that satisfy bound and token; the primary of the token's timeline or a later one
+    /// satisfies both by itself.
     fn proven(
         &self,
         bound: Option<Duration>,
@@ -136,17 +153,20 @@ impl Planner<'_> {
     ) -> Plan {
         let mut plan = Plan::new();
         for (node, view) in self.views.iter().enumerate() {
-            let satisfied = view.id.is_primary() || {
-                let within = |bound| view.status.staleness(self.now).is_some_and(|s| s <= bound);
-                bound.is_none_or(within) && token.is_none_or(|token| has_reached(view, token))
+            let within = |bound| view.status.staleness(self.now).is_some_and(|s| s <= bound);
+            let satisfied = match view.is_primary() {
+                true => token.is_none_or(|&token| is_heir_of(view, RequestToken::Verified(token))),
+                false => {
+                    bound.is_none_or(within) && token.is_none_or(|token| has_reached(view, token))
+                }
             };
             match serving(view) {
                 Serving::No => {}
                 Serving::Well | Serving::Behind if !satisfied => {}
-                Serving::Well | Serving::Behind if view.id.is_primary() => {
-                    plan.push(step(node, self.reason_for_primary(unproven)));
+                Serving::Well | Serving::Behind if view.is_primary() => {
+                    plan.push(self.step(node, self.reason_for_primary(unproven)));
                 }
-                Serving::Well | Serving::Behind => plan.push(step(node, proven)),
+                Serving::Well | Serving::Behind => plan.push(self.step(node, proven)),
             }
         }
         plan
@@ -158,7 +178,7 @@ impl Planner<'_> {
         };
         let known = |view: &NodeView<'_>| view.status.position.map(|position| position.lsn);
         let newest = self.views.iter().filter_map(known).max();
-        !nearest.id.is_primary()
+        !nearest.is_primary()
             && serving(nearest) != Serving::No
             && nearest
                 .status
@@ -167,12 +187,21 @@ impl Planner<'_> {
             && newest.is_some_and(|newest| token.lsn.0.saturating_sub(newest.0) <= WAIT_BYTES_MAX)
     }
 
+    fn step(&self, node: usize, reason: Reason) -> Step {
+        Step {
+            node,
+            reason,
+            as_primary: self.views[node].is_primary(),
+            wait_for: None,
+        }
+    }
+
     /// Why a node serves that was chosen for being the nearest that can.
     fn reason_by_distance(&self, node: usize) -> Reason {
         match node {
-            0 if self.views[0].id.is_primary() => Reason::NoReplica,
+            0 if self.views[0].is_primary() => Reason::NoReplica,
             0 => Reason::Fresh,
-            _ if self.views[0].id.is_primary() => Reason::Fresh,
+            _ if self.views[0].is_primary() => Reason::Fresh,
             _ => self.reason_for_primary(Reason::Fresh),
         }
     }
@@ -180,7 +209,7 @@ impl Planner<'_> {
     /// Why the nearest replica does not serve; `otherwise` when it could have but was not enough.
     fn reason_for_primary(&self, otherwise: Reason) -> Reason {
         match self.views.first() {
-            Some(nearest) if !nearest.id.is_primary() => match serving(nearest) {
+            Some(nearest) if !nearest.is_primary() => match serving(nearest) {
                 Serving::No => Reason::ReplicaDown,
                 Serving::Behind => Reason::ReplicaLagging,
                 Serving::Well => otherwise,
@@ -199,15 +228,10 @@ enum Serving {
 }
 
 fn serving(view: &NodeView<'_>) -> Serving {
-    if view.id.is_primary() {
-        return if may_be_primary(view.status) {
-            Serving::Well
-        } else {
-            Serving::No
-        };
-    }
     match view.status.condition {
-        Condition::Fresh | Condition::Disconnected => Serving::Well,
+        Condition::Fresh => Serving::Well,
+        _ if view.is_primary() => Serving::No,
+        Condition::Disconnected => Serving::Well,
         Condition::Lagging => Serving::Behind,
         // Reached, but nothing can be compared yet: some committed state all the same.
         Condition::Unknown if view.status.position.is_some() => Serving::Behind,
@@ -217,16 +241,13 @@ fn serving(view: &NodeView<'_>) -> Serving {
     }
 }
 
-/// Before its first sample the primary is given the benefit of the doubt: a request finds out.
-fn may_be_primary(status: &NodeStatus) -> bool {
-    match status.condition {
-        Condition::Fresh | Condition::Unknown => true,
-        Condition::Lagging
-        | Condition::Disconnected
-        | Condition::Diverged
-        | Condition::Promoted
-        | Condition::Unreachable => false,
-    }
+/// Whether the primary is of the token's timeline or a later one. If the token's is the later, a
+/// promotion was not seen here yet, and this primary may be a former one.
+fn is_heir_of(view: &NodeView<'_>, token: RequestToken) -> bool {
+    let (RequestToken::Verified(token), Some(position)) = (token, view.status.position) else {
+        return true;
+    };
+    position.system != token.system || position.timeline >= token.timeline
 }
 
 fn has_reached(view: &NodeView<'_>, token: &WalPosition) -> bool {
@@ -238,14 +259,6 @@ fn has_reached(view: &NodeView<'_>, token: &WalPosition) -> bool {
 /// Positions are ordered only within one cluster and one timeline.
 fn comparable(position: &WalPosition, token: &WalPosition) -> bool {
     position.system == token.system && position.timeline == token.timeline
-}
-
-fn step(node: usize, reason: Reason) -> Step {
-    Step {
-        node,
-        reason,
-        wait_for: None,
-    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,21 @@ impl Scene {
         Self { now, nodes }
     }
 
+    /// The same nodes after the writes have gone to another one, or to nobody.
+    fn with_primary(mut self, primary: Option<usize>) -> Self {
+        for (index, (_, status)) in self.nodes.iter_mut().enumerate() {
+            status.acts_as_primary = Some(index) == primary;
+        }
+        self
+    }
+
+    /// The node that takes the writes.
+    fn primary(&self) -> Option<usize> {
+        self.nodes
+            .iter()
+            .position(|(_, status)| status.acts_as_primary)
+    }
+
     /// One or more replicas before a primary in order.
     fn before_primary(replicas: &[Sketch]) -> Self {
         Self::new(replicas, FRESH, false)
@@ -80,6 +95,7 @@ fn status(node: NodeId, sketch: Sketch, now: Instant) -> NodeStatus {
     };
     NodeStatus {
         condition: sketch.condition,
+        acts_as_primary: node.is_primary(),
         reachable: Some(true),
         position: sketch.lsn.map(position),
         proven_at: sketch.staleness_ms.map(|ms| now - MS * ms),
@@ -113,6 +129,10 @@ fn eventual() -> Decision {
 
 fn bounded(ms: u32) -> Decision {
     decision(Consistency::bounded(MS * ms), RequestToken::None)
+}
+
+fn strong() -> Decision {
+    decision(Consistency::STRONG, RequestToken::None)
 }
 
 fn session(lsn: u64) -> Decision {
@@ -165,16 +185,62 @@ fn of_those_that_lag_the_least_stale_comes_first_and_the_unproven_last() {
 }
 
 #[test]
-fn a_node_of_which_nothing_is_known_is_asked_only_if_it_may_be_the_primary() {
+fn a_node_of_which_nothing_is_known_is_not_asked() {
     let unknown = Sketch {
         lsn: None,
         staleness_ms: None,
         ..sketch(Condition::Unknown)
     };
-    let scene = Scene::new(&[unknown], unknown, false);
-    assert_eq!(scene.told(&eventual()), "primary:replica-down");
-    let strong = decision(Consistency::STRONG, RequestToken::None);
-    assert_eq!(scene.told(&strong), "primary:strong");
+    let scene = Scene::new(&[unknown], unknown, false).with_primary(None);
+    assert_eq!(scene.told(&eventual()), "");
+    assert_eq!(scene.told(&strong()), "");
+}
+
+#[test]
+fn the_primary_is_whoever_takes_the_writes() {
+    let seat = sketch(Condition::Diverged);
+    let scene = Scene::new(&[FRESH, FRESH], seat, false).with_primary(Some(1));
+    assert_eq!(scene.told(&strong()), "replica-2:strong");
+    assert_eq!(scene.told(&eventual()), "replica-1:fresh replica-2:fresh");
+    assert_eq!(
+        scene.told(&session(101)),
+        "replica-1?:waited replica-2:token-behind"
+    );
+    let write = scene.plan(&strong(), false);
+    assert!(write[0].node == 1 && write[0].as_primary);
+    let scene = scene.with_primary(Some(0));
+    assert_eq!(
+        scene.told(&eventual()),
+        "replica-1:no-replica replica-2:fresh",
+        "the nearest is the primary"
+    );
+}
+
+#[test]
+fn a_seat_that_became_a_replica_serves_as_one() {
+    let scene = Scene::new(&[FRESH], FRESH, false).with_primary(Some(0));
+    assert_eq!(scene.told(&strong()), "replica-1:strong");
+    assert_eq!(
+        scene.told(&bounded(200)),
+        "replica-1:no-replica primary:within-bound"
+    );
+}
+
+#[test]
+fn without_a_primary_reads_go_on_and_nothing_is_written() {
+    let scene = Scene::new(&[FRESH], sketch(Condition::Diverged), false).with_primary(None);
+    assert_eq!(scene.told(&strong()), "");
+    assert!(scene.plan(&strong(), false).is_empty());
+    assert_eq!(scene.told(&eventual()), "replica-1:fresh");
+}
+
+#[test]
+fn a_token_of_a_later_timeline_rules_out_the_primary_of_an_earlier_one() {
+    let scene = Scene::before_primary(&[FRESH]);
+    for level in [Consistency::SESSION, Consistency::STRONG] {
+        assert_eq!(scene.told(&decision(level, token(2, 1))), "");
+        assert!(scene.plan(&decision(level, token(2, 1)), false).is_empty());
+    }
 }
 
 #[test]
@@ -221,8 +287,12 @@ fn a_session_read_takes_whoever_has_reached_its_token() {
 
 #[test]
 fn a_token_of_another_timeline_is_reached_by_no_replica() {
-    let decision = decision(Consistency::SESSION, token(2, 1));
-    let scene = Scene::before_primary(&[FRESH]);
+    let decision = decision(Consistency::SESSION, token(1, 1));
+    let second = Sketch {
+        timeline: 2,
+        ..FRESH
+    };
+    let scene = Scene::before_primary(&[second]);
     assert_eq!(scene.told(&decision), "primary:token-behind");
 }
 
@@ -243,8 +313,10 @@ fn any_sketch() -> impl Strategy<Value = Sketch> {
 
 fn any_scene() -> impl Strategy<Value = Scene> {
     let replicas = proptest::collection::vec(any_sketch(), 0..4);
-    (replicas, any_sketch(), any::<bool>())
-        .prop_map(|(replicas, primary, first)| Scene::new(&replicas, primary, first))
+    let primary = proptest::option::weighted(0.8, 0_usize..5);
+    (replicas, any_sketch(), any::<bool>(), primary).prop_map(|(replicas, seat, first, primary)| {
+        Scene::new(&replicas, seat, first).with_primary(primary)
+    })
 }
 
 fn any_decision() -> impl Strategy<Value = Decision> {
@@ -266,18 +338,18 @@ fn any_decision() -> impl Strategy<Value = Decision> {
 impl Scene {
     /// Whether a node may be asked at all.
     fn may_serve(&self, step: &Step) -> bool {
-        let (id, status) = &self.nodes[step.node];
+        let (_, status) = &self.nodes[step.node];
         match status.condition {
             Condition::Fresh => true,
-            Condition::Unknown => id.is_primary() || status.position.is_some(),
-            Condition::Lagging | Condition::Disconnected => !id.is_primary(),
+            Condition::Unknown => !status.acts_as_primary && status.position.is_some(),
+            Condition::Lagging | Condition::Disconnected => !status.acts_as_primary,
             Condition::Diverged | Condition::Promoted | Condition::Unreachable => false,
         }
     }
 
     /// Whether a step keeps what the decision promises, as far as is known now.
     fn keeps(&self, step: &Step, decision: &Decision) -> bool {
-        let (id, status) = &self.nodes[step.node];
+        let (_, status) = &self.nodes[step.node];
         let within = |bound| status.staleness(self.now).is_some_and(|age| age <= bound);
         let reached = match decision.token {
             RequestToken::None => true,
@@ -290,7 +362,13 @@ impl Scene {
         let bound = decision.consistency.max_staleness;
         // A bound can only be judged after a wait.
         let within = step.wait_for.is_some() || bound.is_none_or(within);
-        id.is_primary() || decision.consistency.level != Level::Strong && reached && within
+        match (status.acts_as_primary, decision.token) {
+            (true, RequestToken::Verified(token)) => status
+                .position
+                .is_none_or(|at| at.timeline >= token.timeline),
+            (true, RequestToken::None | RequestToken::Unverifiable) => true,
+            (false, _) => decision.consistency.level != Level::Strong && reached && within,
+        }
     }
 }
 
@@ -325,7 +403,8 @@ proptest! {
         let plan = scene.plan(&decision, false);
         prop_assert!(plan.len() <= 1);
         for step in &plan {
-            prop_assert!(scene.nodes[step.node].0.is_primary());
+            prop_assert_eq!(Some(step.node), scene.primary());
+            prop_assert!(step.as_primary);
             prop_assert_eq!(step.reason, Reason::Write);
         }
     }
@@ -334,16 +413,29 @@ proptest! {
     fn a_primary_in_order_is_in_every_plan(
         scene in any_scene(), decision in any_decision(), safe in any::<bool>(),
     ) {
-        let primary = scene.nodes.iter().position(|(id, _)| id.is_primary()).unwrap();
-        let in_order = scene.nodes[primary].1.condition == Condition::Fresh;
         let plan = scene.plan(&decision, safe);
-        prop_assert!(!in_order || plan.iter().any(|step| step.node == primary));
+        let in_order = |primary: &usize| scene.nodes[*primary].1.condition == Condition::Fresh;
+        if let Some(primary) = scene.primary().filter(in_order) {
+            let step = Step {
+                node: primary,
+                reason: Reason::Strong,
+                as_primary: true,
+                wait_for: None,
+            };
+            let listed = plan.iter().any(|step| step.node == primary);
+            prop_assert_eq!(listed, scene.keeps(&step, &decision));
+        }
     }
 
     #[test]
     fn an_eventual_read_is_refused_only_when_nobody_serves(scene in any_scene()) {
         let plan = scene.plan(&eventual(), true);
-        let step = |node| step(node, Reason::Fresh);
+        let step = |node| Step {
+            node,
+            reason: Reason::Fresh,
+            as_primary: false,
+            wait_for: None,
+        };
         let serving = (0..scene.nodes.len()).filter(|&node| scene.may_serve(&step(node)));
         prop_assert_eq!(plan.len(), serving.count());
     }

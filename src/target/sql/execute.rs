@@ -32,11 +32,13 @@ pub struct Position {
     pub timeline: Option<Timeline>,
 }
 
-/// Asks where the node is, in a statement that runs after the one it speaks for.
-pub(in crate::target) const POSITION: &str = "select case when pg_is_in_recovery() \
+/// Asks where the node is, in a statement that runs after the one it speaks for. A promotion may
+/// fall between any two calls, so whether there is recovery is asked once.
+pub(in crate::target) const POSITION: &str = "select case when standby \
      then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
      else pg_current_wal_insert_lsn() end, \
-     case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_insert_lsn()) end";
+     case when not standby then pg_walfile_name(pg_current_wal_insert_lsn()) end \
+     from (select pg_is_in_recovery() as standby offset 0) node";
 
 /// Runs a statement in a read-only transaction (the connection's default).
 ///
@@ -74,7 +76,8 @@ pub async fn read(
     })
 }
 
-/// Runs a statement in a read-write transaction and takes the position after its commit.
+/// Runs a statement in a read-write transaction and takes the position after its commit. A server
+/// in recovery or on another timeline than the primary's refuses before it has done anything.
 ///
 /// # Errors
 /// A [`Failure`]. When its kind is `Unavailable` the statement may have been committed: it was sent
@@ -83,6 +86,7 @@ pub async fn write(
     client: &ClientWrapper,
     statement: &SqlStatement,
     arguments: &[Argument<'_>],
+    timeline: Timeline,
 ) -> Result<Answer, Failure> {
     let fail = |cause| Failure::of(cause, statement, None);
     let prepared = client
@@ -91,8 +95,9 @@ pub async fn write(
         .map_err(fail)?;
     let position = client.prepare_cached(POSITION).await.map_err(fail)?;
     let fail = |cause| Failure::of(cause, statement, Some(&prepared));
+    let begin = begin_on(timeline);
     let (begun, rows, committed, position) = join4(
-        client.batch_execute("begin isolation level read committed read write"),
+        client.batch_execute(&begin),
         query(client, &prepared, arguments),
         client.batch_execute("commit"),
         client.query_one(&position, &[]),
@@ -105,6 +110,17 @@ pub async fn write(
         body: body(rows),
         position: position.ok().as_ref().and_then(parse_position),
     })
+}
+
+/// Begins a transaction that can only fail on a server other than the primary of a timeline: in
+/// recovery `read write` is refused, and on another timeline the text does not become a number.
+/// The statements that follow in one go then fail too, and the commit rolls back.
+fn begin_on(Timeline(number): Timeline) -> String {
+    format!(
+        "begin isolation level read committed read write; \
+         select (case left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) \
+         when '{number:08X}' then '0' else 'not the primary of timeline {number}' end)::int"
+    )
 }
 
 /// Queries with borrowed arguments.

@@ -60,9 +60,9 @@ pub enum FailureKind {
     /// The statement took longer than `statement_timeout`.
     #[error("the statement took too long")]
     Timeout,
-    /// A write reached a server that is read-only: it is not the primary, or no longer.
-    #[error("the server is read-only")]
-    ReadOnly,
+    /// A write reached a server that is not the primary, or no longer. Nothing was done.
+    #[error("the server is not the primary")]
+    NotPrimary,
     /// The node cannot serve; another one may.
     #[error("the node is unavailable")]
     Unavailable,
@@ -89,18 +89,22 @@ impl Failure {
         }
     }
 
-    /// Tells the meaning of an error that `begin … read write` met. A server in recovery refuses
-    /// it as a feature that it lacks.
+    /// Tells the meaning of an error that the beginning of a write met. A server in recovery refuses
+    /// `read write` as a feature that it lacks; on another timeline a text is no number.
     pub(super) fn of_begin(
         cause: tokio_postgres::Error,
         statement: &SqlStatement,
         prepared: &Statement,
     ) -> Self {
-        let in_recovery = cause.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+        let refusals = [
+            &SqlState::FEATURE_NOT_SUPPORTED,
+            &SqlState::INVALID_TEXT_REPRESENTATION,
+        ];
+        let refused = cause.code().is_some_and(|code| refusals.contains(&code));
         let failure = Self::of(cause, statement, Some(prepared));
-        match in_recovery {
+        match refused {
             true => Self {
-                kind: FailureKind::ReadOnly,
+                kind: FailureKind::NotPrimary,
                 ..failure
             },
             false => failure,
@@ -110,7 +114,7 @@ impl Failure {
     /// The same failure of a statement that may not write: that it tried is the configuration's
     /// fault, not the server's.
     pub(super) fn of_read(mut self) -> Self {
-        if self.kind == FailureKind::ReadOnly {
+        if self.kind == FailureKind::NotPrimary {
             self.kind = FailureKind::Unexpected;
         }
         self
@@ -145,7 +149,7 @@ fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statemen
         },
         ("22", _) => invalid_value(error, statement, prepared),
         (_, &SqlState::QUERY_CANCELED) => FailureKind::Timeout,
-        (_, &SqlState::READ_ONLY_SQL_TRANSACTION) => FailureKind::ReadOnly,
+        (_, &SqlState::READ_ONLY_SQL_TRANSACTION) => FailureKind::NotPrimary,
         (_, &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
             FailureKind::Collision
         }

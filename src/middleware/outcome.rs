@@ -1,0 +1,130 @@
+//! What a node's answer or failure means for the request.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::answer::Served;
+use super::attempt::{AskError, Asked, Attempt, StepError};
+use super::run::Outcome;
+use crate::consistency::{Level, RequestToken, WalPosition};
+use crate::error::Problem;
+use crate::target::sql::{Answer, Failure, FailureKind};
+
+impl Attempt<'_> {
+    /// What a node's failure means for the request.
+    pub(super) fn judge(&self, asked: &Asked<'_>, error: AskError) -> StepError {
+        match error {
+            AskError::Failed(failure) => self.judge_failure(asked, failure),
+            AskError::Deadline if self.run.safe => StepError::Final(Problem::Deadline),
+            AskError::Deadline => StepError::Final(Problem::OutcomeUnknown(None)),
+            AskError::Lost => StepError::Next(self.nobody()),
+        }
+    }
+
+    fn judge_failure(&self, asked: &Asked<'_>, failure: Failure) -> StepError {
+        match failure.kind {
+            FailureKind::NotPrimary => {
+                self.run.services.monitor.doubt(&asked.node.id);
+                StepError::Final(Problem::Statement(failure))
+            }
+            FailureKind::Unavailable if !self.run.safe && failure.sent => {
+                StepError::Final(Problem::OutcomeUnknown(Some(failure)))
+            }
+            FailureKind::Unavailable if self.decision.consistency.level == Level::Strong => {
+                StepError::Next(Problem::NoPrimary)
+            }
+            FailureKind::Unavailable if self.run.safe => {
+                StepError::Next(Problem::Statement(failure))
+            }
+            // Nothing writes on a replica but recovery: the next node has no such conflict. On the
+            // primary it is another transaction that won, and the client's to try again.
+            FailureKind::Collision if self.run.safe && !asked.as_primary => {
+                StepError::Next(Problem::Statement(failure))
+            }
+            _ => StepError::Final(Problem::Statement(failure)),
+        }
+    }
+
+    /// Takes an answer, or discards one whose server turns out to be in another role.
+    pub(super) fn outcome(&self, asked: &Asked<'_>, answer: Answer) -> Result<Outcome, StepError> {
+        if !self.is_still_in_its_role(asked, &answer) {
+            self.run.services.monitor.doubt(&asked.node.id);
+            return Err(match self.run.safe {
+                true => StepError::Next(self.nobody()),
+                // It was the primary when it began: whether the write lives on is not known.
+                false => StepError::Final(Problem::OutcomeUnknown(None)),
+            });
+        }
+        let staleness = match asked.as_primary {
+            true => Some(Duration::ZERO),
+            false => asked
+                .status
+                .staleness(Instant::now())
+                .filter(|_| asked.current),
+        };
+        let served = Served {
+            node: asked.node.id.clone(),
+            node_region: asked.node.region.clone(),
+            is_primary: asked.as_primary,
+            reason: asked.reason,
+            staleness,
+        };
+        let seen = self.seen(asked, &answer);
+        Ok(Outcome {
+            answer,
+            served,
+            seen,
+        })
+    }
+
+    /// Whether the primary was the primary of the timeline that the request was judged by, and no
+    /// later timeline was heard of meanwhile; whether a replica still was one.
+    ///
+    /// Without a position a write says so itself, since it began no other way; and so does the life
+    /// of the server: it was seen in its role, and neither goes back to recovery nor to an earlier
+    /// timeline within one life.
+    fn is_still_in_its_role(&self, asked: &Asked<'_>, answer: &Answer) -> bool {
+        let shown = answer.position.map(|position| position.timeline);
+        if !asked.as_primary {
+            return !matches!(shown, Some(Some(_promoted)));
+        }
+        let timeline = self.known.timeline;
+        let shown_or_known = match shown {
+            Some(shown) => shown == timeline,
+            None => asked.current || !self.run.safe,
+        };
+        shown_or_known && self.run.services.monitor.knowledge().timeline == timeline
+    }
+
+    /// The newer of what the request had seen and what this answer showed.
+    fn seen(&self, asked: &Asked<'_>, answer: &Answer) -> Option<WalPosition> {
+        let position = answer.position?;
+        let shown = match (asked.status.position, &self.known.lineage) {
+            (Some(known), _) => WalPosition {
+                system: known.system,
+                timeline: position.timeline.unwrap_or(known.timeline),
+                lsn: position.lsn,
+            },
+            (None, Some(lineage)) => WalPosition {
+                system: lineage.present().0,
+                timeline: position.timeline?,
+                lsn: position.lsn,
+            },
+            (None, None) => return None,
+        };
+        match self.decision.token {
+            RequestToken::Verified(token)
+                if (token.system, token.timeline) == (shown.system, shown.timeline) =>
+            {
+                Some(WalPosition {
+                    lsn: token.lsn.max(shown.lsn),
+                    ..shown
+                })
+            }
+            RequestToken::Verified(_) | RequestToken::Unverifiable | RequestToken::None => {
+                Some(shown)
+            }
+        }
+    }
+}
