@@ -1,8 +1,9 @@
 //! Which of several nodes that could serve is asked first: pure.
 //!
 //! One selector serves every kind of endpoint. It learns from reports, and is asked for a
-//! [`Ranking`], which everybody may read without it. `now` is always an argument, and chance comes
-//! from a seed. Deliberately absent: what a node can honour (routing), and every kind of I/O.
+//! [`Ranking`], which everybody may read without it ([`SharedSelector`]). `now` is always an
+//! argument, and chance comes from a seed. Deliberately absent: what a node can honour (routing),
+//! and every kind of I/O.
 
 mod settings;
 mod latency;
@@ -11,13 +12,17 @@ mod retry_budget;
 mod order;
 mod ranking;
 mod selector;
+mod shared;
+mod second_tries;
 
 pub use breaker::BreakerState;
 pub use latency::RecentLatencies;
 pub use ranking::{Choice, Ranked, Ranking, Standing};
 pub use retry_budget::RetryBudget;
+pub use second_tries::SecondTries;
 pub use selector::{Outcome, Selector};
 pub use settings::SteeringSettings;
+pub use shared::SharedSelector;
 
 #[cfg(test)]
 mod simulation;

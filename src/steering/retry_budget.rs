@@ -30,10 +30,10 @@ impl RetryBudget {
         }
     }
 
-    /// Takes in that a request was sent for the first time.
-    pub fn deposit(&mut self, now: Instant) {
+    /// Takes in that so many requests were sent for the first time.
+    pub fn deposit(&mut self, requests: u32, now: Instant) {
         self.refill(now);
-        self.saved = (self.saved + self.share).min(SAVED_MAX);
+        self.saved = (self.saved + self.share * f64::from(requests)).min(SAVED_MAX);
     }
 
     /// Tells whether one second try may be made, and counts it.
@@ -71,10 +71,8 @@ mod tests {
             let (mut sent, mut granted) = (0, 0);
             for (pause, requests, retries) in steps {
                 now += Duration::from_millis(pause);
-                for _ in 0..requests {
-                    budget.deposit(now);
-                    sent += 1;
-                }
+                budget.deposit(requests, now);
+                sent += requests;
                 for _ in 0..retries {
                     granted += u32::from(budget.withdraw(now));
                 }
@@ -91,9 +89,7 @@ mod tests {
         let mut budget = RetryBudget::new(0.2, now);
         let granted = (0..1_000).filter(|_| budget.withdraw(now)).count();
         assert_eq!(granted, 10);
-        for _ in 0..50 {
-            budget.deposit(now);
-        }
+        budget.deposit(50, now);
         let granted = (0..1_000).filter(|_| budget.withdraw(now)).count();
         assert!((9..=10).contains(&granted), "{granted}");
         assert!(budget.withdraw(now + Duration::from_millis(101)));
