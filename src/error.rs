@@ -12,7 +12,9 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::admission::whole_seconds;
 use crate::auth::AuthError;
+use crate::config::RateLimit;
 use crate::consistency::{ConsistencyError, TokenError, WriteLost};
 use crate::policy::PathError;
 use crate::pool::PoolError;
@@ -82,6 +84,14 @@ pub enum Problem {
     /// What the token has seen did not survive a failover.
     #[error(transparent)]
     WriteLost(#[from] WriteLost),
+    /// The client has spent its budget on the path's policy row.
+    #[error("this client has sent too many requests: the limit here is {limit}")]
+    RateLimited {
+        /// The row's.
+        limit: RateLimit,
+        /// When the next request may succeed.
+        wait: Duration,
+    },
     /// The request took longer than `request_deadline`.
     #[error("the request took too long")]
     Deadline,
@@ -128,6 +138,11 @@ const NO_PRIMARY: Kind = kind(
     StatusCode::SERVICE_UNAVAILABLE,
 );
 const OVERLOADED: Kind = kind("overloaded", "Overloaded", StatusCode::SERVICE_UNAVAILABLE);
+const RATE_LIMITED: Kind = kind(
+    "rate-limited",
+    "Rate limited",
+    StatusCode::TOO_MANY_REQUESTS,
+);
 const DEADLINE: Kind = kind("deadline", "Deadline exceeded", StatusCode::GATEWAY_TIMEOUT);
 
 impl Problem {
@@ -179,6 +194,7 @@ impl Problem {
                 "Write lost in a failover",
                 StatusCode::CONFLICT,
             ),
+            Self::RateLimited { .. } => RATE_LIMITED,
             Self::Deadline => DEADLINE,
             Self::OutcomeUnknown(_) => kind(
                 "outcome-unknown",
@@ -203,6 +219,9 @@ impl Problem {
 
     /// How long a client should wait before it tries again.
     fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { wait, .. } = self {
+            return Some(*wait);
+        }
         let status = self.kind().status;
         let collision = matches!(
             self,
@@ -283,7 +302,7 @@ fn raised_kind(status: StatusCode) -> Kind {
         StatusCode::UNAUTHORIZED => kind("unauthorized", "Unauthorized", status),
         StatusCode::NOT_FOUND => kind("not-found", "Not found", status),
         StatusCode::CONFLICT => kind("conflict", "Conflict", status),
-        StatusCode::TOO_MANY_REQUESTS => kind("rate-limited", "Rate limited", status),
+        StatusCode::TOO_MANY_REQUESTS => RATE_LIMITED,
         _ => kind("rejected", "Rejected", status),
     }
 }
@@ -297,7 +316,7 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         if let Some(wait) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         match &self {
             Self::MethodNotAllowed(allow) => {

@@ -197,9 +197,11 @@ impl Reloader {
         &self,
         read: &impl Fn() -> Result<RouteTables, ConfigError>,
     ) -> Result<(), ConfigError> {
-        let routes = Routes::compile(&read()?)?;
+        let mut routes = Routes::compile(&read()?)?;
         check_on_any_node(&self.servers, &self.session, &routes).await?;
         self.warm.store(Arc::new(routes.statements()));
+        let before = self.services.routes.load();
+        routes.rate_limits.go_on_from(&before.rate_limits);
         self.services.routes.store(Arc::new(routes));
         Ok(())
     }

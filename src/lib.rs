@@ -9,6 +9,7 @@ pub mod config;
 pub mod telemetry;
 pub mod policy;
 pub mod steering;
+pub mod admission;
 pub mod replication;
 pub mod routing;
 pub mod pool;

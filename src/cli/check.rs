@@ -17,7 +17,13 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
     } else {
         let settings = Settings::resolve(&overrides, environment)?;
         let routes = Routes::compile(&settings.routes)?;
-        nodes(&settings) + &policies(&routes) + &endpoints(&routes)
+        [
+            nodes(&settings),
+            trusted_proxies(&settings),
+            policies(&routes),
+            endpoints(&routes),
+        ]
+        .concat()
     };
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
 }
@@ -41,6 +47,18 @@ fn nodes(settings: &Settings) -> String {
     text
 }
 
+fn trusted_proxies(settings: &Settings) -> String {
+    let networks = &settings.server.trusted_proxies;
+    if networks.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nTRUSTED PROXIES\n".to_owned();
+    for network in networks {
+        line(&mut text, format_args!("{network}"));
+    }
+    text
+}
+
 fn policies(routes: &Routes) -> String {
     let mut text = "\nPOLICIES, by path\n".to_owned();
     for row in routes.policies.rows() {
@@ -51,9 +69,11 @@ fn policies(routes: &Routes) -> String {
         } else {
             ""
         };
+        let limit = row.rate_limit();
+        let limit = limit.map_or_else(String::new, |limit| format!("; {limit} per client"));
         line(
             &mut text,
-            format_args!("{pattern:<28} {floor:<28} {cache}{cookie}"),
+            format_args!("{pattern:<28} {floor:<28} {cache}{cookie}{limit}"),
         );
     }
     line(

@@ -96,6 +96,7 @@ mod tests {
                 consistency: Consistency::EVENTUAL,
                 cache_control: Some((*cache_control).to_owned()),
                 session_cookie: false,
+                rate_limit: None,
                 place: crate::config::Place::Name("test"),
             })
             .collect();

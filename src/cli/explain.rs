@@ -10,7 +10,7 @@ use crate::config::{Environment, Overrides, RouteTables, token_keys};
 use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 use crate::error::Problem;
 use crate::middleware::{PROBE_PATHS, Reached};
-use crate::policy::Decision;
+use crate::policy::{Decision, Row};
 use crate::target::Routes;
 
 /// Prints what would be decided for one request.
@@ -78,6 +78,9 @@ fn describe(
             &format_args!("{}: at least {}", row.pattern(), row.floor()),
         ),
         None => line("policy", &"none covers the path: strong, no-store"),
+    }
+    if let Some(limit) = reached.policy.and_then(Row::rate_limit) {
+        line("rate-limit", &format_args!("{limit} per client"));
     }
     let stated = headers
         .get(&X_CONSISTENCY)

@@ -68,6 +68,7 @@ struct PolicySection {
     cache_control: Option<String>,
     #[serde(default)]
     session_cookie: bool,
+    rate_limit: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +127,10 @@ impl ConfigFile {
                 },
                 cache_control: section.cache_control.clone(),
                 session_cookie: section.session_cookie,
+                rate_limit: match &section.rate_limit {
+                    None => None,
+                    Some(text) => Some(self.parsed(text, "rate_limit", |text| text.parse())?),
+                },
             })
         };
         self.content

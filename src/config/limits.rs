@@ -3,7 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
+
+use super::networks::networks;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const TICK: Duration = Duration::from_millis(1);
@@ -40,6 +43,11 @@ pub struct ServerSettings {
     /// After that: how long requests in flight may take to finish.
     #[serde(deserialize_with = "duration")]
     pub drain_timeout: Duration,
+    /// Networks of the proxies in front, whose word in `X-Forwarded-For` is taken. A proxy missing
+    /// here makes all its clients one, with one budget; one too many lets clients choose their
+    /// address. Default none: the client is whoever connects.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for ServerSettings {
@@ -53,6 +61,7 @@ impl Default for ServerSettings {
             body_bytes_max: 1 << 20,
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
         }
     }
 }

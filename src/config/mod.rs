@@ -12,7 +12,9 @@ mod error;
 mod file;
 mod limits;
 mod logging;
+mod networks;
 mod policy_row;
+mod rate_limit;
 mod settings;
 
 pub use auth::{AuthConfig, KeySource};
@@ -24,6 +26,7 @@ pub use limits::{
 };
 pub use logging::LogFormat;
 pub use policy_row::PolicyRow;
+pub use rate_limit::{RateLimit, RateLimitError, Window};
 pub use settings::{Overrides, ReplicaConfig, RouteTables, Settings, token_keys};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One `[[policy]]` of the file, as written.
 
-use super::Place;
+use super::{Place, RateLimit};
 use crate::consistency::Consistency;
 
 /// Path pattern → consistency floor and Cache-Control.
@@ -16,4 +16,6 @@ pub struct PolicyRow {
     pub cache_control: Option<String>,
     /// Whether browsers carry the token in a cookie; its answers are then never stored.
     pub session_cookie: bool,
+    /// How often one client may ask on these paths; absent means as often as it likes.
+    pub rate_limit: Option<RateLimit>,
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //! 2. panics become `internal` problems;
-//! 3. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`.
+//! 3. `rate_limit`: the budget that the client has on the path's policy row;
+//! 4. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`.
 //!
 //! Probes pass only the first two: they are answered from memory.
 
@@ -11,6 +12,7 @@ mod attempt;
 mod body;
 mod decide;
 mod observe;
+mod rate_limit;
 mod request_id;
 mod outcome;
 mod run;
@@ -36,9 +38,11 @@ pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
 /// The public service: `probes` and, for every other path, the endpoints.
 pub fn public(services: &Arc<Services>, probes: Router) -> Router {
     let observe = middleware::from_fn_with_state(Arc::clone(services), observe::observe);
+    let rate_limit = middleware::from_fn_with_state(Arc::clone(services), rate_limit::rate_limit);
     Router::new()
         .fallback(serve::serve)
         .with_state(Arc::clone(services))
+        .layer(rate_limit)
         .merge(probes.method_not_allowed_fallback(only_get))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(observe)

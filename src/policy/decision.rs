@@ -94,6 +94,7 @@ mod tests {
             consistency: floor,
             cache_control,
             session_cookie: false,
+            rate_limit: None,
             place: crate::config::Place::Name("test"),
         };
         PolicyTable::build(&[row])

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Place, PolicyRow};
+use crate::config::{Place, PolicyRow, RateLimit};
 use crate::consistency::Consistency;
 use crate::policy::{CacheControl, PathPattern, PolicyError};
 
@@ -13,6 +13,7 @@ pub struct Row {
     floor: Consistency,
     cache_control: CacheControl,
     session_cookie: bool,
+    rate_limit: Option<RateLimit>,
     place: Place,
 }
 
@@ -51,6 +52,7 @@ impl Row {
             floor: row.consistency,
             cache_control,
             session_cookie: row.session_cookie,
+            rate_limit: row.rate_limit,
             place: row.place.clone(),
         })
     }
@@ -78,6 +80,11 @@ impl Row {
     /// Returns whether browsers carry the token in a cookie on these paths.
     pub fn session_cookie(&self) -> bool {
         self.session_cookie
+    }
+
+    /// Returns how often one client may ask on these paths, if that is limited.
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.rate_limit
     }
 
     /// Returns what the row is called in messages.

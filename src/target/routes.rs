@@ -2,6 +2,7 @@
 
 use super::Router;
 use super::sql::POSITION;
+use crate::admission::RateLimits;
 use crate::config::{ConfigError, RouteTables};
 use crate::policy::PolicyTable;
 
@@ -10,6 +11,8 @@ use crate::policy::PolicyTable;
 pub struct Routes {
     /// Path → floor and Cache-Control.
     pub policies: PolicyTable,
+    /// What clients have left of the rows that limit them.
+    pub rate_limits: RateLimits,
     /// Method and path → endpoint.
     pub router: Router,
 }
@@ -20,8 +23,10 @@ impl Routes {
     /// # Errors
     /// Names the file, line and key of the first row that cannot be used.
     pub fn compile(tables: &RouteTables) -> Result<Self, ConfigError> {
+        let policies = PolicyTable::build(&tables.policies)?;
         Ok(Self {
-            policies: PolicyTable::build(&tables.policies)?,
+            rate_limits: RateLimits::of(&policies),
+            policies,
             router: Router::compile(&tables.endpoints)?,
         })
     }

@@ -27,6 +27,9 @@ pub const REQUESTS: &str = "tidegate_requests_total";
 pub const REQUEST_DURATION: &str = "tidegate_request_duration_seconds";
 /// Answers by node. Counter; labels `level`, `node`, `reason`.
 pub const DECISIONS: &str = "tidegate_decisions_total";
+/// Requests refused because their client had spent its budget. Counter; label `policy`: the row's
+/// path pattern.
+pub const RATE_LIMITED: &str = "tidegate_rate_limited_total";
 /// Time a session read waited for its token's position. Histogram.
 pub const SESSION_WAIT: &str = "tidegate_session_wait_seconds";
 /// Open connections of a node's pool. Gauge; label `node`.

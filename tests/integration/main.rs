@@ -23,6 +23,7 @@ mod monitor;
 mod observability;
 mod pool;
 mod promotion;
+mod rate_limit;
 mod round_trips;
 mod session_cookie;
 mod timelines;

@@ -16,10 +16,11 @@ use crate::world::{
 const NAMES: &str = include_str!("../../src/telemetry/names.rs");
 
 /// Metrics and their labels, as the design lists them.
-const LABELS: [(&str, &[&str]); 9] = [
+const LABELS: [(&str, &[&str]); 10] = [
     ("tidegate_requests_total", &["endpoint", "method", "status"]),
     ("tidegate_request_duration_seconds_count", &["endpoint"]),
     ("tidegate_decisions_total", &["level", "node", "reason"]),
+    ("tidegate_rate_limited_total", &["policy"]),
     ("tidegate_replication_lag_seconds", &["node"]),
     ("tidegate_staleness_seconds", &["node"]),
     ("tidegate_node_condition", &["condition", "node"]),
@@ -34,6 +35,13 @@ const CHOSEN: &str = "chosen-by-a-client";
 const FILE: &str = r#"
 [server]
 header_timeout = "500ms"
+[[policy]]
+path = "/public/*"
+consistency = "eventual"
+cache_control = "public, max-age=300"
+[[policy]]
+path = "/limited/*"
+rate_limit = "1/h"
 [[endpoint]]
 method = "GET"
 path = "/public/docs/{slug}"
@@ -93,11 +101,15 @@ fn labels(series: &str) -> BTreeSet<&str> {
     names.map(|(name, _)| name).collect()
 }
 
-/// Lets a connection run out of time over its head, and a session read wait.
+/// Lets a connection run out of time over its head, a session read wait, and a client ask too often.
 async fn provoke(world: &World) {
     let mut slow = TcpStream::connect(world.gateway.listen()).await.unwrap();
     slow.write_all(b"GET ").await.unwrap();
     slow.read_to_end(&mut Vec::new()).await.unwrap();
+    for status in [404, 429] {
+        let limited = world.get(&format!("/limited/{CHOSEN}")).await;
+        assert_eq!(limited.status(), status);
+    }
     world.cluster.replicas[0].pause_replay().await.unwrap();
     world.write().await;
     let strong = world.get_at("/public/docs/terms", "strong").await;

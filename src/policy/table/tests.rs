@@ -14,6 +14,7 @@ fn row(path: &str, line: usize) -> PolicyRow {
         consistency: Consistency::EVENTUAL,
         cache_control: Some("public, max-age=300".to_owned()),
         session_cookie: false,
+        rate_limit: None,
         place: Place::Line { file, line },
     }
 }
@@ -234,6 +235,7 @@ fn a_row_with_a_session_cookie_stores_nothing() {
         PolicyTable::build(&[PolicyRow {
             cache_control: cache_control.map(str::to_owned),
             session_cookie: true,
+            rate_limit: None,
             ..row("/app/*", 4)
         }])
     };

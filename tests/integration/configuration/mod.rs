@@ -191,6 +191,26 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
         ),
         ("[[policy]]\npath = \"a\"\n", "2: policy \"a\""),
         (
+            "[[policy]]\npath = \"/x\"\nrate_limit = \"100 per second\"\n",
+            "3: rate_limit: expected requests per s, min, h or d, such as `100/s`",
+        ),
+        (
+            "[[policy]]\npath = \"/x\"\nrate_limit = 100\n",
+            "3: rate_limit: invalid type: integer `100`",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"the-balancer\"]\n",
+            "2: trusted_proxies: `the-balancer` is neither a network",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.1/8\"]\n",
+            "2: trusted_proxies: `10.0.0.1/8` names an address in `10.0.0.0/8`",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\n  \"10.0.0.0/8\",\n  \"0.0.0.0/0\",\n]\n",
+            "2: trusted_proxies: `0.0.0.0/0` trusts everybody",
+        ),
+        (
             &endpoint("sql = \"select :cookie.a\""),
             "2: sql: `:cookie.a` is not a parameter",
         ),
@@ -260,6 +280,30 @@ async fn a_statement_that_does_not_prepare_is_named_while_a_database_is_up() {
     let with_file = gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);
     let gateway = with_file.start().await.unwrap();
     assert!(gateway.log().contains("no database is up"));
+}
+
+#[tokio::test]
+async fn rate_limits_and_trusted_proxies_are_shown() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    let file = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n\
+                [[policy]]\npath = \"/public/*\"\nrate_limit = \"600/min; burst=50\"\n";
+    std::fs::write(&path, file).unwrap();
+    let text = printed(complete("check").env("TIDEGATE_CONFIG", &path)).await;
+    assert!(
+        text.contains("\nTRUSTED PROXIES\n10.0.0.0/8\n2001:db8::1/128\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains(" no-store, private; 600/min;burst=50 per client\n"),
+        "{text}"
+    );
+    let explain = tidegate("explain").arg("GET").arg("/public/rates");
+    let text = printed(explain.env("TIDEGATE_CONFIG", &path)).await;
+    assert!(
+        text.contains("\nrate-limit    600/min;burst=50 per client\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
