@@ -3,11 +3,18 @@
 //! Directives are read as RFC 9111 section 5.2 has them: names in any letter case, arguments
 //! perhaps quoted, and a comma inside quotes is no separator.
 
+use std::time::Duration;
+
 use http::HeaderValue;
+
+use crate::policy::Lifetime;
 
 /// The value of whatever must not be kept: answers to requests that state a level or carry a token,
 /// writes, errors, and paths without a row.
 pub static NO_STORE_PRIVATE: HeaderValue = HeaderValue::from_static("no-store, private");
+
+/// What a lifetime is cut to: the greatest that every cache can hold.
+const SECONDS_MAX: u64 = 1 << 31;
 
 /// Holds a checked `Cache-Control` value, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +22,7 @@ pub struct CacheControl {
     header: HeaderValue,
     public: bool,
     no_store: bool,
+    shared: Option<Lifetime>,
 }
 
 impl CacheControl {
@@ -24,6 +32,7 @@ impl CacheControl {
             header: NO_STORE_PRIVATE.clone(),
             public: false,
             no_store: true,
+            shared: None,
         }
     }
 
@@ -31,18 +40,21 @@ impl CacheControl {
     ///
     /// # Errors
     ///
-    /// It cannot be sent as a header, or says both that answers are public and that they are not.
+    /// It cannot be sent as a header, says both that answers are public and that they are not, or
+    /// has a lifetime that is no number of seconds or stands twice.
     pub fn parse(text: &str) -> Result<Self, CacheControlError> {
         let header = HeaderValue::from_str(text).or(Err(CacheControlError::Character))?;
-        let says = |name: &str| directives(text).any(|found| found.eq_ignore_ascii_case(name));
+        let says = |name: &str| directives(text).any(|(found, _)| found.eq_ignore_ascii_case(name));
         let (public, no_store) = (says("public"), says("no-store"));
         if public && (says("private") || no_store) {
             return Err(CacheControlError::Contradiction);
         }
+        let lifetime = lifetime(text)?;
         Ok(Self {
             header,
             public,
             no_store,
+            shared: lifetime.filter(|_| public && !says("no-cache")),
         })
     }
 
@@ -60,6 +72,11 @@ impl CacheControl {
     pub fn is_no_store(&self) -> bool {
         self.no_store
     }
+
+    /// Returns how long a shared cache may use an answer; none when it may not without asking.
+    pub fn shared_lifetime(&self) -> Option<Lifetime> {
+        self.shared
+    }
 }
 
 /// Says why a text is no `Cache-Control` value.
@@ -71,10 +88,60 @@ pub enum CacheControlError {
     /// It says `public` and, at the same time, `private` or `no-store`.
     #[error("cache_control says `public` together with `private` or `no-store`")]
     Contradiction,
+    /// A lifetime is no whole number of seconds.
+    #[error("cache_control: {0} needs a whole number of seconds, as in {0}=60")]
+    Seconds(&'static str),
+    /// A lifetime stands twice, and readers differ in which they take.
+    #[error("cache_control says {0} more than once")]
+    Repeated(&'static str),
 }
 
-/// Returns the names of the directives.
-fn directives(text: &str) -> impl Iterator<Item = &str> {
+/// Reads the directives that say for how long; none when there is none.
+///
+/// `s-maxage` counts in place of `max-age`. It also forbids stale answers (RFC 9111 section
+/// 5.2.2.10) unless the row itself allows them by RFC 5861, as everybody reads the two together.
+fn lifetime(text: &str) -> Result<Option<Lifetime>, CacheControlError> {
+    let says = |name: &str| directives(text).any(|(found, _)| found.eq_ignore_ascii_case(name));
+    let (own, shared) = (seconds(text, "max-age")?, seconds(text, "s-maxage")?);
+    let while_revalidate = seconds(text, "stale-while-revalidate")?.unwrap_or_default();
+    let if_error = seconds(text, "stale-if-error")?.unwrap_or_default();
+    let stale_forbidden = says("must-revalidate") || says("proxy-revalidate");
+    let allowed = |stale: Duration| {
+        if stale_forbidden {
+            Duration::ZERO
+        } else {
+            stale
+        }
+    };
+    let lifetime = shared.or(own).map(|fresh| Lifetime {
+        fresh,
+        while_revalidate: allowed(while_revalidate),
+        if_error: allowed(if_error),
+    });
+    Ok(lifetime.filter(|lifetime| !lifetime.total().is_zero()))
+}
+
+/// Reads the argument of one directive.
+fn seconds(text: &str, name: &'static str) -> Result<Option<Duration>, CacheControlError> {
+    let mut found = directives(text).filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    let Some((_, argument)) = found.next() else {
+        return Ok(None);
+    };
+    if found.next().is_some() {
+        return Err(CacheControlError::Repeated(name));
+    }
+    let digits = argument.trim_matches('"');
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain {
+        return Err(CacheControlError::Seconds(name));
+    }
+    // More than fits is the greatest there is (RFC 9111 section 1.2.2).
+    let value = digits.parse().unwrap_or(SECONDS_MAX).min(SECONDS_MAX);
+    Ok(Some(Duration::from_secs(value)))
+}
+
+/// Returns the names and arguments of the directives.
+fn directives(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut quoted = false;
     let mut escaped = false;
     let separates = move |c: char| {
@@ -86,10 +153,8 @@ fn directives(text: &str) -> impl Iterator<Item = &str> {
         c == ',' && !quoted
     };
     text.split(separates).map(|directive| {
-        directive
-            .split_once('=')
-            .map_or(directive, |(name, _)| name)
-            .trim()
+        let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
+        (name.trim(), argument.trim())
     })
 }
 
@@ -157,5 +222,74 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    fn lifetime(text: &str) -> Option<[u64; 3]> {
+        let lifetime = CacheControl::parse(text).unwrap().shared_lifetime()?;
+        let times = [lifetime.fresh, lifetime.while_revalidate, lifetime.if_error];
+        Some(times.map(|time| time.as_secs()))
+    }
+
+    #[test]
+    fn the_lifetime_is_that_of_shared_caches() {
+        for (text, expected) in [
+            ("public, max-age=300", [300, 0, 0]),
+            ("Public, Max-Age=\"300\", x=\"max-age=1\"", [300, 0, 0]),
+            ("public, max-age=1, s-maxage=60", [60, 0, 0]),
+            (
+                "public, max-age=1, stale-while-revalidate=2, stale-if-error=3",
+                [1, 2, 3],
+            ),
+            ("public, s-maxage=1, stale-while-revalidate=2", [1, 2, 0]),
+            ("public, max-age=0, stale-if-error=3", [0, 0, 3]),
+            (
+                "public, max-age=1, stale-if-error=3, must-revalidate",
+                [1, 0, 0],
+            ),
+            (
+                "public, max-age=1, stale-if-error=3, proxy-revalidate",
+                [1, 0, 0],
+            ),
+            ("public, max-age=99999999999999999999", [1 << 31, 0, 0]),
+        ] {
+            assert_eq!(lifetime(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_used_without_asking_has_no_lifetime() {
+        for text in [
+            "max-age=300",
+            "private, max-age=300",
+            "no-store",
+            "public",
+            "public, max-age=0",
+            "public, stale-while-revalidate=60",
+            "public, max-age=300, no-cache",
+            "public, max-age=300, no-cache=\"set-cookie\"",
+        ] {
+            assert_eq!(lifetime(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_that_is_no_number_of_seconds_is_refused() {
+        for text in [
+            "max-age",
+            "max-age=",
+            "max-age=1.5",
+            "max-age=-1",
+            "max-age=5m",
+        ] {
+            assert_eq!(
+                CacheControl::parse(text),
+                Err(CacheControlError::Seconds("max-age")),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            CacheControl::parse("public, s-maxage=1, s-maxage=1"),
+            Err(CacheControlError::Repeated("s-maxage"))
+        );
     }
 }

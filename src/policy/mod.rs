@@ -2,6 +2,7 @@
 
 mod cache_control;
 mod decision;
+mod lifetime;
 mod path;
 mod pattern;
 mod row;
@@ -9,6 +10,7 @@ mod table;
 
 pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
 pub use decision::Decision;
+pub use lifetime::Lifetime;
 pub use path::{PathError, normalise};
 pub use pattern::{PathPattern, PatternError};
 pub use row::{Row, RowName};
