@@ -4,6 +4,7 @@
 //! leaves the problem in the response's extensions; the outermost layer, which knows the request
 //! id, writes the body with [`Problem::body`] and logs the cause once.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub enum Problem {
     /// The query string cannot be understood.
     #[error(transparent)]
     InvalidQuery(#[from] QueryError),
+    /// A parameter of the admin listener is missing or wrong.
+    #[error("{0}")]
+    InvalidParameter(&'static str),
     /// A value cannot be bound.
     #[error(transparent)]
     InvalidArgument(#[from] ArgumentError),
@@ -159,9 +163,10 @@ impl Problem {
                 StatusCode::BAD_REQUEST,
             ),
             Self::InvalidPath(_) => kind("invalid-path", "Invalid path", StatusCode::BAD_REQUEST),
-            Self::InvalidQuery(_) | Self::InvalidArgument(_) | Self::NotAString(_) => {
-                INVALID_PARAMETER
-            }
+            Self::InvalidQuery(_)
+            | Self::InvalidParameter(_)
+            | Self::InvalidArgument(_)
+            | Self::NotAString(_) => INVALID_PARAMETER,
             Self::InvalidBody(_) | Self::BrokenBody => INVALID_BODY,
             Self::SlowBody => Kind {
                 status: StatusCode::REQUEST_TIMEOUT,
@@ -267,6 +272,26 @@ impl Problem {
         self.kind().name
     }
 
+    /// The status it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind().status
+    }
+
+    /// What caused it, on one line: for the log only.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        let causes = std::iter::successors(self.source(), |error| Error::source(*error));
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        (!causes.is_empty()).then(|| causes.join(": "))
+    }
+
+    /// Whether this is an answer: the same request, sent again, would get it again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !self.is_server_fault() && self.retry_after().is_none()
+    }
+
     /// Whether an operator should see the cause.
     #[must_use]
     pub fn is_server_fault(&self) -> bool {
@@ -309,6 +334,14 @@ fn raised_kind(status: StatusCode) -> Kind {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        Arc::new(self).respond()
+    }
+}
+
+impl Problem {
+    /// Answers with a problem that several requests may share.
+    #[must_use]
+    pub fn respond(self: Arc<Self>) -> Response {
         let mut response = self.kind().status.into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -318,7 +351,7 @@ impl IntoResponse for Problem {
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
-        match &self {
+        match &*self {
             Self::MethodNotAllowed(allow) => {
                 headers.insert(ALLOW, allow.clone());
             }
@@ -329,7 +362,7 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
-        response.extensions_mut().insert(Arc::new(self));
+        response.extensions_mut().insert(self);
         response
     }
 }

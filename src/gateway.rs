@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{Recorder, RecorderError, admin};
 use crate::auth::{SetupError, Verifier};
+use crate::cache::ResponseCache;
 use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
 use crate::consistency::{TokenKeys, TokenKeysError};
 use crate::health::{self, HealthState};
@@ -96,6 +97,7 @@ impl Gateway {
             region: settings.region.clone(),
             routes: ArcSwap::from_pointee(routes),
             nodes,
+            cache: ResponseCache::new(&settings.cache).map(Arc::new),
             monitor,
             tokens: token_keys(settings.token_keys.take())?,
             verifier: Verifier::new(&settings.auth)?,
@@ -136,6 +138,7 @@ impl Gateway {
         let limits = Limits::from(&self.settings.server);
         let admin = admin(
             self.recorder.clone(),
+            Arc::clone(&self.services),
             health::admin_routes(self.health.clone()),
         );
         let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
@@ -202,7 +205,11 @@ impl Reloader {
         self.warm.store(Arc::new(routes.statements()));
         let before = self.services.routes.load();
         routes.rate_limits.go_on_from(&before.rate_limits);
+        let revision = routes.revision;
         self.services.routes.store(Arc::new(routes));
+        if let Some(cache) = &self.services.cache {
+            cache.keep_revision(revision);
+        }
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ pub mod admission;
 pub mod replication;
 pub mod routing;
 pub mod pool;
+pub mod cache;
 pub mod target;
 pub mod auth;
 pub mod error;

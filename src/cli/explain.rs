@@ -6,11 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::Exit;
 use super::arguments::ExplainCommand;
-use crate::config::{Environment, Overrides, RouteTables, token_keys};
+use crate::config::{CacheSettings, Environment, Overrides, RouteTables, token_keys};
 use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 use crate::error::Problem;
 use crate::middleware::{PROBE_PATHS, Reached};
-use crate::policy::{Decision, Row};
+use crate::policy::{Decision, Lifetime, Row};
 use crate::target::Routes;
 
 /// Prints what would be decided for one request.
@@ -29,11 +29,15 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         ..Overrides::default()
     };
     let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
+    let cache = CacheSettings::load(&overrides, environment)?;
     let keys = token_keys(environment)?
         .map_or_else(TokenKeys::random, Ok)
         .map_err(Exit::failed)?;
     let text = match decide(&routes, &keys, &method, uri.path(), &headers) {
-        Ok((reached, decision)) => describe(&reached, &decision, &method, &headers),
+        Ok((reached, decision)) => {
+            describe(&reached, &decision, &method, &headers)
+                + &cache_in_words(&cache, &reached, &decision, &headers)
+        }
         Err(_not_an_endpoint) if PROBE_PATHS.contains(&uri.path()) => {
             "answer        from memory, by no node; Cache-Control: no-store\n".to_owned()
         }
@@ -46,7 +50,7 @@ fn decide<'a>(
     routes: &'a Routes,
     keys: &TokenKeys,
     method: &Method,
-    path: &str,
+    path: &'a str,
     headers: &HeaderMap,
 ) -> Result<(Reached<'a>, Decision), Problem> {
     let reached = Reached::find(routes, method, path)?;
@@ -94,6 +98,35 @@ fn describe(
         &decision.cache_control.to_str().unwrap_or_default(),
     );
     text
+}
+
+/// What the response cache may do, line by line.
+fn cache_in_words(
+    settings: &CacheSettings,
+    reached: &Reached<'_>,
+    decision: &Decision,
+    headers: &HeaderMap,
+) -> String {
+    let off = settings.bytes_max == 0;
+    let words = match reached.lifetime(decision, headers) {
+        _ if off => "off: bytes_max is 0".to_owned(),
+        Err(why_not) => format!("not for this request: {why_not}"),
+        Ok(lifetime) => {
+            let Lifetime {
+                fresh,
+                while_revalidate,
+                if_error,
+            } = lifetime;
+            format!(
+                "up to an age of {} s, the node's staleness included; then {} s while it is \
+                 renewed, {} s if no node can answer",
+                fresh.as_secs(),
+                while_revalidate.as_secs(),
+                if_error.as_secs()
+            )
+        }
+    };
+    format!("{:<13} {words}\n", "cache")
 }
 
 fn token_in_words(token: RequestToken, headers: &HeaderMap) -> &'static str {

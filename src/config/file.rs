@@ -7,7 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::limits::{
-    ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
+    CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
+    ServerSettings,
 };
 use super::{
     ConfigError, EndpointAuth, EndpointConfig, EndpointMethod, Environment, Place, PolicyRow,
@@ -42,6 +43,7 @@ pub(super) struct Content {
     pub(super) replication: ReplicationSettings,
     pub(super) health: HealthSettings,
     pub(super) consistency: ConsistencySettings,
+    pub(super) cache: CacheSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
 }

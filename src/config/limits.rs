@@ -164,6 +164,30 @@ impl Default for ConsistencySettings {
     }
 }
 
+/// `[cache]`: answers kept in memory.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Bytes of all answers together, with what keeping them takes; 0 turns the cache off. Too low
+    /// and answers are evicted before they are asked for again; too high and the process outgrows
+    /// its memory.
+    #[serde(deserialize_with = "byte_size_or_zero")]
+    pub bytes_max: usize,
+    /// Largest answer that is kept; a larger one is fetched for every request. Too high and a few
+    /// large answers evict all others.
+    #[serde(deserialize_with = "byte_size")]
+    pub entry_bytes_max: usize,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            bytes_max: 64 << 20,
+            entry_bytes_max: 1 << 20,
+        }
+    }
+}
+
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, TICK..=DAY)
 }
@@ -205,26 +229,38 @@ fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
 
 /// Reads `"1MiB"` or `"64KiB"`; a bare number is refused since its unit would be a guess.
 fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    let text = String::deserialize(from)?;
+    parse_byte_size(&String::deserialize(from)?, 0x1000_0000).map_err(D::Error::custom)
+}
+
+/// As [`byte_size`], and larger; 0 needs no unit.
+fn byte_size_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a size such as `64MiB`, or 0")]
+    enum Size {
+        Number(u64),
+        Text(String),
+    }
+    match Size::deserialize(from)? {
+        Size::Number(0) => Ok(0),
+        Size::Number(number) => Err(D::Error::custom(format!(
+            "`{number}` is not a size such as `64MiB`"
+        ))),
+        Size::Text(text) if text == "0B" => Ok(0),
+        Size::Text(text) => parse_byte_size(&text, 0x10_0000_0000).map_err(D::Error::custom),
+    }
+}
+
+fn parse_byte_size(text: &str, most: usize) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: usize = match &text[digits.len()..] {
         "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
-        _ => {
-            return Err(D::Error::custom(format!(
-                "`{text}` is not a size such as `1MiB`"
-            )));
-        }
+        _ => return Err(format!("`{text}` is not a size such as `1MiB`")),
     };
-    let size = digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    match size {
-        Some(size @ 1..=0x1000_0000) => Ok(size),
-        _ => Err(D::Error::custom(format!(
-            "`{text}` is outside 1B to 256MiB"
-        ))),
+    let number = digits.parse::<usize>().ok();
+    match number.and_then(|number| number.checked_mul(unit)) {
+        Some(size) if (1..=most).contains(&size) => Ok(size),
+        _ => Err(format!("`{text}` is outside 1B to {}MiB", most >> 20)),
     }
 }

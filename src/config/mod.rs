@@ -22,7 +22,8 @@ pub use endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, Targ
 pub use environment::Environment;
 pub use error::{ConfigError, Place};
 pub use limits::{
-    ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
+    CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
+    ServerSettings,
 };
 pub use logging::LogFormat;
 pub use policy_row::PolicyRow;

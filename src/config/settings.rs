@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::file::ConfigFile;
 use super::limits::{
-    ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings, ServerSettings,
+    CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
+    ServerSettings,
 };
 use super::{AuthConfig, ConfigError, EndpointConfig, Environment, LogFormat, Place, PolicyRow};
 use crate::consistency::TokenKeys;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// `[consistency]`.
     pub consistency: ConsistencySettings,
+    /// `[cache]`.
+    pub cache: CacheSettings,
     /// Policies and endpoints.
     pub routes: RouteTables,
 }
@@ -115,6 +118,20 @@ impl RouteTables {
     }
 }
 
+impl CacheSettings {
+    /// Reads `[cache]` of the operator's file alone.
+    ///
+    /// # Errors
+    /// Names the file, line and key that cannot be used.
+    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
+        let Some(file) = operator_file(overrides, environment)? else {
+            return Ok(Self::default());
+        };
+        check_cache(&file, &file.content.cache)?;
+        Ok(file.content.cache)
+    }
+}
+
 impl Settings {
     /// Merges flags, variables, file and defaults.
     ///
@@ -147,6 +164,7 @@ impl Settings {
             .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
         let replicas = merge.replicas(overrides, &region)?;
         check_pool(&file, &content.pool)?;
+        check_cache(&file, &content.cache)?;
         let primary_region = content.topology.primary_region.as_ref();
         Ok(Self {
             primary_region: primary_region
@@ -176,6 +194,7 @@ impl Settings {
             replication: content.replication.clone(),
             health: content.health.clone(),
             consistency: content.consistency.clone(),
+            cache: content.cache.clone(),
             region,
             primary,
             replicas,
@@ -302,6 +321,15 @@ fn check_pool(file: &ConfigFile, pool: &PoolSettings) -> Result<(), ConfigError>
         return Ok(());
     }
     let message = format!("pool.connections_min: {min} is more than connections_max, {max}");
+    Err(ConfigError::new(file.whole(), message))
+}
+
+/// Nor can one answer be larger than all of them.
+fn check_cache(file: &ConfigFile, cache: &CacheSettings) -> Result<(), ConfigError> {
+    if cache.bytes_max == 0 || cache.entry_bytes_max <= cache.bytes_max {
+        return Ok(());
+    }
+    let message = "cache.entry_bytes_max: it is more than bytes_max";
     Err(ConfigError::new(file.whole(), message))
 }
 

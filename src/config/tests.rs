@@ -42,6 +42,8 @@ fn without_a_file_the_built_in_tables_and_the_documented_defaults_apply() {
     assert_eq!(settings.routes.endpoints.len(), 22);
     assert_eq!(settings.server.body_bytes_max, 1 << 20);
     assert_eq!(settings.replication.max_lag, Duration::from_secs(5));
+    assert_eq!(settings.cache.bytes_max, 64 << 20);
+    assert_eq!(settings.cache.entry_bytes_max, 1 << 20);
     assert!(settings.replicas.is_empty() && settings.token_keys.is_none());
 }
 
@@ -173,6 +175,26 @@ fn an_error_names_file_line_and_key() {
             "file:2: body_bytes_max: `1MB` is not a size",
         ),
         (
+            "[cache]\nbytes_max = 1024",
+            "file:2: bytes_max: `1024` is not a size",
+        ),
+        (
+            "[cache]\nbytes_max = true",
+            "file:2: bytes_max: expected a size such as `64MiB`, or 0",
+        ),
+        (
+            "[cache]\nbytes_max = '65GiB'",
+            "file:2: bytes_max: `65GiB` is not a size",
+        ),
+        (
+            "[cache]\nbytes_max = '99999MiB'",
+            "file:2: bytes_max: `99999MiB` is outside 1B to 65536MiB",
+        ),
+        (
+            "[cache]\nbytes_max = '1MiB'\nentry_bytes_max = '2MiB'",
+            "file: cache.entry_bytes_max: it is more than bytes_max",
+        ),
+        (
             "[pool]\nconnections_max = 0",
             "file:2: connections_max: 0 is outside 1 to 1000000",
         ),
@@ -196,6 +218,15 @@ fn an_error_names_file_line_and_key() {
         let message = error(text);
         assert!(message.starts_with(expected), "{message}");
         assert_eq!(message.lines().count(), 1);
+    }
+}
+
+#[test]
+fn the_cache_is_turned_off_by_a_zero_with_or_without_a_unit() {
+    for zero in ["0", "'0B'"] {
+        let file = format!("[cache]\nbytes_max = {zero}");
+        let settings = with_file(&file, &environment(&[])).unwrap();
+        assert_eq!(settings.cache.bytes_max, 0, "{zero}");
     }
 }
 

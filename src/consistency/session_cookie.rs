@@ -24,6 +24,12 @@ pub fn session_cookie(token: &str) -> Result<HeaderValue, http::header::InvalidH
     format!("{NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Lax").parse()
 }
 
+/// Returns whether the `Cookie` fields of a request have the cookie, whatever its value.
+pub fn has_session_cookie<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> bool {
+    let mut fields = fields.into_iter();
+    fields.any(|field| value(field.as_ref()).is_some())
+}
+
 impl RequestToken {
     /// Reads the token from the `Cookie` fields of a request.
     ///

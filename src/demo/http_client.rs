@@ -13,11 +13,13 @@ use tokio::time::Instant;
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The headers that tell what Tidegate decided.
-const INTERESTING: [&str; 8] = [
+const INTERESTING: [&str; 10] = [
     "Consistency-Status",
     "X-Route-Primary",
     "X-Consistency-Token",
     "Cache-Control",
+    "Cache-Status",
+    "Age",
     "Vary",
     "Allow",
     "Retry-After",
@@ -129,6 +131,11 @@ impl Answer {
             .get(name)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
+    }
+
+    /// The body as it came.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether `Consistency-Status` has a parameter with this value.

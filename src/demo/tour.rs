@@ -73,6 +73,14 @@ impl Tour<'_> {
             is_by(&answer, self.eu) && !answer.is_by_primary(),
         )?;
         self.check("a CDN may keep it for five minutes", has_max_age(&answer))?;
+        self.title("Asked again it comes from memory, and says how old it can be at most")?;
+        let again = self.ask(&near).await?;
+        self.check(
+            "the cache answered",
+            again.header("Cache-Status").starts_with("tidegate; hit"),
+        )?;
+        self.check("with an age", !again.header("Age").is_empty())?;
+        self.check("the same rate", again.text() == answer.text())?;
 
         self.title("The same rate, strong: the primary answers, one round trip away")?;
         let answer = self.ask_thrice(&fresh).await?;
@@ -171,7 +179,9 @@ impl Tour<'_> {
         }
 
         self.title("Whoever still asks there is served, by a node that is not behind")?;
+        // Stated, so that a node is asked and not the cache.
         let rates = Request::get(self.eu.gateway.url("/api/v1/rates/EUR/USD"));
+        let rates = rates.header("X-Consistency", "eventual");
         let answer = self.ask(&rates).await?;
         self.check("200", answer.status == StatusCode::OK)?;
         self.check("not the paused replica", !is_by(&answer, self.eu))?;

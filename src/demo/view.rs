@@ -46,7 +46,7 @@ pub(super) fn print_invitation(world: &World, screen: &mut Screen) -> Result<()>
     screen.print(&format!(
         r#"Paste these into another terminal:
 
-  # near: the replica beside the gateway answers
+  # near: the replica beside the gateway answers; the second time, memory does
   curl -i {rates_eu}
   # fresh: the primary answers, 80 ms away
   curl -i -H 'X-Consistency: strong' {rates_eu}

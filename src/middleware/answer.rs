@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, VARY};
+use http::header::{AGE, CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::cache_note::CacheNote;
+use crate::cache::{CacheResult, age_in_header};
 use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
 use crate::region::{NodeId, RegionId};
@@ -13,6 +15,7 @@ use crate::routing::Reason;
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
+static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static VARY_BY_CONSISTENCY: HeaderValue =
     HeaderValue::from_static("X-Consistency, X-Consistency-Token");
@@ -24,11 +27,19 @@ pub(super) struct Account {
     pub(super) decision: Option<Decision>,
     /// Which node served, if one did.
     pub(super) served: Option<Served>,
+    /// What the response cache did, if it was concerned.
+    pub(super) cache: Option<CacheNote>,
     /// Where the time went.
     pub(super) timing: Timing,
 }
 
 impl Account {
+    /// Whether a node was asked for this very request.
+    pub(super) fn asked_a_node(&self) -> bool {
+        let result = self.cache.as_ref().map(|cache| cache.result);
+        matches!(result, None | Some(CacheResult::Miss | CacheResult::Bypass))
+    }
+
     /// The effective level.
     pub(super) fn level(&self) -> Option<Level> {
         let decision = self.decision.as_ref();
@@ -59,6 +70,15 @@ pub(super) struct Timing {
     pub(super) db: Duration,
 }
 
+impl Timing {
+    /// Adds what a fetch for this request took.
+    pub(super) fn add(&mut self, fetch: &Self) {
+        self.route += fetch.route;
+        self.wait += fetch.wait;
+        self.db += fetch.db;
+    }
+}
+
 /// Sets the headers of design section 5 on a response.
 pub(super) fn describe(
     headers: &mut HeaderMap,
@@ -69,7 +89,8 @@ pub(super) fn describe(
     headers.insert(&CONSISTENCY_STATUS, consistency_status(region, account));
     let Some(account) = account else { return };
     if let Some(decision) = &account.decision {
-        let cache = match status.is_success() {
+        let good = status.is_success() || status == StatusCode::NOT_MODIFIED;
+        let cache = match good {
             true => &decision.cache_control,
             false => &NO_STORE_PRIVATE,
         };
@@ -77,12 +98,25 @@ pub(super) fn describe(
         if decision.vary {
             headers.insert(VARY, VARY_BY_CONSISTENCY.clone());
         }
+        if let Some(age) = age(decision, account.served.as_ref()).filter(|_| good) {
+            headers.insert(AGE, age);
+        }
+    }
+    if let Some(cache) = &account.cache {
+        headers.insert(&CACHE_STATUS, cache.status.clone());
     }
     let served = account.served.as_ref();
     if served.is_some_and(|served| served.is_primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
     headers.insert(&SERVER_TIMING, server_timing(&account.timing));
+}
+
+/// How old the data can be, so that caches downstream keep it for so much less. An answer that no
+/// cache may keep has none, nor has one of unknown age or of the primary's this very moment.
+fn age(decision: &Decision, served: Option<&Served>) -> Option<HeaderValue> {
+    let age = served.filter(|_| decision.shared_cacheable)?.staleness?;
+    (!age.is_zero()).then(|| HeaderValue::from(age_in_header(age)))
 }
 
 /// An RFC 9651 list item in the style of RFC 9211: the region, then what is known.

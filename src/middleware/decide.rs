@@ -3,16 +3,18 @@
 //! The decision is made here, once, from the path the router matched; everything downstream reads
 //! it from the [`Decision`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
+use crate::config::EndpointMethod;
 use crate::consistency::{
-    Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN,
+    Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
 };
 use crate::error::Problem;
-use crate::policy::{Decision, Row, normalise};
+use crate::policy::{Decision, Lifetime, Row, normalise};
 use crate::target::{Endpoint, Found, Routes};
 
 /// The endpoint a request reached.
@@ -20,6 +22,8 @@ use crate::target::{Endpoint, Found, Routes};
 pub struct Reached<'a> {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
+    /// The normalised path.
+    pub path: Cow<'a, str>,
     /// The values of its path template.
     pub path_values: Vec<(String, String)>,
     /// The policy row that covers the path.
@@ -31,13 +35,14 @@ impl<'a> Reached<'a> {
     ///
     /// # Errors
     /// The problem to answer: `invalid-path`, `not-found` or `method-not-allowed`.
-    pub fn find(routes: &'a Routes, method: &Method, path: &str) -> Result<Self, Problem> {
+    pub fn find(routes: &'a Routes, method: &Method, path: &'a str) -> Result<Self, Problem> {
         let path = normalise(path)?;
         match routes.router.find(method, &path) {
             Found::Endpoint(endpoint, path_values) => {
                 let policy = routes.policies.lookup(&path);
                 Ok(Self {
                     endpoint,
+                    path,
                     path_values,
                     policy,
                 })
@@ -67,4 +72,46 @@ impl<'a> Reached<'a> {
         };
         Ok(Decision::new(self.policy, stated, token, method))
     }
+
+    /// Returns for how long the answer may be kept and given to others.
+    ///
+    /// A request's own `Cache-Control` and `Pragma` are not obeyed, which RFC 9111 section 5.2.1
+    /// permits: they would let anybody send all load to the database. Who needs a newer answer
+    /// states a level.
+    ///
+    /// # Errors
+    /// Why this request has no part in the cache.
+    pub fn lifetime(&self, decision: &Decision, headers: &HeaderMap) -> Result<Lifetime, Uncached> {
+        let get = EndpointMethod::One(Method::GET);
+        let row = self.policy.filter(|_| self.endpoint.method == get);
+        let lifetime = row.and_then(|row| row.cache_control().shared_lifetime());
+        match lifetime {
+            None => Err(Uncached::Path),
+            Some(_) if decision.stated => Err(Uncached::Stated),
+            Some(_) if headers.contains_key(AUTHORIZATION) => Err(Uncached::Authorization),
+            Some(_) if has_session_cookie(headers.get_all(COOKIE)) => Err(Uncached::SessionCookie),
+            Some(_) if self.endpoint.shared_parameters().is_none() => Err(Uncached::Endpoint),
+            Some(lifetime) => Ok(lifetime),
+        }
+    }
+}
+
+/// Why a request is neither answered from the response cache nor stored in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uncached {
+    /// Nothing declares for how long.
+    #[error("only a GET whose policy row is public and has a lifetime")]
+    Path,
+    /// It states a level or carries a token.
+    #[error("a level or a token is stated")]
+    Stated,
+    /// It says who is asking.
+    #[error("it carries Authorization")]
+    Authorization,
+    /// It carries a token that this path does not read; other gateways may.
+    #[error("it carries a session cookie")]
+    SessionCookie,
+    /// The answer depends on more than the address.
+    #[error("the endpoint needs a JWT, reads a header, or does not answer 200")]
+    Endpoint,
 }

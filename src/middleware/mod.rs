@@ -3,14 +3,18 @@
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //! 2. panics become `internal` problems;
 //! 3. `rate_limit`: the budget that the client has on the path's policy row;
-//! 4. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`.
+//! 4. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`;
+//!    `cached` instead of the last two where the answer may come from memory.
 //!
 //! Probes pass only the first two: they are answered from memory.
 
 mod answer;
 mod attempt;
 mod body;
+mod cache_note;
+mod cached;
 mod decide;
+mod fetch;
 mod observe;
 mod rate_limit;
 mod request_id;
@@ -29,7 +33,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::Problem;
 
-pub use decide::Reached;
+pub use cached::Landing;
+pub use decide::{Reached, Uncached};
+pub use request_id::request_id;
 pub use services::Services;
 
 /// The paths of the public listener that are answered from memory.

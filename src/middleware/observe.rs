@@ -94,6 +94,10 @@ pub(super) async fn observe(
         .headers_mut()
         .insert(&X_REQUEST_ID, asked.id.clone());
     count(&asked, status.as_u16(), account.as_ref());
+    let note = account.as_ref().and_then(|account| account.cache.as_ref());
+    if let (Some(cache), Some(note)) = (&services.cache, note) {
+        cache.count(note.result);
+    }
     log(
         &asked,
         status.as_u16(),
@@ -108,18 +112,9 @@ fn log_cause(id: &str, problem: &Problem) {
     if !problem.is_server_fault() {
         return;
     }
-    let cause = std::error::Error::source(problem).map(describe_cause);
+    let cause = problem.cause();
     let kind = problem.type_name();
     tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
-}
-
-/// An error and its sources on one line.
-fn describe_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    sources
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn count(asked: &Asked, status: u16, account: Option<&Account>) {
@@ -132,7 +127,8 @@ fn count(asked: &Asked, status: u16, account: Option<&Account>) {
     metrics::counter!(names::REQUESTS, &labels).increment(1);
     metrics::histogram!(names::REQUEST_DURATION, "endpoint" => endpoint)
         .record(asked.started.elapsed().as_secs_f64());
-    if let Some((level, served)) = account.and_then(|a| Some((a.level()?, a.served.as_ref()?))) {
+    let decided = account.filter(|account| account.asked_a_node());
+    if let Some((level, served)) = decided.and_then(|a| Some((a.level()?, a.served.as_ref()?))) {
         let labels = [
             ("level", level.to_string()),
             ("node", served.node.to_string()),
@@ -156,6 +152,7 @@ fn log(asked: &Asked, status: u16, account: Option<&Account>, problem: Option<&P
         level = account.and_then(Account::level).map(Level::as_str),
         node = served.map(|served| served.node.as_str()),
         reason = served.map(|served| served.reason.as_str()),
+        cache = account.and_then(|account| account.cache.as_ref()).map(|cache| cache.result.as_str()),
         staleness_s = served.and_then(|served| served.staleness).map(|age| age.as_secs_f64()),
         route_ms = timing.route.as_secs_f64() * 1_000.0,
         wait_ms = timing.wait.as_secs_f64() * 1_000.0,

@@ -12,7 +12,7 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// The client's id when it is short and plain, else a new UUID of version 7.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers
         .get(&X_REQUEST_ID)
         .filter(|value| is_plain(value.as_bytes()));

@@ -14,7 +14,10 @@ use tokio::time::Instant;
 use super::Services;
 use super::answer::{Account, Timing};
 use super::body::read_json;
+use super::cache_note::CacheNote;
+use super::cached::{self, Cached};
 use super::decide::Reached;
+use super::fetch::Fetch;
 use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
@@ -44,7 +47,7 @@ pub(super) async fn serve(State(services): State<Arc<Services>>, request: Reques
 }
 
 async fn answer(
-    services: &Services,
+    services: &Arc<Services>,
     request: Request,
     account: &mut Option<Account>,
 ) -> Result<Response, Problem> {
@@ -65,6 +68,16 @@ async fn answer(
     account.decision = Some(decision.clone());
     let claims = authenticate(services, &reached.endpoint, &head).await?;
     account.timing.route = started.elapsed();
+    if let Some(cached) = cached(
+        services,
+        routes.revision,
+        &reached,
+        &decision,
+        &head,
+        account,
+    )? {
+        return Ok(cached.answer(&head.headers, account).await);
+    }
 
     let Target::Sql(target) = &reached.endpoint.target;
     let body = match target.reads_body {
@@ -72,7 +85,7 @@ async fn answer(
         false => None,
     };
     let asked = Asked {
-        head,
+        head: &head,
         reached,
         decision,
         body,
@@ -81,6 +94,39 @@ async fn answer(
     let outcome = asked.ask(services, &mut account.timing).await?;
     account.served = Some(outcome.served.clone());
     Ok(respond(services, &asked, outcome))
+}
+
+/// The request's part in the response cache, if it has one.
+fn cached<'a>(
+    services: &'a Arc<Services>,
+    revision: u64,
+    reached: &Reached<'_>,
+    decision: &Decision,
+    head: &Parts,
+    account: &mut Account,
+) -> Result<Option<Cached<'a>>, Problem> {
+    let Some(cache) = &services.cache else {
+        return Ok(None);
+    };
+    let Ok(lifetime) = reached.lifetime(decision, &head.headers) else {
+        account.cache = decision.vary.then(CacheNote::bypass);
+        return Ok(None);
+    };
+    let key = cached::key(revision, reached, head.uri.query())?;
+    let fetch = || Fetch {
+        services: Arc::clone(services),
+        endpoint: Arc::clone(&reached.endpoint),
+        decision: decision.clone(),
+        path_values: reached.path_values.clone(),
+        uri: head.uri.clone(),
+        lifetime,
+    };
+    Ok(key.map(|key| Cached {
+        cache,
+        key,
+        fetch: Arc::new(fetch()),
+        started: Instant::now(),
+    }))
 }
 
 async fn authenticate(
@@ -101,7 +147,7 @@ async fn authenticate(
 
 /// A request that is known, allowed and read whole.
 struct Asked<'a> {
-    head: Parts,
+    head: &'a Parts,
     reached: Reached<'a>,
     decision: Decision,
     body: Option<Bytes>,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::cached::Landing;
 use crate::auth::Verifier;
+use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
 use crate::consistency::TokenKeys;
 use crate::pool::Node;
@@ -20,6 +22,8 @@ pub struct Services {
     pub routes: ArcSwap<Routes>,
     /// The nodes, nearest first.
     pub nodes: Vec<Arc<Node>>,
+    /// Answers kept in memory; none when it is turned off.
+    pub cache: Option<Arc<ResponseCache<Landing>>>,
     /// What is known of them.
     pub monitor: Arc<Monitor>,
     /// Signs and verifies consistency tokens.

@@ -62,4 +62,13 @@ impl Endpoint {
             target,
         })
     }
+
+    /// The query parameters that an answer depends on, sorted; none when it depends on more than
+    /// path and query, or is no plain 200, so that nobody else may be given it.
+    #[must_use]
+    pub fn shared_parameters(&self) -> Option<&[String]> {
+        match &self.target {
+            Target::Sql(sql) => sql.shared_parameters.as_deref(),
+        }
+    }
 }

@@ -46,6 +46,13 @@ impl<'a> Query<'a> {
         Ok(parameters)
     }
 
+    /// How many there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value of a parameter; `None` when it is absent, empty when it is given empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

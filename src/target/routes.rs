@@ -1,14 +1,22 @@
 //! Policies and endpoints together: what a reload swaps.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::Router;
 use super::sql::POSITION;
 use crate::admission::RateLimits;
 use crate::config::{ConfigError, RouteTables};
 use crate::policy::PolicyTable;
 
+/// Counts the tables compiled by this process.
+static REVISIONS: AtomicU64 = AtomicU64::new(0);
+
 /// Everything that is decided by path.
 #[derive(Debug)]
 pub struct Routes {
+    /// Tells these tables from all others of this process: what they answered is not served by
+    /// others.
+    pub revision: u64,
     /// Path → floor and Cache-Control.
     pub policies: PolicyTable,
     /// What clients have left of the rows that limit them.
@@ -25,6 +33,7 @@ impl Routes {
     pub fn compile(tables: &RouteTables) -> Result<Self, ConfigError> {
         let policies = PolicyTable::build(&tables.policies)?;
         Ok(Self {
+            revision: REVISIONS.fetch_add(1, Ordering::Relaxed),
             rate_limits: RateLimits::of(&policies),
             policies,
             router: Router::compile(&tables.endpoints)?,

@@ -38,5 +38,14 @@ pub const POOL_CONNECTIONS: &str = "tidegate_pool_connections";
 pub const POOL_IDLE: &str = "tidegate_pool_idle";
 /// Requests that wait for a connection. Gauge; label `node`.
 pub const POOL_WAITING: &str = "tidegate_pool_waiting";
+/// Requests on paths that shared caches may keep. Counter; label `result`: `hit`, `stale`,
+/// `stale-if-error`, `miss`, `collapsed` or `bypass`.
+pub const CACHE_REQUESTS: &str = "tidegate_cache_requests_total";
+/// Answers in the response cache. Gauge.
+pub const CACHE_ENTRIES: &str = "tidegate_cache_entries";
+/// Bytes they take. Gauge.
+pub const CACHE_BYTES: &str = "tidegate_cache_bytes";
+/// Requests that wait for an answer which is being fetched for another. Gauge.
+pub const CACHE_WAITING: &str = "tidegate_cache_waiting";
 /// Always 1; labels `version`, `region`.
 pub const BUILD_INFO: &str = "tidegate_build_info";

@@ -1,4 +1,5 @@
-//! Databases that lag, die, freeze and come back, seen by the gateway's clients.
+//! Databases that lag, die, freeze and come back, seen by the gateway's clients. Eventual reads
+//! state their level, so that a node is asked each time rather than the response cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +76,8 @@ impl Reader {
 async fn read(client: Client, url: String, stopped: Arc<AtomicBool>) -> Vec<(u16, String)> {
     let mut answers = Vec::new();
     while !stopped.load(Ordering::Relaxed) {
-        let response = client.get(&url).send().await.unwrap();
+        let request = client.get(&url).header("X-Consistency", "eventual");
+        let response = request.send().await.unwrap();
         let reason = told(&response, "reason").to_owned();
         answers.push((response.status().as_u16(), reason));
         sleep(Duration::from_millis(10)).await;
@@ -87,7 +89,7 @@ impl World {
     /// Waits until an eventual read is served for a reason.
     async fn reads_are(&self, reason: &str) -> Response {
         let wanted = async || {
-            let response = self.get("/public/rates").await;
+            let response = self.get_at("/public/rates", "eventual").await;
             Ok((told(&response, "reason") == reason).then_some(response))
         };
         let what = format!("eventual reads are served for {reason}");
@@ -97,7 +99,7 @@ impl World {
     /// Waits until an eventual read is served in a region for a reason.
     async fn reads_come_from(&self, region: &str, reason: &str) {
         let wanted = async || {
-            let response = self.get("/public/rates").await;
+            let response = self.get_at("/public/rates", "eventual").await;
             let told = (told(&response, "node-region"), told(&response, "reason"));
             Ok((told == (region, reason)).then_some(()))
         };
@@ -159,7 +161,7 @@ async fn a_replica_over_the_default_lag_is_passed_over_until_it_has_caught_up() 
         "{body}"
     );
     assert_eq!(body["checks"]["replica"]["condition"], "lagging");
-    let read = world.get("/public/rates").await;
+    let read = world.get_at("/public/rates", "eventual").await;
     assert_eq!(told(&read, "reason"), "replica-lagging");
     assert_eq!(header(&read, "x-route-primary"), "true");
     world.replica().resume_replay().await.unwrap();
@@ -183,14 +185,17 @@ async fn a_cut_stream_is_harmless_until_something_is_written() {
     world.stays_healthy_for(Duration::from_secs(2)).await;
     let body = world.health_turns(200).await;
     assert_eq!(body["checks"]["replica"]["condition"], "disconnected");
-    assert_eq!(told(&world.get("/public/rates").await, "node"), "replica");
+    assert_eq!(
+        told(&world.get_at("/public/rates", "eventual").await, "node"),
+        "replica"
+    );
     world.write().await;
     let body = world.health_turns(503).await;
     assert!(
         body["replication_lag_secs"].as_f64().unwrap() > 0.7,
         "{body}"
     );
-    let read = world.get("/public/rates").await;
+    let read = world.get_at("/public/rates", "eventual").await;
     assert_eq!(told(&read, "reason"), "replica-lagging");
     world.replica().restore_stream().await.unwrap();
     world.health_turns(200).await;
@@ -232,7 +237,7 @@ async fn without_its_primary_a_region_reads_on_and_recovers_by_itself() {
         world.health_turns(200).await;
         fault.befall(&mut world.cluster.primary).await;
         world.primary_is_refused(&jwt).await;
-        let read = world.get("/public/rates").await;
+        let read = world.get_at("/public/rates", "eventual").await;
         assert_eq!(
             (read.status().as_u16(), told(&read, "node")),
             (200, "replica")
@@ -295,13 +300,15 @@ async fn a_gateway_starts_without_databases_and_serves_once_they_are_up() {
     assert_eq!(body["replication_lag_secs"], Value::Null);
     let jwt = jwt("alice").await;
     world.primary_is_refused(&jwt).await;
-    let read = world.get("/public/rates").await;
+    let read = world.get_at("/public/rates", "eventual").await;
     assert_eq!(header(&read, "retry-after"), "1");
     problem(read, 503, "no-node").await;
 
     world.replica().start().await.unwrap();
     wait_ready(&world.client, &world.gateway).await;
-    let read = async || Ok((world.get("/public/rates").await.status() == 200).then_some(()));
+    let read = async || {
+        Ok((world.get_at("/public/rates", "eventual").await.status() == 200).then_some(()))
+    };
     until("the replica alone serves", DEADLINE, read)
         .await
         .unwrap();
@@ -345,7 +352,7 @@ async fn another_regions_replica_serves_before_the_primary_does() {
         .stop(Shutdown::Immediate)
         .await
         .unwrap();
-    let read = world.get("/public/rates").await;
+    let read = world.get_at("/public/rates", "eventual").await;
     assert_eq!(
         told(&read, "node-region"),
         "eu-west-1",

@@ -161,7 +161,10 @@ async fn slow_and_giant_requests_are_cut_off_and_others_are_served() {
     // The answer may come, and the connection go, before all of it is sent.
     let _refused = giant.write_all(request.as_bytes()).await;
     assert!(answer(&mut giant).await.starts_with("HTTP/1.1 431"));
-    assert_eq!(world.get("/public/sleep/0").await.status(), 200);
+    assert_eq!(
+        world.get_at("/public/sleep/0", "eventual").await.status(),
+        200
+    );
     assert_eq!(answer(&mut slow_head).await, "");
     let told = answer(&mut slow_body).await;
     assert!(told.starts_with("HTTP/1.1 408"), "{told}");
@@ -221,7 +224,12 @@ async fn a_request_over_its_deadline_is_told_so() {
     let mut world = world("[server]\nrequest_deadline = \"1s\"\n").await;
     let limit = Duration::from_millis(2_500);
     let start = Instant::now();
-    problem(world.get("/public/sleep/5").await, 504, "deadline").await;
+    problem(
+        world.get_at("/public/sleep/5", "eventual").await,
+        504,
+        "deadline",
+    )
+    .await;
     assert!((Duration::from_secs(1)..limit).contains(&start.elapsed()));
     let start = Instant::now();
     let write = world
@@ -231,13 +239,21 @@ async fn a_request_over_its_deadline_is_told_so() {
         .unwrap();
     problem(write, 502, "outcome-unknown").await;
     assert!((Duration::from_secs(1)..limit).contains(&start.elapsed()));
-    assert_eq!(world.get("/public/sleep/0").await.status(), 200);
+    assert_eq!(
+        world.get_at("/public/sleep/0", "eventual").await.status(),
+        200
+    );
 
     // PostgreSQL's own limit ends a statement for certain, a write too.
     world.gateway = world
         .another("[pool]\nstatement_timeout = \"500ms\"\n")
         .await;
-    problem(world.get("/public/sleep/5").await, 504, "deadline").await;
+    problem(
+        world.get_at("/public/sleep/5", "eventual").await,
+        504,
+        "deadline",
+    )
+    .await;
     let write = world
         .request(Method::POST, "/sleep/5")
         .send()
@@ -288,7 +304,7 @@ async fn a_client_that_goes_away_leaks_no_connection() {
         sleeping(&world.cluster.replicas[0], 4).await;
         slow.iter().for_each(JoinHandle::abort);
         let start = Instant::now();
-        let next = world.get("/public/sleep/0").await;
+        let next = world.get_at("/public/sleep/0", "eventual").await;
         assert_eq!(
             (next.status().as_u16(), told(&next, "reason")),
             (200, "fresh")

@@ -16,6 +16,9 @@ pub struct SqlTarget {
     pub body_strings: Vec<String>,
     /// Whether any parameter names a member of the body.
     pub reads_body: bool,
+    /// The query parameters that an answer depends on, sorted; none when it depends on more than
+    /// path and query, or is no plain 200.
+    pub shared_parameters: Option<Vec<String>>,
 }
 
 /// Why an endpoint cannot run its statement.
@@ -79,10 +82,28 @@ impl SqlTarget {
         Ok(Self {
             status: sql.status,
             reads_body: parameters.any(|p| p.source == Source::Body),
+            shared_parameters: shared_parameters(endpoint, sql, &statement),
             statement,
             body_strings: sql.body_strings.clone(),
         })
     }
+}
+
+fn shared_parameters(
+    endpoint: &EndpointConfig,
+    sql: &SqlConfig,
+    statement: &SqlStatement,
+) -> Option<Vec<String>> {
+    let parameters = statement.parameters().iter();
+    let by_address = |source| matches!(source, Source::Path | Source::Query);
+    let shared = endpoint.method == EndpointMethod::One(Method::GET)
+        && endpoint.auth == EndpointAuth::None
+        && sql.status == StatusCode::OK
+        && parameters.clone().all(|p| by_address(p.source));
+    let query = parameters.filter(|p| p.source == Source::Query);
+    let mut names: Vec<_> = query.map(|p| p.name.clone()).collect();
+    names.sort_unstable();
+    shared.then_some(names)
 }
 
 /// Whether a template has `{name}` or `{*name}`.
@@ -159,6 +180,17 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn an_answer_is_shared_only_if_path_and_query_make_it() {
+        let shared = |method, sql| compile(method, "/x/{id}", sql).unwrap().shared_parameters;
+        let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
+        assert_eq!(shared(Method::GET, "select 1"), names(&[]));
+        let sql = "select :query.b, :path.id, :query.a, :query.b";
+        assert_eq!(shared(Method::GET, sql), names(&["a", "b"]));
+        assert_eq!(shared(Method::GET, "select :header.x, :query.a"), None);
+        assert_eq!(shared(Method::POST, "select 1"), None);
     }
 
     #[test]

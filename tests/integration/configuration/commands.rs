@@ -5,22 +5,24 @@ use tidegate::demo::Cluster;
 use super::{PASSWORD, URL, printed, refusal, tidegate};
 use crate::world::{JWT_SECRET, TOKEN_SECRET, migrate};
 
+async fn explain(arguments: &[&str]) -> String {
+    let command = tidegate("explain").env("TOKEN_SECRET", TOKEN_SECRET);
+    let command = arguments
+        .iter()
+        .fold(command, |command, argument| command.arg(argument));
+    printed(command).await
+}
+
+fn holds(text: &str, label: &str, value: &str) {
+    let line = format!("{label:<13} {value}");
+    assert!(
+        text.lines().any(|known| known.starts_with(&line)),
+        "{line}\n{text}"
+    );
+}
+
 #[tokio::test]
 async fn explain_tells_the_decision_and_why() {
-    let explain = async |arguments: &[&str]| {
-        let command = tidegate("explain").env("TOKEN_SECRET", TOKEN_SECRET);
-        let command = arguments
-            .iter()
-            .fold(command, |command, argument| command.arg(argument));
-        printed(command).await
-    };
-    let holds = |text: &str, label: &str, value: &str| {
-        let line = format!("{label:<13} {value}");
-        assert!(
-            text.lines().any(|known| known.starts_with(&line)),
-            "{line}\n{text}"
-        );
-    };
     let text = explain(&["GET", "/api/v1/rates/USD/NGN"]).await;
     holds(
         &text,
@@ -86,6 +88,45 @@ async fn explain_tells_the_decision_and_why() {
         });
         refusal(command).await;
     }
+}
+
+#[tokio::test]
+async fn explain_tells_what_the_response_cache_may_do() {
+    let text = explain(&["GET", "/public/rates"]).await;
+    let kept = "up to an age of 300 s, the node's staleness included; then 60 s while it is \
+                renewed, 0 s if no node can answer";
+    holds(&text, "cache", kept);
+    for (path, header, why) in [
+        (
+            "/public/rates",
+            "X-Consistency: eventual",
+            "a level or a token is stated",
+        ),
+        (
+            "/public/rates",
+            "Authorization: Bearer x",
+            "it carries Authorization",
+        ),
+        (
+            "/public/rates",
+            "Cookie: __Host-tidegate-session=x",
+            "it carries a session cookie",
+        ),
+        (
+            "/account/kyc",
+            "Accept: */*",
+            "only a GET whose policy row is public",
+        ),
+    ] {
+        let text = explain(&["GET", path, "-H", header]).await;
+        holds(&text, "cache", &format!("not for this request: {why}"));
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("gateway.toml");
+    std::fs::write(&file, "[cache]\nbytes_max = 0").unwrap();
+    let off = tidegate("explain").env("TIDEGATE_CONFIG", file);
+    let text = printed(off.arg("GET").arg("/public/rates")).await;
+    holds(&text, "cache", "off: bytes_max is 0");
 }
 
 #[tokio::test]

@@ -211,6 +211,10 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
             "2: trusted_proxies: `0.0.0.0/0` trusts everybody",
         ),
         (
+            "[[policy]]\npath = \"/a\"\ncache_control = \"max-age=5m\"\n",
+            "2: policy \"/a\" (",
+        ),
+        (
             &endpoint("sql = \"select :cookie.a\""),
             "2: sql: `:cookie.a` is not a parameter",
         ),

@@ -1,0 +1,69 @@
+//! `POST /admin/cache/purge?prefix=/public/`: forgets stored answers.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::error::Problem;
+use crate::middleware::{Services, request_id};
+use crate::policy::normalise;
+use crate::target::Query;
+
+const NO_PREFIX: &str =
+    "the only parameter is prefix, and it is required: prefix=/public/, or prefix=/ for everything";
+
+const ESCAPED: &str = "prefix is the start of a path that is decoded already";
+
+/// Removes every stored answer whose normalised path starts with `prefix`, in this process only,
+/// and answers how many there were.
+pub(super) async fn purge(
+    State(services): State<Arc<Services>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let prefix = prefix(query.as_deref().unwrap_or_default());
+    match prefix {
+        Ok(prefix) => {
+            let cache = services.cache.as_ref();
+            let purged = cache.map_or(0, |cache| cache.purge(&prefix));
+            tracing::info!(
+                prefix,
+                purged,
+                "answers were purged from the response cache"
+            );
+            let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (json, format!("{{\"purged\":{purged}}}")).into_response()
+        }
+        Err(problem) => described(problem, &headers),
+    }
+}
+
+/// What any other method gets.
+pub(super) async fn only_post(headers: HeaderMap) -> Response {
+    let allow = HeaderValue::from_static("POST");
+    described(Problem::MethodNotAllowed(allow), &headers)
+}
+
+fn prefix(query: &str) -> Result<String, Problem> {
+    let query = Query::parse(query)?;
+    let prefix = query.get("prefix").filter(|_| query.len() == 1);
+    let prefix = prefix.ok_or(Problem::InvalidParameter(NO_PREFIX))?;
+    // Anything else is the start of no path, so that nothing would be purged, and nobody would know.
+    match normalise(prefix)? == prefix {
+        true => Ok(prefix.to_owned()),
+        false => Err(Problem::InvalidParameter(ESCAPED)),
+    }
+}
+
+/// A problem with its body, which on the public listener is written by `observe`.
+fn described(problem: Problem, headers: &HeaderMap) -> Response {
+    let id = request_id(headers);
+    let body = problem.body(id.to_str().unwrap_or_default());
+    let mut response = problem.into_response();
+    *response.body_mut() = Body::from(body);
+    response
+}

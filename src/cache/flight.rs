@@ -1,0 +1,88 @@
+//! One fetch for any number of requests: a leader, and followers who wait for its landing.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Entry, Key, ResponseCache};
+
+/// Where a flight's landing is announced; the map of flights and the leader share it.
+pub(super) type Landing<L> = Arc<watch::Sender<Option<L>>>;
+
+/// The right and duty to fetch a key, held by one task at a time. Dropping it without landing tells
+/// the followers that nothing will come.
+pub struct Leader<L> {
+    cache: Arc<ResponseCache<L>>,
+    key: Key,
+    landing: Landing<L>,
+}
+
+impl<L> Leader<L> {
+    pub(super) fn new(cache: Arc<ResponseCache<L>>, key: Key, landing: Landing<L>) -> Self {
+        Self {
+            cache,
+            key,
+            landing,
+        }
+    }
+
+    /// Returns a way to wait for the landing, for the request that leads.
+    pub fn follower(&self) -> Follower<L> {
+        Follower::new(&self.landing, metrics::Gauge::noop())
+    }
+
+    /// Stores an answer. False when it is not kept: it is too large or too old, or the path was
+    /// purged while it was being fetched.
+    pub fn store(&self, entry: &Arc<Entry>, now: Instant) -> bool {
+        self.cache.store(&self.key, &self.landing, entry, now)
+    }
+
+    /// Removes what is stored: there is no such thing any more.
+    pub fn forget(&self) {
+        self.cache.forget(&self.key, &self.landing);
+    }
+
+    /// Ends the flight and tells the followers.
+    pub fn land(self, landing: L) {
+        // Before they are told: whoever comes now looks into the store, not for this flight.
+        self.cache.end(&self.key, &self.landing);
+        self.landing.send_replace(Some(landing));
+    }
+}
+
+impl<L> Drop for Leader<L> {
+    fn drop(&mut self) {
+        self.cache.end(&self.key, &self.landing);
+    }
+}
+
+/// Waits for a flight, and counts as waiting until it is dropped.
+pub struct Follower<L> {
+    landing: watch::Receiver<Option<L>>,
+    waiting: metrics::Gauge,
+}
+
+impl<L> Follower<L> {
+    pub(super) fn new(landing: &Landing<L>, waiting: metrics::Gauge) -> Self {
+        waiting.increment(1.0);
+        Self {
+            landing: landing.subscribe(),
+            waiting,
+        }
+    }
+}
+
+impl<L> Drop for Follower<L> {
+    fn drop(&mut self) {
+        self.waiting.decrement(1.0);
+    }
+}
+
+impl<L: Clone> Follower<L> {
+    /// Returns what the flight brought; none when it ended without landing. Cancel-safe.
+    pub async fn landed(mut self) -> Option<L> {
+        let landing = self.landing.wait_for(Option::is_some).await;
+        landing.ok()?.clone()
+    }
+}

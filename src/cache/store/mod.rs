@@ -1,0 +1,225 @@
+//! The stored answers, and the flights that bring new ones.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::flight::Landing;
+use super::key::PathKey;
+use super::{CacheResult, Entry, Follower, Key, Leader, Usable};
+use crate::config::CacheSettings;
+use crate::telemetry::names;
+
+/// What an entry takes beside its key and its body: the entry itself, its tag, and its places in
+/// the tables of the store.
+const OVERHEAD_BYTES: usize = 512;
+
+/// A guess at the size of an answer, from which the store sizes its memory of evicted keys.
+const TYPICAL_BYTES: usize = 4 << 10;
+
+/// Shards of the store, each with a lock of its own, so that requests do not queue for one.
+const SHARDS_MAX: usize = 16;
+
+/// Most entries that a shard is certain to have room for when all are as large as allowed; fewer
+/// shards otherwise.
+const SHARD_ENTRIES_MIN: usize = 8;
+
+/// Answers of one process by key; bounded by bytes. `L` is what a flight tells its followers.
+pub struct ResponseCache<L> {
+    store: Cache<Key, Arc<Entry>, Weight>,
+    flights: Mutex<HashMap<Key, Landing<L>>>,
+    settings: CacheSettings,
+    requests: [metrics::Counter; CacheResult::ALL.len()],
+    entries: metrics::Gauge,
+    bytes: metrics::Gauge,
+    waiting: metrics::Gauge,
+}
+
+/// How a request for a key that cannot be served from the store goes on.
+pub enum Joined<L> {
+    /// It fetches.
+    Leader(Leader<L>),
+    /// Somebody else does.
+    Follower(Follower<L>),
+    /// Somebody else just did.
+    Stored(Arc<Entry>),
+}
+
+/// Counts the bytes that an entry takes.
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Key, Arc<Entry>> for Weight {
+    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+        bytes_of(key, entry) as u64
+    }
+}
+
+fn bytes_of(key: &Key, entry: &Entry) -> usize {
+    OVERHEAD_BYTES + key.len() + entry.body.len()
+}
+
+impl<L> ResponseCache<L> {
+    /// Makes an empty cache; none when the settings turn it off. Memory is taken as answers come.
+    pub fn new(settings: &CacheSettings) -> Option<Self> {
+        if settings.bytes_max == 0 {
+            return None;
+        }
+        let entry_bytes = (settings.entry_bytes_max + OVERHEAD_BYTES) * SHARD_ENTRIES_MIN;
+        let options = OptionsBuilder::new()
+            .weight_capacity(settings.bytes_max as u64)
+            .estimated_items_capacity(settings.bytes_max / TYPICAL_BYTES)
+            .shards(floor_power_of_two(settings.bytes_max / entry_bytes))
+            .build()
+            .expect("the two options that are required are set");
+        let hasher = DefaultHashBuilder::default();
+        let request = |result: CacheResult| metrics::counter!(names::CACHE_REQUESTS, "result" => result.as_str());
+        Some(Self {
+            store: Cache::with_options(options, Weight, hasher, DefaultLifecycle::default()),
+            flights: Mutex::default(),
+            settings: settings.clone(),
+            requests: CacheResult::ALL.map(request),
+            entries: metrics::gauge!(names::CACHE_ENTRIES),
+            bytes: metrics::gauge!(names::CACHE_BYTES),
+            waiting: metrics::gauge!(names::CACHE_WAITING),
+        })
+    }
+
+    /// Returns what is stored under a key.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.store.get(key)
+    }
+
+    /// Returns what is stored under a path without parameters; nothing is allocated.
+    pub fn get_path(&self, revision: u64, path: &str) -> Option<Arc<Entry>> {
+        self.store.get(&PathKey { revision, path })
+    }
+
+    /// Joins the flight for a key, or takes off. `seen` is what the caller found stored and could
+    /// not use: anything newer is returned instead.
+    pub fn join(self: &Arc<Self>, key: &Key, seen: Option<&Arc<Entry>>) -> Joined<L> {
+        let mut flights = self.flights();
+        if let Some(landing) = flights.get(key) {
+            return Joined::Follower(Follower::new(landing, self.waiting.clone()));
+        }
+        // A flight may have landed since the caller looked.
+        let newer = |entry: &Arc<Entry>| seen.is_none_or(|seen| !Arc::ptr_eq(seen, entry));
+        match self.store.get(key).filter(newer) {
+            Some(entry) => Joined::Stored(entry),
+            None => Joined::Leader(self.take_off(&mut flights, key)),
+        }
+    }
+
+    /// Takes off to replace a stored answer, unless somebody does already or has done.
+    pub fn refresh(self: &Arc<Self>, key: &Key, stale: &Arc<Entry>) -> Option<Leader<L>> {
+        match self.join(key, Some(stale)) {
+            Joined::Leader(leader) => Some(leader),
+            Joined::Follower(_) | Joined::Stored(_) => None,
+        }
+    }
+
+    /// Removes every answer whose path starts with a text and returns how many there were. What is
+    /// being fetched meanwhile is not stored, and requests from now on do not wait for it.
+    pub fn purge(&self, path_prefix: &str) -> usize {
+        let purged = self.remove(|key| key.path_starts_with(path_prefix));
+        self.measure();
+        purged
+    }
+
+    /// Removes the answers of all tables but one.
+    pub fn keep_revision(&self, revision: u64) {
+        self.remove(|key| key.revision() != revision);
+        self.measure();
+    }
+
+    /// Counts a request.
+    pub fn count(&self, result: CacheResult) {
+        let index = CacheResult::ALL.iter().position(|known| *known == result);
+        if let Some(counter) = index.and_then(|index| self.requests.get(index)) {
+            counter.increment(1);
+        }
+    }
+
+    /// Stores an answer for as long as its flight is known.
+    pub(super) fn store(
+        &self,
+        key: &Key,
+        landing: &Landing<L>,
+        entry: &Arc<Entry>,
+        now: Instant,
+    ) -> bool {
+        if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
+            return false;
+        }
+        let flights = self.flights();
+        let known = is_known(&flights, key, landing);
+        if known {
+            self.store.insert(key.clone(), Arc::clone(entry));
+        }
+        drop(flights);
+        self.measure();
+        known
+    }
+
+    pub(super) fn forget(&self, key: &Key, landing: &Landing<L>) {
+        let flights = self.flights();
+        if is_known(&flights, key, landing) {
+            self.store.remove(key);
+        }
+        drop(flights);
+        self.measure();
+    }
+
+    /// Ends a flight, if it has not been ended before.
+    pub(super) fn end(&self, key: &Key, landing: &Landing<L>) {
+        let mut flights = self.flights();
+        if is_known(&flights, key, landing) {
+            flights.remove(key);
+        }
+    }
+
+    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, key: &Key) -> Leader<L> {
+        let landing = Arc::new(watch::Sender::new(None));
+        flights.insert(key.clone(), Arc::clone(&landing));
+        Leader::new(Arc::clone(self), key.clone(), landing)
+    }
+
+    fn remove(&self, condemned: impl Fn(&Key) -> bool) -> usize {
+        let mut flights = self.flights();
+        flights.retain(|key, _| !condemned(key));
+        // Nothing is stored meanwhile, since that takes the same lock.
+        let before = self.store.len();
+        self.store.retain(|key, _| !condemned(key));
+        before - self.store.len()
+    }
+
+    fn measure(&self) {
+        self.entries.set(self.store.len() as f64);
+        self.bytes.set(self.store.weight() as f64);
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights<L>> {
+        // A panic while it is held leaves a flight out at worst, whose leader is dropped by it.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Flights<L> = HashMap<Key, Landing<L>>;
+
+fn is_known<L>(flights: &Flights<L>, key: &Key, landing: &Landing<L>) -> bool {
+    flights
+        .get(key)
+        .is_some_and(|known| Arc::ptr_eq(known, landing))
+}
+
+fn floor_power_of_two(number: usize) -> usize {
+    let number = number.clamp(1, SHARDS_MAX);
+    1 << number.ilog2()
+}
+
+#[cfg(test)]
+mod tests;

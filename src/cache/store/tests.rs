@@ -1,0 +1,179 @@
+//! The store and its flights, without requests.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cache::Origin;
+use crate::policy::Lifetime;
+use crate::region::NodeId;
+use crate::routing::Reason;
+
+type TestCache = Arc<ResponseCache<&'static str>>;
+
+fn cache(bytes_max: usize, entry_bytes_max: usize) -> TestCache {
+    let settings = CacheSettings {
+        bytes_max,
+        entry_bytes_max,
+    };
+    Arc::new(ResponseCache::new(&settings).unwrap())
+}
+
+fn key(path: &str) -> Key {
+    Key::new(1, path, []).unwrap()
+}
+
+fn entry(bytes: usize, staleness: Option<u64>) -> Arc<Entry> {
+    let origin = Origin {
+        node: NodeId::Primary,
+        region: None,
+        is_primary: true,
+        reason: Reason::NoReplica,
+    };
+    let lifetime = Lifetime {
+        fresh: Duration::from_secs(60),
+        while_revalidate: Duration::ZERO,
+        if_error: Duration::ZERO,
+    };
+    let staleness = staleness.map(Duration::from_secs);
+    let body = vec![b'x'; bytes];
+    Arc::new(Entry::new(
+        &body,
+        origin,
+        lifetime,
+        Instant::now(),
+        staleness,
+    ))
+}
+
+fn leader(cache: &TestCache, path: &str) -> Leader<&'static str> {
+    match cache.join(&key(path), None) {
+        Joined::Leader(leader) => leader,
+        Joined::Follower(_) | Joined::Stored(_) => panic!("{path} is being fetched or stored"),
+    }
+}
+
+fn follower(cache: &TestCache, path: &str) -> Follower<&'static str> {
+    match cache.join(&key(path), None) {
+        Joined::Follower(follower) => follower,
+        Joined::Leader(_) | Joined::Stored(_) => panic!("{path} is not being fetched"),
+    }
+}
+
+#[tokio::test]
+async fn one_leads_and_all_others_are_told() {
+    let cache = cache(1 << 20, 1 << 10);
+    let leader = leader(&cache, "/a");
+    let followers = [
+        leader.follower(),
+        follower(&cache, "/a"),
+        follower(&cache, "/a"),
+    ];
+    let other = super::tests::leader(&cache, "/b");
+    assert!(leader.store(&entry(10, Some(0)), Instant::now()));
+    leader.land("landed");
+    for follower in followers {
+        assert_eq!(follower.landed().await, Some("landed"));
+    }
+    assert!(matches!(cache.join(&key("/a"), None), Joined::Stored(_)));
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_dropped_tells_its_followers_and_makes_room_for_another() {
+    let cache = cache(1 << 20, 1 << 10);
+    let first = leader(&cache, "/a");
+    let waiting = follower(&cache, "/a");
+    drop(first);
+    assert_eq!(waiting.landed().await, None);
+    let second = leader(&cache, "/a");
+    second.land("again");
+}
+
+#[test]
+fn what_was_seen_stale_is_fetched_once_and_what_is_newer_is_not() {
+    let cache = cache(1 << 20, 1 << 10);
+    let first = leader(&cache, "/a");
+    let old = entry(1, Some(0));
+    first.store(&old, Instant::now());
+    first.land("old");
+    let refresh = cache
+        .refresh(&key("/a"), &old)
+        .expect("nobody else refreshes");
+    assert!(
+        cache.refresh(&key("/a"), &old).is_none(),
+        "somebody does already"
+    );
+    refresh.store(&entry(2, Some(0)), Instant::now());
+    refresh.land("new");
+    assert!(
+        cache.refresh(&key("/a"), &old).is_none(),
+        "somebody has done"
+    );
+}
+
+#[test]
+fn a_flight_that_was_purged_stores_nothing_and_ends_no_other() {
+    let cache = cache(1 << 20, 1 << 10);
+    let purged = leader(&cache, "/a");
+    assert_eq!(cache.purge("/"), 0);
+    let second = leader(&cache, "/a");
+    assert!(!purged.store(&entry(1, Some(0)), Instant::now()));
+    assert!(second.store(&entry(1, Some(0)), Instant::now()));
+    purged.forget();
+    purged.land("too late");
+    assert!(cache.get(&key("/a")).is_some());
+    assert!(matches!(cache.join(&key("/b"), None), Joined::Leader(_)));
+    drop(follower(&cache, "/a"));
+    assert_eq!(cache.purge("/a"), 1);
+    second.forget();
+    assert!(cache.get(&key("/a")).is_none());
+}
+
+#[test]
+fn what_is_too_large_too_old_or_of_unknown_age_is_not_kept() {
+    let cache = cache(1 << 20, 1 << 10);
+    let leader = leader(&cache, "/a");
+    let now = Instant::now();
+    assert!(!leader.store(&entry((1 << 10) + 1, Some(0)), now));
+    assert!(!leader.store(&entry(1, Some(60)), now));
+    assert!(!leader.store(&entry(1, None), now));
+    assert!(leader.store(&entry(1 << 10, Some(10)), now));
+}
+
+#[test]
+fn another_revision_is_another_answer() {
+    let cache = cache(1 << 20, 1 << 10);
+    let leader = leader(&cache, "/a");
+    leader.store(&entry(1, Some(0)), Instant::now());
+    assert!(cache.get_path(1, "/a").is_some());
+    assert!(cache.get_path(2, "/a").is_none());
+    cache.keep_revision(1);
+    assert!(cache.get_path(1, "/a").is_some());
+    cache.keep_revision(2);
+    assert!(cache.get_path(1, "/a").is_none());
+}
+
+proptest! {
+    #[test]
+    fn all_answers_together_stay_within_the_bound(
+        bytes_max in 4_096..100_000_usize,
+        sizes in prop::collection::vec(0..4_096_usize, 1..200),
+    ) {
+        let cache = cache(bytes_max, 4_096);
+        for (index, size) in sizes.iter().enumerate() {
+            let path = format!("/{index}");
+            let leader = leader(&cache, &path);
+            leader.store(&entry(*size, Some(0)), Instant::now());
+            drop(leader);
+            prop_assert!(cache.store.weight() <= bytes_max as u64);
+        }
+        let held: usize = (0..sizes.len())
+            .filter_map(|index| cache.get(&key(&format!("/{index}"))))
+            .map(|entry| entry.body.len() + OVERHEAD_BYTES)
+            .sum();
+        prop_assert!(held <= bytes_max);
+        prop_assert!(held > 0 || bytes_max < 4_096 + 2 * OVERHEAD_BYTES);
+    }
+}

@@ -1,0 +1,239 @@
+//! Answers that may come from the response cache: from the store, from a fetch that other requests
+//! wait for too, or, when such fetches failed, from one of the request's own.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use super::Reached;
+use super::answer::{Account, Served, Timing};
+use super::cache_note::CacheNote;
+use super::fetch::Fetch;
+use crate::cache::{CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match};
+use crate::error::Problem;
+use crate::target::Query;
+
+/// Shared fetches that may fail under a request before it fetches for itself. A failed leader fails
+/// nobody else; were there no end to it, one waiter after another would lead into the same failure
+/// while the others wait.
+const FLIGHTS_MAX: usize = 2;
+
+/// What a fetch tells those who wait for it.
+#[derive(Clone)]
+pub struct Landing {
+    outcome: Result<Arc<Entry>, Arc<Problem>>,
+    stored: bool,
+    timing: Timing,
+}
+
+/// An answer, and how the cache came by it.
+struct Found {
+    entry: Arc<Entry>,
+    note: CacheNote,
+}
+
+/// One request that the cache may answer.
+pub(super) struct Cached<'a> {
+    pub(super) cache: &'a Arc<ResponseCache<Landing>>,
+    pub(super) key: Key,
+    pub(super) fetch: Arc<Fetch>,
+    pub(super) started: Instant,
+}
+
+/// Names what a request asks for; none when no answer can have that name.
+///
+/// # Errors
+/// `invalid-parameter` when the query string cannot be understood.
+pub(super) fn key(
+    revision: u64,
+    reached: &Reached<'_>,
+    query: Option<&str>,
+) -> Result<Option<Key>, Problem> {
+    let query = Query::parse(query.unwrap_or_default())?;
+    let names = reached.endpoint.shared_parameters().into_iter().flatten();
+    let parameters = names.filter_map(|name| Some((name.as_str(), query.get(name)?)));
+    Ok(Key::new(revision, &reached.path, parameters))
+}
+
+impl Cached<'_> {
+    /// Answers the request.
+    pub(super) async fn answer(self, headers: &HeaderMap, account: &mut Account) -> Response {
+        let found = self.find(&mut account.timing).await;
+        let note = match &found {
+            Ok(found) => found.note.clone(),
+            Err(_) => CacheNote::forwarded(CacheResult::Miss, false, false),
+        };
+        account.cache = Some(note);
+        match found {
+            Ok(Found { entry, .. }) => {
+                account.served = Some(Served {
+                    node: entry.origin.node.clone(),
+                    node_region: entry.origin.region.clone(),
+                    is_primary: entry.origin.is_primary,
+                    reason: entry.origin.reason,
+                    staleness: entry.age(Instant::now()),
+                });
+                respond(&entry, headers)
+            }
+            Err(problem) => problem.respond(),
+        }
+    }
+
+    /// Looks into the store, and asks the nodes where that is not enough.
+    async fn find(&self, timing: &mut Timing) -> Result<Found, Arc<Problem>> {
+        let seen = self.cache.get(&self.key);
+        let usable = seen.as_ref().map(|entry| entry.usable(self.started));
+        match (seen, usable.unwrap_or(Usable::No)) {
+            (Some(entry), Usable::Fresh) => Ok(self.stored(entry, CacheResult::Hit)),
+            (Some(entry), Usable::Stale { refresh }) => {
+                self.renew(&entry, refresh);
+                Ok(self.stored(entry, CacheResult::Stale))
+            }
+            (Some(entry), Usable::AfterError { refresh }) => {
+                self.renew(&entry, refresh);
+                Ok(self.stored(entry, CacheResult::StaleIfError))
+            }
+            (Some(entry), Usable::IfError) => {
+                let flown = self.fly_in_time(Some(&entry), true, timing).await;
+                match flown {
+                    Err(problem) if !problem.is_final() => Ok(Found::despite(&problem, entry)),
+                    flown => flown,
+                }
+            }
+            (seen, _) => self.fly_in_time(seen.as_ref(), false, timing).await,
+        }
+    }
+
+    /// Fetches in the background, unless somebody does already.
+    fn renew(&self, stale: &Arc<Entry>, refresh: bool) {
+        if refresh && let Some(leader) = self.cache.refresh(&self.key, stale) {
+            self.take_off(leader, Some(stale));
+        }
+    }
+
+    /// Lets a fetch run in a task of its own, so that no client that goes away takes it along.
+    fn take_off(&self, leader: Leader<Landing>, stale: Option<&Arc<Entry>>) {
+        tokio::spawn(lead(Arc::clone(&self.fetch), leader, stale.cloned()));
+    }
+
+    async fn fly_in_time(
+        &self,
+        seen: Option<&Arc<Entry>>,
+        has_fallback: bool,
+        timing: &mut Timing,
+    ) -> Result<Found, Arc<Problem>> {
+        let deadline = self.started + self.fetch.services.server.request_deadline;
+        let flown = timeout_at(deadline, self.fly(seen, has_fallback, timing)).await;
+        flown.unwrap_or_else(|_elapsed| Err(Arc::new(Problem::Deadline)))
+    }
+
+    /// Leads or follows a fetch.
+    async fn fly(
+        &self,
+        seen: Option<&Arc<Entry>>,
+        has_fallback: bool,
+        timing: &mut Timing,
+    ) -> Result<Found, Arc<Problem>> {
+        for _ in 0..FLIGHTS_MAX {
+            let (follower, result) = match self.cache.join(&self.key, seen) {
+                Joined::Stored(entry) => return Ok(self.stored(entry, CacheResult::Hit)),
+                Joined::Follower(follower) => (follower, CacheResult::Collapsed),
+                Joined::Leader(leader) => {
+                    let follower = leader.follower();
+                    self.take_off(leader, seen.filter(|_| has_fallback));
+                    (follower, CacheResult::Miss)
+                }
+            };
+            let waiting = Instant::now();
+            let landing = follower.landed().await.unwrap_or_else(Landing::missing);
+            let leads = result == CacheResult::Miss;
+            match leads {
+                true => timing.add(&landing.timing),
+                false => timing.wait += waiting.elapsed(),
+            }
+            match landing.outcome {
+                Ok(entry) => {
+                    let note = CacheNote::forwarded(result, seen.is_some(), landing.stored);
+                    return Ok(Found { entry, note });
+                }
+                Err(problem) if leads || has_fallback || problem.is_final() => return Err(problem),
+                Err(_failed_its_leader_only) => {}
+            }
+        }
+        let entry = self.fetch.run(timing).await?;
+        let note = CacheNote::forwarded(CacheResult::Miss, seen.is_some(), false);
+        Ok(Found { entry, note })
+    }
+
+    fn stored(&self, entry: Arc<Entry>, result: CacheResult) -> Found {
+        let note = CacheNote::stored(result, entry.ttl(self.started));
+        Found { entry, note }
+    }
+}
+
+impl Found {
+    /// A stored answer, since none could be fetched.
+    fn despite(problem: &Problem, entry: Arc<Entry>) -> Self {
+        let note = CacheNote::despite(problem.status());
+        Self { entry, note }
+    }
+}
+
+impl Landing {
+    /// What followers take from a leader that ended without a word.
+    fn missing() -> Self {
+        let problem = Problem::Internal("a fetch for the cache ended early".to_owned());
+        Self {
+            outcome: Err(Arc::new(problem)),
+            stored: false,
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Fetches, stores and tells. `stale` is what the cache serves if this fails.
+async fn lead(fetch: Arc<Fetch>, leader: Leader<Landing>, stale: Option<Arc<Entry>>) {
+    let mut timing = Timing::default();
+    let outcome = fetch.run(&mut timing).await.map_err(Arc::new);
+    let stored = match &outcome {
+        Ok(entry) => leader.store(entry, Instant::now()),
+        Err(problem) => {
+            if problem.is_final() {
+                leader.forget();
+            } else if let Some(stale) = stale {
+                stale.note_failure(Instant::now());
+                log_failure(&fetch, problem);
+            }
+            false
+        }
+    };
+    leader.land(Landing {
+        outcome,
+        stored,
+        timing,
+    });
+}
+
+/// No client gets this problem, so that nobody else would log it.
+fn log_failure(fetch: &Fetch, problem: &Problem) {
+    let (endpoint, kind) = (fetch.endpoint.template.as_str(), problem.type_name());
+    let cause = problem.cause();
+    tracing::warn!(endpoint, kind, %problem, cause, "a stored answer could not be renewed");
+}
+
+fn respond(entry: &Entry, headers: &HeaderMap) -> Response {
+    let mut response = Response::new(Body::empty());
+    if none_match(headers, &entry.tag) {
+        *response.body_mut() = Body::from(entry.body.clone());
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+    } else {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    response.headers_mut().insert(ETAG, entry.tag.clone());
+    response
+}
