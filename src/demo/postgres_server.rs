@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::free_port::free_port;
 use super::postgres_binaries::PostgresBinaries;
+use super::postgres_sql::conninfo;
 use super::process_tree::{children, signal};
 use super::wait::until;
 use super::workspace::{Registration, Workspace};
@@ -127,6 +128,24 @@ impl PostgresServer {
         self.postmaster = Some(self.spawn()?);
         let started = self.wait_until_it_answers().await;
         started.with_context(|| format!("PostgreSQL did not start: {}", last_lines(&self.log())))
+    }
+
+    /// Starts it as a replica of another server, and waits until it streams. Its history must lead
+    /// there: that of a primary does which was stopped fast before its replica was promoted.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), or when it does not stream within a minute.
+    pub async fn start_as_replica_of(&mut self, source: &Self) -> Result<()> {
+        let settings = self.data.join("postgresql.conf");
+        let text = fs::read_to_string(&settings)?;
+        let source = conninfo(source.port());
+        let text = format!("{text}primary_conninfo = '{source}'\n");
+        self.workspace.write(&settings, &text)?;
+        self.workspace
+            .write(&self.data.join("standby.signal"), "")?;
+        self.start().await?;
+        self.wait_until_it_streams().await
     }
 
     fn spawn(&self) -> Result<Postmaster> {

@@ -16,7 +16,7 @@ use crate::policy::Decision;
 use crate::pool::{Lease, Node};
 use crate::replication::{Condition, Knowledge, NodeStatus};
 use crate::routing::{NodeView, Plan, Reason, Step, plan};
-use crate::target::sql::{self, Answer, Failure};
+use crate::target::sql::{self, Answer, Failure, FailureKind};
 use crate::telemetry::names;
 
 /// How long a statement may be unanswered before one missed sample of its node counts. With the
@@ -58,6 +58,8 @@ pub(super) enum AskError {
     Deadline,
     /// The monitor lost the node meanwhile.
     Lost,
+    /// An answer came, from a server in another role than the one it was asked in.
+    OtherRole,
 }
 
 /// A node as it was asked.
@@ -135,7 +137,7 @@ impl Attempt<'_> {
         let answer = self.ask(&asked, lease).await;
         timing.db += started.elapsed();
         let answer = answer.map_err(|error| self.judge(&asked, error))?;
-        self.outcome(&asked, answer)
+        Ok(self.outcome(&asked, answer))
     }
 
     /// Waits for the step's position, if it has one, and for a connection.
@@ -209,7 +211,7 @@ impl Attempt<'_> {
     }
 
     /// Sends the statement and reads its answer; a lease that is given up here closes its
-    /// connection.
+    /// connection, so that the next request does not meet the same server.
     async fn ask(&self, asked: &Asked<'_>, lease: Lease) -> Result<Answer, AskError> {
         let Run {
             target,
@@ -229,11 +231,30 @@ impl Attempt<'_> {
             biased;
             answer = timeout_at(*deadline, sent) => {
                 let answer = answer.map_err(|_elapsed| AskError::Deadline)?;
+                let answer = self.in_role(asked, answer)?;
                 lease.settle();
                 answer.map_err(AskError::Failed)
             }
             () = self.lost(asked.node) => Err(AskError::Lost),
         }
+    }
+
+    /// Passes on what a server said in the role it was asked in. Another server is given up, and the
+    /// monitor told.
+    fn in_role(
+        &self,
+        asked: &Asked<'_>,
+        answer: Result<Answer, Failure>,
+    ) -> Result<Result<Answer, Failure>, AskError> {
+        let other_role = match answer {
+            Err(failure) if failure.kind == FailureKind::NotPrimary => AskError::Failed(failure),
+            Ok(answer) if !self.is_still_in_its_role(asked, &answer) => AskError::OtherRole,
+            usual => return Ok(usual),
+        };
+        tracing::debug!(node = %asked.node.id, "answered in another role than it was asked in");
+        // Where one was demoted, another was promoted.
+        self.run.services.monitor.doubt_all();
+        Err(other_role)
     }
 
     /// Ends when the monitor loses a node, or misses one sample of it while the statement is out

@@ -16,18 +16,17 @@ impl Attempt<'_> {
     pub(super) fn judge(&self, asked: &Asked<'_>, error: AskError) -> StepError {
         match error {
             AskError::Failed(failure) => self.judge_failure(asked, failure),
-            AskError::Deadline if self.run.safe => StepError::Final(Problem::Deadline),
-            AskError::Deadline => StepError::Final(Problem::OutcomeUnknown(None)),
-            AskError::Lost => StepError::Next(self.nobody()),
+            // A write that the primary began was done; whether it lives on is not known.
+            AskError::Deadline | AskError::OtherRole if !self.run.safe => {
+                StepError::Final(Problem::OutcomeUnknown(None))
+            }
+            AskError::Deadline => StepError::Final(Problem::Deadline),
+            AskError::OtherRole | AskError::Lost => StepError::Next(self.nobody()),
         }
     }
 
     fn judge_failure(&self, asked: &Asked<'_>, failure: Failure) -> StepError {
         match failure.kind {
-            FailureKind::NotPrimary => {
-                self.run.services.monitor.doubt(&asked.node.id);
-                StepError::Final(Problem::Statement(failure))
-            }
             FailureKind::Unavailable if !self.run.safe && failure.sent => {
                 StepError::Final(Problem::OutcomeUnknown(Some(failure)))
             }
@@ -46,16 +45,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Takes an answer, or discards one whose server turns out to be in another role.
-    pub(super) fn outcome(&self, asked: &Asked<'_>, answer: Answer) -> Result<Outcome, StepError> {
-        if !self.is_still_in_its_role(asked, &answer) {
-            self.run.services.monitor.doubt(&asked.node.id);
-            return Err(match self.run.safe {
-                true => StepError::Next(self.nobody()),
-                // It was the primary when it began: whether the write lives on is not known.
-                false => StepError::Final(Problem::OutcomeUnknown(None)),
-            });
-        }
+    /// Says how an answer came about.
+    pub(super) fn outcome(&self, asked: &Asked<'_>, answer: Answer) -> Outcome {
         let staleness = match asked.as_primary {
             true => Some(Duration::ZERO),
             false => asked
@@ -71,11 +62,11 @@ impl Attempt<'_> {
             staleness,
         };
         let seen = self.seen(asked, &answer);
-        Ok(Outcome {
+        Outcome {
             answer,
             served,
             seen,
-        })
+        }
     }
 
     /// Whether the primary was the primary of the timeline that the request was judged by, and no
@@ -84,7 +75,7 @@ impl Attempt<'_> {
     /// Without a position a write says so itself, since it began no other way; and so does the life
     /// of the server: it was seen in its role, and neither goes back to recovery nor to an earlier
     /// timeline within one life.
-    fn is_still_in_its_role(&self, asked: &Asked<'_>, answer: &Answer) -> bool {
+    pub(super) fn is_still_in_its_role(&self, asked: &Asked<'_>, answer: &Answer) -> bool {
         let shown = answer.position.map(|position| position.timeline);
         if !asked.as_primary {
             return !matches!(shown, Some(Some(_promoted)));

@@ -1,15 +1,16 @@
-//! The name of a node: the primary, or the replica of a region.
+//! The name of a node: the configured primary, or the configured replica of a region.
 
 use std::fmt;
 
 use crate::region::RegionId;
 
-/// Names one PostgreSQL server the gateway can route to.
+/// Names one PostgreSQL server the gateway can route to, by where the configuration has it. Which of
+/// them takes the writes is another matter: it changes with every promotion.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeId {
-    /// The server that takes writes.
+    /// The server that `DATABASE_URL` names.
     Primary,
-    /// The read replica of a region.
+    /// The server that a region's read replica URL names.
     Replica(RegionId),
 }
 
@@ -22,8 +23,8 @@ impl NodeId {
         }
     }
 
-    /// Returns whether this is the primary.
-    pub fn is_primary(&self) -> bool {
+    /// Returns whether this is the server that `DATABASE_URL` names.
+    pub fn is_configured_primary(&self) -> bool {
         matches!(self, Self::Primary)
     }
 }

@@ -18,7 +18,7 @@ use crate::replication::task::CONNECT_DEADLINE;
 /// samples.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Time between two looks at least. Names move in seconds, so more would find no more.
-const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
 /// How eagerly a node's name is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

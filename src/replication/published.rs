@@ -146,7 +146,10 @@ impl Published {
         let before = self.knowledge.swap(Arc::clone(&after));
         log_roles(&before, &after);
         for (other, status) in after.nodes.iter().enumerate() {
-            let reason = if other == index { reason } else { "" };
+            let reason = match other == index && !reason.is_empty() {
+                true => reason,
+                false => observations.reason(other),
+            };
             log_condition(before.nodes[other].condition, status, reason);
             measure(status, now);
             self.nodes[other].watch.send_replace(Arc::clone(status));

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::consistency::{Timeline, TimelineHistory};
 use crate::postgres::{Connection, Server, Session, connect};
 use crate::replication::backoff::Backoff;
-use crate::replication::fresh_look::{FreshLook, Pace};
+use crate::replication::fresh_look::{FreshLook, LOOK_INTERVAL_MIN, Pace};
 use crate::replication::lineage::read_lineage;
 use crate::replication::published::Published;
 use crate::replication::sample::{Question, Sample};
@@ -140,7 +140,7 @@ impl NodeTask {
     async fn pause(&self, backoff: &mut Backoff) {
         let pause = backoff.pause(fastrand::f64());
         let news = async {
-            sleep(self.settings.sample_interval).await;
+            sleep(LOOK_INTERVAL_MIN).await;
             self.published.doubted(self.index).await;
         };
         tokio::select! {
@@ -153,7 +153,7 @@ impl NodeTask {
     fn pace(&self) -> Pace {
         let knowledge = self.published.knowledge();
         let primary = knowledge.primary();
-        match knowledge.nodes[self.index].node.is_primary() {
+        match knowledge.nodes[self.index].node.is_configured_primary() {
             false => Pace::OnDoubt,
             true if primary.is_some_and(|node| node.condition == Condition::Fresh) => Pace::Steady,
             true => Pace::Eager,

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// A node of two connections, and the monitor that knows its life.
-async fn node(url: &str) -> Arc<Node> {
+pub(crate) async fn node(url: &str) -> Arc<Node> {
     let settings = MonitorSettings {
         application_name: "tidegate/monitor".to_owned(),
         sample_interval: Duration::from_millis(50),

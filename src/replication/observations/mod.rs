@@ -120,6 +120,14 @@ impl Observations {
         self.roles.highest()
     }
 
+    /// Says why a node's condition is what it is, where the node itself shows that.
+    pub(super) fn reason(&self, index: usize) -> &'static str {
+        let observed = &self.nodes[index];
+        let sample = observed.sample.as_ref();
+        let reason = sample.and_then(|sample| self.divergence(observed, sample));
+        reason.unwrap_or_default()
+    }
+
     /// Returns what is known of a node.
     pub(super) fn status(&self, index: usize) -> NodeStatus {
         let observed = &self.nodes[index];
@@ -177,26 +185,35 @@ impl Observations {
     }
 
     fn history(&self, observed: &Observed, sample: &Sample) -> History {
-        let system = self.roles.system();
-        let foreign = system.is_some() && sample.system.is_some() && sample.system != system;
-        let superseded = sample.timeline.is_some() && sample.timeline < self.roles.highest();
-        if foreign || superseded {
+        if self.divergence(observed, sample).is_some() {
             return History::Other;
         }
+        let fences = self.fences.as_ref().map(FenceLog::history);
+        let position = sample.position().map(|at| (at.system, at.timeline));
+        match fences.is_some() && fences == position {
+            true => History::Same,
+            // Without fences, or when a promotion was seen and the promoted server was not.
+            false => History::Unknown,
+        }
+    }
+
+    /// Says why a node's history is not the primary's, if it is known not to be.
+    fn divergence(&self, observed: &Observed, sample: &Sample) -> Option<&'static str> {
+        let system = self.roles.system();
+        if system.is_some() && sample.system.is_some() && sample.system != system {
+            return Some("it is of another cluster; if that is meant, restart the gateway");
+        }
+        if sample.timeline.is_some() && sample.timeline < self.roles.highest() {
+            return Some("its timeline is superseded by a promotion");
+        }
         let (Some(fences), Some(position)) = (&self.fences, sample.position()) else {
-            // The operator says that the primary is there, and it is not.
-            return match observed.node.is_primary() && sample.in_recovery {
-                true => History::Other,
-                false => History::Unknown,
-            };
+            let misled = observed.node.is_configured_primary() && sample.in_recovery;
+            return misled.then_some("DATABASE_URL leads to a server in recovery");
         };
-        if fences.history() != (position.system, position.timeline) {
-            return History::Unknown; // the promotion was seen, the promoted server was not
-        }
-        match sample.in_recovery && fences.is_overtaken_by(position.lsn, sample.received) {
-            true => History::Other,
-            false => History::Same,
-        }
+        let overtaken = sample.in_recovery
+            && fences.history() == (position.system, position.timeline)
+            && fences.is_overtaken_by(position.lsn, sample.received);
+        overtaken.then_some("it has replayed what the primary never wrote")
     }
 
     /// Works out who takes the writes, and takes its sample for a fence if it is `fresh` or the first
@@ -280,7 +297,7 @@ impl Observed {
 
     fn contender(&self) -> Contender<'_> {
         Contender {
-            seat: self.node.is_primary(),
+            seat: self.node.is_configured_primary(),
             reachable: self.reachability.get(),
             attempted: self.attempted,
             sample: self.sample.as_ref(),

@@ -353,3 +353,107 @@ fn a_lineage_is_that_of_the_newest_timeline_and_unread_until_learned() {
     scene.sampled(PRIMARY, scene.primary(750, 2500));
     assert_eq!(*scene.observations.lineage().unwrap(), read(2));
 }
+
+impl Scene {
+    /// The replica after its promotion, which ended its replay at 1000.
+    fn promoted(&self, ms: u64, lsn: u64) -> Sample {
+        Sample {
+            identity: life(5433, 1),
+            timeline: Some(Timeline(2)),
+            replayed: Some(Lsn(1000)),
+            ..self.primary(ms, lsn)
+        }
+    }
+}
+
+#[test]
+fn a_promoted_replica_takes_over_and_the_fences_are_its_own() {
+    let mut scene = Scene::caught_up();
+    scene.missed(PRIMARY, 3);
+    scene.sampled(REPLICA, scene.promoted(1000, 1100));
+    let status = scene.status(REPLICA);
+    assert!(status.acts_as_primary && !scene.status(PRIMARY).acts_as_primary);
+    assert_eq!(status.condition, Condition::Fresh);
+    assert_eq!(scene.staleness(REPLICA, 1500), ms(0));
+    assert_eq!(scene.staleness(PRIMARY, 1500), None);
+
+    // The former primary follows it now, by the same name as before.
+    let following = Sample {
+        timeline: Some(Timeline(2)),
+        identity: life(5432, 2),
+        ..scene.replica(2000, 1100)
+    };
+    scene.sampled(PRIMARY, following);
+    scene.sampled(PRIMARY, following);
+    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
+    assert!(!scene.status(PRIMARY).acts_as_primary);
+    assert_eq!(scene.staleness(PRIMARY, 2000), ms(1000));
+}
+
+#[test]
+fn a_former_primary_that_lives_on_is_diverged_and_sets_no_fence_beside_the_promoted_one() {
+    let mut scene = Scene::caught_up();
+    scene.sampled(REPLICA, scene.promoted(1000, 1100));
+    scene.sampled(PRIMARY, scene.primary(1100, 9000));
+    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert_eq!(scene.status(PRIMARY).lag, None);
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.observations.highest(), Some(Timeline(2)));
+}
+
+#[test]
+fn a_replica_that_failed_before_its_promotion_counts_with_its_first_answer() {
+    let mut scene = Scene::caught_up();
+    scene.missed(REPLICA, 3);
+    scene.sampled(REPLICA, scene.promoted(1000, 1100));
+    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+}
+
+#[test]
+fn a_name_that_leads_to_another_server_counts_with_its_first_answer() {
+    let mut scene = Scene::caught_up();
+    scene.missed(PRIMARY, 3);
+    scene.sampled(PRIMARY, scene.promoted(1000, 1100));
+    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
+    assert!(scene.status(PRIMARY).acts_as_primary);
+}
+
+#[test]
+fn fences_of_one_server_say_nothing_of_another_on_the_same_timeline() {
+    let mut scene = Scene::caught_up();
+    let other = Sample {
+        identity: life(5440, 1),
+        ..scene.primary(1000, 5000)
+    };
+    scene.sampled(PRIMARY, other);
+    scene.sampled(REPLICA, scene.replica(1100, 1000));
+    assert_eq!(scene.staleness(REPLICA, 1100), None);
+}
+
+#[test]
+fn a_watched_promotion_tells_its_switch_point_by_any_name_of_the_server() {
+    let file = TimelineHistory::parse(SYSTEM, Timeline(2), "1\t0/3E8").unwrap();
+    let mut scene = Scene::caught_up();
+    scene.sampled(REPLICA, scene.promoted(1000, 1100));
+    assert_eq!(*scene.observations.lineage().unwrap(), file);
+
+    let mut scene = Scene::caught_up();
+    scene.sampled(PRIMARY, scene.promoted(1000, 1100));
+    assert!(!scene.observations.lineage().unwrap().is_read());
+    scene.sampled(REPLICA, scene.promoted(1000, 1100));
+    assert_eq!(*scene.observations.lineage().unwrap(), file);
+    scene.sampled(PRIMARY, scene.promoted(1250, 1200));
+    assert_eq!(*scene.observations.lineage().unwrap(), file);
+}
+
+#[test]
+fn a_promotion_that_was_not_watched_tells_nothing() {
+    let mut scene = Scene::caught_up();
+    let restarted = Sample {
+        identity: life(5433, 2),
+        ..scene.promoted(1000, 1100)
+    };
+    scene.sampled(REPLICA, restarted);
+    assert!(scene.status(REPLICA).acts_as_primary);
+    assert!(!scene.observations.lineage().unwrap().is_read());
+}

@@ -95,7 +95,7 @@ fn status(node: NodeId, sketch: Sketch, now: Instant) -> NodeStatus {
     };
     NodeStatus {
         condition: sketch.condition,
-        acts_as_primary: node.is_primary(),
+        acts_as_primary: node.is_configured_primary(),
         reachable: Some(true),
         position: sketch.lsn.map(position),
         proven_at: sketch.staleness_ms.map(|ms| now - MS * ms),

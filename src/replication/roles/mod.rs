@@ -135,3 +135,6 @@ fn cluster(nodes: &[Contender<'_>]) -> Option<SystemId> {
     let first = systems.next().filter(|_| decided)?;
     systems.all(|other| other == first).then_some(first)
 }
+
+#[cfg(test)]
+mod tests;
