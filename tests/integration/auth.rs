@@ -52,6 +52,11 @@ async fn a_bearer_who_is_not_recognised_gets_401_and_a_challenge() {
     );
     let token = jwt("alice").await;
     let (signed, signature) = token.rsplit_once('.').unwrap();
+    // Only the first character: others may leave bits behind that make it malformed.
+    let forged = match signature.strip_prefix('A') {
+        Some(rest) => format!("B{rest}"),
+        None => format!("A{}", &signature[1..]),
+    };
     let unsigned = format!(
         "{}.{}.",
         encode(&json!({ "alg": "none" })),
@@ -69,10 +74,7 @@ async fn a_bearer_who_is_not_recognised_gets_401_and_a_challenge() {
     for (token, reason) in [
         ("x", "malformed"),
         (signed, "malformed"),
-        (
-            &format!("{signed}.{}", signature.to_uppercase()),
-            "signature",
-        ),
+        (&format!("{signed}.{forged}"), "signature"),
         (&unsigned, "a"),
         (&expired, "expired"),
         (&foreign, "signature"),
