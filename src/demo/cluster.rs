@@ -7,7 +7,7 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 
 use super::postgres_binaries::PostgresBinaries;
-use super::postgres_server::{PostgresServer, USER};
+use super::postgres_server::{PostgresServer, USER, Variables};
 use super::postgres_sql::conninfo;
 use super::workspace::Workspace;
 
@@ -45,6 +45,9 @@ pub struct Cluster {
     pub replicas: Vec<PostgresServer>,
     binaries: PostgresBinaries,
     workspace: Arc<Workspace>,
+    variables: Box<dyn Fn(&str) -> Variables + Send + Sync>,
+    /// How many replicas there have been, since none takes another's name.
+    replicas_made: usize,
 }
 
 impl Cluster {
@@ -54,19 +57,43 @@ impl Cluster {
     ///
     /// Fails when PostgreSQL is neither found nor installed, or a server does not start.
     pub async fn start(replicas: usize) -> Result<Self> {
+        Self::start_with(replicas, |_| Vec::new()).await
+    }
+
+    /// As [`start`](Self::start), with variables for each server by its name: `primary`,
+    /// `replica-0` and so on.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        replicas: usize,
+        variables: impl Fn(&str) -> Variables + Send + Sync + 'static,
+    ) -> Result<Self> {
         let binaries = PostgresBinaries::find_or_install()?;
         let workspace = Arc::new(Workspace::create()?);
         let data = initialise(&workspace, &binaries)?;
-        let cold = (0..replicas).map(|index| copy_cold_primary(&workspace, &replica_name(index)));
-        let cold = cold.collect::<Result<Vec<PathBuf>>>()?;
-        let primary = PostgresServer::launch(workspace.clone(), binaries.clone(), data).await?;
+        let names: Vec<_> = (0..replicas).map(replica_name).collect();
+        for name in &names {
+            // A copy of a primary that has never run is as good as a base backup, and quicker.
+            workspace.run(Path::new("cp"), ["-a", PRIMARY, name])?;
+        }
+        let primary = PostgresServer::launch(
+            workspace.clone(),
+            binaries.clone(),
+            data,
+            variables(PRIMARY),
+        )
+        .await?;
         let mut cluster = Self {
             primary,
             replicas: Vec::new(),
             binaries,
             workspace,
+            variables: Box::new(variables),
+            replicas_made: replicas,
         };
-        let started = cold.into_iter().map(|data| cluster.start_replica(data));
+        let started = names.iter().map(|name| cluster.start_replica(name));
         cluster.replicas = try_join_all(started).await?;
         Ok(cluster)
     }
@@ -77,14 +104,30 @@ impl Cluster {
     ///
     /// Fails without `pg_basebackup`, or when the replica does not start.
     pub async fn add_replica(&mut self) -> Result<&mut PostgresServer> {
-        let name = replica_name(self.replicas.len());
-        let source = conninfo(self.primary.port());
-        let options = ["--no-sync", "--checkpoint=fast", "-D", &name, "-d", &source];
-        self.workspace
-            .run(&self.binaries.program("pg_basebackup"), options)?;
-        let replica = self.start_replica(self.workspace.path().join(name)).await?;
+        let replica = self.make_replica().await?;
         self.replicas.push(replica);
         Ok(self.replicas.last_mut().expect("one has just been added"))
+    }
+
+    /// Puts a new replica, from a base backup of the running primary, in the place of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_replica`](Self::add_replica).
+    pub async fn replace_replica(&mut self, index: usize) -> Result<()> {
+        self.replicas[index] = self.make_replica().await?;
+        Ok(())
+    }
+
+    /// Promotes a replica, which changes places with the former primary.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not promoted.
+    pub async fn promote_replica(&mut self, index: usize) -> Result<()> {
+        self.replicas[index].promote().await?;
+        std::mem::swap(&mut self.primary, &mut self.replicas[index]);
+        Ok(())
     }
 
     /// The directory that holds everything and is removed at the end.
@@ -119,13 +162,26 @@ impl Cluster {
         Ok(())
     }
 
-    async fn start_replica(&self, data: PathBuf) -> Result<PostgresServer> {
+    async fn make_replica(&mut self) -> Result<PostgresServer> {
+        let name = replica_name(self.replicas_made);
+        self.replicas_made += 1;
+        let source = conninfo(self.primary.port());
+        let options = ["--no-sync", "--checkpoint=fast", "-D", &name, "-d", &source];
+        self.workspace
+            .run(&self.binaries.program("pg_basebackup"), options)?;
+        self.start_replica(&name).await
+    }
+
+    async fn start_replica(&self, name: &str) -> Result<PostgresServer> {
         let source = conninfo(self.primary.port());
         let settings = format!("{SETTINGS}primary_conninfo = '{source}'\n");
         let workspace = self.workspace.clone();
+        let data = workspace.path().join(name);
         workspace.write(&data.join("postgresql.conf"), &settings)?;
         workspace.write(&data.join("standby.signal"), "")?;
-        let replica = PostgresServer::launch(workspace, self.binaries.clone(), data).await?;
+        let variables = (self.variables)(name);
+        let replica = PostgresServer::launch(workspace, self.binaries.clone(), data, variables);
+        let replica = replica.await?;
         replica.wait_until_it_streams().await?;
         Ok(replica)
     }
@@ -141,10 +197,4 @@ fn initialise(workspace: &Workspace, binaries: &PostgresBinaries) -> Result<Path
     let data = workspace.path().join(PRIMARY);
     workspace.write(&data.join("postgresql.conf"), SETTINGS)?;
     Ok(data)
-}
-
-/// A copy of a primary that has never run is a replica as good as a base backup, and quicker.
-fn copy_cold_primary(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    workspace.run(Path::new("cp"), ["-a", PRIMARY, name])?;
-    Ok(workspace.path().join(name))
 }

@@ -27,7 +27,7 @@ pub use cluster::Cluster;
 pub use delay_proxy::DelayProxy;
 pub use gateway_process::{GatewayCommand, GatewayProcess};
 pub use postgres_binaries::PostgresBinaries;
-pub use postgres_server::{PostgresServer, Shutdown};
+pub use postgres_server::{PostgresServer, Shutdown, Variables};
 pub use run::{Options, run};
 pub use wait::until;
 pub use workspace::Workspace;

@@ -1,6 +1,8 @@
 //! One PostgreSQL server that can be stopped, killed, frozen and cut off.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -43,10 +45,14 @@ pub struct PostgresServer {
     workspace: Arc<Workspace>,
     binaries: PostgresBinaries,
     data: PathBuf,
+    variables: Variables,
     port: u16,
     postmaster: Option<Postmaster>,
     frozen: Vec<Frozen>,
 }
+
+/// Variables of a server's environment.
+pub type Variables = Vec<(&'static str, OsString)>;
 
 struct Postmaster {
     child: Child,
@@ -65,11 +71,13 @@ impl PostgresServer {
         workspace: Arc<Workspace>,
         binaries: PostgresBinaries,
         data: PathBuf,
+        variables: Variables,
     ) -> Result<Self> {
         let mut server = Self {
             workspace,
             binaries,
             data,
+            variables,
             port: 0,
             postmaster: None,
             frozen: Vec::new(),
@@ -82,6 +90,13 @@ impl PostgresServer {
             }
         }
         bail!("no free port after {PORT_ATTEMPTS} attempts")
+    }
+
+    /// The name of its data directory.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.data.file_name().and_then(OsStr::to_str);
+        name.unwrap_or_default()
     }
 
     /// The port, the same after every restart.
@@ -112,6 +127,13 @@ impl PostgresServer {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Adds a line to the file of its settings, which a reload or restart puts into force.
+    pub(super) fn configure(&self, line: &str) -> Result<()> {
+        let path = self.data.join("postgresql.conf");
+        let mut file = File::options().append(true).open(path)?;
+        Ok(writeln!(file, "{line}")?)
     }
 
     fn log_path(&self) -> PathBuf {
@@ -158,6 +180,7 @@ impl PostgresServer {
             .arg("-D")
             .arg(&self.data)
             .args(["-p", &self.port.to_string()]);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("cannot run postgres")?;
         let registration = self.workspace.register(child.id(), Signal::SIGQUIT)?;

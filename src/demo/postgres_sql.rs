@@ -117,7 +117,7 @@ impl PostgresServer {
             .await
     }
 
-    /// Sends a replica back to the server it was made for, and waits until it streams.
+    /// Sends a replica back to the server it followed, and waits until it streams.
     ///
     /// # Errors
     ///
@@ -128,14 +128,17 @@ impl PostgresServer {
         self.wait_until_it_streams().await
     }
 
-    /// Lets a replica stream from another server, such as one that was promoted.
+    /// Lets a replica follow another server, such as one that was promoted, and waits until it
+    /// streams.
     ///
     /// # Errors
     ///
     /// As [`execute`](Self::execute).
     pub async fn stream_from(&self, source: &Self) -> Result<()> {
-        self.set("primary_conninfo", &conninfo(source.port()))
-            .await?;
+        let upstream = conninfo(source.port());
+        self.configure(&format!("primary_conninfo = '{upstream}'"))?;
+        self.execute("alter system reset primary_conninfo").await?;
+        self.execute("select pg_reload_conf()").await?;
         let port = format!("sender_port = {} and status = 'streaming'", source.port());
         self.wait_until(&format!(
             "exists (select from pg_stat_wal_receiver where {port})"
