@@ -149,14 +149,17 @@ impl NodeTask {
         }
     }
 
-    /// Only the name of the primary is expected to move by itself.
+    /// The name of the primary may move by itself, and that of a replica when its server has become
+    /// something else.
     fn pace(&self) -> Pace {
         let knowledge = self.published.knowledge();
         let primary = knowledge.primary();
-        match knowledge.nodes[self.index].node.is_configured_primary() {
-            false => Pace::OnDoubt,
-            true if primary.is_some_and(|node| node.condition == Condition::Fresh) => Pace::Steady,
-            true => Pace::Eager,
+        let status = &knowledge.nodes[self.index];
+        match (status.node.is_configured_primary(), status.condition) {
+            (false, Condition::Promoted | Condition::Diverged) => Pace::Steady,
+            (false, _) => Pace::OnDoubt,
+            _ if primary.is_some_and(|node| node.condition == Condition::Fresh) => Pace::Steady,
+            (true, _) => Pace::Eager,
         }
     }
 

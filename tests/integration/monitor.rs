@@ -330,6 +330,27 @@ async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
     assert!(watched.monitor.knowledge().primary().is_none());
 }
 
+/// The promoted server goes on answering over the connection that was opened by its former name.
+#[tokio::test]
+async fn a_promoted_servers_former_name_is_followed_to_the_replica_that_has_it_now() {
+    let cluster = cluster().await;
+    let mut lines = Vec::new();
+    for server in [&cluster.primary, &cluster.replicas[0]] {
+        lines.push(DelayProxy::start(server.address()).await.unwrap());
+    }
+    let urls = [0, 1].map(|line: usize| cluster.primary.url_at(lines[line].address()));
+    let mut watched = Watched::over(cluster, urls).await;
+    watched.cluster.primary.kill().await.unwrap();
+    watched.cluster.promote_replica(0).await.unwrap();
+    lines[0].set_target(watched.cluster.primary.address());
+    watched.replica_is(Condition::Promoted).await;
+    watched.cluster.replace_replica(0).await.unwrap();
+    lines[1].set_target(watched.cluster.replicas[0].address());
+    let status = watched.replica_is(Condition::Fresh).await;
+    assert_eq!(status.position.unwrap().timeline.0, 2);
+    watched.primary_is(Condition::Fresh).await;
+}
+
 #[tokio::test]
 async fn a_url_that_leads_to_a_replica_is_no_primary() {
     let cluster = cluster().await;
