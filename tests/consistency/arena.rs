@@ -1,39 +1,35 @@
 //! Two regions, a replica and a gateway in each, and a line that can fail on every way of a gateway
 //! to a server.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use anyhow::Context;
 use nix::sys::signal::Signal;
 use reqwest::Client;
 use tempfile::TempDir;
-use tidegate::demo::{Cluster, DelayProxy, GatewayCommand, GatewayProcess, PostgresServer, until};
+use tidegate::demo::{Cluster, PostgresServer, until};
 
-use super::registers::{SCHEMA, Statements, endpoints};
-use crate::world::{BINARY, TOKEN_SECRET};
+use super::history::{Value, Version};
+use super::post::{Post, REGIONS};
+use super::registers::{SCHEMA, Statements};
+use super::wall_clock::{WallClocks, true_time};
 
-const REGIONS: [&str; 2] = ["eu-west-1", "ap-southeast-1"];
 pub(super) const GATEWAYS: usize = REGIONS.len();
 /// A gateway's lines: to the primary, then to each replica.
 pub(super) const LINES: usize = 1 + REGIONS.len();
 /// A restarted primary may take a while on a machine that compiles at the same time.
-const HEALTHY_DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
+/// A `Date` has whole seconds, and its second may be the one before.
+const CLOCK_TOLERANCE: f64 = 1.9;
 
-/// Short limits, so that a fault of a second is felt and a client is soon free again.
-const LIMITS: &str = r#"
-[server]
-request_deadline = "2s"
-[pool]
-connections_max = 8
-acquire_timeout = "500ms"
-connect_timeout = "1s"
-statement_timeout = "1500ms"
-[replication]
-sample_interval = "100ms"
-sample_timeout = "500ms"
-max_lag = "2s"
-"#;
+/// What the role of the second gateway must not see for the run to be worth its name.
+const IS_BLIND: &str = "set role plain; \
+    select pid is not null and status is null and received_tli is null \
+    and not has_function_privilege('pg_read_file(text)', 'execute') \
+    and not has_function_privilege('pg_read_file(text, bigint, bigint, boolean)', 'execute') \
+    from pg_stat_wal_receiver";
 
 /// Everything a run needs; dropping it ends it.
 pub(super) struct Arena {
@@ -41,15 +37,9 @@ pub(super) struct Arena {
     pub(super) posts: Vec<Post>,
     pub(super) addresses: Addresses,
     http: Client,
+    /// The clocks of all servers and gateways, or why they cannot be moved.
+    clocks: Result<Arc<WallClocks>, String>,
     _configurations: TempDir,
-}
-
-/// One region's gateway and its lines.
-pub(super) struct Post {
-    region: usize,
-    file: PathBuf,
-    gateway: GatewayProcess,
-    pub(super) lines: Vec<DelayProxy>,
 }
 
 /// Where the gateways are now; one that was killed comes back elsewhere.
@@ -58,25 +48,33 @@ pub(super) struct Addresses(Arc<RwLock<Vec<String>>>);
 
 impl Arena {
     pub(super) async fn start(statements: Statements) -> Self {
-        let cluster = Cluster::start(GATEWAYS).await.unwrap();
-        cluster.primary.execute(SCHEMA).await.unwrap();
-        cluster.wait_for_replicas().await.unwrap();
+        let clocks = WallClocks::make().map(Arc::new);
+        let clocks = clocks.map_err(|error| format!("{error:#}"));
+        let cluster = start_cluster(clocks.as_ref().ok().cloned()).await;
         let configurations = tempfile::tempdir().unwrap();
         let mut posts = Vec::new();
-        for region in 0..GATEWAYS {
+        for (region, name) in REGIONS.iter().enumerate() {
             let file = configurations.path().join(format!("{region}.toml"));
-            posts.push(Post::start(&cluster, region, file, statements).await);
+            let clock = clocks.as_ref().ok();
+            let clock = clock.map(|clocks| clocks.clock(name).unwrap());
+            posts.push(Post::start(&cluster, region, file, clock, statements).await);
         }
-        let urls = posts.iter().map(Post::url).collect();
+        let urls = posts.iter().map(|post| post.gateway.url("")).collect();
         let arena = Self {
             cluster,
             posts,
             addresses: Addresses(Arc::new(RwLock::new(urls))),
             http: crate::world::client(),
+            clocks,
             _configurations: configurations,
         };
         arena.wait_until_healthy().await;
         arena
+    }
+
+    /// Why clocks cannot be moved here, if they cannot.
+    pub(super) fn clocks_missing(&self) -> Option<&String> {
+        self.clocks.as_ref().err()
     }
 
     /// Waits until every gateway finds everything in order again, which needs no restart of it.
@@ -87,7 +85,7 @@ impl Arena {
                 let response = self.http.get(&url).send().await?;
                 Ok(response.status().is_success().then_some(()))
             };
-            let waited = until("the gateway is healthy", HEALTHY_DEADLINE, healthy).await;
+            let waited = until("the gateway is healthy", DEADLINE, healthy).await;
             waited.unwrap_or_else(|error| panic!("{error:#}\n{}", post.gateway.log()));
         }
     }
@@ -102,36 +100,61 @@ impl Arena {
     /// Starts a gateway that was killed.
     pub(super) async fn revive_gateway(&mut self, index: usize) {
         let post = &mut self.posts[index];
-        post.gateway = command(post.region, &post.file).start().await.unwrap();
-        self.addresses.set(index, post.url());
+        post.restart().await;
+        self.addresses.set(index, post.gateway.url(""));
+    }
+
+    /// Puts a clock off, and waits until its owner tells the wrong time.
+    pub(super) async fn put_clock_off(&self, whose: Whose, seconds: i64) {
+        let clocks = self.clocks.as_ref().unwrap();
+        let name = match whose {
+            Whose::Primary => self.cluster.primary.name(),
+            Whose::Replica(index) => self.cluster.replicas[index].name(),
+            Whose::Gateway(index) => REGIONS[index],
+        };
+        clocks.put_off(name, seconds).unwrap();
+        let off = async || {
+            let told = match whose {
+                Whose::Primary => time_of_server(&self.cluster.primary).await?,
+                Whose::Replica(index) => time_of_server(&self.cluster.replicas[index]).await?,
+                Whose::Gateway(index) => self.time_of_gateway(index).await?,
+            };
+            let wrong_by = told - true_time() - seconds as f64;
+            Ok((wrong_by.abs() < CLOCK_TOLERANCE).then_some(()))
+        };
+        until("the clock is off", DEADLINE, off).await.unwrap();
+    }
+
+    /// Every answer of a gateway tells its time.
+    async fn time_of_gateway(&self, index: usize) -> anyhow::Result<f64> {
+        let url = self.posts[index].gateway.url("/health/live");
+        let response = self.http.get(url).send().await?;
+        let date = response.headers().get("date").context("no date")?;
+        let date = httpdate::parse_http_date(date.to_str()?)?;
+        Ok(date.duration_since(std::time::UNIX_EPOCH)?.as_secs_f64())
+    }
+
+    /// Every write of a round that is part of the primary's history, by value.
+    pub(super) async fn ledger(&self, round: usize) -> HashMap<Value, Vec<Version>> {
+        let sql = "select value, version from ledger where key like $1";
+        let client = self.cluster.primary.client().await.unwrap();
+        let rows = client.query(sql, &[&format!("{round}-%")]).await.unwrap();
+        let mut ledger: HashMap<Value, Vec<Version>> = HashMap::new();
+        for row in rows {
+            let (value, version) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
+            let versions = ledger.entry(value.cast_unsigned()).or_default();
+            versions.push(version.cast_unsigned());
+        }
+        ledger
     }
 }
 
-impl Post {
-    async fn start(
-        cluster: &Cluster,
-        region: usize,
-        file: PathBuf,
-        statements: Statements,
-    ) -> Self {
-        let mut lines = Vec::new();
-        for server in [&cluster.primary].into_iter().chain(&cluster.replicas) {
-            lines.push(DelayProxy::start(server.address()).await.unwrap());
-        }
-        let text = configuration(cluster, region, &lines, statements);
-        std::fs::write(&file, text).unwrap();
-        let gateway = command(region, &file).start().await.unwrap();
-        Self {
-            region,
-            file,
-            gateway,
-            lines,
-        }
-    }
-
-    fn url(&self) -> String {
-        self.gateway.url("")
-    }
+/// Somebody with a clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose {
+    Primary,
+    Replica(usize),
+    Gateway(usize),
 }
 
 impl Addresses {
@@ -144,35 +167,24 @@ impl Addresses {
     }
 }
 
-fn command(region: usize, file: &Path) -> GatewayCommand {
-    GatewayCommand::new(BINARY, "serve")
-        .env("REGION", REGIONS[region])
-        .env("TIDEGATE_CONFIG", file)
-        .env("TOKEN_SECRET", TOKEN_SECRET)
-        .env(
-            "RUST_LOG",
-            "warn,tidegate::gateway=info,tidegate::server=info,tidegate::cli=info",
-        )
+/// Servers that live by clocks of their own where clocks can be moved.
+async fn start_cluster(clocks: Option<Arc<WallClocks>>) -> Cluster {
+    let variables = move |name: &str| match &clocks {
+        Some(clocks) => clocks.clock(name).unwrap().variables().into(),
+        None => Vec::new(),
+    };
+    let cluster = Cluster::start_with(GATEWAYS, variables).await.unwrap();
+    cluster.primary.execute(SCHEMA).await.unwrap();
+    cluster.wait_for_replicas().await.unwrap();
+    for replica in &cluster.replicas {
+        let blind = replica.value(IS_BLIND).await.unwrap();
+        assert_eq!(blind.as_deref(), Some("t"), "the role sees too much");
+    }
+    cluster
 }
 
-/// The topology as one region sees it: its own replica first. The second region's role is one that
-/// may not see the state of a WAL receiver.
-fn configuration(
-    cluster: &Cluster,
-    region: usize,
-    lines: &[DelayProxy],
-    statements: Statements,
-) -> String {
-    let url = |server: &PostgresServer, line: &DelayProxy| match region {
-        0 => server.url_at(line.address()),
-        _ => format!("postgres://plain:x@{}/postgres", line.address()),
-    };
-    let primary = url(&cluster.primary, &lines[0]);
-    let mut text = format!("database_url = \"{primary}\"\n{LIMITS}");
-    for index in [region, 1 - region] {
-        let url = url(&cluster.replicas[index], &lines[1 + index]);
-        let name = REGIONS[index];
-        text += &format!("[[topology.replica]]\nregion = \"{name}\"\nurl = \"{url}\"\n");
-    }
-    text + &endpoints(statements)
+async fn time_of_server(server: &PostgresServer) -> anyhow::Result<f64> {
+    let told = "select extract(epoch from clock_timestamp())";
+    let told = server.value(told).await?.context("no time")?;
+    Ok(told.parse()?)
 }

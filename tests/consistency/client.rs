@@ -8,9 +8,11 @@ use fastrand::Rng;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use tidegate::consistency::Level;
+use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
 use super::arena::{Addresses, GATEWAYS};
+use super::edge::{Ask, Edge};
 use super::history::{Action, Answer, Operation, Outcome, Token, Value, Version};
 
 /// Few enough for contention, enough that the registers of a round have short histories.
@@ -29,19 +31,11 @@ pub(super) struct Round {
     pub(super) start: Instant,
     pub(super) over: AtomicBool,
     pub(super) values: Arc<AtomicU64>,
+    /// Held by whoever writes; a fault that takes it for itself stops the writes and no read.
+    pub(super) writes: RwLock<()>,
     /// A token that anybody may take, as when one service calls another.
     pub(super) board: Mutex<Option<Token>>,
     pub(super) edge: Edge,
-}
-
-/// What lies between the clients and the gateways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edge {
-    Transparent,
-    /// A broken one that loses the level, as a CDN does that was not told of the header.
-    DropsLevels,
-    /// A broken one that loses the token.
-    DropsTokens,
 }
 
 #[derive(Deserialize)]
@@ -59,13 +53,17 @@ pub(super) async fn work(round: Arc<Round>, client: usize, mut rng: Rng) -> Vec<
             token = round.board();
         }
         let operation = round.operate(client, token.clone(), &mut rng).await;
-        match operation.answer() {
-            None => sleep(BREATH).await,
-            Some(answer) if answer.token.is_some() && operation.token == token => {
+        match &operation.outcome {
+            Outcome::Answered(answer) if answer.token.is_some() && operation.token == token => {
                 token.clone_from(&answer.token);
                 round.post(token.clone());
             }
-            Some(_) => {}
+            Outcome::Answered(_) => {}
+            Outcome::Lost => {
+                token = None;
+                round.withdraw(operation.token.as_ref());
+            }
+            Outcome::Refused | Outcome::Unknown => sleep(BREATH).await,
         }
         history.push(operation);
     }
@@ -74,16 +72,22 @@ pub(super) async fn work(round: Arc<Round>, client: usize, mut rng: Rng) -> Vec<
 
 impl Round {
     async fn operate(&self, client: usize, token: Option<Token>, rng: &mut Rng) -> Operation {
-        let action = self.action(rng);
+        let may_write = self.writes.try_read().ok();
+        let action = self.action(may_write.is_some(), rng);
         let session = !matches!(action, Action::Read(level, _) if level != Level::Session);
         let token = token.filter(|_| session || rng.bool());
         let (gateway, key) = (rng.usize(..GATEWAYS), rng.usize(..KEYS));
-        let request = self.request(gateway, key, action, token.as_ref());
+        let ask = Ask {
+            gateway,
+            key,
+            action,
+            token: token.as_ref(),
+        };
         let invoked = self.start.elapsed();
-        let outcome = send(request.timeout(PATIENCE)).await;
+        let outcome = self.exchange(ask, rng.u8(..100)).await;
         Operation {
             client,
-            gateway,
+            gateway: self.edge.name_of(gateway),
             key,
             action,
             token,
@@ -93,10 +97,10 @@ impl Round {
         }
     }
 
-    fn action(&self, rng: &mut Rng) -> Action {
+    fn action(&self, may_write: bool, rng: &mut Rng) -> Action {
         match rng.u8(..100) {
-            0..25 => Action::Write(self.values.fetch_add(1, Ordering::Relaxed)),
-            25..40 => Action::Read(Level::Strong, None),
+            0..25 if may_write => Action::Write(self.values.fetch_add(1, Ordering::Relaxed)),
+            0..40 => Action::Read(Level::Strong, None),
             40..65 => Action::Read(Level::Session, None),
             65..85 => {
                 let bound = BOUNDS_MS[rng.usize(..BOUNDS_MS.len())];
@@ -106,28 +110,28 @@ impl Round {
         }
     }
 
-    fn request(
-        &self,
-        gateway: usize,
-        key: usize,
-        action: Action,
-        token: Option<&Token>,
-    ) -> RequestBuilder {
-        let url = format!("{}/r/{}-{key}", self.addresses.of(gateway), self.number);
-        let mut request = match action {
+    /// Sends a request to its gateway, wherever that is now.
+    pub(super) async fn send(&self, ask: Ask<'_>) -> Outcome {
+        send(self.request(ask).timeout(PATIENCE)).await
+    }
+
+    fn request(&self, ask: Ask<'_>) -> RequestBuilder {
+        let gateway = self.addresses.of(ask.gateway);
+        let url = format!("{gateway}/r/{}-{}", self.number, ask.key);
+        let mut request = match ask.action {
             Action::Write(value) => self
                 .http
                 .put(url)
                 .json(&serde_json::json!({ "value": value })),
             Action::Read(..) => self.http.get(url),
         };
-        if let Action::Read(level, bound) = action
-            && self.edge != Edge::DropsLevels
+        if let Action::Read(level, bound) = ask.action
+            && self.edge.passes_levels()
         {
             request = request.header("X-Consistency", stated(level, bound));
         }
-        match token {
-            Some(token) if self.edge != Edge::DropsTokens => {
+        match ask.token {
+            Some(token) if self.edge.passes_tokens() => {
                 request.header("X-Consistency-Token", &**token)
             }
             _ => request,
@@ -144,6 +148,14 @@ impl Round {
     fn post(&self, token: Option<Token>) {
         *self.board.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
+
+    /// Takes a token from the board that is good for nothing any more.
+    fn withdraw(&self, token: Option<&Token>) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if board.as_ref() == token {
+            *board = None;
+        }
+    }
 }
 
 fn stated(level: Level, bound: Option<Duration>) -> String {
@@ -158,6 +170,7 @@ async fn send(request: RequestBuilder) -> Outcome {
         Ok(response) if response.status().is_success() => answer(response)
             .await
             .map_or(Outcome::Unknown, Outcome::Answered),
+        Ok(response) if response.status() == StatusCode::CONFLICT => conflict(response).await,
         Ok(response) if is_refusal(response.status()) => Outcome::Refused,
         Ok(_) => Outcome::Unknown,
         Err(error) if error.is_connect() => Outcome::Refused,
@@ -168,6 +181,14 @@ async fn send(request: RequestBuilder) -> Outcome {
 /// Statuses by which a gateway says that nothing was done.
 fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE
+}
+
+async fn conflict(response: Response) -> Outcome {
+    let problem = response.text().await.unwrap_or_default();
+    match problem.contains("/problems/write-lost-in-failover\"") {
+        true => Outcome::Lost,
+        false => Outcome::Refused,
+    }
 }
 
 /// None when the body was cut off: then the outcome is as unknown as without an answer.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use tidegate::demo::Shutdown;
 
-use super::arena::{Arena, GATEWAYS, LINES};
+use super::arena::{Arena, GATEWAYS, LINES, Whose};
+use super::client::Round;
+use super::history::Promotion;
+use super::promotion;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,10 +24,19 @@ pub(super) enum Fault {
     LineDelayed,
     LineBlackHoled,
     LineCut,
+    ClockJumped,
+    /// The primary is killed and a replica promoted that has everything.
+    PromotedWithoutLoss,
+    /// The primary is killed and a replica promoted that lacks acknowledged writes.
+    PromotedWithLoss,
+    /// A replica is promoted, and the primary goes on for a gateway that sees nobody else. It is
+    /// for whoever operates the databases to prevent, so it proves the judge and nothing else.
+    PromotedBeside,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 11] = [
+    /// Those under which every promise is kept.
+    pub(super) const ALL: [Self; 14] = [
         Self::ReplayPaused,
         Self::ReplayDelayed,
         Self::StreamCut,
@@ -36,6 +48,9 @@ impl Fault {
         Self::LineDelayed,
         Self::LineBlackHoled,
         Self::LineCut,
+        Self::ClockJumped,
+        Self::PromotedWithoutLoss,
+        Self::PromotedWithLoss,
     ];
 }
 
@@ -43,42 +58,57 @@ impl Fault {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     pub(super) fault: Fault,
-    region: usize,
+    pub(super) region: usize,
     line: usize,
+    whose_clock: Whose,
+    /// How far that clock jumps, in seconds; then it jumps back.
+    jump: i64,
+    /// Whether `DATABASE_URL` leads to a promoted replica at once, or to the dead primary for as
+    /// long as the fault lasts.
+    pub(super) url_follows: bool,
+    /// Whether a promotion that loses something finds the other replica ahead of the promoted one.
+    pub(super) other_is_ahead: bool,
 }
+
+/// From less than a bound to more than the timeouts of replication.
+const JUMPS: [i64; 6] = [-86_400, -100, -3, 3, 100, 7_200];
 
 impl Placed {
     pub(super) fn somewhere(fault: Fault, rng: &mut Rng) -> Self {
-        let (region, line) = (rng.usize(..GATEWAYS), rng.usize(..LINES));
+        let region = rng.usize(..GATEWAYS);
+        let clocks = [
+            Whose::Primary,
+            Whose::Replica(region),
+            Whose::Gateway(region),
+        ];
         Self {
             fault,
             region,
-            line,
+            line: rng.usize(..LINES),
+            whose_clock: clocks[rng.usize(..clocks.len())],
+            jump: JUMPS[rng.usize(..JUMPS.len())],
+            url_follows: rng.bool(),
+            other_is_ahead: rng.bool(),
         }
     }
 
-    pub(super) async fn begin(self, arena: &mut Arena) {
+    /// Returns the promotion if the fault is one.
+    pub(super) async fn begin(self, arena: &mut Arena, round: &Round) -> Option<Promotion> {
         let line = &arena.posts[self.region].lines[self.line];
         let replica = &mut arena.cluster.replicas[self.region];
         match self.fault {
             Fault::ReplayPaused => replica.pause_replay().await.unwrap(),
             Fault::ReplayDelayed => {
-                replica
-                    .set("recovery_min_apply_delay", "700ms")
-                    .await
-                    .unwrap();
+                let delay = ("recovery_min_apply_delay", "700ms");
+                replica.set(delay.0, delay.1).await.unwrap();
             }
             Fault::StreamCut => replica.cut_stream().await.unwrap(),
             Fault::ReceiverFrozen => replica.freeze_receiver().await.unwrap(),
             Fault::ReplicaFrozen => replica.freeze().unwrap(),
             Fault::ReplicaRestarted => replica.stop(Shutdown::Immediate).await.unwrap(),
             Fault::PrimaryRestarted => {
-                arena
-                    .cluster
-                    .primary
-                    .stop(Shutdown::Immediate)
-                    .await
-                    .unwrap();
+                let primary = &mut arena.cluster.primary;
+                primary.stop(Shutdown::Immediate).await.unwrap();
             }
             Fault::GatewayKilled => arena.kill_gateway(self.region).await,
             Fault::LineDelayed => {
@@ -86,7 +116,12 @@ impl Placed {
             }
             Fault::LineBlackHoled => line.black_hole(true),
             Fault::LineCut => line.cut(true),
+            Fault::ClockJumped => arena.put_clock_off(self.whose_clock, self.jump).await,
+            Fault::PromotedWithoutLoss | Fault::PromotedWithLoss | Fault::PromotedBeside => {
+                return Some(promotion::begin(self, arena, round).await);
+            }
         }
+        None
     }
 
     pub(super) async fn end(self, arena: &mut Arena) {
@@ -103,6 +138,10 @@ impl Placed {
             Fault::LineDelayed => line.set_delay(Duration::ZERO, Duration::ZERO),
             Fault::LineBlackHoled => line.black_hole(false),
             Fault::LineCut => line.cut(false),
+            Fault::ClockJumped => arena.put_clock_off(self.whose_clock, 0).await,
+            Fault::PromotedWithoutLoss | Fault::PromotedWithLoss | Fault::PromotedBeside => {
+                promotion::end(self, arena).await;
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What a recorder saw: each operation with its times, its outcome and what the answer claimed.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::consistency::Level;
+use tidegate::consistency::{Level, Lsn, Timeline, TokenParts, WalPosition};
 
 /// A value that is written once; zero is what a register holds before its first write.
 pub(super) type Value = u64;
@@ -14,6 +15,29 @@ pub(super) type Version = u64;
 
 /// A consistency token as it travelled.
 pub(super) type Token = Arc<str>;
+
+/// A round: what its clients saw, what there is at its end, and what became of the primary.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) operations: Vec<Operation>,
+    /// Every write that took effect and was not lost, by value; a value has one version unless it
+    /// was written again.
+    pub(super) ledger: HashMap<Value, Vec<Version>>,
+    pub(super) promotion: Option<Promotion>,
+}
+
+/// A replica that became the primary during a round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promotion {
+    /// From then on it may have taken writes, on the recorder's clock.
+    pub(super) at: Duration,
+    /// The timeline that it began.
+    pub(super) timeline: Timeline,
+    /// Where it left the one before.
+    pub(super) switch: Lsn,
+    /// Whether it lacked something that the former primary had acknowledged.
+    pub(super) may_lose: bool,
+}
 
 /// One request of one client, on the recorder's clock.
 #[derive(Clone, Debug)]
@@ -40,6 +64,8 @@ pub(super) enum Outcome {
     Answered(Answer),
     /// It certainly had no effect.
     Refused,
+    /// As that, since what its token has seen is lost.
+    Lost,
     /// It may have had its effect, or may have it yet.
     Unknown,
 }
@@ -61,7 +87,15 @@ impl Operation {
     pub(super) fn answer(&self) -> Option<&Answer> {
         match &self.outcome {
             Outcome::Answered(answer) => Some(answer),
-            Outcome::Refused | Outcome::Unknown => None,
+            Outcome::Refused | Outcome::Lost | Outcome::Unknown => None,
+        }
+    }
+
+    /// The answer to a write or to a strong read, which are the primary's alone.
+    pub(super) fn strong(&self) -> Option<&Answer> {
+        match self.action {
+            Action::Write(_) | Action::Read(Level::Strong, _) => self.answer(),
+            Action::Read(..) => None,
         }
     }
 
@@ -80,6 +114,19 @@ impl Operation {
             _ => None,
         }
     }
+}
+
+impl Answer {
+    /// The timeline that it was given on, as its token says; none without a token.
+    pub(super) fn timeline(&self) -> Option<Timeline> {
+        Some(position(self.token.as_ref()?).timeline)
+    }
+}
+
+/// Where a token is.
+pub(super) fn position(token: &Token) -> WalPosition {
+    let parts = TokenParts::read(token).expect("a gateway signs tokens that can be read");
+    parts.position
 }
 
 /// One line, for whoever looks into a violation.
@@ -113,6 +160,7 @@ impl fmt::Display for Operation {
                 )
             }
             Outcome::Refused => f.write_str("refused"),
+            Outcome::Lost => f.write_str("told that it was lost"),
             Outcome::Unknown => f.write_str("unknown"),
         }
     }

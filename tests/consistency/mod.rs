@@ -7,8 +7,13 @@
 mod history;
 mod judge;
 mod registers;
+mod wall_clock;
+mod post;
 mod arena;
-mod fault;
+mod edge;
 mod client;
+mod promotion;
+mod fault;
 mod report;
 mod run;
+mod proof;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::history::{Action, Operation, Outcome};
+use super::history::{Action, History, Operation, Outcome};
 use super::judge::{Guarantee, Violation, judge};
 
 /// More say nothing new.
@@ -15,34 +15,50 @@ const VIOLATIONS_SHOWN: usize = 10;
 #[derive(Default)]
 pub(super) struct Report {
     seed: u64,
+    not_run: Vec<String>,
     pub(super) took: Duration,
     operations: BTreeMap<&'static str, usize>,
     answered: usize,
     refused: usize,
+    told_of_loss: usize,
     unknown: usize,
     by_replicas: BTreeMap<&'static str, usize>,
     faults: BTreeMap<Fault, usize>,
+    /// Writes that somebody had been shown and that a promotion lost.
+    losses: usize,
     violations: Vec<Violation>,
 }
 
+/// What holds all the time, whatever fault there is.
+const STANDING: &str = "the second gateway's role sees NULLs of WAL receivers and reads no file";
+
 impl Report {
-    /// The report of a run that is about to begin.
-    pub(super) fn of(seed: u64) -> Self {
+    /// The report of a run that is about to begin, perhaps without clocks that jump.
+    pub(super) fn of(seed: u64, clocks_missing: Option<&String>) -> Self {
+        let told = |why| {
+            format!(
+                "{:?}, since clocks cannot be put off: {why}",
+                Fault::ClockJumped
+            )
+        };
         Self {
             seed,
+            not_run: clocks_missing.map(told).into_iter().collect(),
             ..Self::default()
         }
     }
 
     /// Judges a round and counts it.
-    pub(super) fn add(&mut self, fault: Option<Fault>, history: &[Operation]) {
-        for operation in history {
+    pub(super) fn add(&mut self, fault: Option<Fault>, history: &History) {
+        for operation in &history.operations {
             self.count(operation);
         }
         if let Some(fault) = fault {
             *self.faults.entry(fault).or_default() += 1;
         }
-        self.violations.extend(judge(history));
+        let verdict = judge(history);
+        self.losses += verdict.losses;
+        self.violations.extend(verdict.violations);
     }
 
     fn count(&mut self, operation: &Operation) {
@@ -59,6 +75,7 @@ impl Report {
                 }
             }
             Outcome::Refused => self.refused += 1,
+            Outcome::Lost => self.told_of_loss += 1,
             Outcome::Unknown => self.unknown += 1,
         }
     }
@@ -87,7 +104,9 @@ impl fmt::Display for Report {
             seed,
             answered,
             refused,
+            told_of_loss,
             unknown,
+            losses,
             ..
         } = self;
         let rate = total as f64 / seconds;
@@ -99,11 +118,17 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "outcomes    {answered} answered, {refused} refused, {unknown} unknown"
+            "outcomes    {answered} answered, {refused} refused, {told_of_loss} told of a loss, \
+             {unknown} unknown"
         )?;
         writeln!(f, "by replicas {:?}", self.by_replicas)?;
         let faults: usize = self.faults.values().sum();
         writeln!(f, "faults      {faults}: {:?}", self.faults)?;
+        for not_run in &self.not_run {
+            writeln!(f, "NOT RUN     {not_run}")?;
+        }
+        writeln!(f, "standing    {STANDING}")?;
+        writeln!(f, "losses      {losses} writes that had been shown")?;
         write!(f, "violations  {}", self.violations.len())?;
         for violation in self.violations.iter().take(VIOLATIONS_SHOWN) {
             write!(f, "\n  {violation}")?;

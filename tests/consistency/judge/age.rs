@@ -3,25 +3,37 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::fate::Fate;
 use super::{Guarantee, Violation};
-use crate::consistency::history::{Action, Operation, Version};
+use crate::consistency::history::{Action, Answer, Operation, Version};
 
 /// The acknowledged writes of each key in the order of their acknowledgement, each with the highest
 /// version acknowledged up to then.
 #[derive(Default)]
 struct Acknowledged(HashMap<usize, Vec<(Duration, Version)>>);
 
-pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
-    let acknowledged = Acknowledged::of(history);
-    let broken = |operation| acknowledged.too_old(operation);
-    history.iter().flat_map(broken).collect()
+/// Until a promotion that loses something an answer must show whatever was acknowledged, after it
+/// what was kept of that.
+pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
+    let operations = &fate.history.operations;
+    let all = Acknowledged::of(operations, |_| true);
+    let kept = Acknowledged::of(operations, |answer| !fate.is_lost(answer.value));
+    let broken = |operation: &Operation| match operation.answer() {
+        Some(answer) if fate.precedes_loss(operation.completed) => {
+            all.too_old(operation, answer.version)
+        }
+        Some(answer) => kept.too_old(operation, fate.kept_version(operation.key, answer)),
+        None => Vec::new(),
+    };
+    operations.iter().flat_map(broken).collect()
 }
 
 impl Acknowledged {
-    fn of(history: &[Operation]) -> Self {
+    fn of(operations: &[Operation], counts: impl Fn(&Answer) -> bool) -> Self {
         let mut keys: HashMap<usize, Vec<_>> = HashMap::new();
-        for operation in history {
-            if let (Action::Write(_), Some(answer)) = (operation.action, operation.answer()) {
+        for operation in operations {
+            let answer = operation.answer().filter(|answer| counts(answer));
+            if let (Action::Write(_), Some(answer)) = (operation.action, answer) {
                 let writes = keys.entry(operation.key).or_default();
                 writes.push((operation.completed, answer.version));
             }
@@ -44,7 +56,7 @@ impl Acknowledged {
         count.checked_sub(1).map_or(0, |last| writes[last].1)
     }
 
-    fn too_old(&self, operation: &Operation) -> Vec<Violation> {
+    fn too_old(&self, operation: &Operation, shown: Version) -> Vec<Violation> {
         let Some((_, bound, answer)) = operation.read() else {
             return Vec::new();
         };
@@ -56,7 +68,7 @@ impl Acknowledged {
             let moment = operation.invoked.checked_sub(limit?)?;
             let version = self.before(operation.key, moment);
             let why = format!("version {version} was acknowledged by {moment:?}");
-            (answer.version < version).then(|| Violation::of(guarantee, operation, &why))
+            (shown < version).then(|| Violation::of(guarantee, operation, &why))
         };
         limits.into_iter().filter_map(judge).collect()
     }

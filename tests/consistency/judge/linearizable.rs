@@ -9,6 +9,7 @@ use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action as Event, History};
 use todc_utils::specifications::Specification;
 
+use super::fate::Fate;
 use super::{Guarantee, Violation};
 use crate::consistency::history::{Action, Operation, Outcome, Value};
 
@@ -44,13 +45,41 @@ struct Interval {
     end: Duration,
 }
 
-pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
+/// A promotion that loses something makes two histories of one: what was kept, from the first
+/// timeline to the last, and all that the earlier timeline ever showed. Each is linearizable.
+pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
+    let operations = &fate.history.operations;
+    let kept = |operation: &Operation| {
+        let value = operation.answer().map(|answer| answer.value);
+        !value
+            .or(operation.written())
+            .is_some_and(|value| fate.is_lost(value))
+    };
+    let earlier = |operation: &Operation| match (operation.written(), operation.answer()) {
+        (Some(_), answer) => !answer.is_some_and(|answer| fate.is_after_loss(answer)),
+        (None, answer) => answer.is_some_and(|answer| fate.is_before_loss(answer)),
+    };
+    let kept = judge_keys(operations.iter().filter(|it| kept(it)), "kept");
+    match fate.losses() {
+        0 => kept,
+        _ => [
+            kept,
+            judge_keys(
+                operations.iter().filter(|it| earlier(it)),
+                "before the loss",
+            ),
+        ]
+        .concat(),
+    }
+}
+
+fn judge_keys<'a>(operations: impl Iterator<Item = &'a Operation>, of: &str) -> Vec<Violation> {
     let mut keys: BTreeMap<usize, Vec<&Operation>> = BTreeMap::new();
-    for operation in history {
+    for operation in operations {
         keys.entry(operation.key).or_default().push(operation);
     }
     let broken = keys.iter().filter(|(_, of_key)| !is_linearizable(of_key));
-    let told = |key: &usize| format!("key {key}");
+    let told = |key: &usize| format!("key {key}, what was {of}");
     broken
         .map(|(key, _)| Violation::of_many(Guarantee::Linearizable, told(key)))
         .collect()

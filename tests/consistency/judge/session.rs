@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::fate::Fate;
 use super::{Guarantee, Violation};
 use crate::consistency::history::{Action, Answer, Operation, Token, Value, Version};
 
@@ -19,56 +20,69 @@ enum Origin {
 
 /// The least version of each key.
 #[derive(Clone, Default)]
-struct Floor(BTreeMap<usize, (Version, Origin)>);
+struct Floor {
+    versions: BTreeMap<usize, (Version, Origin)>,
+    /// Something that was seen and that a promotion lost.
+    lost: Option<Value>,
+}
 
 impl Floor {
     fn raise(&mut self, key: usize, version: Version, origin: Origin) {
-        let known = self.0.entry(key).or_insert((version, origin));
+        let known = self.versions.entry(key).or_insert((version, origin));
         if version > known.0 {
             *known = (version, origin);
         }
     }
 
     fn raise_to(&mut self, other: &Self) {
-        for (key, (version, origin)) in &other.0 {
+        for (key, (version, origin)) in &other.versions {
             self.raise(*key, *version, *origin);
         }
+        self.lost = self.lost.or(other.lost);
     }
 
     fn followed(mut self) -> Self {
-        for (_, origin) in self.0.values_mut() {
+        for (_, origin) in self.versions.values_mut() {
             *origin = Origin::Followed;
         }
         self
     }
 }
 
-#[derive(Default)]
 struct Sessions<'a> {
+    fate: &'a Fate<'a>,
     floors: HashMap<Token, Floor>,
     /// The token that each value was written with.
     writers: HashMap<Value, &'a Token>,
 }
 
-pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
-    let mut sessions = Sessions::default();
-    for operation in history {
+pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
+    let operations = &fate.history.operations;
+    let mut sessions = Sessions {
+        fate,
+        floors: HashMap::new(),
+        writers: HashMap::new(),
+    };
+    for operation in operations {
         if let (Some(value), Some(token)) = (operation.written(), &operation.token) {
             sessions.writers.insert(value, token);
         }
     }
     // A token is used only after the operation that gave it was answered.
-    let mut in_order: Vec<_> = history.iter().collect();
+    let mut in_order: Vec<_> = operations.iter().collect();
     in_order.sort_by_key(|operation| operation.completed);
     let broken = |operation: &&Operation| sessions.follow(operation);
-    in_order.iter().filter_map(broken).collect()
+    in_order.iter().flat_map(broken).collect()
 }
 
 impl Sessions<'_> {
-    fn follow(&mut self, operation: &Operation) -> Option<Violation> {
-        let answer = operation.answer()?;
+    fn follow(&mut self, operation: &Operation) -> Vec<Violation> {
+        let Some(answer) = operation.answer() else {
+            return Vec::new();
+        };
         let floor = self.floor(operation.token.as_ref());
-        let violation = below(&floor, operation, answer);
+        let below = self.below(&floor, operation, answer);
+        let untold = self.untold(&floor, operation, answer);
         if let Some(token) = &answer.token {
             let seen = self.seen(floor, operation, answer);
             self.floors
@@ -76,7 +90,7 @@ impl Sessions<'_> {
                 .or_default()
                 .raise_to(&seen);
         }
-        violation
+        below.into_iter().chain(untold).collect()
     }
 
     fn floor(&self, token: Option<&Token>) -> Floor {
@@ -86,6 +100,9 @@ impl Sessions<'_> {
 
     /// A floor and what an answer adds to it.
     fn seen(&self, mut floor: Floor, operation: &Operation, answer: &Answer) -> Floor {
+        if self.fate.is_lost(answer.value) {
+            floor.lost = Some(answer.value);
+        }
         match operation.action {
             Action::Write(_) => floor.raise(operation.key, answer.version, Origin::Wrote),
             Action::Read(..) => {
@@ -96,20 +113,33 @@ impl Sessions<'_> {
         }
         floor
     }
-}
 
-fn below(floor: &Floor, operation: &Operation, answer: &Answer) -> Option<Violation> {
-    let &(version, origin) = floor.0.get(&operation.key)?;
-    let guarantee = match (operation.action, origin) {
-        (Action::Read(..), Origin::Wrote) => Guarantee::ReadYourWrites,
-        (Action::Read(..), Origin::Read) => Guarantee::MonotonicReads,
-        (Action::Write(_), Origin::Wrote) => Guarantee::MonotonicWrites,
-        (_, Origin::Followed) | (Action::Write(_), Origin::Read) => Guarantee::WritesFollowReads,
-    };
-    let holds = match operation.action {
-        Action::Read(..) => answer.version >= version,
-        Action::Write(_) => answer.version > version,
-    };
-    let why = format!("its token stands for version {version}");
-    (!holds).then(|| Violation::of(guarantee, operation, &why))
+    fn below(&self, floor: &Floor, operation: &Operation, answer: &Answer) -> Option<Violation> {
+        let &(version, origin) = floor.versions.get(&operation.key)?;
+        let guarantee = match (operation.action, origin) {
+            (Action::Read(..), Origin::Wrote) => Guarantee::ReadYourWrites,
+            (Action::Read(..), Origin::Read) => Guarantee::MonotonicReads,
+            (Action::Write(_), Origin::Wrote) => Guarantee::MonotonicWrites,
+            (_, Origin::Followed) | (Action::Write(_), Origin::Read) => {
+                Guarantee::WritesFollowReads
+            }
+        };
+        // Whoever has seen what is lost counts its versions; to others it is what it was built on.
+        let stands_for = match floor.lost {
+            Some(_) => answer.version,
+            None => self.fate.kept_version(operation.key, answer),
+        };
+        let holds = match operation.action {
+            Action::Write(_) if stands_for == answer.version => stands_for > version,
+            Action::Write(_) | Action::Read(..) => stands_for >= version,
+        };
+        let why = format!("its token stands for version {version}");
+        (!holds).then(|| Violation::of(guarantee, operation, &why))
+    }
+
+    fn untold(&self, floor: &Floor, operation: &Operation, answer: &Answer) -> Option<Violation> {
+        let lost = floor.lost.filter(|_| self.fate.is_after_loss(answer))?;
+        let why = format!("its token stands for value {lost}, which is lost");
+        Some(Violation::of(Guarantee::LossTold, operation, &why))
+    }
 }

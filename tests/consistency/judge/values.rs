@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::fate::refused_and_written;
 use super::{Guarantee, Violation};
-use crate::consistency::history::{Action, Answer, Operation, Value, Version};
+use crate::consistency::history::{Action, Answer, History, Operation, Value, Version};
 
-pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
-    let answered = || history.iter().filter_map(|it| Some((it, it.answer()?)));
-    let begun = begun(history);
+pub(super) fn judge(history: &History) -> Vec<Violation> {
+    let operations = &history.operations;
+    let answered = || operations.iter().filter_map(|it| Some((it, it.answer()?)));
+    let begun = begun(operations);
     let unwritten = answered().filter(|(operation, answer)| !is_written(&begun, operation, answer));
     let unwritten = unwritten.map(|(operation, _)| {
         let why = "nobody had written that";
@@ -21,12 +23,16 @@ pub(super) fn judge(history: &[Operation]) -> Vec<Violation> {
     let mut versions = HashMap::new();
     let repeated =
         answered().filter_map(|(operation, answer)| repeated(&mut versions, operation, answer));
-    unwritten.chain(lowered).chain(repeated).collect()
+    let of_answers = unwritten.chain(lowered).chain(repeated);
+    of_answers
+        .chain(refused_and_written(history))
+        .chain(written_twice(history))
+        .collect()
 }
 
 /// When the write of each value began, by key and value.
-fn begun(history: &[Operation]) -> HashMap<(usize, Value), Duration> {
-    let writes = history.iter().filter_map(|operation| {
+fn begun(operations: &[Operation]) -> HashMap<(usize, Value), Duration> {
+    let writes = operations.iter().filter_map(|operation| {
         let value = operation.written()?;
         Some(((operation.key, value), operation.invoked))
     });
@@ -61,4 +67,15 @@ fn repeated(
         .or_insert(answer.version);
     let why = format!("it had version {known} elsewhere");
     (*known != answer.version).then(|| Violation::of(Guarantee::WrittenOnce, operation, &why))
+}
+
+fn written_twice(history: &History) -> impl Iterator<Item = Violation> {
+    let twice = history
+        .ledger
+        .iter()
+        .filter(|(_, versions)| versions.len() > 1);
+    twice.map(|(value, versions)| {
+        let told = format!("value {value} was written as versions {versions:?}");
+        Violation::of_many(Guarantee::WrittenOnce, told)
+    })
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{age, linearizable, session, values};
-use crate::consistency::history::Operation;
+use super::fate::Fate;
+use super::{age, fate, linearizable, primary, session, values};
+use crate::consistency::history::{History, Operation};
 
 /// Something that was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,16 @@ pub(in crate::consistency) enum Guarantee {
     WrittenValues,
     /// A write takes effect at most once.
     WrittenOnce,
+    /// What was acknowledged or shown is kept, unless a promotion lost it.
+    Durable,
+    /// A token stands for no less than what its answer showed.
+    TokenCovers,
+    /// Whoever has seen what a promotion lost is told, rather than served what came instead.
+    LossTold,
+    /// Nobody is told of a loss whose token is part of what survived.
+    LossReal,
+    /// A gateway that has served a later timeline lets no earlier one's primary answer.
+    OnePrimary,
 }
 
 /// A broken promise.
@@ -56,13 +67,26 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Returns every broken promise of a history, whose operations may stand in any order.
-pub(in crate::consistency) fn judge(history: &[Operation]) -> Vec<Violation> {
+/// What a history comes to.
+pub(in crate::consistency) struct Verdict {
+    pub(in crate::consistency) violations: Vec<Violation>,
+    /// How many writes a promotion lost that somebody had been shown.
+    pub(in crate::consistency) losses: usize,
+}
+
+/// Finds every broken promise of a history, whose operations may stand in any order.
+pub(in crate::consistency) fn judge(history: &History) -> Verdict {
+    let fate = Fate::of(history);
     let parts = [
-        linearizable::judge(history),
-        session::judge(history),
-        age::judge(history),
+        linearizable::judge(&fate),
+        session::judge(&fate),
+        age::judge(&fate),
         values::judge(history),
+        fate::judge(&fate),
+        primary::judge(history),
     ];
-    parts.concat()
+    Verdict {
+        violations: parts.concat(),
+        losses: fate.losses(),
+    }
 }

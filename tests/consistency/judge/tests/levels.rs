@@ -1,104 +1,10 @@
-//! Histories by hand: the judge accepts the good ones and rejects a broken one for each guarantee.
-
-use std::time::Duration;
+//! What the levels promise, and what holds at all of them.
 
 use tidegate::consistency::Level;
 
-use super::{Guarantee, judge};
-use crate::consistency::history::{Action, Answer, Operation, Outcome, Value, Version};
-
-const A: usize = 0;
-const B: usize = 1;
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-/// An operation from `start` to `end` in milliseconds that shows a value as a version.
-fn answered(
-    key: usize,
-    action: Action,
-    start: u64,
-    end: u64,
-    shown: (Value, Version),
-) -> Operation {
-    let level = match action {
-        Action::Write(_) => Level::Strong,
-        Action::Read(level, _) => level,
-    };
-    let answer = Answer {
-        value: shown.0,
-        version: shown.1,
-        token: None,
-        level,
-        primary: true,
-        staleness: None,
-        status: String::new(),
-    };
-    Operation {
-        client: 0,
-        gateway: 0,
-        key,
-        action,
-        token: None,
-        invoked: ms(start),
-        completed: ms(end),
-        outcome: Outcome::Answered(answer),
-    }
-}
-
-fn write(key: usize, start: u64, end: u64, shown: (Value, Version)) -> Operation {
-    answered(key, Action::Write(shown.0), start, end, shown)
-}
-
-fn read(key: usize, level: Level, start: u64, end: u64, shown: (Value, Version)) -> Operation {
-    answered(key, Action::Read(level, None), start, end, shown)
-}
-
-impl Operation {
-    fn with(mut self, token: &str) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    fn gives(mut self, token: &str) -> Self {
-        if let Outcome::Answered(answer) = &mut self.outcome {
-            answer.token = Some(token.into());
-        }
-        self
-    }
-
-    fn claims(mut self, staleness: Duration) -> Self {
-        if let Outcome::Answered(answer) = &mut self.outcome {
-            answer.staleness = Some(staleness);
-        }
-        self
-    }
-
-    fn answered_at(mut self, level: Level) -> Self {
-        if let Outcome::Answered(answer) = &mut self.outcome {
-            answer.level = level;
-        }
-        self
-    }
-
-    fn within(mut self, bound: Duration) -> Self {
-        self.action = Action::Read(Level::Bounded, Some(bound));
-        self
-    }
-
-    fn ends(mut self, outcome: Outcome) -> Self {
-        self.outcome = outcome;
-        self
-    }
-}
-
-fn broken(history: &[Operation]) -> Vec<Guarantee> {
-    let mut broken: Vec<_> = judge(history).iter().map(|it| it.guarantee).collect();
-    broken.sort_unstable();
-    broken.dedup();
-    broken
-}
+use super::{A, B, broken, ms, read, write};
+use crate::consistency::history::{History, Outcome};
+use crate::consistency::judge::Guarantee;
 
 #[test]
 fn an_empty_history_breaks_nothing() {
@@ -292,4 +198,21 @@ fn a_write_that_took_effect_twice_is_rejected() {
         read(A, Level::Eventual, 20, 30, (1, 2)),
     ];
     assert_eq!(broken(&history), [Guarantee::WrittenOnce]);
+}
+
+#[test]
+fn a_refused_write_that_took_effect_is_rejected_though_nobody_saw_it() {
+    let mut history = History::of(&[write(A, 0, 10, (1, 1)).ends(Outcome::Refused)]);
+    assert_eq!(history.broken(), []);
+    history.ledger.insert(1, vec![1]);
+    assert_eq!(history.broken(), [Guarantee::WrittenValues]);
+}
+
+#[test]
+fn a_write_of_unknown_outcome_that_took_effect_twice_is_rejected_though_nobody_saw_it() {
+    let mut history = History::of(&[write(A, 0, 10, (1, 1)).ends(Outcome::Unknown)]);
+    history.ledger.insert(1, vec![1]);
+    assert_eq!(history.broken(), []);
+    history.ledger.insert(1, vec![1, 2]);
+    assert_eq!(history.broken(), [Guarantee::WrittenOnce]);
 }

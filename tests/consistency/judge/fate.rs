@@ -1,0 +1,152 @@
+//! What a promotion lost, and what must not have been lost.
+//!
+//! The ledger at a round's end tells which writes there are. What somebody was shown and the ledger
+//! does not have is gone: lost if the promoted replica may have lacked it, else a broken promise.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tidegate::consistency::WalPosition;
+
+use super::{Guarantee, Violation};
+use crate::consistency::history::{
+    Action, Answer, History, Operation, Outcome, Promotion, Value, Version, position,
+};
+
+/// A history in the light of its end.
+pub(super) struct Fate<'a> {
+    pub(super) history: &'a History,
+    /// The promotion, if it may have lost something.
+    lossy: Option<Promotion>,
+    lost: HashSet<Value>,
+    /// The least version of each key that is known to be lost.
+    forks: HashMap<usize, Version>,
+}
+
+impl<'a> Fate<'a> {
+    pub(super) fn of(history: &'a History) -> Self {
+        let mut fate = Self {
+            history,
+            lossy: history.promotion.filter(|promotion| promotion.may_lose),
+            lost: HashSet::new(),
+            forks: HashMap::new(),
+        };
+        for (operation, answer) in answered(history) {
+            if fate.lossy.is_some() && is_gone(history, answer) {
+                fate.lost.insert(answer.value);
+                let fork = fate.forks.entry(operation.key).or_insert(answer.version);
+                *fork = answer.version.min(*fork);
+            }
+        }
+        fate
+    }
+
+    /// Whether a promotion lost the write of a value.
+    pub(super) fn is_lost(&self, value: Value) -> bool {
+        self.lost.contains(&value)
+    }
+
+    /// How many writes were lost that somebody had been shown.
+    pub(super) fn losses(&self) -> usize {
+        self.lost.len()
+    }
+
+    /// The version that an answer shows of what was not lost. One that is lost was built on the
+    /// version before the first lost one.
+    pub(super) fn kept_version(&self, key: usize, answer: &Answer) -> Version {
+        match self.is_lost(answer.value) {
+            true => self.forks[&key] - 1,
+            false => answer.version,
+        }
+    }
+
+    /// Whether an answer was given on the timeline that a promotion began.
+    pub(super) fn is_after_loss(&self, answer: &Answer) -> bool {
+        let timelines = self.lossy.zip(answer.timeline());
+        timelines.is_some_and(|(promotion, timeline)| timeline >= promotion.timeline)
+    }
+
+    /// Whether an answer was given on the timeline that lost something.
+    pub(super) fn is_before_loss(&self, answer: &Answer) -> bool {
+        self.lossy.is_some() && answer.timeline().is_some() && !self.is_after_loss(answer)
+    }
+
+    /// Whether a moment lies before anything could be lost.
+    pub(super) fn precedes_loss(&self, moment: Duration) -> bool {
+        self.lossy.is_none_or(|promotion| moment < promotion.at)
+    }
+}
+
+pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
+    let history = fate.history;
+    let told = history
+        .operations
+        .iter()
+        .filter_map(|it| told_in_vain(history, it));
+    let gone = answered(history).filter_map(|(operation, answer)| gone(fate, operation, answer));
+    told.chain(gone).collect()
+}
+
+fn answered(history: &History) -> impl Iterator<Item = (&Operation, &Answer)> {
+    let operations = history.operations.iter();
+    operations.filter_map(|operation| Some((operation, operation.answer()?)))
+}
+
+/// Whether an answer shows a write that there is no trace of at the end.
+fn is_gone(history: &History, answer: &Answer) -> bool {
+    answer.version > 0 && !history.ledger.contains_key(&answer.value)
+}
+
+/// Whether a position is part of the history after the promotion. A position that rests behind a
+/// page header counts as the page's start.
+fn survives(promotion: &Promotion, position: &WalPosition) -> bool {
+    let is_before = position.lsn.reachable_by_replay() <= promotion.switch;
+    position.timeline >= promotion.timeline || is_before
+}
+
+fn told_in_vain(history: &History, operation: &Operation) -> Option<Violation> {
+    let (Outcome::Lost, token) = (&operation.outcome, operation.token.as_ref()) else {
+        return None;
+    };
+    let why = match (token, &history.promotion) {
+        (None, _) => "it had no token".to_owned(),
+        (_, None) => "there was no promotion".to_owned(),
+        (Some(token), Some(promotion)) => {
+            let position = position(token);
+            if !survives(promotion, &position) {
+                return None;
+            }
+            format!("{position} is part of what survived: {promotion:?}")
+        }
+    };
+    Some(Violation::of(Guarantee::LossReal, operation, &why))
+}
+
+fn gone(fate: &Fate<'_>, operation: &Operation, answer: &Answer) -> Option<Violation> {
+    if !is_gone(fate.history, answer) {
+        return None;
+    }
+    let Some(promotion) = &fate.lossy else {
+        let why = "nothing of it is left";
+        return Some(Violation::of(Guarantee::Durable, operation, why));
+    };
+    // What is lost lies above the switch point, and so must the token of whoever was shown it.
+    let token = position(answer.token.as_ref()?);
+    let why = format!("it is lost, and {token} is not: {promotion:?}");
+    let covers = !survives(promotion, &token);
+    (!covers).then(|| Violation::of(Guarantee::TokenCovers, operation, &why))
+}
+
+/// Whether a write that is said to have had no effect had one.
+pub(super) fn refused_and_written(history: &History) -> impl Iterator<Item = Violation> {
+    let refused = |operation: &&Operation| {
+        let Action::Write(value) = operation.action else {
+            return false;
+        };
+        let refused = matches!(operation.outcome, Outcome::Refused | Outcome::Lost);
+        refused && history.ledger.contains_key(&value)
+    };
+    let told = "it was refused and took effect";
+    let operations = history.operations.iter().filter(refused);
+    operations.map(move |operation| Violation::of(Guarantee::WrittenValues, operation, told))
+}
