@@ -25,6 +25,9 @@ use crate::target::{BodyError, QueryError};
 /// Where problem types live; each type's page explains it.
 const TYPE_BASE: &str = "https://tidegate.dev/problems/";
 
+/// The longest wait asked for when a queue is long: a stalled server may be back any moment.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+
 /// Everything a request can fail with.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -96,6 +99,9 @@ pub enum Problem {
         /// When the next request may succeed.
         wait: Duration,
     },
+    /// As many requests are in flight as may be.
+    #[error("too many requests are being served")]
+    Overloaded,
     /// The request took longer than `request_deadline`.
     #[error("the request took too long")]
     Deadline,
@@ -108,6 +114,32 @@ pub enum Problem {
     /// A fault of the gateway.
     #[error("the gateway failed: {0}")]
     Internal(String),
+}
+
+/// Why a request was refused for want of room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShedReason {
+    /// As many are in flight as may be.
+    RequestsMax,
+    /// It would not have got a connection in time, and was not let wait for one.
+    Deadline,
+    /// It waited for a connection in vain.
+    AcquireTimeout,
+}
+
+impl ShedReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::RequestsMax, Self::Deadline, Self::AcquireTimeout];
+
+    /// As it is written in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestsMax => "requests-max",
+            Self::Deadline => "deadline",
+            Self::AcquireTimeout => "acquire-timeout",
+        }
+    }
 }
 
 /// One member of the closed set of problem types.
@@ -187,7 +219,9 @@ impl Problem {
                 StatusCode::METHOD_NOT_ALLOWED,
             ),
             Self::Statement(failure) => statement_kind(&failure.kind),
-            Self::Pool(PoolError::Busy(_)) => OVERLOADED,
+            Self::Overloaded | Self::Pool(PoolError::Busy(_) | PoolError::Overloaded(..)) => {
+                OVERLOADED
+            }
             Self::NoPrimary => NO_PRIMARY,
             Self::NoNode | Self::Pool(PoolError::Unreachable(..)) => kind(
                 "no-node",
@@ -224,8 +258,10 @@ impl Problem {
 
     /// How long a client should wait before it tries again.
     fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited { wait, .. } = self {
-            return Some(*wait);
+        match self {
+            Self::RateLimited { wait, .. } => return Some(*wait),
+            Self::Pool(PoolError::Overloaded(_, wait)) => return Some(*wait.min(&RETRY_AFTER_MAX)),
+            _ => {}
         }
         let status = self.kind().status;
         let collision = matches!(
@@ -290,6 +326,17 @@ impl Problem {
     #[must_use]
     pub fn is_final(&self) -> bool {
         !self.is_server_fault() && self.retry_after().is_none()
+    }
+
+    /// Why the request was refused for want of room, if it was: nothing is broken then.
+    #[must_use]
+    pub fn shed_reason(&self) -> Option<ShedReason> {
+        match self {
+            Self::Overloaded => Some(ShedReason::RequestsMax),
+            Self::Pool(PoolError::Overloaded(..)) => Some(ShedReason::Deadline),
+            Self::Pool(PoolError::Busy(_)) => Some(ShedReason::AcquireTimeout),
+            _ => None,
+        }
     }
 
     /// Whether an operator should see the cause.

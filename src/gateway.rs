@@ -17,7 +17,7 @@ use crate::cache::ResponseCache;
 use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
 use crate::consistency::{TokenKeys, TokenKeysError};
 use crate::health::{self, HealthState};
-use crate::middleware::{Services, public};
+use crate::middleware::{Services, Shedding, public};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::region::NodeId;
@@ -99,6 +99,7 @@ impl Gateway {
             nodes,
             cache: ResponseCache::new(&settings.cache).map(Arc::new),
             monitor,
+            shedding: Shedding::new(settings.server.requests_max),
             tokens: token_keys(settings.token_keys.take())?,
             verifier: Verifier::new(&settings.auth)?,
             server: settings.server.clone(),

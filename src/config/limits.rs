@@ -19,6 +19,12 @@ pub struct ServerSettings {
     /// into the limit of open files.
     #[serde(deserialize_with = "count")]
     pub connections_max: usize,
+    /// Requests that nodes are asked for at the same time; one more is refused with 503. Idle
+    /// connections, bodies on their way and answers from memory do not count. Too low refuses
+    /// bursts that would have been served; too high lets memory grow first, by some 20 KiB and the
+    /// body for each.
+    #[serde(deserialize_with = "count")]
+    pub requests_max: usize,
     /// Time from the first byte of a request head to its last. Too high lets slow heads pile up.
     #[serde(deserialize_with = "duration")]
     pub header_timeout: Duration,
@@ -54,6 +60,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
+            requests_max: 10_000,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),

@@ -147,7 +147,7 @@ impl Attempt<'_> {
         {
             return Err(StepError::Unproven);
         }
-        match timeout_at(self.run.deadline, node.lease()).await {
+        match timeout_at(self.run.deadline, node.lease(self.run.deadline)).await {
             Ok(Ok(lease)) => Ok(lease),
             Ok(Err(error)) if step.as_primary && error.is_unreachable() => {
                 tracing::debug!(%error, "no connection to the primary");

@@ -3,8 +3,8 @@
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //! 2. panics become `internal` problems;
 //! 3. `rate_limit`: the budget that the client has on the path's policy row;
-//! 4. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`;
-//!    `cached` instead of the last two where the answer may come from memory.
+//! 4. `serve`: decide, authenticate, read the body, ask the nodes until `request_deadline`, while there
+//!    is room for one more; `cached` instead of the last two where the answer may come from memory.
 //!
 //! Probes pass only the first two: they are answered from memory.
 
@@ -22,6 +22,7 @@ mod outcome;
 mod run;
 mod serve;
 mod services;
+mod shed;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use cached::Landing;
 pub use decide::{Reached, Uncached};
 pub use request_id::request_id;
 pub use services::Services;
+pub use shed::Shedding;
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];

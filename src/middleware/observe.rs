@@ -82,7 +82,10 @@ pub(super) async fn observe(
         response
             .headers_mut()
             .insert(CACHE_CONTROL, NO_STORE_PRIVATE.clone());
-        log_cause(id, problem);
+        match problem.shed_reason() {
+            Some(reason) => services.shedding.note(reason),
+            None => log_cause(id, problem),
+        }
     }
     describe(
         response.headers_mut(),

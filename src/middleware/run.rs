@@ -43,6 +43,7 @@ impl Run<'_> {
     /// # Errors
     /// The problem to answer.
     pub(super) async fn run(&self, timing: &mut Timing) -> Result<Outcome, Problem> {
+        let _place = self.services.shedding.enter()?;
         let mut attempts = 1;
         loop {
             let known = self.services.monitor.knowledge();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::Shedding;
 use super::cached::Landing;
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
@@ -26,6 +27,8 @@ pub struct Services {
     pub cache: Option<Arc<ResponseCache<Landing>>>,
     /// What is known of them.
     pub monitor: Arc<Monitor>,
+    /// The places for requests in flight.
+    pub shedding: Shedding,
     /// Signs and verifies consistency tokens.
     pub tokens: TokenKeys,
     /// Verifies JWTs.

@@ -4,14 +4,21 @@ use deadpool::managed::Object;
 use deadpool_postgres::ClientWrapper;
 
 use super::connection::{ConnectionManager, NodeConnection};
+use super::turnover::Held;
 use crate::postgres::ServerIdentity;
 
 /// A connection lent to one request. Dropping it without [`Lease::settle`] closes the connection.
-pub struct Lease(Option<Object<ConnectionManager>>);
+pub struct Lease {
+    object: Option<Object<ConnectionManager>>,
+    _held: Held,
+}
 
 impl Lease {
-    pub(super) fn new(object: Object<ConnectionManager>) -> Self {
-        Self(Some(object))
+    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
+        Self {
+            object: Some(object),
+            _held: held,
+        }
     }
 
     /// The client; its statement cache is warm.
@@ -28,11 +35,11 @@ impl Lease {
 
     /// Gives the connection back: every answer on it has been read.
     pub fn settle(mut self) {
-        drop(self.0.take());
+        drop(self.object.take());
     }
 
     fn connection(&self) -> &NodeConnection {
-        self.0
+        self.object
             .as_ref()
             .expect("a lease holds its connection until it is settled or dropped")
     }
@@ -40,7 +47,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
+        if let Some(object) = self.object.take() {
             drop(Object::take(object));
         }
     }

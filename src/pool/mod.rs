@@ -8,6 +8,7 @@
 mod connection;
 mod lease;
 mod node;
+mod turnover;
 
 pub use connection::WarmStatements;
 pub use lease::Lease;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
 use futures_util::future::{join, join_all};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Lease;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
+use super::turnover::Turnover;
 use crate::config::PoolSettings;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::{NodeId, RegionId};
@@ -30,6 +31,7 @@ pub struct Node {
     /// Where it is, if the configuration says so.
     pub region: Option<RegionId>,
     pool: Pool<ConnectionManager>,
+    turnover: Arc<Turnover>,
     monitor: Arc<Monitor>,
     settings: PoolSettings,
 }
@@ -49,6 +51,9 @@ pub struct NodeConfig {
 /// Why no connection could be had. The request was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
+    /// So many wait for a connection already that none would become free in time, but after this.
+    #[error("the queue for a connection to {0} is too long: its turn would come in {1:?}")]
+    Overloaded(NodeId, Duration),
     /// All connections stayed busy for `acquire_timeout`.
     #[error("no connection to {0} became free in time")]
     Busy(NodeId),
@@ -108,18 +113,22 @@ impl Node {
             id,
             region,
             pool,
+            turnover: Arc::default(),
             monitor,
             settings: settings.clone(),
         })
     }
 
-    /// Borrows a connection to the life of the server that the monitor speaks of.
+    /// Borrows a connection to the life of the server that the monitor speaks of, for a request that
+    /// must be answered by a deadline.
     ///
     /// # Errors
-    /// [`PoolError`] after `acquire_timeout` at the latest.
-    pub async fn lease(&self) -> Result<Lease, PoolError> {
+    /// [`PoolError`] at once when the wait would be too long, else after `acquire_timeout` at the
+    /// latest.
+    pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(object)) => Ok(Lease::new(object)),
+            Ok(Ok(object)) => Ok(Lease::new(object, self.turnover.hold())),
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
             }
@@ -132,6 +141,14 @@ impl Node {
                 "it does not answer".to_owned(),
             )),
         }
+    }
+
+    /// Refuses who would queue in vain.
+    fn admit(&self, deadline: Instant) -> Result<(), PoolError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = left.min(self.settings.acquire_timeout);
+        let admitted = self.turnover.admit(&self.pool.status(), patience);
+        admitted.map_err(|wait| PoolError::Overloaded(self.id.clone(), wait))
     }
 
     /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle

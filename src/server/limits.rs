@@ -11,6 +11,9 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// How much longer an answer may stall on its way out than it may take to be made.
 const WRITE_MARGIN: Duration = Duration::from_secs(5);
 
+/// One line in ten seconds shows that trouble lasts and is still readable.
+pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Bounds of one listener and its connections.
 #[derive(Debug, Clone)]
 pub struct Limits {

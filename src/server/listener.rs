@@ -3,11 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::limits::WARNING_INTERVAL;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::throttle::Throttle;
-use crate::telemetry::names;
+use crate::telemetry::{Throttle, names};
 
 /// Connections the kernel may hold ready for `accept`; more are made to try again by TCP. Linux
 /// caps it at `net.core.somaxconn`, by default this number.
@@ -44,7 +44,7 @@ impl Listener {
             name,
             socket,
             backoff: BACKOFF_MIN,
-            warnings: Throttle::default(),
+            warnings: Throttle::new(WARNING_INTERVAL),
             errors: metrics::counter!(names::ACCEPT_ERRORS, "listener" => name),
         })
     }

@@ -11,7 +11,6 @@ mod open_files;
 mod drain;
 mod signals;
 mod listener;
-mod throttle;
 mod activity;
 mod watched;
 mod tracked;

@@ -14,9 +14,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Context, drive};
-use super::throttle::Throttle;
+use super::limits::WARNING_INTERVAL;
 use super::{Drain, Limits, Listener};
-use crate::telemetry::names;
+use crate::telemetry::{Throttle, names};
 
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ where
             context,
             tasks: JoinSet::new(),
             closing: watch::Sender::new(()),
-            warnings: Throttle::default(),
+            warnings: Throttle::new(WARNING_INTERVAL),
             open: metrics::gauge!(names::CONNECTIONS_OPEN, "listener" => listener),
             accepted: metrics::counter!(names::CONNECTIONS_ACCEPTED, "listener" => listener),
             refused: metrics::counter!(names::CONNECTIONS_REFUSED, "listener" => listener),

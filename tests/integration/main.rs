@@ -22,6 +22,7 @@ mod lifecycle;
 mod mistakes;
 mod monitor;
 mod observability;
+mod overload;
 mod pool;
 mod promotion;
 mod rate_limit;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, join3};
 use tidegate::config::PoolSettings;
 use tidegate::demo::{Cluster, DelayProxy};
 use tidegate::pool::{Lease, Node, NodeConfig, PoolError};
 use tidegate::postgres::Session;
 use tidegate::region::NodeId;
 use tidegate::replication::{Monitor, MonitorSettings};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
@@ -50,8 +50,13 @@ pub(crate) async fn node(url: &str) -> Arc<Node> {
     Arc::new(Node::new(config, &settings, warm, monitor).unwrap())
 }
 
+/// Leases for a request that has time.
+pub(crate) async fn lease(node: &Node) -> Result<Lease, PoolError> {
+    node.lease(Instant::now() + DEADLINE).await
+}
+
 async fn pid(node: &Node) -> i32 {
-    let lease = node.lease().await.unwrap();
+    let lease = lease(node).await.unwrap();
     let row = lease
         .client()
         .query_one("select pg_backend_pid()", &[])
@@ -66,7 +71,7 @@ async fn a_settled_lease_is_used_again_and_a_dropped_one_is_closed() {
     let node = node(&cluster.primary.url()).await;
     let first = pid(&node).await;
     assert_eq!(pid(&node).await, first);
-    drop(node.lease().await.unwrap());
+    drop(lease(&node).await.unwrap());
     assert_ne!(pid(&node).await, first);
     let gone = format!("not exists (select from pg_stat_activity where pid = {first})");
     cluster.primary.wait_until(&gone).await.unwrap();
@@ -93,17 +98,42 @@ async fn a_lost_connection_is_replaced_beside_an_idle_one() {
 async fn a_full_pool_is_busy_and_those_who_gave_up_hold_nobody_up() {
     let cluster = Cluster::start(0).await.unwrap();
     let node = node(&cluster.primary.url()).await;
-    let held = [node.lease().await.unwrap(), node.lease().await.unwrap()];
-    let refused = join_all((0..50).map(|_| node.lease())).await;
+    let held = [lease(&node).await.unwrap(), lease(&node).await.unwrap()];
+    let refused = join_all((0..50).map(|_| lease(&node))).await;
     assert!(
         refused
             .iter()
-            .all(|lease| matches!(lease, Err(PoolError::Busy(_))))
+            .all(|lease| matches!(lease, Err(PoolError::Busy(_) | PoolError::Overloaded(..))))
     );
     held.into_iter().for_each(Lease::settle);
     let start = Instant::now();
-    node.lease().await.unwrap().settle();
+    lease(&node).await.unwrap().settle();
     assert!(start.elapsed() < ACQUIRE_TIMEOUT);
+}
+
+#[tokio::test]
+async fn who_would_queue_in_vain_is_refused_at_once_and_a_short_queue_is_not() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let node = node(&cluster.primary.url()).await;
+    let held = [lease(&node).await.unwrap(), lease(&node).await.unwrap()];
+    let insist = async || loop {
+        match lease(&node).await {
+            Ok(lease) => break lease,
+            Err(_busy) => sleep(Duration::from_millis(1)).await,
+        }
+    };
+    let third = async {
+        loop {
+            let answer = timeout(ACQUIRE_TIMEOUT / 10, lease(&node)).await;
+            if matches!(answer, Ok(Err(PoolError::Overloaded(..)))) {
+                break held.into_iter().for_each(Lease::settle);
+            }
+        }
+    };
+    let (first, second, refused) = join3(insist(), insist(), timeout(DEADLINE, third)).await;
+    refused.expect("the third is told at once");
+    [first, second].into_iter().for_each(Lease::settle);
+    lease(&node).await.unwrap().settle();
 }
 
 #[tokio::test]
@@ -112,13 +142,13 @@ async fn connections_to_an_earlier_life_are_never_lent() {
     // Its connections outlive the server, as those through a load balancer may.
     let proxy = DelayProxy::start(cluster.primary.address()).await.unwrap();
     let node = node(&cluster.primary.url_at(proxy.address())).await;
-    let before = node.lease().await.unwrap();
+    let before = lease(&node).await.unwrap();
     let life = before.life();
     before.settle();
     cluster.primary.restart().await.unwrap();
     let lent = async {
         loop {
-            match node.lease().await {
+            match lease(&node).await {
                 Ok(lease) if lease.client().simple_query("select 1").await.is_ok() => break lease,
                 _ => {}
             }
@@ -135,10 +165,10 @@ async fn a_server_that_does_not_answer_is_unreachable_in_time_and_back_by_itself
     let node = node(&cluster.primary.url_at(proxy.address())).await;
     proxy.black_hole(true);
     let start = Instant::now();
-    let error = node.lease().await.map(drop).unwrap_err();
+    let error = lease(&node).await.map(drop).unwrap_err();
     assert!(error.is_unreachable(), "{error}");
     assert!(start.elapsed() < 2 * ACQUIRE_TIMEOUT);
     proxy.black_hole(false);
-    let back = async { while node.lease().await.is_err() {} };
+    let back = async { while lease(&node).await.is_err() {} };
     timeout(DEADLINE, back).await.unwrap();
 }

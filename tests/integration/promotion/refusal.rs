@@ -6,14 +6,14 @@ use tidegate::pool::Node;
 use tidegate::target::sql::{self, FailureKind, SqlStatement};
 
 use super::{CONFIG, Failover, cluster, count, node as answered_by};
-use crate::pool::node;
+use crate::pool::{lease, node};
 use crate::world::{configured, gateway_of, header, problem};
 
 const INSERT: &str = "insert into notes (text) values ('x') returning id";
 
 async fn write(node: &Node, timeline: u32) -> Result<(), FailureKind> {
     let statement = SqlStatement::parse(INSERT, true).unwrap();
-    let lease = node.lease().await.unwrap();
+    let lease = lease(node).await.unwrap();
     let written = sql::write(lease.client(), &statement, &[], Timeline(timeline)).await;
     lease.settle();
     written.map(drop).map_err(|failure| failure.kind)

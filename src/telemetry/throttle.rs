@@ -2,21 +2,29 @@
 
 use tokio::time::{Duration, Instant};
 
-/// One line in ten seconds shows that trouble lasts and is still readable.
-const INTERVAL: Duration = Duration::from_secs(10);
-
 /// Lets one event through per interval and counts the others.
-#[derive(Debug, Default)]
-pub(super) struct Throttle {
+#[derive(Debug)]
+pub struct Throttle {
+    interval: Duration,
     last: Option<Instant>,
     suppressed: u64,
 }
 
 impl Throttle {
+    /// Starts with an event that may pass.
+    #[must_use]
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            last: None,
+            suppressed: 0,
+        }
+    }
+
     /// Returns how many events were held back since the last one let through, if this one may
     /// pass.
-    pub(super) fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now < last + INTERVAL) {
+    pub fn pass(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now < last + self.interval) {
             self.suppressed += 1;
             return None;
         }
@@ -32,10 +40,11 @@ mod tests {
     #[test]
     fn a_burst_passes_once_and_is_counted() {
         let start = Instant::now();
-        let mut throttle = Throttle::default();
+        let interval = Duration::from_secs(10);
+        let mut throttle = Throttle::new(interval);
         assert_eq!(throttle.pass(start), Some(0));
         assert_eq!(throttle.pass(start), None);
-        assert_eq!(throttle.pass(start + INTERVAL / 2), None);
-        assert_eq!(throttle.pass(start + INTERVAL), Some(2));
+        assert_eq!(throttle.pass(start + interval / 2), None);
+        assert_eq!(throttle.pass(start + interval), Some(2));
     }
 }

@@ -1,0 +1,278 @@
+//! Whether it is worth waiting for a connection: how fast those who wait get theirs.
+//!
+//! By Little's law (1961: W = L / λ) whoever queues waits for as many departures as there are
+//! requests before it, at the pace of the departures. The pace is measured, not derived from how
+//! long requests take: under load that says more of the machine than of the queue. And it is
+//! measured only while all connections are busy, for a while at least, so that neither the start of
+//! a burst nor a hiccup is taken for a server that has stopped: to refuse who would have been served
+//! is worse than to let somebody wait in vain. (RFC 8289, on
+//! controlled delay, likewise looks at a whole interval before it drops anything.)
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What is measured at least before anybody is refused: long enough that a tenth of a second in which
+/// everything stands still, as in a container that is out of its share of the processor, does not
+/// make the pace look like half of what it is. Twice that is how soon a new pace counts alone.
+const WINDOW: Duration = Duration::from_millis(250);
+
+/// How fast connections fall free, while there are none to spare.
+#[derive(Debug, Default)]
+pub struct Pace {
+    busy: Option<Busy>,
+}
+
+/// A time in which all connections were busy, counted in two windows.
+#[derive(Debug)]
+struct Busy {
+    earlier_since: Instant,
+    earlier: u32,
+    since: Instant,
+    departures: u32,
+}
+
+impl Pace {
+    /// Notes that a connection is given back, or closed.
+    pub fn depart(&mut self, now: Instant) {
+        if let Some(busy) = &mut self.busy {
+            busy.turn(now);
+            busy.departures = busy.departures.saturating_add(1);
+        }
+    }
+
+    /// Notes that there are connections to spare.
+    pub fn relax(&mut self) {
+        self.busy = None;
+    }
+
+    /// Lets one more request wait for a connection, behind `waiting` others, if it will get one
+    /// within `patience`; notes that all `connections` are busy.
+    ///
+    /// A queue no longer than there are connections always lets one more in: each is about to do
+    /// one more round, and someone must find out when a stalled server moves again.
+    ///
+    /// # Errors
+    /// The time after which it would be its turn.
+    pub fn admit(
+        &mut self,
+        waiting: usize,
+        connections: usize,
+        patience: Duration,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let busy = self.busy.get_or_insert_with(|| Busy::begin(now));
+        busy.turn(now);
+        match busy.wait(waiting, now) {
+            Some(wait) if waiting >= connections && wait > patience => Err(wait),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Busy {
+    fn begin(now: Instant) -> Self {
+        Self {
+            earlier_since: now,
+            earlier: 0,
+            since: now,
+            departures: 0,
+        }
+    }
+
+    /// Begins a new window when the present one is long enough.
+    fn turn(&mut self, now: Instant) {
+        if now.duration_since(self.since) >= WINDOW {
+            self.earlier_since = std::mem::replace(&mut self.since, now);
+            self.earlier = std::mem::take(&mut self.departures);
+        }
+    }
+
+    /// How long one more would wait, once enough has been seen to say so. With nobody departing it
+    /// is as if one were just about to.
+    fn wait(&self, waiting: usize, now: Instant) -> Option<Duration> {
+        let seen = now.duration_since(self.earlier_since);
+        let departures = self.earlier.saturating_add(self.departures).max(1);
+        let turns = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let turns = f64::from(turns.saturating_add(1));
+        let wait = seen.as_secs_f64() * turns / f64::from(departures);
+        (seen >= WINDOW).then(|| Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const PATIENCE: Duration = Duration::from_millis(1_500);
+    const CONNECTIONS: usize = 16;
+
+    /// A node that serves in virtual milliseconds, and the queue for its connections.
+    struct Simulated {
+        pace: Pace,
+        start: Instant,
+        now: u32,
+        /// When each request in service is done.
+        ends: Vec<u32>,
+        /// When each request that waits came.
+        queue: VecDeque<u32>,
+        waits: Vec<u32>,
+        refused: u32,
+    }
+
+    impl Simulated {
+        fn new() -> Self {
+            Self {
+                pace: Pace::default(),
+                start: Instant::now(),
+                now: 0,
+                ends: Vec::new(),
+                queue: VecDeque::new(),
+                waits: Vec::new(),
+                refused: 0,
+            }
+        }
+
+        fn instant(&self) -> Instant {
+            self.start + self.now * MS
+        }
+
+        fn arrive(&mut self) {
+            if self.ends.len() < CONNECTIONS {
+                self.pace.relax();
+            } else {
+                let (waiting, now) = (self.queue.len(), self.instant());
+                if self
+                    .pace
+                    .admit(waiting, CONNECTIONS, PATIENCE, now)
+                    .is_err()
+                {
+                    self.refused += 1;
+                    return;
+                }
+            }
+            self.queue.push_back(self.now);
+        }
+
+        /// Goes on by a millisecond; nothing moves while the node is `stalled`.
+        fn tick(&mut self, mut service_ms: impl FnMut() -> u32, stalled: bool) {
+            self.now += 1;
+            let now = self.now;
+            if stalled {
+                self.ends.iter_mut().for_each(|end| *end += 1);
+            }
+            let before = self.ends.len();
+            self.ends.retain(|end| *end > now);
+            for _ in self.ends.len()..before {
+                self.pace.depart(self.instant());
+            }
+            while self.ends.len() < CONNECTIONS
+                && let Some(came) = self.queue.pop_front()
+            {
+                self.waits.push(now - came);
+                self.ends.push(now + service_ms());
+            }
+        }
+    }
+
+    proptest! {
+        /// No burst is refused that is served with time to spare, hiccup or not.
+        #[test]
+        fn a_burst_that_is_soon_served_is_let_in(
+            requests in 1_usize..3_000,
+            over_ms in 1_usize..300,
+            service_ms in 1_u32..20,
+            hiccup_at in 0_u32..500,
+            hiccup_ms in 0_u32..100,
+        ) {
+            let work = requests as u32 * service_ms / CONNECTIONS as u32;
+            prop_assume!(work < 700);
+            let mut node = Simulated::new();
+            let mut sent = 0;
+            while sent < requests || !node.queue.is_empty() {
+                for _ in 0..(requests - sent).min(requests / over_ms + 1) {
+                    node.arrive();
+                    sent += 1;
+                }
+                let stalled = (hiccup_at..hiccup_at + hiccup_ms).contains(&node.now);
+                node.tick(|| service_ms, stalled);
+            }
+            prop_assert_eq!(node.refused, 0);
+        }
+
+        /// Under more than it can do a node does all it can, and nobody who is let in waits much
+        /// longer than patience allows.
+        #[test]
+        fn lasting_overload_is_refused_and_the_rest_is_served_in_time(
+            service_ms in 4_u32..60,
+            times_over in 2_u32..6,
+            seed: u64,
+        ) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut node = Simulated::new();
+            let per_second = CONNECTIONS as u32 * 1_000 / service_ms;
+            let mut due = 0;
+            for _ in 0..10_000 {
+                due += per_second * times_over;
+                while due >= 1_000 {
+                    due -= 1_000;
+                    node.arrive();
+                }
+                node.tick(|| random.u32(service_ms / 2..=service_ms * 3 / 2), false);
+            }
+            let served = node.waits.len() as u32;
+            prop_assert!(served > per_second * 9, "{served} of {per_second}/s");
+            prop_assert!(node.refused > per_second);
+            let longest = node.waits.iter().max().unwrap();
+            prop_assert!(*longest < 2_200, "{longest}");
+        }
+    }
+
+    #[test]
+    fn a_stall_is_seen_soon_keeps_a_short_queue_and_is_forgotten_soon() {
+        let mut node = Simulated::new();
+        let mut step = |stalled: bool, ms: u32| {
+            let refused = node.refused;
+            for _ in 0..ms {
+                node.arrive(); // 1,000 a second, of 8,000 that are possible
+                node.tick(|| 2, stalled);
+            }
+            (node.refused - refused, node.queue.len())
+        };
+        assert_eq!(step(false, 1_000), (0, 0));
+        let (refused, waiting) = step(true, 1_000);
+        assert!(
+            refused >= 700,
+            "all but those of the first moments: {refused}"
+        );
+        assert!(waiting <= 300, "{waiting}");
+        let (refused, waiting) = step(true, 9_000);
+        assert_eq!((refused, waiting), (9_000, waiting), "nobody joins");
+        let (refused, _) = step(false, 1_000);
+        assert!(refused <= 300, "{refused}");
+        assert_eq!(step(false, 1_000), (0, 0));
+    }
+
+    #[test]
+    fn the_wait_is_the_queue_over_the_pace() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        let mut admit = |waiting, patience, at: u32, departures| {
+            let now = start + at * MS;
+            let admitted = pace.admit(waiting, 1, patience, now);
+            (0..departures).for_each(|_| pace.depart(now));
+            admitted
+        };
+        assert_eq!(admit(99, MS, 0, 50), Ok(()), "nothing is known yet");
+        assert_eq!(admit(99, MS, 249, 0), Ok(()));
+        assert_eq!(admit(99, MS, 250, 0), Err(500 * MS), "100 turns of 5 ms");
+        assert_eq!(admit(99, 500 * MS, 250, 0), Ok(()));
+        assert_eq!(admit(0, Duration::ZERO, 250, 0), Ok(()), "a short queue");
+        assert_eq!(admit(usize::MAX, Duration::MAX, 250, 0), Ok(()));
+    }
+}

@@ -1,0 +1,77 @@
+//! Refuses at once what cannot be served in time.
+//!
+//! Here is the bound on requests in flight; whether a node has a connection in time is judged by
+//! its pool ([`Pace`](crate::admission::Pace)). A request is in flight while nodes are asked for
+//! it, all tries included: connections that are idle, bodies that have yet to arrive and answers
+//! from memory take no place, so that no client can hold one by being slow.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::Gauge;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::error::{Problem, ShedReason};
+use crate::telemetry::{Throttle, names};
+
+/// Sheds come in floods: each is counted, and one line a second tells of them.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The places of a process for requests in flight, and the account of those it had to refuse.
+pub struct Shedding {
+    places: Semaphore,
+    in_flight: Gauge,
+    warnings: Mutex<Throttle>,
+}
+
+/// A request's place.
+pub(super) struct Place<'a> {
+    _permit: SemaphorePermit<'a>,
+    in_flight: &'a Gauge,
+}
+
+impl Shedding {
+    /// Makes room for so many requests in flight.
+    #[must_use]
+    pub fn new(requests_max: usize) -> Self {
+        for reason in ShedReason::ALL {
+            metrics::counter!(names::SHEDS, "reason" => reason.as_str()).increment(0);
+        }
+        Self {
+            places: Semaphore::new(requests_max),
+            in_flight: metrics::gauge!(names::REQUESTS_IN_FLIGHT),
+            warnings: Mutex::new(Throttle::new(WARNING_INTERVAL)),
+        }
+    }
+
+    /// Takes a place at once or not at all.
+    ///
+    /// # Errors
+    /// `overloaded` when there is none.
+    pub(super) fn enter(&self) -> Result<Place<'_>, Problem> {
+        let permit = self.places.try_acquire();
+        let permit = permit.map_err(|_none_left| Problem::Overloaded)?;
+        self.in_flight.increment(1);
+        Ok(Place {
+            _permit: permit,
+            in_flight: &self.in_flight,
+        })
+    }
+
+    /// Counts a request that was refused for want of room.
+    pub(super) fn note(&self, reason: ShedReason) {
+        let reason = reason.as_str();
+        metrics::counter!(names::SHEDS, "reason" => reason).increment(1);
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(suppressed) = warnings.pass(Instant::now()) {
+            tracing::warn!(reason, suppressed, "overloaded: requests are refused");
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.in_flight.decrement(1);
+    }
+}

@@ -1,0 +1,49 @@
+//! Leases seen by those who wait for one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool::Status;
+use tokio::time::Instant;
+
+use crate::admission::Pace;
+
+/// The pace at which the connections to one node change hands.
+#[derive(Default)]
+pub(super) struct Turnover(Mutex<Pace>);
+
+/// One lease: dropping it is its end.
+pub(super) struct Held(Arc<Turnover>);
+
+impl Turnover {
+    pub(super) fn hold(self: &Arc<Self>) -> Held {
+        Held(Arc::clone(self))
+    }
+
+    /// Lets one more request ask for a connection, if it gets one within `patience`.
+    pub(super) fn admit(&self, pool: &Status, patience: Duration) -> Result<(), Duration> {
+        let users = pool.size - pool.available + pool.waiting;
+        match users.checked_sub(pool.max_size) {
+            None => {
+                self.with(Pace::relax);
+                Ok(())
+            }
+            Some(waiting) => {
+                let now = Instant::now();
+                self.with(|pace| pace.admit(waiting, pool.max_size, patience, now))
+            }
+        }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
+        // Counts are whole at every moment, also after a panic.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Self(turnover) = self;
+        turnover.with(|pace| pace.depart(Instant::now()));
+    }
+}
