@@ -232,6 +232,14 @@ async fn failover_watched_by_a_reader(lost: bool) -> (Failover, String) {
 #[tokio::test]
 async fn a_watched_promotion_tells_what_survived_without_reading_files() {
     let (failover, token) = failover_watched_by_a_reader(false).await;
+    // Such a role sees no receiver, and a replica's new timeline only after its next restart point.
+    let [follower, promoted] = &failover.cluster.replicas[..] else {
+        panic!("two replicas")
+    };
+    promoted.execute("checkpoint").await.unwrap();
+    let checkpointed = promoted.flushed().await.unwrap();
+    follower.wait_for_replay(checkpointed).await.unwrap();
+    follower.execute("checkpoint").await.unwrap();
     failover
         .comes_to(&token, "node=replica; node-region=eu-west-1")
         .await;
