@@ -149,14 +149,15 @@ impl NodeTask {
         }
     }
 
-    /// The name of the primary may move by itself, and that of a replica when its server has become
-    /// something else.
+    /// The name of the primary may move by itself, and that of a replica whose server has become
+    /// something else: the primary, too.
     fn pace(&self) -> Pace {
         let knowledge = self.published.knowledge();
         let primary = knowledge.primary();
         let status = &knowledge.nodes[self.index];
         match (status.node.is_configured_primary(), status.condition) {
             (false, Condition::Promoted | Condition::Diverged) => Pace::Steady,
+            (false, _) if status.acts_as_primary => Pace::Steady,
             (false, _) => Pace::OnDoubt,
             _ if primary.is_some_and(|node| node.condition == Condition::Fresh) => Pace::Steady,
             (true, _) => Pace::Eager,

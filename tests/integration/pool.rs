@@ -16,8 +16,12 @@ use tokio::time::{Instant, sleep, timeout};
 const DEADLINE: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// A node of two connections, and the monitor that knows its life.
+/// A node of two connections whose life the monitor knows.
 pub(crate) async fn node(url: &str) -> Arc<Node> {
+    watched_node(url).await.0
+}
+
+async fn watched_node(url: &str) -> (Arc<Node>, Arc<Monitor>) {
     let settings = MonitorSettings {
         application_name: "tidegate/monitor".to_owned(),
         sample_interval: Duration::from_millis(50),
@@ -47,7 +51,8 @@ pub(crate) async fn node(url: &str) -> Arc<Node> {
         ..PoolSettings::default()
     };
     let warm = Arc::new(ArcSwap::default());
-    Arc::new(Node::new(config, &settings, warm, monitor).unwrap())
+    let node = Node::new(config, &settings, warm, Arc::clone(&monitor)).unwrap();
+    (Arc::new(node), monitor)
 }
 
 /// Leases for a request that has time.
@@ -171,4 +176,30 @@ async fn a_server_that_does_not_answer_is_unreachable_in_time_and_back_by_itself
     proxy.black_hole(false);
     let back = async { while lease(&node).await.is_err() {} };
     timeout(DEADLINE, back).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_leads_elsewhere_is_not_lent_before_the_monitor_knows_the_server() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let proxy = DelayProxy::start(cluster.primary.address()).await.unwrap();
+    let url = cluster.primary.url_at(proxy.address());
+    let (node, monitor) = watched_node(&url).await;
+    // Of the two that the name leads to in turn, one has started later than the other.
+    for server in [&cluster.replicas[0], &cluster.primary] {
+        proxy.set_target(server.address());
+        drop(lease(&node).await.unwrap()); // it takes a connection of its own to find out
+        let there = |lease: &Lease| lease.life().port == Some(server.port().into());
+        let lent = async {
+            loop {
+                if let Ok(lease) = lease(&node).await
+                    && there(&lease)
+                {
+                    break lease;
+                }
+            }
+        };
+        let lease = timeout(DEADLINE, lent).await.unwrap();
+        let known = monitor.status(&NodeId::Primary).last_identity;
+        assert_eq!(known, Some(lease.life()));
+    }
 }
