@@ -156,7 +156,7 @@ async fn a_frozen_database_gets_a_short_queue_and_the_rest_is_refused_at_once() 
 #[tokio::test]
 async fn a_burst_on_a_healthy_database_is_served_whole() {
     let world = world("").await;
-    let all = join_all((0..500).map(|_| world.read_word())).await;
+    let all = join_all((0..300).map(|_| world.read_word())).await;
     let page = world.metrics().await;
     let sheds: Vec<_> = page
         .lines()
