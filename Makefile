@@ -15,7 +15,7 @@ else
 RUN_TESTS := $(CARGO) test $(CARGO_FLAGS)
 endif
 
-.PHONY: build demo test lint test-rust check-consistency infra infra-mutations doc postgresql tools
+.PHONY: build demo bench test lint test-rust check-consistency infra infra-mutations doc postgresql tools
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -40,6 +40,12 @@ SECONDS := 60
 check-consistency: postgresql
 	CHECK_SECONDS=$(SECONDS) CHECK_SEED=$(SEED) $(CARGO) test $(CARGO_FLAGS) --test integration \
 		no_promise_is_broken_for_a_long_time -- --ignored --nocapture
+
+# Tidegate beside nginx, Varnish and pgbench, on loopback; writes tests/bench/RESULTS.md. Some minutes.
+# `make bench ONLY=cached` measures a part and writes nothing.
+BENCH_FLAGS := $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BENCH_SECONDS),--seconds $(BENCH_SECONDS))
+bench: postgresql
+	$(CARGO) bench $(CARGO_FLAGS) --bench speed -- $(BENCH_FLAGS)
 
 # What is under infra/, as far as it can be checked without an account; what cannot is said aloud.
 infra:

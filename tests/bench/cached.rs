@@ -1,0 +1,198 @@
+//! Cached hits, beside nginx, Varnish and a bare handler: 1 KB of JSON, 64 kept-alive connections,
+//! the server on one core.
+
+use anyhow::{Result, ensure};
+
+use super::bare;
+use super::contest::{Contender, Medians, Pace, hold};
+use super::load::{Wrk, client};
+use super::machine::Machine;
+use super::process::{Server, command, file, free_address};
+use super::report::{Report, say};
+use super::scene::{BODY_BYTES, Scene, Setting};
+
+const PATH: &str = "/cached/1";
+
+pub(crate) async fn measure(
+    scene: &Scene,
+    machine: &Machine,
+    pace: &Pace,
+    report: &mut Report,
+) -> Result<()> {
+    say("cached hit, server on one core");
+    let core = machine.server_core();
+    let quiet = Setting {
+        core,
+        ..Setting::default()
+    };
+    let tidegate = scene.gateway(&quiet).await?;
+    let body = client()?
+        .get(tidegate.url(PATH))
+        .send()
+        .await?
+        .text()
+        .await?;
+    ensure!(
+        body.len() == BODY_BYTES,
+        "the body has {} bytes",
+        body.len()
+    );
+    let talkative = Setting {
+        access_lines: true,
+        ..quiet
+    };
+    let tidegate_logged = scene.gateway(&talkative).await?;
+    let bare = bare::start(core, &body).await?;
+    let origin = bare::start(None, &body).await?;
+    let nginx = nginx(scene, core, &origin, "off").await?;
+    let nginx_logged = nginx_with_lines(scene, core, &origin).await?;
+    let varnish = varnish(scene, core, &origin).await?;
+    let contenders = [
+        ("tidegate", &tidegate.server),
+        ("nginx proxy_cache", &nginx),
+        ("varnish", &varnish),
+        ("bare axum handler", &bare),
+        ("tidegate, access lines", &tidegate_logged.server),
+        ("nginx proxy_cache, access lines", &nginx_logged),
+    ];
+    for (name, server) in contenders {
+        is_cached(name, server, &body).await?;
+    }
+    let loaded = contenders.map(|(name, server)| {
+        let wrk = Wrk {
+            url: server.url(PATH),
+            seconds: pace.seconds,
+            core: machine.load_core(),
+            script: None,
+        };
+        Contender::server(name, wrk)
+    });
+    conclude(&hold(pace, &loaded).await?, report);
+    Ok(())
+}
+
+/// Every contender must serve the same bytes, from the second request on from memory.
+async fn is_cached(name: &str, server: &Server, expected: &str) -> Result<()> {
+    let client = client()?;
+    for _ in 0..2 {
+        let response = client.get(server.url(PATH)).send().await?;
+        let body = response.error_for_status()?.text().await?;
+        ensure!(body == expected, "{name} serves something else");
+    }
+    Ok(())
+}
+
+fn conclude(medians: &[Medians], report: &mut Report) {
+    let [tidegate, nginx, varnish, bare, logged, nginx_logged] = medians else {
+        unreachable!("as many medians as contenders")
+    };
+    let ratio = |one: &Medians, other: &Medians| one.per_second / other.per_second;
+    let rate = |medians: &Medians| format!("{:.0}/s", medians.per_second);
+    let against_nginx = ratio(tidegate, nginx);
+    report.row(
+        "cached hit, 1 KB, 64 connections, server on one core, against nginx `proxy_cache`",
+        format!(
+            "{} to {}: **{against_nginx:.2} ×**",
+            rate(tidegate),
+            rate(nginx)
+        ),
+        "≥ 1.5 ×",
+        against_nginx >= 1.5,
+    );
+    report.row(
+        "its p99 against nginx's",
+        format!("{:.2} ms to {:.2} ms", tidegate.p99_ms, nginx.p99_ms),
+        "≤ nginx's",
+        tidegate.p99_ms <= nginx.p99_ms,
+    );
+    let against_varnish = ratio(tidegate, varnish);
+    report.row(
+        "cached hit against varnish",
+        format!(
+            "{} to {}: **{against_varnish:.2} ×**",
+            rate(tidegate),
+            rate(varnish)
+        ),
+        "≥ 3 ×",
+        against_varnish >= 3.0,
+    );
+    let against_bare = ratio(tidegate, bare);
+    report.row(
+        "middleware: cached hit against a bare axum handler of the same bytes",
+        format!(
+            "{} to {}: **{against_bare:.2} ×**",
+            rate(tidegate),
+            rate(bare)
+        ),
+        "≥ 0.8 ×",
+        against_bare >= 0.8,
+    );
+    let with_lines = ratio(logged, nginx_logged);
+    report.row(
+        "cached hit against nginx, both with access lines",
+        format!(
+            "{} to {}: {with_lines:.2} ×",
+            rate(logged),
+            rate(nginx_logged)
+        ),
+        "–",
+        true,
+    );
+    report.detail("Cached hit: server on one core, load on another", medians);
+}
+
+async fn nginx_with_lines(scene: &Scene, core: Option<usize>, origin: &Server) -> Result<Server> {
+    nginx(scene, core, origin, "/dev/null").await
+}
+
+/// One worker, as many as cores; everything kept alive; metadata of cached files kept open.
+async fn nginx(
+    scene: &Scene,
+    core: Option<usize>,
+    origin: &Server,
+    access_log: &str,
+) -> Result<Server> {
+    let address = free_address()?;
+    let name = format!("nginx-{}", address.port());
+    let place = scene.directory.path().join(&name);
+    std::fs::create_dir(&place)?;
+    let user = if nix::unistd::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
+    let configuration = format!(
+        "daemon off;\n{user}\nworker_processes 1;\npid {place}/pid;\nerror_log stderr crit;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\n\
+         access_log {access_log};\nkeepalive_requests 1000000000;\nsendfile on;\ntcp_nopush on;\n\
+         open_file_cache max=1000 inactive=1h;\nopen_file_cache_valid 1h;\n\
+         client_body_temp_path {place}/body;\nproxy_temp_path {place}/proxy;\n\
+         fastcgi_temp_path {place}/fastcgi;\nuwsgi_temp_path {place}/uwsgi;\n\
+         scgi_temp_path {place}/scgi;\n\
+         proxy_cache_path {place}/cache keys_zone=all:10m;\n\
+         server {{\nlisten {address};\nlocation / {{\n\
+         proxy_pass http://{origin};\nproxy_cache all;\n}}\n}}\n}}\n",
+        place = place.display(),
+        origin = origin.address,
+    );
+    let file = file(&scene.directory, &format!("{name}.conf"), &configuration)?;
+    let mut nginx = command("/usr/sbin/nginx", core);
+    nginx.arg("-c").arg(file).arg("-p").arg(&place);
+    nginx.stderr(std::process::Stdio::inherit());
+    Server::start(nginx, address).await
+}
+
+async fn varnish(scene: &Scene, core: Option<usize>, origin: &Server) -> Result<Server> {
+    let address = free_address()?;
+    let mut varnish = command("/usr/sbin/varnishd", core);
+    varnish
+        .arg("-F")
+        .args(["-a", &address.to_string()])
+        .args(["-b", &origin.address.to_string()])
+        .args(["-s", "malloc,64m", "-T", "none"])
+        .arg("-n")
+        .arg(scene.directory.path().join("varnish"));
+    varnish.stderr(std::process::Stdio::null());
+    Server::start(varnish, address).await
+}

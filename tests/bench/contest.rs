@@ -1,0 +1,122 @@
+//! Contenders in turns.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::load::{Sample, Wrk, pgbench};
+use super::report::say;
+
+/// How often and for how long.
+pub(crate) struct Pace {
+    pub(crate) rounds: usize,
+    pub(crate) seconds: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            rounds: 5,
+            seconds: 2,
+        }
+    }
+}
+
+/// One side of a comparison.
+pub(crate) struct Contender {
+    name: String,
+    run: Box<dyn Fn() -> BoxFuture<'static, Result<Sample>>>,
+}
+
+impl Contender {
+    /// A server under `wrk`.
+    pub(crate) fn server(name: impl Into<String>, wrk: Wrk) -> Self {
+        let run = move || {
+            let wrk = wrk.clone();
+            async move { wrk.run().await }.boxed()
+        };
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+
+    /// PostgreSQL under `pgbench`.
+    pub(crate) fn postgres(name: &str, script: PathBuf, pace: &Pace, url: String) -> Self {
+        let seconds = pace.seconds;
+        let run = move || {
+            let (script, url) = (script.clone(), url.clone());
+            async move { pgbench(&script, seconds, &url).await }.boxed()
+        };
+        Self {
+            name: name.to_owned(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// The medians of one contender's rounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Medians {
+    pub(crate) name: String,
+    pub(crate) per_second: f64,
+    pub(crate) p99_ms: f64,
+    /// The lowest and the highest rate of all rounds.
+    pub(crate) range: (f64, f64),
+}
+
+/// Lets contenders take turns, round by round; every other round in reverse, so that nobody always
+/// follows the same one.
+pub(crate) async fn hold(pace: &Pace, contenders: &[Contender]) -> Result<Vec<Medians>> {
+    let mut samples = vec![Vec::new(); contenders.len()];
+    for round in 0..pace.rounds {
+        let mut turns: Vec<usize> = (0..contenders.len()).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for turn in turns {
+            let Contender { name, run } = &contenders[turn];
+            let sample = run().await?;
+            let (rate, p99) = (sample.per_second, sample.p99_ms.unwrap_or(f64::NAN));
+            say(&format!(
+                "  {:>2}  {name:<40} {rate:>9.0}/s   p99 {p99:>7.3} ms",
+                round + 1
+            ));
+            samples[turn].push(sample);
+        }
+    }
+    let named = contenders.iter().zip(samples);
+    Ok(named
+        .map(|(contender, samples)| Medians::of(&contender.name, &samples))
+        .collect())
+}
+
+impl Medians {
+    fn of(name: &str, samples: &[Sample]) -> Self {
+        let rates = sorted(samples.iter().map(|sample| sample.per_second));
+        let tails = sorted(samples.iter().filter_map(|sample| sample.p99_ms));
+        Self {
+            name: name.to_owned(),
+            per_second: median(&rates),
+            p99_ms: median(&tails),
+            range: (rates[0], rates[rates.len() - 1]),
+        }
+    }
+}
+
+pub(crate) fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+/// The middle of sorted numbers; NaN of none.
+pub(crate) fn median(sorted: &[f64]) -> f64 {
+    match sorted.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => sorted[length / 2],
+        length => f64::midpoint(sorted[length / 2 - 1], sorted[length / 2]),
+    }
+}

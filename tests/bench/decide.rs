@@ -1,0 +1,81 @@
+//! The decision: what a request is owed, and which nodes can honour it, in which order.
+//!
+//! Everything a request needs before it is sent somewhere, but for reading its headers and finding
+//! its endpoint. `make bench` reads this table.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use divan::{AllocProfiler, Bencher};
+use http::Method;
+use tidegate::config::{Place, PolicyRow};
+use tidegate::consistency::{Consistency, RequestToken};
+use tidegate::policy::{Decision, PolicyTable, normalise};
+use tidegate::region::NodeId;
+use tidegate::replication::{Condition, NodeStatus};
+use tidegate::routing::{NodeView, plan};
+use tokio::time::Instant;
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+const ROWS: usize = 1_000;
+const PATH: &str = "/area-617/items/42";
+
+fn main() {
+    divan::main();
+}
+
+fn table() -> PolicyTable {
+    let row = |number| PolicyRow {
+        path: format!("/area-{number}/*"),
+        consistency: Consistency::EVENTUAL,
+        cache_control: Some("public, max-age=300, stale-while-revalidate=60".to_owned()),
+        session_cookie: false,
+        rate_limit: None,
+        place: Place::Name("bench"),
+    };
+    let rows: Vec<_> = (0..ROWS).map(row).collect();
+    PolicyTable::build(&rows).expect("the rows do not tie")
+}
+
+/// Two replicas and the primary, all in order.
+fn nodes() -> Vec<NodeStatus> {
+    let region = |name: &str| NodeId::Replica(name.parse().expect("a region"));
+    let now = Instant::now();
+    let fresh = |node: NodeId| NodeStatus {
+        condition: Condition::Fresh,
+        acts_as_primary: node == NodeId::Primary,
+        proven_at: Some(now),
+        lag: Some(Duration::ZERO),
+        ..NodeStatus::unknown(node)
+    };
+    [
+        region("eu-west-1"),
+        region("ap-southeast-1"),
+        NodeId::Primary,
+    ]
+    .map(fresh)
+    .into()
+}
+
+fn decide(table: &PolicyTable, views: &[NodeView<'_>], path: &str, now: Instant) -> usize {
+    let path = normalise(path).expect("the path is in normal form");
+    let row = table.lookup(&path);
+    let decision = Decision::new(row, None, RequestToken::None, &Method::GET);
+    let plan = plan(&decision, true, views, now);
+    plan.len() + usize::from(decision.shared_cacheable)
+}
+
+#[divan::bench]
+fn decision(bencher: Bencher<'_, '_>) {
+    let (table, nodes, now) = (table(), nodes(), Instant::now());
+    let views: Vec<_> = nodes
+        .iter()
+        .map(|status| NodeView {
+            id: &status.node,
+            status,
+        })
+        .collect();
+    bencher.bench_local(|| decide(black_box(&table), black_box(&views), black_box(PATH), now));
+}

@@ -1,0 +1,91 @@
+//! Child processes: on a core of their own where that is wanted, gone with this one.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tidegate::demo::until;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A command, pinned to a core if one is given; killed when it is dropped.
+pub(crate) fn command(program: &str, core: Option<usize>) -> Command {
+    let mut command = match core {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.arg("-c").arg(core.to_string()).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.kill_on_drop(true).stdin(Stdio::null());
+    command
+}
+
+/// A server and the address it listens at.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server and waits until it accepts connections.
+    pub(crate) async fn start(mut command: Command, address: SocketAddr) -> Result<Self> {
+        command.stdout(Stdio::null());
+        let child = command.spawn().context("cannot start a server")?;
+        let server = Self { child, address };
+        let accepts = async || Ok(Some(TcpStream::connect(address).await?));
+        let what = format!("a server listens at {address}");
+        until(&what, START_DEADLINE, accepts).await?;
+        Ok(server)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
+        let pid = self.child.id().context("the server has ended")?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("no VmRSS")?.parse::<f64>()? / 1024.0)
+    }
+}
+
+/// A port of 127.0.0.1 at which nobody listens now.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?)
+}
+
+/// A directory that everybody may read, since servers change their user.
+pub(crate) fn open_directory() -> Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::Builder::new()
+        .prefix("tidegate-bench-")
+        .tempdir()?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(directory)
+}
+
+/// Runs a program to its end and returns what it printed.
+pub(crate) async fn output(mut command: Command) -> Result<String> {
+    let output = command.output().await.context("cannot run a program")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}", told.trim());
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A file in a directory, with its content.
+pub(crate) fn file(directory: &tempfile::TempDir, name: &str, text: &str) -> Result<PathBuf> {
+    let path = directory.path().join(name);
+    fs::write(&path, text)?;
+    Ok(path)
+}

@@ -1,0 +1,108 @@
+//! Tidegate beside what one would use instead, in one run on one machine.
+//!
+//! `make bench` runs everything and writes `RESULTS.md`; `make bench ONLY=cached` runs the measures
+//! whose names start so and writes nothing. All servers listen on loopback, loads are bounded in
+//! time and clients, and what is compared alternates round by round, so that a slow moment of the
+//! machine meets both sides.
+
+mod bare;
+mod cached;
+mod contest;
+mod decision;
+mod far;
+mod footprint;
+mod growth;
+mod health;
+mod load;
+mod machine;
+mod peers;
+mod process;
+mod replica_read;
+mod report;
+mod scene;
+
+use anyhow::{Result, bail};
+
+use contest::Pace;
+use machine::Machine;
+use report::Report;
+use scene::Scene;
+
+const USAGE: &str = "usage: bench [--only NAME] [--rounds N] [--seconds N]";
+
+/// What is to be measured.
+struct Plan {
+    only: Option<String>,
+    pace: Pace,
+}
+
+impl Plan {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let mut plan = Self {
+            only: None,
+            pace: Pace::default(),
+        };
+        while let Some(argument) = arguments.next() {
+            match (argument.as_str(), arguments.next()) {
+                // Cargo says so to every bench.
+                ("--bench", following) => {
+                    let rest: Vec<_> = following.into_iter().chain(arguments).collect();
+                    return Self::parse(rest.into_iter());
+                }
+                ("--only", Some(name)) => plan.only = Some(name),
+                ("--rounds", Some(number)) => plan.pace.rounds = number.parse()?,
+                ("--seconds", Some(number)) => plan.pace.seconds = number.parse()?,
+                _ => bail!(USAGE),
+            }
+        }
+        Ok(plan)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let only = self.only.as_deref();
+        only.is_none_or(|only| name.starts_with(only))
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == bare::ROLE).is_some() {
+        return bare::serve(arguments).await;
+    }
+    let plan = Plan::parse(arguments)?;
+    let _first_provider = rustls::crypto::ring::default_provider().install_default();
+    peers::install_missing()?;
+    let machine = Machine::look()?;
+    let mut report = Report::new(&machine, &plan.pace);
+    let scene = Scene::start().await?;
+    if plan.has("cached") {
+        cached::measure(&scene, &machine, &plan.pace, &mut report).await?;
+    }
+    if plan.has("read") {
+        replica_read::measure(&scene, &plan.pace, &mut report).await?;
+    }
+    if plan.has("far") {
+        far::measure(&scene, &mut report).await?;
+    }
+    if plan.has("health") {
+        health::measure(&scene, &mut report).await?;
+    }
+    if plan.has("decision") {
+        decision::measure(&mut report).await?;
+    }
+    if plan.has("start") {
+        footprint::measure_start(&scene, &mut report).await?;
+    }
+    if plan.has("memory") {
+        footprint::measure_memory(&scene, &mut report).await?;
+    }
+    if plan.has("growth") {
+        growth::measure(&scene, &machine, &plan.pace, &mut report).await?;
+    }
+    report.print();
+    if plan.only.is_none() {
+        report.write()?;
+    }
+    Ok(())
+}
