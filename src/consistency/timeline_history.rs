@@ -10,8 +10,10 @@ use crate::consistency::{Lsn, RequestToken, SystemId, Timeline, WalPosition};
 pub struct TimelineHistory {
     system: SystemId,
     timeline: Timeline,
-    /// Every ancestor with the position at which it was left, oldest first; none while unknown.
-    ancestors: Option<Vec<(Timeline, Lsn)>>,
+    /// Every known ancestor with the position at which it was left, oldest first.
+    ancestors: Vec<(Timeline, Lsn)>,
+    /// Of what was before this timeline nothing is known; none when nothing is unknown.
+    known_from: Option<Timeline>,
 }
 
 /// Whether what a position has seen is part of the present history.
@@ -32,7 +34,8 @@ impl TimelineHistory {
         Self {
             system,
             timeline,
-            ancestors: first.then(Vec::new),
+            ancestors: Vec::new(),
+            known_from: (!first).then_some(timeline),
         }
     }
 
@@ -49,29 +52,34 @@ impl TimelineHistory {
         (ascending && !ancestors.is_empty()).then_some(Self {
             system,
             timeline,
-            ancestors: Some(ancestors),
+            ancestors,
+            known_from: None,
         })
     }
 
-    /// Derives the history of a timeline that began where this one, or an ancestor of it, was left.
-    /// None while the ancestors are unknown, or when it was none of them.
+    /// Derives the history of a timeline that began where this one, or a known ancestor of it, was
+    /// left. None when it was none of them.
     pub fn after_promotion(&self, left: Timeline, switch: Lsn, begun: Timeline) -> Option<Self> {
-        let ancestors = self.ancestors.as_ref()?;
-        let before = ancestors.partition_point(|(number, _)| *number < left);
-        let known = ancestors
-            .get(before)
-            .map_or(self.timeline, |(number, _)| *number);
-        let ancestors = ancestors[..before].iter().copied().chain([(left, switch)]);
+        let before = self.ancestors.partition_point(|(number, _)| *number < left);
+        let known = self.ancestors.get(before);
+        let known = known.map_or(self.timeline, |(number, _)| *number);
+        let kept = self.ancestors[..before].iter().copied();
         (known == left && left < begun).then(|| Self {
             system: self.system,
             timeline: begun,
-            ancestors: Some(ancestors.collect()),
+            ancestors: kept.chain([(left, switch)]).collect(),
+            known_from: self.known_from,
         })
     }
 
     /// Returns whether every switch point is known.
     pub fn is_read(&self) -> bool {
-        self.ancestors.is_some()
+        self.known_from.is_none()
+    }
+
+    /// Returns whether it is known where the present timeline began.
+    pub fn knows_its_beginning(&self) -> bool {
+        self.known_from != Some(self.timeline)
     }
 
     /// Returns which cluster and timeline this is the history of.
@@ -90,12 +98,12 @@ impl TimelineHistory {
         if position.timeline == self.timeline {
             return Survival::Survived;
         }
-        let Some(ancestors) = &self.ancestors else {
+        if self.known_from.is_some_and(|from| position.timeline < from) {
             return Survival::Unknown;
-        };
+        }
         let left =
             |(number, switch): &(Timeline, Lsn)| (*number == position.timeline).then_some(*switch);
-        match ancestors.iter().find_map(left) {
+        match self.ancestors.iter().find_map(left) {
             Some(switch) if position.lsn.reachable_by_replay() <= switch => Survival::Survived,
             // A timeline that is no ancestor was left behind whole.
             Some(_) | None => Survival::Lost,
@@ -212,6 +220,28 @@ mod tests {
         };
         assert_eq!(history(3, THIRD).survives(&other), Survival::Unknown);
         assert!(TimelineHistory::unread(SYSTEM, Timeline(1)).is_read());
+    }
+
+    #[test]
+    fn what_began_in_plain_sight_is_known_though_what_was_before_is_not() {
+        let fourth = TimelineHistory::unread(SYSTEM, Timeline(4));
+        assert!(!fourth.knows_its_beginning());
+        let fifth = fourth.after_promotion(Timeline(4), Lsn(500), Timeline(5));
+        let sixth = fifth.and_then(|it| it.after_promotion(Timeline(5), Lsn(600), Timeline(6)));
+        let sixth = sixth.unwrap();
+        assert!(sixth.knows_its_beginning() && !sixth.is_read());
+        for (position, survival) in [
+            (at(3, 1), Survival::Unknown),
+            (at(4, 500), Survival::Survived),
+            (at(4, 501), Survival::Lost),
+            (at(5, 600), Survival::Survived),
+            (at(5, 601), Survival::Lost),
+            (at(6, 601), Survival::Survived),
+        ] {
+            assert_eq!(sixth.survives(&position), survival, "{position}");
+        }
+        let elsewhere = sixth.after_promotion(Timeline(3), Lsn(1), Timeline(7));
+        assert_eq!(elsewhere, None, "what it left is not known");
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl Operation {
 }
 
 impl Answer {
+    /// Whether it says that nothing was made of the request's token.
+    pub(super) fn disowns_the_token(&self) -> bool {
+        self.status.ends_with("; reason=token-unverifiable")
+    }
+
     /// The timeline that it was given on, as its token says; none without a token.
     pub(super) fn timeline(&self) -> Option<Timeline> {
         Some(position(self.token.as_ref()?).timeline)

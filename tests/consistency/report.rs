@@ -21,6 +21,8 @@ pub(super) struct Report {
     answered: usize,
     refused: usize,
     told_of_loss: usize,
+    /// Answers that say that nothing was made of their token.
+    disowned: usize,
     unknown: usize,
     by_replicas: BTreeMap<&'static str, usize>,
     faults: BTreeMap<Fault, usize>,
@@ -70,6 +72,7 @@ impl Report {
         match &operation.outcome {
             Outcome::Answered(answer) => {
                 self.answered += 1;
+                self.disowned += usize::from(answer.disowns_the_token());
                 if !answer.primary {
                     *self.by_replicas.entry(name).or_default() += 1;
                 }
@@ -105,6 +108,7 @@ impl fmt::Display for Report {
             answered,
             refused,
             told_of_loss,
+            disowned,
             unknown,
             losses,
             ..
@@ -118,7 +122,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "outcomes    {answered} answered, {refused} refused, {told_of_loss} told of a loss, \
+            "outcomes    {answered} answered ({disowned} token-unverifiable), {refused} refused, {told_of_loss} told of a loss, \
              {unknown} unknown"
         )?;
         writeln!(f, "by replicas {:?}", self.by_replicas)?;

@@ -23,8 +23,9 @@ pub(super) struct Observations {
     fenced: Option<ServerIdentity>,
     /// How the fences' timeline came about.
     lineage: Option<Arc<TimelineHistory>>,
-    /// The newest that was known in full, from which one that was watched can follow.
-    last_lineage: Option<Arc<TimelineHistory>>,
+    /// The one before it and the newest that was known in full: from either one that was watched
+    /// can follow.
+    earlier_lineages: [Option<Arc<TimelineHistory>>; 2],
     settings: MonitorSettings,
 }
 
@@ -55,7 +56,7 @@ impl Observations {
             fences: None,
             fenced: None,
             lineage: None,
-            last_lineage: None,
+            earlier_lineages: [None, None],
             settings: settings.clone(),
         }
     }
@@ -243,6 +244,7 @@ impl Observations {
         let same_server = |before: ServerIdentity| before.is_same_place(&sample.identity);
         if known != Some(history) {
             let unread = TimelineHistory::unread(position.system, position.timeline);
+            self.earlier_lineages[0] = self.lineage.take();
             self.set_lineage(unread);
         }
         if known != Some(history) || !self.fenced.is_some_and(same_server) {
@@ -257,7 +259,7 @@ impl Observations {
     fn set_lineage(&mut self, lineage: TimelineHistory) {
         let lineage = Arc::new(lineage);
         if lineage.is_read() {
-            self.last_lineage = Some(Arc::clone(&lineage));
+            self.earlier_lineages[1] = Some(Arc::clone(&lineage));
         }
         self.lineage = Some(lineage);
     }
@@ -265,16 +267,17 @@ impl Observations {
     /// Derives how the present timeline came about from the promotion that began it, if that was
     /// watched on any of the names of the primary.
     fn learn_from_promotions(&mut self) {
-        let (Some(lineage), Some(before)) = (&self.lineage, &self.last_lineage) else {
+        let Some(lineage) = &self.lineage else {
             return;
         };
-        if lineage.is_read() {
+        if lineage.knows_its_beginning() {
             return;
         }
         let watched = |observed: &Observed| {
             let life = observed.sample.map(|sample| sample.identity);
             let promotion = observed.promotion.filter(|_| life == self.fenced)?;
-            promotion.leads_from(before, lineage.present())
+            let mut earlier = self.earlier_lineages.iter().flatten();
+            earlier.find_map(|before| promotion.leads_from(before, lineage.present()))
         };
         if let Some(history) = self.nodes.iter().find_map(watched) {
             self.set_lineage(history);

@@ -447,6 +447,20 @@ fn a_watched_promotion_tells_its_switch_point_by_any_name_of_the_server() {
 }
 
 #[test]
+fn a_watched_promotion_tells_its_switch_point_though_earlier_ones_are_unknown() {
+    let mut scene = Scene::new();
+    let on = |timeline, sample: Sample| Sample {
+        timeline: Some(Timeline(timeline)),
+        ..sample
+    };
+    scene.sampled(PRIMARY, on(4, scene.primary(0, 1000)));
+    scene.sampled(REPLICA, on(4, scene.replica(0, 1000)));
+    scene.sampled(REPLICA, on(5, scene.promoted(1000, 1100)));
+    let lineage = scene.observations.lineage().unwrap();
+    assert!(lineage.knows_its_beginning() && !lineage.is_read());
+}
+
+#[test]
 fn a_promotion_that_was_not_watched_tells_nothing() {
     let mut scene = Scene::caught_up();
     let restarted = Sample {

@@ -79,12 +79,11 @@ impl<'a> Fate<'a> {
 
 pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
     let history = fate.history;
-    let told = history
-        .operations
-        .iter()
-        .filter_map(|it| told_in_vain(history, it));
+    let operations = || history.operations.iter();
+    let told = operations().filter_map(|it| told_in_vain(history, it));
+    let doubted = operations().filter_map(|it| doubted_in_vain(history, it));
     let gone = answered(history).filter_map(|(operation, answer)| gone(fate, operation, answer));
-    told.chain(gone).collect()
+    told.chain(doubted).chain(gone).collect()
 }
 
 fn answered(history: &History) -> impl Iterator<Item = (&Operation, &Answer)> {
@@ -120,6 +119,18 @@ fn told_in_vain(history: &History, operation: &Operation) -> Option<Violation> {
         }
     };
     Some(Violation::of(Guarantee::LossReal, operation, &why))
+}
+
+/// A token of a round is doubted only if it is of the timeline before, whose end may be unknown.
+fn doubted_in_vain(history: &History, operation: &Operation) -> Option<Violation> {
+    operation.answer().filter(|it| it.disowns_the_token())?;
+    let timeline = operation.token.as_ref().map(|it| position(it).timeline);
+    let begun = history.promotion.map(|promotion| promotion.timeline);
+    let may_be_unknown = timeline
+        .zip(begun)
+        .is_some_and(|(token, begun)| token < begun);
+    let why = "there was no reason to doubt its token";
+    (!may_be_unknown).then(|| Violation::of(Guarantee::LossReal, operation, why))
 }
 
 fn gone(fate: &Fate<'_>, operation: &Operation, answer: &Answer) -> Option<Violation> {

@@ -64,7 +64,9 @@ pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
         writers: HashMap::new(),
     };
     for operation in operations {
-        if let (Some(value), Some(token)) = (operation.written(), &operation.token) {
+        let disowned = operation.answer().is_some_and(Answer::disowns_the_token);
+        if let (Some(value), Some(token), false) = (operation.written(), &operation.token, disowned)
+        {
             sessions.writers.insert(value, token);
         }
     }
@@ -80,7 +82,9 @@ impl Sessions<'_> {
         let Some(answer) = operation.answer() else {
             return Vec::new();
         };
-        let floor = self.floor(operation.token.as_ref());
+        let token = operation.token.as_ref();
+        // An answer that says so begins a session anew.
+        let floor = self.floor(token.filter(|_| !answer.disowns_the_token()));
         let below = self.below(&floor, operation, answer);
         let untold = self.untold(&floor, operation, answer);
         if let Some(token) = &answer.token {

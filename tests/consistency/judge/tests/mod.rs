@@ -72,6 +72,13 @@ impl Operation {
         self
     }
 
+    fn says(mut self, status: &str) -> Self {
+        if let Outcome::Answered(answer) = &mut self.outcome {
+            answer.status = status.to_owned();
+        }
+        self
+    }
+
     fn claims(mut self, staleness: Duration) -> Self {
         if let Outcome::Answered(answer) = &mut self.outcome {
             answer.staleness = Some(staleness);

@@ -139,6 +139,19 @@ fn a_loss_that_did_not_happen_is_not_told() {
 }
 
 #[test]
+fn an_answer_that_disowns_the_token_begins_a_session_and_needs_a_reason() {
+    let disowned = |token| {
+        let read = read(A, Level::Session, 190, 200, (1, 1)).with(token);
+        broken_fork(&[read.gives("2@11000").says("x; reason=token-unverifiable")])
+    };
+    assert_eq!(disowned("1@11000"), []);
+    assert_eq!(disowned("2@10200"), [Guarantee::LossReal]);
+    let without_promotion = read(A, Level::Session, 0, 10, (0, 0)).with("1@1");
+    let without_promotion = without_promotion.says("x; reason=token-unverifiable");
+    assert_eq!(broken(&[without_promotion]), [Guarantee::LossReal]);
+}
+
+#[test]
 fn a_former_primary_that_answers_after_its_successor_is_rejected() {
     let former = |operation: Operation| {
         let after = read(A, Level::Strong, 110, 120, (0, 0)).gives("2@10100");
