@@ -20,6 +20,7 @@ use crate::consistency::{ConsistencyError, TokenError, WriteLost};
 use crate::policy::PathError;
 use crate::pool::PoolError;
 use crate::target::sql::{ArgumentError, Failure, FailureKind};
+use crate::target::upstream::UpstreamError;
 use crate::target::{BodyError, QueryError};
 
 /// Where problem types live; each type's page explains it.
@@ -88,6 +89,9 @@ pub enum Problem {
     /// No node can honour the request.
     #[error("no node can answer this with the freshness it asks for")]
     NoNode,
+    /// The application behind the path gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// What the token has seen did not survive a failover.
     #[error(transparent)]
     WriteLost(#[from] WriteLost),
@@ -125,11 +129,18 @@ pub enum ShedReason {
     Deadline,
     /// It waited for a connection in vain.
     AcquireTimeout,
+    /// Its upstream has as many requests under way as it may.
+    ConnectionsMax,
 }
 
 impl ShedReason {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::RequestsMax, Self::Deadline, Self::AcquireTimeout];
+    pub const ALL: [Self; 4] = [
+        Self::RequestsMax,
+        Self::Deadline,
+        Self::AcquireTimeout,
+        Self::ConnectionsMax,
+    ];
 
     /// As it is written in metrics and logs.
     #[must_use]
@@ -138,6 +149,7 @@ impl ShedReason {
             Self::RequestsMax => "requests-max",
             Self::Deadline => "deadline",
             Self::AcquireTimeout => "acquire-timeout",
+            Self::ConnectionsMax => "connections-max",
         }
     }
 }
@@ -179,6 +191,18 @@ const RATE_LIMITED: Kind = kind(
     "Rate limited",
     StatusCode::TOO_MANY_REQUESTS,
 );
+const NO_NODE: Kind = kind(
+    "no-node",
+    "No node available",
+    StatusCode::SERVICE_UNAVAILABLE,
+);
+const OUTCOME_UNKNOWN: Kind = kind(
+    "outcome-unknown",
+    "Outcome unknown",
+    StatusCode::BAD_GATEWAY,
+);
+const TOO_LARGE: Kind = kind("too-large", "Body too large", StatusCode::PAYLOAD_TOO_LARGE);
+const SLOW_BODY: Kind = kind("deadline", "Deadline exceeded", StatusCode::REQUEST_TIMEOUT);
 const DEADLINE: Kind = kind("deadline", "Deadline exceeded", StatusCode::GATEWAY_TIMEOUT);
 
 impl Problem {
@@ -200,11 +224,9 @@ impl Problem {
             | Self::InvalidArgument(_)
             | Self::NotAString(_) => INVALID_PARAMETER,
             Self::InvalidBody(_) | Self::BrokenBody => INVALID_BODY,
-            Self::SlowBody => Kind {
-                status: StatusCode::REQUEST_TIMEOUT,
-                ..DEADLINE
-            },
-            Self::TooLarge(_) => kind("too-large", "Body too large", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::SlowBody => SLOW_BODY,
+            Self::TooLarge(_) => TOO_LARGE,
+            Self::Upstream(error) => upstream_kind(error),
             Self::UnsupportedMediaType => kind(
                 "unsupported-media-type",
                 "Unsupported media type",
@@ -223,11 +245,7 @@ impl Problem {
                 OVERLOADED
             }
             Self::NoPrimary => NO_PRIMARY,
-            Self::NoNode | Self::Pool(PoolError::Unreachable(..)) => kind(
-                "no-node",
-                "No node available",
-                StatusCode::SERVICE_UNAVAILABLE,
-            ),
+            Self::NoNode | Self::Pool(PoolError::Unreachable(..)) => NO_NODE,
             Self::WriteLost(_) => kind(
                 "write-lost-in-failover",
                 "Write lost in a failover",
@@ -235,11 +253,7 @@ impl Problem {
             ),
             Self::RateLimited { .. } => RATE_LIMITED,
             Self::Deadline => DEADLINE,
-            Self::OutcomeUnknown(_) => kind(
-                "outcome-unknown",
-                "Outcome unknown",
-                StatusCode::BAD_GATEWAY,
-            ),
+            Self::OutcomeUnknown(_) => OUTCOME_UNKNOWN,
             Self::Internal(_) => INTERNAL,
         }
     }
@@ -335,6 +349,7 @@ impl Problem {
             Self::Overloaded => Some(ShedReason::RequestsMax),
             Self::Pool(PoolError::Overloaded(..)) => Some(ShedReason::Deadline),
             Self::Pool(PoolError::Busy(_)) => Some(ShedReason::AcquireTimeout),
+            Self::Upstream(UpstreamError::Busy) => Some(ShedReason::ConnectionsMax),
             _ => None,
         }
     }
@@ -358,12 +373,20 @@ fn statement_kind(failure: &FailureKind) -> Kind {
         FailureKind::Raised { status, .. } => raised_kind(*status),
         FailureKind::Timeout => DEADLINE,
         FailureKind::NotPrimary => NO_PRIMARY,
-        FailureKind::Unavailable => kind(
-            "no-node",
-            "No node available",
-            StatusCode::SERVICE_UNAVAILABLE,
-        ),
+        FailureKind::Unavailable => NO_NODE,
         FailureKind::Unexpected => INTERNAL,
+    }
+}
+
+fn upstream_kind(error: &UpstreamError) -> Kind {
+    match error {
+        UpstreamError::Busy => OVERLOADED,
+        UpstreamError::Unreachable(_) => NO_NODE,
+        UpstreamError::OutcomeUnknown(_) => OUTCOME_UNKNOWN,
+        UpstreamError::Timeout => DEADLINE,
+        UpstreamError::BodyTooLarge(_) => TOO_LARGE,
+        UpstreamError::BodyTooSlow => SLOW_BODY,
+        UpstreamError::BodyBroken => INVALID_BODY,
     }
 }
 

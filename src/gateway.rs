@@ -82,6 +82,7 @@ impl Gateway {
         let recorder = Recorder::install(&settings.region)?;
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));
+        routes.upstreams.watch();
         let warm = WarmStatements::new(ArcSwap::from_pointee(routes.statements()));
         let nodes = open_pools(&settings, &warm, &monitor)?;
         let health = HealthState {
@@ -201,12 +202,13 @@ impl Reloader {
         &self,
         read: &impl Fn() -> Result<RouteTables, ConfigError>,
     ) -> Result<(), ConfigError> {
-        let mut routes = Routes::compile(&read()?)?;
+        let before = self.services.routes.load_full();
+        let mut routes = Routes::recompile(&read()?, &before.upstreams)?;
         check_on_any_node(&self.servers, &self.session, &routes).await?;
         self.warm.store(Arc::new(routes.statements()));
-        let before = self.services.routes.load();
         routes.rate_limits.go_on_from(&before.rate_limits);
         let revision = routes.revision;
+        routes.upstreams.watch();
         self.services.routes.store(Arc::new(routes));
         if let Some(cache) = &self.services.cache {
             cache.keep_revision(revision);

@@ -37,7 +37,11 @@ impl Recorder {
     pub fn install(region: &RegionId) -> Result<Self, RecorderError> {
         let edges = |name: &str| (Matcher::Full(name.to_owned()), &DURATION_EDGES);
         let mut builder = PrometheusBuilder::new();
-        for (name, edges) in [edges(names::REQUEST_DURATION), edges(names::SESSION_WAIT)] {
+        for (name, edges) in [
+            edges(names::REQUEST_DURATION),
+            edges(names::SESSION_WAIT),
+            edges(names::UPSTREAM_DURATION),
+        ] {
             builder = builder.set_buckets_for_metric(name, edges)?;
         }
         let handle = builder.install_recorder()?;

@@ -6,7 +6,7 @@ use super::Exit;
 use super::arguments::CheckCommand;
 use super::edge_policy::edge_policy;
 use crate::config::{EndpointAuth, Environment, RouteTables, Settings};
-use crate::target::Routes;
+use crate::target::{Routes, Target};
 
 /// Validates everything that needs no database and prints the effective tables.
 pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
@@ -22,6 +22,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
             trusted_proxies(&settings),
             policies(&routes),
             endpoints(&routes),
+            upstreams(&routes),
         ]
         .concat()
     };
@@ -91,10 +92,39 @@ fn endpoints(routes: &Routes) -> String {
             EndpointAuth::Jwt => "jwt",
         };
         let (method, template) = (&endpoint.method, &endpoint.template);
+        let target = match &endpoint.target {
+            Target::Sql(_) => String::new(),
+            Target::Upstream(upstream) => format!(" -> {}", upstream.name()),
+        };
+        let place = &endpoint.place;
         line(
             &mut text,
-            format_args!("{method:<6} {template:<36} {auth:<4} {}", endpoint.place),
+            format_args!("{method:<6} {template:<36} {auth:<4} {place}{target}"),
         );
+    }
+    text
+}
+
+/// Nothing when there is none.
+fn upstreams(routes: &Routes) -> String {
+    let mut text = String::new();
+    for upstream in routes.upstreams.iter() {
+        if text.is_empty() {
+            text.push_str("\nUPSTREAMS, nearest node first\n");
+        }
+        let settings = upstream.settings();
+        for node in &settings.nodes {
+            let region = node.region.as_ref().map_or("", |region| region.as_str());
+            let (name, url) = (upstream.name(), &node.url);
+            let check = settings.check.as_ref().map_or_else(String::new, |check| {
+                let interval = humantime::format_duration(check.interval);
+                format!("; GET {} every {interval}", check.path)
+            });
+            line(
+                &mut text,
+                format_args!("{name:<16} {region:<16} {url}{check}"),
+            );
+        }
     }
     text
 }

@@ -11,7 +11,7 @@ use crate::consistency::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSIS
 use crate::error::Problem;
 use crate::middleware::{PROBE_PATHS, Reached};
 use crate::policy::{Decision, Lifetime, Row};
-use crate::target::Routes;
+use crate::target::{Routes, Target};
 
 /// Prints what would be decided for one request.
 pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Result<(), Exit> {
@@ -92,7 +92,18 @@ fn describe(
     line("stated", &stated.unwrap_or("nothing"));
     line("token", &token_in_words(decision.token, headers));
     line("level", &decision.consistency);
-    line("nodes", &nodes_in_words(decision, method));
+    match &endpoint.target {
+        Target::Sql(_) => line("nodes", &nodes_in_words(decision, method)),
+        Target::Upstream(upstream) => {
+            for node in &upstream.settings().nodes {
+                let region = node
+                    .region
+                    .as_ref()
+                    .map_or("here", |region| region.as_str());
+                line("upstream", &format_args!("{region} {}", node.url));
+            }
+        }
+    }
     line(
         "cache-control",
         &decision.cache_control.to_str().unwrap_or_default(),

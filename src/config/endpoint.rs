@@ -53,6 +53,8 @@ impl fmt::Display for EndpointMethod {
 pub enum TargetConfig {
     /// Runs a statement.
     Sql(SqlConfig),
+    /// Hands the request on to the upstream of this name.
+    Upstream(String),
 }
 
 /// A statement and the form of its answers.

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::endpoint_section::EndpointSection;
 use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
     ServerSettings,
 };
-use super::{
-    ConfigError, EndpointAuth, EndpointConfig, EndpointMethod, Environment, Place, PolicyRow,
-    SqlConfig, TargetConfig,
-};
+use super::upstream_section::UpstreamSection;
+use super::{ConfigError, EndpointConfig, Environment, Place, PolicyRow, UpstreamConfig};
 use crate::consistency::Consistency;
+use crate::region::RegionId;
 
 /// The configuration that applies where the operator's file says nothing.
 const BUILT_IN: &str = include_str!("builtin.toml");
@@ -44,6 +43,7 @@ pub(super) struct Content {
     pub(super) health: HealthSettings,
     pub(super) consistency: ConsistencySettings,
     pub(super) cache: CacheSettings,
+    upstream: Vec<UpstreamSection>,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
 }
@@ -71,20 +71,6 @@ struct PolicySection {
     #[serde(default)]
     session_cookie: bool,
     rate_limit: Option<Spanned<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EndpointSection {
-    method: Spanned<String>,
-    path: String,
-    auth: Option<Spanned<String>>,
-    status: Option<Spanned<u16>>,
-    sql: String,
-    #[serde(default)]
-    single: bool,
-    #[serde(default)]
-    body_strings: Vec<String>,
 }
 
 impl ConfigFile {
@@ -142,39 +128,30 @@ impl ConfigFile {
             .transpose()
     }
 
-    /// The endpoints, `None` when the file lists none.
-    pub(super) fn endpoints(&self) -> Result<Option<Vec<EndpointConfig>>, ConfigError> {
+    /// The endpoints, `None` when the file lists none. A URL in place of an upstream's name adds
+    /// an upstream.
+    pub(super) fn endpoints(
+        &self,
+        environment: &Environment,
+        upstreams: &mut Vec<UpstreamConfig>,
+    ) -> Result<Option<Vec<EndpointConfig>>, ConfigError> {
         let sections = self.content.endpoint.as_ref();
+        let mut resolve = |section: &EndpointSection| section.resolve(self, environment, upstreams);
         sections
-            .map(|all| all.iter().map(|section| self.endpoint(section)).collect())
+            .map(|all| all.iter().map(&mut resolve).collect())
             .transpose()
     }
 
-    fn endpoint(&self, section: &EndpointSection) -> Result<EndpointConfig, ConfigError> {
-        let auth = match &section.auth {
-            None => EndpointAuth::None,
-            Some(text) => self.parsed(text, "auth", |text| match text.as_str() {
-                "none" => Ok(EndpointAuth::None),
-                "jwt" => Ok(EndpointAuth::Jwt),
-                _ => Err("expected `jwt` or `none`"),
-            })?,
-        };
-        let status = match &section.status {
-            None => StatusCode::OK,
-            Some(code) => self.parsed(code, "status", |code| success_status(*code))?,
-        };
-        Ok(EndpointConfig {
-            place: self.place(&section.method),
-            method: self.parsed(&section.method, "method", |text| method(text))?,
-            path: section.path.clone(),
-            auth,
-            target: TargetConfig::Sql(SqlConfig {
-                status,
-                statement: section.sql.clone(),
-                single: section.single,
-                body_strings: section.body_strings.clone(),
-            }),
-        })
+    /// The `[[upstream]]`s of the file; nodes of the local region come first.
+    pub(super) fn upstreams(
+        &self,
+        environment: &Environment,
+        local: Option<&RegionId>,
+    ) -> Result<Vec<UpstreamConfig>, ConfigError> {
+        let sections = self.content.upstream.iter();
+        sections
+            .map(|section| section.resolve(self, environment, local))
+            .collect()
     }
 
     /// The file as a place.
@@ -260,26 +237,6 @@ fn without_strings(message: &str) -> String {
     match quoted {
         Some((before, after)) => format!("{before}a string, expected{after}"),
         None => message.to_owned(),
-    }
-}
-
-fn method(text: &str) -> Result<EndpointMethod, &'static str> {
-    let method = match text {
-        "GET" => Method::GET,
-        "POST" => Method::POST,
-        "PUT" => Method::PUT,
-        "PATCH" => Method::PATCH,
-        "DELETE" => Method::DELETE,
-        "*" => return Ok(EndpointMethod::Any),
-        _ => return Err("expected GET, POST, PUT, PATCH, DELETE or *"),
-    };
-    Ok(EndpointMethod::One(method))
-}
-
-fn success_status(code: u16) -> Result<StatusCode, &'static str> {
-    match StatusCode::from_u16(code) {
-        Ok(status) if status.is_success() && status != StatusCode::NO_CONTENT => Ok(status),
-        _ => Err("expected a success that has a body: 200, 201 or 202"),
     }
 }
 

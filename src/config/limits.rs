@@ -195,7 +195,7 @@ impl Default for CacheSettings {
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, TICK..=DAY)
 }
 
@@ -219,7 +219,7 @@ fn duration_within<'de, D: Deserializer<'de>>(
     )))
 }
 
-fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let value = u32::deserialize(from)?;
     match usize::try_from(value) {
         Ok(value @ 1..=1_000_000) => Ok(value),

@@ -7,6 +7,7 @@
 
 mod auth;
 mod endpoint;
+mod endpoint_section;
 mod environment;
 mod error;
 mod file;
@@ -15,7 +16,10 @@ mod logging;
 mod networks;
 mod policy_row;
 mod rate_limit;
+mod route_tables;
 mod settings;
+mod upstream;
+mod upstream_section;
 
 pub use auth::{AuthConfig, KeySource};
 pub use endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig};
@@ -28,7 +32,12 @@ pub use limits::{
 pub use logging::LogFormat;
 pub use policy_row::PolicyRow;
 pub use rate_limit::{RateLimit, RateLimitError, Window};
-pub use settings::{Overrides, ReplicaConfig, RouteTables, Settings, token_keys};
+pub use route_tables::RouteTables;
+pub use settings::{Overrides, ReplicaConfig, Settings, token_keys};
+pub use upstream::{
+    CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
+    UpstreamSettings,
+};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
     ServerSettings,
 };
-use super::{AuthConfig, ConfigError, EndpointConfig, Environment, LogFormat, Place, PolicyRow};
+use super::{AuthConfig, ConfigError, Environment, LogFormat, Place, RouteTables};
 use crate::consistency::TokenKeys;
 use crate::postgres::Server;
 use crate::region::RegionId;
@@ -81,43 +81,6 @@ pub struct ReplicaConfig {
     pub server: Server,
 }
 
-/// The part of the configuration that a running process can swap.
-#[derive(Debug)]
-pub struct RouteTables {
-    /// Policy rows, in the order of the file.
-    pub policies: Vec<PolicyRow>,
-    /// Endpoints, in the order of the file.
-    pub endpoints: Vec<EndpointConfig>,
-}
-
-impl RouteTables {
-    /// Reads the tables of the operator's file; a table it does not list is the built-in one.
-    ///
-    /// # Errors
-    /// Names the file, line and key that cannot be used.
-    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
-        Self::of(operator_file(overrides, environment)?.as_ref())
-    }
-
-    /// The tables compiled into the binary.
-    ///
-    /// # Errors
-    /// Only when the built-in file is broken, which a test rules out.
-    pub fn built_in() -> Result<Self, ConfigError> {
-        Self::of(None)
-    }
-
-    fn of(file: Option<&ConfigFile>) -> Result<Self, ConfigError> {
-        let built_in = ConfigFile::built_in()?;
-        let policies = file.map(ConfigFile::policies).transpose()?.flatten();
-        let endpoints = file.map(ConfigFile::endpoints).transpose()?.flatten();
-        Ok(Self {
-            policies: policies.or(built_in.policies()?).unwrap_or_default(),
-            endpoints: endpoints.or(built_in.endpoints()?).unwrap_or_default(),
-        })
-    }
-}
-
 impl CacheSettings {
     /// Reads `[cache]` of the operator's file alone.
     ///
@@ -140,7 +103,8 @@ impl Settings {
     /// line and key.
     pub fn resolve(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
         let file = operator_file(overrides, environment)?;
-        let routes = RouteTables::of(file.as_ref())?;
+        let region = region(overrides, environment, file.as_ref())?;
+        let routes = RouteTables::of(file.as_ref(), environment, region.as_ref())?;
         let file = file.map_or_else(ConfigFile::built_in, Ok)?;
         let merge = Merge {
             file: &file,
@@ -148,12 +112,7 @@ impl Settings {
         };
         let content = &file.content;
 
-        let region = merge
-            .value(
-                &overrides.region,
-                "REGION",
-                ("region", content.region.as_ref()),
-            )?
+        let region = region
             .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
         let primary = merge
             .value(
@@ -224,7 +183,7 @@ impl Settings {
 }
 
 /// The operator's file, if one is named.
-fn operator_file(
+pub(super) fn operator_file(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Option<ConfigFile>, ConfigError> {
@@ -233,6 +192,19 @@ fn operator_file(
         .as_deref()
         .or_else(|| environment.get("TIDEGATE_CONFIG"));
     path.map(ConfigFile::read).transpose()
+}
+
+/// The region of this process, if it is named anywhere.
+pub(super) fn region(
+    overrides: &Overrides,
+    environment: &Environment,
+    file: Option<&ConfigFile>,
+) -> Result<Option<RegionId>, ConfigError> {
+    let built_in = ConfigFile::built_in()?;
+    let file = file.unwrap_or(&built_in);
+    let merge = Merge { file, environment };
+    let in_file = ("region", file.content.region.as_ref());
+    merge.value(&overrides.region, "REGION", in_file)
 }
 
 /// One file and one environment, to look values up in.

@@ -212,7 +212,7 @@ fn an_error_names_file_line_and_key() {
         ),
         (
             "[[endpoint]]\nmethod = 'GET'\npath = '/x'",
-            "file:1: missing field `sql`",
+            "file:2: sql: an endpoint has either `sql` or `upstream`",
         ),
     ] {
         let message = error(text);

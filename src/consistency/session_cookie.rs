@@ -4,7 +4,7 @@
 //! `Domain`: neither a subdomain nor a plain connection can plant one. Scripts cannot read it, and
 //! it comes along from other sites only when a person follows a link.
 
-use http::HeaderValue;
+use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use crate::consistency::{RequestToken, TokenKeys};
 
@@ -28,6 +28,31 @@ pub fn session_cookie(token: &str) -> Result<HeaderValue, http::header::InvalidH
 pub fn has_session_cookie<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> bool {
     let mut fields = fields.into_iter();
     fields.any(|field| value(field.as_ref()).is_some())
+}
+
+/// Takes the cookie out of a request's `Cookie` fields, and leaves all others.
+pub fn without_session_cookie(headers: &mut HeaderMap) {
+    let fields: Vec<_> = headers.get_all(COOKIE).iter().map(without).collect();
+    headers.remove(COOKIE);
+    for field in fields.into_iter().flatten() {
+        headers.append(COOKIE, field);
+    }
+}
+
+/// The field without the cookie; `None` when nothing is left.
+fn without(field: &HeaderValue) -> Option<HeaderValue> {
+    value(field.as_bytes()).map_or_else(
+        || Some(field.clone()),
+        |_| {
+            let pairs = field.as_bytes().split(|byte| *byte == b';');
+            let others = pairs
+                .map(<[u8]>::trim_ascii)
+                .filter(|pair| value(pair).is_none());
+            let others: Vec<_> = others.filter(|pair| !pair.is_empty()).collect();
+            let field = HeaderValue::from_bytes(&others.join(&b"; "[..])).ok();
+            field.filter(|field| !field.is_empty())
+        },
+    )
 }
 
 impl RequestToken {
@@ -79,6 +104,26 @@ mod tests {
         let cookies = ["theme=dark".to_owned(), format!("a=b; {pair};c=d")];
         let read = RequestToken::from_cookies(cookies, &keys());
         assert_eq!(read, RequestToken::Verified(AT));
+    }
+
+    #[test]
+    fn the_cookie_is_taken_out_and_all_others_stay() {
+        let left = |fields: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(COOKIE, HeaderValue::from_static(field));
+            }
+            without_session_cookie(&mut headers);
+            let left = headers.get_all(COOKIE).iter();
+            let left: Vec<_> = left
+                .map(|field| field.to_str().unwrap().to_owned())
+                .collect();
+            left
+        };
+        assert_eq!(left(&["a=1;b=2"]), ["a=1;b=2"]);
+        let both = ["a=1; __Host-tidegate-session=x; b=2", "c=3"];
+        assert_eq!(left(&both), ["a=1; b=2", "c=3"]);
+        assert_eq!(left(&["__Host-tidegate-session=x"]), [""; 0]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
 use crate::region::{NodeId, RegionId};
 use crate::routing::Reason;
+use crate::target::upstream::Turn;
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
@@ -29,6 +30,10 @@ pub(super) struct Account {
     pub(super) served: Option<Served>,
     /// What the response cache did, if it was concerned.
     pub(super) cache: Option<CacheNote>,
+    /// Which node of an upstream served, if one did.
+    pub(super) upstream: Option<ServedUpstream>,
+    /// The trace that was started for it.
+    pub(super) trace: Option<String>,
     /// Where the time went.
     pub(super) timing: Timing,
 }
@@ -59,6 +64,15 @@ pub(super) struct Served {
     pub(super) staleness: Option<Duration>,
 }
 
+/// How a node of an upstream served.
+#[derive(Debug, Clone)]
+pub(super) struct ServedUpstream {
+    pub(super) upstream: String,
+    pub(super) node: String,
+    pub(super) region: Option<RegionId>,
+    pub(super) turn: Turn,
+}
+
 /// Where the time of one request went.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Timing {
@@ -68,6 +82,8 @@ pub(super) struct Timing {
     pub(super) wait: Duration,
     /// The database.
     pub(super) db: Duration,
+    /// The application behind the path, to the head of its answer.
+    pub(super) upstream: Duration,
 }
 
 impl Timing {
@@ -89,16 +105,17 @@ pub(super) fn describe(
     headers.insert(&CONSISTENCY_STATUS, consistency_status(region, account));
     let Some(account) = account else { return };
     if let Some(decision) = &account.decision {
-        let good = status.is_success() || status == StatusCode::NOT_MODIFIED;
-        let cache = match good {
+        let kept = may_be_kept(status, decision);
+        let cache = match kept {
             true => &decision.cache_control,
             false => &NO_STORE_PRIVATE,
         };
         headers.insert(CACHE_CONTROL, cache.clone());
         if decision.vary {
-            headers.insert(VARY, VARY_BY_CONSISTENCY.clone());
+            // Beside what an application says of its own answer.
+            headers.append(VARY, VARY_BY_CONSISTENCY.clone());
         }
-        if let Some(age) = age(decision, account.served.as_ref()).filter(|_| good) {
+        if let Some(age) = age(decision, account.served.as_ref()).filter(|_| kept) {
             headers.insert(AGE, age);
         }
     }
@@ -109,7 +126,16 @@ pub(super) fn describe(
     if served.is_some_and(|served| served.is_primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
-    headers.insert(&SERVER_TIMING, server_timing(&account.timing));
+    headers.append(&SERVER_TIMING, server_timing(account));
+}
+
+/// Whether the row's `Cache-Control` goes with an answer: shared caches may keep a 200 and what
+/// revalidates one, nothing else.
+fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
+    match decision.shared_cacheable {
+        true => matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED),
+        false => status.is_success() || status == StatusCode::NOT_MODIFIED,
+    }
 }
 
 /// How old the data can be, so that caches downstream keep it for so much less. An answer that no
@@ -140,6 +166,18 @@ fn consistency_status(region: &RegionId, account: Option<&Account>) -> HeaderVal
         }
         push(&mut text, format_args!("; reason={}", served.reason));
     }
+    if let Some(served) = account.and_then(|account| account.upstream.as_ref()) {
+        push(&mut text, format_args!("; node=upstream"));
+        if let Some(region) = &served.region {
+            push(&mut text, format_args!("; node-region={region}"));
+        }
+        // Why this node; how fresh its answer is nobody here can tell.
+        match served.turn {
+            Turn::First => {}
+            Turn::Retry => push(&mut text, format_args!("; reason=retry")),
+            Turn::Hedge => push(&mut text, format_args!("; reason=hedge")),
+        }
+    }
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
@@ -154,10 +192,17 @@ impl std::fmt::Display for Millis {
 }
 
 /// Milliseconds by stage.
-fn server_timing(timing: &Timing) -> HeaderValue {
+fn server_timing(account: &Account) -> HeaderValue {
+    let timing = &account.timing;
     let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
     let (route, wait, db) = (ms(timing.route), ms(timing.wait), ms(timing.db));
-    let text = format!("route;dur={route:.3}, wait;dur={wait:.3}, db;dur={db:.3}");
+    let mut text = format!("route;dur={route:.3}, wait;dur={wait:.3}, db;dur={db:.3}");
+    if account.upstream.is_some() {
+        push(
+            &mut text,
+            format_args!(", upstream;dur={:.3}", ms(timing.upstream)),
+        );
+    }
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("route"))
 }
 

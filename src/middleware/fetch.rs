@@ -13,7 +13,7 @@ use crate::cache::{Entry, Origin};
 use crate::error::Problem;
 use crate::policy::{Decision, Lifetime};
 use crate::target::sql::RequestValues;
-use crate::target::{Endpoint, Query, Target};
+use crate::target::{Endpoint, Query};
 
 /// One question to the nodes.
 pub(super) struct Fetch {
@@ -28,7 +28,8 @@ pub(super) struct Fetch {
 impl Fetch {
     /// Asks the nodes, until `request_deadline`.
     pub(super) async fn run(&self, timing: &mut Timing) -> Result<Arc<Entry>, Problem> {
-        let Target::Sql(target) = &self.endpoint.target;
+        let nothing_to_run = || Problem::Internal("the endpoint has no statement".to_owned());
+        let target = self.endpoint.sql().ok_or_else(nothing_to_run)?;
         let asked_at = Instant::now();
         let query = Query::parse(self.uri.query().unwrap_or_default())?;
         let values = RequestValues {

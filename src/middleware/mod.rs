@@ -15,6 +15,7 @@ mod cache_note;
 mod cached;
 mod decide;
 mod fetch;
+mod forward;
 mod observe;
 mod rate_limit;
 mod request_id;

@@ -70,6 +70,9 @@ pub(super) async fn observe(
         started: Instant::now(),
     };
     request.extensions_mut().insert(asked.endpoint.clone());
+    request
+        .headers_mut()
+        .insert(&X_REQUEST_ID, asked.id.clone());
     let mut unanswered = Unanswered(Some(&asked));
     let mut response = next.run(request).await;
     unanswered.0 = None;
@@ -143,23 +146,28 @@ fn count(asked: &Asked, status: u16, account: Option<&Account>) {
 
 fn log(asked: &Asked, status: u16, account: Option<&Account>, problem: Option<&Problem>) {
     let served = account.and_then(|account| account.served.as_ref());
+    let upstream = account.and_then(|account| account.upstream.as_ref());
+    let started_trace = account.and_then(|account| account.trace.as_deref());
+    let node = served.map(|served| served.node.as_str());
     let timing = account.map(|account| account.timing).unwrap_or_default();
     tracing::info!(
         target: "tidegate::access",
         request_id = asked.id.to_str().unwrap_or_default(),
-        trace_id = asked.trace,
+        trace_id = asked.trace.as_deref().or(started_trace),
         method = asked.method,
         endpoint = endpoint_label(asked),
         status,
         problem = problem.map(Problem::type_name),
         level = account.and_then(Account::level).map(Level::as_str),
-        node = served.map(|served| served.node.as_str()),
+        upstream = upstream.map(|upstream| upstream.upstream.as_str()),
+        node = node.or(upstream.map(|upstream| upstream.node.as_str())),
         reason = served.map(|served| served.reason.as_str()),
         cache = account.and_then(|account| account.cache.as_ref()).map(|cache| cache.result.as_str()),
         staleness_s = served.and_then(|served| served.staleness).map(|age| age.as_secs_f64()),
         route_ms = timing.route.as_secs_f64() * 1_000.0,
         wait_ms = timing.wait.as_secs_f64() * 1_000.0,
         db_ms = timing.db.as_secs_f64() * 1_000.0,
+        upstream_ms = upstream.map(|_| timing.upstream.as_secs_f64() * 1_000.0),
         total_ms = asked.started.elapsed().as_secs_f64() * 1_000.0,
         "request"
     );

@@ -6,7 +6,8 @@ use uuid::Uuid;
 /// Carries the request id both ways.
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Carries a trace (W3C Trace Context).
+pub(super) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest id taken over from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -47,9 +48,26 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
     well_formed.then_some(trace)
 }
 
+/// Starts a trace: its id, and the field that hands it on. It is marked as sampled, as it would be by
+/// an application that nobody hands a trace.
+pub(super) fn start_trace() -> (String, HeaderValue) {
+    let trace = format!("{:032x}", fastrand::u128(1..));
+    let field = format!("00-{trace}-{:016x}-01", fastrand::u64(1..));
+    let field = HeaderValue::try_from(field);
+    (trace, field.unwrap_or(HeaderValue::from_static("")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_that_is_started_is_well_formed() {
+        let (trace, field) = start_trace();
+        let mut headers = HeaderMap::new();
+        headers.insert(&TRACEPARENT, field);
+        assert_eq!(trace_id(&headers), Some(&*trace));
+    }
 
     fn with(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();

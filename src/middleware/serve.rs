@@ -18,6 +18,7 @@ use super::cache_note::CacheNote;
 use super::cached::{self, Cached};
 use super::decide::Reached;
 use super::fetch::Fetch;
+use super::forward::Forward;
 use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
@@ -25,7 +26,7 @@ use crate::config::EndpointAuth;
 use crate::consistency::{FORGET_SESSION_COOKIE, X_CONSISTENCY_TOKEN, session_cookie};
 use crate::error::Problem;
 use crate::policy::Decision;
-use crate::target::sql::RequestValues;
+use crate::target::sql::{RequestValues, SqlTarget};
 use crate::target::{Endpoint, JsonObject, Query, Target};
 
 /// Serves every path that is no probe. The response's extensions say how it came about.
@@ -79,12 +80,31 @@ async fn answer(
         return Ok(cached.answer(&head.headers, account).await);
     }
 
-    let Target::Sql(target) = &reached.endpoint.target;
+    let endpoint = Arc::clone(&reached.endpoint);
+    let target = match &endpoint.target {
+        Target::Sql(target) => target,
+        Target::Upstream(upstream) => {
+            // What an application answers to a bearer may be the bearer's alone.
+            let decision = match head.headers.contains_key(AUTHORIZATION) {
+                true => decision.for_this_client(),
+                false => decision,
+            };
+            account.decision = Some(decision.clone());
+            let forward = Forward {
+                services,
+                upstream,
+                decision,
+                path: reached.path.into_owned(),
+            };
+            return forward.forward(head, body, account).await;
+        }
+    };
     let body = match target.reads_body {
         true => Some(read_json(&head.headers, body, &services.server).await?),
         false => None,
     };
     let asked = Asked {
+        target,
         head: &head,
         reached,
         decision,
@@ -147,6 +167,7 @@ async fn authenticate(
 
 /// A request that is known, allowed and read whole.
 struct Asked<'a> {
+    target: &'a SqlTarget,
     head: &'a Parts,
     reached: Reached<'a>,
     decision: Decision,
@@ -157,7 +178,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Binds the request's values and runs the endpoint's statement.
     async fn ask(&self, services: &Services, timing: &mut Timing) -> Result<Outcome, Problem> {
-        let Target::Sql(target) = &self.reached.endpoint.target;
+        let target = self.target;
         let query = Query::parse(self.head.uri.query().unwrap_or_default())?;
         let body = self.body.as_deref().map(JsonObject::parse).transpose()?;
         let not_a_string = |body: &JsonObject<'_>| {
@@ -188,11 +209,10 @@ impl Asked<'_> {
 }
 
 fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response {
-    let Target::Sql(target) = &asked.reached.endpoint.target;
     let mut response = match outcome.answer.body {
         Some(body) => {
             let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            (target.status, json, Body::from(body)).into_response()
+            (asked.target.status, json, Body::from(body)).into_response()
         }
         None => Problem::NotFound.into_response(),
     };

@@ -39,7 +39,7 @@ impl Decision {
         method: &Method,
     ) -> Self {
         let stated = header.is_some() || token.is_present();
-        let storable = row.filter(|_| method.is_safe() && !stated);
+        let storable = row.filter(|_| matches!(*method, Method::GET | Method::HEAD) && !stated);
         Self {
             consistency: consistency(row, header, token, method),
             token,
@@ -50,6 +50,18 @@ impl Decision {
             shared_cacheable: storable.is_some_and(Row::is_shared_cacheable),
             vary: row.is_some_and(Row::is_shared_cacheable),
             session_cookie: row.is_some_and(Row::session_cookie),
+        }
+    }
+}
+
+impl Decision {
+    /// The same for an answer that may depend on who asks: nobody else may be given it.
+    #[must_use]
+    pub fn for_this_client(self) -> Self {
+        Self {
+            cache_control: NO_STORE_PRIVATE.clone(),
+            shared_cacheable: false,
+            ..self
         }
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
 
 use axum::body::Body;
@@ -21,6 +21,7 @@ use super::stream_task::StreamTasks;
 use super::tracked::Tracked;
 use super::watched::Watched;
 use super::{Drain, Limits};
+use crate::target::upstream::Tunnel;
 use crate::telemetry::names;
 
 /// Finds HTTP/2 peers that are gone without a word, also while a request is in flight.
@@ -104,18 +105,24 @@ pub(super) async fn drive<S>(
         tracing::debug!(%peer, %error, "small answers may be delayed");
     }
     let activity = Activity::new(Instant::now());
+    let tunnel = Arc::new(OnceLock::new());
     let service = Tracked {
         service: context.service.clone(),
         peer,
         activity: Arc::clone(&activity),
         drain: context.drain.clone(),
+        tunnel: Arc::clone(&tunnel),
     };
     let socket = TokioIo::new(Watched::new(socket, Arc::clone(&activity)));
-    let mut connection = pin!(context.protocol.serve_connection(socket, service));
+    let mut connection = pin!(
+        context
+            .protocol
+            .serve_connection_with_upgrades(socket, service)
+    );
 
     tokio::select! {
         biased;
-        outcome = connection.as_mut() => return log_end(peer, outcome),
+        outcome = connection.as_mut() => return end(peer, outcome, &tunnel).await,
         _ = closing.changed() => {}
         expiry = expired(&activity, &context.limits) => {
             context.count_expired(expiry.as_str(), 1);
@@ -133,7 +140,7 @@ pub(super) async fn drive<S>(
     };
     tokio::select! {
         biased;
-        outcome = connection.as_mut() => log_end(peer, outcome),
+        outcome = connection.as_mut() => end(peer, outcome, &tunnel).await,
         _ = expired(&activity, &limits) => {}
     }
 }
@@ -162,8 +169,16 @@ async fn expired(activity: &Activity, limits: &Limits) -> Expiry {
     .await
 }
 
-fn log_end(peer: SocketAddr, outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+/// The end of HTTP on a connection; if it was left for another protocol, that goes on until it is
+/// done or the drain cuts it off.
+async fn end(
+    peer: SocketAddr,
+    outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>,
+    tunnel: &OnceLock<Tunnel>,
+) {
     if let Err(error) = outcome {
         tracing::debug!(%peer, error, "connection ended early");
+    } else if let Some(tunnel) = tunnel.get() {
+        tunnel.clone().run().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::Drain;
 use super::activity::{Activity, InFlight};
+use crate::target::upstream::Tunnel;
 
 /// Bytes of an HTTP/2 answer handed to hyper at once: one frame. It queues whatever it is given,
 /// however narrow the client's window, so that a whole answer would look sent at once.
@@ -29,6 +30,8 @@ pub(super) struct Tracked<S> {
     pub(super) peer: SocketAddr,
     pub(super) activity: Arc<Activity>,
     pub(super) drain: Drain,
+    /// Where an answer that leaves HTTP leaves what is to follow.
+    pub(super) tunnel: Arc<OnceLock<Tunnel>>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Tracked<S>
@@ -47,10 +50,17 @@ where
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = self.service.clone().oneshot(request);
         let drain = self.drain.clone();
+        let slot = Arc::clone(&self.tunnel);
         Box::pin(async move {
             let mut response = answer.await?;
+            let tunnel = response.extensions_mut().remove::<Tunnel>();
+            let switches = tunnel.is_some();
+            if let Some(tunnel) = tunnel {
+                // A connection leaves HTTP once.
+                let _first = slot.set(tunnel);
+            }
             // Clients move away one by one now, rather than all when the listener stops.
-            if version <= Version::HTTP_11 && drain.is_draining() {
+            if version <= Version::HTTP_11 && !switches && drain.is_draining() {
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));

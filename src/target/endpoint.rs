@@ -1,6 +1,9 @@
 //! One endpoint of the configuration, compiled.
 
+use std::sync::Arc;
+
 use super::sql::{SqlTarget, SqlTargetError};
+use super::upstream::{Upstream, Upstreams};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, Place, TargetConfig};
 
 /// One endpoint, ready to serve.
@@ -23,6 +26,8 @@ pub struct Endpoint {
 pub enum Target {
     /// Runs a statement.
     Sql(SqlTarget),
+    /// Hands the request on.
+    Upstream(Arc<Upstream>),
 }
 
 /// Why an endpoint of the configuration cannot be used.
@@ -31,6 +36,9 @@ pub enum EndpointError {
     /// The statement, or what goes with it.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
+    /// An upstream that is not there.
+    #[error("upstream: there is no [[upstream]] named `{0}`")]
+    NoUpstream(String),
     /// A template that does not begin with a slash.
     #[error("path: it must begin with `/`")]
     NoSlash,
@@ -47,12 +55,17 @@ impl Endpoint {
     ///
     /// # Errors
     /// Names the key and what is wrong with it.
-    pub fn compile(config: &EndpointConfig) -> Result<Self, EndpointError> {
+    pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         if !config.path.starts_with('/') {
             return Err(EndpointError::NoSlash);
         }
         let target = match &config.target {
             TargetConfig::Sql(sql) => Target::Sql(SqlTarget::compile(config, sql)?),
+            TargetConfig::Upstream(name) => {
+                let upstream = upstreams.get(name);
+                let missing = || EndpointError::NoUpstream(name.clone());
+                Target::Upstream(Arc::clone(upstream.ok_or_else(missing)?))
+            }
         };
         Ok(Self {
             place: config.place.clone(),
@@ -69,6 +82,16 @@ impl Endpoint {
     pub fn shared_parameters(&self) -> Option<&[String]> {
         match &self.target {
             Target::Sql(sql) => sql.shared_parameters.as_deref(),
+            Target::Upstream(_) => None,
+        }
+    }
+
+    /// Its statement, if it runs one.
+    #[must_use]
+    pub fn sql(&self) -> Option<&SqlTarget> {
+        match &self.target {
+            Target::Sql(sql) => Some(sql),
+            Target::Upstream(_) => None,
         }
     }
 }

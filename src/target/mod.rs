@@ -1,7 +1,8 @@
 //! What an endpoint does.
 //!
 //! [`Router`] finds the endpoint of a method and a normalised path; [`sql`] turns its one statement
-//! and a request's values into an answer whose bytes PostgreSQL made.
+//! and a request's values into an answer whose bytes PostgreSQL made; [`upstream`] hands the request
+//! on to an application.
 
 mod body;
 mod endpoint;
@@ -10,6 +11,7 @@ mod query;
 mod router;
 mod routes;
 pub mod sql;
+pub mod upstream;
 
 pub use body::{BodyError, JsonObject};
 pub use endpoint::{Endpoint, EndpointError, Target};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::sql::SqlTarget;
-use super::{Endpoint, EndpointError, Target};
+use super::upstream::Upstreams;
+use super::{Endpoint, EndpointError};
 use crate::config::{ConfigError, EndpointConfig, EndpointMethod};
 
 /// What `Allow` says where any method goes; `HEAD` and `OPTIONS` are added everywhere.
@@ -45,12 +46,12 @@ impl Router {
     ///
     /// # Errors
     /// Names the file, line and key of the first that cannot be used, or that repeats another.
-    pub fn compile(configs: &[EndpointConfig]) -> Result<Self, ConfigError> {
+    pub fn compile(configs: &[EndpointConfig], upstreams: &Upstreams) -> Result<Self, ConfigError> {
         let mut router = Self::default();
         let mut by_template: BTreeMap<&str, Methods> = BTreeMap::new();
         for config in configs {
             let refuse = |error| ConfigError::new(config.place.clone(), error);
-            let endpoint = Arc::new(Endpoint::compile(config).map_err(refuse)?);
+            let endpoint = Arc::new(Endpoint::compile(config, upstreams).map_err(refuse)?);
             let Methods(methods) = by_template.entry(&config.path).or_default();
             if let Some(known) = methods.iter().find(|known| known.method == config.method) {
                 return Err(refuse(EndpointError::Repeated(known.place.clone())));
@@ -74,11 +75,8 @@ impl Router {
 
     /// The endpoints that run a statement, in the order of the file.
     pub fn sql_endpoints(&self) -> impl Iterator<Item = (&Endpoint, &SqlTarget)> {
-        self.endpoints
-            .iter()
-            .map(|endpoint| match &endpoint.target {
-                Target::Sql(sql) => (&**endpoint, sql),
-            })
+        let endpoints = self.endpoints.iter().map(|endpoint| &**endpoint);
+        endpoints.filter_map(move |endpoint| Some((endpoint, endpoint.sql()?)))
     }
 
     /// Finds what a method and a normalised path lead to.
@@ -170,7 +168,7 @@ mod tests {
             endpoint(4, Method::GET, "/notes/latest"),
             endpoint(5, Method::PUT, "/files/{*rest}"),
         ];
-        Router::compile(&endpoints).unwrap()
+        Router::compile(&endpoints, &Upstreams::default()).unwrap()
     }
 
     fn found(method: &Method, path: &str) -> String {
@@ -219,7 +217,7 @@ mod tests {
     #[test]
     fn templates_that_exclude_each_other_are_refused() {
         let compile = |endpoints: &[EndpointConfig]| {
-            let compiled = Router::compile(endpoints).map(|_| ());
+            let compiled = Router::compile(endpoints, &Upstreams::default()).map(|_| ());
             compiled.unwrap_err().to_string()
         };
         let twice = [

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Router;
 use super::sql::POSITION;
+use super::upstream::Upstreams;
 use crate::admission::RateLimits;
 use crate::config::{ConfigError, RouteTables};
 use crate::policy::PolicyTable;
@@ -23,6 +24,8 @@ pub struct Routes {
     pub rate_limits: RateLimits,
     /// Method and path → endpoint.
     pub router: Router,
+    /// The applications that endpoints hand requests to.
+    pub upstreams: Upstreams,
 }
 
 impl Routes {
@@ -31,12 +34,22 @@ impl Routes {
     /// # Errors
     /// Names the file, line and key of the first row that cannot be used.
     pub fn compile(tables: &RouteTables) -> Result<Self, ConfigError> {
+        Self::recompile(tables, &Upstreams::default())
+    }
+
+    /// As [`compile`](Self::compile); upstreams that have not changed go on with what they know.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn recompile(tables: &RouteTables, before: &Upstreams) -> Result<Self, ConfigError> {
         let policies = PolicyTable::build(&tables.policies)?;
+        let upstreams = Upstreams::build(&tables.upstreams, before)?;
         Ok(Self {
             revision: REVISIONS.fetch_add(1, Ordering::Relaxed),
             rate_limits: RateLimits::of(&policies),
             policies,
-            router: Router::compile(&tables.endpoints)?,
+            router: Router::compile(&tables.endpoints, &upstreams)?,
+            upstreams,
         })
     }
 

@@ -52,5 +52,13 @@ pub const CACHE_ENTRIES: &str = "tidegate_cache_entries";
 pub const CACHE_BYTES: &str = "tidegate_cache_bytes";
 /// Requests that wait for an answer which is being fetched for another. Gauge.
 pub const CACHE_WAITING: &str = "tidegate_cache_waiting";
+/// Tries of requests at nodes of upstreams. Counter; labels `upstream`, `node`, `outcome`:
+/// `answered`, `refused` (502, 503, 504), `unreachable` (nothing was sent), `lost`, `unusable`,
+/// `timeout` or `overtaken` (by a hedge).
+pub const UPSTREAM_REQUESTS: &str = "tidegate_upstream_requests_total";
+/// Time to the head of a node's answer. Histogram; labels `upstream`, `node`.
+pub const UPSTREAM_DURATION: &str = "tidegate_upstream_duration_seconds";
+/// WebSockets open. Gauge; label `upstream`.
+pub const UPSTREAM_TUNNELS: &str = "tidegate_upstream_tunnels_open";
 /// Always 1; labels `version`, `region`.
 pub const BUILD_INFO: &str = "tidegate_build_info";

@@ -31,5 +31,6 @@ mod session_cookie;
 mod timelines;
 mod tls;
 mod token_command;
+mod upstream;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]
 mod world;

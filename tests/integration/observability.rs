@@ -8,6 +8,7 @@ use tidegate::demo::{GatewayCommand, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
 use crate::world::{
     DEADLINE, JWT_SECRET, TOKEN_SECRET, World, configured, gateway_of, header, jwt,
     migrated_cluster, problem,
@@ -16,7 +17,7 @@ use crate::world::{
 const NAMES: &str = include_str!("../../src/telemetry/names.rs");
 
 /// Metrics and their labels, as the design lists them.
-const LABELS: [(&str, &[&str]); 10] = [
+const LABELS: [(&str, &[&str]); 13] = [
     ("tidegate_requests_total", &["endpoint", "method", "status"]),
     ("tidegate_request_duration_seconds_count", &["endpoint"]),
     ("tidegate_decisions_total", &["level", "node", "reason"]),
@@ -25,6 +26,15 @@ const LABELS: [(&str, &[&str]); 10] = [
     ("tidegate_staleness_seconds", &["node"]),
     ("tidegate_node_condition", &["condition", "node"]),
     ("tidegate_pool_connections", &["node"]),
+    (
+        "tidegate_upstream_requests_total",
+        &["node", "outcome", "upstream"],
+    ),
+    (
+        "tidegate_upstream_duration_seconds_count",
+        &["node", "upstream"],
+    ),
+    ("tidegate_upstream_tunnels_open", &["upstream"]),
     ("tidegate_build_info", &["region", "version"]),
     ("tidegate_connections_open", &["listener"]),
 ];
@@ -49,6 +59,10 @@ sql = "select slug, title from documents where slug = :path.slug"
 single = true
 [[endpoint]]
 method = "GET"
+path = "/app/ws"
+upstream = "${APP_URL}"
+[[endpoint]]
+method = "GET"
 path = "/public/broken"
 sql = "select pg_read_file('/nowhere/only-for-operators') as text"
 [[endpoint]]
@@ -60,9 +74,19 @@ sql = "select * from create_transfer(:claims.sub, :body.to, :body.amount, :body.
 single = true
 "#;
 
+/// Opens a WebSocket to an application behind the gateway, and leaves it.
+async fn open_websocket(world: &World) {
+    let mut socket = TcpStream::connect(world.gateway.listen()).await.unwrap();
+    socket.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+}
+
 async fn world(adjust: impl FnOnce(GatewayCommand) -> GatewayCommand) -> World {
     let cluster = migrated_cluster(1).await;
-    let gateway = configured(&cluster, adjust(gateway_of(&cluster)), FILE);
+    let gateway = gateway_of(&cluster).env("APP_URL", "http://127.0.0.1:1");
+    let gateway = configured(&cluster, adjust(gateway), FILE);
     let world = World::over(cluster, gateway).await;
     world.health_turns(200).await;
     world
@@ -122,8 +146,11 @@ async fn provoke(world: &World) {
 
 #[tokio::test]
 async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
-    let world = world(|gateway| gateway).await;
+    let application = echo(AGREED).await;
+    let url = format!("http://{}", application.address);
+    let world = world(|gateway| gateway.env("APP_URL", &url)).await;
     provoke(&world).await;
+    open_websocket(&world).await;
     for path in ["docs/", "", "docs/x/", "..%2f"] {
         let path = format!("/public/{path}{CHOSEN}?{CHOSEN}={CHOSEN}");
         let method = Method::from_bytes(CHOSEN.to_uppercase().as_bytes()).unwrap();

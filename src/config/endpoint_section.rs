@@ -1,0 +1,134 @@
+//! An `[[endpoint]]` as TOML has it, and the way from there to an [`EndpointConfig`].
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::file::ConfigFile;
+use super::upstream_section::is_name;
+use super::{
+    ConfigError, EndpointAuth, EndpointConfig, EndpointMethod, Environment, NodeUrl, SqlConfig,
+    TargetConfig, UpstreamConfig,
+};
+
+/// One `[[endpoint]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndpointSection {
+    method: Spanned<String>,
+    path: String,
+    auth: Option<Spanned<String>>,
+    sql: Option<String>,
+    status: Option<Spanned<u16>>,
+    single: Option<Spanned<bool>>,
+    body_strings: Option<Spanned<Vec<String>>>,
+    upstream: Option<Spanned<String>>,
+}
+
+impl EndpointSection {
+    /// Checks the section; a URL in place of an upstream's name adds an upstream.
+    pub(super) fn resolve(
+        &self,
+        file: &ConfigFile,
+        environment: &Environment,
+        upstreams: &mut Vec<UpstreamConfig>,
+    ) -> Result<EndpointConfig, ConfigError> {
+        let auth = match &self.auth {
+            None => EndpointAuth::None,
+            Some(text) => file.parsed(text, "auth", |text| match text.as_str() {
+                "none" => Ok(EndpointAuth::None),
+                "jwt" => Ok(EndpointAuth::Jwt),
+                _ => Err("expected `jwt` or `none`"),
+            })?,
+        };
+        let target = match (&self.sql, &self.upstream) {
+            (Some(sql), None) => TargetConfig::Sql(self.sql(sql, file)?),
+            (None, Some(target)) => {
+                self.refuse_sql_keys(file)?;
+                TargetConfig::Upstream(upstream(target, file, environment, upstreams)?)
+            }
+            _ => {
+                let message = "sql: an endpoint has either `sql` or `upstream`";
+                return Err(ConfigError::new(file.place(&self.method), message));
+            }
+        };
+        Ok(EndpointConfig {
+            place: file.place(&self.method),
+            method: file.parsed(&self.method, "method", |text| method(text))?,
+            path: self.path.clone(),
+            auth,
+            target,
+        })
+    }
+
+    fn sql(&self, statement: &str, file: &ConfigFile) -> Result<SqlConfig, ConfigError> {
+        let strings = self.body_strings.as_ref();
+        Ok(SqlConfig {
+            status: match &self.status {
+                None => StatusCode::OK,
+                Some(code) => file.parsed(code, "status", |code| success_status(*code))?,
+            },
+            statement: statement.to_owned(),
+            single: self.single.as_ref().is_some_and(|it| *it.get_ref()),
+            body_strings: strings.map_or_else(Vec::new, |names| names.get_ref().clone()),
+        })
+    }
+
+    /// What shapes the answer of a statement means nothing to an upstream.
+    fn refuse_sql_keys(&self, file: &ConfigFile) -> Result<(), ConfigError> {
+        let status = self.status.as_ref().map(|it| (file.place(it), "status"));
+        let single = self.single.as_ref().map(|it| (file.place(it), "single"));
+        let strings = self.body_strings.as_ref();
+        let strings = strings.map(|it| (file.place(it), "body_strings"));
+        match status.or(single).or(strings) {
+            None => Ok(()),
+            Some((place, key)) => {
+                let message = format!("{key}: goes with `sql`, not with `upstream`");
+                Err(ConfigError::new(place, message))
+            }
+        }
+    }
+}
+
+/// Finds the upstream that an endpoint names, or adds one for the URL it gives.
+fn upstream(
+    target: &Spanned<String>,
+    file: &ConfigFile,
+    environment: &Environment,
+    upstreams: &mut Vec<UpstreamConfig>,
+) -> Result<String, ConfigError> {
+    let text = file.expanded(target, "upstream", environment)?;
+    let known = |name: &str| upstreams.iter().any(|known| known.name == name);
+    if is_name(&text) {
+        let missing = || format!("there is no [[upstream]] named `{text}`");
+        return file.parsed(target, "upstream", |_| {
+            known(&text).then(|| text.clone()).ok_or_else(missing)
+        });
+    }
+    let url: NodeUrl = file.parsed(target, "upstream", |_| text.parse())?;
+    let name = url.to_string();
+    if !known(&name) {
+        upstreams.push(UpstreamConfig::of_url(file.place(target), url));
+    }
+    Ok(name)
+}
+
+fn method(text: &str) -> Result<EndpointMethod, &'static str> {
+    let method = match text {
+        "GET" => Method::GET,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        "DELETE" => Method::DELETE,
+        "*" => return Ok(EndpointMethod::Any),
+        _ => return Err("expected GET, POST, PUT, PATCH, DELETE or *"),
+    };
+    Ok(EndpointMethod::One(method))
+}
+
+fn success_status(code: u16) -> Result<StatusCode, &'static str> {
+    match StatusCode::from_u16(code) {
+        Ok(status) if status.is_success() && status != StatusCode::NO_CONTENT => Ok(status),
+        _ => Err("expected a success that has a body: 200, 201 or 202"),
+    }
+}

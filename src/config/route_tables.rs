@@ -1,0 +1,99 @@
+//! The part of the configuration that a running process can swap.
+
+use super::file::ConfigFile;
+use super::{
+    ConfigError, EndpointConfig, Environment, Overrides, PolicyRow, TargetConfig, UpstreamConfig,
+};
+use crate::region::RegionId;
+
+/// Policies, endpoints and upstreams.
+#[derive(Debug)]
+pub struct RouteTables {
+    /// Policy rows, in the order of the file.
+    pub policies: Vec<PolicyRow>,
+    /// Endpoints, in the order of the file.
+    pub endpoints: Vec<EndpointConfig>,
+    /// The upstreams that endpoints name, and those that they give the URL of.
+    pub upstreams: Vec<UpstreamConfig>,
+}
+
+impl RouteTables {
+    /// Reads the tables of the operator's file; a table it does not list is the built-in one.
+    ///
+    /// # Errors
+    /// Names the file, line and key that cannot be used.
+    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = super::settings::operator_file(overrides, environment)?;
+        let region = super::settings::region(overrides, environment, file.as_ref())?;
+        Self::of(file.as_ref(), environment, region.as_ref())
+    }
+
+    /// The tables compiled into the binary.
+    ///
+    /// # Errors
+    /// Only when the built-in file is broken, which a test rules out.
+    pub fn built_in() -> Result<Self, ConfigError> {
+        Self::of(None, &Environment::default(), None)
+    }
+
+    /// Nodes of the `local` region come first in every upstream.
+    pub(super) fn of(
+        file: Option<&ConfigFile>,
+        environment: &Environment,
+        local: Option<&RegionId>,
+    ) -> Result<Self, ConfigError> {
+        let built_in = ConfigFile::built_in()?;
+        let policies = file.map(ConfigFile::policies).transpose()?.flatten();
+        let mut upstreams = match file {
+            Some(file) => file.upstreams(environment, local)?,
+            None => Vec::new(),
+        };
+        check_names(&upstreams)?;
+        let endpoints = match file {
+            Some(file) => file.endpoints(environment, &mut upstreams)?,
+            None => None,
+        };
+        let endpoints = match endpoints {
+            Some(endpoints) => endpoints,
+            None => built_in
+                .endpoints(environment, &mut upstreams)?
+                .unwrap_or_default(),
+        };
+        check_used(&upstreams, &endpoints)?;
+        Ok(Self {
+            policies: policies.or(built_in.policies()?).unwrap_or_default(),
+            endpoints,
+            upstreams,
+        })
+    }
+}
+
+fn check_names(upstreams: &[UpstreamConfig]) -> Result<(), ConfigError> {
+    for (index, upstream) in upstreams.iter().enumerate() {
+        let mut before = upstreams[..index].iter();
+        if let Some(known) = before.find(|known| known.name == upstream.name) {
+            let (name, place) = (&upstream.name, &known.place);
+            let message = format!("upstream.name: `{name}` stands already at {place}");
+            return Err(ConfigError::new(upstream.place.clone(), message));
+        }
+    }
+    Ok(())
+}
+
+/// An upstream that nobody uses is more likely a slip than a wish.
+fn check_used(
+    upstreams: &[UpstreamConfig],
+    endpoints: &[EndpointConfig],
+) -> Result<(), ConfigError> {
+    for upstream in upstreams {
+        let uses = |endpoint: &EndpointConfig| match &endpoint.target {
+            TargetConfig::Upstream(name) => *name == upstream.name,
+            TargetConfig::Sql(_) => false,
+        };
+        if !endpoints.iter().any(uses) {
+            let message = format!("upstream.name: no endpoint uses `{}`", upstream.name);
+            return Err(ConfigError::new(upstream.place.clone(), message));
+        }
+    }
+    Ok(())
+}

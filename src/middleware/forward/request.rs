@@ -1,0 +1,137 @@
+//! The fields of a request as an application gets them.
+
+use http::header::{COOKIE, EXPECT, VIA};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use super::client;
+use crate::consistency::{
+    Level, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
+};
+use crate::middleware::Services;
+use crate::middleware::answer::Account;
+use crate::middleware::request_id::{TRACEPARENT, start_trace, trace_id};
+use crate::policy::Decision;
+use crate::target::upstream::strip_hop_by_hop;
+
+static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What only the gateway says to an application, in lower case: a client's word for it is dropped,
+/// also when written with underscores, which many applications cannot tell from dashes.
+const OURS: [&str; 20] = [
+    "x-consistency",
+    "x-consistency-token",
+    "x-route-primary",
+    "x-database-role",
+    "consistency-status",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-real-ip",
+    // Between the CDN and the load balancer: a secret.
+    "x-origin-verify",
+    // Fields by which some frameworks take another path than the one that was decided on.
+    "x-original-url",
+    "x-rewrite-url",
+    // The environment variable HTTP_PROXY of a CGI program.
+    "proxy",
+    "content-length",
+    "transfer-encoding",
+    "host",
+];
+
+/// Fields by which some frameworks take another method than the one that was decided on.
+const OTHER_METHODS: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// Makes the fields to send.
+pub(super) fn fields(
+    services: &Services,
+    head: &Parts,
+    decision: &Decision,
+    account: &mut Account,
+) -> HeaderMap {
+    let mut headers = head.headers.clone();
+    strip_hop_by_hop(&mut headers);
+    // Answered here: the body is asked for when the node's connection has room.
+    headers.remove(EXPECT);
+    drop_ours(&mut headers, head.method.is_safe());
+    client::describe(&mut headers, head, &services.server.trusted_proxies);
+    hand_on_decision(&mut headers, services, decision, head.method.is_safe());
+    headers.append(VIA, via(head.version));
+    keep_trace(&mut headers, account);
+    cookies(&mut headers, decision);
+    headers
+}
+
+fn drop_ours(headers: &mut HeaderMap, safe: bool) {
+    let is_ours = |name: &HeaderName| {
+        let dashed = name.as_str().replace('_', "-");
+        OURS.contains(&&*dashed) || (safe && OTHER_METHODS.contains(&&*dashed))
+    };
+    let ours: Vec<_> = headers
+        .keys()
+        .filter(|name| is_ours(name))
+        .cloned()
+        .collect();
+    for name in ours {
+        headers.remove(name);
+    }
+}
+
+/// The level in force, what the client has seen, and whether only the primary will do.
+fn hand_on_decision(headers: &mut HeaderMap, services: &Services, decision: &Decision, safe: bool) {
+    let level = decision.consistency.to_string();
+    if let Ok(level) = HeaderValue::try_from(level) {
+        headers.insert(&X_CONSISTENCY, level);
+    }
+    if let RequestToken::Verified(position) = decision.token
+        && let Ok(token) = HeaderValue::try_from(services.tokens.sign(&position))
+    {
+        headers.insert(&X_CONSISTENCY_TOKEN, token);
+    }
+    let needs_primary = !safe
+        || decision.consistency.level == Level::Strong
+        || decision.token == RequestToken::Unverifiable;
+    if needs_primary {
+        headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
+    }
+}
+
+/// The protocol the request came in (RFC 9110 section 7.6.3).
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_2 => "2 tidegate",
+        Version::HTTP_10 => "1.0 tidegate",
+        _ => "1.1 tidegate",
+    })
+}
+
+/// Passes a trace on, or starts one. A malformed one cannot be gone on with.
+fn keep_trace(headers: &mut HeaderMap, account: &mut Account) {
+    if trace_id(headers).is_some() {
+        return;
+    }
+    headers.remove(&TRACESTATE);
+    let (trace, parent) = start_trace();
+    headers.insert(&TRACEPARENT, parent);
+    account.trace = Some(trace);
+}
+
+/// What everybody may be given must not depend on who asked first. The gateway's own cookie is
+/// nobody else's business.
+fn cookies(headers: &mut HeaderMap, decision: &Decision) {
+    if decision.shared_cacheable {
+        headers.remove(COOKIE);
+    } else if decision.session_cookie {
+        without_session_cookie(headers);
+    }
+}

@@ -1,0 +1,73 @@
+//! The fields of an application's answer as the client gets them.
+
+use http::header::{EXPIRES, PRAGMA, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::consistency::{RequestToken, X_CONSISTENCY_TOKEN, session_cookie};
+use crate::middleware::Services;
+use crate::policy::Decision;
+use crate::target::upstream::strip_hop_by_hop;
+
+/// What the gateway alone says to a client, and what would contradict the policy's `Cache-Control`.
+static NOT_PASSED_ON: [HeaderName; 8] = [
+    HeaderName::from_static("consistency-status"),
+    HeaderName::from_static("x-consistency"),
+    HeaderName::from_static("x-route-primary"),
+    HeaderName::from_static("x-database-role"),
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+    EXPIRES,
+    PRAGMA,
+];
+
+/// Makes an application's fields fit to be passed on. What describes the answer (`Cache-Control`,
+/// `Vary`, `Consistency-Status`) is set later, with that of every other answer.
+pub(super) fn rewrite(
+    services: &Services,
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    decision: &Decision,
+) {
+    strip_hop_by_hop(headers);
+    for name in &NOT_PASSED_ON {
+        headers.remove(name);
+    }
+    let shared = decision.shared_cacheable && is_cacheable(status);
+    if shared && headers.remove(SET_COOKIE).is_some() {
+        tracing::debug!("an application's cookie was dropped: caches may keep the answer");
+    }
+    token(services, headers, decision);
+}
+
+/// Whether shared caches may keep an answer of this status.
+fn is_cacheable(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED)
+}
+
+/// Passes a token on that is one of ours, and never one that is older than the client's own. An
+/// application has one to pass on from an SQL endpoint that it asked.
+fn token(services: &Services, headers: &mut HeaderMap, decision: &Decision) {
+    let fields = headers.get_all(&X_CONSISTENCY_TOKEN);
+    let told = RequestToken::from_fields(fields, &services.tokens);
+    headers.remove(&X_CONSISTENCY_TOKEN);
+    let Ok(RequestToken::Verified(told)) = told else {
+        return;
+    };
+    if decision.shared_cacheable {
+        return;
+    }
+    let newer = decision.token.stricter(RequestToken::Verified(told));
+    let position = match newer {
+        RequestToken::Verified(position) => position,
+        RequestToken::Unverifiable | RequestToken::None => told,
+    };
+    let token = services.tokens.sign(&position);
+    if decision.session_cookie
+        && let Ok(cookie) = session_cookie(&token)
+    {
+        headers.append(SET_COOKIE, cookie);
+    }
+    if let Ok(token) = HeaderValue::try_from(token) {
+        headers.insert(&X_CONSISTENCY_TOKEN, token);
+    }
+}

@@ -1,0 +1,117 @@
+//! One upstream, ready to be asked.
+
+use std::sync::Arc;
+
+use reqwest::{Client, redirect, retry};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Duration;
+
+use super::balance::Balance;
+use super::check::Checks;
+use super::{Node, SetupError, UpstreamError};
+use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
+
+/// How long a connection is kept for the next request: less than the five seconds after which
+/// Node.js, among the hastiest of servers, closes it, so that no request goes into one being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// Idle connections kept to one node.
+const IDLE_MAX: usize = 256;
+
+/// An application that requests are handed to.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    settings: UpstreamSettings,
+    nodes: Vec<Node>,
+    client: Client,
+    balance: Balance,
+    places: Arc<Semaphore>,
+    checks: Checks,
+}
+
+impl Upstream {
+    /// Makes ready; nothing is sent and no task is started.
+    ///
+    /// # Errors
+    /// When a node wants TLS and the system has no root certificates.
+    pub(super) fn new(config: &UpstreamConfig) -> Result<Self, SetupError> {
+        let settings = config.settings.clone();
+        let nodes: Vec<_> = settings.nodes.iter().map(Node::new).collect();
+        let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        Ok(Self {
+            name: config.name.clone(),
+            client: client(&settings)?,
+            balance: Balance::new(count),
+            places: Arc::new(Semaphore::new(settings.limits.connections_max)),
+            checks: Checks::default(),
+            nodes,
+            settings,
+        })
+    }
+
+    /// What logs and metrics call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its nodes, nearest first.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// Starts to check the nodes, once; ends when the upstream is dropped.
+    pub fn watch(self: &Arc<Self>) {
+        self.checks.start(self);
+    }
+
+    pub(super) fn limits(&self) -> &UpstreamLimits {
+        &self.settings.limits
+    }
+
+    pub(super) fn balance(&self) -> &Balance {
+        &self.balance
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A place for one request among those under way.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_full| UpstreamError::Busy)
+    }
+}
+
+fn client(settings: &UpstreamSettings) -> Result<Client, SetupError> {
+    // An error means that the process has chosen a provider already, which is as good.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        // A request goes where the configuration says and nowhere else.
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        // Whether a request may be repeated is decided here.
+        .retry(retry::never())
+        // WebSockets need HTTP/1.1, and only there it is plain what was sent.
+        .http1_only()
+        .connect_timeout(settings.limits.connect_timeout)
+        .pool_idle_timeout(KEEP_ALIVE)
+        .pool_max_idle_per_host(IDLE_MAX);
+    let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
+    let builder = match schemes.any(|scheme| scheme == "https") {
+        true => builder,
+        // Systems without root certificates can do without them.
+        false => builder.tls_certs_only([]),
+    };
+    Ok(builder.build()?)
+}

@@ -1,0 +1,97 @@
+//! One try of one request at one node.
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Body as _;
+use reqwest::{Body, Request};
+
+use super::error::AttemptError;
+use super::exchange::Outgoing;
+use super::node::encode_path;
+use super::upload::Upload;
+use super::{Node, Upstream, names_upgrade};
+
+/// Tells an application which database its region's replica may stand in for.
+static X_DATABASE_ROLE: HeaderName = HeaderName::from_static("x-database-role");
+
+/// Largest head of an answer: twice what a request may have.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Sends a request to a node and waits for the head of its answer.
+pub(super) async fn attempt(
+    upstream: &Upstream,
+    node: usize,
+    outgoing: &Outgoing,
+    upload: Option<&Upload>,
+) -> Result<Response<Body>, AttemptError> {
+    let node = &upstream.nodes()[node];
+    let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
+    let mut request = Request::new(outgoing.method.clone(), url);
+    *request.headers_mut() = outgoing.headers.clone();
+    let role = HeaderValue::from_static(match outgoing.reads_replica_in(node.region.as_ref()) {
+        true => "replica",
+        false => "primary",
+    });
+    request.headers_mut().insert(&X_DATABASE_ROLE, role);
+    match upload {
+        Some(upload) => attach(upload, &mut request),
+        None => say_that_there_is_no_body(&mut request),
+    }
+    let answer = upstream.client().execute(request).await;
+    let answer = answer.map_err(|error| classify(node, error))?;
+    check(node, outgoing, answer.into())
+}
+
+fn attach(upload: &Upload, request: &mut Request) {
+    let body = upload.body();
+    if body.size_hint().exact().is_none() {
+        // hyper takes a GET without a length for one without a body.
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
+    *request.body_mut() = Some(Body::wrap(body));
+}
+
+/// Servers may ask for a length where a method usually has a body (RFC 9110 section 8.6).
+fn say_that_there_is_no_body(request: &mut Request) {
+    if matches!(
+        *request.method(),
+        Method::POST | Method::PUT | Method::PATCH
+    ) {
+        let none = HeaderValue::from_static("0");
+        request.headers_mut().insert(CONTENT_LENGTH, none);
+    }
+}
+
+fn classify(node: &Node, source: reqwest::Error) -> AttemptError {
+    let (unsent, source) = (source.is_connect(), source.without_url());
+    let node = node.name.clone();
+    match unsent {
+        true => AttemptError::NotSent { node, source },
+        false => AttemptError::Lost { node, source },
+    }
+}
+
+/// Refuses what must not be passed on.
+fn check(
+    node: &Node,
+    outgoing: &Outgoing,
+    answer: Response<Body>,
+) -> Result<Response<Body>, AttemptError> {
+    let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let agreed = outgoing.wants_websocket && names_upgrade(answer.headers(), "websocket");
+    let what = if switches && !agreed {
+        "a change of protocol that nobody asked for"
+    } else if head_bytes(answer.headers()) > HEAD_BYTES_MAX {
+        "a head of more than 64 KiB"
+    } else {
+        return Ok(answer);
+    };
+    let node = node.name.clone();
+    Err(AttemptError::Unusable { node, what })
+}
+
+fn head_bytes(headers: &HeaderMap) -> usize {
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    headers.iter().map(bytes).sum()
+}

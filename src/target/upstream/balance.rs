@@ -1,0 +1,86 @@
+//! Which node of an upstream is asked first, who may be asked in its place, and when.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::steering::{Choice, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings};
+
+/// What is expected of nodes before the first answer, by their place in the list: the nearest a
+/// millisecond away, each further one as much more as neighbouring continents are apart.
+const NEAREST: Duration = Duration::from_millis(1);
+const FURTHER: Duration = Duration::from_millis(40);
+
+/// Share of the requests that may be sent a second time.
+const RETRY_SHARE: f64 = 0.2;
+
+/// The selector of one upstream, with the record of each node.
+#[derive(Debug)]
+pub(super) struct Balance {
+    selector: SharedSelector,
+    second_tries: Vec<SecondTries>,
+}
+
+impl Balance {
+    /// Starts with nodes in the order of their distance.
+    pub(super) fn new(nodes: u32) -> Self {
+        let now = Instant::now();
+        let settings = SteeringSettings {
+            seed: fastrand::u64(..),
+            ..SteeringSettings::default()
+        };
+        let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
+        let second_tries = |_| SecondTries::new(RETRY_SHARE, now);
+        Self {
+            selector: SharedSelector::new(Selector::new(settings, &estimates, now), now),
+            second_tries: (0..nodes).map(second_tries).collect(),
+        }
+    }
+
+    /// The nodes in the order in which to ask them. One that is due for a probe comes first if the
+    /// caller can go on to the next should it fail.
+    pub(super) fn order(&self, may_probe: bool) -> Choice {
+        let now = Instant::now();
+        let ranking = self.selector.ranking(now);
+        let due = ranking.probe_due().filter(|_| may_probe);
+        match due.filter(|&node| self.selector.claim_probe(node, now)) {
+            Some(node) => {
+                let mut order = Choice::from_slice(&[node]);
+                order.extend(ranking.choose(|other| other != node));
+                order
+            }
+            None => ranking.choose(|_| true),
+        }
+    }
+
+    /// Claims the one request that finds out whether a node works again, if it is time.
+    pub(super) fn claim_probe(&self, node: usize) -> bool {
+        self.selector.claim_probe(node, Instant::now())
+    }
+
+    /// Takes in how a node did. The latency counts towards the order only if it compares with those
+    /// of the other nodes.
+    pub(super) fn report(&self, node: usize, outcome: Outcome, latency: Option<Duration>) {
+        self.selector.report(node, outcome, latency, Instant::now());
+    }
+
+    /// Takes in that a request goes to a node for the first time.
+    pub(super) fn sent(&self, node: usize) {
+        self.second_tries[node].sent();
+    }
+
+    /// Takes in how long a request took.
+    pub(super) fn answered(&self, node: usize, took: Duration) {
+        self.second_tries[node].answered(took, Instant::now());
+    }
+
+    /// Whether a request that this node has not answered may be sent to another one.
+    pub(super) fn may_ask_another(&self, node: usize) -> bool {
+        self.second_tries[node].grant(Instant::now())
+    }
+
+    /// How long a safe request waits for a node before another is asked as well.
+    pub(super) fn hedge_delay(&self, node: usize) -> Duration {
+        self.second_tries[node].hedge_delay()
+    }
+}

@@ -1,0 +1,98 @@
+//! Active checks: a GET every few seconds that tells which nodes work, and how far away they are.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+use super::Upstream;
+use super::error::innermost;
+use crate::config::CheckConfig;
+use crate::steering::Outcome;
+
+/// The part of every pause that is random, so that gateways do not check in step.
+const JITTER: f64 = 0.2;
+
+/// Most that is read of a check's answer.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// The tasks that check an upstream's nodes; they end with it.
+#[derive(Debug, Default)]
+pub(super) struct Checks(OnceLock<JoinSet<()>>);
+
+impl Checks {
+    /// Starts one task per node, once, if the upstream is to be checked.
+    pub(super) fn start(&self, upstream: &Arc<Upstream>) {
+        let Some(config) = &upstream.settings().check else {
+            return;
+        };
+        self.0.get_or_init(|| {
+            let mut tasks = JoinSet::new();
+            for node in 0..upstream.nodes().len() {
+                tasks.spawn(check(Arc::downgrade(upstream), node, config.clone()));
+            }
+            tasks
+        });
+    }
+}
+
+/// Checks one node until the upstream is gone.
+async fn check(upstream: Weak<Upstream>, node: usize, config: CheckConfig) {
+    let mut worked = true;
+    loop {
+        let Some(upstream) = upstream.upgrade() else {
+            return;
+        };
+        // A node that has failed is asked all the same: this is what probes it, not a request.
+        let _probes = upstream.balance().claim_probe(node);
+        let started = Instant::now();
+        let result = timeout(config.interval, ask(&upstream, node, &config)).await;
+        let result = result.unwrap_or_else(|_elapsed| Err("it does not answer in time".to_owned()));
+        let latency = started.elapsed();
+        let (outcome, latency) = match result {
+            Ok(()) => (Outcome::Answered, Some(latency)),
+            Err(_) => (Outcome::Failed, None),
+        };
+        upstream.balance().report(node, outcome, latency);
+        if worked != result.is_ok() {
+            worked = result.is_ok();
+            tell(&upstream, node, result.err().as_deref());
+        }
+        drop(upstream);
+        sleep(pause(config.interval, fastrand::f64())).await;
+    }
+}
+
+async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(), String> {
+    let path = &config.path;
+    let url = upstream.nodes()[node].url(path.path(), path.query());
+    let asked = async {
+        let mut answer = upstream.client().get(url).send().await?;
+        // Read to its end, the connection serves the next request.
+        let mut read = 0;
+        while read <= BODY_BYTES_MAX
+            && let Some(chunk) = answer.chunk().await?
+        {
+            read += chunk.len();
+        }
+        Ok(answer.status())
+    };
+    match asked.await {
+        Ok(status) if status.is_success() => Ok(()),
+        Ok(status) => Err(format!("its check answers {status}")),
+        Err(error) => Err(innermost(&error).to_string()),
+    }
+}
+
+fn tell(upstream: &Upstream, node: usize, error: Option<&str>) {
+    let (upstream, node) = (upstream.name(), &upstream.nodes()[node].name);
+    match error {
+        None => tracing::info!(upstream, node, "a node works again"),
+        Some(error) => tracing::warn!(upstream, node, error, "a node failed its check"),
+    }
+}
+
+/// `random` is from 0 to 1.
+fn pause(interval: Duration, random: f64) -> Duration {
+    interval.mul_f64(1.0 - JITTER * random)
+}

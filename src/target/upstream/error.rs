@@ -1,0 +1,88 @@
+//! Why an upstream gave no answer.
+
+/// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// As many requests as it may have are under way.
+    #[error("the application behind this path is busy")]
+    Busy,
+    /// No node could be reached, or none answered; nothing was done, or it may be done again.
+    #[error("no node of the application behind this path answers")]
+    Unreachable(#[source] Option<AttemptError>),
+    /// A request that may change something was sent, and no answer came.
+    #[error("the request was sent and no answer came: whether it took effect is unknown")]
+    OutcomeUnknown(#[source] Option<AttemptError>),
+    /// A safe request was not answered in time.
+    #[error("the application behind this path took too long")]
+    Timeout,
+    /// The client's body is larger than allowed.
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    /// The client's body did not arrive in time.
+    #[error("the body did not arrive in time")]
+    BodyTooSlow,
+    /// The client's body broke off.
+    #[error("the body could not be read")]
+    BodyBroken,
+}
+
+/// Why one node gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// No connection: nothing was sent.
+    #[error("no connection to {node}: {}", innermost(.source))]
+    NotSent {
+        /// Which node.
+        node: String,
+        /// Why not.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The connection broke, or what came was no HTTP.
+    #[error("{node} did not answer: {}", innermost(.source))]
+    Lost {
+        /// Which node.
+        node: String,
+        /// What happened.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// What came cannot be passed on.
+    #[error("{node} answered what cannot be passed on: {what}")]
+    Unusable {
+        /// Which node.
+        node: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl AttemptError {
+    /// Whether the node can have seen nothing of the request.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(self, Self::NotSent { .. })
+    }
+
+    /// The name in metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::NotSent { .. } => "unreachable",
+            Self::Lost { .. } => "lost",
+            Self::Unusable { .. } => "unusable",
+        }
+    }
+}
+
+/// Why upstreams cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream: no HTTP client: {}", innermost(.0))]
+pub struct SetupError(#[from] reqwest::Error);
+
+/// The cause that says what happened; those around it only say that a request failed.
+pub(super) fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}

@@ -1,0 +1,116 @@
+//! One request and its answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Response};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Duration;
+
+use super::download::Download;
+use super::race::Race;
+use super::upload::Upload;
+use super::{Node, Upstream, UpstreamError};
+use crate::region::RegionId;
+
+/// A request as it is to be sent.
+pub struct Outgoing {
+    /// Its method.
+    pub method: Method,
+    /// Its normalised path.
+    pub path: String,
+    /// Its query, as it was sent.
+    pub query: Option<String>,
+    /// Its fields; none concerns a connection, but those that ask for a WebSocket.
+    pub headers: HeaderMap,
+    /// Whether it asks for a WebSocket.
+    pub wants_websocket: bool,
+    /// The regions whose database replica can honour the decision.
+    pub replica_regions: Vec<RegionId>,
+    /// The region that a node without one counts to.
+    pub local_region: RegionId,
+}
+
+/// What a request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Most bytes of its body.
+    pub body_bytes_max: usize,
+    /// Time for its body to arrive.
+    pub body_timeout: Duration,
+    /// Time from then to the head of the answer, unless the upstream has its own.
+    pub deadline: Duration,
+}
+
+/// An answer's head, with the body yet to come.
+#[derive(Debug)]
+pub struct Answered {
+    /// What the node answered.
+    pub response: Response<reqwest::Body>,
+    /// How it came to be this node.
+    pub turn: Turn,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) node: usize,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// The turn in which a node was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It was the first.
+    First,
+    /// Another had failed before.
+    Retry,
+    /// Another took long.
+    Hedge,
+}
+
+impl Outgoing {
+    /// Whether an application in this region may read from its replica.
+    pub(super) fn reads_replica_in(&self, region: Option<&RegionId>) -> bool {
+        let region = region.unwrap_or(&self.local_region);
+        self.replica_regions.contains(region)
+    }
+}
+
+impl Answered {
+    /// The node that answered.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.upstream.nodes()[self.node]
+    }
+
+    /// The answer with its body, to be passed on as it comes.
+    #[must_use]
+    pub fn into_response(self) -> Response<Body> {
+        let (head, body) = self.response.into_parts();
+        let body = Download::new(body, self.upstream, self.node, self.place);
+        Response::from_parts(head, Body::new(body))
+    }
+}
+
+impl Upstream {
+    /// Sends a request, with its body unless it has none, and waits for the head of an answer. Dropping the future leaves nothing
+    /// behind here; a request that was sent stays sent.
+    ///
+    /// # Errors
+    /// Says what became of the request, as far as that is known.
+    pub async fn exchange(
+        self: &Arc<Self>,
+        outgoing: Outgoing,
+        body: Option<Body>,
+        patience: Patience,
+    ) -> Result<Answered, UpstreamError> {
+        let place = self.place()?;
+        let upload = body.map(|body| Upload::new(body, patience.body_bytes_max));
+        let race = Race::new(self, &outgoing, upload.as_ref(), patience);
+        let (node, response, turn) = race.run().await?;
+        Ok(Answered {
+            response,
+            turn,
+            upstream: Arc::clone(self),
+            node,
+            place,
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! Upstream endpoints: requests handed on to an application over HTTP/1.1, and its answers back.
+//!
+//! An [`Upstream`] has nodes, one of which serves a request: the selector's first, another when
+//! that fails. Bodies stream both ways and are never held whole. Deliberately absent: what the
+//! headers say (`middleware/forward`), HTTP/2 to applications, and balancing load among nodes of
+//! one region, which a load balancer's address does better.
+
+mod error;
+mod hop_by_hop;
+mod node;
+mod balance;
+mod upload;
+mod download;
+mod attempt;
+mod race;
+mod exchange;
+mod tunnel;
+mod check;
+mod application;
+mod upstreams;
+
+pub use application::Upstream;
+pub use error::{AttemptError, SetupError, UpstreamError};
+pub use exchange::{Answered, Outgoing, Patience, Turn};
+pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
+pub use node::Node;
+pub use tunnel::Tunnel;
+pub use upstreams::Upstreams;

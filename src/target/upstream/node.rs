@@ -1,0 +1,111 @@
+//! One place where an upstream runs.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+
+use crate::config::UpstreamNodeConfig;
+use crate::region::RegionId;
+
+/// What is written as `%XX` in a path: all but the characters that mean themselves there (RFC 3986
+/// section 3.3), so that a path has one spelling, which every reader reads the same way.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+
+/// A node of an upstream.
+#[derive(Debug)]
+pub struct Node {
+    /// The URL without its scheme, for logs and metrics.
+    pub name: String,
+    /// Where it is; `None` when nobody said.
+    pub region: Option<RegionId>,
+    base: Url,
+}
+
+impl Node {
+    pub(super) fn new(config: &UpstreamNodeConfig) -> Self {
+        let url = config.url.to_string();
+        let name = url.split_once("://").map_or(&*url, |(_, rest)| rest);
+        Self {
+            name: name.to_owned(),
+            region: config.region.clone(),
+            base: config.url.as_url().clone(),
+        }
+    }
+
+    /// Where a request goes: below the node's own path, whatever the request's path says.
+    pub(super) fn url(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.base.clone();
+        let prefix = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{prefix}{path}"));
+        url.set_query(query);
+        url
+    }
+}
+
+/// Writes a normalised path as it goes on the wire.
+pub(super) fn encode_path(normalised: &str) -> String {
+    utf8_percent_encode(normalised, ESCAPED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::normalise;
+
+    fn node(url: &str) -> Node {
+        let config = UpstreamNodeConfig {
+            region: None,
+            url: url.parse().unwrap(),
+        };
+        Node::new(&config)
+    }
+
+    #[test]
+    fn a_path_goes_below_the_nodes_own() {
+        for (base, path, query, expected) in [
+            ("http://a:3000", "/x/y", None, "http://a:3000/x/y"),
+            ("http://a/base/", "/x/", Some("q=1"), "http://a/base/x/?q=1"),
+            (
+                "http://a",
+                "/a b?c#d%é",
+                None,
+                "http://a/a%20b%3Fc%23d%25%C3%A9",
+            ),
+            ("http://a", "/", Some("a=%2F&&b"), "http://a/?a=%2F&&b"),
+        ] {
+            let url = node(base).url(&encode_path(path), query);
+            assert_eq!(url.as_str(), expected);
+        }
+        assert_eq!(node("https://a:1/b/").name, "a:1/b");
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leaves_the_node_or_changes_on_the_way(raw in "/[ -~é]{0,40}") {
+            let Ok(path) = normalise(&raw) else { return Ok(()) };
+            let url = node("http://node:3000/base").url(&encode_path(&path), None);
+            prop_assert_eq!(url.authority(), "node:3000");
+            let below = url.path().strip_prefix("/base").unwrap();
+            prop_assert_eq!(normalise(below).unwrap(), path);
+        }
+    }
+}

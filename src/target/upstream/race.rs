@@ -1,0 +1,302 @@
+//! The nodes in their order, until one answers.
+//!
+//! A safe request without a body goes on to the next node when one fails, and is sent to a second
+//! one as well when the first takes unusually long. Any other request goes on only if it is certain
+//! that nothing of it was sent.
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::{Response, StatusCode};
+use smallvec::SmallVec;
+use tokio::time::{
+    Duration, Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at,
+};
+
+use super::attempt::attempt;
+use super::error::AttemptError;
+use super::exchange::{Outgoing, Patience, Turn};
+use super::upload::{Upload, UploadState};
+use super::{Upstream, UpstreamError};
+use crate::steering::{Choice, Outcome};
+use crate::telemetry::names;
+
+/// How often a request that waits wakes its task, as in [`super::download`].
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// One request on its way from node to node.
+pub(super) struct Race<'r> {
+    upstream: &'r Upstream,
+    outgoing: &'r Outgoing,
+    upload: Option<&'r Upload>,
+    patience: Patience,
+    started: Instant,
+    /// Whether it may be sent twice.
+    repeatable: bool,
+    first: usize,
+    /// The nodes that were not asked yet.
+    order: <Choice as IntoIterator>::IntoIter,
+    /// The tries under way, and their nodes, the oldest first.
+    tries: FuturesUnordered<BoxFuture<'r, Tried>>,
+    asked: SmallVec<[(usize, Turn); 4]>,
+    failed: Option<Failure>,
+}
+
+/// The end of one try: which node, after how long, with what.
+type Tried = (
+    usize,
+    Duration,
+    Result<Response<reqwest::Body>, AttemptError>,
+);
+
+/// What is passed on: from which node, and how it came to be that one.
+type Found = (usize, Response<reqwest::Body>, Turn);
+
+/// What a failed try leaves behind.
+enum Failure {
+    /// An answer that says that the node cannot serve; passed on if nobody does better.
+    Refusal(Found),
+    /// Nothing.
+    Error(AttemptError),
+}
+
+impl<'r> Race<'r> {
+    pub(super) fn new(
+        upstream: &'r Upstream,
+        outgoing: &'r Outgoing,
+        upload: Option<&'r Upload>,
+        patience: Patience,
+    ) -> Self {
+        let repeatable = outgoing.method.is_safe() && upload.is_none();
+        Self {
+            upstream,
+            outgoing,
+            upload,
+            patience,
+            started: Instant::now(),
+            repeatable,
+            first: 0,
+            order: upstream.balance().order(repeatable).into_iter(),
+            tries: FuturesUnordered::new(),
+            asked: SmallVec::new(),
+            failed: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Found, UpstreamError> {
+        self.first = self.order.next().ok_or(UpstreamError::Unreachable(None))?;
+        self.upstream.balance().sent(self.first);
+        self.ask(self.first, Turn::First);
+        let mut hedge = Box::pin(sleep(self.upstream.balance().hedge_delay(self.first)));
+        let mut may_hedge = self.repeatable;
+        let mut out_of_time =
+            out_of_time(self.upstream, self.upload, self.patience, self.started).boxed();
+        let mut sign_of_life = interval(SIGN_OF_LIFE);
+        sign_of_life.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(tried) = self.tries.next() => {
+                    if let Some(found) = self.take_in(tried)? {
+                        return Ok(found);
+                    }
+                }
+                () = &mut hedge, if may_hedge => {
+                    may_hedge = false;
+                    self.ask_another(Turn::Hedge);
+                }
+                error = &mut out_of_time => return Err(self.run_out(error)),
+                _ = sign_of_life.tick() => {}
+            }
+        }
+    }
+
+    /// Sends the request to a node.
+    fn ask(&mut self, node: usize, turn: Turn) {
+        let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
+        self.asked.push((node, turn));
+        let started = Instant::now();
+        let tried = attempt(upstream, node, outgoing, upload);
+        let tried = tried.map(move |answer| (node, started.elapsed(), answer));
+        self.tries.push(tried.boxed());
+    }
+
+    /// Sends the request to the next node, if there is one and the budget allows it.
+    fn ask_another(&mut self, turn: Turn) -> bool {
+        if self.order.len() == 0 || !self.upstream.balance().may_ask_another(self.first) {
+            return false;
+        }
+        self.go_on(turn)
+    }
+
+    fn go_on(&mut self, turn: Turn) -> bool {
+        let next = self.order.next();
+        if let Some(next) = next {
+            let (upstream, node) = (self.upstream.name(), &self.upstream.nodes()[next].name);
+            tracing::debug!(upstream, node, ?turn, "asking another node");
+            self.ask(next, turn);
+        }
+        next.is_some()
+    }
+
+    /// Takes in the end of one try: an answer to pass on, or none while others may still answer.
+    fn take_in(&mut self, tried: Tried) -> Result<Option<Found>, UpstreamError> {
+        let (node, took, answer) = tried;
+        let at = self.asked.iter().position(|(asked, _)| *asked == node);
+        let turn = at.map_or(Turn::First, |at| self.asked.remove(at).1);
+        let failure = match answer {
+            Ok(response) if !is_refusal(response.status()) => {
+                self.upstream.note(node, "answered", Some(took));
+                self.note_overtaken(turn);
+                return Ok(Some((node, response, turn)));
+            }
+            Ok(response) => {
+                self.upstream.note(node, "refused", None);
+                let found = (node, response, turn);
+                if !self.repeatable {
+                    return Ok(Some(found));
+                }
+                Failure::Refusal(found)
+            }
+            Err(error) => Failure::Error(self.weigh(node, error)?),
+        };
+        let unsent = failure.is_unsent();
+        self.failed = Some(failure.or(self.failed.take()));
+        let another = match unsent {
+            // What was never sent costs nobody anything.
+            true => self.go_on(Turn::Retry),
+            false => self.ask_another(Turn::Retry),
+        };
+        if another || !self.tries.is_empty() {
+            return Ok(None);
+        }
+        match self.failed.take() {
+            Some(Failure::Refusal(found)) => Ok(Some(found)),
+            Some(Failure::Error(error)) => Err(UpstreamError::Unreachable(Some(error))),
+            None => Err(UpstreamError::Unreachable(None)),
+        }
+    }
+
+    /// Gives an error back after which another node may be asked.
+    fn weigh(&self, node: usize, error: AttemptError) -> Result<AttemptError, UpstreamError> {
+        let state = self.upload.map(Upload::state);
+        match state {
+            Some(UploadState::TooLarge) => {
+                return Err(UpstreamError::BodyTooLarge(self.patience.body_bytes_max));
+            }
+            Some(UploadState::Broken) => return Err(UpstreamError::BodyBroken),
+            _ => {}
+        }
+        self.upstream.note(node, error.outcome(), None);
+        let untouched = matches!(state, None | Some(UploadState::Whole));
+        if self.repeatable || (error.is_unsent() && untouched) {
+            return Ok(error);
+        }
+        match self.outgoing.method.is_safe() {
+            true => Err(UpstreamError::Unreachable(Some(error))),
+            false => Err(UpstreamError::OutcomeUnknown(Some(error))),
+        }
+    }
+
+    /// Whoever was asked before a hedge and has still not answered counts as failed: a frozen node
+    /// would never be found out otherwise, since nobody waits for it any more.
+    fn note_overtaken(&self, by: Turn) {
+        if by == Turn::Hedge {
+            let earlier = self.asked.iter().filter(|(_, turn)| *turn != Turn::Hedge);
+            for (node, _) in earlier {
+                self.upstream.note(*node, "overtaken", None);
+            }
+        }
+    }
+
+    /// Time is up for all tries.
+    fn run_out(&self, error: UpstreamError) -> UpstreamError {
+        match error {
+            UpstreamError::Timeout => {
+                for (node, _) in &self.asked {
+                    self.upstream.note(*node, "timeout", None);
+                }
+                match self.outgoing.method.is_safe() {
+                    true => error,
+                    false => UpstreamError::OutcomeUnknown(None),
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Failure {
+    fn is_unsent(&self) -> bool {
+        match self {
+            Self::Refusal(_) => false,
+            Self::Error(error) => error.is_unsent(),
+        }
+    }
+
+    /// What to answer if nobody does better: a refusal says more than nothing.
+    fn or(self, earlier: Option<Self>) -> Self {
+        match (self, earlier) {
+            (Self::Error(_), Some(refusal @ Self::Refusal(_))) => refusal,
+            (newer, _) => newer,
+        }
+    }
+}
+
+impl Upstream {
+    /// Takes in how a node did, for the order of the nodes and for the metrics.
+    fn note(&self, node: usize, outcome: &'static str, answered_after: Option<Duration>) {
+        let known = match answered_after {
+            Some(_) => Outcome::Answered,
+            None => Outcome::Failed,
+        };
+        // Checks measure all nodes alike; requests only those that they are sent to.
+        let comparable = answered_after.filter(|_| self.settings().check.is_none());
+        self.balance().report(node, known, comparable);
+        let labels = [
+            ("upstream", self.name().to_owned()),
+            ("node", self.nodes()[node].name.clone()),
+        ];
+        if let Some(took) = answered_after {
+            self.balance().answered(node, took);
+            metrics::histogram!(names::UPSTREAM_DURATION, &labels).record(took.as_secs_f64());
+        }
+        let [upstream, node] = labels;
+        let labels = [upstream, node, ("outcome", outcome.to_owned())];
+        metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
+    }
+}
+
+/// Whether an answer says that the node cannot serve, whatever was asked.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// Ends when the request has taken too long. The node's time begins when it has the whole request.
+async fn out_of_time(
+    upstream: &Upstream,
+    upload: Option<&Upload>,
+    patience: Patience,
+    started: Instant,
+) -> UpstreamError {
+    let sent = match upload {
+        None => started,
+        Some(upload) => {
+            let ended = timeout_at(started + patience.body_timeout, upload.ended()).await;
+            match ended {
+                Ok(UploadState::Taken(at)) => at,
+                Ok(UploadState::TooLarge) => {
+                    return UpstreamError::BodyTooLarge(patience.body_bytes_max);
+                }
+                Ok(_) => return UpstreamError::BodyBroken,
+                Err(_elapsed) if upload.waits_for_client() => return UpstreamError::BodyTooSlow,
+                Err(_elapsed) => return UpstreamError::Timeout,
+            }
+        }
+    };
+    let timeout = upstream.limits().timeout.unwrap_or(patience.deadline);
+    sleep_until(sent + timeout).await;
+    UpstreamError::Timeout
+}

@@ -1,0 +1,177 @@
+//! Connections that have left HTTP: bytes are passed both ways until either side is done.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+
+use super::exchange::Answered;
+use crate::telemetry::names;
+
+/// How long one side has to say its last words after the other has ended.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long the client's connection may take to leave HTTP after the answer that agrees to it.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What becomes of a connection after an answer with status 101: left in the response's extensions,
+/// and driven by the connection's own task, so that it counts as the connection it is.
+#[derive(Clone)]
+pub struct Tunnel(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
+
+impl Tunnel {
+    /// Joins a client to the node that has agreed to change the protocol. Its place among the
+    /// upstream's connections is kept.
+    pub fn new(client: OnUpgrade, mut answered: Answered) -> Self {
+        let node = hyper::upgrade::on(&mut answered.response);
+        let joined = async move {
+            let (upstream, place) = (answered.upstream, answered.place);
+            let node_name = &upstream.nodes()[answered.node].name;
+            let both = async { tokio::try_join!(client, node) };
+            let (client, node) = match timeout(UPGRADE_TIMEOUT, both).await {
+                Ok(Ok(both)) => both,
+                Ok(Err(error)) => return tracing::debug!(%error, "a tunnel was not opened"),
+                Err(_elapsed) => return tracing::debug!("a tunnel was not opened in time"),
+            };
+            let _open = Open::new(upstream.name());
+            let idle = upstream.limits().idle_timeout;
+            let end = relay(TokioIo::new(client), TokioIo::new(node), idle).await;
+            let upstream = upstream.name();
+            tracing::debug!(upstream, node = node_name, end, "a tunnel ended");
+            drop(place);
+        };
+        Self(Arc::new(Mutex::new(Some(joined.boxed()))))
+    }
+
+    /// Passes bytes until either side is done. Dropping the future ends both connections.
+    pub async fn run(self) {
+        let joined = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(joined) = joined {
+            joined.await;
+        }
+    }
+}
+
+/// Counts as an open tunnel while it lives.
+struct Open(metrics::Gauge);
+
+impl Open {
+    fn new(upstream: &str) -> Self {
+        let open = metrics::gauge!(names::UPSTREAM_TUNNELS, "upstream" => upstream.to_owned());
+        open.increment(1);
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+/// Copies both ways until both sides have ended, one has failed, or none has sent anything for
+/// `idle`; once one has ended, the other has [`LINGER`]. Returns which it was.
+async fn relay<C, N>(client: C, node: N, idle: Duration) -> &'static str
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    N: AsyncRead + AsyncWrite + Unpin,
+{
+    let pulse = Pulse::default();
+    let (mut client, mut node) = (Heard(client, &pulse), Heard(node, &pulse));
+    tokio::select! {
+        copied = copy_bidirectional(&mut client, &mut node) => match copied {
+            Ok(_) => "closed",
+            Err(_) => "broken",
+        },
+        () = pulse.stops(idle) => "silent",
+    }
+}
+
+/// When something was last heard, and whether one side has ended.
+struct Pulse {
+    state: Mutex<(Instant, bool)>,
+    one_ended: Notify,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new((Instant::now(), false)),
+            one_ended: Notify::new(),
+        }
+    }
+}
+
+impl Pulse {
+    fn state(&self) -> (Instant, bool) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beat(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = Instant::now();
+    }
+
+    fn end_one(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = (Instant::now(), true);
+        self.one_ended.notify_one();
+    }
+
+    async fn stops(&self, idle: Duration) {
+        loop {
+            let (heard, one_ended) = self.state();
+            let end = heard + if one_ended { LINGER } else { idle };
+            if Instant::now() >= end {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(end) => {}
+                () = self.one_ended.notified() => {}
+            }
+        }
+    }
+}
+
+/// A side whose bytes are heard.
+struct Heard<'p, S>(S, &'p Pulse);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.0).poll_read(cx, buffer);
+        if polled.is_ready() {
+            self.1.beat();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<'_, S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    /// The other side has ended.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.1.end_one();
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

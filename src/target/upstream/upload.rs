@@ -1,0 +1,157 @@
+//! A request's body on its way to a node: bounded, watched, and kept until a node takes it.
+//!
+//! Nothing is read ahead: the client is asked for more when the node's connection has room. Trailers
+//! are dropped.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// One request's body. Several tries may be given it, but only one can have taken from it.
+#[derive(Clone, Debug)]
+pub(super) struct Upload(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    source: Mutex<Source>,
+    bytes_max: usize,
+    state: watch::Sender<UploadState>,
+    /// Whether the client, not the node, is what the body waits for.
+    waits_for_client: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Source {
+    body: Body,
+    taken: usize,
+}
+
+/// How far a body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UploadState {
+    /// No byte was taken.
+    Whole,
+    /// On its way.
+    Flowing,
+    /// All of it was taken, and when.
+    Taken(Instant),
+    /// Longer than allowed.
+    TooLarge,
+    /// The client broke off.
+    Broken,
+}
+
+/// Why a body ends early; the connection to the node ends with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's body ends early")]
+pub(super) struct UploadError;
+
+impl Upload {
+    pub(super) fn new(body: Body, bytes_max: usize) -> Self {
+        Self(Arc::new(Shared {
+            source: Mutex::new(Source { body, taken: 0 }),
+            bytes_max,
+            state: watch::Sender::new(UploadState::Whole),
+            waits_for_client: AtomicBool::new(false),
+        }))
+    }
+
+    /// The body for one try.
+    pub(super) fn body(&self) -> UploadBody {
+        UploadBody(Arc::clone(&self.0))
+    }
+
+    pub(super) fn state(&self) -> UploadState {
+        *self.0.state.borrow()
+    }
+
+    /// Waits until nothing more comes of it. Cancel-safe.
+    pub(super) async fn ended(&self) -> UploadState {
+        let mut states = self.0.state.subscribe();
+        let ended =
+            states.wait_for(|state| !matches!(state, UploadState::Whole | UploadState::Flowing));
+        // `self` keeps the sender alive, so waiting cannot fail.
+        ended.await.map_or(UploadState::Broken, |state| *state)
+    }
+
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.0.waits_for_client.load(Ordering::Relaxed)
+    }
+}
+
+/// The body as a connection reads it.
+pub(super) struct UploadBody(Arc<Shared>);
+
+impl Shared {
+    fn source(&self) -> MutexGuard<'_, Source> {
+        // A body that panicked is broken, which it says itself.
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, state: UploadState) {
+        self.state.send_if_modified(|known| {
+            let changed = *known != state;
+            *known = state;
+            changed
+        });
+    }
+
+    fn fail(&self, state: UploadState) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        self.turn(state);
+        Poll::Ready(Some(Err(UploadError)))
+    }
+}
+
+impl hyper::body::Body for UploadBody {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let shared = &self.0;
+        let mut source = shared.source();
+        loop {
+            let polled = Pin::new(&mut source.body).poll_frame(cx);
+            shared
+                .waits_for_client
+                .store(polled.is_pending(), Ordering::Relaxed);
+            let data = match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => {
+                    shared.turn(UploadState::Taken(Instant::now()));
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(_broken))) => return shared.fail(UploadState::Broken),
+                Poll::Ready(Some(Ok(frame))) => frame.into_data(),
+            };
+            let Ok(data) = data else { continue };
+            source.taken += data.len();
+            if source.taken > shared.bytes_max {
+                return shared.fail(UploadState::TooLarge);
+            }
+            let last = source.body.is_end_stream();
+            shared.turn(match last {
+                true => UploadState::Taken(Instant::now()),
+                false => UploadState::Flowing,
+            });
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.source().body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.source().body.size_hint()
+    }
+}

@@ -1,0 +1,9 @@
+//! Upstream endpoints: a real gateway before real HTTP servers, which fail in real ways.
+
+mod decision;
+mod failover;
+mod kit;
+mod passing;
+mod policy;
+mod streaming;
+pub(crate) mod websocket;
