@@ -84,7 +84,11 @@ fn check(path: &str) -> Result<(), PathError> {
     if path.contains("//") {
         return Err(PathError::EmptySegment);
     }
-    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+    // Some readers cut a segment's parameters off before they look at it.
+    let mut bare = path
+        .split('/')
+        .filter_map(|segment| segment.split(';').next());
+    if bare.any(|segment| matches!(segment, "." | "..")) {
         return Err(PathError::DotSegment);
     }
     Ok(())
@@ -118,7 +122,16 @@ mod tests {
 
     #[test]
     fn a_trailing_slash_and_odd_dots_stay() {
-        for path in ["/", "/x/", "/...", "/.well-known", "/a.b", "/a..b", "/a."] {
+        for path in [
+            "/",
+            "/x/",
+            "/...",
+            "/.well-known",
+            "/a.b",
+            "/a..b",
+            "/a.",
+            "/..a;b",
+        ] {
             assert_eq!(normalise(path).as_deref(), Ok(path));
         }
     }
@@ -135,6 +148,8 @@ mod tests {
             ("/public/%2e%2E/account", PathError::DotSegment),
             ("/public/.%2e", PathError::DotSegment),
             ("/./public", PathError::DotSegment),
+            ("/public/..;/account", PathError::DotSegment),
+            ("/public/%2e%2e%3ba=b/account", PathError::DotSegment),
             ("/public%2faccount", PathError::EncodedSlash),
             ("/public%2Faccount", PathError::EncodedSlash),
             ("/public\\account", PathError::Backslash),
