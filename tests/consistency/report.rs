@@ -28,6 +28,8 @@ pub(super) struct Report {
     faults: BTreeMap<Fault, usize>,
     /// Writes that somebody had been shown and that a promotion lost.
     losses: usize,
+    /// Answers of the primary that lacked a commit which a replica had shown: a known limit.
+    early_sights: usize,
     violations: Vec<Violation>,
 }
 
@@ -60,6 +62,7 @@ impl Report {
         }
         let verdict = judge(history);
         self.losses += verdict.losses;
+        self.early_sights += verdict.early_sights;
         self.violations.extend(verdict.violations);
     }
 
@@ -111,6 +114,7 @@ impl fmt::Display for Report {
             disowned,
             unknown,
             losses,
+            early_sights,
             ..
         } = self;
         let rate = total as f64 / seconds;
@@ -133,6 +137,10 @@ impl fmt::Display for Report {
         }
         writeln!(f, "standing    {STANDING}")?;
         writeln!(f, "losses      {losses} writes that had been shown")?;
+        writeln!(
+            f,
+            "limits      {early_sights} commits that a replica showed before the primary"
+        )?;
         write!(f, "violations  {}", self.violations.len())?;
         for violation in self.violations.iter().take(VIOLATIONS_SHOWN) {
             write!(f, "\n  {violation}")?;

@@ -10,7 +10,7 @@ use crate::consistency::history::{Action, Answer, Operation, Version};
 /// The acknowledged writes of each key in the order of their acknowledgement, each with the highest
 /// version acknowledged up to then.
 #[derive(Default)]
-struct Acknowledged(HashMap<usize, Vec<(Duration, Version)>>);
+pub(super) struct Acknowledged(HashMap<usize, Vec<(Duration, Version)>>);
 
 /// Until a promotion that loses something an answer must show whatever was acknowledged, after it
 /// what was kept of that.
@@ -29,7 +29,7 @@ pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
 }
 
 impl Acknowledged {
-    fn of(operations: &[Operation], counts: impl Fn(&Answer) -> bool) -> Self {
+    pub(super) fn of(operations: &[Operation], counts: impl Fn(&Answer) -> bool) -> Self {
         let mut keys: HashMap<usize, Vec<_>> = HashMap::new();
         for operation in operations {
             let answer = operation.answer().filter(|answer| counts(answer));
@@ -50,7 +50,7 @@ impl Acknowledged {
     }
 
     /// The highest version acknowledged before a moment.
-    fn before(&self, key: usize, moment: Duration) -> Version {
+    pub(super) fn before(&self, key: usize, moment: Duration) -> Version {
         let writes = self.0.get(&key).map_or(&[][..], Vec::as_slice);
         let count = writes.partition_point(|(at, _)| *at < moment);
         count.checked_sub(1).map_or(0, |last| writes[last].1)

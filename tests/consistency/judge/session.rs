@@ -2,9 +2,13 @@
 //! whatever those who wrote that had seen; an answer to a request with a token shows no less.
 //!
 //! Tokens and not clients are followed, since a token may be handed to anybody.
+//!
+//! One limit is known, and counted rather than condemned: a replica may show a commit an instant
+//! before the primary does. Until such a write is acknowledged the primary may still lack it.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::age::Acknowledged;
 use super::fate::Fate;
 use super::{Guarantee, Violation};
 use crate::consistency::history::{Action, Answer, Operation, Token, Value, Version};
@@ -51,15 +55,20 @@ impl Floor {
 
 struct Sessions<'a> {
     fate: &'a Fate<'a>,
+    acknowledged: Acknowledged,
+    early_sights: usize,
     floors: HashMap<Token, Floor>,
     /// The token that each value was written with.
     writers: HashMap<Value, &'a Token>,
 }
 
-pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
+/// Returns also how many answers of the primary lacked what a replica had shown before.
+pub(super) fn judge(fate: &Fate<'_>) -> (Vec<Violation>, usize) {
     let operations = &fate.history.operations;
     let mut sessions = Sessions {
         fate,
+        acknowledged: Acknowledged::of(operations, |answer| !fate.is_lost(answer.value)),
+        early_sights: 0,
         floors: HashMap::new(),
         writers: HashMap::new(),
     };
@@ -74,7 +83,8 @@ pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
     let mut in_order: Vec<_> = operations.iter().collect();
     in_order.sort_by_key(|operation| operation.completed);
     let broken = |operation: &&Operation| sessions.follow(operation);
-    in_order.iter().flat_map(broken).collect()
+    let violations = in_order.iter().flat_map(broken).collect();
+    (violations, sessions.early_sights)
 }
 
 impl Sessions<'_> {
@@ -118,7 +128,12 @@ impl Sessions<'_> {
         floor
     }
 
-    fn below(&self, floor: &Floor, operation: &Operation, answer: &Answer) -> Option<Violation> {
+    fn below(
+        &mut self,
+        floor: &Floor,
+        operation: &Operation,
+        answer: &Answer,
+    ) -> Option<Violation> {
         let &(version, origin) = floor.versions.get(&operation.key)?;
         let guarantee = match (operation.action, origin) {
             (Action::Read(..), Origin::Wrote) => Guarantee::ReadYourWrites,
@@ -137,6 +152,14 @@ impl Sessions<'_> {
             Action::Write(_) if stands_for == answer.version => stands_for > version,
             Action::Write(_) | Action::Read(..) => stands_for >= version,
         };
+        let is_early = matches!(operation.action, Action::Read(..))
+            && origin != Origin::Wrote
+            && answer.primary
+            && self.acknowledged.before(operation.key, operation.invoked) <= stands_for;
+        if !holds && is_early {
+            self.early_sights += 1;
+            return None;
+        }
         let why = format!("its token stands for version {version}");
         (!holds).then(|| Violation::of(guarantee, operation, &why))
     }

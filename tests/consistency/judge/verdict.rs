@@ -72,14 +72,17 @@ pub(in crate::consistency) struct Verdict {
     pub(in crate::consistency) violations: Vec<Violation>,
     /// How many writes a promotion lost that somebody had been shown.
     pub(in crate::consistency) losses: usize,
+    /// How many answers of the primary lacked a commit that a replica had shown an instant before.
+    pub(in crate::consistency) early_sights: usize,
 }
 
 /// Finds every broken promise of a history, whose operations may stand in any order.
 pub(in crate::consistency) fn judge(history: &History) -> Verdict {
     let fate = Fate::of(history);
+    let (of_sessions, early_sights) = session::judge(&fate);
     let parts = [
         linearizable::judge(&fate),
-        session::judge(&fate),
+        of_sessions,
         age::judge(&fate),
         values::judge(history),
         fate::judge(&fate),
@@ -88,5 +91,6 @@ pub(in crate::consistency) fn judge(history: &History) -> Verdict {
     Verdict {
         violations: parts.concat(),
         losses: fate.losses(),
+        early_sights,
     }
 }

@@ -216,3 +216,21 @@ fn a_write_of_unknown_outcome_that_took_effect_twice_is_rejected_though_nobody_s
     history.ledger.insert(1, vec![1, 2]);
     assert_eq!(history.broken(), [Guarantee::WrittenOnce]);
 }
+
+/// The write is acknowledged at 100, and a replica shows it at 30.
+#[test]
+fn the_primary_may_lack_what_a_replica_showed_until_it_is_acknowledged_and_no_longer() {
+    let asked_at = |start, level| {
+        let history = [
+            write(A, 0, 100, (1, 1)),
+            read(A, Level::Session, 20, 30, (1, 1)).gives("seen"),
+            read(A, level, start, start + 10, (0, 0)).with("seen"),
+        ];
+        broken(&history)
+    };
+    assert_eq!(asked_at(40, Level::Strong), []);
+    let late = asked_at(110, Level::Strong);
+    assert_eq!(late, [Guarantee::Linearizable, Guarantee::MonotonicReads]);
+    let replica = asked_at(40, Level::Session);
+    assert_eq!(replica, [Guarantee::MonotonicReads]);
+}

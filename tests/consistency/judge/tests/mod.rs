@@ -35,7 +35,7 @@ fn answered(
         version: shown.1,
         token: None,
         level,
-        primary: true,
+        primary: matches!(action, Action::Write(_) | Action::Read(Level::Strong, _)),
         staleness: None,
         status: String::new(),
     };
