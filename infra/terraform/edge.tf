@@ -135,8 +135,10 @@ resource "aws_cloudfront_origin_request_policy" "uncached" {
     query_string_behavior = "all"
   }
 
+  # The session's, for rows with session_cookie, which are never cached; and those of applications behind
+  # upstream endpoints.
   cookies_config {
-    cookie_behavior = "none"
+    cookie_behavior = "all"
   }
 }
 

@@ -36,6 +36,8 @@ struct EdgeRow {
     cached: bool,
     max_age: u64,
     stale_while_revalidate: u64,
+    /// Whether the CDN must pass the session's cookie on; such a row is never cached.
+    session_cookie: bool,
 }
 
 impl EdgeRow {
@@ -57,6 +59,7 @@ impl EdgeRow {
             cached,
             max_age: kept("max-age"),
             stale_while_revalidate: kept("stale-while-revalidate"),
+            session_cookie: row.session_cookie(),
         }
     }
 }
@@ -88,21 +91,26 @@ mod tests {
     use crate::config::PolicyRow;
     use crate::consistency::Consistency;
 
-    fn rows(rows: &[(&str, &str)]) -> Vec<serde_json::Value> {
-        let rows: Vec<PolicyRow> = rows
-            .iter()
-            .map(|(path, cache_control)| PolicyRow {
-                path: (*path).to_owned(),
-                consistency: Consistency::EVENTUAL,
-                cache_control: Some((*cache_control).to_owned()),
-                session_cookie: false,
-                rate_limit: None,
-                place: crate::config::Place::Name("test"),
-            })
-            .collect();
-        let json = edge_policy(&PolicyTable::build(&rows).unwrap());
+    fn row(path: &str, cache_control: &str) -> PolicyRow {
+        PolicyRow {
+            path: path.to_owned(),
+            consistency: Consistency::EVENTUAL,
+            cache_control: Some(cache_control.to_owned()),
+            session_cookie: false,
+            rate_limit: None,
+            place: crate::config::Place::Name("test"),
+        }
+    }
+
+    fn printed(rows: &[PolicyRow]) -> Vec<serde_json::Value> {
+        let json = edge_policy(&PolicyTable::build(rows).unwrap());
         let policy: serde_json::Value = serde_json::from_str(&json).unwrap();
         policy["rows"].as_array().unwrap().clone()
+    }
+
+    fn rows(rows: &[(&str, &str)]) -> Vec<serde_json::Value> {
+        let rows: Vec<_> = rows.iter().map(|(path, rule)| row(path, rule)).collect();
+        printed(&rows)
     }
 
     #[test]
@@ -112,6 +120,17 @@ mod tests {
         assert_eq!(found("/x*"), serde_json::json!(["/x*"]));
         assert_eq!(found("/x"), serde_json::json!(["/x"]));
         assert_eq!(found("/*"), serde_json::json!(["/*"]));
+    }
+
+    #[test]
+    fn rows_that_carry_the_session_in_a_cookie_say_so() {
+        let with_cookie = PolicyRow {
+            session_cookie: true,
+            ..row("/with", "no-store")
+        };
+        let printed = printed(&[with_cookie, row("/no", "no-store")]);
+        let told: Vec<_> = printed.iter().map(|row| &row["session_cookie"]).collect();
+        assert_eq!(told, [true, false]);
     }
 
     #[test]

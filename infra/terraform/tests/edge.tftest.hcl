@@ -123,6 +123,21 @@ run "edge" {
     error_message = "The published function must be the tested file."
   }
 
+  # --- A browser's session reaches the gateway wherever it counts, and no shared answer knows of it. ---
+
+  assert {
+    condition     = aws_cloudfront_origin_request_policy.uncached.cookies_config[0].cookie_behavior == "all"
+    error_message = "Cookies must reach the origin on paths that are not cached."
+  }
+
+  assert {
+    condition = (
+      aws_cloudfront_origin_request_policy.cached.cookies_config[0].cookie_behavior == "none" &&
+      alltrue([for row in local.policy.rows : !(row.cached && row.session_cookie)])
+    )
+    error_message = "No cookie may reach the origin on cached paths, and no row with a session cookie may be cached."
+  }
+
   # --- Nothing outside the cached paths is cached. ---
 
   assert {
