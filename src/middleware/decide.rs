@@ -15,7 +15,7 @@ use crate::consistency::{
 };
 use crate::error::Problem;
 use crate::policy::{Decision, Lifetime, Row, normalise};
-use crate::target::{Endpoint, Found, Routes};
+use crate::target::{Endpoint, Found, Routes, Target};
 
 /// The endpoint a request reached.
 #[derive(Debug)]
@@ -70,7 +70,14 @@ impl<'a> Reached<'a> {
             }
             _ => header,
         };
-        Ok(Decision::new(self.policy, stated, token, method))
+        let decision = Decision::new(self.policy, stated, token, method);
+        Ok(match self.endpoint.target {
+            // What an application answers to a bearer may be the bearer's alone.
+            Target::Upstream(_) if headers.contains_key(AUTHORIZATION) => {
+                decision.for_this_client()
+            }
+            Target::Upstream(_) | Target::Sql(_) => decision,
+        })
     }
 
     /// Returns for how long the answer may be kept and given to others.

@@ -84,12 +84,6 @@ async fn answer(
     let target = match &endpoint.target {
         Target::Sql(target) => target,
         Target::Upstream(upstream) => {
-            // What an application answers to a bearer may be the bearer's alone.
-            let decision = match head.headers.contains_key(AUTHORIZATION) {
-                true => decision.for_this_client(),
-                false => decision,
-            };
-            account.decision = Some(decision.clone());
             let forward = Forward {
                 services,
                 upstream,

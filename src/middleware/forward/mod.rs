@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, LOCATION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use hyper::body::Body as _;
@@ -102,6 +102,7 @@ impl Forward<'_> {
 
     fn answer(&self, answered: Answered, client: Option<OnUpgrade>) -> Response {
         let status = answered.response.status();
+        let location = response::location(answered.node(), answered.response.headers());
         let mut response = match client.filter(|_| status == StatusCode::SWITCHING_PROTOCOLS) {
             Some(client) => {
                 let mut response = Response::new(Body::empty());
@@ -115,6 +116,9 @@ impl Forward<'_> {
         };
         let headers = response.headers_mut();
         response::rewrite(self.services, headers, status, &self.decision);
+        if let Some(location) = location {
+            headers.insert(LOCATION, location);
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             *headers = with_websocket(std::mem::take(headers));
         }

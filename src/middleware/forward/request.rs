@@ -131,7 +131,20 @@ fn keep_trace(headers: &mut HeaderMap, account: &mut Account) {
 fn cookies(headers: &mut HeaderMap, decision: &Decision) {
     if decision.shared_cacheable {
         headers.remove(COOKIE);
-    } else if decision.session_cookie {
+        return;
+    }
+    if decision.session_cookie {
         without_session_cookie(headers);
+    }
+    // HTTP/2 may split the field, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+    let fields: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if fields.len() > 1
+        && let Ok(one) = HeaderValue::from_bytes(&fields.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, one);
     }
 }

@@ -1,12 +1,12 @@
 //! The fields of an application's answer as the client gets them.
 
-use http::header::{EXPIRES, PRAGMA, SET_COOKIE};
+use http::header::{EXPIRES, LOCATION, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::consistency::{RequestToken, X_CONSISTENCY_TOKEN, session_cookie};
 use crate::middleware::Services;
 use crate::policy::Decision;
-use crate::target::upstream::strip_hop_by_hop;
+use crate::target::upstream::{Node, strip_hop_by_hop};
 
 /// What the gateway alone says to a client, and what would contradict the policy's `Cache-Control`.
 static NOT_PASSED_ON: [HeaderName; 8] = [
@@ -37,6 +37,12 @@ pub(super) fn rewrite(
         tracing::debug!("an application's cookie was dropped: caches may keep the answer");
     }
     token(services, headers, decision);
+}
+
+/// `Location` as the client can follow it, where the application names the node by its own URL.
+pub(super) fn location(node: &Node, headers: &HeaderMap) -> Option<HeaderValue> {
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    HeaderValue::try_from(node.as_asked(location)?).ok()
 }
 
 /// Whether shared caches may keep an answer of this status.

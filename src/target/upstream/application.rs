@@ -10,6 +10,8 @@ use super::balance::Balance;
 use super::check::Checks;
 use super::{Node, SetupError, UpstreamError};
 use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
+use crate::steering::{Choice, Outcome};
+use crate::telemetry::names;
 
 /// How long a connection is kept for the next request: less than the five seconds after which
 /// Node.js, among the hastiest of servers, closes it, so that no request goes into one being closed.
@@ -83,6 +85,40 @@ impl Upstream {
 
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The nodes for a request, in order. Whether one that has failed works again is found out by
+    /// requests that can go on to another; without checks, by any.
+    pub(super) fn order(&self, repeatable: bool) -> Choice {
+        let may_probe = repeatable || self.settings().check.is_none();
+        self.balance().order(may_probe)
+    }
+
+    /// Takes in how a node did, for the order of the nodes and for the metrics.
+    pub(super) fn note(
+        &self,
+        node: usize,
+        outcome: &'static str,
+        answered_after: Option<Duration>,
+    ) {
+        let known = match answered_after {
+            Some(_) => Outcome::Answered,
+            None => Outcome::Failed,
+        };
+        // Checks measure all nodes alike; requests only those that they are sent to.
+        let comparable = answered_after.filter(|_| self.settings().check.is_none());
+        self.balance().report(node, known, comparable);
+        let labels = [
+            ("upstream", self.name().to_owned()),
+            ("node", self.nodes()[node].name.clone()),
+        ];
+        if let Some(took) = answered_after {
+            self.balance().answered(node, took);
+            metrics::histogram!(names::UPSTREAM_DURATION, &labels).record(took.as_secs_f64());
+        }
+        let [upstream, node] = labels;
+        let labels = [upstream, node, ("outcome", outcome.to_owned())];
+        metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
     }
 
     /// A place for one request among those under way.

@@ -74,6 +74,16 @@ impl Balance {
         self.second_tries[node].answered(took, Instant::now());
     }
 
+    /// Takes in a sign of life.
+    pub(super) fn heard(&self, node: usize) {
+        self.second_tries[node].heard(Instant::now());
+    }
+
+    /// Whether nothing at all has come from a node since then.
+    pub(super) fn is_silent_since(&self, node: usize, then: Instant) -> bool {
+        self.second_tries[node].is_silent_since(then)
+    }
+
     /// Whether a request that this node has not answered may be sent to another one.
     pub(super) fn may_ask_another(&self, node: usize) -> bool {
         self.second_tries[node].grant(Instant::now())

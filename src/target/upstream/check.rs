@@ -50,7 +50,10 @@ async fn check(upstream: Weak<Upstream>, node: usize, config: CheckConfig) {
         let result = result.unwrap_or_else(|_elapsed| Err("it does not answer in time".to_owned()));
         let latency = started.elapsed();
         let (outcome, latency) = match result {
-            Ok(()) => (Outcome::Answered, Some(latency)),
+            Ok(()) => {
+                upstream.balance().heard(node);
+                (Outcome::Answered, Some(latency))
+            }
             Err(_) => (Outcome::Failed, None),
         };
         upstream.balance().report(node, outcome, latency);

@@ -104,6 +104,7 @@ impl hyper::body::Body for Download {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silent_since = None;
+                    this.upstream.balance().heard(this.node);
                     if let Ok(data) = frame.into_data() {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }

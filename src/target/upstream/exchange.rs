@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::download::Download;
 use super::race::Race;
@@ -90,8 +90,8 @@ impl Answered {
 }
 
 impl Upstream {
-    /// Sends a request, with its body unless it has none, and waits for the head of an answer. Dropping the future leaves nothing
-    /// behind here; a request that was sent stays sent.
+    /// Sends a request, with its body unless it has none, and waits for the head of an answer.
+    /// Dropping the future leaves nothing behind here; a request that was sent stays sent.
     ///
     /// # Errors
     /// Says what became of the request, as far as that is known.
@@ -102,7 +102,8 @@ impl Upstream {
         patience: Patience,
     ) -> Result<Answered, UpstreamError> {
         let place = self.place()?;
-        let upload = body.map(|body| Upload::new(body, patience.body_bytes_max));
+        let until = Instant::now() + patience.body_timeout;
+        let upload = body.map(|body| Upload::new(body, patience.body_bytes_max, until));
         let race = Race::new(self, &outgoing, upload.as_ref(), patience);
         let (node, response, turn) = race.run().await?;
         Ok(Answered {

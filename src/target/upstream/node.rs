@@ -57,6 +57,28 @@ impl Node {
         url.set_query(query);
         url
     }
+
+    /// What a URL of this node's is to clients, who do not know it: the path that the gateway was
+    /// asked for. `None` for any other URL.
+    #[must_use]
+    pub fn as_asked(&self, url: &str) -> Option<String> {
+        let url: Url = url.parse().ok()?;
+        if url.origin() != self.base.origin() {
+            return None;
+        }
+        let prefix = self.base.path().trim_end_matches('/');
+        let path = url.path().strip_prefix(prefix)?;
+        // Two slashes at the start would name a host.
+        (path.starts_with('/') && !path.starts_with("//"))
+            .then(|| [path, &after_path(&url)].concat())
+    }
+}
+
+/// The query and the fragment, with what introduces them.
+fn after_path(url: &Url) -> String {
+    let query = url.query().map(|query| format!("?{query}"));
+    let fragment = url.fragment().map(|fragment| format!("#{fragment}"));
+    [query, fragment].into_iter().flatten().collect()
 }
 
 /// Writes a normalised path as it goes on the wire.
@@ -96,6 +118,22 @@ mod tests {
             assert_eq!(url.as_str(), expected);
         }
         assert_eq!(node("https://a:1/b/").name, "a:1/b");
+    }
+
+    #[test]
+    fn a_url_of_the_node_is_a_path_to_clients_and_any_other_stays() {
+        for (base, url, expected) in [
+            ("http://a:3000", "http://a:3000/x/?q=1#f", Some("/x/?q=1#f")),
+            ("http://a/base", "http://a/base/x", Some("/x")),
+            ("http://a/base", "http://a/other", None),
+            ("http://a/base", "http://a/based", None),
+            ("http://a", "http://a//evil.example/", None),
+            ("http://a", "https://a/x", None),
+            ("http://a", "http://a:81/x", None),
+            ("http://a", "/x", None),
+        ] {
+            assert_eq!(node(base).as_asked(url).as_deref(), expected, "{url}");
+        }
     }
 
     proptest! {

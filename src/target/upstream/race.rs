@@ -17,11 +17,13 @@ use super::error::AttemptError;
 use super::exchange::{Outgoing, Patience, Turn};
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError};
-use crate::steering::{Choice, Outcome};
-use crate::telemetry::names;
+use crate::steering::Choice;
 
 /// How often a request that waits wakes its task, as in [`super::download`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// Time after `body_timeout` in which a body that the client is late with says so itself.
+const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
 
 /// One request on its way from node to node.
 pub(super) struct Race<'r> {
@@ -37,8 +39,15 @@ pub(super) struct Race<'r> {
     order: <Choice as IntoIterator>::IntoIter,
     /// The tries under way, and their nodes, the oldest first.
     tries: FuturesUnordered<BoxFuture<'r, Tried>>,
-    asked: SmallVec<[(usize, Turn); 4]>,
+    asked: SmallVec<[Asked; 4]>,
     failed: Option<Failure>,
+}
+
+/// A try under way.
+struct Asked {
+    node: usize,
+    turn: Turn,
+    at: Instant,
 }
 
 /// The end of one try: which node, after how long, with what.
@@ -75,7 +84,7 @@ impl<'r> Race<'r> {
             started: Instant::now(),
             repeatable,
             first: 0,
-            order: upstream.balance().order(repeatable).into_iter(),
+            order: upstream.order(repeatable).into_iter(),
             tries: FuturesUnordered::new(),
             asked: SmallVec::new(),
             failed: None,
@@ -87,7 +96,8 @@ impl<'r> Race<'r> {
         self.upstream.balance().sent(self.first);
         self.ask(self.first, Turn::First);
         let mut hedge = Box::pin(sleep(self.upstream.balance().hedge_delay(self.first)));
-        let mut may_hedge = self.repeatable;
+        // Nobody wants two WebSockets.
+        let mut may_hedge = self.repeatable && !self.outgoing.wants_websocket;
         let mut out_of_time =
             out_of_time(self.upstream, self.upload, self.patience, self.started).boxed();
         let mut sign_of_life = interval(SIGN_OF_LIFE);
@@ -113,10 +123,10 @@ impl<'r> Race<'r> {
     /// Sends the request to a node.
     fn ask(&mut self, node: usize, turn: Turn) {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
-        self.asked.push((node, turn));
-        let started = Instant::now();
+        let at = Instant::now();
+        self.asked.push(Asked { node, turn, at });
         let tried = attempt(upstream, node, outgoing, upload);
-        let tried = tried.map(move |answer| (node, started.elapsed(), answer));
+        let tried = tried.map(move |answer| (node, at.elapsed(), answer));
         self.tries.push(tried.boxed());
     }
 
@@ -141,8 +151,8 @@ impl<'r> Race<'r> {
     /// Takes in the end of one try: an answer to pass on, or none while others may still answer.
     fn take_in(&mut self, tried: Tried) -> Result<Option<Found>, UpstreamError> {
         let (node, took, answer) = tried;
-        let at = self.asked.iter().position(|(asked, _)| *asked == node);
-        let turn = at.map_or(Turn::First, |at| self.asked.remove(at).1);
+        let index = self.asked.iter().position(|asked| asked.node == node);
+        let turn = index.map_or(Turn::First, |index| self.asked.remove(index).turn);
         let failure = match answer {
             Ok(response) if !is_refusal(response.status()) => {
                 self.upstream.note(node, "answered", Some(took));
@@ -183,8 +193,9 @@ impl<'r> Race<'r> {
             Some(UploadState::TooLarge) => {
                 return Err(UpstreamError::BodyTooLarge(self.patience.body_bytes_max));
             }
+            Some(UploadState::TooSlow) => return Err(UpstreamError::BodyTooSlow),
             Some(UploadState::Broken) => return Err(UpstreamError::BodyBroken),
-            _ => {}
+            None | Some(UploadState::Whole | UploadState::Flowing | UploadState::Taken(_)) => {}
         }
         self.upstream.note(node, error.outcome(), None);
         let untouched = matches!(state, None | Some(UploadState::Whole));
@@ -197,14 +208,21 @@ impl<'r> Race<'r> {
         }
     }
 
-    /// Whoever was asked before a hedge and has still not answered counts as failed: a frozen node
-    /// would never be found out otherwise, since nobody waits for it any more.
+    /// Whoever was asked before a hedge and has said nothing at all since then counts as failed: a
+    /// frozen node would never be found out otherwise, as nobody waits for it any more. One that
+    /// answers others is well, and the request slow by nature.
     fn note_overtaken(&self, by: Turn) {
-        if by == Turn::Hedge {
-            let earlier = self.asked.iter().filter(|(_, turn)| *turn != Turn::Hedge);
-            for (node, _) in earlier {
-                self.upstream.note(*node, "overtaken", None);
-            }
+        if by != Turn::Hedge {
+            return;
+        }
+        let silent = |asked: &&Asked| {
+            self.upstream
+                .balance()
+                .is_silent_since(asked.node, asked.at)
+        };
+        let earlier = self.asked.iter().filter(|asked| asked.turn != Turn::Hedge);
+        for asked in earlier.filter(silent) {
+            self.upstream.note(asked.node, "overtaken", None);
         }
     }
 
@@ -212,8 +230,8 @@ impl<'r> Race<'r> {
     fn run_out(&self, error: UpstreamError) -> UpstreamError {
         match error {
             UpstreamError::Timeout => {
-                for (node, _) in &self.asked {
-                    self.upstream.note(*node, "timeout", None);
+                for asked in &self.asked {
+                    self.upstream.note(asked.node, "timeout", None);
                 }
                 match self.outgoing.method.is_safe() {
                     true => error,
@@ -242,30 +260,6 @@ impl Failure {
     }
 }
 
-impl Upstream {
-    /// Takes in how a node did, for the order of the nodes and for the metrics.
-    fn note(&self, node: usize, outcome: &'static str, answered_after: Option<Duration>) {
-        let known = match answered_after {
-            Some(_) => Outcome::Answered,
-            None => Outcome::Failed,
-        };
-        // Checks measure all nodes alike; requests only those that they are sent to.
-        let comparable = answered_after.filter(|_| self.settings().check.is_none());
-        self.balance().report(node, known, comparable);
-        let labels = [
-            ("upstream", self.name().to_owned()),
-            ("node", self.nodes()[node].name.clone()),
-        ];
-        if let Some(took) = answered_after {
-            self.balance().answered(node, took);
-            metrics::histogram!(names::UPSTREAM_DURATION, &labels).record(took.as_secs_f64());
-        }
-        let [upstream, node] = labels;
-        let labels = [upstream, node, ("outcome", outcome.to_owned())];
-        metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
-    }
-}
-
 /// Whether an answer says that the node cannot serve, whatever was asked.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(
@@ -284,14 +278,19 @@ async fn out_of_time(
     let sent = match upload {
         None => started,
         Some(upload) => {
-            let ended = timeout_at(started + patience.body_timeout, upload.ended()).await;
+            let ended = timeout_at(
+                started + patience.body_timeout + UPLOAD_MARGIN,
+                upload.ended(),
+            )
+            .await;
             match ended {
                 Ok(UploadState::Taken(at)) => at,
                 Ok(UploadState::TooLarge) => {
                     return UpstreamError::BodyTooLarge(patience.body_bytes_max);
                 }
+                Ok(UploadState::TooSlow) => return UpstreamError::BodyTooSlow,
                 Ok(_) => return UpstreamError::BodyBroken,
-                Err(_elapsed) if upload.waits_for_client() => return UpstreamError::BodyTooSlow,
+                // The client would have been told; it is the node that takes no more.
                 Err(_elapsed) => return UpstreamError::Timeout,
             }
         }

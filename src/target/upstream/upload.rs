@@ -4,15 +4,14 @@
 //! are dropped.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One request's body. Several tries may be given it, but only one can have taken from it.
 #[derive(Clone, Debug)]
@@ -23,14 +22,14 @@ struct Shared {
     source: Mutex<Source>,
     bytes_max: usize,
     state: watch::Sender<UploadState>,
-    /// Whether the client, not the node, is what the body waits for.
-    waits_for_client: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Source {
     body: Body,
     taken: usize,
+    /// When the client is too late, also after the answer has begun.
+    late: Pin<Box<Sleep>>,
 }
 
 /// How far a body has come.
@@ -44,6 +43,8 @@ pub(super) enum UploadState {
     Taken(Instant),
     /// Longer than allowed.
     TooLarge,
+    /// The client did not send it in time.
+    TooSlow,
     /// The client broke off.
     Broken,
 }
@@ -54,12 +55,16 @@ pub(super) enum UploadState {
 pub(super) struct UploadError;
 
 impl Upload {
-    pub(super) fn new(body: Body, bytes_max: usize) -> Self {
+    pub(super) fn new(body: Body, bytes_max: usize, until: Instant) -> Self {
+        let source = Source {
+            body,
+            taken: 0,
+            late: Box::pin(sleep_until(until)),
+        };
         Self(Arc::new(Shared {
-            source: Mutex::new(Source { body, taken: 0 }),
+            source: Mutex::new(source),
             bytes_max,
             state: watch::Sender::new(UploadState::Whole),
-            waits_for_client: AtomicBool::new(false),
         }))
     }
 
@@ -79,10 +84,6 @@ impl Upload {
             states.wait_for(|state| !matches!(state, UploadState::Whole | UploadState::Flowing));
         // `self` keeps the sender alive, so waiting cannot fail.
         ended.await.map_or(UploadState::Broken, |state| *state)
-    }
-
-    pub(super) fn waits_for_client(&self) -> bool {
-        self.0.waits_for_client.load(Ordering::Relaxed)
     }
 }
 
@@ -121,11 +122,11 @@ impl hyper::body::Body for UploadBody {
         let mut source = shared.source();
         loop {
             let polled = Pin::new(&mut source.body).poll_frame(cx);
-            shared
-                .waits_for_client
-                .store(polled.is_pending(), Ordering::Relaxed);
             let data = match polled {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    ready!(source.late.as_mut().poll(cx));
+                    return shared.fail(UploadState::TooSlow);
+                }
                 Poll::Ready(None) => {
                     shared.turn(UploadState::Taken(Instant::now()));
                     return Poll::Ready(None);

@@ -204,3 +204,54 @@ async fn token_mints_what_the_variables_ask_for() {
             .starts_with("AUTH_JWT_SECRET: is required")
     );
 }
+
+#[tokio::test]
+async fn upstreams_are_shown_with_their_nodes_and_explained() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    let file = r#"
+[[policy]]
+path = "/app/*"
+consistency = "eventual"
+cache_control = "public, max-age=60"
+[[endpoint]]
+method = "*"
+path = "/app/{*rest}"
+upstream = "app"
+[[endpoint]]
+method = "GET"
+path = "/other"
+upstream = "${OTHER_URL}"
+[[upstream]]
+name = "app"
+nodes = [{ region = "us-east-1", url = "http://far:3000/" }, { region = "eu-west-1", url = "http://near:3000" }]
+check = { path = "/healthz" }
+"#;
+    std::fs::write(&path, file).unwrap();
+    let with_file = |subcommand| {
+        let command = tidegate(subcommand).env("TIDEGATE_CONFIG", &path);
+        command
+            .env("OTHER_URL", "https://other")
+            .env("REGION", "eu-west-1")
+    };
+    let text = printed(with_file("check").env("DATABASE_URL", URL)).await;
+    for line in [
+        "app              eu-west-1        http://near:3000; GET /healthz every 2s",
+        "app              us-east-1        http://far:3000; GET /healthz every 2s",
+        "https://other                     https://other",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    assert!(text.contains("gateway.toml:7 -> app\n"), "{text}");
+    let explain = |more: &[&str]| {
+        let command = with_file("explain").arg("GET").arg("/app/x");
+        more.iter()
+            .fold(command, |command, argument| command.arg(argument))
+    };
+    let text = printed(explain(&[])).await;
+    holds(&text, "endpoint", "* /app/{*rest} (");
+    holds(&text, "upstream", "eu-west-1 http://near:3000");
+    holds(&text, "cache-control", "public, max-age=60");
+    let text = printed(explain(&["-H", "Authorization: Bearer x"])).await;
+    holds(&text, "cache-control", "no-store, private");
+}

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::routing::get;
 use http::{Method, StatusCode};
 use nix::sys::signal::Signal;
 use tidegate::demo::{GatewayCommand, GatewayProcess, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::kit::{App, Edge, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, header, problem, told};
@@ -324,4 +325,67 @@ async fn a_reload_swaps_upstreams_and_keeps_what_is_known_of_those_that_stay() {
     let response = edge.get("/other").await;
     assert_eq!(response.text().await.unwrap(), "other");
     assert_eq!(reason().await, "", "it was forgotten that the node is dead");
+}
+
+#[tokio::test]
+async fn a_request_that_is_slow_by_nature_says_nothing_against_a_node_that_answers_others() {
+    let slow = |name: &'static str| {
+        let slow = move || async move {
+            sleep(Duration::from_millis(400)).await;
+            name
+        };
+        Router::new()
+            .route("/app/slow", get(slow))
+            .fallback(|| async { "quick" })
+    };
+    let near = App::serve(slow("near")).await;
+    // Its slow answers come sooner, so that every hedge overtakes.
+    let far = App::serve(Router::new().fallback(|| async { "far" })).await;
+    let edge = edge(&[&near.url(), &far.url()], "").await;
+    let quick = async {
+        loop {
+            edge.get("/app/quick").await;
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let slow = async {
+        for _ in 0..10 {
+            assert_eq!(told(&edge.get("/app/slow").await, "reason"), "hedge");
+        }
+    };
+    tokio::select! {
+        () = quick => {}
+        () = slow => {}
+    }
+    let response = edge.get("/app/quick").await;
+    assert_eq!(told(&response, "node-region"), "eu-west-1");
+}
+
+#[tokio::test]
+async fn without_checks_writes_find_out_that_a_node_is_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let far = App::answering(200, "far").await;
+    let edge = edge(&[&format!("http://{address}"), &far.url()], "").await;
+    let post = async || {
+        let response = edge.request(Method::POST, "/app/x").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        (
+            told(&response, "reason").to_owned(),
+            response.text().await.unwrap(),
+        )
+    };
+    until("the dead node is left alone", DEADLINE, async || {
+        Ok(post().await.0.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    let near = Router::new().fallback(|| async { "near" });
+    let _near = App::serve_on(TcpListener::bind(address).await.unwrap(), near);
+    until("the near node serves again", DEADLINE, async || {
+        Ok((post().await.1 == "near").then_some(()))
+    })
+    .await
+    .unwrap();
 }

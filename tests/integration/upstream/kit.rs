@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use reqwest::{Client, RequestBuilder};
 use tempfile::TempDir;
 use tidegate::demo::{GatewayCommand, GatewayProcess};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -110,16 +110,23 @@ pub(super) struct Edge {
 
 impl Edge {
     pub(super) async fn start(toml: &str) -> Self {
+        // No variable that the gateway knows.
+        Self::with("UNUSED", "", toml).await
+    }
+
+    /// With one more variable.
+    pub(super) async fn with(name: &str, value: impl Into<String>, toml: impl AsRef<str>) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("gateway.toml");
-        std::fs::write(&file, toml).unwrap();
+        std::fs::write(&file, toml.as_ref()).unwrap();
         let gateway = GatewayCommand::new(BINARY, "serve")
             .env("REGION", "eu-west-1")
             .env("DATABASE_URL", "postgres://app@127.0.0.1:1/app")
             .env("AUTH_JWT_SECRET", JWT_SECRET)
             .env("TOKEN_SECRET", TOKEN_SECRET)
             .env("TIDEGATE_CONFIG", &file)
-            .env("RUST_LOG", "info,tidegate=debug");
+            .env("RUST_LOG", "info,tidegate=debug")
+            .env(name, value.into());
         Self {
             gateway: gateway.start().await.unwrap(),
             client: client(),
@@ -177,9 +184,9 @@ pub(super) fn upstream(nodes: &[(&str, &str)], more: &str) -> String {
 }
 
 /// A connection on which bytes are written as they are.
-pub(super) struct Raw(pub(super) TcpStream);
+pub(super) struct Raw<S = TcpStream>(pub(super) S);
 
-impl Raw {
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }

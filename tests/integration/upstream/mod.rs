@@ -6,4 +6,5 @@ mod kit;
 mod passing;
 mod policy;
 mod streaming;
+mod tls;
 pub(crate) mod websocket;

@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
 use super::kit::{App, Edge, endpoint, with_fields};
@@ -214,6 +214,39 @@ async fn redirects_go_to_the_client() {
     assert_eq!(response.status(), 307);
     assert_eq!(header(&response, "location"), target);
     assert_eq!(app.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_nodes_own_address_is_one_that_clients_can_follow() {
+    let redirect = |headers: HeaderMap| async move {
+        let host = headers["host"].to_str().unwrap();
+        axum::response::Redirect::to(&format!("http://{host}/base/app/y?a=b"))
+    };
+    let app = App::serve(Router::new().fallback(redirect)).await;
+    let url = format!("{}/base", app.url());
+    let edge = Edge::start(&endpoint("GET", "/app/{id}", &url)).await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client = client.build().unwrap();
+    let response = client.get(edge.gateway.url("/app/x")).send().await.unwrap();
+    assert_eq!(header(&response, "location"), "/app/y?a=b");
+}
+
+#[tokio::test]
+async fn a_request_over_http_2_arrives_as_one_over_http_1() {
+    let app = echoing().await;
+    let edge = Edge::before(&app, "").await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build();
+    let request = client.unwrap().post(edge.gateway.url("/app/x"));
+    let request = request.header("cookie", "a=1").header("cookie", "b=2");
+    let response = request.body("a body").send().await.unwrap();
+    assert_eq!(response.version(), http::Version::HTTP_2);
+    assert_eq!(response.text().await.unwrap(), "a body");
+    let asked = app.last();
+    assert_eq!(asked.field("cookie"), "a=1; b=2");
+    assert_eq!(asked.headers.get_all("cookie").iter().count(), 1);
+    assert_eq!(asked.field("via"), "2 tidegate");
+    let host = edge.gateway.listen().to_string();
+    assert_eq!(asked.field("x-forwarded-host"), host);
 }
 
 #[tokio::test]

@@ -276,3 +276,30 @@ async fn a_client_that_leaves_takes_its_request_along() {
     drop(raw);
     timeout(DEADLINE, gone.notified()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_client_cannot_draw_out_its_body_behind_an_answer_that_has_begun() {
+    let (ended, mut endings) = mpsc::channel(1);
+    let answer_at_once = move |body: Body| {
+        let ended = ended.clone();
+        async move {
+            let whole = tokio::spawn(async move {
+                let mut pieces = body.into_data_stream();
+                while let Some(Ok(_)) = pieces.next().await {}
+                ended.send(()).await.unwrap();
+            });
+            let answer = stream::iter(["a"]).chain(stream::once(async move {
+                whole.await.unwrap();
+                "b"
+            }));
+            Body::from_stream(answer.map(Ok::<_, Infallible>))
+        }
+    };
+    let app = App::serve(Router::new().route("/app/x", post(answer_at_once))).await;
+    let edge = Edge::before(&app, "[server]\nbody_timeout = \"500ms\"\n").await;
+    let mut raw = edge.connect().await;
+    raw.send("POST /app/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbo")
+        .await;
+    raw.read_until("\r\na\r\n").await;
+    timeout(DEADLINE, endings.recv()).await.unwrap().unwrap();
+}

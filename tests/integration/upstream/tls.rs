@@ -1,0 +1,62 @@
+//! Nodes that are spoken to over TLS.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::kit::{Edge, Raw, endpoint};
+use crate::world::problem;
+
+const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
+
+/// A server with a certificate for `localhost` that answers every request the same; its port.
+async fn server() -> u16 {
+    let certificate = CertificateDer::from_pem_file(format!("{ROOTS}/server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(format!("{ROOTS}/server_key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A client that does not trust the certificate ends it here.
+                if let Ok(socket) = acceptor.accept(socket).await {
+                    let mut raw = Raw(socket);
+                    raw.read_until("\r\n\r\n").await;
+                    raw.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret")
+                        .await;
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_node_must_show_a_certificate_that_the_system_trusts_for_its_name() {
+    let port = server().await;
+    let file = |host| endpoint("*", "/app/{*rest}", &format!("https://{host}:{port}"));
+    let trusting = |host| Edge::with("SSL_CERT_FILE", format!("{ROOTS}/root.pem"), file(host));
+    let edge = trusting("localhost").await;
+    let response = edge.get("/app/x").await;
+    assert_eq!(response.text().await.unwrap(), "secret");
+
+    let other_root = format!("{ROOTS}/other_root.pem");
+    let untrusted = Edge::with("SSL_CERT_FILE", other_root, file("localhost")).await;
+    for edge in [trusting("127.0.0.1").await, untrusted] {
+        problem(edge.get("/app/x").await, 503, "no-node").await;
+        edge.gateway.wait_for_log("certificate").await.unwrap();
+    }
+}
