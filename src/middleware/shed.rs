@@ -2,8 +2,9 @@
 //!
 //! Here is the bound on requests in flight; whether a node has a connection in time is judged by
 //! its pool ([`Pace`](crate::admission::Pace)). A request is in flight while nodes are asked for
-//! it, all tries included: connections that are idle, bodies that have yet to arrive and answers
-//! from memory take no place, so that no client can hold one by being slow.
+//! it, all tries included, until an answer's head is there: connections that are idle, bodies that
+//! have yet to arrive and answers from memory take no place, so that no client can hold one by being
+//! slow. Only bodies that stream to an upstream do: `body_timeout` and its `connections_max` bound that.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

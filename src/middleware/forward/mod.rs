@@ -66,8 +66,11 @@ impl Forward<'_> {
             body_timeout: limits.body_timeout,
             deadline: limits.request_deadline,
         };
+        let place = self.services.shedding.enter()?;
         let started = Instant::now();
         let answered = self.upstream.exchange(outgoing, body, patience).await;
+        // What remains depends on how fast the client reads.
+        drop(place);
         account.timing.upstream = started.elapsed();
         let answered = answered?;
         account.upstream = Some(self.served(&answered));

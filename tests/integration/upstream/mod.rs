@@ -3,6 +3,7 @@
 mod decision;
 mod failover;
 mod kit;
+mod overload;
 mod passing;
 mod policy;
 mod streaming;
