@@ -155,6 +155,10 @@ run_alerts() {
     step alerts "promtool check rules" "$promtool" check rules "$infra/prometheus/alerts.yml"
     step alerts "promtool test rules" "$promtool" test rules "$infra/prometheus/alerts.test.yml"
     step alerts "every alert is tested and explained" every_alert
+    have node || { skip alerts "node is not installed, which the dashboard's expressions are read with"; return; }
+    mkdir -p "$log.d"
+    node "$here/dashboard_rules.mjs" "$infra/grafana/tidegate.json" >"$log.d/dashboard.yml"
+    step alerts "the dashboard's expressions" "$promtool" check rules "$log.d/dashboard.yml"
 }
 
 every_alert() {

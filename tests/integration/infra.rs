@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use reqwest::Method;
-use tidegate::demo::{GatewayCommand, until};
+use tidegate::demo::{Cluster, GatewayCommand, until};
+use tokio::net::TcpListener;
 
-use crate::world::{BINARY, DEADLINE, World};
+use crate::world::{BINARY, DEADLINE, World, configured, gateway_of, told};
 
 /// Reads a file of `infra/`; the faults of `tests/infra/mutations` put a changed copy in its place.
 #[expect(
@@ -50,21 +51,69 @@ fn alerts_and_dashboard_ask_for_metrics_that_have_a_name() {
     }
 }
 
+/// Endpoints that move all that alerts and dashboard look at.
+const FILE: &str = r#"
+[[policy]]
+path = "/public/*"
+consistency = "eventual"
+cache_control = "public, max-age=60"
+[[policy]]
+path = "/limited"
+rate_limit = "1/h"
+[[endpoint]]
+method = "GET"
+path = "/public/word"
+sql = "select 'word' as word"
+[[endpoint]]
+method = "POST"
+path = "/words"
+sql = "insert into words values ('written') returning word"
+[[endpoint]]
+method = "GET"
+path = "/limited"
+sql = "select 'limited' as word"
+[[endpoint]]
+method = "GET"
+path = "/app"
+upstream = "${APP_URL}"
+"#;
+
+/// Asks for everything once, so that what only counts when something happens has happened.
+async fn exercise(world: &mut World) {
+    world.replica().pause_replay().await.unwrap();
+    let written = world.request(Method::POST, "/words").send().await.unwrap();
+    let token = written.headers()["x-consistency-token"].to_str().unwrap();
+    let read = world.get_with("/public/word", "X-Consistency-Token", token);
+    assert_eq!(told(&read.await, "reason"), "token-behind");
+    world.replica().resume_replay().await.unwrap();
+    for (path, status) in [
+        ("/public/word", 200),
+        ("/app", 200),
+        ("/limited", 200),
+        ("/limited", 429),
+    ] {
+        assert_eq!(world.get(path).await.status(), status, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
-    let world = World::start().await;
-    let written = serde_json::json!({ "currency": "USD", "amount": "1.00" });
-    let written = world.post("alice", "/api/v1/onramp", "k", &written).await;
-    let token = written.headers()["x-consistency-token"].clone();
-    let read = world.request(Method::GET, "/public/rates");
-    let read = read.header("X-Consistency-Token", token);
-    assert_eq!(read.send().await.unwrap().status(), 200);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = axum::Router::new().route("/app", axum::routing::get(|| async {}));
+    tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+    let cluster = Cluster::start(1).await.unwrap();
+    let schema = "create table words (word text)";
+    cluster.primary.execute(schema).await.unwrap();
+    cluster.wait_for_replicas().await.unwrap();
+    let gateway = configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", url);
+    let mut world = World::over(cluster, gateway).await;
+    exercise(&mut world).await;
 
     // Some appear with the first sample or answer they count.
     let missing = std::cell::RefCell::new(metrics_asked_for());
     let exposed = async || {
-        let url = world.gateway.admin_url("/metrics");
-        let text = world.client.get(url).send().await?.text().await?;
+        let text = world.metrics().await;
         let absent = |name: &String| !text.contains(&format!("# TYPE {name} "));
         missing.borrow_mut().retain(absent);
         Ok(missing.borrow().is_empty().then_some(()))

@@ -26,6 +26,7 @@ steps_for() {
     if [ "$2" = validate ]; then echo "fmt regions validate"; return; fi
     case $1 in
         *.js) echo function ;;
+        grafana/*) echo "alerts cargo" ;;
         *.json) echo cargo ;;
         prometheus/*) echo "alerts cargo" ;;
         *) echo "fmt regions test" ;;
