@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::contest::{median, sorted};
+use super::process::Server;
 use super::report::{Report, say};
 use super::scene::{Gateway, Scene, Setting};
 
@@ -25,9 +26,9 @@ pub(crate) async fn measure_start(scene: &Scene, report: &mut Report) -> Result<
     say("start to ready");
     let mut taken = Vec::new();
     for _ in 0..STARTS {
-        let (mut command, _, admin) = scene.command(&Setting::default())?;
+        let (mut command, listen, admin) = scene.command(&Setting::default())?;
         let start = Instant::now();
-        let _child = command.spawn()?;
+        let _server = Server::adopt(command.spawn()?, listen);
         while !is_ready(admin).await {
             anyhow::ensure!(start.elapsed() < START_DEADLINE, "the gateway is not ready");
             sleep(Duration::from_millis(1)).await;

@@ -7,23 +7,23 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tidegate::demo::until;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A command, pinned to a core if one is given; killed when it is dropped.
+/// A command, pinned to a core if one is given. It is told to end when this process does, however
+/// that comes about: some servers leave children behind when they are killed.
 pub(crate) fn command(program: &str, core: Option<usize>) -> Command {
-    let mut command = match core {
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.arg("-c").arg(core.to_string()).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
-    command.kill_on_drop(true).stdin(Stdio::null());
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]);
+    if let Some(core) = core {
+        command.args(["taskset", "-c", &core.to_string()]);
+    }
+    command.arg(program).stdin(Stdio::null());
     command
 }
 
@@ -38,11 +38,16 @@ impl Server {
     pub(crate) async fn start(mut command: Command, address: SocketAddr) -> Result<Self> {
         command.stdout(Stdio::null());
         let child = command.spawn().context("cannot start a server")?;
-        let server = Self { child, address };
+        let server = Self::adopt(child, address);
         let accepts = async || Ok(Some(TcpStream::connect(address).await?));
         let what = format!("a server listens at {address}");
         until(&what, START_DEADLINE, accepts).await?;
         Ok(server)
+    }
+
+    /// Takes over a server that was started.
+    pub(crate) fn adopt(child: Child, address: SocketAddr) -> Self {
+        Self { child, address }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -56,6 +61,15 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next());
         Ok(kib.context("no VmRSS")?.parse::<f64>()? / 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid {
+            let _gone_already = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
     }
 }
 

@@ -37,18 +37,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let mut plan = Self {
             only: None,
             pace: Pace::default(),
         };
+        // Cargo says `--bench` to every bench, after what it was told to pass on.
+        let mut arguments = arguments.filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.next()) {
-                // Cargo says so to every bench.
-                ("--bench", following) => {
-                    let rest: Vec<_> = following.into_iter().chain(arguments).collect();
-                    return Self::parse(rest.into_iter());
-                }
                 ("--only", Some(name)) => plan.only = Some(name),
                 ("--rounds", Some(number)) => plan.pace.rounds = number.parse()?,
                 ("--seconds", Some(number)) => plan.pace.seconds = number.parse()?,
