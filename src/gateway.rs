@@ -17,7 +17,7 @@ use crate::cache::ResponseCache;
 use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
 use crate::consistency::{TokenKeys, TokenKeysError};
 use crate::health::{self, HealthState};
-use crate::middleware::{Services, Shedding, public};
+use crate::middleware::{Public, Services, Shedding};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::region::NodeId;
@@ -136,7 +136,7 @@ impl Gateway {
             region = %self.settings.region,
             "listening"
         );
-        let services = public(&self.services, health::public_routes(self.health.clone()));
+        let services = Public::new(&self.services, health::public_routes(self.health.clone()));
         let limits = Limits::from(&self.settings.server);
         let admin = admin(
             self.recorder.clone(),

@@ -8,31 +8,18 @@ use tokio::time::{Duration, Instant};
 
 use super::{Usable, entity_tag, ttl_in_header};
 use crate::policy::Lifetime;
-use crate::region::{NodeId, RegionId};
-use crate::routing::Reason;
-
-/// Which node made an answer, and why that one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The node.
-    pub node: NodeId,
-    /// Where it is, if the configuration says so.
-    pub region: Option<RegionId>,
-    /// Whether it answered as the one that takes the writes.
-    pub is_primary: bool,
-    /// Why it was chosen.
-    pub reason: Reason,
-}
 
 /// One answer, with all that is needed to serve it again.
+///
+/// `O` says where it came from, which is no concern of the cache.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry<O> {
     /// The JSON, in memory of its own.
     pub body: Bytes,
     /// The strong tag of the body.
     pub tag: HeaderValue,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: O,
     /// What its policy row declares.
     lifetime: Lifetime,
     /// Before the node was asked, so that the way there and back counts as age.
@@ -43,12 +30,12 @@ pub struct Entry {
     failed_at: Mutex<Option<Instant>>,
 }
 
-impl Entry {
+impl<O> Entry<O> {
     /// Makes an entry of a body. The bytes are copied: those of a row lie in the buffer of their
     /// connection, which an entry would keep alive as a whole.
     pub fn new(
         body: &[u8],
-        origin: Origin,
+        origin: O,
         lifetime: Lifetime,
         asked_at: Instant,
         staleness: Option<Duration>,
@@ -74,15 +61,17 @@ impl Entry {
         let Some(age) = self.age(now) else {
             return Usable::No;
         };
-        if age < self.lifetime.fresh {
-            return Usable::Fresh;
-        }
         let failed_at = *self
             .failed_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let failed_ago = failed_at.map(|at| now.saturating_duration_since(at));
         Usable::at(&self.lifetime, age, failed_ago)
+    }
+
+    /// Returns how old the data can be while that makes it fresh.
+    pub fn fresh_age(&self, now: Instant) -> Option<Duration> {
+        self.age(now).filter(|age| *age < self.lifetime.fresh)
     }
 
     /// Returns the whole seconds of freshness left, below zero once it is over.
@@ -106,19 +95,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn entry(staleness: Option<Duration>, asked_at: Instant) -> Entry {
-        let origin = Origin {
-            node: NodeId::Primary,
-            region: None,
-            is_primary: true,
-            reason: Reason::NoReplica,
-        };
+    fn entry(staleness: Option<Duration>, asked_at: Instant) -> Entry<()> {
         let lifetime = Lifetime {
             fresh: 10 * SECOND,
             while_revalidate: Duration::ZERO,
             if_error: 10 * SECOND,
         };
-        Entry::new(b"[]", origin, lifetime, asked_at, staleness)
+        Entry::new(b"[]", (), lifetime, asked_at, staleness)
     }
 
     #[test]

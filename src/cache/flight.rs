@@ -12,14 +12,14 @@ pub(super) type Landing<L> = Arc<watch::Sender<Option<L>>>;
 
 /// The right and duty to fetch a key, held by one task at a time. Dropping it without landing tells
 /// the followers that nothing will come.
-pub struct Leader<L> {
-    cache: Arc<ResponseCache<L>>,
+pub struct Leader<O, L> {
+    cache: Arc<ResponseCache<O, L>>,
     key: Key,
     landing: Landing<L>,
 }
 
-impl<L> Leader<L> {
-    pub(super) fn new(cache: Arc<ResponseCache<L>>, key: Key, landing: Landing<L>) -> Self {
+impl<O, L> Leader<O, L> {
+    pub(super) fn new(cache: Arc<ResponseCache<O, L>>, key: Key, landing: Landing<L>) -> Self {
         Self {
             cache,
             key,
@@ -34,7 +34,7 @@ impl<L> Leader<L> {
 
     /// Stores an answer. False when it is not kept: it is too large or too old, or the path was
     /// purged while it was being fetched.
-    pub fn store(&self, entry: &Arc<Entry>, now: Instant) -> bool {
+    pub fn store(&self, entry: &Arc<Entry<O>>, now: Instant) -> bool {
         self.cache.store(&self.key, &self.landing, entry, now)
     }
 
@@ -51,7 +51,7 @@ impl<L> Leader<L> {
     }
 }
 
-impl<L> Drop for Leader<L> {
+impl<O, L> Drop for Leader<O, L> {
     fn drop(&mut self) {
         self.cache.end(&self.key, &self.landing);
     }

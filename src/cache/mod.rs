@@ -13,7 +13,7 @@ mod result;
 mod store;
 
 pub use entity_tag::{entity_tag, none_match};
-pub use entry::{Entry, Origin};
+pub use entry::Entry;
 pub use flight::{Follower, Leader};
 pub use freshness::{Usable, age_in_header, ttl_in_header};
 pub use key::Key;

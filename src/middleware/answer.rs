@@ -1,12 +1,14 @@
 //! The response headers that say how an answer came about.
 
-use std::fmt::Write;
+use std::fmt;
 use std::time::Duration;
 
+use axum::response::Response;
 use http::header::{AGE, CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::cache_note::CacheNote;
+use super::header_text::HeaderText;
 use crate::cache::{CacheResult, age_in_header};
 use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
@@ -21,7 +23,24 @@ static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static VARY_BY_CONSISTENCY: HeaderValue =
     HeaderValue::from_static("X-Consistency, X-Consistency-Token");
 
-/// What is known of one request when its response leaves; kept in the response's extensions.
+/// A response on its way out.
+pub(super) struct Answered {
+    /// A problem is in its extensions, and has no body yet.
+    pub(super) response: Response,
+    /// How it came about, if the request reached an endpoint.
+    pub(super) account: Option<Account>,
+}
+
+impl From<Response> for Answered {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            account: None,
+        }
+    }
+}
+
+/// What is known of one request when its response leaves.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Account {
     /// The decision, if the request could be understood.
@@ -39,16 +58,49 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// What is told of it.
+    pub(super) fn told(&self) -> Told<'_> {
+        Told {
+            decision: self.decision.as_ref(),
+            served: self.served.as_ref(),
+            staleness: self.served.as_ref().and_then(|served| served.staleness),
+            cache: self.cache,
+            upstream: self.upstream.as_ref(),
+            trace: self.trace.as_deref(),
+            timing: Some(self.timing),
+        }
+    }
+}
+
+/// What headers, access line and metrics tell of one answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told<'a> {
+    /// The decision, if the request could be understood.
+    pub(super) decision: Option<&'a Decision>,
+    /// Which node made the answer, now or when it was stored.
+    pub(super) served: Option<&'a Served>,
+    /// Proven upper bound of the answer's age now.
+    pub(super) staleness: Option<Duration>,
+    /// What the response cache did, if it was concerned.
+    pub(super) cache: Option<CacheNote>,
+    /// Which node of an upstream served, if one did.
+    pub(super) upstream: Option<&'a ServedUpstream>,
+    /// The trace that was started for it.
+    pub(super) trace: Option<&'a str>,
+    /// Where the time went, if the request reached an endpoint.
+    pub(super) timing: Option<Timing>,
+}
+
+impl Told<'_> {
     /// Whether a node was asked for this very request.
     pub(super) fn asked_a_node(&self) -> bool {
-        let result = self.cache.as_ref().map(|cache| cache.result);
+        let result = self.cache.map(CacheNote::result);
         matches!(result, None | Some(CacheResult::Miss | CacheResult::Bypass))
     }
 
     /// The effective level.
     pub(super) fn level(&self) -> Option<Level> {
-        let decision = self.decision.as_ref();
-        decision.map(|decision| decision.consistency.level)
+        self.decision.map(|decision| decision.consistency.level)
     }
 }
 
@@ -60,7 +112,7 @@ pub(super) struct Served {
     /// Whether it served as the one that takes the writes, whatever its name is.
     pub(super) is_primary: bool,
     pub(super) reason: Reason,
-    /// Proven upper bound of the answer's age; `None` when nothing is proven.
+    /// Proven upper bound of the answer's age then; `None` when nothing is proven.
     pub(super) staleness: Option<Duration>,
 }
 
@@ -100,33 +152,48 @@ pub(super) fn describe(
     headers: &mut HeaderMap,
     status: StatusCode,
     region: &RegionId,
-    account: Option<&Account>,
+    told: &Told<'_>,
 ) {
-    headers.insert(&CONSISTENCY_STATUS, consistency_status(region, account));
-    let Some(account) = account else { return };
-    if let Some(decision) = &account.decision {
-        let kept = may_be_kept(status, decision);
-        let cache = match kept {
-            true => &decision.cache_control,
-            false => &NO_STORE_PRIVATE,
-        };
-        headers.insert(CACHE_CONTROL, cache.clone());
-        if decision.vary {
-            // Beside what an application says of its own answer.
-            headers.append(VARY, VARY_BY_CONSISTENCY.clone());
-        }
-        if let Some(age) = age(decision, account.served.as_ref()).filter(|_| kept) {
-            headers.insert(AGE, age);
-        }
+    // One piece of memory for all values that are made for this answer.
+    let mut text = HeaderText::with_capacity(256);
+    text.push(format_args!("{}", ConsistencyStatus { region, told }));
+    headers.insert(&CONSISTENCY_STATUS, text.value());
+    if let Some(decision) = told.decision {
+        say_who_may_keep_it(headers, status, decision, told);
     }
-    if let Some(cache) = &account.cache {
-        headers.insert(&CACHE_STATUS, cache.status.clone());
+    if let Some(cache) = told.cache {
+        text.push(format_args!("{cache}"));
+        headers.insert(&CACHE_STATUS, text.value());
     }
-    let served = account.served.as_ref();
-    if served.is_some_and(|served| served.is_primary) {
+    if told.served.is_some_and(|served| served.is_primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
-    headers.append(&SERVER_TIMING, server_timing(account));
+    if let Some(timing) = told.timing {
+        let upstream = told.upstream.is_some();
+        text.push(format_args!("{}", ServerTiming { timing, upstream }));
+        headers.append(&SERVER_TIMING, text.value());
+    }
+}
+
+fn say_who_may_keep_it(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    decision: &Decision,
+    told: &Told<'_>,
+) {
+    let kept = may_be_kept(status, decision);
+    let cache_control = match kept {
+        true => &decision.cache_control,
+        false => &NO_STORE_PRIVATE,
+    };
+    headers.insert(CACHE_CONTROL, cache_control.clone());
+    if decision.vary {
+        // Beside what an application says of its own answer.
+        headers.append(VARY, VARY_BY_CONSISTENCY.clone());
+    }
+    if let Some(age) = age(decision, told).filter(|_| kept) {
+        headers.insert(AGE, HeaderValue::from(age));
+    }
 }
 
 /// Whether the row's `Cache-Control` goes with an answer: shared caches may keep a 200 and what
@@ -140,73 +207,90 @@ fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
 
 /// How old the data can be, so that caches downstream keep it for so much less. An answer that no
 /// cache may keep has none, nor has one of unknown age or of the primary's this very moment.
-fn age(decision: &Decision, served: Option<&Served>) -> Option<HeaderValue> {
-    let age = served.filter(|_| decision.shared_cacheable)?.staleness?;
-    (!age.is_zero()).then(|| HeaderValue::from(age_in_header(age)))
+fn age(decision: &Decision, told: &Told<'_>) -> Option<u64> {
+    let age = told.staleness.filter(|_| decision.shared_cacheable)?;
+    (!age.is_zero()).then(|| age_in_header(age))
 }
 
 /// An RFC 9651 list item in the style of RFC 9211: the region, then what is known.
-fn consistency_status(region: &RegionId, account: Option<&Account>) -> HeaderValue {
-    let mut text = String::with_capacity(128);
-    text.push_str(region.as_str());
-    if let Some(level) = account.and_then(Account::level) {
-        push(&mut text, format_args!("; level={level}"));
-    }
-    if let Some(served) = account.and_then(|account| account.served.as_ref()) {
-        let kind = match served.is_primary {
-            true => "primary",
-            false => "replica",
-        };
-        push(&mut text, format_args!("; node={kind}"));
-        if let Some(region) = &served.node_region {
-            push(&mut text, format_args!("; node-region={region}"));
-        }
-        if let Some(staleness) = served.staleness {
-            push(&mut text, format_args!("; staleness={}", Millis(staleness)));
-        }
-        push(&mut text, format_args!("; reason={}", served.reason));
-    }
-    if let Some(served) = account.and_then(|account| account.upstream.as_ref()) {
-        push(&mut text, format_args!("; node=upstream"));
-        if let Some(region) = &served.region {
-            push(&mut text, format_args!("; node-region={region}"));
-        }
-        // Why this node; how fresh its answer is nobody here can tell.
-        match served.turn {
-            Turn::First => {}
-            Turn::Retry => push(&mut text, format_args!("; reason=retry")),
-            Turn::Hedge => push(&mut text, format_args!("; reason=hedge")),
-        }
-    }
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"))
+struct ConsistencyStatus<'a> {
+    region: &'a RegionId,
+    told: &'a Told<'a>,
 }
 
-/// Seconds with three decimals, rounded up: a bound must not shrink in print.
-struct Millis(Duration);
-
-impl std::fmt::Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let millis = self.0.as_nanos().div_ceil(1_000_000);
-        write!(f, "{}.{:03}", millis / 1_000, millis % 1_000)
+impl fmt::Display for ConsistencyStatus<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.region.as_str())?;
+        if let Some(level) = self.told.level() {
+            f.write_str("; level=")?;
+            f.write_str(level.as_str())?;
+        }
+        if let Some(served) = self.told.served {
+            served.fmt_with(self.told.staleness, f)?;
+        }
+        if let Some(served) = self.told.upstream {
+            served.fmt(f)?;
+        }
+        Ok(())
     }
 }
 
-/// Milliseconds by stage.
-fn server_timing(account: &Account) -> HeaderValue {
-    let timing = &account.timing;
-    let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-    let (route, wait, db) = (ms(timing.route), ms(timing.wait), ms(timing.db));
-    let mut text = format!("route;dur={route:.3}, wait;dur={wait:.3}, db;dur={db:.3}");
-    if account.upstream.is_some() {
-        push(
-            &mut text,
-            format_args!(", upstream;dur={:.3}", ms(timing.upstream)),
-        );
+impl Served {
+    fn fmt_with(&self, staleness: Option<Duration>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.is_primary {
+            true => "; node=primary",
+            false => "; node=replica",
+        })?;
+        if let Some(region) = &self.node_region {
+            f.write_str("; node-region=")?;
+            f.write_str(region.as_str())?;
+        }
+        if let Some(staleness) = staleness {
+            // Rounded up: a bound must not shrink in print.
+            let millis = staleness.as_nanos().div_ceil(1_000_000);
+            write!(f, "; staleness={}.{:03}", millis / 1_000, millis % 1_000)?;
+        }
+        f.write_str("; reason=")?;
+        f.write_str(self.reason.as_str())
     }
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("route"))
 }
 
-/// Appends to a string, which cannot fail.
-fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    let _infallible = text.write_fmt(arguments);
+impl ServedUpstream {
+    /// How fresh its answer is nobody here can tell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("; node=upstream")?;
+        if let Some(region) = &self.region {
+            write!(f, "; node-region={region}")?;
+        }
+        // Why this node.
+        match self.turn {
+            Turn::First => Ok(()),
+            Turn::Retry => f.write_str("; reason=retry"),
+            Turn::Hedge => f.write_str("; reason=hedge"),
+        }
+    }
+}
+
+/// Milliseconds by stage, as `Server-Timing` has it.
+struct ServerTiming {
+    timing: Timing,
+    upstream: bool,
+}
+
+impl fmt::Display for ServerTiming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { timing, upstream } = self;
+        let stages = [
+            ("route;dur=", timing.route),
+            (", wait;dur=", timing.wait),
+            (", db;dur=", timing.db),
+            (", upstream;dur=", timing.upstream),
+        ];
+        let told = if *upstream { 4 } else { 3 };
+        for (stage, took) in stages.iter().take(told) {
+            let micros = took.as_micros();
+            write!(f, "{stage}{}.{:03}", micros / 1_000, micros % 1_000)?;
+        }
+        Ok(())
+    }
 }

@@ -1,60 +1,65 @@
 //! What the response cache did for one request, and how RFC 9211 says it.
 
-use std::fmt::Write;
+use std::fmt;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::cache::CacheResult;
 
-/// What the response cache did for one request.
-#[derive(Debug, Clone)]
-pub(super) struct CacheNote {
-    pub(super) result: CacheResult,
-    /// The same as `Cache-Status` has it.
-    pub(super) status: HeaderValue,
+/// What the response cache did for one request. `Display` writes a `Cache-Status`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CacheNote {
+    /// It was not asked.
+    Bypass,
+    /// It had the answer.
+    Stored {
+        result: CacheResult,
+        /// Seconds of freshness left, below zero when it is stale.
+        ttl: i64,
+    },
+    /// It had a stale one, which had to do since the nodes answered with a problem.
+    Despite(StatusCode),
+    /// The nodes were asked.
+    Forwarded {
+        result: CacheResult,
+        had_stale: bool,
+        stored: bool,
+    },
 }
 
 impl CacheNote {
-    /// The cache was not asked.
-    pub(super) fn bypass() -> Self {
-        Self {
-            result: CacheResult::Bypass,
-            status: HeaderValue::from_static("tidegate; fwd=bypass"),
+    pub(super) fn result(self) -> CacheResult {
+        match self {
+            Self::Bypass => CacheResult::Bypass,
+            Self::Stored { result, .. } | Self::Forwarded { result, .. } => result,
+            Self::Despite(_) => CacheResult::StaleIfError,
         }
     }
+}
 
-    /// It had the answer; `ttl` is in seconds, below zero when it is stale.
-    pub(super) fn stored(result: CacheResult, ttl: i64) -> Self {
-        Self::new(result, format_args!("hit; ttl={ttl}"))
-    }
-
-    /// It had a stale one, which had to do since the nodes answered with a problem.
-    pub(super) fn despite(problem: StatusCode) -> Self {
-        let status = problem.as_u16();
-        Self::new(
-            CacheResult::StaleIfError,
-            format_args!("fwd=stale; fwd-status={status}; detail=stale-if-error"),
-        )
-    }
-
-    /// The nodes were asked.
-    pub(super) fn forwarded(result: CacheResult, had_stale: bool, stored: bool) -> Self {
-        let why = if had_stale { "stale" } else { "miss" };
-        let stored = if stored { "; stored" } else { "" };
-        let collapsed = match result {
-            CacheResult::Collapsed => "; collapsed",
-            _ => "",
-        };
-        Self::new(result, format_args!("fwd={why}{stored}{collapsed}"))
-    }
-
-    fn new(result: CacheResult, parameters: std::fmt::Arguments<'_>) -> Self {
-        let mut text = "tidegate; ".to_owned();
-        let _infallible = text.write_fmt(parameters);
-        let status = HeaderValue::try_from(text);
-        Self {
-            result,
-            status: status.unwrap_or(HeaderValue::from_static("tidegate")),
+impl fmt::Display for CacheNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bypass => f.write_str("tidegate; fwd=bypass"),
+            Self::Stored { ttl, .. } => write!(f, "tidegate; hit; ttl={ttl}"),
+            Self::Despite(status) => {
+                let status = status.as_u16();
+                write!(
+                    f,
+                    "tidegate; fwd=stale; fwd-status={status}; detail=stale-if-error"
+                )
+            }
+            Self::Forwarded {
+                result,
+                had_stale,
+                stored,
+            } => {
+                f.write_str("tidegate; fwd=")?;
+                f.write_str(if *had_stale { "stale" } else { "miss" })?;
+                f.write_str(if *stored { "; stored" } else { "" })?;
+                let collapsed = *result == CacheResult::Collapsed;
+                f.write_str(if collapsed { "; collapsed" } else { "" })
+            }
         }
     }
 }
@@ -65,29 +70,32 @@ mod tests {
 
     #[test]
     fn every_result_is_said_as_rfc_9211_has_it() {
-        use CacheResult::{Collapsed, Hit, Miss, Stale};
+        let stored = |result, ttl| CacheNote::Stored { result, ttl };
+        let forwarded = |result, had_stale, stored| CacheNote::Forwarded {
+            result,
+            had_stale,
+            stored,
+        };
+        let kept = "tidegate; fwd=stale; fwd-status=503; detail=stale-if-error";
         for (note, status) in [
-            (CacheNote::bypass(), "tidegate; fwd=bypass"),
-            (CacheNote::stored(Hit, 299), "tidegate; hit; ttl=299"),
-            (CacheNote::stored(Stale, -3), "tidegate; hit; ttl=-3"),
+            (CacheNote::Bypass, "tidegate; fwd=bypass"),
+            (stored(CacheResult::Hit, 299), "tidegate; hit; ttl=299"),
+            (stored(CacheResult::Stale, -3), "tidegate; hit; ttl=-3"),
+            (CacheNote::Despite(StatusCode::SERVICE_UNAVAILABLE), kept),
             (
-                CacheNote::despite(StatusCode::SERVICE_UNAVAILABLE),
-                "tidegate; fwd=stale; fwd-status=503; detail=stale-if-error",
-            ),
-            (
-                CacheNote::forwarded(Miss, false, true),
+                forwarded(CacheResult::Miss, false, true),
                 "tidegate; fwd=miss; stored",
             ),
             (
-                CacheNote::forwarded(Collapsed, false, true),
+                forwarded(CacheResult::Collapsed, false, true),
                 "tidegate; fwd=miss; stored; collapsed",
             ),
             (
-                CacheNote::forwarded(Miss, true, false),
+                forwarded(CacheResult::Miss, true, false),
                 "tidegate; fwd=stale",
             ),
         ] {
-            assert_eq!(note.status, status);
+            assert_eq!(note.to_string(), status);
             sfv::Parser::new(status).parse::<sfv::List>().unwrap();
         }
     }

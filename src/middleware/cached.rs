@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -13,6 +14,7 @@ use super::Reached;
 use super::answer::{Account, Served, Timing};
 use super::cache_note::CacheNote;
 use super::fetch::Fetch;
+use super::origin::Origin;
 use crate::cache::{CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match};
 use crate::error::Problem;
 use crate::target::Query;
@@ -25,20 +27,20 @@ const FLIGHTS_MAX: usize = 2;
 /// What a fetch tells those who wait for it.
 #[derive(Clone)]
 pub struct Landing {
-    outcome: Result<Arc<Entry>, Arc<Problem>>,
+    outcome: Result<Arc<Entry<Origin>>, Arc<Problem>>,
     stored: bool,
     timing: Timing,
 }
 
 /// An answer, and how the cache came by it.
 struct Found {
-    entry: Arc<Entry>,
+    entry: Arc<Entry<Origin>>,
     note: CacheNote,
 }
 
 /// One request that the cache may answer.
 pub(super) struct Cached<'a> {
-    pub(super) cache: &'a Arc<ResponseCache<Landing>>,
+    pub(super) cache: &'a Arc<ResponseCache<Origin, Landing>>,
     pub(super) key: Key,
     pub(super) fetch: Arc<Fetch>,
     pub(super) started: Instant,
@@ -62,24 +64,23 @@ pub(super) fn key(
 impl Cached<'_> {
     /// Answers the request.
     pub(super) async fn answer(self, headers: &HeaderMap, account: &mut Account) -> Response {
-        let found = self.find(&mut account.timing).await;
-        let note = match &found {
-            Ok(found) => found.note.clone(),
-            Err(_) => CacheNote::forwarded(CacheResult::Miss, false, false),
-        };
-        account.cache = Some(note);
-        match found {
-            Ok(Found { entry, .. }) => {
+        match self.find(&mut account.timing).await {
+            Ok(Found { entry, note }) => {
+                account.cache = Some(note);
                 account.served = Some(Served {
-                    node: entry.origin.node.clone(),
-                    node_region: entry.origin.region.clone(),
-                    is_primary: entry.origin.is_primary,
-                    reason: entry.origin.reason,
                     staleness: entry.age(Instant::now()),
+                    ..entry.origin.served.clone()
                 });
                 respond(&entry, headers)
             }
-            Err(problem) => problem.respond(),
+            Err(problem) => {
+                account.cache = Some(CacheNote::Forwarded {
+                    result: CacheResult::Miss,
+                    had_stale: false,
+                    stored: false,
+                });
+                problem.respond()
+            }
         }
     }
 
@@ -109,20 +110,20 @@ impl Cached<'_> {
     }
 
     /// Fetches in the background, unless somebody does already.
-    fn renew(&self, stale: &Arc<Entry>, refresh: bool) {
+    fn renew(&self, stale: &Arc<Entry<Origin>>, refresh: bool) {
         if refresh && let Some(leader) = self.cache.refresh(&self.key, stale) {
             self.take_off(leader, Some(stale));
         }
     }
 
     /// Lets a fetch run in a task of its own, so that no client that goes away takes it along.
-    fn take_off(&self, leader: Leader<Landing>, stale: Option<&Arc<Entry>>) {
+    fn take_off(&self, leader: Leader<Origin, Landing>, stale: Option<&Arc<Entry<Origin>>>) {
         tokio::spawn(lead(Arc::clone(&self.fetch), leader, stale.cloned()));
     }
 
     async fn fly_in_time(
         &self,
-        seen: Option<&Arc<Entry>>,
+        seen: Option<&Arc<Entry<Origin>>>,
         has_fallback: bool,
         timing: &mut Timing,
     ) -> Result<Found, Arc<Problem>> {
@@ -134,7 +135,7 @@ impl Cached<'_> {
     /// Leads or follows a fetch.
     async fn fly(
         &self,
-        seen: Option<&Arc<Entry>>,
+        seen: Option<&Arc<Entry<Origin>>>,
         has_fallback: bool,
         timing: &mut Timing,
     ) -> Result<Found, Arc<Problem>> {
@@ -157,7 +158,11 @@ impl Cached<'_> {
             }
             match landing.outcome {
                 Ok(entry) => {
-                    let note = CacheNote::forwarded(result, seen.is_some(), landing.stored);
+                    let note = CacheNote::Forwarded {
+                        result,
+                        had_stale: seen.is_some(),
+                        stored: landing.stored,
+                    };
                     return Ok(Found { entry, note });
                 }
                 Err(problem) if leads || has_fallback || problem.is_final() => return Err(problem),
@@ -165,20 +170,25 @@ impl Cached<'_> {
             }
         }
         let entry = self.fetch.run(timing).await?;
-        let note = CacheNote::forwarded(CacheResult::Miss, seen.is_some(), false);
+        let note = CacheNote::Forwarded {
+            result: CacheResult::Miss,
+            had_stale: seen.is_some(),
+            stored: false,
+        };
         Ok(Found { entry, note })
     }
 
-    fn stored(&self, entry: Arc<Entry>, result: CacheResult) -> Found {
-        let note = CacheNote::stored(result, entry.ttl(self.started));
+    fn stored(&self, entry: Arc<Entry<Origin>>, result: CacheResult) -> Found {
+        let ttl = entry.ttl(self.started);
+        let note = CacheNote::Stored { result, ttl };
         Found { entry, note }
     }
 }
 
 impl Found {
     /// A stored answer, since none could be fetched.
-    fn despite(problem: &Problem, entry: Arc<Entry>) -> Self {
-        let note = CacheNote::despite(problem.status());
+    fn despite(problem: &Problem, entry: Arc<Entry<Origin>>) -> Self {
+        let note = CacheNote::Despite(problem.status());
         Self { entry, note }
     }
 }
@@ -196,7 +206,11 @@ impl Landing {
 }
 
 /// Fetches, stores and tells. `stale` is what the cache serves if this fails.
-async fn lead(fetch: Arc<Fetch>, leader: Leader<Landing>, stale: Option<Arc<Entry>>) {
+async fn lead(
+    fetch: Arc<Fetch>,
+    leader: Leader<Origin, Landing>,
+    stale: Option<Arc<Entry<Origin>>>,
+) {
     let mut timing = Timing::default();
     let outcome = fetch.run(&mut timing).await.map_err(Arc::new);
     let stored = match &outcome {
@@ -225,15 +239,26 @@ fn log_failure(fetch: &Fetch, problem: &Problem) {
     tracing::warn!(endpoint, kind, %problem, cause, "a stored answer could not be renewed");
 }
 
-fn respond(entry: &Entry, headers: &HeaderMap) -> Response {
-    let mut response = Response::new(Body::empty());
-    if none_match(headers, &entry.tag) {
-        *response.body_mut() = Body::from(entry.body.clone());
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-    } else {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    response.headers_mut().insert(ETAG, entry.tag.clone());
+fn respond(entry: &Entry<Origin>, headers: &HeaderMap) -> Response {
+    let (status, body) = conditional(entry, headers);
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    represent(response.headers_mut(), entry, status);
     response
+}
+
+/// The answer whole, or 304 if the client has it.
+pub(super) fn conditional(entry: &Entry<Origin>, headers: &HeaderMap) -> (StatusCode, Bytes) {
+    match none_match(headers, &entry.tag) {
+        true => (StatusCode::OK, entry.body.clone()),
+        false => (StatusCode::NOT_MODIFIED, Bytes::new()),
+    }
+}
+
+/// Sets the headers that describe the bytes.
+pub(super) fn represent(headers: &mut HeaderMap, entry: &Entry<Origin>, status: StatusCode) {
+    if status == StatusCode::OK {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    headers.insert(ETAG, entry.tag.clone());
 }

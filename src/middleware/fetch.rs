@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::Services;
 use super::answer::Timing;
+use super::origin::Origin;
 use super::run::{Outcome, Run};
-use crate::cache::{Entry, Origin};
+use crate::cache::Entry;
 use crate::error::Problem;
 use crate::policy::{Decision, Lifetime};
 use crate::target::sql::RequestValues;
@@ -27,7 +28,7 @@ pub(super) struct Fetch {
 
 impl Fetch {
     /// Asks the nodes, until `request_deadline`.
-    pub(super) async fn run(&self, timing: &mut Timing) -> Result<Arc<Entry>, Problem> {
+    pub(super) async fn run(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Problem> {
         let nothing_to_run = || Problem::Internal("the endpoint has no statement".to_owned());
         let target = self.endpoint.sql().ok_or_else(nothing_to_run)?;
         let asked_at = Instant::now();
@@ -50,13 +51,13 @@ impl Fetch {
         };
         let Outcome { answer, served, .. } = run.run(timing).await?;
         let body = answer.body.ok_or(Problem::NotFound)?;
+        let staleness = served.staleness;
         let origin = Origin {
-            node: served.node,
-            region: served.node_region,
-            is_primary: served.is_primary,
-            reason: served.reason,
+            decision: self.decision.clone(),
+            served,
+            endpoint: Arc::clone(&self.endpoint),
         };
-        let entry = Entry::new(&body, origin, self.lifetime, asked_at, served.staleness);
+        let entry = Entry::new(&body, origin, self.lifetime, asked_at, staleness);
         Ok(Arc::new(entry))
     }
 }

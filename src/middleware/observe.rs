@@ -1,30 +1,30 @@
 //! The outermost layer: request id, access line, metrics, and the bodies of problems.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
-use super::answer::{Account, describe};
+use super::answer::{Account, Answered, Told, describe};
 use super::request_id::{X_REQUEST_ID, request_id, trace_id};
 use super::{PROBE_PATHS, Services};
 use crate::consistency::Level;
 use crate::error::Problem;
 use crate::policy::NO_STORE_PRIVATE;
 use crate::target::Endpoint;
-use crate::telemetry::names;
+use crate::telemetry::{EndpointMetrics, names};
 
 /// The status under which a request counts whose client left before the answer, as in nginx.
 const CLIENT_GONE: u16 = 499;
 
 /// Where a request leaves word of the endpoint it reached, should it never be answered.
-#[derive(Clone, Default)]
-pub(super) struct EndpointSeen(Arc<OnceLock<Arc<Endpoint>>>);
+#[derive(Default)]
+pub(super) struct EndpointSeen(OnceLock<Arc<Endpoint>>);
 
 impl EndpointSeen {
     pub(super) fn note(&self, endpoint: &Arc<Endpoint>) {
@@ -34,83 +34,102 @@ impl EndpointSeen {
 }
 
 /// What the access line says of the request itself.
-struct Asked {
-    id: HeaderValue,
+pub(super) struct Asked {
+    pub(super) id: HeaderValue,
     trace: Option<String>,
     method: &'static str,
-    probe: Option<&'static str>,
-    endpoint: EndpointSeen,
     started: Instant,
 }
 
+impl Asked {
+    pub(super) fn new(headers: &HeaderMap, method: &'static str, started: Instant) -> Self {
+        let trace = || trace_id(headers).map(str::to_owned);
+        Self {
+            id: request_id(headers),
+            trace: access_lines_are_wanted().then(trace).flatten(),
+            method,
+            started,
+        }
+    }
+
+    /// Counts and logs the request.
+    pub(super) fn account_for(
+        &self,
+        endpoint: &EndpointMetrics,
+        status: u16,
+        told: &Told<'_>,
+        problem: Option<&Problem>,
+    ) {
+        let took = self.started.elapsed();
+        endpoint.count(self.method, status, took);
+        if access_lines_are_wanted() {
+            self.log(endpoint.label(), status, told, problem, took);
+        }
+    }
+}
+
 /// Accounts for a request that is dropped before its answer; nobody else would.
-struct Unanswered<'a>(Option<&'a Asked>);
+struct Unanswered<'a>(Option<(&'a Asked, &'a EndpointSeen, Option<usize>)>);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(asked) = self.0 {
-            count(asked, CLIENT_GONE, None);
-            log(asked, CLIENT_GONE, None, None);
+        if let Some((asked, seen, probe)) = self.0 {
+            let told = Told::default();
+            asked.account_for(metrics_of(seen, probe), CLIENT_GONE, &told, None);
         }
     }
 }
 
 /// Observes one request.
 pub(super) async fn observe(
-    State(services): State<Arc<Services>>,
+    services: &Services,
     mut request: Request,
-    next: Next,
+    answer: impl AsyncFnOnce(Request, &EndpointSeen) -> Answered,
 ) -> Response {
-    let asked = Asked {
-        id: request_id(request.headers()),
-        trace: trace_id(request.headers()).map(str::to_owned),
-        method: method_label(request.method()),
-        probe: probe_label(request.uri().path()),
-        endpoint: EndpointSeen::default(),
-        started: Instant::now(),
-    };
-    request.extensions_mut().insert(asked.endpoint.clone());
-    request
-        .headers_mut()
-        .insert(&X_REQUEST_ID, asked.id.clone());
-    let mut unanswered = Unanswered(Some(&asked));
-    let mut response = next.run(request).await;
+    let method = method_label(request.method());
+    let asked = Asked::new(request.headers(), method, Instant::now());
+    let probe = probe_index(request.uri().path());
+    let headers = request.headers_mut();
+    headers.insert(&X_REQUEST_ID, asked.id.clone());
+    let seen = EndpointSeen::default();
+    let mut unanswered = Unanswered(Some((&asked, &seen, probe)));
+    let Answered {
+        mut response,
+        account,
+    } = answer(request, &seen).await;
     unanswered.0 = None;
-    let account = response.extensions_mut().remove::<Account>();
     let problem = response.extensions_mut().remove::<Arc<Problem>>();
-    let status = response.status();
     if let Some(problem) = &problem {
-        let id = asked.id.to_str().unwrap_or_default();
-        *response.body_mut() = Body::from(problem.body(id));
-        response
-            .headers_mut()
-            .insert(CACHE_CONTROL, NO_STORE_PRIVATE.clone());
-        match problem.shed_reason() {
-            Some(reason) => services.shedding.note(reason),
-            None => log_cause(id, problem),
-        }
+        write_problem(services, &asked.id, problem, &mut response);
     }
-    describe(
-        response.headers_mut(),
-        status,
-        &services.region,
-        account.as_ref(),
-    );
-    response
-        .headers_mut()
-        .insert(&X_REQUEST_ID, asked.id.clone());
-    count(&asked, status.as_u16(), account.as_ref());
-    let note = account.as_ref().and_then(|account| account.cache.as_ref());
-    if let (Some(cache), Some(note)) = (&services.cache, note) {
-        cache.count(note.result);
+    let status = response.status();
+    let told = account.as_ref().map(Account::told).unwrap_or_default();
+    let headers = response.headers_mut();
+    describe(headers, status, &services.region, &told);
+    headers.insert(&X_REQUEST_ID, asked.id.clone());
+    count_decision(&told);
+    if let (Some(cache), Some(note)) = (&services.cache, told.cache) {
+        cache.count(note.result());
     }
-    log(
-        &asked,
-        status.as_u16(),
-        account.as_ref(),
-        problem.as_deref(),
-    );
+    let endpoint = metrics_of(&seen, probe);
+    asked.account_for(endpoint, status.as_u16(), &told, problem.as_deref());
     response
+}
+
+fn write_problem(
+    services: &Services,
+    id: &HeaderValue,
+    problem: &Problem,
+    response: &mut Response,
+) {
+    let id = id.to_str().unwrap_or_default();
+    *response.body_mut() = Body::from(problem.body(id));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE_PRIVATE.clone());
+    match problem.shed_reason() {
+        Some(reason) => services.shedding.note(reason),
+        None => log_cause(id, problem),
+    }
 }
 
 /// The cause of a server fault, once.
@@ -123,18 +142,11 @@ fn log_cause(id: &str, problem: &Problem) {
     tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
 }
 
-fn count(asked: &Asked, status: u16, account: Option<&Account>) {
-    let endpoint = endpoint_label(asked);
-    let labels = [
-        ("endpoint", endpoint.clone()),
-        ("method", asked.method.to_owned()),
-        ("status", status.to_string()),
-    ];
-    metrics::counter!(names::REQUESTS, &labels).increment(1);
-    metrics::histogram!(names::REQUEST_DURATION, "endpoint" => endpoint)
-        .record(asked.started.elapsed().as_secs_f64());
-    let decided = account.filter(|account| account.asked_a_node());
-    if let Some((level, served)) = decided.and_then(|a| Some((a.level()?, a.served.as_ref()?))) {
+fn count_decision(told: &Told<'_>) {
+    if !told.asked_a_node() {
+        return;
+    }
+    if let (Some(level), Some(served)) = (told.level(), told.served) {
         let labels = [
             ("level", level.to_string()),
             ("node", served.node.to_string()),
@@ -144,47 +156,70 @@ fn count(asked: &Asked, status: u16, account: Option<&Account>) {
     }
 }
 
-fn log(asked: &Asked, status: u16, account: Option<&Account>, problem: Option<&Problem>) {
-    let served = account.and_then(|account| account.served.as_ref());
-    let upstream = account.and_then(|account| account.upstream.as_ref());
-    let started_trace = account.and_then(|account| account.trace.as_deref());
-    let node = served.map(|served| served.node.as_str());
-    let timing = account.map(|account| account.timing).unwrap_or_default();
-    tracing::info!(
-        target: "tidegate::access",
-        request_id = asked.id.to_str().unwrap_or_default(),
-        trace_id = asked.trace.as_deref().or(started_trace),
-        method = asked.method,
-        endpoint = endpoint_label(asked),
-        status,
-        problem = problem.map(Problem::type_name),
-        level = account.and_then(Account::level).map(Level::as_str),
-        upstream = upstream.map(|upstream| upstream.upstream.as_str()),
-        node = node.or(upstream.map(|upstream| upstream.node.as_str())),
-        reason = served.map(|served| served.reason.as_str()),
-        cache = account.and_then(|account| account.cache.as_ref()).map(|cache| cache.result.as_str()),
-        staleness_s = served.and_then(|served| served.staleness).map(|age| age.as_secs_f64()),
-        route_ms = timing.route.as_secs_f64() * 1_000.0,
-        wait_ms = timing.wait.as_secs_f64() * 1_000.0,
-        db_ms = timing.db.as_secs_f64() * 1_000.0,
-        upstream_ms = upstream.map(|_| timing.upstream.as_secs_f64() * 1_000.0),
-        total_ms = asked.started.elapsed().as_secs_f64() * 1_000.0,
-        "request"
-    );
+fn access_lines_are_wanted() -> bool {
+    tracing::enabled!(target: "tidegate::access", tracing::Level::INFO)
 }
 
-/// The endpoint's template: never anything a client chose.
-fn endpoint_label(asked: &Asked) -> String {
-    let endpoint = asked.endpoint.0.get();
-    let template = endpoint.map(|endpoint| endpoint.template.as_str());
-    template.or(asked.probe).unwrap_or("unmatched").to_owned()
+impl Asked {
+    fn log(
+        &self,
+        endpoint: &str,
+        status: u16,
+        told: &Told<'_>,
+        problem: Option<&Problem>,
+        took: Duration,
+    ) {
+        let Told {
+            served,
+            upstream,
+            timing,
+            ..
+        } = told;
+        let node = served.map(|served| served.node.as_str());
+        let timing = timing.unwrap_or_default();
+        tracing::info!(
+            target: "tidegate::access",
+            request_id = self.id.to_str().unwrap_or_default(),
+            trace_id = self.trace.as_deref().or(told.trace),
+            method = self.method,
+            endpoint,
+            status,
+            problem = problem.map(Problem::type_name),
+            level = told.level().map(Level::as_str),
+            upstream = upstream.map(|upstream| upstream.upstream.as_str()),
+            node = node.or(upstream.map(|upstream| upstream.node.as_str())),
+            reason = served.map(|served| served.reason.as_str()),
+            cache = told.cache.map(|note| note.result().as_str()),
+            staleness_s = told.staleness.map(|age| age.as_secs_f64()),
+            route_ms = timing.route.as_secs_f64() * 1_000.0,
+            wait_ms = timing.wait.as_secs_f64() * 1_000.0,
+            db_ms = timing.db.as_secs_f64() * 1_000.0,
+            upstream_ms = upstream.map(|_| timing.upstream.as_secs_f64() * 1_000.0),
+            total_ms = took.as_secs_f64() * 1_000.0,
+            "request"
+        );
+    }
 }
 
-fn probe_label(path: &str) -> Option<&'static str> {
-    PROBE_PATHS.into_iter().find(|probe| *probe == path)
+/// What a request without an endpoint is counted as.
+static UNMATCHED: LazyLock<EndpointMetrics> = LazyLock::new(|| EndpointMetrics::new("unmatched"));
+static PROBES: LazyLock<[EndpointMetrics; PROBE_PATHS.len()]> =
+    LazyLock::new(|| PROBE_PATHS.map(EndpointMetrics::new));
+
+/// The endpoint's template labels it: never anything a client chose.
+fn metrics_of(seen: &EndpointSeen, probe: Option<usize>) -> &EndpointMetrics {
+    let endpoint = seen.0.get().map(|endpoint| &endpoint.metrics);
+    endpoint
+        .or(probe.and_then(|probe| PROBES.get(probe)))
+        .unwrap_or(&UNMATCHED)
 }
 
-fn method_label(method: &Method) -> &'static str {
+/// Which of the probes a path is.
+fn probe_index(path: &str) -> Option<usize> {
+    PROBE_PATHS.iter().position(|probe| *probe == path)
+}
+
+pub(super) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -6,15 +6,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{ConnectInfo, Request};
+use axum::response::IntoResponse;
 use http::HeaderName;
 
 use super::Services;
-use super::answer::Account;
+use super::answer::Answered;
 use super::decide::Reached;
 use super::observe::EndpointSeen;
+use super::serve::serve;
 use crate::admission::{Client, LimitedRow, Spent, client_address};
 use crate::error::Problem;
 use crate::policy::normalise;
@@ -27,31 +27,35 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Lets a request go on while its client has something left.
 pub(super) async fn rate_limit(
-    State(services): State<Arc<Services>>,
+    services: &Arc<Services>,
     request: Request,
-    next: Next,
-) -> Response {
-    let Some((row, spent)) = spend(&services, &request) else {
-        return next.run(request).await;
+    seen: &EndpointSeen,
+) -> Answered {
+    let Some((row, spent)) = spend(services, &request, seen) else {
+        return serve(services, request, seen).await;
     };
-    let mut response = match spent {
-        Spent::Left(_) => next.run(request).await,
+    let mut answered = match spent {
+        Spent::Left(_) => serve(services, request, seen).await,
         Spent::Refused(wait) => {
             let limit = row.limit;
-            Problem::RateLimited { limit, wait }.into_response()
+            Answered::from(Problem::RateLimited { limit, wait }.into_response())
         }
     };
-    let for_everybody = is_for_everybody(&response);
-    let headers = response.headers_mut();
+    let for_everybody = is_for_everybody(&answered);
+    let headers = answered.response.headers_mut();
     if !for_everybody {
         headers.insert(&RATELIMIT, row.field(spent));
     }
     headers.insert(&RATELIMIT_POLICY, row.policy_field.clone());
-    response
+    answered
 }
 
 /// Takes the request from its client's budget, if the row that covers the path has a limit.
-fn spend(services: &Services, request: &Request) -> Option<(Arc<LimitedRow>, Spent)> {
+fn spend(
+    services: &Services,
+    request: &Request,
+    seen: &EndpointSeen,
+) -> Option<(Arc<LimitedRow>, Spent)> {
     let routes = services.routes.load();
     if routes.rate_limits.is_empty() {
         return None;
@@ -61,7 +65,7 @@ fn spend(services: &Services, request: &Request) -> Option<(Arc<LimitedRow>, Spe
     let row = routes.rate_limits.row(routes.policies.lookup(&path)?)?;
     let spent = row.spend(client(services, request));
     if let Spent::Refused(_) = spent {
-        note_endpoint(&routes, request);
+        note_endpoint(&routes, request, seen);
         let policy = row.pattern.to_string();
         metrics::counter!(names::RATE_LIMITED, "policy" => policy).increment(1);
     }
@@ -77,18 +81,20 @@ fn client(services: &Services, request: &Request) -> Client {
 }
 
 /// A refused request is accounted to the endpoint it would have reached.
-fn note_endpoint(routes: &Routes, request: &Request) {
-    let seen = request.extensions().get::<EndpointSeen>();
+fn note_endpoint(routes: &Routes, request: &Request, seen: &EndpointSeen) {
     let reached = Reached::find(routes, request.method(), request.uri().path());
-    if let (Some(seen), Ok(reached)) = (seen, reached) {
+    if let Ok(reached) = reached {
         seen.note(&reached.endpoint);
     }
 }
 
 /// Whether shared caches may keep a response: what one client has left is not for the others.
-fn is_for_everybody(response: &Response) -> bool {
-    let account = response.extensions().get::<Account>();
-    let decision = account.and_then(|account| account.decision.as_ref());
-    let refused = response.status().is_client_error() || response.status().is_server_error();
+fn is_for_everybody(answered: &Answered) -> bool {
+    let decision = answered
+        .account
+        .as_ref()
+        .and_then(|account| account.decision.as_ref());
+    let status = answered.response.status();
+    let refused = status.is_client_error() || status.is_server_error();
     !refused && decision.is_some_and(|decision| decision.shared_cacheable)
 }

@@ -1,7 +1,9 @@
 //! The id of a request, and the trace it belongs to.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// Carries the request id both ways.
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -19,9 +21,20 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
         .filter(|value| is_plain(value.as_bytes()));
     given.cloned().unwrap_or_else(|| {
         let mut text = Uuid::encode_buffer();
-        let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        let text = new_id().hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
     })
+}
+
+/// A UUID of version 7. Its random bits come from a generator of the thread: an id must be another
+/// for every request, and need not be hard to guess.
+fn new_id() -> Uuid {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since_epoch.unwrap_or_default().as_millis();
+    let random = fastrand::u128(..).to_le_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, ..] = random;
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+    Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid()
 }
 
 fn is_plain(id: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, SET_COOKIE};
@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::Services;
-use super::answer::{Account, Timing};
+use super::answer::{Account, Answered, Timing};
 use super::body::read_json;
 use super::cache_note::CacheNote;
 use super::cached::{self, Cached};
@@ -29,10 +29,14 @@ use crate::policy::Decision;
 use crate::target::sql::{RequestValues, SqlTarget};
 use crate::target::{Endpoint, JsonObject, Query, Target};
 
-/// Serves every path that is no probe. The response's extensions say how it came about.
-pub(super) async fn serve(State(services): State<Arc<Services>>, request: Request) -> Response {
+/// Serves every path that is no probe, and tells how the answer came about.
+pub(super) async fn serve(
+    services: &Arc<Services>,
+    request: Request,
+    seen: &EndpointSeen,
+) -> Answered {
     let mut account = None;
-    let answer = answer(&services, request, &mut account).await;
+    let answer = answer(services, request, seen, &mut account).await;
     let lost = matches!(answer, Err(Problem::WriteLost(_)));
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     let decision = account.as_ref().and_then(|known| known.decision.as_ref());
@@ -41,15 +45,13 @@ pub(super) async fn serve(State(services): State<Arc<Services>>, request: Reques
         let headers = response.headers_mut();
         headers.append(SET_COOKIE, FORGET_SESSION_COOKIE.clone());
     }
-    if let Some(account) = account {
-        response.extensions_mut().insert(account);
-    }
-    response
+    Answered { response, account }
 }
 
 async fn answer(
     services: &Arc<Services>,
     request: Request,
+    seen: &EndpointSeen,
     account: &mut Option<Account>,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
@@ -61,9 +63,7 @@ async fn answer(
         }
         reached => reached?,
     };
-    if let Some(seen) = head.extensions.get::<EndpointSeen>() {
-        seen.note(&reached.endpoint);
-    }
+    seen.note(&reached.endpoint);
     let account = account.insert(Account::default());
     let decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
@@ -123,7 +123,7 @@ fn cached<'a>(
         return Ok(None);
     };
     let Ok(lifetime) = reached.lifetime(decision, &head.headers) else {
-        account.cache = decision.vary.then(CacheNote::bypass);
+        account.cache = decision.vary.then_some(CacheNote::Bypass);
         return Ok(None);
     };
     let key = cached::key(revision, reached, head.uri.query())?;

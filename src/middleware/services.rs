@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::Shedding;
 use super::cached::Landing;
+use super::origin::Origin;
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
@@ -24,7 +25,7 @@ pub struct Services {
     /// The nodes, nearest first.
     pub nodes: Vec<Arc<Node>>,
     /// Answers kept in memory; none when it is turned off.
-    pub cache: Option<Arc<ResponseCache<Landing>>>,
+    pub cache: Option<Arc<ResponseCache<Origin, Landing>>>,
     /// What is known of them.
     pub monitor: Arc<Monitor>,
     /// The places for requests in flight.

@@ -7,9 +7,10 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
 
-use axum::body::Body;
+use axum::BoxError;
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
@@ -91,15 +92,16 @@ fn protocol(limits: &Limits) -> auto::Builder<StreamTasks> {
 
 /// Serves one connection until the client is done, it is out of time, or `closing` changes and
 /// its requests in flight are answered.
-pub(super) async fn drive<S>(
+pub(super) async fn drive<S, B>(
     context: Arc<Context<S>>,
     socket: TcpStream,
     peer: SocketAddr,
     mut closing: watch::Receiver<()>,
 ) where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "small answers may be delayed");

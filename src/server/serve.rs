@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::BoxError;
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -30,11 +31,17 @@ pub struct Drained {
 /// finish within `drain_timeout`. Dropping the future ends everything at once.
 ///
 /// Requests carry the client's address as `ConnectInfo<SocketAddr>`.
-pub async fn serve<S>(mut listener: Listener, service: S, limits: Limits, drain: Drain) -> Drained
+pub async fn serve<S, B>(
+    mut listener: Listener,
+    service: S,
+    limits: Limits,
+    drain: Drain,
+) -> Drained
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
     let context = Arc::new(Context::new(listener.name, service, limits, drain.clone()));
     let mut connections = Connections::new(Arc::clone(&context));
@@ -66,11 +73,12 @@ struct Connections<S> {
     refused: metrics::Counter,
 }
 
-impl<S> Connections<S>
+impl<S, B> Connections<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
     fn new(context: Arc<Context<S>>) -> Self {
         let listener = context.listener;

@@ -6,14 +6,12 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::{Frame, Incoming, SizeHint};
-use tower::ServiceExt;
+use pin_project_lite::pin_project;
 
 use super::Drain;
 use super::activity::{Activity, InFlight};
@@ -34,53 +32,79 @@ pub(super) struct Tracked<S> {
     pub(super) tunnel: Arc<OnceLock<Tunnel>>,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Tracked<S>
+impl<S, B> hyper::service::Service<Request<Incoming>> for Tracked<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
 {
-    type Response = Response<TrackedBody>;
+    type Response = Response<TrackedBody<B>>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    type Future = TrackedFuture<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let in_flight = self.activity.begin(version);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let answer = self.service.clone().oneshot(request);
-        let drain = self.drain.clone();
-        let slot = Arc::clone(&self.tunnel);
-        Box::pin(async move {
-            let mut response = answer.await?;
-            let tunnel = response.extensions_mut().remove::<Tunnel>();
-            let switches = tunnel.is_some();
-            if let Some(tunnel) = tunnel {
-                // A connection leaves HTTP once.
-                let _first = slot.set(tunnel);
-            }
-            // Clients move away one by one now, rather than all when the listener stops.
-            if version <= Version::HTTP_11 && !switches && drain.is_draining() {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response.map(|body| TrackedBody::new(body, version, in_flight)))
-        })
+        TrackedFuture {
+            // Services of this process are always ready: what cannot be served is answered.
+            answer: self.service.clone().call(request),
+            version,
+            drain: self.drain.clone(),
+            tunnel: Arc::clone(&self.tunnel),
+            in_flight: Some(in_flight),
+        }
+    }
+}
+
+pin_project! {
+    /// Waits for the service's answer.
+    pub(super) struct TrackedFuture<F> {
+        #[pin]
+        answer: F,
+        version: Version,
+        drain: Drain,
+        tunnel: Arc<OnceLock<Tunnel>>,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<F, B> Future for TrackedFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<TrackedBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.answer.poll(cx));
+        let tunnel = response.extensions_mut().remove::<Tunnel>();
+        let switches = tunnel.is_some();
+        if let Some(tunnel) = tunnel {
+            // A connection leaves HTTP once.
+            let _first = this.tunnel.set(tunnel);
+        }
+        // Clients move away one by one now, rather than all when the listener stops.
+        if *this.version <= Version::HTTP_11 && !switches && this.drain.is_draining() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        let (version, in_flight) = (*this.version, this.in_flight.take());
+        Poll::Ready(Ok(
+            response.map(|body| TrackedBody::new(body, version, in_flight))
+        ))
     }
 }
 
 /// A body that keeps its request in flight until it was sent or given up.
-pub(super) struct TrackedBody {
-    body: Body,
+pub(super) struct TrackedBody<B> {
+    body: B,
     /// What is left of the last frame of `body`.
     rest: Bytes,
     piece_max: usize,
-    _in_flight: InFlight,
+    _in_flight: Option<InFlight>,
 }
 
-impl TrackedBody {
-    fn new(body: Body, version: Version, in_flight: InFlight) -> Self {
+impl<B> TrackedBody<B> {
+    fn new(body: B, version: Version, in_flight: Option<InFlight>) -> Self {
         let piece_max = if version == Version::HTTP_2 {
             STREAM_PIECE_MAX
         } else {
@@ -99,14 +123,17 @@ impl TrackedBody {
     }
 }
 
-impl hyper::body::Body for TrackedBody {
+impl<B> hyper::body::Body for TrackedBody<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|it| it.map(Frame::into_data))
             {

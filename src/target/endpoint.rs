@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::sql::{SqlTarget, SqlTargetError};
 use super::upstream::{Upstream, Upstreams};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, Place, TargetConfig};
+use crate::telemetry::EndpointMetrics;
 
 /// One endpoint, ready to serve.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Endpoint {
     pub auth: EndpointAuth,
     /// What it does.
     pub target: Target,
+    /// What is counted of it.
+    pub metrics: EndpointMetrics,
 }
 
 /// What an endpoint does.
@@ -72,6 +75,7 @@ impl Endpoint {
             method: config.method.clone(),
             template: config.path.clone(),
             auth: config.auth,
+            metrics: EndpointMetrics::new(&config.path),
             target,
         })
     }

@@ -28,9 +28,10 @@ const SHARDS_MAX: usize = 16;
 /// shards otherwise.
 const SHARD_ENTRIES_MIN: usize = 8;
 
-/// Answers of one process by key; bounded by bytes. `L` is what a flight tells its followers.
-pub struct ResponseCache<L> {
-    store: Cache<Key, Arc<Entry>, Weight>,
+/// Answers of one process by key; bounded by bytes. `O` says where an answer came from, `L` is what a
+/// flight tells its followers.
+pub struct ResponseCache<O, L> {
+    store: Cache<Key, Arc<Entry<O>>, Weight>,
     flights: Mutex<HashMap<Key, Landing<L>>>,
     settings: CacheSettings,
     requests: [metrics::Counter; CacheResult::ALL.len()],
@@ -40,30 +41,30 @@ pub struct ResponseCache<L> {
 }
 
 /// How a request for a key that cannot be served from the store goes on.
-pub enum Joined<L> {
+pub enum Joined<O, L> {
     /// It fetches.
-    Leader(Leader<L>),
+    Leader(Leader<O, L>),
     /// Somebody else does.
     Follower(Follower<L>),
     /// Somebody else just did.
-    Stored(Arc<Entry>),
+    Stored(Arc<Entry<O>>),
 }
 
 /// Counts the bytes that an entry takes.
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<Key, Arc<Entry>> for Weight {
-    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+impl<O> Weighter<Key, Arc<Entry<O>>> for Weight {
+    fn weight(&self, key: &Key, entry: &Arc<Entry<O>>) -> u64 {
         bytes_of(key, entry) as u64
     }
 }
 
-fn bytes_of(key: &Key, entry: &Entry) -> usize {
+fn bytes_of<O>(key: &Key, entry: &Entry<O>) -> usize {
     OVERHEAD_BYTES + key.len() + entry.body.len()
 }
 
-impl<L> ResponseCache<L> {
+impl<O, L> ResponseCache<O, L> {
     /// Makes an empty cache; none when the settings turn it off. Memory is taken as answers come.
     pub fn new(settings: &CacheSettings) -> Option<Self> {
         if settings.bytes_max == 0 {
@@ -90,24 +91,24 @@ impl<L> ResponseCache<L> {
     }
 
     /// Returns what is stored under a key.
-    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry<O>>> {
         self.store.get(key)
     }
 
     /// Returns what is stored under a path without parameters; nothing is allocated.
-    pub fn get_path(&self, revision: u64, path: &str) -> Option<Arc<Entry>> {
+    pub fn get_path(&self, revision: u64, path: &str) -> Option<Arc<Entry<O>>> {
         self.store.get(&PathKey { revision, path })
     }
 
     /// Joins the flight for a key, or takes off. `seen` is what the caller found stored and could
     /// not use: anything newer is returned instead.
-    pub fn join(self: &Arc<Self>, key: &Key, seen: Option<&Arc<Entry>>) -> Joined<L> {
+    pub fn join(self: &Arc<Self>, key: &Key, seen: Option<&Arc<Entry<O>>>) -> Joined<O, L> {
         let mut flights = self.flights();
         if let Some(landing) = flights.get(key) {
             return Joined::Follower(Follower::new(landing, self.waiting.clone()));
         }
         // A flight may have landed since the caller looked.
-        let newer = |entry: &Arc<Entry>| seen.is_none_or(|seen| !Arc::ptr_eq(seen, entry));
+        let newer = |entry: &Arc<Entry<O>>| seen.is_none_or(|seen| !Arc::ptr_eq(seen, entry));
         match self.store.get(key).filter(newer) {
             Some(entry) => Joined::Stored(entry),
             None => Joined::Leader(self.take_off(&mut flights, key)),
@@ -115,7 +116,7 @@ impl<L> ResponseCache<L> {
     }
 
     /// Takes off to replace a stored answer, unless somebody does already or has done.
-    pub fn refresh(self: &Arc<Self>, key: &Key, stale: &Arc<Entry>) -> Option<Leader<L>> {
+    pub fn refresh(self: &Arc<Self>, key: &Key, stale: &Arc<Entry<O>>) -> Option<Leader<O, L>> {
         match self.join(key, Some(stale)) {
             Joined::Leader(leader) => Some(leader),
             Joined::Follower(_) | Joined::Stored(_) => None,
@@ -149,7 +150,7 @@ impl<L> ResponseCache<L> {
         &self,
         key: &Key,
         landing: &Landing<L>,
-        entry: &Arc<Entry>,
+        entry: &Arc<Entry<O>>,
         now: Instant,
     ) -> bool {
         if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
@@ -182,7 +183,7 @@ impl<L> ResponseCache<L> {
         }
     }
 
-    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, key: &Key) -> Leader<L> {
+    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, key: &Key) -> Leader<O, L> {
         let landing = Arc::new(watch::Sender::new(None));
         flights.insert(key.clone(), Arc::clone(&landing));
         Leader::new(Arc::clone(self), key.clone(), landing)

@@ -5,12 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::Origin;
 use crate::policy::Lifetime;
-use crate::region::NodeId;
-use crate::routing::Reason;
 
-type TestCache = Arc<ResponseCache<&'static str>>;
+type TestCache = Arc<ResponseCache<(), &'static str>>;
 
 fn cache(bytes_max: usize, entry_bytes_max: usize) -> TestCache {
     let settings = CacheSettings {
@@ -24,13 +21,7 @@ fn key(path: &str) -> Key {
     Key::new(1, path, []).unwrap()
 }
 
-fn entry(bytes: usize, staleness: Option<u64>) -> Arc<Entry> {
-    let origin = Origin {
-        node: NodeId::Primary,
-        region: None,
-        is_primary: true,
-        reason: Reason::NoReplica,
-    };
+fn entry(bytes: usize, staleness: Option<u64>) -> Arc<Entry<()>> {
     let lifetime = Lifetime {
         fresh: Duration::from_secs(60),
         while_revalidate: Duration::ZERO,
@@ -38,16 +29,10 @@ fn entry(bytes: usize, staleness: Option<u64>) -> Arc<Entry> {
     };
     let staleness = staleness.map(Duration::from_secs);
     let body = vec![b'x'; bytes];
-    Arc::new(Entry::new(
-        &body,
-        origin,
-        lifetime,
-        Instant::now(),
-        staleness,
-    ))
+    Arc::new(Entry::new(&body, (), lifetime, Instant::now(), staleness))
 }
 
-fn leader(cache: &TestCache, path: &str) -> Leader<&'static str> {
+fn leader(cache: &TestCache, path: &str) -> Leader<(), &'static str> {
     match cache.join(&key(path), None) {
         Joined::Leader(leader) => leader,
         Joined::Follower(_) | Joined::Stored(_) => panic!("{path} is being fetched or stored"),

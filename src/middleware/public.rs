@@ -1,0 +1,126 @@
+//! The public service: the stack put together.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::{Either as EitherBody, Full};
+use tower::Service;
+
+use super::Services;
+use super::answer::Answered;
+use super::hit::Hit;
+use super::observe::{EndpointSeen, observe};
+use super::rate_limit::rate_limit;
+use crate::error::Problem;
+
+/// The paths of the public listener that are answered from memory.
+pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
+
+/// Answers every request of the public listener. Always ready.
+#[derive(Clone)]
+pub struct Public {
+    services: Arc<Services>,
+    probes: Router,
+}
+
+/// Stored bytes as they are, or what the stack has made.
+type AnswerBody = EitherBody<Full<Bytes>, Body>;
+
+impl Public {
+    /// Puts the stack before the endpoints of `services` and before `probes`.
+    #[must_use]
+    pub fn new(services: &Arc<Services>, probes: Router) -> Self {
+        Self {
+            services: Arc::clone(services),
+            probes: probes.method_not_allowed_fallback(only_get),
+        }
+    }
+
+    async fn answer(self, request: Request) -> Response<Body> {
+        let services = &self.services;
+        observe(services, request, async |request, seen| {
+            let stack = AssertUnwindSafe(self.stack(request, seen));
+            stack.catch_unwind().await.unwrap_or_else(panicked)
+        })
+        .await
+    }
+
+    async fn stack(&self, request: Request, seen: &EndpointSeen) -> Answered {
+        if PROBE_PATHS.contains(&request.uri().path()) {
+            let Ok(response) = self.probes.clone().call(request).await;
+            return response.into();
+        }
+        rate_limit(&self.services, request, seen).await
+    }
+}
+
+impl<B> Service<http::Request<B>> for Public
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Either<
+        Ready<Result<Self::Response, Infallible>>,
+        BoxFuture<'static, Result<Self::Response, Infallible>>,
+    >;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let head = request.method() == Method::HEAD;
+        let finish = move |response: Response<AnswerBody>| match head {
+            true => without_body(response),
+            false => response,
+        };
+        if let Some(hit) = Hit::find(&self.services, &request) {
+            let response = hit.respond(&self.services, request);
+            return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
+        }
+        let answer = self.clone().answer(request.map(Body::new));
+        let finished = answer.map(move |response| Ok(finish(response.map(EitherBody::Right))));
+        Either::Right(finished.boxed())
+    }
+}
+
+/// The answer to `HEAD`: says how long the body would be. On HTTP/2 nobody else leaves it out.
+fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    let length = response.body().size_hint().exact();
+    if let Some(length) = length.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response.map(|_| EitherBody::Left(Full::default()))
+}
+
+/// What a probe answers to any other method.
+async fn only_get() -> Problem {
+    Problem::MethodNotAllowed(HeaderValue::from_static("GET, HEAD"))
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of `catch_unwind`"
+)]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Answered {
+    let message = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+    let problem = Problem::Internal(format!("panic: {}", message.unwrap_or_default()));
+    problem.into_response().into()
+}

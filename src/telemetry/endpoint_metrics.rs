@@ -1,0 +1,78 @@
+//! What is counted of one endpoint, with the handles made once.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+
+use super::names;
+
+/// Methods, as they are labelled.
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
+];
+
+/// The statuses of this gateway; another is counted too, only slower.
+const STATUSES: [u16; 20] = [
+    200, 201, 202, 204, 304, 400, 401, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503,
+    504,
+];
+
+/// Counts the requests of one endpoint and times them.
+///
+/// Handles are made when they are first needed, so that an endpoint may exist before the recorder.
+#[derive(Debug)]
+pub struct EndpointMetrics {
+    label: String,
+    duration: OnceLock<Histogram>,
+    requests: [OnceLock<Box<[OnceLock<Counter>; STATUSES.len()]>>; METHODS.len()],
+}
+
+impl EndpointMetrics {
+    /// Names what is counted.
+    #[must_use]
+    pub fn new(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            duration: OnceLock::new(),
+            requests: Default::default(),
+        }
+    }
+
+    /// The template, which also labels access lines.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Counts one request.
+    pub fn count(&self, method: &'static str, status: u16, took: Duration) {
+        self.duration
+            .get_or_init(
+                || metrics::histogram!(names::REQUEST_DURATION, "endpoint" => self.label.clone()),
+            )
+            .record(took.as_secs_f64());
+        match self.slot(method, status) {
+            Some(counter) => counter
+                .get_or_init(|| self.counter(method, status))
+                .increment(1),
+            None => self.counter(method, status).increment(1),
+        }
+    }
+
+    fn slot(&self, method: &str, status: u16) -> Option<&OnceLock<Counter>> {
+        let method = METHODS.iter().position(|known| *known == method)?;
+        let status = STATUSES.iter().position(|known| *known == status)?;
+        let row = self.requests.get(method)?.get_or_init(Box::default);
+        row.get(status)
+    }
+
+    fn counter(&self, method: &'static str, status: u16) -> Counter {
+        let labels = [
+            ("endpoint", self.label.clone()),
+            ("method", method.to_owned()),
+            ("status", status.to_string()),
+        ];
+        metrics::counter!(names::REQUESTS, &labels)
+    }
+}
