@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::admission::whole_seconds;
 use crate::auth::AuthError;
+use crate::cause;
 use crate::config::RateLimit;
 use crate::consistency::{ConsistencyError, TokenError, WriteLost};
 use crate::policy::PathError;
@@ -331,9 +332,7 @@ impl Problem {
     /// What caused it, on one line: for the log only.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
-        let causes = std::iter::successors(self.source(), |error| Error::source(*error));
-        let causes: Vec<_> = causes.map(ToString::to_string).collect();
-        (!causes.is_empty()).then(|| causes.join(": "))
+        self.source().map(cause::chain)
     }
 
     /// Whether this is an answer: the same request, sent again, would get it again.

@@ -2,6 +2,7 @@
 //!
 //! The folders are listed in the order of their arrows: each imports only from those above it.
 
+pub mod cause;
 pub mod region;
 pub mod consistency;
 pub mod postgres;

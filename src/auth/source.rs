@@ -4,6 +4,7 @@ use reqwest::{Client, Url, redirect};
 use tokio::time::Duration;
 
 use super::key_set::{KeySet, KeySetError};
+use crate::cause;
 
 /// Time for one fetch, from the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,7 +20,7 @@ pub struct SetupError(#[from] reqwest::Error);
 /// Why one fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("the request failed: {}", innermost(.0))]
+    #[error("the request failed: {}", cause::first(.0))]
     Request(#[from] reqwest::Error),
     #[error("the answer has status {0}")]
     Status(http::StatusCode),
@@ -68,13 +69,4 @@ impl Source {
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
-}
-
-/// The cause that says what happened; those around it only say that a request failed.
-fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause
 }

@@ -1,12 +1,12 @@
 //! One connection, set up in one round trip.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tracing::Instrument;
 
+use crate::cause;
 use crate::postgres::{Server, ServerIdentity};
 
 /// Time a transaction may wait for the gateway; it sends a whole transaction at once, so a longer
@@ -99,7 +99,7 @@ async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectE
     let (client, connection) = config.connect(server.tls()).await?;
     let driver = async move {
         if let Err(error) = connection.await {
-            tracing::debug!(reason = reason(&error), "database connection ended");
+            tracing::debug!(reason = cause::chain(&error), "database connection ended");
         }
     };
     let driver = Driver(tokio::spawn(driver.in_current_span()));
@@ -130,17 +130,9 @@ pub enum ConnectError {
     #[error("no connection within {0:?}")]
     Timeout(Duration),
     /// The server could not be reached or refused.
-    #[error("{}", reason(.0))]
+    #[error("{}", cause::chain(.0))]
     Failed(#[from] tokio_postgres::Error),
     /// The server does not say who it is as PostgreSQL does.
     #[error("the server does not identify itself as PostgreSQL does")]
     Identity,
-}
-
-/// Joins the error to its cause, without which it says little.
-fn reason(error: &tokio_postgres::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::Upstream;
-use super::error::innermost;
+use crate::cause;
 use crate::config::CheckConfig;
 use crate::steering::Outcome;
 
@@ -78,12 +78,12 @@ async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(
         {
             read += chunk.len();
         }
-        Ok(answer.status())
+        Ok::<_, reqwest::Error>(answer.status())
     };
     match asked.await {
         Ok(status) if status.is_success() => Ok(()),
         Ok(status) => Err(format!("its check answers {status}")),
-        Err(error) => Err(innermost(&error).to_string()),
+        Err(error) => Err(cause::first(&error).to_string()),
     }
 }
 

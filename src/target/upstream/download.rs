@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
+use crate::cause;
 use crate::steering::Outcome;
 
 /// How often a body that waits for its node shows that it is alive: the server ends HTTP/2 streams
@@ -34,7 +35,7 @@ pub(super) struct Download {
 /// Why an answer ends early; the client's connection ends with it, so that it can tell.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
-    #[error("the answer broke off: {}", super::error::innermost(.0))]
+    #[error("the answer broke off: {}", cause::first(.0))]
     Broken(#[source] reqwest::Error),
     #[error("the answer fell silent")]
     Silent,

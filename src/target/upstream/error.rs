@@ -1,5 +1,7 @@
 //! Why an upstream gave no answer.
 
+use crate::cause;
+
 /// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -30,7 +32,7 @@ pub enum UpstreamError {
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
     /// No connection: nothing was sent.
-    #[error("no connection to {node}: {}", innermost(.source))]
+    #[error("no connection to {node}: {}", cause::first(.source))]
     NotSent {
         /// Which node.
         node: String,
@@ -39,7 +41,7 @@ pub enum AttemptError {
         source: reqwest::Error,
     },
     /// The connection broke, or what came was no HTTP.
-    #[error("{node} did not answer: {}", innermost(.source))]
+    #[error("{node} did not answer: {}", cause::first(.source))]
     Lost {
         /// Which node.
         node: String,
@@ -75,14 +77,5 @@ impl AttemptError {
 
 /// Why upstreams cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream: no HTTP client: {}", innermost(.0))]
+#[error("upstream: no HTTP client: {}", cause::first(.0))]
 pub struct SetupError(#[from] reqwest::Error);
-
-/// The cause that says what happened; those around it only say that a request failed.
-pub(super) fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause
-}
