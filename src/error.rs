@@ -93,6 +93,9 @@ pub enum Problem {
     /// The application behind the path gave no answer.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The primary does as much as it may for replicas that cannot serve.
+    #[error("no replica can answer this, and the primary has no room for more of their readers")]
+    SpillBudget,
     /// What the token has seen did not survive a failover.
     #[error(transparent)]
     WriteLost(#[from] WriteLost),
@@ -132,15 +135,18 @@ pub enum ShedReason {
     AcquireTimeout,
     /// Its upstream has as many requests under way as it may.
     ConnectionsMax,
+    /// The primary serves as many reads in place of a replica as it may.
+    SpillBudget,
 }
 
 impl ShedReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::RequestsMax,
         Self::Deadline,
         Self::AcquireTimeout,
         Self::ConnectionsMax,
+        Self::SpillBudget,
     ];
 
     /// As it is written in metrics and logs.
@@ -151,6 +157,7 @@ impl ShedReason {
             Self::Deadline => "deadline",
             Self::AcquireTimeout => "acquire-timeout",
             Self::ConnectionsMax => "connections-max",
+            Self::SpillBudget => "spill-budget",
         }
     }
 }
@@ -242,9 +249,9 @@ impl Problem {
                 StatusCode::METHOD_NOT_ALLOWED,
             ),
             Self::Statement(failure) => statement_kind(&failure.kind),
-            Self::Overloaded | Self::Pool(PoolError::Busy(_) | PoolError::Overloaded(..)) => {
-                OVERLOADED
-            }
+            Self::Overloaded
+            | Self::SpillBudget
+            | Self::Pool(PoolError::Busy(_) | PoolError::Overloaded(..)) => OVERLOADED,
             Self::NoPrimary => NO_PRIMARY,
             Self::NoNode | Self::Pool(PoolError::Unreachable(..)) => NO_NODE,
             Self::WriteLost(_) => kind(
@@ -349,6 +356,7 @@ impl Problem {
             Self::Pool(PoolError::Overloaded(..)) => Some(ShedReason::Deadline),
             Self::Pool(PoolError::Busy(_)) => Some(ShedReason::AcquireTimeout),
             Self::Upstream(UpstreamError::Busy) => Some(ShedReason::ConnectionsMax),
+            Self::SpillBudget => Some(ShedReason::SpillBudget),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::admin::{Recorder, RecorderError, admin};
 use crate::auth::{SetupError, Verifier};
@@ -17,17 +18,21 @@ use crate::cache::ResponseCache;
 use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
 use crate::consistency::{TokenKeys, TokenKeysError};
 use crate::health::{self, HealthState};
-use crate::middleware::{Public, Services, Shedding};
+use crate::middleware::{Public, Services, Shedding, Spill, Suspicion};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::region::NodeId;
-use crate::replication::{Monitor, MonitorSettings};
+use crate::replication::{Monitor, MonitorSettings, steer};
 use crate::server::{Drain, Limits, Listener, raise_open_files, serve};
+use crate::steering::{SecondTries, Selector, SharedSelector, SteeringSettings, announce};
 use crate::target::{Routes, check_statements};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a node is taken to be farther away than the one before it, until its latency is known.
+const DISTANCE: Duration = Duration::from_millis(20);
 
 /// One gateway, put together but not yet listening.
 pub struct Gateway {
@@ -85,6 +90,16 @@ impl Gateway {
         routes.upstreams.watch();
         let warm = WarmStatements::new(ArcSwap::from_pointee(routes.statements()));
         let nodes = open_pools(&settings, &warm, &monitor)?;
+        let selector = Arc::new(selector(&settings, &nodes));
+        for (candidate, node) in nodes.iter().enumerate() {
+            tokio::spawn(steer(
+                monitor.watch(&node.id),
+                Arc::clone(&selector),
+                candidate,
+            ));
+        }
+        let names = nodes.iter().map(|node| node.id.to_string()).collect();
+        tokio::spawn(announce(Arc::clone(&selector), names));
         let health = HealthState {
             region: settings.region.clone(),
             replica: settings
@@ -97,15 +112,20 @@ impl Gateway {
         let services = Services {
             region: settings.region.clone(),
             routes: ArcSwap::from_pointee(routes),
+            second_tries: second_tries(&settings, nodes.len()),
+            suspicion: Suspicion::new(&nodes, &monitor, &selector),
+            spill: Spill::new(settings.spill_concurrency()),
             nodes,
             cache: ResponseCache::new(&settings.cache).map(Arc::new),
             monitor,
             shedding: Shedding::new(settings.server.requests_max),
+            selector,
             tokens: token_keys(settings.token_keys.take())?,
             verifier: Verifier::new(&settings.auth)?,
             server: settings.server.clone(),
             consistency: settings.consistency.clone(),
         };
+        services.begin_counters();
         Ok(Self {
             settings,
             services: Arc::new(services),
@@ -234,6 +254,27 @@ async fn check_on_any_node(
     Ok(())
 }
 
+/// The order of the nodes is their order by distance until more is known.
+fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelector {
+    let now = Instant::now();
+    let steering = SteeringSettings {
+        ranking_ttl: settings.steering.ranking_ttl,
+        dwell: settings.steering.dwell,
+        seed: fastrand::u64(..),
+    };
+    let estimates: Vec<_> = (1..)
+        .map(|place| DISTANCE * place)
+        .take(nodes.len())
+        .collect();
+    let selector = Selector::new(steering, &estimates, now);
+    SharedSelector::new(selector, now)
+}
+
+fn second_tries(settings: &Settings, nodes: usize) -> Vec<SecondTries> {
+    let (share, now) = (settings.steering.retry_budget, Instant::now());
+    (0..nodes).map(|_| SecondTries::new(share, now)).collect()
+}
+
 /// What the sessions of this process are called and bound by.
 fn session(settings: &Settings) -> Session {
     Session {
@@ -276,6 +317,7 @@ fn open_pools(
         region,
         server: server.clone(),
         session: session.clone(),
+        connects_per_second_max: settings.steering.reconnects_per_second_max,
     };
     let primary = config(
         NodeId::Primary,

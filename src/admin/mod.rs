@@ -1,24 +1,37 @@
-//! The admin listener: metrics, purging the response cache, and the state of the nodes. Not for
-//! the public network.
+//! The admin listener: metrics, the state and order of the nodes, draining them, and purging the
+//! response cache. Not for the public network.
 
 mod metrics;
+mod described;
+mod topology;
+mod drain;
 mod purge;
 
 pub use metrics::{Recorder, RecorderError};
+pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::middleware::Services;
 
-/// The admin service: `/metrics`, `/admin/cache/purge`, and the probes the gateway hands in.
+/// The admin service: `/metrics`, `/admin/*`, and the probes the gateway hands in.
 pub fn admin(recorder: Recorder, services: Arc<Services>, probes: Router) -> Router {
-    let purge = post(purge::purge).fallback(purge::only_post);
+    let only_post = |handler: MethodRouter<Arc<Services>>| handler.fallback(described::only_post);
+    let nodes = Router::new()
+        .route("/admin/topology", get(topology::topology))
+        .route("/admin/nodes/{node}/drain", only_post(post(drain::drain)))
+        .route(
+            "/admin/nodes/{node}/undrain",
+            only_post(post(drain::undrain)),
+        )
+        .route("/admin/cache/purge", only_post(post(purge::purge)))
+        .with_state(services);
     Router::new()
         .route("/metrics", get(metrics::render))
         .with_state(recorder)
-        .route("/admin/cache/purge", purge.with_state(services))
+        .merge(nodes)
         .merge(probes)
 }

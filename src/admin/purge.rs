@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
+use super::described::described;
 use crate::error::Problem;
-use crate::middleware::{Services, request_id};
+use crate::middleware::Services;
 use crate::policy::normalise;
 use crate::target::Query;
 
@@ -42,12 +42,6 @@ pub(super) async fn purge(
     }
 }
 
-/// What any other method gets.
-pub(super) async fn only_post(headers: HeaderMap) -> Response {
-    let allow = HeaderValue::from_static("POST");
-    described(Problem::MethodNotAllowed(allow), &headers)
-}
-
 fn prefix(query: &str) -> Result<String, Problem> {
     let query = Query::parse(query)?;
     let prefix = query.get("prefix").filter(|_| query.len() == 1);
@@ -57,13 +51,4 @@ fn prefix(query: &str) -> Result<String, Problem> {
         true => Ok(prefix.to_owned()),
         false => Err(Problem::InvalidParameter(ESCAPED)),
     }
-}
-
-/// A problem with its body, which on the public listener is written by `observe`.
-fn described(problem: Problem, headers: &HeaderMap) -> Response {
-    let id = request_id(headers);
-    let body = problem.body(id.to_str().unwrap_or_default());
-    let mut response = problem.into_response();
-    *response.body_mut() = Body::from(body);
-    response
 }

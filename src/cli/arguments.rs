@@ -58,6 +58,8 @@ pub(super) enum Command {
     Token(TokenCommand),
     /// Run three regions on this machine.
     Demo(DemoCommand),
+    /// Show the nodes of a running gateway, the order in which they are asked, and why.
+    Top(TopCommand),
 }
 
 /// Flags that win over environment variables and file.
@@ -160,4 +162,17 @@ pub(super) struct DemoCommand {
     /// Public port of the first region; the next two are the others'. Admin ports are 1000 above.
     #[arg(long)]
     pub(super) port_base: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopCommand {
+    /// Admin listener of the gateway (ADMIN_ADDR), by default 127.0.0.1:9090.
+    #[arg(long)]
+    pub(super) admin: Option<String>,
+    /// Print one table as plain text and end.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Time between two looks.
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+    pub(super) interval: Duration,
 }

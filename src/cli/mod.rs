@@ -9,6 +9,7 @@ mod explain;
 mod migrate;
 mod serve;
 mod token;
+mod top;
 
 pub use arguments::Cli;
 pub use exit::Exit;
@@ -25,6 +26,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
         Command::Serve(flags) => serve::serve(flags.into(), environment).await,
         Command::Token(command) => token::token(command, &environment),
         Command::Demo(command) => demo::demo(command).await,
+        Command::Top(command) => top::top(command, &environment).await,
 
         Command::Check(command) => check::check(command, &environment),
         Command::Explain(command) => explain::explain(command, &environment),

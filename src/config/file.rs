@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::endpoint_section::EndpointSection;
 use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
-    ServerSettings,
+    ServerSettings, SpillSettings, SteeringSettings,
 };
 use super::upstream_section::UpstreamSection;
 use super::{ConfigError, EndpointConfig, Environment, Place, PolicyRow, UpstreamConfig};
@@ -44,6 +44,8 @@ pub(super) struct Content {
     pub(super) consistency: ConsistencySettings,
     pub(super) cache: CacheSettings,
     upstream: Vec<UpstreamSection>,
+    pub(super) steering: SteeringSettings,
+    pub(super) spill: SpillSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
 }

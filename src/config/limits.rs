@@ -195,6 +195,57 @@ impl Default for CacheSettings {
     }
 }
 
+/// `[steering]`: which of several nodes that could serve is asked first, and how often again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SteeringSettings {
+    /// How long an order of nodes is used before it is made anew, unless a breaker moves.
+    #[serde(deserialize_with = "duration")]
+    pub ranking_ttl: Duration,
+    /// How long a node must be clearly faster before it overtakes another; a node that failed is
+    /// trusted again after half of it without another failure. Too short flaps, too long stays away
+    /// from the nearest node.
+    #[serde(deserialize_with = "duration")]
+    pub dwell: Duration,
+    /// Second tries that each request to a node pays for, from 0 to 1, beside ten a second. Too low
+    /// lets single failures through to clients, too high multiplies the load when a node fails.
+    #[serde(deserialize_with = "share")]
+    pub retry_budget: f64,
+    /// Connections opened to one node within a second. Too low delays the recovery of a node, too
+    /// high lets gateways that lost it together return as a stampede.
+    #[serde(deserialize_with = "small_count")]
+    pub reconnects_per_second_max: u32,
+}
+
+impl Default for SteeringSettings {
+    fn default() -> Self {
+        Self {
+            ranking_ttl: Duration::from_secs(60),
+            dwell: Duration::from_secs(30),
+            retry_budget: 0.2,
+            reconnects_per_second_max: 20,
+        }
+    }
+}
+
+/// `[spill]`: what the primary does for replicas that cannot serve.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpillSettings {
+    /// Eventual, session and bounded reads that the primary serves at the same time in place of a
+    /// replica. Too low refuses readers while the primary idles, too high slows down its writers.
+    #[serde(deserialize_with = "count")]
+    pub concurrency_max: usize,
+}
+
+impl Default for SpillSettings {
+    fn default() -> Self {
+        Self {
+            concurrency_max: 16,
+        }
+    }
+}
+
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, TICK..=DAY)
 }
@@ -231,6 +282,13 @@ fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     match u32::deserialize(from)? {
         value @ 1..=1_000 => Ok(value),
         value => Err(D::Error::custom(format!("{value} is outside 1 to 1000"))),
+    }
+}
+
+fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    match f64::deserialize(from)? {
+        value if (0.0..=1.0).contains(&value) => Ok(value),
+        value => Err(D::Error::custom(format!("{value} is outside 0 to 1"))),
     }
 }
 

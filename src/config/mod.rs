@@ -27,7 +27,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, Place};
 pub use limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
-    ServerSettings,
+    ServerSettings, SpillSettings, SteeringSettings,
 };
 pub use logging::LogFormat;
 pub use policy_row::PolicyRow;

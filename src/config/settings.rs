@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::file::ConfigFile;
 use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
-    ServerSettings,
+    ServerSettings, SpillSettings, SteeringSettings,
 };
 use super::{AuthConfig, ConfigError, Environment, LogFormat, Place, RouteTables};
 use crate::consistency::TokenKeys;
@@ -68,6 +68,10 @@ pub struct Settings {
     pub consistency: ConsistencySettings,
     /// `[cache]`.
     pub cache: CacheSettings,
+    /// `[steering]`.
+    pub steering: SteeringSettings,
+    /// `[spill]`.
+    pub spill: SpillSettings,
     /// Policies and endpoints.
     pub routes: RouteTables,
 }
@@ -154,6 +158,8 @@ impl Settings {
             health: content.health.clone(),
             consistency: content.consistency.clone(),
             cache: content.cache.clone(),
+            steering: content.steering.clone(),
+            spill: content.spill.clone(),
             region,
             primary,
             replicas,
@@ -169,6 +175,14 @@ impl Settings {
         self.replicas
             .first()
             .filter(|replica| replica.region == self.region)
+    }
+
+    /// How many reads the primary serves at the same time in place of a replica: half of its
+    /// connections at most, so that the others are there for those whom nobody else can serve.
+    #[must_use]
+    pub fn spill_concurrency(&self) -> usize {
+        let half = (self.pool.connections_max / 2).max(1);
+        self.spill.concurrency_max.min(half)
     }
 
     /// Every server, the primary first.

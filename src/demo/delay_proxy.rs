@@ -26,12 +26,17 @@ const CHUNK_BYTES_MAX: usize = 8 * 1024;
 pub struct DelayProxy {
     address: SocketAddr,
     line: watch::Sender<Line>,
-    turns: Turns,
+    counts: Arc<Counts>,
     task: JoinHandle<()>,
 }
 
-/// How often a client on any of the connections spoke after it had been answered.
-type Turns = Arc<AtomicUsize>;
+#[derive(Default)]
+struct Counts {
+    /// Connections accepted.
+    connections: AtomicUsize,
+    /// How often a client on any of the connections spoke after it had been answered.
+    turns: AtomicUsize,
+}
 
 /// What the line does at the moment.
 #[derive(Clone, Copy)]
@@ -65,12 +70,12 @@ impl DelayProxy {
             fault: None,
         };
         let (line, watched) = watch::channel(line);
-        let turns = Turns::default();
-        let task = tokio::spawn(serve(listener, address, watched, Arc::clone(&turns)));
+        let counts = Arc::new(Counts::default());
+        let task = tokio::spawn(serve(listener, address, watched, Arc::clone(&counts)));
         Ok(Self {
             address,
             line,
-            turns,
+            counts,
             task,
         })
     }
@@ -85,7 +90,13 @@ impl DelayProxy {
     /// anything since its last turn belongs to that turn, so pipelined requests are one.
     #[must_use]
     pub fn turns(&self) -> usize {
-        self.turns.load(Ordering::Relaxed)
+        self.counts.turns.load(Ordering::Relaxed)
+    }
+
+    /// Counts the connections accepted so far, those that led nowhere included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::Relaxed)
     }
 
     /// Sets the one-way delays.
@@ -130,7 +141,7 @@ async fn serve(
     listener: TcpListener,
     address: SocketAddr,
     mut line: watch::Receiver<Line>,
-    turns: Turns,
+    counts: Arc<Counts>,
 ) {
     let mut listener = Some(listener);
     loop {
@@ -142,7 +153,7 @@ async fn serve(
             },
         };
         tokio::select! {
-            () = accept(bound, line.clone(), &turns) => {}
+            () = accept(bound, line.clone(), &counts) => {}
             cut = line.wait_for(|line| line.fault == Some(Fault::Cut)) => if cut.is_err() { return },
         }
         if line
@@ -156,13 +167,14 @@ async fn serve(
 }
 
 /// Dropping this future drops the listener and, with the set, all connections.
-async fn accept(listener: TcpListener, line: watch::Receiver<Line>, turns: &Turns) {
+async fn accept(listener: TcpListener, line: watch::Receiver<Line>, counts: &Arc<Counts>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                let (line, turns) = (line.clone(), Arc::clone(turns));
-                connections.spawn(async move { drop(carry(client, line, &turns).await) });
+                let (line, counts) = (line.clone(), Arc::clone(counts));
+                counts.connections.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(async move { drop(carry(client, line, &counts.turns).await) });
             },
             Some(_) = connections.join_next() => {}
         }

@@ -18,7 +18,6 @@ mod rate_feed;
 mod world;
 mod screen;
 mod http_client;
-mod exposition;
 mod view;
 mod tour;
 mod run;

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 use reqwest::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::exposition::Exposition;
 use super::http_client;
 use super::screen::Screen;
 use super::world::{Region, World};
+use crate::telemetry::Exposition;
 
 /// How often the lines are replaced on a terminal.
 const PERIOD_LIVE: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@
 
 mod answer;
 mod attempt;
+mod hedge;
 mod body;
 mod cache_note;
 mod cached;
@@ -29,6 +30,9 @@ mod run;
 mod serve;
 mod services;
 mod shed;
+mod spill;
+mod step;
+mod suspicion;
 
 pub use cached::Landing;
 pub use decide::{Reached, Uncached};
@@ -37,3 +41,5 @@ pub use public::{PROBE_PATHS, Public};
 pub use request_id::request_id;
 pub use services::Services;
 pub use shed::Shedding;
+pub use spill::Spill;
+pub use suspicion::Suspicion;

@@ -81,6 +81,7 @@ impl Run<'_> {
             run: self,
             decision,
             known,
+            ranking: self.services.selector.ranking(Instant::now()),
         })
     }
 }

@@ -1,13 +1,16 @@
 //! How a pool opens and checks a connection.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 
+use super::pace::Pace;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::NodeId;
 
@@ -29,6 +32,10 @@ pub(super) struct ConnectionManager {
     inner: deadpool_postgres::Manager,
     session: Session,
     warm: WarmStatements,
+    connect_timeout: Duration,
+    pace: Mutex<Pace>,
+    /// Whether the newest attempt failed.
+    failing: AtomicBool,
 }
 
 impl ConnectionManager {
@@ -38,6 +45,7 @@ impl ConnectionManager {
         session: Session,
         warm: WarmStatements,
         connect_timeout: Duration,
+        connects_per_second_max: u32,
     ) -> Self {
         let mut config = server.pg_config(&session.application_name);
         config.connect_timeout(connect_timeout);
@@ -50,7 +58,32 @@ impl ConnectionManager {
             inner,
             session,
             warm,
+            connect_timeout,
+            pace: Mutex::new(Pace::new(connects_per_second_max)),
+            failing: AtomicBool::new(false),
         }
+    }
+
+    /// Waits until a connection may be tried; not at all while the attempts fail.
+    async fn turn(&self) -> Result<(), ConnectError> {
+        let patience = match self.failing.load(Ordering::Relaxed) {
+            true => Duration::ZERO,
+            false => self.connect_timeout,
+        };
+        let wait = self
+            .pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(patience, Instant::now());
+        sleep(wait.ok_or(ConnectError::TooOften)?).await;
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<NodeConnection, ConnectError> {
+        let client = self.inner.create().await?;
+        let life = self.session.set_up(&client).await?;
+        self.warm_up(&client).await;
+        Ok(NodeConnection { client, life })
     }
 
     /// Prepares every known statement at once; one that fails is left to the request that needs it.
@@ -69,10 +102,10 @@ impl Manager for ConnectionManager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<NodeConnection, Self::Error> {
-        let client = self.inner.create().await?;
-        let life = self.session.set_up(&client).await?;
-        self.warm_up(&client).await;
-        Ok(NodeConnection { client, life })
+        self.turn().await?;
+        let opened = self.open().await;
+        self.failing.store(opened.is_err(), Ordering::Relaxed);
+        opened
     }
 
     async fn recycle(

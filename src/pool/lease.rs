@@ -1,11 +1,18 @@
 //! A borrowed connection.
 
+use std::time::Duration;
+
 use deadpool::managed::Object;
 use deadpool_postgres::ClientWrapper;
+use tokio::time::timeout;
 
 use super::connection::{ConnectionManager, NodeConnection};
 use super::turnover::Held;
 use crate::postgres::ServerIdentity;
+
+/// How long answers that nobody waits for may keep a connection busy before it is closed, which also
+/// ends the statement.
+const LATE_MAX: Duration = Duration::from_secs(1);
 
 /// A connection lent to one request. Dropping it without [`Lease::settle`] closes the connection.
 pub struct Lease {
@@ -36,6 +43,18 @@ impl Lease {
     /// Gives the connection back: every answer on it has been read.
     pub fn settle(mut self) {
         drop(self.object.take());
+    }
+
+    /// Gives the connection back as soon as the answers on the way have come, or closes it when that
+    /// takes too long.
+    pub fn settle_later(self) {
+        tokio::spawn(async move {
+            // The server answers in order.
+            let drained = self.client().simple_query("");
+            if let Ok(Ok(_)) = timeout(LATE_MAX, drained).await {
+                self.settle();
+            }
+        });
     }
 
     fn connection(&self) -> &NodeConnection {

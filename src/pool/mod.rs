@@ -5,6 +5,7 @@
 //! the wire. Connections are opened by tasks of their own, so that a request's deadline never ends
 //! a connection attempt that the next request could use.
 
+mod pace;
 mod connection;
 mod lease;
 mod node;
@@ -12,7 +13,7 @@ mod turnover;
 
 pub use connection::WarmStatements;
 pub use lease::Lease;
-pub use node::{Node, NodeConfig, PoolError};
+pub use node::{Connections, Node, NodeConfig, PoolError};
 
 /// Why a pool cannot be made.
 pub type PoolBuildError = deadpool::managed::BuildError;

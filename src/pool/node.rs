@@ -20,6 +20,11 @@ use crate::telemetry::names;
 /// How often the idle connections of a node are counted and missing ones opened.
 const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time after which an idle connection is asked whether it still leads to the node. Firewalls and
+/// NATs forget silent connections after minutes at the earliest.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the monitor may take to confirm that a node's name leads elsewhere before the pool tries
 /// again: the name may lead to several servers. A long round trip or two.
 const NEWS_PATIENCE: Duration = Duration::from_millis(500);
@@ -46,6 +51,19 @@ pub struct NodeConfig {
     pub server: Server,
     /// How its sessions are set up.
     pub session: Session,
+    /// Connections that are opened to it within a second.
+    pub connects_per_second_max: u32,
+}
+
+/// The connections of one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Connections {
+    /// Open ones, and those being opened.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
 }
 
 /// Why no connection could be had. The request was not sent.
@@ -95,9 +113,16 @@ impl Node {
             region,
             server,
             session,
+            connects_per_second_max,
         } = config;
-        let manager =
-            ConnectionManager::new(id.clone(), &server, session, warm, settings.connect_timeout);
+        let manager = ConnectionManager::new(
+            id.clone(),
+            &server,
+            session,
+            warm,
+            settings.connect_timeout,
+            connects_per_second_max,
+        );
         // A wait ends even when the request that began it is gone.
         let timeouts = Timeouts {
             wait: Some(settings.acquire_timeout),
@@ -157,13 +182,18 @@ impl Node {
         let mut watch = self.monitor.watch(&self.id);
         loop {
             let meant = watch.borrow_and_update().last_identity;
-            self.pool.retain(|connection, _| {
+            let mut silent = 0;
+            self.pool.retain(|connection, metrics| {
+                silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
                 !connection.client.is_closed() && is_meant(connection.life, meant)
             });
             let status = self.pool.status();
             let missing = self.settings.connections_min.saturating_sub(status.size);
             if missing > 0 {
                 self.open(missing, status.available).await;
+            }
+            if !watch.borrow().missed {
+                self.keep_alive(silent).await;
             }
             self.publish();
             let moved = watch.wait_for(|status| status.last_identity != meant);
@@ -179,6 +209,25 @@ impl Node {
         // Each is held until all are open, for the same reason.
         let (opened, ()) = join(take(missing), async { drop(idle) }).await;
         drop(opened);
+    }
+
+    /// Asks connections that nobody has used for a while whether they still lead to the node; those
+    /// that do not are closed.
+    async fn keep_alive(&self, silent: usize) {
+        for _ in 0..silent {
+            if self.pool.status().available == 0 {
+                return;
+            }
+            // The one that has been idle for the longest time.
+            let Ok(object) = self.pool.get().await else {
+                return;
+            };
+            let answered = timeout(KEEP_ALIVE_TIMEOUT, object.client.simple_query("")).await;
+            if !matches!(answered, Ok(Ok(_))) {
+                tracing::debug!(node = %self.id, "a connection had died unnoticed");
+                drop::<NodeConnection>(Object::take(object));
+            }
+        }
     }
 
     /// Closes connections to other lives of the server and takes the first to the one that is meant.
@@ -217,14 +266,25 @@ impl Node {
         }
     }
 
-    fn publish(&self) {
+    /// Counts its connections.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
         let status = self.pool.status();
+        Connections {
+            open: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+        }
+    }
+
+    fn publish(&self) {
+        let connections = self.connections();
         let gauge = |name: &'static str, value: usize| {
             metrics::gauge!(name, "node" => self.id.to_string()).set(value as f64);
         };
-        gauge(names::POOL_CONNECTIONS, status.size);
-        gauge(names::POOL_IDLE, status.available);
-        gauge(names::POOL_WAITING, status.waiting);
+        gauge(names::POOL_CONNECTIONS, connections.open);
+        gauge(names::POOL_IDLE, connections.idle);
+        gauge(names::POOL_WAITING, connections.waiting);
     }
 }
 

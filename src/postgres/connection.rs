@@ -135,4 +135,7 @@ pub enum ConnectError {
     /// The server does not say who it is as PostgreSQL does.
     #[error("the server does not identify itself as PostgreSQL does")]
     Identity,
+    /// It was not tried: the last attempts failed, and more would be a stampede.
+    #[error("the last attempts failed, and there were as many as a second allows")]
+    TooOften,
 }

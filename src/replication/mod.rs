@@ -20,6 +20,7 @@ mod published;
 mod fresh_look;
 mod task;
 mod monitor;
+mod steered;
 
 pub use condition::Condition;
 pub use fence::FenceLog;
@@ -27,3 +28,4 @@ pub use knowledge::Knowledge;
 pub use monitor::Monitor;
 pub use settings::MonitorSettings;
 pub use status::NodeStatus;
+pub use steered::steer;

@@ -1,7 +1,8 @@
 //! Which nodes can honour a decision, in which order, and why: pure.
 //!
-//! Deliberately absent: latency averages, breakers and hysteresis (steering), and every kind of
-//! I/O. The same decision, views and instant give the same plan in every process.
+//! Deliberately absent: latency averages, breakers and hysteresis (they are in the ranking, which
+//! steering makes), and every kind of I/O. The same decision, views, ranking and instant give the
+//! same plan in every process.
 
 mod plan;
 mod reason;

@@ -21,7 +21,8 @@ pub enum Reason {
     NoReplica,
     /// The nearest replica is too far behind.
     ReplicaLagging,
-    /// The nearest replica does not answer, or is no replica of this primary any more.
+    /// The nearest replica does not answer, has not for long enough again, is drained, or is no
+    /// replica of this primary any more.
     ReplicaDown,
     /// No replica is proven to be within the bound.
     BoundUnproven,
@@ -31,6 +32,8 @@ pub enum Reason {
     TokenUnverifiable,
     /// Another node failed while it served the request.
     Retry,
+    /// Another node was slow to answer the request.
+    Hedge,
 }
 
 impl Reason {
@@ -51,6 +54,7 @@ impl Reason {
             Self::TokenBehind => "token-behind",
             Self::TokenUnverifiable => "token-unverifiable",
             Self::Retry => "retry",
+            Self::Hedge => "hedge",
         }
     }
 }

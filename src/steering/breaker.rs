@@ -48,7 +48,7 @@ impl BreakerState {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Breaker {
     state: State,
     window: Window,
@@ -177,7 +177,7 @@ fn random(seed: u64) -> f64 {
 }
 
 /// Reports of the last seconds: a ring of counts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Window {
     steps: [Step; WINDOW_STEPS],
     started: Instant,

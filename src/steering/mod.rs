@@ -2,8 +2,8 @@
 //!
 //! One selector serves every kind of endpoint. It learns from reports, and is asked for a
 //! [`Ranking`], which everybody may read without it ([`SharedSelector`]). `now` is always an
-//! argument, and chance comes from a seed. Deliberately absent: what a node can honour (routing),
-//! and every kind of I/O.
+//! argument, and chance comes from a seed; only [`announce`] is a task. Deliberately absent: what a
+//! node can honour (routing), and whoever sends requests and checks.
 
 mod settings;
 mod latency;
@@ -13,9 +13,13 @@ mod order;
 mod ranking;
 mod selector;
 mod shared;
+mod hedge_delay;
 mod second_tries;
+mod announce;
 
+pub use announce::announce;
 pub use breaker::BreakerState;
+pub use hedge_delay::HedgeDelay;
 pub use latency::RecentLatencies;
 pub use ranking::{Choice, Ranked, Ranking, Standing};
 pub use retry_budget::RetryBudget;

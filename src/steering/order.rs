@@ -11,7 +11,7 @@ const CLEAR_PART: f64 = 0.8;
 const CLEAR_MIN: Duration = Duration::from_millis(1);
 
 /// The candidates, best first, and who has been clearly faster than whom since when.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Order {
     best_first: Vec<usize>,
     /// `clear_since[one * count + other]`: since when `one` has been clearly faster than `other`.

@@ -25,6 +25,8 @@ pub struct Ranked {
     pub breaker: BreakerState,
     /// Its average latency; the estimate it started with before the first sample.
     pub latency: Duration,
+    /// When its standing may change by itself: a probe falls due, or probation is over.
+    pub changes_at: Option<Instant>,
 }
 
 /// What a candidate is good for.
@@ -88,6 +90,17 @@ impl Ranking {
     /// Returns all candidates, best first, whatever their standing.
     pub fn best_first(&self) -> &[Ranked] {
         &self.best_first
+    }
+
+    /// Returns how a candidate stands.
+    ///
+    /// # Panics
+    /// When the selector has no such candidate.
+    pub fn of(&self, candidate: usize) -> &Ranked {
+        let mut ranked = self.best_first.iter();
+        ranked
+            .find(|it| it.candidate == candidate)
+            .expect("a ranking has all of its selector's candidates")
     }
 
     /// Returns when the selector should be asked for a new one.

@@ -6,17 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::steering::{RecentLatencies, RetryBudget};
-
-/// The part of the answers that a hedge leaves time for, twice over: a request that is merely among
-/// the slower ones is not worth a second one (Dean and Barroso, "The Tail at Scale", 2013).
-const HEDGED_QUANTILE: f64 = 0.99;
-
-/// Least time that an answer is given, far above a timer's precision.
-const HEDGE_DELAY_MIN: Duration = Duration::from_millis(20);
-/// Most, and what is given while too little is known.
-const HEDGE_DELAY_MAX: Duration = Duration::from_millis(500);
-const HEDGE_DELAY_UNKNOWN: Duration = Duration::from_millis(150);
+use crate::steering::hedge_delay::micros;
+use crate::steering::{HedgeDelay, RetryBudget};
 
 /// The record of one node, shared by all requests to it without a lock that they wait for.
 #[derive(Debug)]
@@ -24,8 +15,7 @@ pub struct SecondTries {
     /// First tries that the budget has not been told of.
     sent: AtomicU32,
     budget: Mutex<RetryBudget>,
-    latencies: Mutex<RecentLatencies>,
-    hedge_delay_us: AtomicU64,
+    hedge_delay: HedgeDelay,
     /// When the newest answer came, in microseconds since `started`.
     answered_us: AtomicU64,
     started: Instant,
@@ -37,8 +27,7 @@ impl SecondTries {
         Self {
             sent: AtomicU32::new(0),
             budget: Mutex::new(RetryBudget::new(share, now)),
-            latencies: Mutex::new(RecentLatencies::new(now)),
-            hedge_delay_us: AtomicU64::new(micros(HEDGE_DELAY_UNKNOWN)),
+            hedge_delay: HedgeDelay::new(now),
             answered_us: AtomicU64::new(0),
             started: now,
         }
@@ -52,14 +41,7 @@ impl SecondTries {
     /// Takes in that the node has answered a request, and how long that took.
     pub fn answered(&self, latency: Duration, now: Instant) {
         self.heard(now);
-        // One of many answers may be left out while another is being added.
-        if let Ok(mut latencies) = self.latencies.try_lock() {
-            latencies.add(latency, now);
-            let delay = latencies.quantile(HEDGED_QUANTILE).map(|slow| 2 * slow);
-            let delay = delay.unwrap_or(HEDGE_DELAY_UNKNOWN);
-            let delay = delay.clamp(HEDGE_DELAY_MIN, HEDGE_DELAY_MAX);
-            self.hedge_delay_us.store(micros(delay), Ordering::Relaxed);
-        }
+        self.hedge_delay.add(latency, now);
     }
 
     /// Takes in a sign of life.
@@ -76,7 +58,7 @@ impl SecondTries {
 
     /// Returns how long to wait for an answer before another node is asked as well.
     pub fn hedge_delay(&self) -> Duration {
-        Duration::from_micros(self.hedge_delay_us.load(Ordering::Relaxed))
+        self.hedge_delay.get()
     }
 
     /// Tells whether a request to the node may be sent elsewhere as well, and counts it.
@@ -87,35 +69,11 @@ impl SecondTries {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn a_hedge_waits_for_twice_what_slow_answers_take_within_limits() {
-        let now = Instant::now();
-        let delay_after = |latency: Duration| {
-            let tries = SecondTries::new(0.2, now);
-            for _ in 0..50 {
-                tries.answered(latency, now);
-            }
-            tries.hedge_delay()
-        };
-        assert_eq!(
-            SecondTries::new(0.2, now).hedge_delay(),
-            HEDGE_DELAY_UNKNOWN
-        );
-        assert_eq!(delay_after(MS), HEDGE_DELAY_MIN);
-        let delay = delay_after(80 * MS);
-        assert!((160 * MS..200 * MS).contains(&delay), "{delay:?}");
-        assert_eq!(delay_after(2_000 * MS), HEDGE_DELAY_MAX);
-    }
 
     #[test]
     fn silence_ends_with_any_sign_of_life() {

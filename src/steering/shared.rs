@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::steering::{Outcome, Ranking, Selector};
+use crate::steering::{Outcome, Ranking, Selector, Standing};
 
 /// Publishes the ranking of one selector, so that reading it takes no lock.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl SharedSelector {
 
     /// As [`Selector::claim_probe`]; asks for nothing while no probe is due.
     pub fn claim_probe(&self, index: usize, now: Instant) -> bool {
-        if self.ranking(now).probe_due() != Some(index) {
+        if self.ranking(now).of(index).standing != Standing::ProbeDue {
             return false;
         }
         let mut selector = self.lock();
@@ -138,6 +138,16 @@ mod tests {
         shared.drain(1, true, now);
         assert!(watch.has_changed().unwrap());
         assert_eq!(first(&shared, now), Some(0));
+    }
+
+    #[test]
+    fn of_several_probes_that_are_due_each_is_granted() {
+        let (shared, now) = shared();
+        shared.lose(0, now);
+        shared.lose(1, now);
+        let both_due = now + Duration::from_secs(1);
+        assert!(shared.claim_probe(1, both_due));
+        assert!(shared.claim_probe(0, both_due));
     }
 
     #[test]

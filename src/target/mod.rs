@@ -6,6 +6,7 @@
 
 mod body;
 mod endpoint;
+mod latencies;
 mod preparation;
 mod query;
 mod router;
@@ -15,6 +16,7 @@ pub mod upstream;
 
 pub use body::{BodyError, JsonObject};
 pub use endpoint::{Endpoint, EndpointError, Target};
+pub use latencies::Latencies;
 pub use preparation::check_statements;
 pub use query::{Query, QueryError};
 pub use router::{Found, Router};

@@ -1,10 +1,13 @@
-//! Names of metrics, the set-up of logs, and what keeps them readable.
+//! Names of metrics, their text as it is read back, the set-up of logs, and what keeps them
+//! readable.
 
 mod endpoint_metrics;
+mod exposition;
 mod logs;
 pub mod names;
 mod throttle;
 
 pub use endpoint_metrics::EndpointMetrics;
+pub(crate) use exposition::Exposition;
 pub use logs::init_logs;
 pub use throttle::Throttle;

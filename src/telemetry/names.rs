@@ -21,6 +21,26 @@ pub const NODE_ACTS_AS_PRIMARY: &str = "tidegate_node_acts_as_primary";
 /// 1 for the condition a node is in, 0 for the others. Gauge; labels `node` and `condition`.
 pub const NODE_CONDITION: &str = "tidegate_node_condition";
 
+/// 1 for the state of a node's breaker, 0 for the others. Gauge; labels `node` and `state`.
+pub const BREAKER_STATE: &str = "tidegate_breaker_state";
+/// Moves of a node's breaker. Counter; labels `node` and `state`, the one moved to.
+pub const BREAKER_MOVES: &str = "tidegate_breaker_moves_total";
+/// Changes of the node that is asked first. Counter.
+pub const STEERING_SWITCHES: &str = "tidegate_steering_switches_total";
+/// Requests sent to another node because one did not answer. Counter; label `node`, the one that did
+/// not.
+pub const RETRIES: &str = "tidegate_retries_total";
+/// Requests sent to a second node because the first was slow. Counter; labels `node`, the slow one,
+/// and `won`: `first`, `second` or `neither`.
+pub const HEDGES: &str = "tidegate_hedges_total";
+/// Second tries refused since the node's retry budget was spent. Counter; label `node`.
+pub const RETRY_BUDGET_SPENT: &str = "tidegate_retry_budget_spent_total";
+/// Reads that the primary serves at the moment in place of a replica. Gauge.
+pub const SPILL_ACTIVE: &str = "tidegate_spill_active";
+/// Reads that were to be served by the primary in place of a replica. Counter; label `result`:
+/// `served` or `refused`.
+pub const SPILL: &str = "tidegate_spill_total";
+
 /// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
 pub const REQUESTS: &str = "tidegate_requests_total";
 /// Time to answer a request. Histogram; label `endpoint`.

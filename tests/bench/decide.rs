@@ -14,6 +14,7 @@ use tidegate::policy::{Decision, PolicyTable, normalise};
 use tidegate::region::NodeId;
 use tidegate::replication::{Condition, NodeStatus};
 use tidegate::routing::{NodeView, plan};
+use tidegate::steering::{Ranking, Selector, SteeringSettings};
 use tokio::time::Instant;
 
 #[global_allocator]
@@ -59,11 +60,21 @@ fn nodes() -> Vec<NodeStatus> {
     .into()
 }
 
-fn decide(table: &PolicyTable, views: &[NodeView<'_>], path: &str, now: Instant) -> usize {
+fn ranking(nodes: &[NodeStatus], now: Instant) -> Ranking {
+    let estimates = vec![Duration::from_millis(1); nodes.len()];
+    Selector::new(SteeringSettings::default(), &estimates, now).ranking(now)
+}
+
+fn decide(
+    table: &PolicyTable,
+    (views, ranking): (&[NodeView<'_>], &Ranking),
+    path: &str,
+    now: Instant,
+) -> usize {
     let path = normalise(path).expect("the path is in normal form");
     let row = table.lookup(&path);
     let decision = Decision::new(row, None, RequestToken::None, &Method::GET);
-    let plan = plan(&decision, true, views, now);
+    let plan = plan(&decision, true, views, ranking, now);
     plan.len() + usize::from(decision.shared_cacheable)
 }
 
@@ -77,5 +88,7 @@ fn decision(bencher: Bencher<'_, '_>) {
             status,
         })
         .collect();
-    bencher.bench_local(|| decide(black_box(&table), black_box(&views), black_box(PATH), now));
+    let ranking = ranking(&nodes, now);
+    let known = (&views[..], &ranking);
+    bencher.bench_local(|| decide(black_box(&table), black_box(known), black_box(PATH), now));
 }

@@ -28,6 +28,7 @@ mod promotion;
 mod rate_limit;
 mod round_trips;
 mod session_cookie;
+mod steering;
 mod timelines;
 mod tls;
 mod token_command;

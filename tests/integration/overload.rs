@@ -162,7 +162,7 @@ async fn a_burst_on_a_healthy_database_is_served_whole() {
         .lines()
         .filter(|line| line.starts_with(SHEDS))
         .collect();
-    assert_eq!(sheds.len(), 4, "{sheds:?}");
+    assert_eq!(sheds.len(), 5, "{sheds:?}");
     assert!(sheds.iter().all(|line| line.ends_with(" 0")), "{sheds:?}");
     assert!(all.into_iter().all(|status| status.unwrap() == 200));
 }

@@ -44,6 +44,7 @@ async fn watched_node(url: &str) -> (Arc<Node>, Arc<Monitor>) {
             application_name: "tidegate/pool".to_owned(),
             statement_timeout: DEADLINE,
         },
+        connects_per_second_max: 20,
     };
     let settings = PoolSettings {
         connections_max: 2,

@@ -156,6 +156,20 @@ impl World {
         self.send_raw(request.as_bytes()).await
     }
 
+    /// Takes a node out of the order, or back in (`drain`, `undrain`).
+    pub(crate) async fn steer(&self, node: &str, what: &str) -> Response {
+        let url = self
+            .gateway
+            .admin_url(&format!("/admin/nodes/{node}/{what}"));
+        self.client.post(url).send().await.unwrap()
+    }
+
+    /// Lets reads stay with the replica however long it takes: the primary is asked only when nobody
+    /// else is left.
+    pub(crate) async fn without_hedges(&self) {
+        assert_eq!(self.steer("primary", "drain").await.status(), 200);
+    }
+
     /// The page of metrics.
     pub(crate) async fn metrics(&self) -> String {
         let page = self.client.get(self.gateway.admin_url("/metrics"));

@@ -27,7 +27,8 @@ pub(super) fn replica_regions(
             status,
         })
         .collect();
-    let plan = plan(decision, safe, &views, Instant::now());
+    let now = Instant::now();
+    let plan = plan(decision, safe, &views, &services.selector.ranking(now), now);
     let ready = plan.iter().filter(|step| {
         !step.as_primary && step.wait_for.is_none() && step.reason != Reason::ReplicaLagging
     });

@@ -10,12 +10,14 @@ use crate::policy::Decision;
 use crate::region::NodeId;
 use crate::replication::{Condition, NodeStatus};
 use crate::routing::Reason;
+use crate::steering::{Choice, Ranking, Standing};
 
 /// How far a token may be ahead of everything known before waiting for it is pointless. A second
 /// or so of a busy primary's WAL: more than one sampling interval brings.
 const WAIT_BYTES_MAX: u64 = 64 << 20;
 
-/// One node as a plan sees it. Views are given nearest first.
+/// One node as a plan sees it. Views are given by distance, nearest first, and the ranking's
+/// candidates are their indices.
 #[derive(Debug)]
 pub struct NodeView<'a> {
     /// Its name.
@@ -49,8 +51,18 @@ pub type Plan = SmallVec<[Step; 4]>;
 
 /// Plans one request. `safe` is false for requests that may write.
 #[must_use]
-pub fn plan(decision: &Decision, safe: bool, views: &[NodeView<'_>], now: Instant) -> Plan {
-    let planner = Planner { views, now };
+pub fn plan(
+    decision: &Decision,
+    safe: bool,
+    views: &[NodeView<'_>],
+    ranking: &Ranking,
+    now: Instant,
+) -> Plan {
+    let planner = Planner {
+        views,
+        ranking,
+        now,
+    };
     let bound = decision.consistency.max_staleness;
     match (safe, decision.consistency.level, decision.token) {
         (false, _, token) => planner.primary(Reason::Write, token),
@@ -68,6 +80,7 @@ pub fn plan(decision: &Decision, safe: bool, views: &[NodeView<'_>], now: Instan
 
 struct Planner<'a> {
     views: &'a [NodeView<'a>],
+    ranking: &'a Ranking,
     now: Instant,
 }
 
@@ -83,33 +96,24 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Nodes that serve, nearest first; then those that lag, the least stale first.
+    /// Nodes that serve, best first; then those that lag, the least stale first.
     fn eventual(&self) -> Plan {
-        let mut plan = Plan::new();
-        let mut lagging: SmallVec<[usize; 4]> = SmallVec::new();
-        for (node, view) in self.views.iter().enumerate() {
-            match serving(view) {
-                Serving::Well => plan.push(self.step(node, self.reason_by_distance(node))),
-                Serving::Behind => lagging.push(node),
-                Serving::No => {}
-            }
-        }
-        let unproven = Duration::MAX;
-        lagging.sort_by_key(|&node| {
-            self.views[node]
-                .status
-                .staleness(self.now)
-                .unwrap_or(unproven)
+        let mut order = self.in_order(|node| serving(&self.views[node]) != Serving::No);
+        let behind = |node: usize| serving(&self.views[node]) == Serving::Behind;
+        let staleness = |node: usize| self.views[node].status.staleness(self.now);
+        order.sort_by_key(|&node| {
+            let behind = behind(node).then(|| staleness(node).unwrap_or(Duration::MAX));
+            (self.resort(node), behind)
         });
-        plan.extend(
-            lagging
-                .into_iter()
-                .map(|node| self.step(node, Reason::ReplicaLagging)),
-        );
-        plan
+        let reason = |node| match behind(node) {
+            true => Reason::ReplicaLagging,
+            false => self.reason_by_distance(node),
+        };
+        let steps = order.into_iter().map(|node| self.step(node, reason(node)));
+        steps.collect()
     }
 
-    /// Replicas proven to be within the bound, nearest first; else the primary.
+    /// Replicas proven to be within the bound, best first; else the primary.
     fn bounded(&self, bound: Duration) -> Plan {
         self.proven(
             Some(bound),
@@ -119,7 +123,7 @@ impl Planner<'_> {
         )
     }
 
-    /// The nearest replica, after a wait where it is just behind; others that have reached the
+    /// The best replica, after a wait where it is just behind; others that have reached the
     /// token; else the primary.
     fn session(&self, token: &WalPosition, bound: Option<Duration>) -> Plan {
         let mut plan = self.proven(
@@ -128,16 +132,16 @@ impl Planner<'_> {
             Reason::TokenReached,
             Reason::TokenBehind,
         );
-        if plan.first().is_none_or(|first| first.node != 0) && self.is_worth_waiting_for(token) {
-            plan.insert(
-                0,
-                Step {
-                    node: 0,
-                    reason: Reason::Waited,
-                    as_primary: false,
-                    wait_for: Some(token.lsn),
-                },
-            );
+        let best = self.in_order(|node| serving(&self.views[node]) != Serving::No);
+        if let Some(&best) = best.first()
+            && plan.first().is_none_or(|first| first.node != best)
+            && self.is_worth_waiting_for(&self.views[best], token)
+        {
+            let wait = Step {
+                wait_for: Some(token.lsn),
+                ..self.step(best, Reason::Waited)
+            };
+            plan.insert(0, wait);
         }
         plan
     }
@@ -151,36 +155,60 @@ impl Planner<'_> {
         proven: Reason,
         unproven: Reason,
     ) -> Plan {
-        let mut plan = Plan::new();
-        for (node, view) in self.views.iter().enumerate() {
-            let within = |bound| view.status.staleness(self.now).is_some_and(|s| s <= bound);
-            let satisfied = match view.is_primary() {
-                true => token.is_none_or(|&token| is_heir_of(view, RequestToken::Verified(token))),
-                false => {
-                    bound.is_none_or(within) && token.is_none_or(|token| has_reached(view, token))
-                }
-            };
-            match serving(view) {
-                Serving::No => {}
-                Serving::Well | Serving::Behind if !satisfied => {}
-                Serving::Well | Serving::Behind if view.is_primary() => {
-                    plan.push(self.step(node, self.reason_for_primary(unproven)));
-                }
-                Serving::Well | Serving::Behind => plan.push(self.step(node, proven)),
-            }
-        }
-        plan
+        let order = self.in_order(|node| {
+            let view = &self.views[node];
+            serving(view) != Serving::No && self.satisfies(view, bound, token)
+        });
+        let reason = |node: usize| match self.views[node].is_primary() {
+            true => self.reason_for_primary(unproven),
+            false => proven,
+        };
+        let steps = order.into_iter().map(|node| self.step(node, reason(node)));
+        steps.collect()
     }
 
-    fn is_worth_waiting_for(&self, token: &WalPosition) -> bool {
-        let Some(nearest) = self.views.first() else {
-            return false;
-        };
+    fn satisfies(
+        &self,
+        view: &NodeView<'_>,
+        bound: Option<Duration>,
+        token: Option<&WalPosition>,
+    ) -> bool {
+        let within = |bound| view.status.staleness(self.now).is_some_and(|s| s <= bound);
+        match view.is_primary() {
+            true => token.is_none_or(|&token| is_heir_of(view, RequestToken::Verified(token))),
+            false => bound.is_none_or(within) && token.is_none_or(|token| has_reached(view, token)),
+        }
+    }
+
+    /// The nodes to ask, one after the other. Those that fail come last, since an answer that may
+    /// not come is better than a refusal. One that an operator has drained is not asked unless it is
+    /// the primary, and then last of all: some answers are nobody else's to give.
+    fn in_order(&self, eligible: impl Fn(usize) -> bool) -> Choice {
+        let mut order = self.ranking.choose(&eligible);
+        let others = self.ranking.best_first().iter().map(|it| it.candidate);
+        let mut others: Choice = others
+            .filter(|&node| eligible(node) && !order.contains(&node))
+            .filter(|&node| self.resort(node) != Resort::Never)
+            .collect();
+        others.sort_by_key(|&node| self.resort(node));
+        order.extend(others);
+        order
+    }
+
+    fn resort(&self, node: usize) -> Resort {
+        match self.ranking.of(node).standing {
+            Standing::Trusted | Standing::OnProbation => Resort::First,
+            Standing::ProbeDue | Standing::Failed => Resort::Late,
+            Standing::Drained if self.views[node].is_primary() => Resort::Last,
+            Standing::Drained => Resort::Never,
+        }
+    }
+
+    fn is_worth_waiting_for(&self, view: &NodeView<'_>, token: &WalPosition) -> bool {
         let known = |view: &NodeView<'_>| view.status.position.map(|position| position.lsn);
         let newest = self.views.iter().filter_map(known).max();
-        !nearest.is_primary()
-            && serving(nearest) != Serving::No
-            && nearest
+        !view.is_primary()
+            && view
                 .status
                 .position
                 .is_some_and(|position| comparable(&position, token))
@@ -196,7 +224,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Why a node serves that was chosen for being the nearest that can.
+    /// Why a node serves that was chosen for being the best that can.
     fn reason_by_distance(&self, node: usize) -> Reason {
         match node {
             0 if self.views[0].is_primary() => Reason::NoReplica,
@@ -210,6 +238,7 @@ impl Planner<'_> {
     fn reason_for_primary(&self, otherwise: Reason) -> Reason {
         match self.views.first() {
             Some(nearest) if !nearest.is_primary() => match serving(nearest) {
+                _ if self.ranking.of(0).standing != Standing::Trusted => Reason::ReplicaDown,
                 Serving::No => Reason::ReplicaDown,
                 Serving::Behind => Reason::ReplicaLagging,
                 Serving::Well => otherwise,
@@ -217,6 +246,15 @@ impl Planner<'_> {
             _ => Reason::NoReplica,
         }
     }
+}
+
+/// How late a node is asked, for what it has done of late rather than for what it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Resort {
+    First,
+    Late,
+    Last,
+    Never,
 }
 
 /// Whether a node can be asked at all.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::consistency::{Consistency, SystemId, Timeline};
+use crate::steering::{Outcome, Selector, SteeringSettings};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -33,6 +34,7 @@ fn sketch(condition: Condition) -> Sketch {
 struct Scene {
     now: Instant,
     nodes: Vec<(NodeId, NodeStatus)>,
+    selector: Selector,
 }
 
 impl Scene {
@@ -45,8 +47,26 @@ impl Scene {
         let at = if primary_first { 0 } else { all.len() };
         all.insert(at, (NodeId::Primary, primary));
         let status = |(id, sketch): (NodeId, Sketch)| (id.clone(), status(id, sketch, now));
-        let nodes = all.into_iter().map(status).collect();
-        Self { now, nodes }
+        let nodes: Vec<_> = all.into_iter().map(status).collect();
+        let estimates: Vec<_> = (1..=nodes.len()).map(|place| MS * place as u32).collect();
+        let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+        Self {
+            now,
+            nodes,
+            selector,
+        }
+    }
+
+    /// The same nodes after requests to one of them have failed.
+    fn with_failing(mut self, node: usize) -> Self {
+        self.selector.lose(node, self.now);
+        self
+    }
+
+    /// The same nodes after one of them was taken out.
+    fn with_drained(mut self, node: usize) -> Self {
+        self.selector.drain(node, true);
+        self
     }
 
     /// The same nodes after the writes have gone to another one, or to nobody.
@@ -72,7 +92,8 @@ impl Scene {
     fn plan(&self, decision: &Decision, safe: bool) -> Plan {
         let view = |(id, status)| NodeView { id, status };
         let views: Vec<_> = self.nodes.iter().map(|(id, s)| view((id, s))).collect();
-        plan(decision, safe, &views, self.now)
+        let ranking = self.selector.clone().ranking(self.now);
+        plan(decision, safe, &views, &ranking, self.now)
     }
 
     /// The plan of a safe request as `node:reason`, a wait marked by `?`.
@@ -296,6 +317,63 @@ fn a_token_of_another_timeline_is_reached_by_no_replica() {
     assert_eq!(scene.told(&decision), "primary:token-behind");
 }
 
+#[test]
+fn a_failing_node_comes_last_and_a_drained_replica_not_at_all() {
+    let scene = || Scene::before_primary(&[FRESH, FRESH]);
+    assert_eq!(
+        scene().with_failing(0).told(&eventual()),
+        "replica-2:replica-down primary:replica-down replica-1:fresh"
+    );
+    assert_eq!(
+        scene().with_failing(0).told(&bounded(200)),
+        "replica-2:within-bound primary:replica-down replica-1:within-bound"
+    );
+    assert_eq!(
+        scene().with_drained(0).told(&eventual()),
+        "replica-2:replica-down primary:replica-down"
+    );
+    assert_eq!(
+        scene().with_drained(0).told(&session(101)),
+        "replica-2?:waited primary:replica-down"
+    );
+}
+
+#[test]
+fn a_failing_node_comes_after_those_that_lag() {
+    let scene = Scene::before_primary(&[FRESH, sketch(Condition::Lagging)]);
+    assert_eq!(
+        scene.with_failing(0).with_failing(2).told(&eventual()),
+        "replica-2:replica-lagging replica-1:fresh primary:replica-down"
+    );
+}
+
+#[test]
+fn a_drained_primary_does_what_nobody_else_can() {
+    let scene = || Scene::new(&[FRESH], FRESH, true).with_drained(0);
+    assert_eq!(
+        scene().told(&eventual()),
+        "replica-1:fresh primary:no-replica"
+    );
+    assert_eq!(scene().told(&strong()), "primary:strong");
+    assert_eq!(scene().told(&bounded(0)), "primary:no-replica");
+}
+
+#[test]
+fn a_node_that_has_become_clearly_faster_is_asked_first() {
+    let mut scene = Scene::before_primary(&[FRESH, FRESH]);
+    for _ in 0..60 {
+        scene.now += Duration::from_secs(1);
+        for (node, ms) in [(0, 90), (1, 20), (2, 80)] {
+            let latency = Some(MS * ms);
+            scene
+                .selector
+                .report(node, Outcome::Answered, latency, scene.now);
+        }
+    }
+    let order = "replica-2:fresh replica-1:fresh primary:fresh";
+    assert_eq!(scene.told(&eventual()), order);
+}
+
 fn any_sketch() -> impl Strategy<Value = Sketch> {
     (
         proptest::sample::select(&Condition::ALL[..]),
@@ -314,9 +392,16 @@ fn any_sketch() -> impl Strategy<Value = Sketch> {
 fn any_scene() -> impl Strategy<Value = Scene> {
     let replicas = proptest::collection::vec(any_sketch(), 0..4);
     let primary = proptest::option::weighted(0.8, 0_usize..5);
-    (replicas, any_sketch(), any::<bool>(), primary).prop_map(|(replicas, seat, first, primary)| {
-        Scene::new(&replicas, seat, first).with_primary(primary)
-    })
+    let failing = proptest::option::of(0_usize..5);
+    (replicas, any_sketch(), any::<bool>(), primary, failing).prop_map(
+        |(replicas, seat, first, primary, failing)| {
+            let scene = Scene::new(&replicas, seat, first).with_primary(primary);
+            match failing.filter(|node| *node < scene.nodes.len()) {
+                Some(node) => scene.with_failing(node),
+                None => scene,
+            }
+        },
+    )
 }
 
 fn any_decision() -> impl Strategy<Value = Decision> {

@@ -11,7 +11,7 @@ use crate::steering::ranking::Ranked;
 use crate::steering::{BreakerState, Ranking, Standing, SteeringSettings};
 
 /// Chooses among candidates of one kind, which are known by their indices.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Selector {
     settings: SteeringSettings,
     candidates: Vec<Candidate>,
@@ -27,7 +27,7 @@ pub enum Outcome {
     Failed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Candidate {
     latency: LatencyAverage,
     /// Its latency until the first sample.
@@ -162,6 +162,7 @@ impl Candidate {
             standing,
             breaker,
             latency: self.latency(),
+            changes_at: self.changes_at().filter(|&at| at > now),
         }
     }
 }

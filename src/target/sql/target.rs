@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 
 use super::{Source, SqlStatement, StatementError};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig};
+use crate::target::Latencies;
 
 /// An endpoint that runs a statement.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct SqlTarget {
     /// The query parameters that an answer depends on, sorted; none when it depends on more than
     /// path and query, or is no plain 200.
     pub shared_parameters: Option<Vec<String>>,
+    /// How long its answers took of late.
+    pub latencies: Latencies,
 }
 
 /// Why an endpoint cannot run its statement.
@@ -85,6 +88,7 @@ impl SqlTarget {
             shared_parameters: shared_parameters(endpoint, sql, &statement),
             statement,
             body_strings: sql.body_strings.clone(),
+            latencies: Latencies::default(),
         })
     }
 }

@@ -76,6 +76,8 @@ single = true
 async fn world(settings: &str) -> World {
     let world = World::with_file(SCHEMA, &format!("{settings}\n{FILE}")).await;
     world.health_turns(200).await;
+    // What is counted here is questions of the cache.
+    world.without_hedges().await;
     world
 }
 

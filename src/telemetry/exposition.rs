@@ -1,21 +1,21 @@
 //! Reads numbers out of a Prometheus text page; knows as much of the format as Tidegate writes.
 
 /// A page of metrics.
-pub(super) struct Exposition(String);
+pub(crate) struct Exposition(String);
 
 impl Exposition {
-    pub(super) fn new(page: String) -> Self {
+    pub(crate) fn new(page: String) -> Self {
         Self(page)
     }
 
     /// The sum over all series of a metric that have these labels; none when there is none.
-    pub(super) fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let values = self.series(metric, labels).map(|(_, value)| value);
         values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
 
     /// The value of a label in the one series that is 1, as an enum is exposed.
-    pub(super) fn variant(
+    pub(crate) fn variant(
         &self,
         metric: &str,
         labels: &[(&str, &str)],

@@ -1,0 +1,23 @@
+//! Problems with their bodies, which on the public listener are written by `observe`.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue};
+
+use crate::error::Problem;
+use crate::middleware::request_id;
+
+/// A whole response.
+pub(super) fn described(problem: Problem, headers: &HeaderMap) -> Response {
+    let id = request_id(headers);
+    let body = problem.body(id.to_str().unwrap_or_default());
+    let mut response = problem.into_response();
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+/// What any other method gets.
+pub(super) async fn only_post(headers: HeaderMap) -> Response {
+    let allow = HeaderValue::from_static("POST");
+    described(Problem::MethodNotAllowed(allow), &headers)
+}

@@ -1,0 +1,51 @@
+//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in.
+//!
+//! A drained replica is asked nothing; the drained primary is asked only what nobody else can answer.
+//! It holds for this process and until it ends.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::described::described;
+use super::topology::NodeEntry;
+use crate::error::Problem;
+use crate::middleware::Services;
+
+/// Takes a node out.
+pub(super) async fn drain(
+    State(services): State<Arc<Services>>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    set(&services, &node, true, &headers)
+}
+
+/// Takes it back in.
+pub(super) async fn undrain(
+    State(services): State<Arc<Services>>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    set(&services, &node, false, &headers)
+}
+
+/// Answers with the node as it stands then.
+fn set(services: &Services, name: &str, drained: bool, headers: &HeaderMap) -> Response {
+    let mut nodes = services.nodes.iter();
+    let Some(index) = nodes.position(|node| node.id.as_str() == name) else {
+        return described(Problem::NotFound, headers);
+    };
+    let now = Instant::now();
+    services.selector.drain(index, drained, now);
+    tracing::info!(
+        node = name,
+        drained,
+        "an operator drained or undrained a node"
+    );
+    Json(NodeEntry::of(services, index, now)).into_response()
+}

@@ -1,0 +1,160 @@
+//! `GET /admin/topology`: the nodes in the order in which they are asked, and why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::middleware::Services;
+use crate::replication::{Condition, NodeStatus};
+use crate::steering::{Ranked, Standing};
+
+/// All nodes of one process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Topology {
+    /// The region of the process.
+    pub region: String,
+    /// Best first.
+    pub nodes: Vec<NodeEntry>,
+    /// What the primary does for replicas that cannot serve.
+    pub spill: SpillEntry,
+}
+
+/// One node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// `primary`, or the replica's region: as `/admin/nodes/{node}/drain` calls it.
+    pub node: String,
+    /// Where it is, if the configuration says so.
+    pub region: Option<String>,
+    /// `primary` for the one that takes the writes, whatever its name is; else `replica`.
+    pub role: String,
+    /// What it is good for, as its selector sees it.
+    pub standing: String,
+    /// The state of its breaker: `closed`, `open` or `half-open`.
+    pub breaker: String,
+    /// Why it stands where it stands, for people.
+    pub why: String,
+    /// Average time to answer its monitor.
+    pub latency_ms: f64,
+    /// What the monitor calls it.
+    pub condition: String,
+    /// How far it is behind at least; null while unknown.
+    pub lag_secs: Option<f64>,
+    /// How old its answers can be at most; null while unproven.
+    pub staleness_secs: Option<f64>,
+    /// Its connections.
+    pub connections: ConnectionsEntry,
+}
+
+/// The pool of one node.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ConnectionsEntry {
+    /// Open ones.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+}
+
+/// The spill budget.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SpillEntry {
+    /// Reads that are being served.
+    pub active: usize,
+    /// The most at the same time.
+    pub concurrency_max: usize,
+}
+
+/// Answers from memory.
+pub(super) async fn topology(State(services): State<Arc<Services>>) -> Json<Topology> {
+    Json(Topology::of(&services, Instant::now()))
+}
+
+impl Topology {
+    fn of(services: &Services, now: Instant) -> Self {
+        let ranking = services.selector.ranking(now);
+        let mut order: Vec<_> = ranking.choose(|_| true).to_vec();
+        for ranked in ranking.best_first() {
+            if !order.contains(&ranked.candidate) {
+                order.push(ranked.candidate);
+            }
+        }
+        let entry = |index| NodeEntry::of(services, index, now);
+        Self {
+            region: services.region.to_string(),
+            nodes: order.into_iter().map(entry).collect(),
+            spill: SpillEntry {
+                active: services.spill.active(),
+                concurrency_max: services.spill.concurrency_max(),
+            },
+        }
+    }
+}
+
+impl NodeEntry {
+    pub(super) fn of(services: &Services, index: usize, now: Instant) -> Self {
+        let node = &services.nodes[index];
+        let ranking = services.selector.ranking(now);
+        let (ranked, status) = (ranking.of(index), services.monitor.status(&node.id));
+        let role = match status.acts_as_primary {
+            true => "primary",
+            false => "replica",
+        };
+        Self {
+            node: node.id.to_string(),
+            region: node.region.as_ref().map(ToString::to_string),
+            role: role.to_owned(),
+            standing: ranked.standing.as_str().to_owned(),
+            breaker: ranked.breaker.as_str().to_owned(),
+            why: why(ranked, &status, now),
+            latency_ms: ranked.latency.as_secs_f64() * 1_000.0,
+            condition: status.condition.to_string(),
+            lag_secs: status.lag.map(|lag| lag.as_secs_f64()),
+            staleness_secs: status.staleness(now).map(|age| age.as_secs_f64()),
+            connections: node.connections().into(),
+        }
+    }
+}
+
+impl From<crate::pool::Connections> for ConnectionsEntry {
+    fn from(connections: crate::pool::Connections) -> Self {
+        Self {
+            open: connections.open,
+            idle: connections.idle,
+            waiting: connections.waiting,
+        }
+    }
+}
+
+fn why(ranked: &Ranked, status: &NodeStatus, now: Instant) -> String {
+    let left = ranked
+        .changes_at
+        .map(|at| at.saturating_duration_since(now));
+    let left = left.unwrap_or_default().as_secs_f64();
+    match ranked.standing {
+        Standing::Drained => "drained by an operator".to_owned(),
+        Standing::Failed => format!("it failed; looked at again in {left:.1} s"),
+        Standing::ProbeDue => "it failed; the next sample decides".to_owned(),
+        Standing::OnProbation => {
+            format!("it failed of late; trusted again in {left:.1} s if it does not once more")
+        }
+        Standing::Trusted => why_trusted(status),
+    }
+}
+
+fn why_trusted(status: &NodeStatus) -> String {
+    let lag = status.lag.as_ref().map_or(0.0, Duration::as_secs_f64);
+    match status.condition {
+        Condition::Fresh | Condition::Disconnected => "it answers; placed by latency".to_owned(),
+        Condition::Lagging => format!("it is {lag:.1} s behind: asked after those that are not"),
+        Condition::Diverged => "its history is another: never asked".to_owned(),
+        Condition::Promoted => "it is no replica any more: never asked".to_owned(),
+        Condition::Unreachable => "it does not answer its monitor: never asked".to_owned(),
+        Condition::Unknown => "too little is known of it".to_owned(),
+    }
+}

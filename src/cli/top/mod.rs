@@ -1,0 +1,32 @@
+//! `tidegate top`: the nodes of a running gateway, the order in which they are asked, and why.
+
+mod look;
+mod table;
+mod screen;
+
+use std::io::Write;
+
+use super::Exit;
+use super::arguments::TopCommand;
+use crate::config::Environment;
+use look::Gateway;
+
+/// The default of `ADMIN_ADDR`.
+const ADMIN_DEFAULT: &str = "127.0.0.1:9090";
+
+/// Prints one look, or shows them on the terminal until somebody has seen enough.
+pub(super) async fn top(command: TopCommand, environment: &Environment) -> Result<(), Exit> {
+    let admin = command.admin.as_deref();
+    let admin = admin.or_else(|| environment.get("ADMIN_ADDR"));
+    let gateway = Gateway::at(admin.unwrap_or(ADMIN_DEFAULT)).map_err(Exit::unusable)?;
+    if !command.once {
+        return screen::show(&gateway, command.interval)
+            .await
+            .map_err(Exit::failed);
+    }
+    let look = gateway.look().await.map_err(Exit::failed)?;
+    let text = table::text(&look, None);
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Exit::failed)
+}

@@ -1,0 +1,82 @@
+//! How long an answer is waited for before another node is asked as well.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::steering::RecentLatencies;
+
+/// The part of the answers that a hedge leaves time for, twice over: a request that is merely among
+/// the slower ones is not worth a second one (Dean and Barroso, "The Tail at Scale", 2013).
+const HEDGED_QUANTILE: f64 = 0.99;
+
+/// Least time that an answer is given, far above a timer's precision.
+const HEDGE_DELAY_MIN: Duration = Duration::from_millis(20);
+/// Most, and what is given while too little is known.
+const HEDGE_DELAY_MAX: Duration = Duration::from_millis(500);
+const HEDGE_DELAY_UNKNOWN: Duration = Duration::from_millis(150);
+
+/// Follows the answers of one node, or of one endpoint on one node, without a lock that requests
+/// wait for.
+#[derive(Debug)]
+pub struct HedgeDelay {
+    latencies: Mutex<RecentLatencies>,
+    delay_us: AtomicU64,
+}
+
+impl HedgeDelay {
+    /// Knows nothing yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            latencies: Mutex::new(RecentLatencies::new(now)),
+            delay_us: AtomicU64::new(micros(HEDGE_DELAY_UNKNOWN)),
+        }
+    }
+
+    /// Takes in how long an answer took.
+    pub fn add(&self, latency: Duration, now: Instant) {
+        // One of many answers may be left out while another is being added.
+        if let Ok(mut latencies) = self.latencies.try_lock() {
+            latencies.add(latency, now);
+            let delay = latencies.quantile(HEDGED_QUANTILE).map(|slow| 2 * slow);
+            let delay = delay.unwrap_or(HEDGE_DELAY_UNKNOWN);
+            let delay = delay.clamp(HEDGE_DELAY_MIN, HEDGE_DELAY_MAX);
+            self.delay_us.store(micros(delay), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how long to wait.
+    pub fn get(&self) -> Duration {
+        Duration::from_micros(self.delay_us.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_hedge_waits_for_twice_what_slow_answers_take_within_limits() {
+        let now = Instant::now();
+        let delay_after = |latency: Duration| {
+            let delay = HedgeDelay::new(now);
+            for _ in 0..50 {
+                delay.add(latency, now);
+            }
+            delay.get()
+        };
+        assert_eq!(HedgeDelay::new(now).get(), HEDGE_DELAY_UNKNOWN);
+        assert_eq!(delay_after(MS), HEDGE_DELAY_MIN);
+        let delay = delay_after(80 * MS);
+        assert!((160 * MS..200 * MS).contains(&delay), "{delay:?}");
+        assert_eq!(delay_after(2_000 * MS), HEDGE_DELAY_MAX);
+    }
+}
