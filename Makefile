@@ -11,11 +11,14 @@ DEMO_FLAGS := $(if $(TOUR),--tour) $(if $(PORT_BASE),--port-base $(PORT_BASE))
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 ifeq ($(NEXTEST),yes)
 RUN_TESTS := $(CARGO) nextest run $(CARGO_FLAGS)
+RUN_DRILLS := $(RUN_TESTS) --ignore-default-filter -E 'test(drills::)'
 else
 RUN_TESTS := $(CARGO) test $(CARGO_FLAGS)
+SKIP_DRILLS := -- --skip drills::
+RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build demo bench test lint test-rust check-consistency infra infra-mutations doc postgresql tools
+.PHONY: build demo bench test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -24,7 +27,7 @@ demo:
 	$(CARGO) run $(CARGO_FLAGS) -- demo $(DEMO_FLAGS)
 
 # Everything, cheapest first.
-test: lint test-rust infra doc
+test: lint test-rust drill-short infra doc
 	$(MAKE) demo TOUR=1
 
 lint: tools
@@ -32,7 +35,15 @@ lint: tools
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
 test-rust: postgresql
-	$(RUN_TESTS)
+	$(RUN_TESTS) $(SKIP_DRILLS)
+
+# Steady traffic and a real fault in the middle, at full length; prints a table.
+drill: postgresql
+	$(CARGO) test $(CARGO_FLAGS) --test integration all_drills_at_full_length -- --ignored --nocapture
+
+# The same with shorter settings, one after the other since they measure.
+drill-short: postgresql
+	$(RUN_DRILLS)
 
 # Clients, faults and a judge for as long as one likes; `make test` runs each fault once. A seed
 # repeats the order of faults and requests: `make check-consistency SECONDS=600 SEED=1`.

@@ -12,6 +12,8 @@ mod connection;
 #[path = "../consistency/mod.rs"]
 mod consistency;
 mod demo;
+#[path = "../drills/mod.rs"]
+mod drills;
 mod faults;
 mod health;
 mod infra;

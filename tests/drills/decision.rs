@@ -1,0 +1,137 @@
+//! From what the monitor sees to what every worker decides, within one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tidegate::consistency::{Consistency, RequestToken};
+use tidegate::policy::Decision;
+use tidegate::region::NodeId;
+use tidegate::replication::{Condition, NodeStatus, steer};
+use tidegate::routing::{NodeView, plan};
+use tidegate::steering::{Selector, SharedSelector, SteeringSettings};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::drill::{Length, Row};
+
+const WORKERS: usize = 8;
+const P99_MAX: Duration = Duration::from_millis(2);
+
+/// Two nodes and what makes of the first one's status a new order.
+struct Process {
+    statuses: [NodeStatus; 2],
+    first: watch::Sender<Arc<NodeStatus>>,
+    selector: Arc<SharedSelector>,
+    tasks: JoinSet<()>,
+    decided: mpsc::UnboundedReceiver<Duration>,
+    triggered: watch::Sender<Instant>,
+}
+
+fn fresh(node: NodeId) -> NodeStatus {
+    NodeStatus {
+        condition: Condition::Fresh,
+        acts_as_primary: node == NodeId::Primary,
+        ..NodeStatus::unknown(node)
+    }
+}
+
+impl Process {
+    /// Starts workers that decide as soon as there is anything new to decide by.
+    fn start() -> Self {
+        let replica = NodeId::Replica("eu-west-1".parse().unwrap());
+        let statuses = [fresh(replica), fresh(NodeId::Primary)];
+        let now = Instant::now();
+        let estimates = [20, 40].map(Duration::from_millis);
+        let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+        let selector = Arc::new(SharedSelector::new(selector, now));
+        let (first, watched) = watch::channel(Arc::new(statuses[0].clone()));
+        let (report, decided) = mpsc::unbounded_channel();
+        let triggered = watch::Sender::new(now);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(steer(watched, Arc::clone(&selector), 0));
+        for _ in 0..WORKERS {
+            let (mut moved, selector) = (selector.watch(), Arc::clone(&selector));
+            let (statuses, report) = (statuses.clone(), report.clone());
+            let triggered = triggered.subscribe();
+            tasks.spawn(async move {
+                moved.changed().await.unwrap();
+                assert_eq!(chosen(&statuses, &selector), 1);
+                report.send(triggered.borrow().elapsed()).unwrap();
+            });
+        }
+        Self {
+            statuses,
+            first,
+            selector,
+            tasks,
+            decided,
+            triggered,
+        }
+    }
+
+    /// Lets the monitor lose the first node, and returns when each worker decided accordingly.
+    async fn lose_the_first(mut self) -> Vec<Duration> {
+        assert_eq!(chosen(&self.statuses, &self.selector), 0);
+        let lost = NodeStatus {
+            condition: Condition::Unreachable,
+            ..self.statuses[0].clone()
+        };
+        self.triggered.send_replace(Instant::now());
+        self.first.send_replace(Arc::new(lost));
+        let mut all = Vec::new();
+        while all.len() < WORKERS {
+            all.push(self.decided.recv().await.unwrap());
+        }
+        self.tasks.abort_all();
+        all
+    }
+}
+
+/// The node that an eventual read goes to, by what was known of the nodes before.
+fn chosen(statuses: &[NodeStatus; 2], selector: &SharedSelector) -> usize {
+    let views = statuses.each_ref().map(|status| NodeView {
+        id: &status.node,
+        status,
+    });
+    let decision = Decision {
+        consistency: Consistency::EVENTUAL,
+        token: RequestToken::None,
+        stated: true,
+        session_cookie: false,
+        cache_control: HeaderValue::from_static("no-store"),
+        shared_cacheable: false,
+        vary: false,
+    };
+    let now = Instant::now();
+    plan(&decision, true, &views, &selector.ranking(now), now)[0].node
+}
+
+pub(super) async fn everywhere(length: Length) -> Row {
+    let mut row = Row::new("trigger to every worker deciding");
+    let rounds = match length {
+        Length::Full => 2_000,
+        Length::Short => 300,
+    };
+    let mut took = Vec::new();
+    for _ in 0..rounds {
+        let process = Process::start();
+        // The workers wait before the trigger is pulled.
+        tokio::task::yield_now().await;
+        took.extend(process.lose_the_first().await);
+    }
+    took.sort_unstable();
+    let p99 = took[took.len() * 99 / 100];
+    row.show(format!("{} decisions", took.len()), true);
+    row.show(
+        format!("p99 {:.3} ms", p99.as_secs_f64() * 1_000.0),
+        p99 <= P99_MAX,
+    );
+    row
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_worker_decides_the_new_way_within_two_milliseconds() {
+    everywhere(Length::Short).await.verdict();
+}

@@ -1,0 +1,15 @@
+//! The drills: steady traffic, a real fault in the middle, and what clients must not notice.
+//!
+//! Every drill runs on real servers and the real binary. `make drill` runs them at full length and
+//! prints a table; the test suite runs a short form, whose only difference is the settings that
+//! shorten the time until a node is trusted again.
+
+mod drill;
+mod decision;
+mod down_and_up;
+mod lost_replica;
+mod scene;
+mod spill;
+mod table;
+mod traffic;
+mod unsteady_replica;

@@ -1,0 +1,134 @@
+//! Every replica is gone, and readers ask for four times what the primary has to spare.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::drill::{Length, Row, ms};
+use super::scene::{HERE, NEXT, PER_SECOND, READ, Scene, pass};
+use super::traffic::Traffic;
+use crate::world::jwt;
+
+/// The default of `[spill] concurrency_max`.
+const BUDGET: u32 = 16;
+/// Long enough that four times the budget is not more requests than this machine can send.
+const TO_PRIMARY: Duration = Duration::from_millis(160);
+/// Requests a second that keep four times the budget busy.
+const OFFERED: u32 = 4 * BUDGET * 1_000 / 160;
+/// Opening a connection takes five round trips or so.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// A refusal is made at once, on a machine that is busy.
+const REFUSAL_MAX: Duration = Duration::from_millis(100);
+const MOST_OF_BEFORE: f64 = 1.5;
+
+/// Strong reads and writes, which only the primary can serve.
+struct Needy {
+    strong: Traffic,
+    writes: Traffic,
+    started: Instant,
+}
+
+impl Needy {
+    fn start(scene: &Scene, jwt: &str) -> Self {
+        let world = &scene.world;
+        let (client, url) = (world.client.clone(), world.gateway.url(READ));
+        let strong = move |_| client.get(&url).header("X-Consistency", "strong");
+        let (client, url) = (world.client.clone(), world.gateway.url("/api/v1/onramp"));
+        let (jwt, run) = (jwt.to_owned(), fastrand::u64(..));
+        let write = move |number| {
+            let request = client.request(Method::POST, &url).bearer_auth(&jwt);
+            let request = request.header("Idempotency-Key", format!("{run} {number}"));
+            request.json(&json!({"currency": "USD", "amount": "1.00"}))
+        };
+        Self {
+            strong: Traffic::start(30, strong),
+            writes: Traffic::start(20, write),
+            started: Instant::now(),
+        }
+    }
+
+    /// What 99 of 100 took at most, strong reads and writes, and how many failed; but for the first
+    /// seconds, when connections are opened that are needed for so many at a time.
+    async fn stop(self) -> ([Duration; 2], usize) {
+        let from = self.started + WARM_UP;
+        let (strong, writes) = (self.strong.stop().await, self.writes.stop().await);
+        let (strong, writes) = (strong.since(from), writes.since(from));
+        let failed = strong.failed() + writes.failed();
+        ([strong.quantile(0.99), writes.quantile(0.99)], failed)
+    }
+}
+
+pub(super) async fn only_the_primary(length: Length) -> Row {
+    let mut row = Row::new("all replicas down, 4 × the spill budget");
+    let mut scene = Scene::start(length, "").await;
+    scene.lines.primary.set_round_trip(TO_PRIMARY);
+    let jwt = jwt("alice").await;
+    let time = match length {
+        Length::Full => Duration::from_secs(15),
+        Length::Short => Duration::from_secs(6),
+    };
+    let calm = scene.traffic_at(PER_SECOND);
+    let needy = Needy::start(&scene, &jwt);
+    pass(time).await;
+    let (before, failed_before) = needy.stop().await;
+    calm.stop().await;
+
+    for replica in &mut scene.world.cluster.replicas {
+        replica.kill().await.unwrap();
+    }
+    let flood = scene.traffic_at(OFFERED);
+    scene.replicas_are_given_up().await;
+    let (given_up, needy) = (Instant::now(), Needy::start(&scene, &jwt));
+    pass(time).await;
+    let (under, failed_under) = needy.stop().await;
+    let answers = flood.stop().await.since(given_up);
+
+    let failed = failed_before + failed_under;
+    row.show(format!("{failed} strong or written failed"), failed == 0);
+    for (what, before, under) in [
+        ("strong", before[0], under[0]),
+        ("writes", before[1], under[1]),
+    ] {
+        let times = under.as_secs_f64() / before.as_secs_f64();
+        let figure = format!("p99 of {what} {} → {}", ms(before), ms(under));
+        row.show(figure, times <= MOST_OF_BEFORE);
+    }
+    let (served, refused) = (answers.with_status(200), answers.with_status(503));
+    let others = answers.count() - served.count() - refused.count();
+    row.show(format!("{OFFERED} reads/s offered"), others == 0);
+    let rate = served.count() as f64 / time.as_secs_f64();
+    let room = f64::from(BUDGET) / TO_PRIMARY.as_secs_f64();
+    row.show(
+        format!("{rate:.0}/s served"),
+        rate <= room && rate >= room * 0.6,
+    );
+    let told = refused.0.iter().all(|it| it.is_told_to_retry);
+    row.show(
+        format!("{} refused with Retry-After", refused.count()),
+        told && refused.count() > 0,
+    );
+    let refusal = refused.quantile(0.99);
+    row.show(
+        format!("p99 of refusals {}", ms(refusal)),
+        refusal <= REFUSAL_MAX,
+    );
+    row
+}
+
+impl Scene {
+    /// Waits until the monitor has given up both replicas.
+    async fn replicas_are_given_up(&self) {
+        for region in [HERE, NEXT] {
+            let series =
+                format!("tidegate_node_condition{{node=\"{region}\",condition=\"unreachable\"}}");
+            self.world.metric_turns(&series, |value| value == 1.0).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_without_a_replica_do_not_drown_the_primary() {
+    only_the_primary(Length::Short).await.verdict();
+}
