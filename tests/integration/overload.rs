@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Client;
-use tidegate::demo::{Cluster, until};
+use tidegate::demo::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::world::{DEADLINE, World, configured, gateway_of, header, problem};
+use crate::world::{DEADLINE, World, header, problem};
 
 /// No node is given up while it is frozen: its clients wait, and so do their successors.
 const PATIENT: &str = r#"
@@ -30,9 +30,7 @@ sql = "select :body.text::text as text"
 const SHEDS: &str = "tidegate_sheds_total";
 
 async fn world(file: &str) -> World {
-    let cluster = Cluster::start(0).await.unwrap();
-    let gateway = configured(&cluster, gateway_of(&cluster), &format!("{file}{PATIENT}"));
-    World::over(cluster, gateway).await
+    World::alone(&format!("{file}{PATIENT}")).await
 }
 
 impl World {

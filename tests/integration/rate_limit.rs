@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use nix::sys::signal::Signal;
 use reqwest::{Client, Response, StatusCode};
 use tidegate::demo::{Cluster, until};
 
-use crate::world::{DEADLINE, World, configured, gateway_of, header, problem};
+use crate::world::{DEADLINE, World, gateway_of, header, problem, reload};
 
 /// Two rows with the same limit. Budgets come back so slowly that no test sees it.
 const TWO_AN_HOUR: &str = r#"
@@ -28,12 +27,6 @@ path = "/other"
 sql = "select 'other' as word"
 "#;
 
-async fn world(file: &str) -> World {
-    let cluster = Cluster::start(0).await.unwrap();
-    let gateway = configured(&cluster, gateway_of(&cluster), file);
-    World::over(cluster, gateway).await
-}
-
 impl World {
     /// Sends a GET as the proxy at 127.0.0.1, for a client that it names.
     async fn get_for(&self, client: &str, path: &str) -> u16 {
@@ -53,7 +46,7 @@ impl World {
 
 #[tokio::test]
 async fn a_client_that_has_spent_its_budget_is_told_when_to_come_back() {
-    let world = world(TWO_AN_HOUR).await;
+    let world = World::alone(TWO_AN_HOUR).await;
     let told = |response: &Response| {
         let policy = header(response, "ratelimit-policy");
         assert_eq!(policy, r#""/word";q=2;w=3600"#);
@@ -90,7 +83,7 @@ async fn a_client_that_has_spent_its_budget_is_told_when_to_come_back() {
 
 #[tokio::test]
 async fn clients_behind_trusted_proxies_are_told_apart_and_cannot_choose_their_address() {
-    let world = world(TWO_AN_HOUR).await;
+    let world = World::alone(TWO_AN_HOUR).await;
     let served_twice = [200, 200, 429];
     let one = ["203.0.113.1", "203.0.113.1", "203.0.113.1"];
     assert_eq!(world.thrice_for(one).await, served_twice);
@@ -119,7 +112,7 @@ async fn clients_behind_trusted_proxies_are_told_apart_and_cannot_choose_their_a
 
 #[tokio::test]
 async fn a_peer_that_is_no_trusted_proxy_is_the_client_whatever_it_says() {
-    let world = world(TWO_AN_HOUR).await;
+    let world = World::alone(TWO_AN_HOUR).await;
     let stranger: IpAddr = "127.0.0.2".parse().unwrap();
     let stranger = Client::builder().local_address(stranger).build().unwrap();
     let mut statuses = Vec::new();
@@ -138,7 +131,7 @@ async fn a_peer_that_is_no_trusted_proxy_is_the_client_whatever_it_says() {
 
 #[tokio::test]
 async fn a_refusal_costs_no_credentials_no_body_and_no_node() {
-    let mut world = world(
+    let mut world = World::alone(
         r#"
         [[policy]]
         path = "/notes"
@@ -174,7 +167,7 @@ async fn a_refusal_costs_no_credentials_no_body_and_no_node() {
 #[tokio::test]
 async fn a_budget_comes_back_at_the_rate() {
     let file = TWO_AN_HOUR.replace("2/h", "1/s");
-    let world = world(&file).await;
+    let world = World::alone(&file).await;
     assert_eq!(world.get_for("203.0.113.1", "/word").await, 200);
     let again = async || Ok((world.get_for("203.0.113.1", "/word").await == 200).then_some(()));
     until("the client may ask again", DEADLINE, again)
@@ -190,7 +183,7 @@ async fn answers_for_everybody_do_not_say_what_one_client_has_left() {
         &format!("path = \"/word\"\n{public}rate"),
     );
     assert_ne!(file, TWO_AN_HOUR);
-    let world = world(&file).await;
+    let world = World::alone(&file).await;
     let shared = world.get("/word").await;
     assert_eq!(header(&shared, "cache-control"), "public, max-age=60");
     assert_eq!(header(&shared, "ratelimit-policy"), r#""/word";q=2;w=3600"#);
@@ -216,13 +209,7 @@ async fn a_reload_keeps_the_budgets_of_unchanged_rows() {
     }
     let changed = "path = \"/other\"\nrate_limit = \"3/h\"";
     let file = TWO_AN_HOUR.replace("path = \"/other\"\nrate_limit = \"2/h\"", changed);
-    std::fs::write(&path, &file).unwrap();
-    world.gateway.signal(Signal::SIGHUP);
-    world
-        .gateway
-        .wait_for_log("policies and endpoints were swapped")
-        .await
-        .unwrap();
+    reload(&world.gateway, &path, &file).await;
     assert_eq!(world.get_for("203.0.113.1", "/word").await, 429);
     assert_eq!(world.get_for("203.0.113.1", "/other").await, 200);
 }

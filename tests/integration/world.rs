@@ -1,9 +1,11 @@
 //! A cluster with the built-in schema and gateways in front of it, as the tests use them.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
@@ -48,6 +50,13 @@ impl World {
         cluster.primary.execute(schema).await.unwrap();
         cluster.wait_for_replicas().await.unwrap();
         let gateway = configured(&cluster, gateway_of(&cluster), file);
+        Self::over(cluster, gateway).await
+    }
+
+    /// Starts a gateway with a configuration file before an empty primary, and no replica.
+    pub(crate) async fn alone(toml: &str) -> Self {
+        let cluster = Cluster::start(0).await.unwrap();
+        let gateway = configured(&cluster, gateway_of(&cluster), toml);
         Self::over(cluster, gateway).await
     }
 
@@ -253,16 +262,16 @@ pub(crate) async fn migrated_cluster(replicas: usize) -> Cluster {
 /// Runs `tidegate migrate --demo-data`.
 pub(crate) async fn migrate(cluster: &Cluster) {
     let command = GatewayCommand::new(BINARY, "migrate").arg("--demo-data");
-    let output = command
-        .env("DATABASE_URL", cluster.primary.url())
-        .output()
-        .await
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    printed(command.env("DATABASE_URL", cluster.primary.url())).await;
+}
+
+/// Runs a command that must succeed and has nothing to complain of, and returns what it prints.
+pub(crate) async fn printed(command: GatewayCommand) -> String {
+    let output = command.output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert_eq!(told, "");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A gateway in eu-west-1 whose local replica is the cluster's first, if it has one.
@@ -284,6 +293,14 @@ pub(crate) fn configured(cluster: &Cluster, gateway: GatewayCommand, toml: &str)
     let file = cluster.workspace().path().join(name);
     std::fs::write(&file, toml).unwrap();
     gateway.env("TIDEGATE_CONFIG", file)
+}
+
+/// Writes another configuration file in place of a gateway's own, and waits until it is in force.
+pub(crate) async fn reload(gateway: &GatewayProcess, file: &Path, toml: &str) {
+    std::fs::write(file, toml).unwrap();
+    gateway.signal(Signal::SIGHUP);
+    let swapped = "policies and endpoints were swapped";
+    gateway.wait_for_log(swapped).await.unwrap();
 }
 
 /// Waits until a gateway is ready.
@@ -308,17 +325,8 @@ pub(crate) async fn jwt(account: &str) -> String {
     let command = GatewayCommand::new(BINARY, "token")
         .arg("--sub")
         .arg(account);
-    let output = command
-        .env("AUTH_JWT_SECRET", JWT_SECRET)
-        .output()
-        .await
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let printed = printed(command.env("AUTH_JWT_SECRET", JWT_SECRET)).await;
+    printed.trim().to_owned()
 }
 
 /// A response's header as text, empty when it is absent.

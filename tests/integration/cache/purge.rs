@@ -1,11 +1,10 @@
 //! What makes the cache forget: an operator, and new tables.
 
-use nix::sys::signal::Signal;
 use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::{FILE, Gate, SCHEMA, begin, held, said, word, world};
-use crate::world::{World, configured, gateway_of, header, problem};
+use crate::world::{World, configured, gateway_of, header, problem, reload};
 
 async fn send(world: &World, method: Method, query: &str) -> Response {
     let url = world
@@ -117,13 +116,8 @@ async fn a_reload_serves_nothing_that_the_old_tables_answered() {
     world.health_turns(200).await;
     assert_eq!(said(&world.get("/fresh/1").await), "fwd=miss; stored");
     assert_eq!(said(&world.get("/fresh/1").await), "hit");
-    std::fs::write(&file, FILE.replace(" word,", " 'another' as word,")).unwrap();
-    world.gateway.signal(Signal::SIGHUP);
-    world
-        .gateway
-        .wait_for_log("policies and endpoints were swapped")
-        .await
-        .unwrap();
+    let renewed = FILE.replace(" word,", " 'another' as word,");
+    reload(&world.gateway, &file, &renewed).await;
     let renewed = world.get("/fresh/1").await;
     assert_eq!(said(&renewed), "fwd=miss; stored");
     assert_eq!(word(renewed).await, "another");

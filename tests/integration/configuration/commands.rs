@@ -2,8 +2,8 @@
 
 use tidegate::demo::Cluster;
 
-use super::{PASSWORD, URL, printed, refusal, tidegate};
-use crate::world::{JWT_SECRET, TOKEN_SECRET, migrate};
+use super::{PASSWORD, URL, refusal, tidegate};
+use crate::world::{JWT_SECRET, TOKEN_SECRET, migrate, printed};
 
 async fn explain(arguments: &[&str]) -> String {
     let command = tidegate("explain").env("TOKEN_SECRET", TOKEN_SECRET);

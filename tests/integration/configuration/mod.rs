@@ -8,7 +8,7 @@ use std::process::Output;
 use tempfile::TempDir;
 use tidegate::demo::{Cluster, GatewayCommand};
 
-use crate::world::{BINARY, JWT_SECRET, gateway_of};
+use crate::world::{BINARY, JWT_SECRET, gateway_of, printed};
 
 /// A primary that nobody can reach, with a password that nobody may see.
 const URL: &str = "postgres://app:hunter2@127.0.0.1:1/app";
@@ -41,19 +41,6 @@ async fn refusal(command: GatewayCommand) -> String {
     );
     let line = line.strip_prefix("tidegate: ").unwrap();
     line.trim_end().to_owned()
-}
-
-/// Runs a command that must succeed, and returns what it prints.
-async fn printed(command: GatewayCommand) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().await.unwrap();
-    let told = String::from_utf8(stderr).unwrap();
-    assert!(status.success(), "{told}");
-    assert_eq!(told, "");
-    String::from_utf8(stdout).unwrap()
 }
 
 #[tokio::test]

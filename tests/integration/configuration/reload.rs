@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use tidegate::demo::Cluster;
 
 use crate::world::{
-    JWT_SECRET, TOKEN_SECRET, World, client, gateway_of, header, jwt, migrate, problem, wait_ready,
+    JWT_SECRET, TOKEN_SECRET, World, client, gateway_of, header, jwt, migrate, problem, reload,
+    wait_ready,
 };
 
 const BEFORE: &str = "
@@ -53,13 +54,7 @@ async fn sighup_swaps_policies_and_endpoints_or_keeps_both_and_says_why() {
     );
     assert_eq!(word().await, before);
 
-    std::fs::write(&path, AFTER).unwrap();
-    world.gateway.signal(Signal::SIGHUP);
-    world
-        .gateway
-        .wait_for_log("policies and endpoints were swapped")
-        .await
-        .unwrap();
+    reload(&world.gateway, &path, AFTER).await;
     let after = (
         "public, max-age=1".to_owned(),
         r#"[{"word":"after"}]"#.to_owned(),

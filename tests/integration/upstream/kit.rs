@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
-use nix::sys::signal::Signal;
 use reqwest::{Client, RequestBuilder};
 use tempfile::TempDir;
 use tidegate::demo::{GatewayCommand, GatewayProcess};
@@ -17,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::world::{BINARY, DEADLINE, JWT_SECRET, TOKEN_SECRET, client};
+use crate::world::{BINARY, DEADLINE, JWT_SECRET, TOKEN_SECRET, client, reload};
 
 /// What an application was asked.
 #[derive(Clone, Debug)]
@@ -150,10 +149,8 @@ impl Edge {
 
     /// Gives it another file, and waits until that is in force.
     pub(super) async fn reload(&self, toml: &str) {
-        std::fs::write(self.directory.path().join("gateway.toml"), toml).unwrap();
-        self.gateway.signal(Signal::SIGHUP);
-        let swapped = "policies and endpoints were swapped";
-        self.gateway.wait_for_log(swapped).await.unwrap();
+        let file = self.directory.path().join("gateway.toml");
+        reload(&self.gateway, &file, toml).await;
     }
 
     /// A metric's value; zero while it is absent.
