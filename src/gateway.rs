@@ -257,11 +257,7 @@ async fn check_on_any_node(
 /// The order of the nodes is their order by distance until more is known.
 fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelector {
     let now = Instant::now();
-    let steering = SteeringSettings {
-        ranking_ttl: settings.steering.ranking_ttl,
-        dwell: settings.steering.dwell,
-        seed: fastrand::u64(..),
-    };
+    let steering = SteeringSettings::new(&settings.steering, fastrand::u64(..));
     let estimates: Vec<_> = (1..)
         .map(|place| DISTANCE * place)
         .take(nodes.len())

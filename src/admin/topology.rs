@@ -112,7 +112,7 @@ impl NodeEntry {
             standing: ranked.standing.as_str().to_owned(),
             breaker: ranked.breaker.as_str().to_owned(),
             why: why(ranked, &status, now),
-            latency_ms: ranked.latency.as_secs_f64() * 1_000.0,
+            latency_ms: services.selector.latency(index).as_secs_f64() * 1_000.0,
             condition: status.condition.to_string(),
             lag_secs: status.lag.map(|lag| lag.as_secs_f64()),
             staleness_secs: status.staleness(now).map(|age| age.as_secs_f64()),

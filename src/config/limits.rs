@@ -196,7 +196,7 @@ impl Default for CacheSettings {
 }
 
 /// `[steering]`: which of several nodes that could serve is asked first, and how often again.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SteeringSettings {
     /// How long an order of nodes is used before it is made anew, unless a breaker moves.
@@ -207,8 +207,8 @@ pub struct SteeringSettings {
     /// from the nearest node.
     #[serde(deserialize_with = "duration")]
     pub dwell: Duration,
-    /// Second tries that each request to a node pays for, from 0 to 1, beside ten a second. Too low
-    /// lets single failures through to clients, too high multiplies the load when a node fails.
+    /// Second tries that each request to a node pays for, from 0 to 1, beside ten a second; 0 turns
+    /// them off. Too low lets single failures through to clients, too high multiplies the load when a node fails.
     #[serde(deserialize_with = "share")]
     pub retry_budget: f64,
     /// Connections opened to one node within a second. Too low delays the recovery of a node, too

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use reqwest::Url;
 
-use super::Place;
+use super::{Place, SteeringSettings};
 use crate::region::RegionId;
 
 /// An application that endpoints hand requests to.
@@ -33,13 +33,14 @@ impl UpstreamConfig {
                 nodes: vec![node],
                 check: None,
                 limits: UpstreamLimits::default(),
+                steering: SteeringSettings::default(),
             },
         }
     }
 }
 
 /// Where an upstream is and what it may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamSettings {
     /// Where it runs, nearest first; never empty.
     pub nodes: Vec<UpstreamNodeConfig>,
@@ -47,6 +48,8 @@ pub struct UpstreamSettings {
     pub check: Option<CheckConfig>,
     /// The limits of one upstream.
     pub limits: UpstreamLimits,
+    /// How its nodes are chosen.
+    pub steering: SteeringSettings,
 }
 
 /// One place where an upstream runs.

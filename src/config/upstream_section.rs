@@ -81,6 +81,7 @@ impl UpstreamSection {
                 nodes,
                 check,
                 limits,
+                steering: file.content.steering.clone(),
             },
         })
     }

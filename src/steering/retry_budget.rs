@@ -16,16 +16,22 @@ const SAVED_MAX: f64 = 100.0;
 pub struct RetryBudget {
     /// Second tries that each request pays for.
     share: f64,
+    floor_per_second: f64,
     saved: f64,
     at: Instant,
 }
 
 impl RetryBudget {
-    /// Grants a share of the requests, from 0 to 1, beside the floor.
+    /// Grants a share of the requests, from 0 to 1, beside the floor; nothing at all if it is 0.
     pub fn new(share: f64, now: Instant) -> Self {
+        let floor_per_second = match share > 0.0 {
+            true => FLOOR_PER_SECOND,
+            false => 0.0,
+        };
         Self {
             share: share.clamp(0.0, 1.0),
-            saved: FLOOR_PER_SECOND,
+            floor_per_second,
+            saved: floor_per_second,
             at: now,
         }
     }
@@ -48,7 +54,7 @@ impl RetryBudget {
 
     fn refill(&mut self, now: Instant) {
         let passed: Duration = now.saturating_duration_since(self.at);
-        self.saved = (self.saved + passed.as_secs_f64() * FLOOR_PER_SECOND).min(SAVED_MAX);
+        self.saved = (self.saved + passed.as_secs_f64() * self.floor_per_second).min(SAVED_MAX);
         self.at = self.at.max(now);
     }
 }
@@ -81,6 +87,14 @@ mod tests {
             let most = FLOOR_PER_SECOND * (1.0 + seconds) + share * f64::from(sent);
             prop_assert!(f64::from(granted) <= most + 0.001);
         }
+    }
+
+    #[test]
+    fn a_share_of_nothing_grants_nothing() {
+        let now = Instant::now();
+        let mut budget = RetryBudget::new(0.0, now);
+        budget.deposit(1_000, now);
+        assert!(!budget.withdraw(now + Duration::from_secs(60)));
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl SharedSelector {
         self.announce(&mut selector, now);
     }
 
+    /// As [`Selector::latency`].
+    pub fn latency(&self, index: usize) -> Duration {
+        self.lock().latency(index)
+    }
+
     /// As [`Selector::claim_probe`]; asks for nothing while no probe is due.
     pub fn claim_probe(&self, index: usize, now: Instant) -> bool {
         if self.ranking(now).of(index).standing != Standing::ProbeDue {
@@ -138,6 +143,14 @@ mod tests {
         shared.drain(1, true, now);
         assert!(watch.has_changed().unwrap());
         assert_eq!(first(&shared, now), Some(0));
+    }
+
+    #[test]
+    fn a_latency_is_the_newest_though_the_ranking_is_kept() {
+        let (shared, now) = shared();
+        shared.report(1, Outcome::Answered, Some(20 * MS), now);
+        assert_eq!(shared.latency(1), 20 * MS);
+        assert_eq!(shared.ranking(now).of(1).latency, 80 * MS);
     }
 
     #[test]

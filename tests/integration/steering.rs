@@ -238,6 +238,10 @@ async fn tidegate_top_prints_what_operators_need_at_a_glance() {
     assert_eq!(nobody.status.code(), Some(1));
     let nonsense = top("no address".to_owned()).output().await.unwrap();
     assert_eq!(nonsense.status.code(), Some(2));
+    let piped = GatewayCommand::new(BINARY, "top").output().await.unwrap();
+    let told = String::from_utf8_lossy(&piped.stderr).into_owned();
+    assert_eq!(piped.status.code(), Some(2), "{told}");
+    assert!(told.contains("--once"), "{told}");
 }
 
 #[tokio::test]

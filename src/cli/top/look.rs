@@ -56,7 +56,7 @@ impl Gateway {
         };
         answered
             .await
-            .map_err(|error| format!("{url}: {}", innermost(&error)))
+            .map_err(|error| format!("{url}: {}", innermost(&error.without_url())))
     }
 }
 

@@ -4,7 +4,7 @@ mod look;
 mod table;
 mod screen;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use super::Exit;
 use super::arguments::TopCommand;
@@ -14,12 +14,17 @@ use look::Gateway;
 /// The default of `ADMIN_ADDR`.
 const ADMIN_DEFAULT: &str = "127.0.0.1:9090";
 
+const NO_TERMINAL: &str = "standard output is no terminal: `--once` prints one table";
+
 /// Prints one look, or shows them on the terminal until somebody has seen enough.
 pub(super) async fn top(command: TopCommand, environment: &Environment) -> Result<(), Exit> {
     let admin = command.admin.as_deref();
     let admin = admin.or_else(|| environment.get("ADMIN_ADDR"));
     let gateway = Gateway::at(admin.unwrap_or(ADMIN_DEFAULT)).map_err(Exit::unusable)?;
     if !command.once {
+        if !std::io::stdout().is_terminal() {
+            return Err(Exit::unusable(NO_TERMINAL));
+        }
         return screen::show(&gateway, command.interval)
             .await
             .map_err(Exit::failed);

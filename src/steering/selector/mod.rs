@@ -102,6 +102,11 @@ impl Selector {
         self.candidates[index].breaker.claim_probe(now)
     }
 
+    /// Returns a candidate's average latency; a ranking may be older.
+    pub fn latency(&self, index: usize) -> Duration {
+        self.candidates[index].latency()
+    }
+
     /// Makes a ranking. The same reports at the same times give the same one in every process, but
     /// for the random part of a breaker's pause.
     pub fn ranking(&mut self, now: Instant) -> Ranking {

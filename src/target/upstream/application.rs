@@ -44,7 +44,7 @@ impl Upstream {
         Ok(Self {
             name: config.name.clone(),
             client: client(&settings)?,
-            balance: Balance::new(count),
+            balance: Balance::new(count, &settings.steering),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
             checks: Checks::default(),
             nodes,

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config;
 use crate::steering::{Choice, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings};
 
 /// What is expected of nodes before the first answer, by their place in the list: the nearest a
 /// millisecond away, each further one as much more as neighbouring continents are apart.
 const NEAREST: Duration = Duration::from_millis(1);
 const FURTHER: Duration = Duration::from_millis(40);
-
-/// Share of the requests that may be sent a second time.
-const RETRY_SHARE: f64 = 0.2;
 
 /// The selector of one upstream, with the record of each node.
 #[derive(Debug)]
@@ -23,14 +21,11 @@ pub(super) struct Balance {
 
 impl Balance {
     /// Starts with nodes in the order of their distance.
-    pub(super) fn new(nodes: u32) -> Self {
+    pub(super) fn new(nodes: u32, config: &config::SteeringSettings) -> Self {
         let now = Instant::now();
-        let settings = SteeringSettings {
-            seed: fastrand::u64(..),
-            ..SteeringSettings::default()
-        };
+        let settings = SteeringSettings::new(config, fastrand::u64(..));
         let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
-        let second_tries = |_| SecondTries::new(RETRY_SHARE, now);
+        let second_tries = |_| SecondTries::new(config.retry_budget, now);
         Self {
             selector: SharedSelector::new(Selector::new(settings, &estimates, now), now),
             second_tries: (0..nodes).map(second_tries).collect(),
