@@ -88,10 +88,9 @@ impl Upstream {
     }
 
     /// The nodes for a request, in order. Whether one that has failed works again is found out by
-    /// requests that can go on to another; without checks, by any.
-    pub(super) fn order(&self, repeatable: bool) -> Choice {
-        let may_probe = repeatable || self.settings().check.is_none();
-        self.balance().order(may_probe)
+    /// the checks, and only without them by a request.
+    pub(super) fn order(&self) -> Choice {
+        self.balance().order(self.settings().check.is_none())
     }
 
     /// Takes in how a node did, for the order of the nodes and for the metrics.

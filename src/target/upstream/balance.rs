@@ -32,8 +32,8 @@ impl Balance {
         }
     }
 
-    /// The nodes in the order in which to ask them. One that is due for a probe comes first if the
-    /// caller can go on to the next should it fail.
+    /// The nodes in the order in which to ask them; one that is due for a probe comes first if the
+    /// caller is to be that.
     pub(super) fn order(&self, may_probe: bool) -> Choice {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);

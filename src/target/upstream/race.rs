@@ -84,7 +84,7 @@ impl<'r> Race<'r> {
             started: Instant::now(),
             repeatable,
             first: 0,
-            order: upstream.order(repeatable).into_iter(),
+            order: upstream.order().into_iter(),
             tries: FuturesUnordered::new(),
             asked: SmallVec::new(),
             failed: None,

@@ -246,6 +246,31 @@ async fn a_dead_node_is_found_by_its_checks_and_comes_back() {
     assert!(!near.asked().is_empty());
 }
 
+#[tokio::test]
+async fn with_checks_no_request_finds_out_that_a_node_is_still_frozen() {
+    let frozen = Router::new().fallback(std::future::pending::<()>);
+    let near = App::serve(frozen).await;
+    let far = App::answering(200, "far").await;
+    let check = "check = { path = \"/check\", interval = \"100ms\" }";
+    let edge = edge(&[&near.url(), &far.url()], check).await;
+    let asked = |target: &str| near.asked().iter().filter(|it| it.target == target).count();
+    let reason = async || told(&edge.get("/app/x").await, "reason").to_owned();
+    until("the node is left alone", DEADLINE, async || {
+        Ok(reason().await.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    let (requests, checks) = (asked("/app/x"), asked("/check"));
+    // Two pauses of its breaker and more.
+    until("checks look at it over and over", DEADLINE, async || {
+        assert_eq!(reason().await, "");
+        Ok((asked("/check") > checks + 15).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(asked("/app/x"), requests);
+}
+
 /// A real process that serves HTTP: another gateway, whose `/health/live` needs no database.
 async fn process() -> GatewayProcess {
     GatewayCommand::new(BINARY, "serve")
