@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::answer::Timing;
 use super::attempt::{Attempt, StepError, Steps};
@@ -57,7 +57,6 @@ impl Attempt<'_> {
         if !rest.peek().is_some_and(|next| self.may_hedge_to(next)) {
             return self.step(&first, timing).await;
         }
-        let started = Instant::now();
         let (mut of_first, mut of_second) = (Timing::default(), Timing::default());
         let (won, answered) = {
             let mut asked = pin!(self.step(&first, &mut of_first));
@@ -69,7 +68,7 @@ impl Attempt<'_> {
                     Some(second) => {
                         let hedge = Box::pin(self.step(&second, &mut of_second));
                         let (won, answered) = first_good(asked.as_mut(), hedge).await;
-                        self.account(&first, &second, won, started);
+                        self.account(&first, &second, won);
                         (won, answered)
                     }
                 },
@@ -111,14 +110,13 @@ impl Attempt<'_> {
         Some(Try::new(next, Reason::Hedge))
     }
 
-    /// Tells the loser that its connection is fine, and everybody how long it took at least.
-    fn account(&self, first: &Try, second: &Try, won: Won, started: Instant) {
+    /// Tells the loser that its connection is fine.
+    fn account(&self, first: &Try, second: &Try, won: Won) {
         match won {
             Won::First => second.beaten.store(true, Ordering::Relaxed),
-            Won::Second => {
-                first.beaten.store(true, Ordering::Relaxed);
-                self.note_latency(&first.step, started.elapsed());
-            }
+            // How long it would have taken is not known. Taking it for slow would put off the hedges
+            // of a frozen node; the budget sees to it that a slow one is waited for again.
+            Won::Second => first.beaten.store(true, Ordering::Relaxed),
             Won::Neither => {}
         }
         let label = self.node(&first.step).id.to_string();

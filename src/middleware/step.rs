@@ -208,8 +208,8 @@ impl Attempt<'_> {
         selector.report(step.node, failed, None, Instant::now());
     }
 
-    /// Remembers how long an answer took, or at least would have.
-    pub(super) fn note_latency(&self, step: &Step, latency: Duration) {
+    /// Remembers how long an answer took.
+    fn note_latency(&self, step: &Step, latency: Duration) {
         let latencies = &self.run.target.latencies;
         latencies.add(step.node, latency, Instant::now());
     }
