@@ -52,8 +52,8 @@ pub const DECISIONS: &str = "tidegate_decisions_total";
 pub const RATE_LIMITED: &str = "tidegate_rate_limited_total";
 /// Requests that nodes are being asked for. Gauge.
 pub const REQUESTS_IN_FLIGHT: &str = "tidegate_requests_in_flight";
-/// Requests refused for want of room. Counter; label `reason`: `requests-max`, `deadline` or
-/// `acquire-timeout`.
+/// Requests refused for want of room. Counter; label `reason`: `requests-max`, `deadline`,
+/// `acquire-timeout`, `connections-max` (of an upstream) or `spill-budget`.
 pub const SHEDS: &str = "tidegate_sheds_total";
 /// Time a session read waited for its token's position. Histogram.
 pub const SESSION_WAIT: &str = "tidegate_session_wait_seconds";
