@@ -14,12 +14,14 @@ use crate::policy::Lifetime;
 /// `O` says where it came from, which is no concern of the cache.
 #[derive(Debug)]
 pub struct Entry<O> {
-    /// The JSON, in memory of its own.
+    /// The bytes, in memory of their own.
     pub body: Bytes,
     /// The strong tag of the body.
     pub tag: HeaderValue,
     /// Where it came from.
     pub origin: O,
+    /// Bytes that the origin keeps for this answer alone.
+    pub origin_bytes: usize,
     /// What its policy row declares.
     lifetime: Lifetime,
     /// Before the node was asked, so that the way there and back counts as age.
@@ -44,6 +46,7 @@ impl<O> Entry<O> {
             body: Bytes::copy_from_slice(body),
             tag: entity_tag(body),
             origin,
+            origin_bytes: 0,
             lifetime,
             asked_at,
             staleness,

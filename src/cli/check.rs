@@ -94,7 +94,10 @@ fn endpoints(routes: &Routes) -> String {
         let (method, template) = (&endpoint.method, &endpoint.template);
         let target = match &endpoint.target {
             Target::Sql(_) => String::new(),
-            Target::Upstream(upstream) => format!(" -> {}", upstream.name()),
+            Target::Upstream { upstream, cache } => {
+                let cached = if *cache { ", cached" } else { "" };
+                format!(" -> {}{cached}", upstream.name())
+            }
         };
         let place = &endpoint.place;
         line(

@@ -94,7 +94,7 @@ fn describe(
     line("level", &decision.consistency);
     match &endpoint.target {
         Target::Sql(_) => line("nodes", &nodes_in_words(decision, method)),
-        Target::Upstream(upstream) => {
+        Target::Upstream { upstream, .. } => {
             for node in &upstream.settings().nodes {
                 let region = node
                     .region

@@ -53,8 +53,17 @@ impl fmt::Display for EndpointMethod {
 pub enum TargetConfig {
     /// Runs a statement.
     Sql(SqlConfig),
-    /// Hands the request on to the upstream of this name.
-    Upstream(String),
+    /// Hands the request on.
+    Upstream(UpstreamTarget),
+}
+
+/// Which application answers, and whether everybody gets the same from it.
+#[derive(Debug, Clone)]
+pub struct UpstreamTarget {
+    /// The upstream's.
+    pub name: String,
+    /// Whether an answer depends on path and query alone, so that the response cache may keep it.
+    pub cache: bool,
 }
 
 /// A statement and the form of its answers.

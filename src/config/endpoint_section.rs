@@ -8,7 +8,7 @@ use super::file::ConfigFile;
 use super::upstream_section::is_name;
 use super::{
     ConfigError, EndpointAuth, EndpointConfig, EndpointMethod, Environment, NodeUrl, SqlConfig,
-    TargetConfig, UpstreamConfig,
+    TargetConfig, UpstreamConfig, UpstreamTarget,
 };
 
 /// One `[[endpoint]]`.
@@ -23,6 +23,7 @@ pub(super) struct EndpointSection {
     single: Option<Spanned<bool>>,
     body_strings: Option<Spanned<Vec<String>>>,
     upstream: Option<Spanned<String>>,
+    cache: Option<Spanned<bool>>,
 }
 
 impl EndpointSection {
@@ -41,11 +42,14 @@ impl EndpointSection {
                 _ => Err("expected `jwt` or `none`"),
             })?,
         };
+        let method = file.parsed(&self.method, "method", |text| method(text))?;
+        let cache = self.cache(file, &method, auth)?;
         let target = match (&self.sql, &self.upstream) {
             (Some(sql), None) => TargetConfig::Sql(self.sql(sql, file)?),
             (None, Some(target)) => {
                 self.refuse_sql_keys(file)?;
-                TargetConfig::Upstream(upstream(target, file, environment, upstreams)?)
+                let name = upstream(target, file, environment, upstreams)?;
+                TargetConfig::Upstream(UpstreamTarget { name, cache })
             }
             _ => {
                 let message = "sql: an endpoint has either `sql` or `upstream`";
@@ -54,7 +58,7 @@ impl EndpointSection {
         };
         Ok(EndpointConfig {
             place: file.place(&self.method),
-            method: file.parsed(&self.method, "method", |text| method(text))?,
+            method,
             path: self.path.clone(),
             auth,
             target,
@@ -72,6 +76,25 @@ impl EndpointSection {
             single: self.single.as_ref().is_some_and(|it| *it.get_ref()),
             body_strings: strings.map_or_else(Vec::new, |names| names.get_ref().clone()),
         })
+    }
+
+    /// Whether everybody gets the same answer from an upstream; of a statement's that is known.
+    fn cache(
+        &self,
+        file: &ConfigFile,
+        method: &EndpointMethod,
+        auth: EndpointAuth,
+    ) -> Result<bool, ConfigError> {
+        let Some(cache) = &self.cache else {
+            return Ok(false);
+        };
+        let refused = match () {
+            () if self.upstream.is_none() => "cache: goes with `upstream`, not with `sql`",
+            () if *method != EndpointMethod::One(Method::GET) => "cache: goes with `GET` alone",
+            () if auth != EndpointAuth::None => "cache: a bearer's answer is the bearer's alone",
+            () => return Ok(*cache.get_ref()),
+        };
+        Err(ConfigError::new(file.place(cache), refused))
     }
 
     /// What shapes the answer of a statement means nothing to an upstream.

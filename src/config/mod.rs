@@ -22,7 +22,9 @@ mod upstream;
 mod upstream_section;
 
 pub use auth::{AuthConfig, KeySource};
-pub use endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig};
+pub use endpoint::{
+    EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig, UpstreamTarget,
+};
 pub use environment::Environment;
 pub use error::{ConfigError, Place};
 pub use limits::{

@@ -87,7 +87,7 @@ fn check_used(
 ) -> Result<(), ConfigError> {
     for upstream in upstreams {
         let uses = |endpoint: &EndpointConfig| match &endpoint.target {
-            TargetConfig::Upstream(name) => *name == upstream.name,
+            TargetConfig::Upstream(target) => target.name == upstream.name,
             TargetConfig::Sql(_) => false,
         };
         if !endpoints.iter().any(uses) {

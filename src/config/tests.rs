@@ -282,8 +282,19 @@ fn an_endpoint_that_leads_to_no_upstream_is_named_with_line_and_key() {
         ("status = 201", "5: status: goes with `sql`"),
         ("single = true", "5: single: goes with `sql`"),
         ("body_strings = []", "5: body_strings: goes with `sql`"),
+        ("cache = true", "5: cache: goes with `GET` alone"),
     ] {
         refused(&with_upstream("http://a", key), &format!("file:{expected}"));
+    }
+    for (keys, expected) in [
+        ("sql = 'select 1'", "5: cache: goes with `upstream`"),
+        (
+            "upstream = 'http://a'\nauth = 'jwt'",
+            "6: cache: a bearer's",
+        ),
+    ] {
+        let text = format!("[[endpoint]]\nmethod = 'GET'\npath = '/x'\n{keys}\ncache = true\n");
+        refused(&text, &format!("file:{expected}"));
     }
 }
 

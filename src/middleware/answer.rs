@@ -47,6 +47,8 @@ pub(super) struct Account {
     pub(super) decision: Option<Decision>,
     /// Which node served, if one did.
     pub(super) served: Option<Served>,
+    /// How old the data of a stored answer can be by now.
+    pub(super) stored_age: Option<Duration>,
     /// What the response cache did, if it was concerned.
     pub(super) cache: Option<CacheNote>,
     /// Which node of an upstream served, if one did.
@@ -63,7 +65,9 @@ impl Account {
         Told {
             decision: self.decision.as_ref(),
             served: self.served.as_ref(),
-            staleness: self.served.as_ref().and_then(|served| served.staleness),
+            staleness: self
+                .stored_age
+                .or(self.served.as_ref().and_then(|it| it.staleness)),
             cache: self.cache,
             upstream: self.upstream.as_ref(),
             trace: self.trace.as_deref(),
@@ -144,6 +148,7 @@ impl Timing {
         self.route += fetch.route;
         self.wait += fetch.wait;
         self.db += fetch.db;
+        self.upstream += fetch.upstream;
     }
 }
 

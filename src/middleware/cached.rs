@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::Reached;
-use super::answer::{Account, Served, Timing};
+use super::answer::{Account, Timing};
 use super::cache_note::CacheNote;
-use super::fetch::Fetch;
-use super::origin::Origin;
+use super::fetch::{Fetch, Missed};
+use super::origin::{Origin, Source};
 use crate::cache::{CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match};
 use crate::error::Problem;
-use crate::target::Query;
+use crate::target::{Query, Shared};
 
 /// Shared fetches that may fail under a request before it fetches for itself. A failed leader fails
 /// nobody else; were there no end to it, one waiter after another would lead into the same failure
@@ -27,7 +27,7 @@ const FLIGHTS_MAX: usize = 2;
 /// What a fetch tells those who wait for it.
 #[derive(Clone)]
 pub struct Landing {
-    outcome: Result<Arc<Entry<Origin>>, Arc<Problem>>,
+    outcome: Result<Arc<Entry<Origin>>, Missed>,
     stored: bool,
     timing: Timing,
 }
@@ -55,37 +55,54 @@ pub(super) fn key(
     reached: &Reached<'_>,
     query: Option<&str>,
 ) -> Result<Option<Key>, Problem> {
+    let names = match reached.endpoint.shared() {
+        Some(Shared::Parameters(names)) => names,
+        Some(Shared::Query) => {
+            let whole = query.map(|query| ("", query));
+            return Ok(Key::new(revision, &reached.path, whole));
+        }
+        None => return Ok(None),
+    };
     let query = Query::parse(query.unwrap_or_default())?;
-    let names = reached.endpoint.shared_parameters().into_iter().flatten();
-    let parameters = names.filter_map(|name| Some((name.as_str(), query.get(name)?)));
+    let parameters = names
+        .iter()
+        .filter_map(|name| Some((name.as_str(), query.get(name)?)));
     Ok(Key::new(revision, &reached.path, parameters))
 }
 
 impl Cached<'_> {
-    /// Answers the request.
-    pub(super) async fn answer(self, headers: &HeaderMap, account: &mut Account) -> Response {
-        match self.find(&mut account.timing).await {
-            Ok(Found { entry, note }) => {
-                account.cache = Some(note);
-                account.served = Some(Served {
-                    staleness: entry.age(Instant::now()),
-                    ..entry.origin.served.clone()
-                });
-                respond(&entry, headers)
+    /// Answers the request; none when it has to be answered for itself.
+    pub(super) async fn answer(
+        self,
+        headers: &HeaderMap,
+        account: &mut Account,
+    ) -> Option<Response> {
+        let missed = CacheNote::Forwarded {
+            result: CacheResult::Miss,
+            had_stale: false,
+            stored: false,
+        };
+        let (entry, note) = match self.find(&mut account.timing).await {
+            Ok(Found { entry, note }) => (entry, note),
+            Err(Missed::Failed(entry)) => (entry, missed),
+            Err(Missed::Problem(problem)) => {
+                account.cache = Some(missed);
+                return Some(problem.respond());
             }
-            Err(problem) => {
-                account.cache = Some(CacheNote::Forwarded {
-                    result: CacheResult::Miss,
-                    had_stale: false,
-                    stored: false,
-                });
-                problem.respond()
+            Err(Missed::NotForAll) => {
+                account.cache = Some(CacheNote::Bypass);
+                return None;
             }
-        }
+        };
+        account.cache = Some(note);
+        account.stored_age = entry.age(Instant::now());
+        account.served = entry.origin.served().cloned();
+        account.upstream = entry.origin.upstream().cloned();
+        Some(respond(&entry, headers))
     }
 
     /// Looks into the store, and asks the nodes where that is not enough.
-    async fn find(&self, timing: &mut Timing) -> Result<Found, Arc<Problem>> {
+    async fn find(&self, timing: &mut Timing) -> Result<Found, Missed> {
         let seen = self.cache.get(&self.key);
         let usable = seen.as_ref().map(|entry| entry.usable(self.started));
         match (seen, usable.unwrap_or(Usable::No)) {
@@ -101,7 +118,7 @@ impl Cached<'_> {
             (Some(entry), Usable::IfError) => {
                 let flown = self.fly_in_time(Some(&entry), true, timing).await;
                 match flown {
-                    Err(problem) if !problem.is_final() => Ok(Found::despite(&problem, entry)),
+                    Err(missed) if !missed.is_final() => Ok(Found::despite(&missed, entry)),
                     flown => flown,
                 }
             }
@@ -126,10 +143,10 @@ impl Cached<'_> {
         seen: Option<&Arc<Entry<Origin>>>,
         has_fallback: bool,
         timing: &mut Timing,
-    ) -> Result<Found, Arc<Problem>> {
+    ) -> Result<Found, Missed> {
         let deadline = self.started + self.fetch.services.server.request_deadline;
         let flown = timeout_at(deadline, self.fly(seen, has_fallback, timing)).await;
-        flown.unwrap_or_else(|_elapsed| Err(Arc::new(Problem::Deadline)))
+        flown.unwrap_or_else(|_elapsed| Err(Problem::Deadline.into()))
     }
 
     /// Leads or follows a fetch.
@@ -138,7 +155,7 @@ impl Cached<'_> {
         seen: Option<&Arc<Entry<Origin>>>,
         has_fallback: bool,
         timing: &mut Timing,
-    ) -> Result<Found, Arc<Problem>> {
+    ) -> Result<Found, Missed> {
         for _ in 0..FLIGHTS_MAX {
             let (follower, result) = match self.cache.join(&self.key, seen) {
                 Joined::Stored(entry) => return Ok(self.stored(entry, CacheResult::Hit)),
@@ -165,7 +182,7 @@ impl Cached<'_> {
                     };
                     return Ok(Found { entry, note });
                 }
-                Err(problem) if leads || has_fallback || problem.is_final() => return Err(problem),
+                Err(missed) if leads || has_fallback || missed.is_final() => return Err(missed),
                 Err(_failed_its_leader_only) => {}
             }
         }
@@ -187,8 +204,8 @@ impl Cached<'_> {
 
 impl Found {
     /// A stored answer, since none could be fetched.
-    fn despite(problem: &Problem, entry: Arc<Entry<Origin>>) -> Self {
-        let note = CacheNote::Despite(problem.status());
+    fn despite(missed: &Missed, entry: Arc<Entry<Origin>>) -> Self {
+        let note = CacheNote::Despite(missed.status());
         Self { entry, note }
     }
 }
@@ -198,7 +215,7 @@ impl Landing {
     fn missing() -> Self {
         let problem = Problem::Internal("a fetch for the cache ended early".to_owned());
         Self {
-            outcome: Err(Arc::new(problem)),
+            outcome: Err(problem.into()),
             stored: false,
             timing: Timing::default(),
         }
@@ -212,15 +229,20 @@ async fn lead(
     stale: Option<Arc<Entry<Origin>>>,
 ) {
     let mut timing = Timing::default();
-    let outcome = fetch.run(&mut timing).await.map_err(Arc::new);
+    let outcome = fetch.run(&mut timing).await;
     let stored = match &outcome {
-        Ok(entry) => leader.store(entry, Instant::now()),
-        Err(problem) => {
-            if problem.is_final() {
+        Ok(entry) if entry.origin.status() == StatusCode::OK => leader.store(entry, Instant::now()),
+        // Those who wait for it get it all the same.
+        Ok(_) => {
+            leader.forget();
+            false
+        }
+        Err(missed) => {
+            if missed.is_final() {
                 leader.forget();
             } else if let Some(stale) = stale {
                 stale.note_failure(Instant::now());
-                log_failure(&fetch, problem);
+                log_failure(&fetch, missed);
             }
             false
         }
@@ -233,14 +255,27 @@ async fn lead(
 }
 
 /// No client gets this problem, so that nobody else would log it.
-fn log_failure(fetch: &Fetch, problem: &Problem) {
-    let (endpoint, kind) = (fetch.endpoint.template.as_str(), problem.type_name());
-    let cause = problem.cause();
-    tracing::warn!(endpoint, kind, %problem, cause, "a stored answer could not be renewed");
+fn log_failure(fetch: &Fetch, missed: &Missed) {
+    let endpoint = fetch.endpoint.template.as_str();
+    let status = missed.status().as_u16();
+    let (kind, cause) = match missed {
+        Missed::Problem(problem) => (Some(problem.type_name()), problem.cause()),
+        Missed::Failed(_) | Missed::NotForAll => (None, None),
+    };
+    tracing::warn!(
+        endpoint,
+        status,
+        kind,
+        cause,
+        "a stored answer could not be renewed"
+    );
 }
 
 fn respond(entry: &Entry<Origin>, headers: &HeaderMap) -> Response {
-    let (status, body) = conditional(entry, headers);
+    let (status, body) = match entry.origin.status() {
+        StatusCode::OK => conditional(entry, headers),
+        other => (other, entry.body.clone()),
+    };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     represent(response.headers_mut(), entry, status);
@@ -257,8 +292,14 @@ pub(super) fn conditional(entry: &Entry<Origin>, headers: &HeaderMap) -> (Status
 
 /// Sets the headers that describe the bytes.
 pub(super) fn represent(headers: &mut HeaderMap, entry: &Entry<Origin>, status: StatusCode) {
-    if status == StatusCode::OK {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match &entry.origin.source {
+        _ if status == StatusCode::NOT_MODIFIED => {}
+        Source::Node(_) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Source::Application(application) => headers.extend(application.headers.clone()),
     }
-    headers.insert(ETAG, entry.tag.clone());
+    if matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED) {
+        headers.insert(ETAG, entry.tag.clone());
+    }
 }

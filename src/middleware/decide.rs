@@ -73,10 +73,10 @@ impl<'a> Reached<'a> {
         let decision = Decision::new(self.policy, stated, token, method);
         Ok(match self.endpoint.target {
             // What an application answers to a bearer may be the bearer's alone.
-            Target::Upstream(_) if headers.contains_key(AUTHORIZATION) => {
+            Target::Upstream { .. } if headers.contains_key(AUTHORIZATION) => {
                 decision.for_this_client()
             }
-            Target::Upstream(_) | Target::Sql(_) => decision,
+            Target::Upstream { .. } | Target::Sql(_) => decision,
         })
     }
 
@@ -97,7 +97,7 @@ impl<'a> Reached<'a> {
             Some(_) if decision.stated => Err(Uncached::Stated),
             Some(_) if headers.contains_key(AUTHORIZATION) => Err(Uncached::Authorization),
             Some(_) if has_session_cookie(headers.get_all(COOKIE)) => Err(Uncached::SessionCookie),
-            Some(_) if self.endpoint.shared_parameters().is_none() => Err(Uncached::Endpoint),
+            Some(_) if self.endpoint.shared().is_none() => Err(Uncached::Endpoint),
             Some(lifetime) => Ok(lifetime),
         }
     }
@@ -119,6 +119,9 @@ pub enum Uncached {
     #[error("it carries a session cookie")]
     SessionCookie,
     /// The answer depends on more than the address.
-    #[error("the endpoint needs a JWT, reads a header, or does not answer 200")]
+    #[error(
+        "the endpoint needs a JWT, reads a header, does not answer 200, or has an `upstream` and no \
+         `cache = true`"
+    )]
     Endpoint,
 }

@@ -3,18 +3,21 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Uri};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Services;
 use super::answer::Timing;
-use super::origin::Origin;
+use super::forward::shared_answer;
+use super::origin::{Origin, Source};
 use super::run::{Outcome, Run};
 use crate::cache::Entry;
 use crate::error::Problem;
 use crate::policy::{Decision, Lifetime};
-use crate::target::sql::RequestValues;
-use crate::target::{Endpoint, Query};
+use crate::target::sql::{RequestValues, SqlTarget};
+use crate::target::{Endpoint, Query, Target};
 
 /// One question to the nodes.
 pub(super) struct Fetch {
@@ -26,11 +29,64 @@ pub(super) struct Fetch {
     pub(super) lifetime: Lifetime,
 }
 
+/// Why a fetch brought nothing to keep.
+#[derive(Clone, Debug)]
+pub(super) enum Missed {
+    /// There is no answer.
+    Problem(Arc<Problem>),
+    /// The application answered that it cannot (5xx).
+    Failed(Arc<Entry<Origin>>),
+    /// The answer is too large to be kept, or it is not the same for all.
+    NotForAll,
+}
+
+impl From<Problem> for Missed {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Arc::new(problem))
+    }
+}
+
+impl Missed {
+    /// Whether the same request, sent again, would miss again.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Problem(problem) => problem.is_final(),
+            Self::Failed(_) => false,
+            Self::NotForAll => true,
+        }
+    }
+
+    /// What was answered instead.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Problem(problem) => problem.status(),
+            Self::Failed(entry) => entry.origin.status(),
+            Self::NotForAll => StatusCode::OK,
+        }
+    }
+}
+
 impl Fetch {
-    /// Asks the nodes, until `request_deadline`.
-    pub(super) async fn run(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Problem> {
-        let nothing_to_run = || Problem::Internal("the endpoint has no statement".to_owned());
-        let target = self.endpoint.sql().ok_or_else(nothing_to_run)?;
+    /// Asks the nodes, or the application, until `request_deadline`. Boxed, since a request's future
+    /// would otherwise be deeper than the compiler follows.
+    pub(super) fn run<'a>(
+        &'a self,
+        timing: &'a mut Timing,
+    ) -> BoxFuture<'a, Result<Arc<Entry<Origin>>, Missed>> {
+        async move {
+            match &self.endpoint.target {
+                Target::Sql(target) => Ok(Arc::new(self.ask_nodes(target, timing).await?)),
+                Target::Upstream { upstream, .. } => shared_answer(self, upstream, timing).await,
+            }
+        }
+        .boxed()
+    }
+
+    async fn ask_nodes(
+        &self,
+        target: &SqlTarget,
+        timing: &mut Timing,
+    ) -> Result<Entry<Origin>, Problem> {
         let asked_at = Instant::now();
         let query = Query::parse(self.uri.query().unwrap_or_default())?;
         let values = RequestValues {
@@ -52,12 +108,22 @@ impl Fetch {
         let Outcome { answer, served, .. } = run.run(timing).await?;
         let body = answer.body.ok_or(Problem::NotFound)?;
         let staleness = served.staleness;
-        let origin = Origin {
+        let origin = self.origin(Source::Node(served));
+        Ok(Entry::new(
+            &body,
+            origin,
+            self.lifetime,
+            asked_at,
+            staleness,
+        ))
+    }
+
+    /// What is kept beside an answer.
+    pub(super) fn origin(&self, source: Source) -> Origin {
+        Origin {
             decision: self.decision.clone(),
-            served,
+            source,
             endpoint: Arc::clone(&self.endpoint),
-        };
-        let entry = Entry::new(&body, origin, self.lifetime, asked_at, staleness);
-        Ok(Arc::new(entry))
+        }
     }
 }

@@ -78,7 +78,8 @@ impl Hit {
         headers.insert(&X_REQUEST_ID, asked.id.clone());
         let told = Told {
             decision: Some(&entry.origin.decision),
-            served: Some(&entry.origin.served),
+            served: entry.origin.served(),
+            upstream: entry.origin.upstream(),
             staleness: Some(self.age),
             cache: Some(CacheNote::Stored {
                 result: CacheResult::Hit,

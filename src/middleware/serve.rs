@@ -69,21 +69,18 @@ async fn answer(
     account.decision = Some(decision.clone());
     let claims = authenticate(services, &reached.endpoint, &head).await?;
     account.timing.route = started.elapsed();
-    if let Some(cached) = cached(
-        services,
-        routes.revision,
-        &reached,
-        &decision,
-        &head,
-        account,
-    )? {
-        return Ok(cached.answer(&head.headers, account).await);
+    let revision = routes.revision;
+    let cached = cached(services, revision, &reached, &decision, &head, account)?;
+    if let Some(cached) = cached
+        && let Some(response) = cached.answer(&head.headers, account).await
+    {
+        return Ok(response);
     }
 
     let endpoint = Arc::clone(&reached.endpoint);
     let target = match &endpoint.target {
         Target::Sql(target) => target,
-        Target::Upstream(upstream) => {
+        Target::Upstream { upstream, .. } => {
             let forward = Forward {
                 services,
                 upstream,

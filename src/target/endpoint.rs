@@ -30,7 +30,21 @@ pub enum Target {
     /// Runs a statement.
     Sql(SqlTarget),
     /// Hands the request on.
-    Upstream(Arc<Upstream>),
+    Upstream {
+        /// To whom.
+        upstream: Arc<Upstream>,
+        /// Whether everybody gets the same answer.
+        cache: bool,
+    },
+}
+
+/// What an answer that everybody may be given depends on, beside the path.
+#[derive(Debug, Clone, Copy)]
+pub enum Shared<'a> {
+    /// These query parameters, sorted.
+    Parameters(&'a [String]),
+    /// The query, as it was sent.
+    Query,
 }
 
 /// Why an endpoint of the configuration cannot be used.
@@ -64,10 +78,13 @@ impl Endpoint {
         }
         let target = match &config.target {
             TargetConfig::Sql(sql) => Target::Sql(SqlTarget::compile(config, sql)?),
-            TargetConfig::Upstream(name) => {
-                let upstream = upstreams.get(name);
-                let missing = || EndpointError::NoUpstream(name.clone());
-                Target::Upstream(Arc::clone(upstream.ok_or_else(missing)?))
+            TargetConfig::Upstream(target) => {
+                let upstream = upstreams.get(&target.name);
+                let missing = || EndpointError::NoUpstream(target.name.clone());
+                Target::Upstream {
+                    upstream: Arc::clone(upstream.ok_or_else(missing)?),
+                    cache: target.cache,
+                }
             }
         };
         Ok(Self {
@@ -80,22 +97,21 @@ impl Endpoint {
         })
     }
 
-    /// The query parameters that an answer depends on, sorted; none when it depends on more than
-    /// path and query, or is no plain 200, so that nobody else may be given it.
+    /// What an answer depends on beside the path; none when it depends on more than path and query,
+    /// or is no plain 200, so that nobody else may be given it.
     #[must_use]
-    pub fn shared_parameters(&self) -> Option<&[String]> {
+    pub fn shared(&self) -> Option<Shared<'_>> {
         match &self.target {
-            Target::Sql(sql) => sql.shared_parameters.as_deref(),
-            Target::Upstream(_) => None,
+            Target::Sql(sql) => sql.shared_parameters.as_deref().map(Shared::Parameters),
+            Target::Upstream { cache, .. } => cache.then_some(Shared::Query),
         }
     }
-
     /// Its statement, if it runs one.
     #[must_use]
     pub fn sql(&self) -> Option<&SqlTarget> {
         match &self.target {
             Target::Sql(sql) => Some(sql),
-            Target::Upstream(_) => None,
+            Target::Upstream { .. } => None,
         }
     }
 }

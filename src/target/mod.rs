@@ -15,7 +15,7 @@ pub mod sql;
 pub mod upstream;
 
 pub use body::{BodyError, JsonObject};
-pub use endpoint::{Endpoint, EndpointError, Target};
+pub use endpoint::{Endpoint, EndpointError, Shared, Target};
 pub use latencies::Latencies;
 pub use preparation::check_statements;
 pub use query::{Query, QueryError};

@@ -61,7 +61,7 @@ impl<O> Weighter<Key, Arc<Entry<O>>> for Weight {
 }
 
 fn bytes_of<O>(key: &Key, entry: &Entry<O>) -> usize {
-    OVERHEAD_BYTES + key.len() + entry.body.len()
+    OVERHEAD_BYTES + key.len() + entry.origin_bytes + entry.body.len()
 }
 
 impl<O, L> ResponseCache<O, L> {
@@ -93,6 +93,11 @@ impl<O, L> ResponseCache<O, L> {
     /// Returns what is stored under a key.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry<O>>> {
         self.store.get(key)
+    }
+
+    /// Returns the most bytes that the body of an entry may have.
+    pub fn entry_bytes_max(&self) -> usize {
+        self.settings.entry_bytes_max
     }
 
     /// Returns what is stored under a path without parameters; nothing is allocated.

@@ -7,6 +7,9 @@ mod decided;
 mod client;
 mod request;
 mod response;
+mod shared;
+
+pub(super) use shared::shared_answer;
 
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use tokio::time::Instant;
 
 use super::Services;
 use super::answer::{Account, ServedUpstream};
+use crate::config::ServerSettings;
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::target::upstream::{
@@ -61,11 +65,7 @@ impl Forward<'_> {
             .then(|| head.extensions.remove::<OnUpgrade>())
             .flatten();
         let outgoing = self.outgoing(head, client.is_some(), account);
-        let patience = Patience {
-            body_bytes_max: limits.body_bytes_max,
-            body_timeout: limits.body_timeout,
-            deadline: limits.request_deadline,
-        };
+        let patience = patience(limits);
         let place = self.services.shedding.enter()?;
         let started = Instant::now();
         let answered = self.upstream.exchange(outgoing, body, patience).await;
@@ -73,7 +73,7 @@ impl Forward<'_> {
         drop(place);
         account.timing.upstream = started.elapsed();
         let answered = answered?;
-        account.upstream = Some(self.served(&answered));
+        account.upstream = Some(served(self.upstream, &answered));
         Ok(self.answer(answered, client))
     }
 
@@ -91,15 +91,6 @@ impl Forward<'_> {
             query: head.uri.query().map(str::to_owned),
             method: head.method,
             path: self.path.clone(),
-        }
-    }
-
-    fn served(&self, answered: &Answered) -> ServedUpstream {
-        ServedUpstream {
-            upstream: self.upstream.name().to_owned(),
-            node: answered.node().name.clone(),
-            region: answered.node().region.clone(),
-            turn: answered.turn,
         }
     }
 
@@ -126,6 +117,23 @@ impl Forward<'_> {
             *headers = with_websocket(std::mem::take(headers));
         }
         response
+    }
+}
+
+fn patience(limits: &ServerSettings) -> Patience {
+    Patience {
+        body_bytes_max: limits.body_bytes_max,
+        body_timeout: limits.body_timeout,
+        deadline: limits.request_deadline,
+    }
+}
+
+fn served(upstream: &Upstream, answered: &Answered) -> ServedUpstream {
+    ServedUpstream {
+        upstream: upstream.name().to_owned(),
+        node: answered.node().name.clone(),
+        region: answered.node().region.clone(),
+        turn: answered.turn,
     }
 }
 

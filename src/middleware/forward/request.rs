@@ -1,6 +1,6 @@
 //! The fields of a request as an application gets them.
 
-use http::header::{COOKIE, EXPECT, VIA};
+use http::header::{ACCEPT, COOKIE, EXPECT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -69,6 +69,16 @@ pub(super) fn fields(
     headers.append(VIA, via(head.version));
     keep_trace(&mut headers, account);
     cookies(&mut headers, decision);
+    headers
+}
+
+/// Makes the fields of a request for what everybody may be given: none is a client's.
+pub(super) fn shared_fields(services: &Services, decision: &Decision) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    hand_on_decision(&mut headers, services, decision, true);
+    headers.insert(VIA, via(Version::HTTP_11));
+    headers.insert(&TRACEPARENT, start_trace().1);
     headers
 }
 
