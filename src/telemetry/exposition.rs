@@ -29,7 +29,8 @@ impl Exposition {
         Some(rest.split_once('"')?.0.to_owned())
     }
 
-    /// The labels and the value of each series. A template in a label may hold braces.
+    /// The labels and the value of each series, which may have no labels. A template in a label may
+    /// hold braces.
     fn series<'a>(
         &'a self,
         metric: &'a str,
@@ -42,8 +43,9 @@ impl Exposition {
         };
         self.0.lines().filter_map(move |line| {
             let (series, value) = line.rsplit_once(' ')?;
-            let series = series.strip_prefix(metric)?.strip_prefix('{')?;
-            Some((series, value.parse().ok()?)).filter(|(series, _)| has(series))
+            let labels = series.strip_prefix(metric)?;
+            let is_whole = labels.is_empty() || labels.starts_with('{');
+            Some((labels, value.parse().ok()?)).filter(|_| is_whole && has(labels))
         })
     }
 }
@@ -59,6 +61,8 @@ requests{endpoint="/a/{id}",status="200"} 3
 requests{endpoint="/b",status="200"} 4
 requests{endpoint="/b",status="404"} 1
 requests_in_flight{status="200"} 100
+switches 7
+switches_of_others 8
 condition{node="primary",condition="fresh"} 0
 condition{node="primary",condition="unreachable"} 1
 "#;
@@ -69,6 +73,11 @@ condition{node="primary",condition="unreachable"} 1
     fn series_with_the_labels_are_summed() {
         assert_eq!(page().sum("requests", &[]), Some(8.0));
         assert_eq!(page().sum("requests", &[("status", "200")]), Some(7.0));
+    }
+
+    #[test]
+    fn a_metric_without_labels_is_read() {
+        assert_eq!(page().sum("switches", &[]), Some(7.0));
     }
 
     #[test]
