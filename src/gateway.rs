@@ -24,7 +24,9 @@ use crate::postgres::{Server, Session, connect};
 use crate::region::NodeId;
 use crate::replication::{Monitor, MonitorSettings, steer};
 use crate::server::{Drain, Limits, Listener, raise_open_files, serve};
-use crate::steering::{SecondTries, Selector, SharedSelector, SteeringSettings, announce};
+use crate::steering::{
+    Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
+};
 use crate::target::{Routes, check_statements};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
@@ -98,8 +100,11 @@ impl Gateway {
                 candidate,
             ));
         }
-        let names = nodes.iter().map(|node| node.id.to_string()).collect();
-        tokio::spawn(announce(Arc::clone(&selector), names));
+        let candidates = Candidates {
+            upstream: None,
+            nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
+        };
+        tokio::spawn(announce(Arc::clone(&selector), candidates));
         let health = HealthState {
             region: settings.region.clone(),
             replica: settings
@@ -228,6 +233,7 @@ impl Reloader {
         self.warm.store(Arc::new(routes.statements()));
         routes.rate_limits.go_on_from(&before.rate_limits);
         let revision = routes.revision;
+        before.upstreams.retire(&routes.upstreams).await;
         routes.upstreams.watch();
         self.services.routes.store(Arc::new(routes));
         if let Some(cache) = &self.services.cache {

@@ -1,7 +1,8 @@
-//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in.
+//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in; those of
+//! an upstream at `/admin/upstreams/{upstream}/nodes/{node}/…`.
 //!
-//! A drained replica is asked nothing; the drained primary is asked only what nobody else can answer.
-//! It holds for this process and until it ends.
+//! A drained replica is asked nothing; the drained primary is asked only what nobody else can answer. A
+//! drained node of an upstream gets no new request. It holds for this process and until it ends.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::described::described;
 use super::topology::NodeEntry;
+use super::upstreams::UpstreamNodeEntry;
 use crate::error::Problem;
 use crate::middleware::Services;
 
@@ -34,6 +36,24 @@ pub(super) async fn undrain(
     set(&services, &node, false, &headers)
 }
 
+/// Takes a node of an upstream out.
+pub(super) async fn drain_upstream(
+    State(services): State<Arc<Services>>,
+    Path((upstream, node)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    set_upstream(&services, &upstream, &node, true, &headers)
+}
+
+/// Takes it back in.
+pub(super) async fn undrain_upstream(
+    State(services): State<Arc<Services>>,
+    Path((upstream, node)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    set_upstream(&services, &upstream, &node, false, &headers)
+}
+
 /// Answers with the node as it stands then.
 fn set(services: &Services, name: &str, drained: bool, headers: &HeaderMap) -> Response {
     let mut nodes = services.nodes.iter();
@@ -48,4 +68,31 @@ fn set(services: &Services, name: &str, drained: bool, headers: &HeaderMap) -> R
         "an operator drained or undrained a node"
     );
     Json(NodeEntry::of(services, index, now)).into_response()
+}
+
+/// As [`set`], for an upstream's.
+fn set_upstream(
+    services: &Services,
+    upstream: &str,
+    node: &str,
+    drained: bool,
+    headers: &HeaderMap,
+) -> Response {
+    let routes = services.routes.load();
+    let found = routes.upstreams.get(upstream).and_then(|upstream| {
+        let index = upstream.nodes().iter().position(|it| it.name == node)?;
+        Some((upstream, index))
+    });
+    let Some((found, index)) = found else {
+        return described(Problem::NotFound, headers);
+    };
+    let now = Instant::now();
+    found.selector().drain(index, drained, now);
+    tracing::info!(
+        upstream,
+        node,
+        drained,
+        "an operator drained or undrained a node"
+    );
+    Json(UpstreamNodeEntry::of(found, index, now)).into_response()
 }

@@ -3,12 +3,15 @@
 
 mod metrics;
 mod described;
+mod standing;
+mod upstreams;
 mod topology;
 mod drain;
 mod purge;
 
 pub use metrics::{Recorder, RecorderError};
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
+pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
 
 use std::sync::Arc;
 
@@ -26,6 +29,14 @@ pub fn admin(recorder: Recorder, services: Arc<Services>, probes: Router) -> Rou
         .route(
             "/admin/nodes/{node}/undrain",
             only_post(post(drain::undrain)),
+        )
+        .route(
+            "/admin/upstreams/{upstream}/nodes/{node}/drain",
+            only_post(post(drain::drain_upstream)),
+        )
+        .route(
+            "/admin/upstreams/{upstream}/nodes/{node}/undrain",
+            only_post(post(drain::undrain_upstream)),
         )
         .route("/admin/cache/purge", only_post(post(purge::purge)))
         .with_state(services);

@@ -1,4 +1,5 @@
-//! `GET /admin/topology`: the nodes in the order in which they are asked, and why.
+//! `GET /admin/topology`: the nodes of the database and of the upstreams, each in the order in which
+//! they are asked, and why.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,22 +9,25 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::standing::{order, why};
+use super::upstreams::UpstreamEntry;
 use crate::middleware::Services;
 use crate::replication::{Condition, NodeStatus};
-use crate::steering::{Ranked, Standing};
 
-/// All nodes of one process.
+/// All nodes that one process knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Topology {
     /// The region of the process.
     pub region: String,
-    /// Best first.
+    /// Those of the database, best first.
     pub nodes: Vec<NodeEntry>,
     /// What the primary does for replicas that cannot serve.
     pub spill: SpillEntry,
+    /// By name.
+    pub upstreams: Vec<UpstreamEntry>,
 }
 
-/// One node.
+/// One node of the database.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeEntry {
     /// `primary`, or the replica's region: as `/admin/nodes/{node}/drain` calls it.
@@ -78,20 +82,17 @@ pub(super) async fn topology(State(services): State<Arc<Services>>) -> Json<Topo
 impl Topology {
     fn of(services: &Services, now: Instant) -> Self {
         let ranking = services.selector.ranking(now);
-        let mut order: Vec<_> = ranking.choose(|_| true).to_vec();
-        for ranked in ranking.best_first() {
-            if !order.contains(&ranked.candidate) {
-                order.push(ranked.candidate);
-            }
-        }
         let entry = |index| NodeEntry::of(services, index, now);
+        let routes = services.routes.load();
+        let upstreams = routes.upstreams.iter();
         Self {
             region: services.region.to_string(),
-            nodes: order.into_iter().map(entry).collect(),
+            nodes: order(&ranking).into_iter().map(entry).collect(),
             spill: SpillEntry {
                 active: services.spill.active(),
                 concurrency_max: services.spill.concurrency_max(),
             },
+            upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
         }
     }
 }
@@ -111,7 +112,7 @@ impl NodeEntry {
             role: role.to_owned(),
             standing: ranked.standing.as_str().to_owned(),
             breaker: ranked.breaker.as_str().to_owned(),
-            why: why(ranked, &status, now),
+            why: why(ranked, "sample", || why_trusted(&status), now),
             latency_ms: services.selector.latency(index).as_secs_f64() * 1_000.0,
             condition: status.condition.to_string(),
             lag_secs: status.lag.map(|lag| lag.as_secs_f64()),
@@ -128,22 +129,6 @@ impl From<crate::pool::Connections> for ConnectionsEntry {
             idle: connections.idle,
             waiting: connections.waiting,
         }
-    }
-}
-
-fn why(ranked: &Ranked, status: &NodeStatus, now: Instant) -> String {
-    let left = ranked
-        .changes_at
-        .map(|at| at.saturating_duration_since(now));
-    let left = left.unwrap_or_default().as_secs_f64();
-    match ranked.standing {
-        Standing::Drained => "drained by an operator".to_owned(),
-        Standing::Failed => format!("it failed; looked at again in {left:.1} s"),
-        Standing::ProbeDue => "it failed; the next sample decides".to_owned(),
-        Standing::OnProbation => {
-            format!("it failed of late; trusted again in {left:.1} s if it does not once more")
-        }
-        Standing::Trusted => why_trusted(status),
     }
 }
 

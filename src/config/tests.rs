@@ -322,7 +322,11 @@ fn a_node_that_cannot_be_used_is_named_with_line_and_key() {
         ),
         (
             "nodes = [{ region = 'a', url = 'http://a' },\n{ region = 'b', url = 'http://a/' }]",
-            "8: upstream.nodes.url: http://a is listed twice",
+            "8: upstream.nodes.url: a is listed twice",
+        ),
+        (
+            "nodes = [{ region = 'a', url = 'http://a' },\n{ region = 'b', url = 'https://a' }]",
+            "8: upstream.nodes.url: a is listed twice",
         ),
     ] {
         refused(&named(nodes), &format!("file:{expected}"));

@@ -116,6 +116,14 @@ impl NodeUrl {
     pub fn as_url(&self) -> &Url {
         &self.0
     }
+
+    /// The URL without its scheme: what logs, metrics and operators call the node.
+    #[must_use]
+    pub fn node_name(&self) -> String {
+        let url = self.to_string();
+        url.split_once("://")
+            .map_or_else(|| url.clone(), |(_, rest)| rest.to_owned())
+    }
 }
 
 impl fmt::Display for NodeUrl {

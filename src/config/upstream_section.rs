@@ -107,8 +107,9 @@ impl UpstreamSection {
                 region: Some(region),
                 url: file.parsed(&section.url, key, |_| text.parse())?,
             };
-            if nodes.iter().any(|known| known.url == node.url) {
-                let message = format!("{key}: {} is listed twice", node.url);
+            let name = node.url.node_name();
+            if nodes.iter().any(|known| known.url.node_name() == name) {
+                let message = format!("{key}: {name} is listed twice");
                 return Err(ConfigError::new(file.place(&section.url), message));
             }
             nodes.push(node);

@@ -2,72 +2,120 @@
 
 use std::sync::Arc;
 
+use metrics::Label;
 use tokio::time::Instant;
 
 use crate::steering::{BreakerState, Ranking, SharedSelector};
 use crate::telemetry::names;
 
-/// Logs and measures every ranking that differs; `names` are the candidates'. Ends with its task.
-pub async fn announce(selector: Arc<SharedSelector>, names: Vec<String>) {
+/// What the candidates of a selector are called in the log and in metrics.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    /// The upstream whose nodes they are; `None` for those of the database.
+    pub upstream: Option<String>,
+    /// Their names, by index.
+    pub nodes: Vec<String>,
+}
+
+/// Logs and measures every ranking that differs. Ends with its task; what it leaves in the metrics is
+/// taken out by [`Candidates::withdraw`].
+pub async fn announce(selector: Arc<SharedSelector>, candidates: Candidates) {
     let mut watch = selector.watch();
     let mut before = selector.ranking(Instant::now());
-    begin(&names, &before);
+    candidates.begin(&before);
     while watch.changed().await.is_ok() {
         let ranking = selector.ranking(Instant::now());
-        for (candidate, name) in names.iter().enumerate() {
+        for (candidate, node) in candidates.nodes.iter().enumerate() {
             let [was, is] = [&before, &ranking].map(|ranking| ranking.of(candidate).breaker);
             if was != is {
-                moved(name, was, is);
+                candidates.moved(node, was, is);
             }
         }
-        compare_first(&before, &ranking, &names);
+        candidates.compare_first(&before, &ranking);
         before = ranking;
     }
 }
 
-/// Counters begin at zero, so that a first move shows as an increase.
-fn begin(names: &[String], ranking: &Ranking) {
-    metrics::counter!(names::STEERING_SWITCHES).increment(0);
-    for (candidate, name) in names.iter().enumerate() {
-        measure(name, ranking.of(candidate).breaker);
+impl Candidates {
+    /// Says of candidates that are gone that their breakers are in no state.
+    pub fn withdraw(&self) {
+        self.nodes.iter().for_each(|node| self.measure(node, None));
+    }
+
+    /// Counters begin at zero, so that a first move shows as an increase.
+    fn begin(&self, ranking: &Ranking) {
+        self.count_switches(0);
+        for (candidate, node) in self.nodes.iter().enumerate() {
+            self.measure(node, Some(ranking.of(candidate).breaker));
+            for state in BreakerState::ALL {
+                self.count_moves(node, state, 0);
+            }
+        }
+    }
+
+    fn moved(&self, node: &str, was: BreakerState, is: BreakerState) {
+        self.count_moves(node, is, 1);
+        self.measure(node, Some(is));
+        let (upstream, was, breaker) = (self.upstream.as_deref(), was.as_str(), is.as_str());
+        match is {
+            BreakerState::Open => tracing::warn!(upstream, node, breaker, was, "breaker moved"),
+            BreakerState::HalfOpen | BreakerState::Closed => {
+                tracing::info!(upstream, node, breaker, was, "breaker moved");
+            }
+        }
+    }
+
+    fn compare_first(&self, before: &Ranking, after: &Ranking) {
+        let first = |ranking: &Ranking| ranking.choose(|_| true).first().copied();
+        let (was, is) = (first(before), first(after));
+        if was != is {
+            let name = |candidate: Option<usize>| candidate.map(|it| self.nodes[it].as_str());
+            self.count_switches(1);
+            tracing::info!(
+                upstream = self.upstream.as_deref(),
+                first = name(is),
+                was = name(was),
+                "another node is asked first"
+            );
+        }
+    }
+
+    fn measure(&self, node: &str, is: Option<BreakerState>) {
+        let name = self.metric(names::BREAKER_STATE, names::UPSTREAM_BREAKER_STATE);
         for state in BreakerState::ALL {
-            let (node, state) = (name.clone(), state.as_str());
-            metrics::counter!(names::BREAKER_MOVES, "node" => node, "state" => state).increment(0);
+            let holds = f64::from(u8::from(Some(state) == is));
+            metrics::gauge!(name, self.labels(node, state)).set(holds);
         }
     }
-}
 
-fn moved(node: &str, was: BreakerState, is: BreakerState) {
-    let (was, state) = (was.as_str(), is.as_str());
-    metrics::counter!(names::BREAKER_MOVES, "node" => node.to_owned(), "state" => state)
-        .increment(1);
-    measure(node, is);
-    match is {
-        BreakerState::Open => tracing::warn!(node, breaker = state, was, "breaker moved"),
-        BreakerState::HalfOpen | BreakerState::Closed => {
-            tracing::info!(node, breaker = state, was, "breaker moved");
+    fn count_moves(&self, node: &str, to: BreakerState, by: u64) {
+        let name = self.metric(names::BREAKER_MOVES, names::UPSTREAM_BREAKER_MOVES);
+        metrics::counter!(name, self.labels(node, to)).increment(by);
+    }
+
+    fn count_switches(&self, by: u64) {
+        let name = self.metric(names::STEERING_SWITCHES, names::UPSTREAM_SWITCHES);
+        metrics::counter!(name, self.label()).increment(by);
+    }
+
+    /// All series of a metric have the same labels, so upstreams have metrics of their own.
+    fn metric(&self, of_database: &'static str, of_upstream: &'static str) -> &'static str {
+        match self.upstream {
+            Some(_) => of_upstream,
+            None => of_database,
         }
     }
-}
 
-fn measure(node: &str, is: BreakerState) {
-    for state in BreakerState::ALL {
-        let holds = f64::from(u8::from(state == is));
-        let (node, state) = (node.to_owned(), state.as_str());
-        metrics::gauge!(names::BREAKER_STATE, "node" => node, "state" => state).set(holds);
+    fn label(&self) -> Vec<Label> {
+        let upstream = self.upstream.iter();
+        let label = |name: &String| Label::new("upstream", name.clone());
+        upstream.map(label).collect()
     }
-}
 
-fn compare_first(before: &Ranking, after: &Ranking, names: &[String]) {
-    let first = |ranking: &Ranking| ranking.choose(|_| true).first().copied();
-    let (was, is) = (first(before), first(after));
-    if was != is {
-        let name = |candidate: Option<usize>| candidate.map(|it| names[it].as_str());
-        metrics::counter!(names::STEERING_SWITCHES).increment(1);
-        tracing::info!(
-            first = name(is),
-            was = name(was),
-            "another node is asked first"
-        );
+    fn labels(&self, node: &str, state: BreakerState) -> Vec<Label> {
+        let mut labels = self.label();
+        labels.push(Label::new("node", node.to_owned()));
+        labels.push(Label::new("state", state.as_str()));
+        labels
     }
 }

@@ -17,7 +17,7 @@ mod hedge_delay;
 mod second_tries;
 mod announce;
 
-pub use announce::announce;
+pub use announce::{Candidates, announce};
 pub use breaker::BreakerState;
 pub use hedge_delay::HedgeDelay;
 pub use latency::RecentLatencies;

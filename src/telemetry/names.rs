@@ -21,11 +21,11 @@ pub const NODE_ACTS_AS_PRIMARY: &str = "tidegate_node_acts_as_primary";
 /// 1 for the condition a node is in, 0 for the others. Gauge; labels `node` and `condition`.
 pub const NODE_CONDITION: &str = "tidegate_node_condition";
 
-/// 1 for the state of a node's breaker, 0 for the others. Gauge; labels `node` and `state`.
+/// 1 for the state of a database node's breaker, 0 for the others. Gauge; labels `node` and `state`.
 pub const BREAKER_STATE: &str = "tidegate_breaker_state";
-/// Moves of a node's breaker. Counter; labels `node` and `state`, the one moved to.
+/// Moves of a database node's breaker. Counter; labels `node` and `state`, the one moved to.
 pub const BREAKER_MOVES: &str = "tidegate_breaker_moves_total";
-/// Changes of the node that is asked first. Counter.
+/// Changes of the database node that is asked first. Counter.
 pub const STEERING_SWITCHES: &str = "tidegate_steering_switches_total";
 /// Requests sent to another node because one did not answer. Counter; label `node`, the one that did
 /// not.
@@ -78,6 +78,13 @@ pub const CACHE_WAITING: &str = "tidegate_cache_waiting";
 pub const UPSTREAM_REQUESTS: &str = "tidegate_upstream_requests_total";
 /// Time to the head of a node's answer. Histogram; labels `upstream`, `node`.
 pub const UPSTREAM_DURATION: &str = "tidegate_upstream_duration_seconds";
+/// 1 for the state of the breaker of an upstream's node, 0 for the others. Gauge; labels `upstream`,
+/// `node`, `state`.
+pub const UPSTREAM_BREAKER_STATE: &str = "tidegate_upstream_breaker_state";
+/// Moves of it. Counter; labels `upstream`, `node` and `state`, the one moved to.
+pub const UPSTREAM_BREAKER_MOVES: &str = "tidegate_upstream_breaker_moves_total";
+/// Changes of the node of an upstream that is asked first. Counter; label `upstream`.
+pub const UPSTREAM_SWITCHES: &str = "tidegate_upstream_switches_total";
 /// WebSockets open. Gauge; label `upstream`.
 pub const UPSTREAM_TUNNELS: &str = "tidegate_upstream_tunnels_open";
 /// Always 1; labels `version`, `region`.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use ratatui::layout::{Constraint, Layout};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::Line;
-use ratatui::widgets::{Row, Table};
+use ratatui::text::{Line, Text};
+use ratatui::widgets::{self, Row};
 use tokio::time::{Instant, sleep};
 
 use super::look::{Gateway, Look};
-use super::table::{COLUMNS, HEADER, counters, rows, title, widths};
+use super::table::{Table, counters, nodes, title, upstreams};
 
 /// How soon a key takes effect.
 const TICK: Duration = Duration::from_millis(50);
@@ -79,18 +79,16 @@ impl Shown {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        let lines = [
+        let [head, middle, last] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Min(0),
             Constraint::Length(1),
-            Constraint::Length(1),
-            Constraint::Length(1),
-        ];
-        let layout =
-            Layout::vertical([&lines[..], &[Constraint::Min(0), Constraint::Length(1)]].concat());
-        let [first, second, _, middle, last] = layout.areas(frame.area());
+        ])
+        .areas(frame.area());
         if let Some(look) = &self.look {
-            frame.render_widget(Line::from(title(look)).style(Modifier::BOLD), first);
-            frame.render_widget(Line::from(counters(look)), second);
-            frame.render_widget(table(look, self.before.as_ref()), middle);
+            let title = Line::from(title(look)).style(Modifier::BOLD);
+            frame.render_widget(Text::from(vec![title, counters(look).into()]), head);
+            draw_tables(frame, middle, look, self.before.as_ref());
         }
         let footer = match &self.trouble {
             Some(trouble) => Line::from(trouble.as_str()).style(Color::Red),
@@ -100,9 +98,21 @@ impl Shown {
     }
 }
 
-fn table(look: &Look, before: Option<&Look>) -> Table<'static> {
-    let rows = rows(look, before);
-    let widths = widths(&rows);
+/// One below the other, with a line between them.
+fn draw_tables(frame: &mut Frame<'_>, area: Rect, look: &Look, before: Option<&Look>) {
+    let (nodes, upstreams) = (nodes(look, before), upstreams(look, before));
+    // The header, and a line below the last row.
+    let height = u16::try_from(nodes.rows.len() + 2).unwrap_or(u16::MAX);
+    let [above, below] =
+        Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(area);
+    frame.render_widget(table(nodes), above);
+    if !upstreams.rows.is_empty() {
+        frame.render_widget(table(upstreams), below);
+    }
+}
+
+fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static> {
+    let widths = table.widths();
     let widths: [_; COLUMNS] = std::array::from_fn(|column| {
         // The last one takes what is left.
         match column + 1 == COLUMNS {
@@ -110,12 +120,14 @@ fn table(look: &Look, before: Option<&Look>) -> Table<'static> {
             false => Constraint::Length(u16::try_from(widths[column]).unwrap_or(u16::MAX)),
         }
     });
-    let styled = rows.into_iter().map(|row| {
+    let styled = table.rows.into_iter().map(|row| {
         let style = style(&row[2]);
         Row::new(row).style(style)
     });
-    let header = Row::new(HEADER).style(Modifier::DIM);
-    Table::new(styled, widths).header(header).column_spacing(2)
+    let header = Row::new(table.header).style(Modifier::DIM);
+    widgets::Table::new(styled, widths)
+        .header(header)
+        .column_spacing(2)
 }
 
 fn style(standing: &str) -> Style {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use reqwest::{Client, redirect, retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::balance::Balance;
-use super::check::Checks;
+use super::tasks::Tasks;
 use super::{Node, SetupError, UpstreamError};
 use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
-use crate::steering::{Choice, Outcome};
+use crate::steering::{Candidates, Choice, Outcome, SharedSelector, Standing};
 use crate::telemetry::names;
 
 /// How long a connection is kept for the next request: less than the five seconds after which
@@ -29,7 +29,7 @@ pub struct Upstream {
     client: Client,
     balance: Balance,
     places: Arc<Semaphore>,
-    checks: Checks,
+    tasks: Tasks,
 }
 
 impl Upstream {
@@ -46,7 +46,7 @@ impl Upstream {
             client: client(&settings)?,
             balance: Balance::new(count, &settings.steering),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
-            checks: Checks::default(),
+            tasks: Tasks::default(),
             nodes,
             settings,
         })
@@ -70,9 +70,41 @@ impl Upstream {
         &self.settings
     }
 
-    /// Starts to check the nodes, once; ends when the upstream is dropped.
+    /// What is known of the nodes, by their place in the list.
+    #[must_use]
+    pub fn selector(&self) -> &Arc<SharedSelector> {
+        self.balance.selector()
+    }
+
+    /// Starts to check the nodes and to tell of them, once; ends when the upstream is dropped.
     pub fn watch(self: &Arc<Self>) {
-        self.checks.start(self);
+        self.tasks.start(self);
+    }
+
+    /// Ends what [`watch`](Self::watch) has started; requests under way go on.
+    pub(super) async fn retire(&self) {
+        self.tasks.end().await;
+        self.candidates().withdraw();
+    }
+
+    /// What logs and metrics call the nodes.
+    pub(super) fn candidates(&self) -> Candidates {
+        Candidates {
+            upstream: Some(self.name.clone()),
+            nodes: self.nodes.iter().map(|node| node.name.clone()).collect(),
+        }
+    }
+
+    /// Leaves those of its nodes drained that an operator has drained in one it takes the place of.
+    pub(super) fn keep_drains(&self, before: &Self) {
+        let now = Instant::now();
+        let ranking = before.selector().ranking(now);
+        for (index, node) in self.nodes.iter().enumerate() {
+            let known = before.nodes.iter().position(|it| it.name == node.name);
+            if known.is_some_and(|it| ranking.of(it).standing == Standing::Drained) {
+                self.selector().drain(index, true, now);
+            }
+        }
     }
 
     pub(super) fn limits(&self) -> &UpstreamLimits {

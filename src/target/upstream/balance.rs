@@ -1,5 +1,6 @@
 //! Which node of an upstream is asked first, who may be asked in its place, and when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ const FURTHER: Duration = Duration::from_millis(40);
 /// The selector of one upstream, with the record of each node.
 #[derive(Debug)]
 pub(super) struct Balance {
-    selector: SharedSelector,
+    selector: Arc<SharedSelector>,
     second_tries: Vec<SecondTries>,
 }
 
@@ -26,10 +27,16 @@ impl Balance {
         let settings = SteeringSettings::new(config, fastrand::u64(..));
         let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
         let second_tries = |_| SecondTries::new(config.retry_budget, now);
+        let selector = SharedSelector::new(Selector::new(settings, &estimates, now), now);
         Self {
-            selector: SharedSelector::new(Selector::new(settings, &estimates, now), now),
+            selector: Arc::new(selector),
             second_tries: (0..nodes).map(second_tries).collect(),
         }
+    }
+
+    /// What is known of the nodes, by their place in the list.
+    pub(super) fn selector(&self) -> &Arc<SharedSelector> {
+        &self.selector
     }
 
     /// The nodes in the order in which to ask them; one that is due for a probe comes first if the

@@ -1,8 +1,7 @@
 //! Active checks: a GET every few seconds that tells which nodes work, and how far away they are.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Weak;
 
-use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::Upstream;
@@ -16,28 +15,8 @@ const JITTER: f64 = 0.2;
 /// Most that is read of a check's answer.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// The tasks that check an upstream's nodes; they end with it.
-#[derive(Debug, Default)]
-pub(super) struct Checks(OnceLock<JoinSet<()>>);
-
-impl Checks {
-    /// Starts one task per node, once, if the upstream is to be checked.
-    pub(super) fn start(&self, upstream: &Arc<Upstream>) {
-        let Some(config) = &upstream.settings().check else {
-            return;
-        };
-        self.0.get_or_init(|| {
-            let mut tasks = JoinSet::new();
-            for node in 0..upstream.nodes().len() {
-                tasks.spawn(check(Arc::downgrade(upstream), node, config.clone()));
-            }
-            tasks
-        });
-    }
-}
-
 /// Checks one node until the upstream is gone.
-async fn check(upstream: Weak<Upstream>, node: usize, config: CheckConfig) {
+pub(super) async fn check(upstream: Weak<Upstream>, node: usize, config: CheckConfig) {
     let mut worked = true;
     loop {
         let Some(upstream) = upstream.upgrade() else {

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
+use super::exchange::Place;
 use crate::cause;
 use crate::steering::Outcome;
 
@@ -29,7 +29,7 @@ pub(super) struct Download {
     silent_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     ended: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Why an answer ends early; the client's connection ends with it, so that it can tell.
@@ -46,7 +46,7 @@ impl Download {
         body: reqwest::Body,
         upstream: Arc<Upstream>,
         node: usize,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         Self {
             body,

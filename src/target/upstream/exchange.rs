@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
 use super::download::Download;
+use super::node::Visit;
 use super::race::Race;
 use super::upload::Upload;
 use super::{Node, Upstream, UpstreamError};
@@ -51,8 +52,11 @@ pub struct Answered {
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
+
+/// What is taken until the last byte: among the upstream's connections, and at the node.
+pub(super) type Place = (OwnedSemaphorePermit, Visit);
 
 /// The turn in which a node was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +109,13 @@ impl Upstream {
         let until = Instant::now() + patience.body_timeout;
         let upload = body.map(|body| Upload::new(body, patience.body_bytes_max, until));
         let race = Race::new(self, &outgoing, upload.as_ref(), patience);
-        let (node, response, turn) = race.run().await?;
+        let found = race.run().await?;
         Ok(Answered {
-            response,
-            turn,
+            response: found.response,
+            turn: found.turn,
             upstream: Arc::clone(self),
-            node,
-            place,
+            node: found.node,
+            place: (place, found.visit),
         })
     }
 }

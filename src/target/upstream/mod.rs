@@ -16,6 +16,7 @@ mod race;
 mod exchange;
 mod tunnel;
 mod check;
+mod tasks;
 mod application;
 mod upstreams;
 

@@ -1,5 +1,7 @@
 //! One place where an upstream runs.
 
+use std::sync::Arc;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
@@ -31,22 +33,38 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 /// A node of an upstream.
 #[derive(Debug)]
 pub struct Node {
-    /// The URL without its scheme, for logs and metrics.
+    /// The URL without its scheme, for logs, metrics and operators.
     pub name: String,
     /// Where it is; `None` when nobody said.
     pub region: Option<RegionId>,
     base: Url,
+    /// As many more references as there are [`Visit`]s.
+    visits: Arc<()>,
 }
+
+/// Something under way at a node, counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Visit(#[expect(dead_code, reason = "it counts while it is there")] Arc<()>);
 
 impl Node {
     pub(super) fn new(config: &UpstreamNodeConfig) -> Self {
-        let url = config.url.to_string();
-        let name = url.split_once("://").map_or(&*url, |(_, rest)| rest);
         Self {
-            name: name.to_owned(),
+            name: config.url.node_name(),
+            visits: Arc::default(),
             region: config.region.clone(),
             base: config.url.as_url().clone(),
         }
+    }
+
+    /// Counts something that is under way from now on.
+    pub(super) fn visit(&self) -> Visit {
+        Visit(Arc::clone(&self.visits))
+    }
+
+    /// Requests and WebSockets under way, until their last byte.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        Arc::strong_count(&self.visits) - 1
     }
 
     /// Where a request goes: below the node's own path, whatever the request's path says.
@@ -118,6 +136,17 @@ mod tests {
             assert_eq!(url.as_str(), expected);
         }
         assert_eq!(node("https://a:1/b/").name, "a:1/b");
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted_until_it_ends() {
+        let node = node("http://a");
+        let (one, another) = (node.visit(), node.visit());
+        assert_eq!(node.under_way(), 2);
+        drop(one);
+        assert_eq!(node.under_way(), 1);
+        drop(another);
+        assert_eq!(node.under_way(), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::time::{
 use super::attempt::attempt;
 use super::error::AttemptError;
 use super::exchange::{Outgoing, Patience, Turn};
+use super::node::Visit;
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError};
 use crate::steering::Choice;
@@ -54,11 +55,18 @@ struct Asked {
 type Tried = (
     usize,
     Duration,
-    Result<Response<reqwest::Body>, AttemptError>,
+    Result<(Response<reqwest::Body>, Visit), AttemptError>,
 );
 
-/// What is passed on: from which node, and how it came to be that one.
-type Found = (usize, Response<reqwest::Body>, Turn);
+/// What is passed on.
+pub(super) struct Found {
+    pub(super) response: Response<reqwest::Body>,
+    /// Where it came from, which is busy with it until its last byte.
+    pub(super) node: usize,
+    pub(super) visit: Visit,
+    /// How it came to be this node.
+    pub(super) turn: Turn,
+}
 
 /// What a failed try leaves behind.
 enum Failure {
@@ -125,8 +133,11 @@ impl<'r> Race<'r> {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
         let at = Instant::now();
         self.asked.push(Asked { node, turn, at });
-        let tried = attempt(upstream, node, outgoing, upload);
-        let tried = tried.map(move |answer| (node, at.elapsed(), answer));
+        let visit = upstream.nodes()[node].visit();
+        let tried = async move {
+            let answer = attempt(upstream, node, outgoing, upload).await;
+            (node, at.elapsed(), answer.map(|response| (response, visit)))
+        };
         self.tries.push(tried.boxed());
     }
 
@@ -153,15 +164,20 @@ impl<'r> Race<'r> {
         let (node, took, answer) = tried;
         let index = self.asked.iter().position(|asked| asked.node == node);
         let turn = index.map_or(Turn::First, |index| self.asked.remove(index).turn);
-        let failure = match answer {
-            Ok(response) if !is_refusal(response.status()) => {
+        let found = |(response, visit)| Found {
+            response,
+            node,
+            visit,
+            turn,
+        };
+        let failure = match answer.map(found) {
+            Ok(found) if !is_refusal(found.response.status()) => {
                 self.upstream.note(node, "answered", Some(took));
                 self.note_overtaken(turn);
-                return Ok(Some((node, response, turn)));
+                return Ok(Some(found));
             }
-            Ok(response) => {
+            Ok(found) => {
                 self.upstream.note(node, "refused", None);
-                let found = (node, response, turn);
                 if !self.repeatable {
                     return Ok(Some(found));
                 }

@@ -11,7 +11,8 @@ use crate::config::{ConfigError, UpstreamConfig};
 pub struct Upstreams(BTreeMap<String, Arc<Upstream>>);
 
 impl Upstreams {
-    /// Makes all ready; those that have not changed since `before` go on with what they know.
+    /// Makes all ready; those that have not changed since `before` go on with what they know,
+    /// and what an operator has drained stays drained.
     ///
     /// # Errors
     /// When a node wants TLS and the system has no root certificates.
@@ -24,7 +25,11 @@ impl Upstreams {
                 Some(known) => Arc::clone(known),
                 None => {
                     let refuse = |error| ConfigError::new(config.place.clone(), error);
-                    Arc::new(Upstream::new(config).map_err(refuse)?)
+                    let upstream = Upstream::new(config).map_err(refuse)?;
+                    if let Some(known) = known {
+                        upstream.keep_drains(known);
+                    }
+                    Arc::new(upstream)
                 }
             };
             upstreams.insert(config.name.clone(), upstream);
@@ -43,8 +48,18 @@ impl Upstreams {
         self.0.values()
     }
 
-    /// Starts the checks of all.
+    /// Starts to check and to tell of all.
     pub fn watch(&self) {
         self.iter().for_each(Upstream::watch);
+    }
+
+    /// Ends that for those that are not among `after`; nothing is told of them any more.
+    pub async fn retire(&self, after: &Self) {
+        for upstream in self.iter() {
+            let kept = after.get(upstream.name());
+            if !kept.is_some_and(|kept| Arc::ptr_eq(kept, upstream)) {
+                upstream.retire().await;
+            }
+        }
     }
 }

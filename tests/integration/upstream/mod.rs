@@ -7,6 +7,7 @@ mod kit;
 mod overload;
 mod passing;
 mod policy;
+mod steering;
 mod streaming;
 mod tls;
 pub(crate) mod websocket;
