@@ -18,7 +18,7 @@ use crate::cache::ResponseCache;
 use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
 use crate::consistency::{TokenKeys, TokenKeysError};
 use crate::health::{self, HealthState};
-use crate::middleware::{Public, Services, Shedding, Spill, Suspicion};
+use crate::middleware::{DecisionCounters, Public, Services, Shedding, Spill, Suspicion};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::region::NodeId;
@@ -120,6 +120,7 @@ impl Gateway {
             second_tries: second_tries(&settings, nodes.len()),
             suspicion: Suspicion::new(&nodes, &monitor, &selector),
             spill: Spill::new(settings.spill_concurrency()),
+            decisions: DecisionCounters::of(&nodes),
             nodes,
             cache: ResponseCache::new(&settings.cache).map(Arc::new),
             monitor,

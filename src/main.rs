@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use tidegate::cli::{self, Cli};
 use tidegate::config::Environment;
 
+/// Requests take and give back large futures all the time, which glibc is slow at: worth a tenth.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     // The one TLS provider of the process; only this call can have installed it before.

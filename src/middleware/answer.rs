@@ -1,6 +1,5 @@
 //! The response headers that say how an answer came about.
 
-use std::fmt;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -161,21 +160,20 @@ pub(super) fn describe(
 ) {
     // One piece of memory for all values that are made for this answer.
     let mut text = HeaderText::with_capacity(256);
-    text.push(format_args!("{}", ConsistencyStatus { region, told }));
+    write_consistency_status(&mut text, region, told);
     headers.insert(&CONSISTENCY_STATUS, text.value());
     if let Some(decision) = told.decision {
         say_who_may_keep_it(headers, status, decision, told);
     }
     if let Some(cache) = told.cache {
-        text.push(format_args!("{cache}"));
+        cache.write(&mut text);
         headers.insert(&CACHE_STATUS, text.value());
     }
     if told.served.is_some_and(|served| served.is_primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
     if let Some(timing) = told.timing {
-        let upstream = told.upstream.is_some();
-        text.push(format_args!("{}", ServerTiming { timing, upstream }));
+        timing.write(&mut text, told.upstream.is_some());
         headers.append(&SERVER_TIMING, text.value());
     }
 }
@@ -218,84 +216,68 @@ fn age(decision: &Decision, told: &Told<'_>) -> Option<u64> {
 }
 
 /// An RFC 9651 list item in the style of RFC 9211: the region, then what is known.
-struct ConsistencyStatus<'a> {
-    region: &'a RegionId,
-    told: &'a Told<'a>,
-}
-
-impl fmt::Display for ConsistencyStatus<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.region.as_str())?;
-        if let Some(level) = self.told.level() {
-            f.write_str("; level=")?;
-            f.write_str(level.as_str())?;
-        }
-        if let Some(served) = self.told.served {
-            served.fmt_with(self.told.staleness, f)?;
-        }
-        if let Some(served) = self.told.upstream {
-            served.fmt(f)?;
-        }
-        Ok(())
+fn write_consistency_status(text: &mut HeaderText, region: &RegionId, told: &Told<'_>) {
+    text.text(region.as_str());
+    if let Some(level) = told.level() {
+        text.text("; level=").text(level.as_str());
+    }
+    if let Some(served) = told.served {
+        served.write(text, told.staleness);
+    }
+    if let Some(served) = told.upstream {
+        served.write(text);
     }
 }
 
 impl Served {
-    fn fmt_with(&self, staleness: Option<Duration>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.is_primary {
+    fn write(&self, text: &mut HeaderText, staleness: Option<Duration>) {
+        text.text(match self.is_primary {
             true => "; node=primary",
             false => "; node=replica",
-        })?;
+        });
         if let Some(region) = &self.node_region {
-            f.write_str("; node-region=")?;
-            f.write_str(region.as_str())?;
+            text.text("; node-region=").text(region.as_str());
         }
         if let Some(staleness) = staleness {
             // Rounded up: a bound must not shrink in print.
-            let millis = staleness.as_nanos().div_ceil(1_000_000);
-            write!(f, "; staleness={}.{:03}", millis / 1_000, millis % 1_000)?;
+            let millis = saturated(staleness.as_nanos().div_ceil(1_000_000));
+            text.text("; staleness=").thousandths(millis);
         }
-        f.write_str("; reason=")?;
-        f.write_str(self.reason.as_str())
+        text.text("; reason=").text(self.reason.as_str());
     }
 }
 
 impl ServedUpstream {
     /// How fresh its answer is nobody here can tell.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("; node=upstream")?;
+    fn write(&self, text: &mut HeaderText) {
+        text.text("; node=upstream");
         if let Some(region) = &self.region {
-            write!(f, "; node-region={region}")?;
+            text.text("; node-region=").text(region.as_str());
         }
         // Why this node.
         match self.turn {
-            Turn::First => Ok(()),
-            Turn::Retry => f.write_str("; reason=retry"),
-            Turn::Hedge => f.write_str("; reason=hedge"),
+            Turn::First => {}
+            Turn::Retry => _ = text.text("; reason=retry"),
+            Turn::Hedge => _ = text.text("; reason=hedge"),
         }
     }
 }
 
-/// Milliseconds by stage, as `Server-Timing` has it.
-struct ServerTiming {
-    timing: Timing,
-    upstream: bool,
+impl Timing {
+    /// Writes milliseconds by stage, as `Server-Timing` has it.
+    fn write(&self, text: &mut HeaderText, with_upstream: bool) {
+        let mut stage = |name, took: Duration| {
+            text.text(name).thousandths(saturated(took.as_micros()));
+        };
+        stage("route;dur=", self.route);
+        stage(", wait;dur=", self.wait);
+        stage(", db;dur=", self.db);
+        if with_upstream {
+            stage(", upstream;dur=", self.upstream);
+        }
+    }
 }
 
-impl fmt::Display for ServerTiming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { timing, upstream } = self;
-        let stages = [
-            ("route;dur=", timing.route),
-            (", wait;dur=", timing.wait),
-            (", db;dur=", timing.db),
-            (", upstream;dur=", timing.upstream),
-        ];
-        let told = if *upstream { 4 } else { 3 };
-        for (stage, took) in stages.iter().take(told) {
-            let micros = took.as_micros();
-            write!(f, "{stage}{}.{:03}", micros / 1_000, micros % 1_000)?;
-        }
-        Ok(())
-    }
+fn saturated(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,11 @@
 //! What the response cache did for one request, and how RFC 9211 says it.
 
-use std::fmt;
-
 use http::StatusCode;
 
+use super::header_text::HeaderText;
 use crate::cache::CacheResult;
 
-/// What the response cache did for one request. `Display` writes a `Cache-Status`.
+/// What the response cache did for one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum CacheNote {
     /// It was not asked.
@@ -37,30 +36,29 @@ impl CacheNote {
     }
 }
 
-impl fmt::Display for CacheNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CacheNote {
+    /// Writes a `Cache-Status`.
+    pub(super) fn write(self, text: &mut HeaderText) {
         match self {
-            Self::Bypass => f.write_str("tidegate; fwd=bypass"),
-            Self::Stored { ttl, .. } => write!(f, "tidegate; hit; ttl={ttl}"),
-            Self::Despite(status) => {
-                let status = status.as_u16();
-                write!(
-                    f,
-                    "tidegate; fwd=stale; fwd-status={status}; detail=stale-if-error"
-                )
-            }
+            Self::Bypass => text.text("tidegate; fwd=bypass"),
+            Self::Stored { ttl, .. } => text.text("tidegate; hit; ttl=").number(ttl),
+            Self::Despite(status) => text
+                .text("tidegate; fwd=stale; fwd-status=")
+                .number(status.as_u16())
+                .text("; detail=stale-if-error"),
             Self::Forwarded {
                 result,
                 had_stale,
                 stored,
-            } => {
-                f.write_str("tidegate; fwd=")?;
-                f.write_str(if *had_stale { "stale" } else { "miss" })?;
-                f.write_str(if *stored { "; stored" } else { "" })?;
-                let collapsed = *result == CacheResult::Collapsed;
-                f.write_str(if collapsed { "; collapsed" } else { "" })
-            }
-        }
+            } => text
+                .text("tidegate; fwd=")
+                .text(if had_stale { "stale" } else { "miss" })
+                .text(if stored { "; stored" } else { "" })
+                .text(match result {
+                    CacheResult::Collapsed => "; collapsed",
+                    _ => "",
+                }),
+        };
     }
 }
 
@@ -95,7 +93,9 @@ mod tests {
                 "tidegate; fwd=stale",
             ),
         ] {
-            assert_eq!(note.to_string(), status);
+            let mut text = HeaderText::with_capacity(64);
+            note.write(&mut text);
+            assert_eq!(text.value(), status);
             sfv::Parser::new(status).parse::<sfv::List>().unwrap();
         }
     }

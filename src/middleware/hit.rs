@@ -75,7 +75,6 @@ impl Hit {
         let mut headers = request.into_parts().0.headers;
         headers.clear();
         represent(&mut headers, entry, status);
-        headers.insert(&X_REQUEST_ID, asked.id.clone());
         let told = Told {
             decision: Some(&entry.origin.decision),
             served: entry.origin.served(),
@@ -95,6 +94,7 @@ impl Hit {
         self.cache.count(CacheResult::Hit);
         let metrics = &entry.origin.endpoint.metrics;
         asked.account_for(metrics, status.as_u16(), &told, None);
+        headers.insert(&X_REQUEST_ID, asked.id);
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

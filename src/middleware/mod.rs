@@ -16,6 +16,7 @@ mod body;
 mod cache_note;
 mod cached;
 mod decide;
+mod decision_counters;
 mod fetch;
 mod forward;
 mod header_text;
@@ -36,6 +37,7 @@ mod suspicion;
 
 pub use cached::Landing;
 pub use decide::{Reached, Uncached};
+pub use decision_counters::DecisionCounters;
 pub use origin::Origin;
 pub use public::{PROBE_PATHS, Public};
 pub use request_id::request_id;

@@ -17,7 +17,7 @@ use crate::consistency::Level;
 use crate::error::Problem;
 use crate::policy::NO_STORE_PRIVATE;
 use crate::target::Endpoint;
-use crate::telemetry::{EndpointMetrics, names};
+use crate::telemetry::EndpointMetrics;
 
 /// The status under which a request counts whose client left before the answer, as in nginx.
 const CLIENT_GONE: u16 = 499;
@@ -107,7 +107,7 @@ pub(super) async fn observe(
     let headers = response.headers_mut();
     describe(headers, status, &services.region, &told);
     headers.insert(&X_REQUEST_ID, asked.id.clone());
-    count_decision(&told);
+    services.decisions.count(&told);
     if let (Some(cache), Some(note)) = (&services.cache, told.cache) {
         cache.count(note.result());
     }
@@ -140,20 +140,6 @@ fn log_cause(id: &str, problem: &Problem) {
     let cause = problem.cause();
     let kind = problem.type_name();
     tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
-}
-
-fn count_decision(told: &Told<'_>) {
-    if !told.asked_a_node() {
-        return;
-    }
-    if let (Some(level), Some(served)) = (told.level(), told.served) {
-        let labels = [
-            ("level", level.to_string()),
-            ("node", served.node.to_string()),
-            ("reason", served.reason.to_string()),
-        ];
-        metrics::counter!(names::DECISIONS, &labels).increment(1);
-    }
 }
 
 fn access_lines_are_wanted() -> bool {

@@ -8,7 +8,7 @@ use super::Shedding;
 use super::cached::Landing;
 use super::hedge::Won;
 use super::origin::Origin;
-use super::{Spill, Suspicion};
+use super::{DecisionCounters, Spill, Suspicion};
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
@@ -40,6 +40,8 @@ pub struct Services {
     pub second_tries: Vec<SecondTries>,
     /// Looks closer at those that are slow.
     pub suspicion: Suspicion,
+    /// What was decided how often.
+    pub decisions: DecisionCounters,
     /// What the primary may do for the others.
     pub spill: Spill,
     /// Signs and verifies consistency tokens.

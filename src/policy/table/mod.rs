@@ -13,6 +13,11 @@ use crate::policy::{CacheControlError, PatternError, Row, RowName};
 pub struct PolicyTable {
     /// Sorted by literal; no two are equal.
     entries: Vec<Entry>,
+    /// What all literals begin with.
+    common: Box<str>,
+    /// The start of each literal behind that, so that a search touches one short array and only
+    /// ends among the entries themselves.
+    starts: Vec<u64>,
 }
 
 impl PolicyTable {
@@ -32,15 +37,32 @@ impl PolicyTable {
             let parent = parent(&entries, &row)?;
             entries.push(Entry { row, parent });
         }
-        Ok(Self { entries })
+        let common = common(&entries);
+        let behind = |entry: &Entry| start(entry.row.literal(), common.len());
+        let starts = entries.iter().map(behind).collect();
+        Ok(Self {
+            entries,
+            common,
+            starts,
+        })
     }
 
     /// Finds the row for a normalised path; a path that no row covers is strong and never stored.
     pub fn lookup(&self, path: &str) -> Option<&Row> {
-        let above = self
-            .entries
-            .partition_point(|entry| entry.row.literal() <= path);
+        let above = self.above(path);
         chain(&self.entries, above.checked_sub(1)).find(|row| row.pattern().matches(path))
+    }
+
+    /// How many literals are not above a path; none when no literal can begin it.
+    fn above(&self, path: &str) -> usize {
+        if !path.starts_with(&*self.common) {
+            return 0;
+        }
+        let wanted = start(path, self.common.len());
+        let below = self.starts.partition_point(|start| *start < wanted);
+        let alike = self.starts[below..].partition_point(|start| *start == wanted);
+        let alike = &self.entries[below..below + alike];
+        below + alike.partition_point(|entry| entry.row.literal() <= path)
     }
 
     /// Returns every row, sorted by literal.
@@ -116,6 +138,27 @@ impl From<PolicyError> for ConfigError {
         };
         Self::new(row.place.clone(), &error)
     }
+}
+
+/// What the sorted literals all begin with, which is what the first and the last share.
+fn common(entries: &[Entry]) -> Box<str> {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Box::default();
+    };
+    let (first, last) = (first.row.literal(), last.row.literal());
+    let pairs = first.char_indices().zip(last.chars());
+    let differs = pairs.into_iter().find(|((_, a), b)| a != b);
+    let length = differs.map_or(first.len().min(last.len()), |((at, _), _)| at);
+    first[..length].into()
+}
+
+/// Eight bytes behind a common start, as a number that sorts as they do: no path has a NUL.
+fn start(text: &str, common: usize) -> u64 {
+    let rest = &text.as_bytes()[common..];
+    let mut bytes = [0; 8];
+    let length = rest.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&rest[..length]);
+    u64::from_be_bytes(bytes)
 }
 
 /// Finds the parent of a row among the entries, which all sort before it.
