@@ -193,6 +193,12 @@ impl GatewayProcess {
         .await
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, with: Signal) {
         if let Some(pid) = self.child.id() {

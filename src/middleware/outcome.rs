@@ -22,7 +22,9 @@ impl Attempt<'_> {
                 StepError::Final(Problem::OutcomeUnknown(None))
             }
             AskError::Deadline => StepError::Final(Problem::Deadline),
-            AskError::OtherRole | AskError::Lost => StepError::Next(self.nobody()),
+            AskError::OtherRole | AskError::Lost | AskError::HeldUp => {
+                StepError::Next(self.nobody())
+            }
         }
     }
 

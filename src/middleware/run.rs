@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::Services;
@@ -40,9 +41,18 @@ pub(super) struct Outcome {
 impl Run<'_> {
     /// Makes a plan and follows it; `timing` collects where the time went, failed steps included.
     ///
+    /// Boxed: it is large, and who answers from memory should not carry it around.
+    ///
     /// # Errors
     /// The problem to answer.
-    pub(super) async fn run(&self, timing: &mut Timing) -> Result<Outcome, Problem> {
+    pub(super) fn run<'a>(
+        &'a self,
+        timing: &'a mut Timing,
+    ) -> BoxFuture<'a, Result<Outcome, Problem>> {
+        Box::pin(self.follow_plans(timing))
+    }
+
+    async fn follow_plans(&self, timing: &mut Timing) -> Result<Outcome, Problem> {
         let _place = self.services.shedding.enter()?;
         let mut attempts = 1;
         loop {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use deadpool_postgres::ClientWrapper;
-use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::answer::Timing;
 use super::attempt::{Attempt, StepError};
@@ -25,6 +24,9 @@ use crate::telemetry::names;
 /// nobody else could answer; a slow statement on a node that answers its monitor is left alone.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a statement is out before anything but its answer is looked at.
+const UNWATCHED: Duration = Duration::from_millis(20);
+
 /// One step as it is tried.
 pub(super) struct Try {
     pub(super) step: Step,
@@ -36,6 +38,8 @@ pub(super) struct Try {
 /// A node as it was asked.
 pub(super) struct Asked<'a> {
     pub(super) node: &'a Node,
+    /// Its place among the nodes.
+    index: usize,
     pub(super) as_primary: bool,
     pub(super) reason: Reason,
     /// What was known of it before.
@@ -54,6 +58,8 @@ pub(super) enum AskError {
     Lost,
     /// An answer came, from a server in another role than the one it was asked in.
     OtherRole,
+    /// A read of somebody else on the same connection is in the way.
+    HeldUp,
 }
 
 /// A lease whose connection is kept although its answer is not waited for, if another node was
@@ -64,15 +70,14 @@ struct Loan<'a> {
 }
 
 impl Loan<'_> {
-    fn client(&self) -> &ClientWrapper {
+    fn lease(&self) -> &Lease {
         let lease = self.lease.as_ref();
-        lease.expect("only settling takes the lease").client()
+        lease.expect("only settling takes the lease")
     }
 
-    fn settle(mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.settle();
-        }
+    /// Returns how long the server took at most.
+    fn settle(mut self) -> Option<Duration> {
+        self.lease.take().map(Lease::settle)
     }
 }
 
@@ -103,46 +108,60 @@ impl Attempt<'_> {
         tried: &Try,
         timing: &mut Timing,
     ) -> Result<Outcome, StepError> {
-        let (step, services) = (&tried.step, self.run.services);
+        let step = &tried.step;
         let _room = self.room(step)?;
-        let node = self.node(step);
         let started = Instant::now();
         if let Some(lsn) = step.wait_for
-            && !self.reaches(node, lsn).await
+            && !self.reaches(self.node(step), lsn).await
         {
             timing.wait += started.elapsed();
             return Err(StepError::Unproven);
         }
-        let waited = Instant::now();
-        let lease = self.lease(step).await;
         timing.wait += started.elapsed();
-        let lease = lease?;
-        let status = services.monitor.status(&node.id);
-        let current = status.identity == Some(lease.life());
-        if !self.is_proven(step, &status, current) {
-            lease.settle();
-            return Err(StepError::Unproven);
+        let waited = Instant::now();
+        let mut may_share = self.run.safe && self.run.target.quickness.is_quick(step.node);
+        loop {
+            let started = Instant::now();
+            let lease = self.lease(step, may_share).await;
+            timing.wait += started.elapsed();
+            let lease = lease?;
+            let shared = lease.is_shared();
+            let asked = self.asked(tried, &lease);
+            if !self.is_proven(step, &asked.status, asked.current) {
+                lease.settle();
+                return Err(StepError::Unproven);
+            }
+            let started = Instant::now();
+            let loan = Loan {
+                lease: Some(lease),
+                beaten: &tried.beaten,
+            };
+            let answer = self.ask(&asked, loan).await;
+            timing.db += started.elapsed();
+            if shared && is_others_doing(&answer) {
+                may_share = false;
+                continue;
+            }
+            self.report(step, &answer);
+            if answer.is_ok() {
+                self.note_latency(step, waited.elapsed());
+            }
+            let answer = answer.map_err(|error| self.judge(&asked, error))?;
+            return Ok(self.outcome(&asked, answer));
         }
-        let asked = Asked {
+    }
+
+    fn asked(&self, tried: &Try, lease: &Lease) -> Asked<'_> {
+        let (step, node) = (&tried.step, self.node(&tried.step));
+        let status = self.run.services.monitor.status(&node.id);
+        Asked {
             node,
+            index: step.node,
             as_primary: step.as_primary,
             reason: tried.reason,
+            current: status.identity == Some(lease.life()),
             status,
-            current,
-        };
-        let started = Instant::now();
-        let loan = Loan {
-            lease: Some(lease),
-            beaten: &tried.beaten,
-        };
-        let answer = self.ask(&asked, loan).await;
-        timing.db += started.elapsed();
-        self.report(step, &answer);
-        if answer.is_ok() {
-            self.note_latency(step, waited.elapsed());
         }
-        let answer = answer.map_err(|error| self.judge(&asked, error))?;
-        Ok(self.outcome(&asked, answer))
     }
 
     /// Leaves room on the primary for those whom nobody else can serve.
@@ -164,9 +183,15 @@ impl Attempt<'_> {
     }
 
     /// Waits for a connection.
-    async fn lease(&self, step: &Step) -> Result<Lease, StepError> {
-        let deadline = self.run.deadline;
-        let leased = timeout_at(deadline, self.node(step).lease(deadline)).await;
+    async fn lease(&self, step: &Step, may_share: bool) -> Result<Lease, StepError> {
+        let (node, deadline) = (self.node(step), self.run.deadline);
+        let leased = async {
+            match may_share {
+                true => node.share(deadline).await,
+                false => node.lease(deadline).await,
+            }
+        };
+        let leased = timeout_at(deadline, leased).await;
         let error = match leased {
             Ok(Ok(lease)) => return Ok(lease),
             Ok(Err(error)) => error,
@@ -189,8 +214,8 @@ impl Attempt<'_> {
             Ok(_) => false,
             Err(AskError::Failed(failure)) => failure.kind == FailureKind::Unavailable,
             Err(AskError::Deadline) => true,
-            // The monitor has reported it, or will.
-            Err(AskError::Lost | AskError::OtherRole) => return,
+            // The monitor has reported it, or will; or it is nobody's fault.
+            Err(AskError::Lost | AskError::OtherRole | AskError::HeldUp) => return,
         };
         match failed {
             true => self.report_failure(step),
@@ -274,26 +299,51 @@ impl Attempt<'_> {
         let Run {
             target,
             arguments,
-            deadline,
             safe,
             ..
         } = self.run;
-        let (client, statement) = (loan.client(), &target.statement);
+        let (client, statement) = (loan.lease().client(), &target.statement);
         let sent = async {
             match self.known.timeline {
                 Some(timeline) if !safe => sql::write(client, statement, arguments, timeline).await,
                 _ => sql::read(client, statement, arguments, self.wants_position(asked)).await,
             }
         };
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
-            answer = timeout_at(*deadline, sent) => {
-                let answer = answer.map_err(|_elapsed| AskError::Deadline)?;
-                let answer = self.in_role(asked, answer)?;
-                loan.settle();
+            answer = sent => self.in_role(asked, answer),
+            trouble = self.trouble(asked.node, loan.lease()) => Err(trouble),
+        };
+        match answer {
+            Ok(answer) => {
+                if is_broken(&answer) {
+                    loan.lease().condemn();
+                }
+                let took = loan.settle();
+                if let (Ok(_), Some(took)) = (&answer, took) {
+                    target.quickness.add(asked.index, took);
+                }
                 answer.map_err(AskError::Failed)
             }
-            () = self.lost(asked.node) => Err(AskError::Lost),
+            Err(AskError::Deadline) => Err(AskError::Deadline),
+            Err(AskError::HeldUp) => Err(AskError::HeldUp),
+            Err(wrong_server) => {
+                loan.lease().condemn();
+                Err(wrong_server)
+            }
+        }
+    }
+
+    /// Ends when an answer is not worth waiting for any longer. Most come before anything needs to
+    /// be watched.
+    async fn trouble(&self, node: &Node, lease: &Lease) -> AskError {
+        let deadline = self.run.deadline;
+        sleep_until(deadline.min(Instant::now() + UNWATCHED)).await;
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline) => AskError::Deadline,
+            () = self.lost(node) => AskError::Lost,
+            () = lease.held_up() => AskError::HeldUp,
         }
     }
 
@@ -356,4 +406,18 @@ impl Attempt<'_> {
     pub(super) fn node(&self, step: &Step) -> &Node {
         &self.run.services.nodes[step.node]
     }
+}
+
+/// Whether an answer, or its absence, may be due to those who share the connection.
+fn is_others_doing(answer: &Result<Answer, AskError>) -> bool {
+    match answer {
+        Err(AskError::HeldUp) => true,
+        Err(AskError::Failed(failure)) => failure.kind == FailureKind::Unavailable,
+        Ok(_) | Err(AskError::Deadline | AskError::Lost | AskError::OtherRole) => false,
+    }
+}
+
+/// Whether the connection, which may still look open, has nothing more to say.
+fn is_broken(answer: &Result<Answer, Failure>) -> bool {
+    matches!(answer, Err(failure) if failure.kind == FailureKind::Unavailable)
 }

@@ -10,6 +10,7 @@ use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use super::gathering::Gathering;
 use super::pace::Pace;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::NodeId;
@@ -52,7 +53,7 @@ impl ConnectionManager {
         let fast = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let inner = deadpool_postgres::Manager::from_config(config, server.tls(), fast);
+        let inner = deadpool_postgres::Manager::from_connect(config, Gathering(server.tls()), fast);
         Self {
             node,
             inner,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use deadpool::managed::Object;
 use deadpool_postgres::ClientWrapper;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{ConnectionManager, NodeConnection};
+use super::line::{Place, SILENCE_MAX};
 use super::turnover::Held;
 use crate::postgres::ServerIdentity;
 
@@ -14,18 +15,31 @@ use crate::postgres::ServerIdentity;
 /// ends the statement.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
-/// A connection lent to one request. Dropping it without [`Lease::settle`] closes the connection.
-pub struct Lease {
+/// A connection lent to one request, or a place on one that several quick reads share.
+///
+/// Dropping it without [`Lease::settle`] closes the connection; one that is shared serves again once
+/// the answers on the way have come.
+pub struct Lease(Lent);
+
+enum Lent {
+    Alone(Box<Borrowed>),
+    Shared(Place),
+}
+
+/// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
+pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
+    since: Instant,
     _held: Held,
 }
 
 impl Lease {
-    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
-        Self {
-            object: Some(object),
-            _held: held,
-        }
+    pub(super) fn alone(borrowed: Box<Borrowed>) -> Self {
+        Self(Lent::Alone(borrowed))
+    }
+
+    pub(super) fn shared(place: Place) -> Self {
+        Self(Lent::Shared(place))
     }
 
     /// The client; its statement cache is warm.
@@ -40,31 +54,90 @@ impl Lease {
         self.connection().life
     }
 
-    /// Gives the connection back: every answer on it has been read.
-    pub fn settle(mut self) {
-        drop(self.object.take());
+    /// Whether others use the connection at the same time.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Lent::Shared(_))
+    }
+
+    /// Ends when a read of somebody else keeps the answer back. Cancel-safe.
+    pub async fn held_up(&self) {
+        let Lent::Shared(place) = &self.0 else {
+            return std::future::pending().await;
+        };
+        while !place.is_held_up(Instant::now()) {
+            sleep(SILENCE_MAX).await;
+        }
+    }
+
+    /// Gives the connection back: every answer to this request has been read. Returns how long the
+    /// server took for it at most.
+    pub fn settle(self) -> Duration {
+        match self.0 {
+            Lent::Alone(borrowed) => borrowed.settle(),
+            Lent::Shared(place) => place.answered(Instant::now()),
+        }
     }
 
     /// Gives the connection back as soon as the answers on the way have come, or closes it when that
     /// takes too long.
     pub fn settle_later(self) {
+        match self.0 {
+            Lent::Alone(borrowed) => borrowed.settle_later(),
+            // The last to leave sees to it.
+            Lent::Shared(place) => drop(place),
+        }
+    }
+
+    /// Has the connection closed when everybody has left it: it leads to the wrong server.
+    pub fn condemn(&self) {
+        match &self.0 {
+            // As any that is not settled.
+            Lent::Alone(_) => {}
+            Lent::Shared(place) => place.condemn(),
+        }
+    }
+
+    fn connection(&self) -> &NodeConnection {
+        match &self.0 {
+            Lent::Alone(borrowed) => borrowed.connection(),
+            Lent::Shared(place) => place.connection(),
+        }
+    }
+}
+
+impl Borrowed {
+    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
+        Self {
+            object: Some(object),
+            since: Instant::now(),
+            _held: held,
+        }
+    }
+
+    pub(super) fn connection(&self) -> &NodeConnection {
+        self.object
+            .as_ref()
+            .expect("it holds its connection until it is settled or dropped")
+    }
+
+    pub(super) fn settle(mut self) -> Duration {
+        drop(self.object.take());
+        self.since.elapsed()
+    }
+
+    pub(super) fn settle_later(self) {
         tokio::spawn(async move {
             // The server answers in order.
-            let drained = self.client().simple_query("");
+            let drained = self.connection().client.simple_query("");
             if let Ok(Ok(_)) = timeout(LATE_MAX, drained).await {
                 self.settle();
             }
         });
     }
-
-    fn connection(&self) -> &NodeConnection {
-        self.object
-            .as_ref()
-            .expect("a lease holds its connection until it is settled or dropped")
-    }
 }
 
-impl Drop for Lease {
+impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
             drop(Object::take(object));

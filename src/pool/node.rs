@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Lease;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
+use super::lease::Borrowed;
+use super::line::Lines;
 use super::turnover::Turnover;
 use crate::config::PoolSettings;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
@@ -37,6 +39,7 @@ pub struct Node {
     pub region: Option<RegionId>,
     pool: Pool<ConnectionManager>,
     turnover: Arc<Turnover>,
+    lines: Lines,
     monitor: Arc<Monitor>,
     settings: PoolSettings,
 }
@@ -139,6 +142,7 @@ impl Node {
             region,
             pool,
             turnover: Arc::default(),
+            lines: Lines::of(settings.connections_max),
             monitor,
             settings: settings.clone(),
         })
@@ -151,9 +155,32 @@ impl Node {
     /// [`PoolError`] at once when the wait would be too long, else after `acquire_timeout` at the
     /// latest.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        Ok(Lease::alone(self.borrow(deadline).await?))
+    }
+
+    /// As [`lease`](Self::lease), for a read that is known to be quick: several of them share one
+    /// connection, so that none waits for one.
+    ///
+    /// # Errors
+    /// As [`lease`](Self::lease).
+    pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        let meant = self.monitor.status(&self.id).last_identity;
+        let has_idle = self.pool.status().available > 0;
+        let is_meant = |life| is_meant(life, meant);
+        if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
+            return Ok(Lease::shared(place));
+        }
+        let borrowed = self.borrow(deadline).await?;
+        Ok(match self.lines.open(borrowed, Instant::now()) {
+            Ok(place) => Lease::shared(place),
+            Err(borrowed) => Lease::alone(borrowed),
+        })
+    }
+
+    async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(object)) => Ok(Lease::new(object, self.turnover.hold())),
+            Ok(Ok(object)) => Ok(Box::new(Borrowed::new(object, self.turnover.hold()))),
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
             }

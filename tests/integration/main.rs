@@ -30,6 +30,7 @@ mod promotion;
 mod rate_limit;
 mod round_trips;
 mod session_cookie;
+mod sharing;
 mod steering;
 mod timelines;
 mod tls;

@@ -111,7 +111,7 @@ async fn a_full_pool_is_busy_and_those_who_gave_up_hold_nobody_up() {
             .iter()
             .all(|lease| matches!(lease, Err(PoolError::Busy(_) | PoolError::Overloaded(..))))
     );
-    held.into_iter().for_each(Lease::settle);
+    held.into_iter().for_each(|lease| _ = lease.settle());
     let start = Instant::now();
     lease(&node).await.unwrap().settle();
     assert!(start.elapsed() < ACQUIRE_TIMEOUT);
@@ -132,13 +132,15 @@ async fn who_would_queue_in_vain_is_refused_at_once_and_a_short_queue_is_not() {
         loop {
             let answer = timeout(ACQUIRE_TIMEOUT / 10, lease(&node)).await;
             if matches!(answer, Ok(Err(PoolError::Overloaded(..)))) {
-                break held.into_iter().for_each(Lease::settle);
+                break held.into_iter().for_each(|lease| _ = lease.settle());
             }
         }
     };
     let (first, second, refused) = join3(insist(), insist(), timeout(DEADLINE, third)).await;
     refused.expect("the third is told at once");
-    [first, second].into_iter().for_each(Lease::settle);
+    [first, second]
+        .into_iter()
+        .for_each(|lease| _ = lease.settle());
     lease(&node).await.unwrap().settle();
 }
 

@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use super::{Source, SqlStatement, StatementError};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig};
-use crate::target::Latencies;
+use crate::target::{Latencies, Quickness};
 
 /// An endpoint that runs a statement.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct SqlTarget {
     pub shared_parameters: Option<Vec<String>>,
     /// How long its answers took of late.
     pub latencies: Latencies,
+    /// On which nodes it is quick.
+    pub quickness: Quickness,
 }
 
 /// Why an endpoint cannot run its statement.
@@ -89,6 +91,7 @@ impl SqlTarget {
             statement,
             body_strings: sql.body_strings.clone(),
             latencies: Latencies::default(),
+            quickness: Quickness::default(),
         })
     }
 }

@@ -1,0 +1,81 @@
+//! Connections whose task lets others speak first.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use deadpool_postgres::Connect;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinHandle;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, Error, Socket};
+
+/// Opens connections whose task, once it is woken, waits for its turn behind all tasks that can run.
+///
+/// Tokio runs a task that was woken by another next. A connection's would send every statement by
+/// itself, though the tasks behind it are about to send more.
+pub(super) struct Gathering<T>(pub(super) T);
+
+impl<T> Connect for Gathering<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
+    T::Stream: Sync + Send,
+    T::TlsConnect: Sync + Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+        let (tls, config) = (self.0.clone(), config.clone());
+        Box::pin(async move {
+            let (client, connection) = config.connect(tls).await?;
+            let driver = async move {
+                if let Err(error) = in_turn(connection).await {
+                    tracing::debug!(%error, "a database connection has ended");
+                }
+            };
+            Ok((client, tokio::spawn(driver)))
+        })
+    }
+}
+
+/// Runs a future in every second turn that its task gets; the first asks for the second.
+async fn in_turn<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        has_waited = !has_waited;
+        if has_waited {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_said_meanwhile_is_heard_at_once() {
+        let (said, woken) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (heard, by) = (Arc::clone(&said), Arc::clone(&woken));
+        let listener = tokio::spawn(in_turn(async move {
+            by.notified().await;
+            heard.load(Ordering::Relaxed)
+        }));
+        let speak = async || {
+            said.fetch_add(1, Ordering::Relaxed);
+            woken.notify_one();
+        };
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        futures_util::future::join_all((0..10).map(|_| speak())).await;
+        assert_eq!(listener.await.unwrap(), 10);
+    }
+}

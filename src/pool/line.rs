@@ -1,0 +1,228 @@
+//! Connections that several quick reads use at the same time.
+//!
+//! A read on a line is sent without waiting for the answers to those before it. Each is still a
+//! transaction of its own, so that one that fails does not touch the others; what one can do to the
+//! others is to take long, to be given up, and to bring the connection down. Hence a line that gets
+//! no answer takes no more reads, those behind the one that is slow may leave it
+//! ([`Lease::is_held_up`](super::Lease::is_held_up)), and a line that anybody left is emptied before
+//! its connection serves again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::connection::NodeConnection;
+use super::lease::Borrowed;
+use crate::postgres::ServerIdentity;
+
+/// Lines of one node. One server process answers quick reads faster than a share of a gateway can
+/// ask, and fewer lines mean more answers in one go.
+const LINES_MAX: usize = 4;
+
+/// Reads on one line; more would only wait in another place.
+const DEPTH_MAX: usize = 32;
+
+/// A line with so many reads is long enough to open a connection for another.
+const DEPTH_LONG: usize = 8;
+
+/// How long a line may give no answer before it is left. Many times what a quick read takes, so that
+/// a busy moment of the server is none.
+pub(super) const SILENCE_MAX: Duration = Duration::from_millis(20);
+
+/// The lines of one node.
+pub(super) struct Lines {
+    lines: Mutex<SmallVec<[Weak<Line>; LINES_MAX]>>,
+    lines_max: usize,
+}
+
+/// One connection that is shared. It is free again when the last read has left.
+pub(super) struct Line {
+    borrowed: Option<Box<Borrowed>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Reads that joined.
+    joined: u64,
+    /// Those whose answer was read.
+    answered: u64,
+    /// Those that left, answered or not.
+    left: u64,
+    /// When the newest answer was read, or a read joined that nobody was before.
+    moved_at: Instant,
+    /// Whether the connection is to be closed.
+    condemned: bool,
+}
+
+/// One read's place in a line.
+pub(super) struct Place {
+    line: Arc<Line>,
+    number: u64,
+    joined_at: Instant,
+    answered: bool,
+}
+
+impl Lines {
+    /// Half of the connections at most, since a line may never be empty while there is load: what
+    /// cannot be shared, writes above all, must not wait for that.
+    pub(super) fn of(connections_max: usize) -> Self {
+        Self {
+            lines: Mutex::default(),
+            lines_max: LINES_MAX.min(connections_max / 2),
+        }
+    }
+
+    /// Joins the line with the fewest reads; none when there is none that gets on, or when it is
+    /// time for one more: a connection is idle, or all lines are long.
+    pub(super) fn join(
+        &self,
+        now: Instant,
+        has_idle: bool,
+        is_meant: impl Fn(ServerIdentity) -> bool,
+    ) -> Option<Place> {
+        let mut lines = self.lock();
+        lines.retain(|line| line.strong_count() > 0);
+        let may_open = lines.len() < self.lines_max;
+        if may_open && has_idle {
+            return None;
+        }
+        let known = lines.iter().filter_map(Weak::upgrade);
+        let usable = known.filter(|line| is_meant(line.connection().life));
+        let (depth, line) = usable
+            .filter_map(|line| Some((line.depth_if_open(now)?, line)))
+            .min_by_key(|(depth, _)| *depth)?;
+        let long = depth >= DEPTH_LONG && may_open;
+        (!long).then(|| Place::take(line, now))
+    }
+
+    /// Makes a line of a connection, or gives it back when there are enough.
+    pub(super) fn open(
+        &self,
+        borrowed: Box<Borrowed>,
+        now: Instant,
+    ) -> Result<Place, Box<Borrowed>> {
+        let mut lines = self.lock();
+        lines.retain(|line| line.strong_count() > 0);
+        if lines.len() >= self.lines_max {
+            return Err(borrowed);
+        }
+        let line = Arc::new(Line::new(borrowed, now));
+        lines.push(Arc::downgrade(&line));
+        Ok(Place::take(line, now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SmallVec<[Weak<Line>; LINES_MAX]>> {
+        // A panic while it is held cannot leave half a reference.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn new(borrowed: Box<Borrowed>, now: Instant) -> Self {
+        Self {
+            borrowed: Some(borrowed),
+            state: Mutex::new(State {
+                joined: 0,
+                answered: 0,
+                left: 0,
+                moved_at: now,
+                condemned: false,
+            }),
+        }
+    }
+
+    fn connection(&self) -> &NodeConnection {
+        let borrowed = self.borrowed.as_ref();
+        borrowed
+            .expect("a line has its connection until it is dropped")
+            .connection()
+    }
+
+    /// How many reads are on it, if one more may join.
+    fn depth_if_open(&self, now: Instant) -> Option<usize> {
+        if self.connection().client.is_closed() {
+            return None;
+        }
+        let state = self.state();
+        let depth = usize::try_from(state.joined - state.left).unwrap_or(usize::MAX);
+        let silent = depth > 0 && now.saturating_duration_since(state.moved_at) > SILENCE_MAX;
+        let open = !state.condemned && state.answered == state.left && !silent;
+        (open && depth < DEPTH_MAX).then_some(depth)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counts are whole at every moment, also after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let Some(borrowed) = self.borrowed.take() else {
+            return;
+        };
+        let state = self.state();
+        if state.answered == state.joined && !state.condemned {
+            borrowed.settle();
+        } else if !state.condemned && Handle::try_current().is_ok() {
+            borrowed.settle_later();
+        }
+    }
+}
+
+impl Place {
+    fn take(line: Arc<Line>, now: Instant) -> Self {
+        let mut state = line.state();
+        if state.joined == state.left {
+            state.moved_at = now;
+        }
+        let number = state.joined;
+        state.joined += 1;
+        drop(state);
+        Self {
+            line,
+            number,
+            joined_at: now,
+            answered: false,
+        }
+    }
+
+    pub(super) fn connection(&self) -> &NodeConnection {
+        self.line.connection()
+    }
+
+    /// Leaves with the answer and tells how long the server took for it: the time since the answer
+    /// before it, or since it was sent.
+    pub(super) fn answered(mut self, now: Instant) -> Duration {
+        self.answered = true;
+        let mut state = self.line.state();
+        let begun = self.joined_at.max(state.moved_at);
+        state.answered += 1;
+        state.left += 1;
+        state.moved_at = now;
+        drop(state);
+        now.saturating_duration_since(begun)
+    }
+
+    /// Whether the line gives no answers because of a read before this one.
+    pub(super) fn is_held_up(&self, now: Instant) -> bool {
+        let state = self.line.state();
+        self.number > state.answered && now >= state.moved_at + SILENCE_MAX
+    }
+
+    /// Has the connection closed once everybody has left.
+    pub(super) fn condemn(&self) {
+        self.line.state().condemned = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.line.state().left += 1;
+        }
+    }
+}
