@@ -22,6 +22,11 @@ struct Row {
     met: bool,
 }
 
+/// What stands before the counts that the tests compare with.
+const INSTRUCTIONS: &str = "\n## Instructions\n\nOf one request or decision, counted by callgrind in the \
+    profile of the tests, which optimises little: they are compared with themselves alone. The suite \
+    fails when one grows by a tenth.\n\n";
+
 /// What a run has found.
 pub(crate) struct Report {
     head: String,
@@ -126,6 +131,11 @@ impl Report {
         }
         text.push_str("\n## Figures\n");
         text.push_str(&self.details);
+        text.push_str(INSTRUCTIONS);
+        for line in include_str!("instructions.txt").lines() {
+            writeln!(text, "* {line}")?;
+        }
+        write!(text, "\n{}", include_str!("notes.md"))?;
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/RESULTS.md");
         std::fs::write(&file, text)?;
         say(&format!("\nwritten to {}", file.display()));

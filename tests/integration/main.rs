@@ -18,6 +18,7 @@ mod faults;
 mod health;
 mod infra;
 mod input;
+mod instructions;
 mod ledger;
 mod levels;
 mod lifecycle;

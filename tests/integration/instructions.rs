@@ -1,0 +1,206 @@
+//! What a cached hit, a replica read and a decision take, in instructions: unlike time the same on
+//! every machine and under every load.
+//!
+//! Counted by callgrind in the profile of the tests, so that they say nothing but whether one grew.
+//! What grew on purpose is recorded anew, in the commit that says why:
+//! `INSTRUCTIONS=record cargo nextest run instructions`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tidegate::config::{Environment, PolicyRow};
+use tidegate::consistency::{Consistency, RequestToken};
+use tidegate::demo::{Cluster, GatewayCommand};
+use tidegate::policy::{Decision, PolicyTable, normalise};
+
+use crate::world::{BINARY, TOKEN_SECRET, World, configured};
+
+const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructions.txt");
+
+/// Requests whose instructions are counted together; what the gateway does beside them is little
+/// then.
+const REQUESTS: u64 = 200;
+const DECISIONS: u64 = 1_000;
+
+/// The monitor looks seldom, so that it hardly counts.
+const ENDPOINTS: &str = r#"
+[replication]
+sample_interval = "2s"
+[[policy]]
+path = "/kept"
+consistency = "eventual"
+cache_control = "public, max-age=3600"
+[[policy]]
+path = "/read/*"
+consistency = "eventual"
+[[endpoint]]
+method = "GET"
+path = "/kept"
+sql = "select repeat('x', 1000) as filler"
+[[endpoint]]
+method = "GET"
+path = "/read/{id}"
+sql = "select :path.id as id"
+single = true
+"#;
+
+type Counts = BTreeMap<String, u64>;
+
+fn has_valgrind() -> bool {
+    let asked = Command::new("valgrind").arg("--version").output();
+    asked.is_ok_and(|output| output.status.success())
+}
+
+/// Reads `name: number` lines.
+fn recorded() -> Counts {
+    let text = fs::read_to_string(RECORD).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(": "));
+    let counts = lines.map(|(name, count)| (name.to_owned(), count.parse().unwrap()));
+    counts.collect()
+}
+
+fn record(counts: &Counts) {
+    let mut text = String::new();
+    for (name, count) in counts {
+        writeln!(text, "{name}: {count}").unwrap();
+    }
+    fs::write(RECORD, text).unwrap();
+}
+
+/// The sum of one dump of callgrind.
+fn total(dump: &Path) -> u64 {
+    let text = fs::read_to_string(dump).unwrap();
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    total.expect("callgrind tells a total").parse().unwrap()
+}
+
+fn control(argument: &[&str], pid: u32) {
+    let mut control = Command::new("callgrind_control");
+    let output = control.args(argument).arg(pid.to_string()).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A gateway that callgrind runs, counting nothing yet.
+async fn counted_world(counts: &Path) -> World {
+    let cluster = Cluster::start(1).await.unwrap();
+    let script = cluster.workspace().path().join("counted");
+    let valgrind = format!(
+        "#!/bin/sh\nexec valgrind -q --tool=callgrind --instr-atstart=no \
+         --callgrind-out-file={} {BINARY} \"$@\"\n",
+        counts.display()
+    );
+    fs::write(&script, valgrind).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let gateway = GatewayCommand::new(script, "serve")
+        .env("REGION", "eu-west-1")
+        .env("DATABASE_URL", cluster.primary.url())
+        .env("DATABASE_READ_REPLICA_URL", cluster.replicas[0].url())
+        .env("TOKEN_SECRET", TOKEN_SECRET)
+        .env("RUST_LOG", "info,tidegate::access=warn");
+    let gateway = configured(&cluster, gateway, ENDPOINTS);
+    World::over(cluster, gateway).await
+}
+
+/// Instructions of one request out of many that are sent one after another.
+async fn count_requests(counts: &mut Counts) {
+    let place = tempfile::tempdir().unwrap();
+    let dumps = place.path().join("counts");
+    let world = counted_world(&dumps).await;
+    let pid = world.gateway.pid().unwrap();
+    let paths = [("cached hit", "/kept"), ("replica read", "/read/7")];
+    for (number, (name, path)) in (1..).zip(paths) {
+        // Until everything is as it stays.
+        ask(&world, path, 50).await;
+        control(&["-i", "on"], pid);
+        ask(&world, path, 20).await;
+        control(&["-z"], pid);
+        ask(&world, path, REQUESTS).await;
+        control(&["-d", name], pid);
+        control(&["-i", "off"], pid);
+        let dump = dumps.with_extension(number.to_string());
+        counts.insert(name.to_owned(), total(&dump) / REQUESTS);
+    }
+}
+
+async fn ask(world: &World, path: &str, times: u64) {
+    for _ in 0..times {
+        let response = world.get(path).await;
+        assert_eq!(response.status(), 200);
+        response.bytes().await.unwrap();
+    }
+}
+
+/// Instructions of one decision, counted in a process of its own.
+fn count_decisions(counts: &mut Counts) {
+    let place = tempfile::tempdir().unwrap();
+    let dump = place.path().join("counts");
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args([
+            "-q",
+            "--tool=callgrind",
+            "--toggle-collect=*decide_counted*",
+        ])
+        .arg(format!("--callgrind-out-file={}", dump.display()))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "instructions::decisions", "--ignored"]);
+    let output = valgrind.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    counts.insert("decision".to_owned(), total(&dump) / DECISIONS);
+}
+
+#[test]
+#[ignore = "run under callgrind by the test below"]
+fn decisions() {
+    let row = |number| PolicyRow {
+        path: format!("/area-{number}/*"),
+        consistency: Consistency::EVENTUAL,
+        cache_control: Some("public, max-age=300".to_owned()),
+        session_cookie: false,
+        rate_limit: None,
+        place: tidegate::config::Place::Name("test"),
+    };
+    let rows: Vec<_> = (0..1_000).map(row).collect();
+    let table = PolicyTable::build(&rows).unwrap();
+    for _ in 0..DECISIONS {
+        decide_counted(black_box(&table), black_box("/area-617/items/42"));
+    }
+}
+
+#[inline(never)]
+fn decide_counted(table: &PolicyTable, path: &str) -> bool {
+    let path = normalise(path).unwrap();
+    let row = table.lookup(&path);
+    let decision = Decision::new(row, None, RequestToken::None, &http::Method::GET);
+    black_box(&decision).shared_cacheable
+}
+
+#[tokio::test]
+async fn no_hot_path_takes_a_tenth_more_instructions_than_recorded() {
+    if !has_valgrind() {
+        eprintln!("SKIPPED: valgrind is not installed, so instructions are not counted");
+        return;
+    }
+    let mut counts = Counts::new();
+    count_decisions(&mut counts);
+    count_requests(&mut counts).await;
+    if Environment::of_process().get("INSTRUCTIONS") == Some("record") {
+        return record(&counts);
+    }
+    let recorded = recorded();
+    for (name, count) in &counts {
+        let before = recorded[name];
+        let grown = *count * 10 > before * 11;
+        assert!(
+            !grown,
+            "{name}: {count} instructions, recorded are {before}"
+        );
+        eprintln!("{name}: {count} instructions, recorded are {before}");
+    }
+}
