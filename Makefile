@@ -35,6 +35,7 @@ lint: tools
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
 test-rust: postgresql
+	@command -v valgrind >/dev/null || echo "SKIPPED: instructions are not counted without valgrind"
 	$(RUN_TESTS) $(SKIP_DRILLS)
 
 # Steady traffic and a real fault in the middle, at full length; prints a table.
