@@ -1,8 +1,8 @@
-//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in; those of
-//! an upstream at `/admin/upstreams/{upstream}/nodes/{node}/…`.
+//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in; those
+//! of an upstream at `/admin/upstreams/{upstream}/nodes/{node}/…`.
 //!
-//! A drained replica is asked nothing; the drained primary is asked only what nobody else can answer. A
-//! drained node of an upstream gets no new request. It holds for this process and until it ends.
+//! A drained replica is asked nothing; the drained primary is asked only what nobody else can answer.
+//! A drained node of an upstream gets no new request. It holds for this process and until it ends.
 
 use std::sync::Arc;
 

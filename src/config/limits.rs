@@ -208,7 +208,8 @@ pub struct SteeringSettings {
     #[serde(deserialize_with = "duration")]
     pub dwell: Duration,
     /// Second tries that each request to a node pays for, from 0 to 1, beside ten a second; 0 turns
-    /// them off. Too low lets single failures through to clients, too high multiplies the load when a node fails.
+    /// them off. Too low lets single failures through to clients, too high multiplies the load when
+    /// a node fails.
     #[serde(deserialize_with = "share")]
     pub retry_budget: f64,
     /// Connections opened to one node within a second. Too low delays the recovery of a node, too

@@ -201,7 +201,7 @@ fn say_who_may_keep_it(
 
 /// Whether the row's `Cache-Control` goes with an answer: shared caches may keep a 200 and what
 /// revalidates one, nothing else.
-fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
+pub(super) fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
     match decision.shared_cacheable {
         true => matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED),
         false => status.is_success() || status == StatusCode::NOT_MODIFIED,

@@ -6,7 +6,6 @@
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::answer::Timing;
@@ -15,7 +14,7 @@ use super::step::Try;
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::replication::Knowledge;
-use crate::routing::{NodeView, Plan, Reason, Step, plan};
+use crate::routing::{Plan, Reason, Step};
 use crate::steering::Ranking;
 use crate::telemetry::names;
 
@@ -54,9 +53,11 @@ pub(super) enum StepError {
 impl Attempt<'_> {
     /// Tries step after step; `timing` collects where the time went, failed steps included.
     pub(super) async fn follow_plan(&self, timing: &mut Timing) -> Result<Outcome, AttemptError> {
-        let mut steps = self.plan().into_iter().peekable();
+        let Run { services, safe, .. } = self.run;
+        let plan = services.plan(&self.decision, *safe, &self.known, &self.ranking);
+        let mut steps = plan.into_iter().peekable();
         if let Some(first) = steps.peek() {
-            self.run.services.second_tries[first.node].sent();
+            services.second_tries[first.node].sent();
         }
         let (mut failed, mut refused) = (None, None);
         while let Some(step) = steps.next() {
@@ -103,17 +104,5 @@ impl Attempt<'_> {
             metrics::counter!(names::RETRY_BUDGET_SPENT, "node" => label).increment(1);
         }
         granted
-    }
-
-    fn plan(&self) -> Plan {
-        let nodes = self.run.services.nodes.iter();
-        let views: SmallVec<[_; 4]> = nodes
-            .map(|node| NodeView {
-                id: &node.id,
-                status: self.known.status(&node.id),
-            })
-            .collect();
-        let now = Instant::now();
-        plan(&self.decision, self.run.safe, &views, &self.ranking, now)
     }
 }

@@ -34,9 +34,7 @@ impl CacheNote {
             Self::Despite(_) => CacheResult::StaleIfError,
         }
     }
-}
 
-impl CacheNote {
     /// Writes a `Cache-Status`.
     pub(super) fn write(self, text: &mut HeaderText) {
         match self {

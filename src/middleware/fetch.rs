@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
@@ -67,19 +65,12 @@ impl Missed {
 }
 
 impl Fetch {
-    /// Asks the nodes, or the application, until `request_deadline`. Boxed, since a request's future
-    /// would otherwise be deeper than the compiler follows.
-    pub(super) fn run<'a>(
-        &'a self,
-        timing: &'a mut Timing,
-    ) -> BoxFuture<'a, Result<Arc<Entry<Origin>>, Missed>> {
-        async move {
-            match &self.endpoint.target {
-                Target::Sql(target) => Ok(Arc::new(self.ask_nodes(target, timing).await?)),
-                Target::Upstream { upstream, .. } => shared_answer(self, upstream, timing).await,
-            }
+    /// Asks the nodes, or the application, until `request_deadline`.
+    pub(super) async fn run(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Missed> {
+        match &self.endpoint.target {
+            Target::Sql(target) => Ok(Arc::new(self.ask_nodes(target, timing).await?)),
+            Target::Upstream { upstream, .. } => shared_answer(self, upstream, timing).await,
         }
-        .boxed()
     }
 
     async fn ask_nodes(

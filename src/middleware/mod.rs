@@ -10,6 +10,7 @@
 //! that states nothing passes none of them: see `hit`.
 
 mod answer;
+mod ask;
 mod attempt;
 mod hedge;
 mod body;
@@ -27,6 +28,7 @@ mod public;
 mod request_id;
 mod origin;
 mod outcome;
+mod places;
 mod run;
 mod serve;
 mod services;

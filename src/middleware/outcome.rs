@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::Served;
+use super::ask::{AskError, Asked};
 use super::attempt::{Attempt, StepError};
 use super::run::Outcome;
-use super::step::{AskError, Asked};
 use crate::consistency::{Level, RequestToken, WalPosition};
 use crate::error::Problem;
 use crate::target::sql::{Answer, Failure, FailureKind};

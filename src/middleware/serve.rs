@@ -23,7 +23,7 @@ use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
-use crate::consistency::{FORGET_SESSION_COOKIE, X_CONSISTENCY_TOKEN, session_cookie};
+use crate::consistency::FORGET_SESSION_COOKIE;
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::target::sql::{RequestValues, SqlTarget};
@@ -208,15 +208,8 @@ fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response
         None => Problem::NotFound.into_response(),
     };
     let headers = response.headers_mut();
-    let token = outcome.seen.map(|seen| services.tokens.sign(&seen));
-    if let Some(token) = &token
-        && asked.decision.session_cookie
-        && let Ok(cookie) = session_cookie(token)
-    {
-        headers.append(SET_COOKIE, cookie);
-    }
-    if let Some(Ok(token)) = token.map(HeaderValue::try_from) {
-        headers.insert(&X_CONSISTENCY_TOKEN, token);
+    if let Some(seen) = &outcome.seen {
+        services.give_token(headers, &asked.decision, seen);
     }
     response
 }

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::Shedding;
 use super::cached::Landing;
@@ -12,11 +16,13 @@ use super::{DecisionCounters, Spill, Suspicion};
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
-use crate::consistency::TokenKeys;
+use crate::consistency::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
+use crate::policy::Decision;
 use crate::pool::Node;
 use crate::region::RegionId;
-use crate::replication::Monitor;
-use crate::steering::{SecondTries, SharedSelector};
+use crate::replication::{Knowledge, Monitor};
+use crate::routing::{NodeView, Plan, plan};
+use crate::steering::{Ranking, SecondTries, SharedSelector};
 use crate::target::Routes;
 use crate::telemetry::names;
 
@@ -55,8 +61,44 @@ pub struct Services {
 }
 
 impl Services {
-    /// Begins the counters of second tries and of spill at zero, so that a first one shows as an
-    /// increase.
+    /// Plans one request by what is known at one moment.
+    pub(super) fn plan(
+        &self,
+        decision: &Decision,
+        safe: bool,
+        known: &Knowledge,
+        ranking: &Ranking,
+    ) -> Plan {
+        let views: SmallVec<[_; 4]> = self
+            .nodes
+            .iter()
+            .map(|node| NodeView {
+                id: &node.id,
+                status: known.status(&node.id),
+            })
+            .collect();
+        plan(decision, safe, &views, ranking, Instant::now())
+    }
+
+    /// Gives a client the position that it has seen by now.
+    pub(super) fn give_token(
+        &self,
+        headers: &mut HeaderMap,
+        decision: &Decision,
+        seen: &WalPosition,
+    ) {
+        let token = self.tokens.sign(seen);
+        if decision.session_cookie
+            && let Ok(cookie) = session_cookie(&token)
+        {
+            headers.append(SET_COOKIE, cookie);
+        }
+        if let Ok(token) = HeaderValue::try_from(token) {
+            headers.insert(&X_CONSISTENCY_TOKEN, token);
+        }
+    }
+
+    /// Begins the counters of second tries at zero, so that a first one shows as an increase.
     pub fn begin_counters(&self) {
         for node in &self.nodes {
             let label = || node.id.to_string();
@@ -67,9 +109,5 @@ impl Services {
                 metrics::counter!(names::HEDGES, "node" => label(), "won" => won).increment(0);
             }
         }
-        for result in ["served", "refused"] {
-            metrics::counter!(names::SPILL, "result" => result).increment(0);
-        }
-        metrics::gauge!(names::SPILL_ACTIVE).set(0.0);
     }
 }

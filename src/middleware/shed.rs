@@ -9,10 +9,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::Gauge;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use super::places::{Place, Places};
 use crate::error::{Problem, ShedReason};
 use crate::telemetry::{Throttle, names};
 
@@ -21,15 +20,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The places of a process for requests in flight, and the account of those it had to refuse.
 pub struct Shedding {
-    places: Semaphore,
-    in_flight: Gauge,
+    places: Places,
     warnings: Mutex<Throttle>,
-}
-
-/// A request's place.
-pub(super) struct Place<'a> {
-    _permit: SemaphorePermit<'a>,
-    in_flight: &'a Gauge,
 }
 
 impl Shedding {
@@ -40,8 +32,7 @@ impl Shedding {
             metrics::counter!(names::SHEDS, "reason" => reason.as_str()).increment(0);
         }
         Self {
-            places: Semaphore::new(requests_max),
-            in_flight: metrics::gauge!(names::REQUESTS_IN_FLIGHT),
+            places: Places::new(requests_max, metrics::gauge!(names::REQUESTS_IN_FLIGHT)),
             warnings: Mutex::new(Throttle::new(WARNING_INTERVAL)),
         }
     }
@@ -51,13 +42,7 @@ impl Shedding {
     /// # Errors
     /// `overloaded` when there is none.
     pub(super) fn enter(&self) -> Result<Place<'_>, Problem> {
-        let permit = self.places.try_acquire();
-        let permit = permit.map_err(|_none_left| Problem::Overloaded)?;
-        self.in_flight.increment(1);
-        Ok(Place {
-            _permit: permit,
-            in_flight: &self.in_flight,
-        })
+        self.places.take().ok_or(Problem::Overloaded)
     }
 
     /// Counts a request that was refused for want of room.
@@ -68,11 +53,5 @@ impl Shedding {
         if let Some(suppressed) = warnings.pass(Instant::now()) {
             tracing::warn!(reason, suppressed, "overloaded: requests are refused");
         }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.in_flight.decrement(1);
     }
 }

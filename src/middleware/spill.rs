@@ -1,71 +1,56 @@
 //! What the primary does for replicas that cannot serve, so that it is never drowned by it.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use metrics::Counter;
 
+use super::places::{Place, Places};
 use crate::telemetry::names;
 
 /// How many reads the primary serves at the same time in place of a replica.
 pub struct Spill {
-    room: Semaphore,
-    concurrency_max: usize,
-}
-
-/// Room for one read; it is free again when this is dropped.
-pub(super) struct Room<'a> {
-    permit: Option<SemaphorePermit<'a>>,
-    spill: &'a Spill,
+    places: Places,
+    served: Counter,
+    refused: Counter,
 }
 
 impl Spill {
     /// Starts with all of its room free.
     #[must_use]
     pub fn new(concurrency_max: usize) -> Self {
+        let counter = |result: &'static str| {
+            let counter = metrics::counter!(names::SPILL, "result" => result);
+            counter.increment(0);
+            counter
+        };
         Self {
-            room: Semaphore::new(concurrency_max),
-            concurrency_max,
+            places: Places::new(concurrency_max, metrics::gauge!(names::SPILL_ACTIVE)),
+            served: counter("served"),
+            refused: counter("refused"),
         }
     }
 
     /// How many reads are served at most.
     #[must_use]
     pub fn concurrency_max(&self) -> usize {
-        self.concurrency_max
+        self.places.count()
     }
 
     /// How many are served now.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.concurrency_max - self.room.available_permits()
+        self.places.count() - self.places.free()
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.room.available_permits() > 0
+        self.places.free() > 0
     }
 
-    /// Takes room for one read at once, or none: a queue here would only be a slower refusal.
-    pub(super) fn enter(&self) -> Option<Room<'_>> {
-        let entered = self.room.try_acquire().ok();
-        let result = match entered {
-            Some(_) => "served",
-            None => "refused",
-        };
-        metrics::counter!(names::SPILL, "result" => result).increment(1);
-        let room = entered.map(|permit| Room {
-            permit: Some(permit),
-            spill: self,
-        });
-        self.publish();
+    /// Takes room for one read, and counts it, or that there was none.
+    pub(super) fn enter(&self) -> Option<Place<'_>> {
+        let room = self.places.take();
+        match room {
+            Some(_) => self.served.increment(1),
+            None => self.refused.increment(1),
+        }
         room
-    }
-
-    fn publish(&self) {
-        metrics::gauge!(names::SPILL_ACTIVE).set(self.active() as f64);
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.permit = None;
-        self.spill.publish();
     }
 }

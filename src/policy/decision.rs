@@ -52,9 +52,7 @@ impl Decision {
             session_cookie: row.is_some_and(Row::session_cookie),
         }
     }
-}
 
-impl Decision {
     /// The same for an answer that may depend on who asks: nobody else may be given it.
     #[must_use]
     pub fn for_this_client(self) -> Self {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::gathering::Gathering;
-use super::pace::Pace;
+use super::spacing::Spacing;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::NodeId;
 
@@ -34,7 +34,7 @@ pub(super) struct ConnectionManager {
     session: Session,
     warm: WarmStatements,
     connect_timeout: Duration,
-    pace: Mutex<Pace>,
+    spacing: Mutex<Spacing>,
     /// Whether the newest attempt failed.
     failing: AtomicBool,
 }
@@ -60,7 +60,7 @@ impl ConnectionManager {
             session,
             warm,
             connect_timeout,
-            pace: Mutex::new(Pace::new(connects_per_second_max)),
+            spacing: Mutex::new(Spacing::new(connects_per_second_max)),
             failing: AtomicBool::new(false),
         }
     }
@@ -72,7 +72,7 @@ impl ConnectionManager {
             false => self.connect_timeout,
         };
         let wait = self
-            .pace
+            .spacing
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take(patience, Instant::now());

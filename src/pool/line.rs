@@ -4,7 +4,7 @@
 //! transaction of its own, so that one that fails does not touch the others; what one can do to the
 //! others is to take long, to be given up, and to bring the connection down. Hence a line that gets
 //! no answer takes no more reads, those behind the one that is slow may leave it
-//! ([`Lease::is_held_up`](super::Lease::is_held_up)), and a line that anybody left is emptied before
+//! ([`Lease::held_up`](super::Lease::held_up)), and a line that anybody left is emptied before
 //! its connection serves again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -2,10 +2,11 @@
 //!
 //! A request borrows a [`Lease`] and settles it when every answer has been read; a lease that is
 //! dropped earlier (deadline, client gone) gives its connection up, since answers may still be on
-//! the wire. Reads that are known to be quick share a few connections. Connections are opened by tasks of their own, so that a request's deadline never ends
-//! a connection attempt that the next request could use.
+//! the wire. Reads that are known to be quick share a few connections. Connections are opened by
+//! tasks of their own, so that a request's deadline never ends a connection attempt that the next
+//! request could use.
 
-mod pace;
+mod spacing;
 mod connection;
 mod gathering;
 mod lease;

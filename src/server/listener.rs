@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::limits::WARNING_INTERVAL;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Duration, Instant, sleep};
 
+use super::limits::WARNING_INTERVAL;
 use crate::telemetry::{Throttle, names};
 
 /// Connections the kernel may hold ready for `accept`; more are made to try again by TCP. Linux

@@ -3,8 +3,8 @@
 //! [`serve()`] runs one listener with HTTP/1.1 and cleartext HTTP/2 on the same port until its
 //! [`Drain`] is over. It bounds what a client can take without sending a whole request, and what
 //! it can hold without reading the answer. A connection that leaves HTTP stays one of its connections
-//! until its tunnel ends. Deliberately absent: TLS (a load balancer ends it), and every limit that needs a request to be understood (bodies, deadlines);
-//! those are `middleware/`.
+//! until its tunnel ends. Deliberately absent: TLS (a load balancer ends it), and every limit that
+//! needs a request to be understood (bodies, deadlines); those are `middleware/`.
 
 mod limits;
 mod open_files;

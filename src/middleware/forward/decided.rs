@@ -1,12 +1,11 @@
 //! Where an application may read from a replica under a decision.
 
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::middleware::Services;
 use crate::policy::Decision;
 use crate::region::RegionId;
-use crate::routing::{NodeView, Reason, plan};
+use crate::routing::Reason;
 
 /// The regions whose replica can honour the decision now, by the same plan that SQL endpoints
 /// follow. Without a replica that is known to, it is the primary's.
@@ -16,23 +15,12 @@ pub(super) fn replica_regions(
     safe: bool,
 ) -> Vec<RegionId> {
     let known = services.monitor.knowledge();
-    let nodes = &services.nodes;
-    let view = |node: &'_ std::sync::Arc<crate::pool::Node>| known.status(&node.id);
-    let statuses: SmallVec<[_; 4]> = nodes.iter().map(view).collect();
-    let views: SmallVec<[_; 4]> = nodes
-        .iter()
-        .zip(&statuses)
-        .map(|(node, status)| NodeView {
-            id: &node.id,
-            status,
-        })
-        .collect();
-    let now = Instant::now();
-    let plan = plan(decision, safe, &views, &services.selector.ranking(now), now);
+    let ranking = services.selector.ranking(Instant::now());
+    let plan = services.plan(decision, safe, &known, &ranking);
     let ready = plan.iter().filter(|step| {
         !step.as_primary && step.wait_for.is_none() && step.reason != Reason::ReplicaLagging
     });
     ready
-        .filter_map(|step| nodes[step.node].region.clone())
+        .filter_map(|step| services.nodes[step.node].region.clone())
         .collect()
 }

@@ -3,8 +3,9 @@
 use http::header::{EXPIRES, LOCATION, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::consistency::{RequestToken, X_CONSISTENCY_TOKEN, session_cookie};
+use crate::consistency::{RequestToken, X_CONSISTENCY_TOKEN};
 use crate::middleware::Services;
+use crate::middleware::answer::may_be_kept;
 use crate::policy::Decision;
 use crate::target::upstream::{Node, strip_hop_by_hop};
 
@@ -32,7 +33,7 @@ pub(super) fn rewrite(
     for name in &NOT_PASSED_ON {
         headers.remove(name);
     }
-    let shared = decision.shared_cacheable && is_cacheable(status);
+    let shared = decision.shared_cacheable && may_be_kept(status, decision);
     if shared && headers.remove(SET_COOKIE).is_some() {
         tracing::debug!("an application's cookie was dropped: caches may keep the answer");
     }
@@ -43,11 +44,6 @@ pub(super) fn rewrite(
 pub(super) fn location(node: &Node, headers: &HeaderMap) -> Option<HeaderValue> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     HeaderValue::try_from(node.as_asked(location)?).ok()
-}
-
-/// Whether shared caches may keep an answer of this status.
-fn is_cacheable(status: StatusCode) -> bool {
-    matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED)
 }
 
 /// Passes a token on that is one of ours, and never one that is older than the client's own. An
@@ -67,13 +63,5 @@ fn token(services: &Services, headers: &mut HeaderMap, decision: &Decision) {
         RequestToken::Verified(position) => position,
         RequestToken::Unverifiable | RequestToken::None => told,
     };
-    let token = services.tokens.sign(&position);
-    if decision.session_cookie
-        && let Ok(cookie) = session_cookie(&token)
-    {
-        headers.append(SET_COOKIE, cookie);
-    }
-    if let Ok(token) = HeaderValue::try_from(token) {
-        headers.insert(&X_CONSISTENCY_TOKEN, token);
-    }
+    services.give_token(headers, decision, &position);
 }

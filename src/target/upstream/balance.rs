@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::last_heard::LastHeard;
 use crate::config;
-use crate::steering::{Choice, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings};
+use crate::steering::{
+    Choice, HedgeDelay, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings,
+};
 
 /// What is expected of nodes before the first answer, by their place in the list: the nearest a
 /// millisecond away, each further one as much more as neighbouring continents are apart.
@@ -17,7 +20,15 @@ const FURTHER: Duration = Duration::from_millis(40);
 #[derive(Debug)]
 pub(super) struct Balance {
     selector: Arc<SharedSelector>,
-    second_tries: Vec<SecondTries>,
+    records: Vec<Record>,
+}
+
+/// What is remembered of one node beside that.
+#[derive(Debug)]
+struct Record {
+    second_tries: SecondTries,
+    hedge_delay: HedgeDelay,
+    last_heard: LastHeard,
 }
 
 impl Balance {
@@ -26,11 +37,15 @@ impl Balance {
         let now = Instant::now();
         let settings = SteeringSettings::new(config, fastrand::u64(..));
         let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
-        let second_tries = |_| SecondTries::new(config.retry_budget, now);
+        let record = |_| Record {
+            second_tries: SecondTries::new(config.retry_budget, now),
+            hedge_delay: HedgeDelay::new(now),
+            last_heard: LastHeard::new(now),
+        };
         let selector = SharedSelector::new(Selector::new(settings, &estimates, now), now);
         Self {
             selector: Arc::new(selector),
-            second_tries: (0..nodes).map(second_tries).collect(),
+            records: (0..nodes).map(record).collect(),
         }
     }
 
@@ -68,31 +83,32 @@ impl Balance {
 
     /// Takes in that a request goes to a node for the first time.
     pub(super) fn sent(&self, node: usize) {
-        self.second_tries[node].sent();
+        self.records[node].second_tries.sent();
     }
 
     /// Takes in how long a request took.
     pub(super) fn answered(&self, node: usize, took: Duration) {
-        self.second_tries[node].answered(took, Instant::now());
+        self.heard(node);
+        self.records[node].hedge_delay.add(took, Instant::now());
     }
 
     /// Takes in a sign of life.
     pub(super) fn heard(&self, node: usize) {
-        self.second_tries[node].heard(Instant::now());
+        self.records[node].last_heard.note(Instant::now());
     }
 
     /// Whether nothing at all has come from a node since then.
     pub(super) fn is_silent_since(&self, node: usize, then: Instant) -> bool {
-        self.second_tries[node].is_silent_since(then)
+        self.records[node].last_heard.is_before(then)
     }
 
     /// Whether a request that this node has not answered may be sent to another one.
     pub(super) fn may_ask_another(&self, node: usize) -> bool {
-        self.second_tries[node].grant(Instant::now())
+        self.records[node].second_tries.grant(Instant::now())
     }
 
     /// How long a safe request waits for a node before another is asked as well.
     pub(super) fn hedge_delay(&self, node: usize) -> Duration {
-        self.second_tries[node].hedge_delay()
+        self.records[node].hedge_delay.get()
     }
 }

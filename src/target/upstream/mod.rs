@@ -8,6 +8,7 @@
 mod error;
 mod hop_by_hop;
 mod node;
+mod last_heard;
 mod balance;
 mod upload;
 mod download;

@@ -5,16 +5,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Spreads what happens so that no more than so many begin within a second, though these may begin
-/// at once: the generic cell rate algorithm (ITU-T I.371), which needs one instant.
+/// at once: the generic cell rate algorithm (ITU-T I.371), which needs one instant. The crate that
+/// rate limits use cannot book a place ahead, so those who wait would race for every place.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Spacing {
     interval: Duration,
     burst: Duration,
     /// When everything that was let through would be done at the steady rate.
     busy_until: Option<Instant>,
 }
 
-impl Pace {
+impl Spacing {
     pub(super) fn new(per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
@@ -52,11 +53,11 @@ mod tests {
             pauses in prop::collection::vec(0_u64..200, 1..300),
         ) {
             let mut now = Instant::now();
-            let mut pace = Pace::new(per_second);
+            let mut spacing = Spacing::new(per_second);
             let mut begun: Vec<Instant> = Vec::new();
             for pause in pauses {
                 now += Duration::from_millis(pause);
-                begun.extend(pace.take(Duration::MAX, now).map(|wait| now + wait));
+                begun.extend(spacing.take(Duration::MAX, now).map(|wait| now + wait));
             }
             for (index, first) in begun.iter().enumerate() {
                 let second = begun[index..].iter().take_while(|it| **it - *first < Duration::from_secs(1));
@@ -68,8 +69,8 @@ mod tests {
     #[test]
     fn a_burst_need_not_wait_and_what_follows_it_does() {
         let now = Instant::now();
-        let mut pace = Pace::new(20);
-        let mut wait = |patience, now| pace.take(patience, now);
+        let mut spacing = Spacing::new(20);
+        let mut wait = |patience, now| spacing.take(patience, now);
         assert!((0..20).all(|_| wait(Duration::ZERO, now) == Some(Duration::ZERO)));
         assert_eq!(wait(Duration::ZERO, now), None);
         assert_eq!(wait(Duration::MAX, now), Some(Duration::from_millis(50)));

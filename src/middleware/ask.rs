@@ -1,0 +1,196 @@
+//! Sends the statement of one request to one node, and waits for its answer or for a reason not to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::{Duration, Instant, sleep, sleep_until};
+
+use super::attempt::Attempt;
+use super::run::Run;
+use crate::consistency::Level;
+use crate::pool::{Lease, Node};
+use crate::replication::{Condition, NodeStatus};
+use crate::routing::Reason;
+use crate::target::sql::{self, Answer, Failure, FailureKind};
+
+/// How long a statement may be unanswered before one missed sample of its node counts. With the
+/// sample's own timeout of a second a frozen node costs a read less than two seconds, even one that
+/// nobody else could answer; a slow statement on a node that answers its monitor is left alone.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a statement is out before anything but its answer is looked at.
+const UNWATCHED: Duration = Duration::from_millis(20);
+
+/// A node as it was asked.
+pub(super) struct Asked<'a> {
+    pub(super) node: &'a Node,
+    /// Its place among the nodes.
+    pub(super) index: usize,
+    pub(super) as_primary: bool,
+    pub(super) reason: Reason,
+    /// What was known of it before.
+    pub(super) status: Arc<NodeStatus>,
+    /// Whether that was known of the server life that was asked.
+    pub(super) current: bool,
+}
+
+/// Why a node gave no answer.
+pub(super) enum AskError {
+    /// The statement failed, and every answer to it was read.
+    Failed(Failure),
+    /// The deadline passed.
+    Deadline,
+    /// The monitor lost the node meanwhile.
+    Lost,
+    /// An answer came, from a server in another role than the one it was asked in.
+    OtherRole,
+    /// A read of somebody else on the same connection is in the way.
+    HeldUp,
+}
+
+/// A lease whose connection is kept although its answer is not waited for, if another node was
+/// quicker: that happens often, and says nothing against the connection.
+pub(super) struct Loan<'a> {
+    lease: Option<Lease>,
+    beaten: &'a AtomicBool,
+}
+
+impl<'a> Loan<'a> {
+    pub(super) fn new(lease: Lease, beaten: &'a AtomicBool) -> Self {
+        Self {
+            lease: Some(lease),
+            beaten,
+        }
+    }
+
+    fn lease(&self) -> &Lease {
+        let lease = self.lease.as_ref();
+        lease.expect("only settling takes the lease")
+    }
+
+    /// Returns how long the server took at most.
+    fn settle(mut self) -> Option<Duration> {
+        self.lease.take().map(Lease::settle)
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.beaten.load(Ordering::Relaxed)
+        {
+            lease.settle_later();
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Sends the statement and reads its answer; a lease that is given up here closes its
+    /// connection, so that the next request does not meet the same server, unless another node was
+    /// merely quicker.
+    pub(super) async fn ask(&self, asked: &Asked<'_>, loan: Loan<'_>) -> Result<Answer, AskError> {
+        let Run {
+            target,
+            arguments,
+            safe,
+            ..
+        } = self.run;
+        let (client, statement) = (loan.lease().client(), &target.statement);
+        let sent = async {
+            match self.known.timeline {
+                Some(timeline) if !safe => sql::write(client, statement, arguments, timeline).await,
+                _ => sql::read(client, statement, arguments, self.wants_position(asked)).await,
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = sent => self.in_role(asked, answer),
+            trouble = self.trouble(asked.node, loan.lease()) => Err(trouble),
+        };
+        match answer {
+            Ok(answer) => {
+                if is_broken(&answer) {
+                    loan.lease().condemn();
+                }
+                let took = loan.settle();
+                if let (Ok(_), Some(took)) = (&answer, took) {
+                    target.quickness.add(asked.index, took);
+                }
+                answer.map_err(AskError::Failed)
+            }
+            Err(error) => {
+                // The others say nothing of the connection itself.
+                if !matches!(error, AskError::Deadline | AskError::HeldUp) {
+                    loan.lease().condemn();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends when an answer is not worth waiting for any longer. Most come before anything needs to
+    /// be watched.
+    async fn trouble(&self, node: &Node, lease: &Lease) -> AskError {
+        let deadline = self.run.deadline;
+        sleep_until(deadline.min(Instant::now() + UNWATCHED)).await;
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline) => AskError::Deadline,
+            () = self.lost(node) => AskError::Lost,
+            () = lease.held_up() => AskError::HeldUp,
+        }
+    }
+
+    /// Passes on what a server said in the role it was asked in. Another server is given up, and the
+    /// monitor told.
+    fn in_role(
+        &self,
+        asked: &Asked<'_>,
+        answer: Result<Answer, Failure>,
+    ) -> Result<Result<Answer, Failure>, AskError> {
+        let other_role = match answer {
+            Err(failure) if failure.kind == FailureKind::NotPrimary => AskError::Failed(failure),
+            Ok(answer) if !self.is_still_in_its_role(asked, &answer) => AskError::OtherRole,
+            usual => return Ok(usual),
+        };
+        tracing::debug!(node = %asked.node.id, "answered in another role than it was asked in");
+        // Where one was demoted, another was promoted.
+        self.run.services.monitor.doubt_all();
+        Err(other_role)
+    }
+
+    /// Ends when the monitor loses a node, or misses one sample of it while the statement is out
+    /// for longer than [`PATIENCE`]; a write is awaited to its deadline all the same.
+    async fn lost(&self, node: &Node) {
+        let mut watch = self.run.services.monitor.watch(&node.id);
+        let mut patient = watch.clone();
+        let unreachable = watch.wait_for(|status| status.condition == Condition::Unreachable);
+        let silent = async {
+            sleep(PATIENCE).await;
+            patient.wait_for(|status| status.missed).await.is_ok()
+        };
+        let lost = async {
+            tokio::select! {
+                lost = unreachable => lost.is_ok(),
+                lost = silent => lost,
+            }
+        };
+        if !(self.run.safe && lost.await) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// An answer carries a token unless it is eventual, or may be kept by shared caches. Who is
+    /// asked as the primary must also show that it is, unless the monitor knows that of its life.
+    fn wants_position(&self, asked: &Asked<'_>) -> bool {
+        let eventual = self.decision.consistency.level == Level::Eventual;
+        let token =
+            !self.decision.shared_cacheable && (!eventual || self.decision.token.is_present());
+        token || asked.as_primary && !asked.current
+    }
+}
+
+/// Whether the connection, which may still look open, has nothing more to say.
+fn is_broken(answer: &Result<Answer, Failure>) -> bool {
+    matches!(answer, Err(failure) if failure.kind == FailureKind::Unavailable)
+}
