@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
 
@@ -11,8 +11,8 @@ use axum::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -20,9 +20,8 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::activity::{Activity, Expiry};
 use super::stream_task::StreamTasks;
 use super::tracked::Tracked;
-use super::watched::Watched;
+use super::watched::{Protocol, Watched};
 use super::{Drain, Limits};
-use crate::target::upstream::Tunnel;
 use crate::telemetry::names;
 
 /// Finds HTTP/2 peers that are gone without a word, also while a request is in flight.
@@ -47,18 +46,19 @@ pub(super) struct Context<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
     pub(super) drain: Drain,
-    protocol: auto::Builder<StreamTasks>,
+    http1: http1::Builder,
+    http2: http2::Builder<StreamTasks>,
 }
 
 impl<S> Context<S> {
     pub(super) fn new(listener: &'static str, service: S, limits: Limits, drain: Drain) -> Self {
-        let protocol = protocol(&limits);
         Self {
+            http1: http1_builder(&limits),
+            http2: http2_builder(&limits),
             listener,
             service,
             limits,
             drain,
-            protocol,
         }
     }
 
@@ -68,18 +68,21 @@ impl<S> Context<S> {
     }
 }
 
-fn protocol(limits: &Limits) -> auto::Builder<StreamTasks> {
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None) // see `activity`
+        // The buffer bounds the head; a body passes through it in pieces.
+        .max_buf_size(limits.header_bytes_max.max(HEADER_BYTES_MIN));
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<StreamTasks> {
     let header_bytes = limits.header_bytes_max.max(HEADER_BYTES_MIN);
-    let mut builder = auto::Builder::new(StreamTasks {
+    let mut builder = http2::Builder::new(StreamTasks {
         write_timeout: limits.write_timeout,
     });
     builder
-        .http1()
-        .header_read_timeout(None) // see `activity`
-        // The buffer bounds the head; a body passes through it in pieces.
-        .max_buf_size(header_bytes);
-    builder
-        .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -90,60 +93,102 @@ fn protocol(limits: &Limits) -> auto::Builder<StreamTasks> {
     builder
 }
 
-/// Serves one connection until the client is done, it is out of time, or `closing` changes and
-/// its requests in flight are answered.
-pub(super) async fn drive<S, B>(
-    context: Arc<Context<S>>,
-    socket: TcpStream,
-    peer: SocketAddr,
-    mut closing: watch::Receiver<()>,
-) where
+/// One connection, apart from what it says.
+pub(super) struct Visit<S> {
+    pub(super) context: Arc<Context<S>>,
+    pub(super) peer: SocketAddr,
+    /// Changes when its listener is to be left.
+    pub(super) closing: watch::Receiver<()>,
+}
+
+impl<S, B> Visit<S>
+where
     S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "small answers may be delayed");
-    }
-    let activity = Activity::new(Instant::now());
-    let tunnel = Arc::new(OnceLock::new());
-    let service = Tracked {
-        service: context.service.clone(),
-        peer,
-        activity: Arc::clone(&activity),
-        drain: context.drain.clone(),
-        tunnel: Arc::clone(&tunnel),
-    };
-    let socket = TokioIo::new(Watched::new(socket, Arc::clone(&activity)));
-    let mut connection = pin!(
-        context
-            .protocol
-            .serve_connection_with_upgrades(socket, service)
-    );
-
-    tokio::select! {
-        biased;
-        outcome = connection.as_mut() => return end(peer, outcome, &tunnel).await,
-        _ = closing.changed() => {}
-        expiry = expired(&activity, &context.limits) => {
-            context.count_expired(expiry.as_str(), 1);
-            if expiry != Expiry::Idle {
-                return;
+    /// Serves the connection until the client is done, it is out of time, or it is told to close and
+    /// its requests in flight are answered.
+    pub(super) async fn serve(mut self, socket: TcpStream) {
+        let (context, peer) = (Arc::clone(&self.context), self.peer);
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "small answers may be delayed");
+        }
+        let activity = Activity::new(Instant::now());
+        let mut socket = Watched::new(socket, Arc::clone(&activity));
+        let protocol = tokio::select! {
+            biased;
+            protocol = socket.protocol() => protocol,
+            _ = self.closing.changed() => return,
+            expiry = expired(&activity, &context.limits) => {
+                return context.count_expired(expiry.as_str(), 1);
             }
+        };
+        let tunnel = Arc::new(OnceLock::new());
+        let service = Tracked {
+            service: context.service.clone(),
+            peer,
+            activity: Arc::clone(&activity),
+            drain: context.drain.clone(),
+            tunnel: Arc::clone(&tunnel),
+        };
+        let socket = TokioIo::new(socket);
+        let outcome = match protocol {
+            Ok(Protocol::Http1) => {
+                let connection = context.http1.serve_connection(socket, service);
+                let connection = pin!(connection.with_upgrades());
+                let close = http1::UpgradeableConnection::graceful_shutdown;
+                self.attend(connection, close, &activity).await
+            }
+            Ok(Protocol::Http2) => {
+                let connection = context.http2.serve_connection(socket, service);
+                // Boxed: it is larger, and most of what stays open does not speak HTTP/2.
+                let mut connection = Box::pin(connection);
+                let close = http2::Connection::graceful_shutdown;
+                self.attend(connection.as_mut(), close, &activity).await
+            }
+            Err(error) => return tracing::debug!(%peer, %error, "connection ended early"),
+        };
+        match (outcome, tunnel.get()) {
+            (Some(Err(error)), _) => tracing::debug!(%peer, %error, "connection ended early"),
+            // The connection was left for another protocol. That goes on until it is done or the
+            // drain cuts it off.
+            (Some(Ok(())), Some(tunnel)) => tunnel.clone().run().await,
+            (Some(Ok(())) | None, _) => {}
         }
     }
 
-    connection.as_mut().graceful_shutdown();
-    activity.restart_idle();
-    let limits = Limits {
-        idle_timeout: GOODBYE_TIMEOUT,
-        ..context.limits.clone()
-    };
-    tokio::select! {
-        biased;
-        outcome = connection.as_mut() => end(peer, outcome, &tunnel).await,
-        _ = expired(&activity, &limits) => {}
+    /// Waits for the end of HTTP on a connection; returns none if that was cut off.
+    async fn attend<C: Future>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        close: fn(Pin<&mut C>),
+        activity: &Activity,
+    ) -> Option<C::Output> {
+        let limits = &self.context.limits;
+        tokio::select! {
+            biased;
+            outcome = connection.as_mut() => return Some(outcome),
+            _ = self.closing.changed() => {}
+            expiry = expired(activity, limits) => {
+                self.context.count_expired(expiry.as_str(), 1);
+                if expiry != Expiry::Idle {
+                    return None;
+                }
+            }
+        }
+        close(connection.as_mut());
+        activity.restart_idle();
+        let limits = Limits {
+            idle_timeout: GOODBYE_TIMEOUT,
+            ..limits.clone()
+        };
+        tokio::select! {
+            biased;
+            outcome = connection.as_mut() => Some(outcome),
+            _ = expired(activity, &limits) => None,
+        }
     }
 }
 
@@ -169,18 +214,4 @@ async fn expired(activity: &Activity, limits: &Limits) -> Expiry {
         }
     })
     .await
-}
-
-/// The end of HTTP on a connection; if it was left for another protocol, that goes on until it is
-/// done or the drain cuts it off.
-async fn end(
-    peer: SocketAddr,
-    outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>,
-    tunnel: &OnceLock<Tunnel>,
-) {
-    if let Err(error) = outcome {
-        tracing::debug!(%peer, error, "connection ended early");
-    } else if let Some(tunnel) = tunnel.get() {
-        tunnel.clone().run().await;
-    }
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{Context, drive};
+use super::connection::{Context, Visit};
 use super::limits::WARNING_INTERVAL;
 use super::{Drain, Limits, Listener};
 use crate::telemetry::{Throttle, names};
@@ -98,9 +98,12 @@ where
             return self.refuse();
         }
         self.accepted.increment(1);
-        let closing = self.closing.subscribe();
-        self.tasks
-            .spawn(drive(Arc::clone(&self.context), socket, peer, closing));
+        let visit = Visit {
+            context: Arc::clone(&self.context),
+            peer,
+            closing: self.closing.subscribe(),
+        };
+        self.tasks.spawn(visit.serve(socket));
         self.show_open();
     }
 

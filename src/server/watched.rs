@@ -1,4 +1,4 @@
-//! A socket that reports to its connection's activity.
+//! A socket that reports to its connection's activity, and knows which HTTP its client speaks.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
@@ -14,15 +14,60 @@ use super::activity::Activity;
 /// Longest answer that is sent in one piece.
 const JOINED_BYTES_MAX: usize = 4096;
 
+/// What a client says first that speaks HTTP/2 (RFC 9113 section 3.4).
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The HTTP a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
 /// A client's socket.
 pub(super) struct Watched {
     socket: TcpStream,
     activity: Arc<Activity>,
+    /// What was read to know the protocol; it is read again.
+    first: SmallVec<[u8; PREFACE.len()]>,
 }
 
 impl Watched {
     pub(super) fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { socket, activity }
+        Self {
+            socket,
+            activity,
+            first: SmallVec::new(),
+        }
+    }
+
+    /// Waits until the client has said enough to tell which HTTP it speaks.
+    ///
+    /// hyper can tell them apart itself, but hands itself what it has read for that as a first
+    /// read of its own, and makes its buffer twice as large for the second: for every connection.
+    pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
+        let mut first = SmallVec::<[u8; PREFACE.len()]>::new();
+        let mut piece = [0; PREFACE.len()];
+        while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
+            let wanted = PREFACE.len() - first.len();
+            match self.read(&mut piece[..wanted]).await? {
+                0 => break,
+                read => first.extend_from_slice(&piece[..read]),
+            }
+        }
+        let protocol = match first[..] == PREFACE {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        };
+        self.first = first;
+        Ok(protocol)
+    }
+
+    /// Reads what was read before.
+    fn read_first(&mut self, buffer: &mut ReadBuf<'_>) {
+        let length = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first[..length]);
+        self.first.drain(..length);
     }
 
     fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -54,12 +99,16 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.read_first(buffer);
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.activity.read();
         }
-        outcome
+        match outcome {
+            Poll::Pending if before > 0 => Poll::Ready(Ok(())),
+            outcome => outcome,
+        }
     }
 }
 
@@ -95,5 +144,55 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// What was told of a client that says something, piece by piece, and what could be read then.
+    async fn told(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        client.set_nodelay(true).unwrap();
+        let mut watched = Watched::new(socket, Activity::new(Instant::now()));
+        let speak = async {
+            for piece in pieces {
+                client.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.unwrap();
+        };
+        let (protocol, ()) = tokio::join!(watched.protocol(), speak);
+        watched.socket.readable().await.unwrap();
+        let mut first_read = vec![0; 1024];
+        let length = watched.read(&mut first_read).await.unwrap();
+        first_read.truncate(length);
+        (protocol.unwrap(), first_read)
+    }
+
+    #[tokio::test]
+    async fn the_protocol_is_told_by_the_preface_however_it_is_cut() {
+        let (start, end) = PREFACE.split_at(7);
+        for pieces in [&[&PREFACE[..]][..], &[start, end]] {
+            assert_eq!(told(pieces).await, (Protocol::Http2, PREFACE.to_vec()));
+        }
+        for other in [&b"PRI"[..], b"PRI * HTTP/2.1\r\n\r\n", b"POST", b"P", b""] {
+            assert_eq!(told(&[other]).await, (Protocol::Http1, other.to_vec()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_comes_in_one_read_with_what_told_the_protocol() {
+        let head = b"GET / HTTP/1.1\r\nhost: a-host-that-is-longer-than-the-preface\r\n\r\n";
+        assert_eq!(told(&[head]).await, (Protocol::Http1, head.to_vec()));
     }
 }
