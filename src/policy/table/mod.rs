@@ -60,7 +60,12 @@ impl PolicyTable {
         }
         let wanted = start(path, self.common.len());
         let below = self.starts.partition_point(|start| *start < wanted);
-        let alike = self.starts[below..].partition_point(|start| *start == wanted);
+        let starts = &self.starts[below..];
+        let alike = match starts {
+            // No need to search: few literals are as alike as that.
+            [first, second, ..] if *second != wanted => usize::from(*first == wanted),
+            _ => starts.partition_point(|start| *start == wanted),
+        };
         let alike = &self.entries[below..below + alike];
         below + alike.partition_point(|entry| entry.row.literal() <= path)
     }

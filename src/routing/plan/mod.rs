@@ -10,7 +10,7 @@ use crate::policy::Decision;
 use crate::region::NodeId;
 use crate::replication::{Condition, NodeStatus};
 use crate::routing::Reason;
-use crate::steering::{Choice, Ranking, Standing};
+use crate::steering::{Ranked, Ranking, Standing};
 
 /// How far a token may be ahead of everything known before waiting for it is pointless. A second
 /// or so of a busy primary's WAL: more than one sampling interval brings.
@@ -98,18 +98,23 @@ impl Planner<'_> {
 
     /// Nodes that serve, best first; then those that lag, the least stale first.
     fn eventual(&self) -> Plan {
-        let mut order = self.in_order(|node| serving(&self.views[node]) != Serving::No);
-        let behind = |node: usize| serving(&self.views[node]) == Serving::Behind;
-        let staleness = |node: usize| self.views[node].status.staleness(self.now);
-        order.sort_by_key(|&node| {
-            let behind = behind(node).then(|| staleness(node).unwrap_or(Duration::MAX));
-            (self.resort(node), behind)
-        });
-        let reason = |node| match behind(node) {
-            true => Reason::ReplicaLagging,
-            false => self.reason_by_distance(node),
+        let lag = |node: usize| match serving(&self.views[node]) {
+            Serving::Well => Some((Serving::Well, Duration::ZERO)),
+            Serving::Behind => {
+                let staleness = self.views[node].status.staleness(self.now);
+                Some((Serving::Behind, staleness.unwrap_or(Duration::MAX)))
+            }
+            Serving::No => None,
         };
-        let steps = order.into_iter().map(|node| self.step(node, reason(node)));
+        let reason = |node, serving| match serving {
+            Serving::Behind => Reason::ReplicaLagging,
+            Serving::Well | Serving::No => self.reason_by_distance(node),
+        };
+        let order = self.in_order(lag);
+        let steps = order.iter().map(|it| {
+            let (serving, _) = it.quality;
+            self.step(it.node, reason(it.node, serving))
+        });
         steps.collect()
     }
 
@@ -132,8 +137,9 @@ impl Planner<'_> {
             Reason::TokenReached,
             Reason::TokenBehind,
         );
-        let best = self.in_order(|node| serving(&self.views[node]) != Serving::No);
-        if let Some(&best) = best.first()
+        let serves = |node: usize| serving(&self.views[node]) != Serving::No;
+        let best = self.in_order(|node| serves(node).then_some(()));
+        if let Some(best) = best.first().map(|it| it.node)
             && plan.first().is_none_or(|first| first.node != best)
             && self.is_worth_waiting_for(&self.views[best], token)
         {
@@ -157,13 +163,15 @@ impl Planner<'_> {
     ) -> Plan {
         let order = self.in_order(|node| {
             let view = &self.views[node];
-            serving(view) != Serving::No && self.satisfies(view, bound, token)
+            let proven = serving(view) != Serving::No && self.satisfies(view, bound, token);
+            proven.then_some(())
         });
         let reason = |node: usize| match self.views[node].is_primary() {
             true => self.reason_for_primary(unproven),
             false => proven,
         };
-        let steps = order.into_iter().map(|node| self.step(node, reason(node)));
+        let steps = order.iter();
+        let steps = steps.map(|it| self.step(it.node, reason(it.node)));
         steps.collect()
     }
 
@@ -180,27 +188,37 @@ impl Planner<'_> {
         }
     }
 
-    /// The nodes to ask, one after the other. Those that fail come last, since an answer that may
-    /// not come is better than a refusal. One that an operator has drained is not asked unless it is
-    /// the primary, and then last of all: some answers are nobody else's to give.
-    fn in_order(&self, eligible: impl Fn(usize) -> bool) -> Choice {
-        let mut order = self.ranking.choose(&eligible);
-        let others = self.ranking.best_first().iter().map(|it| it.candidate);
-        let mut others: Choice = others
-            .filter(|&node| eligible(node) && !order.contains(&node))
-            .filter(|&node| self.resort(node) != Resort::Never)
-            .collect();
-        others.sort_by_key(|&node| self.resort(node));
-        order.extend(others);
+    /// The nodes to ask, one after the other: those of which `quality` is none not at all, others by
+    /// quality, those of the same quality best first. Those that fail come last, since an answer that
+    /// may not come is better than a refusal. One that an operator has drained is not asked unless it
+    /// is the primary, and then last of all: some answers are nobody else's to give.
+    fn in_order<Q: Ord>(&self, quality: impl Fn(usize) -> Option<Q>) -> InOrder<Q> {
+        let mut order = InOrder::new();
+        for ranked in self.ranking.best_first() {
+            let node = ranked.candidate;
+            if let (Some(resort), Some(quality)) = (self.resort(ranked), quality(node)) {
+                let candidate = Candidate {
+                    node,
+                    resort,
+                    quality,
+                    on_probation: ranked.standing == Standing::OnProbation,
+                };
+                let is_before = |other: &Candidate<Q>| other.place() <= candidate.place();
+                let before = order.iter().rposition(is_before);
+                order.insert(before.map_or(0, |before| before + 1), candidate);
+            }
+        }
         order
     }
 
-    fn resort(&self, node: usize) -> Resort {
-        match self.ranking.of(node).standing {
-            Standing::Trusted | Standing::OnProbation => Resort::First,
-            Standing::ProbeDue | Standing::Failed => Resort::Late,
-            Standing::Drained if self.views[node].is_primary() => Resort::Last,
-            Standing::Drained => Resort::Never,
+    fn resort(&self, ranked: &Ranked) -> Option<Resort> {
+        match ranked.standing {
+            Standing::Trusted | Standing::OnProbation => Some(Resort::First),
+            Standing::ProbeDue | Standing::Failed => Some(Resort::Late),
+            Standing::Drained => {
+                let is_primary = self.views[ranked.candidate].is_primary();
+                is_primary.then_some(Resort::Last)
+            }
         }
     }
 
@@ -248,17 +266,33 @@ impl Planner<'_> {
     }
 }
 
+/// Nodes to ask, one after the other.
+type InOrder<Q> = SmallVec<[Candidate<Q>; 4]>;
+
+/// A node to ask, and what its place is due to.
+struct Candidate<Q> {
+    node: usize,
+    resort: Resort,
+    quality: Q,
+    on_probation: bool,
+}
+
+impl<Q: Ord> Candidate<Q> {
+    fn place(&self) -> (Resort, &Q, bool) {
+        (self.resort, &self.quality, self.on_probation)
+    }
+}
+
 /// How late a node is asked, for what it has done of late rather than for what it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Resort {
     First,
     Late,
     Last,
-    Never,
 }
 
 /// Whether a node can be asked at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Serving {
     Well,
     Behind,
