@@ -40,7 +40,6 @@ const DISTANCE: Duration = Duration::from_millis(20);
 pub struct Gateway {
     settings: Settings,
     services: Arc<Services>,
-    warm: WarmStatements,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
@@ -90,8 +89,8 @@ impl Gateway {
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));
         routes.upstreams.watch();
-        let warm = WarmStatements::new(ArcSwap::from_pointee(routes.statements()));
-        let nodes = open_pools(&settings, &warm, &monitor)?;
+        let routes = Arc::new(ArcSwap::from_pointee(routes));
+        let nodes = open_pools(&settings, &routes, &monitor)?;
         let selector = Arc::new(selector(&settings, &nodes));
         for (candidate, node) in nodes.iter().enumerate() {
             tokio::spawn(steer(
@@ -116,7 +115,7 @@ impl Gateway {
         };
         let services = Services {
             region: settings.region.clone(),
-            routes: ArcSwap::from_pointee(routes),
+            routes,
             second_tries: second_tries(&settings, nodes.len()),
             suspicion: Suspicion::new(&nodes, &monitor, &selector),
             spill: Spill::new(settings.spill_concurrency()),
@@ -135,7 +134,6 @@ impl Gateway {
         Ok(Self {
             settings,
             services: Arc::new(services),
-            warm,
             health,
             recorder,
             drain,
@@ -189,7 +187,6 @@ impl Gateway {
     fn reloader(&self) -> Reloader {
         Reloader {
             services: Arc::clone(&self.services),
-            warm: Arc::clone(&self.warm),
             servers: self.settings.servers(),
             session: session(&self.settings),
         }
@@ -205,7 +202,6 @@ impl Gateway {
 /// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and says why.
 struct Reloader {
     services: Arc<Services>,
-    warm: WarmStatements,
     servers: Vec<Server>,
     session: Session,
 }
@@ -231,7 +227,6 @@ impl Reloader {
         let before = self.services.routes.load_full();
         let mut routes = Routes::recompile(&read()?, &before.upstreams)?;
         check_on_any_node(&self.servers, &self.session, &routes).await?;
-        self.warm.store(Arc::new(routes.statements()));
         routes.rate_limits.go_on_from(&before.rate_limits);
         let revision = routes.revision;
         before.upstreams.retire(&routes.upstreams).await;
@@ -311,7 +306,7 @@ fn start_monitor(settings: &Settings) -> Monitor {
 /// is in this region and no replica is.
 fn open_pools(
     settings: &Settings,
-    warm: &WarmStatements,
+    routes: &Arc<ArcSwap<Routes>>,
     monitor: &Arc<Monitor>,
 ) -> Result<Vec<Arc<Node>>, PoolBuildError> {
     let session = session(settings);
@@ -339,11 +334,13 @@ fn open_pools(
         configs.len()
     };
     configs.insert(at, primary);
+    let routes = Arc::clone(routes);
+    let warm: WarmStatements = Arc::new(move || routes.load().warm_statements());
     let open = |config| {
         let node = Node::new(
             config,
             &settings.pool,
-            Arc::clone(warm),
+            Arc::clone(&warm),
             Arc::clone(monitor),
         )?;
         let node = Arc::new(node);

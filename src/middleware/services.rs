@@ -31,7 +31,7 @@ pub struct Services {
     /// The region of this process.
     pub region: RegionId,
     /// Policies and endpoints; a reload swaps them whole.
-    pub routes: ArcSwap<Routes>,
+    pub routes: Arc<ArcSwap<Routes>>,
     /// The nodes, nearest first.
     pub nodes: Vec<Arc<Node>>,
     /// Answers kept in memory; none when it is turned off.

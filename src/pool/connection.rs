@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use futures_util::future::join_all;
@@ -15,8 +14,8 @@ use super::spacing::Spacing;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
 use crate::region::NodeId;
 
-/// Statements that every new connection prepares before it serves.
-pub type WarmStatements = Arc<ArcSwap<Vec<String>>>;
+/// Tells the statements that a new connection is to prepare before it serves.
+pub type WarmStatements = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// One connection of a pool, and the server life it was opened to.
 #[derive(Debug)]
@@ -87,9 +86,9 @@ impl ConnectionManager {
         Ok(NodeConnection { client, life })
     }
 
-    /// Prepares every known statement at once; one that fails is left to the request that needs it.
+    /// Prepares statements, all at once; one that fails is left to the request that needs it.
     async fn warm_up(&self, client: &ClientWrapper) {
-        let statements = self.warm.load_full();
+        let statements = (self.warm)();
         let prepared = join_all(statements.iter().map(|text| client.prepare_cached(text))).await;
         let failed = prepared.iter().filter(|result| result.is_err()).count();
         if failed > 0 {

@@ -37,6 +37,12 @@ impl Quickness {
         mean.store(next.min(UNKNOWN - 1), Ordering::Relaxed);
     }
 
+    /// Whether the statement has been answered on any node.
+    pub fn is_known(&self) -> bool {
+        let mut means = self.0.iter();
+        means.any(|mean| mean.load(Ordering::Relaxed) != UNKNOWN)
+    }
+
     /// Whether the statement is known to be quick on a node.
     pub fn is_quick(&self, node: usize) -> bool {
         let mean = self.0.get(node).map(|mean| mean.load(Ordering::Relaxed));

@@ -9,6 +9,10 @@ use crate::admission::RateLimits;
 use crate::config::{ConfigError, RouteTables};
 use crate::policy::PolicyTable;
 
+/// Statements that a connection prepares before it serves. Each takes the server some tenths of a
+/// millisecond, and memory for every connection; one that is left out is prepared when it is needed.
+const WARM_MAX: usize = 100;
+
 /// Counts the tables compiled by this process.
 static REVISIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -53,11 +57,67 @@ impl Routes {
         })
     }
 
-    /// The texts of everything requests run, for connections to prepare before they serve.
+    /// The texts of what requests run, for connections to prepare before they serve: at most
+    /// [`WARM_MAX`], first of those that requests have run already.
     #[must_use]
-    pub fn statements(&self) -> Vec<String> {
-        let endpoints = self.router.sql_endpoints();
-        let texts = endpoints.map(|(_, sql)| sql.statement.text());
-        texts.chain([POSITION]).map(str::to_owned).collect()
+    pub fn warm_statements(&self) -> Vec<String> {
+        let endpoints = || self.router.sql_endpoints().map(|(_, sql)| sql);
+        let used = endpoints().filter(|sql| sql.quickness.is_known());
+        let unused = endpoints().filter(|sql| !sql.quickness.is_known());
+        let texts = used.chain(unused).map(|sql| sql.statement.text());
+        let texts = [POSITION].into_iter().chain(texts);
+        texts.take(WARM_MAX).map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Method, StatusCode};
+
+    use super::*;
+    use crate::config::{
+        EndpointAuth, EndpointConfig, EndpointMethod, Place, SqlConfig, TargetConfig,
+    };
+
+    fn endpoint(number: usize) -> EndpointConfig {
+        EndpointConfig {
+            place: Place::Name("test"),
+            method: EndpointMethod::One(Method::GET),
+            path: format!("/{number}"),
+            auth: EndpointAuth::None,
+            target: TargetConfig::Sql(SqlConfig {
+                status: StatusCode::OK,
+                statement: format!("select {number} as number"),
+                single: false,
+                body_strings: Vec::new(),
+            }),
+        }
+    }
+
+    #[test]
+    fn of_many_statements_those_are_warm_that_have_been_run() {
+        let tables = RouteTables {
+            policies: Vec::new(),
+            endpoints: (0..2 * WARM_MAX).map(endpoint).collect(),
+            upstreams: Vec::new(),
+        };
+        let routes = Routes::compile(&tables).unwrap();
+        let is_warm = |number: usize| {
+            let text = format!("select {number} as number");
+            let mut statements = routes.warm_statements().into_iter();
+            statements.any(|statement| statement.contains(&text))
+        };
+        let last = 2 * WARM_MAX - 1;
+        assert_eq!(routes.warm_statements().len(), WARM_MAX);
+        assert!(is_warm(0) && !is_warm(last));
+        let mut endpoints = routes.router.sql_endpoints();
+        let (_, sql) = endpoints
+            .find(|(it, _)| it.template == format!("/{last}"))
+            .unwrap();
+        sql.quickness.add(0, Duration::from_secs(1));
+        assert!(is_warm(0) && is_warm(last));
+        assert!(routes.warm_statements().contains(&POSITION.to_owned()));
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::future::{join_all, join3};
 use tidegate::config::PoolSettings;
 use tidegate::demo::{Cluster, DelayProxy};
@@ -51,8 +50,7 @@ async fn watched_node(url: &str) -> (Arc<Node>, Arc<Monitor>) {
         acquire_timeout: ACQUIRE_TIMEOUT,
         ..PoolSettings::default()
     };
-    let warm = Arc::new(ArcSwap::default());
-    let node = Node::new(config, &settings, warm, Arc::clone(&monitor)).unwrap();
+    let node = Node::new(config, &settings, Arc::new(Vec::new), Arc::clone(&monitor)).unwrap();
     (Arc::new(node), monitor)
 }
 
