@@ -98,7 +98,10 @@ impl Attempt<'_> {
         let (client, statement) = (loan.lease().client(), &target.statement);
         let sent = async {
             match self.known.timeline {
-                Some(timeline) if !safe => sql::write(client, statement, arguments, timeline).await,
+                // Boxed, as all that is large and not of every read.
+                Some(timeline) if !safe => {
+                    Box::pin(sql::write(client, statement, arguments, timeline)).await
+                }
                 _ => sql::read(client, statement, arguments, self.wants_position(asked)).await,
             }
         };
@@ -136,8 +139,8 @@ impl Attempt<'_> {
         tokio::select! {
             biased;
             () = sleep_until(deadline) => AskError::Deadline,
-            () = self.lost(node) => AskError::Lost,
-            () = lease.held_up() => AskError::HeldUp,
+            () = Box::pin(self.lost(node)) => AskError::Lost,
+            () = Box::pin(lease.held_up()) => AskError::HeldUp,
         }
     }
 

@@ -3,7 +3,7 @@
 //! The delay follows the endpoint's recent answers on that node, so hedges stay rare while nothing
 //! is wrong, and the node's retry budget bounds them when everything is slow.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -54,16 +54,21 @@ impl Attempt<'_> {
         rest: &mut Steps,
         timing: &mut Timing,
     ) -> Answered {
-        if !rest.peek().is_some_and(|next| self.may_hedge_to(next)) {
-            return self.step(&first, timing).await;
-        }
+        let delay = rest.peek().filter(|next| self.may_hedge_to(next));
+        let delay = delay.map(|_| self.hedge_delay(&first.step));
+        let slow = async {
+            match delay {
+                Some(delay) => sleep(delay).await,
+                None => pending().await,
+            }
+        };
         let (mut of_first, mut of_second) = (Timing::default(), Timing::default());
         let (won, answered) = {
             let mut asked = pin!(self.step(&first, &mut of_first));
             tokio::select! {
                 biased;
                 answered = &mut asked => (Won::First, answered),
-                () = sleep(self.hedge_delay(&first.step)) => match self.second_try(&first.step, rest) {
+                () = slow => match self.second_try(&first.step, rest) {
                     None => (Won::First, asked.await),
                     Some(second) => {
                         let hedge = Box::pin(self.step(&second, &mut of_second));

@@ -72,7 +72,8 @@ async fn answer(
     let revision = routes.revision;
     let cached = cached(services, revision, &reached, &decision, &head, account)?;
     if let Some(cached) = cached
-        && let Some(response) = cached.answer(&head.headers, account).await
+        // Boxed, as all that is large and not of every request.
+        && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
     {
         return Ok(response);
     }
@@ -87,7 +88,7 @@ async fn answer(
                 decision,
                 path: reached.path.into_owned(),
             };
-            return forward.forward(head, body, account).await;
+            return Box::pin(forward.forward(head, body, account)).await;
         }
     };
     let body = match target.reads_body {

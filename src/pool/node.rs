@@ -155,7 +155,7 @@ impl Node {
     /// [`PoolError`] at once when the wait would be too long, else after `acquire_timeout` at the
     /// latest.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        Ok(Lease::alone(self.borrow(deadline).await?))
+        Ok(Lease::alone(Box::pin(self.borrow(deadline)).await?))
     }
 
     /// As [`lease`](Self::lease), for a read that is known to be quick: several of them share one
@@ -170,7 +170,7 @@ impl Node {
         if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
             return Ok(Lease::shared(place));
         }
-        let borrowed = self.borrow(deadline).await?;
+        let borrowed = Box::pin(self.borrow(deadline)).await?;
         Ok(match self.lines.open(borrowed, Instant::now()) {
             Ok(place) => Lease::shared(place),
             Err(borrowed) => Lease::alone(borrowed),
