@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use nix::sys::signal::Signal;
 use tidegate::demo::{GatewayCommand, GatewayProcess, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -388,9 +388,10 @@ async fn a_request_that_is_slow_by_nature_says_nothing_against_a_node_that_answe
 
 #[tokio::test]
 async fn without_checks_writes_find_out_that_a_node_is_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Nobody else gets the port meanwhile.
+    let unheard = TcpSocket::new_v4().unwrap();
+    unheard.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = unheard.local_addr().unwrap();
     let far = App::answering(200, "far").await;
     let edge = edge(&[&format!("http://{address}"), &far.url()], "").await;
     let post = async || {
@@ -407,7 +408,7 @@ async fn without_checks_writes_find_out_that_a_node_is_back() {
     .await
     .unwrap();
     let near = Router::new().fallback(|| async { "near" });
-    let _near = App::serve_on(TcpListener::bind(address).await.unwrap(), near);
+    let _near = App::serve_on(unheard.listen(64).unwrap(), near);
     until("the near node serves again", DEADLINE, async || {
         Ok((post().await.1 == "near").then_some(()))
     })
