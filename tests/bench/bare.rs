@@ -1,4 +1,5 @@
-//! The least that axum can do: a handler that returns the same bytes, in a process of its own.
+//! The least that can be done, in a process of its own: by axum, a handler that returns the same
+//! bytes; by anybody, a loop that receives something and sends the same answer.
 
 use std::net::SocketAddr;
 
@@ -7,35 +8,74 @@ use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::process::{Server, command, free_address};
 
-/// The first argument of this program in this role; the second is the address, the third the body.
-pub(crate) const ROLE: &str = "bare-axum";
+/// What this program does in place of measuring. The name of the role is its first argument, the
+/// second the address, the third the body, or the whole answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    Axum,
+    Socket,
+}
 
-/// Starts this program in the role.
-pub(crate) async fn start(core: Option<usize>, body: &str) -> Result<Server> {
+impl Role {
+    const ALL: [Self; 2] = [Self::Axum, Self::Socket];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Axum => "bare-axum",
+            Self::Socket => "bare-socket",
+        }
+    }
+
+    pub(crate) fn of(argument: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == argument)
+    }
+}
+
+/// Starts this program in a role.
+pub(crate) async fn start(role: Role, core: Option<usize>, bytes: &str) -> Result<Server> {
     let program = std::env::current_exe()?;
     let program = program
         .to_str()
         .context("the path of this program is not UTF-8")?;
     let address = free_address()?;
     let mut command = command(program, core);
-    command.arg(ROLE).arg(address.to_string()).arg(body);
+    command.arg(role.name()).arg(address.to_string()).arg(bytes);
     Server::start(command, address).await
 }
 
 /// Serves until it is killed.
-pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) -> Result<()> {
+pub(crate) async fn serve(role: Role, mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let address: SocketAddr = arguments.next().context("no address")?.parse()?;
-    let body = Bytes::from(arguments.next().context("no body")?);
-    let headers = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "public, max-age=3600"),
-    ];
-    let handler = get(async move || (headers, body.clone()));
-    let router = Router::new().route("/cached/{id}", handler);
+    let bytes = Bytes::from(arguments.next().context("no bytes")?);
     let listener = TcpListener::bind(address).await?;
-    Ok(axum::serve(listener, router).await?)
+    match role {
+        Role::Axum => {
+            let headers = [
+                (CONTENT_TYPE, "application/json"),
+                (CACHE_CONTROL, "public, max-age=3600"),
+            ];
+            let handler = get(async move || (headers, bytes.clone()));
+            let router = Router::new().route("/cached/{id}", handler);
+            Ok(axum::serve(listener, router).await?)
+        }
+        Role::Socket => loop {
+            let (socket, _) = listener.accept().await?;
+            tokio::spawn(answer(socket, bytes.clone()));
+        },
+    }
+}
+
+/// Whatever comes is taken for one request.
+async fn answer(mut socket: TcpStream, answer: Bytes) -> Result<()> {
+    socket.set_nodelay(true)?;
+    let mut request = [0; 8 * 1024];
+    while socket.read(&mut request).await? > 0 {
+        socket.write_all(&answer).await?;
+    }
+    Ok(())
 }

@@ -1,15 +1,17 @@
 //! Cached hits, beside nginx, Varnish and a bare handler: 1 KB of JSON, 64 kept-alive connections,
 //! the server on one core.
 
+use std::fmt::Write as _;
+
 use anyhow::{Result, ensure};
 
-use super::bare;
-use super::contest::{Contender, Medians, Pace, hold};
+use super::bare::{self, Role};
+use super::contest::{Contender, Pace, Rounds, hold};
 use super::load::{Wrk, client};
 use super::machine::Machine;
 use super::process::{Server, command, file, free_address};
 use super::report::{Report, say};
-use super::scene::{BODY_BYTES, Scene, Setting};
+use super::scene::{BODY_BYTES, Gateway, Scene, Setting};
 
 const PATH: &str = "/cached/1";
 
@@ -26,12 +28,7 @@ pub(crate) async fn measure(
         ..Setting::default()
     };
     let tidegate = scene.gateway(&quiet).await?;
-    let body = client()?
-        .get(tidegate.url(PATH))
-        .send()
-        .await?
-        .text()
-        .await?;
+    let (body, answer) = answer(&tidegate).await?;
     ensure!(
         body.len() == BODY_BYTES,
         "the body has {} bytes",
@@ -42,8 +39,9 @@ pub(crate) async fn measure(
         ..quiet
     };
     let tidegate_logged = scene.gateway(&talkative).await?;
-    let bare = bare::start(core, &body).await?;
-    let origin = bare::start(None, &body).await?;
+    let bare = bare::start(Role::Axum, core, &body).await?;
+    let socket = bare::start(Role::Socket, core, &answer).await?;
+    let origin = bare::start(Role::Axum, None, &body).await?;
     let nginx = nginx(scene, core, &origin, "off").await?;
     let nginx_logged = nginx_with_lines(scene, core, &origin).await?;
     let varnish = varnish(scene, core, &origin).await?;
@@ -52,6 +50,7 @@ pub(crate) async fn measure(
         ("nginx proxy_cache", &nginx),
         ("varnish", &varnish),
         ("bare axum handler", &bare),
+        ("receive and send, nothing else", &socket),
         ("tidegate, access lines", &tidegate_logged.server),
         ("nginx proxy_cache, access lines", &nginx_logged),
     ];
@@ -71,6 +70,20 @@ pub(crate) async fn measure(
     Ok(())
 }
 
+/// The body of the stored answer, and all of it as it is sent.
+async fn answer(tidegate: &Gateway) -> Result<(String, String)> {
+    let client = client()?;
+    let _stored = client.get(tidegate.url(PATH)).send().await?;
+    let response = client.get(tidegate.url(PATH)).send().await?;
+    let mut answer = "HTTP/1.1 200 OK\r\n".to_owned();
+    for (name, value) in response.headers() {
+        let _infallible = write!(answer, "{name}: {}\r\n", value.to_str()?);
+    }
+    let body = response.text().await?;
+    let _infallible = write!(answer, "\r\n{body}");
+    Ok((body, answer))
+}
+
 /// Every contender must serve the same bytes, from the second request on from memory.
 async fn is_cached(name: &str, server: &Server, expected: &str) -> Result<()> {
     let client = client()?;
@@ -82,13 +95,12 @@ async fn is_cached(name: &str, server: &Server, expected: &str) -> Result<()> {
     Ok(())
 }
 
-fn conclude(medians: &[Medians], report: &mut Report) {
-    let [tidegate, nginx, varnish, bare, logged, nginx_logged] = medians else {
-        unreachable!("as many medians as contenders")
+fn conclude(rounds: &[Rounds], report: &mut Report) {
+    let [tidegate, nginx, varnish, bare, socket, logged, nginx_logged] = rounds else {
+        unreachable!("as many as contenders")
     };
-    let ratio = |one: &Medians, other: &Medians| one.per_second / other.per_second;
-    let rate = |medians: &Medians| format!("{:.0}/s", medians.per_second);
-    let against_nginx = ratio(tidegate, nginx);
+    let rate = |rounds: &Rounds| format!("{:.0}/s", rounds.per_second);
+    let against_nginx = tidegate.against(nginx);
     report.row(
         "cached hit, 1 KB, 64 connections, server on one core, against nginx `proxy_cache`",
         format!(
@@ -105,7 +117,7 @@ fn conclude(medians: &[Medians], report: &mut Report) {
         "≤ nginx's",
         tidegate.p99_ms <= nginx.p99_ms,
     );
-    let against_varnish = ratio(tidegate, varnish);
+    let against_varnish = tidegate.against(varnish);
     report.row(
         "cached hit against varnish",
         format!(
@@ -116,7 +128,7 @@ fn conclude(medians: &[Medians], report: &mut Report) {
         "≥ 3 ×",
         against_varnish >= 3.0,
     );
-    let against_bare = ratio(tidegate, bare);
+    let against_bare = tidegate.against(bare);
     report.row(
         "middleware: cached hit against a bare axum handler of the same bytes",
         format!(
@@ -127,7 +139,18 @@ fn conclude(medians: &[Medians], report: &mut Report) {
         "≥ 0.8 ×",
         against_bare >= 0.8,
     );
-    let with_lines = ratio(logged, nginx_logged);
+    let against_socket = tidegate.against(socket);
+    report.row(
+        "cached hit against a loop that receives and sends the same bytes and does nothing else",
+        format!(
+            "{} to {}: {against_socket:.2} ×",
+            rate(tidegate),
+            rate(socket)
+        ),
+        "–",
+        true,
+    );
+    let with_lines = logged.against(nginx_logged);
     report.row(
         "cached hit against nginx, both with access lines",
         format!(
@@ -138,7 +161,7 @@ fn conclude(medians: &[Medians], report: &mut Report) {
         "–",
         true,
     );
-    report.detail("Cached hit: server on one core, load on another", medians);
+    report.detail("Cached hit: server on one core, load on another", rounds);
 }
 
 async fn nginx_with_lines(scene: &Scene, core: Option<usize>, origin: &Server) -> Result<Server> {

@@ -18,7 +18,7 @@ pub(crate) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            rounds: 5,
+            rounds: 7,
             seconds: 2,
         }
     }
@@ -57,19 +57,19 @@ impl Contender {
     }
 }
 
-/// The medians of one contender's rounds.
+/// One contender's rounds and their medians.
 #[derive(Clone, Debug)]
-pub(crate) struct Medians {
+pub(crate) struct Rounds {
     pub(crate) name: String,
     pub(crate) per_second: f64,
     pub(crate) p99_ms: f64,
-    /// The lowest and the highest rate of all rounds.
-    pub(crate) range: (f64, f64),
+    /// The rate of every round.
+    rates: Vec<f64>,
 }
 
 /// Lets contenders take turns, round by round; every other round in reverse, so that nobody always
 /// follows the same one.
-pub(crate) async fn hold(pace: &Pace, contenders: &[Contender]) -> Result<Vec<Medians>> {
+pub(crate) async fn hold(pace: &Pace, contenders: &[Contender]) -> Result<Vec<Rounds>> {
     let mut samples = vec![Vec::new(); contenders.len()];
     for round in 0..pace.rounds {
         let mut turns: Vec<usize> = (0..contenders.len()).collect();
@@ -89,20 +89,33 @@ pub(crate) async fn hold(pace: &Pace, contenders: &[Contender]) -> Result<Vec<Me
     }
     let named = contenders.iter().zip(samples);
     Ok(named
-        .map(|(contender, samples)| Medians::of(&contender.name, &samples))
+        .map(|(contender, samples)| Rounds::of(&contender.name, &samples))
         .collect())
 }
 
-impl Medians {
+impl Rounds {
     fn of(name: &str, samples: &[Sample]) -> Self {
-        let rates = sorted(samples.iter().map(|sample| sample.per_second));
+        let rates: Vec<_> = samples.iter().map(|sample| sample.per_second).collect();
         let tails = sorted(samples.iter().filter_map(|sample| sample.p99_ms));
         Self {
             name: name.to_owned(),
-            per_second: median(&rates),
+            per_second: median(&sorted(rates.iter().copied())),
             p99_ms: median(&tails),
-            range: (rates[0], rates[rates.len() - 1]),
+            rates,
         }
+    }
+
+    /// The lowest and the highest rate.
+    pub(crate) fn range(&self) -> (f64, f64) {
+        let rates = sorted(self.rates.iter().copied());
+        (rates[0], rates[rates.len() - 1])
+    }
+
+    /// How many times as fast as another: the median of what it was in each round, since what slows
+    /// the machine down for a while slows both.
+    pub(crate) fn against(&self, other: &Self) -> f64 {
+        let pairs = self.rates.iter().zip(&other.rates);
+        median(&sorted(pairs.map(|(one, other)| one / other)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::contest::{Contender, Medians, Pace, hold};
+use super::contest::{Contender, Pace, Rounds, hold};
 use super::load::Wrk;
 use super::machine::Machine;
 use super::process::file;
@@ -45,17 +45,17 @@ pub(crate) async fn measure(
             Contender::server(format!("{rows} rows and endpoints"), wrk)
         };
         let contenders: Vec<_> = gateways.iter().map(loaded).collect();
-        let medians = hold(pace, &contenders).await?;
-        conclude(what, &medians, report);
+        let rounds = hold(pace, &contenders).await?;
+        conclude(what, &rounds, report);
     }
     Ok(())
 }
 
-fn conclude(what: &str, medians: &[Medians], report: &mut Report) {
-    let rates = || medians.iter().map(|medians| medians.per_second);
+fn conclude(what: &str, rounds: &[Rounds], report: &mut Report) {
+    let ratios = || rounds.iter().map(|it| it.against(&rounds[0]));
     let (slowest, fastest) = (
-        rates().fold(f64::MAX, f64::min),
-        rates().fold(0.0, f64::max),
+        ratios().fold(f64::MAX, f64::min),
+        ratios().fold(0.0, f64::max),
     );
     let spread = 1.0 - slowest / fastest;
     report.row(
@@ -64,5 +64,5 @@ fn conclude(what: &str, medians: &[Medians], report: &mut Report) {
         "within 3 %",
         spread <= SPREAD_MAX,
     );
-    report.detail(&format!("Growth: {what}, server on one core"), medians);
+    report.detail(&format!("Growth: {what}, server on one core"), rounds);
 }

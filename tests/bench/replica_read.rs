@@ -57,11 +57,11 @@ pub(crate) async fn measure(scene: &Scene, pace: &Pace, report: &mut Report) -> 
         direct("pgbench -M prepared, same statement", same),
         direct("pgbench -M prepared, select abalance alone", plain),
     ];
-    let medians = hold(pace, &contenders).await?;
-    let [through, same, _plain] = &medians[..] else {
-        unreachable!("as many medians as contenders")
+    let rounds = hold(pace, &contenders).await?;
+    let [through, same, _plain] = &rounds[..] else {
+        unreachable!("as many as contenders")
     };
-    let ratio = through.per_second / same.per_second;
+    let ratio = through.against(same);
     report.row(
         "replica read by primary key, 64 connections, cores shared, against `pgbench -M prepared` \
          directly, same statement",
@@ -74,7 +74,7 @@ pub(crate) async fn measure(scene: &Scene, pace: &Pace, report: &mut Report) -> 
     );
     report.detail(
         "Replica read by primary key: all cores shared by all",
-        &medians,
+        &rounds,
     );
     Ok(())
 }

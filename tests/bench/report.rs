@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::contest::{Medians, Pace};
+use super::contest::{Pace, Rounds};
 use super::machine::Machine;
 
 /// Prints a line for whoever is watching.
@@ -52,7 +52,8 @@ impl Report {
         let head = format!(
             "# Speed, measured\n\n\
              Written by `make bench`, all in one run, everything on loopback. What is compared takes \
-             turns, {rounds} rounds of {seconds} s each; the figures are medians. {pinned}\n\n\
+             turns, {rounds} rounds of {seconds} s each; rates are medians of the rounds, and so \
+             are ratios of the ratios within each. {pinned}\n\n\
              * Machine: {description}\n\
              * Versions: {versions}\n\
              * Commit: {commit}\n",
@@ -83,19 +84,20 @@ impl Report {
     }
 
     /// Adds the figures behind one or more rows.
-    pub(crate) fn detail(&mut self, title: &str, medians: &[Medians]) {
+    pub(crate) fn detail(&mut self, title: &str, rounds: &[Rounds]) {
         let text = &mut self.details;
         let _infallible = write!(
             text,
             "\n### {title}\n\n| | requests/s | lowest to highest | p99 ms |\n|---|--:|--:|--:|\n"
         );
-        for Medians {
-            name,
-            per_second,
-            p99_ms,
-            range: (low, high),
-        } in medians
-        {
+        for contender in rounds {
+            let Rounds {
+                name,
+                per_second,
+                p99_ms,
+                ..
+            } = contender;
+            let (low, high) = contender.range();
             let p99 = match p99_ms.is_nan() {
                 true => "–".to_owned(),
                 false => format!("{p99_ms:.2}"),

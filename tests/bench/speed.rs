@@ -64,8 +64,8 @@ impl Plan {
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
-    if arguments.next_if(|first| first == bare::ROLE).is_some() {
-        return bare::serve(arguments).await;
+    if let Some(role) = arguments.peek().and_then(|first| bare::Role::of(first)) {
+        return bare::serve(role, arguments.skip(1)).await;
     }
     let plan = Plan::parse(arguments)?;
     let _first_provider = rustls::crypto::ring::default_provider().install_default();
