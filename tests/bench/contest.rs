@@ -18,8 +18,8 @@ pub(crate) struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            rounds: 7,
-            seconds: 2,
+            rounds: 15,
+            seconds: 1,
         }
     }
 }

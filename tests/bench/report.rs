@@ -25,7 +25,7 @@ struct Row {
 /// What stands before the counts that the tests compare with.
 const INSTRUCTIONS: &str = "\n## Instructions\n\nOf one request or decision, counted by callgrind in the \
     profile of the tests, which optimises little: they are compared with themselves alone. The suite \
-    fails when one grows by a tenth.\n\n";
+    fails when one grows by a tenth, or by 3 % with 1,000 policy rows and endpoints more.\n\n";
 
 /// What a run has found.
 pub(crate) struct Report {

@@ -27,6 +27,11 @@ const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructi
 const REQUESTS: u64 = 200;
 const DECISIONS: u64 = 1_000;
 
+/// How long the tables are that requests must not be slower before, in rows and in endpoints, and
+/// how many hundredths more instructions they may take.
+const MORE_ROWS: usize = 1_000;
+const GROWTH_MAX_PERCENT: u64 = 3;
+
 /// The monitor looks seldom, so that it hardly counts.
 const ENDPOINTS: &str = r#"
 [replication]
@@ -86,8 +91,21 @@ fn control(argument: &[&str], pid: u32) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// The endpoints that are asked, before more that are not.
+fn endpoints(more: usize) -> String {
+    let row = |number| {
+        format!(
+            "[[policy]]\npath = \"/more/{number}/*\"\nconsistency = \"eventual\"\n\
+             [[endpoint]]\nmethod = \"GET\"\npath = \"/more/{number}/{{id}}\"\n\
+             sql = \"select {number} as one, :path.id as id\"\n"
+        )
+    };
+    let more: String = (0..more).map(row).collect();
+    format!("{ENDPOINTS}{more}")
+}
+
 /// A gateway that callgrind runs, counting nothing yet.
-async fn counted_world(counts: &Path) -> World {
+async fn counted_world(counts: &Path, more: usize) -> World {
     let cluster = Cluster::start(1).await.unwrap();
     let script = cluster.workspace().path().join("counted");
     let valgrind = format!(
@@ -103,15 +121,16 @@ async fn counted_world(counts: &Path) -> World {
         .env("DATABASE_READ_REPLICA_URL", cluster.replicas[0].url())
         .env("TOKEN_SECRET", TOKEN_SECRET)
         .env("RUST_LOG", "info,tidegate::access=warn");
-    let gateway = configured(&cluster, gateway, ENDPOINTS);
+    let gateway = configured(&cluster, gateway, &endpoints(more));
     World::over(cluster, gateway).await
 }
 
 /// Instructions of one request out of many that are sent one after another.
-async fn count_requests(counts: &mut Counts) {
+async fn count_requests(more: usize) -> Counts {
+    let mut counts = Counts::new();
     let place = tempfile::tempdir().unwrap();
     let dumps = place.path().join("counts");
-    let world = counted_world(&dumps).await;
+    let world = counted_world(&dumps, more).await;
     let pid = world.gateway.pid().unwrap();
     let paths = [("cached hit", "/kept"), ("replica read", "/read/7")];
     for (number, (name, path)) in (1..).zip(paths) {
@@ -126,6 +145,7 @@ async fn count_requests(counts: &mut Counts) {
         let dump = dumps.with_extension(number.to_string());
         counts.insert(name.to_owned(), total(&dump) / REQUESTS);
     }
+    counts
 }
 
 async fn ask(world: &World, path: &str, times: u64) {
@@ -187,15 +207,25 @@ async fn no_hot_path_takes_a_tenth_more_instructions_than_recorded() {
         eprintln!("SKIPPED: valgrind is not installed, so instructions are not counted");
         return;
     }
-    let mut counts = Counts::new();
+    let mut counts = count_requests(0).await;
+    for (name, grown) in count_requests(MORE_ROWS).await {
+        let few = counts[&name];
+        assert!(
+            grown * 100 <= few * (100 + GROWTH_MAX_PERCENT),
+            "{name}: {grown} instructions before {MORE_ROWS} more rows, {few} without"
+        );
+        counts.insert(
+            format!("{name}, {MORE_ROWS} rows and endpoints more"),
+            grown,
+        );
+    }
     count_decisions(&mut counts);
-    count_requests(&mut counts).await;
     if Environment::of_process().get("INSTRUCTIONS") == Some("record") {
         return record(&counts);
     }
     let recorded = recorded();
     for (name, count) in &counts {
-        let before = recorded[name];
+        let before = recorded[name.as_str()];
         let grown = *count * 10 > before * 11;
         assert!(
             !grown,
