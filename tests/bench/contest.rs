@@ -24,6 +24,16 @@ impl Default for Pace {
     }
 }
 
+impl Pace {
+    /// Fewer and longer rounds, for who needs a while to get going.
+    pub(crate) fn slower(&self) -> Self {
+        Self {
+            rounds: self.rounds.div_ceil(3),
+            seconds: self.seconds * 4,
+        }
+    }
+}
+
 /// One side of a comparison.
 pub(crate) struct Contender {
     name: String,

@@ -72,6 +72,10 @@ async fn main() -> Result<()> {
     peers::install_missing()?;
     let machine = Machine::look()?;
     let mut report = Report::new(&machine, &plan.pace);
+    // First, while nothing else has warmed the machine up.
+    if plan.has("decision") {
+        decision::measure(&mut report).await?;
+    }
     let scene = Scene::start().await?;
     if plan.has("cached") {
         cached::measure(&scene, &machine, &plan.pace, &mut report).await?;
@@ -84,9 +88,6 @@ async fn main() -> Result<()> {
     }
     if plan.has("health") {
         health::measure(&scene, &mut report).await?;
-    }
-    if plan.has("decision") {
-        decision::measure(&mut report).await?;
     }
     if plan.has("start") {
         footprint::measure_start(&scene, &mut report).await?;
