@@ -57,8 +57,8 @@ impl Routes {
         })
     }
 
-    /// The texts of what requests run, for connections to prepare before they serve: at most
-    /// [`WARM_MAX`], first of those that requests have run already.
+    /// The texts of what requests run, for connections to prepare before they serve: at most a
+    /// hundred, first of those that requests have run already.
     #[must_use]
     pub fn warm_statements(&self) -> Vec<String> {
         let endpoints = || self.router.sql_endpoints().map(|(_, sql)| sql);
