@@ -50,8 +50,14 @@ impl Activity {
         })
     }
 
-    pub(super) fn read(&self) {
-        self.state().read(Instant::now());
+    pub(super) fn read(&self, bytes: usize) {
+        self.state().read(bytes, Instant::now());
+    }
+
+    /// Bytes of the head that is being read; none while a request is in flight.
+    pub(super) fn head_bytes(&self) -> Option<usize> {
+        let state = self.state();
+        (state.in_flight == 0).then_some(state.head_bytes)
     }
 
     pub(super) fn write_blocked(&self) {
@@ -113,6 +119,7 @@ struct State {
     in_flight: usize,
     idle_since: Instant,
     head_since: Option<Instant>,
+    head_bytes: usize,
     write_blocked_since: Option<Instant>,
     multiplexed: bool,
 }
@@ -123,15 +130,17 @@ impl State {
             in_flight: 0,
             idle_since: now,
             head_since: Some(now),
+            head_bytes: 0,
             write_blocked_since: None,
             multiplexed: false,
         }
     }
 
-    fn read(&mut self, now: Instant) {
+    fn read(&mut self, bytes: usize, now: Instant) {
         // On HTTP/2 bytes without a request are usually answers to pings.
-        if self.in_flight == 0 && !self.multiplexed && self.head_since.is_none() {
-            self.head_since = Some(now);
+        if self.in_flight == 0 && !self.multiplexed {
+            self.head_since.get_or_insert(now);
+            self.head_bytes += bytes;
         }
     }
 
@@ -142,6 +151,7 @@ impl State {
     fn begin(&mut self, version: Version) {
         self.in_flight += 1;
         self.head_since = None;
+        self.head_bytes = 0;
         self.multiplexed = version == Version::HTTP_2;
     }
 
@@ -181,7 +191,7 @@ mod tests {
     fn a_new_connection_has_the_header_timeout_to_send_its_first_head() {
         let start = Instant::now();
         let mut state = State::new(start);
-        state.read(after(start, 9));
+        state.read(1, after(start, 9));
         assert_eq!(
             state.deadline(&limits()),
             Some((after(start, 10), Expiry::Header))
@@ -198,8 +208,8 @@ mod tests {
             state.deadline(&limits()),
             Some((after(start, 75), Expiry::Idle))
         );
-        state.read(after(start, 50));
-        state.read(after(start, 55));
+        state.read(1, after(start, 50));
+        state.read(1, after(start, 55));
         assert_eq!(
             state.deadline(&limits()),
             Some((after(start, 60), Expiry::Header))
@@ -211,7 +221,7 @@ mod tests {
         let start = Instant::now();
         let mut state = State::new(start);
         state.begin(Version::HTTP_11);
-        state.read(start);
+        state.read(1, start);
         assert_eq!(state.deadline(&limits()), None);
     }
 
@@ -221,7 +231,7 @@ mod tests {
         let mut state = State::new(start);
         state.begin(Version::HTTP_2);
         state.end(start);
-        state.read(after(start, 20));
+        state.read(1, after(start, 20));
         assert_eq!(
             state.deadline(&limits()),
             Some((after(start, 75), Expiry::Idle))

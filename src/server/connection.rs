@@ -68,17 +68,20 @@ impl<S> Context<S> {
     }
 }
 
+fn head_bytes_max(limits: &Limits) -> usize {
+    limits.header_bytes_max.max(HEADER_BYTES_MIN)
+}
+
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .header_read_timeout(None) // see `activity`
         // The buffer bounds the head; a body passes through it in pieces.
-        .max_buf_size(limits.header_bytes_max.max(HEADER_BYTES_MIN));
+        .max_buf_size(head_bytes_max(limits));
     builder
 }
 
 fn http2_builder(limits: &Limits) -> http2::Builder<StreamTasks> {
-    let header_bytes = limits.header_bytes_max.max(HEADER_BYTES_MIN);
     let mut builder = http2::Builder::new(StreamTasks {
         write_timeout: limits.write_timeout,
     });
@@ -87,7 +90,7 @@ fn http2_builder(limits: &Limits) -> http2::Builder<StreamTasks> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(head_bytes_max(limits)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
         .max_local_error_reset_streams(RESETS_LOCAL_MAX);
     builder
@@ -119,19 +122,19 @@ where
         let mut socket = Watched::new(socket, Arc::clone(&activity));
         let protocol = tokio::select! {
             biased;
-            protocol = socket.protocol() => protocol,
+            protocol = socket.protocol(head_bytes_max(&context.limits)) => protocol,
             _ = self.closing.changed() => return,
             expiry = expired(&activity, &context.limits) => {
                 return context.count_expired(expiry.as_str(), 1);
             }
         };
-        let tunnel = Arc::new(OnceLock::new());
+        let left = Arc::new(OnceLock::new());
         let service = Tracked {
             service: context.service.clone(),
             peer,
             activity: Arc::clone(&activity),
             drain: context.drain.clone(),
-            tunnel: Arc::clone(&tunnel),
+            left: Arc::clone(&left),
         };
         let socket = TokioIo::new(socket);
         let outcome = match protocol {
@@ -150,11 +153,11 @@ where
             }
             Err(error) => return tracing::debug!(%peer, %error, "connection ended early"),
         };
-        match (outcome, tunnel.get()) {
+        match (outcome, left.get()) {
             (Some(Err(error)), _) => tracing::debug!(%peer, %error, "connection ended early"),
             // The connection was left for another protocol. That goes on until it is done or the
             // drain cuts it off.
-            (Some(Ok(())), Some(tunnel)) => tunnel.clone().run().await,
+            (Some(Ok(())), Some(left)) => left.tunnel.clone().run().await,
             (Some(Ok(())) | None, _) => {}
         }
     }

@@ -36,9 +36,8 @@ pub struct Limits {
     /// exceed the request deadline, since waiting for the answer is no progress either. Too high
     /// lets clients that do not read pin answers in memory. Default 30 s.
     pub write_timeout: Duration,
-    /// Bytes of a request head, request line included; a bigger one is answered 431, though up to
-    /// half as many more may pass that are read in one go. At least 8 KiB, the smallest buffer hyper
-    /// reads into. The number of fields is bounded too: hyper
+    /// Bytes of a request head, request line included; a bigger one is answered 431. At least
+    /// 8 KiB, the smallest buffer hyper reads into. The number of fields is bounded too: hyper
     /// refuses more than 100 on HTTP/1.1, and on HTTP/2 each field counts 32 bytes extra. Default
     /// 32 KiB.
     pub header_bytes_max: usize,

@@ -28,8 +28,7 @@ pub(super) struct Tracked<S> {
     pub(super) peer: SocketAddr,
     pub(super) activity: Arc<Activity>,
     pub(super) drain: Drain,
-    /// Where an answer that leaves HTTP leaves what is to follow.
-    pub(super) tunnel: Arc<OnceLock<Tunnel>>,
+    pub(super) left: Arc<OnceLock<Left>>,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Tracked<S>
@@ -49,10 +48,16 @@ where
             answer: self.service.clone().call(request),
             version,
             drain: self.drain.clone(),
-            tunnel: Arc::clone(&self.tunnel),
+            left: Arc::clone(&self.left),
             in_flight: Some(in_flight),
         }
     }
+}
+
+/// What follows an answer that leaves HTTP. Its request stays in flight: no head comes after it.
+pub(super) struct Left {
+    pub(super) tunnel: Tunnel,
+    _in_flight: Option<InFlight>,
 }
 
 pin_project! {
@@ -62,7 +67,7 @@ pin_project! {
         answer: F,
         version: Version,
         drain: Drain,
-        tunnel: Arc<OnceLock<Tunnel>>,
+        left: Arc<OnceLock<Left>>,
         in_flight: Option<InFlight>,
     }
 }
@@ -76,18 +81,20 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.answer.poll(cx));
+        let mut in_flight = this.in_flight.take();
         let tunnel = response.extensions_mut().remove::<Tunnel>();
         let switches = tunnel.is_some();
         if let Some(tunnel) = tunnel {
+            let _in_flight = in_flight.take();
             // A connection leaves HTTP once.
-            let _first = this.tunnel.set(tunnel);
+            let _first = this.left.set(Left { tunnel, _in_flight });
         }
         // Clients move away one by one now, rather than all when the listener stops.
         if *this.version <= Version::HTTP_11 && !switches && this.drain.is_draining() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
-        let (version, in_flight) = (*this.version, this.in_flight.take());
+        let version = *this.version;
         Poll::Ready(Ok(
             response.map(|body| TrackedBody::new(body, version, in_flight))
         ))

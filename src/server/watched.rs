@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
@@ -26,8 +26,11 @@ pub(super) enum Protocol {
 
 /// A client's socket.
 pub(super) struct Watched {
-    socket: TcpStream,
+    socket: Take<TcpStream>,
     activity: Arc<Activity>,
+    /// Bytes that are read of a head at most, if the client speaks HTTP/1: hyper makes its buffer
+    /// larger than the bound it is given, and takes a head that fits.
+    head_bytes_max: Option<usize>,
     /// What was read to know the protocol; it is read again.
     first: SmallVec<[u8; PREFACE.len()]>,
 }
@@ -35,8 +38,9 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
         Self {
-            socket,
+            socket: socket.take(u64::MAX),
             activity,
+            head_bytes_max: None,
             first: SmallVec::new(),
         }
     }
@@ -45,7 +49,7 @@ impl Watched {
     ///
     /// hyper can tell them apart itself, but hands itself what it has read for that as a first
     /// read of its own, and makes its buffer twice as large for the second: for every connection.
-    pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
+    pub(super) async fn protocol(&mut self, head_bytes_max: usize) -> io::Result<Protocol> {
         let mut first = SmallVec::<[u8; PREFACE.len()]>::new();
         let mut piece = [0; PREFACE.len()];
         while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
@@ -55,12 +59,19 @@ impl Watched {
                 read => first.extend_from_slice(&piece[..read]),
             }
         }
-        let protocol = match first[..] == PREFACE {
-            true => Protocol::Http2,
-            false => Protocol::Http1,
-        };
+        let is_http2 = first[..] == PREFACE;
         self.first = first;
-        Ok(protocol)
+        if is_http2 {
+            return Ok(Protocol::Http2);
+        }
+        self.head_bytes_max = Some(head_bytes_max);
+        Ok(Protocol::Http1)
+    }
+
+    /// How much may be read now: what a head may still have, or anything.
+    fn readable_bytes(&self) -> u64 {
+        let head = self.head_bytes_max.zip(self.activity.head_bytes());
+        head.map_or(u64::MAX, |(max, read)| max.saturating_sub(read) as u64)
     }
 
     /// Reads what was read before.
@@ -101,9 +112,12 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         self.read_first(buffer);
         let before = buffer.filled().len();
+        let limit = self.readable_bytes();
+        self.socket.set_limit(limit);
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.activity.read();
+        let read = buffer.filled().len() - before;
+        if read > 0 {
+            self.activity.read(read);
         }
         match outcome {
             Poll::Pending if before > 0 => Poll::Ready(Ok(())),
@@ -118,7 +132,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        let outcome = Pin::new(self.socket.get_mut()).poll_write(cx, bytes);
         self.note_write(outcome)
     }
 
@@ -128,22 +142,22 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = match joined(slices) {
-            Some(bytes) => Pin::new(&mut self.socket).poll_write(cx, &bytes),
-            None => Pin::new(&mut self.socket).poll_write_vectored(cx, slices),
+            Some(bytes) => Pin::new(self.socket.get_mut()).poll_write(cx, &bytes),
+            None => Pin::new(self.socket.get_mut()).poll_write_vectored(cx, slices),
         };
         self.note_write(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.socket.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        Pin::new(self.socket.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        Pin::new(self.socket.get_mut()).poll_shutdown(cx)
     }
 }
 
@@ -171,8 +185,8 @@ mod tests {
             }
             client.shutdown().await.unwrap();
         };
-        let (protocol, ()) = tokio::join!(watched.protocol(), speak);
-        watched.socket.readable().await.unwrap();
+        let (protocol, ()) = tokio::join!(watched.protocol(1024), speak);
+        watched.socket.get_ref().readable().await.unwrap();
         let mut first_read = vec![0; 1024];
         let length = watched.read(&mut first_read).await.unwrap();
         first_read.truncate(length);
