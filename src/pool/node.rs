@@ -173,7 +173,14 @@ impl Node {
         let borrowed = Box::pin(self.borrow(deadline)).await?;
         Ok(match self.lines.open(borrowed, Instant::now()) {
             Ok(place) => Lease::shared(place),
-            Err(borrowed) => Lease::alone(borrowed),
+            // Others have opened enough meanwhile.
+            Err(borrowed) => match self.lines.join(Instant::now(), false, is_meant) {
+                Some(place) => {
+                    borrowed.settle();
+                    Lease::shared(place)
+                }
+                None => Lease::alone(borrowed),
+            },
         })
     }
 
