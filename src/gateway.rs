@@ -21,13 +21,13 @@ use crate::health::{self, HealthState};
 use crate::middleware::{DecisionCounters, Public, Services, Shedding, Spill, Suspicion};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
-use crate::region::NodeId;
 use crate::replication::{Monitor, MonitorSettings, steer};
 use crate::server::{Drain, Limits, Listener, raise_open_files, serve};
 use crate::steering::{
     Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
 };
 use crate::target::{Routes, check_statements};
+use tidegate_model::NodeId;
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.

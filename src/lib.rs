@@ -1,9 +1,9 @@
 //! Tidegate: a regional edge gateway with read-replica consistency routing.
 //!
-//! The folders are listed in the order of their arrows: each imports only from those above it.
+//! The folders are listed in the order of their arrows: each imports only from those above it. Crates of
+//! their own, below all of these: `src/model`.
 
 pub mod cause;
-pub mod region;
 pub mod consistency;
 pub mod postgres;
 pub mod config;

@@ -13,7 +13,7 @@ use super::limits::{
 use super::upstream_section::UpstreamSection;
 use super::{ConfigError, EndpointConfig, Environment, Place, PolicyRow, UpstreamConfig};
 use crate::consistency::Consistency;
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 /// The configuration that applies where the operator's file says nothing.
 const BUILT_IN: &str = include_str!("builtin.toml");

@@ -4,7 +4,7 @@ use super::file::ConfigFile;
 use super::{
     ConfigError, EndpointConfig, Environment, Overrides, PolicyRow, TargetConfig, UpstreamConfig,
 };
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 /// Policies, endpoints and upstreams.
 #[derive(Debug)]

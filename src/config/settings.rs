@@ -11,7 +11,7 @@ use super::limits::{
 use super::{AuthConfig, ConfigError, Environment, LogFormat, Place, RouteTables};
 use crate::consistency::TokenKeys;
 use crate::postgres::Server;
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 const LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);

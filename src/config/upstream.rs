@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use reqwest::Url;
 
 use super::{Place, SteeringSettings};
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 /// An application that endpoints hand requests to.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::{
     CheckConfig, ConfigError, Environment, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
     UpstreamSettings,
 };
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 /// Nodes of one upstream: a few per region.
 const NODES_MAX: usize = 32;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::region::RegionId;
 use crate::replication::{Condition, NodeStatus};
+use tidegate_model::RegionId;
 
 /// What the report follows from.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ fn three_decimals(duration: Duration) -> Option<Box<RawValue>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::region::NodeId;
+    use tidegate_model::NodeId;
 
     struct Scene {
         region: RegionId,

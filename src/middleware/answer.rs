@@ -11,9 +11,9 @@ use super::header_text::HeaderText;
 use crate::cache::{CacheResult, age_in_header};
 use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
-use crate::region::{NodeId, RegionId};
 use crate::routing::Reason;
 use crate::target::upstream::Turn;
+use tidegate_model::{NodeId, RegionId};
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");

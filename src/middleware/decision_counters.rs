@@ -7,9 +7,9 @@ use metrics::Counter;
 use super::answer::Told;
 use crate::consistency::Level;
 use crate::pool::Node;
-use crate::region::NodeId;
 use crate::routing::Reason;
 use crate::telemetry::names;
+use tidegate_model::NodeId;
 
 const LEVELS: usize = Level::ALL.len();
 const REASONS: usize = Reason::Hedge as usize + 1;

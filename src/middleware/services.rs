@@ -19,12 +19,12 @@ use crate::config::{ConsistencySettings, ServerSettings};
 use crate::consistency::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
 use crate::policy::Decision;
 use crate::pool::Node;
-use crate::region::RegionId;
 use crate::replication::{Knowledge, Monitor};
 use crate::routing::{NodeView, Plan, plan};
 use crate::steering::{Ranking, SecondTries, SharedSelector};
 use crate::target::Routes;
 use crate::telemetry::names;
+use tidegate_model::RegionId;
 
 /// Shared by all requests of one process.
 pub struct Services {

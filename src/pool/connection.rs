@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::gathering::Gathering;
 use super::spacing::Spacing;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
-use crate::region::NodeId;
+use tidegate_model::NodeId;
 
 /// Tells the statements that a new connection is to prepare before it serves.
 pub type WarmStatements = Arc<dyn Fn() -> Vec<String> + Send + Sync>;

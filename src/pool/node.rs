@@ -15,9 +15,9 @@ use super::line::Lines;
 use super::turnover::Turnover;
 use crate::config::PoolSettings;
 use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
-use crate::region::{NodeId, RegionId};
 use crate::replication::Monitor;
 use crate::telemetry::names;
+use tidegate_model::{NodeId, RegionId};
 
 /// How often the idle connections of a node are counted and missing ones opened.
 const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);

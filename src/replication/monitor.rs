@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::postgres::Server;
-use crate::region::NodeId;
 use crate::replication::published::Published;
 use crate::replication::task::{CONNECT_DEADLINE, NodeTask};
 use crate::replication::{Knowledge, MonitorSettings, NodeStatus};
+use tidegate_model::NodeId;
 
 /// Watches every node from a task of its own. Dropping it ends the tasks.
 pub struct Monitor {

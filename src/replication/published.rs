@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::region::NodeId;
 use crate::replication::announce::{log_condition, log_roles, measure};
 use crate::replication::observations::Observations;
 use crate::replication::{Knowledge, MonitorSettings, NodeStatus};
+use tidegate_model::NodeId;
 
 /// What the tasks know together, and what they publish of it.
 pub(super) struct Published {

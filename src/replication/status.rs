@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::consistency::WalPosition;
 use crate::postgres::ServerIdentity;
-use crate::region::NodeId;
 use crate::replication::Condition;
+use tidegate_model::NodeId;
 
 /// Says what was known of a node when its newest sample or fence arrived.
 ///

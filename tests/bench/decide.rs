@@ -11,10 +11,10 @@ use http::Method;
 use tidegate::config::{Place, PolicyRow};
 use tidegate::consistency::{Consistency, RequestToken};
 use tidegate::policy::{Decision, PolicyTable, normalise};
-use tidegate::region::NodeId;
 use tidegate::replication::{Condition, NodeStatus};
 use tidegate::routing::{NodeView, plan};
 use tidegate::steering::{Ranking, Selector, SteeringSettings};
+use tidegate_model::NodeId;
 use tokio::time::Instant;
 
 #[global_allocator]

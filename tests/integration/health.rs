@@ -11,9 +11,9 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use tidegate::demo::{Cluster, Shutdown, until};
 use tidegate::health::{HealthState, admin_routes, public_routes};
-use tidegate::region::NodeId;
 use tidegate::replication::{Monitor, MonitorSettings};
 use tidegate::server::Drain;
+use tidegate_model::NodeId;
 use tower::ServiceExt;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ struct Probes {
 
 impl Probes {
     fn start(cluster: &Cluster) -> Self {
-        let region: tidegate::region::RegionId = "eu-west-1".parse().unwrap();
+        let region: tidegate_model::RegionId = "eu-west-1".parse().unwrap();
         let replica = NodeId::Replica(region.clone());
         let server = |url: String| Arc::new(url.parse().unwrap());
         let nodes = vec![

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tidegate::consistency::TimelineHistory;
 use tidegate::demo::{Cluster, DelayProxy, PostgresServer, Shutdown};
-use tidegate::region::NodeId;
 use tidegate::replication::{Condition, Monitor, MonitorSettings, NodeStatus};
+use tidegate_model::NodeId;
 use tokio::time::{Instant, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(60);

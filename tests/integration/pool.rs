@@ -8,8 +8,8 @@ use tidegate::config::PoolSettings;
 use tidegate::demo::{Cluster, DelayProxy};
 use tidegate::pool::{Lease, Node, NodeConfig, PoolError};
 use tidegate::postgres::Session;
-use tidegate::region::NodeId;
 use tidegate::replication::{Monitor, MonitorSettings};
+use tidegate_model::NodeId;
 use tokio::time::{Instant, sleep, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(30);

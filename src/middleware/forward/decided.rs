@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use crate::middleware::Services;
 use crate::policy::Decision;
-use crate::region::RegionId;
 use crate::routing::Reason;
+use tidegate_model::RegionId;
 
 /// The regions whose replica can honour the decision now, by the same plan that SQL endpoints
 /// follow. Without a replica that is known to, it is the primary's.

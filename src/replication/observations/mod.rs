@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::consistency::{Timeline, TimelineHistory};
 use crate::postgres::ServerIdentity;
-use crate::region::NodeId;
 use crate::replication::condition::{Facts, History, Receiver};
 use crate::replication::promotion::Promotion;
 use crate::replication::reachability::Reachability;
 use crate::replication::roles::{Acting, Contender, Roles};
 use crate::replication::sample::Sample;
 use crate::replication::{FenceLog, MonitorSettings, NodeStatus};
+use tidegate_model::NodeId;
 
 /// The newest sample of every node and the fences of the primary.
 #[derive(Debug)]

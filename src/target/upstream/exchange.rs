@@ -12,7 +12,7 @@ use super::node::Visit;
 use super::race::Race;
 use super::upload::Upload;
 use super::{Node, Upstream, UpstreamError};
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 /// A request as it is to be sent.
 pub struct Outgoing {

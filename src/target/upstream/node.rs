@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
 use crate::config::UpstreamNodeConfig;
-use crate::region::RegionId;
+use tidegate_model::RegionId;
 
 /// What is written as `%XX` in a path: all but the characters that mean themselves there (RFC 3986
 /// section 3.3), so that a path has one spelling, which every reader reads the same way.

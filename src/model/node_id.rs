@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::region::RegionId;
+use crate::RegionId;
 
 /// Names one PostgreSQL server the gateway can route to, by where the configuration has it. Which of
 /// them takes the writes is another matter: it changes with every promotion.
