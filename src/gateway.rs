@@ -26,7 +26,7 @@ use crate::server::{Drain, Limits, Listener, raise_open_files, serve};
 use crate::steering::{
     Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
 };
-use crate::target::{Routes, check_statements};
+use crate::target::{Routes, check_statements, watch_catalogue};
 use tidegate_model::NodeId;
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
@@ -93,6 +93,8 @@ impl Gateway {
         let nodes = open_pools(&settings, &routes, &monitor)?;
         let selector = Arc::new(selector(&settings, &nodes));
         for (candidate, node) in nodes.iter().enumerate() {
+            let watched = (Arc::clone(node), Arc::clone(&routes));
+            tokio::spawn(watch_catalogue(watched.0, candidate, watched.1));
             tokio::spawn(steer(
                 monitor.watch(&node.id),
                 Arc::clone(&selector),

@@ -11,7 +11,7 @@ use crate::consistency::Level;
 use crate::pool::{Lease, Node};
 use crate::replication::{Condition, NodeStatus};
 use crate::routing::Reason;
-use crate::target::sql::{self, Answer, Failure, FailureKind};
+use crate::target::sql::{self, Answer, Failure, FailureKind, ReadOptions};
 
 /// How long a statement may be unanswered before one missed sample of its node counts. With the
 /// sample's own timeout of a second a frozen node costs a read less than two seconds, even one that
@@ -95,14 +95,14 @@ impl Attempt<'_> {
             safe,
             ..
         } = self.run;
-        let (client, statement) = (loan.lease().client(), &target.statement);
+        let (lease, statement) = (loan.lease(), &target.statement);
         let sent = async {
             match self.known.timeline {
                 // Boxed, as all that is large and not of every read.
                 Some(timeline) if !safe => {
-                    Box::pin(sql::write(client, statement, arguments, timeline)).await
+                    Box::pin(sql::write(lease, statement, arguments, timeline)).await
                 }
-                _ => sql::read(client, statement, arguments, self.wants_position(asked)).await,
+                _ => sql::read(lease, statement, arguments, self.options(asked)).await,
             }
         };
         let answer = tokio::select! {
@@ -112,7 +112,7 @@ impl Attempt<'_> {
         };
         match answer {
             Ok(answer) => {
-                if is_broken(&answer) {
+                if !is_of_use(&answer) {
                     loan.lease().condemn();
                 }
                 let took = loan.settle();
@@ -183,6 +183,15 @@ impl Attempt<'_> {
         }
     }
 
+    fn options(&self, asked: &Asked<'_>) -> ReadOptions {
+        let revision = asked.node.catalogue().revision();
+        let stateless = &self.run.target.stateless;
+        ReadOptions {
+            with_position: self.wants_position(asked),
+            resets_session: !stateless.is_proven(asked.index, revision),
+        }
+    }
+
     /// An answer carries a token unless it is eventual, or may be kept by shared caches. Who is
     /// asked as the primary must also show that it is, unless the monitor knows that of its life.
     fn wants_position(&self, asked: &Asked<'_>) -> bool {
@@ -193,7 +202,10 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether the connection, which may still look open, has nothing more to say.
-fn is_broken(answer: &Result<Answer, Failure>) -> bool {
-    matches!(answer, Err(failure) if failure.kind == FailureKind::Unavailable)
+/// Whether others can use the connection: one that may still look open can have nothing more to say.
+fn is_of_use(answer: &Result<Answer, Failure>) -> bool {
+    match answer {
+        Ok(answer) => answer.session_is_clean,
+        Err(failure) => failure.kind != FailureKind::Unavailable,
+    }
 }

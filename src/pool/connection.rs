@@ -1,6 +1,8 @@
 //! How a pool opens and checks a connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +11,10 @@ use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use super::catalogue::Catalogue;
 use super::gathering::Gathering;
 use super::spacing::Spacing;
-use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
+use crate::postgres::{ConnectError, Server, ServerIdentity, Session, identify};
 use tidegate_model::NodeId;
 
 /// Tells the statements that a new connection is to prepare before it serves.
@@ -24,13 +27,47 @@ pub(super) struct NodeConnection {
     pub(super) client: ClientWrapper,
     /// The life of the server that answers on it.
     pub(super) life: ServerIdentity,
+    /// Of the node.
+    pub(super) catalogue: Arc<Catalogue>,
+    /// The revision of the catalogue that its statements were prepared at.
+    prepared_at: AtomicU64,
+    /// Held while statements are sent that no statement of another request may come between.
+    sends: Mutex<()>,
+}
+
+impl NodeConnection {
+    /// Forgets the prepared statements if the catalogue has changed since: their parameters may have
+    /// other types now.
+    pub(super) fn follow_catalogue(&self) {
+        let revision = self.catalogue.revision();
+        if self.prepared_at.swap(revision, Ordering::Relaxed) != revision {
+            self.client.statement_cache.clear();
+        }
+    }
+
+    /// Has everything that a future sends when it is first polled reach the server in one go: no
+    /// statement of another request comes between. Cancel-safe.
+    pub(super) async fn in_one_go<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut sent = false;
+        poll_fn(|cx| {
+            // Nothing is guarded but the order of sending, which a panic cannot break.
+            let sending =
+                (!sent).then(|| self.sends.lock().unwrap_or_else(PoisonError::into_inner));
+            sent = true;
+            let polled = future.as_mut().poll(cx);
+            drop(sending);
+            polled
+        })
+        .await
+    }
 }
 
 /// Opens connections to one server.
 pub(super) struct ConnectionManager {
     node: NodeId,
     inner: deadpool_postgres::Manager,
-    session: Session,
+    catalogue: Arc<Catalogue>,
     warm: WarmStatements,
     connect_timeout: Duration,
     spacing: Mutex<Spacing>,
@@ -43,20 +80,25 @@ impl ConnectionManager {
         node: NodeId,
         server: &Server,
         session: Session,
+        catalogue: Arc<Catalogue>,
         warm: WarmStatements,
         connect_timeout: Duration,
         connects_per_second_max: u32,
     ) -> Self {
-        let mut config = server.pg_config(&session.application_name);
+        let mut config = server.pg_config().clone();
         config.connect_timeout(connect_timeout);
+        let gathering = Gathering {
+            session,
+            tls: server.tls(),
+        };
         let fast = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let inner = deadpool_postgres::Manager::from_connect(config, Gathering(server.tls()), fast);
+        let inner = deadpool_postgres::Manager::from_connect(config, gathering, fast);
         Self {
             node,
             inner,
-            session,
+            catalogue,
             warm,
             connect_timeout,
             spacing: Mutex::new(Spacing::new(connects_per_second_max)),
@@ -81,9 +123,17 @@ impl ConnectionManager {
 
     async fn open(&self) -> Result<NodeConnection, ConnectError> {
         let client = self.inner.create().await?;
-        let life = self.session.set_up(&client).await?;
+        let life = identify(&client).await?;
+        // Read before the statements are prepared: what changes from here on makes them stale.
+        let revision = self.catalogue.revision();
         self.warm_up(&client).await;
-        Ok(NodeConnection { client, life })
+        Ok(NodeConnection {
+            client,
+            life,
+            catalogue: Arc::clone(&self.catalogue),
+            prepared_at: AtomicU64::new(revision),
+            sends: Mutex::default(),
+        })
     }
 
     /// Prepares statements, all at once; one that fails is left to the request that needs it.

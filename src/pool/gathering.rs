@@ -10,11 +10,16 @@ use tokio::task::JoinHandle;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Error, Socket};
 
-/// Opens connections whose task, once it is woken, waits for its turn behind all tasks that can run.
+use crate::postgres::Session;
+
+/// Opens sessions whose task, once it is woken, waits for its turn behind all tasks that can run.
 ///
 /// Tokio runs a task that was woken by another next. A connection's would send every statement by
 /// itself, though the tasks behind it are about to send more.
-pub(super) struct Gathering<T>(pub(super) T);
+pub(super) struct Gathering<T> {
+    pub(super) session: Session,
+    pub(super) tls: T,
+}
 
 impl<T> Connect for Gathering<T>
 where
@@ -24,9 +29,10 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
-        let (tls, config) = (self.0.clone(), config.clone());
+        let opening = self.session.clone();
+        let (tls, config) = (self.tls.clone(), config.clone());
         Box::pin(async move {
-            let (client, connection) = config.connect(tls).await?;
+            let (client, connection) = opening.open(&config, tls).await?;
             let driver = async move {
                 if let Err(error) = in_turn(connection).await {
                     tracing::debug!(%error, "a database connection has ended");

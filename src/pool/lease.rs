@@ -1,5 +1,6 @@
 //! A borrowed connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::Object;
@@ -30,6 +31,7 @@ enum Lent {
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
     since: Instant,
+    condemned: AtomicBool,
     _held: Held,
 }
 
@@ -46,6 +48,25 @@ impl Lease {
     #[must_use]
     pub fn client(&self) -> &ClientWrapper {
         &self.connection().client
+    }
+
+    /// Forgets what was prepared before the catalogue changed.
+    pub(super) fn follow_catalogue(&self) {
+        self.connection().follow_catalogue();
+    }
+
+    /// Asks for a look at the node's catalogue: a statement behaved as if it had changed.
+    pub fn doubt_catalogue(&self) {
+        self.connection().catalogue.doubt();
+    }
+
+    /// Has everything that a future sends when it is first polled reach the server in one go, also
+    /// where others use the connection: none of their statements comes between. Cancel-safe.
+    pub async fn in_one_go<F: Future>(&self, future: F) -> F::Output {
+        match &self.0 {
+            Lent::Alone(_) => future.await,
+            Lent::Shared(place) => place.connection().in_one_go(future).await,
+        }
     }
 
     /// The life of the server that answers on this connection.
@@ -89,11 +110,11 @@ impl Lease {
         }
     }
 
-    /// Has the connection closed when everybody has left it: it leads to the wrong server.
+    /// Has the connection closed when every request has left it: it leads to the wrong server, or
+    /// its session cannot be cleaned.
     pub fn condemn(&self) {
         match &self.0 {
-            // As any that is not settled.
-            Lent::Alone(_) => {}
+            Lent::Alone(borrowed) => borrowed.condemned.store(true, Ordering::Relaxed),
             Lent::Shared(place) => place.condemn(),
         }
     }
@@ -111,6 +132,7 @@ impl Borrowed {
         Self {
             object: Some(object),
             since: Instant::now(),
+            condemned: AtomicBool::new(false),
             _held: held,
         }
     }
@@ -122,7 +144,9 @@ impl Borrowed {
     }
 
     pub(super) fn settle(mut self) -> Duration {
-        drop(self.object.take());
+        if !*self.condemned.get_mut() {
+            drop(self.object.take());
+        }
         self.since.elapsed()
     }
 

@@ -6,6 +6,7 @@
 //! tasks of their own, so that a request's deadline never ends a connection attempt that the next
 //! request could use.
 
+mod catalogue;
 mod spacing;
 mod connection;
 mod gathering;
@@ -14,6 +15,7 @@ mod line;
 mod node;
 mod turnover;
 
+pub use catalogue::Catalogue;
 pub use connection::WarmStatements;
 pub use lease::Lease;
 pub use node::{Connections, Node, NodeConfig, PoolError};

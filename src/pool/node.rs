@@ -9,6 +9,7 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
 use super::Lease;
+use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use super::lease::Borrowed;
 use super::line::Lines;
@@ -40,6 +41,7 @@ pub struct Node {
     pool: Pool<ConnectionManager>,
     turnover: Arc<Turnover>,
     lines: Lines,
+    catalogue: Arc<Catalogue>,
     monitor: Arc<Monitor>,
     settings: PoolSettings,
 }
@@ -118,10 +120,12 @@ impl Node {
             session,
             connects_per_second_max,
         } = config;
+        let catalogue = Arc::<Catalogue>::default();
         let manager = ConnectionManager::new(
             id.clone(),
             &server,
             session,
+            Arc::clone(&catalogue),
             warm,
             settings.connect_timeout,
             connects_per_second_max,
@@ -143,9 +147,16 @@ impl Node {
             pool,
             turnover: Arc::default(),
             lines: Lines::of(settings.connections_max),
+            catalogue,
             monitor,
             settings: settings.clone(),
         })
+    }
+
+    /// The revision of its catalogue.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
     }
 
     /// Borrows a connection to the life of the server that the monitor speaks of, for a request that
@@ -155,7 +166,13 @@ impl Node {
     /// [`PoolError`] at once when the wait would be too long, else after `acquire_timeout` at the
     /// latest.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        Ok(Lease::alone(Box::pin(self.borrow(deadline)).await?))
+        let borrowed = Box::pin(self.borrow(deadline)).await?;
+        Ok(self.up_to_date(Lease::alone(borrowed)))
+    }
+
+    fn up_to_date(&self, lease: Lease) -> Lease {
+        lease.follow_catalogue();
+        lease
     }
 
     /// As [`lease`](Self::lease), for a read that is known to be quick: several of them share one
@@ -168,10 +185,10 @@ impl Node {
         let has_idle = self.pool.status().available > 0;
         let is_meant = |life| is_meant(life, meant);
         if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
-            return Ok(Lease::shared(place));
+            return Ok(self.up_to_date(Lease::shared(place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        Ok(match self.lines.open(borrowed, Instant::now()) {
+        let lease = match self.lines.open(borrowed, Instant::now()) {
             Ok(place) => Lease::shared(place),
             // Others have opened enough meanwhile.
             Err(borrowed) => match self.lines.join(Instant::now(), false, is_meant) {
@@ -181,7 +198,8 @@ impl Node {
                 }
                 None => Lease::alone(borrowed),
             },
-        })
+        };
+        Ok(self.up_to_date(lease))
     }
 
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {

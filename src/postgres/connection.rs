@@ -1,9 +1,11 @@
-//! One connection, set up in one round trip.
+//! One connection and the settings of its session.
 
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, SimpleQueryMessage, Socket};
 use tracing::Instrument;
 
 use crate::cause;
@@ -13,14 +15,16 @@ use crate::postgres::{Server, ServerIdentity};
 /// wait means that the gateway or the path to it is gone.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 
-/// How often a server looks whether the gateway still waits for a statement that runs (PostgreSQL 14
-/// and newer, where the system can tell): one that was given up does not go on until its timeout.
-const GIVEN_UP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Has the server look every second whether the gateway still waits for a statement that runs: one
+/// that was given up does not go on until its timeout. Servers before PostgreSQL 14, and those on
+/// systems that cannot tell, refuse the option.
+const GIVEN_UP_CHECK: &str = "-c client_connection_check_interval=1000";
 
-/// What every session is told when it opens.
+/// The settings of every session.
 ///
 /// Transactions are read-only unless they say otherwise, times are printed in UTC, and errors repeat
-/// no parameter's value, so that a parameter that does not parse is told in one form.
+/// no parameter's value, so that a parameter that does not parse is reported in one form. They are
+/// sent as startup options, which `reset all` goes back to.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// What `pg_stat_activity` shows, such as `tidegate/eu-west-1`.
@@ -30,34 +34,64 @@ pub struct Session {
 }
 
 impl Session {
-    /// Sets the session's parameters and asks who is at the other end, in one round trip.
+    /// Opens a session. The future of the connection moves its bytes and must be driven.
     ///
     /// # Errors
-    /// When the server does not answer, or answers with something else.
-    pub async fn set_up(&self, client: &Client) -> Result<ServerIdentity, ConnectError> {
-        let sql = format!(
-            "set timezone = 'UTC'; \
-             set default_transaction_read_only = on; \
-             set statement_timeout = {}; \
-             set idle_in_transaction_session_timeout = {}; \
-             set client_min_messages = warning; \
-             set log_parameter_max_length_on_error = 0; \
-             select set_config(name, '{}', false) from pg_settings \
-             where name = 'client_connection_check_interval' and version() like '%linux%'; \
-             select {}",
+    /// When the server cannot be reached or refuses.
+    pub async fn open<T>(
+        &self,
+        config: &Config,
+        tls: T,
+    ) -> Result<(Client, tokio_postgres::Connection<Socket, T::Stream>), tokio_postgres::Error>
+    where
+        T: MakeTlsConnect<Socket> + Clone,
+    {
+        let mut config = config.clone();
+        config.application_name(&self.application_name);
+        let given = config.get_options().unwrap_or_default().to_owned();
+        let options = format!("{given} {}", self.options());
+        config.options(format!("{options} {GIVEN_UP_CHECK}"));
+        let opened = config.connect(tls.clone()).await;
+        let lacks_check = [
+            &SqlState::UNDEFINED_OBJECT,
+            &SqlState::INVALID_PARAMETER_VALUE,
+        ];
+        match opened {
+            Err(error) if error.code().is_some_and(|code| lacks_check.contains(&code)) => {
+                config.options(options);
+                config.connect(tls).await
+            }
+            opened => opened,
+        }
+    }
+
+    fn options(&self) -> String {
+        format!(
+            "-c timezone=UTC \
+             -c default_transaction_read_only=on \
+             -c statement_timeout={} \
+             -c idle_in_transaction_session_timeout={} \
+             -c client_min_messages=warning \
+             -c log_parameter_max_length_on_error=0",
             self.statement_timeout.as_millis(),
             IDLE_IN_TRANSACTION_MAX.as_millis(),
-            GIVEN_UP_CHECK_INTERVAL.as_millis(),
-            ServerIdentity::COLUMNS,
-        );
-        let messages = client.simple_query(&sql).await?;
-        let row = messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) if row.len() == 3 => Some(row),
-            _ => None,
-        });
-        row.and_then(|row| ServerIdentity::parse(row.get(0), row.get(1), row.get(2)))
-            .ok_or(ConnectError::Identity)
+        )
     }
+}
+
+/// Asks which life of which server is at the other end of a connection.
+///
+/// # Errors
+/// When the server does not answer, or answers with something else.
+pub async fn identify(client: &Client) -> Result<ServerIdentity, ConnectError> {
+    let sql = format!("select {}", ServerIdentity::COLUMNS);
+    let messages = client.simple_query(&sql).await?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) if row.len() == 3 => Some(row),
+        _ => None,
+    });
+    row.and_then(|row| ServerIdentity::parse(row.get(0), row.get(1), row.get(2)))
+        .ok_or(ConnectError::Identity)
 }
 
 /// An open connection; dropping it closes it.
@@ -95,15 +129,14 @@ pub async fn connect(
 }
 
 async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectError> {
-    let config = server.pg_config(&session.application_name);
-    let (client, connection) = config.connect(server.tls()).await?;
+    let (client, connection) = session.open(server.pg_config(), server.tls()).await?;
     let driver = async move {
         if let Err(error) = connection.await {
             tracing::debug!(reason = cause::chain(&error), "database connection ended");
         }
     };
     let driver = Driver(tokio::spawn(driver.in_current_span()));
-    let identity = session.set_up(&client).await?;
+    let identity = identify(&client).await?;
     Ok(Connection {
         client,
         identity,

@@ -9,7 +9,7 @@ mod ssl_mode;
 mod tls;
 mod url;
 
-pub use connection::{ConnectError, Connection, Session, connect};
+pub use connection::{ConnectError, Connection, Session, connect, identify};
 pub use identity::ServerIdentity;
 pub use server::{Server, ServerError};
 pub use ssl_mode::SslMode;

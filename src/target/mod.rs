@@ -5,6 +5,7 @@
 //! on to an application.
 
 mod body;
+mod catalogue;
 mod endpoint;
 mod latencies;
 mod preparation;
@@ -16,6 +17,7 @@ pub mod sql;
 pub mod upstream;
 
 pub use body::{BodyError, JsonObject};
+pub use catalogue::watch_catalogue;
 pub use endpoint::{Endpoint, EndpointError, Shared, Target};
 pub use latencies::Latencies;
 pub use preparation::check_statements;

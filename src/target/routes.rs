@@ -57,11 +57,14 @@ impl Routes {
         })
     }
 
-    /// The texts of what requests run, for connections to prepare before they serve: at most a
-    /// hundred, first of those that requests have run already.
+    /// The texts of what requests run prepared, for connections to prepare before they serve: reads, at
+    /// most a hundred, first of those that requests have run already.
     #[must_use]
     pub fn warm_statements(&self) -> Vec<String> {
-        let endpoints = || self.router.sql_endpoints().map(|(_, sql)| sql);
+        let endpoints = || {
+            let statements = self.router.sql_endpoints().map(|(_, sql)| sql);
+            statements.filter(|sql| sql.is_read)
+        };
         let used = endpoints().filter(|sql| sql.quickness.is_known());
         let unused = endpoints().filter(|sql| !sql.quickness.is_known());
         let texts = used.chain(unused).map(|sql| sql.statement.text());

@@ -63,6 +63,9 @@ pub const POOL_CONNECTIONS: &str = "tidegate_pool_connections";
 pub const POOL_IDLE: &str = "tidegate_pool_idle";
 /// Requests that wait for a connection. Gauge; label `node`.
 pub const POOL_WAITING: &str = "tidegate_pool_waiting";
+/// Statements of reads. Gauge; labels `node` and `session`: `kept` where the catalogue proves that they
+/// leave nothing in it, else `reset`, after every run.
+pub const STATEMENTS: &str = "tidegate_statements";
 /// Requests on paths that shared caches may keep. Counter; label `result`: `hit`, `stale`,
 /// `stale-if-error`, `miss`, `collapsed` or `bypass`.
 pub const CACHE_REQUESTS: &str = "tidegate_cache_requests_total";

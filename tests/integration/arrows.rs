@@ -1,4 +1,5 @@
 //! The house rule on arrows: a folder of `src` imports only from those that `lib.rs` lists above it.
+//! Folders that are crates are left to the compiler.
 //!
 //! Source is read as rustfmt writes it. Paths through `super` are not followed: they stay within a
 //! folder as long as nobody climbs out of one that way.
@@ -76,6 +77,9 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.join("Cargo.toml").exists() {
+            continue;
+        }
         if path.is_dir() {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -31,6 +31,8 @@ mod promotion;
 mod rate_limit;
 mod round_trips;
 mod session_cookie;
+mod schema_change;
+mod session_state;
 mod sharing;
 mod steering;
 mod timelines;

@@ -34,11 +34,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns the parameters of a connection that shows itself as `application_name`.
-    pub fn pg_config(&self, application_name: &str) -> Config {
-        let mut config = self.config.clone();
-        config.application_name(application_name);
-        config
+    /// Returns the parameters of a connection.
+    pub fn pg_config(&self) -> &Config {
+        &self.config
     }
 
     /// Returns the TLS connector that goes with [`Server::pg_config`].

@@ -15,7 +15,7 @@ fn refusal(url: &str) -> ServerError {
 #[test]
 fn the_parts_of_a_url_reach_the_driver() {
     let server = server("postgres://app:s%40fe@db.internal:6432/shop?connect_timeout=3");
-    let config = server.pg_config("tidegate/eu-west-1");
+    let config = server.pg_config();
     assert_eq!(config.get_user(), Some("app"));
     assert_eq!(config.get_password(), Some(&b"s@fe"[..]));
     assert_eq!(config.get_hosts(), [Host::Tcp("db.internal".to_owned())]);
@@ -54,7 +54,7 @@ fn the_modes_are_libpqs() {
     for (query, mode, negotiation) in cases {
         let server = server(&format!("postgres://h/db{query}"));
         assert_eq!(server.ssl_mode(), mode, "{query}");
-        assert_eq!(server.pg_config("x").get_ssl_mode(), negotiation, "{query}");
+        assert_eq!(server.pg_config().get_ssl_mode(), negotiation, "{query}");
     }
 }
 
@@ -82,7 +82,9 @@ fn a_unix_socket_has_no_tls() {
 
 #[test]
 fn a_server_known_by_address_alone_can_speak_tls() {
-    let config = server("postgres:///db?hostaddr=127.0.0.1").pg_config("x");
+    let config = server("postgres:///db?hostaddr=127.0.0.1")
+        .pg_config()
+        .clone();
     assert_eq!(config.get_hosts(), [Host::Tcp("127.0.0.1".to_owned())]);
 }
 

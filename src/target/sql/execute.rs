@@ -3,16 +3,20 @@
 //! Everything a request needs is sent before the first answer is awaited: the futures are joined in
 //! the order in which the server is to see them, and each sends when it is first polled. Dropping
 //! one of these futures leaves answers on the wire, so the caller must then give up the connection.
+//!
+//! What a statement may leave in the session is undone before the server sees a statement of another
+//! request: the reset follows in the same go.
 
 use bytes::Bytes;
-use deadpool_postgres::ClientWrapper;
-use futures_util::future::{join, join4};
+use futures_util::future::{join, join3, join5};
 use smallvec::SmallVec;
-use tokio_postgres::types::{PgLsn, ToSql};
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{PgLsn, ToSql, Type};
+use tokio_postgres::{Error, Row, Statement};
 
 use super::{Argument, Failure, SqlStatement};
 use crate::consistency::{Lsn, Timeline};
+use crate::pool::Lease;
 
 /// What a statement gave.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub struct Answer {
     pub body: Option<Bytes>,
     /// A position that covers everything the statement saw or did, if one was asked for.
     pub position: Option<Position>,
+    /// Whether the session can serve others: everything the statement may have left was undone.
+    pub session_is_clean: bool,
 }
 
 /// A WAL position as the node that answered knows it.
@@ -32,6 +38,15 @@ pub struct Position {
     pub timeline: Option<Timeline>,
 }
 
+/// What goes with a read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions {
+    /// Whether a position is taken.
+    pub with_position: bool,
+    /// Whether the session is reset: the statement is not proven to leave nothing in it.
+    pub resets_session: bool,
+}
+
 /// Asks where the node is, in a statement that runs after the one it speaks for. A promotion may
 /// fall between any two calls, so whether there is recovery is asked once.
 pub(in crate::target) const POSITION: &str = "select case when standby \
@@ -40,76 +55,215 @@ pub(in crate::target) const POSITION: &str = "select case when standby \
      case when not standby then pg_walfile_name(pg_current_wal_insert_lsn()) end \
      from (select pg_is_in_recovery() as standby offset 0) node";
 
-/// Runs a statement in a read-only transaction (the connection's default).
+/// Runs a statement in a read-only transaction (the session's default).
+///
+/// The types of a prepared statement's parameters are those of the day it was prepared. When it fails
+/// in a way that a change of the catalogue explains, it is prepared anew and, if its types have
+/// changed, run once more.
 ///
 /// # Errors
 /// A [`Failure`]; it is safe to run the statement again elsewhere.
 pub async fn read(
-    client: &ClientWrapper,
+    lease: &Lease,
     statement: &SqlStatement,
     arguments: &[Argument<'_>],
-    with_position: bool,
+    options: ReadOptions,
 ) -> Result<Answer, Failure> {
-    let fail = |cause| Failure::of(cause, statement, None);
-    let prepared = client
-        .prepare_cached(statement.text())
+    let fail = |cause| Failure::of(cause, statement, &[], false);
+    let prepared = Prepared::of(lease, statement, options)
         .await
         .map_err(fail)?;
-    let fail = |cause| Failure::of(cause, statement, Some(&prepared)).of_read();
-    if !with_position {
-        let rows = query(client, &prepared, arguments).await.map_err(fail)?;
-        return Ok(Answer {
-            body: body(rows),
-            position: None,
-        });
+    let cause = match prepared.read(lease, arguments, options).await {
+        Ok(answer) => return Ok(answer),
+        Err(cause) => cause,
+    };
+    if !may_be_stale(&cause) {
+        return Err(prepared.failure(cause, statement));
     }
-    let position = client.prepare_cached(POSITION).await.map_err(fail)?;
-    let (rows, position) = join(
-        query(client, &prepared, arguments),
-        client.query_one(&position, &[]),
-    )
-    .await;
-    let body = body(rows.map_err(fail)?);
-    Ok(Answer {
-        body,
-        position: position.ok().as_ref().and_then(parse_position),
-    })
+    prepared.forget(lease, statement);
+    let anew = Prepared::of(lease, statement, options)
+        .await
+        .map_err(fail)?;
+    if !is_gone(&cause) && anew.statement.params() == prepared.statement.params() {
+        return Err(prepared.failure(cause, statement));
+    }
+    lease.doubt_catalogue();
+    let answer = anew.read(lease, arguments, options).await;
+    answer.map_err(|cause| anew.failure(cause, statement))
 }
 
 /// Runs a statement in a read-write transaction and takes the position after its commit. A server
 /// in recovery or on another timeline than the primary's refuses before it has done anything.
 ///
+/// The statement is parsed in its own transaction, which locks what it names: no value is ever
+/// converted by the type that a column had earlier.
+///
 /// # Errors
 /// A [`Failure`]. When its kind is `Unavailable` the statement may have been committed: it was sent
 /// and no answer came.
 pub async fn write(
-    client: &ClientWrapper,
+    lease: &Lease,
     statement: &SqlStatement,
     arguments: &[Argument<'_>],
     timeline: Timeline,
 ) -> Result<Answer, Failure> {
-    let fail = |cause| Failure::of(cause, statement, None);
-    let prepared = client
-        .prepare_cached(statement.text())
-        .await
-        .map_err(fail)?;
-    let position = client.prepare_cached(POSITION).await.map_err(fail)?;
-    let fail = |cause| Failure::of(cause, statement, Some(&prepared));
-    let begin = begin_on(timeline);
-    let (begun, rows, committed, position) = join4(
+    let client = lease.client();
+    let position = client.prepare_cached(POSITION).await;
+    let position = position.map_err(|cause| Failure::of(cause, statement, &[], false))?;
+    let (begin, reset) = (begin_on(timeline), reset_after_write());
+    let (begun, rows, committed, reset, position) = join5(
         client.batch_execute(&begin),
-        query(client, &prepared, arguments),
+        query_unprepared(lease, statement, arguments),
         client.batch_execute("commit"),
+        client.batch_execute(&reset),
         client.query_one(&position, &[]),
     )
     .await;
-    begun.map_err(|cause| Failure::of_begin(cause, statement, &prepared))?;
-    let rows = rows.map_err(fail)?;
-    committed.map_err(fail)?;
+    begun.map_err(|cause| Failure::of_begin(cause, statement))?;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(cause) => return Err(failed_write(lease, statement, cause).await),
+    };
+    committed.map_err(|cause| Failure::of(cause, statement, &[], true))?;
+    let position = match position {
+        // Its function gave up all prepared statements.
+        Err(cause) if is_gone(&cause) => position_anew(lease).await,
+        position => position.ok(),
+    };
     Ok(Answer {
         body: body(rows),
-        position: position.ok().as_ref().and_then(parse_position),
+        position: position.as_ref().and_then(parse_position),
+        session_is_clean: reset.is_ok(),
     })
+}
+
+/// A read's statements, as one connection knows them.
+struct Prepared {
+    statement: Statement,
+    position: Option<Statement>,
+}
+
+impl Prepared {
+    async fn of(
+        lease: &Lease,
+        statement: &SqlStatement,
+        options: ReadOptions,
+    ) -> Result<Self, Error> {
+        let client = lease.client();
+        // In one go: what a statement of another request leaves must not be what names are found by.
+        let prepared = lease.in_one_go(client.prepare_cached(statement.text()));
+        let statement = prepared.await?;
+        let position = match options.with_position {
+            true => Some(lease.in_one_go(client.prepare_cached(POSITION)).await?),
+            false => None,
+        };
+        Ok(Self {
+            statement,
+            position,
+        })
+    }
+
+    async fn read(
+        &self,
+        lease: &Lease,
+        arguments: &[Argument<'_>],
+        options: ReadOptions,
+    ) -> Result<Answer, Error> {
+        let rows = query(lease, &self.statement, arguments);
+        let position = async {
+            match &self.position {
+                Some(position) => Some(lease.client().query_one(position, &[]).await),
+                None => None,
+            }
+        };
+        let (rows, reset, position) = match options.resets_session {
+            false => {
+                let (rows, position) = lease.in_one_go(join(rows, position)).await;
+                (rows, Ok(()), position)
+            }
+            true => {
+                let reset = reset_after_read();
+                let reset = lease.client().batch_execute(&reset);
+                lease.in_one_go(join3(rows, reset, position)).await
+            }
+        };
+        let body = body(rows?);
+        let position = match position {
+            Some(Err(cause)) if is_gone(&cause) => return Err(cause),
+            position => position.and_then(Result::ok),
+        };
+        Ok(Answer {
+            body,
+            position: position.as_ref().and_then(parse_position),
+            session_is_clean: reset.is_ok(),
+        })
+    }
+
+    fn failure(&self, cause: Error, statement: &SqlStatement) -> Failure {
+        Failure::of(cause, statement, self.statement.params(), true).of_read()
+    }
+
+    /// Has both prepared anew the next time.
+    fn forget(&self, lease: &Lease, statement: &SqlStatement) {
+        let cache = &lease.client().statement_cache;
+        cache.remove(statement.text(), &[]);
+        cache.remove(POSITION, &[]);
+    }
+}
+
+/// Whether a failure can be due to what was prepared, not to what was asked: a value that does not
+/// fit its parameter, a name or an operator that is not there, a statement that the server has not.
+fn may_be_stale(cause: &Error) -> bool {
+    let class = cause.code().and_then(|code| code.code().get(..2));
+    matches!(class, Some("22" | "26" | "42" | "0A" | "XX"))
+}
+
+/// Whether the server has no such prepared statement, so that nothing was executed.
+fn is_gone(cause: &Error) -> bool {
+    cause.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
+}
+
+/// Undoes what a read may have left in its session: settings and roles, cursors, channels, advisory
+/// locks, the seed of `random`. A read-only transaction makes no temporary table and takes no number
+/// of a sequence.
+///
+/// Should it fail, then in a transaction that is still open: no statement that has been sent after it is
+/// executed. The isolation is stated since a replica refuses one that may have been left.
+fn reset_after_read() -> String {
+    reset("")
+}
+
+/// As [`reset_after_read`], with what a write can leave besides.
+fn reset_after_write() -> String {
+    reset("discard temp; discard sequences; ")
+}
+
+fn reset(first: &str) -> String {
+    let seed = fastrand::f64();
+    format!(
+        "begin isolation level read committed; {first}reset all; close all; unlisten *; \
+         set session authorization default; \
+         select pg_catalog.pg_advisory_unlock_all(), pg_catalog.setseed({seed}); commit"
+    )
+}
+
+/// What the failure of a write's statement means. The types of its parameters are asked for now, since
+/// only the message for a value that does not fit names them.
+async fn failed_write(lease: &Lease, statement: &SqlStatement, cause: Error) -> Failure {
+    let class = cause.code().and_then(|code| code.code().get(..2));
+    let prepared = match class {
+        Some("22") => lease.client().prepare(statement.text()).await.ok(),
+        _ => None,
+    };
+    let types = prepared.as_ref().map(Statement::params).unwrap_or_default();
+    Failure::of(cause, statement, types, true)
+}
+
+async fn position_anew(lease: &Lease) -> Option<Row> {
+    let client = lease.client();
+    client.statement_cache.remove(POSITION, &[]);
+    let position = client.prepare_cached(POSITION).await.ok()?;
+    client.query_one(&position, &[]).await.ok()
 }
 
 /// Begins a transaction that can only fail on a server other than the primary of a timeline: in
@@ -125,15 +279,30 @@ fn begin_on(Timeline(number): Timeline) -> String {
 
 /// Queries with borrowed arguments.
 async fn query(
-    client: &ClientWrapper,
+    lease: &Lease,
     prepared: &Statement,
     arguments: &[Argument<'_>],
-) -> Result<Vec<Row>, tokio_postgres::Error> {
+) -> Result<Vec<Row>, Error> {
     let arguments: SmallVec<[&(dyn ToSql + Sync); 8]> = arguments
         .iter()
         .map(|argument| argument as &(dyn ToSql + Sync))
         .collect();
-    client.query(prepared, &arguments).await
+    lease.client().query(prepared, &arguments).await
+}
+
+/// Parses a statement, has PostgreSQL infer the types of its parameters, and queries with borrowed
+/// arguments.
+async fn query_unprepared(
+    lease: &Lease,
+    statement: &SqlStatement,
+    arguments: &[Argument<'_>],
+) -> Result<Vec<Row>, Error> {
+    let arguments: SmallVec<[(&(dyn ToSql + Sync), Type); 8]> = arguments
+        .iter()
+        .map(|argument| (argument as &(dyn ToSql + Sync), Type::UNKNOWN))
+        .collect();
+    let text = statement.text();
+    lease.client().query_typed(text, &arguments).await
 }
 
 /// The text of the first row's only column, without a copy: the bytes keep the row alive.

@@ -4,7 +4,6 @@
 //! parameter that does not parse) is taken over; PostgreSQL's own texts stay in the cause.
 
 use http::StatusCode;
-use tokio_postgres::Statement;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 
@@ -72,36 +71,34 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// Tells the meaning of an error that a statement met.
+    /// Tells the meaning of an error that a statement met; `types` are those of its parameters, as
+    /// far as they are known, and `sent` is whether it was run or only prepared.
     pub(super) fn of(
         cause: tokio_postgres::Error,
         statement: &SqlStatement,
-        prepared: Option<&Statement>,
+        types: &[Type],
+        sent: bool,
     ) -> Self {
         let kind = match cause.as_db_error() {
-            Some(error) => kind_of(error, statement, prepared),
+            Some(error) => kind_of(error, statement, types),
             None => FailureKind::Unavailable,
         };
         Self {
             kind,
-            sent: prepared.is_some() && !lacks_resources(&cause),
+            sent: sent && !lacks_resources(&cause),
             cause,
         }
     }
 
     /// Tells the meaning of an error that the beginning of a write met. A server in recovery refuses
     /// `read write` as a feature that it lacks; on another timeline a text is no number.
-    pub(super) fn of_begin(
-        cause: tokio_postgres::Error,
-        statement: &SqlStatement,
-        prepared: &Statement,
-    ) -> Self {
+    pub(super) fn of_begin(cause: tokio_postgres::Error, statement: &SqlStatement) -> Self {
         let refusals = [
             &SqlState::FEATURE_NOT_SUPPORTED,
             &SqlState::INVALID_TEXT_REPRESENTATION,
         ];
         let refused = cause.code().is_some_and(|code| refusals.contains(&code));
-        let failure = Self::of(cause, statement, Some(prepared));
+        let failure = Self::of(cause, statement, &[], true);
         match refused {
             true => Self {
                 kind: FailureKind::NotPrimary,
@@ -127,7 +124,7 @@ fn lacks_resources(cause: &tokio_postgres::Error) -> bool {
     code.is_some_and(|code| code.starts_with("53"))
 }
 
-fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statement>) -> FailureKind {
+fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> FailureKind {
     let code = error.code();
     // `not null` has no name but its column's.
     let constraint = error.constraint().or(error.column());
@@ -147,12 +144,14 @@ fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statemen
         ("23", _) => FailureKind::Constraint {
             constraint: constraint(),
         },
-        ("22", _) => invalid_value(error, statement, prepared),
+        ("22", _) => invalid_value(error, statement, types),
         (_, &SqlState::QUERY_CANCELED) => FailureKind::Timeout,
         (_, &SqlState::READ_ONLY_SQL_TRANSACTION) => FailureKind::NotPrimary,
         (_, &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
             FailureKind::Collision
         }
+        // A session that could not be reset runs nothing more.
+        (_, &SqlState::IN_FAILED_SQL_TRANSACTION) => FailureKind::Unavailable,
         // Connection exceptions, lack of resources, operator intervention (shutdown, start-up).
         ("08" | "53" | "57", _) => FailureKind::Unavailable,
         _ => FailureKind::Unexpected,
@@ -168,16 +167,11 @@ fn raised_status(code: &SqlState) -> Option<StatusCode> {
 }
 
 /// Names the parameter if its value was refused while it was bound.
-fn invalid_value(
-    error: &DbError,
-    statement: &SqlStatement,
-    prepared: Option<&Statement>,
-) -> FailureKind {
+fn invalid_value(error: &DbError, statement: &SqlStatement, types: &[Type]) -> FailureKind {
     let index = error.where_().and_then(parameter_index);
     let parameter = index
         .and_then(|index| statement.parameters().get(index))
         .cloned();
-    let types = prepared.map(Statement::params).unwrap_or_default();
     let expected = index
         .and_then(|index| types.get(index))
         .map_or("of the right form", expected);

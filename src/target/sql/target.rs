@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::{Source, SqlStatement, StatementError};
+use super::{Source, SqlStatement, Stateless, StatementError};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig};
 use crate::target::{Latencies, Quickness};
 
@@ -13,6 +13,8 @@ pub struct SqlTarget {
     pub status: StatusCode,
     /// What it runs.
     pub statement: SqlStatement,
+    /// Whether it is run read-only, as everything that safe methods run.
+    pub is_read: bool,
     /// Body members that must be JSON strings when present.
     pub body_strings: Vec<String>,
     /// Whether any parameter names a member of the body.
@@ -24,6 +26,8 @@ pub struct SqlTarget {
     pub latencies: Latencies,
     /// On which nodes it is quick.
     pub quickness: Quickness,
+    /// On which nodes it is proven to leave nothing in a session.
+    pub stateless: Stateless,
 }
 
 /// Why an endpoint cannot run its statement.
@@ -86,12 +90,14 @@ impl SqlTarget {
         let mut parameters = statement.parameters().iter();
         Ok(Self {
             status: sql.status,
+            is_read: method.is_safe(),
             reads_body: parameters.any(|p| p.source == Source::Body),
             shared_parameters: shared_parameters(endpoint, sql, &statement),
             statement,
             body_strings: sql.body_strings.clone(),
             latencies: Latencies::default(),
             quickness: Quickness::default(),
+            stateless: Stateless::default(),
         })
     }
 }

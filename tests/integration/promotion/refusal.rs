@@ -14,7 +14,7 @@ const INSERT: &str = "insert into notes (text) values ('x') returning id";
 async fn write(node: &Node, timeline: u32) -> Result<(), FailureKind> {
     let statement = SqlStatement::parse(INSERT, true).unwrap();
     let lease = lease(node).await.unwrap();
-    let written = sql::write(lease.client(), &statement, &[], Timeline(timeline)).await;
+    let written = sql::write(&lease, &statement, &[], Timeline(timeline)).await;
     lease.settle();
     written.map(drop).map_err(|failure| failure.kind)
 }

@@ -1,0 +1,111 @@
+//! Watches the catalogue of each node.
+//!
+//! A statement is prepared once for a connection and proven once to leave nothing in a session; both
+//! hold as long as the catalogue stays as it was. A change is noticed within [`INTERVAL_MIN`], or longer
+//! if a look takes long.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tidegate_model::NodeId;
+use tokio::time::{Duration, Instant, timeout};
+
+use super::Routes;
+use super::sql::{fingerprint, stateless};
+use crate::cause;
+use crate::pool::{Node, PoolError};
+use crate::telemetry::names;
+
+/// How often the catalogue is looked at, unless a look takes long.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// How long at most passes between two looks.
+const INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// Looks take at most one part in so many of the time, as far as the longest interval allows.
+const SHARE_MAX: u32 = 50;
+/// A look that takes longer is given up; the reads of a catalogue with a million columns take less.
+const LOOK_MAX: Duration = Duration::from_secs(10);
+
+/// Watches the catalogue of a node for as long as the process runs.
+pub async fn watch_catalogue(node: Arc<Node>, index: usize, routes: Arc<ArcSwap<Routes>>) {
+    let mut seen = None;
+    loop {
+        let started = Instant::now();
+        let look = look(&node, index, &routes, &mut seen);
+        match timeout(LOOK_MAX, look).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(node = %node.id, %error, "cannot see the catalogue"),
+            Err(_elapsed) => {
+                tracing::warn!(node = %node.id, "a look at the catalogue takes too long")
+            }
+        }
+        let pause = (SHARE_MAX * started.elapsed()).clamp(INTERVAL_MIN, INTERVAL_MAX);
+        let _doubted_or_elapsed = timeout(pause, node.catalogue().doubted()).await;
+    }
+}
+
+/// What was seen of a catalogue.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    fingerprint: String,
+    /// Of the tables whose statements were judged.
+    tables: u64,
+}
+
+/// Looks once, and judges all statements if the catalogue or the statements have changed.
+async fn look(
+    node: &Node,
+    index: usize,
+    routes: &ArcSwap<Routes>,
+    seen: &mut Option<Seen>,
+) -> Result<(), LookError> {
+    let lease = node.lease(Instant::now() + LOOK_MAX).await?;
+    let looked = async {
+        let client = lease.client();
+        let routes = routes.load_full();
+        let now = Seen {
+            fingerprint: fingerprint(client).await?,
+            tables: routes.revision,
+        };
+        if seen.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let known = seen.as_ref().map(|seen| &seen.fingerprint);
+        if known.is_some_and(|known| *known != now.fingerprint) {
+            tracing::info!(node = %node.id, "the catalogue has changed: statements are prepared anew");
+            // Voids all proofs; what follows proves what is still true.
+            node.catalogue().advance();
+        }
+        let revision = node.catalogue().revision();
+        let (mut proven, mut reads) = (0, 0);
+        let statements = routes.router.sql_endpoints().map(|(_, sql)| sql);
+        let statements = statements.filter(|sql| sql.is_read).inspect(|_| reads += 1);
+        for sql in stateless(client, statements).await? {
+            sql.stateless.prove(index, revision);
+            proven += 1;
+        }
+        publish(&node.id, proven, reads - proven);
+        *seen = Some(now);
+        Ok(())
+    };
+    let looked = looked.await;
+    lease.settle();
+    looked
+}
+
+fn publish(node: &NodeId, stateless: u32, reset: u32) {
+    let gauge = |session: &'static str, count: u32| {
+        let labels = [("node", node.to_string()), ("session", session.to_owned())];
+        metrics::gauge!(names::STATEMENTS, &labels).set(f64::from(count));
+    };
+    gauge("kept", stateless);
+    gauge("reset", reset);
+}
+
+/// Why a catalogue could not be looked at.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error("{}", cause::chain(.0))]
+    Statement(#[from] tokio_postgres::Error),
+}

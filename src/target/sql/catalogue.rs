@@ -1,0 +1,154 @@
+//! What a node's catalogue says of statements: whether it has changed since, and which of them can leave
+//! something in a session.
+//!
+//! A statement leaves nothing when everything that it names is the server's own: functions that are not
+//! volatile (or of [`HARMLESS`]), tables without row-level policies, types without functions of a
+//! user's. What a view or a function of a user's calls is not looked into: such a statement has its
+//! session reset. Volatility is taken for proof of the server's own functions only.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::{Client, Error};
+
+use super::SqlTarget;
+use super::names::Names;
+
+/// Changes when anything changes that the types of parameters or the proofs below depend on. Statistics,
+/// sizes and the contents of tables are left out, and so are temporary objects.
+const FINGERPRINT: &str = "select coalesce(sum(hashtextextended(fact, 0)), 0)::text from ( \
+    select 'class' || (oid, relname, relnamespace, relkind, relrowsecurity, relforcerowsecurity)::text \
+        from pg_class where oid >= 16384 and relpersistence <> 't' and relkind <> 't' \
+    union all select 'attribute' || (attrelid, attname, atttypid, atttypmod, attisdropped)::text \
+        from pg_attribute a join pg_class c on c.oid = attrelid \
+        where attrelid >= 16384 and attnum > 0 and relpersistence <> 't' and relkind <> 't' \
+    union all select 'type' || (t.oid, t.xmin)::text from pg_type t join pg_namespace n on n.oid = typnamespace \
+        where t.oid >= 16384 and typrelid = 0 and nspname !~ '^pg_(toast_)?temp_' \
+    union all select 'enum' || (oid, enumtypid, enumlabel, xmin)::text from pg_enum \
+    union all select 'proc' || (oid, xmin)::text from pg_proc where oid >= 16384 \
+    union all select 'operator' || (oid, xmin)::text from pg_operator where oid >= 16384 \
+    union all select 'cast' || (oid, xmin)::text from pg_cast where oid >= 16384 \
+    union all select 'policy' || (oid, xmin)::text from pg_policy \
+    union all select 'rule' || (oid, xmin)::text from pg_rewrite where oid >= 16384 \
+    union all select 'index' || (indexrelid, indexprs is null, indpred is null)::text from pg_index \
+        where indexrelid >= 16384 and (indexprs is not null or indpred is not null) \
+    union all select 'constraint' || (oid, xmin)::text from pg_constraint where contypid <> 0 and oid >= 16384 \
+    union all select 'schema' || (oid, nspname)::text from pg_namespace \
+        where oid >= 16384 and nspname !~ '^pg_(toast_)?temp_' \
+    ) catalogue(fact)";
+
+/// Functions of the server that are volatile only since their results differ: they change nothing.
+/// A seed that `random` draws on is reset by those statements that can set it.
+const HARMLESS: [&str; 28] = [
+    "clock_timestamp",
+    "current_query",
+    "gen_random_uuid",
+    "pg_blocking_pids",
+    "pg_current_wal_flush_lsn",
+    "pg_current_wal_insert_lsn",
+    "pg_current_wal_lsn",
+    "pg_database_size",
+    "pg_indexes_size",
+    "pg_is_in_recovery",
+    "pg_is_wal_replay_paused",
+    "pg_last_wal_receive_lsn",
+    "pg_last_wal_replay_lsn",
+    "pg_last_xact_replay_timestamp",
+    "pg_lock_status",
+    "pg_relation_size",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
+    "pg_table_size",
+    "pg_tablespace_size",
+    "pg_total_relation_size",
+    "pg_xact_commit_timestamp",
+    "pg_xact_status",
+    "random",
+    "random_normal",
+    "timeofday",
+    "txid_status",
+];
+
+/// Finds which of the words `$1` name something that may leave something in a session, and which
+/// operators do (each with `null` in the other column). `$2` are the harmless functions.
+///
+/// `steps` goes from each type of a user's to what it is made of. A type is plain when all of that is
+/// enumerations and types of the server without a cast function, and no check of a domain calls a
+/// function of a user's: neither reading nor printing a value of it runs code of a user's.
+const UNPROVEN: &str = "with recursive \
+    steps(type, part) as ( \
+        select oid, oid from pg_type where oid >= 16384 \
+        union select type, case t.typtype when 'd' then typbasetype else typelem end \
+            from steps join pg_type t on t.oid = part \
+            where t.typtype = 'd' or t.typcategory = 'A' and typelem <> 0), \
+    uncertain(type) as ( \
+        select distinct type from steps join pg_type t on t.oid = part \
+            where part >= 16384 and not (t.typtype in ('e', 'd') or t.typcategory = 'A' and typelem <> 0) \
+        union select type from steps join pg_cast on castsource = part where castfunc >= 16384 \
+        union select type from steps join pg_constraint c on contypid = part \
+            join pg_depend d on d.classid = 'pg_constraint'::regclass and d.objid = c.oid \
+            where d.refclassid = 'pg_proc'::regclass), \
+    reachable(type) as ( \
+        select oid from pg_type where oid not in (select type from uncertain) \
+        union select casttarget from pg_cast where castcontext = 'i' \
+            and castsource not in (select type from uncertain)), \
+    words(word) as (select distinct unnest($1::text[])) \
+    select word, null from words join pg_proc on proname = word::name \
+        where oid >= 16384 or provolatile = 'v' and proname <> all ($2::text[]) \
+        or proargtypes::oid[] && array['internal'::regtype, 'cstring'::regtype]::oid[] \
+        or proname ~ '_to_xml(schema|_and_xmlschema)?$' or proname like 'pg_input_%' \
+    union select word, null from words join pg_type on typname = word::name \
+        where oid in (select type from uncertain) and typrelid not in \
+            (select oid from pg_class where relkind in ('r', 'p', 'm', 'v')) \
+    union select word, null from words join pg_class c on relname = word::name where oid >= 16384 and ( \
+        relkind not in ('r', 'p', 'm', 'S', 'i', 'I') or relrowsecurity \
+        or exists (select from pg_cast where castsource = reltype and castfunc >= 16384) \
+        or exists (select from pg_operator o where o.oid >= 16384 and reltype in (oprleft, oprright)) \
+        or exists (select from pg_attribute where attrelid = c.oid and not attisdropped \
+            and atttypid in (select type from uncertain)) \
+        or exists (select from pg_index join pg_depend d on d.classid = 'pg_class'::regclass \
+            and d.objid = indexrelid and d.refclassid = 'pg_proc'::regclass where indrelid = c.oid)) \
+    union select null, oprname from pg_operator o where oid >= 16384 \
+        and not exists (select from unnest(array[oprleft, oprright]) it where it <> 0 \
+            and it in (select type from uncertain) and (it not in (select type from reachable) \
+                or exists (select from pg_operator own where own.oid < 16384 and own.oprname = o.oprname))) \
+    union select null, '' from pg_cast where castfunc >= 16384 \
+        and castsource not in (select type from uncertain) and casttarget not in (select type from uncertain)";
+
+/// Reads the fingerprint of the catalogue.
+///
+/// # Errors
+/// When the server does not answer, or refuses.
+pub(in crate::target) async fn fingerprint(client: &Client) -> Result<String, Error> {
+    client.query_one(FINGERPRINT, &[]).await?.try_get(0)
+}
+
+/// Finds those of some reads that leave nothing in a session.
+///
+/// # Errors
+/// When the server does not answer, or refuses.
+pub(in crate::target) async fn stateless<'a>(
+    client: &Client,
+    reads: impl Iterator<Item = &'a SqlTarget>,
+) -> Result<Vec<&'a SqlTarget>, Error> {
+    let named: Vec<_> = reads
+        .map(|sql| (sql, Names::of(sql.statement.text())))
+        .collect();
+    let words = named.iter().flat_map(|(_, names)| &names.words);
+    let words: Vec<_> = words.collect::<BTreeSet<_>>().into_iter().collect();
+    let rows = client
+        .query(UNPROVEN, &[&words, &HARMLESS.as_slice()])
+        .await?;
+    let (mut unproven, mut operators) = (BTreeSet::<String>::new(), Vec::<String>::new());
+    for row in rows {
+        unproven.extend(row.try_get::<_, Option<String>>(0)?);
+        operators.extend(row.try_get::<_, Option<String>>(1)?);
+    }
+    let leaves_nothing = |names: &Names| {
+        !names.has_escapes
+            && names.words.is_disjoint(&unproven)
+            && !operators.iter().any(|operator| names.may_use(operator))
+    };
+    let stateless = named.iter().filter(|(_, names)| leaves_nothing(names));
+    Ok(stateless.map(|(sql, _)| *sql).collect())
+}

@@ -1,0 +1,115 @@
+//! Every name that a statement's text contains, so that the catalogue can be asked what they stand for.
+//!
+//! There is no parser here: a word is taken for all that it could name. What a statement calls without
+//! naming it (a cast, an operator, an output function) follows from the types of what it does name.
+
+use std::collections::BTreeSet;
+
+use super::lexer::{Piece, pieces};
+
+/// PostgreSQL cuts longer identifiers.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Operators that keywords stand for: `in`, `between`, `like`, `distinct`, `using`, `order by` and so on.
+const IMPLIED_OPERATORS: [&str; 12] = [
+    "=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~",
+];
+
+/// The names in one statement.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Words and quoted identifiers, as the catalogue spells them.
+    pub(super) words: BTreeSet<String>,
+    /// Runs of operator characters; each may be several operators.
+    pub(super) operators: BTreeSet<String>,
+    /// Whether a name is written with escapes, so that it is not among the words.
+    pub(super) has_escapes: bool,
+}
+
+impl Names {
+    /// Reads the names in a text.
+    pub(super) fn of(text: &str) -> Self {
+        let mut names = Self {
+            operators: IMPLIED_OPERATORS.map(str::to_owned).into(),
+            ..Self::default()
+        };
+        let mut run = String::new();
+        let mut before = "";
+        for piece in pieces(text) {
+            let (Piece::Word(text)
+            | Piece::Colon(text)
+            | Piece::Positional(text)
+            | Piece::Punctuation(text)
+            | Piece::Blank(text)
+            | Piece::Other(text)) = piece;
+            if matches!(piece, Piece::Other(_)) && text.chars().all(is_operator) {
+                run.push_str(text);
+            } else if !run.is_empty() {
+                names.operators.insert(std::mem::take(&mut run));
+            }
+            match piece {
+                Piece::Word(word) => _ = names.words.insert(cut(word.to_ascii_lowercase())),
+                Piece::Other(text) if text.starts_with('"') => {
+                    names.has_escapes |= before == "&";
+                    let inner = text.trim_start_matches('"').trim_end_matches('"');
+                    names.words.insert(cut(inner.replace("\"\"", "\"")));
+                }
+                _ => {}
+            }
+            before = text;
+        }
+        names.operators.extend((!run.is_empty()).then_some(run));
+        names
+    }
+
+    /// Whether an operator may be in one of the runs.
+    pub(super) fn may_use(&self, operator: &str) -> bool {
+        self.operators.iter().any(|run| run.contains(operator))
+    }
+}
+
+fn is_operator(c: char) -> bool {
+    "+-*/<>=~!@#%^&|`?".contains(c)
+}
+
+fn cut(mut name: String) -> String {
+    name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        Names::of(text).words.into_iter().collect()
+    }
+
+    #[test]
+    fn words_are_spelt_as_in_the_catalogue() {
+        let text = r#"SELECT App.F("Tab""le".x) from "S".t -- not this
+            where a = 'nor this' and b = $$ nor this $$"#;
+        let expected = [
+            "S", "Tab\"le", "a", "and", "app", "b", "f", "from", "select", "t", "where", "x",
+        ];
+        assert_eq!(words(text), expected);
+        assert_eq!(words(&"É".repeat(40))[0].len(), 62);
+    }
+
+    #[test]
+    fn an_operator_is_found_in_a_run_of_several() {
+        let names = Names::of("select a<->-b, c <=> d, e->'x'");
+        for operator in ["<->", "-", "<=>", "->", "=", "~~"] {
+            assert!(names.may_use(operator), "{operator}");
+        }
+        assert!(!names.may_use("&&") && !names.may_use("||"));
+    }
+
+    #[test]
+    fn a_name_with_escapes_is_noticed() {
+        assert!(Names::of(r#"select U&"d\0061ta"(1)"#).has_escapes);
+        assert!(!Names::of(r#"select a & b, "data""#).has_escapes);
+        // Bitwise "and" with a quoted column: taken for an escape, which costs a reset and no more.
+        assert!(Names::of(r#"select a &"b""#).has_escapes);
+    }
+}
