@@ -1,4 +1,4 @@
-//! The table of the README and `RESULTS.md`.
+//! The table of `docs/performance.md` and `RESULTS.md`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -12,6 +12,7 @@ mod connection;
 #[path = "../consistency/mod.rs"]
 mod consistency;
 mod demo;
+mod docs;
 #[path = "../drills/mod.rs"]
 mod drills;
 mod faults;
