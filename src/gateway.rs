@@ -15,8 +15,7 @@ use tokio::time::Instant;
 use crate::admin::{Recorder, RecorderError, admin};
 use crate::auth::{SetupError, Verifier};
 use crate::cache::ResponseCache;
-use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
-use crate::consistency::{TokenKeys, TokenKeysError};
+use crate::config::{ReplicaConfig, RouteTables, Settings};
 use crate::health::{self, HealthState};
 use crate::middleware::{DecisionCounters, Public, Services, Shedding, Spill, Suspicion};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
@@ -27,7 +26,9 @@ use crate::steering::{
     Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
 };
 use crate::target::{Routes, check_statements, watch_catalogue};
+use tidegate_model::ConfigError;
 use tidegate_model::NodeId;
+use tidegate_model::{TokenKeys, TokenKeysError};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.

@@ -3,8 +3,6 @@
 //! The folders are listed in the order of their arrows: each imports only from those above it. Crates of
 //! their own, below all of these: `src/model`.
 
-pub mod cause;
-pub mod consistency;
 pub mod postgres;
 pub mod config;
 pub mod telemetry;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
 use crate::middleware::Services;
-use crate::replication::{Condition, NodeStatus};
+use tidegate_model::{Condition, NodeStatus};
 
 /// All nodes that one process knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]

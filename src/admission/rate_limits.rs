@@ -187,8 +187,9 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::config::{Place, PolicyRow};
-    use crate::consistency::Consistency;
+    use crate::config::PolicyRow;
+    use tidegate_model::Consistency;
+    use tidegate_model::Place;
 
     fn table(rows: &[(&str, &str)]) -> PolicyTable {
         let row = |(path, limit): &(&str, &str)| PolicyRow {

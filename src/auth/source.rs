@@ -4,7 +4,7 @@ use reqwest::{Client, Url, redirect};
 use tokio::time::Duration;
 
 use super::key_set::{KeySet, KeySetError};
-use crate::cause;
+use tidegate_model::error_chain;
 
 /// Time for one fetch, from the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ pub struct SetupError(#[from] reqwest::Error);
 /// Why one fetch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("the request failed: {}", cause::first(.0))]
+    #[error("the request failed: {}", error_chain::first(.0))]
     Request(#[from] reqwest::Error),
     #[error("the answer has status {0}")]
     Status(http::StatusCode),

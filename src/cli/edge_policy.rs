@@ -89,7 +89,7 @@ fn seconds(cache_control: &str, name: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::config::PolicyRow;
-    use crate::consistency::Consistency;
+    use tidegate_model::Consistency;
 
     fn row(path: &str, cache_control: &str) -> PolicyRow {
         PolicyRow {
@@ -98,7 +98,7 @@ mod tests {
             cache_control: Some(cache_control.to_owned()),
             session_cookie: false,
             rate_limit: None,
-            place: crate::config::Place::Name("test"),
+            place: tidegate_model::Place::Name("test"),
         }
     }
 

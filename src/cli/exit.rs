@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::config::ConfigError;
+use tidegate_model::ConfigError;
 
 /// An exit code and the line for standard error that explains it.
 #[derive(Debug)]

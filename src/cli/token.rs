@@ -7,7 +7,7 @@ use super::Exit;
 use super::arguments::{TokenAction, TokenCommand};
 use crate::auth;
 use crate::config::{AuthConfig, Environment, token_keys};
-use crate::consistency::{TokenKeys, TokenParts};
+use tidegate_model::{TokenKeys, TokenParts};
 
 /// Mints or inspects, and prints the outcome.
 pub(super) fn token(command: TokenCommand, environment: &Environment) -> Result<(), Exit> {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ConfigError, Environment, Place};
+use super::Environment;
+use tidegate_model::{ConfigError, Place};
 
 const SECRET: &str = "AUTH_JWT_SECRET";
 const JWKS_URL: &str = "AUTH_JWKS_URL";

@@ -7,9 +7,10 @@ use toml::Spanned;
 use super::file::ConfigFile;
 use super::upstream_section::is_name;
 use super::{
-    ConfigError, EndpointAuth, EndpointConfig, EndpointMethod, Environment, NodeUrl, SqlConfig,
-    TargetConfig, UpstreamConfig, UpstreamTarget,
+    EndpointAuth, EndpointConfig, EndpointMethod, Environment, NodeUrl, SqlConfig, TargetConfig,
+    UpstreamConfig, UpstreamTarget,
 };
+use tidegate_model::ConfigError;
 
 /// One `[[endpoint]]`.
 #[derive(Debug, Deserialize)]

@@ -11,9 +11,10 @@ use super::limits::{
     ServerSettings, SpillSettings, SteeringSettings,
 };
 use super::upstream_section::UpstreamSection;
-use super::{ConfigError, EndpointConfig, Environment, Place, PolicyRow, UpstreamConfig};
-use crate::consistency::Consistency;
+use super::{EndpointConfig, Environment, PolicyRow, UpstreamConfig};
+use tidegate_model::Consistency;
 use tidegate_model::RegionId;
+use tidegate_model::{ConfigError, Place};
 
 /// The configuration that applies where the operator's file says nothing.
 const BUILT_IN: &str = include_str!("builtin.toml");

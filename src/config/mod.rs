@@ -9,7 +9,6 @@ mod auth;
 mod endpoint;
 mod endpoint_section;
 mod environment;
-mod error;
 mod file;
 mod limits;
 mod logging;
@@ -26,7 +25,6 @@ pub use endpoint::{
     EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig, UpstreamTarget,
 };
 pub use environment::Environment;
-pub use error::{ConfigError, Place};
 pub use limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
     ServerSettings, SpillSettings, SteeringSettings,

@@ -1,7 +1,8 @@
 //! One `[[policy]]` of the file, as written.
 
-use super::{Place, RateLimit};
-use crate::consistency::Consistency;
+use super::RateLimit;
+use tidegate_model::Consistency;
+use tidegate_model::Place;
 
 /// Path pattern → consistency floor and Cache-Control.
 #[derive(Debug, Clone)]

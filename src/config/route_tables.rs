@@ -1,9 +1,8 @@
 //! The part of the configuration that a running process can swap.
 
 use super::file::ConfigFile;
-use super::{
-    ConfigError, EndpointConfig, Environment, Overrides, PolicyRow, TargetConfig, UpstreamConfig,
-};
+use super::{EndpointConfig, Environment, Overrides, PolicyRow, TargetConfig, UpstreamConfig};
+use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 
 /// Policies, endpoints and upstreams.

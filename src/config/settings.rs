@@ -8,10 +8,11 @@ use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
     ServerSettings, SpillSettings, SteeringSettings,
 };
-use super::{AuthConfig, ConfigError, Environment, LogFormat, Place, RouteTables};
-use crate::consistency::TokenKeys;
+use super::{AuthConfig, Environment, LogFormat, RouteTables};
 use crate::postgres::Server;
 use tidegate_model::RegionId;
+use tidegate_model::TokenKeys;
+use tidegate_model::{ConfigError, Place};
 
 const LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use reqwest::Url;
 
-use super::{Place, SteeringSettings};
+use super::SteeringSettings;
+use tidegate_model::Place;
 use tidegate_model::RegionId;
 
 /// An application that endpoints hand requests to.

@@ -9,9 +9,9 @@ use toml::Spanned;
 use super::file::ConfigFile;
 use super::limits::{count, duration};
 use super::{
-    CheckConfig, ConfigError, Environment, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
-    UpstreamSettings,
+    CheckConfig, Environment, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
 };
+use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 
 /// Nodes of one upstream: a few per region.

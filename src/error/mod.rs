@@ -21,14 +21,14 @@ use serde::Serialize;
 use self::kind::Kind;
 use crate::admission::whole_seconds;
 use crate::auth::AuthError;
-use crate::cause;
 use crate::config::RateLimit;
-use crate::consistency::{ConsistencyError, TokenError, WriteLost};
 use crate::policy::PathError;
 use crate::pool::PoolError;
 use crate::target::sql::{ArgumentError, Failure, FailureKind};
 use crate::target::upstream::UpstreamError;
 use crate::target::{BodyError, QueryError};
+use tidegate_model::error_chain;
+use tidegate_model::{ConsistencyError, TokenError, WriteLost};
 
 /// Where problem types live; each type's page explains it.
 const TYPE_BASE: &str = "https://tidegate.dev/problems/";
@@ -204,7 +204,7 @@ impl Problem {
     /// What caused it, on one line: for the log only.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
-        self.source().map(cause::chain)
+        self.source().map(error_chain::chain)
     }
 
     /// Whether this is an answer: the same request, sent again, would get it again.

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use crate::health::report::{Facts, HealthReport};
 use crate::middleware::PROBE_PATHS;
-use crate::replication::{Monitor, NodeStatus};
+use crate::replication::Monitor;
 use crate::server::Drain;
+use tidegate_model::NodeStatus;
 use tidegate_model::{NodeId, RegionId};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

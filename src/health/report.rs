@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::replication::{Condition, NodeStatus};
 use tidegate_model::RegionId;
+use tidegate_model::{Condition, NodeStatus};
 
 /// What the report follows from.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::cache_note::CacheNote;
 use super::header_text::HeaderText;
 use crate::cache::{CacheResult, age_in_header};
-use crate::consistency::Level;
 use crate::policy::{Decision, NO_STORE_PRIVATE};
 use crate::routing::Reason;
 use crate::target::upstream::Turn;
+use tidegate_model::Level;
 use tidegate_model::{NodeId, RegionId};
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");

@@ -10,12 +10,12 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
 use crate::config::EndpointMethod;
-use crate::consistency::{
-    Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
-};
 use crate::error::Problem;
 use crate::policy::{Decision, Lifetime, Row, normalise};
 use crate::target::{Endpoint, Found, Routes, Target};
+use tidegate_model::{
+    Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
+};
 
 /// The endpoint a request reached.
 #[derive(Debug)]

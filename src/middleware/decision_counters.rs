@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use metrics::Counter;
 
 use super::answer::Told;
-use crate::consistency::Level;
 use crate::pool::Node;
 use crate::routing::Reason;
 use crate::telemetry::names;
+use tidegate_model::Level;
 use tidegate_model::NodeId;
 
 const LEVELS: usize = Level::ALL.len();

@@ -21,8 +21,8 @@ use super::observe::{Asked, method_label};
 use super::origin::Origin;
 use super::request_id::X_REQUEST_ID;
 use crate::cache::{CacheResult, Entry, ResponseCache};
-use crate::consistency::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 use crate::middleware::Landing;
+use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
 /// A stored answer that may be given at once.
 pub(super) struct Hit {

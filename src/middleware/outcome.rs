@@ -8,9 +8,9 @@ use super::answer::Served;
 use super::ask::{AskError, Asked};
 use super::attempt::{Attempt, StepError};
 use super::run::Outcome;
-use crate::consistency::{Level, RequestToken, WalPosition};
 use crate::error::Problem;
 use crate::target::sql::{Answer, Failure, FailureKind};
+use tidegate_model::{Level, RequestToken, WalPosition};
 
 impl Attempt<'_> {
     /// What a node's failure means for the request.

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::Services;
 use super::answer::{Served, Timing};
 use super::attempt::{Attempt, AttemptError};
-use crate::consistency::{RequestToken, WalPosition};
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::replication::Knowledge;
 use crate::target::sql::{Answer, Argument, SqlTarget};
+use tidegate_model::{RequestToken, WalPosition};
 
 /// How often a request is planned at most: promotions are rare, so the second plan has the new
 /// primary if it is known at all.

@@ -23,11 +23,11 @@ use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
-use crate::consistency::FORGET_SESSION_COOKIE;
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::target::sql::{RequestValues, SqlTarget};
 use crate::target::{Endpoint, JsonObject, Query, Target};
+use tidegate_model::FORGET_SESSION_COOKIE;
 
 /// Serves every path that is no probe, and tells how the answer came about.
 pub(super) async fn serve(

@@ -16,7 +16,6 @@ use super::{DecisionCounters, Spill, Suspicion};
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
-use crate::consistency::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
 use crate::policy::Decision;
 use crate::pool::Node;
 use crate::replication::{Knowledge, Monitor};
@@ -25,6 +24,7 @@ use crate::steering::{Ranking, SecondTries, SharedSelector};
 use crate::target::Routes;
 use crate::telemetry::names;
 use tidegate_model::RegionId;
+use tidegate_model::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
 
 /// Shared by all requests of one process.
 pub struct Services {

@@ -9,15 +9,15 @@ use super::ask::{AskError, Asked, Loan};
 use super::attempt::{Attempt, StepError};
 use super::places::Place;
 use super::run::Outcome;
-use crate::consistency::{Level, Lsn, RequestToken, WalPosition};
 use crate::error::Problem;
 use crate::policy::Decision;
 use crate::pool::{Lease, Node};
-use crate::replication::NodeStatus;
 use crate::routing::{Reason, Step};
 use crate::steering;
 use crate::target::sql::{Answer, FailureKind};
 use crate::telemetry::names;
+use tidegate_model::NodeStatus;
+use tidegate_model::{Level, Lsn, RequestToken, WalPosition};
 
 /// One step as it is tried.
 pub(super) struct Try {

@@ -1,9 +1,35 @@
-//! Names of places and of the nodes in them.
+//! The values that every part of Tidegate speaks of: regions and nodes, levels and tokens, positions and
+//! histories, and what is known of a node.
 //!
-//! Which regions exist and where their servers listen is configuration, not here.
+//! Nothing here owns a clock, a socket or a task. Which regions and nodes exist is configuration.
 
+mod condition;
+mod config_error;
+pub mod error_chain;
+mod header;
+mod level;
+mod lsn;
 mod node_id;
+mod node_status;
 mod region_id;
+mod request_token;
+mod server_identity;
+mod session_cookie;
+mod timeline_history;
+mod token;
 
+pub use condition::Condition;
+pub use config_error::{ConfigError, Place};
+pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
+pub use level::{Consistency, Level};
+pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};
 pub use node_id::NodeId;
+pub use node_status::NodeStatus;
 pub use region_id::{RegionError, RegionId};
+pub use request_token::RequestToken;
+pub use server_identity::ServerIdentity;
+pub use session_cookie::{
+    FORGET_SESSION_COOKIE, has_session_cookie, session_cookie, without_session_cookie,
+};
+pub use timeline_history::{Survival, TimelineHistory, WriteLost};
+pub use token::{TokenError, TokenKeys, TokenKeysError, TokenParts};

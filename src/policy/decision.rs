@@ -5,8 +5,8 @@
 
 use http::{HeaderValue, Method};
 
-use crate::consistency::{Consistency, RequestToken};
 use crate::policy::{NO_STORE_PRIVATE, Row};
+use tidegate_model::{Consistency, RequestToken};
 
 /// Says how fresh the answer to one request must be, and who may keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +87,8 @@ mod tests {
 
     use super::*;
     use crate::config::PolicyRow;
-    use crate::consistency::{Lsn, SystemId, Timeline, WalPosition};
     use crate::policy::PolicyTable;
+    use tidegate_model::{Lsn, SystemId, Timeline, WalPosition};
 
     const PUBLIC: &str = "public, max-age=300";
     const TOKEN: RequestToken = RequestToken::Verified(WalPosition {
@@ -105,7 +105,7 @@ mod tests {
             cache_control,
             session_cookie: false,
             rate_limit: None,
-            place: crate::config::Place::Name("test"),
+            place: tidegate_model::Place::Name("test"),
         };
         PolicyTable::build(&[row])
             .unwrap()

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::config::{Place, PolicyRow, RateLimit};
-use crate::consistency::Consistency;
+use crate::config::{PolicyRow, RateLimit};
 use crate::policy::{CacheControl, PathPattern, PolicyError};
+use tidegate_model::Consistency;
+use tidegate_model::Place;
 
 /// Holds one compiled policy row.
 #[derive(Clone, Debug, PartialEq, Eq)]

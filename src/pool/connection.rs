@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep};
 use super::catalogue::Catalogue;
 use super::gathering::Gathering;
 use super::spacing::Spacing;
-use crate::postgres::{ConnectError, Server, ServerIdentity, Session, identify};
+use crate::postgres::{ConnectError, Server, Session, identify};
 use tidegate_model::NodeId;
+use tidegate_model::ServerIdentity;
 
 /// Tells the statements that a new connection is to prepare before it serves.
 pub type WarmStatements = Arc<dyn Fn() -> Vec<String> + Send + Sync>;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::{ConnectionManager, NodeConnection};
 use super::line::{Place, SILENCE_MAX};
 use super::turnover::Held;
-use crate::postgres::ServerIdentity;
+use tidegate_model::ServerIdentity;
 
 /// How long answers that nobody waits for may keep a connection busy before it is closed, which also
 /// ends the statement.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::connection::NodeConnection;
 use super::lease::Borrowed;
-use crate::postgres::ServerIdentity;
+use tidegate_model::ServerIdentity;
 
 /// Lines of one node. One server process answers quick reads faster than a share of a gateway can
 /// ask, and fewer lines mean more answers in one go.

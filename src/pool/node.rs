@@ -15,9 +15,10 @@ use super::lease::Borrowed;
 use super::line::Lines;
 use super::turnover::Turnover;
 use crate::config::PoolSettings;
-use crate::postgres::{ConnectError, Server, ServerIdentity, Session};
+use crate::postgres::{ConnectError, Server, Session};
 use crate::replication::Monitor;
 use crate::telemetry::names;
+use tidegate_model::ServerIdentity;
 use tidegate_model::{NodeId, RegionId};
 
 /// How often the idle connections of a node are counted and missing ones opened.

@@ -8,8 +8,9 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, SimpleQueryMessage, Socket};
 use tracing::Instrument;
 
-use crate::cause;
-use crate::postgres::{Server, ServerIdentity};
+use crate::postgres::Server;
+use tidegate_model::ServerIdentity;
+use tidegate_model::error_chain;
 
 /// Time a transaction may wait for the gateway; it sends a whole transaction at once, so a longer
 /// wait means that the gateway or the path to it is gone.
@@ -132,7 +133,10 @@ async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectE
     let (client, connection) = session.open(server.pg_config(), server.tls()).await?;
     let driver = async move {
         if let Err(error) = connection.await {
-            tracing::debug!(reason = cause::chain(&error), "database connection ended");
+            tracing::debug!(
+                reason = error_chain::chain(&error),
+                "database connection ended"
+            );
         }
     };
     let driver = Driver(tokio::spawn(driver.in_current_span()));
@@ -163,7 +167,7 @@ pub enum ConnectError {
     #[error("no connection within {0:?}")]
     Timeout(Duration),
     /// The server could not be reached or refused.
-    #[error("{}", cause::chain(.0))]
+    #[error("{}", error_chain::chain(.0))]
     Failed(#[from] tokio_postgres::Error),
     /// The server does not say who it is as PostgreSQL does.
     #[error("the server does not identify itself as PostgreSQL does")]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::replication::Knowledge;
 use crate::replication::roles::Acting;
-use crate::replication::{Condition, Knowledge, NodeStatus};
 use crate::telemetry::names;
+use tidegate_model::{Condition, NodeStatus};
 
 /// Logs who takes the writes when that changes.
 pub(super) fn log_roles(before: &Knowledge, after: &Knowledge) {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::consistency::{Timeline, TimelineHistory};
-use crate::replication::NodeStatus;
 use crate::replication::roles::Acting;
 use tidegate_model::NodeId;
+use tidegate_model::NodeStatus;
+use tidegate_model::{Timeline, TimelineHistory};
 
 /// The statuses of all nodes and what they amount to, published as one: a request that judges a
 /// token by this lineage and asks this primary cannot mix two moments.

@@ -5,7 +5,7 @@
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::consistency::{SystemId, Timeline, TimelineHistory};
+use tidegate_model::{SystemId, Timeline, TimelineHistory};
 
 /// Longest history read: a thousand promotions or so.
 const FILE_BYTES_MAX: usize = 64 * 1024;

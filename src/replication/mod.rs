@@ -4,14 +4,13 @@
 //! is not done here, and nothing here compares two machines' clocks.
 
 mod settings;
-mod condition;
+mod facts;
 mod fence;
 mod sample;
 mod lineage;
 mod reachability;
 mod promotion;
 mod roles;
-mod status;
 mod knowledge;
 mod observations;
 mod backoff;
@@ -22,10 +21,8 @@ mod task;
 mod monitor;
 mod steered;
 
-pub use condition::Condition;
 pub use fence::FenceLog;
 pub use knowledge::Knowledge;
 pub use monitor::Monitor;
 pub use settings::MonitorSettings;
-pub use status::NodeStatus;
 pub use steered::steer;

@@ -11,8 +11,9 @@ use tracing::Instrument;
 use crate::postgres::Server;
 use crate::replication::published::Published;
 use crate::replication::task::{CONNECT_DEADLINE, NodeTask};
-use crate::replication::{Knowledge, MonitorSettings, NodeStatus};
+use crate::replication::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
+use tidegate_model::NodeStatus;
 
 /// Watches every node from a task of its own. Dropping it ends the tasks.
 pub struct Monitor {

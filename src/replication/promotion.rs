@@ -1,7 +1,7 @@
 //! What can be seen of a promotion by watching the server through it: pure.
 
-use crate::consistency::{Lsn, SystemId, Timeline, TimelineHistory};
 use crate::replication::sample::Sample;
+use tidegate_model::{Lsn, SystemId, Timeline, TimelineHistory};
 
 /// The timeline that a server left when it was promoted, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::postgres::ServerIdentity;
-    use crate::replication::condition::Receiver;
+    use crate::replication::facts::Receiver;
+    use tidegate_model::ServerIdentity;
 
     const SYSTEM: SystemId = SystemId(42);
 

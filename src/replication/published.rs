@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use crate::replication::announce::{log_condition, log_roles, measure};
 use crate::replication::observations::Observations;
-use crate::replication::{Knowledge, MonitorSettings, NodeStatus};
+use crate::replication::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
+use tidegate_model::NodeStatus;
 
 /// What the tasks know together, and what they publish of it.
 pub(super) struct Published {

@@ -5,9 +5,9 @@
 use tokio::time::Instant;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::consistency::{Lsn, SystemId, Timeline, WalPosition};
-use crate::postgres::ServerIdentity;
-use crate::replication::condition::Receiver;
+use crate::replication::facts::Receiver;
+use tidegate_model::ServerIdentity;
+use tidegate_model::{Lsn, SystemId, Timeline, WalPosition};
 
 /// One answer of one node.
 #[derive(Clone, Copy, Debug)]

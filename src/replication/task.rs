@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::consistency::{Timeline, TimelineHistory};
 use crate::postgres::{Connection, Server, Session, connect};
+use crate::replication::MonitorSettings;
 use crate::replication::backoff::Backoff;
 use crate::replication::fresh_look::{FreshLook, LOOK_INTERVAL_MIN, Pace};
 use crate::replication::lineage::read_lineage;
 use crate::replication::published::Published;
 use crate::replication::sample::{Question, Sample};
-use crate::replication::{Condition, MonitorSettings};
+use tidegate_model::Condition;
+use tidegate_model::{Timeline, TimelineHistory};
 
 /// Longest attempt to connect: some ten round trips around the world, twice over.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);

@@ -12,9 +12,9 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::Routes;
 use super::sql::{fingerprint, stateless};
-use crate::cause;
 use crate::pool::{Node, PoolError};
 use crate::telemetry::names;
+use tidegate_model::error_chain;
 
 /// How often the catalogue is looked at, unless a look takes long.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -106,6 +106,6 @@ fn publish(node: &NodeId, stateless: u32, reset: u32) {
 enum LookError {
     #[error(transparent)]
     Pool(#[from] PoolError),
-    #[error("{}", cause::chain(.0))]
+    #[error("{}", error_chain::chain(.0))]
     Statement(#[from] tokio_postgres::Error),
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::sql::{SqlTarget, SqlTargetError};
 use super::upstream::{Upstream, Upstreams};
-use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, Place, TargetConfig};
+use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
 use crate::telemetry::EndpointMetrics;
+use tidegate_model::Place;
 
 /// One endpoint, ready to serve.
 #[derive(Debug)]

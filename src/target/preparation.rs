@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::Routes;
-use crate::config::ConfigError;
+use tidegate_model::ConfigError;
 
 /// Prepares every statement, all in one go.
 ///

@@ -8,7 +8,8 @@ use http::{HeaderValue, Method};
 use super::sql::SqlTarget;
 use super::upstream::Upstreams;
 use super::{Endpoint, EndpointError};
-use crate::config::{ConfigError, EndpointConfig, EndpointMethod};
+use crate::config::{EndpointConfig, EndpointMethod};
+use tidegate_model::ConfigError;
 
 /// What `Allow` says where any method goes; `HEAD` and `OPTIONS` are added everywhere.
 const ANY_METHOD: [Method; 5] = [
@@ -142,7 +143,8 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::config::{EndpointAuth, Place, SqlConfig, TargetConfig};
+    use crate::config::{EndpointAuth, SqlConfig, TargetConfig};
+    use tidegate_model::Place;
 
     fn endpoint(line: usize, method: Method, path: &str) -> EndpointConfig {
         let file = "file".into();

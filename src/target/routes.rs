@@ -6,8 +6,9 @@ use super::Router;
 use super::sql::POSITION;
 use super::upstream::Upstreams;
 use crate::admission::RateLimits;
-use crate::config::{ConfigError, RouteTables};
+use crate::config::RouteTables;
 use crate::policy::PolicyTable;
+use tidegate_model::ConfigError;
 
 /// Statements that a connection prepares before it serves. Each takes the server some tenths of a
 /// millisecond, and memory for every connection; one that is left out is prepared when it is needed.
@@ -80,9 +81,8 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
-    use crate::config::{
-        EndpointAuth, EndpointConfig, EndpointMethod, Place, SqlConfig, TargetConfig,
-    };
+    use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig};
+    use tidegate_model::Place;
 
     fn endpoint(number: usize) -> EndpointConfig {
         EndpointConfig {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher};
 use http::Method;
-use tidegate::config::{Place, PolicyRow};
-use tidegate::consistency::{Consistency, RequestToken};
+use tidegate::config::PolicyRow;
 use tidegate::policy::{Decision, PolicyTable, normalise};
-use tidegate::replication::{Condition, NodeStatus};
 use tidegate::routing::{NodeView, plan};
 use tidegate::steering::{Ranking, Selector, SteeringSettings};
 use tidegate_model::NodeId;
+use tidegate_model::Place;
+use tidegate_model::{Condition, NodeStatus};
+use tidegate_model::{Consistency, RequestToken};
 use tokio::time::Instant;
 
 #[global_allocator]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
-use tidegate::consistency::Level;
+use tidegate_model::Level;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 

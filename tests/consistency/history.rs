@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::consistency::{Level, Lsn, Timeline, TokenParts, WalPosition};
+use tidegate_model::{Level, Lsn, Timeline, TokenParts, WalPosition};
 
 /// A value that is written once; zero is what a register holds before its first write.
 pub(super) type Value = u64;

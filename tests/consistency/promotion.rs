@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate::consistency::{Lsn, Timeline};
 use tidegate::demo::{PostgresServer, until};
+use tidegate_model::{Lsn, Timeline};
 
 use super::arena::Arena;
 use super::client::Round;

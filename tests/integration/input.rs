@@ -1,7 +1,7 @@
 //! Requests that are not what they should be: paths with two readings, headers that make no sense.
 
 use reqwest::Method;
-use tidegate::consistency::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
+use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 
 use crate::world::{TOKEN_SECRET, World, header, jwt, problem};
 

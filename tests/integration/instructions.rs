@@ -14,9 +14,9 @@ use std::path::Path;
 use std::process::Command;
 
 use tidegate::config::{Environment, PolicyRow};
-use tidegate::consistency::{Consistency, RequestToken};
 use tidegate::demo::{Cluster, GatewayCommand};
 use tidegate::policy::{Decision, PolicyTable, normalise};
+use tidegate_model::{Consistency, RequestToken};
 
 use crate::world::{BINARY, TOKEN_SECRET, World, configured};
 
@@ -184,7 +184,7 @@ fn decisions() {
         cache_control: Some("public, max-age=300".to_owned()),
         session_cookie: false,
         rate_limit: None,
-        place: tidegate::config::Place::Name("test"),
+        place: tidegate_model::Place::Name("test"),
     };
     let rows: Vec<_> = (0..1_000).map(row).collect();
     let table = PolicyTable::build(&rows).unwrap();

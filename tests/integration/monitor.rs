@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::consistency::TimelineHistory;
 use tidegate::demo::{Cluster, DelayProxy, PostgresServer, Shutdown};
-use tidegate::replication::{Condition, Monitor, MonitorSettings, NodeStatus};
+use tidegate::replication::{Monitor, MonitorSettings};
 use tidegate_model::NodeId;
+use tidegate_model::TimelineHistory;
+use tidegate_model::{Condition, NodeStatus};
 use tokio::time::{Instant, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(60);

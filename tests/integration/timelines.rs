@@ -1,8 +1,8 @@
 //! What becomes of tokens when a replica is promoted.
 
 use reqwest::{Method, Response};
-use tidegate::consistency::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 use tidegate::demo::{Cluster, DelayProxy, GatewayProcess, until};
+use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 
 use crate::world::{
     DEADLINE, TOKEN_SECRET, World, client, gateway_of, header, migrated_cluster, problem,

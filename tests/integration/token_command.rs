@@ -2,8 +2,8 @@
 
 use std::process::Output;
 
-use tidegate::consistency::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 use tidegate::demo::GatewayCommand;
+use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 
 use crate::world::{BINARY, TOKEN_SECRET};
 

@@ -3,11 +3,11 @@
 use http::header::{EXPIRES, LOCATION, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::consistency::{RequestToken, X_CONSISTENCY_TOKEN};
 use crate::middleware::Services;
 use crate::middleware::answer::may_be_kept;
 use crate::policy::Decision;
 use crate::target::upstream::{Node, strip_hop_by_hop};
+use tidegate_model::{RequestToken, X_CONSISTENCY_TOKEN};
 
 /// What the gateway alone says to a client, and what would contradict the policy's `Cache-Control`.
 static NOT_PASSED_ON: [HeaderName; 8] = [

@@ -4,9 +4,10 @@
 //! A lookup is one binary search and a short walk up that chain, without allocation: every literal
 //! that a path begins with begins also the greatest literal not above the path.
 
-use crate::config::{ConfigError, PolicyRow};
-use crate::consistency::Consistency;
+use crate::config::PolicyRow;
 use crate::policy::{CacheControlError, PatternError, Row, RowName};
+use tidegate_model::ConfigError;
+use tidegate_model::Consistency;
 
 /// Answers which policy row covers a path.
 #[derive(Debug)]

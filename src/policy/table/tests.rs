@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Place, RouteTables};
-use crate::consistency::Consistency;
+use crate::config::RouteTables;
 use crate::policy::{PathPattern, normalise};
+use tidegate_model::Consistency;
+use tidegate_model::Place;
 
 fn row(path: &str, line: usize) -> PolicyRow {
     let file = "policy.toml".into();

@@ -21,7 +21,6 @@ fn the_parts_of_a_url_reach_the_driver() {
     assert_eq!(config.get_hosts(), [Host::Tcp("db.internal".to_owned())]);
     assert_eq!(config.get_ports(), [6432]);
     assert_eq!(config.get_dbname(), Some("shop"));
-    assert_eq!(config.get_application_name(), Some("tidegate/eu-west-1"));
     assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
 }
 

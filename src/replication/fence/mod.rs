@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consistency::{Lsn, SystemId, Timeline};
+use tidegate_model::{Lsn, SystemId, Timeline};
 
 /// Most runs kept: a quarter of an hour of a primary that never rests, at four samples a second.
 const RUNS_MAX: usize = 4096;

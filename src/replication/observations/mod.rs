@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consistency::{Timeline, TimelineHistory};
-use crate::postgres::ServerIdentity;
-use crate::replication::condition::{Facts, History, Receiver};
+use crate::replication::facts::{Facts, History, Receiver};
 use crate::replication::promotion::Promotion;
 use crate::replication::reachability::Reachability;
 use crate::replication::roles::{Acting, Contender, Roles};
 use crate::replication::sample::Sample;
-use crate::replication::{FenceLog, MonitorSettings, NodeStatus};
+use crate::replication::{FenceLog, MonitorSettings};
 use tidegate_model::NodeId;
+use tidegate_model::NodeStatus;
+use tidegate_model::ServerIdentity;
+use tidegate_model::{Timeline, TimelineHistory};
 
 /// The newest sample of every node and the fences of the primary.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::consistency::{Lsn, SystemId};
-use crate::postgres::ServerIdentity;
-use crate::replication::Condition;
+use tidegate_model::Condition;
+use tidegate_model::ServerIdentity;
+use tidegate_model::{Lsn, SystemId};
 
 const PRIMARY: usize = 0;
 const REPLICA: usize = 1;

@@ -8,9 +8,9 @@
 //! Nothing here can tell two servers apart that were both promoted onto one timeline. The seat of
 //! `DATABASE_URL` wins by configuration; without it there is no primary.
 
-use crate::consistency::{SystemId, Timeline};
-use crate::postgres::ServerIdentity;
 use crate::replication::sample::Sample;
+use tidegate_model::ServerIdentity;
+use tidegate_model::{SystemId, Timeline};
 
 /// Every cluster begins on it; a server that was promoted is on a later one.
 const FIRST: Timeline = Timeline(1);

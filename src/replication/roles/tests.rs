@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
-use crate::consistency::Lsn;
-use crate::replication::condition::Receiver;
+use crate::replication::facts::Receiver;
+use tidegate_model::Lsn;
 
 const SEAT: usize = 0;
 const ONE: usize = 1;

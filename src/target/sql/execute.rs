@@ -15,8 +15,8 @@ use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
 use super::{Argument, Failure, SqlStatement};
-use crate::consistency::{Lsn, Timeline};
 use crate::pool::Lease;
+use tidegate_model::{Lsn, Timeline};
 
 /// What a statement gave.
 #[derive(Debug)]

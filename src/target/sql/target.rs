@@ -132,7 +132,8 @@ fn template_has(template: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Place, TargetConfig};
+    use crate::config::TargetConfig;
+    use tidegate_model::Place;
 
     fn compile(method: Method, path: &str, statement: &str) -> Result<SqlTarget, String> {
         let sql = SqlConfig {

@@ -5,9 +5,9 @@ use std::sync::Weak;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::Upstream;
-use crate::cause;
 use crate::config::CheckConfig;
 use crate::steering::Outcome;
+use tidegate_model::error_chain;
 
 /// The part of every pause that is random, so that gateways do not check in step.
 const JITTER: f64 = 0.2;
@@ -62,7 +62,7 @@ async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(
     match asked.await {
         Ok(status) if status.is_success() => Ok(()),
         Ok(status) => Err(format!("its check answers {status}")),
-        Err(error) => Err(cause::first(&error).to_string()),
+        Err(error) => Err(error_chain::first(&error).to_string()),
     }
 }
 

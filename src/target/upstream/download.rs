@@ -13,8 +13,8 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
 use super::exchange::Place;
-use crate::cause;
 use crate::steering::Outcome;
+use tidegate_model::error_chain;
 
 /// How often a body that waits for its node shows that it is alive: the server ends HTTP/2 streams
 /// that show no sign of life for some thirty seconds, as those of clients that do not read.
@@ -35,7 +35,7 @@ pub(super) struct Download {
 /// Why an answer ends early; the client's connection ends with it, so that it can tell.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
-    #[error("the answer broke off: {}", cause::first(.0))]
+    #[error("the answer broke off: {}", error_chain::first(.0))]
     Broken(#[source] reqwest::Error),
     #[error("the answer fell silent")]
     Silent,

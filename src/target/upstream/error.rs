@@ -1,6 +1,6 @@
 //! Why an upstream gave no answer.
 
-use crate::cause;
+use tidegate_model::error_chain;
 
 /// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum UpstreamError {
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
     /// No connection: nothing was sent.
-    #[error("no connection to {node}: {}", cause::first(.source))]
+    #[error("no connection to {node}: {}", error_chain::first(.source))]
     NotSent {
         /// Which node.
         node: String,
@@ -41,7 +41,7 @@ pub enum AttemptError {
         source: reqwest::Error,
     },
     /// The connection broke, or what came was no HTTP.
-    #[error("{node} did not answer: {}", cause::first(.source))]
+    #[error("{node} did not answer: {}", error_chain::first(.source))]
     Lost {
         /// Which node.
         node: String,
@@ -77,5 +77,5 @@ impl AttemptError {
 
 /// Why upstreams cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream: no HTTP client: {}", cause::first(.0))]
+#[error("upstream: no HTTP client: {}", error_chain::first(.0))]
 pub struct SetupError(#[from] reqwest::Error);

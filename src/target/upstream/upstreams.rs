@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Upstream;
-use crate::config::{ConfigError, UpstreamConfig};
+use crate::config::UpstreamConfig;
+use tidegate_model::ConfigError;
 
 /// Upstreams by name.
 #[derive(Debug, Default)]

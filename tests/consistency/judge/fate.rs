@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use tidegate::consistency::WalPosition;
+use tidegate_model::WalPosition;
 
 use super::{Guarantee, Violation};
 use crate::consistency::history::{

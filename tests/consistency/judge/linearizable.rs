@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tidegate::consistency::Level;
+use tidegate_model::Level;
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action as Event, History};
 use todc_utils::specifications::Specification;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::consistency::Timeline;
+use tidegate_model::Timeline;
 
 use super::{Guarantee, Violation};
 use crate::consistency::history::{History, Operation};

@@ -1,9 +1,9 @@
 //! A server that is not the primary any more refuses by itself, whatever the gateway believes.
 
-use tidegate::consistency::Timeline;
 use tidegate::demo::{PostgresServer, Shutdown};
 use tidegate::pool::Node;
 use tidegate::target::sql::{self, FailureKind, SqlStatement};
+use tidegate_model::Timeline;
 
 use super::{CONFIG, Failover, RECOVERY_MAX, cluster, count, node as answered_by, texts};
 use crate::pool::{lease, node};

@@ -1,8 +1,8 @@
 //! The promoted server is a replica of the topology; `DATABASE_URL` stays where it was.
 
 use serde_json::{Value, json};
-use tidegate::consistency::{Timeline, TokenKeys, TokenParts, WalPosition};
 use tidegate::demo::{Cluster, DelayProxy, Shutdown, until};
+use tidegate_model::{Timeline, TokenKeys, TokenParts, WalPosition};
 
 use super::{CONFIG, Failover, RECOVERY_MAX, TOPOLOGY, cluster, count, node, texts, topology_of};
 use crate::world::{DEADLINE, TOKEN_SECRET, configured, gateway_of, header, problem, wait_ready};

@@ -144,7 +144,7 @@ async fn a_token_that_cannot_be_verified_leads_to_the_primary_and_is_not_passed_
 }
 
 fn foreign_token() -> String {
-    use tidegate::consistency::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
+    use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
     let position = WalPosition {
         system: SystemId(1),
         timeline: Timeline(1),

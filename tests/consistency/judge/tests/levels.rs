@@ -1,6 +1,6 @@
 //! What the levels promise, and what holds at all of them.
 
-use tidegate::consistency::Level;
+use tidegate_model::Level;
 
 use super::{A, B, broken, ms, read, write};
 use crate::consistency::history::{History, Outcome};

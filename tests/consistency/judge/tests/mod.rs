@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tidegate::consistency::{Level, Lsn, SystemId, Timeline, TokenKeys, WalPosition};
+use tidegate_model::{Level, Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 
 use super::{Guarantee, judge};
 use crate::consistency::history::{

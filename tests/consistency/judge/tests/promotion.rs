@@ -1,6 +1,6 @@
 //! What is kept, lost and told when a replica becomes the primary.
 
-use tidegate::consistency::Level;
+use tidegate_model::Level;
 
 use super::{A, B, broken, ms, read, write};
 use crate::consistency::history::{History, Operation, Outcome};

@@ -10,7 +10,7 @@ use http::HeaderName;
 use serde::{Deserialize, Deserializer, de};
 use sfv::{BareItem, Item, Parameters, Parser};
 
-use crate::consistency::{Consistency, Level};
+use crate::{Consistency, Level};
 
 /// Carries the consistency a client asks for.
 pub static X_CONSISTENCY: HeaderName = HeaderName::from_static("x-consistency");

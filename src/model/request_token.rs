@@ -1,6 +1,6 @@
 //! What a request's `X-Consistency-Token` fields amount to.
 
-use crate::consistency::{TokenError, TokenKeys, WalPosition};
+use crate::{TokenError, TokenKeys, WalPosition};
 
 /// Says what a request knows of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl RequestToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consistency::{Lsn, SystemId, Timeline};
+    use crate::{Lsn, SystemId, Timeline};
 
     const AT: WalPosition = WalPosition {
         system: SystemId(1),

@@ -3,7 +3,7 @@
 //! A promotion ends a timeline at its switch point and begins the next. What was written above the
 //! switch point of an ancestor is not part of the present history: nobody has it any more.
 
-use crate::consistency::{Lsn, RequestToken, SystemId, Timeline, WalPosition};
+use crate::{Lsn, RequestToken, SystemId, Timeline, WalPosition};
 
 /// How the present timeline of a cluster came about.
 #[derive(Clone, Debug, PartialEq, Eq)]

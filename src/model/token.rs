@@ -16,7 +16,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use subtle::ConstantTimeEq;
 
-use crate::consistency::{Lsn, SystemId, Timeline, WalPosition};
+use crate::{Lsn, SystemId, Timeline, WalPosition};
 
 const VERSION: u8 = 1;
 const PAYLOAD_LENGTH: usize = 1 + 8 + 4 + 8;

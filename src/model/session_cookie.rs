@@ -6,7 +6,7 @@
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
-use crate::consistency::{RequestToken, TokenKeys};
+use crate::{RequestToken, TokenKeys};
 
 const NAME: &str = "__Host-tidegate-session";
 
@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::consistency::{Lsn, SystemId, Timeline, WalPosition};
+    use crate::{Lsn, SystemId, Timeline, WalPosition};
 
     const AT: WalPosition = WalPosition {
         system: SystemId(1),

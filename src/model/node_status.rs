@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::consistency::WalPosition;
-use crate::postgres::ServerIdentity;
-use crate::replication::Condition;
-use tidegate_model::NodeId;
+use crate::Condition;
+use crate::NodeId;
+use crate::ServerIdentity;
+use crate::WalPosition;
 
 /// Says what was known of a node when its newest sample or fence arrived.
 ///
