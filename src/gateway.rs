@@ -34,6 +34,9 @@ use tidegate_model::{TokenKeys, TokenKeysError};
 /// not answer, so it is shorter than a request would wait for a connection.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Samples of a node for each look at its catalogue, which costs more and changes rarely.
+const SAMPLES_PER_CATALOGUE: u32 = 4;
+
 /// What a node is taken to be farther away than the one before it, until its latency is known.
 const DISTANCE: Duration = Duration::from_millis(20);
 
@@ -94,8 +97,12 @@ impl Gateway {
         let nodes = open_pools(&settings, &routes, &monitor)?;
         let selector = Arc::new(selector(&settings, &nodes));
         for (candidate, node) in nodes.iter().enumerate() {
-            let watched = (Arc::clone(node), Arc::clone(&routes));
-            tokio::spawn(watch_catalogue(watched.0, candidate, watched.1));
+            tokio::spawn(watch_catalogue(
+                Arc::clone(node),
+                candidate,
+                Arc::clone(&routes),
+                settings.replication.sample_interval * SAMPLES_PER_CATALOGUE,
+            ));
             tokio::spawn(steer(
                 monitor.watch(&node.id),
                 Arc::clone(&selector),

@@ -15,7 +15,7 @@ use super::lease::Borrowed;
 use super::line::Lines;
 use super::turnover::Turnover;
 use crate::config::PoolSettings;
-use crate::postgres::{ConnectError, Server, Session};
+use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use crate::replication::Monitor;
 use crate::telemetry::names;
 use tidegate_model::ServerIdentity;
@@ -39,6 +39,8 @@ pub struct Node {
     pub id: NodeId,
     /// Where it is, if the configuration says so.
     pub region: Option<RegionId>,
+    server: Server,
+    session: Session,
     pool: Pool<ConnectionManager>,
     turnover: Arc<Turnover>,
     lines: Lines,
@@ -125,7 +127,7 @@ impl Node {
         let manager = ConnectionManager::new(
             id.clone(),
             &server,
-            session,
+            session.clone(),
             Arc::clone(&catalogue),
             warm,
             settings.connect_timeout,
@@ -145,6 +147,8 @@ impl Node {
         Ok(Self {
             id,
             region,
+            server,
+            session,
             pool,
             turnover: Arc::default(),
             lines: Lines::of(settings.connections_max),
@@ -227,6 +231,20 @@ impl Node {
         let patience = left.min(self.settings.acquire_timeout);
         let admitted = self.turnover.admit(&self.pool.status(), patience);
         admitted.map_err(|wait| PoolError::Overloaded(self.id.clone(), wait))
+    }
+
+    /// Opens a connection beside the pool.
+    ///
+    /// # Errors
+    /// When the node cannot be reached within `connect_timeout`, or refuses.
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        connect(&self.server, &self.session, self.settings.connect_timeout).await
+    }
+
+    /// Whether a life of a server is the one that the node's name leads to, as far as is known.
+    #[must_use]
+    pub fn leads_to(&self, life: ServerIdentity) -> bool {
+        is_meant(life, self.monitor.status(&self.id).last_identity)
     }
 
     /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle

@@ -1,8 +1,8 @@
 //! Watches the catalogue of each node.
 //!
 //! A statement is prepared once for a connection and proven once to leave nothing in a session; both
-//! hold as long as the catalogue stays as it was. A change is noticed within [`INTERVAL_MIN`], or longer
-//! if a look takes long.
+//! hold as long as the catalogue stays as it was. A change is noticed within the interval, or longer if a
+//! look takes long.
 
 use std::sync::Arc;
 
@@ -12,34 +12,43 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::Routes;
 use super::sql::{fingerprint, stateless};
-use crate::pool::{Node, PoolError};
+use crate::pool::Node;
+use crate::postgres::{ConnectError, Connection};
 use crate::telemetry::names;
 use tidegate_model::error_chain;
 
-/// How often the catalogue is looked at, unless a look takes long.
-const INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// How long at most passes between two looks.
-const INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// Looks take at most one part in so many of the time, as far as the longest interval allows.
 const SHARE_MAX: u32 = 50;
+/// How long at most passes between two looks, unless the shortest interval is longer.
+const INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// A look that takes longer is given up; the reads of a catalogue with a million columns take less.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
-/// Watches the catalogue of a node for as long as the process runs.
-pub async fn watch_catalogue(node: Arc<Node>, index: usize, routes: Arc<ArcSwap<Routes>>) {
-    let mut seen = None;
+/// Watches the catalogue of a node for as long as the process runs, on a connection of its own.
+pub async fn watch_catalogue(
+    node: Arc<Node>,
+    index: usize,
+    routes: Arc<ArcSwap<Routes>>,
+    interval: Duration,
+) {
+    let (mut connection, mut seen) = (None, None);
     loop {
         let started = Instant::now();
-        let look = look(&node, index, &routes, &mut seen);
+        let look = look(&node, index, &routes, &mut connection, &mut seen);
         match timeout(LOOK_MAX, look).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(node = %node.id, %error, "cannot see the catalogue"),
+            Ok(Err(error)) => {
+                connection = None;
+                tracing::debug!(node = %node.id, %error, "cannot see the catalogue");
+            }
             Err(_elapsed) => {
-                tracing::warn!(node = %node.id, "a look at the catalogue takes too long")
+                connection = None;
+                tracing::warn!(node = %node.id, "a look at the catalogue takes too long");
             }
         }
-        let pause = (SHARE_MAX * started.elapsed()).clamp(INTERVAL_MIN, INTERVAL_MAX);
-        let _doubted_or_elapsed = timeout(pause, node.catalogue().doubted()).await;
+        let pause = (SHARE_MAX * started.elapsed()).min(INTERVAL_MAX);
+        let pause = timeout(pause.max(interval), node.catalogue().doubted());
+        let _doubted_or_elapsed = pause.await;
     }
 }
 
@@ -56,40 +65,40 @@ async fn look(
     node: &Node,
     index: usize,
     routes: &ArcSwap<Routes>,
+    connection: &mut Option<Connection>,
     seen: &mut Option<Seen>,
 ) -> Result<(), LookError> {
-    let lease = node.lease(Instant::now() + LOOK_MAX).await?;
-    let looked = async {
-        let client = lease.client();
-        let routes = routes.load_full();
-        let now = Seen {
-            fingerprint: fingerprint(client).await?,
-            tables: routes.revision,
-        };
-        if seen.as_ref() == Some(&now) {
-            return Ok(());
-        }
-        let known = seen.as_ref().map(|seen| &seen.fingerprint);
-        if known.is_some_and(|known| *known != now.fingerprint) {
-            tracing::info!(node = %node.id, "the catalogue has changed: statements are prepared anew");
-            // Voids all proofs; what follows proves what is still true.
-            node.catalogue().advance();
-        }
-        let revision = node.catalogue().revision();
-        let (mut proven, mut reads) = (0, 0);
-        let statements = routes.router.sql_endpoints().map(|(_, sql)| sql);
-        let statements = statements.filter(|sql| sql.is_read).inspect(|_| reads += 1);
-        for sql in stateless(client, statements).await? {
-            sql.stateless.prove(index, revision);
-            proven += 1;
-        }
-        publish(&node.id, proven, reads - proven);
-        *seen = Some(now);
-        Ok(())
+    let kept = connection.take().filter(|it| node.leads_to(it.identity));
+    let client = &connection.insert(match kept {
+        Some(kept) => kept,
+        None => node.connect().await?,
+    });
+    let client = &client.client;
+    let routes = routes.load_full();
+    let now = Seen {
+        fingerprint: fingerprint(client).await?,
+        tables: routes.revision,
     };
-    let looked = looked.await;
-    lease.settle();
-    looked
+    if seen.as_ref() == Some(&now) {
+        return Ok(());
+    }
+    let known = seen.as_ref().map(|seen| &seen.fingerprint);
+    if known.is_some_and(|known| *known != now.fingerprint) {
+        tracing::info!(node = %node.id, "the catalogue has changed: statements are prepared anew");
+        // Voids all proofs; what follows proves what is still true.
+        node.catalogue().advance();
+    }
+    let revision = node.catalogue().revision();
+    let (mut proven, mut reads) = (0, 0);
+    let statements = routes.router.sql_endpoints().map(|(_, sql)| sql);
+    let statements = statements.filter(|sql| sql.is_read).inspect(|_| reads += 1);
+    for sql in stateless(client, statements).await? {
+        sql.stateless.prove(index, revision);
+        proven += 1;
+    }
+    publish(&node.id, proven, reads - proven);
+    *seen = Some(now);
+    Ok(())
 }
 
 fn publish(node: &NodeId, stateless: u32, reset: u32) {
@@ -105,7 +114,7 @@ fn publish(node: &NodeId, stateless: u32, reset: u32) {
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error(transparent)]
-    Pool(#[from] PoolError),
+    Connect(#[from] ConnectError),
     #[error("{}", error_chain::chain(.0))]
     Statement(#[from] tokio_postgres::Error),
 }

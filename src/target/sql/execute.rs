@@ -84,10 +84,11 @@ pub async fn read(
     let anew = Prepared::of(lease, statement, options)
         .await
         .map_err(fail)?;
-    if !is_gone(&cause) && anew.statement.params() == prepared.statement.params() {
+    if anew.statement.params() != prepared.statement.params() {
+        lease.doubt_catalogue();
+    } else if !is_gone(&cause) {
         return Err(prepared.failure(cause, statement));
     }
-    lease.doubt_catalogue();
     let answer = anew.read(lease, arguments, options).await;
     answer.map_err(|cause| anew.failure(cause, statement))
 }
