@@ -22,13 +22,13 @@ use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::replication::{Monitor, MonitorSettings, steer};
 use crate::server::{Drain, Limits, Listener, raise_open_files, serve};
-use crate::steering::{
-    Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
-};
 use crate::target::{Routes, check_statements, watch_catalogue};
 use tidegate_model::ConfigError;
 use tidegate_model::NodeId;
 use tidegate_model::{TokenKeys, TokenKeysError};
+use tidegate_steering::{
+    Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
+};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.
@@ -269,7 +269,11 @@ async fn check_on_any_node(
 /// The order of the nodes is their order by distance until more is known.
 fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelector {
     let now = Instant::now();
-    let steering = SteeringSettings::new(&settings.steering, fastrand::u64(..));
+    let steering = SteeringSettings {
+        ranking_ttl: settings.steering.ranking_ttl,
+        dwell: settings.steering.dwell,
+        seed: fastrand::u64(..),
+    };
     let estimates: Vec<_> = (1..)
         .map(|place| DISTANCE * place)
         .take(nodes.len())

@@ -5,12 +5,8 @@
 
 pub mod postgres;
 pub mod config;
-pub mod telemetry;
-pub mod policy;
-pub mod steering;
 pub mod admission;
 pub mod replication;
-pub mod routing;
 pub mod pool;
 pub mod cache;
 pub mod target;

@@ -8,8 +8,8 @@ use http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use crate::telemetry::names;
 use tidegate_model::RegionId;
+use tidegate_telemetry::names;
 
 /// Upper edges in seconds. 0.03 is the promise for `/public/*`, 0.25 and above show failovers.
 const DURATION_EDGES: [f64; 13] = [

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue};
 use super::described::described;
 use crate::error::Problem;
 use crate::middleware::Services;
-use crate::policy::normalise;
 use crate::target::Query;
+use tidegate_policy::normalise;
 
 const NO_PREFIX: &str =
     "the only parameter is prefix, and it is required: prefix=/public/, or prefix=/ for everything";

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::steering::{Ranked, Ranking, Standing};
+use tidegate_steering::{Ranked, Ranking, Standing};
 
 /// All candidates: those to ask in the order in which they are asked, then the others.
 pub(super) fn order(ranking: &Ranking) -> Vec<usize> {
@@ -43,7 +43,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::steering::{Selector, SteeringSettings};
+    use tidegate_steering::{Selector, SteeringSettings};
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::Client;
 use super::generations::Generations;
-use crate::config::RateLimit;
-use crate::policy::{PathPattern, PolicyTable, Row};
+use tidegate_policy::RateLimit;
+use tidegate_policy::{PathPattern, PolicyTable, Row};
 
 /// Clients remembered for one row, at most: some 4 MB.
 const CLIENTS_MAX: usize = 65_536;
@@ -187,9 +187,9 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::config::PolicyRow;
     use tidegate_model::Consistency;
     use tidegate_model::Place;
+    use tidegate_policy::PolicyRow;
 
     fn table(rows: &[(&str, &str)]) -> PolicyTable {
         let row = |(path, limit): &(&str, &str)| PolicyRow {

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use tokio::time::{Duration, Instant};
 
 use super::{Usable, entity_tag, ttl_in_header};
-use crate::policy::Lifetime;
+use tidegate_policy::Lifetime;
 
 /// One answer, with all that is needed to serve it again.
 ///

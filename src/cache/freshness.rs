@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::policy::Lifetime;
+use tidegate_policy::Lifetime;
 
 /// How long a failure is remembered. Meanwhile an answer that may be used on errors is served at
 /// once, rather than after every request has found out for itself that no node answers.

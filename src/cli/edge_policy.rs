@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-use crate::policy::{PolicyTable, Row};
+use tidegate_policy::{PolicyTable, Row};
 
 /// Prints every row as pretty JSON, longest literal first, which is the order the CDN has to match in.
 pub(super) fn edge_policy(table: &PolicyTable) -> String {
@@ -88,8 +88,8 @@ fn seconds(cache_control: &str, name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::PolicyRow;
     use tidegate_model::Consistency;
+    use tidegate_policy::PolicyRow;
 
     fn row(path: &str, cache_control: &str) -> PolicyRow {
         PolicyRow {

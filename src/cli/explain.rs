@@ -9,9 +9,9 @@ use super::arguments::ExplainCommand;
 use crate::config::{CacheSettings, Environment, Overrides, RouteTables, token_keys};
 use crate::error::Problem;
 use crate::middleware::{PROBE_PATHS, Reached};
-use crate::policy::{Decision, Lifetime, Row};
 use crate::target::{Routes, Target};
 use tidegate_model::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
+use tidegate_policy::{Decision, Lifetime, Row};
 
 /// Prints what would be decided for one request.
 pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Result<(), Exit> {

@@ -4,7 +4,7 @@ use super::Exit;
 use crate::config::{Environment, Overrides, RouteTables, Settings};
 use crate::gateway::{Gateway, GatewayError};
 use crate::server::drain_on_signals;
-use crate::telemetry::init_logs;
+use tidegate_telemetry::init_logs;
 
 /// Serves until the drain that a signal began is over; a second signal ends it with code 1.
 pub(super) async fn serve(overrides: Overrides, environment: Environment) -> Result<(), Exit> {

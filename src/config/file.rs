@@ -11,10 +11,11 @@ use super::limits::{
     ServerSettings, SpillSettings, SteeringSettings,
 };
 use super::upstream_section::UpstreamSection;
-use super::{EndpointConfig, Environment, PolicyRow, UpstreamConfig};
+use super::{EndpointConfig, Environment, UpstreamConfig};
 use tidegate_model::Consistency;
 use tidegate_model::RegionId;
 use tidegate_model::{ConfigError, Place};
+use tidegate_policy::PolicyRow;
 
 /// The configuration that applies where the operator's file says nothing.
 const BUILT_IN: &str = include_str!("builtin.toml");

@@ -11,10 +11,7 @@ mod endpoint_section;
 mod environment;
 mod file;
 mod limits;
-mod logging;
 mod networks;
-mod policy_row;
-mod rate_limit;
 mod route_tables;
 mod settings;
 mod upstream;
@@ -29,9 +26,6 @@ pub use limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
     ServerSettings, SpillSettings, SteeringSettings,
 };
-pub use logging::LogFormat;
-pub use policy_row::PolicyRow;
-pub use rate_limit::{RateLimit, RateLimitError, Window};
 pub use route_tables::RouteTables;
 pub use settings::{Overrides, ReplicaConfig, Settings, token_keys};
 pub use upstream::{

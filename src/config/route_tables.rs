@@ -1,9 +1,10 @@
 //! The part of the configuration that a running process can swap.
 
 use super::file::ConfigFile;
-use super::{EndpointConfig, Environment, Overrides, PolicyRow, TargetConfig, UpstreamConfig};
+use super::{EndpointConfig, Environment, Overrides, TargetConfig, UpstreamConfig};
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
+use tidegate_policy::PolicyRow;
 
 /// Policies, endpoints and upstreams.
 #[derive(Debug)]

@@ -8,11 +8,12 @@ use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
     ServerSettings, SpillSettings, SteeringSettings,
 };
-use super::{AuthConfig, Environment, LogFormat, RouteTables};
+use super::{AuthConfig, Environment, RouteTables};
 use crate::postgres::Server;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
 use tidegate_model::{ConfigError, Place};
+use tidegate_telemetry::LogFormat;
 
 const LISTEN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::http_client;
 use super::screen::Screen;
 use super::world::{Region, World};
-use crate::telemetry::Exposition;
+use tidegate_telemetry::Exposition;
 
 /// How often the lines are replaced on a terminal.
 const PERIOD_LIVE: Duration = Duration::from_secs(1);

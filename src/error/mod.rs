@@ -21,14 +21,14 @@ use serde::Serialize;
 use self::kind::Kind;
 use crate::admission::whole_seconds;
 use crate::auth::AuthError;
-use crate::config::RateLimit;
-use crate::policy::PathError;
 use crate::pool::PoolError;
 use crate::target::sql::{ArgumentError, Failure, FailureKind};
 use crate::target::upstream::UpstreamError;
 use crate::target::{BodyError, QueryError};
 use tidegate_model::error_chain;
 use tidegate_model::{ConsistencyError, TokenError, WriteLost};
+use tidegate_policy::PathError;
+use tidegate_policy::RateLimit;
 
 /// Where problem types live; each type's page explains it.
 const TYPE_BASE: &str = "https://tidegate.dev/problems/";

@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::cache_note::CacheNote;
 use super::header_text::HeaderText;
 use crate::cache::{CacheResult, age_in_header};
-use crate::policy::{Decision, NO_STORE_PRIVATE};
-use crate::routing::Reason;
 use crate::target::upstream::Turn;
 use tidegate_model::Level;
 use tidegate_model::{NodeId, RegionId};
+use tidegate_policy::Reason;
+use tidegate_policy::{Decision, NO_STORE_PRIVATE};
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");

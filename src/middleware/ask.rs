@@ -8,10 +8,10 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::attempt::Attempt;
 use super::run::Run;
 use crate::pool::{Lease, Node};
-use crate::routing::Reason;
 use crate::target::sql::{self, Answer, Failure, FailureKind, ReadOptions};
 use tidegate_model::Level;
 use tidegate_model::{Condition, NodeStatus};
+use tidegate_policy::Reason;
 
 /// How long a statement may be unanswered before one missed sample of its node counts. With the
 /// sample's own timeout of a second a frozen node costs a read less than two seconds, even one that

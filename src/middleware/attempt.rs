@@ -12,11 +12,11 @@ use super::answer::Timing;
 use super::run::{Outcome, Run};
 use super::step::Try;
 use crate::error::Problem;
-use crate::policy::Decision;
 use crate::replication::Knowledge;
-use crate::routing::{Plan, Reason, Step};
-use crate::steering::Ranking;
-use crate::telemetry::names;
+use tidegate_policy::Decision;
+use tidegate_policy::{Plan, Reason, Step};
+use tidegate_steering::Ranking;
+use tidegate_telemetry::names;
 
 /// One plan's worth of a request: everything in it is judged by what was known at one moment.
 pub(super) struct Attempt<'a> {

@@ -11,11 +11,11 @@ use http::{HeaderMap, Method};
 
 use crate::config::EndpointMethod;
 use crate::error::Problem;
-use crate::policy::{Decision, Lifetime, Row, normalise};
 use crate::target::{Endpoint, Found, Routes, Target};
 use tidegate_model::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
 };
+use tidegate_policy::{Decision, Lifetime, Row, normalise};
 
 /// The endpoint a request reached.
 #[derive(Debug)]

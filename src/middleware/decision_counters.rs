@@ -6,10 +6,10 @@ use metrics::Counter;
 
 use super::answer::Told;
 use crate::pool::Node;
-use crate::routing::Reason;
-use crate::telemetry::names;
 use tidegate_model::Level;
 use tidegate_model::NodeId;
+use tidegate_policy::Reason;
+use tidegate_telemetry::names;
 
 const LEVELS: usize = Level::ALL.len();
 const REASONS: usize = Reason::Hedge as usize + 1;

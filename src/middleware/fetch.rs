@@ -13,9 +13,9 @@ use super::origin::{Origin, Source};
 use super::run::{Outcome, Run};
 use crate::cache::Entry;
 use crate::error::Problem;
-use crate::policy::{Decision, Lifetime};
 use crate::target::sql::{RequestValues, SqlTarget};
 use crate::target::{Endpoint, Query, Target};
+use tidegate_policy::{Decision, Lifetime};
 
 /// One question to the nodes.
 pub(super) struct Fetch {

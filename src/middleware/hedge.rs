@@ -15,9 +15,9 @@ use super::answer::Timing;
 use super::attempt::{Attempt, StepError, Steps};
 use super::run::Outcome;
 use super::step::Try;
-use crate::routing::{Reason, Step};
-use crate::steering::Standing;
-use crate::telemetry::names;
+use tidegate_policy::{Reason, Step};
+use tidegate_steering::Standing;
+use tidegate_telemetry::names;
 
 /// The least delay, in round trips to the node, while its answers are unknown.
 const ROUND_TRIPS_UNKNOWN: u32 = 3;

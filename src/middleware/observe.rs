@@ -14,10 +14,10 @@ use super::answer::{Account, Answered, Told, describe};
 use super::request_id::{X_REQUEST_ID, request_id, trace_id};
 use super::{PROBE_PATHS, Services};
 use crate::error::Problem;
-use crate::policy::NO_STORE_PRIVATE;
 use crate::target::Endpoint;
-use crate::telemetry::EndpointMetrics;
 use tidegate_model::Level;
+use tidegate_policy::NO_STORE_PRIVATE;
+use tidegate_telemetry::EndpointMetrics;
 
 /// The status under which a request counts whose client left before the answer, as in nginx.
 const CLIENT_GONE: u16 = 499;

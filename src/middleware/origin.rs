@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{Served, ServedUpstream};
-use crate::policy::Decision;
 use crate::target::Endpoint;
+use tidegate_policy::Decision;
 
 /// What was decided and done when a stored answer was made; the same for all who are given it.
 #[derive(Debug)]

@@ -17,9 +17,9 @@ use super::observe::EndpointSeen;
 use super::serve::serve;
 use crate::admission::{Client, LimitedRow, Spent, client_address};
 use crate::error::Problem;
-use crate::policy::normalise;
 use crate::target::Routes;
-use crate::telemetry::names;
+use tidegate_policy::normalise;
+use tidegate_telemetry::names;
 
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

@@ -9,10 +9,10 @@ use super::Services;
 use super::answer::{Served, Timing};
 use super::attempt::{Attempt, AttemptError};
 use crate::error::Problem;
-use crate::policy::Decision;
 use crate::replication::Knowledge;
 use crate::target::sql::{Answer, Argument, SqlTarget};
 use tidegate_model::{RequestToken, WalPosition};
+use tidegate_policy::Decision;
 
 /// How often a request is planned at most: promotions are rare, so the second plan has the new
 /// primary if it is known at all.

@@ -24,10 +24,10 @@ use super::run::{Outcome, Run};
 use crate::auth::Claims;
 use crate::config::EndpointAuth;
 use crate::error::Problem;
-use crate::policy::Decision;
 use crate::target::sql::{RequestValues, SqlTarget};
 use crate::target::{Endpoint, JsonObject, Query, Target};
 use tidegate_model::FORGET_SESSION_COOKIE;
+use tidegate_policy::Decision;
 
 /// Serves every path that is no probe, and tells how the answer came about.
 pub(super) async fn serve(

@@ -16,15 +16,15 @@ use super::{DecisionCounters, Spill, Suspicion};
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
-use crate::policy::Decision;
 use crate::pool::Node;
 use crate::replication::{Knowledge, Monitor};
-use crate::routing::{NodeView, Plan, plan};
-use crate::steering::{Ranking, SecondTries, SharedSelector};
 use crate::target::Routes;
-use crate::telemetry::names;
 use tidegate_model::RegionId;
 use tidegate_model::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
+use tidegate_policy::Decision;
+use tidegate_policy::{NodeView, Plan, plan};
+use tidegate_steering::{Ranking, SecondTries, SharedSelector};
+use tidegate_telemetry::names;
 
 /// Shared by all requests of one process.
 pub struct Services {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::places::{Place, Places};
 use crate::error::{Problem, ShedReason};
-use crate::telemetry::{Throttle, names};
+use tidegate_telemetry::{Throttle, names};
 
 /// Sheds come in floods: each is counted, and one line a second tells of them.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use metrics::Counter;
 
 use super::places::{Place, Places};
-use crate::telemetry::names;
+use tidegate_telemetry::names;
 
 /// How many reads the primary serves at the same time in place of a replica.
 pub struct Spill {

@@ -10,14 +10,13 @@ use super::attempt::{Attempt, StepError};
 use super::places::Place;
 use super::run::Outcome;
 use crate::error::Problem;
-use crate::policy::Decision;
 use crate::pool::{Lease, Node};
-use crate::routing::{Reason, Step};
-use crate::steering;
 use crate::target::sql::{Answer, FailureKind};
-use crate::telemetry::names;
 use tidegate_model::NodeStatus;
 use tidegate_model::{Level, Lsn, RequestToken, WalPosition};
+use tidegate_policy::Decision;
+use tidegate_policy::{Reason, Step};
+use tidegate_telemetry::names;
 
 /// One step as it is tried.
 pub(super) struct Try {
@@ -153,7 +152,7 @@ impl Attempt<'_> {
         match failed {
             true => self.report_failure(step),
             false => {
-                let answered = steering::Outcome::Answered;
+                let answered = tidegate_steering::Outcome::Answered;
                 let selector = &self.run.services.selector;
                 selector.report(step.node, answered, None, Instant::now());
             }
@@ -161,7 +160,7 @@ impl Attempt<'_> {
     }
 
     fn report_failure(&self, step: &Step) {
-        let failed = steering::Outcome::Failed;
+        let failed = tidegate_steering::Outcome::Failed;
         let selector = &self.run.services.selector;
         selector.report(step.node, failed, None, Instant::now());
     }

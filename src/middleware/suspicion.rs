@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::pool::Node;
 use crate::replication::Monitor;
-use crate::steering::{BreakerState, Outcome, SharedSelector};
+use tidegate_steering::{BreakerState, Outcome, SharedSelector};
 
 /// How long a suspected node may take to answer its monitor, which asks a trivial question at once.
 /// A garbage collector, a checkpoint or a busy core is over by then; a few of these in a row open

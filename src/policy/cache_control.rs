@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::policy::Lifetime;
+use crate::Lifetime;
 
 /// The value of whatever must not be kept: answers to requests that state a level or carry a token,
 /// writes, errors, and paths without a row.

@@ -5,7 +5,7 @@
 
 use http::{HeaderValue, Method};
 
-use crate::policy::{NO_STORE_PRIVATE, Row};
+use crate::{NO_STORE_PRIVATE, Row};
 use tidegate_model::{Consistency, RequestToken};
 
 /// Says how fresh the answer to one request must be, and who may keep it.
@@ -86,8 +86,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::PolicyRow;
-    use crate::policy::PolicyTable;
+    use crate::PolicyRow;
+    use crate::PolicyTable;
     use tidegate_model::{Lsn, SystemId, Timeline, WalPosition};
 
     const PUBLIC: &str = "public, max-age=300";

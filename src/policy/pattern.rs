@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::policy::{PathError, normalise};
+use crate::{PathError, normalise};
 
 /// Covers one path, or every path with a common start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::config::{PolicyRow, RateLimit};
-use crate::policy::{CacheControl, PathPattern, PolicyError};
+use crate::{CacheControl, PathPattern, PolicyError};
+use crate::{PolicyRow, RateLimit};
 use tidegate_model::Consistency;
 use tidegate_model::Place;
 

@@ -17,9 +17,9 @@ use super::turnover::Turnover;
 use crate::config::PoolSettings;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use crate::replication::Monitor;
-use crate::telemetry::names;
 use tidegate_model::ServerIdentity;
 use tidegate_model::{NodeId, RegionId};
+use tidegate_telemetry::names;
 
 /// How often the idle connections of a node are counted and missing ones opened.
 const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::replication::Knowledge;
 use crate::replication::roles::Acting;
-use crate::telemetry::names;
 use tidegate_model::{Condition, NodeStatus};
+use tidegate_telemetry::names;
 
 /// Logs who takes the writes when that changes.
 pub(super) fn log_roles(before: &Knowledge, after: &Knowledge) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::steering::{Outcome, SharedSelector};
 use tidegate_model::{Condition, NodeStatus};
+use tidegate_steering::{Outcome, SharedSelector};
 
 /// Reports what is seen of one node until its monitor is gone.
 pub async fn steer(

@@ -22,7 +22,7 @@ use super::stream_task::StreamTasks;
 use super::tracked::Tracked;
 use super::watched::{Protocol, Watched};
 use super::{Drain, Limits};
-use crate::telemetry::names;
+use tidegate_telemetry::names;
 
 /// Finds HTTP/2 peers that are gone without a word, also while a request is in flight.
 const PING_INTERVAL: Duration = Duration::from_secs(20);

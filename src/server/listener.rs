@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::limits::WARNING_INTERVAL;
-use crate::telemetry::{Throttle, names};
+use tidegate_telemetry::{Throttle, names};
 
 /// Connections the kernel may hold ready for `accept`; more are made to try again by TCP. Linux
 /// caps it at `net.core.somaxconn`, by default this number.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::{Context, Visit};
 use super::limits::WARNING_INTERVAL;
 use super::{Drain, Limits, Listener};
-use crate::telemetry::{Throttle, names};
+use tidegate_telemetry::{Throttle, names};
 
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use metrics::Label;
 use tokio::time::Instant;
 
-use crate::steering::{BreakerState, Ranking, SharedSelector};
-use crate::telemetry::names;
+use crate::{BreakerState, Ranking, SharedSelector};
+use tidegate_telemetry::names;
 
 /// What the candidates of a selector are called in the log and in metrics.
 #[derive(Clone, Debug)]

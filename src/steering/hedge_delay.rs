@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::steering::RecentLatencies;
+use crate::RecentLatencies;
 
 /// The part of the answers that a hedge leaves time for, twice over: a request that is merely among
 /// the slower ones is not worth a second one (Dean and Barroso, "The Tail at Scale", 2013).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::steering::BreakerState;
+use crate::BreakerState;
 
 /// The candidates, best first, as they stand. It does not change; a selector makes new ones.
 #[derive(Clone, Debug)]

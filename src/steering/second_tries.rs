@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::steering::RetryBudget;
+use crate::RetryBudget;
 
 /// The retry budget of one node, shared by all requests; only second tries take its lock.
 #[derive(Debug)]

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config;
-
 /// `[steering]`, as far as choosing goes.
 #[derive(Clone, Debug)]
 pub struct SteeringSettings {
@@ -15,17 +13,6 @@ pub struct SteeringSettings {
     pub dwell: Duration,
     /// What makes this process's pauses differ from every other's.
     pub seed: u64,
-}
-
-impl SteeringSettings {
-    /// Takes what the configuration says, and a seed of this process's own.
-    pub fn new(config: &config::SteeringSettings, seed: u64) -> Self {
-        Self {
-            ranking_ttl: config.ranking_ttl,
-            dwell: config.dwell,
-            seed,
-        }
-    }
 }
 
 impl Default for SteeringSettings {

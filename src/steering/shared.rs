@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::steering::{Outcome, Ranking, Selector, Standing};
+use crate::{Outcome, Ranking, Selector, Standing};
 
 /// Publishes the ranking of one selector, so that reading it takes no lock.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl SharedSelector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steering::SteeringSettings;
+    use crate::SteeringSettings;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::steering::{Outcome, Ranking, Selector, SteeringSettings};
+use crate::{Outcome, Ranking, Selector, SteeringSettings};
 
 const GATEWAYS: usize = 30;
 const NODES: usize = 5;

@@ -14,8 +14,8 @@ use super::Routes;
 use super::sql::{fingerprint, stateless};
 use crate::pool::Node;
 use crate::postgres::{ConnectError, Connection};
-use crate::telemetry::names;
 use tidegate_model::error_chain;
+use tidegate_telemetry::names;
 
 /// Looks take at most one part in so many of the time, as far as the longest interval allows.
 const SHARE_MAX: u32 = 50;

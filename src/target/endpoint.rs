@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::sql::{SqlTarget, SqlTargetError};
 use super::upstream::{Upstream, Upstreams};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
-use crate::telemetry::EndpointMetrics;
 use tidegate_model::Place;
+use tidegate_telemetry::EndpointMetrics;
 
 /// One endpoint, ready to serve.
 #[derive(Debug)]

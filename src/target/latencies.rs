@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::steering::HedgeDelay;
+use tidegate_steering::HedgeDelay;
 
 /// Most nodes that are told apart; those beyond are not remembered.
 const NODES_MAX: usize = 32;

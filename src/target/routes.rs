@@ -7,8 +7,8 @@ use super::sql::POSITION;
 use super::upstream::Upstreams;
 use crate::admission::RateLimits;
 use crate::config::RouteTables;
-use crate::policy::PolicyTable;
 use tidegate_model::ConfigError;
+use tidegate_policy::PolicyTable;
 
 /// Statements that a connection prepares before it serves. Each takes the server some tenths of a
 /// millisecond, and memory for every connection; one that is left out is prepared when it is needed.

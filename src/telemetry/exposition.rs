@@ -1,26 +1,22 @@
 //! Reads numbers out of a Prometheus text page; knows as much of the format as Tidegate writes.
 
 /// A page of metrics.
-pub(crate) struct Exposition(String);
+pub struct Exposition(String);
 
 impl Exposition {
-    pub(crate) fn new(page: String) -> Self {
+    /// Takes a page as it was scraped.
+    pub fn new(page: String) -> Self {
         Self(page)
     }
 
     /// The sum over all series of a metric that have these labels; none when there is none.
-    pub(crate) fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let values = self.series(metric, labels).map(|(_, value)| value);
         values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
     }
 
     /// The value of a label in the one series that is 1, as an enum is exposed.
-    pub(crate) fn variant(
-        &self,
-        metric: &str,
-        labels: &[(&str, &str)],
-        label: &str,
-    ) -> Option<String> {
+    pub fn variant(&self, metric: &str, labels: &[(&str, &str)], label: &str) -> Option<String> {
         let is_one = |value: f64| (value - 1.0).abs() < f64::EPSILON;
         let (series, _) = self
             .series(metric, labels)

@@ -3,7 +3,7 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-use crate::config::LogFormat;
+use crate::LogFormat;
 
 /// Starts logging to standard error; without a filter from `info` on.
 ///

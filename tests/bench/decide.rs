@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher};
 use http::Method;
-use tidegate::config::PolicyRow;
-use tidegate::policy::{Decision, PolicyTable, normalise};
-use tidegate::routing::{NodeView, plan};
-use tidegate::steering::{Ranking, Selector, SteeringSettings};
 use tidegate_model::NodeId;
 use tidegate_model::Place;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Consistency, RequestToken};
+use tidegate_policy::PolicyRow;
+use tidegate_policy::{Decision, PolicyTable, normalise};
+use tidegate_policy::{NodeView, plan};
+use tidegate_steering::{Ranking, Selector, SteeringSettings};
 use tokio::time::Instant;
 
 #[global_allocator]

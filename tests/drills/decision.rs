@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tidegate::policy::Decision;
 use tidegate::replication::steer;
-use tidegate::routing::{NodeView, plan};
-use tidegate::steering::{Selector, SharedSelector, SteeringSettings};
 use tidegate_model::NodeId;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Consistency, RequestToken};
+use tidegate_policy::Decision;
+use tidegate_policy::{NodeView, plan};
+use tidegate_steering::{Selector, SharedSelector, SteeringSettings};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;

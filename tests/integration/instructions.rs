@@ -13,10 +13,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tidegate::config::{Environment, PolicyRow};
+use tidegate::config::Environment;
 use tidegate::demo::{Cluster, GatewayCommand};
-use tidegate::policy::{Decision, PolicyTable, normalise};
 use tidegate_model::{Consistency, RequestToken};
+use tidegate_policy::PolicyRow;
+use tidegate_policy::{Decision, PolicyTable, normalise};
 
 use crate::world::{BINARY, TOKEN_SECRET, World, configured};
 

@@ -12,7 +12,7 @@ use super::flight::Landing;
 use super::key::PathKey;
 use super::{CacheResult, Entry, Follower, Key, Leader, Usable};
 use crate::config::CacheSettings;
-use crate::telemetry::names;
+use tidegate_telemetry::names;
 
 /// What an entry takes beside its key and its body: the entry itself, its tag, and its places in
 /// the tables of the store.

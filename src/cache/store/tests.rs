@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::Lifetime;
+use tidegate_policy::Lifetime;
 
 type TestCache = Arc<ResponseCache<(), &'static str>>;
 

@@ -6,7 +6,7 @@ use reqwest::{Client, Url};
 use tokio::time::Instant;
 
 use crate::admin::Topology;
-use crate::telemetry::Exposition;
+use tidegate_telemetry::Exposition;
 
 /// It answers from memory.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 
 use super::look::Look;
 use crate::admin::{NodeEntry, UpstreamNodeEntry};
-use crate::telemetry::names;
+use tidegate_telemetry::names;
 
 /// Rows below a header. The third column is the standing in every table.
 pub(super) struct Table<const COLUMNS: usize> {

@@ -3,9 +3,9 @@
 use tokio::time::Instant;
 
 use crate::middleware::Services;
-use crate::policy::Decision;
-use crate::routing::Reason;
 use tidegate_model::RegionId;
+use tidegate_policy::Decision;
+use tidegate_policy::Reason;
 
 /// The regions whose replica can honour the decision now, by the same plan that SQL endpoints
 /// follow. Without a replica that is known to, it is the primary's.

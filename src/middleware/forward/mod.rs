@@ -26,10 +26,10 @@ use super::Services;
 use super::answer::{Account, ServedUpstream};
 use crate::config::ServerSettings;
 use crate::error::Problem;
-use crate::policy::Decision;
 use crate::target::upstream::{
     Answered, Outgoing, Patience, Tunnel, Upstream, UpstreamError, names_upgrade,
 };
+use tidegate_policy::Decision;
 
 /// One request to hand on.
 pub(super) struct Forward<'a> {

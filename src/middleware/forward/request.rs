@@ -8,11 +8,11 @@ use super::client;
 use crate::middleware::Services;
 use crate::middleware::answer::Account;
 use crate::middleware::request_id::{TRACEPARENT, start_trace, trace_id};
-use crate::policy::Decision;
 use crate::target::upstream::strip_hop_by_hop;
 use tidegate_model::{
     Level, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
 };
+use tidegate_policy::Decision;
 
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

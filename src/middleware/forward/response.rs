@@ -5,9 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::middleware::Services;
 use crate::middleware::answer::may_be_kept;
-use crate::policy::Decision;
 use crate::target::upstream::{Node, strip_hop_by_hop};
 use tidegate_model::{RequestToken, X_CONSISTENCY_TOKEN};
+use tidegate_policy::Decision;
 
 /// What the gateway alone says to a client, and what would contradict the policy's `Cache-Control`.
 static NOT_PASSED_ON: [HeaderName; 8] = [

@@ -21,8 +21,8 @@ use crate::error::Problem;
 use crate::middleware::answer::Timing;
 use crate::middleware::fetch::{Fetch, Missed};
 use crate::middleware::origin::{FromApplication, Origin, Source};
-use crate::policy::normalise;
 use crate::target::upstream::{Answered, Outgoing, Upstream, UpstreamError};
+use tidegate_policy::normalise;
 
 /// Most bytes of the fields that are kept; they take room beside the body.
 const FIELD_BYTES_MAX: usize = 4 << 10;

@@ -4,8 +4,8 @@
 //! A lookup is one binary search and a short walk up that chain, without allocation: every literal
 //! that a path begins with begins also the greatest literal not above the path.
 
-use crate::config::PolicyRow;
-use crate::policy::{CacheControlError, PatternError, Row, RowName};
+use crate::PolicyRow;
+use crate::{CacheControlError, PatternError, Row, RowName};
 use tidegate_model::ConfigError;
 use tidegate_model::Consistency;
 

@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::RouteTables;
-use crate::policy::{PathPattern, normalise};
+use crate::{PathPattern, normalise};
 use tidegate_model::Consistency;
 use tidegate_model::Place;
 
@@ -183,37 +182,6 @@ proptest! {
         let spelled = normalise(&raw).unwrap();
         prop_assert_eq!(table.lookup(&spelled), table.lookup(&path));
     }
-}
-
-/// The mapping table the project was commissioned with: path, level, Cache-Control.
-const COMMISSION: [(&str, &str, &str); 14] = [
-    ("/public/rates", "eventual", PUBLIC),
-    ("/public/docs/terms", "eventual", PUBLIC),
-    ("/api/v1/rates", "eventual", PUBLIC),
-    ("/api/v1/rates/EUR/USD", "eventual", PUBLIC),
-    ("/api/v1/fees", "eventual", PUBLIC),
-    ("/account/balances", "strong", PRIVATE),
-    ("/api/v1/onramp", "strong", PRIVATE),
-    ("/api/v1/offramp/7", "strong", PRIVATE),
-    ("/api/v1/mint", "strong", PRIVATE),
-    ("/api/v1/transaction", "strong", PRIVATE),
-    ("/api/v1/transactions/7", "strong", PRIVATE),
-    ("/api/v1/transfers", "strong", PRIVATE),
-    ("/api/v1/redemptions/7", "strong", PRIVATE),
-    ("/health/edge", "strong", "no-store"),
-];
-const PUBLIC: &str = "public, max-age=300, stale-while-revalidate=60";
-const PRIVATE: &str = "no-store, private";
-
-#[test]
-fn the_built_in_table_is_the_commissioned_one() {
-    let table = PolicyTable::build(&RouteTables::built_in().unwrap().policies).unwrap();
-    for (path, level, cache_control) in COMMISSION {
-        let row = table.lookup(path).unwrap();
-        assert_eq!(row.floor().to_string(), level, "{path}");
-        assert_eq!(row.cache_control().header(), cache_control, "{path}");
-    }
-    assert!(table.lookup("/api/v1/ratesheet").is_none());
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::steering::breaker::Breaker;
-use crate::steering::latency::LatencyAverage;
-use crate::steering::order::Order;
-use crate::steering::ranking::Ranked;
-use crate::steering::{BreakerState, Ranking, Standing, SteeringSettings};
+use crate::breaker::Breaker;
+use crate::latency::LatencyAverage;
+use crate::order::Order;
+use crate::ranking::Ranked;
+use crate::{BreakerState, Ranking, Standing, SteeringSettings};
 
 /// Chooses among candidates of one kind, which are known by their indices.
 #[derive(Clone, Debug)]

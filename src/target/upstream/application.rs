@@ -10,8 +10,8 @@ use super::balance::Balance;
 use super::tasks::Tasks;
 use super::{Node, SetupError, UpstreamError};
 use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
-use crate::steering::{Candidates, Choice, Outcome, SharedSelector, Standing};
-use crate::telemetry::names;
+use tidegate_steering::{Candidates, Choice, Outcome, SharedSelector, Standing};
+use tidegate_telemetry::names;
 
 /// How long a connection is kept for the next request: less than the five seconds after which
 /// Node.js, among the hastiest of servers, closes it, so that no request goes into one being closed.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::last_heard::LastHeard;
 use crate::config;
-use crate::steering::{
+use tidegate_steering::{
     Choice, HedgeDelay, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings,
 };
 
@@ -35,7 +35,11 @@ impl Balance {
     /// Starts with nodes in the order of their distance.
     pub(super) fn new(nodes: u32, config: &config::SteeringSettings) -> Self {
         let now = Instant::now();
-        let settings = SteeringSettings::new(config, fastrand::u64(..));
+        let settings = SteeringSettings {
+            ranking_ttl: config.ranking_ttl,
+            dwell: config.dwell,
+            seed: fastrand::u64(..),
+        };
         let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
         let record = |_| Record {
             second_tries: SecondTries::new(config.retry_budget, now),

@@ -6,8 +6,8 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::Upstream;
 use crate::config::CheckConfig;
-use crate::steering::Outcome;
 use tidegate_model::error_chain;
+use tidegate_steering::Outcome;
 
 /// The part of every pause that is random, so that gateways do not check in step.
 const JITTER: f64 = 0.2;

@@ -13,8 +13,8 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
 use super::exchange::Place;
-use crate::steering::Outcome;
 use tidegate_model::error_chain;
+use tidegate_steering::Outcome;
 
 /// How often a body that waits for its node shows that it is alive: the server ends HTTP/2 streams
 /// that show no sign of life for some thirty seconds, as those of clients that do not read.

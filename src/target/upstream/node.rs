@@ -109,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::normalise;
+    use tidegate_policy::normalise;
 
     fn node(url: &str) -> Node {
         let config = UpstreamNodeConfig {

@@ -18,7 +18,7 @@ use super::exchange::{Outgoing, Patience, Turn};
 use super::node::Visit;
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError};
-use crate::steering::Choice;
+use tidegate_steering::Choice;
 
 /// How often a request that waits wakes its task, as in [`super::download`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::Upstream;
 use super::check::check;
-use crate::steering::announce;
+use tidegate_steering::announce;
 
 /// The tasks that check an upstream's nodes and tell what is known of them. They end with it at the
 /// latest.

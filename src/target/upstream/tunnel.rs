@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::exchange::Answered;
-use crate::telemetry::names;
+use tidegate_telemetry::names;
 
 /// How long one side has to say its last words after the other has ended.
 const LINGER: Duration = Duration::from_secs(5);

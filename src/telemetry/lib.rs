@@ -3,11 +3,13 @@
 
 mod endpoint_metrics;
 mod exposition;
+mod log_format;
 mod logs;
 pub mod names;
 mod throttle;
 
 pub use endpoint_metrics::EndpointMetrics;
-pub(crate) use exposition::Exposition;
+pub use exposition::Exposition;
+pub use log_format::LogFormat;
 pub use logs::init_logs;
 pub use throttle::Throttle;

@@ -4,8 +4,8 @@ use http::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
-use crate::steering::{Outcome, Selector, SteeringSettings};
 use tidegate_model::{Consistency, SystemId, Timeline};
+use tidegate_steering::{Outcome, Selector, SteeringSettings};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::policy::Decision;
-use crate::routing::Reason;
-use crate::steering::{Ranked, Ranking, Standing};
+use crate::Decision;
+use crate::Reason;
 use tidegate_model::NodeId;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Level, Lsn, RequestToken, WalPosition};
+use tidegate_steering::{Ranked, Ranking, Standing};
 
 /// How far a token may be ahead of everything known before waiting for it is pointless. A second
 /// or so of a busy primary's WAL: more than one sampling interval brings.

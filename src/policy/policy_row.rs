@@ -1,6 +1,6 @@
 //! One `[[policy]]` of the file, as written.
 
-use super::RateLimit;
+use crate::RateLimit;
 use tidegate_model::Consistency;
 use tidegate_model::Place;
 

@@ -1,0 +1,30 @@
+//! What a request is owed: path → consistency floor and Cache-Control, the decision made from them once
+//! per request, and the plan that says which nodes can honour it, in which order, and why.
+//!
+//! Deliberately absent: latency averages, breakers and hysteresis (they are in the ranking, which
+//! steering makes), and every kind of I/O. The same decision, views, ranking and instant give the same
+//! plan in every process.
+
+mod cache_control;
+mod decision;
+mod lifetime;
+mod path;
+mod pattern;
+mod plan;
+mod policy_row;
+mod rate_limit;
+mod reason;
+mod row;
+mod table;
+
+pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
+pub use decision::Decision;
+pub use lifetime::Lifetime;
+pub use path::{PathError, normalise};
+pub use pattern::{PathPattern, PatternError};
+pub use plan::{NodeView, Plan, Step, plan};
+pub use policy_row::PolicyRow;
+pub use rate_limit::{RateLimit, RateLimitError, Window};
+pub use reason::Reason;
+pub use row::{Row, RowName};
+pub use table::{PolicyError, PolicyTable};
