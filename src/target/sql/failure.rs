@@ -8,7 +8,8 @@ use tokio_postgres::Statement;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 
-use super::statement::{Parameter, SqlStatement};
+use super::parameter::Parameter;
+use super::statement::SqlStatement;
 
 /// A failed statement: its meaning and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +149,10 @@ fn kind_of(error: &DbError, statement: &SqlStatement, prepared: Option<&Statemen
             constraint: constraint(),
         },
         ("22", _) => invalid_value(error, statement, prepared),
+        // A value that nests too deeply, for instance: it is the client's as long as it is bound.
+        ("54", _) if error.where_().and_then(parameter_index).is_some() => {
+            invalid_value(error, statement, prepared)
+        }
         (_, &SqlState::QUERY_CANCELED) => FailureKind::Timeout,
         (_, &SqlState::READ_ONLY_SQL_TRANSACTION) => FailureKind::NotPrimary,
         (_, &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {

@@ -4,6 +4,7 @@ mod argument;
 mod execute;
 mod failure;
 mod lexer;
+mod parameter;
 mod statement;
 mod target;
 
@@ -11,5 +12,6 @@ pub use argument::{Argument, ArgumentError, RequestValues};
 pub(super) use execute::POSITION;
 pub use execute::{Answer, Position, read, write};
 pub use failure::{Failure, FailureKind};
-pub use statement::{Parameter, Source, SqlStatement, StatementError};
+pub use parameter::{Parameter, Source};
+pub use statement::{SqlStatement, StatementError};
 pub use target::{SqlTarget, SqlTargetError};

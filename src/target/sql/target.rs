@@ -96,6 +96,15 @@ impl SqlTarget {
     }
 }
 
+impl SqlTarget {
+    /// The claims that the statement names.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        let parameters = self.statement.parameters().iter();
+        let claims = parameters.filter(|parameter| parameter.source == Source::Claims);
+        claims.map(|claim| claim.name.as_str())
+    }
+}
+
 fn shared_parameters(
     endpoint: &EndpointConfig,
     sql: &SqlConfig,
