@@ -4,6 +4,7 @@
 //! endpoints on SIGHUP, and ends when the drain is over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ pub enum GatewayError {
     #[error("pool: {0}")]
     Pool(#[from] PoolBuildError),
     /// A listener cannot be bound.
-    #[error("{0}: {1}")]
-    Listen(&'static str, #[source] io::Error),
+    #[error("{0} = \"{1}\": {2}")]
+    Listen(&'static str, SocketAddr, #[source] io::Error),
     /// Signals cannot be handled.
     #[error("signals: {0}")]
     Signals(#[source] io::Error),
@@ -150,7 +151,8 @@ impl Gateway {
         reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) -> Result<(), GatewayError> {
         let listen = |label, name, address| {
-            Listener::bind(label, address).map_err(|error| GatewayError::Listen(name, error))
+            Listener::bind(label, address)
+                .map_err(|error| GatewayError::Listen(name, address, error))
         };
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;

@@ -33,8 +33,8 @@ impl Claims {
 
     /// The value of a claim of a known type; none when it is absent.
     fn read<'a, T: Deserialize<'a>>(&'a self, name: &'static str) -> Result<Option<T>, AuthError> {
-        let read = |json: &'a Box<RawValue>| serde_json::from_str(json.get());
-        let value = self.0.get(name).map(read).transpose();
+        let json = self.0.get(name).map(|json| json.get());
+        let value = json.map(serde_json::from_str).transpose();
         value.map_err(|_not_shown| AuthError::Claim(name.into()))
     }
 }

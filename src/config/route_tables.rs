@@ -1,5 +1,6 @@
 //! The part of the configuration that a running process can swap.
 
+use super::error::quoted;
 use super::file::ConfigFile;
 use super::{
     ConfigError, EndpointConfig, Environment, Overrides, PolicyRow, TargetConfig, UpstreamConfig,
@@ -73,8 +74,13 @@ fn check_names(upstreams: &[UpstreamConfig]) -> Result<(), ConfigError> {
         let mut before = upstreams[..index].iter();
         if let Some(known) = before.find(|known| known.name == upstream.name) {
             let (name, place) = (&upstream.name, &known.place);
-            let message = format!("upstream.name: `{name}` stands already at {place}");
-            return Err(ConfigError::new(upstream.place.clone(), message));
+            let why = format!("the name is taken at {place}");
+            return Err(ConfigError::refused(
+                &upstream.place,
+                "upstream.name",
+                &quoted(name),
+                why,
+            ));
         }
     }
     Ok(())
@@ -91,8 +97,14 @@ fn check_used(
             TargetConfig::Sql(_) => false,
         };
         if !endpoints.iter().any(uses) {
-            let message = format!("upstream.name: no endpoint uses `{}`", upstream.name);
-            return Err(ConfigError::new(upstream.place.clone(), message));
+            let name = quoted(&upstream.name);
+            let why = "no endpoint uses it";
+            return Err(ConfigError::refused(
+                &upstream.place,
+                "upstream.name",
+                &name,
+                why,
+            ));
         }
     }
     Ok(())

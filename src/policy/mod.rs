@@ -13,5 +13,5 @@ pub use decision::Decision;
 pub use lifetime::Lifetime;
 pub use path::{PathError, normalise};
 pub use pattern::{PathPattern, PatternError};
-pub use row::{Row, RowName};
-pub use table::{PolicyError, PolicyTable};
+pub use row::Row;
+pub use table::PolicyTable;

@@ -34,7 +34,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
             endpoint.template,
             refusal.message()
         );
-        return Err(ConfigError::new(endpoint.place.clone(), message));
+        return Err(ConfigError::new(&endpoint.place.of("sql"), message));
     }
     Ok(())
 }

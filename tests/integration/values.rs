@@ -70,7 +70,7 @@ async fn json(response: Response) -> Value {
 }
 
 #[tokio::test]
-async fn slices_and_numbers_and_claims_reach_postgresql_as_they_stand() {
+async fn slices_are_left_to_postgresql_and_may_have_parameters_for_bounds() {
     let world = World::with_file(SCHEMA, FILE).await;
 
     let slices = json(world.get("/slices/2").await).await;
@@ -87,7 +87,11 @@ async fn slices_and_numbers_and_claims_reach_postgresql_as_they_stand() {
     ] {
         assert_eq!(slices[name].to_string(), expected, "{name}");
     }
+}
 
+#[tokio::test]
+async fn a_number_is_refused_only_where_postgresql_refuses_it() {
+    let world = World::with_file(SCHEMA, FILE).await;
     let long = "9".repeat(400);
     let million = format!("1{}", "0".repeat(309));
     for (number, numeric) in [
@@ -139,7 +143,11 @@ async fn slices_and_numbers_and_claims_reach_postgresql_as_they_stand() {
     ] {
         problem(world.post_json("/numbers", body).await, 400, "invalid-body").await;
     }
+}
 
+#[tokio::test]
+async fn a_claim_is_bound_as_it_was_signed_and_must_be_there() {
+    let world = World::with_file(SCHEMA, FILE).await;
     let get = async |claims: &str| {
         let request = world.request(Method::GET, "/claims");
         request.bearer_auth(signed(claims)).send().await.unwrap()

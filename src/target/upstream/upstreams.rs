@@ -24,7 +24,7 @@ impl Upstreams {
             let upstream = match unchanged {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let refuse = |error| ConfigError::new(config.place.clone(), error);
+                    let refuse = |error| ConfigError::new(&config.place, error);
                     let upstream = Upstream::new(config).map_err(refuse)?;
                     if let Some(known) = known {
                         upstream.keep_drains(known);
