@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -117,6 +117,7 @@ impl Gateway {
         let services = Services {
             region: settings.region.clone(),
             routes,
+            swap: Mutex::default(),
             second_tries: second_tries(&settings, nodes.len()),
             suspicion: Suspicion::new(&nodes, &monitor, &selector),
             spill: Spill::new(settings.spill_concurrency()),
@@ -233,7 +234,7 @@ impl Reloader {
         let revision = routes.revision;
         before.upstreams.retire(&routes.upstreams).await;
         routes.upstreams.watch();
-        self.services.routes.store(Arc::new(routes));
+        self.services.swap_routes(routes);
         if let Some(cache) = &self.services.cache {
             cache.keep_revision(revision);
         }
