@@ -4,7 +4,8 @@
 //! endpoints on SIGHUP, and ends when the drain is over.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -69,8 +70,8 @@ pub enum GatewayError {
     #[error("pool: {0}")]
     Pool(#[from] PoolBuildError),
     /// A listener cannot be bound.
-    #[error("{0}: {1}")]
-    Listen(&'static str, #[source] io::Error),
+    #[error("{0} = \"{1}\": {2}")]
+    Listen(&'static str, SocketAddr, #[source] io::Error),
     /// Signals cannot be handled.
     #[error("signals: {0}")]
     Signals(#[source] io::Error),
@@ -126,6 +127,7 @@ impl Gateway {
         let services = Services {
             region: settings.region.clone(),
             routes,
+            swap: Mutex::default(),
             second_tries: second_tries(&settings, nodes.len()),
             suspicion: Suspicion::new(&nodes, &monitor, &selector),
             spill: Spill::new(settings.spill_concurrency()),
@@ -160,7 +162,8 @@ impl Gateway {
         reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) -> Result<(), GatewayError> {
         let listen = |label, name, address| {
-            Listener::bind(label, address).map_err(|error| GatewayError::Listen(name, error))
+            Listener::bind(label, address)
+                .map_err(|error| GatewayError::Listen(name, address, error))
         };
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
@@ -241,7 +244,7 @@ impl Reloader {
         let revision = routes.revision;
         before.upstreams.retire(&routes.upstreams).await;
         routes.upstreams.watch();
-        self.services.routes.store(Arc::new(routes));
+        self.services.swap_routes(routes);
         if let Some(cache) = &self.services.cache {
             cache.keep_revision(revision);
         }

@@ -78,21 +78,15 @@ fn set_upstream(
     drained: bool,
     headers: &HeaderMap,
 ) -> Response {
-    let routes = services.routes.load();
-    let found = routes.upstreams.get(upstream).and_then(|upstream| {
-        let index = upstream.nodes().iter().position(|it| it.name == node)?;
-        Some((upstream, index))
-    });
-    let Some((found, index)) = found else {
+    let now = Instant::now();
+    let Some((found, index)) = services.drain_upstream(upstream, node, drained, now) else {
         return described(Problem::NotFound, headers);
     };
-    let now = Instant::now();
-    found.selector().drain(index, drained, now);
     tracing::info!(
         upstream,
         node,
         drained,
         "an operator drained or undrained a node"
     );
-    Json(UpstreamNodeEntry::of(found, index, now)).into_response()
+    Json(UpstreamNodeEntry::of(&found, index, now)).into_response()
 }

@@ -1,35 +1,41 @@
 //! What a verified token says, and whether it may be said here and now (RFC 7519, section 4.1).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::AuthError;
+use crate::target::json_text;
 
 /// How far an issuer's clock may be from ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// The claims of a token that was accepted.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Claims(pub Map<String, Value>);
+/// The claims of a token that was accepted, each as the token writes it.
+#[derive(Debug, Clone, Default)]
+pub struct Claims(pub BTreeMap<String, Box<RawValue>>);
 
 impl Claims {
-    /// The value of a claim.
+    /// The text of a claim, as a statement binds it; none when it is absent, `null` or no text.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        json_text(self.0.get(name)?)
     }
 
     /// The claim `sub`, which is not empty.
     #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        self.get("sub").and_then(Value::as_str)
+    pub fn subject(&self) -> Option<String> {
+        self.read("sub").ok().flatten()
     }
 
-    /// A time claim, in seconds since the epoch; fractions are allowed.
-    fn time(&self, name: &'static str) -> Result<Option<f64>, AuthError> {
-        let seconds = |value: &Value| value.as_f64().ok_or(AuthError::Claim(name));
-        self.get(name).map(seconds).transpose()
+    /// The value of a claim of a known type; none when it is absent.
+    fn read<'a, T: Deserialize<'a>>(&'a self, name: &'static str) -> Result<Option<T>, AuthError> {
+        let json = self.0.get(name).map(|json| json.get());
+        let value = json.map(serde_json::from_str).transpose();
+        value.map_err(|_not_shown| AuthError::Claim(name.into()))
     }
 }
 
@@ -43,19 +49,13 @@ pub(super) struct Rules {
 impl Rules {
     /// Checks the claims and makes them available. `exp` is required; a token may be used 30 s
     /// after it and 30 s before `nbf`.
-    pub(super) fn check(
-        &self,
-        claims: Map<String, Value>,
-        now: SystemTime,
-    ) -> Result<Claims, AuthError> {
-        let claims = Claims(claims);
+    pub(super) fn check(&self, claims: Claims, now: SystemTime) -> Result<Claims, AuthError> {
         check_times(&claims, now)?;
         self.check_audience(&claims)?;
         self.check_issuer(&claims)?;
-        match claims.get("sub") {
-            None => Ok(claims),
-            Some(Value::String(subject)) if !subject.is_empty() => Ok(claims),
-            Some(_) => Err(AuthError::Claim("sub")),
+        match claims.read::<String>("sub")? {
+            Some(subject) if subject.is_empty() => Err(AuthError::Claim("sub".into())),
+            _ => Ok(claims),
         }
     }
 
@@ -63,10 +63,10 @@ impl Rules {
         let Some(expected) = &self.audience else {
             return Ok(());
         };
-        let is_named = match claims.get("aud") {
-            Some(Value::String(audience)) => audience == expected,
+        let is_named = match claims.read("aud")? {
+            Some(Value::String(audience)) => audience == *expected,
             Some(Value::Array(audiences)) => audiences.iter().any(|it| it == expected),
-            _ => return Err(AuthError::Claim("aud")),
+            _ => return Err(AuthError::Claim("aud".into())),
         };
         if is_named {
             Ok(())
@@ -76,11 +76,13 @@ impl Rules {
     }
 
     fn check_issuer(&self, claims: &Claims) -> Result<(), AuthError> {
-        match (&self.issuer, claims.get("iss")) {
-            (None, _) => Ok(()),
-            (Some(expected), Some(Value::String(issuer))) if issuer == expected => Ok(()),
-            (Some(_), Some(Value::String(_))) => Err(AuthError::Issuer),
-            (Some(_), _) => Err(AuthError::Claim("iss")),
+        let Some(expected) = &self.issuer else {
+            return Ok(());
+        };
+        match claims.read::<String>("iss")? {
+            None => Err(AuthError::Claim("iss".into())),
+            Some(issuer) if issuer == *expected => Ok(()),
+            Some(_) => Err(AuthError::Issuer),
         }
     }
 }
@@ -91,11 +93,12 @@ fn check_times(claims: &Claims, now: SystemTime) -> Result<(), AuthError> {
         .duration_since(UNIX_EPOCH)
         .map_or(f64::INFINITY, |it| it.as_secs_f64());
     let leeway = LEEWAY.as_secs_f64();
-    let expires = claims.time("exp")?.ok_or(AuthError::Claim("exp"))?;
+    let expires: Option<f64> = claims.read("exp")?;
+    let expires = expires.ok_or(AuthError::Claim("exp".into()))?;
     if now >= expires + leeway {
         return Err(AuthError::Expired);
     }
-    match claims.time("nbf")? {
+    match claims.read::<f64>("nbf")? {
         Some(not_before) if now + leeway < not_before => Err(AuthError::NotYetValid),
         _ => Ok(()),
     }
@@ -111,7 +114,17 @@ mod tests {
 
     fn check(rules: &Rules, claims: &Value) -> Result<Claims, AuthError> {
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        rules.check(claims.as_object().unwrap().clone(), now)
+        rules.check(parsed(&claims.to_string()), now)
+    }
+
+    fn parsed(claims: &str) -> Claims {
+        Claims(serde_json::from_str(claims).unwrap())
+    }
+
+    impl PartialEq for Claims {
+        fn eq(&self, other: &Self) -> bool {
+            format!("{self:?}") == format!("{other:?}")
+        }
     }
 
     fn with(field: &str, value: Value) -> Value {
@@ -144,7 +157,7 @@ mod tests {
         ] {
             assert_eq!(
                 check(&rules, &claims),
-                Err(AuthError::Claim("exp")),
+                Err(AuthError::Claim("exp".into())),
                 "{claims}"
             );
         }
@@ -157,7 +170,7 @@ mod tests {
         let later = check(&rules, &with("nbf", json!(NOW + 31)));
         assert_eq!(later, Err(AuthError::NotYetValid));
         let malformed = check(&rules, &with("nbf", json!("now")));
-        assert_eq!(malformed, Err(AuthError::Claim("nbf")));
+        assert_eq!(malformed, Err(AuthError::Claim("nbf".into())));
     }
 
     #[test]
@@ -178,7 +191,7 @@ mod tests {
         );
         assert_eq!(
             check(&rules, &with("x", json!(1))),
-            Err(AuthError::Claim("aud"))
+            Err(AuthError::Claim("aud".into()))
         );
     }
 
@@ -194,10 +207,10 @@ mod tests {
             Err(AuthError::Issuer)
         );
         let array = with("iss", json!(["https://evil", "https://issuer"]));
-        assert_eq!(check(&rules, &array), Err(AuthError::Claim("iss")));
+        assert_eq!(check(&rules, &array), Err(AuthError::Claim("iss".into())));
         assert_eq!(
             check(&rules, &with("x", json!(1))),
-            Err(AuthError::Claim("iss"))
+            Err(AuthError::Claim("iss".into()))
         );
     }
 
@@ -212,16 +225,44 @@ mod tests {
         let rules = Rules::default();
         assert_eq!(check(&rules, &with("x", json!(1))).unwrap().subject(), None);
         let alice = check(&rules, &with("sub", json!("alice"))).unwrap();
-        assert_eq!(alice.subject(), Some("alice"));
+        assert_eq!(alice.subject().as_deref(), Some("alice"));
         for subject in [json!(""), json!(7), json!(null)] {
             let refused = check(&rules, &with("sub", subject));
-            assert_eq!(refused, Err(AuthError::Claim("sub")));
+            assert_eq!(refused, Err(AuthError::Claim("sub".into())));
         }
     }
 
     #[test]
+    fn a_claim_is_bound_as_the_token_writes_it() {
+        let text = r#"{"exp": 1000060, "id": 12345678901234567890123, "n": 1.50, "big": 1e309, "t": true,
+            "s": "a\u00e9", "o": {"x": [ 1e400 ]}, "z": null, "half": "\ud800"}"#;
+        let now = UNIX_EPOCH + Duration::from_secs(NOW);
+        let claims = Rules::default().check(parsed(text), now).unwrap();
+        for (name, expected) in [
+            ("id", "12345678901234567890123"),
+            ("n", "1.50"),
+            ("big", "1e309"),
+            ("t", "true"),
+            ("s", "aé"),
+            ("o", r#"{"x": [ 1e400 ]}"#),
+        ] {
+            assert_eq!(claims.text(name).as_deref(), Some(expected));
+        }
+        for absent in ["z", "half", "nothing"] {
+            assert_eq!(claims.text(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_a_double_is_no_time() {
+        let now = UNIX_EPOCH + Duration::from_secs(NOW);
+        let refused = Rules::default().check(parsed(r#"{"exp": 1e309}"#), now);
+        assert_eq!(refused, Err(AuthError::Claim("exp".into())));
+    }
+
+    #[test]
     fn a_clock_before_the_epoch_accepts_nothing() {
-        let claims = json!({ "exp": NOW }).as_object().unwrap().clone();
+        let claims = parsed(&json!({ "exp": NOW }).to_string());
         let before = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(
             Rules::default().check(claims, before),

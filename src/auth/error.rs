@@ -1,10 +1,12 @@
 //! Why a bearer is not recognised.
 
+use std::borrow::Cow;
+
 const REALM: &str = "Bearer realm=\"tidegate\"";
 
 /// Why a bearer is not recognised. Every text may be shown to the client: it repeats nothing of
-/// the token or the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// the token, and of the configuration only the name of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Neither a secret nor a key set is configured.
     #[error("this server is not set up to accept tokens")]
@@ -44,7 +46,7 @@ pub enum AuthError {
     Issuer,
     /// A claim is absent or of the wrong type.
     #[error("the claim {0} of the token is missing or malformed")]
-    Claim(&'static str),
+    Claim(Cow<'static, str>),
     /// The key set was never fetched: nothing can be said about the token now. Not the client's
     /// fault, so this is not an answer of 401.
     #[error("tokens cannot be verified at the moment")]
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn a_refused_token_learns_why() {
         assert_eq!(
-            AuthError::Claim("exp").challenge(),
+            AuthError::Claim("exp".into()).challenge(),
             r#"Bearer realm="tidegate", error="invalid_token", error_description="the claim exp of the token is missing or malformed""#
         );
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::AuthError;
 use super::key::{Algorithm, Key};
@@ -48,7 +48,7 @@ impl KeySet {
         if set.keys.len() > KEYS_MAX {
             return Err(KeySetError::TooMany(set.keys.len()));
         }
-        let usable = |key| serde_json::from_value::<Jwk>(key).ok()?.into_key();
+        let usable = |key: Box<RawValue>| serde_json::from_str::<Jwk>(key.get()).ok()?.into_key();
         let keys: Vec<_> = set.keys.into_iter().filter_map(usable).collect();
         if keys.is_empty() {
             Err(KeySetError::NoneUsable)
@@ -87,7 +87,7 @@ impl KeySet {
 
 #[derive(Deserialize)]
 struct Document {
-    keys: Vec<Value>,
+    keys: Vec<Box<RawValue>>,
 }
 
 /// The parameters of one key that matter here.
@@ -170,7 +170,7 @@ fn without_leading_zeros(mut bytes: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -232,6 +232,15 @@ mod tests {
                 "{unusable}"
             );
         }
+    }
+
+    #[test]
+    fn a_number_beyond_a_double_spoils_no_key() {
+        let key = ed25519("a")
+            .to_string()
+            .replacen('{', r#"{"issued": 1e309, "#, 1);
+        let set = format!(r#"{{"keys": [{key}], "version": 1e309}}"#);
+        assert!(KeySet::parse(set.as_bytes()).is_ok());
     }
 
     #[test]

@@ -5,9 +5,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
 
 use super::AuthError;
+use super::claims::Claims;
 use super::key::{Algorithm, Key};
 
 /// Bytes of a token. Real ones stay below 4 KiB; a bound keeps refusals cheap.
@@ -53,12 +53,12 @@ impl<'a> Token<'a> {
     }
 
     /// The claims, once the signature is found to be the key's.
-    pub(super) fn verify(&self, key: &Key) -> Result<Map<String, Value>, AuthError> {
+    pub(super) fn verify(&self, key: &Key) -> Result<Claims, AuthError> {
         if key.algorithm() != self.algorithm {
             return Err(AuthError::Algorithm);
         }
         key.verify(self.signed.as_bytes(), &self.signature)?;
-        parse_json(self.claims)
+        parse_json(self.claims).map(Claims)
     }
 }
 

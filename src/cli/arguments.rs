@@ -41,7 +41,23 @@ impl Cli {
 fn first_paragraph(error: &str) -> String {
     let lines = error.lines().take_while(|line| !line.is_empty());
     let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    text.trim_start_matches("error: ").to_owned()
+    without_credentials(text.trim_start_matches("error: "))
+}
+
+/// Cuts URLs with a user or a password off behind their scheme: an argument in the wrong place is
+/// quoted too.
+fn without_credentials(text: &str) -> String {
+    let shown = |word: &str| match word.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => format!("{scheme}://…'"),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads a duration.
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = "expected a duration such as 90s or 1h";
+    humantime::parse_duration(text).map_err(|why| format!("{why}; {expected}"))
 }
 
 #[derive(Debug, Subcommand)]
@@ -140,7 +156,7 @@ pub(super) struct TokenCommand {
     #[arg(long, required = true)]
     pub(super) sub: Option<String>,
     /// How long it is valid, e.g. `1h`.
-    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "1h", value_parser = duration)]
     pub(super) ttl: Duration,
 }
 
@@ -173,6 +189,6 @@ pub(super) struct TopCommand {
     #[arg(long)]
     pub(super) once: bool,
     /// Time between two looks.
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "1s", value_parser = duration)]
     pub(super) interval: Duration,
 }

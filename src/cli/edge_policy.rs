@@ -3,10 +3,11 @@
 //! Terraform makes a cache behaviour of each cached row, so the CDN and the gateway cannot disagree.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use tidegate_policy::{PolicyTable, Row};
+use tidegate_policy::{Lifetime, PolicyTable, Row};
 
 /// Prints every row as pretty JSON, longest literal first, which is the order the CDN has to match in.
 pub(super) fn edge_policy(table: &PolicyTable) -> String {
@@ -34,6 +35,7 @@ struct EdgeRow {
     consistency: String,
     cache_control: String,
     cached: bool,
+    /// The age up to which a shared cache uses an answer without asking: `s-maxage`, else `max-age`.
     max_age: u64,
     stale_while_revalidate: u64,
     /// Whether the CDN must pass the session's cookie on; such a row is never cached.
@@ -43,22 +45,16 @@ struct EdgeRow {
 impl EdgeRow {
     fn of(row: &Row) -> Self {
         let cache_control = row.cache_control().header().to_str().unwrap_or_default();
-        let cached = row.is_shared_cacheable();
-        let kept = |name| {
-            if cached {
-                seconds(cache_control, name)
-            } else {
-                0
-            }
-        };
+        let lifetime = row.cache_control().shared_lifetime();
+        let kept = |of: fn(Lifetime) -> Duration| lifetime.map_or(0, |it| of(it).as_secs());
         Self {
             path: row.pattern().to_string(),
             cdn_paths: cdn_paths(row),
             consistency: row.floor().level.to_string(),
             cache_control: cache_control.to_owned(),
-            cached,
-            max_age: kept("max-age"),
-            stale_while_revalidate: kept("stale-while-revalidate"),
+            cached: row.is_shared_cacheable(),
+            max_age: kept(|it| it.fresh),
+            stale_while_revalidate: kept(|it| it.while_revalidate),
             session_cookie: row.session_cookie(),
         }
     }
@@ -73,16 +69,6 @@ fn cdn_paths(row: &Row) -> Vec<String> {
     } else {
         vec![pattern]
     }
-}
-
-/// Reads a directive's seconds; 0 if it is absent or no number.
-fn seconds(cache_control: &str, name: &str) -> u64 {
-    cache_control
-        .split(',')
-        .filter_map(|directive| directive.split_once('='))
-        .find(|(found, _)| found.trim().eq_ignore_ascii_case(name))
-        .and_then(|(_, value)| value.trim().trim_matches('"').parse().ok())
-        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -146,6 +132,16 @@ mod tests {
             ("/a", "Public, MAX-AGE=300, stale-while-revalidate=\"60\""),
             ("/b", "private, max-age=300"),
             ("/c", "public"),
+            (
+                "/d",
+                "public, max-age=5, s-maxage=60, stale-while-revalidate=30",
+            ),
+            (
+                "/e",
+                "public, max-age=300, stale-while-revalidate=60, must-revalidate",
+            ),
+            ("/f", "public, max-age=300, no-cache"),
+            ("/g", "public, x=\"max-age=5, max-age=7\", max-age=300"),
         ]);
         let of = |row: &serde_json::Value| {
             (
@@ -157,5 +153,9 @@ mod tests {
         assert_eq!(of(&rows[0]), (true, 300, 60));
         assert_eq!(of(&rows[1]), (false, 0, 0));
         assert_eq!(of(&rows[2]), (true, 0, 0));
+        assert_eq!(of(&rows[3]), (true, 60, 30));
+        assert_eq!(of(&rows[4]), (true, 300, 0));
+        assert_eq!(of(&rows[5]), (true, 0, 0));
+        assert_eq!(of(&rows[6]), (true, 300, 0));
     }
 }

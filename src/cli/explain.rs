@@ -10,19 +10,26 @@ use crate::config::{CacheSettings, Environment, Overrides, RouteTables, token_ke
 use crate::error::Problem;
 use crate::middleware::{PROBE_PATHS, Reached};
 use crate::target::{Routes, Target};
+use tidegate_model::ConfigError;
 use tidegate_model::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 use tidegate_policy::{Decision, Lifetime, Row};
 
 /// Prints what would be decided for one request.
 pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Result<(), Exit> {
-    let method: Method = command
-        .method
-        .parse()
-        .map_err(|_bad| Exit::unusable("METHOD is not an HTTP method"))?;
-    let uri: Uri = command
-        .path
-        .parse()
-        .map_err(|_bad| Exit::unusable("PATH is not a path"))?;
+    let method: Method = command.method.parse().map_err(|_bad| {
+        ConfigError::variable(
+            "METHOD",
+            &command.method,
+            "expected an HTTP method such as GET",
+        )
+    })?;
+    let uri: Uri = command.path.parse().map_err(|_bad| {
+        ConfigError::variable(
+            "PATH",
+            &command.path,
+            "expected a path such as /public/rates?x=1",
+        )
+    })?;
     let headers = headers(&command.headers)?;
     let overrides = Overrides {
         config: command.config,
@@ -168,12 +175,7 @@ fn nodes_in_words(decision: &Decision, method: &Method) -> &'static str {
 fn headers(lines: &[String]) -> Result<HeaderMap, Exit> {
     let mut headers = HeaderMap::new();
     for line in lines {
-        let unusable = || {
-            Exit::unusable(format_args!(
-                "-H `{}`: expected `Name: value`",
-                line.escape_debug()
-            ))
-        };
+        let unusable = || ConfigError::variable("-H", line, "expected `Name: value`");
         let (name, value) = line.split_once(':').ok_or_else(unusable)?;
         let name: HeaderName = name.trim().parse().map_err(|_bad| unusable())?;
         let value = HeaderValue::from_str(value.trim()).map_err(|_bad| unusable())?;

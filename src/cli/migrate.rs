@@ -10,6 +10,7 @@ use super::Exit;
 use super::arguments::MigrateCommand;
 use crate::config::Environment;
 use crate::postgres::Server;
+use tidegate_model::ConfigError;
 
 /// The files of `migrations/`, by version.
 const FILES: [(i64, &str, &str); 5] = [
@@ -47,16 +48,16 @@ pub(super) async fn migrate(
     command: MigrateCommand,
     environment: &Environment,
 ) -> Result<(), Exit> {
-    let url = command
-        .database_url
-        .as_deref()
-        .or_else(|| environment.get("DATABASE_URL"));
-    let url = url.ok_or_else(|| Exit::unusable("DATABASE_URL: is required: the primary's URL"))?;
+    let flag = command.database_url.as_deref();
+    let flag = flag.map(|url| ("--database-url", url));
+    let variable = || Some(("DATABASE_URL", environment.get("DATABASE_URL")?));
+    let given = flag.or_else(variable);
+    let (name, url) =
+        given.ok_or_else(|| Exit::unusable("DATABASE_URL: is required: the URL of the primary"))?;
     // Validated by the type that `serve` uses, so that both refuse the same URLs.
-    let server = Server::from_str(url)
-        .map_err(|error| Exit::unusable(format_args!("DATABASE_URL: {error}")))?;
+    let server = Server::from_str(url).map_err(|error| ConfigError::variable(name, url, error))?;
     let options = PgConnectOptions::from_str(url)
-        .map_err(|error| Exit::unusable(format_args!("DATABASE_URL: {error}")))?
+        .map_err(|error| ConfigError::variable(name, url, error))?
         .application_name("tidegate/migrate");
     let failed = |error: &dyn std::fmt::Display| Exit::failed(format_args!("{server}: {error}"));
     let mut connection = PgConnection::connect_with(&options)

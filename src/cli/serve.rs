@@ -4,13 +4,17 @@ use super::Exit;
 use crate::config::{Environment, Overrides, RouteTables, Settings};
 use crate::gateway::{Gateway, GatewayError};
 use crate::server::drain_on_signals;
+use tidegate_model::ConfigError;
 use tidegate_telemetry::init_logs;
 
 /// Serves until the drain that a signal began is over; a second signal ends it with code 1.
 pub(super) async fn serve(overrides: Overrides, environment: Environment) -> Result<(), Exit> {
     let settings = Settings::resolve(&overrides, &environment)?;
-    init_logs(settings.log_format, environment.get("RUST_LOG"))
-        .map_err(|error| Exit::unusable(format_args!("RUST_LOG: {error}")))?;
+    let filter = environment.get("RUST_LOG");
+    init_logs(settings.log_format, filter).map_err(|error| {
+        let why = format!("{error}; expected for instance `info` or `info,tidegate=debug`");
+        ConfigError::variable("RUST_LOG", filter.unwrap_or_default(), why)
+    })?;
     let gateway = Gateway::assemble(settings).await?;
     let drain = gateway.drain();
     let reload = move || RouteTables::load(&overrides, &environment);

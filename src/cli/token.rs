@@ -7,6 +7,7 @@ use super::Exit;
 use super::arguments::{TokenAction, TokenCommand};
 use crate::auth;
 use crate::config::{AuthConfig, Environment, token_keys};
+use tidegate_model::ConfigError;
 use tidegate_model::{TokenKeys, TokenParts};
 
 /// Mints or inspects, and prints the outcome.
@@ -34,7 +35,7 @@ fn mint(sub: &str, ttl: Duration, environment: &Environment) -> Result<String, E
 fn inspect(token: &str, environment: &Environment) -> Result<String, Exit> {
     let keys = token_keys(environment)?;
     let TokenParts { version, position } =
-        TokenParts::read(token).map_err(|error| Exit::unusable(format_args!("TOKEN: {error}")))?;
+        TokenParts::read(token).map_err(|error| ConfigError::variable("TOKEN", token, error))?;
     let signature = keys.map_or("not checked: TOKEN_SECRET is not set", |keys| {
         signature(token, &keys)
     });

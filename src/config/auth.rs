@@ -52,10 +52,8 @@ impl AuthConfig {
             (Some(secret), None) => KeySource::Hs256(parse_secret(secret)?),
             (None, Some(url)) => KeySource::Jwks(parse_url(url)?),
             (Some(_), Some(_)) => {
-                return Err(error(
-                    JWKS_URL,
-                    format!("contradicts {SECRET}: set one of them"),
-                ));
+                let why = format!("contradicts {SECRET}: set one of them");
+                return Err(ConfigError::new(&Place::Name(JWKS_URL), why));
             }
         };
         let config = Self {
@@ -74,8 +72,9 @@ impl AuthConfig {
         value: Option<&String>,
     ) -> Result<(), ConfigError> {
         match (&self.keys, value) {
-            (KeySource::None, Some(_)) => Err(error(
+            (KeySource::None, Some(value)) => Err(ConfigError::variable(
                 name,
+                value,
                 format!("has no effect without {SECRET} or {JWKS_URL}"),
             )),
             _ => Ok(()),
@@ -86,24 +85,23 @@ impl AuthConfig {
 fn parse_secret(secret: &str) -> Result<SecretString, ConfigError> {
     if secret.len() < SECRET_BYTES_MIN {
         let message = format!("must be at least {SECRET_BYTES_MIN} bytes long; 32 are better");
-        return Err(error(SECRET, message));
+        return Err(ConfigError::new(&Place::Name(SECRET), message));
     }
     Ok(SecretString::from(secret))
 }
 
 fn parse_url(text: &str) -> Result<Url, ConfigError> {
-    let url: Url = text
-        .parse()
-        .map_err(|why| error(JWKS_URL, format!("is no URL: {why}")))?;
+    let refused = |why: &dyn std::fmt::Display| ConfigError::variable(JWKS_URL, text, why);
+    let malformed = |why| refused(&format_args!("it is not a valid URL: {why}"));
+    let url: Url = text.parse().map_err(malformed)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(error(JWKS_URL, "must not carry credentials"));
+        return Err(refused(&"it must not carry credentials"));
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        _ => Err(error(
-            JWKS_URL,
-            "must be https; http is allowed on loopback addresses only",
+        _ => Err(refused(
+            &"it must begin with https://; http:// is allowed on loopback addresses only",
         )),
     }
 }
@@ -114,10 +112,6 @@ fn is_loopback(url: &Url) -> bool {
         || host
             .parse()
             .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-fn error(name: &'static str, message: impl std::fmt::Display) -> ConfigError {
-    ConfigError::new(Place::Name(name), message)
 }
 
 impl KeySource {
@@ -195,7 +189,8 @@ mod tests {
             "jwks.json",
         ] {
             let message = resolve(&[(JWKS_URL, bad)]).unwrap_err();
-            assert!(message.starts_with("AUTH_JWKS_URL: "), "{message}");
+            assert!(message.starts_with("AUTH_JWKS_URL = \""), "{message}");
+            assert!(!message.contains("secret"), "{message}");
         }
     }
 
@@ -203,7 +198,7 @@ mod tests {
     fn an_audience_without_keys_is_a_mistake() {
         let message = resolve(&[(AUDIENCE, "tidegate")]).unwrap_err();
         assert!(
-            message.starts_with("AUTH_JWT_AUDIENCE: has no effect"),
+            message.starts_with("AUTH_JWT_AUDIENCE = \"tidegate\": has no effect"),
             "{message}"
         );
     }

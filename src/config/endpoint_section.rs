@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::ConfigFile;
+use super::file::{ConfigFile, key};
 use super::upstream_section::is_name;
 use super::{
     EndpointAuth, EndpointConfig, EndpointMethod, Environment, NodeUrl, SqlConfig, TargetConfig,
@@ -17,10 +17,10 @@ use tidegate_model::ConfigError;
 #[serde(deny_unknown_fields)]
 pub(super) struct EndpointSection {
     method: Spanned<String>,
-    path: String,
+    path: Spanned<String>,
     auth: Option<Spanned<String>>,
-    sql: Option<String>,
-    status: Option<Spanned<u16>>,
+    sql: Option<Spanned<String>>,
+    status: Option<Spanned<i64>>,
     single: Option<Spanned<bool>>,
     body_strings: Option<Spanned<Vec<String>>>,
     upstream: Option<Spanned<String>>,
@@ -52,28 +52,41 @@ impl EndpointSection {
                 let name = upstream(target, file, environment, upstreams)?;
                 TargetConfig::Upstream(UpstreamTarget { name, cache })
             }
-            _ => {
-                let message = "sql: an endpoint has either `sql` or `upstream`";
-                return Err(ConfigError::new(file.place(&self.method), message));
+            (None, None) => {
+                let message = "sql: an endpoint needs either `sql` or `upstream`";
+                return Err(ConfigError::new(&file.place(&self.method), message));
+            }
+            (Some(_), Some(upstream)) => {
+                let why = "an endpoint has either `sql` or `upstream`";
+                return Err(file.refused(upstream, "upstream", why));
             }
         };
+        let keys = [
+            ("path", Some(self.path.span().start)),
+            key("sql", &self.sql),
+            key("body_strings", &self.body_strings),
+        ];
         Ok(EndpointConfig {
-            place: file.place(&self.method),
+            place: file.table(&self.method, &keys),
             method,
-            path: self.path.clone(),
+            path: self.path.get_ref().clone(),
             auth,
             target,
         })
     }
 
-    fn sql(&self, statement: &str, file: &ConfigFile) -> Result<SqlConfig, ConfigError> {
+    fn sql(
+        &self,
+        statement: &Spanned<String>,
+        file: &ConfigFile,
+    ) -> Result<SqlConfig, ConfigError> {
         let strings = self.body_strings.as_ref();
         Ok(SqlConfig {
             status: match &self.status {
                 None => StatusCode::OK,
                 Some(code) => file.parsed(code, "status", |code| success_status(*code))?,
             },
-            statement: statement.to_owned(),
+            statement: statement.get_ref().clone(),
             single: self.single.as_ref().is_some_and(|it| *it.get_ref()),
             body_strings: strings.map_or_else(Vec::new, |names| names.get_ref().clone()),
         })
@@ -90,27 +103,28 @@ impl EndpointSection {
             return Ok(false);
         };
         let refused = match () {
-            () if self.upstream.is_none() => "cache: goes with `upstream`, not with `sql`",
-            () if *method != EndpointMethod::One(Method::GET) => "cache: goes with `GET` alone",
-            () if auth != EndpointAuth::None => "cache: a bearer's answer is the bearer's alone",
+            () if self.upstream.is_none() => "it goes with `upstream`, not with `sql`",
+            () if *method != EndpointMethod::One(Method::GET) => "it goes with `GET` alone",
+            () if auth != EndpointAuth::None => "a bearer's answer is the bearer's alone",
             () => return Ok(*cache.get_ref()),
         };
-        Err(ConfigError::new(file.place(cache), refused))
+        Err(file.refused(cache, "cache", refused))
     }
 
     /// What shapes the answer of a statement means nothing to an upstream.
     fn refuse_sql_keys(&self, file: &ConfigFile) -> Result<(), ConfigError> {
-        let status = self.status.as_ref().map(|it| (file.place(it), "status"));
-        let single = self.single.as_ref().map(|it| (file.place(it), "single"));
+        let why = "it goes with `sql`, not with `upstream`";
+        let status = self
+            .status
+            .as_ref()
+            .map(|it| file.refused(it, "status", why));
+        let single = self
+            .single
+            .as_ref()
+            .map(|it| file.refused(it, "single", why));
         let strings = self.body_strings.as_ref();
-        let strings = strings.map(|it| (file.place(it), "body_strings"));
-        match status.or(single).or(strings) {
-            None => Ok(()),
-            Some((place, key)) => {
-                let message = format!("{key}: goes with `sql`, not with `upstream`");
-                Err(ConfigError::new(place, message))
-            }
-        }
+        let strings = strings.map(|it| file.refused(it, "body_strings", why));
+        status.or(single).or(strings).map_or(Ok(()), Err)
     }
 }
 
@@ -150,9 +164,10 @@ fn method(text: &str) -> Result<EndpointMethod, &'static str> {
     Ok(EndpointMethod::One(method))
 }
 
-fn success_status(code: u16) -> Result<StatusCode, &'static str> {
-    match StatusCode::from_u16(code) {
-        Ok(status) if status.is_success() && status != StatusCode::NO_CONTENT => Ok(status),
+fn success_status(code: i64) -> Result<StatusCode, &'static str> {
+    let status = u16::try_from(code).map(StatusCode::from_u16);
+    match status {
+        Ok(Ok(status)) if status.is_success() && status != StatusCode::NO_CONTENT => Ok(status),
         _ => Err("expected a success that has a body: 200, 201 or 202"),
     }
 }

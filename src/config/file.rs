@@ -1,9 +1,11 @@
 //! The TOML file: its grammar, and errors that name file, line and key.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::endpoint_section::EndpointSection;
 use super::limits::{
@@ -71,7 +73,7 @@ pub(super) struct ReplicaSection {
 struct PolicySection {
     path: Spanned<String>,
     consistency: Option<Spanned<String>>,
-    cache_control: Option<String>,
+    cache_control: Option<Spanned<String>>,
     #[serde(default)]
     session_cookie: bool,
     rate_limit: Option<Spanned<String>>,
@@ -86,7 +88,7 @@ impl ConfigFile {
     /// Reads and parses a file of the operator's.
     pub(super) fn read(path: &str) -> Result<Self, ConfigError> {
         let unreadable = |why: &dyn std::fmt::Display| {
-            ConfigError::new(Place::File(path.into()), format!("cannot be read: {why}"))
+            ConfigError::new(&Place::File(path.into()), format!("cannot be read: {why}"))
         };
         let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
         if metadata.len() > FILE_BYTES_MAX {
@@ -111,13 +113,19 @@ impl ConfigFile {
     pub(super) fn policies(&self) -> Result<Option<Vec<PolicyRow>>, ConfigError> {
         let row = |section: &PolicySection| {
             Ok(PolicyRow {
-                place: self.place(&section.path),
+                place: self.table(
+                    &section.path,
+                    &[key("cache_control", &section.cache_control)],
+                ),
                 path: section.path.get_ref().clone(),
                 consistency: match &section.consistency {
                     None => Consistency::STRONG,
                     Some(text) => self.parsed(text, "consistency", |text| text.parse())?,
                 },
-                cache_control: section.cache_control.clone(),
+                cache_control: section
+                    .cache_control
+                    .as_ref()
+                    .map(|it| it.get_ref().clone()),
                 session_cookie: section.session_cookie,
                 rate_limit: match &section.rate_limit {
                     None => None,
@@ -158,14 +166,51 @@ impl ConfigFile {
             .collect()
     }
 
-    /// The file as a place.
-    pub(super) fn whole(&self) -> Place {
-        Place::File(Arc::clone(&self.source.name))
-    }
-
     /// Where a value stands in the file.
     pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
-        self.source.place(value.span().start)
+        self.source.place(value.span().start, Arc::default())
+    }
+
+    /// Where a table stands that begins with a value, and where some of its keys do.
+    pub(super) fn table<T>(
+        &self,
+        first: &Spanned<T>,
+        keys: &[(&'static str, Option<usize>)],
+    ) -> Place {
+        let keys = keys.iter();
+        let keys = keys.filter_map(|(key, at)| Some((*key, self.source.line((*at)?))));
+        self.source.place(first.span().start, keys.collect())
+    }
+
+    /// Refuses a value.
+    pub(super) fn refused<T>(
+        &self,
+        value: &Spanned<T>,
+        key: &str,
+        why: impl std::fmt::Display,
+    ) -> ConfigError {
+        let written = self.source.written(value.span());
+        ConfigError::refused(&self.place(value), key, written, why)
+    }
+
+    /// Refuses a value that has been merged with defaults: the first of these keys of a section that
+    /// stands in the file.
+    pub(super) fn refused_in<'a>(
+        &self,
+        section: &str,
+        mut keys: impl Iterator<Item = (&'a str, String)>,
+    ) -> Option<ConfigError> {
+        keys.find_map(|(key, why)| {
+            let span = self.source.find(section, key)?;
+            let place = self.source.place(span.start, Arc::default());
+            let written = self.source.written(span);
+            Some(ConfigError::refused(
+                &place,
+                &format!("{section}.{key}"),
+                written,
+                why,
+            ))
+        })
     }
 
     /// Parses a value, naming file, line and key when it does not parse.
@@ -175,8 +220,7 @@ impl ConfigFile {
         key: &str,
         parse: impl FnOnce(&T) -> Result<V, E>,
     ) -> Result<V, ConfigError> {
-        parse(value.get_ref())
-            .map_err(|why| ConfigError::new(self.place(value), format!("{key}: {why}")))
+        parse(value.get_ref()).map_err(|why| self.refused(value, key, why))
     }
 
     /// Replaces every `${NAME}` in a value by the variable; a missing one is an error.
@@ -186,8 +230,7 @@ impl ConfigFile {
         key: &str,
         environment: &Environment,
     ) -> Result<String, ConfigError> {
-        expand(value.get_ref(), environment)
-            .map_err(|why| ConfigError::new(self.place(value), format!("{key}: {why}")))
+        expand(value.get_ref(), environment).map_err(|why| self.refused(value, key, why))
     }
 }
 
@@ -198,31 +241,77 @@ struct Source {
 }
 
 impl Source {
-    fn place(&self, offset: usize) -> Place {
+    fn line(&self, offset: usize) -> usize {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    fn place(&self, offset: usize, keys: Arc<[(&'static str, usize)]>) -> Place {
         Place::Line {
             file: Arc::clone(&self.name),
-            line,
+            line: self.line(offset),
+            keys,
         }
     }
 
-    /// Turns the parser's error into one line with file, line and, where the line has one, key.
+    /// What stands there.
+    fn written(&self, span: Range<usize>) -> &str {
+        self.text.get(span).unwrap_or_default()
+    }
+
+    /// Where the value of a section's key stands.
+    fn find(&self, section: &str, key: &str) -> Option<Range<usize>> {
+        let file = DeTable::parse(&self.text).ok()?;
+        let section = file.get_ref().get(section)?.get_ref();
+        Some(section.get(key)?.span())
+    }
+
+    /// Turns the parser's error into one line with file, line, key and value, as far as there are.
     fn explain(&self, error: &toml::de::Error) -> ConfigError {
-        let message = without_strings(error.message());
+        let message = error.message();
         let Some(span) = error.span() else {
-            return ConfigError::new(Place::File(Arc::clone(&self.name)), message);
+            return ConfigError::new(&Place::File(Arc::clone(&self.name)), message);
         };
+        let place = self.place(span.start, Arc::default());
+        if let Some(expected) = expected(message)
+            && let Some(key) = self.key_of(span.start)
+        {
+            return ConfigError::refused(&place, key, self.written(span), expected);
+        }
         let start = self.text[..span.start]
             .rfind('\n')
             .map_or(0, |newline| newline + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
-        let message = match line.split_once('=') {
-            Some((key, _)) if is_key(key.trim()) => format!("{}: {message}", key.trim()),
-            _ => message,
-        };
-        ConfigError::new(self.place(span.start), message)
+        let about_keys = ["missing field", "unknown field", "duplicate"];
+        let about_keys = about_keys.iter().any(|start| message.starts_with(start));
+        match line.split_once('=') {
+            Some((key, _)) if is_key(key.trim()) && about_keys => {
+                ConfigError::new(&place, format!("{}: {message}", key.trim()))
+            }
+            Some((key, value)) if is_key(key.trim()) => {
+                ConfigError::refused(&place, key.trim(), value.trim(), message)
+            }
+            _ => ConfigError::new(&place, message),
+        }
     }
+
+    /// The key whose value, or an element of it, begins there.
+    fn key_of(&self, offset: usize) -> Option<&str> {
+        let (before, _) = self.text[..offset].rsplit_once('=')?;
+        let before = before.trim_end();
+        let start = before.rfind(|c: char| !c.is_ascii() || !is_key(c.encode_utf8(&mut [0; 4])));
+        let (lead, key) = before.split_at(start.map_or(0, |at| at + 1));
+        let follows = lead.is_empty() || lead.ends_with(['\n', ' ', '\t', '{', ',']);
+        (follows && is_key(key)).then_some(key)
+    }
+}
+
+/// The start of the value of a key that may be absent.
+pub(super) fn key<T>(
+    key: &'static str,
+    value: &Option<Spanned<T>>,
+) -> (&'static str, Option<usize>) {
+    (key, value.as_ref().map(|value| value.span().start))
 }
 
 /// Whether a text is a TOML key as people write it; what is none may be a password.
@@ -233,15 +322,22 @@ fn is_key(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
-/// Hides the string that a type error repeats: under a mistaken key it may be a URL with a password.
-fn without_strings(message: &str) -> String {
-    let quoted = message
-        .split_once("string \"")
-        .and_then(|(before, rest)| Some((before, rest.rsplit_once("\", expected")?.1)));
-    match quoted {
-        Some((before, after)) => format!("{before}a string, expected{after}"),
-        None => message.to_owned(),
-    }
+/// What serde says was expected, in TOML's words; none when the error is not about a value.
+fn expected(message: &str) -> Option<String> {
+    let about_value = ["invalid type: ", "invalid value: ", "invalid length "];
+    about_value
+        .iter()
+        .find(|start| message.starts_with(**start))?;
+    let (_, expected) = message.rsplit_once(", expected ")?;
+    let expected = match expected {
+        "i64" | "u64" | "u32" | "u16" | "usize" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" => "an array",
+        "a map" => "a table",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    Some(format!("expected {expected}"))
 }
 
 fn expand(text: &str, environment: &Environment) -> Result<String, String> {

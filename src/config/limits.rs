@@ -1,15 +1,14 @@
 //! The limits an operator may set, one struct per section of the file.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::Deserialize;
 
 use super::networks::networks;
-
-const DAY: Duration = Duration::from_secs(86_400);
-const TICK: Duration = Duration::from_millis(1);
+use super::values::{
+    byte_size, byte_size_or_zero, count, duration, duration_or_zero, share, small_count,
+};
 
 /// `[server]`: what one client may take from the process.
 #[derive(Debug, Clone, Deserialize)]
@@ -244,89 +243,5 @@ impl Default for SpillSettings {
         Self {
             concurrency_max: 16,
         }
-    }
-}
-
-pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    duration_within(from, TICK..=DAY)
-}
-
-fn duration_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    duration_within(from, Duration::ZERO..=DAY)
-}
-
-fn duration_within<'de, D: Deserializer<'de>>(
-    from: D,
-    range: RangeInclusive<Duration>,
-) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let value = humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("`{text}` is not a duration: {error}")))?;
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let [least, most] = [range.start(), range.end()].map(|d| humantime::format_duration(*d));
-    Err(D::Error::custom(format!(
-        "`{text}` is outside {least} to {most}"
-    )))
-}
-
-pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    let value = u32::deserialize(from)?;
-    match usize::try_from(value) {
-        Ok(value @ 1..=1_000_000) => Ok(value),
-        _ => Err(D::Error::custom(format!("{value} is outside 1 to 1000000"))),
-    }
-}
-
-fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    match u32::deserialize(from)? {
-        value @ 1..=1_000 => Ok(value),
-        value => Err(D::Error::custom(format!("{value} is outside 1 to 1000"))),
-    }
-}
-
-fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    match f64::deserialize(from)? {
-        value if (0.0..=1.0).contains(&value) => Ok(value),
-        value => Err(D::Error::custom(format!("{value} is outside 0 to 1"))),
-    }
-}
-
-/// Reads `"1MiB"` or `"64KiB"`; a bare number is refused since its unit would be a guess.
-fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    parse_byte_size(&String::deserialize(from)?, 0x1000_0000).map_err(D::Error::custom)
-}
-
-/// As [`byte_size`], and larger; 0 needs no unit.
-fn byte_size_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected a size such as `64MiB`, or 0")]
-    enum Size {
-        Number(u64),
-        Text(String),
-    }
-    match Size::deserialize(from)? {
-        Size::Number(0) => Ok(0),
-        Size::Number(number) => Err(D::Error::custom(format!(
-            "`{number}` is not a size such as `64MiB`"
-        ))),
-        Size::Text(text) if text == "0B" => Ok(0),
-        Size::Text(text) => parse_byte_size(&text, 0x10_0000_0000).map_err(D::Error::custom),
-    }
-}
-
-fn parse_byte_size(text: &str, most: usize) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: usize = match &text[digits.len()..] {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return Err(format!("`{text}` is not a size such as `1MiB`")),
-    };
-    let number = digits.parse::<usize>().ok();
-    match number.and_then(|number| number.checked_mul(unit)) {
-        Some(size) if (1..=most).contains(&size) => Ok(size),
-        _ => Err(format!("`{text}` is outside 1B to {}MiB", most >> 20)),
     }
 }

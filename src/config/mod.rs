@@ -16,6 +16,7 @@ mod route_tables;
 mod settings;
 mod upstream;
 mod upstream_section;
+mod values;
 
 pub use auth::{AuthConfig, KeySource};
 pub use endpoint::{

@@ -4,6 +4,7 @@ use super::file::ConfigFile;
 use super::{EndpointConfig, Environment, Overrides, TargetConfig, UpstreamConfig};
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
+use tidegate_model::quoted;
 use tidegate_policy::PolicyRow;
 
 /// Policies, endpoints and upstreams.
@@ -73,8 +74,13 @@ fn check_names(upstreams: &[UpstreamConfig]) -> Result<(), ConfigError> {
         let mut before = upstreams[..index].iter();
         if let Some(known) = before.find(|known| known.name == upstream.name) {
             let (name, place) = (&upstream.name, &known.place);
-            let message = format!("upstream.name: `{name}` stands already at {place}");
-            return Err(ConfigError::new(upstream.place.clone(), message));
+            let why = format!("the name is taken at {place}");
+            return Err(ConfigError::refused(
+                &upstream.place,
+                "upstream.name",
+                &quoted(name),
+                why,
+            ));
         }
     }
     Ok(())
@@ -91,8 +97,14 @@ fn check_used(
             TargetConfig::Sql(_) => false,
         };
         if !endpoints.iter().any(uses) {
-            let message = format!("upstream.name: no endpoint uses `{}`", upstream.name);
-            return Err(ConfigError::new(upstream.place.clone(), message));
+            let name = quoted(&upstream.name);
+            let why = "no endpoint uses it";
+            return Err(ConfigError::refused(
+                &upstream.place,
+                "upstream.name",
+                &name,
+                why,
+            ));
         }
     }
     Ok(())

@@ -96,7 +96,7 @@ impl CacheSettings {
         let Some(file) = operator_file(overrides, environment)? else {
             return Ok(Self::default());
         };
-        check_cache(&file, &file.content.cache)?;
+        check_cache(&file)?;
         Ok(file.content.cache)
     }
 }
@@ -122,14 +122,14 @@ impl Settings {
             .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
         let primary = merge
             .value(
-                &overrides.database_url,
+                ("--database-url", &overrides.database_url),
                 "DATABASE_URL",
                 ("database_url", content.database_url.as_ref()),
             )?
             .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
         let replicas = merge.replicas(overrides, &region)?;
-        check_pool(&file, &content.pool)?;
-        check_cache(&file, &content.cache)?;
+        check_pool(&file)?;
+        check_cache(&file)?;
         let primary_region = content.topology.primary_region.as_ref();
         Ok(Self {
             primary_region: primary_region
@@ -137,22 +137,22 @@ impl Settings {
                 .transpose()?,
             listen: merge
                 .value(
-                    &overrides.listen,
+                    ("--listen", &overrides.listen),
                     "LISTEN_ADDR",
                     ("listen", content.listen.as_ref()),
                 )?
-                .unwrap_or(LISTEN_DEFAULT),
+                .map_or(LISTEN_DEFAULT, |Address(address)| address),
             admin: merge
                 .value(
-                    &overrides.admin,
+                    ("--admin", &overrides.admin),
                     "ADMIN_ADDR",
                     ("admin", content.admin.as_ref()),
                 )?
-                .unwrap_or(ADMIN_DEFAULT),
+                .map_or(ADMIN_DEFAULT, |Address(address)| address),
             token_keys: token_keys(environment)?,
             auth: AuthConfig::resolve(environment)?,
             log_format: merge
-                .value(&None, "LOG_FORMAT", ("log_format", None))?
+                .value(("", &None), "LOG_FORMAT", ("log_format", None))?
                 .unwrap_or_else(LogFormat::of_terminal),
             server: content.server.clone(),
             pool: content.pool.clone(),
@@ -220,7 +220,7 @@ pub(super) fn region(
     let file = file.unwrap_or(&built_in);
     let merge = Merge { file, environment };
     let in_file = ("region", file.content.region.as_ref());
-    merge.value(&overrides.region, "REGION", in_file)
+    merge.value(("--region", &overrides.region), "REGION", in_file)
 }
 
 /// One file and one environment, to look values up in.
@@ -233,15 +233,17 @@ impl Merge<'_> {
     /// The value of the flag, else of the variable, else of the file's key.
     fn value<T: FromStr<Err: std::fmt::Display>>(
         &self,
-        flag: &Option<String>,
+        (flag, overriding): (&'static str, &Option<String>),
         name: &'static str,
         (key, file): (&str, Option<&toml::Spanned<String>>),
     ) -> Result<Option<T>, ConfigError> {
-        if let Some(text) = flag.as_deref().or_else(|| self.environment.get(name)) {
-            let parsed = text
-                .parse()
-                .map_err(|why| ConfigError::new(Place::Name(name), why));
-            return parsed.map(Some);
+        let flag = overriding.as_deref().map(|text| (flag, text));
+        let variable = || Some((name, self.environment.get(name)?));
+        if let Some((name, text)) = flag.or_else(variable) {
+            let parsed = text.parse();
+            return parsed
+                .map_err(|why| ConfigError::variable(name, text, why))
+                .map(Some);
         }
         file.map(|value| self.file_value(value, key)).transpose()
     }
@@ -264,8 +266,8 @@ impl Merge<'_> {
     ) -> Result<Vec<ReplicaConfig>, ConfigError> {
         let content = &self.file.content;
         let in_file = ("read_replica_url", content.read_replica_url.as_ref());
-        let name = "DATABASE_READ_REPLICA_URL";
-        let own = self.value(&overrides.read_replica_url, name, in_file)?;
+        let flag = ("--read-replica-url", &overrides.read_replica_url);
+        let own = self.value(flag, "DATABASE_READ_REPLICA_URL", in_file)?;
         let own = own.map(|server| ReplicaConfig {
             region: local.clone(),
             server,
@@ -276,8 +278,10 @@ impl Merge<'_> {
         for section in &content.topology.replica {
             let region: RegionId = self.file_value(&section.region, "topology.replica.region")?;
             if seen.contains(&region) {
-                let message = format!("topology.replica.region: {region} is listed twice");
-                return Err(ConfigError::new(self.file.place(&section.region), message));
+                let key = "topology.replica.region";
+                return Err(self
+                    .file
+                    .refused(&section.region, key, "it is listed twice"));
             }
             seen.push(region.clone());
             let server = self.file_value(&section.url, "topology.replica.url")?;
@@ -299,28 +303,66 @@ pub fn token_keys(environment: &Environment) -> Result<Option<TokenKeys>, Config
         .get("TOKEN_SECRET")
         .map(TokenKeys::parse)
         .transpose();
-    keys.map_err(|error| ConfigError::new(Place::Name("TOKEN_SECRET"), error))
+    keys.map_err(|error| ConfigError::new(&Place::Name("TOKEN_SECRET"), error))
 }
 
 /// More connections kept open than allowed is a contradiction.
-fn check_pool(file: &ConfigFile, pool: &PoolSettings) -> Result<(), ConfigError> {
-    let (min, max) = (pool.connections_min, pool.connections_max);
-    if min <= max {
-        return Ok(());
+fn check_pool(file: &ConfigFile) -> Result<(), ConfigError> {
+    let PoolSettings {
+        connections_min: min,
+        connections_max: max,
+        ..
+    } = file.content.pool;
+    let keys = [
+        (
+            "connections_min",
+            format!("it must not be above connections_max, which is {max}"),
+        ),
+        (
+            "connections_max",
+            format!("it must not be below connections_min, which is {min}"),
+        ),
+    ];
+    match file.refused_in("pool", keys.into_iter()) {
+        Some(error) if min > max => Err(error),
+        _ => Ok(()),
     }
-    let message = format!("pool.connections_min: {min} is more than connections_max, {max}");
-    Err(ConfigError::new(file.whole(), message))
 }
 
 /// Nor can one answer be larger than all of them.
-fn check_cache(file: &ConfigFile, cache: &CacheSettings) -> Result<(), ConfigError> {
-    if cache.bytes_max == 0 || cache.entry_bytes_max <= cache.bytes_max {
-        return Ok(());
+fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
+    let CacheSettings {
+        bytes_max: all,
+        entry_bytes_max: one,
+    } = file.content.cache;
+    let keys = [
+        (
+            "entry_bytes_max",
+            format!("it must not be above bytes_max, which is {all} bytes"),
+        ),
+        (
+            "bytes_max",
+            format!("it must not be below entry_bytes_max, which is {one} bytes, or 0"),
+        ),
+    ];
+    match file.refused_in("cache", keys.into_iter()) {
+        Some(error) if all > 0 && one > all => Err(error),
+        _ => Ok(()),
     }
-    let message = "cache.entry_bytes_max: it is more than bytes_max";
-    Err(ConfigError::new(file.whole(), message))
+}
+
+/// The address of a listener.
+struct Address(SocketAddr);
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected an IP address and a port, such as 127.0.0.1:8080";
+        text.parse().map(Self).map_err(|_unparsable| expected)
+    }
 }
 
 fn missing(name: &'static str, what: &str) -> ConfigError {
-    ConfigError::new(Place::Name(name), format!("is required: {what}"))
+    ConfigError::new(&Place::Name(name), format!("is required: {what}"))
 }

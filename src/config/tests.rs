@@ -115,7 +115,7 @@ fn the_local_replica_comes_first_and_a_variable_replaces_it() {
     let twice = error(&file.replace("ap-southeast-1", "eu-west-1"));
     assert_eq!(
         twice,
-        "file:5: topology.replica.region: eu-west-1 is listed twice"
+        "file:5: topology.replica.region = 'eu-west-1': it is listed twice"
     );
 }
 
@@ -144,63 +144,56 @@ fn names_in_braces_read_the_environment_and_nothing_else_does() {
     );
     assert_eq!(
         replica("app@${HOST/x").unwrap_err(),
-        "file:1: read_replica_url: `${` without `}`"
+        "file:1: read_replica_url = \"postgres://…\": `${` without `}`"
     );
 }
 
 #[test]
 fn an_error_names_file_line_and_key() {
     for (text, expected) in [
-        ("listen = 'nowhere'", "file:1: listen: "),
-        ("admin = 'nowhere'", "file:1: admin: "),
-        ("\nread_replica_url = 'db'", "file:2: read_replica_url: "),
+        (
+            "listen = 'nowhere'",
+            "file:1: listen = 'nowhere': expected an IP address and a port",
+        ),
+        (
+            "admin = 'nowhere'",
+            "file:1: admin = 'nowhere': expected an IP address and a port",
+        ),
+        (
+            "\nread_replica_url = 'db'",
+            "file:2: read_replica_url = \"…\": must start with postgres://",
+        ),
         (
             "topology.primary_region = 'X'",
-            "file:1: topology.primary_region: ",
+            "file:1: topology.primary_region = 'X': a region name is lower-case",
         ),
         (
             "[pool]\nconnections_min = 5\nconnections_max = 4",
-            "file: pool.connections_min: 5 is more",
+            "file:2: pool.connections_min = 5: it must not be above connections_max, which is 4",
         ),
         (
             "[server]\nbody_timeout = 30",
-            "file:2: body_timeout: invalid type: integer `30`",
-        ),
-        (
-            "[server]\nbody_timeout = '30h'",
-            "file:2: body_timeout: `30h` is outside 1ms to 1day",
+            "file:2: body_timeout = 30: expected a duration from \"1ms\" to \"1day\"",
         ),
         (
             "[server]\nbody_bytes_max = '1MB'",
-            "file:2: body_bytes_max: `1MB` is not a size",
+            "file:2: body_bytes_max = '1MB': expected a size from \"1B\" to \"256MiB\"",
         ),
         (
             "[cache]\nbytes_max = 1024",
-            "file:2: bytes_max: `1024` is not a size",
-        ),
-        (
-            "[cache]\nbytes_max = true",
-            "file:2: bytes_max: expected a size such as `64MiB`, or 0",
-        ),
-        (
-            "[cache]\nbytes_max = '65GiB'",
-            "file:2: bytes_max: `65GiB` is not a size",
+            "file:2: bytes_max = 1024: expected a size up to",
         ),
         (
             "[cache]\nbytes_max = '99999MiB'",
-            "file:2: bytes_max: `99999MiB` is outside 1B to 65536MiB",
+            "file:2: bytes_max = '99999MiB': expected a size up to",
         ),
         (
             "[cache]\nbytes_max = '1MiB'\nentry_bytes_max = '2MiB'",
-            "file: cache.entry_bytes_max: it is more than bytes_max",
-        ),
-        (
-            "[pool]\nconnections_max = 0",
-            "file:2: connections_max: 0 is outside 1 to 1000000",
+            "file:3: cache.entry_bytes_max = '2MiB': it must not be above bytes_max",
         ),
         (
             "[[policy]]\npath = '/x'\nconsistency = 'bounded'",
-            "file:3: consistency: bounded needs",
+            "file:3: consistency = 'bounded': bounded needs",
         ),
         (
             "[[policy]]\npath = '/x'\nfloor = 'strong'",
@@ -208,11 +201,11 @@ fn an_error_names_file_line_and_key() {
         ),
         (
             "[[endpoint]]\nmethod = 'get'\npath = '/x'\nsql = 'select 1'",
-            "file:2: method: expected GET",
+            "file:2: method = 'get': expected GET",
         ),
         (
             "[[endpoint]]\nmethod = 'GET'\npath = '/x'",
-            "file:2: sql: an endpoint has either `sql` or `upstream`",
+            "file:2: sql: an endpoint needs either `sql` or `upstream`",
         ),
     ] {
         let message = error(text);
@@ -270,27 +263,48 @@ fn refused(text: &str, expected: &str) {
 #[test]
 fn an_endpoint_that_leads_to_no_upstream_is_named_with_line_and_key() {
     for (target, expected) in [
-        ("app", "4: upstream: there is no [[upstream]] named `app`"),
-        ("app:3000", "4: upstream: it must begin with http:// or"),
-        ("http://a:hunter2@b", "4: upstream: it must not carry"),
-        ("${APP}", "4: upstream: the variable APP is not set"),
+        (
+            "app",
+            "4: upstream = 'app': there is no [[upstream]] named `app`",
+        ),
+        (
+            "app:3000",
+            "4: upstream = 'app:3000': it must begin with http:// or",
+        ),
+        (
+            "http://a:hunter2@b",
+            "4: upstream = \"http://…\": it must not carry",
+        ),
+        (
+            "${APP}",
+            "4: upstream = '${APP}': the variable APP is not set",
+        ),
     ] {
         refused(&with_upstream(target, ""), &format!("file:{expected}"));
     }
     for (key, expected) in [
-        ("sql = 'select 1'", "2: sql: an endpoint has either"),
-        ("status = 201", "5: status: goes with `sql`"),
-        ("single = true", "5: single: goes with `sql`"),
-        ("body_strings = []", "5: body_strings: goes with `sql`"),
-        ("cache = true", "5: cache: goes with `GET` alone"),
+        (
+            "sql = 'select 1'",
+            "4: upstream = 'http://a': an endpoint has either",
+        ),
+        ("status = 201", "5: status = 201: it goes with `sql`"),
+        ("single = true", "5: single = true: it goes with `sql`"),
+        (
+            "body_strings = []",
+            "5: body_strings = []: it goes with `sql`",
+        ),
+        ("cache = true", "5: cache = true: it goes with `GET` alone"),
     ] {
         refused(&with_upstream("http://a", key), &format!("file:{expected}"));
     }
     for (keys, expected) in [
-        ("sql = 'select 1'", "5: cache: goes with `upstream`"),
+        (
+            "sql = 'select 1'",
+            "5: cache = true: it goes with `upstream`",
+        ),
         (
             "upstream = 'http://a'\nauth = 'jwt'",
-            "6: cache: a bearer's",
+            "6: cache = true: a bearer's",
         ),
     ] {
         let text = format!("[[endpoint]]\nmethod = 'GET'\npath = '/x'\n{keys}\ncache = true\n");
@@ -301,32 +315,42 @@ fn an_endpoint_that_leads_to_no_upstream_is_named_with_line_and_key() {
 #[test]
 fn a_node_that_cannot_be_used_is_named_with_line_and_key() {
     for (url, expected) in [
-        ("ftp://a", "it must begin with"),
-        ("http://a:hunter2@b", "it must not carry credentials"),
-        ("http://a/?x=hunter2", "it must end with its path"),
-        ("${APP}", "the variable APP is not set"),
+        ("ftp://a", "\"ftp://…\": it must begin with"),
+        (
+            "http://a:hunter2@b",
+            "\"http://…\": it must not carry credentials",
+        ),
+        (
+            "http://a/?x=hunter2",
+            "\"http://…\": it must end with its path",
+        ),
+        ("${APP}", "'${APP}': the variable APP is not set"),
     ] {
         let text = named(&NODES.replace("http://a", url));
-        refused(&text, &format!("file:7: upstream.nodes.url: {expected}"));
+        let expected = format!("file:7: upstream.nodes.url = {expected}");
+        refused(&text, &expected);
     }
     for (nodes, expected) in [
         ("", "5: missing field `nodes`"),
-        ("nodes = []", "7: upstream.nodes: expected 1 to 32 nodes"),
+        (
+            "nodes = []",
+            "7: upstream.nodes = []: expected 1 to 32 nodes",
+        ),
         (
             "nodes = [{ url = 'http://a' }]",
             "7: nodes: missing field `region`",
         ),
         (
             "nodes = [{ region = 'A', url = 'http://a' }]",
-            "7: upstream.nodes.region: ",
+            "7: upstream.nodes.region = 'A': a region name is lower-case",
         ),
         (
             "nodes = [{ region = 'a', url = 'http://a' },\n{ region = 'b', url = 'http://a/' }]",
-            "8: upstream.nodes.url: a is listed twice",
+            "8: upstream.nodes.url = 'http://a/': a is listed twice",
         ),
         (
             "nodes = [{ region = 'a', url = 'http://a' },\n{ region = 'b', url = 'https://a' }]",
-            "8: upstream.nodes.url: a is listed twice",
+            "8: upstream.nodes.url = 'https://a': a is listed twice",
         ),
     ] {
         refused(&named(nodes), &format!("file:{expected}"));
@@ -338,18 +362,30 @@ fn an_upstream_that_cannot_be_used_is_named_with_line_and_key() {
     let other = |name: &str| format!("[[upstream]]\nname = '{name}'\n{NODES}");
     for (rest, expected) in [
         ("nodse = 1", "8: nodse: unknown field"),
-        ("timeout = '0s'", "8: timeout: `0s` is outside"),
-        ("connections_max = 0", "8: connections_max: 0 is outside"),
-        ("check = { path = 'x' }", "8: upstream.check.path: expected"),
+        (
+            "timeout = '0s'",
+            "8: timeout = '0s': expected a duration from",
+        ),
+        (
+            "connections_max = 0",
+            "8: connections_max = 0: expected a whole number",
+        ),
+        (
+            "check = { path = 'x' }",
+            "8: upstream.check.path = 'x': expected",
+        ),
         (
             "check = { path = '/x', interval = 2 }",
-            "8: check: invalid type",
+            "8: interval = 2: expected a duration",
         ),
         (
             &*other("app"),
-            "9: upstream.name: `app` stands already at file:6",
+            "9: upstream.name = \"app\": the name is taken at file:6",
         ),
-        (&*other("b"), "9: upstream.name: no endpoint uses `b`"),
+        (
+            &*other("b"),
+            "9: upstream.name = \"b\": no endpoint uses it",
+        ),
     ] {
         refused(
             &named(&format!("{NODES}{rest}")),
@@ -357,7 +393,10 @@ fn an_upstream_that_cannot_be_used_is_named_with_line_and_key() {
         );
     }
     let odd = named(NODES).replace("name = 'app'", "name = 'a b'");
-    refused(&odd, "file:6: upstream.name: expected 1 to 64 letters");
+    refused(
+        &odd,
+        "file:6: upstream.name = 'a b': expected 1 to 64 letters",
+    );
 }
 
 #[test]

@@ -136,8 +136,8 @@ impl fmt::Display for NodeUrl {
 /// Why a text is not the URL of a node. Nothing of the text is repeated: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeUrlError {
-    /// No URL at all.
-    #[error("it is no URL: {0}")]
+    /// Not a URL at all.
+    #[error("it is not a valid URL: {0}")]
     Malformed(String),
     /// Neither `http` nor `https`.
     #[error("it must begin with http:// or https://")]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::file::ConfigFile;
-use super::limits::{count, duration};
+use super::values::{count, duration};
 use super::{
     CheckConfig, Environment, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
 };
@@ -93,8 +93,8 @@ impl UpstreamSection {
     ) -> Result<Vec<UpstreamNodeConfig>, ConfigError> {
         let listed = self.nodes.get_ref();
         if !(1..=NODES_MAX).contains(&listed.len()) {
-            let message = format!("upstream.nodes: expected 1 to {NODES_MAX} nodes");
-            return Err(ConfigError::new(file.place(&self.nodes), message));
+            let why = format!("expected 1 to {NODES_MAX} nodes");
+            return Err(file.refused(&self.nodes, "upstream.nodes", why));
         }
         let mut nodes: Vec<UpstreamNodeConfig> = Vec::with_capacity(listed.len());
         for section in listed {
@@ -109,8 +109,7 @@ impl UpstreamSection {
             };
             let name = node.url.node_name();
             if nodes.iter().any(|known| known.url.node_name() == name) {
-                let message = format!("{key}: {name} is listed twice");
-                return Err(ConfigError::new(file.place(&section.url), message));
+                return Err(file.refused(&section.url, key, format!("{name} is listed twice")));
             }
             nodes.push(node);
         }

@@ -21,7 +21,7 @@ use super::fetch::Fetch;
 use super::forward::Forward;
 use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
-use crate::auth::Claims;
+use crate::auth::{AuthError, Claims};
 use crate::config::EndpointAuth;
 use crate::error::Problem;
 use crate::target::sql::{RequestValues, SqlTarget};
@@ -141,19 +141,22 @@ fn cached<'a>(
     }))
 }
 
+/// The claims of the request's token, which has all that the statement names: nothing is bound in
+/// place of one that says who the client is.
 async fn authenticate(
     services: &Services,
     endpoint: &Endpoint,
     head: &Parts,
 ) -> Result<Option<Claims>, Problem> {
-    match endpoint.auth {
-        EndpointAuth::None => Ok(None),
-        EndpointAuth::Jwt => Ok(Some(
-            services
-                .verifier
-                .verify(head.headers.get(AUTHORIZATION))
-                .await?,
-        )),
+    if endpoint.auth == EndpointAuth::None {
+        return Ok(None);
+    }
+    let token = head.headers.get(AUTHORIZATION);
+    let claims = services.verifier.verify(token).await?;
+    let mut needed = endpoint.sql().into_iter().flat_map(SqlTarget::claims);
+    match needed.find(|name| claims.text(name).is_none()) {
+        Some(missing) => Err(AuthError::Claim(missing.to_owned().into()).into()),
+        None => Ok(Some(claims)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a request needs beyond itself; put together by the gateway.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::header::SET_COOKIE;
@@ -19,6 +19,7 @@ use crate::config::{ConsistencySettings, ServerSettings};
 use crate::pool::Node;
 use crate::replication::{Knowledge, Monitor};
 use crate::target::Routes;
+use crate::target::upstream::Upstream;
 use tidegate_model::RegionId;
 use tidegate_model::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
 use tidegate_policy::Decision;
@@ -30,8 +31,11 @@ use tidegate_telemetry::names;
 pub struct Services {
     /// The region of this process.
     pub region: RegionId,
-    /// Policies and endpoints; a reload swaps them whole.
+    /// Policies and endpoints; a reload swaps them whole, by [`Services::swap_routes`].
     pub routes: Arc<ArcSwap<Routes>>,
+    /// Held while a node of an upstream is drained and while tables are swapped: a drain goes either
+    /// to the tables that are copied from or to those that are in force.
+    pub swap: Mutex<()>,
     /// The nodes, nearest first.
     pub nodes: Vec<Arc<Node>>,
     /// Answers kept in memory; none when it is turned off.
@@ -61,6 +65,29 @@ pub struct Services {
 }
 
 impl Services {
+    /// Puts other tables in force, with the drains of the present ones.
+    pub fn swap_routes(&self, next: Routes) {
+        let _swapping = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        next.upstreams.keep_drains(&self.routes.load().upstreams);
+        self.routes.store(Arc::new(next));
+    }
+
+    /// Takes a node of an upstream out of the order or back in; none when there is no such node.
+    pub fn drain_upstream(
+        &self,
+        upstream: &str,
+        node: &str,
+        drained: bool,
+        now: Instant,
+    ) -> Option<(Arc<Upstream>, usize)> {
+        let _swapping = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.routes.load();
+        let upstream = routes.upstreams.get(upstream)?;
+        let index = upstream.nodes().iter().position(|it| it.name == node)?;
+        upstream.selector().drain(index, drained, now);
+        Some((Arc::clone(upstream), index))
+    }
+
     /// Plans one request by what is known at one moment.
     pub(super) fn plan(
         &self,

@@ -102,7 +102,7 @@ pub enum ConsistencyError {
     #[error("the field is empty; a level is strong, session, bounded or eventual")]
     Empty,
     /// RFC 9651 has no such item; lists are among these.
-    #[error("the field is not one RFC 9651 item{}", at(.position))]
+    #[error("the field is not one RFC 9651 item{}, such as strong or bounded;max-staleness=2", at(.position))]
     NotAnItem {
         /// The byte where reading stopped, counted from 0.
         position: Option<usize>,
@@ -304,7 +304,7 @@ mod tests {
         let error = parse("strong, <script>").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the field is not one RFC 9651 item (byte 6)"
+            "the field is not one RFC 9651 item (byte 6), such as strong or bounded;max-staleness=2"
         );
     }
 

@@ -19,7 +19,7 @@ mod timeline_history;
 mod token;
 
 pub use condition::Condition;
-pub use config_error::{ConfigError, Place};
+pub use config_error::{ConfigError, Place, quoted};
 pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};

@@ -83,16 +83,16 @@ impl CacheControl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheControlError {
     /// It has a character that no header may have.
-    #[error("cache_control has a character that no header may have")]
+    #[error("it has a character that no header may have")]
     Character,
     /// It says `public` and, at the same time, `private` or `no-store`.
-    #[error("cache_control says `public` together with `private` or `no-store`")]
+    #[error("it says `public` together with `private` or `no-store`")]
     Contradiction,
     /// A lifetime is no whole number of seconds.
-    #[error("cache_control: {0} needs a whole number of seconds, as in {0}=60")]
+    #[error("{0} needs a whole number of seconds, as in {0}=60")]
     Seconds(&'static str),
     /// A lifetime stands twice, and readers differ in which they take.
-    #[error("cache_control says {0} more than once")]
+    #[error("it says {0} more than once")]
     Repeated(&'static str),
 }
 

@@ -26,5 +26,5 @@ pub use plan::{NodeView, Plan, Step, plan};
 pub use policy_row::PolicyRow;
 pub use rate_limit::{RateLimit, RateLimitError, Window};
 pub use reason::Reason;
-pub use row::{Row, RowName};
-pub use table::{PolicyError, PolicyTable};
+pub use row::Row;
+pub use table::PolicyTable;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::{CacheControl, PathPattern, PolicyError};
+use crate::{CacheControl, PathPattern, PatternError};
 use crate::{PolicyRow, RateLimit};
 use tidegate_model::Consistency;
-use tidegate_model::Place;
+use tidegate_model::{ConfigError, Place};
 
 /// Holds one compiled policy row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,29 +24,28 @@ impl Row {
     /// # Errors
     ///
     /// Names the row and says what is wrong with its path or its `cache_control`.
-    pub(super) fn compile(row: &PolicyRow) -> Result<Self, PolicyError> {
-        let pattern = row.path.parse().map_err(|reason| PolicyError::Pattern {
-            row: RowName::of(row),
-            reason,
-        })?;
-        let cache_control = row
-            .cache_control
-            .as_deref()
-            .map_or_else(|| Ok(CacheControl::no_store()), CacheControl::parse)
-            .map_err(|reason| PolicyError::CacheControl {
-                row: RowName::of(row),
-                reason,
-            })?;
+    pub(super) fn compile(row: &PolicyRow) -> Result<Self, ConfigError> {
+        let refuse = |key, value: &str, why: &dyn fmt::Display| {
+            ConfigError::of_key(&row.place, key, value, why)
+        };
+        let pattern = row.path.parse();
+        let pattern = pattern.map_err(|why: PatternError| refuse("path", &row.path, &why))?;
+        let written = row.cache_control.as_deref().unwrap_or_default();
+        let refuse = |why: &dyn fmt::Display| refuse("cache_control", written, why);
+        let cache_control = match row.cache_control {
+            Some(_) => CacheControl::parse(written).map_err(|why| refuse(&why))?,
+            None => CacheControl::no_store(),
+        };
         if cache_control.is_public() && row.consistency != Consistency::EVENTUAL {
-            return Err(PolicyError::PublicFloor {
-                row: RowName::of(row),
-                floor: row.consistency,
-            });
+            let floor = row.consistency;
+            return Err(refuse(&format_args!(
+                "it must not say `public`: a shared cache cannot keep the floor `{floor}`"
+            )));
         }
         if row.session_cookie && !cache_control.is_no_store() {
-            return Err(PolicyError::StoredSession {
-                row: RowName::of(row),
-            });
+            return Err(refuse(
+                &"with session_cookie answers are never stored: it must be absent or say no-store",
+            ));
         }
         Ok(Self {
             pattern,
@@ -88,39 +87,12 @@ impl Row {
         self.rate_limit
     }
 
-    /// Returns what the row is called in messages.
-    pub fn name(&self) -> RowName {
-        RowName {
-            path: self.pattern.to_string(),
-            place: self.place.clone(),
-        }
+    /// Returns where the row is written.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn literal(&self) -> &str {
         self.pattern.literal()
-    }
-}
-
-/// Names a row by its path and where it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowName {
-    /// The pattern as written.
-    pub path: String,
-    /// Where it is written.
-    pub place: Place,
-}
-
-impl RowName {
-    fn of(row: &PolicyRow) -> Self {
-        Self {
-            path: row.path.clone(),
-            place: row.place.clone(),
-        }
-    }
-}
-
-impl fmt::Display for RowName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({})", self.path, self.place)
     }
 }

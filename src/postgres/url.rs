@@ -1,7 +1,7 @@
 //! A server's URL, taken apart: libpq's TLS parameters here, the rest for `tokio_postgres`.
 //!
 //! Only the URL form is read; `key=value` strings are refused. No error repeats any part of the
-//! URL other than a parameter's name, since the rest may be a password.
+//! URL other than a parameter's name and the value of `sslmode`, since the rest may be a password.
 
 use std::path::PathBuf;
 
@@ -78,8 +78,9 @@ impl TlsParameters {
         };
         match name {
             "sslmode" => {
-                let mode = decoded()?.parse::<SslMode>();
-                self.mode = Some(mode.or(Err(ServerError::SslMode))?);
+                let name = decoded()?;
+                let mode = name.parse::<SslMode>();
+                self.mode = Some(mode.or(Err(ServerError::SslMode(name.into_owned())))?);
             }
             // libpq takes this from JDBC's URLs.
             "ssl" if value == "true" => self.mode = Some(SslMode::Require),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The members of a JSON object, in their order.
@@ -20,25 +20,23 @@ pub struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 pub struct BodyError(String);
 
 impl<'a> JsonObject<'a> {
-    /// Parses a whole body.
+    /// Parses a whole body. Nesting takes no stack and memory in proportion to the body alone: how
+    /// deep is too deep is for PostgreSQL to say.
     ///
     /// # Errors
     /// When it is not JSON, not an object, or any object in it repeats a key.
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
-        serde_json::from_slice::<Distinct>(body).map_err(|error| BodyError(error.to_string()))?;
-        serde_json::from_slice(body).map_err(|error| BodyError(error.to_string()))
+        let refuse = |error: &dyn fmt::Display| BodyError(error.to_string());
+        let body = std::str::from_utf8(body).map_err(|error| refuse(&error))?;
+        let object = serde_json::from_str(body).map_err(|error| refuse(&error))?;
+        check_strings(body)?;
+        Ok(object)
     }
 
-    /// The text to bind for a member: a string's content, a number's or boolean's literal, the JSON
-    /// of an array or object. Absent and `null` are both `None`.
+    /// The text to bind for a member; absent and `null` are both `None`.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        let json = self.get(name)?.get();
-        match json.as_bytes().first()? {
-            b'n' => None,
-            b'"' => serde_json::from_str(json).ok().map(|Text(text)| text),
-            _ => Some(Cow::Borrowed(json)),
-        }
+        json_text(self.get(name)?)
     }
 
     /// Whether a member is present, not null, and something else than a string.
@@ -53,6 +51,19 @@ impl<'a> JsonObject<'a> {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, json)| *json)
+    }
+}
+
+/// The text that a JSON value binds: a string's content, a number's or boolean's literal, the JSON
+/// of an array or object. `None` for `null`, and for a string that is no text (half of a surrogate
+/// pair).
+#[must_use]
+pub fn json_text(json: &RawValue) -> Option<Cow<'_, str>> {
+    let json = json.get();
+    match json.as_bytes().first()? {
+        b'n' => None,
+        b'"' => decoded(json).ok(),
+        _ => Some(Cow::Borrowed(json)),
     }
 }
 
@@ -82,68 +93,65 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
     }
 }
 
-/// Any JSON in which no object repeats a key; the values themselves are dropped.
-struct Distinct;
-
-impl<'de> Deserialize<'de> for Distinct {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Self)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Distinct {
-    type Value = Self;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Distinct {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element_seed(Self)?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(Text(key)) = map.next_key()? {
-            if !seen.insert(key) {
-                return Err(A::Error::custom("a key is repeated"));
+/// Checks in valid JSON that strings are text and that no object repeats a key. Numbers are not
+/// looked at: PostgreSQL knows larger ones than a double, and `serde_json`'s `arbitrary_precision`
+/// would take an object with a certain key for a number.
+fn check_strings(json: &str) -> Result<(), BodyError> {
+    let mut keys = HashSet::new();
+    // The number of each object that is open; none for an array.
+    let mut open = Vec::new();
+    let mut objects = 0_usize;
+    let mut key_follows = false;
+    let mut at = 0;
+    while let Some(found) = json[at..].find(['"', '{', '}', '[', ']', ',']) {
+        let start = at + found;
+        at = start + 1;
+        match json.as_bytes()[start] {
+            b'"' => {
+                at += string_length(&json[at..]);
+                let text =
+                    decoded(&json[start..at]).map_err(|error| BodyError(error.to_string()))?;
+                let object = open.last().copied().flatten();
+                if key_follows && !keys.insert((object, text)) {
+                    return Err(BodyError("a key is repeated".to_owned()));
+                }
+                key_follows = false;
             }
-            map.next_value_seed(Self)?;
+            b'{' => {
+                objects += 1;
+                open.push(Some(objects));
+                key_follows = true;
+            }
+            b'[' => {
+                open.push(None);
+                key_follows = false;
+            }
+            b',' => key_follows = matches!(open.last(), Some(Some(_))),
+            _ => {
+                open.pop();
+                key_follows = false;
+            }
         }
-        Ok(self)
+    }
+    Ok(())
+}
+
+/// Length of a string behind its opening quote, the closing one included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.find(|c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |at| at + 1)
+}
+
+/// The content of a JSON string.
+fn decoded(json: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    match json.contains('\\') {
+        true => serde_json::from_str(json).map(|Text(text)| text),
+        false => Ok(Cow::Borrowed(&json[1..json.len() - 1])),
     }
 }
 
@@ -166,15 +174,56 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_size_keep_their_text_at_every_depth() {
+        let long = "9".repeat(400);
+        for number in ["1e309", "-1e-999999999999", "-0", "-0.0", "1E+5", &long] {
+            let nested = format!("[[{{\"x\": {number}}}]]");
+            let body = format!("{{\"n\": {number}, \"o\": {nested}}}");
+            let body = JsonObject::parse(body.as_bytes()).unwrap();
+            assert_eq!(body.text("n").as_deref(), Some(number));
+            assert_eq!(body.text("o").as_deref(), Some(&*nested));
+        }
+        for number in ["01", "+1", "1.", ".5", "1e", "-", "NaN", "Infinity", "0x1"] {
+            for body in [
+                format!("{{\"n\": {number}}}"),
+                format!("{{\"o\": [{number}]}}"),
+            ] {
+                assert!(JsonObject::parse(body.as_bytes()).is_err(), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_depth_overflows_the_stack_and_none_hides_a_repeated_key() {
+        let depth = 30_000;
+        let within = |inner: &str| {
+            let (open, close) = ("[{\"a\":".repeat(depth), "}]".repeat(depth));
+            format!("{{\"o\":{open}{inner}{close}}}")
+        };
+        let deep = within("1");
+        let body = JsonObject::parse(deep.as_bytes()).unwrap();
+        assert_eq!(body.text("o").map(|text| text.len()), Some(deep.len() - 6));
+        assert!(JsonObject::parse(within("{\"b\":1,\"b\":1}").as_bytes()).is_err());
+    }
+
+    #[test]
     fn repeated_keys_are_refused_at_every_depth_and_spelling() {
         for body in [
             r#"{"a":1,"a":2}"#,
             r#"{"a":1,"\u0061":2}"#,
             r#"{"o":[{"b":1,"b":1}]}"#,
+            r#"{"o":{"b":["c",{}],"c":[],"b":1}}"#,
+            r#"{"a\"":1,"b":{"a\"":{}},"a\u0022":2}"#,
         ] {
             assert!(JsonObject::parse(body.as_bytes()).is_err(), "{body}");
         }
-        assert!(JsonObject::parse(br#"{"a":{"b":1},"c":{"b":1}}"#).is_ok());
+        for body in [
+            r#"{"a":{"b":1},"c":{"b":1}}"#,
+            r#"{"a":["a","a",{"a":"a"},{"a":"a"}],"b":{},"c":"b, \"b\": {"}"#,
+            r#"{"a":"\\","b":"\\\"","c":[[],{},""]}"#,
+        ] {
+            assert!(JsonObject::parse(body.as_bytes()).is_ok(), "{body}");
+        }
     }
 
     #[test]
@@ -182,7 +231,19 @@ mod tests {
         let deep = "[".repeat(5_000);
         let nested = format!("{{\"a\":{deep}");
         for body in [
-            "", "[]", "1", "\"a\"", "{", "{}{}", "{\"a\":}", &deep, &nested,
+            "",
+            "[]",
+            "1",
+            "\"a\"",
+            "{",
+            "{}{}",
+            "{\"a\":}",
+            &deep,
+            &nested,
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":[\"\\ud800\"]}",
+            "{\"\\ud800\":1}",
+            "{\"a\":[1}}",
         ] {
             assert!(JsonObject::parse(body.as_bytes()).is_err());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::sql::{SqlTarget, SqlTargetError};
 use super::upstream::{Upstream, Upstreams};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
-use tidegate_model::Place;
+use tidegate_model::{ConfigError, Place};
 use tidegate_telemetry::EndpointMetrics;
 
 /// One endpoint, ready to serve.
@@ -48,24 +48,45 @@ pub enum Shared<'a> {
     Query,
 }
 
-/// Why an endpoint of the configuration cannot be used.
+/// Why an endpoint of the configuration cannot be used. Displays without the key and its value, which
+/// go with it into a [`ConfigError`].
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The statement, or what goes with it.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
     /// An upstream that is not there.
-    #[error("upstream: there is no [[upstream]] named `{0}`")]
+    #[error("there is no [[upstream]] named `{0}`")]
     NoUpstream(String),
     /// A template that does not begin with a slash.
-    #[error("path: it must begin with `/`")]
+    #[error("it must begin with `/`")]
     NoSlash,
     /// A template that the router refuses.
-    #[error("path: {0}")]
+    #[error("{0}")]
     Template(matchit::InsertError),
     /// The same method and template again.
-    #[error("path: the same method and path stand already at {0}")]
+    #[error("the same method and path stand already at {0}")]
     Repeated(Place),
+}
+
+impl EndpointError {
+    /// Names the place, the key and its value beside what is wrong.
+    pub(super) fn refuse(&self, endpoint: &EndpointConfig) -> ConfigError {
+        let statement = match &endpoint.target {
+            TargetConfig::Sql(sql) => &*sql.statement,
+            TargetConfig::Upstream(_) => "",
+        };
+        let (key, value) = match self {
+            Self::Sql(SqlTargetError::AnyMethod) => ("method", endpoint.method.to_string()),
+            Self::Sql(SqlTargetError::UnusedBodyString(name)) => ("body_strings", name.clone()),
+            Self::Sql(_) => ("sql", statement.to_owned()),
+            Self::NoUpstream(name) => ("upstream", name.clone()),
+            Self::NoSlash | Self::Template(_) | Self::Repeated(_) => {
+                ("path", endpoint.path.clone())
+            }
+        };
+        ConfigError::of_key(&endpoint.place, key, &value, self)
+    }
 }
 
 impl Endpoint {

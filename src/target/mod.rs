@@ -16,7 +16,7 @@ mod routes;
 pub mod sql;
 pub mod upstream;
 
-pub use body::{BodyError, JsonObject};
+pub use body::{BodyError, JsonObject, json_text};
 pub use catalogue::watch_catalogue;
 pub use endpoint::{Endpoint, EndpointError, Shared, Target};
 pub use latencies::Latencies;

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 use super::Routes;
 use tidegate_model::ConfigError;
@@ -16,7 +16,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
     let endpoints: Vec<_> = routes.router.sql_endpoints().collect();
     let texts = endpoints.iter().map(|(_, sql)| sql.statement.text());
     let prepared = join_all(texts.map(|text| client.prepare(text))).await;
-    for ((endpoint, _), prepared) in endpoints.iter().zip(prepared) {
+    for ((endpoint, sql), prepared) in endpoints.iter().zip(prepared) {
         let Err(error) = prepared else { continue };
         let Some(refusal) = error.as_db_error() else {
             return Ok(());
@@ -25,6 +25,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_FUNCTION => {
                 "; has `tidegate migrate` been run?"
             }
+            SqlState::SYNTAX_ERROR => syntax_hint(sql.statement.text(), refusal),
             _ => "",
         };
         let message = format!(
@@ -33,7 +34,22 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
             endpoint.template,
             refusal.message()
         );
-        return Err(ConfigError::new(endpoint.place.clone(), message));
+        return Err(ConfigError::new(&endpoint.place.of("sql"), message));
     }
     Ok(())
+}
+
+/// What goes with a syntax error at a colon or at what stands for a parameter.
+fn syntax_hint(text: &str, refusal: &DbError) -> &'static str {
+    let Some(&ErrorPosition::Original(position)) = refusal.position() else {
+        return "";
+    };
+    // Counted in characters, from one.
+    match text.chars().nth(position.saturating_sub(1) as usize) {
+        Some(':') => "; a parameter is :path.x, :query.x, :body.x, :claims.x or :header.x",
+        Some('$') => {
+            "; a parameter takes its own colon, so a slice that ends with one is [1 : :path.x]"
+        }
+        _ => "",
+    }
 }

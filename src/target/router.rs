@@ -51,7 +51,7 @@ impl Router {
         let mut router = Self::default();
         let mut by_template: BTreeMap<&str, Methods> = BTreeMap::new();
         for config in configs {
-            let refuse = |error| ConfigError::new(config.place.clone(), error);
+            let refuse = |error: EndpointError| error.refuse(config);
             let endpoint = Arc::new(Endpoint::compile(config, upstreams).map_err(refuse)?);
             let Methods(methods) = by_template.entry(&config.path).or_default();
             if let Some(known) = methods.iter().find(|known| known.method == config.method) {
@@ -60,10 +60,12 @@ impl Router {
             methods.push(Arc::clone(&endpoint));
             router.endpoints.push(endpoint);
         }
-        for (template, methods) in by_template {
-            let place = methods.0[0].place.clone();
-            let inserted = router.templates.insert(template, methods);
-            inserted.map_err(|error| ConfigError::new(place, EndpointError::Template(error)))?;
+        for config in configs {
+            let Some(methods) = by_template.remove(&*config.path) else {
+                continue;
+            };
+            let inserted = router.templates.insert(&config.path, methods);
+            inserted.map_err(|error| EndpointError::Template(error).refuse(config))?;
         }
         Ok(router)
     }
@@ -149,7 +151,11 @@ mod tests {
     fn endpoint(line: usize, method: Method, path: &str) -> EndpointConfig {
         let file = "file".into();
         EndpointConfig {
-            place: Place::Line { file, line },
+            place: Place::Line {
+                file,
+                line,
+                keys: Arc::default(),
+            },
             method: EndpointMethod::One(method),
             path: path.to_owned(),
             auth: EndpointAuth::None,
@@ -226,16 +232,17 @@ mod tests {
             endpoint(1, Method::GET, "/x"),
             endpoint(7, Method::GET, "/x"),
         ];
-        let expected = "file:7: path: the same method and path stand already at file:1";
+        let expected = "file:7: path = \"/x\": the same method and path stand already at file:1";
         assert_eq!(compile(&twice), expected);
         let overlapping = [
             endpoint(1, Method::GET, "/{a}"),
             endpoint(7, Method::PUT, "/{b}"),
         ];
-        assert!(compile(&overlapping).starts_with("file:7: path: "));
+        assert!(compile(&overlapping).starts_with("file:7: path = \"/{b}\": "));
         for template in ["/{a", "/{}", "/{a}{b}", "/{*a}/b"] {
             let message = compile(&[endpoint(3, Method::GET, template)]);
-            assert!(message.starts_with("file:3: path: "), "{message}");
+            let expected = format!("file:3: path = \"{template}\": ");
+            assert!(message.starts_with(&expected), "{message}");
         }
     }
 }

@@ -40,5 +40,6 @@ mod timelines;
 mod tls;
 mod token_command;
 mod upstream;
+mod values;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]
 mod world;

@@ -54,7 +54,7 @@ async fn a_malformed_token_is_refused_in_one_line() {
         assert_eq!(output.status.code(), Some(2), "{token:?}");
         assert_eq!(
             String::from_utf8(output.stderr).unwrap(),
-            "tidegate: TOKEN: the consistency token is malformed\n"
+            format!("tidegate: TOKEN = \"{token}\": the consistency token is malformed\n")
         );
     }
 }

@@ -68,7 +68,7 @@ fn base(admin: &str) -> Result<Url, String> {
     };
     let url = url.parse::<Url>().ok();
     url.filter(|url| url.scheme() == "http" && url.has_host())
-        .ok_or_else(|| format!("ADMIN_ADDR: `{admin}` is no address"))
+        .ok_or_else(|| "expected an address and a port, such as 127.0.0.1:9090".to_owned())
 }
 
 /// Who listens on every address is reached on this machine's own.

@@ -5,9 +5,8 @@
 //! that a path begins with begins also the greatest literal not above the path.
 
 use crate::PolicyRow;
-use crate::{CacheControlError, PatternError, Row, RowName};
+use crate::Row;
 use tidegate_model::ConfigError;
-use tidegate_model::Consistency;
 
 /// Answers which policy row covers a path.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl PolicyTable {
     /// # Errors
     ///
     /// Names the row that makes no sense, or the two rows that tie.
-    pub fn build(rows: &[PolicyRow]) -> Result<Self, PolicyError> {
+    pub fn build(rows: &[PolicyRow]) -> Result<Self, ConfigError> {
         let mut rows = rows
             .iter()
             .map(Row::compile)
@@ -84,68 +83,6 @@ struct Entry {
     parent: Option<usize>,
 }
 
-/// Says which row keeps the table from being built.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// The row's path is no pattern.
-    #[error("policy {row}: {reason}")]
-    Pattern {
-        /// The row.
-        row: RowName,
-        /// What is wrong with its path.
-        reason: PatternError,
-    },
-    /// The row's `cache_control` is no such header.
-    #[error("policy {row}: {reason}")]
-    CacheControl {
-        /// The row.
-        row: RowName,
-        /// What is wrong with its value.
-        reason: CacheControlError,
-    },
-    /// The row lets shared caches keep answers whose freshness they cannot vouch for.
-    #[error(
-        "policy {row}: a shared cache cannot keep the floor `{floor}`, so cache_control must not \
-         be public"
-    )]
-    PublicFloor {
-        /// The row.
-        row: RowName,
-        /// Its floor.
-        floor: Consistency,
-    },
-    /// The row's answers belong to one browser's session, and a stored one would hide its writes.
-    #[error(
-        "policy {row}: with session_cookie answers are never stored, so cache_control must be \
-         absent or say no-store"
-    )]
-    StoredSession {
-        /// The row.
-        row: RowName,
-    },
-    /// Two rows have the same literal, so neither is more specific.
-    #[error("policies {first} and {second} tie: the same path without its star")]
-    Tie {
-        /// The row that comes first in the file.
-        first: RowName,
-        /// The other row.
-        second: RowName,
-    },
-}
-
-impl From<PolicyError> for ConfigError {
-    fn from(error: PolicyError) -> Self {
-        let row = match &error {
-            PolicyError::Pattern { row, .. }
-            | PolicyError::CacheControl { row, .. }
-            | PolicyError::PublicFloor { row, .. }
-            | PolicyError::StoredSession { row }
-            | PolicyError::Tie { second: row, .. } => row,
-        };
-        Self::new(row.place.clone(), &error)
-    }
-}
-
 /// What the sorted literals all begin with, which is what the first and the last share.
 fn common(entries: &[Entry]) -> Box<str> {
     let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
@@ -168,16 +105,16 @@ fn start(text: &str, common: usize) -> u64 {
 }
 
 /// Finds the parent of a row among the entries, which all sort before it.
-fn parent(entries: &[Entry], row: &Row) -> Result<Option<usize>, PolicyError> {
+fn parent(entries: &[Entry], row: &Row) -> Result<Option<usize>, ConfigError> {
     let last = entries.len().checked_sub(1);
     let Some(before) = last.map(|last| &entries[last].row) else {
         return Ok(None);
     };
     if before.literal() == row.literal() {
-        return Err(PolicyError::Tie {
-            first: before.name(),
-            second: row.name(),
-        });
+        let (first, place) = (before.pattern(), before.place());
+        let why = format!("it ties with \"{first}\" ({place}): the same path but for the star");
+        let path = row.pattern().to_string();
+        return Err(ConfigError::of_key(row.place(), "path", &path, why));
     }
     Ok(indices(entries, last).find(|&at| row.literal().starts_with(entries[at].row.literal())))
 }

@@ -98,8 +98,8 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Says why a URL does not name a server. Never contains a value from the URL but the file names
-/// of certificates.
+/// Says why a URL does not name a server. Never contains a value from the URL but that of `sslmode`
+/// and the file names of certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// It is not a URL of PostgreSQL.
@@ -115,8 +115,8 @@ pub enum ServerError {
     #[error("{0}")]
     Parameter(String),
     /// `sslmode` is none of libpq's.
-    #[error("sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
-    SslMode,
+    #[error("sslmode={0} is not one of disable, allow, prefer, require, verify-ca and verify-full")]
+    SslMode(String),
     /// libpq's rule: public roots prove nothing without the host's name.
     #[error("sslrootcert=system needs sslmode=verify-full, not {0}")]
     WeakMode(SslMode),

@@ -97,7 +97,10 @@ fn a_bad_url_is_refused_with_what_is_wrong() {
         ("postgres:///db", "names no host"),
         ("postgres://a,b/db", "several hosts"),
         ("postgres://h:port/db", "`port`"),
-        ("postgres://h/db?sslmode=on", "sslmode must be"),
+        (
+            "postgres://h/db?sslmode=on",
+            "sslmode=on is not one of disable, allow",
+        ),
         ("postgres://h/db?colour=red", "`colour`"),
         ("postgres://h/db?sslmode", "name=value"),
         ("postgres://h/db?connect_timeout=soon", "`connect_timeout`"),

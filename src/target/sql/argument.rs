@@ -1,17 +1,19 @@
 //! The values of one request, bound as text whose type PostgreSQL infers.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
-use super::statement::{Parameter, Source, SqlStatement};
-use crate::target::{JsonObject, Query};
+use super::parameter::{Parameter, Source};
+use super::statement::SqlStatement;
+use crate::target::{JsonObject, Query, json_text};
 
 /// Everything of a request that a parameter can name.
 pub struct RequestValues<'a> {
@@ -22,7 +24,7 @@ pub struct RequestValues<'a> {
     /// The body, when the statement names a member of it.
     pub body: Option<&'a JsonObject<'a>>,
     /// The claims, when the endpoint demands a JWT.
-    pub claims: Option<&'a Map<String, Value>>,
+    pub claims: Option<&'a BTreeMap<String, Box<RawValue>>>,
     /// The headers.
     pub headers: &'a HeaderMap,
 }
@@ -78,7 +80,7 @@ impl<'a> RequestValues<'a> {
             Source::Claims => self
                 .claims
                 .and_then(|claims| claims.get(name))
-                .and_then(claim),
+                .and_then(|claim| json_text(claim)),
             Source::Header => self.header(parameter)?,
         };
         if text.as_ref().is_some_and(|text| text.contains('\0')) {
@@ -98,17 +100,6 @@ impl<'a> RequestValues<'a> {
         match value.to_str() {
             Ok(text) => Ok(Some(Cow::Borrowed(text))),
             Err(_not_ascii) => Err(ArgumentError::NotText(parameter.clone())),
-        }
-    }
-}
-
-/// The text of a claim: a string's content, else its JSON.
-fn claim(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Some(Cow::Owned(value.to_string()))
         }
     }
 }

@@ -7,7 +7,8 @@ use http::StatusCode;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 
-use super::statement::{Parameter, SqlStatement};
+use super::parameter::Parameter;
+use super::statement::SqlStatement;
 
 /// A failed statement: its meaning and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +146,10 @@ fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> Failure
             constraint: constraint(),
         },
         ("22", _) => invalid_value(error, statement, types),
+        // A value that nests too deeply, for instance: it is the client's as long as it is bound.
+        ("54", _) if error.where_().and_then(parameter_index).is_some() => {
+            invalid_value(error, statement, types)
+        }
         (_, &SqlState::QUERY_CANCELED) => FailureKind::Timeout,
         (_, &SqlState::READ_ONLY_SQL_TRANSACTION) => FailureKind::NotPrimary,
         (_, &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {

@@ -1,24 +1,43 @@
 //! Splits SQL text into what matters for parameters and what must be left alone.
 //!
 //! It knows strings (also `E'…'`), quoted identifiers, dollar quotes, comments (nested), `::`
-//! casts, words, parentheses and semicolons as PostgreSQL's own scanner delimits them; it does not
-//! parse.
+//! casts, words, parentheses, brackets and semicolons as PostgreSQL's own scanner delimits them; it
+//! does not parse.
+
+use super::parameter::Source;
 
 /// One piece of SQL. Concatenating all the texts gives the input back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     /// A keyword or an unquoted identifier.
     Word(&'a str),
-    /// `:` and what follows it, up to where a parameter's name would end.
+    /// `:source.name` of a known source; the name may be missing.
+    Parameter(&'a str),
+    /// Any other `:` that is not part of a cast.
     Colon(&'a str),
     /// `$1`.
     Positional(&'a str),
-    /// `(`, `)` or `;`.
+    /// `(`, `)`, `[`, `]` or `;`.
     Punctuation(&'a str),
     /// White space and comments.
     Blank(&'a str),
     /// Anything else: literals, operators, numbers.
     Other(&'a str),
+}
+
+impl<'a> Piece<'a> {
+    /// Its text.
+    pub(super) fn text(self) -> &'a str {
+        match self {
+            Self::Word(text)
+            | Self::Parameter(text)
+            | Self::Colon(text)
+            | Self::Positional(text)
+            | Self::Punctuation(text)
+            | Self::Blank(text)
+            | Self::Other(text) => text,
+        }
+    }
 }
 
 /// Splits a text into pieces; an unterminated quote or comment runs to the end.
@@ -38,15 +57,20 @@ fn first<'a>(text: &'a str) -> Option<(Piece<'a>, usize)> {
         '\'' => (Piece::Other, quoted(text, '\'', false)),
         '"' => (Piece::Other, quoted(text, '"', false)),
         'e' | 'E' if after.starts_with('\'') => (Piece::Other, 1 + quoted(after, '\'', true)),
-        '-' if after.starts_with('-') => (Piece::Blank, text.find('\n').unwrap_or(text.len())),
+        '-' if after.starts_with('-') => {
+            (Piece::Blank, text.find(['\n', '\r']).unwrap_or(text.len()))
+        }
         '/' if after.starts_with('*') => (Piece::Blank, comment(text)),
         '$' if after.starts_with(|c: char| c.is_ascii_digit()) => {
             (Piece::Positional, 1 + run(after, |c| c.is_ascii_digit()))
         }
         '$' => (Piece::Other, dollar_quoted(text)),
         ':' if after.starts_with(':') => (Piece::Other, 2),
-        ':' => (Piece::Colon, 1 + parameter_name(after)),
-        '(' | ')' | ';' => (Piece::Punctuation, 1),
+        ':' => match parameter_name(after) {
+            0 => (Piece::Colon, 1),
+            name => (Piece::Parameter, 1 + name),
+        },
+        '(' | ')' | '[' | ']' | ';' => (Piece::Punctuation, 1),
         c if c.is_whitespace() => (Piece::Blank, run(text, char::is_whitespace)),
         c if is_word_start(c) => (Piece::Word, run(text, is_word)),
         c if c.is_ascii_digit() => (Piece::Other, run(text, is_word)),
@@ -59,7 +83,8 @@ fn is_word_start(c: char) -> bool {
     c.is_alphabetic() || c == '_'
 }
 
-fn is_word(c: char) -> bool {
+/// Whether a character may stand inside an unquoted identifier.
+pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
@@ -68,15 +93,26 @@ fn run(text: &str, test: impl Fn(char) -> bool) -> usize {
     text.find(|c| !test(c)).unwrap_or(text.len())
 }
 
-/// Length of `source.name` at the start of a text: a hyphen belongs to a header's name only.
+/// Length of `source.name` at the start of a text, 0 without a known source and a dot. A hyphen
+/// belongs to a header's name only.
 fn parameter_name(text: &str) -> usize {
-    let source = run(text, |c| c.is_ascii_alphabetic());
-    let Some(name) = text[source..].strip_prefix('.').filter(|_| source > 0) else {
-        return source;
+    let Some((source, name)) = text.split_once('.') else {
+        return 0;
     };
-    let header = &text[..source] == "header";
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || (header && c == '-');
-    source + 1 + run(name, is_name)
+    let Some(known) = Source::parse(source) else {
+        return 0;
+    };
+    let is_name =
+        |c: char| c.is_ascii_alphanumeric() || c == '_' || (known == Source::Header && c == '-');
+    source.len() + 1 + run(name, is_name)
+}
+
+/// The identifier at the start of a text, with those that dots join to it; empty when there is none.
+pub(super) fn unquoted_name(text: &str) -> &str {
+    match text.starts_with(is_word_start) {
+        true => &text[..run(text, |c| is_word(c) || c == '.')],
+        false => "",
+    }
 }
 
 /// Length of a quoted piece; a doubled quote stands for itself, and so does an escaped one.

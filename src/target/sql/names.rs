@@ -36,12 +36,7 @@ impl Names {
         let mut run = String::new();
         let mut before = "";
         for piece in pieces(text) {
-            let (Piece::Word(text)
-            | Piece::Colon(text)
-            | Piece::Positional(text)
-            | Piece::Punctuation(text)
-            | Piece::Blank(text)
-            | Piece::Other(text)) = piece;
+            let text = piece.text();
             if matches!(piece, Piece::Other(_)) && text.chars().all(is_operator) {
                 run.push_str(text);
             } else if !run.is_empty() {
@@ -53,6 +48,11 @@ impl Names {
                     names.has_escapes |= before == "&";
                     let inner = text.trim_start_matches('"').trim_end_matches('"');
                     names.words.insert(cut(inner.replace("\"\"", "\"")));
+                }
+                // Before PostgreSQL 15 a name may follow a number at once.
+                Piece::Other(text) if text.starts_with(|c: char| c.is_ascii_digit()) => {
+                    let name = text.trim_start_matches(|c: char| c.is_ascii_digit());
+                    names.words.insert(cut(name.to_ascii_lowercase()));
                 }
                 _ => {}
             }
@@ -94,6 +94,7 @@ mod tests {
         ];
         assert_eq!(words(text), expected);
         assert_eq!(words(&"É".repeat(40))[0].len(), 62);
+        assert!(words("select 1from t").contains(&"from".to_owned()));
     }
 
     #[test]

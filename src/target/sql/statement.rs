@@ -3,62 +3,11 @@
 //! `:source.name` becomes `$n`, and the statement becomes a CTE whose rows PostgreSQL renders as
 //! JSON, so that `select`, `insert … returning` and function calls are all served alike.
 
-use std::fmt;
-
-use super::lexer::{Piece, pieces};
+use super::lexer::{Piece, is_word, pieces, unquoted_name};
+use super::parameter::{Parameter, Source};
 
 /// Most parameters of one statement; the protocol counts them in 16 bits.
 const PARAMETERS_MAX: usize = 256;
-
-/// Where a parameter's value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// A `{name}` of the path template.
-    Path,
-    /// The query string.
-    Query,
-    /// A member of the JSON body.
-    Body,
-    /// A claim of the verified JWT.
-    Claims,
-    /// A request header.
-    Header,
-}
-
-impl Source {
-    fn parse(name: &str) -> Option<Self> {
-        match name {
-            "path" => Some(Self::Path),
-            "query" => Some(Self::Query),
-            "body" => Some(Self::Body),
-            "claims" => Some(Self::Claims),
-            "header" => Some(Self::Header),
-            _ => None,
-        }
-    }
-}
-
-/// One `:source.name`. Displays as a client would be told of it: `query parameter "limit"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    /// Where the value comes from.
-    pub source: Source,
-    /// Its name there; a header's in lower case.
-    pub name: String,
-}
-
-impl fmt::Display for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.source {
-            Source::Path => "path parameter",
-            Source::Query => "query parameter",
-            Source::Body => "body member",
-            Source::Claims => "token claim",
-            Source::Header => "header",
-        };
-        write!(f, "{kind} \"{}\"", self.name)
-    }
-}
 
 /// A statement that PostgreSQL can prepare.
 #[derive(Debug)]
@@ -82,7 +31,7 @@ pub enum StatementError {
     /// `$1` instead of a named parameter.
     #[error("`{0}`: write :source.name in place of numbered parameters")]
     Positional(String),
-    /// A colon that is neither a cast nor a parameter.
+    /// A colon before a name where PostgreSQL has no use for one.
     #[error(
         "`{0}` is not a parameter: expected :path.x, :query.x, :body.x, :claims.x or :header.x"
     )]
@@ -102,20 +51,20 @@ impl SqlStatement {
     /// When the text is not one statement that can be wrapped, or names an unknown parameter.
     pub fn parse(sql: &str, single: bool) -> Result<Self, StatementError> {
         check_shape(sql)?;
+        check_colons(sql)?;
         let mut parameters = Vec::new();
         let mut inner = String::with_capacity(sql.len());
         for piece in pieces(sql) {
             match piece {
-                Piece::Colon(text) => {
+                Piece::Parameter(text) => {
                     let number = number_of(text, &mut parameters)?;
-                    inner.push_str(&format!("${number}"));
+                    // Behind a word `$1` would be read as a part of it.
+                    let space = if inner.ends_with(is_word) { " " } else { "" };
+                    inner.push_str(&format!("{space}${number}"));
                 }
                 Piece::Positional(text) => return Err(StatementError::Positional(text.to_owned())),
                 Piece::Punctuation(";") => {}
-                Piece::Word(text)
-                | Piece::Punctuation(text)
-                | Piece::Blank(text)
-                | Piece::Other(text) => inner.push_str(text),
+                other => inner.push_str(other.text()),
             }
         }
         Ok(Self {
@@ -222,6 +171,45 @@ fn check_shape(sql: &str) -> Result<(), StatementError> {
     }
 }
 
+/// Refuses `:name` where it can be nothing but a parameter of an unknown source. PostgreSQL itself
+/// has colons inside brackets (the bounds of a slice) and behind an operand inside parentheses
+/// (`json_object('key' : value)`, `name := value`); what is wrong there is for PostgreSQL to say.
+fn check_colons(sql: &str) -> Result<(), StatementError> {
+    let mut open = Vec::new();
+    let mut behind_operand = false;
+    let mut rest = sql;
+    for piece in pieces(sql) {
+        rest = &rest[piece.text().len()..];
+        behind_operand = match piece {
+            Piece::Blank(_) => continue,
+            Piece::Colon(_) => {
+                let name = unquoted_name(rest);
+                let allowed = match open.last() {
+                    Some(&"[") => true,
+                    Some(_) => behind_operand,
+                    None => false,
+                };
+                if !allowed && !name.is_empty() {
+                    return Err(StatementError::UnknownSource(format!(":{name}")));
+                }
+                false
+            }
+            Piece::Punctuation(bracket @ ("(" | "[")) => {
+                open.push(bracket);
+                false
+            }
+            Piece::Punctuation(")" | "]") => {
+                open.pop();
+                true
+            }
+            Piece::Punctuation(_) => false,
+            Piece::Word(_) | Piece::Parameter(_) | Piece::Positional(_) => true,
+            Piece::Other(text) => text.ends_with(|c| is_word(c) || c == '\'' || c == '"'),
+        };
+    }
+    Ok(())
+}
+
 fn modifies(piece: &Piece<'_>) -> bool {
     let Piece::Word(word) = piece else {
         return false;
@@ -261,10 +249,55 @@ mod tests {
         for sql in [
             "select ':path.a', \":path.b\", E'\\':path.c'",
             "select $$ :path.a $$, $x$ :path.b $y$ $x$, 'it''s :path.c'",
-            "select 1 -- :path.a\n, 2 /* :path.b /* nested */ :path.c */",
+            "select 1 -- :path.a\n, 2 -- :path.a\r, 3 /* :path.b /* nested */ :path.c */",
             "select '1'::int, a$1 from t",
         ] {
             assert_eq!(inner(sql), sql);
+        }
+    }
+
+    #[test]
+    fn slices_and_other_colons_of_postgresql_pass() {
+        for sql in [
+            "select a[1:2], a[:2], a[1:], a[:], a[1:n], a[lower.n:upper.n], a[ : n ][:m]",
+            "select a[f(b[:n])], (array[1, 2])[:n]",
+            "select json_object('a':b, 'c' : (d), (e):f, g:h, \"i\":j, 1:k, 'l':E'\\'')",
+            "select make_interval(days := 1), f(a :=1), a <:> b",
+            "select '1'::int::text, a::path.kind, b[1::int:2]",
+        ] {
+            assert_eq!(inner(sql), sql);
+        }
+    }
+
+    #[test]
+    fn a_bound_of_a_slice_may_be_a_parameter() {
+        for (sql, expected) in [
+            ("select a[:path.n::int:3]", "select a[$1::int:3]"),
+            ("select a[1: :path.n::int]", "select a[1: $1::int]"),
+            (
+                "select a[:path.n : :path.m], json_object('k' : :path.n)",
+                "select a[$1 : $2], json_object('k' : $1)",
+            ),
+            // PostgreSQL says at start what is wrong, and not of a column `n$1`.
+            ("select a[n:path.m]", "select a[n $1]"),
+        ] {
+            assert_eq!(inner(sql), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_behind_a_colon_that_can_only_be_meant_as_a_parameter_is_refused() {
+        for (sql, name) in [
+            ("select :cookie.a", ":cookie.a"),
+            ("select * from t where a = :foo", ":foo"),
+            ("select f(:foo)", ":foo"),
+            ("select f(a, :Path.n)", ":Path.n"),
+            ("select f(a[1:2] + :foo_1)", ":foo_1"),
+            ("select a :path", ":path"),
+            ("select a[f(:foo)]", ":foo"),
+        ] {
+            let error = SqlStatement::parse(sql, false).unwrap_err();
+            assert_eq!(error, StatementError::UnknownSource(name.to_owned()));
         }
     }
 
@@ -279,10 +312,6 @@ mod tests {
         assert_eq!(
             error("select $1"),
             StatementError::Positional("$1".to_owned())
-        );
-        assert_eq!(
-            error("select :cookie.a"),
-            StatementError::UnknownSource(":cookie.a".to_owned())
         );
         assert_eq!(
             error("select :path."),

@@ -34,22 +34,22 @@ pub struct SqlTarget {
 #[derive(Debug, thiserror::Error)]
 pub enum SqlTargetError {
     /// The statement itself.
-    #[error("sql: {0}")]
+    #[error("{0}")]
     Statement(#[from] StatementError),
     /// A path parameter that the template lacks.
-    #[error("sql: `:path.{0}` is not in the path template")]
+    #[error("`:path.{0}` is not in the path template")]
     NotInTemplate(String),
     /// A claim on an endpoint that anybody may call.
-    #[error("sql: `:claims.{0}` needs auth = \"jwt\"")]
+    #[error("`:claims.{0}` needs auth = \"jwt\"")]
     ClaimWithoutAuth(String),
     /// A body on a method that has none.
-    #[error("sql: `:body.{0}` cannot be used with {1}, which has no body")]
+    #[error("`:body.{0}` cannot be used with {1}, which has no body")]
     BodyOfSafeMethod(String, Method),
     /// A required string that no parameter reads.
-    #[error("body_strings: the sql does not use `:body.{0}`")]
+    #[error("the sql does not use `:body.{0}`")]
     UnusedBodyString(String),
     /// Whether a statement may write depends on its method.
-    #[error("method: `*` goes with `upstream` only")]
+    #[error("it goes with `upstream` only")]
     AnyMethod,
 }
 
@@ -99,6 +99,15 @@ impl SqlTarget {
             quickness: Quickness::default(),
             stateless: Stateless::default(),
         })
+    }
+}
+
+impl SqlTarget {
+    /// The claims that the statement names.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        let parameters = self.statement.parameters().iter();
+        let claims = parameters.filter(|parameter| parameter.source == Source::Claims);
+        claims.map(|claim| claim.name.as_str())
     }
 }
 
@@ -159,31 +168,31 @@ mod tests {
                 Method::GET,
                 "/x/{id}",
                 "select :path.ids",
-                "sql: `:path.ids` is not in the path template",
+                "`:path.ids` is not in the path template",
             ),
             (
                 Method::GET,
                 "/x/{id}y",
                 "select :path.id",
-                "sql: `:path.id` is not in the path template",
+                "`:path.id` is not in the path template",
             ),
             (
                 Method::GET,
                 "/x",
                 "select :body.a",
-                "sql: `:body.a` cannot be used with GET, which has no body",
+                "`:body.a` cannot be used with GET, which has no body",
             ),
             (
                 Method::POST,
                 "/x",
                 "select :claims.sub",
-                "sql: `:claims.sub` needs auth = \"jwt\"",
+                "`:claims.sub` needs auth = \"jwt\"",
             ),
             (
                 Method::GET,
                 "/x",
                 "select $1",
-                "sql: `$1`: write :source.name in place of numbered parameters",
+                "`$1`: write :source.name in place of numbered parameters",
             ),
         ] {
             assert_eq!(compile(method, path, sql).unwrap_err(), expected);

@@ -12,8 +12,7 @@ use tidegate_model::ConfigError;
 pub struct Upstreams(BTreeMap<String, Arc<Upstream>>);
 
 impl Upstreams {
-    /// Makes all ready; those that have not changed since `before` go on with what they know,
-    /// and what an operator has drained stays drained.
+    /// Makes all ready; those that have not changed since `before` go on with what they know.
     ///
     /// # Errors
     /// When a node wants TLS and the system has no root certificates.
@@ -25,17 +24,22 @@ impl Upstreams {
             let upstream = match unchanged {
                 Some(known) => Arc::clone(known),
                 None => {
-                    let refuse = |error| ConfigError::new(config.place.clone(), error);
-                    let upstream = Upstream::new(config).map_err(refuse)?;
-                    if let Some(known) = known {
-                        upstream.keep_drains(known);
-                    }
-                    Arc::new(upstream)
+                    let refuse = |error| ConfigError::new(&config.place, error);
+                    Arc::new(Upstream::new(config).map_err(refuse)?)
                 }
             };
             upstreams.insert(config.name.clone(), upstream);
         }
         Ok(Self(upstreams))
+    }
+
+    /// Leaves drained what an operator has drained in `before`, whose place these take at once.
+    pub fn keep_drains(&self, before: &Self) {
+        for upstream in self.iter() {
+            if let Some(known) = before.get(upstream.name()) {
+                upstream.keep_drains(known);
+            }
+        }
     }
 
     /// The upstream of a name.
@@ -62,5 +66,70 @@ impl Upstreams {
                 upstream.retire().await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config::{SteeringSettings, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings};
+    use tidegate_model::Place;
+    use tidegate_steering::Standing;
+
+    fn config(timeout: u64, nodes: &[&str]) -> UpstreamConfig {
+        let node = |url: &&str| UpstreamNodeConfig {
+            region: None,
+            url: url.parse().unwrap(),
+        };
+        UpstreamConfig {
+            place: Place::Name("test"),
+            name: "app".to_owned(),
+            settings: UpstreamSettings {
+                nodes: nodes.iter().map(node).collect(),
+                check: None,
+                limits: UpstreamLimits {
+                    timeout: Some(Duration::from_secs(timeout)),
+                    ..UpstreamLimits::default()
+                },
+                steering: SteeringSettings::default(),
+            },
+        }
+    }
+
+    fn drained(upstreams: &Upstreams) -> Vec<bool> {
+        let upstream = upstreams.get("app").unwrap();
+        let ranking = upstream.selector().ranking(Instant::now());
+        let standing = |node| ranking.of(node).standing;
+        let nodes = 0..upstream.nodes().len();
+        nodes
+            .map(|node| standing(node) == Standing::Drained)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_drain_set_while_others_are_made_ready_is_kept() {
+        let before = Upstreams::build(
+            &[config(1, &["http://a", "http://b"])],
+            &Upstreams::default(),
+        );
+        let before = before.unwrap();
+        let drain = |node, drained| {
+            let upstream = before.get("app").unwrap();
+            upstream.selector().drain(node, drained, Instant::now());
+        };
+        drain(0, true);
+        let changed = [config(2, &["http://c", "http://b", "http://a"])];
+        let after = Upstreams::build(&changed, &before).unwrap();
+        drain(0, false);
+        drain(1, true);
+        after.keep_drains(&before);
+        assert_eq!(drained(&after), [false, true, false]);
+        let unchanged = Upstreams::build(&changed, &after).unwrap();
+        unchanged.keep_drains(&after);
+        assert_eq!(drained(&unchanged), [false, true, false]);
     }
 }

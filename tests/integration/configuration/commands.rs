@@ -159,7 +159,7 @@ async fn migrate_changes_nothing_twice_and_refuses_a_schema_it_did_not_write() {
     let line = refusal(tidegate("migrate")).await;
     assert!(line.starts_with("DATABASE_URL: is required"), "{line}");
     let line = refusal(tidegate("migrate").env("DATABASE_URL", "app:hunter2@db")).await;
-    assert!(line.starts_with("DATABASE_URL: "), "{line}");
+    assert!(line.starts_with("DATABASE_URL = \"…\": "), "{line}");
     let down = tidegate("migrate")
         .arg("--database-url")
         .arg(URL)

@@ -71,7 +71,7 @@ async fn sighup_swaps_policies_and_endpoints_or_keeps_both_and_says_why() {
     for (text, expected) in [
         (
             format!("{BEFORE}\n[[policy]]\npath = \"/word\"\n"),
-            "11: policies",
+            "11: path = ",
         ),
         (
             format!("{BEFORE}nonsense = 1\n"),
@@ -79,7 +79,7 @@ async fn sighup_swaps_policies_and_endpoints_or_keeps_both_and_says_why() {
         ),
         (
             BEFORE.replace("'before'", "missing"),
-            "6: sql: GET /word does not prepare",
+            "8: sql: GET /word does not prepare",
         ),
     ] {
         std::fs::write(&path, &text).unwrap();

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
+use nix::sys::signal::Signal;
 use reqwest::{Client, RequestBuilder};
 use tempfile::TempDir;
 use tidegate::demo::{GatewayCommand, GatewayProcess};
@@ -151,6 +152,12 @@ impl Edge {
     pub(super) async fn reload(&self, toml: &str) {
         let file = self.directory.path().join("gateway.toml");
         reload(&self.gateway, &file, toml).await;
+    }
+
+    /// Gives it another file without waiting for it.
+    pub(super) fn begin_reload(&self, toml: &str) {
+        std::fs::write(self.directory.path().join("gateway.toml"), toml).unwrap();
+        self.gateway.signal(Signal::SIGHUP);
     }
 
     /// A metric's value; zero while it is absent.

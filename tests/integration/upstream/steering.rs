@@ -4,6 +4,7 @@ use axum::Router;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tidegate::demo::{GatewayCommand, until};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::kit::{App, Edge, endpoint, upstream};
@@ -243,4 +244,41 @@ async fn a_reload_keeps_the_drains_of_an_upstream_that_changes() {
     edge.steer("app", &near.address.to_string(), "undrain")
         .await;
     assert_eq!(edge.serving_region().await, "eu-west-1");
+}
+
+/// A reload that cannot check its statements waits for a database that does not answer.
+#[tokio::test]
+async fn a_reload_keeps_what_is_drained_and_undrained_meanwhile() {
+    let (near, far) = two_apps().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let replica = format!("postgres://app@{}/app", silent.local_addr().unwrap());
+    let tables = file(&near, &far, "");
+    let edge = Edge::with("DATABASE_READ_REPLICA_URL", replica, tables).await;
+    edge.steer("app", &near.address.to_string(), "drain").await;
+
+    // Of the primary it is known at once.
+    let refused = "cannot check statements here";
+    let at_start = edge.gateway.log().matches(refused).count();
+    edge.begin_reload(&file(&near, &far, "timeout = \"5s\""));
+    until("the reload waits for the replica", DEADLINE, async || {
+        let again = edge.gateway.log().matches(refused).count() > at_start;
+        Ok(again.then_some(()))
+    })
+    .await
+    .unwrap();
+    edge.steer("app", &near.address.to_string(), "undrain")
+        .await;
+    edge.steer("app", &far.address.to_string(), "drain").await;
+    let swapped = "policies and endpoints were swapped";
+    assert!(
+        !edge.gateway.log().contains(swapped),
+        "the reload still waits"
+    );
+    edge.gateway.wait_for_log(swapped).await.unwrap();
+    assert_eq!(edge.serving_region().await, "eu-west-1");
+    let upstreams = edge.upstreams().await;
+    let standing: Vec<_> = (0..2)
+        .map(|node| &upstreams[0]["nodes"][node]["standing"])
+        .collect();
+    assert_eq!(standing, ["trusted", "drained"], "{upstreams}");
 }

@@ -1,0 +1,54 @@
+//! What a statement can name of a request.
+
+use std::fmt;
+
+/// Where a parameter's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A `{name}` of the path template.
+    Path,
+    /// The query string.
+    Query,
+    /// A member of the JSON body.
+    Body,
+    /// A claim of the verified JWT.
+    Claims,
+    /// A request header.
+    Header,
+}
+
+impl Source {
+    /// The source of a name.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "path" => Some(Self::Path),
+            "query" => Some(Self::Query),
+            "body" => Some(Self::Body),
+            "claims" => Some(Self::Claims),
+            "header" => Some(Self::Header),
+            _ => None,
+        }
+    }
+}
+
+/// One `:source.name`. Displays as errors name it to a client: `query parameter "limit"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Where the value comes from.
+    pub source: Source,
+    /// Its name there; a header's in lower case.
+    pub name: String,
+}
+
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.source {
+            Source::Path => "path parameter",
+            Source::Query => "query parameter",
+            Source::Body => "body member",
+            Source::Claims => "token claim",
+            Source::Header => "header",
+        };
+        write!(f, "{kind} \"{}\"", self.name)
+    }
+}

@@ -1,0 +1,266 @@
+//! Every refused value is quoted where it stands, with what would be right.
+//!
+//! The binary itself lists the keys it knows, so none can be missing from the table.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::{complete, refusal, tidegate};
+use crate::world::rows;
+
+/// A key, what stands behind it, and the error behind the name of the file.
+const KEYS: &str = r#"
+region | 5 | 1: region = 5: expected a string
+database_url | 5 | 1: database_url = 5: expected a string
+read_replica_url | 'db' | 1: read_replica_url = "…": must start with postgres://
+listen | 'nowhere' | 1: listen = 'nowhere': expected an IP address and a port, such as 127.0.0.1:8080
+admin | '[::1]' | 1: admin = '[::1]': expected an IP address and a port
+topology | 'x' | 1: topology = 'x': expected a table
+server | 5 | 1: server = 5: expected a table
+pool | 5 | 1: pool = 5: expected a table
+replication | 5 | 1: replication = 5: expected a table
+health | true | 1: health = true: expected a table
+consistency | 'strong' | 1: consistency = 'strong': expected a table
+cache | '64MiB' | 1: cache = '64MiB': expected a table
+upstream | 'app' | 1: upstream = 'app': expected an array
+steering | 1.5 | 1: steering = 1.5: expected a table
+spill | 16 | 1: spill = 16: expected a table
+policy | ['x'] | 1: policy = 'x': expected a table
+endpoint | 5 | 1: endpoint = 5: expected an array
+topology.primary_region | 'US East' | 2: topology.primary_region = 'US East': a region name is lower-case letters
+topology.replica | 'x' | 2: replica = 'x': expected an array
+topology.replica.region | 'X' | 3: topology.replica.region = 'X': a region name is lower-case letters
+topology.replica.url | 'mysql://app:hunter2@db' | 3: topology.replica.url = "mysql://…": must start with postgres://
+server.connections_max | 0 | 2: connections_max = 0: expected a whole number from 1 to 1000000
+server.requests_max | 'many' | 2: requests_max = 'many': expected a whole number from 1 to 1000000
+server.header_timeout | 'soon' | 2: header_timeout = 'soon': expected a duration from "1ms" to "1day", such as "1500ms" or "30s"
+server.idle_timeout | 75 | 2: idle_timeout = 75: expected a duration
+server.body_timeout | '30h' | 2: body_timeout = '30h': expected a duration from "1ms" to "1day"
+server.request_deadline | '-1s' | 2: request_deadline = '-1s': expected a duration
+server.body_bytes_max | '1MB' | 2: body_bytes_max = '1MB': expected a size from "1B" to "256MiB" in B, KiB or MiB
+server.drain_delay | '' | 2: drain_delay = '': expected a duration from "0s" to "1day"
+server.drain_timeout | '0s' | 2: drain_timeout = '0s': expected a duration from "1ms" to "1day"
+server.trusted_proxies | ['10.0.0.0/33'] | 2: trusted_proxies = '10.0.0.0/33': expected a network such as "10.0.0.0/8", or an address
+pool.connections_max | 1.5 | 2: connections_max = 1.5: expected a whole number from 1 to 1000000
+pool.connections_max | 1 | 2: pool.connections_max = 1: it must not be below connections_min, which is 2
+pool.connections_min | 17 | 2: pool.connections_min = 17: it must not be above connections_max, which is 16
+pool.connect_timeout | '5' | 2: connect_timeout = '5': expected a duration
+pool.acquire_timeout | 0 | 2: acquire_timeout = 0: expected a duration
+pool.statement_timeout | '2d' | 2: statement_timeout = '2d': expected a duration
+replication.sample_interval | 'x' | 2: sample_interval = 'x': expected a duration
+replication.sample_timeout | false | 2: sample_timeout = false: expected a duration
+replication.max_lag | [] | 2: max_lag = []: expected a duration
+health.fail_after | 1001 | 2: fail_after = 1001: expected a whole number from 1 to 1000
+health.pass_after | -1 | 2: pass_after = -1: expected a whole number from 1 to 1000
+consistency.session_wait | 50 | 2: session_wait = 50: expected a duration from "0s" to "1day"
+cache.bytes_max | 1024 | 2: bytes_max = 1024: expected a size up to "65536MiB" in B, KiB or MiB, such as "64MiB", or 0
+cache.bytes_max | '1KiB' | 2: cache.bytes_max = '1KiB': it must not be below entry_bytes_max, which is 1048576 bytes
+cache.entry_bytes_max | '65MiB' | 2: cache.entry_bytes_max = '65MiB': it must not be above bytes_max, which is 67108864 bytes
+steering.ranking_ttl | 60 | 2: ranking_ttl = 60: expected a duration
+steering.dwell | 'long' | 2: dwell = 'long': expected a duration
+steering.retry_budget | 1.5 | 2: retry_budget = 1.5: expected a number from 0 to 1
+steering.retry_budget | nan | 2: retry_budget = nan: expected a number from 0 to 1
+steering.reconnects_per_second_max | 0 | 2: reconnects_per_second_max = 0: expected a whole number from 1 to 1000
+spill.concurrency_max | '16' | 2: concurrency_max = '16': expected a whole number from 1 to 1000000
+policy.path | '/a/*/b' | 2: path = "/a/*/b": a star stands only at the end of a pattern
+policy.consistency | 'eventully' | 3: consistency = 'eventully': the level is not one of strong, session, bounded and eventual
+policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the field is not one RFC 9651 item (byte 6), such as strong
+policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
+policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-age=60": it must not say `public`: a shared cache
+policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
+policy.rate_limit | '100 per second' | 3: rate_limit = '100 per second': expected requests per s, min, h or d, such as `100/s`
+endpoint.method | 'get' | 4: method = 'get': expected GET, POST, PUT, PATCH, DELETE or *
+endpoint.method | '*' | 4: method = "*": it goes with `upstream` only
+endpoint.path | 'x' | 4: path = "x": it must begin with `/`
+endpoint.path | '/{a' | 4: path = "/{a": 
+endpoint.auth | 'basic' | 5: auth = 'basic': expected `jwt` or `none`
+endpoint.sql | 'drop table notes' | 4: sql = "drop table notes": it must begin with select, insert, update
+endpoint.sql | 'select :cookie.a' | 4: sql = "select :cookie.a": `:cookie.a` is not a parameter: expected :path.x, :query.x
+endpoint.status | 404 | 5: status = 404: expected a success that has a body: 200, 201 or 202
+endpoint.status | 'ok' | 5: status = 'ok': expected a whole number
+endpoint.single | 1 | 5: single = 1: expected true or false
+endpoint.body_strings | ['a'] | 5: body_strings = "a": the sql does not use `:body.a`
+endpoint.upstream | 'http://a' | 5: upstream = 'http://a': an endpoint has either `sql` or `upstream`
+endpoint.cache | true | 5: cache = true: it goes with `upstream`, not with `sql`
+upstream.name | 'a b' | 7: upstream.name = 'a b': expected 1 to 64 letters, digits, `-` and `_`
+upstream.nodes | [] | 7: upstream.nodes = []: expected 1 to 32 nodes
+upstream.check | '/healthz' | 8: check = '/healthz': expected a table
+upstream.connect_timeout | '2d' | 8: connect_timeout = '2d': expected a duration
+upstream.timeout | 0 | 8: timeout = 0: expected a duration
+upstream.idle_timeout | '' | 8: idle_timeout = '': expected a duration
+upstream.connections_max | 0 | 8: connections_max = 0: expected a whole number from 1 to 1000000
+upstream.nodes.region | 'A' | 7: upstream.nodes.region = 'A': a region name is lower-case letters
+upstream.nodes.url | 'http://a/?key=hunter2' | 7: upstream.nodes.url = "http://…": it must end with its path
+upstream.check.path | 'healthz' | 8: upstream.check.path = 'healthz': expected a path that begins with `/`
+upstream.check.interval | 2 | 8: interval = 2: expected a duration
+"#;
+
+/// The keys of a table without which the others mean nothing, and what stands before the table.
+fn table(section: &str) -> (&str, &[&str]) {
+    match section {
+        "topology.replica" => (
+            "[[topology.replica]]",
+            &["region = 'a'", "url = 'postgres://a/x'"],
+        ),
+        "policy" => ("[[policy]]", &["path = '/x'"]),
+        "endpoint" => (
+            "[[endpoint]]",
+            &["method = 'GET'", "path = '/x'", "sql = 'select 1'"],
+        ),
+        "upstream" => (
+            "[[endpoint]]\nmethod = '*'\npath = '/x'\nupstream = 'app'\n[[upstream]]",
+            &[
+                "name = 'app'",
+                "nodes = [{ region = 'a', url = 'http://a' }]",
+            ],
+        ),
+        "upstream.nodes" => ("", &["region = 'a'", "url = 'http://a'"]),
+        "upstream.check" => ("", &["path = '/healthz'"]),
+        _ => ("", &[]),
+    }
+}
+
+/// A file that is well but for one line.
+fn file(section: &str, key: &str, value: &str) -> String {
+    let (head, others) = table(section);
+    let others = others
+        .iter()
+        .filter(|other| !other.starts_with(&format!("{key} =")));
+    let line = format!("{key} = {value}");
+    let lines: Vec<_> = others.copied().chain([line.as_str()]).collect();
+    match section {
+        "upstream.nodes" => file(
+            "upstream",
+            "nodes",
+            &format!("[{{ {} }}]", lines.join(", ")),
+        ),
+        "upstream.check" => file("upstream", "check", &format!("{{ {} }}", lines.join(", "))),
+        "" => line,
+        _ if head.is_empty() => format!("[{section}]\n{line}"),
+        _ => format!("{head}\n{}", lines.join("\n")),
+    }
+}
+
+/// What is said of a file, without its name.
+async fn refused(path: &Path, text: &str) -> String {
+    std::fs::write(path, text).unwrap();
+    let check = complete("check").env("TIDEGATE_CONFIG", path);
+    // Those that the kit sets would win.
+    let check = check.env("LISTEN_ADDR", "").env("ADMIN_ADDR", "");
+    let line = refusal(check).await;
+    let name = format!("{}:", path.display());
+    let line = line.strip_prefix(&name);
+    line.unwrap_or_else(|| panic!("{text}\nis not refused"))
+        .to_owned()
+}
+
+/// The names in backquotes behind `expected`.
+fn listed(error: &str) -> impl Iterator<Item = &str> {
+    let (_, expected) = error.split_once("expected ").unwrap();
+    expected.split('`').skip(1).step_by(2)
+}
+
+#[tokio::test]
+async fn every_key_is_named_with_its_line_the_refused_value_and_what_would_be_right() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gateway.toml");
+    let mut known = BTreeSet::new();
+    for [name, value, expected] in rows(KEYS) {
+        let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
+        let line = refused(&path, &file(section, key, value)).await;
+        assert!(
+            line.starts_with(expected),
+            "{name} = {value}\n{line}\nis not\n{expected}"
+        );
+        known.insert((section, key));
+    }
+    let sections: BTreeSet<_> = known.iter().map(|(section, _)| *section).collect();
+    for section in sections {
+        let line = refused(&path, &file(section, "nonsense", "1")).await;
+        for key in listed(&line) {
+            assert!(
+                known.contains(&(section, key)),
+                "[{section}] {key} is not in the table"
+            );
+        }
+    }
+}
+
+/// A variable or a flag, its value, and the error.
+const VARIABLES: &str = r#"
+REGION | EU West | REGION = "EU West": a region name is lower-case letters
+DATABASE_URL | mysql://app:hunter2@db/app | DATABASE_URL = "mysql://…": must start with postgres://
+DATABASE_URL | app:hunter2@db | DATABASE_URL = "…": must start with postgres://
+DATABASE_URL | postgres://app:hunter2@db/app?sslmode=on | DATABASE_URL = "postgres://…": sslmode=on is not one of disable,
+DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": names no host
+TIDEGATE_CONFIG | /nowhere.toml | /nowhere.toml: cannot be read: 
+LISTEN_ADDR | 8080 | LISTEN_ADDR = "8080": expected an IP address and a port, such as 127.0.0.1:8080
+ADMIN_ADDR | localhost | ADMIN_ADDR = "localhost": expected an IP address and a port
+LOG_FORMAT | xml | LOG_FORMAT = "xml": expected `text` or `json`
+RUST_LOG | tidegate=loud | RUST_LOG = "tidegate=loud": 
+TOKEN_SECRET | short-secret | TOKEN_SECRET: secret 1 is shorter than 16 bytes
+AUTH_JWT_SECRET | short-secret | AUTH_JWT_SECRET: must be at least 16 bytes long
+AUTH_JWKS_URL | http://issuer.example/jwks | AUTH_JWKS_URL = "http://issuer.example/jwks": it must begin with https://
+AUTH_JWKS_URL | https://app:hunter2@issuer/jwks | AUTH_JWKS_URL = "https://…": it must not carry credentials
+AUTH_JWT_AUDIENCE | us | AUTH_JWT_AUDIENCE = "us": has no effect without AUTH_JWT_SECRET or AUTH_JWKS_URL
+AUTH_JWT_ISSUER | them | AUTH_JWT_ISSUER = "them": has no effect without AUTH_JWT_SECRET or AUTH_JWKS_URL
+--region | EU | --region = "EU": a region name is lower-case letters
+--database-url | db:hunter2 | --database-url = "…": must start with postgres://
+--read-replica-url | mysql://db | --read-replica-url = "mysql://…": must start with postgres://
+--config | /nowhere.toml | /nowhere.toml: cannot be read: 
+--listen | everywhere | --listen = "everywhere": expected an IP address and a port
+--admin | 9090 | --admin = "9090": expected an IP address and a port
+"#;
+
+/// Arguments and the error.
+const ARGUMENTS: &str = r#"
+explain;G T;/x | METHOD = "G T": expected an HTTP method such as GET
+explain;GET;/a b | PATH = "/a b": expected a path such as /public/rates
+explain;GET;/x;-H;no colon | -H = "no colon": expected `Name: value`
+token;--sub;a;--ttl;soon | invalid value 'soon' for '--ttl <TTL>': expected number at 0; expected a duration such as
+token;inspect;xyz | TOKEN = "xyz": the consistency token is malformed
+migrate;--database-url;mysql://app:hunter2@db | --database-url = "mysql://…": must start with postgres://
+top;--once;--admin;a b | --admin = "a b": expected an address and a port
+top;--interval;x | invalid value 'x' for '--interval <INTERVAL>': expected number at 0; expected a duration such as
+demo;--port-base;99999999 | invalid value '99999999' for '--port-base <PORT_BASE>'
+serve;postgres://app:hunter2@db/app | unexpected argument 'postgres://…' found
+srve | unrecognized subcommand 'srve'
+"#;
+
+#[tokio::test]
+async fn every_variable_and_argument_is_named_with_what_was_refused() {
+    for [name, value, expected] in rows(VARIABLES) {
+        let command = complete("serve");
+        let command = match name.starts_with('-') {
+            true => command.arg(name).arg(value),
+            false => command.env(name, value),
+        };
+        let line = refusal(command).await;
+        assert!(line.starts_with(expected), "{line}\nis not\n{expected}");
+    }
+    for [arguments, expected] in rows(ARGUMENTS) {
+        let mut arguments = arguments.split(';');
+        let command = tidegate(arguments.next().unwrap());
+        let line = refusal(arguments.fold(command, |command, next| command.arg(next))).await;
+        assert!(line.starts_with(expected), "{line}\nis not\n{expected}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_quoted() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let serve = complete("serve").env("LISTEN_ADDR", &address);
+    let output = serve
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .output()
+        .await
+        .unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let line = log.lines().last().unwrap();
+    let expected = format!("tidegate: LISTEN_ADDR = \"{address}\": ");
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(line.starts_with(&expected), "{line}");
+}
