@@ -253,7 +253,7 @@ fn reset(first: &str) -> String {
 async fn failed_write(lease: &Lease, statement: &SqlStatement, cause: Error) -> Failure {
     let class = cause.code().and_then(|code| code.code().get(..2));
     let prepared = match class {
-        Some("22") => lease.client().prepare(statement.text()).await.ok(),
+        Some("22" | "54") => lease.client().prepare(statement.text()).await.ok(),
         _ => None,
     };
     let types = prepared.as_ref().map(Statement::params).unwrap_or_default();
