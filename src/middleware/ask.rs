@@ -34,6 +34,13 @@ pub(super) struct Asked<'a> {
     pub(super) current: bool,
 }
 
+impl Asked<'_> {
+    /// What was known of the server life that was asked.
+    pub(super) fn known(&self) -> Option<&NodeStatus> {
+        self.current.then_some(&*self.status)
+    }
+}
+
 /// Why a node gave no answer.
 pub(super) enum AskError {
     /// The statement failed, and every answer to it was read.

@@ -28,6 +28,7 @@ mod public;
 mod request_id;
 mod origin;
 mod outcome;
+mod proof;
 mod places;
 mod run;
 mod serve;

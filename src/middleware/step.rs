@@ -8,10 +8,10 @@ use super::answer::Timing;
 use super::ask::{AskError, Asked, Loan};
 use super::attempt::{Attempt, StepError};
 use super::places::Place;
+use super::proof;
 use super::run::Outcome;
-use crate::consistency::{Level, Lsn, RequestToken, WalPosition};
+use crate::consistency::{Level, Lsn};
 use crate::error::Problem;
-use crate::policy::Decision;
 use crate::pool::{Lease, Node};
 use crate::replication::NodeStatus;
 use crate::routing::{Reason, Step};
@@ -63,7 +63,7 @@ impl Attempt<'_> {
             let lease = lease?;
             let shared = lease.is_shared();
             let asked = self.asked(tried, &lease);
-            if !self.is_proven(step, &asked.status, asked.current) {
+            if !self.is_proven(&asked) {
                 lease.settle();
                 return Err(StepError::Unproven);
             }
@@ -80,7 +80,7 @@ impl Attempt<'_> {
                 self.note_latency(step, waited.elapsed());
             }
             let answer = answer.map_err(|error| self.judge(&asked, error))?;
-            return Ok(self.outcome(&asked, answer));
+            return self.outcome(&asked, answer);
         }
     }
 
@@ -185,44 +185,10 @@ impl Attempt<'_> {
 
     /// Whether the newest sample, if it speaks of the life we are connected to, still proves what
     /// the step needs: time has passed since the plan.
-    fn is_proven(&self, step: &Step, status: &NodeStatus, current: bool) -> bool {
-        if step.as_primary != status.acts_as_primary {
-            return false;
-        }
-        let Decision {
-            consistency, token, ..
-        } = &self.decision;
-        let within = |bound| {
-            status
-                .staleness(Instant::now())
-                .is_some_and(|age| age <= bound)
-        };
-        let reached = |token: &WalPosition| {
-            status
-                .position
-                .is_some_and(|at| at.timeline == token.timeline && at.lsn >= token.lsn)
-        };
-        match step.reason {
-            Reason::WithinBound | Reason::TokenReached | Reason::Waited => {
-                current
-                    && consistency.max_staleness.is_none_or(within)
-                    && match token {
-                        RequestToken::Verified(token) => reached(token),
-                        RequestToken::None | RequestToken::Unverifiable => true,
-                    }
-            }
-            Reason::Fresh
-            | Reason::Strong
-            | Reason::Write
-            | Reason::NoReplica
-            | Reason::ReplicaLagging
-            | Reason::ReplicaDown
-            | Reason::BoundUnproven
-            | Reason::TokenBehind
-            | Reason::TokenUnverifiable
-            | Reason::Retry
-            | Reason::Hedge => true,
-        }
+    fn is_proven(&self, asked: &Asked<'_>) -> bool {
+        asked.as_primary == asked.status.acts_as_primary
+            && (asked.as_primary
+                || proof::may_be_asked(&self.decision, asked.known(), Instant::now()))
     }
 
     /// The problem when there is nobody to ask.
