@@ -12,6 +12,7 @@
 mod answer;
 mod ask;
 mod attempt;
+mod go_again;
 mod hedge;
 mod body;
 mod cache_note;

@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use super::answer::Timing;
 use super::ask::{AskError, Asked, Loan};
 use super::attempt::{Attempt, StepError};
+use super::go_again::Connection;
 use super::places::Place;
 use super::proof;
 use super::run::Outcome;
@@ -55,13 +56,15 @@ impl Attempt<'_> {
         }
         timing.wait += started.elapsed();
         let waited = Instant::now();
-        let mut may_share = self.run.safe && self.run.target.quickness.is_quick(step.node);
+        let mut connection = match self.run.safe && self.run.target.quickness.is_quick(step.node) {
+            true => Connection::Shared,
+            false => Connection::Alone,
+        };
         loop {
             let started = Instant::now();
-            let lease = self.lease(step, may_share).await;
+            let lease = self.lease(step, connection).await;
             timing.wait += started.elapsed();
             let lease = lease?;
-            let shared = lease.is_shared();
             let asked = self.asked(tried, &lease);
             if !self.is_proven(&asked) {
                 lease.settle();
@@ -71,8 +74,11 @@ impl Attempt<'_> {
             let loan = Loan::new(lease, &tried.beaten);
             let answer = self.ask(&asked, loan).await;
             timing.db += started.elapsed();
-            if shared && is_others_doing(&answer) {
-                may_share = false;
+            let trouble = answer.as_ref().err().and_then(AskError::trouble);
+            let again = trouble.and_then(|it| connection.after(it, self.run.safe));
+            if let Some(again) = again {
+                tracing::debug!(node = %asked.node.id, ?trouble, "asking on another connection");
+                connection = again;
                 continue;
             }
             self.report(step, &answer);
@@ -116,12 +122,13 @@ impl Attempt<'_> {
     }
 
     /// Waits for a connection.
-    async fn lease(&self, step: &Step, may_share: bool) -> Result<Lease, StepError> {
+    async fn lease(&self, step: &Step, connection: Connection) -> Result<Lease, StepError> {
         let (node, deadline) = (self.node(step), self.run.deadline);
         let leased = async {
-            match may_share {
-                true => node.share(deadline).await,
-                false => node.lease(deadline).await,
+            match connection {
+                Connection::Shared => node.share(deadline).await,
+                Connection::Alone | Connection::Another => node.lease(deadline).await,
+                Connection::Checked => Box::pin(node.lease_checked(deadline)).await,
             }
         };
         let leased = timeout_at(deadline, leased).await;
@@ -201,14 +208,5 @@ impl Attempt<'_> {
 
     pub(super) fn node(&self, step: &Step) -> &Node {
         &self.run.services.nodes[step.node]
-    }
-}
-
-/// Whether an answer, or its absence, may be due to those who share the connection.
-fn is_others_doing(answer: &Result<Answer, AskError>) -> bool {
-    match answer {
-        Err(AskError::HeldUp) => true,
-        Err(AskError::Failed(failure)) => failure.kind == FailureKind::Unavailable,
-        Ok(_) | Err(AskError::Deadline | AskError::Lost | AskError::OtherRole) => false,
     }
 }

@@ -54,12 +54,6 @@ impl Lease {
         self.connection().life
     }
 
-    /// Whether others use the connection at the same time.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        matches!(self.0, Lent::Shared(_))
-    }
-
     /// Ends when a read of somebody else keeps the answer back. Cancel-safe.
     pub async fn held_up(&self) {
         let Lent::Shared(place) = &self.0 else {
@@ -119,6 +113,12 @@ impl Borrowed {
         self.object
             .as_ref()
             .expect("it holds its connection until it is settled or dropped")
+    }
+
+    /// Whether it was opened for this loan.
+    pub(super) fn is_new(&self) -> bool {
+        let metrics = self.object.as_ref().map(Object::metrics);
+        metrics.is_some_and(|metrics| metrics.recycle_count == 0)
     }
 
     pub(super) fn settle(mut self) -> Duration {

@@ -5,7 +5,7 @@
 
 use http::StatusCode;
 use tokio_postgres::Statement;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::Type;
 
 use super::statement::{Parameter, SqlStatement};
@@ -109,6 +109,15 @@ impl Failure {
             },
             false => failure,
         }
+    }
+
+    /// Whether the connection was lost for a reason that is not the statement's: no answer came, or
+    /// one of those after which the server closes it (PostgreSQL docs, "Message Severity Levels").
+    #[must_use]
+    pub fn lost_connection(&self) -> bool {
+        let severity = self.cause.as_db_error().map(DbError::parsed_severity);
+        let ends = |severity| matches!(severity, Some(Severity::Fatal | Severity::Panic));
+        self.kind == FailureKind::Unavailable && severity.is_none_or(ends)
     }
 
     /// The same failure of a statement that may not write: that it tried is the configuration's
