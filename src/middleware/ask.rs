@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::attempt::Attempt;
+use super::go_again::Trouble;
 use super::run::Run;
 use crate::pool::{Lease, Node};
 use crate::target::sql::{self, Answer, Failure, FailureKind, ReadOptions};
@@ -34,6 +35,13 @@ pub(super) struct Asked<'a> {
     pub(super) current: bool,
 }
 
+impl Asked<'_> {
+    /// What was known of the server life that was asked.
+    pub(super) fn known(&self) -> Option<&NodeStatus> {
+        self.current.then_some(&*self.status)
+    }
+}
+
 /// Why a node gave no answer.
 pub(super) enum AskError {
     /// The statement failed, and every answer to it was read.
@@ -46,6 +54,20 @@ pub(super) enum AskError {
     OtherRole,
     /// A read of somebody else on the same connection is in the way.
     HeldUp,
+}
+
+impl AskError {
+    /// What was wrong with the connection, if that is all that is known to be wrong.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::HeldUp => Some(Trouble::HeldUp),
+            Self::Failed(failure) => {
+                let sent = failure.sent;
+                failure.lost_connection().then_some(Trouble::Lost { sent })
+            }
+            Self::Deadline | Self::Lost | Self::OtherRole => None,
+        }
+    }
 }
 
 /// A lease whose connection is kept although its answer is not waited for, if another node was
@@ -113,10 +135,9 @@ impl Attempt<'_> {
         match answer {
             Ok(answer) => {
                 if !is_of_use(&answer) {
+                    // Dropped and not settled: no other request is to meet it.
                     loan.lease().condemn();
-                }
-                let took = loan.settle();
-                if let (Ok(_), Some(took)) = (&answer, took) {
+                } else if let (Some(took), Ok(_)) = (loan.settle(), &answer) {
                     target.quickness.add(asked.index, took);
                 }
                 answer.map_err(AskError::Failed)

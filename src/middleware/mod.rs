@@ -12,6 +12,7 @@
 mod answer;
 mod ask;
 mod attempt;
+mod go_again;
 mod hedge;
 mod body;
 mod cache_note;
@@ -28,6 +29,7 @@ mod public;
 mod request_id;
 mod origin;
 mod outcome;
+mod proof;
 mod places;
 mod run;
 mod serve;

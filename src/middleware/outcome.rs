@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::answer::Served;
 use super::ask::{AskError, Asked};
 use super::attempt::{Attempt, StepError};
+use super::proof::{self, Unproven};
 use super::run::Outcome;
 use crate::error::Problem;
 use crate::target::sql::{Answer, Failure, FailureKind};
@@ -48,14 +49,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// Says how an answer came about.
-    pub(super) fn outcome(&self, asked: &Asked<'_>, answer: Answer) -> Outcome {
+    /// Says how an answer came about, or that it took too long to be proven any more: then the node
+    /// is well, and another one has to answer.
+    pub(super) fn outcome(&self, asked: &Asked<'_>, answer: Answer) -> Result<Outcome, StepError> {
         let staleness = match asked.as_primary {
             true => Some(Duration::ZERO),
-            false => asked
-                .status
-                .staleness(Instant::now())
-                .filter(|_| asked.current),
+            false => self.staleness(asked)?,
         };
         let served = Served {
             node: asked.node.id.clone(),
@@ -65,11 +64,21 @@ impl Attempt<'_> {
             staleness,
         };
         let seen = self.seen(asked, &answer);
-        Outcome {
+        Ok(Outcome {
             answer,
             served,
             seen,
-        }
+        })
+    }
+
+    fn staleness(&self, asked: &Asked<'_>) -> Result<Option<Duration>, StepError> {
+        let bound = self.decision.consistency.max_staleness;
+        let newest = || self.run.services.monitor.status(&asked.node.id);
+        let judged = proof::staleness_of_answer(bound, asked.known(), newest, Instant::now());
+        judged.map_err(|Unproven| {
+            tracing::debug!(node = %asked.node.id, "its answer took longer than it was proven for");
+            StepError::Unproven
+        })
     }
 
     /// Whether the primary was the primary of the timeline that the request was judged by, and no

@@ -7,14 +7,15 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use super::answer::Timing;
 use super::ask::{AskError, Asked, Loan};
 use super::attempt::{Attempt, StepError};
+use super::go_again::Connection;
 use super::places::Place;
+use super::proof;
 use super::run::Outcome;
 use crate::error::Problem;
 use crate::pool::{Lease, Node};
 use crate::target::sql::{Answer, FailureKind};
 use tidegate_model::NodeStatus;
-use tidegate_model::{Level, Lsn, RequestToken, WalPosition};
-use tidegate_policy::Decision;
+use tidegate_model::{Level, Lsn};
 use tidegate_policy::{Reason, Step};
 use tidegate_telemetry::names;
 
@@ -54,15 +55,17 @@ impl Attempt<'_> {
         }
         timing.wait += started.elapsed();
         let waited = Instant::now();
-        let mut may_share = self.run.safe && self.run.target.quickness.is_quick(step.node);
+        let mut connection = match self.run.safe && self.run.target.quickness.is_quick(step.node) {
+            true => Connection::Shared,
+            false => Connection::Alone,
+        };
         loop {
             let started = Instant::now();
-            let lease = self.lease(step, may_share).await;
+            let lease = self.lease(step, connection).await;
             timing.wait += started.elapsed();
             let lease = lease?;
-            let shared = lease.is_shared();
             let asked = self.asked(tried, &lease);
-            if !self.is_proven(step, &asked.status, asked.current) {
+            if !self.is_proven(&asked) {
                 lease.settle();
                 return Err(StepError::Unproven);
             }
@@ -70,8 +73,11 @@ impl Attempt<'_> {
             let loan = Loan::new(lease, &tried.beaten);
             let answer = self.ask(&asked, loan).await;
             timing.db += started.elapsed();
-            if shared && is_others_doing(&answer) {
-                may_share = false;
+            let trouble = answer.as_ref().err().and_then(AskError::trouble);
+            let again = trouble.and_then(|it| connection.after(it, self.run.safe));
+            if let Some(again) = again {
+                tracing::debug!(node = %asked.node.id, ?trouble, "asking on another connection");
+                connection = again;
                 continue;
             }
             self.report(step, &answer);
@@ -79,7 +85,7 @@ impl Attempt<'_> {
                 self.note_latency(step, waited.elapsed());
             }
             let answer = answer.map_err(|error| self.judge(&asked, error))?;
-            return Ok(self.outcome(&asked, answer));
+            return self.outcome(&asked, answer);
         }
     }
 
@@ -115,12 +121,13 @@ impl Attempt<'_> {
     }
 
     /// Waits for a connection.
-    async fn lease(&self, step: &Step, may_share: bool) -> Result<Lease, StepError> {
+    async fn lease(&self, step: &Step, connection: Connection) -> Result<Lease, StepError> {
         let (node, deadline) = (self.node(step), self.run.deadline);
         let leased = async {
-            match may_share {
-                true => node.share(deadline).await,
-                false => node.lease(deadline).await,
+            match connection {
+                Connection::Shared => node.share(deadline).await,
+                Connection::Alone | Connection::Another => node.lease(deadline).await,
+                Connection::Checked => Box::pin(node.lease_checked(deadline)).await,
             }
         };
         let leased = timeout_at(deadline, leased).await;
@@ -184,44 +191,10 @@ impl Attempt<'_> {
 
     /// Whether the newest sample, if it speaks of the life we are connected to, still proves what
     /// the step needs: time has passed since the plan.
-    fn is_proven(&self, step: &Step, status: &NodeStatus, current: bool) -> bool {
-        if step.as_primary != status.acts_as_primary {
-            return false;
-        }
-        let Decision {
-            consistency, token, ..
-        } = &self.decision;
-        let within = |bound| {
-            status
-                .staleness(Instant::now())
-                .is_some_and(|age| age <= bound)
-        };
-        let reached = |token: &WalPosition| {
-            status
-                .position
-                .is_some_and(|at| at.timeline == token.timeline && at.lsn >= token.lsn)
-        };
-        match step.reason {
-            Reason::WithinBound | Reason::TokenReached | Reason::Waited => {
-                current
-                    && consistency.max_staleness.is_none_or(within)
-                    && match token {
-                        RequestToken::Verified(token) => reached(token),
-                        RequestToken::None | RequestToken::Unverifiable => true,
-                    }
-            }
-            Reason::Fresh
-            | Reason::Strong
-            | Reason::Write
-            | Reason::NoReplica
-            | Reason::ReplicaLagging
-            | Reason::ReplicaDown
-            | Reason::BoundUnproven
-            | Reason::TokenBehind
-            | Reason::TokenUnverifiable
-            | Reason::Retry
-            | Reason::Hedge => true,
-        }
+    fn is_proven(&self, asked: &Asked<'_>) -> bool {
+        asked.as_primary == asked.status.acts_as_primary
+            && (asked.as_primary
+                || proof::may_be_asked(&self.decision, asked.known(), Instant::now()))
     }
 
     /// The problem when there is nobody to ask.
@@ -234,14 +207,5 @@ impl Attempt<'_> {
 
     pub(super) fn node(&self, step: &Step) -> &Node {
         &self.run.services.nodes[step.node]
-    }
-}
-
-/// Whether an answer, or its absence, may be due to those who share the connection.
-fn is_others_doing(answer: &Result<Answer, AskError>) -> bool {
-    match answer {
-        Err(AskError::HeldUp) => true,
-        Err(AskError::Failed(failure)) => failure.kind == FailureKind::Unavailable,
-        Ok(_) | Err(AskError::Deadline | AskError::Lost | AskError::OtherRole) => false,
     }
 }

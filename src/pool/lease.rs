@@ -1,6 +1,5 @@
 //! A borrowed connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::Object;
@@ -31,7 +30,6 @@ enum Lent {
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
     since: Instant,
-    condemned: AtomicBool,
     _held: Held,
 }
 
@@ -75,12 +73,6 @@ impl Lease {
         self.connection().life
     }
 
-    /// Whether others use the connection at the same time.
-    #[must_use]
-    pub fn is_shared(&self) -> bool {
-        matches!(self.0, Lent::Shared(_))
-    }
-
     /// Ends when a read of somebody else keeps the answer back. Cancel-safe.
     pub async fn held_up(&self) {
         let Lent::Shared(place) = &self.0 else {
@@ -114,7 +106,8 @@ impl Lease {
     /// its session cannot be cleaned.
     pub fn condemn(&self) {
         match &self.0 {
-            Lent::Alone(borrowed) => borrowed.condemned.store(true, Ordering::Relaxed),
+            // As any that is not settled.
+            Lent::Alone(_) => {}
             Lent::Shared(place) => place.condemn(),
         }
     }
@@ -132,7 +125,6 @@ impl Borrowed {
         Self {
             object: Some(object),
             since: Instant::now(),
-            condemned: AtomicBool::new(false),
             _held: held,
         }
     }
@@ -143,10 +135,14 @@ impl Borrowed {
             .expect("it holds its connection until it is settled or dropped")
     }
 
+    /// Whether it was opened for this loan.
+    pub(super) fn is_new(&self) -> bool {
+        let metrics = self.object.as_ref().map(Object::metrics);
+        metrics.is_some_and(|metrics| metrics.recycle_count == 0)
+    }
+
     pub(super) fn settle(mut self) -> Duration {
-        if !*self.condemned.get_mut() {
-            drop(self.object.take());
-        }
+        drop(self.object.take());
         self.since.elapsed()
     }
 

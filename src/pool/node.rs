@@ -29,6 +29,11 @@ const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a connection may take to answer a request that has lost another one, before a new one is
+/// opened instead: so many round trips, and a busy moment of a near server.
+const CHECK_ROUND_TRIPS: u32 = 4;
+const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
 /// How long the monitor may take to confirm that a node's name leads elsewhere before the pool tries
 /// again: the name may lead to several servers. A long round trip or two.
 const NEWS_PATIENCE: Duration = Duration::from_millis(500);
@@ -207,6 +212,27 @@ impl Node {
         Ok(self.up_to_date(lease))
     }
 
+    /// As [`lease`](Self::lease), for a statement that has lost its connection: on one that was opened
+    /// just now or has just answered, since what broke the one may have broken others.
+    ///
+    /// # Errors
+    /// As [`lease`](Self::lease).
+    pub async fn lease_checked(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        let round_trip = self.monitor.status(&self.id).round_trip;
+        let patience = CHECK_TIMEOUT_MIN.max(round_trip.unwrap_or_default() * CHECK_ROUND_TRIPS);
+        let working = async {
+            loop {
+                let borrowed = Box::pin(self.borrow(deadline)).await?;
+                // One that does not answer is closed, so there is an end to them.
+                if borrowed.is_new() || answers(borrowed.connection(), patience).await {
+                    return Ok(Lease::alone(borrowed));
+                }
+            }
+        };
+        let found = timeout(self.settings.acquire_timeout, working).await;
+        found.unwrap_or_else(|_elapsed| Err(self.not_in_time()))
+    }
+
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
@@ -215,13 +241,15 @@ impl Node {
                 Err(PoolError::Busy(self.id.clone()))
             }
             Ok(Err(error)) => Err(PoolError::Unreachable(self.id.clone(), error.to_string())),
-            Err(_elapsed) if self.pool.status().size >= self.settings.connections_max => {
-                Err(PoolError::Busy(self.id.clone()))
-            }
-            Err(_elapsed) => Err(PoolError::Unreachable(
-                self.id.clone(),
-                "it does not answer".to_owned(),
-            )),
+            Err(_elapsed) => Err(self.not_in_time()),
+        }
+    }
+
+    /// Why no connection was had within `acquire_timeout`.
+    fn not_in_time(&self) -> PoolError {
+        match self.pool.status().size >= self.settings.connections_max {
+            true => PoolError::Busy(self.id.clone()),
+            false => PoolError::Unreachable(self.id.clone(), "it does not answer".to_owned()),
         }
     }
 
@@ -293,8 +321,7 @@ impl Node {
             let Ok(object) = self.pool.get().await else {
                 return;
             };
-            let answered = timeout(KEEP_ALIVE_TIMEOUT, object.client.simple_query("")).await;
-            if !matches!(answered, Ok(Ok(_))) {
+            if !answers(&object, KEEP_ALIVE_TIMEOUT).await {
                 tracing::debug!(node = %self.id, "a connection had died unnoticed");
                 drop::<NodeConnection>(Object::take(object));
             }
@@ -364,6 +391,12 @@ impl Node {
 fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
     meant
         .is_none_or(|meant| life.is_same_place(&meant) && life.started_at_us >= meant.started_at_us)
+}
+
+/// Whether a connection still leads to a server that answers.
+async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
+    let answered = timeout(patience, connection.client.simple_query("")).await;
+    matches!(answered, Ok(Ok(_)))
 }
 
 /// A duration up to a quarter longer, so that gateways do not reconnect in step.

@@ -17,7 +17,7 @@ use super::history::{Action, Answer, Operation, Outcome, Token, Value, Version};
 
 /// Few enough for contention, enough that the registers of a round have short histories.
 pub(super) const KEYS: usize = 12;
-const BOUNDS_MS: [u64; 4] = [150, 400, 1_000, 2_000];
+const BOUNDS_MS: [u64; 5] = [150, 400, 500, 1_000, 2_000];
 /// Above the gateways' deadline: a client gives up only on a gateway that says nothing.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// After a failure, so that a gateway that refuses at once is not asked in a circle.

@@ -75,6 +75,7 @@ async fn an_edge_that_loses_the_level_is_caught() {
         Guarantee::Linearizable,
         Guarantee::LevelKept,
         Guarantee::WithinBound,
+        Guarantee::ClaimWithinBound,
     ];
     assert_edge_caught(Edge::DropsLevels, Fault::ReplayPaused, &expected).await;
 }

@@ -5,6 +5,7 @@
 mod api;
 mod arrows;
 mod auth;
+mod bounds;
 mod cache;
 mod cluster;
 mod configuration;

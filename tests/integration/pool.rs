@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, join3};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tidegate::config::PoolSettings;
 use tidegate::demo::{Cluster, DelayProxy};
 use tidegate::pool::{Lease, Node, NodeConfig, PoolError};
@@ -96,6 +98,31 @@ async fn a_lost_connection_is_replaced_beside_an_idle_one() {
     let others = format!("{two} and pid <> {pid}");
     cluster.primary.wait_until(&others).await.unwrap();
     warming.abort();
+}
+
+#[tokio::test]
+async fn a_request_that_lost_its_connection_gets_one_that_answers() {
+    let cluster = Cluster::start(0).await.unwrap();
+    let node = node(&cluster.primary.url()).await;
+    let two = [lease(&node).await.unwrap(), lease(&node).await.unwrap()];
+    two.into_iter().for_each(|lease| _ = lease.settle());
+    let silent = cluster.primary.value(
+        "select string_agg(pid::text, ' ') from pg_stat_activity \
+         where application_name = 'tidegate/pool'",
+    );
+    let silent = silent.await.unwrap().unwrap();
+    let signal = |signal| {
+        for pid in silent.split(' ') {
+            kill(Pid::from_raw(pid.parse().unwrap()), signal).unwrap();
+        }
+    };
+    signal(Signal::SIGSTOP);
+    let checked = node.lease_checked(Instant::now() + DEADLINE).await;
+    signal(Signal::SIGCONT);
+    let checked = checked.unwrap();
+    let row = checked.client().query_one("select pg_backend_pid()", &[]);
+    let pid: i32 = row.await.unwrap().get(0);
+    assert!(!silent.contains(&pid.to_string()), "{pid} of {silent}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate::demo::Cluster;
 use tokio::time::{Instant, timeout};
 
@@ -136,4 +136,31 @@ async fn a_connection_that_breaks_fails_none_of_the_reads_on_it() {
         };
         tokio::join!(end, naps);
     }
+}
+
+/// As when a proxy on the way is restarted: every connection is lost, and the node is well.
+#[tokio::test]
+async fn reads_that_are_alone_on_connections_that_break_are_answered_all_the_same() {
+    let world = world().await;
+    for _ in 0..3 {
+        world.nap("0.1").await;
+    }
+    let naps = "from pg_stat_activity where state = 'active' \
+        and query like '%pg_sleep%' and pid <> pg_backend_pid()";
+    let end = async {
+        let eight = format!("count(*) = 8 {naps}");
+        world.cluster.primary.wait_until(&eight).await.unwrap();
+        let end = format!("select count(pg_terminate_backend(pid)) {naps}");
+        world.cluster.primary.execute(&end).await.unwrap();
+    };
+    let eight = join_all((0..8).map(|_| world.nap("1")));
+    tokio::join!(end, eight);
+    let topology = world.gateway.admin_url("/admin/topology");
+    let topology = world.client.get(topology).send().await.unwrap();
+    let topology: Value = topology.json().await.unwrap();
+    let node = &topology["nodes"][0];
+    assert_eq!(
+        (&node["breaker"], &node["standing"]),
+        (&json!("closed"), &json!("trusted"))
+    );
 }

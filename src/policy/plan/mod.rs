@@ -131,12 +131,15 @@ impl Planner<'_> {
     /// The best replica, after a wait where it is just behind; others that have reached the
     /// token; else the primary.
     fn session(&self, token: &WalPosition, bound: Option<Duration>) -> Plan {
-        let mut plan = self.proven(
-            bound,
-            Some(token),
-            Reason::TokenReached,
-            Reason::TokenBehind,
-        );
+        let has_it = |view: &NodeView<'_>| {
+            !view.is_primary() && serving(view) != Serving::No && has_reached(view, token)
+        };
+        let unproven = match bound {
+            // It is the bound that leads to the primary, now or when the replica has answered.
+            Some(_) if self.views.iter().any(has_it) => Reason::BoundUnproven,
+            _ => Reason::TokenBehind,
+        };
+        let mut plan = self.proven(bound, Some(token), Reason::TokenReached, unproven);
         let serves = |node: usize| serving(&self.views[node]) != Serving::No;
         let best = self.in_order(|node| serves(node).then_some(()));
         if let Some(best) = best.first().map(|it| it.node)

@@ -307,6 +307,25 @@ fn a_session_read_takes_whoever_has_reached_its_token() {
 }
 
 #[test]
+fn the_primary_serves_for_the_bound_where_a_replica_has_what_the_token_saw() {
+    let within = Consistency::SESSION.stricter(Consistency::bounded(MS * 200));
+    let beyond = Consistency::bounded(MS * 199);
+    let told = |consistency, lsn| {
+        let decision = decision(consistency, token(1, lsn));
+        Scene::before_primary(&[FRESH]).told(&decision)
+    };
+    assert_eq!(
+        told(within, 100),
+        "replica-1:token-reached primary:bound-unproven"
+    );
+    assert_eq!(
+        told(beyond, 100),
+        "replica-1?:waited primary:bound-unproven"
+    );
+    assert_eq!(told(beyond, 101), "replica-1?:waited primary:token-behind");
+}
+
+#[test]
 fn a_token_of_another_timeline_is_reached_by_no_replica() {
     let decision = decision(Consistency::SESSION, token(1, 1));
     let second = Sketch {

@@ -4,7 +4,7 @@
 //! parameter that does not parse) is taken over; PostgreSQL's own texts stay in the cause.
 
 use http::StatusCode;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::Type;
 
 use super::parameter::Parameter;
@@ -107,6 +107,17 @@ impl Failure {
             },
             false => failure,
         }
+    }
+
+    /// Whether the connection was lost for a reason that is not the statement's: no answer came, one
+    /// of those after which the server closes it (PostgreSQL docs, "Message Severity Levels"), or the
+    /// session could not be reset after another request.
+    #[must_use]
+    pub fn lost_connection(&self) -> bool {
+        let severity = self.cause.as_db_error().map(DbError::parsed_severity);
+        let ends = |severity| matches!(severity, Some(Severity::Fatal | Severity::Panic));
+        let unclean = self.cause.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION);
+        self.kind == FailureKind::Unavailable && (unclean || severity.is_none_or(ends))
     }
 
     /// The same failure of a statement that may not write: that it tried is the configuration's

@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Body as _;
 use reqwest::{Body, Request};
+use tokio::time::Instant;
 
 use super::error::AttemptError;
 use super::exchange::Outgoing;
@@ -28,10 +29,12 @@ pub(super) async fn attempt(
     let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
     let mut request = Request::new(outgoing.method.clone(), url);
     *request.headers_mut() = outgoing.headers.clone();
-    let role = HeaderValue::from_static(match outgoing.reads_replica_in(node.region.as_ref()) {
-        true => "replica",
-        false => "primary",
-    });
+    let now = Instant::now();
+    let role =
+        HeaderValue::from_static(match outgoing.reads_replica_in(node.region.as_ref(), now) {
+            true => "replica",
+            false => "primary",
+        });
     request.headers_mut().insert(&X_DATABASE_ROLE, role);
     match upload {
         Some(upload) => attach(upload, &mut request),

@@ -25,7 +25,17 @@ pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
         Some(answer) => kept.too_old(operation, fate.kept_version(operation.key, answer)),
         None => Vec::new(),
     };
-    operations.iter().flat_map(broken).collect()
+    let too_old = operations.iter().flat_map(broken);
+    let overdrawn = operations.iter().filter_map(overdrawn);
+    too_old.chain(overdrawn).collect()
+}
+
+/// Whether an answer says itself that it is not within the bound that was asked for.
+fn overdrawn(operation: &Operation) -> Option<Violation> {
+    let (_, bound, answer) = operation.read()?;
+    let (bound, claimed) = (bound?, answer.staleness?);
+    let why = format!("it claims {claimed:?} where {bound:?} was asked for");
+    (claimed > bound).then(|| Violation::of(Guarantee::ClaimWithinBound, operation, &why))
 }
 
 impl Acknowledged {

@@ -21,6 +21,8 @@ pub(in crate::consistency) enum Guarantee {
     WritesFollowReads,
     /// A bounded read is not older than its bound.
     WithinBound,
+    /// An answer to a bounded read claims no staleness above the bound.
+    ClaimWithinBound,
     /// An answer is not older than the staleness it claims.
     HonestStaleness,
     /// An answer's level is at least the one that was asked for.

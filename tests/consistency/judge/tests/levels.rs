@@ -143,6 +143,16 @@ fn a_bounded_read_may_miss_what_is_younger_than_its_bound_and_no_more() {
 }
 
 #[test]
+fn an_answer_that_claims_to_be_older_than_its_bound_is_rejected() {
+    let claimed = |staleness| {
+        let read = read(A, Level::Bounded, 110, 500, (0, 0)).within(ms(500));
+        broken(&[read.claims(staleness)])
+    };
+    assert_eq!(claimed(ms(500)), []);
+    assert_eq!(claimed(ms(501)), [Guarantee::ClaimWithinBound]);
+}
+
+#[test]
 fn an_answer_older_than_it_claims_is_rejected_at_any_level() {
     let claimed = |staleness| {
         let read = read(A, Level::Eventual, 110, 500, (0, 0)).claims(staleness);
