@@ -5,17 +5,14 @@
 
 pub mod postgres;
 pub mod config;
-pub mod admission;
-pub mod replication;
-pub mod pool;
+pub mod http;
 pub mod cache;
 pub mod target;
 pub mod auth;
 pub mod error;
 pub mod middleware;
-pub mod server;
 pub mod health;
 pub mod admin;
-pub mod demo;
+pub mod testkit;
 pub mod gateway;
 pub mod cli;

@@ -122,8 +122,8 @@ impl NodeEntry {
     }
 }
 
-impl From<crate::pool::Connections> for ConnectionsEntry {
-    fn from(connections: crate::pool::Connections) -> Self {
+impl From<crate::postgres::pool::Connections> for ConnectionsEntry {
+    fn from(connections: crate::postgres::pool::Connections) -> Self {
         Self {
             open: connections.open,
             idle: connections.idle,

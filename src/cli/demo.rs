@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::arguments::DemoCommand;
-use crate::demo::{self, Options};
+use crate::testkit::{self, Options};
 
 /// Runs the demo until it is interrupted, or the tour to its end.
 pub(super) async fn demo(command: DemoCommand) -> Result<(), Exit> {
@@ -10,7 +10,7 @@ pub(super) async fn demo(command: DemoCommand) -> Result<(), Exit> {
         tour: command.tour,
         port_base: command.port_base,
     };
-    demo::run(options)
+    testkit::run(options)
         .await
         .map_err(|error| Exit::failed(format_args!("{error:#}")))
 }

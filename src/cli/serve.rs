@@ -3,7 +3,7 @@
 use super::Exit;
 use crate::config::{Environment, Overrides, RouteTables, Settings};
 use crate::gateway::{Gateway, GatewayError};
-use crate::server::drain_on_signals;
+use crate::http::drain_on_signals;
 use tidegate_model::ConfigError;
 use tidegate_telemetry::init_logs;
 

@@ -9,11 +9,12 @@ use toml::de::DeTable;
 
 use super::endpoint_section::EndpointSection;
 use super::limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
-    ServerSettings, SpillSettings, SteeringSettings,
+    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
+    SpillSettings, SteeringSettings,
 };
 use super::upstream_section::UpstreamSection;
 use super::{EndpointConfig, Environment, UpstreamConfig};
+use crate::postgres::pool::PoolSettings;
 use tidegate_model::Consistency;
 use tidegate_model::RegionId;
 use tidegate_model::{ConfigError, Place};

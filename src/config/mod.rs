@@ -16,7 +16,6 @@ mod route_tables;
 mod settings;
 mod upstream;
 mod upstream_section;
-mod values;
 
 pub use auth::{AuthConfig, KeySource};
 pub use endpoint::{
@@ -24,8 +23,8 @@ pub use endpoint::{
 };
 pub use environment::Environment;
 pub use limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
-    ServerSettings, SpillSettings, SteeringSettings,
+    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
+    SpillSettings, SteeringSettings,
 };
 pub use route_tables::RouteTables;
 pub use settings::{Overrides, ReplicaConfig, Settings, token_keys};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::values::{Given, value};
+use tidegate_model::values::{Given, value};
 
 /// Most networks in one list: it is walked for every entry of `X-Forwarded-For`. Enough for all
 /// ranges from which a CDN speaks.

@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use super::file::ConfigFile;
 use super::limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, PoolSettings, ReplicationSettings,
-    ServerSettings, SpillSettings, SteeringSettings,
+    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
+    SpillSettings, SteeringSettings,
 };
 use super::{AuthConfig, Environment, RouteTables};
 use crate::postgres::Server;
+use crate::postgres::pool::PoolSettings;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
 use tidegate_model::{ConfigError, Place};

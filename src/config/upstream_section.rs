@@ -7,12 +7,12 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::file::ConfigFile;
-use super::values::{count, duration};
 use super::{
     CheckConfig, Environment, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
 };
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
+use tidegate_model::values::{count, duration};
 
 /// Nodes of one upstream: a few per region.
 const NODES_MAX: usize = 32;

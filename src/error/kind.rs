@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::Problem;
 use crate::auth::AuthError;
-use crate::pool::PoolError;
+use crate::postgres::pool::PoolError;
 use crate::target::sql::FailureKind;
 use crate::target::upstream::UpstreamError;
 

@@ -19,9 +19,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use self::kind::Kind;
-use crate::admission::whole_seconds;
 use crate::auth::AuthError;
-use crate::pool::PoolError;
+use crate::http::whole_seconds;
+use crate::postgres::pool::PoolError;
 use crate::target::sql::{ArgumentError, Failure, FailureKind};
 use crate::target::upstream::UpstreamError;
 use crate::target::{BodyError, QueryError};

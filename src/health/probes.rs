@@ -12,9 +12,9 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::health::report::{Facts, HealthReport};
+use crate::http::Drain;
 use crate::middleware::PROBE_PATHS;
-use crate::replication::Monitor;
-use crate::server::Drain;
+use crate::postgres::monitor::Monitor;
 use tidegate_model::NodeStatus;
 use tidegate_model::{NodeId, RegionId};
 

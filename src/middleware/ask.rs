@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::attempt::Attempt;
 use super::go_again::Trouble;
 use super::run::Run;
-use crate::pool::{Lease, Node};
+use crate::postgres::pool::{Lease, Node};
 use crate::target::sql::{self, Answer, Failure, FailureKind, ReadOptions};
 use tidegate_model::Level;
 use tidegate_model::{Condition, NodeStatus};

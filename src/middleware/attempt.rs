@@ -12,7 +12,7 @@ use super::answer::Timing;
 use super::run::{Outcome, Run};
 use super::step::Try;
 use crate::error::Problem;
-use crate::replication::Knowledge;
+use crate::postgres::monitor::Knowledge;
 use tidegate_policy::Decision;
 use tidegate_policy::{Plan, Reason, Step};
 use tidegate_steering::Ranking;

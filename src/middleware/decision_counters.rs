@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use metrics::Counter;
 
 use super::answer::Told;
-use crate::pool::Node;
+use crate::postgres::pool::Node;
 use tidegate_model::Level;
 use tidegate_model::NodeId;
 use tidegate_policy::Reason;

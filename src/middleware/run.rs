@@ -9,7 +9,7 @@ use super::Services;
 use super::answer::{Served, Timing};
 use super::attempt::{Attempt, AttemptError};
 use crate::error::Problem;
-use crate::replication::Knowledge;
+use crate::postgres::monitor::Knowledge;
 use crate::target::sql::{Answer, Argument, SqlTarget};
 use tidegate_model::{RequestToken, WalPosition};
 use tidegate_policy::Decision;

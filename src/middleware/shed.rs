@@ -1,7 +1,7 @@
 //! Refuses at once what cannot be served in time.
 //!
 //! Here is the bound on requests in flight; whether a node has a connection in time is judged by
-//! its pool ([`Pace`](crate::admission::Pace)). A request is in flight while nodes are asked for
+//! its pool ([`Pace`](crate::postgres::pool::Pace)). A request is in flight while nodes are asked for
 //! it, all tries included, until an answer's head is there: connections that are idle, bodies that
 //! have yet to arrive and answers from memory take no place, so that no client can hold one by being
 //! slow. Only bodies that stream to an upstream do: `body_timeout` and its `connections_max` bound that.

@@ -12,7 +12,7 @@ use super::places::Place;
 use super::proof;
 use super::run::Outcome;
 use crate::error::Problem;
-use crate::pool::{Lease, Node};
+use crate::postgres::pool::{Lease, Node};
 use crate::target::sql::{Answer, FailureKind};
 use tidegate_model::NodeStatus;
 use tidegate_model::{Level, Lsn};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::pool::Node;
-use crate::replication::Monitor;
+use crate::postgres::monitor::Monitor;
+use crate::postgres::pool::Node;
 use tidegate_steering::{BreakerState, Outcome, SharedSelector};
 
 /// How long a suspected node may take to answer its monitor, which asks a trivial question at once.

@@ -17,6 +17,7 @@ mod server_identity;
 mod session_cookie;
 mod timeline_history;
 mod token;
+pub mod values;
 
 pub use condition::Condition;
 pub use config_error::{ConfigError, Place, quoted};

@@ -1,8 +1,11 @@
-//! One PostgreSQL server: its URL, its TLS, one connection to it.
+//! One cluster: its servers' URLs and TLS, connections to them, a pool for each node, and the monitor that
+//! knows how the nodes are.
 //!
-//! There is no pool here and no choice between servers.
+//! Which of several nodes serves a request is not decided here.
 
 mod connection;
+pub mod monitor;
+pub mod pool;
 mod server;
 mod ssl_mode;
 mod tls;

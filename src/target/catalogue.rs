@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::Routes;
 use super::sql::{fingerprint, stateless};
-use crate::pool::Node;
+use crate::postgres::pool::Node;
 use crate::postgres::{ConnectError, Connection};
 use tidegate_model::error_chain;
 use tidegate_telemetry::names;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Router;
 use super::sql::POSITION;
 use super::upstream::Upstreams;
-use crate::admission::RateLimits;
 use crate::config::RouteTables;
+use crate::http::RateLimits;
 use tidegate_model::ConfigError;
 use tidegate_policy::PolicyTable;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use tidegate::demo::DelayProxy;
+use tidegate::testkit::DelayProxy;
 use tokio::time::Instant;
 
 use super::load::{client, latencies, percentile_ms};

@@ -82,7 +82,7 @@ async fn probe(scene: &Scene, script: Option<PathBuf>) -> Result<Vec<Duration>> 
         let all = all.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
         Ok((all.sum::<f64>() > 0.0).then_some(()))
     };
-    tidegate::demo::until(
+    tidegate::testkit::until(
         "requests wait for connections",
         Duration::from_secs(5),
         saturated,

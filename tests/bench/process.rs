@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tidegate::demo::until;
+use tidegate::testkit::until;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 use tokio::process::Command;
 
 use super::process::{Server, command, file, free_address, open_directory};
@@ -160,7 +160,7 @@ impl Gateway {
             }
             Ok(Some(()))
         };
-        tidegate::demo::until(
+        tidegate::testkit::until(
             "the gateway is ready",
             std::time::Duration::from_secs(30),
             ready,

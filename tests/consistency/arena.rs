@@ -9,7 +9,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use reqwest::Client;
 use tempfile::TempDir;
-use tidegate::demo::{Cluster, PostgresServer, until};
+use tidegate::testkit::{Cluster, PostgresServer, until};
 
 use super::history::{Value, Version};
 use super::post::{Post, REGIONS};

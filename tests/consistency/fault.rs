@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use tidegate::demo::Shutdown;
+use tidegate::testkit::Shutdown;
 
 use super::arena::{Arena, GATEWAYS, LINES, Whose};
 use super::client::Round;

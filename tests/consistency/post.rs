@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate::demo::{Cluster, DelayProxy, GatewayCommand, GatewayProcess, PostgresServer};
+use tidegate::testkit::{Cluster, DelayProxy, GatewayCommand, GatewayProcess, PostgresServer};
 
 use super::registers::{Statements, endpoints};
 use super::wall_clock::WallClock;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::demo::{PostgresServer, until};
+use tidegate::testkit::{PostgresServer, until};
 use tidegate_model::{Lsn, Timeline};
 
 use super::arena::Arena;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use tidegate::replication::steer;
+use tidegate::postgres::monitor::steer;
 use tidegate_model::NodeId;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Consistency, RequestToken};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
-use tidegate::demo::{DelayProxy, Shutdown};
+use tidegate::testkit::{DelayProxy, Shutdown};
 use tokio::time::{Instant, interval};
 
 use super::drill::{Length, Row, ms};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidegate::demo::{Cluster, DelayProxy, PostgresServer, until};
+use tidegate::testkit::{Cluster, DelayProxy, PostgresServer, until};
 use tokio::time::{Instant, sleep_until};
 
 use super::drill::Length;

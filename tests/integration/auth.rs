@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use tidegate::auth::mint;
-use tidegate::demo::{GatewayCommand, GatewayProcess};
+use tidegate::testkit::{GatewayCommand, GatewayProcess};
 use tokio::net::TcpListener;
 
 use crate::world::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, Response};
-use tidegate::demo::until;
+use tidegate::testkit::until;
 
 use crate::world::{DEADLINE, World, header, told};
 

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tidegate::demo::{Cluster, DelayProxy, PostgresBinaries, Shutdown, until};
+use tidegate::testkit::{Cluster, DelayProxy, PostgresBinaries, Shutdown, until};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate::demo::Cluster;
 use tidegate::postgres::{Server, Session, connect};
+use tidegate::testkit::Cluster;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(30);

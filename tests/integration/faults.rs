@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use tidegate::demo::{PostgresServer, Shutdown, until};
+use tidegate::testkit::{PostgresServer, Shutdown, until};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 

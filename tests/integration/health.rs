@@ -9,10 +9,10 @@ use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use tidegate::demo::{Cluster, Shutdown, until};
 use tidegate::health::{HealthState, admin_routes, public_routes};
-use tidegate::replication::{Monitor, MonitorSettings};
-use tidegate::server::Drain;
+use tidegate::http::Drain;
+use tidegate::postgres::monitor::{Monitor, MonitorSettings};
+use tidegate::testkit::{Cluster, Shutdown, until};
 use tidegate_model::NodeId;
 use tower::ServiceExt;
 

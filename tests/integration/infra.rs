@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use reqwest::Method;
-use tidegate::demo::{Cluster, GatewayCommand, until};
+use tidegate::testkit::{Cluster, GatewayCommand, until};
 use tokio::net::TcpListener;
 
 use crate::world::{BINARY, DEADLINE, World, configured, gateway_of, told};

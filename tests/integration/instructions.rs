@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tidegate::config::Environment;
-use tidegate::demo::{Cluster, GatewayCommand};
+use tidegate::testkit::{Cluster, GatewayCommand};
 use tidegate_model::{Consistency, RequestToken};
 use tidegate_policy::PolicyRow;
 use tidegate_policy::{Decision, PolicyTable, normalise};

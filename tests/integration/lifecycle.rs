@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use reqwest::{Method, Response};
-use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
+use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

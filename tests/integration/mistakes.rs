@@ -12,7 +12,7 @@
 
 use futures_util::future::join;
 use reqwest::{Method, Response};
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 use tokio::task::JoinSet;
 
 use crate::world::{World, configured, gateway_of, problem, told};

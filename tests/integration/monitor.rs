@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::demo::{Cluster, DelayProxy, PostgresServer, Shutdown};
-use tidegate::replication::{Monitor, MonitorSettings};
+use tidegate::postgres::monitor::{Monitor, MonitorSettings};
+use tidegate::testkit::{Cluster, DelayProxy, PostgresServer, Shutdown};
 use tidegate_model::NodeId;
 use tidegate_model::TimelineHistory;
 use tidegate_model::{Condition, NodeStatus};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Client, Method};
 use serde_json::Value;
-use tidegate::demo::{GatewayCommand, until};
+use tidegate::testkit::{GatewayCommand, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

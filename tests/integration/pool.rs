@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_util::future::{join_all, join3};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tidegate::config::PoolSettings;
-use tidegate::demo::{Cluster, DelayProxy};
-use tidegate::pool::{Lease, Node, NodeConfig, PoolError};
 use tidegate::postgres::Session;
-use tidegate::replication::{Monitor, MonitorSettings};
+use tidegate::postgres::monitor::{Monitor, MonitorSettings};
+use tidegate::postgres::pool::PoolSettings;
+use tidegate::postgres::pool::{Lease, Node, NodeConfig, PoolError};
+use tidegate::testkit::{Cluster, DelayProxy};
 use tidegate_model::NodeId;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use reqwest::{Client, Response, StatusCode};
-use tidegate::demo::{Cluster, until};
+use tidegate::testkit::{Cluster, until};
 
 use crate::world::{DEADLINE, World, gateway_of, header, problem, reload};
 

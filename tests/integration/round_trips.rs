@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use tidegate::demo::DelayProxy;
+use tidegate::testkit::DelayProxy;
 use tokio::time::Instant;
 
 use crate::world::{World, configured, gateway_of, header, jwt, migrated_cluster};

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tidegate::demo::until;
+use tidegate::testkit::until;
 
 use crate::world::{DEADLINE, World, rows};
 

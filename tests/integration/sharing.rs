@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 use tokio::time::{Instant, timeout};
 
 use crate::world::{World, configured, gateway_of};

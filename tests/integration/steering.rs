@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate::demo::{GatewayCommand, until};
+use tidegate::testkit::{GatewayCommand, until};
 use tokio::time::Instant;
 
 use crate::world::{BINARY, DEADLINE, World, header, problem, told};

@@ -1,7 +1,7 @@
 //! What becomes of tokens when a replica is promoted.
 
 use reqwest::{Method, Response};
-use tidegate::demo::{Cluster, DelayProxy, GatewayProcess, until};
+use tidegate::testkit::{Cluster, DelayProxy, GatewayProcess, until};
 use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 
 use crate::world::{

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use tidegate::demo::GatewayCommand;
+use tidegate::testkit::GatewayCommand;
 use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
 
 use crate::world::{BINARY, TOKEN_SECRET};

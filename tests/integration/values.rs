@@ -8,7 +8,7 @@ use reqwest::{Method, Response};
 use ring::hmac;
 use serde_json::Value;
 use tempfile::TempDir;
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 
 use crate::world::{JWT_SECRET, World, gateway_of, header, problem};
 

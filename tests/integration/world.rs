@@ -8,7 +8,7 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
-use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
+use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use futures_util::future::FutureExt;
 use http::header::{CONNECTION, LOCATION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
@@ -26,8 +27,9 @@ use super::Services;
 use super::answer::{Account, ServedUpstream};
 use crate::config::ServerSettings;
 use crate::error::Problem;
+use crate::http::AfterHttp;
 use crate::target::upstream::{
-    Answered, Outgoing, Patience, Tunnel, Upstream, UpstreamError, names_upgrade,
+    Answered, Outgoing, Patience, Upstream, UpstreamError, names_upgrade, tunnel,
 };
 use tidegate_policy::Decision;
 
@@ -102,8 +104,8 @@ impl Forward<'_> {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = status;
                 *response.headers_mut() = answered.response.headers().clone();
-                let tunnel = Tunnel::new(client, answered);
-                response.extensions_mut().insert(tunnel);
+                let rest = AfterHttp::new(tunnel(client, answered).boxed());
+                response.extensions_mut().insert(rest);
                 response
             }
             None => answered.into_response(),

@@ -15,7 +15,7 @@ use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
 use super::{Argument, Failure, SqlStatement};
-use crate::pool::Lease;
+use crate::postgres::pool::Lease;
 use tidegate_model::{Lsn, Timeline};
 
 /// What a statement gave.

@@ -26,5 +26,5 @@ pub use error::{AttemptError, SetupError, UpstreamError};
 pub use exchange::{Answered, Outgoing, Patience, Turn};
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::Node;
-pub use tunnel::Tunnel;
+pub use tunnel::tunnel;
 pub use upstreams::Upstreams;

@@ -1,10 +1,9 @@
 //! Connections that have left HTTP: bytes are passed both ways until either side is done.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_util::future::{BoxFuture, FutureExt};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -20,42 +19,24 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long the client's connection may take to leave HTTP after the answer that agrees to it.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What becomes of a connection after an answer with status 101: left in the response's extensions,
-/// and driven by the connection's own task, so that it counts as the connection it is.
-#[derive(Clone)]
-pub struct Tunnel(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
-
-impl Tunnel {
-    /// Joins a client to the node that has agreed to change the protocol. Its place among the
-    /// upstream's connections is kept.
-    pub fn new(client: OnUpgrade, mut answered: Answered) -> Self {
-        let node = hyper::upgrade::on(&mut answered.response);
-        let joined = async move {
-            let (upstream, place) = (answered.upstream, answered.place);
-            let node_name = &upstream.nodes()[answered.node].name;
-            let both = async { tokio::try_join!(client, node) };
-            let (client, node) = match timeout(UPGRADE_TIMEOUT, both).await {
-                Ok(Ok(both)) => both,
-                Ok(Err(error)) => return tracing::debug!(%error, "a tunnel was not opened"),
-                Err(_elapsed) => return tracing::debug!("a tunnel was not opened in time"),
-            };
-            let _open = Open::new(upstream.name());
-            let idle = upstream.limits().idle_timeout;
-            let end = relay(TokioIo::new(client), TokioIo::new(node), idle).await;
-            let upstream = upstream.name();
-            tracing::debug!(upstream, node = node_name, end, "a tunnel ended");
-            drop(place);
-        };
-        Self(Arc::new(Mutex::new(Some(joined.boxed()))))
-    }
-
-    /// Passes bytes until either side is done. Dropping the future ends both connections.
-    pub async fn run(self) {
-        let joined = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(joined) = joined {
-            joined.await;
-        }
-    }
+/// Joins a client to the node that has agreed to change the protocol: passes bytes until either side is
+/// done. Dropping the future ends both connections. Its place among the upstream's connections is kept.
+pub async fn tunnel(client: OnUpgrade, mut answered: Answered) {
+    let node = hyper::upgrade::on(&mut answered.response);
+    let (upstream, place) = (answered.upstream, answered.place);
+    let node_name = &upstream.nodes()[answered.node].name;
+    let both = async { tokio::try_join!(client, node) };
+    let (client, node) = match timeout(UPGRADE_TIMEOUT, both).await {
+        Ok(Ok(both)) => both,
+        Ok(Err(error)) => return tracing::debug!(%error, "a tunnel was not opened"),
+        Err(_elapsed) => return tracing::debug!("a tunnel was not opened in time"),
+    };
+    let _open = Open::new(upstream.name());
+    let idle = upstream.limits().idle_timeout;
+    let end = relay(TokioIo::new(client), TokioIo::new(node), idle).await;
+    let upstream = upstream.name();
+    tracing::debug!(upstream, node = node_name, end, "a tunnel ended");
+    drop(place);
 }
 
 /// Counts as an open tunnel while it lives.

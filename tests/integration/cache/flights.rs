@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use reqwest::{Client, StatusCode};
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 

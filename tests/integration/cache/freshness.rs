@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::demo::{Shutdown, until};
+use tidegate::testkit::{Shutdown, until};
 use tokio::time::{Instant, timeout};
 
 use super::{Gate, begin, held, said, ttl, turns, word, world};

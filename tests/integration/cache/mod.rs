@@ -11,7 +11,7 @@ mod requests;
 
 use reqwest::{Client, Method, Response};
 use serde_json::Value;
-use tidegate::demo::{PostgresServer, until};
+use tidegate::testkit::{PostgresServer, until};
 
 use crate::world::{DEADLINE, World, header};
 

@@ -105,7 +105,7 @@ async fn a_purge_that_makes_no_sense_is_refused() {
 
 #[tokio::test]
 async fn a_reload_serves_nothing_that_the_old_tables_answered() {
-    let cluster = tidegate::demo::Cluster::start(1).await.unwrap();
+    let cluster = tidegate::testkit::Cluster::start(1).await.unwrap();
     cluster.primary.execute(SCHEMA).await.unwrap();
     cluster.wait_for_replicas().await.unwrap();
     let file = cluster.workspace().path().join("reloaded.toml");

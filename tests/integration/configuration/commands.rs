@@ -1,6 +1,6 @@
 //! What the other subcommands print and refuse.
 
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 
 use super::{PASSWORD, URL, refusal, tidegate};
 use crate::world::{JWT_SECRET, TOKEN_SECRET, migrate, printed};

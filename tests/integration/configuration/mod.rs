@@ -7,7 +7,7 @@ mod reload;
 use std::process::Output;
 
 use tempfile::TempDir;
-use tidegate::demo::{Cluster, GatewayCommand};
+use tidegate::testkit::{Cluster, GatewayCommand};
 
 use crate::world::{BINARY, JWT_SECRET, gateway_of, printed};
 

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use tempfile::TempDir;
-use tidegate::demo::Cluster;
+use tidegate::testkit::Cluster;
 
 use crate::world::{
     JWT_SECRET, TOKEN_SECRET, World, client, gateway_of, header, jwt, migrate, problem, reload,

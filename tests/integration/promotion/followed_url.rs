@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tidegate::demo::{Cluster, DelayProxy, GatewayCommand, until};
+use tidegate::testkit::{Cluster, DelayProxy, GatewayCommand, until};
 use tokio::time::Instant;
 
 use super::{CONFIG, Failover, RECOVERY_MAX, cluster, count, texts};

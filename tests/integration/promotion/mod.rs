@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
-use tidegate::demo::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
+use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, PostgresServer, until};
 use tokio::time::Instant;
 
 use crate::world::{DEADLINE, client, configured, gateway_of, header, problem, told, wait_ready};

@@ -1,8 +1,8 @@
 //! A server that is not the primary any more refuses by itself, whatever the gateway believes.
 
-use tidegate::demo::{PostgresServer, Shutdown};
-use tidegate::pool::Node;
+use tidegate::postgres::pool::Node;
 use tidegate::target::sql::{self, FailureKind, SqlStatement};
+use tidegate::testkit::{PostgresServer, Shutdown};
 use tidegate_model::Timeline;
 
 use super::{CONFIG, Failover, RECOVERY_MAX, cluster, count, node as answered_by, texts};

@@ -1,7 +1,7 @@
 //! The promoted server is a replica of the topology; `DATABASE_URL` stays where it was.
 
 use serde_json::{Value, json};
-use tidegate::demo::{Cluster, DelayProxy, Shutdown, until};
+use tidegate::testkit::{Cluster, DelayProxy, Shutdown, until};
 use tidegate_model::{Timeline, TokenKeys, TokenParts, WalPosition};
 
 use super::{CONFIG, Failover, RECOVERY_MAX, TOPOLOGY, cluster, count, node, texts, topology_of};

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use tidegate::demo::{Cluster, PostgresServer};
 use tidegate::postgres::{ConnectError, Server, Session, connect};
+use tidegate::testkit::{Cluster, PostgresServer};
 
 use crate::world::{client, configured, gateway_of, problem, wait_ready};
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream;
 use http::{Method, StatusCode};
-use tidegate::demo::until;
+use tidegate::testkit::until;
 
 use super::kit::{App, Edge, endpoint, with_fields};
 use crate::world::{DEADLINE, header};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use reqwest::Method;
-use tidegate::demo::until;
+use tidegate::testkit::until;
 
 use super::kit::{App, endpoint, upstream, with_fields};
 use crate::world::{DEADLINE, World, header};

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::get;
 use http::{Method, StatusCode};
 use nix::sys::signal::Signal;
-use tidegate::demo::{GatewayCommand, GatewayProcess, until};
+use tidegate::testkit::{GatewayCommand, GatewayProcess, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 use nix::sys::signal::Signal;
 use reqwest::{Client, RequestBuilder};
 use tempfile::TempDir;
-use tidegate::demo::{GatewayCommand, GatewayProcess};
+use tidegate::testkit::{GatewayCommand, GatewayProcess};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::routing::get;
 use futures_util::{StreamExt, stream};
 use http::Method;
-use tidegate::demo::until;
+use tidegate::testkit::until;
 use tokio::sync::watch;
 
 use super::kit::{App, Edge};

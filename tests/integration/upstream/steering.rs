@@ -3,7 +3,7 @@
 use axum::Router;
 use reqwest::Response;
 use serde_json::{Value, json};
-use tidegate::demo::{GatewayCommand, until};
+use tidegate::testkit::{GatewayCommand, until};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 

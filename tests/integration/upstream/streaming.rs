@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::Method;
-use tidegate::demo::until;
+use tidegate::testkit::until;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use deadpool::Status;
 use tokio::time::Instant;
 
-use crate::admission::Pace;
+use super::queue_delay::QueueDelay;
 
 /// The pace at which the connections to one node change hands.
 #[derive(Default)]
-pub(super) struct Turnover(Mutex<Pace>);
+pub(super) struct Turnover(Mutex<QueueDelay>);
 
 /// One lease: dropping it is its end.
 pub(super) struct Held(Arc<Turnover>);
@@ -25,7 +25,7 @@ impl Turnover {
         let users = pool.size - pool.available + pool.waiting;
         match users.checked_sub(pool.max_size) {
             None => {
-                self.with(Pace::relax);
+                self.with(QueueDelay::relax);
                 Ok(())
             }
             Some(waiting) => {
@@ -35,7 +35,7 @@ impl Turnover {
         }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Pace) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut QueueDelay) -> T) -> T {
         // Counts are whole at every moment, also after a panic.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use super::Drain;
 use super::activity::{Activity, InFlight};
-use crate::target::upstream::Tunnel;
+use super::after_http::AfterHttp;
 
 /// Bytes of an HTTP/2 answer handed to hyper at once: one frame. It queues whatever it is given,
 /// however narrow the client's window, so that a whole answer would look sent at once.
@@ -56,7 +56,7 @@ where
 
 /// What follows an answer that leaves HTTP. Its request stays in flight: no head comes after it.
 pub(super) struct Left {
-    pub(super) tunnel: Tunnel,
+    pub(super) tunnel: AfterHttp,
     _in_flight: Option<InFlight>,
 }
 
@@ -82,7 +82,7 @@ where
         let this = self.project();
         let Ok(mut response) = ready!(this.answer.poll(cx));
         let mut in_flight = this.in_flight.take();
-        let tunnel = response.extensions_mut().remove::<Tunnel>();
+        let tunnel = response.extensions_mut().remove::<AfterHttp>();
         let switches = tunnel.is_some();
         if let Some(tunnel) = tunnel {
             let _in_flight = in_flight.take();

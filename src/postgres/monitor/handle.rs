@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::postgres::Server;
-use crate::replication::published::Published;
-use crate::replication::task::{CONNECT_DEADLINE, NodeTask};
-use crate::replication::{Knowledge, MonitorSettings};
+use crate::postgres::monitor::published::Published;
+use crate::postgres::monitor::task::{CONNECT_DEADLINE, NodeTask};
+use crate::postgres::monitor::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 

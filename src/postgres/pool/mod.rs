@@ -13,12 +13,15 @@ mod gathering;
 mod lease;
 mod line;
 mod node;
+mod queue_delay;
+mod settings;
 mod turnover;
 
 pub use catalogue::Catalogue;
 pub use connection::WarmStatements;
 pub use lease::Lease;
 pub use node::{Connections, Node, NodeConfig, PoolError};
+pub use settings::PoolSettings;
 
 /// Why a pool cannot be made.
 pub type PoolBuildError = deadpool::managed::BuildError;

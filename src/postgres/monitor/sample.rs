@@ -5,7 +5,7 @@
 use tokio::time::Instant;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::replication::facts::Receiver;
+use crate::postgres::monitor::facts::Receiver;
 use tidegate_model::ServerIdentity;
 use tidegate_model::{Lsn, SystemId, Timeline, WalPosition};
 

@@ -12,15 +12,21 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// What stands in the file.
 #[derive(Clone, Copy)]
-pub(super) enum Given<'a> {
+pub enum Given<'a> {
+    /// A string.
     Text(&'a str),
+    /// A whole number.
     Whole(i64),
+    /// A number with a fraction.
     Decimal(f64),
 }
 
 /// Reads a value; `parse` gives it, or what is expected in place of what is there. Anything but a
 /// text and a number is refused with `expected`.
-pub(super) fn value<'de, D: Deserializer<'de>, T>(
+///
+/// # Errors
+/// Says what is expected in place of the value.
+pub fn value<'de, D: Deserializer<'de>, T>(
     from: D,
     expected: &str,
     parse: impl FnOnce(Given<'_>) -> Result<T, String>,
@@ -64,11 +70,19 @@ fn simple<'de, D: Deserializer<'de>, T>(
     })
 }
 
-pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+/// Reads a duration from 1 ms to a day, such as `"30s"`.
+///
+/// # Errors
+/// Says what is expected in place of the value.
+pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, TICK..=DAY)
 }
 
-pub(super) fn duration_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+/// As [`duration`], or none at all.
+///
+/// # Errors
+/// As [`duration`].
+pub fn duration_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, Duration::ZERO..=DAY)
 }
 
@@ -87,11 +101,19 @@ fn duration_within<'de, D: Deserializer<'de>>(
     })
 }
 
-pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+/// Reads a number from 1 to 1,000,000.
+///
+/// # Errors
+/// As [`duration`].
+pub fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     whole(from, 1_000_000)
 }
 
-pub(super) fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+/// Reads a number from 1 to 1,000.
+///
+/// # Errors
+/// As [`duration`].
+pub fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     whole(from, 1_000)
 }
 
@@ -103,7 +125,11 @@ fn whole<'de, D: Deserializer<'de>, N: TryFrom<i64>>(from: D, most: i64) -> Resu
     })
 }
 
-pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+/// Reads a number from 0 to 1.
+///
+/// # Errors
+/// As [`duration`].
+pub fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     simple(from, "a number from 0 to 1", |given| match given {
         Given::Whole(0) => Some(0.0),
         Given::Whole(1) => Some(1.0),
@@ -113,7 +139,10 @@ pub(super) fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error>
 }
 
 /// Reads `"1MiB"` or `"64KiB"`; a bare number is refused since its unit would be a guess.
-pub(super) fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+///
+/// # Errors
+/// As [`duration`].
+pub fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let expected = "a size from \"1B\" to \"256MiB\" in B, KiB or MiB, such as \"1MiB\"";
     simple(from, expected, |given| match given {
         Given::Text(text) => parse_byte_size(text, 256 << 20),
@@ -122,7 +151,10 @@ pub(super) fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::
 }
 
 /// As [`byte_size`], and larger; 0 needs no unit.
-pub(super) fn byte_size_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+///
+/// # Errors
+/// As [`duration`].
+pub fn byte_size_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let expected = "a size up to \"65536MiB\" in B, KiB or MiB, such as \"64MiB\", or 0";
     simple(from, expected, |given| match given {
         Given::Whole(0) | Given::Text("0B") => Some(0),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::replication::facts::{Facts, History, Receiver};
-use crate::replication::promotion::Promotion;
-use crate::replication::reachability::Reachability;
-use crate::replication::roles::{Acting, Contender, Roles};
-use crate::replication::sample::Sample;
-use crate::replication::{FenceLog, MonitorSettings};
+use crate::postgres::monitor::facts::{Facts, History, Receiver};
+use crate::postgres::monitor::promotion::Promotion;
+use crate::postgres::monitor::reachability::Reachability;
+use crate::postgres::monitor::roles::{Acting, Contender, Roles};
+use crate::postgres::monitor::sample::Sample;
+use crate::postgres::monitor::{FenceLog, MonitorSettings};
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 use tidegate_model::ServerIdentity;

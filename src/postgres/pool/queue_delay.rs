@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_millis(250);
 
 /// How fast connections fall free, while there are none to spare.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct QueueDelay {
     busy: Option<Busy>,
 }
 
@@ -32,9 +32,9 @@ struct Busy {
     departures: u32,
 }
 
-impl Pace {
+impl QueueDelay {
     /// Notes that a connection is given back, or closed.
-    pub fn depart(&mut self, now: Instant) {
+    pub(super) fn depart(&mut self, now: Instant) {
         if let Some(busy) = &mut self.busy {
             busy.turn(now);
             busy.departures = busy.departures.saturating_add(1);
@@ -42,7 +42,7 @@ impl Pace {
     }
 
     /// Notes that there are connections to spare.
-    pub fn relax(&mut self) {
+    pub(super) fn relax(&mut self) {
         self.busy = None;
     }
 
@@ -54,7 +54,7 @@ impl Pace {
     ///
     /// # Errors
     /// The time after which it would be its turn.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         waiting: usize,
         connections: usize,
@@ -114,7 +114,7 @@ mod tests {
 
     /// A node that serves in virtual milliseconds, and the queue for its connections.
     struct Simulated {
-        pace: Pace,
+        pace: QueueDelay,
         start: Instant,
         now: u32,
         /// When each request in service is done.
@@ -128,7 +128,7 @@ mod tests {
     impl Simulated {
         fn new() -> Self {
             Self {
-                pace: Pace::default(),
+                pace: QueueDelay::default(),
                 start: Instant::now(),
                 now: 0,
                 ends: Vec::new(),
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn the_wait_is_the_queue_over_the_pace() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = QueueDelay::default();
         let mut admit = |waiting, patience, at: u32, departures| {
             let now = start + at * MS;
             let admitted = pace.admit(waiting, 1, patience, now);

@@ -8,7 +8,7 @@
 //! Nothing here can tell two servers apart that were both promoted onto one timeline. The seat of
 //! `DATABASE_URL` wins by configuration; without it there is no primary.
 
-use crate::replication::sample::Sample;
+use crate::postgres::monitor::sample::Sample;
 use tidegate_model::ServerIdentity;
 use tidegate_model::{SystemId, Timeline};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::replication::Knowledge;
-use crate::replication::roles::Acting;
+use crate::postgres::monitor::Knowledge;
+use crate::postgres::monitor::roles::Acting;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_telemetry::names;
 

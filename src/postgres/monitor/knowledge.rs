@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::replication::roles::Acting;
+use crate::postgres::monitor::roles::Acting;
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 use tidegate_model::{Timeline, TimelineHistory};

@@ -1,6 +1,6 @@
 //! What can be seen of a promotion by watching the server through it: pure.
 
-use crate::replication::sample::Sample;
+use crate::postgres::monitor::sample::Sample;
 use tidegate_model::{Lsn, SystemId, Timeline, TimelineHistory};
 
 /// The timeline that a server left when it was promoted, and where.
@@ -54,7 +54,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::replication::facts::Receiver;
+    use crate::postgres::monitor::facts::Receiver;
     use tidegate_model::ServerIdentity;
 
     const SYSTEM: SystemId = SystemId(42);

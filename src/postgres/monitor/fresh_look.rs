@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
+use crate::postgres::monitor::task::CONNECT_DEADLINE;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
-use crate::replication::task::CONNECT_DEADLINE;
 use tidegate_model::ServerIdentity;
 
 /// Time between two looks while nothing speaks for another server: how long a former primary that

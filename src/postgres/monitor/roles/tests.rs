@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
-use crate::replication::facts::Receiver;
+use crate::postgres::monitor::facts::Receiver;
 use tidegate_model::Lsn;
 
 const SEAT: usize = 0;

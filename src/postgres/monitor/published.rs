@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::replication::announce::{log_condition, log_roles, measure};
-use crate::replication::observations::Observations;
-use crate::replication::{Knowledge, MonitorSettings};
+use crate::postgres::monitor::announce::{log_condition, log_roles, measure};
+use crate::postgres::monitor::observations::Observations;
+use crate::postgres::monitor::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::postgres::monitor::MonitorSettings;
+use crate::postgres::monitor::backoff::Backoff;
+use crate::postgres::monitor::fresh_look::{FreshLook, LOOK_INTERVAL_MIN, Pace};
+use crate::postgres::monitor::lineage::read_lineage;
+use crate::postgres::monitor::published::Published;
+use crate::postgres::monitor::sample::{Question, Sample};
 use crate::postgres::{Connection, Server, Session, connect};
-use crate::replication::MonitorSettings;
-use crate::replication::backoff::Backoff;
-use crate::replication::fresh_look::{FreshLook, LOOK_INTERVAL_MIN, Pace};
-use crate::replication::lineage::read_lineage;
-use crate::replication::published::Published;
-use crate::replication::sample::{Question, Sample};
 use tidegate_model::Condition;
 use tidegate_model::{Timeline, TimelineHistory};
 

@@ -18,11 +18,11 @@ mod announce;
 mod published;
 mod fresh_look;
 mod task;
-mod monitor;
+mod handle;
 mod steered;
 
 pub use fence::FenceLog;
+pub use handle::Monitor;
 pub use knowledge::Knowledge;
-pub use monitor::Monitor;
 pub use settings::MonitorSettings;
 pub use steered::steer;
