@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue};
 
 use super::described::described;
 use crate::error::Problem;
+use crate::http::Query;
 use crate::middleware::Services;
-use crate::target::Query;
 use tidegate_policy::normalise;
 
 const NO_PREFIX: &str =

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::standing::{order, why};
-use crate::target::upstream::Upstream;
+use crate::upstream::Upstream;
 
 /// One upstream.
 #[derive(Clone, Debug, Serialize, Deserialize)]

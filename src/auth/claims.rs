@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::AuthError;
-use crate::target::json_text;
+use crate::http::json_text;
 
 /// How far an issuer's clock may be from ours.
 const LEEWAY: Duration = Duration::from_secs(30);

@@ -6,7 +6,7 @@ use super::Exit;
 use super::arguments::CheckCommand;
 use super::edge_policy::edge_policy;
 use crate::config::{EndpointAuth, Environment, RouteTables, Settings};
-use crate::target::{Routes, Target};
+use crate::endpoint::{Routes, Target};
 
 /// Validates everything that needs no database and prints the effective tables.
 pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {

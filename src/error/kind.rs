@@ -5,8 +5,8 @@ use http::StatusCode;
 use super::Problem;
 use crate::auth::AuthError;
 use crate::postgres::pool::PoolError;
-use crate::target::sql::FailureKind;
-use crate::target::upstream::UpstreamError;
+use crate::sql::FailureKind;
+use crate::upstream::UpstreamError;
 
 /// One member of the closed set of problem types.
 pub(super) struct Kind {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::cache_note::CacheNote;
 use super::header_text::HeaderText;
 use crate::cache::{CacheResult, age_in_header};
-use crate::target::upstream::Turn;
+use crate::upstream::Turn;
 use tidegate_model::Level;
 use tidegate_model::{NodeId, RegionId};
 use tidegate_policy::Reason;

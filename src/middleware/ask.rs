@@ -9,7 +9,7 @@ use super::attempt::Attempt;
 use super::go_again::Trouble;
 use super::run::Run;
 use crate::postgres::pool::{Lease, Node};
-use crate::target::sql::{self, Answer, Failure, FailureKind, ReadOptions};
+use crate::sql::{self, Answer, Failure, FailureKind, ReadOptions};
 use tidegate_model::Level;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_policy::Reason;

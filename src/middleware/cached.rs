@@ -16,8 +16,9 @@ use super::cache_note::CacheNote;
 use super::fetch::{Fetch, Missed};
 use super::origin::{Origin, Source};
 use crate::cache::{CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match};
+use crate::endpoint::Shared;
 use crate::error::Problem;
-use crate::target::{Query, Shared};
+use crate::http::Query;
 
 /// Shared fetches that may fail under a request before it fetches for itself. A failed leader fails
 /// nobody else; were there no end to it, one waiter after another would lead into the same failure

@@ -10,8 +10,8 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
 use crate::config::EndpointMethod;
+use crate::endpoint::{Endpoint, Found, Routes, Target};
 use crate::error::Problem;
-use crate::target::{Endpoint, Found, Routes, Target};
 use tidegate_model::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
 };

@@ -12,9 +12,10 @@ use super::forward::shared_answer;
 use super::origin::{Origin, Source};
 use super::run::{Outcome, Run};
 use crate::cache::Entry;
+use crate::endpoint::{Endpoint, Target};
 use crate::error::Problem;
-use crate::target::sql::{RequestValues, SqlTarget};
-use crate::target::{Endpoint, Query, Target};
+use crate::http::Query;
+use crate::sql::{RequestValues, SqlTarget};
 use tidegate_policy::{Decision, Lifetime};
 
 /// One question to the nodes.

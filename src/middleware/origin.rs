@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{Served, ServedUpstream};
-use crate::target::Endpoint;
+use crate::endpoint::Endpoint;
 use tidegate_policy::Decision;
 
 /// What was decided and done when a stored answer was made; the same for all who are given it.

@@ -10,7 +10,7 @@ use super::attempt::{Attempt, StepError};
 use super::proof::{self, Unproven};
 use super::run::Outcome;
 use crate::error::Problem;
-use crate::target::sql::{Answer, Failure, FailureKind};
+use crate::sql::{Answer, Failure, FailureKind};
 use tidegate_model::{Level, RequestToken, WalPosition};
 
 impl Attempt<'_> {

@@ -15,9 +15,9 @@ use super::answer::Answered;
 use super::decide::Reached;
 use super::observe::EndpointSeen;
 use super::serve::serve;
+use crate::endpoint::Routes;
 use crate::error::Problem;
 use crate::http::{Client, LimitedRow, Spent, client_address};
-use crate::target::Routes;
 use tidegate_policy::normalise;
 use tidegate_telemetry::names;
 

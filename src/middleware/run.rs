@@ -10,7 +10,7 @@ use super::answer::{Served, Timing};
 use super::attempt::{Attempt, AttemptError};
 use crate::error::Problem;
 use crate::postgres::monitor::Knowledge;
-use crate::target::sql::{Answer, Argument, SqlTarget};
+use crate::sql::{Answer, Argument, SqlTarget};
 use tidegate_model::{RequestToken, WalPosition};
 use tidegate_policy::Decision;
 

@@ -23,9 +23,10 @@ use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::{AuthError, Claims};
 use crate::config::EndpointAuth;
+use crate::endpoint::{Endpoint, Target};
 use crate::error::Problem;
-use crate::target::sql::{RequestValues, SqlTarget};
-use crate::target::{Endpoint, JsonObject, Query, Target};
+use crate::http::{JsonObject, Query};
+use crate::sql::{RequestValues, SqlTarget};
 use tidegate_model::FORGET_SESSION_COOKIE;
 use tidegate_policy::Decision;
 

@@ -13,7 +13,7 @@ use super::proof;
 use super::run::Outcome;
 use crate::error::Problem;
 use crate::postgres::pool::{Lease, Node};
-use crate::target::sql::{Answer, FailureKind};
+use crate::sql::{Answer, FailureKind};
 use tidegate_model::NodeStatus;
 use tidegate_model::{Level, Lsn};
 use tidegate_policy::{Reason, Step};

@@ -28,7 +28,7 @@ use super::answer::{Account, ServedUpstream};
 use crate::config::ServerSettings;
 use crate::error::Problem;
 use crate::http::AfterHttp;
-use crate::target::upstream::{
+use crate::upstream::{
     Answered, Outgoing, Patience, Upstream, UpstreamError, names_upgrade, tunnel,
 };
 use tidegate_policy::Decision;

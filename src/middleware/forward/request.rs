@@ -8,7 +8,7 @@ use super::client;
 use crate::middleware::Services;
 use crate::middleware::answer::Account;
 use crate::middleware::request_id::{TRACEPARENT, start_trace, trace_id};
-use crate::target::upstream::strip_hop_by_hop;
+use crate::upstream::strip_hop_by_hop;
 use tidegate_model::{
     Level, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
 };

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::middleware::Services;
 use crate::middleware::answer::may_be_kept;
-use crate::target::upstream::{Node, strip_hop_by_hop};
+use crate::upstream::{Node, strip_hop_by_hop};
 use tidegate_model::{RequestToken, X_CONSISTENCY_TOKEN};
 use tidegate_policy::Decision;
 

@@ -21,7 +21,7 @@ use crate::error::Problem;
 use crate::middleware::answer::Timing;
 use crate::middleware::fetch::{Fetch, Missed};
 use crate::middleware::origin::{FromApplication, Origin, Source};
-use crate::target::upstream::{Answered, Outgoing, Upstream, UpstreamError};
+use crate::upstream::{Answered, Outgoing, Upstream, UpstreamError};
 use tidegate_policy::normalise;
 
 /// Most bytes of the fields that are kept; they take room beside the body.

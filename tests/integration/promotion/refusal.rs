@@ -1,7 +1,7 @@
 //! A server that is not the primary any more refuses by itself, whatever the gateway believes.
 
 use tidegate::postgres::pool::Node;
-use tidegate::target::sql::{self, FailureKind, SqlStatement};
+use tidegate::sql::{self, FailureKind, SqlStatement};
 use tidegate::testkit::{PostgresServer, Shutdown};
 use tidegate_model::Timeline;
 

@@ -49,7 +49,7 @@ pub struct ReadOptions {
 
 /// Asks where the node is, in a statement that runs after the one it speaks for. A promotion may
 /// fall between any two calls, so whether there is recovery is asked once.
-pub(in crate::target) const POSITION: &str = "select case when standby \
+pub(crate) const POSITION: &str = "select case when standby \
      then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
      else pg_current_wal_insert_lsn() end, \
      case when not standby then pg_walfile_name(pg_current_wal_insert_lsn()) end \

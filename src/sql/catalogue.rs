@@ -119,7 +119,7 @@ const UNPROVEN: &str = "with recursive \
 ///
 /// # Errors
 /// When the server does not answer, or refuses.
-pub(in crate::target) async fn fingerprint(client: &Client) -> Result<String, Error> {
+pub(crate) async fn fingerprint(client: &Client) -> Result<String, Error> {
     client.query_one(FINGERPRINT, &[]).await?.try_get(0)
 }
 
@@ -127,7 +127,7 @@ pub(in crate::target) async fn fingerprint(client: &Client) -> Result<String, Er
 ///
 /// # Errors
 /// When the server does not answer, or refuses.
-pub(in crate::target) async fn stateless<'a>(
+pub(crate) async fn stateless<'a>(
     client: &Client,
     reads: impl Iterator<Item = &'a SqlTarget>,
 ) -> Result<Vec<&'a SqlTarget>, Error> {

@@ -13,7 +13,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
 use super::parameter::{Parameter, Source};
 use super::statement::SqlStatement;
-use crate::target::{JsonObject, Query, json_text};
+use crate::http::{JsonObject, Query, json_text};
 
 /// Everything of a request that a parameter can name.
 pub struct RequestValues<'a> {

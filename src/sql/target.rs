@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use super::{Source, SqlStatement, Stateless, StatementError};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig};
-use crate::target::{Latencies, Quickness};
+use crate::sql::{Latencies, Quickness};
 
 /// An endpoint that runs a statement.
 #[derive(Debug)]

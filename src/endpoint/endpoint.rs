@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::sql::{SqlTarget, SqlTargetError};
-use super::upstream::{Upstream, Upstreams};
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
+use crate::sql::{SqlTarget, SqlTargetError};
+use crate::upstream::{Upstream, Upstreams};
 use tidegate_model::{ConfigError, Place};
 use tidegate_telemetry::EndpointMetrics;
 

@@ -11,9 +11,9 @@ use tidegate_model::NodeId;
 use tokio::time::{Duration, Instant, timeout};
 
 use super::Routes;
-use super::sql::{fingerprint, stateless};
 use crate::postgres::pool::Node;
 use crate::postgres::{ConnectError, Connection};
+use crate::sql::{fingerprint, stateless};
 use tidegate_model::error_chain;
 use tidegate_telemetry::names;
 

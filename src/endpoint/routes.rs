@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Router;
-use super::sql::POSITION;
-use super::upstream::Upstreams;
 use crate::config::RouteTables;
 use crate::http::RateLimits;
+use crate::sql::POSITION;
+use crate::upstream::Upstreams;
 use tidegate_model::ConfigError;
 use tidegate_policy::PolicyTable;
 

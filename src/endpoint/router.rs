@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
-use super::sql::SqlTarget;
-use super::upstream::Upstreams;
 use super::{Endpoint, EndpointError};
 use crate::config::{EndpointConfig, EndpointMethod};
+use crate::sql::SqlTarget;
+use crate::upstream::Upstreams;
 use tidegate_model::ConfigError;
 
 /// What `Allow` says where any method goes; `HEAD` and `OPTIONS` are added everywhere.
