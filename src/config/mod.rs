@@ -2,8 +2,8 @@
 //!
 //! [`Settings::resolve`] is the one way in: flags win over variables, variables over the file, the
 //! file over the defaults. An impossible value is a [`ConfigError`] that names the variable, or the
-//! file, line and key. Nothing here opens a socket; compiling policies and statements is left to
-//! `policy/` and `target/`, which report errors with the [`Place`] kept beside each row.
+//! file, line and key. Nothing here opens a socket; compiling policies and statements is left to the rooms that use it, which
+//! report errors with the [`Place`] kept beside each row.
 
 mod auth;
 mod endpoint;
