@@ -12,6 +12,7 @@ mod shared;
 pub(super) use shared::shared_answer;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -74,6 +75,9 @@ impl Forward<'_> {
         account.timing.upstream = started.elapsed();
         let answered = answered?;
         account.upstream = Some(served(self.upstream, &answered));
+        let told = answered.response.headers();
+        self.decision = self.decision.restricted_by(told, SystemTime::now());
+        account.decision = Some(self.decision.clone());
         Ok(self.answer(answered, client))
     }
 
