@@ -18,7 +18,9 @@ use crate::cache::ResponseCache;
 use crate::config::{ConfigError, ReplicaConfig, RouteTables, Settings};
 use crate::consistency::{TokenKeys, TokenKeysError};
 use crate::health::{self, HealthState};
-use crate::middleware::{DecisionCounters, Public, Services, Shedding, Spill, Suspicion};
+use crate::middleware::{
+    DecisionCounters, Pseudonym, Public, Services, Shedding, Spill, Suspicion,
+};
 use crate::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::replication::{Monitor, MonitorSettings, steer};
@@ -115,6 +117,7 @@ impl Gateway {
         };
         let services = Services {
             region: settings.region.clone(),
+            pseudonym: Pseudonym::random(&settings.region),
             routes,
             second_tries: second_tries(&settings, nodes.len()),
             suspicion: Suspicion::new(&nodes, &monitor, &selector),

@@ -106,6 +106,7 @@ impl Problem {
                 StatusCode::CONFLICT,
             ),
             Self::RateLimited { .. } => RATE_LIMITED,
+            Self::Loop => kind("loop-detected", "Loop detected", StatusCode::LOOP_DETECTED),
             Self::Deadline => DEADLINE,
             Self::OutcomeUnknown(_) => OUTCOME_UNKNOWN,
             Self::Internal(_) => INTERNAL,

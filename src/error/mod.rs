@@ -116,6 +116,9 @@ pub enum Problem {
     /// As many requests are in flight as may be.
     #[error("too many requests are being served")]
     Overloaded,
+    /// The request was handed on by this process before.
+    #[error("this gateway has handed the request on before: an upstream leads back to it")]
+    Loop,
     /// The request took longer than `request_deadline`.
     #[error("the request took too long")]
     Deadline,

@@ -67,6 +67,10 @@ async fn answer(
     let account = account.insert(Account::default());
     let decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
+    let is_handed_on = matches!(reached.endpoint.target, Target::Upstream { .. });
+    if is_handed_on && services.pseudonym.has_signed(&head.headers) {
+        return Err(Problem::Loop);
+    }
     let claims = authenticate(services, &reached.endpoint, &head).await?;
     account.timing.route = started.elapsed();
     let revision = routes.revision;

@@ -8,8 +8,10 @@ mod client;
 mod request;
 mod response;
 mod shared;
+mod via;
 
 pub(super) use shared::shared_answer;
+pub use via::Pseudonym;
 
 use std::sync::Arc;
 use std::time::SystemTime;

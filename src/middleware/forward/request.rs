@@ -1,6 +1,6 @@
 //! The fields of a request as an application gets them.
 
-use http::header::{ACCEPT, COOKIE, EXPECT, VIA};
+use http::header::{ACCEPT, COOKIE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -66,7 +66,7 @@ pub(super) fn fields(
     drop_ours(&mut headers, head.method.is_safe());
     client::describe(&mut headers, head, &services.server.trusted_proxies);
     hand_on_decision(&mut headers, services, decision, head.method.is_safe());
-    headers.append(VIA, via(head.version));
+    services.pseudonym.sign(&mut headers, head.version);
     keep_trace(&mut headers, account);
     cookies(&mut headers, decision);
     headers
@@ -77,7 +77,7 @@ pub(super) fn shared_fields(services: &Services, decision: &Decision) -> HeaderM
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     hand_on_decision(&mut headers, services, decision, true);
-    headers.insert(VIA, via(Version::HTTP_11));
+    services.pseudonym.sign(&mut headers, Version::HTTP_11);
     headers.insert(&TRACEPARENT, start_trace().1);
     headers
 }
@@ -114,15 +114,6 @@ fn hand_on_decision(headers: &mut HeaderMap, services: &Services, decision: &Dec
     if needs_primary {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
-}
-
-/// The protocol the request came in (RFC 9110 section 7.6.3).
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 tidegate",
-        Version::HTTP_10 => "1.0 tidegate",
-        _ => "1.1 tidegate",
-    })
 }
 
 /// Passes a trace on, or starts one. A malformed one cannot be gone on with.

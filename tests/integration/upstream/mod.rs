@@ -4,6 +4,7 @@ mod cached;
 mod decision;
 mod failover;
 mod kit;
+mod loops;
 mod overload;
 mod passing;
 mod policy;
