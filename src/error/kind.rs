@@ -136,6 +136,7 @@ fn upstream_kind(error: &UpstreamError) -> Kind {
         UpstreamError::Busy => OVERLOADED,
         UpstreamError::Unreachable(_) => NO_NODE,
         UpstreamError::OutcomeUnknown(_) => OUTCOME_UNKNOWN,
+        UpstreamError::BadAnswer(_) => kind("bad-gateway", "Bad gateway", StatusCode::BAD_GATEWAY),
         UpstreamError::Timeout => DEADLINE,
         UpstreamError::BodyTooLarge(_) => TOO_LARGE,
         UpstreamError::BodyTooSlow => SLOW_BODY,

@@ -1,5 +1,7 @@
 //! One try of one request at one node.
 
+use std::error::Error;
+
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Body as _;
@@ -7,6 +9,7 @@ use reqwest::{Body, Request};
 
 use super::error::AttemptError;
 use super::exchange::Outgoing;
+use super::framing::reframe;
 use super::node::encode_path;
 use super::upload::Upload;
 use super::{Node, Upstream, names_upgrade};
@@ -66,18 +69,37 @@ fn say_that_there_is_no_body(request: &mut Request) {
 fn classify(node: &Node, source: reqwest::Error) -> AttemptError {
     let (unsent, source) = (source.is_connect(), source.without_url());
     let node = node.name.clone();
-    match unsent {
-        true => AttemptError::NotSent { node, source },
-        false => AttemptError::Lost { node, source },
+    if unsent {
+        AttemptError::NotSent { node, source }
+    } else if is_misframed(&source) {
+        let what = "lengths that differ or are none";
+        AttemptError::Misframed { node, what }
+    } else {
+        AttemptError::Lost { node, source }
     }
+}
+
+/// Whether hyper has found fault with the fields that say where an answer ends. Its error tells that
+/// in words alone.
+fn is_misframed(error: &reqwest::Error) -> bool {
+    let mut sources = std::iter::successors(error.source(), |&error| error.source());
+    let hyper = sources.find_map(|error| error.downcast_ref::<hyper::Error>());
+    hyper.filter(|error| error.is_parse()).is_some_and(|error| {
+        let words = error.to_string();
+        words.contains("content-length") || words.contains("transfer-encoding")
+    })
 }
 
 /// Refuses what must not be passed on.
 fn check(
     node: &Node,
     outgoing: &Outgoing,
-    answer: Response<Body>,
+    mut answer: Response<Body>,
 ) -> Result<Response<Body>, AttemptError> {
+    if let Err(what) = reframe(answer.status(), answer.headers_mut()) {
+        let node = node.name.clone();
+        return Err(AttemptError::Misframed { node, what });
+    }
     let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     let agreed = outgoing.wants_websocket && names_upgrade(answer.headers(), "websocket");
     let what = if switches && !agreed {

@@ -14,6 +14,9 @@ pub enum UpstreamError {
     /// A request that may change something was sent, and no answer came.
     #[error("the request was sent and no answer came: whether it took effect is unknown")]
     OutcomeUnknown(#[source] Option<AttemptError>),
+    /// What a node answered must not be passed on.
+    #[error("the application behind this path answered what cannot be passed on")]
+    BadAnswer(#[source] AttemptError),
     /// A safe request was not answered in time.
     #[error("the application behind this path took too long")]
     Timeout,
@@ -49,6 +52,14 @@ pub enum AttemptError {
         #[source]
         source: reqwest::Error,
     },
+    /// An answer came, but not where it ends.
+    #[error("{node} answered with {what}")]
+    Misframed {
+        /// Which node.
+        node: String,
+        /// What is wrong with its fields.
+        what: &'static str,
+    },
     /// What came cannot be passed on.
     #[error("{node} answered what cannot be passed on: {what}")]
     Unusable {
@@ -60,6 +71,16 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
+    /// Why the request has no answer, when no other node has one.
+    pub(super) fn unanswered(self) -> UpstreamError {
+        match self {
+            Self::Misframed { .. } => UpstreamError::BadAnswer(self),
+            Self::NotSent { .. } | Self::Lost { .. } | Self::Unusable { .. } => {
+                UpstreamError::Unreachable(Some(self))
+            }
+        }
+    }
+
     /// Whether the node can have seen nothing of the request.
     pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::NotSent { .. })
@@ -70,7 +91,7 @@ impl AttemptError {
         match self {
             Self::NotSent { .. } => "unreachable",
             Self::Lost { .. } => "lost",
-            Self::Unusable { .. } => "unusable",
+            Self::Unusable { .. } | Self::Misframed { .. } => "unusable",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Version};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
@@ -87,7 +87,9 @@ impl Answered {
     /// The answer with its body, to be passed on as it comes.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
-        let (head, body) = self.response.into_parts();
+        let (mut head, body) = self.response.into_parts();
+        // The node's connection is not the client's.
+        head.version = Version::default();
         let body = Download::new(body, self.upstream, self.node, self.place);
         Response::from_parts(head, Body::new(body))
     }

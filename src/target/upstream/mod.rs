@@ -12,6 +12,7 @@ mod last_heard;
 mod balance;
 mod upload;
 mod download;
+mod framing;
 mod attempt;
 mod race;
 mod exchange;

@@ -197,7 +197,7 @@ impl<'r> Race<'r> {
         }
         match self.failed.take() {
             Some(Failure::Refusal(found)) => Ok(Some(found)),
-            Some(Failure::Error(error)) => Err(UpstreamError::Unreachable(Some(error))),
+            Some(Failure::Error(error)) => Err(error.unanswered()),
             None => Err(UpstreamError::Unreachable(None)),
         }
     }
@@ -218,9 +218,11 @@ impl<'r> Race<'r> {
         if self.repeatable || (error.is_unsent() && untouched) {
             return Ok(error);
         }
-        match self.outgoing.method.is_safe() {
-            true => Err(UpstreamError::Unreachable(Some(error))),
-            false => Err(UpstreamError::OutcomeUnknown(Some(error))),
+        match error.unanswered() {
+            UpstreamError::Unreachable(error) if !self.outgoing.method.is_safe() => {
+                Err(UpstreamError::OutcomeUnknown(error))
+            }
+            other => Err(other),
         }
     }
 

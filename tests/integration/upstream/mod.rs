@@ -1,5 +1,6 @@
 //! Upstream endpoints: a real gateway before real HTTP servers, which fail in real ways.
 
+mod answers;
 mod cached;
 mod decision;
 mod failover;
