@@ -10,7 +10,7 @@ use crate::consistency::{
 };
 use crate::middleware::Services;
 use crate::middleware::answer::Account;
-use crate::middleware::request_id::{TRACEPARENT, start_trace, trace_id};
+use crate::middleware::request_id::{TRACEPARENT, Trace, X_REQUEST_ID, start_trace};
 use crate::policy::Decision;
 use crate::target::upstream::strip_hop_by_hop;
 
@@ -19,7 +19,8 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What only the gateway says to an application, in lower case: a client's word for it is dropped,
 /// also when written with underscores, which many applications cannot tell from dashes.
-const OURS: [&str; 20] = [
+const OURS: [&str; 21] = [
+    "x-request-id",
     "x-consistency",
     "x-consistency-token",
     "x-route-primary",
@@ -66,8 +67,11 @@ pub(super) fn fields(
     drop_ours(&mut headers, head.method.is_safe());
     client::describe(&mut headers, head, &services.server.trusted_proxies);
     hand_on_decision(&mut headers, services, decision, head.method.is_safe());
+    if let Some(id) = head.headers.get(&X_REQUEST_ID) {
+        headers.insert(&X_REQUEST_ID, id.clone());
+    }
     services.pseudonym.sign(&mut headers, head.version);
-    keep_trace(&mut headers, account);
+    keep_trace(&mut headers, &head.headers, account);
     cookies(&mut headers, decision);
     headers
 }
@@ -117,8 +121,9 @@ fn hand_on_decision(headers: &mut HeaderMap, services: &Services, decision: &Dec
 }
 
 /// Passes a trace on, or starts one. A malformed one cannot be gone on with.
-fn keep_trace(headers: &mut HeaderMap, account: &mut Account) {
-    if trace_id(headers).is_some() {
+fn keep_trace(headers: &mut HeaderMap, received: &HeaderMap, account: &mut Account) {
+    if let Some(trace) = Trace::read(received) {
+        headers.insert(&TRACEPARENT, trace.field());
         return;
     }
     headers.remove(&TRACESTATE);

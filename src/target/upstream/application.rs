@@ -17,6 +17,10 @@ use crate::telemetry::names;
 /// Node.js, among the hastiest of servers, closes it, so that no request goes into one being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
+/// Most fields of an answer: as many as fit into the head of a request, at eight bytes each. hyper
+/// makes room for all of them before it reads.
+const FIELDS_MAX: usize = 4 << 10;
+
 /// Idle connections kept to one node.
 const IDLE_MAX: usize = 256;
 
@@ -171,6 +175,7 @@ fn client(settings: &UpstreamSettings) -> Result<Client, SetupError> {
         .retry(retry::never())
         // WebSockets need HTTP/1.1, and only there it is plain what was sent.
         .http1_only()
+        .http1_max_headers(FIELDS_MAX)
         .connect_timeout(settings.limits.connect_timeout)
         .pool_idle_timeout(KEEP_ALIVE)
         .pool_max_idle_per_host(IDLE_MAX);

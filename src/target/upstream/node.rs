@@ -80,7 +80,18 @@ impl Node {
     /// asked for. `None` for any other URL.
     #[must_use]
     pub fn as_asked(&self, url: &str) -> Option<String> {
-        let url: Url = url.parse().ok()?;
+        // Two slashes name a host under the scheme in use; browsers take a backslash for one.
+        let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+        let names_host = url
+            .as_bytes()
+            .iter()
+            .take_while(|byte| is_slash(byte))
+            .count()
+            >= 2;
+        let url = match names_host {
+            true => self.base.join(url).ok()?,
+            false => url.parse().ok()?,
+        };
         if url.origin() != self.base.origin() {
             return None;
         }
@@ -157,6 +168,12 @@ mod tests {
             ("http://a/base", "http://a/other", None),
             ("http://a/base", "http://a/based", None),
             ("http://a", "http://a//evil.example/", None),
+            ("http://a:3000", "//a:3000/x?q=1", Some("/x?q=1")),
+            ("https://a/base", "//A:443/base/x", Some("/x")),
+            ("http://a", "/\\a/x", Some("/x")),
+            ("http://a", "//b/x", None),
+            ("http://a", "//a//evil.example/", None),
+            ("http://a", "//", None),
             ("http://a", "https://a/x", None),
             ("http://a", "http://a:81/x", None),
             ("http://a", "/x", None),

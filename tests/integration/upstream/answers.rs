@@ -133,6 +133,26 @@ async fn what_has_no_body_says_no_length() {
 }
 
 #[tokio::test]
+async fn an_answer_may_have_as_many_fields_as_fit_into_a_head() {
+    let fields = |count: usize| {
+        let fields: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nhello")
+    };
+    let answers = [101, 2_000, 10_000].map(fields);
+    assert!(answers[1].len() < 32 << 10 && answers[2].len() > 64 << 10);
+    let edge = Verbatim::serve(answers.to_vec()).await.edge().await;
+    for (number, last) in [(0, "\r\nx-100: 100\r\n"), (1, "\r\nx-1999: 1999\r\n")] {
+        let mut raw = edge.connect().await;
+        raw.send(format!("GET /app/{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        let answer = raw.read_until("hello").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\r\nx-0: 0\r\n") && answer.contains(last));
+    }
+    assert_eq!(edge.get("/app/2").await.status(), 503);
+}
+
+#[tokio::test]
 async fn the_nodes_version_of_http_is_not_the_clients() {
     let edge = edge(&[
         "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
