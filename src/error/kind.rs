@@ -88,6 +88,11 @@ impl Problem {
             ),
             Self::Unauthorized(AuthError::KeysUnavailable) => OVERLOADED,
             Self::Unauthorized(_) => kind("unauthorized", "Unauthorized", StatusCode::UNAUTHORIZED),
+            Self::PreconditionFailed => kind(
+                "precondition-failed",
+                "Precondition failed",
+                StatusCode::PRECONDITION_FAILED,
+            ),
             Self::NotFound => kind("not-found", "Not found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed(_) => kind(
                 "method-not-allowed",

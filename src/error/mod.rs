@@ -78,6 +78,9 @@ pub enum Problem {
     /// Nobody known is asking.
     #[error(transparent)]
     Unauthorized(#[from] AuthError),
+    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    #[error("this is not, or no longer, what the request's condition wants")]
+    PreconditionFailed,
     /// No such path or object.
     #[error("there is nothing here")]
     NotFound,

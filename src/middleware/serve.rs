@@ -22,6 +22,7 @@ use super::forward::Forward;
 use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::Claims;
+use crate::cache::{entity_tag, has_precondition, precondition_holds};
 use crate::config::EndpointAuth;
 use crate::consistency::FORGET_SESSION_COOKIE;
 use crate::error::Problem;
@@ -204,8 +205,18 @@ impl Asked<'_> {
     }
 }
 
+/// Whether a safe request wants this answer, of which it knows the tag from a stored one.
+fn holds(asked: &Asked<'_>, body: &[u8]) -> bool {
+    let head = asked.head;
+    let counts = head.method.is_safe()
+        && asked.target.status == StatusCode::OK
+        && has_precondition(&head.headers);
+    !counts || precondition_holds(&head.headers, &entity_tag(body), None)
+}
+
 fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response {
     let mut response = match outcome.answer.body {
+        Some(body) if !holds(asked, &body) => Problem::PreconditionFailed.into_response(),
         Some(body) => {
             let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             (asked.target.status, json, Body::from(body)).into_response()

