@@ -2,11 +2,13 @@
 
 use std::error::Error;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Body as _;
-use reqwest::{Body, Request};
+use http::header::{ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy;
 
+use super::application::RequestBody;
 use super::error::AttemptError;
 use super::exchange::Outgoing;
 use super::framing::reframe;
@@ -26,37 +28,41 @@ pub(super) async fn attempt(
     node: usize,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
-) -> Result<Response<Body>, AttemptError> {
+) -> Result<Response<Incoming>, AttemptError> {
     let node = &upstream.nodes()[node];
     let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
-    let mut request = Request::new(outgoing.method.clone(), url);
+    let mut request = Request::new(Either::Left(Empty::new()));
+    *request.method_mut() = outgoing.method.clone();
+    *request.uri_mut() = url;
     *request.headers_mut() = outgoing.headers.clone();
     let role = HeaderValue::from_static(match outgoing.reads_replica_in(node.region.as_ref()) {
         true => "replica",
         false => "primary",
     });
     request.headers_mut().insert(&X_DATABASE_ROLE, role);
+    let any = HeaderValue::from_static("*/*");
+    request.headers_mut().entry(ACCEPT).or_insert(any);
     match upload {
         Some(upload) => attach(upload, &mut request),
         None => say_that_there_is_no_body(&mut request),
     }
-    let answer = upstream.client().execute(request).await;
+    let answer = upstream.client().request(request).await;
     let answer = answer.map_err(|error| classify(node, error))?;
-    check(node, outgoing, answer.into())
+    check(node, outgoing, answer)
 }
 
-fn attach(upload: &Upload, request: &mut Request) {
+fn attach(upload: &Upload, request: &mut Request<RequestBody>) {
     let body = upload.body();
     if body.size_hint().exact().is_none() {
         // hyper takes a GET without a length for one without a body.
         let chunked = HeaderValue::from_static("chunked");
         request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
-    *request.body_mut() = Some(Body::wrap(body));
+    *request.body_mut() = Either::Right(body);
 }
 
 /// Servers may ask for a length where a method usually has a body (RFC 9110 section 8.6).
-fn say_that_there_is_no_body(request: &mut Request) {
+fn say_that_there_is_no_body(request: &mut Request<RequestBody>) {
     if matches!(
         *request.method(),
         Method::POST | Method::PUT | Method::PATCH
@@ -66,8 +72,8 @@ fn say_that_there_is_no_body(request: &mut Request) {
     }
 }
 
-fn classify(node: &Node, source: reqwest::Error) -> AttemptError {
-    let (unsent, source) = (source.is_connect(), source.without_url());
+fn classify(node: &Node, source: legacy::Error) -> AttemptError {
+    let unsent = source.is_connect();
     let node = node.name.clone();
     if unsent {
         AttemptError::NotSent { node, source }
@@ -81,7 +87,7 @@ fn classify(node: &Node, source: reqwest::Error) -> AttemptError {
 
 /// Whether hyper has found fault with the fields that say where an answer ends. Its error tells that
 /// in words alone.
-fn is_misframed(error: &reqwest::Error) -> bool {
+fn is_misframed(error: &legacy::Error) -> bool {
     let mut sources = std::iter::successors(error.source(), |&error| error.source());
     let hyper = sources.find_map(|error| error.downcast_ref::<hyper::Error>());
     hyper.filter(|error| error.is_parse()).is_some_and(|error| {
@@ -94,8 +100,8 @@ fn is_misframed(error: &reqwest::Error) -> bool {
 fn check(
     node: &Node,
     outgoing: &Outgoing,
-    mut answer: Response<Body>,
-) -> Result<Response<Body>, AttemptError> {
+    mut answer: Response<Incoming>,
+) -> Result<Response<Incoming>, AttemptError> {
     if let Err(what) = reframe(answer.status(), answer.headers_mut()) {
         let node = node.name.clone();
         return Err(AttemptError::Misframed { node, what });

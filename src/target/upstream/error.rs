@@ -1,5 +1,7 @@
 //! Why an upstream gave no answer.
 
+use hyper_util::client::legacy;
+
 use crate::cause;
 
 /// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
@@ -41,7 +43,7 @@ pub enum AttemptError {
         node: String,
         /// Why not.
         #[source]
-        source: reqwest::Error,
+        source: legacy::Error,
     },
     /// The connection broke, or what came was no HTTP.
     #[error("{node} did not answer: {}", cause::first(.source))]
@@ -50,7 +52,7 @@ pub enum AttemptError {
         node: String,
         /// What happened.
         #[source]
-        source: reqwest::Error,
+        source: legacy::Error,
     },
     /// An answer came, but not where it ends.
     #[error("{node} answered with {what}")]
@@ -99,4 +101,4 @@ impl AttemptError {
 /// Why upstreams cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream: no HTTP client: {}", cause::first(.0))]
-pub struct SetupError(#[from] reqwest::Error);
+pub struct SetupError(#[from] rustls::Error);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, Version};
+use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ pub struct Patience {
 #[derive(Debug)]
 pub struct Answered {
     /// What the node answered.
-    pub response: Response<reqwest::Body>,
+    pub response: Response<Incoming>,
     /// How it came to be this node.
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,

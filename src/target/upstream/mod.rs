@@ -13,6 +13,7 @@ mod balance;
 mod upload;
 mod download;
 mod framing;
+mod connector;
 mod attempt;
 mod race;
 mod exchange;

@@ -7,6 +7,7 @@
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::{Response, StatusCode};
+use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tokio::time::{
     Duration, Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at,
@@ -55,12 +56,12 @@ struct Asked {
 type Tried = (
     usize,
     Duration,
-    Result<(Response<reqwest::Body>, Visit), AttemptError>,
+    Result<(Response<Incoming>, Visit), AttemptError>,
 );
 
 /// What is passed on.
 pub(super) struct Found {
-    pub(super) response: Response<reqwest::Body>,
+    pub(super) response: Response<Incoming>,
     /// Where it came from, which is busy with it until its last byte.
     pub(super) node: usize,
     pub(super) visit: Visit,

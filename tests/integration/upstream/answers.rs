@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use super::kit::{Edge, endpoint};
 use crate::world::{header, problem};
 
-/// A server that answers the request for `/app/N` with the answer at N, and closes the connection.
+/// A server that answers the request for `/app/N` with the answer at N, and closes the connection
+/// where nothing else tells its end.
 struct Verbatim(SocketAddr);
 
 impl Verbatim {
@@ -22,16 +23,22 @@ impl Verbatim {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let answers = answers.clone();
                 tokio::spawn(async move {
-                    let mut read = Vec::new();
-                    while !read.ends_with(b"\r\n\r\n") {
-                        if socket.read_buf(&mut read).await.unwrap_or(0) == 0 {
+                    loop {
+                        let mut read = Vec::new();
+                        while !read.ends_with(b"\r\n\r\n") {
+                            if socket.read_buf(&mut read).await.unwrap_or(0) == 0 {
+                                return;
+                            }
+                        }
+                        let read = String::from_utf8_lossy(&read);
+                        let target = read.split(' ').nth(1).unwrap();
+                        let number: usize = target.rsplit('/').next().unwrap().parse().unwrap();
+                        let answer = &answers[number];
+                        let _gone = socket.write_all(answer.as_bytes()).await;
+                        if answer.ends_with("\r\n\r\nhello") && !answer.contains("Length") {
                             return;
                         }
                     }
-                    let read = String::from_utf8_lossy(&read);
-                    let target = read.split(' ').nth(1).unwrap();
-                    let number: usize = target.rsplit('/').next().unwrap().parse().unwrap();
-                    let _gone = socket.write_all(answers[number].as_bytes()).await;
                 });
             }
         });
@@ -115,7 +122,7 @@ async fn an_answer_whose_end_is_not_certain_is_not_passed_on() {
 async fn what_has_no_body_says_no_length() {
     let edge = edge(&[
         "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
-        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",
     ])
     .await;
@@ -163,12 +170,10 @@ async fn the_nodes_version_of_http_is_not_the_clients() {
         // One connection, which must stay open.
         raw.send(format!("GET /app/{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
             .await;
-        let answer = raw.read_until("hello").await;
+        let end = ["hello", "hello\r\n0\r\n\r\n"][number];
+        let answer = raw.read_until(end).await;
         assert!(answer.contains("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(!answer.to_lowercase().contains("connection:"), "{answer}");
-        if number == 1 {
-            raw.read_until("0\r\n\r\n").await;
-        }
     }
     let url = edge.gateway.url("/app/0");
     let response = http2().get(url).send().await.unwrap();

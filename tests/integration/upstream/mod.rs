@@ -3,6 +3,7 @@
 mod answers;
 mod cached;
 mod decision;
+mod early;
 mod failover;
 mod kit;
 mod loops;
