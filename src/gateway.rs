@@ -20,7 +20,9 @@ use crate::config::{ReplicaConfig, RouteTables, Settings};
 use crate::endpoint::{Routes, check_statements, watch_catalogue};
 use crate::health::{self, HealthState};
 use crate::http::{Drain, Limits, Listener, raise_open_files, serve};
-use crate::middleware::{DecisionCounters, Public, Services, Shedding, Spill, Suspicion};
+use crate::middleware::{
+    DecisionCounters, Pseudonym, Public, Services, Shedding, Spill, Suspicion,
+};
 use crate::postgres::monitor::{Monitor, MonitorSettings, steer};
 use crate::postgres::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
@@ -126,6 +128,7 @@ impl Gateway {
         };
         let services = Services {
             region: settings.region.clone(),
+            pseudonym: Pseudonym::random(&settings.region),
             routes,
             swap: Mutex::default(),
             second_tries: second_tries(&settings, nodes.len()),

@@ -1,4 +1,4 @@
-//! Entity tags (RFC 9110 section 8.8.3) and the condition that names them.
+//! Entity tags (RFC 9110 section 8.8.3) and the conditions of a request (section 13).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,6 +24,36 @@ pub fn entity_tag(body: &[u8]) -> HeaderValue {
 pub fn none_match(headers: &http::HeaderMap, tag: &HeaderValue) -> bool {
     let mut fields = headers.get_all(header::IF_NONE_MATCH).iter();
     !fields.any(|field| names(field.as_bytes(), tag.as_bytes()))
+}
+
+/// Returns whether a request has `If-Match` or `If-Unmodified-Since`.
+pub fn has_precondition(headers: &http::HeaderMap) -> bool {
+    headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_UNMODIFIED_SINCE)
+}
+
+/// Evaluates `If-Match` and, in its absence, `If-Unmodified-Since` (RFC 9110 section 13.2.2): false
+/// when the client wants no answer, as the representation is another than the one it knows.
+///
+/// Tags are compared strongly. A date that cannot be read does not count, nor does the field where
+/// the representation has none.
+pub fn precondition_holds(
+    headers: &http::HeaderMap,
+    tag: &HeaderValue,
+    modified: Option<&HeaderValue>,
+) -> bool {
+    if headers.contains_key(header::IF_MATCH) {
+        let listed = headers.get_all(header::IF_MATCH).iter();
+        let mut listed = listed.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+        return listed.any(|one| [&b"*"[..], tag.as_bytes()].contains(&one.trim_ascii()));
+    }
+    let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    let since = headers.get(header::IF_UNMODIFIED_SINCE).and_then(date);
+    let later = |since| {
+        modified
+            .and_then(date)
+            .is_some_and(|modified| modified > since)
+    };
+    !since.is_some_and(later)
 }
 
 /// Whether a list of tags has the one, or is `*`. Tags made here have no comma, so a part of a
@@ -78,5 +108,55 @@ mod tests {
         headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
         headers.append(header::IF_NONE_MATCH, tag.clone());
         assert!(!none_match(&headers, &tag));
+    }
+
+    fn headers(lines: &[(&'static str, String)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn if_match_wants_the_very_bytes() {
+        let tag = entity_tag(b"[]");
+        let text = tag.to_str().unwrap();
+        let holds = |lines: &[_]| precondition_holds(&headers(lines), &tag, None);
+        for held in [text.to_owned(), "*".to_owned(), format!("\"a\" ,{text}")] {
+            assert!(holds(&[("if-match", held)]));
+        }
+        for failed in ["\"a\"".to_owned(), format!("W/{text}"), String::new()] {
+            assert!(!holds(&[("if-match", failed)]));
+        }
+        assert!(holds(&[
+            ("if-match", "\"a\"".to_owned()),
+            ("if-match", text.to_owned())
+        ]));
+        assert!(holds(&[]));
+    }
+
+    #[test]
+    fn if_unmodified_since_counts_without_if_match_and_where_there_is_a_date() {
+        let (earlier, later) = (
+            "Thu, 01 Jan 1970 01:00:00 GMT",
+            "Fri, 02 Jan 1970 01:00:00 GMT",
+        );
+        let tag = entity_tag(b"[]");
+        let modified = |date| Some(HeaderValue::from_static(date));
+        for (since, modified, expected) in [
+            (earlier, modified(later), false),
+            (later, modified(later), true),
+            (later, modified(earlier), true),
+            (earlier, None, true),
+            ("yesterday", modified(later), true),
+            (earlier, modified("yesterday"), true),
+        ] {
+            let mut headers = headers(&[("if-unmodified-since", since.to_owned())]);
+            let holds = precondition_holds(&headers, &tag, modified.as_ref());
+            assert_eq!(holds, expected, "{since}: {modified:?}");
+            headers.insert("if-match", tag.clone());
+            assert!(precondition_holds(&headers, &tag, modified.as_ref()));
+        }
     }
 }

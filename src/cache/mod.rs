@@ -12,7 +12,7 @@ mod flight;
 mod result;
 mod store;
 
-pub use entity_tag::{entity_tag, none_match};
+pub use entity_tag::{entity_tag, has_precondition, none_match, precondition_holds};
 pub use entry::Entry;
 pub use flight::{Follower, Leader};
 pub use freshness::{Usable, age_in_header, ttl_in_header};

@@ -88,6 +88,11 @@ impl Problem {
             ),
             Self::Unauthorized(AuthError::KeysUnavailable) => OVERLOADED,
             Self::Unauthorized(_) => kind("unauthorized", "Unauthorized", StatusCode::UNAUTHORIZED),
+            Self::PreconditionFailed => kind(
+                "precondition-failed",
+                "Precondition failed",
+                StatusCode::PRECONDITION_FAILED,
+            ),
             Self::NotFound => kind("not-found", "Not found", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed(_) => kind(
                 "method-not-allowed",
@@ -106,6 +111,7 @@ impl Problem {
                 StatusCode::CONFLICT,
             ),
             Self::RateLimited { .. } => RATE_LIMITED,
+            Self::Loop => kind("loop-detected", "Loop detected", StatusCode::LOOP_DETECTED),
             Self::Deadline => DEADLINE,
             Self::OutcomeUnknown(_) => OUTCOME_UNKNOWN,
             Self::Internal(_) => INTERNAL,
@@ -135,6 +141,7 @@ fn upstream_kind(error: &UpstreamError) -> Kind {
         UpstreamError::Busy => OVERLOADED,
         UpstreamError::Unreachable(_) => NO_NODE,
         UpstreamError::OutcomeUnknown(_) => OUTCOME_UNKNOWN,
+        UpstreamError::BadAnswer(_) => kind("bad-gateway", "Bad gateway", StatusCode::BAD_GATEWAY),
         UpstreamError::Timeout => DEADLINE,
         UpstreamError::BodyTooLarge(_) => TOO_LARGE,
         UpstreamError::BodyTooSlow => SLOW_BODY,

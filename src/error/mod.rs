@@ -78,6 +78,9 @@ pub enum Problem {
     /// Nobody known is asking.
     #[error(transparent)]
     Unauthorized(#[from] AuthError),
+    /// `If-Match` or `If-Unmodified-Since` does not hold.
+    #[error("this is not, or no longer, what the request's condition wants")]
+    PreconditionFailed,
     /// No such path or object.
     #[error("there is nothing here")]
     NotFound,
@@ -116,6 +119,9 @@ pub enum Problem {
     /// As many requests are in flight as may be.
     #[error("too many requests are being served")]
     Overloaded,
+    /// The request was handed on by this process before.
+    #[error("this gateway has handed the request on before: an upstream leads back to it")]
+    Loop,
     /// The request took longer than `request_deadline`.
     #[error("the request took too long")]
     Deadline,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,7 +15,9 @@ use super::answer::{Account, Timing};
 use super::cache_note::CacheNote;
 use super::fetch::{Fetch, Missed};
 use super::origin::{Origin, Source};
-use crate::cache::{CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match};
+use crate::cache::{
+    CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match, precondition_holds,
+};
 use crate::endpoint::Shared;
 use crate::error::Problem;
 use crate::http::Query;
@@ -99,7 +101,10 @@ impl Cached<'_> {
         account.stored_age = entry.age(Instant::now());
         account.served = entry.origin.served().cloned();
         account.upstream = entry.origin.upstream().cloned();
-        Some(respond(&entry, headers))
+        Some(match holds(&entry, headers) {
+            true => respond(&entry, headers),
+            false => Problem::PreconditionFailed.into_response(),
+        })
     }
 
     /// Looks into the store, and asks the nodes where that is not enough.
@@ -270,6 +275,15 @@ fn log_failure(fetch: &Fetch, missed: &Missed) {
         cause,
         "a stored answer could not be renewed"
     );
+}
+
+/// Whether the request wants this answer. Conditions count for a 200 alone.
+fn holds(entry: &Entry<Origin>, headers: &HeaderMap) -> bool {
+    let modified = match &entry.origin.source {
+        Source::Node(_) => None,
+        Source::Application(application) => application.headers.get(LAST_MODIFIED),
+    };
+    entry.origin.status() != StatusCode::OK || precondition_holds(headers, &entry.tag, modified)
 }
 
 fn respond(entry: &Entry<Origin>, headers: &HeaderMap) -> Response {

@@ -20,7 +20,7 @@ use super::cached::{conditional, represent};
 use super::observe::{Asked, method_label};
 use super::origin::Origin;
 use super::request_id::X_REQUEST_ID;
-use crate::cache::{CacheResult, Entry, ResponseCache};
+use crate::cache::{CacheResult, Entry, ResponseCache, has_precondition};
 use crate::middleware::Landing;
 use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
@@ -104,7 +104,8 @@ impl Hit {
 
 /// Whether a request is owed more than what anybody may have.
 fn states_something(headers: &HeaderMap) -> bool {
-    headers.contains_key(AUTHORIZATION)
+    has_precondition(headers)
+        || headers.contains_key(AUTHORIZATION)
         || headers.contains_key(&X_CONSISTENCY)
         || headers.contains_key(&X_CONSISTENCY_TOKEN)
         || has_session_cookie(headers.get_all(COOKIE))

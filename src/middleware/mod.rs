@@ -42,6 +42,7 @@ mod suspicion;
 pub use cached::Landing;
 pub use decide::{Reached, Uncached};
 pub use decision_counters::DecisionCounters;
+pub use forward::Pseudonym;
 pub use origin::Origin;
 pub use public::{PROBE_PATHS, Public};
 pub use request_id::request_id;

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::answer::{Account, Answered, Told, describe};
-use super::request_id::{X_REQUEST_ID, request_id, trace_id};
+use super::request_id::{Trace, X_REQUEST_ID, request_id};
 use super::{PROBE_PATHS, Services};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
@@ -43,7 +43,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(headers: &HeaderMap, method: &'static str, started: Instant) -> Self {
-        let trace = || trace_id(headers).map(str::to_owned);
+        let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
         Self {
             id: request_id(headers),
             trace: access_lines_are_wanted().then(trace).flatten(),

@@ -42,23 +42,60 @@ fn is_plain(id: &[u8]) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain)
 }
 
-/// The trace id of a well-formed W3C `traceparent` (version 00), for the access line.
-pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let mut parts = headers.get(&TRACEPARENT)?.to_str().ok()?.split('-');
-    let (version, trace, parent, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length| {
-        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
-    let well_formed = version == "00"
-        && hex(trace, 32)
-        && hex(parent, 16)
-        && hex(flags, 2)
-        && !zero(trace)
-        && !zero(parent)
-        && parts.next().is_none();
-    well_formed.then_some(trace)
+/// A position in a trace, from a well-formed `traceparent` (W3C Trace Context).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trace<'a> {
+    field: &'a str,
+    pub(super) id: &'a str,
+    parent: &'a str,
+    flags: u8,
+}
+
+impl<'a> Trace<'a> {
+    /// Reads the field; none when it is absent, malformed or there twice. Of a version to come only
+    /// what version 00 has is read, as the specification tells, whatever follows it.
+    pub(super) fn read(headers: &'a HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(&TRACEPARENT).iter();
+        let field = lines
+            .next()
+            .filter(|_| lines.next().is_none())?
+            .to_str()
+            .ok()?;
+        let mut parts = field.splitn(5, '-');
+        let (version, id, parent, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let ends = parts.next().is_none() || version != "00";
+        let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+        let well_formed = is_hex(version, 2)
+            && version != "ff"
+            && is_hex(id, 32)
+            && !zero(id)
+            && is_hex(parent, 16)
+            && !zero(parent)
+            && is_hex(flags, 2)
+            && ends;
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        well_formed.then_some(Self {
+            field,
+            id,
+            parent,
+            flags,
+        })
+    }
+
+    /// Writes the field that hands it on: as it came, but as version 00, the one known here.
+    pub(super) fn field(&self) -> HeaderValue {
+        let sampled = self.flags & 1;
+        let field = match self.field.starts_with("00") {
+            true => self.field,
+            false => &format!("00-{}-{}-{sampled:02x}", self.id, self.parent),
+        };
+        HeaderValue::from_str(field).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Starts a trace: its id, and the field that hands it on. It is marked as sampled, as it would be by
@@ -79,7 +116,7 @@ mod tests {
         let (trace, field) = start_trace();
         let mut headers = HeaderMap::new();
         headers.insert(&TRACEPARENT, field);
-        assert_eq!(trace_id(&headers), Some(&*trace));
+        assert_eq!(Trace::read(&headers).unwrap().id, trace);
     }
 
     fn with(name: &'static str, value: &str) -> HeaderMap {
@@ -97,19 +134,48 @@ mod tests {
         }
     }
 
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
     #[test]
-    fn only_a_well_formed_traceparent_is_carried() {
-        let trace = "0af7651916cd43dd8448eb211c80319c";
-        let good = format!("00-{trace}-b7ad6b7169203331-01");
-        assert_eq!(trace_id(&with("traceparent", &good)), Some(trace));
-        for bad in [
-            format!("01-{trace}-b7ad6b7169203331-01"),
-            format!("00-{}-b7ad6b7169203331-01", trace.to_uppercase()),
-            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
-            format!("{good}-x"),
-            "garbage".to_owned(),
+    fn a_well_formed_traceparent_is_handed_on_as_version_00() {
+        let known = format!("00-{TRACE}-b7ad6b7169203331");
+        for (field, handed_on) in [
+            (format!("{known}-01"), format!("{known}-01")),
+            (format!("{known}-03"), format!("{known}-03")),
+            (format!("01-{}-03", &known[3..]), format!("{known}-01")),
+            (
+                format!("cc-{}-00-what-is-to-come", &known[3..]),
+                format!("{known}-00"),
+            ),
+            (format!("fe-{}-01-", &known[3..]), format!("{known}-01")),
         ] {
-            assert_eq!(trace_id(&with("traceparent", &bad)), None, "{bad}");
+            let headers = with("traceparent", &field);
+            let trace = Trace::read(&headers).unwrap();
+            assert_eq!(trace.id, TRACE, "{field}");
+            assert_eq!(trace.field(), handed_on, "{field}");
         }
+    }
+
+    #[test]
+    fn a_malformed_or_repeated_traceparent_is_none() {
+        let good = format!("00-{TRACE}-b7ad6b7169203331-01");
+        for bad in [
+            format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()),
+            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("{good}-x"),
+            format!("{good}-"),
+            format!("01-{TRACE}-b7ad6b7169203331-01x"),
+            format!("01-{TRACE}-b7ad6b7169203331"),
+            format!("ff-{TRACE}-b7ad6b7169203331-01"),
+            format!("1-{TRACE}-b7ad6b7169203331-01"),
+            "garbage".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(Trace::read(&with("traceparent", &bad)), None, "{bad}");
+        }
+        let mut twice = with("traceparent", &good);
+        twice.append(&TRACEPARENT, HeaderValue::from_str(&good).unwrap());
+        assert_eq!(Trace::read(&twice), None);
     }
 }

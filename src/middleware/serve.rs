@@ -22,6 +22,7 @@ use super::forward::Forward;
 use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::{AuthError, Claims};
+use crate::cache::{entity_tag, has_precondition, precondition_holds};
 use crate::config::EndpointAuth;
 use crate::endpoint::{Endpoint, Target};
 use crate::error::Problem;
@@ -68,6 +69,10 @@ async fn answer(
     let account = account.insert(Account::default());
     let decision = reached.decide(&services.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
+    let is_handed_on = matches!(reached.endpoint.target, Target::Upstream { .. });
+    if is_handed_on && services.pseudonym.has_signed(&head.headers) {
+        return Err(Problem::Loop);
+    }
     let claims = authenticate(services, &reached.endpoint, &head).await?;
     account.timing.route = started.elapsed();
     let revision = routes.revision;
@@ -204,8 +209,18 @@ impl Asked<'_> {
     }
 }
 
+/// Whether a safe request wants this answer, of which it knows the tag from a stored one.
+fn holds(asked: &Asked<'_>, body: &[u8]) -> bool {
+    let head = asked.head;
+    let counts = head.method.is_safe()
+        && asked.target.status == StatusCode::OK
+        && has_precondition(&head.headers);
+    !counts || precondition_holds(&head.headers, &entity_tag(body), None)
+}
+
 fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response {
     let mut response = match outcome.answer.body {
+        Some(body) if !holds(asked, &body) => Problem::PreconditionFailed.into_response(),
         Some(body) => {
             let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             (asked.target.status, json, Body::from(body)).into_response()

@@ -12,7 +12,7 @@ use super::Shedding;
 use super::cached::Landing;
 use super::hedge::Won;
 use super::origin::Origin;
-use super::{DecisionCounters, Spill, Suspicion};
+use super::{DecisionCounters, Pseudonym, Spill, Suspicion};
 use crate::auth::Verifier;
 use crate::cache::ResponseCache;
 use crate::config::{ConsistencySettings, ServerSettings};
@@ -31,6 +31,8 @@ use tidegate_telemetry::names;
 pub struct Services {
     /// The region of this process.
     pub region: RegionId,
+    /// What this process is called in `Via`.
+    pub pseudonym: Pseudonym,
     /// Policies and endpoints; a reload swaps them whole, by [`Services::swap_routes`].
     pub routes: Arc<ArcSwap<Routes>>,
     /// Held while a node of an upstream is drained and while tables are swapped: a drain goes either

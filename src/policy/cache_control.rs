@@ -1,20 +1,22 @@
 //! A policy row's `Cache-Control`, and whether it lets shared caches keep the answer.
-//!
-//! Directives are read as RFC 9111 section 5.2 has them: names in any letter case, arguments
-//! perhaps quoted, and a comma inside quotes is no separator.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::directives::directives;
 use crate::Lifetime;
 
 /// The value of whatever must not be kept: answers to requests that state a level or carry a token,
 /// writes, errors, and paths without a row.
 pub static NO_STORE_PRIVATE: HeaderValue = HeaderValue::from_static("no-store, private");
 
-/// What a lifetime is cut to: the greatest that every cache can hold.
-const SECONDS_MAX: u64 = 1 << 31;
+/// The values of what may be kept and must not be used without asking, by shared caches too or by
+/// the client alone.
+pub(super) static NO_CACHE: HeaderValue =
+    HeaderValue::from_static("no-cache, max-age=0, must-revalidate");
+pub(super) static PRIVATE_NO_CACHE: HeaderValue =
+    HeaderValue::from_static("private, no-cache, max-age=0, must-revalidate");
 
 /// Holds a checked `Cache-Control` value, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl CacheControl {
     /// has a lifetime that is no number of seconds or stands twice.
     pub fn parse(text: &str) -> Result<Self, CacheControlError> {
         let header = HeaderValue::from_str(text).or(Err(CacheControlError::Character))?;
-        let says = |name: &str| directives(text).any(|(found, _)| found.eq_ignore_ascii_case(name));
+        let says = |name: &str| directives(text).any(|it| it.is(name));
         let (public, no_store) = (says("public"), says("no-store"));
         if public && (says("private") || no_store) {
             return Err(CacheControlError::Contradiction);
@@ -101,7 +103,7 @@ pub enum CacheControlError {
 /// `s-maxage` counts in place of `max-age`. It also forbids stale answers (RFC 9111 section
 /// 5.2.2.10) unless the row itself allows them by RFC 5861, as everybody reads the two together.
 fn lifetime(text: &str) -> Result<Option<Lifetime>, CacheControlError> {
-    let says = |name: &str| directives(text).any(|(found, _)| found.eq_ignore_ascii_case(name));
+    let says = |name: &str| directives(text).any(|it| it.is(name));
     let (own, shared) = (seconds(text, "max-age")?, seconds(text, "s-maxage")?);
     let while_revalidate = seconds(text, "stale-while-revalidate")?.unwrap_or_default();
     let if_error = seconds(text, "stale-if-error")?.unwrap_or_default();
@@ -123,39 +125,15 @@ fn lifetime(text: &str) -> Result<Option<Lifetime>, CacheControlError> {
 
 /// Reads the argument of one directive.
 fn seconds(text: &str, name: &'static str) -> Result<Option<Duration>, CacheControlError> {
-    let mut found = directives(text).filter(|(found, _)| found.eq_ignore_ascii_case(name));
-    let Some((_, argument)) = found.next() else {
+    let mut found = directives(text).filter(|it| it.is(name));
+    let Some(directive) = found.next() else {
         return Ok(None);
     };
     if found.next().is_some() {
         return Err(CacheControlError::Repeated(name));
     }
-    let digits = argument.trim_matches('"');
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !plain {
-        return Err(CacheControlError::Seconds(name));
-    }
-    // More than fits is the greatest there is (RFC 9111 section 1.2.2).
-    let value = digits.parse().unwrap_or(SECONDS_MAX).min(SECONDS_MAX);
-    Ok(Some(Duration::from_secs(value)))
-}
-
-/// Returns the names and arguments of the directives.
-fn directives(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut quoted = false;
-    let mut escaped = false;
-    let separates = move |c: char| {
-        let literal = escaped;
-        escaped = quoted && !literal && c == '\\';
-        if c == '"' && !literal {
-            quoted = !quoted;
-        }
-        c == ',' && !quoted
-    };
-    text.split(separates).map(|directive| {
-        let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
-        (name.trim(), argument.trim())
-    })
+    let seconds = directive.seconds();
+    seconds.map(Some).ok_or(CacheControlError::Seconds(name))
 }
 
 #[cfg(test)]

@@ -3,9 +3,13 @@
 //! Everything downstream reads it from here. Which node can keep the promise is not decided here:
 //! that depends on the nodes' state.
 
-use http::{HeaderValue, Method};
+use std::time::SystemTime;
 
-use crate::{NO_STORE_PRIVATE, Row};
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::cache_control::{NO_CACHE, PRIVATE_NO_CACHE};
+use super::directives::directives;
+use crate::{NO_STORE_PRIVATE, Reuse, Row, varies_by_client};
 use tidegate_model::{Consistency, RequestToken};
 
 /// Says how fresh the answer to one request must be, and who may keep it.
@@ -59,6 +63,34 @@ impl Decision {
         Self {
             cache_control: NO_STORE_PRIVATE.clone(),
             shared_cacheable: false,
+            ..self
+        }
+    }
+
+    /// The same after an application has answered: what it says of reusing its answer restricts
+    /// what the row allows, and never extends it.
+    #[must_use]
+    pub fn restricted_by(self, answer: &HeaderMap, now: SystemTime) -> Self {
+        let is_one_clients = self.shared_cacheable && varies_by_client(answer);
+        match Reuse::of(answer, now) {
+            Reuse::Forbidden => self.for_this_client(),
+            _ if is_one_clients => self.for_this_client(),
+            Reuse::AfterValidation => self.after_validation(),
+            Reuse::AsDeclared => self,
+        }
+    }
+
+    fn after_validation(self) -> Self {
+        let row = self.cache_control.to_str().unwrap_or_default();
+        if directives(row).any(|it| it.is("no-store")) {
+            return self;
+        }
+        let cache_control = match self.shared_cacheable {
+            true => &NO_CACHE,
+            false => &PRIVATE_NO_CACHE,
+        };
+        Self {
+            cache_control: cache_control.clone(),
             ..self
         }
     }
@@ -197,6 +229,58 @@ mod tests {
                 assert_eq!(decision.cache_control, NO_STORE_PRIVATE);
                 assert!(!decision.shared_cacheable);
             }
+        }
+    }
+
+    #[test]
+    fn an_application_restricts_the_row_and_never_extends_it() {
+        for (row, said, expected) in [
+            (PUBLIC, ("cache-control", "max-age=9000"), PUBLIC),
+            (PUBLIC, ("cache-control", "private"), "no-store, private"),
+            (
+                PUBLIC,
+                ("cache-control", "no-cache"),
+                "no-cache, max-age=0, must-revalidate",
+            ),
+            (PUBLIC, ("vary", "Cookie"), "no-store, private"),
+            (
+                "private, max-age=9",
+                ("cache-control", "no-store"),
+                "no-store, private",
+            ),
+            (
+                "private, max-age=9",
+                ("cache-control", "max-age=0"),
+                "private, no-cache, max-age=0, must-revalidate",
+            ),
+            (
+                "private, max-age=9",
+                ("vary", "Cookie"),
+                "private, max-age=9",
+            ),
+            (
+                "max-age=9, no-store",
+                ("cache-control", "no-cache"),
+                "max-age=9, no-store",
+            ),
+        ] {
+            let decision = get(Consistency::EVENTUAL, None, RequestToken::None);
+            let decision = Decision {
+                cache_control: HeaderValue::from_static(row),
+                shared_cacheable: row == PUBLIC,
+                ..decision
+            };
+            let (name, value) = said;
+            let answer = HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )]);
+            let decision = decision.restricted_by(&answer, SystemTime::UNIX_EPOCH);
+            assert_eq!(decision.cache_control, expected, "{row}: {said:?}");
+            assert_eq!(
+                decision.shared_cacheable,
+                row == PUBLIC && expected != NO_STORE_PRIVATE
+            );
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod cache_control;
 mod decision;
+mod directives;
 mod lifetime;
 mod path;
 mod pattern;
@@ -14,6 +15,7 @@ mod plan;
 mod policy_row;
 mod rate_limit;
 mod reason;
+mod reuse;
 mod row;
 mod table;
 
@@ -26,5 +28,6 @@ pub use plan::{NodeView, Plan, Step, plan};
 pub use policy_row::PolicyRow;
 pub use rate_limit::{RateLimit, RateLimitError, Window};
 pub use reason::Reason;
+pub use reuse::{Reuse, is_targeted, varies_by_client};
 pub use row::Row;
 pub use table::PolicyTable;

@@ -1,13 +1,18 @@
 //! One try of one request at one node.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Body as _;
-use reqwest::{Body, Request};
+use std::error::Error;
+
+use http::header::{ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::client::legacy;
 use tokio::time::Instant;
 
+use super::application::RequestBody;
 use super::error::AttemptError;
 use super::exchange::Outgoing;
+use super::framing::reframe;
 use super::node::encode_path;
 use super::upload::Upload;
 use super::{Node, Upstream, names_upgrade};
@@ -24,10 +29,12 @@ pub(super) async fn attempt(
     node: usize,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
-) -> Result<Response<Body>, AttemptError> {
+) -> Result<Response<Incoming>, AttemptError> {
     let node = &upstream.nodes()[node];
     let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
-    let mut request = Request::new(outgoing.method.clone(), url);
+    let mut request = Request::new(Either::Left(Empty::new()));
+    *request.method_mut() = outgoing.method.clone();
+    *request.uri_mut() = url;
     *request.headers_mut() = outgoing.headers.clone();
     let now = Instant::now();
     let role =
@@ -36,27 +43,29 @@ pub(super) async fn attempt(
             false => "primary",
         });
     request.headers_mut().insert(&X_DATABASE_ROLE, role);
+    let any = HeaderValue::from_static("*/*");
+    request.headers_mut().entry(ACCEPT).or_insert(any);
     match upload {
         Some(upload) => attach(upload, &mut request),
         None => say_that_there_is_no_body(&mut request),
     }
-    let answer = upstream.client().execute(request).await;
+    let answer = upstream.client().request(request).await;
     let answer = answer.map_err(|error| classify(node, error))?;
-    check(node, outgoing, answer.into())
+    check(node, outgoing, answer)
 }
 
-fn attach(upload: &Upload, request: &mut Request) {
+fn attach(upload: &Upload, request: &mut Request<RequestBody>) {
     let body = upload.body();
     if body.size_hint().exact().is_none() {
         // hyper takes a GET without a length for one without a body.
         let chunked = HeaderValue::from_static("chunked");
         request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
-    *request.body_mut() = Some(Body::wrap(body));
+    *request.body_mut() = Either::Right(body);
 }
 
 /// Servers may ask for a length where a method usually has a body (RFC 9110 section 8.6).
-fn say_that_there_is_no_body(request: &mut Request) {
+fn say_that_there_is_no_body(request: &mut Request<RequestBody>) {
     if matches!(
         *request.method(),
         Method::POST | Method::PUT | Method::PATCH
@@ -66,21 +75,40 @@ fn say_that_there_is_no_body(request: &mut Request) {
     }
 }
 
-fn classify(node: &Node, source: reqwest::Error) -> AttemptError {
-    let (unsent, source) = (source.is_connect(), source.without_url());
+fn classify(node: &Node, source: legacy::Error) -> AttemptError {
+    let unsent = source.is_connect();
     let node = node.name.clone();
-    match unsent {
-        true => AttemptError::NotSent { node, source },
-        false => AttemptError::Lost { node, source },
+    if unsent {
+        AttemptError::NotSent { node, source }
+    } else if is_misframed(&source) {
+        let what = "lengths that differ or are none";
+        AttemptError::Misframed { node, what }
+    } else {
+        AttemptError::Lost { node, source }
     }
+}
+
+/// Whether hyper has found fault with the fields that say where an answer ends. Its error tells that
+/// in words alone.
+fn is_misframed(error: &legacy::Error) -> bool {
+    let mut sources = std::iter::successors(error.source(), |&error| error.source());
+    let hyper = sources.find_map(|error| error.downcast_ref::<hyper::Error>());
+    hyper.filter(|error| error.is_parse()).is_some_and(|error| {
+        let words = error.to_string();
+        words.contains("content-length") || words.contains("transfer-encoding")
+    })
 }
 
 /// Refuses what must not be passed on.
 fn check(
     node: &Node,
     outgoing: &Outgoing,
-    answer: Response<Body>,
-) -> Result<Response<Body>, AttemptError> {
+    mut answer: Response<Incoming>,
+) -> Result<Response<Incoming>, AttemptError> {
+    if let Err(what) = reframe(answer.status(), answer.headers_mut()) {
+        let node = node.name.clone();
+        return Err(AttemptError::Misframed { node, what });
+    }
     let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     let agreed = outgoing.wants_websocket && names_upgrade(answer.headers(), "websocket");
     let what = if switches && !agreed {

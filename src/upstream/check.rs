@@ -2,7 +2,12 @@
 
 use std::sync::Weak;
 
+use http::header::ACCEPT;
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt, Either, Empty, LengthLimitError, Limited};
 use tokio::time::{Duration, Instant, sleep, timeout};
+
+use tower::BoxError;
 
 use super::Upstream;
 use crate::config::CheckConfig;
@@ -47,22 +52,22 @@ pub(super) async fn check(upstream: Weak<Upstream>, node: usize, config: CheckCo
 
 async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(), String> {
     let path = &config.path;
-    let url = upstream.nodes()[node].url(path.path(), path.query());
+    let mut request = Request::new(Either::Left(Empty::new()));
+    *request.uri_mut() = upstream.nodes()[node].url(path.path(), path.query());
+    let any = HeaderValue::from_static("*/*");
+    request.headers_mut().insert(ACCEPT, any);
     let asked = async {
-        let mut answer = upstream.client().get(url).send().await?;
+        let (head, body) = upstream.client().request(request).await?.into_parts();
         // Read to its end, the connection serves the next request.
-        let mut read = 0;
-        while read <= BODY_BYTES_MAX
-            && let Some(chunk) = answer.chunk().await?
-        {
-            read += chunk.len();
+        match Limited::new(body, BODY_BYTES_MAX).collect().await {
+            Err(error) if !error.is::<LengthLimitError>() => Err(error),
+            _ => Ok::<_, BoxError>(head.status),
         }
-        Ok::<_, reqwest::Error>(answer.status())
     };
     match asked.await {
         Ok(status) if status.is_success() => Ok(()),
         Ok(status) => Err(format!("its check answers {status}")),
-        Err(error) => Err(error_chain::first(&error).to_string()),
+        Err(error) => Err(error_chain::first(&*error).to_string()),
     }
 }
 

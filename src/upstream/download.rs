@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
@@ -22,7 +22,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// The body of one answer. It keeps its place among the upstream's connections.
 pub(super) struct Download {
-    body: reqwest::Body,
+    body: Incoming,
     upstream: Arc<Upstream>,
     node: usize,
     /// Since when the node is awaited.
@@ -36,18 +36,13 @@ pub(super) struct Download {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
     #[error("the answer broke off: {}", error_chain::first(.0))]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] hyper::Error),
     #[error("the answer fell silent")]
     Silent,
 }
 
 impl Download {
-    pub(super) fn new(
-        body: reqwest::Body,
-        upstream: Arc<Upstream>,
-        node: usize,
-        place: Place,
-    ) -> Self {
+    pub(super) fn new(body: Incoming, upstream: Arc<Upstream>, node: usize, place: Place) -> Self {
         Self {
             body,
             upstream,

@@ -1,5 +1,7 @@
 //! Why an upstream gave no answer.
 
+use hyper_util::client::legacy;
+
 use tidegate_model::error_chain;
 
 /// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
@@ -14,6 +16,9 @@ pub enum UpstreamError {
     /// A request that may change something was sent, and no answer came.
     #[error("the request was sent and no answer came: whether it took effect is unknown")]
     OutcomeUnknown(#[source] Option<AttemptError>),
+    /// What a node answered must not be passed on.
+    #[error("the application behind this path answered what cannot be passed on")]
+    BadAnswer(#[source] AttemptError),
     /// A safe request was not answered in time.
     #[error("the application behind this path took too long")]
     Timeout,
@@ -38,7 +43,7 @@ pub enum AttemptError {
         node: String,
         /// Why not.
         #[source]
-        source: reqwest::Error,
+        source: legacy::Error,
     },
     /// The connection broke, or what came was no HTTP.
     #[error("{node} did not answer: {}", error_chain::first(.source))]
@@ -47,7 +52,15 @@ pub enum AttemptError {
         node: String,
         /// What happened.
         #[source]
-        source: reqwest::Error,
+        source: legacy::Error,
+    },
+    /// An answer came, but not where it ends.
+    #[error("{node} answered with {what}")]
+    Misframed {
+        /// Which node.
+        node: String,
+        /// What is wrong with its fields.
+        what: &'static str,
     },
     /// What came cannot be passed on.
     #[error("{node} answered what cannot be passed on: {what}")]
@@ -60,6 +73,16 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
+    /// Why the request has no answer, when no other node has one.
+    pub(super) fn unanswered(self) -> UpstreamError {
+        match self {
+            Self::Misframed { .. } => UpstreamError::BadAnswer(self),
+            Self::NotSent { .. } | Self::Lost { .. } | Self::Unusable { .. } => {
+                UpstreamError::Unreachable(Some(self))
+            }
+        }
+    }
+
     /// Whether the node can have seen nothing of the request.
     pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::NotSent { .. })
@@ -70,7 +93,7 @@ impl AttemptError {
         match self {
             Self::NotSent { .. } => "unreachable",
             Self::Lost { .. } => "lost",
-            Self::Unusable { .. } => "unusable",
+            Self::Unusable { .. } | Self::Misframed { .. } => "unusable",
         }
     }
 }
@@ -78,4 +101,4 @@ impl AttemptError {
 /// Why upstreams cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream: no HTTP client: {}", error_chain::first(.0))]
-pub struct SetupError(#[from] reqwest::Error);
+pub struct SetupError(#[from] rustls::Error);

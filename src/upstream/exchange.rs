@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, Version};
+use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ pub struct Patience {
 #[derive(Debug)]
 pub struct Answered {
     /// What the node answered.
-    pub response: Response<reqwest::Body>,
+    pub response: Response<Incoming>,
     /// How it came to be this node.
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,
@@ -90,7 +91,9 @@ impl Answered {
     /// The answer with its body, to be passed on as it comes.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
-        let (head, body) = self.response.into_parts();
+        let (mut head, body) = self.response.into_parts();
+        // The node's connection is not the client's.
+        head.version = Version::default();
         let body = Download::new(body, self.upstream, self.node, self.place);
         Response::from_parts(head, Body::new(body))
     }

@@ -12,6 +12,8 @@ mod last_heard;
 mod balance;
 mod upload;
 mod download;
+mod framing;
+mod connector;
 mod attempt;
 mod race;
 mod exchange;

@@ -7,6 +7,7 @@
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::{Response, StatusCode};
+use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tokio::time::{
     Duration, Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at,
@@ -55,12 +56,12 @@ struct Asked {
 type Tried = (
     usize,
     Duration,
-    Result<(Response<reqwest::Body>, Visit), AttemptError>,
+    Result<(Response<Incoming>, Visit), AttemptError>,
 );
 
 /// What is passed on.
 pub(super) struct Found {
-    pub(super) response: Response<reqwest::Body>,
+    pub(super) response: Response<Incoming>,
     /// Where it came from, which is busy with it until its last byte.
     pub(super) node: usize,
     pub(super) visit: Visit,
@@ -197,7 +198,7 @@ impl<'r> Race<'r> {
         }
         match self.failed.take() {
             Some(Failure::Refusal(found)) => Ok(Some(found)),
-            Some(Failure::Error(error)) => Err(UpstreamError::Unreachable(Some(error))),
+            Some(Failure::Error(error)) => Err(error.unanswered()),
             None => Err(UpstreamError::Unreachable(None)),
         }
     }
@@ -218,9 +219,11 @@ impl<'r> Race<'r> {
         if self.repeatable || (error.is_unsent() && untouched) {
             return Ok(error);
         }
-        match self.outgoing.method.is_safe() {
-            true => Err(UpstreamError::Unreachable(Some(error))),
-            false => Err(UpstreamError::OutcomeUnknown(Some(error))),
+        match error.unanswered() {
+            UpstreamError::Unreachable(error) if !self.outgoing.method.is_safe() => {
+                Err(UpstreamError::OutcomeUnknown(error))
+            }
+            other => Err(other),
         }
     }
 

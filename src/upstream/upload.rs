@@ -9,9 +9,11 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 /// One request's body. Several tries may be given it, but only one can have taken from it.
 #[derive(Clone, Debug)]
@@ -89,6 +91,29 @@ impl Upload {
 
 /// The body as a connection reads it.
 pub(super) struct UploadBody(Arc<Shared>);
+
+/// Takes what the client still sends and no node wants any more, as after an early answer. The client can
+/// read that answer only while its connection is not closed under it. The bounds of the body hold.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = *self.state.borrow();
+        if !matches!(state, UploadState::Whole | UploadState::Flowing) {
+            return;
+        }
+        let source = self
+            .source
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let body = Limited::new(std::mem::take(&mut source.body), self.bytes_max);
+        let until = source.late.deadline();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout_at(until, async {
+                let mut body = std::pin::pin!(body);
+                while let Some(Ok(_)) = body.frame().await {}
+            }));
+        }
+    }
+}
 
 impl Shared {
     fn source(&self) -> MutexGuard<'_, Source> {

@@ -8,10 +8,13 @@ mod client;
 mod request;
 mod response;
 mod shared;
+mod via;
 
 pub(super) use shared::shared_answer;
+pub use via::Pseudonym;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -76,6 +79,9 @@ impl Forward<'_> {
         account.timing.upstream = started.elapsed();
         let answered = answered?;
         account.upstream = Some(served(self.upstream, &answered));
+        let told = answered.response.headers();
+        self.decision = self.decision.restricted_by(told, SystemTime::now());
+        account.decision = Some(self.decision.clone());
         Ok(self.answer(answered, client))
     }
 

@@ -1,13 +1,13 @@
 //! The fields of a request as an application gets them.
 
-use http::header::{ACCEPT, COOKIE, EXPECT, VIA};
+use http::header::{ACCEPT, COOKIE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::client;
 use crate::middleware::Services;
 use crate::middleware::answer::Account;
-use crate::middleware::request_id::{TRACEPARENT, start_trace, trace_id};
+use crate::middleware::request_id::{TRACEPARENT, Trace, X_REQUEST_ID, start_trace};
 use crate::upstream::strip_hop_by_hop;
 use tidegate_model::{
     Level, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
@@ -19,7 +19,8 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What only the gateway says to an application, in lower case: a client's word for it is dropped,
 /// also when written with underscores, which many applications cannot tell from dashes.
-const OURS: [&str; 20] = [
+const OURS: [&str; 21] = [
+    "x-request-id",
     "x-consistency",
     "x-consistency-token",
     "x-route-primary",
@@ -66,8 +67,11 @@ pub(super) fn fields(
     drop_ours(&mut headers, head.method.is_safe());
     client::describe(&mut headers, head, &services.server.trusted_proxies);
     hand_on_decision(&mut headers, services, decision, head.method.is_safe());
-    headers.append(VIA, via(head.version));
-    keep_trace(&mut headers, account);
+    if let Some(id) = head.headers.get(&X_REQUEST_ID) {
+        headers.insert(&X_REQUEST_ID, id.clone());
+    }
+    services.pseudonym.sign(&mut headers, head.version);
+    keep_trace(&mut headers, &head.headers, account);
     cookies(&mut headers, decision);
     headers
 }
@@ -77,7 +81,7 @@ pub(super) fn shared_fields(services: &Services, decision: &Decision) -> HeaderM
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     hand_on_decision(&mut headers, services, decision, true);
-    headers.insert(VIA, via(Version::HTTP_11));
+    services.pseudonym.sign(&mut headers, Version::HTTP_11);
     headers.insert(&TRACEPARENT, start_trace().1);
     headers
 }
@@ -116,18 +120,10 @@ fn hand_on_decision(headers: &mut HeaderMap, services: &Services, decision: &Dec
     }
 }
 
-/// The protocol the request came in (RFC 9110 section 7.6.3).
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2 tidegate",
-        Version::HTTP_10 => "1.0 tidegate",
-        _ => "1.1 tidegate",
-    })
-}
-
 /// Passes a trace on, or starts one. A malformed one cannot be gone on with.
-fn keep_trace(headers: &mut HeaderMap, account: &mut Account) {
-    if trace_id(headers).is_some() {
+fn keep_trace(headers: &mut HeaderMap, received: &HeaderMap, account: &mut Account) {
+    if let Some(trace) = Trace::read(received) {
+        headers.insert(&TRACEPARENT, trace.field());
         return;
     }
     headers.remove(&TRACESTATE);

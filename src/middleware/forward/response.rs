@@ -7,16 +7,17 @@ use crate::middleware::Services;
 use crate::middleware::answer::may_be_kept;
 use crate::upstream::{Node, strip_hop_by_hop};
 use tidegate_model::{RequestToken, X_CONSISTENCY_TOKEN};
-use tidegate_policy::Decision;
+use tidegate_policy::{Decision, is_targeted};
 
-/// What the gateway alone says to a client, and what would contradict the policy's `Cache-Control`.
+/// What the gateway alone says to a client, and what would contradict the `Cache-Control` that goes
+/// out.
 static NOT_PASSED_ON: [HeaderName; 8] = [
     HeaderName::from_static("consistency-status"),
     HeaderName::from_static("x-consistency"),
     HeaderName::from_static("x-route-primary"),
     HeaderName::from_static("x-database-role"),
-    HeaderName::from_static("cdn-cache-control"),
-    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("edge-control"),
+    HeaderName::from_static("x-accel-expires"),
     EXPIRES,
     PRAGMA,
 ];
@@ -30,7 +31,9 @@ pub(super) fn rewrite(
     decision: &Decision,
 ) {
     strip_hop_by_hop(headers);
-    for name in &NOT_PASSED_ON {
+    let targeted = headers.keys().filter(|name| is_targeted(name)).cloned();
+    let targeted: Vec<_> = targeted.collect();
+    for name in NOT_PASSED_ON.iter().chain(&targeted) {
         headers.remove(name);
     }
     let shared = decision.shared_cacheable && may_be_kept(status, decision);

@@ -4,6 +4,7 @@
 //! The request carries no field of any client's, so that nobody can shape what others are given.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::middleware::answer::Timing;
 use crate::middleware::fetch::{Fetch, Missed};
 use crate::middleware::origin::{FromApplication, Origin, Source};
 use crate::upstream::{Answered, Outgoing, Upstream, UpstreamError};
-use tidegate_policy::normalise;
+use tidegate_policy::{Reuse, normalise};
 
 /// Most bytes of the fields that are kept; they take room beside the body.
 const FIELD_BYTES_MAX: usize = 4 << 10;
@@ -50,7 +51,9 @@ pub(in crate::middleware) async fn shared_answer(
     timing.upstream = asked_at.elapsed();
     let answered = answered?;
     let told = answered.response.headers();
-    if !is_for_all(told) {
+    let failed = answered.response.status().is_server_error();
+    // A failure is given to nobody else, and does not end what is stored.
+    if !failed && !is_for_all(told) {
         return Err(Missed::NotForAll);
     }
     let staleness = Some(age(told));
@@ -65,7 +68,6 @@ pub(in crate::middleware) async fn shared_answer(
         Ok(body) => body?,
         Err(_elapsed) => return Err(Problem::from(UpstreamError::Timeout).into()),
     };
-    let failed = application.status.is_server_error();
     let field_bytes = bytes_of(&application.headers);
     let origin = fetch.origin(Source::Application(Box::new(application)));
     let mut entry = Entry::new(&body, origin, fetch.lifetime, asked_at, staleness);
@@ -121,21 +123,14 @@ fn take(
 }
 
 /// Whether the application does not object: it varies by nothing that is not asked of it here, and
-/// forbids no shared cache.
+/// lets caches reuse the answer.
 fn is_for_all(headers: &HeaderMap) -> bool {
-    let varies_by_encoding_alone =
-        list(headers, &VARY).all(|it| it.eq_ignore_ascii_case("accept-encoding"));
-    let forbidden = ["private", "no-store"];
-    let mut directives = list(headers, &CACHE_CONTROL);
-    varies_by_encoding_alone
-        && !directives.any(|it| forbidden.iter().any(|no| it.eq_ignore_ascii_case(no)))
-}
-
-/// The members of a list, without their arguments.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let fields = headers.get_all(name).into_iter();
-    let members = fields.flat_map(|field| field.to_str().unwrap_or("*").split(','));
-    members.filter_map(|member| member.split('=').next().map(str::trim))
+    let varies_by_encoding_alone = {
+        let fields = headers.get_all(VARY).into_iter();
+        let mut names = fields.flat_map(|field| field.to_str().unwrap_or("*").split(','));
+        names.all(|name| name.trim().eq_ignore_ascii_case("accept-encoding"))
+    };
+    varies_by_encoding_alone && Reuse::of(headers, SystemTime::now()) == Reuse::AsDeclared
 }
 
 /// How long caches behind the gateway have kept the answer (RFC 9111 section 5.1).

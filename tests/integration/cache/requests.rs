@@ -101,6 +101,29 @@ async fn bypasses(world: &World, name: &str, value: &str) {
 }
 
 #[tokio::test]
+async fn a_get_that_wants_another_answer_than_there_is_fails() {
+    let world = world("").await;
+    let first = world.get("/fresh/4").await;
+    let tag = header(&first, "etag").to_owned();
+    let get = async |level: Option<&str>, wanted: &str| {
+        let mut request = world.request(Method::GET, "/fresh/4");
+        if let Some(level) = level {
+            request = request.header("X-Consistency", level);
+        }
+        request.header("If-Match", wanted).send().await.unwrap()
+    };
+    for level in [None, Some("strong")] {
+        assert_eq!(get(level, &tag).await.status(), 200, "{level:?}");
+        assert_eq!(get(level, "*").await.status(), 200, "{level:?}");
+        problem(get(level, "\"other\"").await, 412, "precondition-failed").await;
+    }
+    world.change(4, "changed").await;
+    // The level is honoured before the tag is compared.
+    assert_eq!(get(None, &tag).await.status(), 200);
+    problem(get(Some("strong"), &tag).await, 412, "precondition-failed").await;
+}
+
+#[tokio::test]
 async fn who_states_a_level_or_a_token_or_who_he_is_never_meets_the_cache() {
     let world = world("").await;
     let strong = world.get_at("/fresh/9", "strong").await;

@@ -1,8 +1,8 @@
 //! What an application answers to everybody alike is kept, where its endpoint says so.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +17,7 @@ use http::{Method, StatusCode};
 use tidegate::testkit::until;
 
 use super::kit::{App, Edge, endpoint, with_fields};
-use crate::world::{DEADLINE, header};
+use crate::world::{DEADLINE, header, problem};
 
 const POLICIES: &str = r#"
 [[policy]]
@@ -28,6 +28,14 @@ cache_control = "public, max-age=60"
 path = "/app/brief"
 consistency = "eventual"
 cache_control = "public, max-age=1, stale-if-error=3600"
+[[policy]]
+path = "/app/renewed"
+consistency = "eventual"
+cache_control = "public, max-age=0, stale-while-revalidate=3600"
+[[policy]]
+path = "/app/kept"
+consistency = "eventual"
+cache_control = "public, max-age=0, stale-if-error=3600"
 [cache]
 entry_bytes_max = "64KiB"
 "#;
@@ -95,6 +103,42 @@ async fn what_path_and_query_decide_on_is_asked_once_and_whole_again_from_memory
         assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED, "{path}");
     }
     assert_eq!(app.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_condition_of_the_client_is_judged_here_as_nobody_else_can() {
+    let dated = || async { with_fields(&[("last-modified", "Fri, 02 Jan 1970 00:00:00 GMT")]) };
+    let app = App::serve(Router::new().fallback(dated)).await;
+    let edge = edge(&app).await;
+    let first = edge.get("/app/a").await;
+    let tag = header(&first, "etag").to_owned();
+    for (name, value, status) in [
+        ("If-Match", tag.as_str(), 200),
+        ("If-Match", "*", 200),
+        ("If-Match", "\"other\"", 412),
+        ("If-Match", &format!("W/{tag}"), 412),
+        ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT", 412),
+        ("If-Unmodified-Since", "Fri, 02 Jan 1970 00:00:00 GMT", 200),
+        ("If-Unmodified-Since", "never", 200),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let request = edge.request(method.clone(), "/app/a").header(name, value);
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{method} {name}: {value}");
+            if status == 412 && method == Method::GET {
+                problem(response, 412, "precondition-failed").await;
+            }
+        }
+    }
+    // `If-Match` comes first, and `If-None-Match` is asked only if it holds.
+    let both = |wanted: &str| {
+        let request = edge.request(Method::GET, "/app/a");
+        let request = request.header("If-Match", wanted);
+        request.header("If-None-Match", &tag)
+    };
+    assert_eq!(both(&tag).send().await.unwrap().status(), 304);
+    assert_eq!(both("\"other\"").send().await.unwrap().status(), 412);
+    assert_eq!(app.asked().len(), 1);
 }
 
 #[tokio::test]
@@ -166,10 +210,21 @@ async fn what_is_not_the_same_for_all_or_too_large_goes_to_each_client_by_itself
             fields("cache-control", "max-age=9, Private"),
         )
         .route("/app/no-store", fields("cache-control", "no-store"))
+        .route("/app/no-cache", fields("cache-control", "no-cache"))
+        .route("/app/max-age", fields("cache-control", "max-age=0"))
+        .route("/app/expires", fields("expires", "0"))
         .route("/app/large", get(large));
     let app = App::serve(router).await;
     let edge = edge(&app).await;
-    for path in ["/app/vary", "/app/private", "/app/no-store", "/app/large"] {
+    for path in [
+        "/app/vary",
+        "/app/private",
+        "/app/no-store",
+        "/app/no-cache",
+        "/app/max-age",
+        "/app/expires",
+        "/app/large",
+    ] {
         for _ in 0..2 {
             let request = edge
                 .request(Method::GET, path)
@@ -266,4 +321,99 @@ async fn a_kept_answer_stands_in_for_an_application_that_fails() {
     until("the answer has expired", Duration::from_secs(10), despite)
         .await
         .unwrap();
+}
+
+/// An application whose status and `Cache-Control` can be changed, and that numbers its answers.
+async fn changing(said: &Arc<Mutex<(u16, &'static str)>>) -> App {
+    let (said, number) = (Arc::clone(said), Arc::new(AtomicUsize::new(0)));
+    let answer = move || {
+        let (status, cache_control) = *said.lock().unwrap();
+        let number = number.fetch_add(1, Ordering::Relaxed).to_string();
+        async move {
+            let response = Response::builder().status(status);
+            let response = response.header("cache-control", cache_control);
+            response.body(Body::from(number)).unwrap()
+        }
+    };
+    App::serve(Router::new().fallback(answer)).await
+}
+
+#[tokio::test]
+async fn a_refresh_that_finds_out_that_an_answer_is_private_ends_the_stored_one() {
+    for restriction in ["private", "no-store", "no-cache", "max-age=0"] {
+        let said = Arc::new(Mutex::new((200, "max-age=9")));
+        let app = changing(&said).await;
+        let edge = edge(&app).await;
+        assert_eq!(text(edge.get("/app/renewed").await).await, "0");
+        *said.lock().unwrap() = (200, restriction);
+        // The stale one goes out once more, and meanwhile the application is asked.
+        assert_eq!(text(edge.get("/app/renewed").await).await, "0");
+        let gone = async || {
+            let response = edge.get("/app/renewed").await;
+            let bypassed = header(&response, "cache-status") == "tidegate; fwd=bypass";
+            if bypassed {
+                assert!(!header(&response, "cache-control").contains("stale"));
+                assert!(!header(&response, "cache-control").contains("public"));
+                assert_ne!(text(response).await, "0");
+            }
+            Ok(bypassed.then_some(()))
+        };
+        until(restriction, DEADLINE, gone).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_has_become_private_stands_in_for_no_failure() {
+    let said = Arc::new(Mutex::new((200, "max-age=9")));
+    let app = changing(&said).await;
+    let edge = edge(&app).await;
+    assert_eq!(text(edge.get("/app/kept").await).await, "0");
+    // What a failing application says of its error is not what it says of the answer.
+    *said.lock().unwrap() = (500, "no-store, private");
+    let response = edge.get("/app/kept").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(text(response).await, "0");
+
+    *said.lock().unwrap() = (200, "private");
+    let turned = async || {
+        let response = edge.get("/app/kept").await;
+        Ok((header(&response, "cache-control") == "no-store, private").then_some(()))
+    };
+    until("private", Duration::from_secs(15), turned)
+        .await
+        .unwrap();
+    *said.lock().unwrap() = (500, "no-store, private");
+    assert_eq!(edge.get("/app/kept").await.status(), 500);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_an_answer_that_turns_out_private_are_each_given_their_own() {
+    for restriction in ["private", "no-cache"] {
+        let open = Arc::new(tokio::sync::Notify::new());
+        let (gate, number) = (Arc::clone(&open), Arc::new(AtomicUsize::new(0)));
+        let answer = move || {
+            let number = number.fetch_add(1, Ordering::Relaxed);
+            let gate = Arc::clone(&gate);
+            async move {
+                if number == 0 {
+                    gate.notified().await;
+                }
+                ([("cache-control", restriction)], number.to_string())
+            }
+        };
+        let app = App::serve(Router::new().fallback(answer)).await;
+        let edge = edge(&app).await;
+        let all = join_all((0..20).map(async |_| text(edge.get("/app/x").await).await));
+        let opened = async {
+            let waiting =
+                async || Ok((edge.metric("tidegate_cache_waiting ").await >= 19.0).then_some(()));
+            until("all wait", DEADLINE, waiting).await.unwrap();
+            open.notify_one();
+        };
+        let (mut all, ()) = tokio::join!(all, opened);
+        assert!(!all.contains(&"0".to_owned()), "{restriction}");
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 20, "{restriction}");
+    }
 }

@@ -1,9 +1,12 @@
 //! Upstream endpoints: a real gateway before real HTTP servers, which fail in real ways.
 
+mod answers;
 mod cached;
 mod decision;
+mod early;
 mod failover;
 mod kit;
+mod loops;
 mod overload;
 mod passing;
 mod policy;

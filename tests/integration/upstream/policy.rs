@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, Method, StatusCode};
 
-use super::kit::{App, Edge, with_fields};
+use super::kit::{App, Edge, endpoint, with_fields};
 use crate::world::{header, told};
 
 const POLICIES: &str = r#"
@@ -14,6 +14,10 @@ const POLICIES: &str = r#"
 path = "/app/public/*"
 consistency = "eventual"
 cache_control = "public, max-age=60"
+[[policy]]
+path = "/app/own/*"
+consistency = "eventual"
+cache_control = "private, max-age=60"
 [[policy]]
 path = "/app/account/*"
 consistency = "bounded;max-staleness=2"
@@ -139,4 +143,136 @@ async fn a_level_that_cannot_be_understood_reaches_nobody() {
         .unwrap();
     assert_eq!(response.status(), 400);
     assert!(app.asked().is_empty());
+}
+
+const NONE: &str = "no-store, private";
+const AGAIN: &str = "no-cache, max-age=0, must-revalidate";
+const OWN_AGAIN: &str = "private, no-cache, max-age=0, must-revalidate";
+const PUBLIC: &str = "public, max-age=60";
+const OWN: &str = "private, max-age=60";
+
+type Fields = &'static [(&'static str, &'static str)];
+
+/// What an application says, and what goes out on a `public` and on a `private` row.
+const RESTRICTED: &[(Fields, &str, &str)] = &[
+    (&[("cache-control", "private")], NONE, NONE),
+    (&[("cache-control", "no-store")], NONE, NONE),
+    (
+        &[("cache-control", "public, max-age=9, private")],
+        NONE,
+        NONE,
+    ),
+    (&[("cache-control", "private=\"Set-Cookie\"")], NONE, NONE),
+    (
+        &[
+            ("cache-control", "max-age=9"),
+            ("cache-control", "\tPRIVATE "),
+        ],
+        NONE,
+        NONE,
+    ),
+    (&[("cache-control", "private;max-age=9")], NONE, NONE),
+    (&[("cache-control", "x=\"private")], NONE, NONE),
+    (&[("cdn-cache-control", "no-store")], NONE, NONE),
+    (&[("surrogate-control", "no-store")], NONE, NONE),
+    (&[("vary", "*")], NONE, OWN),
+    (&[("vary", "Accept-Encoding, cookie")], NONE, OWN),
+    (&[("vary", "Authorization")], NONE, OWN),
+    (&[("cache-control", "no-cache")], AGAIN, OWN_AGAIN),
+    (&[("cache-control", "No-Cache=\"x\"")], AGAIN, OWN_AGAIN),
+    (&[("cache-control", "max-age=0")], AGAIN, OWN_AGAIN),
+    (
+        &[("cache-control", "max-age=9, s-maxage=\"0\"")],
+        AGAIN,
+        OWN_AGAIN,
+    ),
+    (&[("cache-control", "max-age=soon")], AGAIN, OWN_AGAIN),
+    (&[("pragma", "no-cache")], AGAIN, OWN_AGAIN),
+    (&[("expires", "0")], AGAIN, OWN_AGAIN),
+    (
+        &[("expires", "Thu, 19 Nov 1981 08:52:00 GMT")],
+        AGAIN,
+        OWN_AGAIN,
+    ),
+    (
+        &[("cache-control", "public, max-age=9, x=private")],
+        PUBLIC,
+        OWN,
+    ),
+    (
+        &[
+            ("cache-control", "max-age=9"),
+            ("pragma", "no-cache"),
+            ("expires", "0"),
+        ],
+        PUBLIC,
+        OWN,
+    ),
+    (
+        &[
+            ("x-accel-expires", "9000"),
+            ("edge-control", "max-age=9000"),
+        ],
+        PUBLIC,
+        OWN,
+    ),
+];
+
+/// Answers with the fields of a line of the table and a status.
+async fn restricting() -> App {
+    let answer = |Path((_, line, status)): Path<(String, usize, u16)>| async move {
+        let mut response = with_fields(RESTRICTED[line].0);
+        let headers = response.headers_mut();
+        headers.append("set-cookie", HeaderValue::from_static("a=1"));
+        headers.insert("etag", HeaderValue::from_static("\"1\""));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+    };
+    App::serve(Router::new().route("/app/{kind}/{line}/{status}", get(answer))).await
+}
+
+#[tokio::test]
+async fn an_application_restricts_who_may_keep_its_answer_on_every_row() {
+    let app = restricting().await;
+    let kept = endpoint("GET", "/app/public/{line}/200", &app.url()) + "cache = true\n";
+    let rest = endpoint("*", "/app/{*rest}", &app.url());
+    for file in [
+        format!("{POLICIES}\n{rest}"),
+        format!("{POLICIES}\n{kept}{rest}"),
+    ] {
+        let edge = Edge::start(&file).await;
+        for (line, (fields, public, own)) in RESTRICTED.iter().enumerate() {
+            for (kind, status, expected) in [
+                ("public", 200, *public),
+                ("public", 304, *public),
+                ("public", 206, NONE),
+                ("public", 404, NONE),
+                ("own", 200, *own),
+                ("own", 206, *own),
+                ("own", 304, *own),
+                ("other", 200, NONE),
+            ] {
+                for method in [Method::GET, Method::HEAD] {
+                    let path = format!("/app/{kind}/{line}/{status}");
+                    let response = edge.request(method.clone(), &path).send().await.unwrap();
+                    let what = format!("{method} {path}: {fields:?}");
+                    assert_eq!(response.status(), status, "{what}");
+                    assert_eq!(header(&response, "cache-control"), expected, "{what}");
+                    // Whatever others may be given sets nobody's cookie.
+                    let shared = [PUBLIC, AGAIN].contains(&expected);
+                    assert_eq!(header(&response, "set-cookie").is_empty(), shared, "{what}");
+                    for name in [
+                        "expires",
+                        "pragma",
+                        "cdn-cache-control",
+                        "surrogate-control",
+                        "x-accel-expires",
+                        "edge-control",
+                    ] {
+                        assert_eq!(header(&response, name), "", "{what}: {name}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,129 @@
+//! The fields that say where an answer ends, made fit to be passed on (RFC 9112 section 6.3, RFC 9110
+//! section 8.6).
+//!
+//! The body has been read by then; whatever still stands in the fields is believed by those behind.
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+
+/// Leaves at most one valid `Content-Length`, and none that must not be sent.
+///
+/// # Errors
+/// Says what makes the answer one that must not be passed on.
+pub(super) fn reframe(status: StatusCode, headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let length = length(headers)?;
+    let is_coded = headers.contains_key(TRANSFER_ENCODING);
+    if is_coded && !is_chunked(headers) {
+        return Err("a transfer coding that was not asked for");
+    }
+    headers.remove(CONTENT_LENGTH);
+    let has_none = status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // Chunks end the answer, whatever its length is said to be.
+    if let Some(length) = length.filter(|_| !is_coded && !has_none) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(())
+}
+
+/// The length on which all lines and all their members agree.
+fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let lines = headers.get_all(CONTENT_LENGTH).into_iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut known = None;
+    for member in members {
+        let digits = member.trim_ascii();
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(digits).ok().filter(|_| is_number);
+        let number: Option<u64> = number.and_then(|number| number.parse().ok());
+        let number = number.ok_or("a length that is no number")?;
+        if known.replace(number).is_some_and(|known| known != number) {
+            return Err("lengths that differ");
+        }
+    }
+    Ok(known)
+}
+
+/// Whether chunks are all there is: anything else was to be asked for with `TE`, which is not.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let only = lines.next().filter(|_| lines.next().is_none());
+    only.is_some_and(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn reframed(
+        status: u16,
+        lines: &[(&'static str, &'static str)],
+    ) -> Result<String, &'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        reframe(StatusCode::from_u16(status).unwrap(), &mut headers)?;
+        let lengths = headers.get_all(CONTENT_LENGTH).iter();
+        let lengths: Vec<_> = lengths.map(|length| length.to_str().unwrap()).collect();
+        Ok(lengths.join("|"))
+    }
+
+    const LENGTH: &str = "content-length";
+    const CODING: &str = "transfer-encoding";
+
+    #[test]
+    fn lengths_that_agree_become_one() {
+        for (lines, expected) in [
+            (&[][..], ""),
+            (&[(LENGTH, "5")], "5"),
+            (&[(LENGTH, "5"), (LENGTH, "5")], "5"),
+            (&[(LENGTH, "5, 05,\t5")], "5"),
+            (&[(LENGTH, "0")], "0"),
+        ] {
+            assert_eq!(reframed(200, lines).as_deref(), Ok(expected), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_whose_end_is_not_certain_is_refused() {
+        for lines in [
+            &[(LENGTH, "5"), (LENGTH, "6")][..],
+            &[(LENGTH, "5,6")],
+            &[(LENGTH, "5,")],
+            &[(LENGTH, "")],
+            &[(LENGTH, "+5")],
+            &[(LENGTH, "5 5")],
+            &[(LENGTH, "0x5")],
+            &[(LENGTH, "18446744073709551616")],
+            &[(CODING, "gzip")],
+            &[(CODING, "gzip, chunked")],
+            &[(CODING, "chunked, chunked")],
+            &[(CODING, "chunked"), (CODING, "chunked")],
+            &[(CODING, "identity")],
+            &[(CODING, "")],
+            &[(CODING, "chunked"), (LENGTH, "5, 6")],
+        ] {
+            for status in [200, 204, 304, 404] {
+                assert!(reframed(status, lines).is_err(), "{status}: {lines:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_length_goes_with_chunks_or_where_there_is_no_body() {
+        let chunked = [(LENGTH, "3"), (CODING, "Chunked")];
+        assert_eq!(reframed(200, &chunked).as_deref(), Ok(""));
+        for status in [101, 204, 304] {
+            let length = [(LENGTH, "5")];
+            assert_eq!(reframed(status, &length).as_deref(), Ok(""), "{status}");
+        }
+    }
+}
