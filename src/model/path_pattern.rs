@@ -6,17 +6,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::policy::{PathError, normalise};
+use crate::{PathError, normalise};
 
 /// Covers one path, or every path with a common start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPattern {
     literal: Box<str>,
     covers: Covers,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Covers {
+/// What a pattern covers besides its literal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Covers {
     /// `/x`: the literal itself.
     Itself,
     /// `/x/*`: the literal and everything below it.
@@ -29,6 +30,11 @@ impl PathPattern {
     /// Returns the part before the star; `/x`, `/x/*` and `/x*` have the same.
     pub fn literal(&self) -> &str {
         &self.literal
+    }
+
+    /// Returns what it covers besides its literal.
+    pub fn covers(&self) -> Covers {
+        self.covers
     }
 
     /// Returns whether the pattern covers a normalised path.

@@ -1,0 +1,3 @@
+//! The traffic policy: which region serves a request.
+
+pub mod syntax;
