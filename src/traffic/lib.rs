@@ -1,3 +1,7 @@
-//! The traffic policy: which region serves a request.
+//! The traffic policy: which region serves a request, decided the same way on every gateway.
+//!
+//! Pure: no clock, no lock, no socket. What depends on time comes in as `now` or as masks.
 
+pub mod place;
+pub mod plan;
 pub mod syntax;

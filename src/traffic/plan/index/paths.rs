@@ -1,0 +1,74 @@
+//! Which policies may match a path: by the literals that it starts with.
+
+use std::collections::BTreeMap;
+
+use crate::plan::index::{PolicyMask, possible};
+use crate::plan::{Condition, Policy};
+
+/// The literals of all patterns, sorted.
+///
+/// The literals that a path starts with are a chain: the longest of them, the longest that this one
+/// starts with, and so on. So one search finds all: from the last literal that is not behind the
+/// path in the order, up to the first that the path starts with.
+#[derive(Debug)]
+pub(super) struct Paths {
+    literals: Vec<Literal>,
+    /// Of a path that starts with none of them.
+    none: PolicyMask,
+}
+
+#[derive(Debug)]
+struct Literal {
+    text: Box<str>,
+    /// The longest literal that this one starts with.
+    parent: Option<usize>,
+    policies: PolicyMask,
+}
+
+impl Paths {
+    pub(super) fn new(policies: &[Policy]) -> Self {
+        let mut mentions: BTreeMap<&str, PolicyMask> = BTreeMap::new();
+        for (at, policy) in policies.iter().enumerate() {
+            policy.matches.leaves(&mut |leaf| {
+                if let Condition::Path(patterns) = leaf {
+                    for pattern in patterns {
+                        mentions.entry(&pattern.literal).or_default().insert(at);
+                    }
+                }
+            });
+        }
+        let none = possible(policies, |leaf| match leaf {
+            Condition::Path(_) => Some(false),
+            _ => None,
+        });
+        let mut literals: Vec<Literal> = Vec::with_capacity(mentions.len());
+        for (text, mentioned) in mentions {
+            let last = literals.len().checked_sub(1);
+            let parent = longest_start(&literals, last, text);
+            let above = parent.map_or(&none, |parent| &literals[parent].policies);
+            literals.push(Literal {
+                text: text.into(),
+                parent,
+                policies: above.or(&mentioned),
+            });
+        }
+        Self { literals, none }
+    }
+
+    pub(super) fn lookup(&self, path: &str) -> &PolicyMask {
+        let after = self.literals.partition_point(|it| *it.text <= *path);
+        let found = longest_start(&self.literals, after.checked_sub(1), path);
+        found.map_or(&self.none, |found| &self.literals[found].policies)
+    }
+}
+
+/// Returns the first literal, from `from` up its parents, that the path starts with.
+fn longest_start(literals: &[Literal], mut from: Option<usize>, path: &str) -> Option<usize> {
+    while let Some(at) = from {
+        if path.starts_with(&*literals[at].text) {
+            return from;
+        }
+        from = literals[at].parent;
+    }
+    None
+}

@@ -1,0 +1,22 @@
+//! The compiled plan: what a traffic policy says, in the form that decisions are made from.
+//!
+//! The compiler of the language makes one; nothing here knows its syntax.
+
+mod clause;
+mod compiled;
+mod condition;
+mod country;
+mod index;
+mod policy;
+mod region;
+mod window;
+
+pub use clause::{
+    Clauses, Else, Join, Judgement, Leave, Measure, Measures, Quantity, Retry, Return,
+};
+pub use compiled::{Plan, PlanError, Sources};
+pub use condition::{Condition, Covers, PathPattern};
+pub use country::{Country, CountrySet, NotACountry};
+pub use policy::{AffinityKey, POLICIES_MAX, Policy, Tier};
+pub use region::{REGIONS_MAX, Region, RegionIndex, RegionMask};
+pub use window::{OpenWindows, Period, WINDOWS_MAX, Window, WindowEffect};
