@@ -3,5 +3,16 @@
 //! Pure: no clock, no lock, no socket. What depends on time comes in as `now` or as masks.
 
 pub mod place;
+pub mod hash;
 pub mod plan;
+pub mod facts;
+pub mod decide;
+pub mod schedule;
 pub mod syntax;
+mod check;
+mod testing;
+mod compile;
+#[cfg(test)]
+mod tests;
+
+pub use compile::{Compiled, TestResult, compile};

@@ -15,7 +15,10 @@ mod token;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Diagnostics, ERRORS_MAX, Severity};
+pub(crate) use diagnostic::{Quoted, counted};
 pub use format::format;
 pub use parse::{Parsed, parse};
 pub use source::{BYTES_MAX, Source};
+pub(crate) use parse::is_taken;
+pub(crate) use similar::{listed, one_of, similar};
 pub use token::Span;
