@@ -2,8 +2,7 @@
 
 use crate::check::{self, Checked};
 use crate::plan::{Plan, Sources, Window, WindowEffect};
-use crate::schedule::Schedule;
-use crate::syntax::{Diagnostic, Diagnostics, Source, Span, parse};
+use crate::syntax::{Diagnostic, Diagnostics, Source, Span, counted, parse};
 use crate::testing;
 
 /// A policy file, read, checked and tested.
@@ -18,9 +17,27 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Returns whether a test failed.
-    pub fn has_failed(&self) -> bool {
-        self.tests.iter().any(|test| test.failure.is_some())
+    /// Writes what there is: `4 regions, 3 policies, 2 windows, 1 test passed`.
+    pub fn summary(&self) -> String {
+        let Some(plan) = &self.plan else {
+            return self.diagnostics.summary();
+        };
+        let policies = match plan.policies().len() {
+            1 => "1 policy".to_owned(),
+            count => format!("{count} policies"),
+        };
+        let mut parts = vec![counted(plan.regions().len(), "region"), policies];
+        if !plan.windows().is_empty() {
+            parts.push(counted(plan.windows().len(), "window"));
+        }
+        if !self.tests.is_empty() {
+            let passed = self.tests.iter().filter(|test| test.failure.is_none()).count();
+            parts.push(format!("{} passed", counted(passed, "test")));
+        }
+        if self.diagnostics.warnings() > 0 {
+            parts.push(self.diagnostics.summary());
+        }
+        parts.join(", ")
     }
 }
 
@@ -57,9 +74,9 @@ pub fn compile(source: &Source<'_>) -> Compiled {
             return compiled;
         }
     };
-    let schedule = Schedule::new(plan.windows());
+    let mut runner = testing::Runner::new(&plan, checked.declared.first);
     for test in &checked.tests {
-        let outcome = testing::run(test, &plan, &schedule, checked.declared.first);
+        let outcome = runner.run(test);
         let failure = outcome.err().map(|instead| {
             let title = format!("test \"{}\" failed: {instead}", test.name.text);
             Diagnostic::error(test.span, title).label("expected")

@@ -7,12 +7,12 @@ pub mod hash;
 pub mod plan;
 pub mod facts;
 pub mod decide;
+pub mod health;
 pub mod schedule;
 pub mod syntax;
 mod check;
 mod testing;
 mod compile;
-#[cfg(test)]
-mod tests;
+pub mod show;
 
 pub use compile::{Compiled, TestResult, compile};

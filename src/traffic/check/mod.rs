@@ -17,3 +17,6 @@ pub(crate) mod values;
 mod windows;
 
 pub(crate) use checked::{Checked, check};
+
+#[cfg(test)]
+mod tests;

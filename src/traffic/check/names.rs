@@ -232,10 +232,12 @@ pub(crate) fn twice(word: Word<'_>) -> Diagnostic {
 fn unused_name<'s>(word: Word<'s>, known: &HashMap<&str, Word<'_>>) -> Value<&'s str> {
     let text = name(word)?;
     if is_taken(text) {
-        return refused(word, "free as a name", "the language uses this word itself: choose another name");
+        return refused(word, "free as a name", "the language itself uses this word");
     }
     if known.contains_key(text) {
-        return refused(word, "free as a name", "a region or a group before this one has it");
+        let title = format!("{} is declared already", Quoted(text));
+        let error = Diagnostic::error(word.span, title);
+        return Err(Box::new(error.help("choose another name, or leave this out")));
     }
     Ok(text)
 }

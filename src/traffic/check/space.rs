@@ -145,11 +145,6 @@ impl Space {
         space
     }
 
-    /// Returns all requests.
-    pub(crate) fn all(&self) -> Requests {
-        Requests(vec![Cell::new()])
-    }
-
     /// Returns the requests that a condition matches; `None` when they are too involved.
     pub(crate) fn matched(&mut self, condition: &Condition) -> Option<Requests> {
         self.boxes(condition, true).map(Requests)

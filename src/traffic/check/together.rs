@@ -30,7 +30,7 @@ const SETS_MAX: usize = 2_048;
 
 /// Returns the distinct sets of windows that are open at some time, each with one such instant.
 ///
-/// The empty set is always among them.
+/// The empty set is always among them; those of fewer windows come first.
 pub(crate) fn open_together(windows: &[&[Period]]) -> Vec<(OpenWindows, Option<i64>)> {
     let mut sets = BTreeMap::from([(0_u64, None)]);
     let mut open = vec![0_u32; windows.len()];
@@ -51,8 +51,9 @@ pub(crate) fn open_together(windows: &[&[Period]]) -> Vec<(OpenWindows, Option<i
             sets.entry(now).or_insert(Some(at_ms));
         }
     }
-    let sets = sets.into_iter();
-    sets.map(|(set, at)| (OpenWindows(set), at)).collect()
+    let mut sets: Vec<_> = sets.into_iter().map(|(set, at)| (OpenWindows(set), at)).collect();
+    sets.sort_by_key(|(set, _)| set.0.count_ones());
+    sets
 }
 
 /// When, whether it begins, and which window.

@@ -211,6 +211,13 @@ impl Diagnostics {
         self.warnings
     }
 
+    /// Writes how many there are: `2 errors, 1 warning`.
+    pub fn summary(&self) -> String {
+        let counts = [(self.errors, "error"), (self.warnings, "warning")];
+        let some = counts.into_iter().filter(|(count, _)| *count > 0);
+        some.map(|(count, what)| counted(count, what)).collect::<Vec<_>>().join(", ")
+    }
+
     /// Returns those that are shown: at most a hundred of either severity, in the order of the file.
     pub fn shown(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<_> = self.found.iter().collect();

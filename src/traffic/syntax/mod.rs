@@ -20,5 +20,5 @@ pub use format::format;
 pub use parse::{Parsed, parse};
 pub use source::{BYTES_MAX, Source};
 pub(crate) use parse::is_taken;
-pub(crate) use similar::{listed, one_of, similar};
+pub(crate) use similar::{listed, similar};
 pub use token::Span;

@@ -8,6 +8,7 @@ mod given;
 mod never;
 mod read;
 mod run;
+mod timeline;
 
 pub(crate) use read::{Known, Test, read};
-pub(crate) use run::run;
+pub(crate) use run::Runner;

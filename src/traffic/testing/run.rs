@@ -1,94 +1,63 @@
 //! Runs a test: the facts that its givens make, and the decision.
 
 use super::expected::Wanted;
-use super::given::{Change, State};
 use super::never::prove;
 use super::read::Test;
+use super::timeline::{STEPS_MAX, play};
 use crate::decide::decide;
-use crate::facts::{Conditions, Facts, Standing};
-use crate::plan::{Join, Judgement, Plan, Quantity, RegionIndex, RegionMask};
+use crate::facts::{Conditions, Facts};
+use crate::plan::{Plan, RegionIndex};
 use crate::schedule::Schedule;
 
-/// Runs a test in a plan; `first` is where requests enter that are not given a region.
-///
-/// # Errors
-///
-/// Says what came instead, and why.
-pub(crate) fn run(
-    test: &Test<'_>,
-    plan: &Plan,
-    schedule: &Schedule,
+/// Runs the tests of a file.
+pub(crate) struct Runner<'a> {
+    plan: &'a Plan,
+    schedule: Schedule,
+    /// Where requests enter that are not given a region.
     first: Option<RegionIndex>,
-) -> Result<(), String> {
-    if let Wanted::Never(never) = test.expected.wanted {
-        return prove(plan, schedule, &test.givens, never);
-    }
-    let facts = Facts::new(plan, conditions(test, plan, schedule, first));
-    let owned = test.givens.request();
-    let request = owned.request();
-    let decision = decide(plan, &facts, &request);
-    test.expected.compare(plan, &facts, &request, &decision)
+    /// Steps that timelines may still take.
+    steps: usize,
 }
 
-fn conditions(
-    test: &Test<'_>,
-    plan: &Plan,
-    schedule: &Schedule,
-    first: Option<RegionIndex>,
-) -> Conditions {
-    let givens = &test.givens;
-    let local = givens.entry.or(first);
-    let states = &givens.states;
-    let with = |state: State| -> RegionMask {
-        let same = states.iter().filter(move |change| change.state == state);
-        same.map(|change| change.region).collect()
-    };
-    Conditions {
-        local,
-        near: near(plan, local),
-        draining: with(State::Drained),
-        unreachable: with(State::Unreachable),
-        open: givens.time_ms.map(|time_ms| schedule.open(time_ms)).unwrap_or_default(),
-        standings: plan
-            .judgements()
-            .iter()
-            .map(|judgement| Standing {
-                left: with(State::Left).or(left(judgement, states)),
-                ramps: ramps(states),
-            })
-            .collect(),
-    }
-}
-
-fn ramps(states: &[Change]) -> Vec<(RegionIndex, u16)> {
-    let ramps = states.iter().filter_map(|change| match change.state {
-        State::Ramp(position) => Some((change.region, position)),
-        _ => None,
-    });
-    ramps.collect()
-}
-
-/// Returns the regions that leave by quantities which have held for long.
-fn left(judgement: &Judgement, states: &[Change]) -> RegionMask {
-    let Some(leave) = &judgement.leave else {
-        return RegionMask::EMPTY;
-    };
-    let value = |region: RegionIndex, quantity: Quantity| {
-        let last = states.iter().rev().find_map(|change| match change.state {
-            State::Quantity(of, value) if of == quantity && change.region == region => Some(value),
-            _ => None,
-        });
-        last.unwrap_or(0)
-    };
-    let regions: RegionMask = states.iter().map(|change| change.region).collect();
-    let leaves = |region: &RegionIndex| {
-        let mut measures = leave.when.iter().map(|one| value(*region, one.quantity) > one.bound);
-        match leave.when.join() {
-            Join::Or => measures.any(|exceeded| exceeded),
-            Join::And => measures.all(|exceeded| exceeded),
+impl<'a> Runner<'a> {
+    /// Runs tests in a plan; `first` is where requests enter that are not given a region.
+    pub(crate) fn new(plan: &'a Plan, first: Option<RegionIndex>) -> Self {
+        Self {
+            schedule: Schedule::new(plan.windows()),
+            plan,
+            first,
+            steps: STEPS_MAX,
         }
-    };
-    regions.iter().filter(leaves).collect()
+    }
+
+    /// Runs a test.
+    ///
+    /// # Errors
+    ///
+    /// Says what came instead, and why.
+    pub(crate) fn run(&mut self, test: &Test<'_>) -> Result<(), String> {
+        let (plan, givens) = (self.plan, &test.givens);
+        if let Wanted::Never(never) = test.expected.wanted {
+            return prove(plan, &self.schedule, givens, never);
+        }
+        let Some(outcome) = play(plan, &self.schedule, givens, &mut self.steps) else {
+            return Err("the timelines of this file's tests take too long to play".to_owned());
+        };
+        let local = givens.entry.or(self.first);
+        let open = givens.time_ms.map(|time_ms| self.schedule.open(time_ms));
+        let facts = Facts::new(plan, Conditions {
+            local,
+            near: near(plan, local),
+            draining: outcome.draining,
+            unreachable: outcome.unreachable,
+            open: open.unwrap_or_default(),
+            standings: outcome.standings,
+        });
+        let owned = givens.request();
+        let request = owned.request();
+        let decision = decide(plan, &facts, &request);
+        test.expected.compare(plan, &facts, &request, &decision)
+    }
 }
 
 /// Returns the regions by their distance to one.

@@ -2,7 +2,7 @@
 
 use super::lines::{Line, LineKind, lines};
 use super::regions;
-use crate::syntax::Parsed;
+use crate::syntax::{Parsed, Source};
 use crate::syntax::token::{Comment, Kind, Token};
 
 /// Widest line, where there is a place to break it.
@@ -14,7 +14,8 @@ const INDENT: usize = 2;
 const KEYWORD_WIDTH: usize = 8;
 
 /// Writes a file in its normal form; only of use when all of it could be read.
-pub fn format(parsed: &Parsed<'_>, text: &str) -> String {
+pub fn format(parsed: &Parsed<'_>, source: &Source<'_>) -> String {
+    let text = source.text();
     let mut writer = Writer {
         text,
         output: String::new(),
@@ -105,7 +106,7 @@ impl Writer<'_> {
         let mut fresh = true;
         self.output.extend(std::iter::repeat_n(' ', indent));
         column += indent;
-        for (index, chunk) in chunks(line.tokens).enumerate() {
+        for (index, chunk) in chunks(line).enumerate() {
             let text = joined(chunk);
             let width = text.chars().count();
             let keyword = index == 1 && line.kind == LineKind::Clause;
@@ -150,10 +151,17 @@ impl Writer<'_> {
 }
 
 /// Tokens between which a line is not broken.
-fn chunks<'t, 's>(tokens: &'t [Token<'s>]) -> impl Iterator<Item = &'t [Token<'s>]> {
-    let keyword = tokens.get(..1).unwrap_or_default();
-    let rest = tokens.get(1..).unwrap_or_default();
-    let values = rest.chunk_by(|one, next| !breaks_after(one) && !breaks_before(next));
+fn chunks<'t, 's>(line: &Line<'t, 's>) -> impl Iterator<Item = &'t [Token<'s>]> {
+    let keyword = line.tokens.get(..1).unwrap_or_default();
+    let rest = line.tokens.get(1..).unwrap_or_default();
+    let inner = line.inner;
+    let commented = move |one: &Token<'_>, next: &Token<'_>| {
+        let after = inner.partition_point(|comment| comment.span < one.span);
+        inner.get(after).is_some_and(|comment| comment.span < next.span)
+    };
+    let values = rest.chunk_by(move |one, next| {
+        !breaks_after(one) && !breaks_before(next) && !commented(one, next)
+    });
     std::iter::once(keyword).chain(values)
 }
 
