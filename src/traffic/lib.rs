@@ -3,4 +3,9 @@
 //! Pure: no clock, no lock, no socket. What depends on time comes in as `now` or as masks.
 
 pub mod place;
+pub mod hash;
 pub mod plan;
+pub mod facts;
+pub mod health;
+pub mod receipt;
+pub mod decide;
