@@ -3,6 +3,8 @@
 //! Everything a request needs before it is sent somewhere, but for reading its headers and finding
 //! its endpoint. `make bench` reads this table.
 
+mod region;
+
 use std::hint::black_box;
 use std::time::Duration;
 

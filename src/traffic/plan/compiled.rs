@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tidegate_model::RegionId;
 
+use crate::hash::Rendezvous;
 use crate::place::Place;
 use crate::plan::index::Index;
 use crate::plan::{
@@ -32,6 +33,7 @@ pub struct Sources {
 pub struct Plan {
     sources: Sources,
     places: [Place; REGIONS_MAX],
+    rendezvous: Vec<Rendezvous>,
     judgements: Vec<Judgement>,
     pairs: HashMap<PairOf, u16>,
     pub(crate) index: Index,
@@ -55,6 +57,11 @@ impl Plan {
         }
         Ok(Self {
             index: Index::new(&sources.policies),
+            rendezvous: sources
+                .regions
+                .iter()
+                .map(|region| Rendezvous::new(region.id.as_str()))
+                .collect(),
             sources,
             places,
             judgements,
@@ -143,6 +150,11 @@ impl Plan {
     /// Returns where the regions are, by index; the null place where it is not known.
     pub(crate) fn places(&self) -> &[Place; REGIONS_MAX] {
         &self.places
+    }
+
+    /// Returns the regions' parts of the hash, by index.
+    pub(crate) fn rendezvous(&self) -> &[Rendezvous] {
+        &self.rendezvous
     }
 
     fn open(&self, open: OpenWindows) -> impl Iterator<Item = (usize, &Window)> {

@@ -9,6 +9,7 @@ mod country;
 mod index;
 mod policy;
 mod region;
+mod text;
 mod window;
 
 pub use clause::{

@@ -1,0 +1,9 @@
+//! Where clients and regions are.
+
+mod aws;
+mod continents;
+mod point;
+
+pub use aws::aws_place;
+pub use continents::{Continent, NotAContinent};
+pub use point::Place;
