@@ -27,6 +27,14 @@ pub enum Covers {
 }
 
 impl PathPattern {
+    /// Makes a pattern from the part before its star; whether a path can be so is not checked.
+    pub fn new(literal: impl Into<Box<str>>, covers: Covers) -> Self {
+        Self {
+            literal: literal.into(),
+            covers,
+        }
+    }
+
     /// Returns the part before the star; `/x`, `/x/*` and `/x*` have the same.
     pub fn literal(&self) -> &str {
         &self.literal

@@ -31,7 +31,11 @@ impl Compiled {
             parts.push(counted(plan.windows().len(), "window"));
         }
         if !self.tests.is_empty() {
-            let passed = self.tests.iter().filter(|test| test.failure.is_none()).count();
+            let passed = self
+                .tests
+                .iter()
+                .filter(|test| test.failure.is_none())
+                .count();
             parts.push(format!("{} passed", counted(passed, "test")));
         }
         if self.diagnostics.warnings() > 0 {
@@ -98,12 +102,20 @@ fn sources(checked: &Checked<'_, '_>) -> Sources {
     use crate::check::draft::{DraftEffect, Only};
     let policies = checked.policies.iter().map(|policy| crate::plan::Policy {
         name: policy.name.text.into(),
-        matches: policy.matches.clone().unwrap_or(crate::plan::Condition::ALWAYS),
+        matches: policy
+            .matches
+            .clone()
+            .unwrap_or(crate::plan::Condition::ALWAYS),
         only: match policy.only {
             Only::These(only, _) => Some(only),
             Only::Any | Only::Unknown => None,
         },
-        tiers: policy.tiers.iter().flatten().map(|(tier, _)| tier.clone()).collect(),
+        tiers: policy
+            .tiers
+            .iter()
+            .flatten()
+            .map(|(tier, _)| tier.clone())
+            .collect(),
         affinity: policy.affinity.clone(),
         clauses: policy.clauses.clauses.clone(),
     });

@@ -29,7 +29,9 @@ impl Schedule {
     pub fn new(windows: &[Window]) -> Self {
         let periods = windows.iter().map(|window| window.periods.iter());
         Self {
-            windows: periods.map(|all| all.filter_map(Recurrence::new).collect()).collect(),
+            windows: periods
+                .map(|all| all.filter_map(Recurrence::new).collect())
+                .collect(),
         }
     }
 
@@ -46,7 +48,9 @@ impl Schedule {
     /// May be too early by what several periods of one window have in common, never too late.
     pub fn next_change(&self, now_ms: i64) -> Option<i64> {
         let periods = self.windows.iter().flatten();
-        periods.filter_map(|period| period.next_change(now_ms)).min()
+        periods
+            .filter_map(|period| period.next_change(now_ms))
+            .min()
     }
 }
 
@@ -99,7 +103,11 @@ impl Recurrence {
         if weekdays & (1 << weekday) == 0 {
             return None;
         }
-        let last = if end < begin { day.tomorrow().ok()? } else { day };
+        let last = if end < begin {
+            day.tomorrow().ok()?
+        } else {
+            day
+        };
         let begin = instant(zone, day, *begin)?;
         let end = instant(zone, last, *end)?;
         // A zone may skip all of it.
@@ -107,7 +115,8 @@ impl Recurrence {
     }
 
     fn is_open(&self, now_ms: i64) -> bool {
-        self.near(now_ms, 1).any(|(begin, end)| begin <= now_ms && now_ms < end)
+        self.near(now_ms, 1)
+            .any(|(begin, end)| begin <= now_ms && now_ms < end)
     }
 
     fn next_change(&self, now_ms: i64) -> Option<i64> {

@@ -39,12 +39,19 @@ type Situation = (RegionMask, Option<(u32, Option<Span>)>, OpenWindows);
 
 /// Returns the distinct situations of a policy, that outside all windows first.
 fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Situation> {
-    let own = policy.clauses.require.map(|survived| (survived, policy.clauses.span(ClauseKind::Require)));
+    let own = policy
+        .clauses
+        .require
+        .map(|survived| (survived, policy.clauses.span(ClauseKind::Require)));
     let default = rules.defaults.require.map(|survived| (survived, None));
     let mut seen = BTreeSet::new();
     let mut situations = Vec::new();
     for (open, _) in rules.together {
-        let windows = rules.windows.iter().enumerate().filter(|(at, _)| open.has(*at));
+        let windows = rules
+            .windows
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| open.has(*at));
         let replaced = windows.filter_map(|(_, window)| match window.effect.as_ref()? {
             DraftEffect::Replace(clauses) => Some((clauses.require?, None)),
             DraftEffect::Drain(..) => None,
@@ -77,33 +84,56 @@ fn report(
 ) -> Diagnostic {
     let declared = rules.declared;
     let name = Quoted(policy.name.text);
-    let losing = |lost: &RegionMask| match lost.is_empty() {
-        true => "even with every region well,".to_owned(),
-        false => format!("losing {}", declared.names_of(*lost)),
-    };
+    let well = "even with every region well";
     let what = match failure {
         Failure::NoneLeft(lost, entry) => {
-            let entry = entry.map(|entry| format!(" for requests that enter in {}", declared.name(entry)));
-            format!("{} leaves policy {name} no region{}", losing(lost), entry.unwrap_or_default())
+            let entry =
+                entry.map(|entry| format!(" for requests that enter in {}", declared.name(entry)));
+            let entry = entry.unwrap_or_default();
+            match lost.is_empty() {
+                true => format!("policy {name} has no region{entry}, {well}"),
+                false => format!(
+                    "losing {} leaves policy {name} no region{entry}",
+                    declared.names_of(*lost)
+                ),
+            }
         }
         Failure::Overloaded(lost, region, asked) => {
             let capacity = declared.regions[region.get()].capacity.unwrap_or_default();
-            let (region, asked) = (declared.name(*region), asked.ceil());
-            let leads = if lost.is_empty() { "policy" } else { "makes policy" };
-            let asks = if lost.is_empty() { "asks" } else { "ask" };
-            format!("{} {leads} {name} {asks} {region} for {asked} rps of its {capacity}", losing(lost))
+            let much = format!(
+                "{} for {} rps of its {capacity}",
+                declared.name(*region),
+                asked.ceil()
+            );
+            match lost.is_empty() {
+                true => format!("policy {name} asks {much}, {well}"),
+                false => format!(
+                    "losing {} makes policy {name} ask {much}",
+                    declared.names_of(*lost)
+                ),
+            }
         }
         Failure::Unproven => {
             format!("policy {name} leaves too many ways to lose regions to try them all")
         }
     };
-    let names: Vec<_> = rules.windows.iter().enumerate().filter(|(at, _)| open.has(*at)).collect();
-    let names: Vec<_> = names.iter().map(|(_, window)| Quoted(window.name.text).to_string()).collect();
+    let names: Vec<_> = rules
+        .windows
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| open.has(*at))
+        .collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|(_, window)| Quoted(window.name.text).to_string())
+        .collect();
     let diagnostic = match required {
         Some((survived, span)) => {
             let regions = counted(survived as usize, "region");
             let error = Diagnostic::error(span.unwrap_or(policy.name.span), what);
-            error.note(format!("`require survive {survived}` asks that any {regions} may be lost"))
+            error.note(format!(
+                "`require survive {survived}` asks that any {regions} may be lost"
+            ))
         }
         None => Diagnostic::warning(policy.name.span, what),
     };
@@ -114,10 +144,18 @@ fn report(
     };
     let while_open = match names.is_empty() {
         true => String::new(),
-        false => format!(", while {} {} open", names.join(" and "), if names.len() == 1 { "is" } else { "are" }),
+        false => format!(
+            ", while {} {} open",
+            names.join(" and "),
+            if names.len() == 1 { "is" } else { "are" }
+        ),
     };
     let title = diagnostic.title.clone() + &while_open;
-    Diagnostic { title, ..diagnostic }.help(right)
+    Diagnostic {
+        title,
+        ..diagnostic
+    }
+    .help(right)
 }
 
 /// One policy in one situation.
@@ -155,8 +193,17 @@ impl<'a> Survival<'a> {
             crate::check::draft::Only::These(only, _) => only,
             crate::check::draft::Only::Unknown => return None,
         };
-        let tiers: Vec<_> = policy.tiers.as_ref()?.iter().map(|(tier, _)| tier).collect();
-        let near: Vec<_> = declared.all().iter().map(|from| by_distance(declared, from)).collect();
+        let tiers: Vec<_> = policy
+            .tiers
+            .as_ref()?
+            .iter()
+            .map(|(tier, _)| tier)
+            .collect();
+        let near: Vec<_> = declared
+            .all()
+            .iter()
+            .map(|from| by_distance(declared, from))
+            .collect();
         let steps = near.iter().map(|near| steps(&tiers, near));
         Some(Self {
             declared,
@@ -272,7 +319,9 @@ fn by_distance(declared: &Declared<'_>, from: RegionIndex) -> Vec<RegionIndex> {
             (Some(from), Some(to)) => from.distance_km(&to),
             _ => f64::INFINITY,
         };
-        distance(*one).total_cmp(&distance(*other)).then(one.cmp(other))
+        distance(*one)
+            .total_cmp(&distance(*other))
+            .then(one.cmp(other))
     });
     near
 }
@@ -288,7 +337,9 @@ fn steps(tiers: &[&Tier], near: &[RegionIndex]) -> Vec<Step> {
                 steps.extend(inside.map(|region| Step::One(*region)));
             }
             Tier::Spread(regions) => {
-                steps.push(Step::Shared(regions.iter().map(|region| (region, 1)).collect()));
+                steps.push(Step::Shared(
+                    regions.iter().map(|region| (region, 1)).collect(),
+                ));
             }
             Tier::Weighted(weights) => steps.push(Step::Shared(weights.clone())),
         }

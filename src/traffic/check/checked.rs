@@ -50,13 +50,33 @@ pub(crate) fn check<'t, 's>(parsed: &'t Parsed<'s>, found: &mut Diagnostics) -> 
             defaults.add(clause, found);
         }
     }
-    let policies = named(blocks(BlockKind::Policy), POLICIES_MAX, "policy", "policies", found);
-    let policies: Vec<_> = policies.into_iter().map(|block| policy(block, &declared, found)).collect();
-    let windows = named(blocks(BlockKind::Window), WINDOWS_MAX, "window", "windows", found);
-    let windows: Vec<_> = windows.into_iter().map(|block| window(block, &declared, found)).collect();
+    let policies = named(
+        blocks(BlockKind::Policy),
+        POLICIES_MAX,
+        "policy",
+        "policies",
+        found,
+    );
+    let policies: Vec<_> = policies
+        .into_iter()
+        .map(|block| policy(block, &declared, found))
+        .collect();
+    let windows = named(
+        blocks(BlockKind::Window),
+        WINDOWS_MAX,
+        "window",
+        "windows",
+        found,
+    );
+    let windows: Vec<_> = windows
+        .into_iter()
+        .map(|block| window(block, &declared, found))
+        .collect();
     let known = Known {
         declared: &declared,
-        policies: parsed.whole.then(|| policies.iter().map(|policy| policy.name.text).collect()),
+        policies: parsed
+            .whole
+            .then(|| policies.iter().map(|policy| policy.name.text).collect()),
     };
     let mut tests = Vec::new();
     for (index, block) in blocks(BlockKind::Test).enumerate() {
@@ -83,12 +103,21 @@ impl Checked<'_, '_> {
     /// Reports what only the file as a whole shows.
     fn as_a_whole(&self, parsed: &Parsed<'_>, found: &mut Diagnostics) {
         if self.policies.is_empty() && parsed.whole {
-            let end = parsed.tokens.tokens.last().map_or(0, |token| token.span.end);
+            let end = parsed
+                .tokens
+                .tokens
+                .last()
+                .map_or(0, |token| token.span.end);
             let right = "write `policy everything { prefer us-east-1 }`";
-            let title = "a policy file has at least one policy, and the last one matches every request";
+            let title =
+                "a policy file has at least one policy, and the last one matches every request";
             found.push(Diagnostic::error(Span::new(end, end), title).help(right));
         }
-        let periods: Vec<_> = self.windows.iter().map(|window| window.periods.as_slice()).collect();
+        let periods: Vec<_> = self
+            .windows
+            .iter()
+            .map(|window| window.periods.as_slice())
+            .collect();
         let together = open_together(&periods);
         let rules = Rules {
             declared: &self.declared,

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use crate::check::conditions::kept;
 use crate::check::draft::{ClauseKind, DraftClauses};
-use crate::check::values::{Value, duration, number, percent, quantity, quantity_value, refused, status};
+use crate::check::values::{
+    Value, duration, number, percent, quantity, quantity_value, refused, status,
+};
 use crate::plan::{Else, Join, Leave, Measure, Measures, Retry, Return};
 use crate::syntax::ast::{self, Body, Clause, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted};
@@ -58,9 +60,11 @@ impl<'t, 's> DraftClauses<'t, 's> {
             } => self.clauses.comeback = comeback(measures, *hold, *ramp, found),
             Body::Retry(None) => self.clauses.retry = Some(Retry::Never),
             Body::Retry(Some((regions, budget))) => {
-                let (regions, budget) = (kept(number(*regions), found), kept(percent(*budget), found));
+                let (regions, budget) =
+                    (kept(number(*regions), found), kept(percent(*budget), found));
                 let retry = regions.zip(budget);
-                self.clauses.retry = retry.map(|(regions, budget)| Retry::Idempotent { regions, budget });
+                self.clauses.retry =
+                    retry.map(|(regions, budget)| Retry::Idempotent { regions, budget });
             }
             Body::Panic(below) => self.clauses.panic_below = kept(percent(*below), found),
             Body::Else(what) if what.text == "local" => self.clauses.otherwise = Some(Else::Local),
@@ -106,12 +110,17 @@ fn read_measures(measures: &ast::Measures<'_>, found: &mut Diagnostics) -> Optio
     for measure in &measures.measures {
         if !seen.insert(measure.quantity.text) {
             let title = format!("{} is compared twice", Quoted(measure.quantity.text));
-            found.push(Diagnostic::error(measure.quantity.span, title).help("leave one of them out"));
+            found.push(
+                Diagnostic::error(measure.quantity.span, title).help("leave one of them out"),
+            );
             continue;
         }
         let quantity = kept(quantity(measure.quantity), found);
-        let bound = quantity.and_then(|quantity| kept(quantity_value(quantity, measure.value), found));
-        let one = quantity.zip(bound).map(|(quantity, bound)| Measure { quantity, bound });
+        let bound =
+            quantity.and_then(|quantity| kept(quantity_value(quantity, measure.value), found));
+        let one = quantity
+            .zip(bound)
+            .map(|(quantity, bound)| Measure { quantity, bound });
         read = read.zip(one).map(|(mut read, one)| {
             read.push(one);
             read

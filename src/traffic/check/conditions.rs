@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use crate::check::names::twice;
-use crate::check::values::{Value, continent, country, header, meant, method, name, network, pattern};
-use crate::plan::{Condition, CountrySet, Covers, PathPattern};
+use crate::check::values::{
+    Value, continent, country, header, meant, method, name, network, pattern,
+};
+use crate::plan::{Condition, CountrySet};
 use crate::syntax::ast::{self, Field, Word};
 use crate::syntax::{Diagnostic, Diagnostics};
 
@@ -28,15 +30,14 @@ fn read_field(field: &Field<'_>, found: &mut Diagnostics) -> Option<Condition> {
     let value = || field.value.map(|value| value.text.into());
     let first = *field.names.first()?;
     match field.keyword.text {
-        "path" => {
-            let patterns = members(field, pattern, found)?.into_iter();
-            Some(Condition::Path(patterns.map(PathPattern::from).collect()))
-        }
+        "path" => members(field, pattern, found).map(Condition::Path),
         "method" => members(field, method, found).map(Condition::Method),
         "client" => members(field, network, found).map(Condition::Client),
         "country" => {
             let countries = members(field, country, found)?;
-            Some(Condition::Country(Box::new(countries.into_iter().collect())))
+            Some(Condition::Country(Box::new(
+                countries.into_iter().collect(),
+            )))
         }
         "continent" => {
             let continents = members(field, continent, found)?.into_iter();
@@ -88,19 +89,6 @@ pub(crate) fn kept<T>(value: Value<T>, found: &mut Diagnostics) -> Option<T> {
         Err(error) => {
             found.push(*error);
             None
-        }
-    }
-}
-
-impl From<tidegate_model::PathPattern> for PathPattern {
-    fn from(pattern: tidegate_model::PathPattern) -> Self {
-        Self {
-            literal: pattern.literal().into(),
-            covers: match pattern.covers() {
-                tidegate_model::Covers::Itself => Covers::Itself,
-                tidegate_model::Covers::Below => Covers::Below,
-                tidegate_model::Covers::Prefix => Covers::Prefix,
-            },
         }
     }
 }

@@ -90,7 +90,9 @@ impl DraftPolicy<'_, '_> {
     /// Returns the regions that it names within its `only`, for a gateway in `local`.
     pub(crate) fn named(&self, local: Option<crate::plan::RegionIndex>) -> Option<RegionMask> {
         let tiers = self.tiers.as_ref()?.iter();
-        let named = tiers.fold(RegionMask::EMPTY, |named, (tier, _)| named.or(tier.regions(local)));
+        let named = tiers.fold(RegionMask::EMPTY, |named, (tier, _)| {
+            named.or(tier.regions(local))
+        });
         match self.only {
             Only::Any => Some(named),
             Only::These(only, _) => Some(named.and(only)),

@@ -71,7 +71,9 @@ impl<'s> Declared<'s> {
         }
         for (index, region) in regions.values().enumerate() {
             let index = RegionIndex(index as u8);
-            declared.names.insert(region.name.text, Named::Region(index));
+            declared
+                .names
+                .insert(region.name.text, Named::Region(index));
             declared.words.push(region.name);
             declared.regions.extend(read_region(region, found));
             if first == Some(region.name.text) {
@@ -126,13 +128,20 @@ impl<'s> Declared<'s> {
         }
         self.names.insert(group.name.text, Named::Open);
         let mut regions = Some(RegionMask::EMPTY);
+        let mut seen = HashSet::new();
         for word in &group.names {
+            if !seen.insert(word.text) {
+                found.push(twice(*word));
+                continue;
+            }
             self.group(*word, groups, depth - 1, found);
             let named = match self.names.get(word.text) {
                 Some(Named::Open) => None,
                 _ => self.mask(*word, found),
             };
-            regions = Some(regions.zip(named)).flatten().map(|(all, more)| all.or(more));
+            regions = Some(regions.zip(named))
+                .flatten()
+                .map(|(all, more)| all.or(more));
         }
         let named = regions.map_or(Named::Unknown, Named::Group);
         self.names.insert(group.name.text, named);
@@ -237,7 +246,9 @@ fn unused_name<'s>(word: Word<'s>, known: &HashMap<&str, Word<'_>>) -> Value<&'s
     if known.contains_key(text) {
         let title = format!("{} is declared already", Quoted(text));
         let error = Diagnostic::error(word.span, title);
-        return Err(Box::new(error.help("choose another name, or leave this out")));
+        return Err(Box::new(
+            error.help("choose another name, or leave this out"),
+        ));
     }
     Ok(text)
 }

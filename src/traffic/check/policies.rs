@@ -22,7 +22,11 @@ pub(crate) fn policy<'t, 's>(
         name: block.name,
         matches: (!block.broken).then_some(Condition::ALWAYS),
         match_span: None,
-        only: if block.broken { Only::Unknown } else { Only::Any },
+        only: if block.broken {
+            Only::Unknown
+        } else {
+            Only::Any
+        },
         tiers: None,
         affinity: Vec::new(),
         clauses: DraftClauses {
@@ -69,7 +73,10 @@ fn read_tiers(
     declared: &Declared<'_>,
     found: &mut Diagnostics,
 ) -> Option<Vec<(Tier, Span)>> {
-    let read: Vec<_> = tiers.iter().map(|tier| read_tier(tier, declared, found)).collect();
+    let read: Vec<_> = tiers
+        .iter()
+        .map(|tier| read_tier(tier, declared, found))
+        .collect();
     let spans = tiers.iter().map(ast::Tier::span);
     let read: Option<Vec<_>> = read.into_iter().collect();
     read.map(|read| read.into_iter().zip(spans).collect())
@@ -130,7 +137,11 @@ fn is_placed(word: Word<'_>, declared: &Declared<'_>, found: &mut Diagnostics) -
 
 fn positive(word: Word<'_>) -> Value<u32> {
     match number(word)? {
-        0 => refused(word, "a weight", "weights are above 0: leave the region out"),
+        0 => refused(
+            word,
+            "a weight",
+            "weights are above 0: leave the region out",
+        ),
         weight => Ok(weight),
     }
 }
@@ -186,8 +197,13 @@ fn within_only(
         if !outside.is_empty() {
             let name = declared.names_of(outside);
             let title = format!("`prefer` leads outside `only`: {name}");
-            let right = format!("add it to `only`, or prefer within {}", declared.names_of(only));
-            found.push(Diagnostic::error(word_of(block, *span, outside, declared), title).help(right));
+            let right = format!(
+                "add it to `only`, or prefer within {}",
+                declared.names_of(only)
+            );
+            found.push(
+                Diagnostic::error(word_of(block, *span, outside, declared), title).help(right),
+            );
         }
         let is_local = *tier == Tier::Local;
         let adds = match is_local {
@@ -205,10 +221,13 @@ fn within_only(
 
 /// Returns where the first of some regions is named in a tier, or the tier itself.
 fn word_of(block: &Block<'_>, tier: Span, regions: RegionMask, declared: &Declared<'_>) -> Span {
-    let tiers = block.clauses.iter().filter_map(|clause| match &clause.body {
-        Body::Prefer(tiers) => Some(tiers),
-        _ => None,
-    });
+    let tiers = block
+        .clauses
+        .iter()
+        .filter_map(|clause| match &clause.body {
+            Body::Prefer(tiers) => Some(tiers),
+            _ => None,
+        });
     let here = tiers.flatten().find(|one| one.span() == tier);
     let words: Vec<Word<'_>> = match here {
         Some(ast::Tier::Nearest(_, names) | ast::Tier::Spread(_, names)) => names.clone(),

@@ -17,15 +17,25 @@ pub(crate) fn reach(policies: &[DraftPolicy<'_, '_>], complete: bool, found: &mu
     let tried = total.map_or(policies.len(), |total| total + 1);
     if let Some(total) = total {
         after_total(policies, total, found);
-    } else if let Some(last) = policies.last().filter(|last| complete && last.matches.is_some()) {
-        let title = format!("the last policy must match every request, and {} does not", Quoted(last.name.text));
-        let right = "end the file's policies with one without `match`: `policy everything { prefer … }`";
+    } else if let Some(last) = policies
+        .last()
+        .filter(|last| complete && last.matches.is_some())
+    {
+        let title = format!(
+            "the last policy must match every request, and {} does not",
+            Quoted(last.name.text)
+        );
+        let right =
+            "end the file's policies with one without `match`: `policy everything { prefer … }`";
         found.push(Diagnostic::error(last.name.span, title).help(right));
     }
     let mut space = Space::of(policies.iter().filter_map(|policy| policy.matches.as_ref()));
     let mut matched: Vec<Option<Requests>> = Vec::new();
     for policy in &policies[..tried] {
-        let requests = policy.matches.as_ref().and_then(|condition| space.matched(condition));
+        let requests = policy
+            .matches
+            .as_ref()
+            .and_then(|condition| space.matched(condition));
         if let Some(requests) = &requests {
             found_unreachable(policies, &matched, requests, &mut space, found);
         }
@@ -37,7 +47,10 @@ fn after_total(policies: &[DraftPolicy<'_, '_>], total: usize, found: &mut Diagn
     let Some(next) = policies.get(total + 1) else {
         return;
     };
-    let after: Vec<_> = policies[total + 1..].iter().map(|policy| policy.name.text).collect();
+    let after: Vec<_> = policies[total + 1..]
+        .iter()
+        .map(|policy| policy.name.text)
+        .collect();
     let (names, verb) = named("policy", "policies", &after);
     let total = Quoted(policies[total].name.text);
     let title = format!("{names} can never be reached: {total} before {verb} has no `match`");
@@ -57,7 +70,8 @@ fn found_unreachable(
     let span = policy.match_span.unwrap_or(policy.name.span);
     let name = Quoted(policy.name.text);
     if requests.is_empty() {
-        let title = format!("policy {name} can never be reached: no request can match its condition");
+        let title =
+            format!("policy {name} can never be reached: no request can match its condition");
         let right = "its parts exclude each other: join alternatives by `or`";
         found.push(Diagnostic::error(span, title).help(right));
         return;
@@ -77,8 +91,14 @@ fn found_unreachable(
     }
     let blamed = blamed(policies, before, requests, space);
     let (names, _) = named("policy", "policies", &blamed);
-    let verb = if blamed.len() == 1 { "matches" } else { "match" };
-    let title = format!("policy {name} can never be reached: {names} before it {verb} every request that it does");
+    let verb = if blamed.len() == 1 {
+        "matches"
+    } else {
+        "match"
+    };
+    let title = format!(
+        "policy {name} can never be reached: {names} before it {verb} every request that it does"
+    );
     let right = "put the narrower condition first, or leave the policy out";
     found.push(Diagnostic::error(policy.name.span, title).help(right));
 }
@@ -109,9 +129,17 @@ fn blamed<'s>(
 
 /// Writes ``policy `a` `` or ``policies `a`, `b` ``, and the pronoun for it.
 fn named(one: &str, several: &str, names: &[&str]) -> (String, &'static str) {
-    let quoted: Vec<_> = names.iter().take(NAMED_MAX).map(|name| Quoted(name).to_string()).collect();
+    let quoted: Vec<_> = names
+        .iter()
+        .take(NAMED_MAX)
+        .map(|name| Quoted(name).to_string())
+        .collect();
     let more = names.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     match names.len() {
         1 => (format!("{one} {}", quoted.join(", ")), "it"),
         _ => (format!("{several} {}{more}", quoted.join(", ")), "them"),

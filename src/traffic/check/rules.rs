@@ -44,7 +44,9 @@ impl<'t, 's> Rules<'_, 't, 's> {
             for (index, (second, later)) in replacing.iter().enumerate() {
                 for (first, earlier) in &replacing[..index] {
                     for (kind, clause) in &later.written {
-                        if !earlier.written.contains_key(kind) || !seen.insert((*first, *second, *kind)) {
+                        if !earlier.written.contains_key(kind)
+                            || !seen.insert((*first, *second, *kind))
+                        {
                             continue;
                         }
                         let title = format!(
@@ -82,17 +84,26 @@ impl<'t, 's> Rules<'_, 't, 's> {
                 }
                 let (window, name) = (self.windows[last].name.text, Quoted(policy.name.text));
                 let here = match entry {
-                    Some(entry) => format!(" for requests that enter in {}", self.declared.name(entry)),
+                    Some(entry) => {
+                        format!(" for requests that enter in {}", self.declared.name(entry))
+                    }
                     None => String::new(),
                 };
                 let others = open.0.count_ones() > 1;
-                let with = if others { ", with others that are open then," } else { "" };
+                let with = if others {
+                    ", with others that are open then,"
+                } else {
+                    ""
+                };
                 let title = format!(
                     "window {}{with} drains every region of policy {name}{here}",
                     Quoted(window)
                 );
                 let error = Diagnostic::error(span, title);
-                found.push(noted(error.help("leave a region of each policy undrained"), *at));
+                found.push(noted(
+                    error.help("leave a region of each policy undrained"),
+                    *at,
+                ));
             }
         }
     }
@@ -127,16 +138,24 @@ impl<'t, 's> Rules<'_, 't, 's> {
                     true => (ClauseKind::Leave, leave),
                     false => (ClauseKind::Return, comeback),
                 };
-                let (Some(leaves), Some(returns)) = (&leave.clauses.leave, &comeback.clauses.comeback)
+                let (Some(leaves), Some(returns)) =
+                    (&leave.clauses.leave, &comeback.clauses.comeback)
                 else {
                     continue;
                 };
                 for quantity in not_stricter(leaves, returns) {
                     let measure = blamed.1.measure(blamed.0, quantity);
-                    let Some(measure) = measure.filter(|one| seen.insert((one.value.span, quantity))) else {
+                    let Some(measure) =
+                        measure.filter(|one| seen.insert((one.value.span, quantity)))
+                    else {
                         continue;
                     };
-                    found.push(not_stricter_error(measure.value.span, quantity, leave, comeback));
+                    found.push(not_stricter_error(
+                        measure.value.span,
+                        quantity,
+                        leave,
+                        comeback,
+                    ));
                 }
             }
         }
@@ -197,7 +216,10 @@ impl<'t, 's> Rules<'_, 't, 's> {
             if unknown || self.taken(policy, ClauseKind::Return, None).is_some() {
                 continue;
             }
-            let Some(span) = leave.span(ClauseKind::Leave).filter(|span| seen.insert(*span)) else {
+            let Some(span) = leave
+                .span(ClauseKind::Leave)
+                .filter(|span| seen.insert(*span))
+            else {
                 continue;
             };
             let title = "nothing says when a region that has left returns";
@@ -236,7 +258,12 @@ impl<'t, 's> Rules<'_, 't, 's> {
             let found = replacing.find(|(_, clauses)| clauses.written.contains_key(&kind));
             found.map(|(window, _)| window)
         };
-        let pair = |open| (replaces(open, ClauseKind::Leave), replaces(open, ClauseKind::Return));
+        let pair = |open| {
+            (
+                replaces(open, ClauseKind::Leave),
+                replaces(open, ClauseKind::Return),
+            )
+        };
         self.together.iter().map(|(open, _)| pair(*open)).collect()
     }
 
@@ -274,7 +301,10 @@ impl<'t, 's> Rules<'_, 't, 's> {
 /// Returns the quantities of both clauses whose bound of `return` is not below that of `leave`.
 fn not_stricter(leave: &Leave, comeback: &Return) -> Vec<&'static str> {
     let both = leave.when.iter().flat_map(|high| {
-        let same = comeback.when.iter().filter(move |low| low.quantity == high.quantity);
+        let same = comeback
+            .when
+            .iter()
+            .filter(move |low| low.quantity == high.quantity);
         same.map(move |low| (high, low))
     });
     let wrong = both.filter(|(high, low)| low.bound >= high.bound);

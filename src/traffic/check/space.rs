@@ -12,7 +12,9 @@ use std::ops::Range;
 use http::Method;
 use ipnet::IpNet;
 
-use crate::plan::{Condition, Country, CountrySet, Covers, PathPattern};
+use tidegate_model::{Covers, PathPattern};
+
+use crate::plan::{Condition, Country, CountrySet};
 
 /// Boxes that a condition may be made of; one with more is taken to match something.
 const BOXES_MAX: usize = 64;
@@ -42,11 +44,23 @@ impl Classes {
     }
 
     fn and(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(one, two)| one & two).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(one, two)| one & two)
+                .collect(),
+        )
     }
 
     fn without(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(one, two)| one & !two).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(one, two)| one & !two)
+                .collect(),
+        )
     }
 }
 
@@ -126,11 +140,17 @@ impl Space {
         let fixed = [
             (Dimension::Method, Samples::Methods(collected.methods())),
             (Dimension::Path, Samples::Paths(collected.paths())),
-            (Dimension::Country, Samples::Countries(collected.countries())),
+            (
+                Dimension::Country,
+                Samples::Countries(collected.countries()),
+            ),
             (Dimension::Client, Samples::Clients(collected.clients())),
             (Dimension::Host, Samples::Hosts(collected.hosts())),
         ];
-        let fields = collected.fields.into_iter().map(|field| (field, Samples::Field));
+        let fields = collected
+            .fields
+            .into_iter()
+            .map(|field| (field, Samples::Field));
         let mut space = Self {
             dimensions: BTreeMap::new(),
             samples: Vec::new(),
@@ -182,7 +202,8 @@ impl Space {
     /// Cuts one box out of another: what is left are boxes side by side.
     fn cut(&self, mut cell: Cell, cut: &Cell, rest: &mut Vec<Cell>) {
         let overlap = cut.iter().all(|(at, classes)| {
-            cell.get(at).is_none_or(|mine| !mine.and(classes).is_empty())
+            cell.get(at)
+                .is_none_or(|mine| !mine.and(classes).is_empty())
         });
         if !overlap {
             rest.push(cell);
@@ -254,7 +275,13 @@ impl Space {
         let mut cell = Cell::new();
         match leaf {
             Condition::Header(name, value) => {
-                self.field(&mut cell, Kind::Header, name.as_str(), value.as_ref(), holds);
+                self.field(
+                    &mut cell,
+                    Kind::Header,
+                    name.as_str(),
+                    value.as_ref(),
+                    holds,
+                );
             }
             Condition::Cookie(name, value) => {
                 self.field(&mut cell, Kind::Cookie, name, value.as_ref(), holds);
@@ -280,7 +307,14 @@ impl Space {
     }
 
     /// A field with a value is there; one that is not there has no value.
-    fn field(&self, cell: &mut Cell, kind: Kind, name: &str, value: Option<&Box<str>>, holds: bool) {
+    fn field(
+        &self,
+        cell: &mut Cell,
+        kind: Kind,
+        name: &str,
+        value: Option<&Box<str>>,
+        holds: bool,
+    ) {
         let only = |class: bool| Classes::from_fn(2, |at| (at == 1) == class);
         let at = |value: Option<&Box<str>>| {
             let dimension = Dimension::Field(kind, name.into(), value.cloned());
@@ -308,7 +342,9 @@ impl Space {
 fn joint(one: &Cell, other: &Cell) -> Option<Cell> {
     let mut joint = one.clone();
     for (at, classes) in other {
-        let both = joint.get(at).map_or_else(|| classes.clone(), |mine| mine.and(classes));
+        let both = joint
+            .get(at)
+            .map_or_else(|| classes.clone(), |mine| mine.and(classes));
         if both.is_empty() {
             return None;
         }
@@ -358,16 +394,18 @@ fn covered(sorted: &[String], pattern: &PathPattern, mut each: impl FnMut(Range<
         let count = sorted[from..].partition_point(|path| path.starts_with(prefix));
         from..from + count
     };
-    let literal = &*pattern.literal;
+    let literal = pattern.literal();
     let whole = starting(literal);
-    let exact = sorted[whole.clone()].first().is_some_and(|path| path == literal);
-    match pattern.covers {
+    let exact = sorted[whole.clone()]
+        .first()
+        .is_some_and(|path| path == literal);
+    match pattern.covers() {
         Covers::Prefix => each(whole),
         Covers::Itself | Covers::Below => {
             if exact {
                 each(whole.start..whole.start + 1);
             }
-            if pattern.covers == Covers::Below {
+            if pattern.covers() == Covers::Below {
                 each(starting(&format!("{literal}/")));
             }
         }
@@ -389,7 +427,8 @@ impl<'a> Collected<'a> {
     fn add(&mut self, leaf: &'a Condition) {
         let mut field = |kind, name: &str, value: &Option<Box<str>>| {
             self.fields.push(Dimension::Field(kind, name.into(), None));
-            self.fields.push(Dimension::Field(kind, name.into(), value.clone()));
+            self.fields
+                .push(Dimension::Field(kind, name.into(), value.clone()));
         };
         match leaf {
             Condition::Method(methods) => self.methods.extend(methods),
@@ -406,7 +445,11 @@ impl<'a> Collected<'a> {
 
     /// The methods that are named, and one that is not.
     fn methods(&self) -> Vec<Method> {
-        let mut methods: Vec<_> = self.methods.iter().map(|method| (*method).clone()).collect();
+        let mut methods: Vec<_> = self
+            .methods
+            .iter()
+            .map(|method| (*method).clone())
+            .collect();
         methods.extend(Method::from_bytes(b"-OTHER-"));
         methods.sort_unstable_by(|one, two| one.as_str().cmp(two.as_str()));
         methods.dedup();
@@ -418,8 +461,13 @@ impl<'a> Collected<'a> {
     fn paths(&self) -> Vec<String> {
         let mut paths = vec!["/".to_owned(), format!("/{OTHER}")];
         for pattern in &self.patterns {
-            let literal = &pattern.literal;
-            let ends = ["".to_owned(), "/".to_owned(), format!("/{OTHER}"), OTHER.to_string()];
+            let literal = pattern.literal();
+            let ends = [
+                "".to_owned(),
+                "/".to_owned(),
+                format!("/{OTHER}"),
+                OTHER.to_string(),
+            ];
             paths.extend(ends.map(|end| format!("{literal}{end}")));
         }
         paths.retain(|path| path.starts_with('/') && !path.contains("//"));
@@ -444,10 +492,7 @@ impl<'a> Collected<'a> {
 
     /// An address before, in and after each network.
     fn clients(&self) -> Vec<IpAddr> {
-        let mut clients = vec![
-            Ipv4Addr::UNSPECIFIED.into(),
-            Ipv6Addr::UNSPECIFIED.into(),
-        ];
+        let mut clients = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         for network in &self.networks {
             clients.push(network.network());
             clients.extend(after(network.broadcast()));
@@ -470,11 +515,7 @@ impl<'a> Collected<'a> {
 /// Returns the address after one.
 fn after(address: IpAddr) -> Option<IpAddr> {
     Some(match address {
-        IpAddr::V4(address) => {
-            Ipv4Addr::from_bits(address.to_bits().checked_add(1)?).into()
-        }
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits().checked_add(1)?).into()
-        }
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits().checked_add(1)?).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits().checked_add(1)?).into(),
     })
 }

@@ -51,7 +51,10 @@ pub(crate) fn open_together(windows: &[&[Period]]) -> Vec<(OpenWindows, Option<i
             sets.entry(now).or_insert(Some(at_ms));
         }
     }
-    let mut sets: Vec<_> = sets.into_iter().map(|(set, at)| (OpenWindows(set), at)).collect();
+    let mut sets: Vec<_> = sets
+        .into_iter()
+        .map(|(set, at)| (OpenWindows(set), at))
+        .collect();
     sets.sort_by_key(|(set, _)| set.0.count_ones());
     sets
 }
@@ -121,7 +124,9 @@ fn disjoint(spans: &[(Date, i64)]) -> Vec<(Date, i64)> {
             continue;
         };
         let begin = reached.map_or(*first, |reached| reached.max(*first));
-        let days = begin.until(end).map_or(0, |span| i64::from(span.get_days()));
+        let days = begin
+            .until(end)
+            .map_or(0, |span| i64::from(span.get_days()));
         if days > 0 {
             kept.push((begin, days));
             reached = Some(end);

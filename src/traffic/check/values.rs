@@ -39,17 +39,26 @@ pub(crate) fn name<'s>(word: Word<'s>) -> Value<&'s str> {
     if word.text.starts_with(first) && word.text.chars().all(other) {
         return Ok(word.text);
     }
-    let right = "a name is letters, digits, `_`, `.` and `-`, and starts with a letter, a digit or `_`";
+    let right =
+        "a name is letters, digits, `_`, `.` and `-`, and starts with a letter, a digit or `_`";
     refused(word, "a name", right)
 }
 
 /// Reads a whole number below 2³¹.
 pub(crate) fn number(word: Word<'_>) -> Value<u32> {
     let digits = word.text.bytes().all(|byte| byte.is_ascii_digit());
-    let value = word.text.parse::<u64>().ok().filter(|value| digits && *value < NUMBER_END);
+    let value = word
+        .text
+        .parse::<u64>()
+        .ok()
+        .filter(|value| digits && *value < NUMBER_END);
     match value.and_then(|value| u32::try_from(value).ok()) {
         Some(value) => Ok(value),
-        None => refused(word, "a whole number", "write digits only, for a number below 2147483648"),
+        None => refused(
+            word,
+            "a whole number",
+            "write digits only, for a number below 2147483648",
+        ),
     }
 }
 
@@ -62,20 +71,32 @@ fn decimal(text: &str, decimals: u32) -> Option<u64> {
     }
     let fraction = fraction.trim_end_matches('0');
     let missing = decimals.checked_sub(u32::try_from(fraction.len()).ok()?)?;
-    let whole = whole.parse::<u64>().ok().filter(|whole| *whole < NUMBER_END)?;
-    let fraction = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().ok()? };
+    let whole = whole
+        .parse::<u64>()
+        .ok()
+        .filter(|whole| *whole < NUMBER_END)?;
+    let fraction = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse::<u64>().ok()?
+    };
     Some(whole * 10_u64.pow(decimals) + fraction * 10_u64.pow(missing))
 }
 
 /// Reads a percentage as millionths.
 pub(crate) fn percent(word: Word<'_>) -> Value<u32> {
-    let value = word.text.strip_suffix('%').and_then(|text| decimal(text, 4));
+    let value = word
+        .text
+        .strip_suffix('%')
+        .and_then(|text| decimal(text, 4));
     match value.filter(|value| *value <= 100 * PERCENT) {
         Some(value) => Ok(value as u32),
         None => {
             let right = match decimal(word.text, 4) {
                 Some(_) => format!("units are always written: `{}%`", word.text),
-                None => "write a number from 0 to 100 with at most four decimals and `%`: `2%`".into(),
+                None => {
+                    "write a number from 0 to 100 with at most four decimals and `%`: `2%`".into()
+                }
             };
             refused(word, "a percentage", &right)
         }
@@ -84,7 +105,12 @@ pub(crate) fn percent(word: Word<'_>) -> Value<u32> {
 
 /// Reads a duration.
 pub(crate) fn duration(word: Word<'_>) -> Value<Duration> {
-    let units = [("ms", 1_000), ("s", MICROS), ("m", 60 * MICROS), ("h", 3_600 * MICROS)];
+    let units = [
+        ("ms", 1_000),
+        ("s", MICROS),
+        ("m", 60 * MICROS),
+        ("h", 3_600 * MICROS),
+    ];
     let value = units.iter().find_map(|(unit, micros)| {
         let number = word.text.strip_suffix(unit)?;
         let thousandths = decimal(number, 3)?;
@@ -94,7 +120,10 @@ pub(crate) fn duration(word: Word<'_>) -> Value<Duration> {
         Some(micros) => Ok(Duration::from_micros(micros)),
         None => {
             let right = match decimal(word.text, 3) {
-                Some(_) => format!("units are always written: `{0}ms`, `{0}s`, `{0}m`, `{0}h`", word.text),
+                Some(_) => format!(
+                    "units are always written: `{0}ms`, `{0}s`, `{0}m`, `{0}h`",
+                    word.text
+                ),
                 None => "write a number and one of `ms`, `s`, `m` and `h`: `2s`".into(),
             };
             refused(word, "a duration", &right)
@@ -109,7 +138,11 @@ pub(crate) fn quantity(word: Word<'_>) -> Value<Quantity> {
         Some(quantity) => Ok(quantity),
         None => {
             let names = Quantity::ALL.map(Quantity::as_str);
-            let right = meant(word.text, &names, "quantities are `errors`, `p99`, `saturation` and `lag`");
+            let right = meant(
+                word.text,
+                &names,
+                "quantities are `errors`, `p99`, `saturation` and `lag`",
+            );
             refused(word, "a quantity", &right)
         }
     }
@@ -132,7 +165,11 @@ fn degrees(word: Word<'_>, most: f64, what: &str) -> Value<f64> {
     let value = word.text.parse::<f64>().ok().filter(|_| plain);
     match value.filter(|value| value.abs() <= most) {
         Some(value) => Ok(value),
-        None => refused(word, what, &format!("write degrees from -{most} to {most}: `53.35`")),
+        None => refused(
+            word,
+            what,
+            &format!("write degrees from -{most} to {most}: `53.35`"),
+        ),
     }
 }
 
@@ -152,13 +189,19 @@ pub(crate) fn status(word: Word<'_>) -> Value<u16> {
     let status = word.text.parse::<u16>().ok().filter(|_| digits);
     match status.filter(|status| (400..=599).contains(status)) {
         Some(status) => Ok(status),
-        None => refused(word, "a status", "write a status from 400 to 599, or `local`"),
+        None => refused(
+            word,
+            "a status",
+            "write a status from 400 to 599, or `local`",
+        ),
     }
 }
 
 static COUNTRIES: LazyLock<CountrySet> = LazyLock::new(|| {
     let continents = Continent::ALL.into_iter();
-    continents.flat_map(|continent| continent.countries().iter().collect::<Vec<_>>()).collect()
+    continents
+        .flat_map(|continent| continent.countries().iter().collect::<Vec<_>>())
+        .collect()
 });
 
 /// Reads a country's code.
@@ -197,7 +240,11 @@ pub(crate) fn method(word: Word<'_>) -> Value<Method> {
     let upper = word.text.to_ascii_uppercase();
     match Method::from_bytes(word.text.as_bytes()) {
         Ok(method) if upper == word.text => Ok(method),
-        Ok(_) => refused(word, "a method", &format!("methods are in capital letters: `{upper}`")),
+        Ok(_) => refused(
+            word,
+            "a method",
+            &format!("methods are in capital letters: `{upper}`"),
+        ),
         Err(_invalid) => refused(word, "a method", "write a method such as `GET`"),
     }
 }
@@ -233,13 +280,18 @@ pub(crate) fn network(word: Word<'_>) -> Value<IpNet> {
 /// Reads `/N`, the length of an IPv4 prefix; `/24` is `/56` for IPv6, and so on.
 pub(crate) fn prefix(word: Word<'_>) -> Value<(u8, u8)> {
     const FURTHER: u8 = 56 - 24;
-    let digits = word.text.strip_prefix('/').filter(|digits| {
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let digits = word
+        .text
+        .strip_prefix('/')
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse::<u8>().ok());
     match length.filter(|length| *length <= 32) {
         Some(length) => Ok((length, length + FURTHER)),
-        None => refused(word, "a prefix length", "write `/0` to `/32`: `/24`, which is /56 for IPv6"),
+        None => refused(
+            word,
+            "a prefix length",
+            "write `/0` to `/32`: `/24`, which is /56 for IPv6",
+        ),
     }
 }
 
@@ -252,7 +304,11 @@ pub(crate) fn zone<'s>(word: Word<'s>) -> Value<&'s str> {
         None => {
             let names: Vec<_> = ZONES.available().map(|name| name.to_string()).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
-            let right = meant(word.text, &names, "write a name of the IANA database: `Europe/Berlin`");
+            let right = meant(
+                word.text,
+                &names,
+                "write a name of the IANA database: `Europe/Berlin`",
+            );
             refused(word, "a time zone", &right)
         }
     }
@@ -280,7 +336,11 @@ pub(crate) fn hours(word: Word<'_>) -> Value<(u16, u16)> {
             let right = "begin and end differ; an end before its begin is on the next day";
             refused(word, "a period", right)
         }
-        None => refused(word, "a period of hours", "write 00:00 to 23:59 twice: `02:00-03:00`"),
+        None => refused(
+            word,
+            "a period of hours",
+            "write 00:00 to 23:59 twice: `02:00-03:00`",
+        ),
     }
 }
 
@@ -288,7 +348,9 @@ fn minutes(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let digits = |text: &str, below: u16| {
         let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|value| plain && *value < below)
+        text.parse::<u16>()
+            .ok()
+            .filter(|value| plain && *value < below)
     };
     Some(digits(hours, 24)? * 60 + digits(minutes, 60)?)
 }
@@ -296,7 +358,13 @@ fn minutes(text: &str) -> Option<u16> {
 /// Reads `day` or a day of the week, as a set: bit 0 is Monday.
 pub(crate) fn weekdays(word: Word<'_>) -> Value<u8> {
     const DAYS: [&str; 7] = [
-        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
     ];
     if word.text == "day" {
         return Ok(0x7f);
@@ -305,7 +373,9 @@ pub(crate) fn weekdays(word: Word<'_>) -> Value<u8> {
         Some(day) => Ok(1 << day),
         None => {
             let lower = word.text.to_lowercase();
-            let mut starting = DAYS.iter().filter(|day| lower.len() > 2 && lower.starts_with(&day[..3]));
+            let mut starting = DAYS
+                .iter()
+                .filter(|day| lower.len() > 2 && lower.starts_with(&day[..3]));
             let right = match starting.next() {
                 Some(day) => format!("write `{day}`"),
                 None => meant(&lower, &DAYS, "write `day`, or `monday` to `sunday`"),

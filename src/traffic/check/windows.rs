@@ -75,16 +75,29 @@ fn whole(
     };
     if !has_period {
         let right = "say when: `every sunday 02:00-03:00 Europe/Berlin`";
-        refuse(block.name.span, format!("window {window} is never open"), right);
+        refuse(
+            block.name.span,
+            format!("window {window} is never open"),
+            right,
+        );
     }
     match (drains, clauses.written.values().next()) {
         (false, None) => {
-            let right = "say what holds meanwhile: `drain eu-central-1`, or a clause such as `else 503`";
-            refuse(block.name.span, format!("window {window} does nothing"), right);
+            let right =
+                "say what holds meanwhile: `drain eu-central-1`, or a clause such as `else 503`";
+            refuse(
+                block.name.span,
+                format!("window {window} does nothing"),
+                right,
+            );
         }
         (true, Some(clause)) => {
             let title = format!("window {window} both drains and replaces a clause");
-            refuse(clause.keyword.span, title, "write two windows with the same periods");
+            refuse(
+                clause.keyword.span,
+                title,
+                "write two windows with the same periods",
+            );
         }
         _ => {}
     }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::words::{comeback, condition, key, leave, otherwise, percent, period, regions, retry, tier};
-use crate::plan::{Clauses, Plan, WindowEffect};
+use super::words::{condition, key, otherwise, period, regions, retry, tier};
+use crate::plan::{Clauses, Percent, Plan, WindowEffect};
 
 /// What a policy file says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -85,7 +85,9 @@ pub struct ShownWindow {
 pub fn show(plan: &Plan) -> Shown {
     let regions_shown = plan.regions().iter().map(|region| ShownRegion {
         region: region.id.to_string(),
-        at: region.place.map(|place| [place.latitude(), place.longitude()]),
+        at: region
+            .place
+            .map(|place| [place.latitude(), place.longitude()]),
         capacity_rps: region.capacity,
         load_rps: region.load,
     });
@@ -118,10 +120,12 @@ pub fn show(plan: &Plan) -> Shown {
 
 fn clauses(clauses: &Clauses) -> ShownClauses {
     ShownClauses {
-        leave: clauses.leave.as_ref().map(leave),
-        comeback: clauses.comeback.as_ref().map(comeback),
+        leave: clauses.leave.as_ref().map(ToString::to_string),
+        comeback: clauses.comeback.as_ref().map(ToString::to_string),
         retry: clauses.retry.map(retry),
-        panic: clauses.panic_below.map(|below| format!("below {}", percent(below.into()))),
+        panic: clauses
+            .panic_below
+            .map(|below| format!("below {}", Percent(below.into()))),
         otherwise: clauses.otherwise.map(otherwise),
     }
 }
@@ -144,7 +148,11 @@ impl fmt::Display for Shown {
         for policy in &self.policies {
             writeln!(f, "\npolicy {}", policy.policy)?;
             line(f, "match", policy.matches.as_deref())?;
-            line(f, "only", policy.only.as_ref().map(|only| only.join(", ")).as_deref())?;
+            line(
+                f,
+                "only",
+                policy.only.as_ref().map(|only| only.join(", ")).as_deref(),
+            )?;
             line(f, "prefer", Some(&policy.prefer.join(" | ")))?;
             let affinity = policy.affinity.join(" else ");
             line(f, "affinity", (!affinity.is_empty()).then_some(&affinity))?;
@@ -173,7 +181,11 @@ impl fmt::Display for ShownClauses {
     }
 }
 
-fn line<S: AsRef<str> + ?Sized>(f: &mut fmt::Formatter<'_>, keyword: &str, text: Option<&S>) -> fmt::Result {
+fn line<S: AsRef<str> + ?Sized>(
+    f: &mut fmt::Formatter<'_>,
+    keyword: &str,
+    text: Option<&S>,
+) -> fmt::Result {
     match text {
         Some(text) => writeln!(f, "  {keyword:8} {}", text.as_ref()),
         None => Ok(()),

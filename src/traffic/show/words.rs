@@ -1,70 +1,27 @@
 //! Values of a plan as words of the language.
 
-use std::fmt::Write;
-use std::time::Duration;
+use jiff::Timestamp;
 
 use crate::place::Continent;
 use crate::plan::{
-    AffinityKey, Condition, CountrySet, Covers, Else, Join, Leave, Measures, PathPattern, Period, Plan,
-    Quantity, RegionMask, Retry, Return, Tier,
+    AffinityKey, Condition, CountrySet, Else, Percent, Period, Plan, RegionMask, Retry, Tier,
 };
-use jiff::Timestamp;
 
-const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-
-/// Writes millionths as a percentage.
-pub(super) fn percent(millionths: u64) -> String {
-    let text = format!("{}.{:04}", millionths / 10_000, millionths % 10_000);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// Writes a duration in the greatest unit of which it is a whole number.
-pub(super) fn duration(duration: Duration) -> String {
-    let micros = duration.as_micros();
-    let units = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)];
-    let whole = units.iter().find(|(_, unit)| micros > 0 && micros.is_multiple_of(*unit));
-    match whole {
-        Some((unit, size)) => format!("{}{unit}", micros / size),
-        None if micros == 0 => "0s".to_owned(),
-        None => {
-            let text = format!("{}.{:03}", micros / 1_000, micros % 1_000);
-            format!("{}ms", text.trim_end_matches('0'))
-        }
-    }
-}
-
-fn measures(measures: &Measures, comparison: char) -> String {
-    let each = measures.iter().map(|measure| {
-        let value = match measure.quantity {
-            Quantity::Errors | Quantity::Saturation => percent(measure.bound),
-            Quantity::P99 | Quantity::Lag => duration(Duration::from_micros(measure.bound)),
-        };
-        format!("{} {comparison} {value}", measure.quantity.as_str())
-    });
-    let joint = match measures.join() {
-        Join::Or => " or ",
-        Join::And => " and ",
-    };
-    each.collect::<Vec<_>>().join(joint)
-}
-
-pub(super) fn leave(leave: &Leave) -> String {
-    format!("when {} for {}", measures(&leave.when, '>'), duration(leave.hold))
-}
-
-pub(super) fn comeback(comeback: &Return) -> String {
-    let mut text = format!("when {} for {}", measures(&comeback.when, '<'), duration(comeback.hold));
-    if !comeback.ramp.is_zero() {
-        let _infallible = write!(text, " ramp {}", duration(comeback.ramp));
-    }
-    text
-}
+const DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 
 pub(super) fn retry(retry: Retry) -> String {
     match retry {
         Retry::Never => "never".to_owned(),
         Retry::Idempotent { regions, budget } => {
-            format!("idempotent {regions} budget {}", percent(budget.into()))
+            format!("idempotent {regions} budget {}", Percent(budget.into()))
         }
     }
 }
@@ -77,7 +34,10 @@ pub(super) fn otherwise(otherwise: Else) -> String {
 }
 
 pub(super) fn regions(plan: &Plan, regions: RegionMask) -> Vec<String> {
-    regions.iter().map(|region| plan.region_id(region).to_string()).collect()
+    regions
+        .iter()
+        .map(|region| plan.region_id(region).to_string())
+        .collect()
 }
 
 pub(super) fn tier(plan: &Plan, tier: &Tier) -> String {
@@ -88,7 +48,9 @@ pub(super) fn tier(plan: &Plan, tier: &Tier) -> String {
         Tier::Nearest(set) => format!("nearest({})", listed(*set)),
         Tier::Spread(set) => format!("spread({})", listed(*set)),
         Tier::Weighted(weights) => {
-            let each = weights.iter().map(|(region, weight)| format!("{} {weight}", plan.region_id(*region)));
+            let each = weights
+                .iter()
+                .map(|(region, weight)| format!("{} {weight}", plan.region_id(*region)));
             format!("weighted({})", each.collect::<Vec<_>>().join(", "))
         }
     }
@@ -111,11 +73,22 @@ pub(super) fn period(period: &Period) -> String {
             end_minute,
             zone,
         } => {
-            let days = DAYS.iter().enumerate().filter(|(at, _)| weekdays & (1 << at) != 0);
+            let days = DAYS
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| weekdays & (1 << at) != 0);
             let days: Vec<_> = days.map(|(_, day)| *day).collect();
-            let days = if days.len() == DAYS.len() { "day".to_owned() } else { days.join(", ") };
+            let days = if days.len() == DAYS.len() {
+                "day".to_owned()
+            } else {
+                days.join(", ")
+            };
             let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
-            format!("every {days} {}-{} {zone}", time(*begin_minute), time(*end_minute))
+            format!(
+                "every {days} {}-{} {zone}",
+                time(*begin_minute),
+                time(*end_minute)
+            )
         }
         Period::Once { begin_ms, end_ms } => {
             let instant = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default();
@@ -134,7 +107,11 @@ fn tree(condition: &Condition, around: u8) -> String {
     let joined = |parts: &[Condition], joint: &str, binds: u8| {
         let parts: Vec<_> = parts.iter().map(|part| tree(part, binds)).collect();
         let text = parts.join(joint);
-        if binds < around { format!("({text})") } else { text }
+        if binds < around {
+            format!("({text})")
+        } else {
+            text
+        }
     };
     let listed = |words: Vec<String>| words.join(", ");
     let field = |keyword: &str, name: &str, value: Option<&str>| match value {
@@ -145,9 +122,15 @@ fn tree(condition: &Condition, around: u8) -> String {
         Condition::Any(parts) => joined(parts, " or ", 1),
         Condition::All(parts) => joined(parts, " and ", 2),
         Condition::Not(part) => format!("not {}", tree(part, 3)),
-        Condition::Path(patterns) => format!("path {}", listed(patterns.iter().map(pattern).collect())),
+        Condition::Path(patterns) => format!(
+            "path {}",
+            listed(patterns.iter().map(ToString::to_string).collect())
+        ),
         Condition::Method(methods) => {
-            format!("method in ({})", listed(methods.iter().map(ToString::to_string).collect()))
+            format!(
+                "method in ({})",
+                listed(methods.iter().map(ToString::to_string).collect())
+            )
         }
         Condition::Host(host) => format!("host {host}"),
         Condition::Header(name, value) => field("header", name.as_str(), value.as_deref()),
@@ -155,7 +138,10 @@ fn tree(condition: &Condition, around: u8) -> String {
         Condition::Query(name, value) => field("query", name, value.as_deref()),
         Condition::Country(set) => countries(set),
         Condition::Client(networks) => {
-            format!("client in ({})", listed(networks.iter().map(ToString::to_string).collect()))
+            format!(
+                "client in ({})",
+                listed(networks.iter().map(ToString::to_string).collect())
+            )
         }
     }
 }
@@ -163,8 +149,12 @@ fn tree(condition: &Condition, around: u8) -> String {
 /// Writes a set of countries, as continents if it is made of whole ones.
 fn countries(set: &CountrySet) -> String {
     let whole = Continent::ALL.into_iter();
-    let whole: Vec<_> = whole.filter(|continent| continent.countries().is_subset(set)).collect();
-    let covered = whole.iter().flat_map(|continent| continent.countries().iter().collect::<Vec<_>>());
+    let whole: Vec<_> = whole
+        .filter(|continent| continent.countries().is_subset(set))
+        .collect();
+    let covered = whole
+        .iter()
+        .flat_map(|continent| continent.countries().iter().collect::<Vec<_>>());
     let covered: CountrySet = covered.collect();
     if !whole.is_empty() && set.is_subset(&covered) {
         let codes: Vec<_> = whole.iter().map(|continent| continent.code()).collect();
@@ -172,13 +162,4 @@ fn countries(set: &CountrySet) -> String {
     }
     let codes: Vec<_> = set.iter().map(|country| country.to_string()).collect();
     format!("country in ({})", codes.join(", "))
-}
-
-fn pattern(pattern: &PathPattern) -> String {
-    let ending = match pattern.covers {
-        Covers::Itself => "",
-        Covers::Below => "/*",
-        Covers::Prefix => "*",
-    };
-    format!("{}{ending}", pattern.literal)
 }

@@ -133,13 +133,16 @@ impl Excerpt {
         let text = source.text();
         let before = &text[source.begin()..span.start];
         let line = before.matches('\n').count() + 1;
-        let start = before.rfind('\n').map_or(source.begin(), |at| source.begin() + at + 1);
+        let start = before
+            .rfind('\n')
+            .map_or(source.begin(), |at| source.begin() + at + 1);
         let rest = &text[span.start..];
         let end = span.start + rest.find('\n').unwrap_or(rest.len());
         let end = start + text[start..end].trim_end_matches('\r').len();
         let column = text[start..span.start].chars().count() + 1;
         let left = characters_back(&text[start..span.start], AROUND) + start;
-        let right = characters_on(&text[span.start.min(end)..end], 2 * AROUND) + span.start.min(end);
+        let right =
+            characters_on(&text[span.start.min(end)..end], 2 * AROUND) + span.start.min(end);
         let prefix = if left > start { "…" } else { "" };
         let suffix = if right < end { "…" } else { "" };
         let shift = |at: usize| at.clamp(left, right) - left + prefix.len();
@@ -215,7 +218,9 @@ impl Diagnostics {
     pub fn summary(&self) -> String {
         let counts = [(self.errors, "error"), (self.warnings, "warning")];
         let some = counts.into_iter().filter(|(count, _)| *count > 0);
-        some.map(|(count, what)| counted(count, what)).collect::<Vec<_>>().join(", ")
+        some.map(|(count, what)| counted(count, what))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Returns those that are shown: at most a hundred of either severity, in the order of the file.

@@ -9,7 +9,9 @@ pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) 
         6..=32 => 3,
         _ => return None,
     };
-    let near = words.into_iter().filter(|other| other.chars().count().abs_diff(length) <= few);
+    let near = words
+        .into_iter()
+        .filter(|other| other.chars().count().abs_diff(length) <= few);
     let (distance, nearest) = near
         .map(|other| (distance(word, other), other))
         .min_by_key(|(distance, _)| *distance)?;

@@ -31,12 +31,19 @@ fn places(rendered: &str) -> Vec<(usize, usize, String)> {
     let mut places = Vec::new();
     let mut title = "";
     for line in rendered.lines() {
-        if let Some(text) = line.strip_prefix("error: ").or(line.strip_prefix("warning: ")) {
+        if let Some(text) = line
+            .strip_prefix("error: ")
+            .or(line.strip_prefix("warning: "))
+        {
             title = text;
         }
         if let Some(place) = line.trim_start().strip_prefix("--> x.policy:") {
             let (line, column) = place.split_once(':').unwrap();
-            places.push((line.parse().unwrap(), column.parse().unwrap(), title.to_owned()));
+            places.push((
+                line.parse().unwrap(),
+                column.parse().unwrap(),
+                title.to_owned(),
+            ));
         }
     }
     places
@@ -45,11 +52,15 @@ fn places(rendered: &str) -> Vec<(usize, usize, String)> {
 #[track_caller]
 fn refused(text: &str, expected: &[(usize, usize, &str)]) {
     let found = read(text).unwrap_err();
-    let shown: Vec<_> = found.iter().map(|(line, column, title)| (*line, *column, title.as_str())).collect();
+    let shown: Vec<_> = found
+        .iter()
+        .map(|(line, column, title)| (*line, *column, title.as_str()))
+        .collect();
     let same = shown.len() == expected.len()
-        && shown.iter().zip(expected).all(|(one, other)| {
-            (one.0, one.1) == (other.0, other.1) && one.2.contains(other.2)
-        });
+        && shown
+            .iter()
+            .zip(expected)
+            .all(|(one, other)| (one.0, one.1) == (other.0, other.1) && one.2.contains(other.2));
     assert!(same, "{text}\n{shown:#?}");
 }
 
@@ -97,7 +108,10 @@ fn regions_share_columns_up_to_a_blank_line() {
     let text = "region a at 1, 2 capacity 5 rps\nregion bbb load 7 rps capacity 1000 rps\n\nregion c capacity 1 rps";
     let normal = "region a    capacity    5 rps              at 1, 2\nregion bbb  capacity 1000 rps  load 7 rps\n\n\
                   region c  capacity 1 rps\n";
-    assert_eq!(read(text).unwrap(), normal.replace("rps              at", "rps              at"));
+    assert_eq!(
+        read(text).unwrap(),
+        normal.replace("rps              at", "rps              at")
+    );
 }
 
 #[test]
@@ -146,14 +160,23 @@ fn every_error_is_reported_and_none_that_follows() {
 
 #[test]
 fn columns_are_counted_in_characters() {
-    refused("policy p { prefer a } # äöü\ntest \"日本語\" { gven x }", &[(2, 14, "found `gven`")]);
+    refused(
+        "policy p { prefer a } # äöü\ntest \"日本語\" { gven x }",
+        &[(2, 14, "found `gven`")],
+    );
     refused("\u{feff}polcy", &[(1, 1, "found `polcy`")]);
-    refused(&format!("{}policy", " ".repeat(70_000)), &[(1, 70_007, "expected a name")]);
+    refused(
+        &format!("{}policy", " ".repeat(70_000)),
+        &[(1, 70_007, "expected a name")],
+    );
 }
 
 #[test]
 fn errors_at_the_end_are_shown_on_the_last_line_with_text() {
-    refused("policy p {\n  prefer a\n\n\n", &[(2, 11, "policy `p` is not closed")]);
+    refused(
+        "policy p {\n  prefer a\n\n\n",
+        &[(2, 11, "policy `p` is not closed")],
+    );
     refused("region", &[(1, 7, "expected a region's name")]);
 }
 
@@ -174,19 +197,30 @@ fn at_most_a_hundred_errors_are_shown_and_the_rest_counted() {
 fn parentheses_nest_so_deep_and_no_deeper() {
     let nested = |depth: usize| {
         let (open, close) = ("(".repeat(depth), ")".repeat(depth));
-        read(&format!("policy p {{ match {open}path /x{close} prefer a }}"))
+        read(&format!(
+            "policy p {{ match {open}path /x{close} prefer a }}"
+        ))
     };
     assert!(nested(31).is_ok());
     assert!(nested(32).is_err());
     assert_eq!(read(&"(".repeat(BYTES_MAX)).unwrap_err().len(), 1);
     let nots = "not ".repeat(60_000);
-    assert_eq!(read(&format!("policy p {{ match {nots} path /x prefer a }}")).unwrap_err().len(), 1);
+    assert_eq!(
+        read(&format!("policy p {{ match {nots} path /x prefer a }}"))
+            .unwrap_err()
+            .len(),
+        1
+    );
 }
 
 #[test]
 fn a_file_that_is_too_large_or_not_text_has_one_error() {
     let large = format!("{}region a", "\n".repeat(BYTES_MAX));
-    assert!(read(&large).unwrap_err()[0].2.contains("larger than 256 KiB"));
+    assert!(
+        read(&large).unwrap_err()[0]
+            .2
+            .contains("larger than 256 KiB")
+    );
     let cut = "é".repeat(BYTES_MAX);
     assert_eq!(read(&cut).unwrap_err().len(), 1);
     let source = Source::new("x.policy", b"region a\nregion \xff");
@@ -219,17 +253,71 @@ fn a_file_that_is_cut_anywhere_is_read_without_a_panic() {
 /// Words and symbols of the language, and what is none.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "region", "group", "defaults", "policy", "window", "test", "{", "}", "(", ")", ",", "|", "=",
-        "<", ">", "match", "only", "prefer", "leave", "return", "when", "errors", "2%", "for", "2s",
-        "or", "and", "not", "path", "/x", "in", "country", "DE", "a", "b", "\"t\"", "\"", "given",
-        "expect", "else", "503", "every", "day", "01:00-02:00", "UTC", "drain", "# c", "\n", "é", "\r\n",
+        "region",
+        "group",
+        "defaults",
+        "policy",
+        "window",
+        "test",
+        "{",
+        "}",
+        "(",
+        ")",
+        ",",
+        "|",
+        "=",
+        "<",
+        ">",
+        "match",
+        "only",
+        "prefer",
+        "leave",
+        "return",
+        "when",
+        "errors",
+        "2%",
+        "for",
+        "2s",
+        "or",
+        "and",
+        "not",
+        "path",
+        "/x",
+        "in",
+        "country",
+        "DE",
+        "a",
+        "b",
+        "\"t\"",
+        "\"",
+        "given",
+        "expect",
+        "else",
+        "503",
+        "every",
+        "day",
+        "01:00-02:00",
+        "UTC",
+        "drain",
+        "# c",
+        "\n",
+        "é",
+        "\r\n",
     ]);
     prop::collection::vec(pieces, 0..60).prop_map(|pieces| pieces.join(" "))
 }
 
 /// Files that can be read, with comments and white space anywhere.
 fn spaced() -> impl Strategy<Value = String> {
-    let space = prop::sample::select(vec![" ", "\n", "\n\n", "  # c\n", "\n# d\n", "\n\n# e\n\n", "\t"]);
+    let space = prop::sample::select(vec![
+        " ",
+        "\n",
+        "\n\n",
+        "  # c\n",
+        "\n# d\n",
+        "\n\n# e\n\n",
+        "\t",
+    ]);
     prop::collection::vec(space, 400).prop_map(|spaces| {
         let source = Source::new("x", WRITTEN.as_bytes());
         let found = token::tokens(&source, &mut Diagnostics::default());

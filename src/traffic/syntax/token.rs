@@ -151,7 +151,9 @@ fn piece<'s>(input: &mut Input<'s>) -> winnow::Result<Piece<'s>, ()> {
     alt((
         take_while(1.., char::is_whitespace).map(Piece::Space),
         ('#', take_till(0.., '\n')).take().map(Piece::Comment),
-        one_of(SYMBOLS).take().map(|text| Piece::Token(Kind::Symbol, text)),
+        one_of(SYMBOLS)
+            .take()
+            .map(|text| Piece::Token(Kind::Symbol, text)),
         ('"', take_till(0.., ['"', '\n']), '"').map(|(_, text, _)| Piece::Token(Kind::Text, text)),
         ('"', take_till(0.., '\n')).map(|(_, text)| Piece::Open(text)),
         take_while(1.., is_word).map(|text| Piece::Token(Kind::Word, text)),

@@ -37,7 +37,9 @@ impl Expected {
     ) -> Result<(), String> {
         let order: Vec<_> = match decision.region {
             Target::Region(region) => {
-                let standbys = decision.standbys.in_order(plan, facts, request, decision.policy);
+                let standbys = decision
+                    .standbys
+                    .in_order(plan, facts, request, decision.policy);
                 std::iter::once(region).chain(standbys).collect()
             }
             Target::Here | Target::Status(_) => Vec::new(),
@@ -51,7 +53,9 @@ impl Expected {
         };
         let policy = &plan.policies()[decision.policy].name;
         let by = self.by.as_ref().is_none_or(|by| by == policy);
-        let because = self.because.is_none_or(|because| because == decision.reason);
+        let because = self
+            .because
+            .is_none_or(|because| because == decision.reason);
         if comes && by && because {
             return Ok(());
         }
@@ -59,7 +63,11 @@ impl Expected {
             Wanted::Regions(regions) => regions.len(),
             Wanted::Else | Wanted::Local | Wanted::Never(_) => 1,
         };
-        let came: Vec<_> = order.iter().take(length).map(|region| plan.region_id(*region).as_str()).collect();
+        let came: Vec<_> = order
+            .iter()
+            .take(length)
+            .map(|region| plan.region_id(*region).as_str())
+            .collect();
         let came = match decision.region {
             Target::Region(_) => came.join(" then "),
             Target::Here => "else local".to_owned(),

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tidegate_model::{Covers, PathPattern};
 
 use crate::decide::Request;
 use crate::place::Place;
-use crate::plan::{Condition, Country, CountrySet, PathPattern, Quantity, RegionIndex};
+use crate::plan::{Condition, Country, CountrySet, Quantity, RegionIndex};
 
 /// A client of no one: kept for documentation by RFC 5737.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -93,8 +94,14 @@ impl Givens {
                 headers.append(http::header::COOKIE, cookie);
             }
         }
-        let queries: Vec<_> = self.queries.iter().map(|(name, value)| pair(name, value)).collect();
-        let hint = headers.get("x-region-hint").and_then(|hint| hint.to_str().ok());
+        let queries: Vec<_> = self
+            .queries
+            .iter()
+            .map(|(name, value)| pair(name, value))
+            .collect();
+        let hint = headers
+            .get("x-region-hint")
+            .and_then(|hint| hint.to_str().ok());
         Owned {
             method: self.method.clone().unwrap_or(Method::GET),
             path: self.path.clone().unwrap_or_else(|| "/".to_owned()),
@@ -115,17 +122,22 @@ impl Givens {
             parts.push(Condition::Method(vec![method.clone()]));
         }
         if let Some(path) = &self.path {
-            parts.push(Condition::Path(vec![PathPattern {
-                literal: path.as_str().into(),
-                covers: crate::plan::Covers::Itself,
-            }]));
+            let only = PathPattern::new(path.as_str(), Covers::Itself);
+            parts.push(Condition::Path(vec![only]));
         }
         if let Some(country) = self.country {
             let only: CountrySet = [country].into_iter().collect();
             parts.push(Condition::Country(Box::new(only)));
         }
-        parts.extend(self.client.map(|client| Condition::Client(vec![client.into()])));
-        parts.extend(self.host.iter().map(|host| Condition::Host(host.as_str().into())));
+        parts.extend(
+            self.client
+                .map(|client| Condition::Client(vec![client.into()])),
+        );
+        parts.extend(
+            self.host
+                .iter()
+                .map(|host| Condition::Host(host.as_str().into())),
+        );
         parts.extend(self.headers.iter().map(|(name, value)| {
             let value = value.to_str().unwrap_or_default();
             Condition::Header(name.clone(), Some(value.into()))

@@ -45,15 +45,21 @@ pub(crate) fn prove(
 /// Returns the regions that a policy may choose.
 fn possible(plan: &Plan, schedule: &Schedule, givens: &Givens, policy: usize) -> RegionMask {
     let clauses: Vec<&Clauses> = clauses(plan, schedule, givens, policy);
-    let panics = clauses.iter().any(|clauses| clauses.panic_below.is_some_and(|below| below > 0));
-    let local = clauses.iter().any(|clauses| clauses.otherwise == Some(Else::Local));
+    let panics = clauses
+        .iter()
+        .any(|clauses| clauses.panic_below.is_some_and(|below| below > 0));
+    let local = clauses
+        .iter()
+        .any(|clauses| clauses.otherwise == Some(Else::Local));
     let out = givens.states.iter().filter(|change| match change.state {
         State::Drained | State::Unreachable => true,
         State::Left => !panics,
         State::Ramp(_) | State::Quantity(..) => false,
     });
     let out: RegionMask = out.map(|change| change.region).collect();
-    let drained = givens.time_ms.map(|time_ms| plan.drained_by(schedule.open(time_ms)));
+    let drained = givens
+        .time_ms
+        .map(|time_ms| plan.drained_by(schedule.open(time_ms)));
     let out = out.or(drained.unwrap_or_default());
     let entries: Vec<Option<RegionIndex>> = match givens.entry {
         Some(entry) => vec![Some(entry)],

@@ -12,8 +12,8 @@ use crate::check::clauses::repeated;
 use crate::check::conditions::kept;
 use crate::check::names::{Declared, read_place};
 use crate::check::values::{
-    Value, country, duration, header, instant, meant, method, name, percent, quantity, quantity_value,
-    refused,
+    Value, country, duration, header, instant, meant, method, name, percent, quantity,
+    quantity_value, refused,
 };
 use crate::decide::Reason;
 use crate::syntax::ast::{Block, Body, Expectation, Fact, Given, Outcome, Word};
@@ -132,10 +132,12 @@ impl Givens {
             }
             ("cookie", Fact::Pair(key, value)) => {
                 header_value(value)?;
-                self.cookies.push((name(key)?.to_owned(), value.text.to_owned()));
+                self.cookies
+                    .push((name(key)?.to_owned(), value.text.to_owned()));
             }
             (_, Fact::Pair(key, value)) => {
-                self.queries.push((name(key)?.to_owned(), value.text.to_owned()));
+                self.queries
+                    .push((name(key)?.to_owned(), value.text.to_owned()));
             }
             (_, Fact::Word(_) | Fact::State(_) | Fact::Value(..)) => {}
         }
@@ -164,7 +166,11 @@ fn header_value(word: Word<'_>) -> Value<HeaderValue> {
     }
 }
 
-fn read_state(given: &Given<'_>, declared: &Declared<'_>, found: &mut Diagnostics) -> Option<Change> {
+fn read_state(
+    given: &Given<'_>,
+    declared: &Declared<'_>,
+    found: &mut Diagnostics,
+) -> Option<Change> {
     let after = match given.after {
         None => Some(None),
         Some(after) => kept(duration(after), found).map(Some),
@@ -205,11 +211,18 @@ fn is_region(word: Word<'_>, declared: &Declared<'_>) -> bool {
 }
 
 fn no_given(word: Word<'_>, declared: &Declared<'_>) -> Diagnostic {
-    let title = format!("{} is neither a declared region nor anything that can be given", Quoted(word.text));
-    let mut names: Vec<_> = declared.regions.iter().map(|region| region.id.as_str()).collect();
+    let title = format!(
+        "{} is neither a declared region nor anything that can be given",
+        Quoted(word.text)
+    );
+    let mut names: Vec<_> = declared
+        .regions
+        .iter()
+        .map(|region| region.id.as_str())
+        .collect();
     names.extend([
-        "in", "country", "at", "client", "path", "method", "host", "header", "cookie", "query", "time",
-        "after",
+        "in", "country", "at", "client", "path", "method", "host", "header", "cookie", "query",
+        "time", "after",
     ]);
     let right = "write `in`, `country`, `at`, `client`, `path`, `method`, `host`, `header`, `cookie`, \
                  `query`, `time`, `after`, or a region and its state";
@@ -226,9 +239,14 @@ fn read_expected(
         Outcome::Local(_) => Some(Wanted::Local),
         Outcome::Never(names) => known.declared.list(names, found).map(Wanted::Never),
         Outcome::Regions(names) => {
-            let regions: Vec<_> =
-                names.iter().map(|word| known.declared.region(*word, found)).collect();
-            regions.into_iter().collect::<Option<Vec<_>>>().map(Wanted::Regions)
+            let regions: Vec<_> = names
+                .iter()
+                .map(|word| known.declared.region(*word, found))
+                .collect();
+            regions
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .map(Wanted::Regions)
         }
     };
     let by = expectation.by.map(|word| {
@@ -236,7 +254,11 @@ fn read_expected(
             && !policies.contains(&word.text)
         {
             let title = format!("no policy is called {}", Quoted(word.text));
-            let right = meant(word.text, policies, "write the name of a policy of this file");
+            let right = meant(
+                word.text,
+                policies,
+                "write the name of a policy of this file",
+            );
             found.push(Diagnostic::error(word.span, title).help(right));
         }
         word.text.into()
@@ -259,8 +281,15 @@ fn reason(word: Word<'_>) -> Value<Reason> {
     if let Some(reason) = reasons.find(|reason| reason.as_str() == word.text) {
         return Ok(reason);
     }
-    let names: Vec<_> = Reason::ALL.iter().filter(|reason| decided(reason)).collect();
+    let names: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| decided(reason))
+        .collect();
     let names: Vec<_> = names.iter().map(|reason| reason.as_str()).collect();
     let right = format!("reasons are {}", crate::syntax::listed(&names));
-    refused(word, "a reason that a decision has", &meant(word.text, &names, &right))
+    refused(
+        word,
+        "a reason that a decision has",
+        &meant(word.text, &names, &right),
+    )
 }

@@ -45,14 +45,17 @@ impl<'a> Runner<'a> {
         };
         let local = givens.entry.or(self.first);
         let open = givens.time_ms.map(|time_ms| self.schedule.open(time_ms));
-        let facts = Facts::new(plan, Conditions {
-            local,
-            near: near(plan, local),
-            draining: outcome.draining,
-            unreachable: outcome.unreachable,
-            open: open.unwrap_or_default(),
-            standings: outcome.standings,
-        });
+        let facts = Facts::new(
+            plan,
+            Conditions {
+                local,
+                near: near(plan, local),
+                draining: outcome.draining,
+                unreachable: outcome.unreachable,
+                open: open.unwrap_or_default(),
+                standings: outcome.standings,
+            },
+        );
         let owned = givens.request();
         let request = owned.request();
         let decision = decide(plan, &facts, &request);
@@ -69,6 +72,10 @@ fn near(plan: &Plan, from: Option<RegionIndex>) -> Vec<RegionIndex> {
         (Some(from), Some(to)) => from.distance_km(&to),
         _ => f64::INFINITY,
     };
-    near.sort_by(|one, other| distance(*one).total_cmp(&distance(*other)).then(one.cmp(other)));
+    near.sort_by(|one, other| {
+        distance(*one)
+            .total_cmp(&distance(*other))
+            .then(one.cmp(other))
+    });
     near
 }

@@ -32,7 +32,11 @@ pub(crate) fn play(
     givens: &Givens,
     left: &mut usize,
 ) -> Option<Outcome> {
-    let last = givens.states.last().and_then(|change| change.after).unwrap_or_default();
+    let last = givens
+        .states
+        .last()
+        .and_then(|change| change.after)
+        .unwrap_or_default();
     // Before the beginning all was well, and then as given for longer than any clause asks for.
     let begin = longest(plan).saturating_add(MOMENT);
     let mut board = Board::new(plan, Duration::ZERO);
@@ -60,7 +64,9 @@ pub(crate) fn play(
             let before = (last - at).as_millis();
             schedule.open(time_ms.saturating_sub(i64::try_from(before).unwrap_or(i64::MAX)))
         });
-        let drained = plan.drained_by(open.unwrap_or_default()).or(standing.drained);
+        let drained = plan
+            .drained_by(open.unwrap_or_default())
+            .or(standing.drained);
         for (region, reading) in (0..).map(RegionIndex).zip(&mut readings) {
             reading.draining = drained.has(region);
         }
@@ -106,7 +112,9 @@ impl Said {
     /// Returns what is judged, with what is said before it.
     fn over(&self, mut judged: Standing) -> Standing {
         judged.left = judged.left.or(self.left);
-        judged.ramps.retain(|(region, _)| self.ramps.iter().all(|(said, _)| said != region));
+        judged
+            .ramps
+            .retain(|(region, _)| self.ramps.iter().all(|(said, _)| said != region));
         judged.ramps.extend(&self.ramps);
         judged
     }
@@ -118,10 +126,18 @@ fn longest(plan: &Plan) -> Duration {
 }
 
 fn holds(plan: &Plan) -> BTreeSet<Duration> {
-    let leaves = plan.judgements().iter().filter_map(|one| one.leave.as_ref());
-    let returns = plan.judgements().iter().filter_map(|one| one.comeback.as_ref());
+    let leaves = plan
+        .judgements()
+        .iter()
+        .filter_map(|one| one.leave.as_ref());
+    let returns = plan
+        .judgements()
+        .iter()
+        .filter_map(|one| one.comeback.as_ref());
     let leaves = leaves.map(|leave| leave.hold);
-    leaves.chain(returns.map(|comeback| comeback.hold)).collect()
+    leaves
+        .chain(returns.map(|comeback| comeback.hold))
+        .collect()
 }
 
 /// Returns when something may happen: at each change, and when what it began has held for long enough.

@@ -39,7 +39,9 @@ pub(super) struct Line<'t, 's> {
 impl<'t, 's> Line<'t, 's> {
     /// Returns the token after one of this line's.
     pub(super) fn next_after(&self, token: &Token<'s>) -> Option<&'t Token<'s>> {
-        let at = self.tokens.partition_point(|other| other.span <= token.span);
+        let at = self
+            .tokens
+            .partition_point(|other| other.span <= token.span);
         self.tokens.get(at)
     }
 }

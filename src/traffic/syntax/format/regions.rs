@@ -17,7 +17,11 @@ const RATES: [&str; 2] = ["capacity", "load"];
 /// Returns the text of each line that is a region and has no comment inside.
 ///
 /// Regions without a blank line between them share their columns.
-pub(super) fn align(parsed: &Parsed<'_>, lines: &[Line<'_, '_>], text: &str) -> Vec<Option<String>> {
+pub(super) fn align(
+    parsed: &Parsed<'_>,
+    lines: &[Line<'_, '_>],
+    text: &str,
+) -> Vec<Option<String>> {
     let mut regions = parsed.file.items.iter().filter_map(|item| match item {
         Item::Region(region) => Some(region),
         Item::Group(_) | Item::Block(_) => None,
@@ -27,7 +31,9 @@ pub(super) fn align(parsed: &Parsed<'_>, lines: &[Line<'_, '_>], text: &str) -> 
         let rows: Vec<_> = run
             .iter()
             .map(|line| {
-                let region = (line.kind == LineKind::Region).then(|| regions.next()).flatten()?;
+                let region = (line.kind == LineKind::Region)
+                    .then(|| regions.next())
+                    .flatten()?;
                 line.inner.is_empty().then(|| row(region)).flatten()
             })
             .collect();
@@ -44,7 +50,11 @@ fn joins(one: &Line<'_, '_>, next: &Line<'_, '_>, text: &str) -> bool {
     let mut inside = between.lines().skip(1);
     let count = between.matches('\n').count();
     // The last piece is what stands before the next region on its own line.
-    let blank = count > 1 && inside.by_ref().take(count - 1).any(|line| line.trim().is_empty());
+    let blank = count > 1
+        && inside
+            .by_ref()
+            .take(count - 1)
+            .any(|line| line.trim().is_empty());
     one.kind == LineKind::Region && next.kind == LineKind::Region && !blank
 }
 
@@ -74,9 +84,7 @@ fn row<'s>(region: &Region<'s>) -> Option<Row<'s>> {
 }
 
 fn write(rows: &[Option<Row<'_>>]) -> Vec<Option<String>> {
-    let width = |of: &dyn Fn(&Row<'_>) -> Option<usize>| {
-        rows.iter().flatten().filter_map(of).max()
-    };
+    let width = |of: &dyn Fn(&Row<'_>) -> Option<usize>| rows.iter().flatten().filter_map(of).max();
     let name_width = width(&|row| Some(row.name.len())).unwrap_or(0);
     let rate_widths = [0, 1].map(|at| width(&|row| row.rates[at].map(str::len)));
     let line = |row: &Row<'_>| {

@@ -2,8 +2,8 @@
 
 use super::lines::{Line, LineKind, lines};
 use super::regions;
-use crate::syntax::{Parsed, Source};
 use crate::syntax::token::{Comment, Kind, Token};
+use crate::syntax::{Parsed, Source};
 
 /// Widest line, where there is a place to break it.
 const WIDTH: usize = 100;
@@ -53,7 +53,11 @@ impl Writer<'_> {
         };
         self.blank_due |= line.kind == LineKind::Head;
         for comment in line.leading {
-            let indent = if line.kind == LineKind::End { INDENT } else { indent };
+            let indent = if line.kind == LineKind::End {
+                INDENT
+            } else {
+                indent
+            };
             self.own_line(comment, indent);
         }
         if line.kind == LineKind::End {
@@ -157,7 +161,9 @@ fn chunks<'t, 's>(line: &Line<'t, 's>) -> impl Iterator<Item = &'t [Token<'s>]> 
     let inner = line.inner;
     let commented = move |one: &Token<'_>, next: &Token<'_>| {
         let after = inner.partition_point(|comment| comment.span < one.span);
-        inner.get(after).is_some_and(|comment| comment.span < next.span)
+        inner
+            .get(after)
+            .is_some_and(|comment| comment.span < next.span)
     };
     let values = rest.chunk_by(move |one, next| {
         !breaks_after(one) && !breaks_before(next) && !commented(one, next)

@@ -111,7 +111,9 @@ fn comeback<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
 fn measures<'s>(input: &mut Input<'_, 's>, comparison: &'static str) -> Read<Measures<'s>> {
     keyword(input, "when", "`when`")?;
     let mut found = vec![measure(input, comparison)?];
-    let joint = ["or", "and"].into_iter().find(|joint| has_keyword(input, joint));
+    let joint = ["or", "and"]
+        .into_iter()
+        .find(|joint| has_keyword(input, joint));
     if let Some(joint) = joint {
         found.extend(list(
             input,
@@ -161,7 +163,11 @@ fn retry<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
 }
 
 fn every<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
-    let days = list(input, |input| word(input, "`day` or a day of the week"), comma)?;
+    let days = list(
+        input,
+        |input| word(input, "`day` or a day of the week"),
+        comma,
+    )?;
     let hours = word(input, "hours such as `02:00-03:00`")?;
     let zone = word(input, "a time zone such as `Europe/Berlin`")?;
     Ok(Body::Every { days, hours, zone })

@@ -17,12 +17,20 @@ pub(super) fn condition<'s>(input: &mut Input<'_, 's>) -> Read<Condition<'s>> {
 }
 
 fn any<'s>(input: &mut Input<'_, 's>, depth: usize) -> Read<Condition<'s>> {
-    let parts = list(input, |input| all(input, depth), |input| has_keyword(input, "or"))?;
+    let parts = list(
+        input,
+        |input| all(input, depth),
+        |input| has_keyword(input, "or"),
+    )?;
     Ok(single(parts).unwrap_or_else(Condition::Any))
 }
 
 fn all<'s>(input: &mut Input<'_, 's>, depth: usize) -> Read<Condition<'s>> {
-    let parts = list(input, |input| unary(input, depth), |input| has_keyword(input, "and"))?;
+    let parts = list(
+        input,
+        |input| unary(input, depth),
+        |input| has_keyword(input, "and"),
+    )?;
     Ok(single(parts).unwrap_or_else(Condition::All))
 }
 

@@ -153,7 +153,8 @@ impl<'t, 's> Reader<'t, 's, '_> {
         let before = wrong.index(self.tokens.len()).checked_sub(1);
         let before = before.and_then(|before| self.tokens.get(before));
         if before.is_none_or(|token| token.kind != Kind::Unclosed) {
-            self.diagnostics.push(wrong.diagnostic(self.tokens, example(keyword)));
+            self.diagnostics
+                .push(wrong.diagnostic(self.tokens, example(keyword)));
         }
     }
 

@@ -3,8 +3,8 @@
 use super::wrong::Wrong;
 use super::{Input, Read, keyword, symbol, take, word, words};
 use crate::syntax::ast::{Attribute, AttributeValue, Group, Region};
-use crate::syntax::token::{Kind, Token};
 use crate::syntax::parse::keywords::is_item;
+use crate::syntax::token::{Kind, Token};
 
 /// Takes `region NAME …`.
 pub(super) fn region<'s>(input: &mut Input<'_, 's>) -> Read<Region<'s>> {

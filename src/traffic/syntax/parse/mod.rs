@@ -18,8 +18,8 @@ use winnow::stream::{Stream, TokenSlice};
 
 use crate::syntax::ast::{Names, Word};
 use crate::syntax::token::{Kind, Token};
-pub(crate) use keywords::is_taken;
 use keywords::begins_line;
+pub(crate) use keywords::is_taken;
 use wrong::Wrong;
 
 type Input<'t, 's> = TokenSlice<'t, Token<'s>>;
@@ -69,7 +69,11 @@ fn symbol<'s>(input: &mut Input<'_, 's>, text: &str, expected: &'static str) -> 
 
 /// Takes a string.
 fn string<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Word<'s>> {
-    take(input, |token| matches!(token.kind, Kind::Text | Kind::Unclosed), expected)
+    take(
+        input,
+        |token| matches!(token.kind, Kind::Text | Kind::Unclosed),
+        expected,
+    )
 }
 
 /// Takes a certain symbol if it is next.

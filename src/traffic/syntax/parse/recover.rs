@@ -13,7 +13,12 @@ pub(super) fn ends_item(token: &Token<'_>, depth: usize, _after: &Token<'_>) -> 
 }
 
 /// Whether a clause of a block, or what follows the block, begins with a token.
-pub(super) fn ends_clause(token: &Token<'_>, depth: usize, after: &Token<'_>, kind: BlockKind) -> bool {
+pub(super) fn ends_clause(
+    token: &Token<'_>,
+    depth: usize,
+    after: &Token<'_>,
+    kind: BlockKind,
+) -> bool {
     if token.first && is_item(token.text) && token.kind == Kind::Word {
         return true;
     }
@@ -22,7 +27,8 @@ pub(super) fn ends_clause(token: &Token<'_>, depth: usize, after: &Token<'_>, ki
     }
     let inside = || blocks_of(token.text).is_some_and(|blocks| blocks.contains(&kind));
     // `else` also stands between the keys of an affinity.
-    let else_clause = || after.text == "local" || after.text.starts_with(|c: char| c.is_ascii_digit());
+    let else_clause =
+        || after.text == "local" || after.text.starts_with(|c: char| c.is_ascii_digit());
     let begins = || token.kind == Kind::Word && inside() && (token.text != "else" || else_clause());
     token.is_symbol("}") || begins_line(token) || begins()
 }
@@ -32,7 +38,9 @@ pub(super) fn no_item(token: &Token<'_>) -> Diagnostic {
     let diagnostic = Diagnostic::error(token.span, title);
     match () {
         () if token.is_symbol("}") => diagnostic.label("closes nothing"),
-        () if blocks_of(token.text).is_some() => diagnostic.help("clauses stand in `policy NAME { … }`"),
+        () if blocks_of(token.text).is_some() => {
+            diagnostic.help("clauses stand in `policy NAME { … }`")
+        }
         () => meant(diagnostic, token, &items()),
     }
 }

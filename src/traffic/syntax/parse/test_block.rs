@@ -19,7 +19,10 @@ fn fact<'s>(input: &mut Input<'_, 's>) -> Read<Given<'s>> {
             fact,
         });
     }
-    let subject = word(input, "what is given: `in`, `country`, `path`, a region and its state, …")?;
+    let subject = word(
+        input,
+        "what is given: `in`, `country`, `path`, a region and its state, …",
+    )?;
     let fact = match subject.text {
         "in" => Fact::Word(word(input, "a region")?),
         "country" => Fact::Word(word(input, "a country's code such as `DE`")?),

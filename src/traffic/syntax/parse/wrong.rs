@@ -30,8 +30,12 @@ impl Wrong {
     pub(super) fn diagnostic(&self, tokens: &[Token<'_>], right: Option<&str>) -> Diagnostic {
         let index = self.index(tokens.len());
         let expected = self.expected;
-        let span = tokens.get(index).map_or_else(|| end(tokens), |token| token.span);
-        let found = tokens.get(index).map_or_else(|| "the end of the file".to_owned(), found);
+        let span = tokens
+            .get(index)
+            .map_or_else(|| end(tokens), |token| token.span);
+        let found = tokens
+            .get(index)
+            .map_or_else(|| "the end of the file".to_owned(), found);
         let diagnostic = Diagnostic::error(span, format!("expected {expected}, found {found}"));
         match right {
             Some(right) => diagnostic.help(format!("for example `{right}`")),
