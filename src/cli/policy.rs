@@ -36,12 +36,20 @@ fn test(file: &str) -> Result<(), Exit> {
     }
     let mut text = String::new();
     for test in &compiled.tests {
-        let outcome = if test.failure.is_some() { "FAILED" } else { "ok    " };
+        let outcome = if test.failure.is_some() {
+            "FAILED"
+        } else {
+            "ok    "
+        };
         text.push_str(&format!("{outcome} {}\n", test.name));
     }
     print(&text)?;
     report(&compiled.diagnostics, &source);
-    let failed = compiled.tests.iter().filter(|test| test.failure.is_some()).count();
+    let failed = compiled
+        .tests
+        .iter()
+        .filter(|test| test.failure.is_some())
+        .count();
     match failed {
         0 => Ok(()),
         _ => Err(Exit::failed(format_args!(
@@ -120,5 +128,7 @@ fn report(diagnostics: &Diagnostics, source: &Source<'_>) {
 }
 
 fn print(text: &str) -> Result<(), Exit> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(Exit::failed)
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Exit::failed)
 }

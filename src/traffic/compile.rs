@@ -2,7 +2,7 @@
 
 use crate::check::{self, Checked};
 use crate::plan::{Plan, Sources, Window, WindowEffect};
-use crate::syntax::{Diagnostic, Diagnostics, Source, Span, counted, parse};
+use crate::syntax::{Diagnostic, Diagnostics, Quoted, Source, Span, counted, parse};
 use crate::testing;
 
 /// A policy file, read, checked and tested.
@@ -82,14 +82,14 @@ pub fn compile(source: &Source<'_>) -> Compiled {
     for test in &checked.tests {
         let outcome = runner.run(test);
         let failure = outcome.err().map(|instead| {
-            let title = format!("test \"{}\" failed: {instead}", test.name.text);
+            let title = format!("test {} failed: {instead}", Quoted(test.name.text));
             Diagnostic::error(test.span, title).label("expected")
         });
         if let Some(failure) = &failure {
             compiled.diagnostics.push(failure.clone());
         }
         compiled.tests.push(TestResult {
-            name: test.name.text.to_owned(),
+            name: printable(test.name.text),
             failure,
         });
     }
@@ -134,4 +134,9 @@ fn sources(checked: &Checked<'_, '_>) -> Sources {
         defaults: checked.defaults.clauses.clone(),
         windows: windows.collect(),
     }
+}
+
+/// Returns a text without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }

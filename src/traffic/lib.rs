@@ -18,5 +18,7 @@ mod check;
 mod testing;
 mod compile;
 pub mod show;
+#[cfg(test)]
+mod limits;
 
 pub use compile::{Compiled, TestResult, compile};

@@ -10,8 +10,8 @@ use tidegate_traffic::decide::{Decision, Request, decide};
 use tidegate_traffic::facts::{Conditions, Facts, Standing};
 use tidegate_traffic::place::{Place, aws_place};
 use tidegate_traffic::plan::{
-    AffinityKey, Clauses, Condition, Country, Plan, Policy, Region,
-    RegionIndex, RegionMask, Sources, Tier,
+    AffinityKey, Clauses, Condition, Country, Plan, Policy, Region, RegionIndex, RegionMask,
+    Sources, Tier,
 };
 
 const POLICIES: usize = 64;

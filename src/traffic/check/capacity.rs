@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use crate::check::draft::{ClauseKind, DraftEffect, DraftPolicy};
 use crate::check::names::Declared;
 use crate::check::rules::Rules;
-use crate::plan::{OpenWindows, RegionIndex, RegionMask, Tier};
+use crate::plan::{OpenWindows, REGIONS_MAX, RegionIndex, RegionMask, Tier};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span, counted};
 
-/// Placements of one region's load that are tried for one file: some tenths of a second's worth.
-const PLACEMENTS_MAX: usize = 20_000_000;
+/// Steps in which loads are placed for one file: some tenths of a second's worth.
+const STEPS_MAX: usize = 30_000_000;
 
 /// What rounding may add to a sum of loads.
 const ROUNDING: f64 = 1e-6;
@@ -20,13 +20,20 @@ const ROUNDING: f64 = 1e-6;
 /// Reports policies that do not survive the loss of as many regions as they must, and warns of those
 /// that do not survive the loss of one.
 pub(crate) fn survive(rules: &Rules<'_, '_, '_>, found: &mut Diagnostics) {
-    let mut left = PLACEMENTS_MAX;
+    let mut left = STEPS_MAX;
+    let near: Vec<_> = rules
+        .declared
+        .all()
+        .iter()
+        .map(|from| by_distance(rules.declared, from))
+        .collect();
     for policy in rules.policies {
+        let Some(survival) = Survival::new(rules.declared, policy, &near) else {
+            continue;
+        };
         for (drained, required, open) in situations(rules, policy) {
             let most = required.map_or(1, |(survived, _)| survived);
-            let failure = Survival::new(rules.declared, policy, drained)
-                .and_then(|survival| survival.failure(most, &mut left));
-            if let Some(failure) = failure {
+            if let Some(failure) = survival.failure(drained, most, &mut left) {
                 found.push(report(rules, policy, required, open, &failure));
                 break;
             }
@@ -44,22 +51,21 @@ fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Si
         .require
         .map(|survived| (survived, policy.clauses.span(ClauseKind::Require)));
     let default = rules.defaults.require.map(|survived| (survived, None));
+    let windows = rules.windows.iter().enumerate();
+    let requiring: Vec<_> = windows
+        .filter_map(|(at, window)| match window.effect.as_ref()? {
+            DraftEffect::Replace(clauses) => Some((at, clauses.require?)),
+            DraftEffect::Drain(..) => None,
+        })
+        .collect();
     let mut seen = BTreeSet::new();
     let mut situations = Vec::new();
-    for (open, _) in rules.together {
-        let windows = rules
-            .windows
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| open.has(*at));
-        let replaced = windows.filter_map(|(_, window)| match window.effect.as_ref()? {
-            DraftEffect::Replace(clauses) => Some((clauses.require?, None)),
-            DraftEffect::Drain(..) => None,
-        });
-        let required = replaced.last().or(own).or(default);
-        let drained = rules.drained(*open);
-        if seen.insert((drained.0, required.map(|(survived, _)| survived))) {
-            situations.push((drained, required, *open));
+    for together in rules.together {
+        let replaced = requiring.iter().find(|(at, _)| together.open.has(*at));
+        let replaced = replaced.map(|(_, survived)| (*survived, None));
+        let required = replaced.or(own).or(default);
+        if seen.insert((together.drained.0, required.map(|(survived, _)| survived))) {
+            situations.push((together.drained, required, together.open));
         }
     }
     situations
@@ -158,18 +164,18 @@ fn report(
     .help(right)
 }
 
-/// One policy in one situation.
+/// Where one policy sends load.
 struct Survival<'a> {
     declared: &'a Declared<'a>,
-    /// What may serve: within `only`, undrained.
-    allowed: RegionMask,
+    /// What `only` allows.
+    within: RegionMask,
     /// What tiers name, without `local`.
     named: RegionMask,
     has_local: bool,
     /// For each region, where its load goes: the first step that has something left.
     steps: Vec<Vec<Step>>,
     /// For each region, all regions by their distance to it.
-    near: Vec<Vec<RegionIndex>>,
+    near: &'a [Vec<RegionIndex>],
 }
 
 /// Where load may go.
@@ -186,58 +192,58 @@ impl<'a> Survival<'a> {
     fn new(
         declared: &'a Declared<'a>,
         policy: &DraftPolicy<'_, '_>,
-        drained: RegionMask,
+        near: &'a [Vec<RegionIndex>],
     ) -> Option<Self> {
-        let within = match policy.only {
-            crate::check::draft::Only::Any => declared.all(),
-            crate::check::draft::Only::These(only, _) => only,
-            crate::check::draft::Only::Unknown => return None,
-        };
+        let named = policy.named(None)?;
         let tiers: Vec<_> = policy
             .tiers
             .as_ref()?
             .iter()
             .map(|(tier, _)| tier)
             .collect();
-        let near: Vec<_> = declared
-            .all()
+        let regions = &declared.regions;
+        let measured = regions.iter().any(|region| region.load.is_some())
+            && regions.iter().any(|region| region.capacity.is_some());
+        let steps = near
             .iter()
-            .map(|from| by_distance(declared, from))
-            .collect();
-        let steps = near.iter().map(|near| steps(&tiers, near));
+            .filter(|_| measured)
+            .map(|near| steps(&tiers, near));
         Some(Self {
             declared,
-            allowed: within.without(drained),
-            named: policy.named(None)?,
+            within: policy.allowed(declared.all()),
+            named,
             has_local: policy.has_local(),
             steps: steps.collect(),
             near,
         })
     }
 
-    /// Returns the first failure when up to so many regions are lost.
-    fn failure(&self, most: u32, left: &mut usize) -> Option<Failure> {
-        if let Some((lost, entry)) = self.none_left(most) {
+    /// Returns the first failure when some regions are drained and up to so many lost.
+    fn failure(&self, drained: RegionMask, most: u32, left: &mut usize) -> Option<Failure> {
+        let allowed = self.within.without(drained);
+        if let Some((lost, entry)) = self.none_left(allowed, most) {
             return Some(Failure::NoneLeft(lost, entry));
         }
-        let regions = &self.declared.regions;
-        let loaded = regions.iter().any(|region| region.load.is_some());
-        if !loaded || regions.iter().all(|region| region.capacity.is_none()) {
+        if self.steps.is_empty() {
             return None;
         }
-        (0..=most).find_map(|count| self.overloaded(RegionMask::EMPTY, 0, count, left))
+        (0..=most).find_map(|count| self.overloaded(allowed, RegionMask::EMPTY, 0, count, left))
     }
 
     /// Returns regions whose loss leaves none, and for which entry if it matters.
-    fn none_left(&self, most: u32) -> Option<(RegionMask, Option<RegionIndex>)> {
-        let named = self.named.and(self.allowed);
+    fn none_left(
+        &self,
+        allowed: RegionMask,
+        most: u32,
+    ) -> Option<(RegionMask, Option<RegionIndex>)> {
+        let named = self.named.and(allowed);
         if !self.has_local {
             return (named.len() <= most).then_some((named, None));
         }
         if self.declared.all().len() <= most {
             return Some((self.declared.all(), None));
         }
-        let mut stranded = self.declared.all().without(self.allowed).iter();
+        let mut stranded = self.declared.all().without(allowed).iter();
         let entry = stranded.next().filter(|_| named.len() <= most)?;
         Some((named, Some(entry)))
     }
@@ -245,67 +251,85 @@ impl<'a> Survival<'a> {
     /// Tries all ways to lose `more` further regions from `from` on.
     fn overloaded(
         &self,
+        allowed: RegionMask,
         lost: RegionMask,
         from: usize,
         more: u32,
         left: &mut usize,
     ) -> Option<Failure> {
         if more == 0 {
-            return self.asked_too_much(lost, left);
+            return self.asked_too_much(allowed, lost, left);
         }
-        let regions = from..self.declared.regions.len();
-        regions.into_iter().find_map(|next| {
+        (from..self.declared.regions.len()).find_map(|next| {
             let lost = lost.or(RegionMask::of(RegionIndex(next as u8)));
-            self.overloaded(lost, next + 1, more - 1, left)
+            self.overloaded(allowed, lost, next + 1, more - 1, left)
         })
     }
 
-    fn asked_too_much(&self, lost: RegionMask, left: &mut usize) -> Option<Failure> {
-        let mut asked = [0_f64; crate::plan::REGIONS_MAX];
+    fn asked_too_much(
+        &self,
+        allowed: RegionMask,
+        lost: RegionMask,
+        left: &mut usize,
+    ) -> Option<Failure> {
+        let mut asked = [0_f64; REGIONS_MAX];
         for (at, region) in self.declared.regions.iter().enumerate() {
             let Some(load) = region.load else { continue };
-            match left.checked_sub(1) {
+            let taken = self.place(at, f64::from(load), allowed.without(lost), lost, &mut asked);
+            match left.checked_sub(taken) {
                 Some(fewer) => *left = fewer,
                 None => return Some(Failure::Unproven),
             }
-            self.place(at, f64::from(load), lost, &mut asked);
         }
-        let mut regions = self.declared.all().iter();
-        let too_much = regions.find(|region| {
-            let capacity = self.declared.regions[region.get()].capacity;
-            capacity.is_some_and(|capacity| {
-                asked[region.get()] > f64::from(capacity) * (1.0 + ROUNDING)
-            })
-        })?;
-        Some(Failure::Overloaded(lost, too_much, asked[too_much.get()]))
+        let capacity = |region: RegionIndex| self.declared.regions[region.get()].capacity;
+        let too_much = |region: &RegionIndex| {
+            let most = capacity(*region).map(|most| f64::from(most) * (1.0 + ROUNDING));
+            most.is_some_and(|most| asked[region.get()] > most)
+        };
+        let region = self.declared.all().iter().find(too_much)?;
+        Some(Failure::Overloaded(lost, region, asked[region.get()]))
     }
 
-    fn place(&self, from: usize, load: f64, lost: RegionMask, asked: &mut [f64]) {
-        let usable = self.allowed.without(lost);
+    /// Adds one region's load to those that serve it; returns how many steps that took.
+    fn place(
+        &self,
+        from: usize,
+        load: f64,
+        usable: RegionMask,
+        lost: RegionMask,
+        asked: &mut [f64; REGIONS_MAX],
+    ) -> usize {
+        let mut taken = 1;
         for step in &self.steps[from] {
+            taken += 1;
             match step {
-                Step::One(region) if usable.has(*region) => asked[region.get()] += load,
+                Step::One(region) if usable.has(*region) => {
+                    asked[region.get()] += load;
+                    break;
+                }
+                Step::One(_) => {}
                 Step::Entry => {
                     let mut near = self.near[from].iter();
-                    match near.find(|region| !lost.has(**region)) {
-                        Some(entry) if usable.has(*entry) => asked[entry.get()] += load,
-                        _ => continue,
+                    let entry = near.find(|region| !lost.has(**region));
+                    if let Some(entry) = entry.filter(|entry| usable.has(**entry)) {
+                        asked[entry.get()] += load;
+                        break;
                     }
                 }
                 Step::Shared(weights) => {
+                    taken += weights.len();
                     let usable = || weights.iter().filter(|(region, _)| usable.has(*region));
                     let sum: f64 = usable().map(|(_, weight)| f64::from(*weight)).sum();
-                    if sum == 0.0 {
-                        continue;
-                    }
                     for (region, weight) in usable() {
                         asked[region.get()] += load * f64::from(*weight) / sum;
                     }
+                    if sum > 0.0 {
+                        break;
+                    }
                 }
-                Step::One(_) => continue,
             }
-            return;
         }
+        taken
     }
 }
 

@@ -4,17 +4,20 @@ use std::collections::HashSet;
 
 use crate::check::capacity::survive;
 use crate::check::clauses::repeated;
-use crate::check::draft::{DraftClauses, DraftPolicy, DraftWindow};
+use crate::check::draft::{DraftClauses, DraftEffect, DraftPolicy, DraftWindow};
 use crate::check::names::Declared;
 use crate::check::policies::policy;
 use crate::check::reach::reach;
-use crate::check::rules::Rules;
+use crate::check::rules::{Rules, Together};
 use crate::check::together::open_together;
 use crate::check::windows::window;
-use crate::plan::{POLICIES_MAX, WINDOWS_MAX};
-use crate::syntax::ast::{Block, BlockKind, Item, Word};
+use crate::plan::{OpenWindows, POLICIES_MAX, RegionMask, WINDOWS_MAX};
+use crate::syntax::ast::{Block, BlockKind, Body, Item, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Parsed, Quoted, Span};
 use crate::testing::{self, Known, Test};
+
+/// Periods that the windows of a file may have together: all of them are laid side by side.
+const PERIODS_MAX: usize = 1_000;
 
 /// Tests that a file may have; running them takes below a second.
 const TESTS_MAX: usize = 1_000;
@@ -72,6 +75,7 @@ pub(crate) fn check<'t, 's>(parsed: &'t Parsed<'s>, found: &mut Diagnostics) -> 
         .into_iter()
         .map(|block| window(block, &declared, found))
         .collect();
+    most_periods(&blocks(BlockKind::Window).collect::<Vec<_>>(), found);
     let known = Known {
         declared: &declared,
         policies: parsed
@@ -100,6 +104,20 @@ pub(crate) fn check<'t, 's>(parsed: &'t Parsed<'s>, found: &mut Diagnostics) -> 
 }
 
 impl Checked<'_, '_> {
+    /// Returns the regions that open windows drain.
+    fn drained(&self, open: OpenWindows) -> RegionMask {
+        let windows = self
+            .windows
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| open.has(*at));
+        let drained = windows.filter_map(|(_, window)| match window.effect {
+            Some(DraftEffect::Drain(regions, _)) => Some(regions),
+            Some(DraftEffect::Replace(_)) | None => None,
+        });
+        drained.fold(RegionMask::EMPTY, RegionMask::or)
+    }
+
     /// Reports what only the file as a whole shows.
     fn as_a_whole(&self, parsed: &Parsed<'_>, found: &mut Diagnostics) {
         if self.policies.is_empty() && parsed.whole {
@@ -113,12 +131,19 @@ impl Checked<'_, '_> {
                 "a policy file has at least one policy, and the last one matches every request";
             found.push(Diagnostic::error(Span::new(end, end), title).help(right));
         }
-        let periods: Vec<_> = self
-            .windows
-            .iter()
-            .map(|window| window.periods.as_slice())
+        let windows = self.windows.iter();
+        let mut periods: Vec<_> = windows.map(|window| window.periods.as_slice()).collect();
+        if periods.iter().map(|all| all.len()).sum::<usize>() > PERIODS_MAX {
+            periods.clear();
+        }
+        let together: Vec<_> = open_together(&periods)
+            .into_iter()
+            .map(|(open, at_ms)| Together {
+                open,
+                at_ms,
+                drained: self.drained(open),
+            })
             .collect();
-        let together = open_together(&periods);
         let rules = Rules {
             declared: &self.declared,
             defaults: &self.defaults,
@@ -157,6 +182,17 @@ fn named<'t, 's: 't>(
         kept.push(block);
     }
     kept
+}
+
+/// Reports the first period beyond as many as a file may have.
+fn most_periods(windows: &[&Block<'_>], found: &mut Diagnostics) {
+    let clauses = windows.iter().flat_map(|block| &block.clauses);
+    let mut periods =
+        clauses.filter(|clause| matches!(clause.body, Body::Every { .. } | Body::From(..)));
+    if let Some(further) = periods.nth(PERIODS_MAX) {
+        let title = format!("a file has at most {PERIODS_MAX} periods");
+        found.push(Diagnostic::error(further.keyword.span, title));
+    }
 }
 
 fn taken(word: Word<'_>, what: &str) -> Diagnostic {

@@ -18,6 +18,15 @@ pub(crate) enum ClauseKind {
 }
 
 impl ClauseKind {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Leave,
+        Self::Return,
+        Self::Retry,
+        Self::Panic,
+        Self::Else,
+        Self::Require,
+    ];
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Leave => "leave",
@@ -97,6 +106,14 @@ impl DraftPolicy<'_, '_> {
             Only::Any => Some(named),
             Only::These(only, _) => Some(named.and(only)),
             Only::Unknown => None,
+        }
+    }
+
+    /// Returns what of some regions its `only` allows.
+    pub(crate) fn allowed(&self, regions: RegionMask) -> RegionMask {
+        match self.only {
+            Only::These(only, _) => regions.and(only),
+            Only::Any | Only::Unknown => regions,
         }
     }
 

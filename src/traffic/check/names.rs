@@ -8,7 +8,7 @@ use crate::check::values::{Value, latitude, longitude, meant, name, number, refu
 use crate::place::{Place, aws_place};
 use crate::plan::{REGIONS_MAX, Region, RegionIndex, RegionMask};
 use crate::syntax::ast::{self, AttributeValue, File, Item, Word};
-use crate::syntax::{Diagnostic, Diagnostics, Quoted, is_taken};
+use crate::syntax::{Diagnostic, Diagnostics, ERRORS_MAX, Quoted, is_taken};
 
 /// How deep groups may be made of groups: deeper than anyone can follow.
 const NESTING_MAX: usize = 32;
@@ -154,14 +154,20 @@ impl<'s> Declared<'s> {
             return Some(*named);
         }
         if !self.lost.contains(word.text) {
-            found.push(self.undeclared(word));
+            // Beyond those that are shown, errors are only counted.
+            let shown = found.errors() < 8 * ERRORS_MAX;
+            found.push(self.undeclared(word, shown));
         }
         None
     }
 
-    fn undeclared(&self, word: Word<'_>) -> Diagnostic {
+    fn undeclared(&self, word: Word<'_>, with_help: bool) -> Diagnostic {
         let title = format!("no region or group is called {}", Quoted(word.text));
-        let names: Vec<_> = self.names.keys().copied().collect();
+        if !with_help {
+            return Diagnostic::error(word.span, title);
+        }
+        let mut names: Vec<_> = self.names.keys().copied().collect();
+        names.sort_unstable();
         let right = format!("declare it: `region {}`", word.text);
         let right = match word.text {
             "local" => "`local` is a tier of its own, and nothing else".to_owned(),

@@ -1,7 +1,7 @@
 //! Policies that no request can reach.
 
 use crate::check::draft::DraftPolicy;
-use crate::check::space::{Requests, Space};
+use crate::check::space::{Requests, Space, WORDS_MAX};
 use crate::plan::Condition;
 use crate::syntax::{Diagnostic, Diagnostics, Quoted};
 
@@ -29,7 +29,8 @@ pub(crate) fn reach(policies: &[DraftPolicy<'_, '_>], complete: bool, found: &mu
             "end the file's policies with one without `match`: `policy everything { prefer … }`";
         found.push(Diagnostic::error(last.name.span, title).help(right));
     }
-    let mut space = Space::of(policies.iter().filter_map(|policy| policy.matches.as_ref()));
+    let conditions = policies.iter().filter_map(|policy| policy.matches.as_ref());
+    let mut space = Space::of(conditions, WORDS_MAX);
     let mut matched: Vec<Option<Requests>> = Vec::new();
     for policy in &policies[..tried] {
         let requests = policy

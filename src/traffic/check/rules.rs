@@ -15,7 +15,17 @@ pub(crate) struct Rules<'a, 't, 's> {
     pub(crate) defaults: &'a DraftClauses<'t, 's>,
     pub(crate) policies: &'a [DraftPolicy<'t, 's>],
     pub(crate) windows: &'a [DraftWindow<'t, 's>],
-    pub(crate) together: &'a [(OpenWindows, Option<i64>)],
+    pub(crate) together: &'a [Together],
+}
+
+/// Windows that are open together at some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Together {
+    pub(crate) open: OpenWindows,
+    /// One such time; of no windows at all there is none.
+    pub(crate) at_ms: Option<i64>,
+    /// The regions that they drain.
+    pub(crate) drained: RegionMask,
 }
 
 /// The block that a clause is taken from: a window's beats a policy's, which beats the default.
@@ -38,71 +48,91 @@ impl<'t, 's> Rules<'_, 't, 's> {
 
     /// Two windows that overlap and replace the same clause.
     fn one_clause_at_a_time(&self, found: &mut Diagnostics) {
-        let mut seen = HashSet::new();
-        for (open, at) in self.together {
-            let replacing: Vec<_> = self.replacing(*open).collect();
-            for (index, (second, later)) in replacing.iter().enumerate() {
-                for (first, earlier) in &replacing[..index] {
-                    for (kind, clause) in &later.written {
-                        if !earlier.written.contains_key(kind)
-                            || !seen.insert((*first, *second, *kind))
-                        {
-                            continue;
-                        }
-                        let title = format!(
-                            "windows {} and {} overlap, and both replace `{}`",
-                            Quoted(self.windows[*first].name.text),
-                            Quoted(self.windows[*second].name.text),
-                            kind.as_str()
-                        );
-                        let error = Diagnostic::error(clause.keyword.span, title);
-                        let error = error.help("give them periods that do not meet, or one window");
-                        found.push(noted(error, *at));
+        for kind in ClauseKind::ALL {
+            let replacing = self.replacing_kind(kind);
+            // By window: those before it that it has met.
+            let mut met = vec![0_u64; self.windows.len()];
+            for together in self.together {
+                let open = together.open.0 & replacing;
+                for second in ones(open) {
+                    let new = open & below(second) & !met[second];
+                    met[second] |= new;
+                    for first in ones(new) {
+                        self.both_replace(kind, first, second, together.at_ms, found);
                     }
                 }
             }
         }
     }
 
+    fn both_replace(
+        &self,
+        kind: ClauseKind,
+        first: usize,
+        second: usize,
+        at_ms: Option<i64>,
+        found: &mut Diagnostics,
+    ) {
+        let [one, other] = [first, second].map(|window| &self.windows[window]);
+        let Some(DraftEffect::Replace(clauses)) = &other.effect else {
+            return;
+        };
+        let title = format!(
+            "windows {} and {} overlap, and both replace `{}`",
+            Quoted(one.name.text),
+            Quoted(other.name.text),
+            kind.as_str()
+        );
+        let span = clauses.span(kind).unwrap_or(other.name.span);
+        let error = Diagnostic::error(span, title);
+        let right = "give them periods that do not meet, or one window";
+        found.push(noted(error.help(right), at_ms));
+    }
+
+    /// Returns the windows that replace a clause, a bit each.
+    fn replacing_kind(&self, kind: ClauseKind) -> u64 {
+        let windows = self.windows.iter().enumerate();
+        let replacing = windows.filter(|(_, window)| match &window.effect {
+            Some(DraftEffect::Replace(clauses)) => clauses.written.contains_key(&kind),
+            Some(DraftEffect::Drain(..)) | None => false,
+        });
+        replacing.fold(0, |set, (at, _)| set | 1 << at)
+    }
+
     /// Windows that would drain every region of a policy.
     fn some_region_is_undrained(&self, found: &mut Diagnostics) {
-        let mut seen = HashSet::new();
-        for (open, at) in self.together {
-            let drained = self.drained(*open);
-            if drained.is_empty() {
+        for policy in self.policies {
+            let mut seen = HashSet::new();
+            let Some(named) = policy.named(None) else {
                 continue;
-            }
-            for (index, policy) in self.policies.iter().enumerate() {
-                let Some(entry) = self.all_drained(policy, drained) else {
+            };
+            for together in self.together.iter().filter(|one| !one.drained.is_empty()) {
+                let Some(entry) = self.all_drained(policy, named, together.drained) else {
                     continue;
                 };
-                let Some((last, span)) = self.last_drain(*open) else {
+                let last = self.last_drain(together.open);
+                let Some((last, span)) = last.filter(|(last, _)| seen.insert(*last)) else {
                     continue;
                 };
-                if !seen.insert((index, last)) {
-                    continue;
-                }
-                let (window, name) = (self.windows[last].name.text, Quoted(policy.name.text));
-                let here = match entry {
-                    Some(entry) => {
-                        format!(" for requests that enter in {}", self.declared.name(entry))
-                    }
-                    None => String::new(),
-                };
-                let others = open.0.count_ones() > 1;
+                let entry = entry.map(|entry| {
+                    format!(" for requests that enter in {}", self.declared.name(entry))
+                });
+                let others = together.open.0.count_ones() > 1;
                 let with = if others {
                     ", with others that are open then,"
                 } else {
                     ""
                 };
                 let title = format!(
-                    "window {}{with} drains every region of policy {name}{here}",
-                    Quoted(window)
+                    "window {}{with} drains every region of policy {}{}",
+                    Quoted(self.windows[last].name.text),
+                    Quoted(policy.name.text),
+                    entry.unwrap_or_default()
                 );
                 let error = Diagnostic::error(span, title);
                 found.push(noted(
                     error.help("leave a region of each policy undrained"),
-                    *at,
+                    together.at_ms,
                 ));
             }
         }
@@ -112,15 +142,17 @@ impl<'t, 's> Rules<'_, 't, 's> {
     fn all_drained(
         &self,
         policy: &DraftPolicy<'_, '_>,
+        named: RegionMask,
         drained: RegionMask,
     ) -> Option<Option<RegionIndex>> {
-        let is_drained = |named: RegionMask| !named.is_empty() && named.without(drained).is_empty();
-        if !policy.has_local() {
-            return is_drained(policy.named(None)?).then_some(None);
+        if !named.without(drained).is_empty() {
+            return None;
         }
-        let mut entries = self.declared.all().iter();
-        let found = entries.find(|entry| policy.named(Some(*entry)).is_some_and(is_drained));
-        found.map(Some)
+        if !policy.has_local() {
+            return (!named.is_empty()).then_some(None);
+        }
+        let mut entries = drained.and(policy.allowed(self.declared.all())).iter();
+        entries.next().map(Some)
     }
 
     /// A `return` that is not stricter than the `leave` with which it can be in force.
@@ -163,12 +195,8 @@ impl<'t, 's> Rules<'_, 't, 's> {
 
     /// `else local` where `only` leaves out a region that could be this one.
     fn else_stays_within_only(&self, found: &mut Diagnostics) {
-        let windows: BTreeSet<_> = self
-            .together
-            .iter()
-            .flat_map(|(open, _)| self.replacing(*open))
-            .filter(|(_, clauses)| clauses.written.contains_key(&ClauseKind::Else))
-            .map(|(window, _)| Some(window))
+        let windows: Vec<_> = ones(self.replacing_kind(ClauseKind::Else))
+            .map(Some)
             .chain([None])
             .collect();
         for policy in self.policies {
@@ -253,49 +281,34 @@ impl<'t, 's> Rules<'_, 't, 's> {
 
     /// Returns which windows replace `leave` and `return` at the same time, or only one of them.
     fn window_pairs(&self) -> BTreeSet<(Option<usize>, Option<usize>)> {
-        let replaces = |open: OpenWindows, kind| {
-            let mut replacing = self.replacing(open);
-            let found = replacing.find(|(_, clauses)| clauses.written.contains_key(&kind));
-            found.map(|(window, _)| window)
-        };
-        let pair = |open| {
-            (
-                replaces(open, ClauseKind::Leave),
-                replaces(open, ClauseKind::Return),
-            )
-        };
-        self.together.iter().map(|(open, _)| pair(*open)).collect()
-    }
-
-    fn open(&self, open: OpenWindows) -> impl Iterator<Item = (usize, &DraftEffect<'t, 's>)> {
-        let windows = self.windows.iter().enumerate();
-        let open = windows.filter(move |(at, _)| open.has(*at));
-        open.filter_map(|(at, window)| Some((at, window.effect.as_ref()?)))
-    }
-
-    fn replacing(&self, open: OpenWindows) -> impl Iterator<Item = (usize, &DraftClauses<'t, 's>)> {
-        self.open(open).filter_map(|(at, effect)| match effect {
-            DraftEffect::Replace(clauses) => Some((at, clauses)),
-            DraftEffect::Drain(..) => None,
-        })
-    }
-
-    /// Returns the regions that open windows drain.
-    pub(crate) fn drained(&self, open: OpenWindows) -> RegionMask {
-        let drained = self.open(open).filter_map(|(_, effect)| match effect {
-            DraftEffect::Drain(regions, _) => Some(*regions),
-            DraftEffect::Replace(_) => None,
-        });
-        drained.fold(RegionMask::EMPTY, RegionMask::or)
+        let [leaving, returning] =
+            [ClauseKind::Leave, ClauseKind::Return].map(|kind| self.replacing_kind(kind));
+        let first = |open: u64| ones(open).next();
+        let pair = |open: OpenWindows| (first(open.0 & leaving), first(open.0 & returning));
+        self.together.iter().map(|one| pair(one.open)).collect()
     }
 
     fn last_drain(&self, open: OpenWindows) -> Option<(usize, Span)> {
-        let drains = self.open(open).filter_map(|(at, effect)| match effect {
-            DraftEffect::Drain(_, span) => Some((at, *span)),
-            DraftEffect::Replace(_) => None,
+        let drains = ones(open.0).filter_map(|at| match self.windows[at].effect {
+            Some(DraftEffect::Drain(_, span)) => Some((at, span)),
+            Some(DraftEffect::Replace(_)) | None => None,
         });
         drains.last()
     }
+}
+
+/// Returns the bits of a word that are set.
+fn ones(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(bit)
+    })
+}
+
+/// Returns the bits below one.
+fn below(bit: usize) -> u64 {
+    (1 << bit) - 1
 }
 
 /// Returns the quantities of both clauses whose bound of `return` is not below that of `leave`.

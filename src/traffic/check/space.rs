@@ -19,9 +19,9 @@ use crate::plan::{Condition, Country, CountrySet};
 /// Boxes that a condition may be made of; one with more is taken to match something.
 const BOXES_MAX: usize = 64;
 
-/// Words of bits that are looked at for one file: some tens of milliseconds' worth, and no more memory
-/// than that.
-const WORDS_MAX: usize = 8_000_000;
+/// Words of bits that are looked at for one file: some tens of milliseconds' worth, and as much memory at
+/// most.
+pub(crate) const WORDS_MAX: usize = 4_000_000;
 
 /// What no pattern has in it, since no path can.
 const OTHER: char = '\u{1}';
@@ -131,8 +131,11 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Spans the space of some conditions.
-    pub(crate) fn of<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Self {
+    /// Spans the space of some conditions; so many words may be looked at.
+    pub(crate) fn of<'a>(
+        conditions: impl IntoIterator<Item = &'a Condition>,
+        words: usize,
+    ) -> Self {
         let mut collected = Collected::default();
         for condition in conditions {
             condition.leaves(&mut |leaf| collected.add(leaf));
@@ -154,7 +157,7 @@ impl Space {
         let mut space = Self {
             dimensions: BTreeMap::new(),
             samples: Vec::new(),
-            words: WORDS_MAX,
+            words,
         };
         for (dimension, samples) in fixed.into_iter().chain(fields) {
             space.dimensions.entry(dimension).or_insert_with(|| {
@@ -162,6 +165,8 @@ impl Space {
                 space.samples.len() - 1
             });
         }
+        let classes: usize = space.samples.iter().map(Samples::count).sum();
+        space.words = words.saturating_sub(classes);
         space
     }
 
@@ -181,8 +186,7 @@ impl Space {
         for cut in &set.0 {
             let mut next = Vec::new();
             for cell in rest {
-                self.spend(cut)?;
-                self.cut(cell, cut, &mut next);
+                self.cut(cell, cut, &mut next)?;
             }
             if next.len() > 4 * BOXES_MAX {
                 return None;
@@ -190,6 +194,11 @@ impl Space {
             rest = next;
         }
         Some(Requests(rest))
+    }
+
+    /// Returns how many words may still be looked at, for the next space.
+    pub(crate) fn words_left(&self) -> usize {
+        self.words
     }
 
     /// Counts the work on a box; `None` when there has been too much.
@@ -200,25 +209,28 @@ impl Space {
     }
 
     /// Cuts one box out of another: what is left are boxes side by side.
-    fn cut(&self, mut cell: Cell, cut: &Cell, rest: &mut Vec<Cell>) {
+    fn cut(&mut self, mut cell: Cell, cut: &Cell, rest: &mut Vec<Cell>) -> Option<()> {
+        self.spend(cut)?;
         let overlap = cut.iter().all(|(at, classes)| {
             cell.get(at)
                 .is_none_or(|mine| !mine.and(classes).is_empty())
         });
         if !overlap {
             rest.push(cell);
-            return;
+            return Some(());
         }
         for (at, classes) in cut {
             let mine = cell.get(at).cloned().unwrap_or_else(|| self.whole(*at));
             let outside = mine.without(classes);
             if !outside.is_empty() {
+                self.spend(&cell)?;
                 let mut part = cell.clone();
                 part.insert(*at, outside);
                 rest.push(part);
             }
             cell.insert(*at, mine.and(classes));
         }
+        Some(())
     }
 
     fn whole(&self, at: usize) -> Classes {
@@ -260,6 +272,7 @@ impl Space {
         let mut all = Vec::new();
         for one in ones {
             for other in others {
+                self.spend(one)?;
                 self.spend(other)?;
                 all.extend(joint(one, other));
                 if all.len() > BOXES_MAX {
@@ -323,17 +336,20 @@ impl Space {
         if let Some(at) = at(value) {
             cell.insert(at, only(holds));
         }
-        if holds && value.is_some() {
-            if let Some(at) = at(None) {
-                cell.insert(at, only(true));
+        match (holds, value) {
+            (true, Some(_)) => {
+                cell.extend(at(None).map(|at| (at, only(true))));
             }
-        }
-        if !holds && value.is_none() {
-            for (dimension, at) in &self.dimensions {
-                if matches!(dimension, Dimension::Field(k, n, _) if *k == kind && **n == *name) {
-                    cell.insert(*at, only(false));
-                }
+            (false, None) => {
+                let same = self
+                    .dimensions
+                    .range(Dimension::Field(kind, name.into(), None)..);
+                let same = same.take_while(
+                    |(dimension, _)| matches!(dimension, Dimension::Field(k, n, _) if *k == kind && **n == *name),
+                );
+                cell.extend(same.map(|(_, at)| (*at, only(false))));
             }
+            _ => {}
         }
     }
 }

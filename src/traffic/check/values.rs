@@ -302,7 +302,9 @@ pub(crate) fn zone<'s>(word: Word<'s>) -> Value<&'s str> {
         Some(name) if name == word.text => Ok(word.text),
         Some(name) => refused(word, "a time zone", &format!("write `{name}`")),
         None => {
-            let names: Vec<_> = ZONES.available().map(|name| name.to_string()).collect();
+            let first = word.text.get(..1);
+            let names = ZONES.available().map(|name| name.to_string());
+            let names: Vec<_> = names.filter(|name| name.get(..1) == first).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
             let right = meant(
                 word.text,

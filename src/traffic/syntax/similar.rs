@@ -1,5 +1,8 @@
 //! The word that was probably meant, and lists of words in messages.
 
+/// Words that are compared: more than anyone declares.
+const COMPARED_MAX: usize = 1_000;
+
 /// Returns the word that differs least, if it does so by few letters.
 pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
@@ -9,9 +12,8 @@ pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) 
         6..=32 => 3,
         _ => return None,
     };
-    let near = words
-        .into_iter()
-        .filter(|other| other.chars().count().abs_diff(length) <= few);
+    let words = words.into_iter().take(COMPARED_MAX);
+    let near = words.filter(|other| other.chars().count().abs_diff(length) <= few);
     let (distance, nearest) = near
         .map(|other| (distance(word, other), other))
         .min_by_key(|(distance, _)| *distance)?;

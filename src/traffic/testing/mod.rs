@@ -12,3 +12,6 @@ mod timeline;
 
 pub(crate) use read::{Known, Test, read};
 pub(crate) use run::Runner;
+
+#[cfg(test)]
+mod tests;

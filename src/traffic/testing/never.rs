@@ -9,17 +9,19 @@ use crate::syntax::Quoted;
 /// Proves that no request which is like the given one goes to any of these regions; else says how one
 /// may.
 ///
+/// So many words of bits may be looked at; when they are spent, every policy is taken to be possible.
 /// Regions whose state is not given may be in any, and windows may be open unless a time is given.
 pub(crate) fn prove(
     plan: &Plan,
     schedule: &Schedule,
     givens: &Givens,
     never: RegionMask,
+    words: &mut usize,
 ) -> Result<(), String> {
     let condition = givens.condition();
     let policies = plan.policies();
     let conditions = policies.iter().map(|policy| &policy.matches);
-    let mut space = Space::of(conditions.chain([&condition]));
+    let mut space = Space::of(conditions.chain([&condition]), *words);
     let mut open = space.matched(&condition);
     for (at, policy) in policies.iter().enumerate() {
         let matched = space.matched(&policy.matches);
@@ -31,6 +33,7 @@ pub(crate) fn prove(
         if reached.is_none_or(|reached| !reached.is_empty()) {
             let possible = possible(plan, schedule, givens, at).and(never);
             if let Some(region) = possible.iter().next() {
+                *words = space.words_left();
                 let (name, region) = (Quoted(&policy.name), plan.region_id(region));
                 return Err(format!("policy {name} may send such a request to {region}"));
             }
@@ -39,6 +42,7 @@ pub(crate) fn prove(
             open = space.without(some, matched).or(open);
         }
     }
+    *words = space.words_left();
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::expected::Wanted;
 use super::never::prove;
 use super::read::Test;
 use super::timeline::{STEPS_MAX, play};
+use crate::check::space::WORDS_MAX;
 use crate::decide::decide;
 use crate::facts::{Conditions, Facts};
 use crate::plan::{Plan, RegionIndex};
@@ -17,6 +18,8 @@ pub(crate) struct Runner<'a> {
     first: Option<RegionIndex>,
     /// Steps that timelines may still take.
     steps: usize,
+    /// Words of bits that proofs may still look at.
+    words: usize,
 }
 
 impl<'a> Runner<'a> {
@@ -27,6 +30,7 @@ impl<'a> Runner<'a> {
             plan,
             first,
             steps: STEPS_MAX,
+            words: 4 * WORDS_MAX,
         }
     }
 
@@ -38,7 +42,7 @@ impl<'a> Runner<'a> {
     pub(crate) fn run(&mut self, test: &Test<'_>) -> Result<(), String> {
         let (plan, givens) = (self.plan, &test.givens);
         if let Wanted::Never(never) = test.expected.wanted {
-            return prove(plan, &self.schedule, givens, never);
+            return prove(plan, &self.schedule, givens, never, &mut self.words);
         }
         let Some(outcome) = play(plan, &self.schedule, givens, &mut self.steps) else {
             return Err("the timelines of this file's tests take too long to play".to_owned());

@@ -16,6 +16,9 @@ const MOMENT: Duration = Duration::from_millis(2_001);
 /// worth.
 pub(crate) const STEPS_MAX: usize = 10_000_000;
 
+/// Moments at which one test may be looked at.
+const MOMENTS_MAX: usize = 100_000;
+
 /// The state of regions when the test's request comes.
 pub(crate) struct Outcome {
     pub(crate) draining: RegionMask,
@@ -56,7 +59,7 @@ pub(crate) fn play(
         standing.take(change, &mut readings);
     }
     board.step(plan, &readings, false, Duration::ZERO);
-    for at in moments(plan, givens, last) {
+    for at in moments(plan, givens, last)? {
         while let Some(change) = changes.next_if(|change| change.after <= Some(at)) {
             standing.take(change, &mut readings);
         }
@@ -141,10 +144,21 @@ fn holds(plan: &Plan) -> BTreeSet<Duration> {
 }
 
 /// Returns when something may happen: at each change, and when what it began has held for long enough.
-fn moments(plan: &Plan, givens: &Givens, last: Duration) -> BTreeSet<Duration> {
+///
+/// `None` when that is too often.
+fn moments(plan: &Plan, givens: &Givens, last: Duration) -> Option<BTreeSet<Duration>> {
     let mut moments = BTreeSet::from([Duration::ZERO, last]);
     let holds = holds(plan);
-    for change in givens.states.iter().filter_map(|change| change.after) {
+    let changes: BTreeSet<_> = givens
+        .states
+        .iter()
+        .filter_map(|change| change.after)
+        .collect();
+    let most = changes.len() * holds.len() * holds.len();
+    if most > MOMENTS_MAX {
+        return None;
+    }
+    for change in changes {
         moments.insert(change);
         moments.insert(change.saturating_add(MOMENT));
         for hold in &holds {
@@ -154,5 +168,5 @@ fn moments(plan: &Plan, givens: &Givens, last: Duration) -> BTreeSet<Duration> {
         }
     }
     moments.retain(|moment| *moment <= last);
-    moments
+    Some(moments)
 }
