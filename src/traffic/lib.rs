@@ -9,3 +9,8 @@ pub mod facts;
 pub mod health;
 pub mod receipt;
 pub mod decide;
+
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod testing;
