@@ -3,15 +3,12 @@
 mod cache_control;
 mod decision;
 mod lifetime;
-mod path;
-mod pattern;
 mod row;
 mod table;
 
 pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
 pub use decision::Decision;
 pub use lifetime::Lifetime;
-pub use path::{PathError, normalise};
-pub use pattern::{PathPattern, PatternError};
 pub use row::{Row, RowName};
 pub use table::{PolicyError, PolicyTable};
+pub use tidegate_model::{PathError, PathPattern, PatternError, normalise};

@@ -1,5 +1,8 @@
 //! The traffic policy: which region serves a request, decided the same way on every gateway.
 //!
+//! A policy is text ([`syntax`]); [`compile`] checks it, runs its tests and makes a [`plan::Plan`] of it.
+//! From that, what holds now ([`facts`]) and a request, [`decide`] finds the region.
+//!
 //! Pure: no clock, no lock, no socket. What depends on time comes in as `now` or as masks.
 
 pub mod place;
@@ -9,8 +12,16 @@ pub mod facts;
 pub mod health;
 pub mod receipt;
 pub mod decide;
+pub mod schedule;
+pub mod syntax;
+mod check;
+mod testing;
+mod compile;
+pub mod show;
+
+pub use compile::{Compiled, TestResult, compile};
 
 #[cfg(test)]
-mod random;
+mod fixtures;
 #[cfg(test)]
-mod testing;
+mod random;

@@ -6,14 +6,15 @@ use std::time::Duration;
 use fastrand::Rng;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tidegate_model::PathPattern;
 
 use crate::decide::Request;
 use crate::facts::{Conditions, Facts, Standing};
 use crate::place::{Place, aws_place};
 use crate::plan::{
-    AffinityKey, Clauses, Condition, Country, Covers, Else, Join, Leave, Measure, Measures,
-    OpenWindows, PathPattern, Plan, Policy, Quantity, Region, RegionIndex, RegionMask, Return,
-    Sources, Tier, Window, WindowEffect,
+    AffinityKey, Clauses, Condition, Country, Else, Join, Leave, Measure, Measures, OpenWindows,
+    Plan, Policy, Quantity, Region, RegionIndex, RegionMask, Return, Sources, Tier, Window,
+    WindowEffect,
 };
 
 const REGIONS: [&str; 12] = [
@@ -31,7 +32,7 @@ const REGIONS: [&str; 12] = [
     "us-west-2",
 ];
 
-const LITERALS: [&str; 8] = ["", "/", "/a", "/a/b", "/a/b/c", "/ab", "/accounts", "/b"];
+const LITERALS: [&str; 7] = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/accounts", "/b"];
 const METHODS: [Method; 4] = [Method::GET, Method::POST, Method::HEAD, Method::DELETE];
 const COUNTRIES: [&str; 5] = ["DE", "FR", "US", "JP", "BR"];
 const HEADERS: [HeaderName; 3] = [
@@ -228,11 +229,9 @@ impl Random {
     }
 
     fn pattern(&mut self) -> PathPattern {
-        let covers = [Covers::Itself, Covers::Below, Covers::Prefix];
-        PathPattern {
-            literal: self.choice(&LITERALS).into(),
-            covers: covers[self.0.usize(0..3)],
-        }
+        let ending = self.choice(&["", "/*", "*"]);
+        let pattern = format!("{}{ending}", self.choice(&LITERALS));
+        pattern.replace("//", "/").parse().unwrap()
     }
 
     fn clauses(&mut self) -> Clauses {

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use divan::Bencher;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tidegate_model::{Covers, PathPattern};
 use tidegate_traffic::decide::{Decision, Request, decide};
 use tidegate_traffic::facts::{Conditions, Facts, Standing};
 use tidegate_traffic::place::{Place, aws_place};
 use tidegate_traffic::plan::{
-    AffinityKey, Clauses, Condition, Country, Covers, PathPattern, Plan, Policy, Region,
-    RegionIndex, RegionMask, Sources, Tier,
+    AffinityKey, Clauses, Condition, Country, Plan, Policy, Region, RegionIndex, RegionMask,
+    Sources, Tier,
 };
 
 const POLICIES: usize = 64;
@@ -67,10 +68,7 @@ fn plan(tier: &Tier, wants: impl Fn(usize) -> Vec<Condition>) -> Plan {
 
 /// A path, a method and a country; only the path differs, so that nothing else decides.
 fn path(number: usize) -> Vec<Condition> {
-    let path = PathPattern {
-        literal: format!("/area-{number}").into(),
-        covers: Covers::Below,
-    };
+    let path = PathPattern::new(format!("/area-{number}"), Covers::Below);
     let countries = ["DE", "FR", "IE"].map(country).into_iter().collect();
     vec![
         Condition::Path(vec![path]),

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::facts::{Conditions, Facts, Standing};
+use crate::fixtures::{Client, plan_of, region_of, tiers};
 use crate::place::Place;
 use crate::plan::{Plan, RegionIndex, RegionMask, Tier};
 use crate::random::Random;
-use crate::testing::{Client, plan_of, region_of, tiers};
 
 /// A thousand keys' regions, as facts change.
 fn regions(plan: &Plan, facts: &Facts, keys: u64) -> Vec<RegionIndex> {

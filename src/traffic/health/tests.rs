@@ -3,8 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fixtures::plan_of;
 use crate::plan::{Plan, RegionIndex, Tier};
-use crate::testing::plan_of;
 
 const TICK: Duration = Duration::from_millis(200);
 
@@ -312,7 +312,7 @@ fn a_new_plan_keeps_the_state_of_what_is_in_both_and_the_worst_for_a_new_pair() 
     assert_eq!(board.state(RegionIndex(0), 0), State::Left);
     assert_eq!(board.state(RegionIndex(1), 0), State::Well);
     assert!(board.unreachable().has(RegionIndex(1)));
-    let never = crate::testing::plan_without_clauses();
+    let never = crate::fixtures::plan_without_clauses();
     let board = watch.board.adopt(&watch.plan, &never);
     assert_eq!(board.state(RegionIndex(0), 0), State::Left);
 }

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
+use tidegate_model::PathPattern;
 
 use crate::plan::CountrySet;
 
@@ -73,40 +74,6 @@ impl Condition {
             Self::All(parts) => decided(parts, false),
             Self::Any(parts) => decided(parts, true),
             leaf => known(leaf),
-        }
-    }
-}
-
-/// What a pattern covers besides its literal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Covers {
-    /// `/x`: the literal itself.
-    Itself,
-    /// `/x/*`: the literal and everything below it.
-    Below,
-    /// `/x*`: everything that starts with the literal, be it a whole segment or not.
-    Prefix,
-}
-
-/// Covers one path, or every path with a common start, as a policy row's pattern does.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathPattern {
-    /// The part before the star; empty for `/*`.
-    pub literal: Box<str>,
-    /// What else it covers.
-    pub covers: Covers,
-}
-
-impl PathPattern {
-    /// Returns whether the pattern covers a normalised path.
-    pub fn matches(&self, path: &str) -> bool {
-        let Some(rest) = path.strip_prefix(&*self.literal) else {
-            return false;
-        };
-        match self.covers {
-            Covers::Itself => rest.is_empty(),
-            Covers::Below => rest.is_empty() || rest.starts_with('/'),
-            Covers::Prefix => true,
         }
     }
 }

@@ -16,8 +16,9 @@ pub use clause::{
     Clauses, Else, Join, Judgement, Leave, Measure, Measures, Quantity, Retry, Return,
 };
 pub use compiled::{Plan, PlanError, Sources};
-pub use condition::{Condition, Covers, PathPattern};
+pub use condition::Condition;
 pub use country::{Country, CountrySet, NotACountry};
 pub use policy::{AffinityKey, POLICIES_MAX, Policy, Tier};
 pub use region::{REGIONS_MAX, Region, RegionIndex, RegionMask};
+pub(crate) use text::Percent;
 pub use window::{OpenWindows, Period, WINDOWS_MAX, Window, WindowEffect};

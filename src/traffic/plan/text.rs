@@ -4,29 +4,40 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::plan::{AffinityKey, Join, Judgement, Measures, Quantity};
+use crate::plan::{AffinityKey, Join, Judgement, Leave, Measures, Quantity, Return};
 
 const WHOLE_PERCENT: u64 = 10_000;
 
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.leave {
-            Some(leave) => {
-                f.write_str("leave when ")?;
-                write_measures(f, &leave.when, '>')?;
-                write!(f, " for {}", Written(leave.hold))?;
-            }
+            Some(leave) => write!(f, "leave {leave}")?,
             None => f.write_str("leave never")?,
         }
-        if let Some(comeback) = &self.comeback {
-            f.write_str(", return when ")?;
-            write_measures(f, &comeback.when, '<')?;
-            write!(f, " for {}", Written(comeback.hold))?;
-            if !comeback.ramp.is_zero() {
-                write!(f, " ramp {}", Written(comeback.ramp))?;
-            }
+        match &self.comeback {
+            Some(comeback) => write!(f, ", return {comeback}"),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for Leave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("when ")?;
+        write_measures(f, &self.when, '>')?;
+        write!(f, " for {}", Written(self.hold))
+    }
+}
+
+impl fmt::Display for Return {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("when ")?;
+        write_measures(f, &self.when, '<')?;
+        write!(f, " for {}", Written(self.hold))?;
+        if self.ramp.is_zero() {
+            return Ok(());
+        }
+        write!(f, " ramp {}", Written(self.ramp))
     }
 }
 
@@ -52,7 +63,7 @@ fn write_measures(f: &mut fmt::Formatter<'_>, measures: &Measures, sign: char) -
         }
         write!(f, "{} {sign} ", measure.quantity.as_str())?;
         match measure.quantity {
-            Quantity::Errors | Quantity::Saturation => write_percent(f, measure.bound)?,
+            Quantity::Errors | Quantity::Saturation => write!(f, "{}", Percent(measure.bound))?,
             Quantity::P99 | Quantity::Lag => {
                 write!(f, "{}", Written(Duration::from_micros(measure.bound)))?;
             }
@@ -61,14 +72,18 @@ fn write_measures(f: &mut fmt::Formatter<'_>, measures: &Measures, sign: char) -
     Ok(())
 }
 
-/// Writes millionths as percent, without needless zeros.
-fn write_percent(f: &mut fmt::Formatter<'_>, millionths: u64) -> fmt::Result {
-    let (whole, rest) = (millionths / WHOLE_PERCENT, millionths % WHOLE_PERCENT);
-    if rest == 0 {
-        return write!(f, "{whole}%");
+/// Millionths as percent, without needless zeros.
+pub(crate) struct Percent(pub(crate) u64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / WHOLE_PERCENT, self.0 % WHOLE_PERCENT);
+        if rest == 0 {
+            return write!(f, "{whole}%");
+        }
+        let digits = format!("{rest:04}");
+        write!(f, "{whole}.{}%", digits.trim_end_matches('0'))
     }
-    let digits = format!("{rest:04}");
-    write!(f, "{whole}.{}%", digits.trim_end_matches('0'))
 }
 
 /// A duration in the greatest unit that it is a whole number of.

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::decide::Reason;
 use crate::facts::Conditions;
+use crate::fixtures::{Client, plan_of, tiers};
 use crate::plan::{Condition, RegionIndex, RegionMask, Tier};
 use crate::random::Random;
-use crate::testing::{Client, plan_of, tiers};
 
 /// Decides, writes it down, reads it and decides again by a copy of the plan.
 fn is_decided_again(seed: u64, requests: usize) {

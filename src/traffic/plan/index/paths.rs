@@ -37,7 +37,7 @@ impl Paths {
             policy.matches.leaves(&mut |leaf| {
                 if let Condition::Path(patterns) = leaf {
                     for pattern in patterns {
-                        mentions.entry(&pattern.literal).or_default().insert(at);
+                        mentions.entry(pattern.literal()).or_default().insert(at);
                     }
                 }
             });
