@@ -22,3 +22,8 @@ pub mod show;
 mod limits;
 
 pub use compile::{Compiled, TestResult, compile};
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod random;

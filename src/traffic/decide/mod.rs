@@ -12,3 +12,6 @@ mod tiers;
 pub use decision::{Decision, Reason, Standbys, Target, decide};
 pub use governing::{Mismatch, governing, mismatch};
 pub use request::{HINTS_MAX, Request};
+
+#[cfg(test)]
+mod tests;

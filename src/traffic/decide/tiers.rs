@@ -70,11 +70,7 @@ impl<'a> Tiers<'a> {
                 .iter()
                 .min_by_key(|region| self.facts.near_rank(*region));
         };
-        let places = self.plan.places();
-        let scored = regions
-            .iter()
-            .map(|region| (region, places[region.get()].nearness(&client)));
-        greatest(scored, f64::NEG_INFINITY)
+        self.plan.places().nearest(&client, regions)
     }
 
     fn hinted(&self, regions: RegionMask) -> Option<RegionIndex> {

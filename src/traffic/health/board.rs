@@ -79,6 +79,29 @@ impl Board {
         }
     }
 
+    /// Returns the state as it is for another plan: kept for the pairs that both have, the worst of a
+    /// region's for a new pair, and none for a new region.
+    #[must_use]
+    pub fn adopt(&self, old: &Plan, new: &Plan) -> Self {
+        let mut board = Self::new(new, self.now);
+        for (index, region) in (0..).map(RegionIndex).zip(&mut board.regions) {
+            let Some(known) = old.region_index(new.region_id(index).as_str()) else {
+                continue;
+            };
+            let known = &self.regions[known.get()];
+            let worst = known.worst(old, self.now);
+            let machines = new.judgements().iter().map(|judgement| {
+                let kept = old.judgements().iter().position(|it| it == judgement);
+                kept.map_or(worst, |kept| known.machines[kept])
+            });
+            *region = RegionHealth {
+                machines: machines.collect(),
+                ..known.clone()
+            };
+        }
+        board
+    }
+
     /// Returns a region's state by one of the plan's judgements.
     pub fn state(&self, region: RegionIndex, judgement: usize) -> State {
         self.regions[region.get()].machines[judgement].state()
@@ -123,6 +146,16 @@ impl Board {
 }
 
 impl RegionHealth {
+    /// Returns the machine whose region is the least ready to serve.
+    fn worst(&self, plan: &Plan, now: Duration) -> Machine {
+        let machines = self.machines.iter().zip(plan.judgements());
+        let worst = machines.min_by_key(|(machine, judgement)| {
+            let left = machine.state() == State::Left;
+            (!left, machine.position(judgement, now))
+        });
+        worst.map_or(Machine::WELL, |(machine, _)| *machine)
+    }
+
     fn step(&mut self, plan: &Plan, reading: &Reading, stood: Option<Duration>, now: Duration) {
         self.last = reading.quantities.or(self.last);
         let lost = self.reach.step(reading.reachable, now);

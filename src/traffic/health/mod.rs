@@ -12,3 +12,6 @@ pub use board::{Board, Reading};
 pub use machine::State;
 pub use quantities::Quantities;
 pub use samples::{Outcome, Samples};
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,11 @@
 
 mod aws;
 mod continents;
+mod nearest;
 mod point;
 
 pub use aws::aws_place;
 pub use continents::{Continent, NotAContinent};
 pub use point::Place;
+
+pub(crate) use nearest::Places;

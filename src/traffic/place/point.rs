@@ -54,14 +54,12 @@ impl Place {
         let [u, v, w] = other.vector;
         let cross = [y * w - z * v, z * u - x * w, x * v - y * u];
         let sine = libm::sqrt(cross.iter().map(|part| part * part).sum());
-        EARTH_RADIUS_KM * libm::atan2(sine, self.nearness(other))
+        EARTH_RADIUS_KM * libm::atan2(sine, x * u + y * v + z * w)
     }
 
-    /// Returns a number that is greater the nearer the other place is.
-    pub(crate) fn nearness(&self, other: &Self) -> f64 {
-        let [x, y, z] = self.vector;
-        let [u, v, w] = other.vector;
-        x * u + y * v + z * w
+    /// Returns the vector of length 1 from the earth's centre.
+    pub(crate) fn vector(&self) -> [f64; 3] {
+        self.vector
     }
 
     fn at(latitude_e5: i32, longitude_e5: i32) -> Self {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tidegate_model::RegionId;
 
 use crate::hash::Rendezvous;
-use crate::place::Place;
+use crate::place::Places;
 use crate::plan::index::Index;
 use crate::plan::{
     Clauses, Judgement, OpenWindows, POLICIES_MAX, Policy, REGIONS_MAX, Region, RegionIndex,
@@ -32,7 +32,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Plan {
     sources: Sources,
-    places: [Place; REGIONS_MAX],
+    places: Places,
     rendezvous: Vec<Rendezvous>,
     judgements: Vec<Judgement>,
     pairs: HashMap<PairOf, u16>,
@@ -51,10 +51,11 @@ impl Plan {
     pub fn new(sources: Sources) -> Result<Self, PlanError> {
         check(&sources)?;
         let (judgements, pairs) = judgements(&sources)?;
-        let mut places = [Place::default(); REGIONS_MAX];
-        for (place, region) in places.iter_mut().zip(&sources.regions) {
-            *place = region.place.unwrap_or_default();
-        }
+        let places = sources
+            .regions
+            .iter()
+            .map(|region| region.place.unwrap_or_default());
+        let places = Places::new(places);
         Ok(Self {
             index: Index::new(&sources.policies),
             rendezvous: sources
@@ -147,8 +148,8 @@ impl Plan {
         self.pairs.get(&pair).copied().map_or(0, usize::from)
     }
 
-    /// Returns where the regions are, by index; the null place where it is not known.
-    pub(crate) fn places(&self) -> &[Place; REGIONS_MAX] {
+    /// Returns where the regions are, by index.
+    pub(crate) fn places(&self) -> &Places {
         &self.places
     }
 

@@ -22,11 +22,6 @@ impl Country {
     pub fn get(self) -> usize {
         usize::from(self.0)
     }
-
-    /// Returns the country of such a number.
-    pub(crate) fn from_number(number: usize) -> Option<Self> {
-        (number < CODES).then_some(Self(number as u16))
-    }
 }
 
 impl FromStr for Country {
@@ -80,6 +75,15 @@ impl CountrySet {
     /// Adds a country.
     pub fn insert(&mut self, country: Country) {
         self.0[country.get() / 64] |= 1 << (country.get() % 64);
+    }
+
+    /// Returns the countries of either set.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine |= theirs;
+        }
+        self
     }
 
     /// Returns the countries in the order of their codes.

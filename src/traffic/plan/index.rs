@@ -9,7 +9,7 @@ mod paths;
 
 use http::{HeaderMap, Method};
 
-use crate::plan::{Condition, Country, POLICIES_MAX, Policy};
+use crate::plan::{Condition, Country, CountrySet, POLICIES_MAX, Policy};
 use headers::Headers;
 use paths::Paths;
 
@@ -26,8 +26,8 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// When so few are left, trying them is cheaper than another look-up.
-const FEW: u32 = 2;
+/// When so few are left, trying them is cheaper than reading all headers.
+const FEW: usize = 2;
 
 const COUNTRIES: usize = 26 * 26;
 
@@ -52,10 +52,6 @@ impl PolicyMask {
             *mine |= theirs;
         }
         self
-    }
-
-    fn len(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
     }
 
     fn iter(self) -> impl Iterator<Item = usize> {
@@ -103,11 +99,9 @@ impl Index {
         let method = METHODS.iter().position(|known| known == method);
         let country = self.countries[country.map_or(COUNTRIES, Country::get)];
         let mut policies = self.methods[method.unwrap_or(METHODS.len())]
-            .and(&self.country_sets[usize::from(country)]);
-        if policies.len() > FEW {
-            policies = policies.and(self.paths.lookup(path));
-        }
-        if policies.len() > FEW && !self.headers.is_empty() {
+            .and(&self.country_sets[usize::from(country)])
+            .and(self.paths.lookup(path));
+        if !self.headers.is_empty() && policies.iter().nth(FEW).is_some() {
             policies = policies.and(&self.headers.lookup(headers));
         }
         policies.iter()
@@ -139,15 +133,24 @@ fn countries(policies: &[Policy]) -> (Box<[u16; COUNTRIES + 1]>, Vec<PolicyMask>
             _ => None,
         })
     };
+    let mut named = CountrySet::EMPTY;
+    for policy in policies {
+        policy.matches.leaves(&mut |leaf| {
+            if let Condition::Country(set) = leaf {
+                named = named.or(set);
+            }
+        });
+    }
+    // A country that no condition names is as good as an unknown one.
+    let mut sets = vec![by_country(None)];
     let mut numbers = Box::new([0; COUNTRIES + 1]);
-    let mut sets = Vec::new();
-    for (at, number) in numbers.iter_mut().enumerate() {
-        let set = by_country(Country::from_number(at));
-        let found = sets.iter().position(|known| *known == set);
-        *number = found.unwrap_or_else(|| {
+    for country in named.iter() {
+        let set = by_country(Some(country));
+        let known = sets.iter().position(|known| *known == set);
+        numbers[country.get()] = known.unwrap_or(sets.len()) as u16;
+        if known.is_none() {
             sets.push(set);
-            sets.len() - 1
-        }) as u16;
+        }
     }
     (numbers, sets)
 }

@@ -100,3 +100,6 @@ impl Receipt {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

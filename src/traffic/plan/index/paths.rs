@@ -9,10 +9,15 @@ use crate::plan::{Condition, Policy};
 ///
 /// The literals that a path starts with are a chain: the longest of them, the longest that this one
 /// starts with, and so on. So one search finds all: from the last literal that is not behind the
-/// path in the order, up to the first that the path starts with.
+/// path in the order, up to the first that the path starts with. What all literals start with is
+/// skipped, and the eight bytes after it are compared as a number.
 #[derive(Debug)]
 pub(super) struct Paths {
     literals: Vec<Literal>,
+    /// How long the start is that all literals have.
+    common: usize,
+    /// The eight bytes of each literal after that.
+    numbers: Vec<u64>,
     /// Of a path that starts with none of them.
     none: PolicyMask,
 }
@@ -52,14 +57,48 @@ impl Paths {
                 policies: above.or(&mentioned),
             });
         }
-        Self { literals, none }
+        let common = common(&literals);
+        let numbers = literals.iter().map(|it| number(it.text.as_bytes(), common));
+        Self {
+            common,
+            numbers: numbers.collect(),
+            literals,
+            none,
+        }
     }
 
     pub(super) fn lookup(&self, path: &str) -> &PolicyMask {
-        let after = self.literals.partition_point(|it| *it.text <= *path);
+        let number = number(path.as_bytes(), self.common);
+        let mut after = self.numbers.partition_point(|it| *it <= number);
+        let is_equal = |at: usize| self.numbers.get(at) == Some(&number);
+        if after > 1 && is_equal(after - 2) {
+            let first = self.numbers[..after].partition_point(|it| *it < number);
+            let equal = &self.literals[first..after];
+            after = first + equal.partition_point(|it| *it.text <= *path);
+        }
         let found = longest_start(&self.literals, after.checked_sub(1), path);
         found.map_or(&self.none, |found| &self.literals[found].policies)
     }
+}
+
+/// Returns how long the start is that all literals have: of sorted ones, the first and the last.
+fn common(literals: &[Literal]) -> usize {
+    let (Some(first), Some(last)) = (literals.first(), literals.last()) else {
+        return 0;
+    };
+    let pairs = first.text.bytes().zip(last.text.bytes());
+    pairs.take_while(|(a, b)| a == b).count()
+}
+
+/// Returns eight bytes as a number in their order; what is missing is zero.
+fn number(bytes: &[u8], from: usize) -> u64 {
+    let rest = bytes.get(from..).unwrap_or_default();
+    let mut eight = [0; 8];
+    match rest.first_chunk() {
+        Some(full) => eight = *full,
+        None => eight[..rest.len()].copy_from_slice(rest),
+    }
+    u64::from_be_bytes(eight)
 }
 
 /// Returns the first literal, from `from` up its parents, that the path starts with.
