@@ -78,7 +78,7 @@ pub fn compile(source: &Source<'_>) -> Compiled {
             return compiled;
         }
     };
-    let mut runner = testing::Runner::new(&plan, checked.declared.first);
+    let mut runner = testing::Runner::new(&plan, checked.declared.first, &checked.tests);
     for test in &checked.tests {
         let outcome = runner.run(test);
         let failure = outcome.err().map(|instead| {

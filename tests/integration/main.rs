@@ -36,6 +36,7 @@ mod steering;
 mod timelines;
 mod tls;
 mod token_command;
+mod traffic;
 mod upstream;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]
 mod world;

@@ -21,7 +21,7 @@ const BOXES_MAX: usize = 64;
 
 /// Words of bits that are looked at for one file: some tens of milliseconds' worth, and as much memory at
 /// most.
-pub(crate) const WORDS_MAX: usize = 4_000_000;
+pub(crate) const WORDS_MAX: usize = 2_000_000;
 
 /// What no pattern has in it, since no path can.
 const OTHER: char = '\u{1}';
@@ -194,11 +194,6 @@ impl Space {
             rest = next;
         }
         Some(Requests(rest))
-    }
-
-    /// Returns how many words may still be looked at, for the next space.
-    pub(crate) fn words_left(&self) -> usize {
-        self.words
     }
 
     /// Counts the work on a box; `None` when there has been too much.

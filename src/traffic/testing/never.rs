@@ -1,49 +1,61 @@
 //! `expect never`: a proof over all requests that the givens leave open.
 
 use super::given::{Givens, State};
-use crate::check::space::Space;
-use crate::plan::{Clauses, Else, Plan, RegionIndex, RegionMask, WindowEffect};
+use crate::check::space::{Requests, Space, WORDS_MAX};
+use crate::plan::{Clauses, Condition, Else, Plan, RegionIndex, RegionMask, WindowEffect};
 use crate::schedule::Schedule;
 use crate::syntax::Quoted;
 
-/// Proves that no request which is like the given one goes to any of these regions; else says how one
-/// may.
-///
-/// So many words of bits may be looked at; when they are spent, every policy is taken to be possible.
-/// Regions whose state is not given may be in any, and windows may be open unless a time is given.
-pub(crate) fn prove(
-    plan: &Plan,
-    schedule: &Schedule,
-    givens: &Givens,
-    never: RegionMask,
-    words: &mut usize,
-) -> Result<(), String> {
-    let condition = givens.condition();
-    let policies = plan.policies();
-    let conditions = policies.iter().map(|policy| &policy.matches);
-    let mut space = Space::of(conditions.chain([&condition]), *words);
-    let mut open = space.matched(&condition);
-    for (at, policy) in policies.iter().enumerate() {
-        let matched = space.matched(&policy.matches);
-        // What is too involved is taken to be possible.
-        let reached = match (&open, &matched) {
-            (Some(open), Some(matched)) => space.both(open, matched),
-            _ => None,
-        };
-        if reached.is_none_or(|reached| !reached.is_empty()) {
-            let possible = possible(plan, schedule, givens, at).and(never);
-            if let Some(region) = possible.iter().next() {
-                *words = space.words_left();
-                let (name, region) = (Quoted(&policy.name), plan.region_id(region));
-                return Err(format!("policy {name} may send such a request to {region}"));
-            }
-        }
-        if let (Some(some), Some(matched)) = (&open, &matched) {
-            open = space.without(some, matched).or(open);
+/// Proves what never happens in a plan.
+pub(crate) struct Prover<'a> {
+    plan: &'a Plan,
+    space: Space,
+    /// What each policy matches; `None` where that is too involved.
+    matched: Vec<Option<Requests>>,
+}
+
+impl<'a> Prover<'a> {
+    /// Prepares a plan for proofs that go by these givens.
+    pub(crate) fn new(plan: &'a Plan, givens: &[&Givens]) -> Self {
+        let policies = plan.policies().iter().map(|policy| &policy.matches);
+        let given: Vec<Condition> = givens.iter().map(|givens| givens.condition()).collect();
+        let mut space = Space::of(policies.clone().chain(&given), 2 * WORDS_MAX);
+        Self {
+            plan,
+            matched: policies.map(|condition| space.matched(condition)).collect(),
+            space,
         }
     }
-    *words = space.words_left();
-    Ok(())
+
+    /// Proves that no request which is like the given one goes to any of these regions; else says how
+    /// one may.
+    ///
+    /// Regions whose state is not given may be in any, and windows may be open unless a time is given.
+    /// What is too involved is taken to be possible.
+    pub(crate) fn prove(
+        &mut self,
+        schedule: &Schedule,
+        givens: &Givens,
+        never: RegionMask,
+    ) -> Result<(), String> {
+        let space = &mut self.space;
+        let mut open = space.matched(&givens.condition());
+        for (at, policy) in self.plan.policies().iter().enumerate() {
+            let both = open.as_ref().zip(self.matched[at].as_ref());
+            let reached = both.and_then(|(open, matched)| space.both(open, matched));
+            if reached.is_some_and(|reached| reached.is_empty()) {
+                continue;
+            }
+            let possible = possible(self.plan, schedule, givens, at).and(never);
+            if let Some(region) = possible.iter().next() {
+                let (name, region) = (Quoted(&policy.name), self.plan.region_id(region));
+                return Err(format!("policy {name} may send such a request to {region}"));
+            }
+            let rest = both.and_then(|(open, matched)| space.without(open, matched));
+            open = rest.or(open);
+        }
+        Ok(())
+    }
 }
 
 /// Returns the regions that a policy may choose.

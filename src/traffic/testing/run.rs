@@ -1,10 +1,9 @@
 //! Runs a test: the facts that its givens make, and the decision.
 
 use super::expected::Wanted;
-use super::never::prove;
+use super::never::Prover;
 use super::read::Test;
 use super::timeline::{STEPS_MAX, play};
-use crate::check::space::WORDS_MAX;
 use crate::decide::decide;
 use crate::facts::{Conditions, Facts};
 use crate::plan::{Plan, RegionIndex};
@@ -18,19 +17,22 @@ pub(crate) struct Runner<'a> {
     first: Option<RegionIndex>,
     /// Steps that timelines may still take.
     steps: usize,
-    /// Words of bits that proofs may still look at.
-    words: usize,
+    prover: Prover<'a>,
 }
 
 impl<'a> Runner<'a> {
-    /// Runs tests in a plan; `first` is where requests enter that are not given a region.
-    pub(crate) fn new(plan: &'a Plan, first: Option<RegionIndex>) -> Self {
+    /// Runs these tests in a plan; `first` is where requests enter that are not given a region.
+    pub(crate) fn new(plan: &'a Plan, first: Option<RegionIndex>, tests: &[Test<'_>]) -> Self {
+        let proven = tests
+            .iter()
+            .filter(|test| matches!(test.expected.wanted, Wanted::Never(_)));
+        let givens: Vec<_> = proven.map(|test| &test.givens).collect();
         Self {
             schedule: Schedule::new(plan.windows()),
             plan,
             first,
             steps: STEPS_MAX,
-            words: 4 * WORDS_MAX,
+            prover: Prover::new(plan, &givens),
         }
     }
 
@@ -42,7 +44,7 @@ impl<'a> Runner<'a> {
     pub(crate) fn run(&mut self, test: &Test<'_>) -> Result<(), String> {
         let (plan, givens) = (self.plan, &test.givens);
         if let Wanted::Never(never) = test.expected.wanted {
-            return prove(plan, &self.schedule, givens, never, &mut self.words);
+            return self.prover.prove(&self.schedule, givens, never);
         }
         let Some(outcome) = play(plan, &self.schedule, givens, &mut self.steps) else {
             return Err("the timelines of this file's tests take too long to play".to_owned());
