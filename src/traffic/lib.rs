@@ -20,6 +20,8 @@ mod compile;
 pub mod show;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod fuzzed;
 
 pub use compile::{Compiled, TestResult, compile};
 

@@ -7,7 +7,7 @@ use crate::syntax::{BYTES_MAX, ERRORS_MAX, Source};
 use crate::{Compiled, compile};
 
 /// What a file may take, and what it may without optimisation.
-const TIME_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
+const TIME_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
 
 #[track_caller]
 fn bounded(name: &str, text: &str) -> Compiled {

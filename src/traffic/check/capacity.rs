@@ -9,7 +9,7 @@ use crate::check::draft::{ClauseKind, DraftEffect, DraftPolicy};
 use crate::check::names::Declared;
 use crate::check::rules::Rules;
 use crate::plan::{OpenWindows, REGIONS_MAX, RegionIndex, RegionMask, Tier};
-use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span, counted};
+use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
 
 /// Steps in which loads are placed for one file: some tenths of a second's worth.
 const STEPS_MAX: usize = 30_000_000;
@@ -88,80 +88,59 @@ fn report(
     open: OpenWindows,
     failure: &Failure,
 ) -> Diagnostic {
-    let declared = rules.declared;
-    let name = Quoted(policy.name.text);
-    let well = "even with every region well";
-    let what = match failure {
-        Failure::NoneLeft(lost, entry) => {
-            let entry =
-                entry.map(|entry| format!(" for requests that enter in {}", declared.name(entry)));
-            let entry = entry.unwrap_or_default();
-            match lost.is_empty() {
-                true => format!("policy {name} has no region{entry}, {well}"),
-                false => format!(
-                    "losing {} leaves policy {name} no region{entry}",
-                    declared.names_of(*lost)
-                ),
-            }
-        }
-        Failure::Overloaded(lost, region, asked) => {
-            let capacity = declared.regions[region.get()].capacity.unwrap_or_default();
-            let much = format!(
-                "{} for {} rps of its {capacity}",
-                declared.name(*region),
-                asked.ceil()
-            );
-            match lost.is_empty() {
-                true => format!("policy {name} asks {much}, {well}"),
-                false => format!(
-                    "losing {} makes policy {name} ask {much}",
-                    declared.names_of(*lost)
-                ),
-            }
-        }
-        Failure::Unproven => {
-            format!("policy {name} leaves too many ways to lose regions to try them all")
-        }
-    };
-    let names: Vec<_> = rules
-        .windows
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| open.has(*at))
-        .collect();
-    let names: Vec<_> = names
-        .iter()
-        .map(|(_, window)| Quoted(window.name.text).to_string())
-        .collect();
+    let title = failure.title(rules.declared, policy) + &while_open(rules, open);
     let diagnostic = match required {
         Some((survived, span)) => {
-            let regions = counted(survived as usize, "region");
-            let error = Diagnostic::error(span.unwrap_or(policy.name.span), what);
-            error.note(format!(
-                "`require survive {survived}` asks that any {regions} may be lost"
-            ))
+            let regions = if survived == 1 { "region".to_owned() } else { format!("{survived} regions") };
+            Diagnostic::error(span.unwrap_or(policy.name.span), title)
+                .note(format!("`require survive {survived}` asks that any {regions} may be lost"))
         }
-        None => Diagnostic::warning(policy.name.span, what),
+        None => Diagnostic::warning(policy.name.span, title),
     };
-    let right = match failure {
+    diagnostic.help(match failure {
         Failure::NoneLeft(..) => "name more regions in `prefer`",
         Failure::Overloaded(..) => "prefer more regions, or declare more capacity",
         Failure::Unproven => "name fewer regions, or `require survive` fewer",
-    };
-    let while_open = match names.is_empty() {
-        true => String::new(),
-        false => format!(
-            ", while {} {} open",
-            names.join(" and "),
-            if names.len() == 1 { "is" } else { "are" }
-        ),
-    };
-    let title = diagnostic.title.clone() + &while_open;
-    Diagnostic {
-        title,
-        ..diagnostic
+    })
+}
+
+impl Failure {
+    fn title(&self, declared: &Declared<'_>, policy: &DraftPolicy<'_, '_>) -> String {
+        let name = Quoted(policy.name.text);
+        let well = "even with every region well";
+        match self {
+            Self::NoneLeft(lost, entry) => {
+                let entry = entry.map(|entry| format!(" for requests that enter in {}", declared.name(entry)));
+                let entry = entry.unwrap_or_default();
+                match lost.is_empty() {
+                    true => format!("policy {name} has no region{entry}, {well}"),
+                    false => format!("losing {} leaves policy {name} no region{entry}", declared.names_of(*lost)),
+                }
+            }
+            Self::Overloaded(lost, region, asked) => {
+                let capacity = declared.regions[region.get()].capacity.unwrap_or_default();
+                let much = format!("{} for {} rps of its {capacity}", declared.name(*region), asked.ceil());
+                match lost.is_empty() {
+                    true => format!("policy {name} asks {much}, {well}"),
+                    false => format!("losing {} makes policy {name} ask {much}", declared.names_of(*lost)),
+                }
+            }
+            Self::Unproven => {
+                format!("policy {name} leaves too many ways to lose regions to try them all")
+            }
+        }
     }
-    .help(right)
+}
+
+/// Says which windows are open, after what happens then.
+fn while_open(rules: &Rules<'_, '_, '_>, open: OpenWindows) -> String {
+    let windows = rules.windows.iter().enumerate().filter(|(at, _)| open.has(*at));
+    let names: Vec<_> = windows.map(|(_, window)| Quoted(window.name.text).to_string()).collect();
+    match names.len() {
+        0 => String::new(),
+        1 => format!(", while {} is open", names[0]),
+        _ => format!(", while {} are open", names.join(" and ")),
+    }
 }
 
 /// Where one policy sends load.

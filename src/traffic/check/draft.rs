@@ -60,9 +60,10 @@ impl<'t, 's> DraftClauses<'t, 's> {
 
     /// Returns the measure of a quantity in `leave` or `return`.
     pub(crate) fn measure(&self, kind: ClauseKind, quantity: &str) -> Option<&'t Measure<'s>> {
-        let measures = match &self.written.get(&kind)?.body {
-            Body::Leave { measures, .. } | Body::Return { measures, .. } => measures,
-            _ => return None,
+        let (Body::Leave { measures, .. } | Body::Return { measures, .. }) =
+            &self.written.get(&kind)?.body
+        else {
+            return None;
         };
         let mut measures = measures.measures.iter();
         measures.find(|measure| measure.quantity.text == quantity)

@@ -292,10 +292,10 @@ impl Space {
                 );
             }
             Condition::Cookie(name, value) => {
-                self.field(&mut cell, Kind::Cookie, name, value.as_ref(), holds);
+                self.field(&mut cell, Kind::Cookie, name, value.as_deref(), holds);
             }
             Condition::Query(name, value) => {
-                self.field(&mut cell, Kind::Query, name, value.as_ref(), holds);
+                self.field(&mut cell, Kind::Query, name, value.as_deref(), holds);
             }
             _ => {
                 let dimension = match leaf {
@@ -320,12 +320,12 @@ impl Space {
         cell: &mut Cell,
         kind: Kind,
         name: &str,
-        value: Option<&Box<str>>,
+        value: Option<&str>,
         holds: bool,
     ) {
         let only = |class: bool| Classes::from_fn(2, |at| (at == 1) == class);
-        let at = |value: Option<&Box<str>>| {
-            let dimension = Dimension::Field(kind, name.into(), value.cloned());
+        let at = |value: Option<&str>| {
+            let dimension = Dimension::Field(kind, name.into(), value.map(Into::into));
             self.dimensions.get(&dimension).copied()
         };
         if let Some(at) = at(value) {

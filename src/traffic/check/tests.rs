@@ -468,95 +468,51 @@ fn windows_say_when_and_what_and_only_one_thing() {
     );
 }
 
+/// Two windows with these periods and effects, the second one on line 3.
+fn two_windows(periods: [&str; 2], effects: [&str; 2]) -> String {
+    let ([one, other], [first, second]) = (periods, effects);
+    format!(
+        "policy p {{ prefer a | b }}\nwindow w {{ {one} {first} }}\nwindow v {{ {other} {second} }}"
+    )
+}
+
 #[test]
-fn windows_that_are_open_together_drain_together_and_replace_one_clause_once() {
-    let two = |one: &str, other: &str, what: [&str; 2]| {
-        format!(
-            "policy p {{ prefer a | b }}\nwindow w {{ {one} {} }}\nwindow v {{ {other} {} }}",
-            what[0], what[1]
-        )
-    };
-    let drains = ["drain a", "drain b"];
-    let wrong = [(
-        3,
-        "window `v`, with others that are open then, drains every region",
-    )];
-    refused(
-        &two(
-            "every day 01:00-03:00 UTC",
-            "every day 02:00-04:00 UTC",
-            drains,
-        ),
-        &wrong,
-    );
-    refused(
-        &two(
-            "every day 23:00-01:00 UTC",
-            "every monday 00:30-04:00 UTC",
-            drains,
-        ),
-        &wrong,
-    );
-    accepted(&two(
-        "every day 01:00-02:00 UTC",
-        "every day 02:00-04:00 UTC",
-        drains,
-    ));
-    accepted(&two(
-        "every monday 01:00-03:00 UTC",
-        "every tuesday 02:00-04:00 UTC",
-        drains,
-    ));
-    // New York's clocks change three weeks before Berlin's.
-    let (berlin, york) = (
-        "every day 12:00-13:00 Europe/Berlin",
-        "every day 07:00-07:30 America/New_York",
-    );
-    refused(&two(berlin, york, drains), &wrong);
-    accepted(&two(
-        "every day 12:00-13:00 Europe/Berlin",
-        "every day 08:30-09:00 America/New_York",
-        drains,
-    ));
-    // London's and Berlin's change at the same instant.
-    accepted(&two(
-        "every day 12:00-13:00 Europe/Berlin",
-        "every day 12:00-13:00 Europe/London",
-        drains,
-    ));
-    refused(
-        &two(
-            "from 2099-01-05T00:00Z to 2099-01-06T00:00Z",
-            "every monday 10:00-11:00 UTC",
-            drains,
-        ),
-        &wrong,
-    );
-    accepted(&two(
-        "from 2099-01-05T00:00Z to 2099-01-06T00:00Z",
-        "every tuesday 10:00-11:00 UTC",
-        drains,
-    ));
-    refused(
-        &two(
-            "every day 01:00-03:00 UTC",
-            "every day 02:00-04:00 UTC",
-            ["else 500", "else 501"],
-        ),
-        &[(3, "windows `w` and `v` overlap, and both replace `else`")],
-    );
-    accepted(&two(
-        "every day 01:00-03:00 UTC",
-        "every day 02:00-04:00 UTC",
-        ["else 500", "panic below 5%"],
-    ));
+fn drains_of_windows_that_can_be_open_together_add_up() {
+    let long = "from 2099-01-05T00:00Z to 2099-01-06T00:00Z";
+    let berlin = "every day 12:00-13:00 Europe/Berlin";
+    for (periods, together) in [
+        (["every day 01:00-03:00 UTC", "every day 02:00-04:00 UTC"], true),
+        (["every day 01:00-02:00 UTC", "every day 02:00-04:00 UTC"], false),
+        (["every day 23:00-01:00 UTC", "every monday 00:30-04:00 UTC"], true),
+        (["every monday 01:00-03:00 UTC", "every tuesday 02:00-04:00 UTC"], false),
+        // New York's clocks change three weeks before Berlin's.
+        ([berlin, "every day 07:00-07:30 America/New_York"], true),
+        ([berlin, "every day 08:30-09:00 America/New_York"], false),
+        // London's and Berlin's change at the same instant.
+        ([berlin, "every day 12:00-13:00 Europe/London"], false),
+        ([long, "every monday 10:00-11:00 UTC"], true),
+        ([long, "every tuesday 10:00-11:00 UTC"], false),
+    ] {
+        let wrong = (3, "window `v`, with others that are open then, drains every region");
+        let expected = if together { &[wrong][..] } else { &[] };
+        refused(&two_windows(periods, ["drain a", "drain b"]), expected);
+    }
     refused(
         "policy p { only a, b prefer local }\nwindow w { every day 01:00-02:00 UTC drain a }",
-        &[(
-            2,
-            "drains every region of policy `p` for requests that enter in a",
-        )],
+        &[(2, "drains every region of policy `p` for requests that enter in a")],
     );
+}
+
+#[test]
+fn windows_that_can_be_open_together_replace_different_clauses() {
+    let overlapping = ["every day 01:00-03:00 UTC", "every day 02:00-04:00 UTC"];
+    refused(
+        &two_windows(overlapping, ["else 500", "else 501"]),
+        &[(3, "windows `w` and `v` overlap, and both replace `else`")],
+    );
+    accepted(&two_windows(overlapping, ["else 500", "panic below 5%"]));
+    let apart = ["every day 01:00-02:00 UTC", "every day 02:00-04:00 UTC"];
+    accepted(&two_windows(apart, ["else 500", "else 501"]));
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_key_moves_twice_from_the_nearest_region_too() {
     assert_eq!(back, 500);
 }
 
-/// The figures are of another implementation of SipHash, in Python.
+/// The figures are of another implementation of `SipHash`, in Python.
 #[test]
 fn keys_are_placed_as_in_every_release_before() {
     let plan = plan_of(8, vec![Tier::Spread(RegionMask::first(8))]);

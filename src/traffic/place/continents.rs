@@ -1,4 +1,4 @@
-//! Which continent a country is on, as GeoNames and MaxMind have it.
+//! Which continent a country is on, as `GeoNames` and `MaxMind` have it.
 
 use std::str::FromStr;
 

@@ -178,6 +178,10 @@ fn a_timeline_goes_on_until_the_request() {
     passes(
         "given after 0s us-east-1 errors 10%, after 1s us-east-1 errors 0%, after 30s us-east-1 errors 0% expect us-east-1",
     );
+    // What is given without a time has held for long before the first one.
+    passes(
+        "given us-east-1 errors 10%, after 0s us-east-1 errors 0% expect eu-west-1 because left",
+    );
     // Between the two bounds nothing changes.
     passes("given us-east-1 errors 1% expect us-east-1");
     passes(

@@ -35,53 +35,89 @@ pub(crate) fn play(
     givens: &Givens,
     left: &mut usize,
 ) -> Option<Outcome> {
-    let last = givens
-        .states
-        .last()
-        .and_then(|change| change.after)
-        .unwrap_or_default();
-    // Before the beginning all was well, and then as given for longer than any clause asks for.
-    let begin = longest(plan).saturating_add(MOMENT);
-    let mut board = Board::new(plan, Duration::ZERO);
-    let mut readings = vec![Reading::default(); plan.regions().len()];
-    for reading in &mut readings {
-        reading.quantities = Quantities {
-            errors: Some(0),
-            p99: Some(0),
-            saturation: Some(0),
-            lag: 0,
-        };
-    }
-    board.step(plan, &readings, false, Duration::ZERO);
-    let mut standing = Said::default();
+    let last = givens.states.last().and_then(|change| change.after);
+    let last = last.unwrap_or_default();
+    let open = |at: Duration| {
+        let before = i64::try_from((last - at).as_millis()).unwrap_or(i64::MAX);
+        let time_ms = givens.time_ms.map(|time_ms| time_ms.saturating_sub(before));
+        time_ms
+            .map(|time_ms| schedule.open(time_ms))
+            .unwrap_or_default()
+    };
+    let mut timeline = Timeline::new(plan, left);
     let mut changes = givens.states.iter().peekable();
+    // All was well, and then as given for longer than any clause asks for.
+    let begin = longest(plan).saturating_add(MOMENT);
+    timeline.step(RegionMask::EMPTY, Duration::ZERO)?;
     while let Some(change) = changes.next_if(|change| change.after.is_none()) {
-        standing.take(change, &mut readings);
+        timeline.take(change);
     }
-    board.step(plan, &readings, false, Duration::ZERO);
+    let drained = plan.drained_by(open(Duration::ZERO));
+    timeline.step(drained, Duration::ZERO)?;
+    timeline.step(drained, begin)?;
     for at in moments(plan, givens, last)? {
         while let Some(change) = changes.next_if(|change| change.after <= Some(at)) {
-            standing.take(change, &mut readings);
+            timeline.take(change);
         }
-        let open = givens.time_ms.map(|time_ms| {
-            let before = (last - at).as_millis();
-            schedule.open(time_ms.saturating_sub(i64::try_from(before).unwrap_or(i64::MAX)))
-        });
-        let drained = plan
-            .drained_by(open.unwrap_or_default())
-            .or(standing.drained);
-        for (region, reading) in (0..).map(RegionIndex).zip(&mut readings) {
+        timeline.step(plan.drained_by(open(at)), begin.saturating_add(at))?;
+    }
+    Some(timeline.outcome())
+}
+
+/// The regions in the course of a test.
+struct Timeline<'a> {
+    plan: &'a Plan,
+    board: Board,
+    readings: Vec<Reading>,
+    said: Said,
+    /// Steps that may still be taken.
+    left: &'a mut usize,
+}
+
+impl<'a> Timeline<'a> {
+    fn new(plan: &'a Plan, left: &'a mut usize) -> Self {
+        let well = Reading {
+            quantities: Quantities {
+                errors: Some(0),
+                p99: Some(0),
+                saturation: Some(0),
+                lag: 0,
+            },
+            ..Reading::default()
+        };
+        Self {
+            plan,
+            board: Board::new(plan, Duration::ZERO),
+            readings: vec![well; plan.regions().len()],
+            said: Said::default(),
+            left,
+        }
+    }
+
+    fn take(&mut self, change: &Change) {
+        self.said.take(change, &mut self.readings);
+    }
+
+    /// Judges the regions; windows drain some of them.
+    fn step(&mut self, drained: RegionMask, now: Duration) -> Option<()> {
+        let steps = self.readings.len() * self.plan.judgements().len();
+        *self.left = self.left.checked_sub(steps)?;
+        let drained = drained.or(self.said.drained);
+        for (region, reading) in (0..).map(RegionIndex).zip(&mut self.readings) {
             reading.draining = drained.has(region);
         }
-        *left = left.checked_sub(readings.len() * plan.judgements().len())?;
-        board.step(plan, &readings, false, begin + at);
+        self.board.step(self.plan, &self.readings, false, now);
+        Some(())
     }
-    let standings = board.standings(plan).into_iter();
-    Some(Outcome {
-        draining: standing.drained,
-        unreachable: board.unreachable(),
-        standings: standings.map(|judged| standing.over(judged)).collect(),
-    })
+
+    fn outcome(&self) -> Outcome {
+        let standings = self.board.standings(self.plan).into_iter();
+        Outcome {
+            draining: self.said.drained,
+            unreachable: self.board.unreachable(),
+            standings: standings.map(|judged| self.said.over(judged)).collect(),
+        }
+    }
 }
 
 /// What is said of regions without quantities.

@@ -137,7 +137,7 @@ async fn a_failing_test_exits_with_1_by_itself_and_with_2_at_check() {
     assert!(
         outcome
             .stderr
-            .ends_with("tidegate: FILE: 1 of 1 test failed\n"),
+            .ends_with("tidegate: FILE: 1 of 1 tests failed\n"),
         "{outcome:?}"
     );
     let outcome = policy.run(&["check"]).await;

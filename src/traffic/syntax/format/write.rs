@@ -200,6 +200,6 @@ fn joined(tokens: &[Token<'_>]) -> String {
 fn is_spaced(before: &Token<'_>, token: &Token<'_>) -> bool {
     let function = ["nearest", "spread", "weighted"];
     let called = || before.kind == Kind::Word && function.contains(&before.text);
-    let closes = token.is_symbol(",") || token.is_symbol(")");
-    !closes && !before.is_symbol("(") && !(token.is_symbol("(") && called())
+    let tight = token.is_symbol(",") || token.is_symbol(")") || before.is_symbol("(");
+    !(tight || token.is_symbol("(") && called())
 }
