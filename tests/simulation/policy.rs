@@ -103,11 +103,11 @@ impl Gateways {
                 ..self.samples[region].quantities(true, time)
             })
             .collect();
-        for own in 0..REGIONS.len() {
+        for (own, its_own) in fresh.iter().enumerate() {
             let readings: Vec<_> = (0..REGIONS.len())
                 .map(|other| {
                     let quantities = if own == other {
-                        fresh[own]
+                        *its_own
                     } else {
                         self.records[other]
                     };

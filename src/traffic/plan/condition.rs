@@ -28,11 +28,11 @@ pub enum Condition {
     /// The client's address is in one of these networks.
     Client(Vec<IpNet>),
     /// The condition does not hold.
-    Not(Box<Condition>),
+    Not(Box<Self>),
     /// All of them hold; true of none.
-    All(Vec<Condition>),
+    All(Vec<Self>),
     /// One of them holds; false of none.
-    Any(Vec<Condition>),
+    Any(Vec<Self>),
 }
 
 impl Condition {
