@@ -3,6 +3,7 @@
 //! Everything a request needs before it is sent somewhere, but for reading its headers and finding
 //! its endpoint. `make bench` reads this table.
 
+mod policies;
 mod region;
 
 use std::hint::black_box;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_model::Covers;
+
 use crate::plan::index::{PolicyMask, possible};
 use crate::plan::{Condition, Policy};
 
@@ -27,17 +29,53 @@ struct Literal {
     text: Box<str>,
     /// The longest literal that this one starts with.
     parent: Option<usize>,
+    mentioned: Mentions,
+    /// Of a path that starts with this literal and with no longer one.
     policies: PolicyMask,
+}
+
+/// The policies whose patterns have a literal, by what else they cover.
+#[derive(Debug, Default)]
+struct Mentions {
+    itself: PolicyMask,
+    below: PolicyMask,
+    prefix: PolicyMask,
+}
+
+impl Mentions {
+    fn of(&mut self, covers: Covers) -> &mut PolicyMask {
+        match covers {
+            Covers::Itself => &mut self.itself,
+            Covers::Below => &mut self.below,
+            Covers::Prefix => &mut self.prefix,
+        }
+    }
+
+    fn all(&self) -> PolicyMask {
+        self.itself.or(&self.below).or(&self.prefix)
+    }
+}
+
+impl Literal {
+    /// Returns the policies that mention this literal in a pattern that covers all paths with a longer
+    /// start.
+    fn of_longer(&self, start: &str) -> PolicyMask {
+        match start.as_bytes().get(self.text.len()) {
+            Some(b'/') => self.mentioned.prefix.or(&self.mentioned.below),
+            _ => self.mentioned.prefix,
+        }
+    }
 }
 
 impl Paths {
     pub(super) fn new(policies: &[Policy]) -> Self {
-        let mut mentions: BTreeMap<&str, PolicyMask> = BTreeMap::new();
+        let mut mentions: BTreeMap<&str, Mentions> = BTreeMap::new();
         for (at, policy) in policies.iter().enumerate() {
             policy.matches.leaves(&mut |leaf| {
                 if let Condition::Path(patterns) = leaf {
                     for pattern in patterns {
-                        mentions.entry(pattern.literal()).or_default().insert(at);
+                        let mentions = mentions.entry(pattern.literal()).or_default();
+                        mentions.of(pattern.covers()).insert(at);
                     }
                 }
             });
@@ -50,11 +88,17 @@ impl Paths {
         for (text, mentioned) in mentions {
             let last = literals.len().checked_sub(1);
             let parent = longest_start(&literals, last, text);
-            let above = parent.map_or(&none, |parent| &literals[parent].policies);
+            let mut policies = none.or(&mentioned.all());
+            let mut above = parent;
+            while let Some(at) = above {
+                policies = policies.or(&literals[at].of_longer(text));
+                above = literals[at].parent;
+            }
             literals.push(Literal {
                 text: text.into(),
                 parent,
-                policies: above.or(&mentioned),
+                mentioned,
+                policies,
             });
         }
         let common = common(&literals);
