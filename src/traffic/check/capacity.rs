@@ -91,9 +91,14 @@ fn report(
     let title = failure.title(rules.declared, policy) + &while_open(rules, open);
     let diagnostic = match required {
         Some((survived, span)) => {
-            let regions = if survived == 1 { "region".to_owned() } else { format!("{survived} regions") };
-            Diagnostic::error(span.unwrap_or(policy.name.span), title)
-                .note(format!("`require survive {survived}` asks that any {regions} may be lost"))
+            let regions = if survived == 1 {
+                "region".to_owned()
+            } else {
+                format!("{survived} regions")
+            };
+            Diagnostic::error(span.unwrap_or(policy.name.span), title).note(format!(
+                "`require survive {survived}` asks that any {regions} may be lost"
+            ))
         }
         None => Diagnostic::warning(policy.name.span, title),
     };
@@ -110,19 +115,30 @@ impl Failure {
         let well = "even with every region well";
         match self {
             Self::NoneLeft(lost, entry) => {
-                let entry = entry.map(|entry| format!(" for requests that enter in {}", declared.name(entry)));
+                let entry = entry
+                    .map(|entry| format!(" for requests that enter in {}", declared.name(entry)));
                 let entry = entry.unwrap_or_default();
                 match lost.is_empty() {
                     true => format!("policy {name} has no region{entry}, {well}"),
-                    false => format!("losing {} leaves policy {name} no region{entry}", declared.names_of(*lost)),
+                    false => format!(
+                        "losing {} leaves policy {name} no region{entry}",
+                        declared.names_of(*lost)
+                    ),
                 }
             }
             Self::Overloaded(lost, region, asked) => {
                 let capacity = declared.regions[region.get()].capacity.unwrap_or_default();
-                let much = format!("{} for {} rps of its {capacity}", declared.name(*region), asked.ceil());
+                let much = format!(
+                    "{} for {} rps of its {capacity}",
+                    declared.name(*region),
+                    asked.ceil()
+                );
                 match lost.is_empty() {
                     true => format!("policy {name} asks {much}, {well}"),
-                    false => format!("losing {} makes policy {name} ask {much}", declared.names_of(*lost)),
+                    false => format!(
+                        "losing {} makes policy {name} ask {much}",
+                        declared.names_of(*lost)
+                    ),
                 }
             }
             Self::Unproven => {
@@ -134,8 +150,14 @@ impl Failure {
 
 /// Says which windows are open, after what happens then.
 fn while_open(rules: &Rules<'_, '_, '_>, open: OpenWindows) -> String {
-    let windows = rules.windows.iter().enumerate().filter(|(at, _)| open.has(*at));
-    let names: Vec<_> = windows.map(|(_, window)| Quoted(window.name.text).to_string()).collect();
+    let windows = rules
+        .windows
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| open.has(*at));
+    let names: Vec<_> = windows
+        .map(|(_, window)| Quoted(window.name.text).to_string())
+        .collect();
     match names.len() {
         0 => String::new(),
         1 => format!(", while {} is open", names[0]),

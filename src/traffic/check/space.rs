@@ -287,7 +287,7 @@ impl Space {
                     &mut cell,
                     Kind::Header,
                     name.as_str(),
-                    value.as_ref(),
+                    value.as_deref(),
                     holds,
                 );
             }
@@ -315,14 +315,7 @@ impl Space {
     }
 
     /// A field with a value is there; one that is not there has no value.
-    fn field(
-        &self,
-        cell: &mut Cell,
-        kind: Kind,
-        name: &str,
-        value: Option<&str>,
-        holds: bool,
-    ) {
+    fn field(&self, cell: &mut Cell, kind: Kind, name: &str, value: Option<&str>, holds: bool) {
         let only = |class: bool| Classes::from_fn(2, |at| (at == 1) == class);
         let at = |value: Option<&str>| {
             let dimension = Dimension::Field(kind, name.into(), value.map(Into::into));

@@ -481,10 +481,25 @@ fn drains_of_windows_that_can_be_open_together_add_up() {
     let long = "from 2099-01-05T00:00Z to 2099-01-06T00:00Z";
     let berlin = "every day 12:00-13:00 Europe/Berlin";
     for (periods, together) in [
-        (["every day 01:00-03:00 UTC", "every day 02:00-04:00 UTC"], true),
-        (["every day 01:00-02:00 UTC", "every day 02:00-04:00 UTC"], false),
-        (["every day 23:00-01:00 UTC", "every monday 00:30-04:00 UTC"], true),
-        (["every monday 01:00-03:00 UTC", "every tuesday 02:00-04:00 UTC"], false),
+        (
+            ["every day 01:00-03:00 UTC", "every day 02:00-04:00 UTC"],
+            true,
+        ),
+        (
+            ["every day 01:00-02:00 UTC", "every day 02:00-04:00 UTC"],
+            false,
+        ),
+        (
+            ["every day 23:00-01:00 UTC", "every monday 00:30-04:00 UTC"],
+            true,
+        ),
+        (
+            [
+                "every monday 01:00-03:00 UTC",
+                "every tuesday 02:00-04:00 UTC",
+            ],
+            false,
+        ),
         // New York's clocks change three weeks before Berlin's.
         ([berlin, "every day 07:00-07:30 America/New_York"], true),
         ([berlin, "every day 08:30-09:00 America/New_York"], false),
@@ -493,13 +508,19 @@ fn drains_of_windows_that_can_be_open_together_add_up() {
         ([long, "every monday 10:00-11:00 UTC"], true),
         ([long, "every tuesday 10:00-11:00 UTC"], false),
     ] {
-        let wrong = (3, "window `v`, with others that are open then, drains every region");
+        let wrong = (
+            3,
+            "window `v`, with others that are open then, drains every region",
+        );
         let expected = if together { &[wrong][..] } else { &[] };
         refused(&two_windows(periods, ["drain a", "drain b"]), expected);
     }
     refused(
         "policy p { only a, b prefer local }\nwindow w { every day 01:00-02:00 UTC drain a }",
-        &[(2, "drains every region of policy `p` for requests that enter in a")],
+        &[(
+            2,
+            "drains every region of policy `p` for requests that enter in a",
+        )],
     );
 }
 
