@@ -2,11 +2,10 @@
 
 mod aws;
 mod continents;
-mod nearest;
+mod country;
 mod point;
 
 pub use aws::aws_place;
 pub use continents::{Continent, NotAContinent};
+pub use country::{Country, CountrySet, NotACountry};
 pub use point::Place;
-
-pub(crate) use nearest::Places;
