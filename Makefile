@@ -18,7 +18,7 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build demo bench test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools
+.PHONY: build demo bench simulate test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -58,6 +58,11 @@ check-consistency: postgresql
 BENCH_FLAGS := $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BENCH_SECONDS),--seconds $(BENCH_SECONDS))
 bench: postgresql
 	$(CARGO) bench $(CARGO_FLAGS) --bench speed -- $(BENCH_FLAGS)
+
+# Thirty regions, faults and clients around the world in virtual time: DNS alone, node steering, the
+# traffic policy. Prints a table and writes docs/traffic-simulation.md; under a minute.
+simulate:
+	$(CARGO) bench $(CARGO_FLAGS) -p tidegate-traffic --bench simulation
 
 # What is under infra/, as far as it can be checked without an account; what cannot is said aloud.
 infra:

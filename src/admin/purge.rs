@@ -11,7 +11,7 @@ use super::described::described;
 use crate::error::Problem;
 use crate::http::Query;
 use crate::middleware::Services;
-use tidegate_policy::normalise;
+use tidegate_model::normalise;
 
 const NO_PREFIX: &str =
     "the only parameter is prefix, and it is required: prefix=/public/, or prefix=/ for everything";

@@ -68,6 +68,11 @@ pub(super) enum Command {
     Check(CheckCommand),
     /// Print what would be decided for one request, and why.
     Explain(ExplainCommand),
+    /// Work with a traffic policy: which region serves a request.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Apply the schema to the primary.
     Migrate(MigrateCommand),
     /// Mint a JWT for development, signed with AUTH_JWT_SECRET; or read a consistency token.
@@ -135,6 +140,36 @@ pub(super) struct ExplainCommand {
     /// TOML file (TIDEGATE_CONFIG).
     #[arg(long)]
     pub(super) config: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Check a policy file and run its tests; exit 2 with every error if it cannot be used.
+    Check {
+        /// The policy file.
+        file: String,
+    },
+    /// Run the tests of a policy file; exit 1 if one fails.
+    Test {
+        /// The policy file.
+        file: String,
+    },
+    /// Rewrite a policy file in the normal form; comments stay.
+    Fmt {
+        /// Rewrite nothing; exit 1 if the file is not in the normal form.
+        #[arg(long)]
+        check: bool,
+        /// The policy file.
+        file: String,
+    },
+    /// Print what a policy file says, with groups resolved and defaults filled in.
+    Show {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The policy file.
+        file: String,
+    },
 }
 
 #[derive(Debug, Args)]

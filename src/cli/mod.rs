@@ -7,6 +7,7 @@ mod edge_policy;
 mod exit;
 mod explain;
 mod migrate;
+mod policy;
 mod serve;
 mod token;
 mod top;
@@ -30,6 +31,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
 
         Command::Check(command) => check::check(command, &environment),
         Command::Explain(command) => explain::explain(command, &environment),
+        Command::Policy { command } => policy::policy(command),
         Command::Migrate(command) => migrate::migrate(command, &environment).await,
     }
 }

@@ -25,9 +25,9 @@ use crate::http::{BodyError, QueryError};
 use crate::postgres::pool::PoolError;
 use crate::sql::{ArgumentError, Failure, FailureKind};
 use crate::upstream::UpstreamError;
+use tidegate_model::PathError;
 use tidegate_model::error_chain;
 use tidegate_model::{ConsistencyError, TokenError, WriteLost};
-use tidegate_policy::PathError;
 use tidegate_policy::RateLimit;
 
 /// Where problem types live; each type's page explains it.

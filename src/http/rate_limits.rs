@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 use super::Client;
 use super::generations::Generations;
+use tidegate_model::PathPattern;
 use tidegate_policy::RateLimit;
-use tidegate_policy::{PathPattern, PolicyTable, Row};
+use tidegate_policy::{PolicyTable, Row};
 
 /// Clients remembered for one row, at most: some 4 MB.
 const CLIENTS_MAX: usize = 65_536;

@@ -12,10 +12,11 @@ use http::{HeaderMap, Method};
 use crate::config::EndpointMethod;
 use crate::endpoint::{Endpoint, Found, Routes, Target};
 use crate::error::Problem;
+use tidegate_model::normalise;
 use tidegate_model::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
 };
-use tidegate_policy::{Decision, Lifetime, Row, normalise};
+use tidegate_policy::{Decision, Lifetime, Row};
 
 /// The endpoint a request reached.
 #[derive(Debug)]

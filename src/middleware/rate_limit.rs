@@ -18,7 +18,7 @@ use super::serve::serve;
 use crate::endpoint::Routes;
 use crate::error::Problem;
 use crate::http::{Client, LimitedRow, Spent, client_address};
-use tidegate_policy::normalise;
+use tidegate_model::normalise;
 use tidegate_telemetry::names;
 
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::{CacheControl, PathPattern, PatternError};
+use crate::CacheControl;
 use crate::{PolicyRow, RateLimit};
 use tidegate_model::Consistency;
 use tidegate_model::{ConfigError, Place};
+use tidegate_model::{PathPattern, PatternError};
 
 /// Holds one compiled policy row.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use tidegate_policy::normalise;
+    use tidegate_model::normalise;
 
     fn node(url: &str) -> Node {
         let config = UpstreamNodeConfig {

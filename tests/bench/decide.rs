@@ -3,6 +3,9 @@
 //! Everything a request needs before it is sent somewhere, but for reading its headers and finding
 //! its endpoint. `make bench` reads this table.
 
+mod policies;
+mod region;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -10,10 +13,11 @@ use divan::{AllocProfiler, Bencher};
 use http::Method;
 use tidegate_model::NodeId;
 use tidegate_model::Place;
+use tidegate_model::normalise;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Consistency, RequestToken};
 use tidegate_policy::PolicyRow;
-use tidegate_policy::{Decision, PolicyTable, normalise};
+use tidegate_policy::{Decision, PolicyTable};
 use tidegate_policy::{NodeView, plan};
 use tidegate_steering::{Ranking, Selector, SteeringSettings};
 use tokio::time::Instant;

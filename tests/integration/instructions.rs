@@ -1,4 +1,4 @@
-//! What a cached hit, a replica read and a decision take, in instructions: unlike time the same on
+//! What a cached hit, a replica read and the decisions take, in instructions: unlike time the same on
 //! every machine and under every load.
 //!
 //! Counted by callgrind in the profile of the tests, so that they say nothing but whether one grew.
@@ -15,11 +15,18 @@ use std::process::Command;
 
 use tidegate::config::Environment;
 use tidegate::testkit::{Cluster, GatewayCommand};
+use tidegate_model::normalise;
 use tidegate_model::{Consistency, RequestToken};
 use tidegate_policy::PolicyRow;
-use tidegate_policy::{Decision, PolicyTable, normalise};
+use tidegate_policy::{Decision, PolicyTable};
+use tidegate_traffic::decide::{Request, decide};
+use tidegate_traffic::facts::Facts;
+use tidegate_traffic::plan::{Plan, Tier};
 
 use crate::world::{BINARY, TOKEN_SECRET, World, configured};
+
+#[path = "../bench/policies.rs"]
+mod policies;
 
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructions.txt");
 
@@ -157,23 +164,31 @@ async fn ask(world: &World, path: &str, times: u64) {
     }
 }
 
-/// Instructions of one decision, counted in a process of its own.
+/// Instructions of one decision of each kind, counted in processes of their own.
 fn count_decisions(counts: &mut Counts) {
+    for (name, test) in [
+        ("decision", "decisions"),
+        ("region, nearest", "regions_nearest"),
+        ("region, spread", "regions_spread"),
+        ("region, 64 headers", "regions_by_header"),
+    ] {
+        counts.insert(name.to_owned(), count_test(test) / DECISIONS);
+    }
+}
+
+/// Instructions of the functions that are called `…_counted` in a test of this file.
+fn count_test(test: &str) -> u64 {
     let place = tempfile::tempdir().unwrap();
     let dump = place.path().join("counts");
     let mut valgrind = Command::new("valgrind");
     valgrind
-        .args([
-            "-q",
-            "--tool=callgrind",
-            "--toggle-collect=*decide_counted*",
-        ])
+        .args(["-q", "--tool=callgrind", "--toggle-collect=*_counted*"])
         .arg(format!("--callgrind-out-file={}", dump.display()))
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "instructions::decisions", "--ignored"]);
+        .args(["--exact", &format!("instructions::{test}"), "--ignored"]);
     let output = valgrind.output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    counts.insert("decision".to_owned(), total(&dump) / DECISIONS);
+    total(&dump)
 }
 
 #[test]
@@ -200,6 +215,48 @@ fn decide_counted(table: &PolicyTable, path: &str) -> bool {
     let row = table.lookup(&path);
     let decision = Decision::new(row, None, RequestToken::None, &http::Method::GET);
     black_box(&decision).shared_cacheable
+}
+
+#[test]
+#[ignore = "run under callgrind by the test below"]
+fn regions_nearest() {
+    decide_regions(&policies::plan(
+        &Tier::Nearest(policies::all_regions()),
+        policies::path,
+    ));
+}
+
+#[test]
+#[ignore = "run under callgrind by the test below"]
+fn regions_spread() {
+    decide_regions(&policies::plan(
+        &Tier::Spread(policies::all_regions()),
+        policies::path,
+    ));
+}
+
+#[test]
+#[ignore = "run under callgrind by the test below"]
+fn regions_by_header() {
+    decide_regions(&policies::plan(
+        &Tier::Nearest(policies::all_regions()),
+        policies::header,
+    ));
+}
+
+fn decide_regions(plan: &Plan) {
+    let facts = Facts::new(plan, policies::all_well());
+    let clients = policies::clients();
+    let requests: Vec<_> = clients.iter().map(policies::request).collect();
+    for request in requests.iter().cycle().take(DECISIONS as usize) {
+        let policy = region_counted(black_box(plan), black_box(&facts), black_box(request));
+        assert_eq!(policy, policies::POLICIES - 1);
+    }
+}
+
+#[inline(never)]
+fn region_counted(plan: &Plan, facts: &Facts, request: &Request<'_>) -> usize {
+    black_box(decide(plan, facts, request)).policy
 }
 
 #[tokio::test]

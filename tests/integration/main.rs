@@ -40,6 +40,7 @@ mod steering;
 mod timelines;
 mod tls;
 mod token_command;
+mod traffic;
 mod upstream;
 mod values;
 #[allow(dead_code, reason = "a kit: not every test needs every part")]

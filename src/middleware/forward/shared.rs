@@ -23,7 +23,8 @@ use crate::middleware::answer::Timing;
 use crate::middleware::fetch::{Fetch, Missed};
 use crate::middleware::origin::{FromApplication, Origin, Source};
 use crate::upstream::{Answered, Outgoing, Upstream, UpstreamError};
-use tidegate_policy::{Reuse, normalise};
+use tidegate_model::normalise;
+use tidegate_policy::Reuse;
 
 /// Most bytes of the fields that are kept; they take room beside the body.
 const FIELD_BYTES_MAX: usize = 4 << 10;

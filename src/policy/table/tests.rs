@@ -5,9 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{PathPattern, normalise};
 use tidegate_model::Consistency;
 use tidegate_model::Place;
+use tidegate_model::{PathPattern, normalise};
 
 fn row(path: &str, line: usize) -> PolicyRow {
     let file = "policy.toml".into();

@@ -9,14 +9,15 @@ use std::str::FromStr;
 use crate::{PathError, normalise};
 
 /// Covers one path, or every path with a common start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPattern {
     literal: Box<str>,
     covers: Covers,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Covers {
+/// What a pattern covers besides its literal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Covers {
     /// `/x`: the literal itself.
     Itself,
     /// `/x/*`: the literal and everything below it.
@@ -26,9 +27,22 @@ enum Covers {
 }
 
 impl PathPattern {
+    /// Makes a pattern from the part before its star; whether a path can be so is not checked.
+    pub fn new(literal: impl Into<Box<str>>, covers: Covers) -> Self {
+        Self {
+            literal: literal.into(),
+            covers,
+        }
+    }
+
     /// Returns the part before the star; `/x`, `/x/*` and `/x*` have the same.
     pub fn literal(&self) -> &str {
         &self.literal
+    }
+
+    /// Returns what it covers besides its literal.
+    pub fn covers(&self) -> Covers {
+        self.covers
     }
 
     /// Returns whether the pattern covers a normalised path.

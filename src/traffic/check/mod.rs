@@ -1,0 +1,22 @@
+//! What a text means, and what is wrong with it beyond its grammar.
+//!
+//! Each rule looks only at what was understood, so that an error is reported once, where it is.
+
+mod capacity;
+mod checked;
+pub(crate) mod clauses;
+pub(crate) mod conditions;
+pub(crate) mod draft;
+pub(crate) mod names;
+mod policies;
+mod reach;
+mod rules;
+pub(crate) mod space;
+mod together;
+pub(crate) mod values;
+mod windows;
+
+pub(crate) use checked::{Checked, check};
+
+#[cfg(test)]
+mod tests;

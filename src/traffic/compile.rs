@@ -1,0 +1,142 @@
+//! From the text of a policy to the plan that decisions are made from, with all that is wrong on the way.
+
+use crate::check::{self, Checked};
+use crate::plan::{Plan, Sources, Window, WindowEffect};
+use crate::syntax::{Diagnostic, Diagnostics, Quoted, Source, Span, counted, parse};
+use crate::testing;
+
+/// A policy file, read, checked and tested.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Errors and warnings; with an error there is no plan.
+    pub diagnostics: Diagnostics,
+    /// What decisions are made from.
+    pub plan: Option<Plan>,
+    /// Its tests, in the order of the file; none were run where something else is wrong.
+    pub tests: Vec<TestResult>,
+}
+
+impl Compiled {
+    /// Writes what there is: `4 regions, 3 policies, 2 windows, 1 test passed`.
+    pub fn summary(&self) -> String {
+        let Some(plan) = &self.plan else {
+            return self.diagnostics.summary();
+        };
+        let policies = match plan.policies().len() {
+            1 => "1 policy".to_owned(),
+            count => format!("{count} policies"),
+        };
+        let mut parts = vec![counted(plan.regions().len(), "region"), policies];
+        if !plan.windows().is_empty() {
+            parts.push(counted(plan.windows().len(), "window"));
+        }
+        if !self.tests.is_empty() {
+            let passed = self
+                .tests
+                .iter()
+                .filter(|test| test.failure.is_none())
+                .count();
+            parts.push(format!("{} passed", counted(passed, "test")));
+        }
+        if self.diagnostics.warnings() > 0 {
+            parts.push(self.diagnostics.summary());
+        }
+        parts.join(", ")
+    }
+}
+
+/// What came of a test.
+#[derive(Clone, Debug)]
+pub struct TestResult {
+    /// What it says it tests.
+    pub name: String,
+    /// What came instead, and why.
+    pub failure: Option<Diagnostic>,
+}
+
+/// Reads, checks and compiles a policy, and runs its tests.
+///
+/// A test that fails is an error like any other, but the plan is there: only tests stand against it.
+/// Takes below two seconds whatever the text is, and never panics.
+pub fn compile(source: &Source<'_>) -> Compiled {
+    let mut diagnostics = Diagnostics::default();
+    let parsed = parse(source, &mut diagnostics);
+    let checked = check::check(&parsed, &mut diagnostics);
+    let mut compiled = Compiled {
+        plan: None,
+        tests: Vec::new(),
+        diagnostics,
+    };
+    if compiled.diagnostics.errors() > 0 {
+        return compiled;
+    }
+    let plan = match Plan::new(sources(&checked)) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let refused = Diagnostic::error(Span::default(), error.to_string());
+            compiled.diagnostics.push(refused);
+            return compiled;
+        }
+    };
+    let mut runner = testing::Runner::new(&plan, checked.declared.first, &checked.tests);
+    for test in &checked.tests {
+        let outcome = runner.run(test);
+        let failure = outcome.err().map(|instead| {
+            let title = format!("test {} failed: {instead}", Quoted(test.name.text));
+            Diagnostic::error(test.span, title).label("expected")
+        });
+        if let Some(failure) = &failure {
+            compiled.diagnostics.push(failure.clone());
+        }
+        compiled.tests.push(TestResult {
+            name: printable(test.name.text),
+            failure,
+        });
+    }
+    compiled.plan = Some(plan);
+    compiled
+}
+
+/// Returns what a plan is made of; complete only where nothing is wrong.
+fn sources(checked: &Checked<'_, '_>) -> Sources {
+    use crate::check::draft::{DraftEffect, Only};
+    let policies = checked.policies.iter().map(|policy| crate::plan::Policy {
+        name: policy.name.text.into(),
+        matches: policy
+            .matches
+            .clone()
+            .unwrap_or(crate::plan::Condition::ALWAYS),
+        only: match policy.only {
+            Only::These(only, _) => Some(only),
+            Only::Any | Only::Unknown => None,
+        },
+        tiers: policy
+            .tiers
+            .iter()
+            .flatten()
+            .map(|(tier, _)| tier.clone())
+            .collect(),
+        affinity: policy.affinity.clone(),
+        clauses: policy.clauses.clauses.clone(),
+    });
+    let windows = checked.windows.iter().map(|window| Window {
+        name: window.name.text.into(),
+        periods: window.periods.clone(),
+        effect: match &window.effect {
+            Some(DraftEffect::Drain(regions, _)) => WindowEffect::Drain(*regions),
+            Some(DraftEffect::Replace(clauses)) => WindowEffect::Replace(clauses.clauses.clone()),
+            None => WindowEffect::Replace(crate::plan::Clauses::default()),
+        },
+    });
+    Sources {
+        regions: checked.declared.regions.clone(),
+        policies: policies.collect(),
+        defaults: checked.defaults.clauses.clone(),
+        windows: windows.collect(),
+    }
+}
+
+/// Returns a text without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}

@@ -1,0 +1,230 @@
+//! From a policy's order and the facts to the region that serves.
+
+use std::fmt;
+
+use crate::decide::tiers::Tiers;
+use crate::decide::{Request, governing};
+use crate::facts::{Facts, PolicyFacts};
+use crate::plan::{Else, Plan, RegionIndex, RegionMask};
+
+/// Where a request goes, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The policy that governs the request, by its place in the plan.
+    pub policy: usize,
+    /// Where the request goes.
+    pub region: Target,
+    /// Where it would have gone with every region well; `None` where the policy names none here.
+    pub proposed: Option<RegionIndex>,
+    /// The regions to try next.
+    pub standbys: Standbys,
+    /// How the region was chosen, or why the proposed one was passed over.
+    pub reason: Reason,
+}
+
+/// What serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A region.
+    Region(RegionIndex),
+    /// This gateway, whatever the state of its region.
+    Here,
+    /// None: it is answered with this status.
+    Status(u16),
+}
+
+/// The regions that a request may be sent to when the first one cannot take it.
+///
+/// Only which ones: most requests need none, so their order is worked out when it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standbys {
+    /// The regions that the request's key is let in to.
+    let_in: RegionMask,
+    /// The ones whose ramp holds it back, when there is no other.
+    held_back: RegionMask,
+}
+
+impl Standbys {
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    /// Returns all of them.
+    pub fn all(&self) -> RegionMask {
+        self.let_in.or(self.held_back)
+    }
+
+    /// Returns them in their order; `policy` is the decision's.
+    pub fn in_order<'a>(
+        mut self,
+        plan: &'a Plan,
+        facts: &'a Facts,
+        request: &'a Request<'a>,
+        policy: usize,
+    ) -> impl Iterator<Item = RegionIndex> {
+        let tiers = Tiers::new(plan, facts, request, policy);
+        std::iter::from_fn(move || {
+            let (next, _) = self.first(&tiers)?;
+            self = self.without(next);
+            Some(next)
+        })
+    }
+
+    fn first(&self, tiers: &Tiers<'_>) -> Option<(RegionIndex, Reason)> {
+        let let_in = tiers.first(self.let_in);
+        let_in.or_else(|| tiers.first(self.held_back))
+    }
+
+    fn without(self, region: RegionIndex) -> Self {
+        let region = RegionMask::of(region);
+        Self {
+            let_in: self.let_in.without(region),
+            held_back: self.held_back.without(region),
+        }
+    }
+}
+
+/// How a region was chosen, or why the proposed one was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It is the gateway's own, by a tier `local`.
+    Local,
+    /// A tier names it.
+    Named,
+    /// It is the nearest.
+    Nearest,
+    /// The key's hash chose it, by weight.
+    Weighted,
+    /// The key's hash chose it.
+    Spread,
+    /// The proposed region has left.
+    Left,
+    /// The proposed region is drained.
+    Draining,
+    /// The proposed region's ramp does not let the key in yet.
+    Ramping,
+    /// The proposed region has left, but so have too many others.
+    Panic,
+    /// No region may serve.
+    Else,
+    /// The request came from another region's gateway. Put in after the decision.
+    Hop,
+    /// There is no tunnel to the region. Put in after the decision.
+    NoTunnel,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Local,
+        Self::Named,
+        Self::Nearest,
+        Self::Weighted,
+        Self::Spread,
+        Self::Left,
+        Self::Draining,
+        Self::Ramping,
+        Self::Panic,
+        Self::Else,
+        Self::Hop,
+        Self::NoTunnel,
+    ];
+
+    /// Returns the word that metrics, logs and headers have.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Named => "named",
+            Self::Nearest => "nearest",
+            Self::Weighted => "weighted",
+            Self::Spread => "spread",
+            Self::Left => "left",
+            Self::Draining => "draining",
+            Self::Ramping => "ramping",
+            Self::Panic => "panic",
+            Self::Else => "else",
+            Self::Hop => "hop",
+            Self::NoTunnel => "no-tunnel",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Decides which region serves a request.
+pub fn decide(plan: &Plan, facts: &Facts, request: &Request<'_>) -> Decision {
+    let policy = governing(plan, request);
+    let held = facts.policy(policy);
+    let tiers = Tiers::new(plan, facts, request, policy);
+    let proposed = tiers.first(held.named);
+    let candidates = candidates(facts, held, &tiers);
+    let chosen = match proposed {
+        Some(first) if candidates.let_in.has(first.0) => proposed,
+        _ => candidates.first(&tiers),
+    };
+    let proposed = proposed.map(|(region, _)| region);
+    let Some((region, how)) = chosen else {
+        return Decision {
+            policy,
+            region: match held.otherwise {
+                Else::Local => Target::Here,
+                Else::Status(status) => Target::Status(status),
+            },
+            proposed,
+            standbys: Standbys::default(),
+            reason: Reason::Else,
+        };
+    };
+    Decision {
+        policy,
+        region: Target::Region(region),
+        proposed,
+        standbys: candidates.without(region),
+        reason: reason(facts, held, region, proposed, how),
+    }
+}
+
+/// Returns the regions that may serve, by whether their ramps let the request's key in.
+fn candidates(facts: &Facts, held: &PolicyFacts, tiers: &Tiers<'_>) -> Standbys {
+    let ramping = held.usable.and(held.ramping);
+    if ramping.is_empty() {
+        return Standbys {
+            let_in: held.usable,
+            held_back: RegionMask::EMPTY,
+        };
+    }
+    let key = tiers.key();
+    let is_held_back = |region: &RegionIndex| !key.is_let_in(facts.ramp(held, *region));
+    let held_back = ramping.iter().filter(is_held_back).collect();
+    Standbys {
+        let_in: held.usable.without(held_back),
+        held_back,
+    }
+}
+
+fn reason(
+    facts: &Facts,
+    held: &PolicyFacts,
+    region: RegionIndex,
+    proposed: Option<RegionIndex>,
+    how: Reason,
+) -> Reason {
+    match proposed {
+        Some(proposed) if proposed != region => {
+            if facts.draining().has(proposed) {
+                Reason::Draining
+            } else if held.left.has(proposed) {
+                Reason::Left
+            } else {
+                Reason::Ramping
+            }
+        }
+        _ if held.left.has(region) => Reason::Panic,
+        _ => how,
+    }
+}

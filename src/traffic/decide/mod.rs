@@ -1,0 +1,17 @@
+//! The decision: which region serves a request.
+//!
+//! A function of plan, facts and request alone: no clock, no lock, no allocation, and an answer for
+//! every request. So it is the same on every gateway, and a recorded one can be made again.
+
+mod decision;
+mod fields;
+mod governing;
+mod request;
+mod tiers;
+
+pub use decision::{Decision, Reason, Standbys, Target, decide};
+pub use governing::{Mismatch, governing, mismatch};
+pub use request::{HINTS_MAX, Request};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Health: from what is seen of regions to which of them have left.
+//!
+//! Pure: time comes in as the time since some start, and never goes back.
+
+mod board;
+mod machine;
+mod quantities;
+mod reach;
+mod samples;
+
+pub use board::{Board, Reading};
+pub use machine::State;
+pub use quantities::Quantities;
+pub use samples::{Outcome, Samples};
+
+#[cfg(test)]
+mod tests;

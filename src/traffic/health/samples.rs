@@ -1,0 +1,199 @@
+//! Requests as samples, and the quantities over the window that ends now.
+//!
+//! The window is the last two seconds, or as much longer as 50 samples take, up to 30 s: so either
+//! the slots of two seconds hold 50 samples, or the last 50 samples are all there is to see.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::health::Quantities;
+
+/// The window, in slots.
+const SLOT: Duration = Duration::from_millis(200);
+const SLOTS: usize = 10;
+
+/// Samples that make the window no longer than it has to be.
+const ENOUGH: usize = 50;
+
+/// How old the last samples may be.
+const AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Fewer samples say nothing.
+const FEWEST: usize = 5;
+
+/// Buckets of a power of two: they are 3 % wide.
+const STEPS: u64 = 32;
+
+/// Up to 2^31 µs, more than half an hour.
+const BUCKETS: usize = 27 * STEPS as usize;
+
+const MILLION: u64 = 1_000_000;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Anything but a failure of the region's.
+    Served,
+    /// A 5xx, or no answer.
+    Failed,
+    /// A 503 because the primary cannot be reached.
+    NoPrimary,
+}
+
+/// The samples of one region.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    slots: [Slot; SLOTS],
+    last: VecDeque<Sample>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    /// Which of all slots since the start it holds.
+    number: u128,
+    counts: Counts,
+    buckets: Box<[u32]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Duration,
+    outcome: Outcome,
+    bucket: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    failed: u64,
+    no_primary: u64,
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self {
+            slots: std::array::from_fn(|_| Slot {
+                number: 0,
+                counts: Counts::default(),
+                buckets: vec![0; BUCKETS].into(),
+            }),
+            last: VecDeque::with_capacity(ENOUGH),
+        }
+    }
+}
+
+impl Samples {
+    /// Takes in a request that ended now, and the time to the head of its answer.
+    pub fn add(&mut self, outcome: Outcome, time: Duration, now: Duration) {
+        let bucket = bucket(time);
+        if self.last.len() == ENOUGH {
+            self.last.pop_front();
+        }
+        self.last.push_back(Sample {
+            at: now,
+            outcome,
+            bucket,
+        });
+        let number = slot_number(now);
+        let slot = &mut self.slots[(number % SLOTS as u128) as usize];
+        if slot.number != number {
+            slot.number = number;
+            slot.counts = Counts::default();
+            slot.buckets.fill(0);
+        }
+        slot.counts.add(outcome);
+        slot.buckets[bucket] += 1;
+    }
+
+    /// Returns errors and p99 over the window that ends now.
+    ///
+    /// What every region lacks is no reason to leave one: without `primary_elsewhere`, a primary that
+    /// cannot be reached is no error.
+    pub fn quantities(&self, primary_elsewhere: bool, now: Duration) -> Quantities {
+        let newest = slot_number(now);
+        let slots = self.slots.iter();
+        let slots = slots.filter(|slot| slot.number + SLOTS as u128 > newest);
+        let requests: u64 = slots.clone().map(|slot| slot.counts.requests).sum();
+        let mut counts = Counts::default();
+        let mut buckets = [0u32; BUCKETS];
+        if requests >= ENOUGH as u64 {
+            for slot in slots {
+                counts.merge(&slot.counts);
+                for (sum, count) in buckets.iter_mut().zip(&slot.buckets) {
+                    *sum += count;
+                }
+            }
+        } else {
+            let recent = self.last.iter();
+            for sample in recent.filter(|sample| now.saturating_sub(sample.at) <= AGE_MAX) {
+                counts.add(sample.outcome);
+                buckets[sample.bucket] += 1;
+            }
+        }
+        if counts.requests < FEWEST as u64 {
+            return Quantities::NONE;
+        }
+        let no_primary = if primary_elsewhere {
+            counts.no_primary
+        } else {
+            0
+        };
+        Quantities {
+            errors: Some((counts.failed + no_primary) * MILLION / counts.requests),
+            p99: Some(percentile_99(&buckets, counts.requests)),
+            ..Quantities::NONE
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, outcome: Outcome) {
+        self.requests += 1;
+        self.failed += u64::from(outcome == Outcome::Failed);
+        self.no_primary += u64::from(outcome == Outcome::NoPrimary);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.no_primary += other.no_primary;
+    }
+}
+
+/// Slots are numbered from the size of the window on, so that an unused one is never in it.
+fn slot_number(now: Duration) -> u128 {
+    now.as_nanos() / SLOT.as_nanos() + 2 * SLOTS as u128
+}
+
+/// Returns the bucket of a time: exact below 32 µs, then 32 to each power of two.
+fn bucket(time: Duration) -> usize {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    if micros < STEPS {
+        return micros as usize;
+    }
+    let octave = u64::from(micros.ilog2() - STEPS.ilog2());
+    let step = (micros >> octave) - STEPS;
+    (((octave + 1) * STEPS + step) as usize).min(BUCKETS - 1)
+}
+
+/// Returns the longest time of a bucket, in microseconds.
+fn longest(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    let (octave, step) = (bucket / STEPS, bucket % STEPS);
+    if octave == 0 {
+        return step;
+    }
+    ((STEPS + step + 1) << (octave - 1)) - 1
+}
+
+/// Returns the shortest time that at most a hundredth of the samples exceeds.
+fn percentile_99(buckets: &[u32; BUCKETS], requests: u64) -> u64 {
+    let mut above = 0;
+    for (bucket, count) in buckets.iter().enumerate().rev() {
+        above += u64::from(*count);
+        if above * 100 > requests {
+            return longest(bucket);
+        }
+    }
+    0
+}

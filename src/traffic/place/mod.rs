@@ -1,0 +1,11 @@
+//! Where clients and regions are.
+
+mod aws;
+mod continents;
+mod country;
+mod point;
+
+pub use aws::aws_place;
+pub use continents::{Continent, NotAContinent};
+pub use country::{Country, CountrySet, NotACountry};
+pub use point::Place;

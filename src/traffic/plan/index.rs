@@ -1,0 +1,156 @@
+//! Finds the policies that a request may match without trying each of them.
+//!
+//! Each of the methods, countries, paths and headers has the set of policies that can match it; the
+//! first policy that is in all these sets and whose condition holds is the one. The sets may have
+//! too many policies, never too few, so the condition is what counts.
+
+mod headers;
+mod paths;
+
+use http::{HeaderMap, Method};
+
+use crate::plan::{Condition, Country, CountrySet, POLICIES_MAX, Policy};
+use headers::Headers;
+use paths::Paths;
+
+/// The methods that have a set of their own; another one is looked for in the conditions.
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::HEAD,
+    Method::PATCH,
+    Method::OPTIONS,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
+/// When so few are left, trying them is cheaper than reading all headers.
+const FEW: usize = 2;
+
+const COUNTRIES: usize = 26 * 26;
+
+/// A set of policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct PolicyMask([u64; POLICIES_MAX / 64]);
+
+impl PolicyMask {
+    fn insert(&mut self, policy: usize) {
+        self.0[policy / 64] |= 1 << (policy % 64);
+    }
+
+    fn and(mut self, other: &Self) -> Self {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine &= theirs;
+        }
+        self
+    }
+
+    fn or(mut self, other: &Self) -> Self {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine |= theirs;
+        }
+        self
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        self.0.into_iter().enumerate().flat_map(|(at, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+                word &= word - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+}
+
+/// The sets of policies by what requests have.
+#[derive(Debug)]
+pub(crate) struct Index {
+    methods: [PolicyMask; METHODS.len() + 1],
+    /// Which of `country_sets` a country has; the last is that of the unknown one.
+    countries: Box<[u16; COUNTRIES + 1]>,
+    country_sets: Vec<PolicyMask>,
+    paths: Paths,
+    headers: Headers,
+}
+
+impl Index {
+    pub(crate) fn new(policies: &[Policy]) -> Self {
+        let (countries, country_sets) = countries(policies);
+        Self {
+            methods: std::array::from_fn(|at| by_method(policies, METHODS.get(at))),
+            countries,
+            country_sets,
+            paths: Paths::new(policies),
+            headers: Headers::new(policies),
+        }
+    }
+
+    /// Returns the policies that may match, in their order.
+    pub(crate) fn candidates(
+        &self,
+        method: &Method,
+        country: Option<Country>,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> impl Iterator<Item = usize> {
+        let method = METHODS.iter().position(|known| known == method);
+        let country = self.countries[country.map_or(COUNTRIES, Country::get)];
+        let mut policies = self.methods[method.unwrap_or(METHODS.len())]
+            .and(&self.country_sets[usize::from(country)])
+            .and(self.paths.lookup(path));
+        if !self.headers.is_empty() && policies.iter().nth(FEW).is_some() {
+            policies = policies.and(&self.headers.lookup(headers));
+        }
+        policies.iter()
+    }
+}
+
+/// Returns the policies whose condition can hold when `known` says what is known of its leaves.
+fn possible(policies: &[Policy], known: impl Fn(&Condition) -> Option<bool>) -> PolicyMask {
+    let mut set = PolicyMask::default();
+    for (at, policy) in policies.iter().enumerate() {
+        if policy.matches.possible(&known) {
+            set.insert(at);
+        }
+    }
+    set
+}
+
+fn by_method(policies: &[Policy], method: Option<&Method>) -> PolicyMask {
+    possible(policies, |leaf| match leaf {
+        Condition::Method(methods) => method.map(|method| methods.contains(method)),
+        _ => None,
+    })
+}
+
+fn countries(policies: &[Policy]) -> (Box<[u16; COUNTRIES + 1]>, Vec<PolicyMask>) {
+    let by_country = |country: Option<Country>| {
+        possible(policies, |leaf| match leaf {
+            Condition::Country(set) => Some(country.is_some_and(|country| set.has(country))),
+            _ => None,
+        })
+    };
+    let mut named = CountrySet::EMPTY;
+    for policy in policies {
+        policy.matches.leaves(&mut |leaf| {
+            if let Condition::Country(set) = leaf {
+                named = named.or(set);
+            }
+        });
+    }
+    // A country that no condition names is as good as an unknown one.
+    let mut sets = vec![by_country(None)];
+    let mut numbers = Box::new([0; COUNTRIES + 1]);
+    for country in named.iter() {
+        let set = by_country(Some(country));
+        let known = sets.iter().position(|known| *known == set);
+        numbers[country.get()] = known.unwrap_or(sets.len()) as u16;
+        if known.is_none() {
+            sets.push(set);
+        }
+    }
+    (numbers, sets)
+}

@@ -1,0 +1,105 @@
+//! Receipts: a decision with everything it was made from, as one line of JSON.
+//!
+//! Regions, windows and policies are written by name, so that a receipt can be decided again by
+//! another plan. Affinity keys are hashed, and of headers, cookies and query only what a condition
+//! names is kept; the client's address is kept only where a condition names networks.
+
+mod facts;
+mod request;
+mod verdict;
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::{Decision, Request, decide};
+use crate::facts::Facts;
+use crate::plan::{OpenWindows, Plan};
+use facts::RecordedFacts;
+use request::RecordedRequest;
+
+pub use verdict::{RecordedDecision, Verdict};
+
+/// A decision and what it was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// The revision of the plan; 0 is the built-in one or a file.
+    pub revision: u32,
+    /// The arm of an open rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<String>,
+    request: RecordedRequest,
+    facts: RecordedFacts,
+    /// What was decided.
+    pub decision: RecordedDecision,
+}
+
+/// Says why a receipt cannot be read or decided again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// The line is not a receipt.
+    #[error("the line is not a receipt: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A field of the request is none that a request could have had.
+    #[error("the receipt's request has an invalid {0}")]
+    Request(&'static str),
+}
+
+impl Receipt {
+    /// Writes down a decision.
+    pub fn new(
+        (time_ms, revision): (i64, u32),
+        plan: &Plan,
+        facts: &Facts,
+        request: &Request<'_>,
+        decision: &Decision,
+    ) -> Self {
+        Self {
+            time_ms,
+            revision,
+            arm: None,
+            request: RecordedRequest::new(plan, request),
+            facts: RecordedFacts::new(plan, facts),
+            decision: RecordedDecision::new(plan, facts, request, decision),
+        }
+    }
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub fn read(line: &str) -> Result<Self, ReceiptError> {
+        Ok(serde_json::from_str(line)?)
+    }
+
+    /// Returns the line, without its end.
+    ///
+    /// # Errors
+    ///
+    /// None that a receipt can cause.
+    pub fn line(&self) -> Result<String, ReceiptError> {
+        Ok(serde_json::to_string(self)?)
+    }
+
+    /// Returns the windows of a plan that have the names of those that were open.
+    pub fn windows_by_name(&self, plan: &Plan) -> OpenWindows {
+        self.facts.windows(plan)
+    }
+
+    /// Decides again, by a plan whose windows were open as given.
+    ///
+    /// # Errors
+    ///
+    /// Says which field of the request is invalid.
+    pub fn replay(&self, plan: &Plan, open: OpenWindows) -> Result<RecordedDecision, ReceiptError> {
+        let facts = Facts::new(plan, self.facts.conditions(plan, open));
+        self.request.with(plan, |request| {
+            let decision = decide(plan, &facts, request);
+            RecordedDecision::new(plan, &facts, request, &decision)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

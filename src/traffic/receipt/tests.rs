@@ -1,0 +1,161 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decide::Reason;
+use crate::facts::Conditions;
+use crate::fixtures::{Client, plan_of, tiers};
+use crate::plan::{Condition, RegionIndex, RegionMask, Tier};
+use crate::random::Random;
+
+/// Decides, writes it down, reads it and decides again by a copy of the plan.
+fn is_decided_again(seed: u64, requests: usize) {
+    let mut random = Random::new(seed);
+    let plan = random.plan();
+    let copy = Random::new(seed).plan();
+    let facts = random.facts(&plan);
+    for _ in 0..requests {
+        let headers = random.headers();
+        let request = random.request(&headers);
+        let decision = decide(&plan, &facts, &request);
+        let receipt = Receipt::new((0, 7), &plan, &facts, &request, &decision);
+        let line = receipt.line().unwrap();
+        assert!(!line.contains('\n'));
+        let read = Receipt::read(&line).unwrap();
+        assert_eq!(read, receipt);
+        let replayed = read.replay(&copy, read.windows_by_name(&copy)).unwrap();
+        assert_eq!(
+            read.decision.verdict(&replayed),
+            Verdict::Same,
+            "{line}\n{replayed:?}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_receipt_is_decided_again_the_same_way(seed: u64) {
+        is_decided_again(seed, 8);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes in the profile of the tests"]
+fn a_million_receipts_are_decided_again_the_same_way() {
+    for seed in 0..10_000 {
+        is_decided_again(seed, 100);
+    }
+}
+
+fn receipt_of(client: &Client) -> String {
+    let plan = plan_of(4, vec![Tier::Spread(RegionMask::first(4))]);
+    let facts = Facts::new(&plan, Conditions::default());
+    let decision = decide(&plan, &facts, &client.request());
+    let receipt = Receipt::new((1, 2), &plan, &facts, &client.request(), &decision);
+    receipt.line().unwrap()
+}
+
+#[test]
+fn neither_session_nor_address_nor_a_header_that_no_policy_names_is_written_down() {
+    let mut client = Client::with_key(987_654_321);
+    client
+        .headers
+        .insert("authorization", "Bearer abc".parse().unwrap());
+    let line = receipt_of(&client);
+    for secret in ["987654321", "203.0.113.7", "Bearer"] {
+        assert!(!line.contains(secret), "{line}");
+    }
+}
+
+#[test]
+fn another_plan_shows_what_would_differ() {
+    let (plan, client) = (tiers(), Client::with_key(1));
+    let facts = Facts::new(&plan, Conditions::default());
+    let request = client.request();
+    let decision = decide(&plan, &facts, &request);
+    let receipt = Receipt::new((0, 1), &plan, &facts, &request, &decision);
+    let other = plan_of(2, vec![Tier::Named(RegionIndex(0))]);
+    let replayed = receipt.replay(&other, OpenWindows::default()).unwrap();
+    assert_eq!(receipt.decision.verdict(&replayed), Verdict::Differs);
+    assert_eq!(replayed.region.as_deref(), Some("ap-northeast-1"));
+}
+
+#[test]
+fn a_reason_that_was_put_in_afterwards_is_not_judged() {
+    for reason in [Reason::Hop, Reason::NoTunnel] {
+        let recorded = RecordedDecision {
+            policy: "p".to_owned(),
+            region: None,
+            status: None,
+            proposed: None,
+            standbys: Vec::new(),
+            reason: reason.as_str().to_owned(),
+        };
+        let replayed = RecordedDecision {
+            reason: "nearest".to_owned(),
+            ..recorded.clone()
+        };
+        assert_eq!(recorded.verdict(&replayed), Verdict::NotJudged);
+    }
+}
+
+#[test]
+fn a_bad_line_is_refused_and_so_is_a_request_that_cannot_be() {
+    for line in ["", "{}", "[]", "{\"time_ms\":1", "\u{0}"] {
+        assert!(
+            matches!(Receipt::read(line), Err(ReceiptError::Json(_))),
+            "{line}"
+        );
+    }
+    let good = receipt_of(&Client::with_key(1));
+    let plan = plan_of(4, vec![Tier::Spread(RegionMask::first(4))]);
+    let spoilt = [
+        ("\"GET\"", "\"G T\"", "method"),
+        ("5250000", "995250000", "place"),
+        ("\"path\"", "\"country\":\"D1\",\"path\"", "country"),
+        (
+            "\"path\"",
+            "\"headers\":[[\"a b\",\"\"]],\"path\"",
+            "header",
+        ),
+        ("\"cookie sid\":\"", "\"cookie sid\":\"x", "key"),
+    ];
+    for (part, by, field) in spoilt {
+        let line = good.replacen(part, by, 1);
+        assert_ne!(line, good);
+        let receipt = Receipt::read(&line).unwrap();
+        let refused = receipt.replay(&plan, OpenWindows::default()).unwrap_err();
+        assert!(
+            matches!(refused, ReceiptError::Request(it) if it == field),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn networks_of_clients_are_decided_again_by_the_recorded_address() {
+    let mut random = Random::new(0);
+    let plan = loop {
+        let plan = random.plan();
+        let named = plan.policies().iter().any(|policy| {
+            let mut client = false;
+            policy
+                .matches
+                .leaves(&mut |leaf| client |= matches!(leaf, Condition::Client(_)));
+            client
+        });
+        if named {
+            break plan;
+        }
+    };
+    let facts = Facts::new(&plan, Conditions::default());
+    let client = Client::with_key(1);
+    let request = Request {
+        client: IpAddr::V4(Ipv4Addr::new(200, 1, 2, 3)),
+        ..client.request()
+    };
+    let decision = decide(&plan, &facts, &request);
+    let receipt = Receipt::new((0, 0), &plan, &facts, &request, &decision);
+    assert!(receipt.line().unwrap().contains("200.1.2.3"));
+}

@@ -1,0 +1,73 @@
+//! A decision by names, and whether another one is the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::{Decision, Reason, Request, Target};
+use crate::facts::Facts;
+use crate::plan::Plan;
+
+/// A decision, by names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedDecision {
+    /// The policy.
+    pub policy: String,
+    /// The region; `None` when the request was answered here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The status, when no region served and the policy says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The region with every region well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<String>,
+    /// The regions to try next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standbys: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whether a replay came to the same decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did.
+    Same,
+    /// It did not.
+    Differs,
+    /// The recorded reason was put in after the decision, so it cannot be judged.
+    NotJudged,
+}
+
+impl RecordedDecision {
+    /// Writes down a decision.
+    pub fn new(plan: &Plan, facts: &Facts, request: &Request<'_>, decision: &Decision) -> Self {
+        let name = |region| plan.region_id(region).as_str().to_owned();
+        let policy = decision.policy;
+        let standbys = decision.standbys.in_order(plan, facts, request, policy);
+        let (region, status) = match decision.region {
+            Target::Region(region) => (Some(name(region)), None),
+            Target::Here => (None, None),
+            Target::Status(status) => (None, Some(status)),
+        };
+        Self {
+            policy: plan.policies()[policy].name.to_string(),
+            region,
+            status,
+            proposed: decision.proposed.map(name),
+            standbys: standbys.map(name).collect(),
+            reason: decision.reason.as_str().to_owned(),
+        }
+    }
+
+    /// Compares with what a replay came to.
+    pub fn verdict(&self, replayed: &Self) -> Verdict {
+        let after = [Reason::Hop, Reason::NoTunnel].map(Reason::as_str);
+        if after.contains(&&*self.reason) {
+            Verdict::NotJudged
+        } else if self == replayed {
+            Verdict::Same
+        } else {
+            Verdict::Differs
+        }
+    }
+}

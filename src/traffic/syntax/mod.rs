@@ -1,0 +1,24 @@
+//! The text of a policy: tokens, the tree that the grammar makes of them, the normal form, and how an
+//! error is shown.
+//!
+//! What a text means is not here: names, units and rules over several clauses belong to `check`.
+
+pub mod ast;
+mod diagnostic;
+mod format;
+mod parse;
+mod similar;
+mod source;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Diagnostic, Diagnostics, ERRORS_MAX, Severity};
+pub(crate) use diagnostic::{Quoted, counted};
+pub use format::format;
+pub(crate) use parse::is_taken;
+pub use parse::{Parsed, parse};
+pub(crate) use similar::{listed, similar};
+pub use source::{BYTES_MAX, Source};
+pub use token::Span;

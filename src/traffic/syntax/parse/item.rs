@@ -1,0 +1,62 @@
+//! `region` and `group`.
+
+use super::wrong::Wrong;
+use super::{Input, Read, keyword, symbol, take, word, words};
+use crate::syntax::ast::{Attribute, AttributeValue, Group, Region};
+use crate::syntax::parse::keywords::is_item;
+use crate::syntax::token::{Kind, Token};
+
+/// Takes `region NAME …`.
+pub(super) fn region<'s>(input: &mut Input<'_, 's>) -> Read<Region<'s>> {
+    let keyword = take(input, |_| true, "`region`")?;
+    let name = word(input, "a region's name")?;
+    let mut attributes = Vec::new();
+    while input.first().is_some_and(|token| !begins_item(token)) {
+        attributes.push(attribute(input)?);
+    }
+    Ok(Region {
+        keyword,
+        name,
+        attributes,
+    })
+}
+
+fn attribute<'s>(input: &mut Input<'_, 's>) -> Read<Attribute<'s>> {
+    const EXPECTED: &str = "`capacity`, `load`, `at` or the next item";
+    let here = *input;
+    let found = word(input, EXPECTED)?;
+    let value = match found.text {
+        "capacity" | "load" => {
+            let rate = word(input, "a number such as `2000`, and `rps`")?;
+            keyword(input, "rps", "`rps`")?;
+            AttributeValue::Rate(rate)
+        }
+        "at" => {
+            let latitude = word(input, "a latitude such as `53.35`")?;
+            symbol(input, ",", "`,` and a longitude")?;
+            AttributeValue::Place(latitude, word(input, "a longitude such as `-6.26`")?)
+        }
+        _ => return Err(Wrong::expected(&here, EXPECTED)),
+    };
+    Ok(Attribute {
+        keyword: found,
+        value,
+    })
+}
+
+/// Takes `group NAME = names`.
+pub(super) fn group<'s>(input: &mut Input<'_, 's>) -> Read<Group<'s>> {
+    let keyword = take(input, |_| true, "`group`")?;
+    let name = word(input, "a group's name")?;
+    symbol(input, "=", "`=`")?;
+    let names = words(input, "a region or a group")?;
+    Ok(Group {
+        keyword,
+        name,
+        names,
+    })
+}
+
+fn begins_item(token: &Token<'_>) -> bool {
+    token.kind == Kind::Word && is_item(token.text)
+}

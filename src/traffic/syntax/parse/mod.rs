@@ -1,0 +1,120 @@
+//! Tokens to tree. After an error reading goes on at the next clause or block, so that one file shows
+//! all its errors and none that only follows from another.
+//!
+//! One token ahead always decides, so nothing is read twice.
+
+mod clause;
+mod condition;
+mod file;
+mod item;
+mod keywords;
+mod recover;
+mod test_block;
+mod wrong;
+
+pub use file::{Parsed, parse};
+
+use winnow::stream::{Stream, TokenSlice};
+
+use crate::syntax::ast::{Names, Word};
+use crate::syntax::token::{Kind, Token};
+use keywords::begins_line;
+pub(crate) use keywords::is_taken;
+use wrong::Wrong;
+
+type Input<'t, 's> = TokenSlice<'t, Token<'s>>;
+
+type Read<T> = winnow::Result<T, Wrong>;
+
+impl<'s> From<&Token<'s>> for Word<'s> {
+    fn from(token: &Token<'s>) -> Self {
+        Self {
+            text: token.text,
+            span: token.span,
+        }
+    }
+}
+
+/// Takes the next token if it passes.
+fn take<'s>(
+    input: &mut Input<'_, 's>,
+    passes: impl Fn(&Token<'s>) -> bool,
+    expected: &'static str,
+) -> Read<Word<'s>> {
+    match input.first() {
+        Some(token) if passes(token) => {
+            let word = Word::from(token);
+            input.next_token();
+            Ok(word)
+        }
+        _ => Err(Wrong::expected(input, expected)),
+    }
+}
+
+/// Takes any word, but not a keyword that begins a line: there the value before it is missing.
+fn word<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Word<'s>> {
+    let passes = |token: &Token<'_>| token.kind == Kind::Word && !begins_line(token);
+    take(input, passes, expected)
+}
+
+/// Takes a certain word.
+fn keyword<'s>(input: &mut Input<'_, 's>, text: &str, expected: &'static str) -> Read<Word<'s>> {
+    take(input, |token| token.is_word(text), expected)
+}
+
+/// Takes a certain symbol.
+fn symbol<'s>(input: &mut Input<'_, 's>, text: &str, expected: &'static str) -> Read<Word<'s>> {
+    take(input, |token| token.is_symbol(text), expected)
+}
+
+/// Takes a string.
+fn string<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Word<'s>> {
+    take(
+        input,
+        |token| matches!(token.kind, Kind::Text | Kind::Unclosed),
+        expected,
+    )
+}
+
+/// Takes a certain symbol if it is next.
+fn has_symbol(input: &mut Input<'_, '_>, text: &str) -> bool {
+    symbol(input, text, "").is_ok()
+}
+
+/// Takes a certain word if it is next.
+fn has_keyword(input: &mut Input<'_, '_>, text: &str) -> bool {
+    keyword(input, text, "").is_ok()
+}
+
+/// Takes one or more elements with a separator between them.
+fn list<'t, 's, T>(
+    input: &mut Input<'t, 's>,
+    mut element: impl FnMut(&mut Input<'t, 's>) -> Read<T>,
+    separated: impl Fn(&mut Input<'t, 's>) -> bool,
+) -> Read<Vec<T>> {
+    let mut elements = vec![element(input)?];
+    while separated(input) {
+        elements.push(element(input)?);
+    }
+    Ok(elements)
+}
+
+fn comma(input: &mut Input<'_, '_>) -> bool {
+    has_symbol(input, ",")
+}
+
+/// Takes words separated by commas.
+fn words<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Names<'s>> {
+    list(input, |input| word(input, expected), comma)
+}
+
+/// Takes elements separated by commas, in parentheses.
+fn parenthesised<'t, 's, T>(
+    input: &mut Input<'t, 's>,
+    element: impl FnMut(&mut Input<'t, 's>) -> Read<T>,
+) -> Read<Vec<T>> {
+    symbol(input, "(", "`(`")?;
+    let elements = list(input, element, comma)?;
+    symbol(input, ")", "`,` or `)`")?;
+    Ok(elements)
+}

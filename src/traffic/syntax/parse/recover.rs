@@ -1,0 +1,68 @@
+//! Where reading goes on after an error, and what is said of a word that begins nothing.
+
+use super::keywords::{begins_line, blocks_of, clauses_of, is_item, items};
+use super::wrong::found;
+use crate::syntax::Diagnostic;
+use crate::syntax::ast::BlockKind;
+use crate::syntax::similar::{listed, one_of, similar};
+use crate::syntax::token::{Kind, Token};
+
+/// Whether an item begins with a token that stands in so many braces.
+pub(super) fn ends_item(token: &Token<'_>, depth: usize, _after: &Token<'_>) -> bool {
+    token.kind == Kind::Word && is_item(token.text) && (depth == 0 || token.first)
+}
+
+/// Whether a clause of a block, or what follows the block, begins with a token.
+pub(super) fn ends_clause(
+    token: &Token<'_>,
+    depth: usize,
+    after: &Token<'_>,
+    kind: BlockKind,
+) -> bool {
+    if token.first && is_item(token.text) && token.kind == Kind::Word {
+        return true;
+    }
+    if depth > 0 {
+        return false;
+    }
+    let inside = || blocks_of(token.text).is_some_and(|blocks| blocks.contains(&kind));
+    // `else` also stands between the keys of an affinity.
+    let else_clause =
+        || after.text == "local" || after.text.starts_with(|c: char| c.is_ascii_digit());
+    let begins = || token.kind == Kind::Word && inside() && (token.text != "else" || else_clause());
+    token.is_symbol("}") || begins_line(token) || begins()
+}
+
+pub(super) fn no_item(token: &Token<'_>) -> Diagnostic {
+    let title = format!("expected {}, found {}", one_of(&items()), found(token));
+    let diagnostic = Diagnostic::error(token.span, title);
+    match () {
+        () if token.is_symbol("}") => diagnostic.label("closes nothing"),
+        () if blocks_of(token.text).is_some() => {
+            diagnostic.help("clauses stand in `policy NAME { … }`")
+        }
+        () => meant(diagnostic, token, &items()),
+    }
+}
+
+pub(super) fn no_clause(token: &Token<'_>, kind: BlockKind) -> Diagnostic {
+    let (found, inside) = (found(token), kind.as_str());
+    if let (Kind::Word, Some(blocks)) = (token.kind, blocks_of(token.text)) {
+        let title = format!("{found} does not belong in `{inside}`");
+        let blocks: Vec<_> = blocks.iter().map(|block| block.as_str()).collect();
+        return Diagnostic::error(token.span, title)
+            .help(format!("it belongs in {}", one_of(&blocks)));
+    }
+    let clauses = clauses_of(kind);
+    let title = format!("expected {} or `}}`, found {found}", listed(&clauses));
+    meant(Diagnostic::error(token.span, title), token, &clauses)
+}
+
+/// Adds the word that was probably meant.
+fn meant(diagnostic: Diagnostic, token: &Token<'_>, words: &[&str]) -> Diagnostic {
+    let words = words.iter().copied();
+    match similar(token.text, words).filter(|_| token.kind == Kind::Word) {
+        Some(word) => diagnostic.help(format!("did you mean `{word}`?")),
+        None => diagnostic,
+    }
+}

@@ -1,0 +1,71 @@
+//! Why tokens could not be read.
+
+use winnow::error::ParserError;
+
+use super::Input;
+use crate::syntax::diagnostic::Quoted;
+use crate::syntax::token::{Kind, Token};
+use crate::syntax::{Diagnostic, Span};
+
+/// What was expected, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// How many tokens were left.
+    left: usize,
+    expected: &'static str,
+}
+
+impl Wrong {
+    pub(super) fn expected(input: &Input<'_, '_>, expected: &'static str) -> Self {
+        let left = input.len();
+        Self { left, expected }
+    }
+
+    /// Returns which token is wrong, of as many; that many itself stands for the end of the file.
+    pub(super) fn index(&self, count: usize) -> usize {
+        count - self.left
+    }
+
+    /// Says it, with what would be right if that is known.
+    pub(super) fn diagnostic(&self, tokens: &[Token<'_>], right: Option<&str>) -> Diagnostic {
+        let index = self.index(tokens.len());
+        let expected = self.expected;
+        let span = tokens
+            .get(index)
+            .map_or_else(|| end(tokens), |token| token.span);
+        let found = tokens
+            .get(index)
+            .map_or_else(|| "the end of the file".to_owned(), found);
+        let diagnostic = Diagnostic::error(span, format!("expected {expected}, found {found}"));
+        match right {
+            Some(right) => diagnostic.help(format!("for example `{right}`")),
+            None => diagnostic,
+        }
+    }
+}
+
+impl<'t, 's> ParserError<Input<'t, 's>> for Wrong {
+    type Inner = Self;
+
+    fn from_input(input: &Input<'t, 's>) -> Self {
+        Self::expected(input, "something else")
+    }
+
+    fn into_inner(self) -> Result<Self, Self> {
+        Ok(self)
+    }
+}
+
+/// Returns the place after the last token.
+pub(super) fn end(tokens: &[Token<'_>]) -> Span {
+    let end = tokens.last().map_or(0, |token| token.span.end);
+    Span::new(end, end)
+}
+
+/// Says what a token is.
+pub(super) fn found(token: &Token<'_>) -> String {
+    match token.kind {
+        Kind::Text | Kind::Unclosed => format!("the string {}", Quoted(token.text)),
+        Kind::Word | Kind::Symbol => Quoted(token.text).to_string(),
+    }
+}

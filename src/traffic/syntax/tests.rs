@@ -1,0 +1,371 @@
+//! Reading, the normal form, and how errors are shown.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::token::Kind;
+use super::*;
+
+/// The file of the contract, as it was written there.
+const WRITTEN: &str = include_str!("../tests/written.policy");
+
+/// The same in its normal form.
+const NORMAL: &str = include_str!("../tests/normal.policy");
+
+/// Reads a text; returns its normal form, or line, column and title of each error.
+fn read(text: &str) -> Result<String, Vec<(usize, usize, String)>> {
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    let parsed = parse(&source, &mut diagnostics);
+    if diagnostics.errors() == 0 {
+        assert!(parsed.whole);
+        return Ok(format(&parsed, &source));
+    }
+    let rendered = diagnostics.render(&source, false);
+    Err(places(&rendered))
+}
+
+/// Reads what has been rendered.
+fn places(rendered: &str) -> Vec<(usize, usize, String)> {
+    let mut places = Vec::new();
+    let mut title = "";
+    for line in rendered.lines() {
+        if let Some(text) = line
+            .strip_prefix("error: ")
+            .or(line.strip_prefix("warning: "))
+        {
+            title = text;
+        }
+        if let Some(place) = line.trim_start().strip_prefix("--> x.policy:") {
+            let (line, column) = place.split_once(':').unwrap();
+            places.push((
+                line.parse().unwrap(),
+                column.parse().unwrap(),
+                title.to_owned(),
+            ));
+        }
+    }
+    places
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &[(usize, usize, &str)]) {
+    let found = read(text).unwrap_err();
+    let shown: Vec<_> = found
+        .iter()
+        .map(|(line, column, title)| (*line, *column, title.as_str()))
+        .collect();
+    let same = shown.len() == expected.len()
+        && shown
+            .iter()
+            .zip(expected)
+            .all(|(one, other)| (one.0, one.1) == (other.0, other.1) && one.2.contains(other.2));
+    assert!(same, "{text}\n{shown:#?}");
+}
+
+#[test]
+fn the_normal_form_of_the_contract_s_file_is_as_expected() {
+    assert_eq!(read(WRITTEN).unwrap(), NORMAL);
+    assert_eq!(read(NORMAL).unwrap(), NORMAL);
+}
+
+#[test]
+fn line_ends_and_a_byte_order_mark_do_not_matter() {
+    let windows = format!("\u{feff}{}", WRITTEN.replace('\n', "\r\n"));
+    assert_eq!(read(&windows).unwrap(), NORMAL);
+}
+
+#[test]
+fn comments_stay_where_they_are() {
+    let text = "# top\n\n# of a\nregion a # one\nregion bb at 1, # half\n 2 # whole\n\npolicy p { # head\n# own\n\
+                prefer nearest(a, # first\n # second\n bb) # tail\n # end\n} # closed\n# last\n";
+    let normal = "# top\n\n# of a\nregion a  # one\nregion bb at 1,  # half\n        2  # whole\n\n\
+                  policy p {  # head\n  # own\n  prefer  nearest(a,  # first\n          # second\n          \
+                  bb)  # tail\n  # end\n}  # closed\n\n# last\n";
+    assert_eq!(read(text).unwrap(), normal);
+    assert_eq!(read(normal).unwrap(), normal);
+}
+
+#[test]
+fn a_comment_between_words_that_belong_together_stays() {
+    let text = "window w {\n  from    2026-12-31T22:00Z to  # c\n          2027-01-01T02:00Z\n  else    500\n}\n";
+    assert_eq!(read(text).unwrap(), text);
+}
+
+#[test]
+fn long_lists_are_broken_between_their_members() {
+    let names: Vec<_> = (10..40).map(|number| format!("us-east-{number}")).collect();
+    let text = format!("policy p {{ prefer nearest({}) | local }}", names.join(","));
+    let normal = read(&text).unwrap();
+    assert!(normal.lines().all(|line| line.len() <= 100), "{normal}");
+    assert_eq!(normal.matches("us-east-").count(), names.len());
+    assert_eq!(read(&normal).unwrap(), normal);
+}
+
+#[test]
+fn regions_share_columns_up_to_a_blank_line() {
+    let text = "region a at 1, 2 capacity 5 rps\nregion bbb load 7 rps capacity 1000 rps\n\nregion c capacity 1 rps";
+    let normal = "region a    capacity    5 rps              at 1, 2\nregion bbb  capacity 1000 rps  load 7 rps\n\n\
+                  region c  capacity 1 rps\n";
+    assert_eq!(read(text).unwrap(), normal);
+}
+
+#[test]
+fn an_unknown_word_is_shown_with_the_one_that_was_meant() {
+    let text = "region a\npolicy p {\n  prefr a\n}\n";
+    refused(text, &[(3, 3, "found `prefr`")]);
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    let expected = "\
+error: expected `match`, `only`, `prefer`, `affinity`, `leave`, `return`, `retry`, `panic`, `else`, `require` or `}`, found `prefr`
+ --> x.policy:3:3
+  |
+3 |   prefr a
+  |   ^^^^^
+  |
+  = help: did you mean `prefer`?
+
+";
+    assert_eq!(diagnostics.render(&source, false), expected);
+    assert!(diagnostics.render(&source, true).contains("\u{1b}["));
+}
+
+#[test]
+fn every_error_is_reported_and_none_that_follows() {
+    let text = "regin a\npolicy p { match path /x adn method in (GET) prefer b else 503 }\n\
+                policy q {\n  prefer\n  leave when errors >= 2% for 2s\n  affinity cokie sid else header x\n  \
+                panic 50%\n}\nwindow w { match path /x every day 01:00-02:00 UTC drain b }\ntest \"t { given\n  expect b\n}\n\
+                policy r {\n  prefer b\npolicy s { prefer b }\n}\n";
+    refused(
+        text,
+        &[
+            (1, 1, "found `regin`"),
+            (2, 26, "found `adn`"),
+            (5, 3, "expected a tier"),
+            (5, 22, "expected a value"),
+            (6, 12, "expected a key"),
+            (7, 9, "expected `below`"),
+            (9, 12, "`match` does not belong in `window`"),
+            (10, 6, "this string has no end"),
+            (15, 1, "policy `r` is not closed"),
+            (16, 1, "found `}`"),
+        ],
+    );
+}
+
+#[test]
+fn columns_are_counted_in_characters() {
+    refused(
+        "policy p { prefer a } # äöü\ntest \"日本語\" { gven x }",
+        &[(2, 14, "found `gven`")],
+    );
+    refused("\u{feff}polcy", &[(1, 1, "found `polcy`")]);
+    refused(
+        &format!("{}policy", " ".repeat(70_000)),
+        &[(1, 70_007, "expected a name")],
+    );
+}
+
+#[test]
+fn errors_at_the_end_are_shown_on_the_last_line_with_text() {
+    refused(
+        "policy p {\n  prefer a\n\n\n",
+        &[(2, 11, "policy `p` is not closed")],
+    );
+    refused("region", &[(1, 7, "expected a region's name")]);
+}
+
+#[test]
+fn at_most_a_hundred_errors_are_shown_and_the_rest_counted() {
+    let text = "policy p { foo }\n".repeat(150);
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    let rendered = diagnostics.render(&source, false);
+    assert_eq!(diagnostics.errors(), 150);
+    assert_eq!(places(&rendered).len(), ERRORS_MAX);
+    assert_eq!(places(&rendered)[99].0, 100);
+    assert!(rendered.ends_with("and 50 errors more\n"), "{rendered}");
+}
+
+#[test]
+fn parentheses_nest_so_deep_and_no_deeper() {
+    let nested = |depth: usize| {
+        let (open, close) = ("(".repeat(depth), ")".repeat(depth));
+        read(&format!(
+            "policy p {{ match {open}path /x{close} prefer a }}"
+        ))
+    };
+    assert!(nested(31).is_ok());
+    assert!(nested(32).is_err());
+    assert_eq!(read(&"(".repeat(BYTES_MAX)).unwrap_err().len(), 1);
+    let nots = "not ".repeat(60_000);
+    assert_eq!(
+        read(&format!("policy p {{ match {nots} path /x prefer a }}"))
+            .unwrap_err()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_file_that_is_too_large_or_not_text_has_one_error() {
+    let large = format!("{}region a", "\n".repeat(BYTES_MAX));
+    assert!(
+        read(&large).unwrap_err()[0]
+            .2
+            .contains("larger than 256 KiB")
+    );
+    let cut = "é".repeat(BYTES_MAX);
+    assert_eq!(read(&cut).unwrap_err().len(), 1);
+    let source = Source::new("x.policy", b"region a\nregion \xff");
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    assert_eq!(
+        places(&diagnostics.render(&source, false)),
+        [(2, 8, "the file is not UTF-8".to_owned())]
+    );
+}
+
+#[test]
+fn messages_repeat_no_control_characters_and_no_endless_words() {
+    let text = format!("\u{1b}[31m{}\u{7}", "x".repeat(1_000));
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    let rendered = diagnostics.render(&source, false);
+    assert!(!rendered.contains(['\u{1b}', '\u{7}']), "{rendered}");
+    assert!(rendered.len() < 1_000, "{}", rendered.len());
+}
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_read_without_a_panic() {
+    for (end, _) in WRITTEN.char_indices() {
+        let _either = read(&WRITTEN[..end]);
+    }
+}
+
+/// Words and symbols of the language, and what is none.
+fn soup() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "region",
+        "group",
+        "defaults",
+        "policy",
+        "window",
+        "test",
+        "{",
+        "}",
+        "(",
+        ")",
+        ",",
+        "|",
+        "=",
+        "<",
+        ">",
+        "match",
+        "only",
+        "prefer",
+        "leave",
+        "return",
+        "when",
+        "errors",
+        "2%",
+        "for",
+        "2s",
+        "or",
+        "and",
+        "not",
+        "path",
+        "/x",
+        "in",
+        "country",
+        "DE",
+        "a",
+        "b",
+        "\"t\"",
+        "\"",
+        "given",
+        "expect",
+        "else",
+        "503",
+        "every",
+        "day",
+        "01:00-02:00",
+        "UTC",
+        "drain",
+        "# c",
+        "\n",
+        "é",
+        "\r\n",
+    ]);
+    prop::collection::vec(pieces, 0..60).prop_map(|pieces| pieces.join(" "))
+}
+
+/// Files that can be read, with comments and white space anywhere.
+fn spaced() -> impl Strategy<Value = String> {
+    let space = prop::sample::select(vec![
+        " ",
+        "\n",
+        "\n\n",
+        "  # c\n",
+        "\n# d\n",
+        "\n\n# e\n\n",
+        "\t",
+    ]);
+    prop::collection::vec(space, 400).prop_map(|spaces| {
+        let source = Source::new("x", WRITTEN.as_bytes());
+        let found = token::tokens(&source, &mut Diagnostics::default());
+        let mut spaces = spaces.iter().cycle();
+        let mut text = String::new();
+        for token in found.tokens {
+            let (start, end) = (token.span.start, token.span.end);
+            text.push_str(&WRITTEN[start..end]);
+            text.push_str(spaces.next().unwrap());
+        }
+        text
+    })
+}
+
+/// Returns how often each token and each comment is there.
+fn pieces(text: &str) -> BTreeMap<String, usize> {
+    let source = Source::new("x", text.as_bytes());
+    let found = token::tokens(&source, &mut Diagnostics::default());
+    let mut pieces = BTreeMap::new();
+    let tokens = found.tokens.iter().map(|token| match token.kind {
+        Kind::Text => format!("{:?}", token.text),
+        Kind::Word | Kind::Symbol | Kind::Unclosed => token.text.to_owned(),
+    });
+    let comments = found.comments.iter().map(|comment| comment.text.to_owned());
+    for piece in tokens.chain(comments) {
+        *pieces.entry(piece).or_insert(0) += 1;
+    }
+    pieces
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
+        let source = Source::new("x.policy", &bytes);
+        let mut diagnostics = Diagnostics::default();
+        parse(&source, &mut diagnostics);
+        diagnostics.render(&source, true);
+    }
+
+    #[test]
+    fn any_words_are_read_or_refused(text in soup()) {
+        if let Ok(normal) = read(&text) {
+            prop_assert_eq!(pieces(&normal), pieces(&text));
+            prop_assert_eq!(read(&normal).unwrap(), normal);
+        }
+    }
+
+    #[test]
+    fn the_normal_form_keeps_every_token_and_comment_and_is_its_own(text in spaced()) {
+        let normal = read(&text).unwrap();
+        prop_assert_eq!(pieces(&normal), pieces(&text));
+        prop_assert_eq!(read(&normal).unwrap(), normal);
+    }
+}

@@ -1,0 +1,166 @@
+//! Tokens: words, strings and symbols, with where they stand; comments apart.
+
+use std::ops::Range;
+
+use winnow::Parser;
+use winnow::combinator::alt;
+use winnow::stream::{LocatingSlice, Location, Stream};
+use winnow::token::{one_of, take_till, take_while};
+
+use crate::syntax::{Diagnostic, Diagnostics, Source};
+
+/// What ends a word, besides white space.
+const SYMBOLS: [char; 9] = ['{', '}', '(', ')', ',', '|', '=', '<', '>'];
+
+/// Bytes of the text, from `start` to before `end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last one.
+    pub end: usize,
+}
+
+impl Span {
+    /// Names a range of bytes.
+    pub const fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    /// Returns the range from the start of this one to the end of the other.
+    #[must_use]
+    pub const fn to(self, other: Self) -> Self {
+        Self::new(self.start, other.end)
+    }
+}
+
+impl From<Span> for Range<usize> {
+    fn from(span: Span) -> Self {
+        span.start..span.end
+    }
+}
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A name, a keyword or a value.
+    Word,
+    /// What stands between two quotation marks.
+    Text,
+    /// A string without its second quotation mark, up to the end of the line.
+    Unclosed,
+    /// One of `{}(),|=<>`.
+    Symbol,
+}
+
+/// One token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token<'s> {
+    pub(crate) kind: Kind,
+    /// A text's without its quotation marks.
+    pub(crate) text: &'s str,
+    pub(crate) span: Span,
+    /// Whether no other token stands before it on its line.
+    pub(crate) first: bool,
+}
+
+impl Token<'_> {
+    /// Returns whether this is a certain word.
+    pub(crate) fn is_word(&self, word: &str) -> bool {
+        self.kind == Kind::Word && self.text == word
+    }
+
+    /// Returns whether this is a certain symbol.
+    pub(crate) fn is_symbol(&self, symbol: &str) -> bool {
+        self.kind == Kind::Symbol && self.text == symbol
+    }
+}
+
+/// A comment, from its `#` to before the end of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Comment<'s> {
+    pub(crate) text: &'s str,
+    pub(crate) span: Span,
+}
+
+/// A text in tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tokens<'s> {
+    pub(crate) tokens: Vec<Token<'s>>,
+    pub(crate) comments: Vec<Comment<'s>>,
+}
+
+/// What the text is made of, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Piece<'s> {
+    Space(&'s str),
+    Comment(&'s str),
+    Token(Kind, &'s str),
+    /// A string without its second quotation mark.
+    Open(&'s str),
+}
+
+type Input<'s> = LocatingSlice<&'s str>;
+
+/// Takes a text apart.
+pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) -> Tokens<'s> {
+    let mut input = LocatingSlice::new(source.text());
+    input.next_slice(source.begin());
+    let mut found = Tokens::default();
+    let mut first = true;
+    while !input.is_empty() {
+        let start = input.current_token_start();
+        let Ok(piece) = piece.parse_next(&mut input) else {
+            break;
+        };
+        let span = Span::new(start, input.previous_token_end());
+        let (kind, text) = match piece {
+            Piece::Space(space) => {
+                first |= space.contains('\n');
+                continue;
+            }
+            Piece::Comment(text) => {
+                let text = text.trim_end();
+                found.comments.push(Comment { text, span });
+                continue;
+            }
+            Piece::Token(kind, text) => (kind, text),
+            Piece::Open(text) => {
+                diagnostics.push(unterminated(span));
+                (Kind::Unclosed, text)
+            }
+        };
+        found.tokens.push(Token {
+            kind,
+            text,
+            span,
+            first,
+        });
+        first = false;
+    }
+    found
+}
+
+fn unterminated(span: Span) -> Diagnostic {
+    Diagnostic::error(span, "this string has no end")
+        .label("begins here")
+        .help("a string ends on its line with `\"`, and has no escapes")
+}
+
+fn piece<'s>(input: &mut Input<'s>) -> winnow::Result<Piece<'s>, ()> {
+    alt((
+        take_while(1.., char::is_whitespace).map(Piece::Space),
+        ('#', take_till(0.., '\n')).take().map(Piece::Comment),
+        one_of(SYMBOLS)
+            .take()
+            .map(|text| Piece::Token(Kind::Symbol, text)),
+        ('"', take_till(0.., ['"', '\n']), '"').map(|(_, text, _)| Piece::Token(Kind::Text, text)),
+        ('"', take_till(0.., '\n')).map(|(_, text)| Piece::Open(text)),
+        take_while(1.., is_word).map(|text| Piece::Token(Kind::Word, text)),
+    ))
+    .parse_next(input)
+}
+
+fn is_word(c: char) -> bool {
+    !c.is_whitespace() && !SYMBOLS.contains(&c) && c != '#' && c != '"'
+}

@@ -1,0 +1,162 @@
+//! What a test gives: a request, and the state of regions.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tidegate_model::{Covers, PathPattern};
+
+use crate::decide::Request;
+use crate::place::Place;
+use crate::plan::{Condition, Country, CountrySet, Quantity, RegionIndex};
+
+/// A client of no one: kept for documentation by RFC 5737.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// What `given` says; what it leaves out is `None` or missing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Givens {
+    pub(crate) entry: Option<RegionIndex>,
+    pub(crate) country: Option<Country>,
+    pub(crate) place: Option<Place>,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) path: Option<String>,
+    pub(crate) method: Option<Method>,
+    pub(crate) host: Option<String>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) cookies: Vec<(String, String)>,
+    pub(crate) queries: Vec<(String, String)>,
+    pub(crate) time_ms: Option<i64>,
+    /// In the order of time.
+    pub(crate) states: Vec<Change>,
+}
+
+/// What holds of a region from some time on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Change {
+    /// After the beginning; what is given without a time has held for long.
+    pub(crate) after: Option<Duration>,
+    pub(crate) region: RegionIndex,
+    pub(crate) state: State,
+}
+
+/// One thing that can be said of a region.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum State {
+    Left,
+    Drained,
+    Unreachable,
+    /// Of 10,000.
+    Ramp(u16),
+    Quantity(Quantity, u64),
+}
+
+/// A test's request, in the form that decisions are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Owned {
+    method: Method,
+    path: String,
+    query: String,
+    host: String,
+    headers: HeaderMap,
+    hint: String,
+    client: IpAddr,
+    country: Option<Country>,
+    place: Option<Place>,
+}
+
+impl Owned {
+    pub(crate) fn request(&self) -> Request<'_> {
+        Request {
+            method: &self.method,
+            path: &self.path,
+            query: &self.query,
+            host: &self.host,
+            headers: &self.headers,
+            client: self.client,
+            country: self.country,
+            place: self.place,
+            hint: &self.hint,
+            recorded: &[],
+        }
+    }
+}
+
+impl Givens {
+    /// Returns the request, with what is left out filled in: `GET /`.
+    pub(crate) fn request(&self) -> Owned {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        for (name, value) in &self.cookies {
+            if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}")) {
+                headers.append(http::header::COOKIE, cookie);
+            }
+        }
+        let queries: Vec<_> = self
+            .queries
+            .iter()
+            .map(|(name, value)| pair(name, value))
+            .collect();
+        let hint = headers
+            .get("x-region-hint")
+            .and_then(|hint| hint.to_str().ok());
+        Owned {
+            method: self.method.clone().unwrap_or(Method::GET),
+            path: self.path.clone().unwrap_or_else(|| "/".to_owned()),
+            query: queries.join("&"),
+            host: self.host.clone().unwrap_or_default(),
+            hint: hint.unwrap_or_default().to_owned(),
+            headers,
+            client: self.client.unwrap_or(CLIENT),
+            country: self.country,
+            place: self.place,
+        }
+    }
+
+    /// Returns a condition that matches the requests which are like this one in what is given.
+    pub(crate) fn condition(&self) -> Condition {
+        let mut parts = Vec::new();
+        if let Some(method) = &self.method {
+            parts.push(Condition::Method(vec![method.clone()]));
+        }
+        if let Some(path) = &self.path {
+            let only = PathPattern::new(path.as_str(), Covers::Itself);
+            parts.push(Condition::Path(vec![only]));
+        }
+        if let Some(country) = self.country {
+            let only: CountrySet = [country].into_iter().collect();
+            parts.push(Condition::Country(Box::new(only)));
+        }
+        parts.extend(
+            self.client
+                .map(|client| Condition::Client(vec![client.into()])),
+        );
+        parts.extend(
+            self.host
+                .iter()
+                .map(|host| Condition::Host(host.as_str().into())),
+        );
+        parts.extend(self.headers.iter().map(|(name, value)| {
+            let value = value.to_str().unwrap_or_default();
+            Condition::Header(name.clone(), Some(value.into()))
+        }));
+        let cookies = self.cookies.iter();
+        parts.extend(cookies.map(|(name, value)| {
+            Condition::Cookie(name.as_str().into(), Some(value.as_str().into()))
+        }));
+        let queries = self.queries.iter();
+        parts.extend(queries.map(|(name, value)| {
+            Condition::Query(name.as_str().into(), Some(value.as_str().into()))
+        }));
+        Condition::All(parts)
+    }
+}
+
+/// Writes one parameter of a query; whatever is not a letter or a digit is escaped.
+fn pair(name: &str, value: &str) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let [name, value] = [name, value].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
+    format!("{name}={value}")
+}

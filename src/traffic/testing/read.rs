@@ -1,0 +1,295 @@
+//! Understands `test` blocks.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use http::HeaderValue;
+use tidegate_model::normalise;
+
+use super::expected::{Expected, Wanted};
+use super::given::{Change, Givens, State};
+use crate::check::clauses::repeated;
+use crate::check::conditions::kept;
+use crate::check::names::{Declared, read_place};
+use crate::check::values::{
+    Value, country, duration, header, instant, meant, method, name, percent, quantity,
+    quantity_value, refused,
+};
+use crate::decide::Reason;
+use crate::syntax::ast::{Block, Body, Expectation, Fact, Given, Outcome, Word};
+use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
+
+/// A test that has been understood.
+#[derive(Clone, Debug)]
+pub(crate) struct Test<'s> {
+    pub(crate) name: Word<'s>,
+    /// Where `expect` stands.
+    pub(crate) span: Span,
+    pub(crate) givens: Givens,
+    pub(crate) expected: Expected,
+}
+
+/// What tests may name.
+pub(crate) struct Known<'a, 's> {
+    pub(crate) declared: &'a Declared<'s>,
+    /// The policies, by name; `None` where some may be missing.
+    pub(crate) policies: Option<Vec<&'s str>>,
+}
+
+/// Understands a test; `None` when a part of it is not understood.
+pub(crate) fn read<'s>(
+    block: &Block<'s>,
+    known: &Known<'_, 's>,
+    found: &mut Diagnostics,
+) -> Option<Test<'s>> {
+    let before = found.errors();
+    let mut givens = None;
+    let mut expected = None;
+    for clause in &block.clauses {
+        match &clause.body {
+            Body::Given(facts) if givens.is_none() => {
+                givens = Some(read_givens(facts, known.declared, found));
+            }
+            Body::Expect(expectation) if expected.is_none() => {
+                expected = Some((clause.span, read_expected(expectation, known, found)));
+            }
+            _ => found.push(repeated(clause.keyword)),
+        }
+    }
+    if !block.broken {
+        let lacks = [("given", givens.is_none()), ("expect", expected.is_none())];
+        for (clause, _) in lacks.iter().filter(|(_, lacks)| *lacks) {
+            let title = format!("test {} has no `{clause}`", Quoted(block.name.text));
+            let right = "write `given country DE, path /account expect eu-west-1`";
+            found.push(Diagnostic::error(block.name.span, title).help(right));
+        }
+    }
+    let (span, expected) = expected?;
+    let understood = !block.broken && found.errors() == before;
+    understood.then_some(Test {
+        name: block.name,
+        span,
+        givens: givens?,
+        expected: expected?,
+    })
+}
+
+fn read_givens(facts: &[Given<'_>], declared: &Declared<'_>, found: &mut Diagnostics) -> Givens {
+    let mut givens = Givens::default();
+    let mut seen = HashSet::new();
+    for given in facts {
+        if let Fact::State(_) | Fact::Value(..) = given.fact {
+            let change = read_state(given, declared, found);
+            givens.states.extend(change);
+            let times = givens.states.iter().rev().map(|change| change.after);
+            if let [Some(last), Some(previous)] = times.take(2).collect::<Vec<_>>()[..]
+                && last < previous
+            {
+                let span = given.after.unwrap_or(given.subject).span;
+                let title = "this is before what is given before it";
+                let right = "times count from the beginning, and are in order";
+                found.push(Diagnostic::error(span, title).help(right));
+            }
+            continue;
+        }
+        let several = matches!(given.fact, Fact::Pair(..));
+        if !several && !seen.insert(given.subject.text) {
+            found.push(repeated_given(given.subject));
+            continue;
+        }
+        if let Err(error) = givens.add(given, declared, found) {
+            found.push(*error);
+        }
+    }
+    // What has held for long was there first.
+    givens.states.sort_by_key(|change| change.after);
+    givens
+}
+
+fn repeated_given(subject: Word<'_>) -> Diagnostic {
+    let title = format!("{} is given twice", Quoted(subject.text));
+    Diagnostic::error(subject.span, title).help("leave one of them out")
+}
+
+impl Givens {
+    fn add(
+        &mut self,
+        given: &Given<'_>,
+        declared: &Declared<'_>,
+        found: &mut Diagnostics,
+    ) -> Value<()> {
+        match (given.subject.text, given.fact) {
+            ("in", Fact::Word(word)) => self.entry = declared.region(word, found),
+            ("country", Fact::Word(word)) => self.country = Some(country(word)?),
+            ("client", Fact::Word(word)) => self.client = Some(address(word)?),
+            ("path", Fact::Word(word)) => self.path = Some(path(word)?),
+            ("method", Fact::Word(word)) => self.method = Some(method(word)?),
+            ("host", Fact::Word(word)) => self.host = Some(name(word)?.to_ascii_lowercase()),
+            ("time", Fact::Word(word)) => self.time_ms = Some(instant(word)?),
+            (_, Fact::Place(north, east)) => self.place = read_place(north, east)?,
+            ("header", Fact::Pair(name, value)) => {
+                self.headers.push((header(name)?, header_value(value)?));
+            }
+            ("cookie", Fact::Pair(key, value)) => {
+                header_value(value)?;
+                self.cookies
+                    .push((name(key)?.to_owned(), value.text.to_owned()));
+            }
+            (_, Fact::Pair(key, value)) => {
+                self.queries
+                    .push((name(key)?.to_owned(), value.text.to_owned()));
+            }
+            (_, Fact::Word(_) | Fact::State(_) | Fact::Value(..)) => {}
+        }
+        Ok(())
+    }
+}
+
+fn address(word: Word<'_>) -> Value<IpAddr> {
+    match word.text.parse() {
+        Ok(address) => Ok(address),
+        Err(_invalid) => refused(word, "an address", "write `192.0.2.1` or `2001:db8::1`"),
+    }
+}
+
+fn path(word: Word<'_>) -> Value<String> {
+    match normalise(word.text) {
+        Ok(path) => Ok(path.into_owned()),
+        Err(error) => refused(word, "a path", &error.to_string()),
+    }
+}
+
+fn header_value(word: Word<'_>) -> Value<HeaderValue> {
+    match HeaderValue::from_str(word.text) {
+        Ok(value) => Ok(value),
+        Err(_invalid) => refused(word, "a value", "write visible ASCII characters"),
+    }
+}
+
+fn read_state(
+    given: &Given<'_>,
+    declared: &Declared<'_>,
+    found: &mut Diagnostics,
+) -> Option<Change> {
+    let after = match given.after {
+        None => Some(None),
+        Some(after) => kept(duration(after), found).map(Some),
+    };
+    let region = match is_region(given.subject, declared) {
+        true => declared.region(given.subject, found),
+        false => {
+            found.push(no_given(given.subject, declared));
+            None
+        }
+    };
+    let state = match given.fact {
+        Fact::State(word) => Some(match word.text {
+            "left" => State::Left,
+            "drained" => State::Drained,
+            _ => State::Unreachable,
+        }),
+        Fact::Value(what, value) if what.text == "ramp" => {
+            let ramp = kept(percent(value), found);
+            ramp.map(|millionths| State::Ramp((millionths / 100) as u16))
+        }
+        Fact::Value(what, value) => {
+            let quantity = kept(quantity(what), found)?;
+            let value = kept(quantity_value(quantity, value), found);
+            value.map(|value| State::Quantity(quantity, value))
+        }
+        Fact::Word(_) | Fact::Place(..) | Fact::Pair(..) => None,
+    };
+    Some(Change {
+        after: after?,
+        region: region?,
+        state: state?,
+    })
+}
+
+fn is_region(word: Word<'_>, declared: &Declared<'_>) -> bool {
+    declared.knows(word)
+}
+
+fn no_given(word: Word<'_>, declared: &Declared<'_>) -> Diagnostic {
+    let title = format!(
+        "{} is neither a declared region nor anything that can be given",
+        Quoted(word.text)
+    );
+    let mut names: Vec<_> = declared
+        .regions
+        .iter()
+        .map(|region| region.id.as_str())
+        .collect();
+    names.extend([
+        "in", "country", "at", "client", "path", "method", "host", "header", "cookie", "query",
+        "time", "after",
+    ]);
+    let right = "write `in`, `country`, `at`, `client`, `path`, `method`, `host`, `header`, `cookie`, \
+                 `query`, `time`, `after`, or a region and its state";
+    Diagnostic::error(word.span, title).help(meant(word.text, &names, right))
+}
+
+fn read_expected(
+    expectation: &Expectation<'_>,
+    known: &Known<'_, '_>,
+    found: &mut Diagnostics,
+) -> Option<Expected> {
+    let wanted = match &expectation.outcome {
+        Outcome::Else(_) => Some(Wanted::Else),
+        Outcome::Local(_) => Some(Wanted::Local),
+        Outcome::Never(names) => known.declared.list(names, found).map(Wanted::Never),
+        Outcome::Regions(names) => {
+            let regions: Vec<_> = names
+                .iter()
+                .map(|word| known.declared.region(*word, found))
+                .collect();
+            regions
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .map(Wanted::Regions)
+        }
+    };
+    let by = expectation.by.map(|word| {
+        if let Some(policies) = &known.policies
+            && !policies.contains(&word.text)
+        {
+            let title = format!("no policy is called {}", Quoted(word.text));
+            let right = meant(
+                word.text,
+                policies,
+                "write the name of a policy of this file",
+            );
+            found.push(Diagnostic::error(word.span, title).help(right));
+        }
+        word.text.into()
+    });
+    let because = match expectation.because {
+        None => Some(None),
+        Some(word) => kept(reason(word), found).map(Some),
+    };
+    Some(Expected {
+        wanted: wanted?,
+        by,
+        because: because?,
+    })
+}
+
+/// Reads a reason that a decision can have.
+fn reason(word: Word<'_>) -> Value<Reason> {
+    let decided = |reason: &Reason| !matches!(reason, Reason::Hop | Reason::NoTunnel);
+    let mut reasons = Reason::ALL.into_iter().filter(decided);
+    if let Some(reason) = reasons.find(|reason| reason.as_str() == word.text) {
+        return Ok(reason);
+    }
+    let names: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| decided(reason))
+        .collect();
+    let names: Vec<_> = names.iter().map(|reason| reason.as_str()).collect();
+    let right = format!("reasons are {}", crate::syntax::listed(&names));
+    refused(
+        word,
+        "a reason that a decision has",
+        &meant(word.text, &names, &right),
+    )
+}

@@ -1,0 +1,87 @@
+//! Runs a test: the facts that its givens make, and the decision.
+
+use super::expected::Wanted;
+use super::never::Prover;
+use super::read::Test;
+use super::timeline::{STEPS_MAX, play};
+use crate::decide::decide;
+use crate::facts::{Conditions, Facts};
+use crate::plan::{Plan, RegionIndex};
+use crate::schedule::Schedule;
+
+/// Runs the tests of a file.
+pub(crate) struct Runner<'a> {
+    plan: &'a Plan,
+    schedule: Schedule,
+    /// Where requests enter that are not given a region.
+    first: Option<RegionIndex>,
+    /// Steps that timelines may still take.
+    steps: usize,
+    prover: Prover<'a>,
+}
+
+impl<'a> Runner<'a> {
+    /// Runs these tests in a plan; `first` is where requests enter that are not given a region.
+    pub(crate) fn new(plan: &'a Plan, first: Option<RegionIndex>, tests: &[Test<'_>]) -> Self {
+        let proven = tests
+            .iter()
+            .filter(|test| matches!(test.expected.wanted, Wanted::Never(_)));
+        let givens: Vec<_> = proven.map(|test| &test.givens).collect();
+        Self {
+            schedule: Schedule::new(plan.windows()),
+            plan,
+            first,
+            steps: STEPS_MAX,
+            prover: Prover::new(plan, &givens),
+        }
+    }
+
+    /// Runs a test.
+    ///
+    /// # Errors
+    ///
+    /// Says what came instead, and why.
+    pub(crate) fn run(&mut self, test: &Test<'_>) -> Result<(), String> {
+        let (plan, givens) = (self.plan, &test.givens);
+        if let Wanted::Never(never) = test.expected.wanted {
+            return self.prover.prove(&self.schedule, givens, never);
+        }
+        let Some(outcome) = play(plan, &self.schedule, givens, &mut self.steps) else {
+            return Err("the timelines of this file's tests take too long to play".to_owned());
+        };
+        let local = givens.entry.or(self.first);
+        let open = givens.time_ms.map(|time_ms| self.schedule.open(time_ms));
+        let facts = Facts::new(
+            plan,
+            Conditions {
+                local,
+                near: near(plan, local),
+                draining: outcome.draining,
+                unreachable: outcome.unreachable,
+                open: open.unwrap_or_default(),
+                standings: outcome.standings,
+            },
+        );
+        let owned = givens.request();
+        let request = owned.request();
+        let decision = decide(plan, &facts, &request);
+        test.expected.compare(plan, &facts, &request, &decision)
+    }
+}
+
+/// Returns the regions by their distance to one.
+fn near(plan: &Plan, from: Option<RegionIndex>) -> Vec<RegionIndex> {
+    let place = |region: RegionIndex| plan.regions()[region.get()].place;
+    let mut near: Vec<_> = plan.all_regions().iter().collect();
+    let distance = |to: RegionIndex| match (from.and_then(place), place(to)) {
+        _ if Some(to) == from => 0.0,
+        (Some(from), Some(to)) => from.distance_km(&to),
+        _ => f64::INFINITY,
+    };
+    near.sort_by(|one, other| {
+        distance(*one)
+            .total_cmp(&distance(*other))
+            .then(one.cmp(other))
+    });
+    near
+}

@@ -1,0 +1,277 @@
+//! What tests of a policy give, expect and prove.
+
+use crate::compile;
+use crate::syntax::Source;
+
+const POLICY: &str = "\
+region us-east-1
+region eu-west-1
+region eu-central-1
+region ap-southeast-1
+group eu = eu-west-1, eu-central-1
+defaults {
+  leave  when errors > 2% or p99 > 400ms or lag > 5s for 2s
+  return when errors < 0.5% and p99 < 250ms for 60s ramp 5m
+  panic  below 50%
+}
+policy residency {
+  match  country in (DE, FR) and path /account/*
+  only   eu
+  prefer nearest(eu)
+}
+policy checkout {
+  match  path /api/* and method in (POST)
+  prefer us-east-1 | nearest(eu)
+  panic  below 0%
+  else   504
+}
+policy sticky {
+  match  cookie sid or header x-device = \"tv\" or query beta or host beta.example
+  prefer spread(us-east-1, eu, ap-southeast-1)
+  affinity cookie sid else client /24
+}
+policy everything { prefer local | nearest(us-east-1, eu, ap-southeast-1) else local }
+window maintenance { every sunday 02:00-03:00 Europe/Berlin drain eu-central-1 }
+";
+
+/// Returns what a test says when it fails; nothing when it passes.
+#[track_caller]
+fn outcome(test: &str) -> Option<String> {
+    let text = format!("{POLICY}test \"t\" {{ {test} }}");
+    let source = Source::new("x.policy", text.as_bytes());
+    let compiled = compile(&source);
+    let rendered = compiled.diagnostics.render(&source, false);
+    assert_eq!(compiled.tests.len(), 1, "{rendered}");
+    let failure = compiled.tests[0].failure.as_ref()?;
+    assert_eq!(compiled.diagnostics.errors(), 1);
+    Some(failure.title.clone())
+}
+
+#[track_caller]
+fn passes(test: &str) {
+    assert_eq!(outcome(test), None, "{test}");
+}
+
+#[track_caller]
+fn fails(test: &str, instead: &str) {
+    let title = outcome(test).expect(test);
+    assert!(title.contains(instead), "{test}\n{title}");
+}
+
+/// Returns the titles of what is wrong with a test that cannot be run.
+#[track_caller]
+fn refused(test: &str, expected: &str) {
+    let text = format!("{POLICY}test \"t\" {{ {test} }}");
+    let source = Source::new("x.policy", text.as_bytes());
+    let compiled = compile(&source);
+    let rendered = compiled.diagnostics.render(&source, false);
+    assert!(
+        compiled.plan.is_none() && compiled.diagnostics.errors() == 1,
+        "{rendered}"
+    );
+    assert!(rendered.contains(expected), "{rendered}");
+}
+
+#[test]
+fn what_is_left_out_is_the_first_region_and_a_get_of_the_root() {
+    passes("given path / expect us-east-1 by everything because local");
+    passes("given method GET expect local");
+    fails(
+        "given path / expect eu-west-1",
+        "got us-east-1 by `everything` because local",
+    );
+    fails(
+        "given path / expect us-east-1 by checkout",
+        "got us-east-1 by `everything` because local",
+    );
+    fails(
+        "given path / expect us-east-1 because nearest",
+        "because local",
+    );
+}
+
+#[test]
+fn a_request_is_as_it_is_given() {
+    passes("given country DE, path /account/x, at 52.5 13.4 expect eu-central-1 by residency");
+    passes("given country DE, path /account/x, in eu-west-1 expect eu-west-1 because nearest");
+    passes("given country DE, path /accounts expect us-east-1 by everything");
+    passes(
+        "given method POST, path /api/v1 expect us-east-1 then eu-west-1 then eu-central-1 by checkout because named",
+    );
+    fails(
+        "given method POST, path /api/v1 expect us-east-1 then eu-central-1",
+        "got us-east-1 then eu-west-1 by `checkout`",
+    );
+    for given in [
+        "cookie sid = \"7\"",
+        "header X-Device = \"tv\"",
+        "query beta = \"a b&c\"",
+        "host BETA.example",
+    ] {
+        assert!(
+            outcome(&format!("given {given} expect else"))
+                .unwrap()
+                .contains("by `sticky` because spread")
+        );
+    }
+    passes(
+        "given in eu-west-1, header x-region-hint = \"nowhere, ap-southeast-1\" expect eu-west-1",
+    );
+    passes(
+        "given country FR, path /account/, header x-region-hint = \"us-east-1, eu-central-1\" expect eu-central-1",
+    );
+}
+
+#[test]
+fn the_state_of_regions_is_as_it_is_given() {
+    passes("given us-east-1 left expect eu-west-1 because left");
+    passes("given us-east-1 drained expect eu-west-1 because draining");
+    passes("given us-east-1 unreachable expect eu-west-1 because left");
+    passes("given us-east-1 errors 2.1% expect eu-west-1 because left");
+    passes("given us-east-1 errors 2% expect us-east-1");
+    passes("given us-east-1 p99 401ms expect eu-west-1");
+    passes("given us-east-1 lag 6s expect eu-west-1");
+    passes("given us-east-1 saturation 100% expect us-east-1");
+    passes("given us-east-1 ramp 0% expect eu-west-1 because ramping");
+    passes("given us-east-1 ramp 100% expect us-east-1 because local");
+    passes(
+        "given method POST, path /api/x, us-east-1 left, eu-west-1 left, eu-central-1 left expect else by checkout because else",
+    );
+    passes(
+        "given method POST, path /api/x, us-east-1 drained, eu-west-1 drained, eu-central-1 drained expect else",
+    );
+    fails(
+        "given method POST, path /api/x, us-east-1 left, eu-west-1 left, eu-central-1 left expect us-east-1",
+        "got else 504 by `checkout` because else",
+    );
+    passes(
+        "given country DE, path /account/, eu-west-1 left, eu-central-1 left expect eu-west-1 because panic",
+    );
+    passes(
+        "given us-east-1 unreachable, eu-west-1 unreachable, eu-central-1 drained, ap-southeast-1 drained expect local because else",
+    );
+}
+
+#[test]
+fn windows_are_open_at_their_time_only() {
+    let at = |time: &str| format!("given in eu-central-1, time {time} expect");
+    passes(&format!("{} eu-central-1", at("2026-07-05T02:30Z")));
+    passes(&format!(
+        "{} eu-west-1 because draining",
+        at("2026-07-05T00:30Z")
+    ));
+    passes(&format!("{} eu-west-1", at("2026-07-05T02:30+02:00")));
+    passes(&format!("{} eu-central-1", at("2026-07-05T03:00+02:00")));
+    // 02:00 to 03:00 does not exist on this day: it is 03:00 to 03:00, which is nothing.
+    passes(&format!("{} eu-central-1", at("2026-03-29T01:00Z")));
+}
+
+#[test]
+fn a_timeline_goes_on_until_the_request() {
+    passes("given after 0s us-east-1 errors 10% expect us-east-1");
+    passes(
+        "given after 0s us-east-1 errors 10%, after 1999ms us-east-1 errors 10% expect us-east-1",
+    );
+    passes(
+        "given after 0s us-east-1 errors 10%, after 2s us-east-1 errors 10% expect eu-west-1 because left",
+    );
+    passes(
+        "given after 0s us-east-1 errors 10%, after 1s us-east-1 errors 0%, after 30s us-east-1 errors 0% expect us-east-1",
+    );
+    // What is given without a time has held for long before the first one.
+    passes(
+        "given us-east-1 errors 10%, after 0s us-east-1 errors 0% expect eu-west-1 because left",
+    );
+    // Between the two bounds nothing changes.
+    passes("given us-east-1 errors 1% expect us-east-1");
+    passes(
+        "given us-east-1 errors 10%, after 1s us-east-1 errors 1%, after 2h us-east-1 errors 1% expect eu-west-1 because left",
+    );
+    passes(
+        "given us-east-1 errors 10%, after 1s us-east-1 errors 0%, after 60s us-east-1 errors 0% expect eu-west-1 because left",
+    );
+    passes(
+        "given us-east-1 errors 10%, after 1s us-east-1 errors 0%, after 61s us-east-1 errors 0% expect eu-west-1 because ramping",
+    );
+    passes(
+        "given us-east-1 errors 10%, after 1s us-east-1 errors 0%, after 361s us-east-1 errors 0% expect us-east-1",
+    );
+    passes("given after 1s us-east-1 drained expect eu-west-1 because draining");
+    passes("given after 1s us-east-1 unreachable, after 1s eu-west-1 left expect eu-central-1");
+}
+
+#[test]
+fn never_is_proven_for_all_that_is_left_open() {
+    passes("given country DE, path /account/x expect never us-east-1, ap-southeast-1");
+    fails(
+        "given country DE expect never us-east-1",
+        "policy `checkout` may send such a request to us-east-1",
+    );
+    fails(
+        "given country DE, method GET expect never us-east-1",
+        "policy `sticky` may send such a request to us-east-1",
+    );
+    fails(
+        "given path /account/x expect never us-east-1",
+        "policy `sticky` may send such a request to us-east-1",
+    );
+    passes("given country FR, path /account/x, eu-west-1 unreachable expect never eu-west-1");
+    passes("given country FR, path /account/x, eu-west-1 drained expect never eu-west-1");
+    // Panic could bring it back.
+    fails(
+        "given country FR, path /account/x, eu-west-1 left expect never eu-west-1",
+        "policy `residency`",
+    );
+    passes(
+        "given method POST, path /api/x, country US, us-east-1 left expect never us-east-1, ap-southeast-1",
+    );
+    passes("given country DE, path /account/x, time 2026-07-05T00:30Z expect never eu-central-1");
+    fails(
+        "given country DE, path /account/x, time 2026-07-05T02:30Z expect never eu-central-1",
+        "eu-central-1",
+    );
+}
+
+#[test]
+fn a_test_that_makes_no_sense_is_refused() {
+    refused("given in eu expect eu-west-1", "`eu` is a group");
+    refused(
+        "given country XX expect eu-west-1",
+        "`XX` is not a country's code",
+    );
+    refused(
+        "given path account expect eu-west-1",
+        "`account` is not a path",
+    );
+    refused(
+        "given path /a, path /b expect eu-west-1",
+        "`path` is given twice",
+    );
+    refused("given client x expect eu-west-1", "`x` is not an address");
+    refused(
+        "given eu-west-2 left expect eu-west-1",
+        "`eu-west-2` is neither a declared region nor",
+    );
+    refused(
+        "given path / expect eu-west-2",
+        "no region or group is called `eu-west-2`",
+    );
+    refused(
+        "given path / expect eu-west-1 by evrything",
+        "did you mean `everything`?",
+    );
+    refused(
+        "given path / expect eu-west-1 because hop",
+        "`hop` is not a reason that a decision has",
+    );
+    refused(
+        "given after 2s us-east-1 left, after 1s eu-west-1 left expect local",
+        "this is before what is given before it",
+    );
+    refused("given path /", "has no `expect`");
+    refused("expect local", "has no `given`");
+    refused(
+        "given path / expect local expect local",
+        "has `expect` twice",
+    );
+}

@@ -1,0 +1,248 @@
+//! `tidegate policy`, through the binary.
+
+use std::process::Output;
+
+use tempfile::TempDir;
+use tidegate::testkit::GatewayCommand;
+
+use crate::world::BINARY;
+
+const POLICY: &str = "\
+region us-east-1
+region eu-west-1  # Ireland
+
+policy everything {
+  prefer  nearest(us-east-1, eu-west-1)
+}
+
+test \"Ireland\" {
+  given   at 53.3 -6.3
+  expect  eu-west-1
+}
+";
+
+/// A policy file in a folder of its own.
+struct Policy {
+    folder: TempDir,
+}
+
+impl Policy {
+    fn new(text: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("traffic.policy"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> String {
+        self.folder
+            .path()
+            .join("traffic.policy")
+            .display()
+            .to_string()
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.path()).unwrap()
+    }
+
+    /// Runs a command on the file.
+    async fn run(&self, arguments: &[&str]) -> Outcome {
+        let command = GatewayCommand::new(BINARY, "policy");
+        let command = arguments
+            .iter()
+            .fold(command, |command, argument| command.arg(argument));
+        let output = command.arg(&self.path()).output().await.unwrap();
+        Outcome::new(output, &self.path())
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    /// Calls the file `FILE`.
+    fn new(output: Output, path: &str) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(path, "FILE");
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_says_what_a_good_file_has() {
+    let outcome = Policy::new(POLICY).run(&["check"]).await;
+    let expected = "FILE: 2 regions, 1 policy, 1 test passed\n";
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (0, expected),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.stderr, "");
+}
+
+#[tokio::test]
+async fn check_shows_each_error_with_its_line_and_exits_with_2() {
+    let outcome = Policy::new(&POLICY.replace("nearest(us-east-1", "nearest(us-east-2"))
+        .run(&["check"])
+        .await;
+    let expected = "\
+error: no region or group is called `us-east-2`
+ --> FILE:5:19
+  |
+5 |   prefer  nearest(us-east-2, eu-west-1)
+  |                   ^^^^^^^^^
+  |
+  = help: did you mean `us-east-1`?
+
+tidegate: FILE: 1 error
+";
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
+    assert_eq!(outcome.stderr, expected);
+}
+
+#[tokio::test]
+async fn a_warning_is_shown_and_exits_with_0() {
+    let outcome = Policy::new("region a\npolicy p { prefer a }\n")
+        .run(&["check"])
+        .await;
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (0, "FILE: 1 region, 1 policy, 1 warning\n")
+    );
+    assert!(
+        outcome
+            .stderr
+            .starts_with("warning: losing a leaves policy `p` no region\n"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_failing_test_exits_with_1_by_itself_and_with_2_at_check() {
+    let policy = Policy::new(&POLICY.replace("expect  eu-west-1", "expect  us-east-1"));
+    let outcome = policy.run(&["test"]).await;
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (1, "FAILED Ireland\n")
+    );
+    let failure = "error: test `Ireland` failed: got eu-west-1 by `everything` because nearest\n  --> FILE:10:3\n";
+    assert!(outcome.stderr.starts_with(failure), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .ends_with("tidegate: FILE: 1 of 1 tests failed\n"),
+        "{outcome:?}"
+    );
+    let outcome = policy.run(&["check"]).await;
+    assert_eq!(outcome.code, 2);
+    assert!(outcome.stderr.starts_with(failure), "{outcome:?}");
+    let outcome = Policy::new(POLICY).run(&["test"]).await;
+    assert_eq!(
+        (
+            outcome.code,
+            outcome.stdout.as_str(),
+            outcome.stderr.as_str()
+        ),
+        (0, "ok     Ireland\n", "")
+    );
+    let outcome = Policy::new("policy").run(&["test"]).await;
+    assert_eq!(outcome.code, 2);
+}
+
+#[tokio::test]
+async fn fmt_rewrites_a_file_once_and_keeps_its_comments() {
+    let policy = Policy::new(&POLICY.replace("\n  ", "  ").replace('\n', "\r\n"));
+    let outcome = policy.run(&["fmt", "--check"]).await;
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let outcome = policy.run(&["fmt"]).await;
+    assert_eq!(
+        (
+            outcome.code,
+            outcome.stdout.as_str(),
+            outcome.stderr.as_str()
+        ),
+        (0, "", "")
+    );
+    assert_eq!(policy.text(), POLICY);
+    assert_eq!(policy.run(&["fmt", "--check"]).await.code, 0);
+    let broken = Policy::new("policy p {");
+    assert_eq!(broken.run(&["fmt"]).await.code, 2);
+    assert_eq!(broken.text(), "policy p {");
+}
+
+#[tokio::test]
+async fn show_resolves_groups_and_fills_in_defaults() {
+    let text = format!("group all = us-east-1, eu-west-1\ndefaults {{ else 504 }}\n{POLICY}")
+        .replace("nearest(us-east-1, eu-west-1)", "spread(all)");
+    let text = text.split("test").next().unwrap();
+    let policy = Policy::new(text);
+    let outcome = policy.run(&["show"]).await;
+    let expected = "\
+region eu-west-1 at 53.3, -6.3
+region us-east-1 at 39, -77.5
+
+policy everything
+  prefer   spread(eu-west-1, us-east-1)
+  else     504
+";
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
+    let outcome = policy.run(&["show", "--json"]).await;
+    let shown: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(
+        shown["policies"][0]["prefer"][0],
+        "spread(eu-west-1, us-east-1)"
+    );
+    assert_eq!(shown["policies"][0]["else"], "504");
+    assert_eq!(shown["regions"][1]["region"], "us-east-1");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_exits_with_2() {
+    let policy = Policy::new("");
+    std::fs::remove_file(policy.path()).unwrap();
+    for command in [
+        &["check"][..],
+        &["test"],
+        &["fmt"],
+        &["fmt", "--check"],
+        &["show"],
+    ] {
+        let outcome = policy.run(command).await;
+        assert_eq!(outcome.code, 2, "{command:?}");
+        assert!(
+            outcome.stderr.starts_with("tidegate: FILE: "),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn any_bytes_are_refused_and_exit_with_2() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("traffic.policy");
+    for bytes in [
+        &b"\xff\xfe\x00"[..],
+        &b"(".repeat(256 * 1024),
+        &b"x".repeat(1 << 20),
+        &[0; 100],
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let path = path.display().to_string();
+        let output = GatewayCommand::new(BINARY, "policy")
+            .arg("check")
+            .arg(&path)
+            .output()
+            .await
+            .unwrap();
+        let outcome = Outcome::new(output, &path);
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        assert!(outcome.stderr.contains(" --> FILE:1:"), "{outcome:?}");
+    }
+}

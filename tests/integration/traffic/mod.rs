@@ -1,0 +1,4 @@
+//! The traffic policy: its commands and its page.
+
+mod commands;
+mod documentation;
