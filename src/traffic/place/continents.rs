@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::plan::{Country, CountrySet};
+use crate::place::{Country, CountrySet};
 
 /// A continent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

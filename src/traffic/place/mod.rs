@@ -1,12 +1,11 @@
 //! Where clients and regions are.
 
 mod aws;
+mod country;
 mod continents;
-mod nearest;
 mod point;
 
 pub use aws::aws_place;
 pub use continents::{Continent, NotAContinent};
+pub use country::{Country, CountrySet, NotACountry};
 pub use point::Place;
-
-pub(crate) use nearest::Places;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use tidegate_model::RegionId;
 
 use crate::hash::Rendezvous;
-use crate::place::Places;
 use crate::plan::index::Index;
+use crate::plan::nearest::Places;
 use crate::plan::{
     Clauses, Judgement, OpenWindows, POLICIES_MAX, Policy, REGIONS_MAX, Region, RegionIndex,
     RegionMask, Tier, WINDOWS_MAX, Window, WindowEffect,

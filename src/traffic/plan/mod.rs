@@ -5,19 +5,19 @@
 mod clause;
 mod compiled;
 mod condition;
-mod country;
 mod index;
+mod nearest;
 mod policy;
 mod region;
 mod text;
 mod window;
 
+pub use crate::place::{Country, CountrySet, NotACountry};
 pub use clause::{
     Clauses, Else, Join, Judgement, Leave, Measure, Measures, Quantity, Retry, Return,
 };
 pub use compiled::{Plan, PlanError, Sources};
 pub use condition::Condition;
-pub use country::{Country, CountrySet, NotACountry};
 pub use policy::{AffinityKey, POLICIES_MAX, Policy, Tier};
 pub use region::{REGIONS_MAX, Region, RegionIndex, RegionMask};
 pub(crate) use text::Percent;
