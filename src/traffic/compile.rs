@@ -62,6 +62,7 @@ pub fn compile(source: &Source<'_>) -> Compiled {
     let mut diagnostics = Diagnostics::default();
     let parsed = parse(source, &mut diagnostics);
     let checked = check::check(&parsed, &mut diagnostics);
+    let tests = testing::read_all(&parsed, &checked, &mut diagnostics);
     let mut compiled = Compiled {
         plan: None,
         tests: Vec::new(),
@@ -78,8 +79,8 @@ pub fn compile(source: &Source<'_>) -> Compiled {
             return compiled;
         }
     };
-    let mut runner = testing::Runner::new(&plan, checked.declared.first, &checked.tests);
-    for test in &checked.tests {
+    let mut runner = testing::Runner::new(&plan, checked.declared.first, &tests);
+    for test in &tests {
         let outcome = runner.run(test);
         let failure = outcome.err().map(|instead| {
             let title = format!("test {} failed: {instead}", Quoted(test.name.text));

@@ -1,8 +1,7 @@
-//! The house rule on arrows: a folder of `src` imports only from those that `lib.rs` lists above it.
-//! Folders that are crates are left to the compiler.
+//! The house rule on arrows: a folder of a crate imports only from those that its `lib.rs` lists above it.
 //!
 //! Source is read as rustfmt writes it. Paths through `super` are not followed: they stay within a
-//! folder as long as nobody climbs out of one that way.
+//! folder as long as nobody climbs out of one that way. A `tests.rs` may use what stands above it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,17 +9,18 @@ use std::path::{Path, PathBuf};
 #[test]
 fn no_arrow_points_up() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let order = listed(&fs::read_to_string(src.join("lib.rs")).unwrap());
     let mut wrong = Vec::new();
-    for file in rust_files(&src) {
-        let relative = file.strip_prefix(&src).unwrap();
-        let home = home(relative);
-        if home == "lib" || home == "main" {
-            continue;
-        }
-        let source = fs::read_to_string(&file).unwrap();
-        for arrow in arrows_up(&source, &home, &order) {
-            wrong.push(format!("src/{}:{arrow}", relative.display()));
+    for source in crates(&src) {
+        let order = listed(&fs::read_to_string(source.join("lib.rs")).unwrap());
+        for file in rust_files(&source) {
+            let home = home(file.strip_prefix(&source).unwrap());
+            if home == "lib" || home == "main" || file.ends_with("tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            let shown = file.strip_prefix(&src).unwrap().display();
+            let arrows = arrows_up(&text, &home, &order).into_iter();
+            wrong.extend(arrows.map(|arrow| format!("src/{shown}:{arrow}")));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -73,6 +73,16 @@ fn home(relative: &Path) -> String {
     first.to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
+/// Returns the folder of each crate: `src` itself, and those in it with a `Cargo.toml`.
+fn crates(src: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(src)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let inner = entries.filter(|path| path.join("Cargo.toml").exists());
+    std::iter::once(src.to_owned()).chain(inner).collect()
+}
+
+/// Returns the source files of a crate, without those of crates in it.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -14,13 +14,9 @@ use crate::check::windows::window;
 use crate::plan::{OpenWindows, POLICIES_MAX, RegionMask, WINDOWS_MAX};
 use crate::syntax::ast::{Block, BlockKind, Body, Item, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Parsed, Quoted, Span};
-use crate::testing::{self, Known, Test};
 
 /// Periods that the windows of a file may have together: all of them are laid side by side.
 const PERIODS_MAX: usize = 1_000;
-
-/// Tests that a file may have; running them takes below a second.
-const TESTS_MAX: usize = 1_000;
 
 /// What has been understood of a file.
 #[derive(Debug)]
@@ -29,7 +25,6 @@ pub(crate) struct Checked<'t, 's> {
     pub(crate) defaults: DraftClauses<'t, 's>,
     pub(crate) policies: Vec<DraftPolicy<'t, 's>>,
     pub(crate) windows: Vec<DraftWindow<'t, 's>>,
-    pub(crate) tests: Vec<Test<'s>>,
 }
 
 /// Checks a file; reports what is wrong.
@@ -76,28 +71,11 @@ pub(crate) fn check<'t, 's>(parsed: &'t Parsed<'s>, found: &mut Diagnostics) -> 
         .map(|block| window(block, &declared, found))
         .collect();
     most_periods(&blocks(BlockKind::Window).collect::<Vec<_>>(), found);
-    let known = Known {
-        declared: &declared,
-        policies: parsed
-            .whole
-            .then(|| policies.iter().map(|policy| policy.name.text).collect()),
-    };
-    let mut tests = Vec::new();
-    for (index, block) in blocks(BlockKind::Test).enumerate() {
-        if index == TESTS_MAX {
-            let title = format!("a file has at most {TESTS_MAX} tests");
-            found.push(Diagnostic::error(block.keyword.span, title));
-        }
-        if index < TESTS_MAX {
-            tests.extend(testing::read(block, &known, found));
-        }
-    }
     let checked = Checked {
         declared,
         defaults,
         policies,
         windows,
-        tests,
     };
     checked.as_a_whole(parsed, found);
     checked

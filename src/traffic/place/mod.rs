@@ -1,8 +1,8 @@
 //! Where clients and regions are.
 
 mod aws;
-mod continents;
 mod country;
+mod continents;
 mod point;
 
 pub use aws::aws_place;

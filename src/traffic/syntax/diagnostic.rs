@@ -204,6 +204,14 @@ impl Diagnostics {
         }
     }
 
+    /// Adds those of another part.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.errors += others.errors;
+        self.warnings += others.warnings;
+        self.found.extend(others.found);
+        self.settle();
+    }
+
     /// Returns how many errors there are.
     pub fn errors(&self) -> usize {
         self.errors

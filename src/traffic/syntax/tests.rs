@@ -104,6 +104,14 @@ fn long_lists_are_broken_between_their_members() {
 }
 
 #[test]
+fn a_keyword_may_name_something_wherever_its_line_begins() {
+    let text = "policy\nonly { match cookie\nfrom or header\ntest and host\nregion prefer a affinity cookie\nmatch }";
+    let normal = "policy only {\n  match   cookie from or header test and host region\n  prefer  a\n  \
+                  affinity cookie match\n}\n";
+    assert_eq!(read(text).unwrap(), normal);
+}
+
+#[test]
 fn regions_share_columns_up_to_a_blank_line() {
     let text = "region a at 1, 2 capacity 5 rps\nregion bbb load 7 rps capacity 1000 rps\n\nregion c capacity 1 rps";
     let normal = "region a    capacity    5 rps              at 1, 2\nregion bbb  capacity 1000 rps  load 7 rps\n\n\

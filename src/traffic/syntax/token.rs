@@ -65,6 +65,14 @@ pub(crate) struct Token<'s> {
 }
 
 impl Token<'_> {
+    /// Returns the token as if it stood in the middle of a line.
+    pub(crate) fn in_line(&self) -> Self {
+        Self {
+            first: false,
+            ..*self
+        }
+    }
+
     /// Returns whether this is a certain word.
     pub(crate) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && self.text == word

@@ -10,7 +10,7 @@ mod read;
 mod run;
 mod timeline;
 
-pub(crate) use read::{Known, Test, read};
+pub(crate) use read::read_all;
 pub(crate) use run::Runner;
 
 #[cfg(test)]

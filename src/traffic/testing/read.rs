@@ -8,6 +8,7 @@ use tidegate_model::normalise;
 
 use super::expected::{Expected, Wanted};
 use super::given::{Change, Givens, State};
+use crate::check::Checked;
 use crate::check::clauses::repeated;
 use crate::check::conditions::kept;
 use crate::check::names::{Declared, read_place};
@@ -16,8 +17,11 @@ use crate::check::values::{
     quantity_value, refused,
 };
 use crate::decide::Reason;
-use crate::syntax::ast::{Block, Body, Expectation, Fact, Given, Outcome, Word};
-use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
+use crate::syntax::ast::{Block, BlockKind, Body, Expectation, Fact, Given, Item, Outcome, Word};
+use crate::syntax::{Diagnostic, Diagnostics, Parsed, Quoted, Span};
+
+/// Tests that a file may have; running them takes below a second.
+const TESTS_MAX: usize = 1_000;
 
 /// A test that has been understood.
 #[derive(Clone, Debug)]
@@ -30,18 +34,41 @@ pub(crate) struct Test<'s> {
 }
 
 /// What tests may name.
-pub(crate) struct Known<'a, 's> {
-    pub(crate) declared: &'a Declared<'s>,
+struct Known<'a, 's> {
+    declared: &'a Declared<'s>,
     /// The policies, by name; `None` where some may be missing.
-    pub(crate) policies: Option<Vec<&'s str>>,
+    policies: Option<Vec<&'s str>>,
+}
+
+/// Understands the tests of a file.
+pub(crate) fn read_all<'s>(
+    parsed: &Parsed<'s>,
+    checked: &Checked<'_, 's>,
+    found: &mut Diagnostics,
+) -> Vec<Test<'s>> {
+    let policies = checked.policies.iter().map(|policy| policy.name.text);
+    let known = Known {
+        declared: &checked.declared,
+        policies: parsed.whole.then(|| policies.collect()),
+    };
+    let blocks = parsed.file.items.iter().filter_map(|item| match item {
+        Item::Block(block) if block.kind == BlockKind::Test => Some(block),
+        Item::Block(_) | Item::Region(_) | Item::Group(_) => None,
+    });
+    let mut tests = Vec::new();
+    for (index, block) in blocks.take(TESTS_MAX + 1).enumerate() {
+        if index == TESTS_MAX {
+            let title = format!("a file has at most {TESTS_MAX} tests");
+            found.push(Diagnostic::error(block.keyword.span, title));
+            break;
+        }
+        tests.extend(read(block, &known, found));
+    }
+    tests
 }
 
 /// Understands a test; `None` when a part of it is not understood.
-pub(crate) fn read<'s>(
-    block: &Block<'s>,
-    known: &Known<'_, 's>,
-    found: &mut Diagnostics,
-) -> Option<Test<'s>> {
+fn read<'s>(block: &Block<'s>, known: &Known<'_, 's>, found: &mut Diagnostics) -> Option<Test<'s>> {
     let before = found.errors();
     let mut givens = None;
     let mut expected = None;

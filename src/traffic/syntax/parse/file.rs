@@ -40,13 +40,16 @@ pub fn parse<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) -> Parse
         };
     }
     let found = tokens(source, diagnostics);
-    let mut reader = Reader {
-        tokens: &found.tokens,
-        diagnostics,
-        lost: HashSet::new(),
+    let whole = diagnostics.errors() == before;
+    let in_one_line: Vec<_> = found.tokens.iter().map(Token::in_line).collect();
+    let read = Reader::new(&in_one_line).read();
+    // Line breaks are white space, but after an error they tell where a clause was meant to begin.
+    let read = match whole && read.2.errors() == 0 {
+        true => read,
+        false => Reader::new(&found.tokens).read(),
     };
-    let file = reader.file();
-    let lost = reader.lost;
+    let (file, lost, errors) = read;
+    diagnostics.extend(errors);
     Parsed {
         file,
         whole: diagnostics.errors() == before,
@@ -55,13 +58,26 @@ pub fn parse<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) -> Parse
     }
 }
 
-struct Reader<'t, 's, 'd> {
+struct Reader<'t, 's> {
     tokens: &'t [Token<'s>],
-    diagnostics: &'d mut Diagnostics,
+    diagnostics: Diagnostics,
     lost: HashSet<&'s str>,
 }
 
-impl<'t, 's> Reader<'t, 's, '_> {
+impl<'t, 's> Reader<'t, 's> {
+    fn new(tokens: &'t [Token<'s>]) -> Self {
+        Self {
+            tokens,
+            diagnostics: Diagnostics::default(),
+            lost: HashSet::new(),
+        }
+    }
+
+    fn read(mut self) -> (File<'s>, HashSet<&'s str>, Diagnostics) {
+        let file = self.file();
+        (file, self.lost, self.diagnostics)
+    }
+
     fn file(&mut self) -> File<'s> {
         let mut file = File::default();
         let mut input = Input::new(self.tokens);
