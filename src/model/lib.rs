@@ -6,19 +6,19 @@
 mod condition;
 mod config_error;
 pub mod error_chain;
-mod header;
 mod level;
+mod header;
 mod lsn;
-mod node_id;
-mod node_status;
 mod path;
 mod path_pattern;
 mod region_id;
-mod request_token;
+mod node_id;
 mod server_identity;
+mod node_status;
+mod token;
+mod request_token;
 mod session_cookie;
 mod timeline_history;
-mod token;
 pub mod values;
 
 pub use condition::Condition;

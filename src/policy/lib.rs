@@ -5,17 +5,17 @@
 //! steering makes), and every kind of I/O. The same decision, views, ranking and instant give the same
 //! plan in every process.
 
-mod cache_control;
-mod decision;
 mod directives;
 mod lifetime;
-mod plan;
-mod policy_row;
+mod cache_control;
 mod rate_limit;
+mod policy_row;
 mod reason;
 mod reuse;
 mod row;
 mod table;
+mod decision;
+mod plan;
 
 pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
 pub use decision::Decision;

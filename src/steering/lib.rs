@@ -16,6 +16,8 @@ mod shared;
 mod hedge_delay;
 mod second_tries;
 mod announce;
+#[cfg(test)]
+mod simulation;
 
 pub use announce::{Candidates, announce};
 pub use breaker::BreakerState;
@@ -27,6 +29,3 @@ pub use second_tries::SecondTries;
 pub use selector::{Outcome, Selector};
 pub use settings::SteeringSettings;
 pub use shared::SharedSelector;
-
-#[cfg(test)]
-mod simulation;

@@ -1,11 +1,11 @@
 //! Names of metrics, their text as it is read back, the set-up of logs, and what keeps them
 //! readable.
 
-mod endpoint_metrics;
 mod exposition;
 mod log_format;
 mod logs;
 pub mod names;
+mod endpoint_metrics;
 mod throttle;
 
 pub use endpoint_metrics::EndpointMetrics;
