@@ -197,3 +197,125 @@ fn positions(standing: Option<&Standing>) -> [u16; REGIONS_MAX] {
     }
     positions
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixtures::{judgement, plan_of, region_of};
+    use crate::plan::{Clauses, Condition, Leave, Policy, Sources, Tier, Window, WindowEffect};
+
+    /// Two policies, and windows that drain the first region and replace clauses.
+    fn plan() -> Plan {
+        let all = RegionMask::first(3);
+        let plan = plan_of(3, vec![Tier::Nearest(all)]);
+        let patient = Leave {
+            hold: Duration::from_secs(5),
+            ..judgement().leave.unwrap()
+        };
+        let own = Policy {
+            matches: Condition::Host("a".into()),
+            clauses: Clauses {
+                otherwise: Some(Else::Status(429)),
+                ..Clauses::default()
+            },
+            ..plan.policies()[0].clone()
+        };
+        let window = |name: &str, effect| Window {
+            name: name.into(),
+            periods: Vec::new(),
+            effect,
+        };
+        let replaced = Clauses {
+            leave: Some(patient),
+            otherwise: Some(Else::Local),
+            ..Clauses::default()
+        };
+        let sources = Sources {
+            regions: plan.regions().to_vec(),
+            policies: vec![own, plan.policies()[0].clone()],
+            defaults: plan.defaults().clone(),
+            windows: vec![
+                window("drain", WindowEffect::Drain(RegionMask(0b001))),
+                window("event", WindowEffect::Replace(replaced)),
+            ],
+        };
+        Plan::new(sources).unwrap()
+    }
+
+    fn facts(plan: &Plan, open: u64) -> Facts {
+        let left = |left| Standing {
+            left: RegionMask(left),
+            ramps: Vec::new(),
+        };
+        let conditions = Conditions {
+            open: OpenWindows(open),
+            standings: vec![left(0b010), left(0b100)],
+            ..Conditions::default()
+        };
+        Facts::new(plan, conditions)
+    }
+
+    #[test]
+    fn an_open_window_drains_its_regions_for_every_policy() {
+        let plan = plan();
+        for (open, usable) in [(0b00, 0b101), (0b01, 0b100)] {
+            let facts = facts(&plan, open);
+            for policy in 0..2 {
+                assert_eq!(facts.policy(policy).usable, RegionMask(usable));
+            }
+        }
+    }
+
+    #[test]
+    fn a_windows_clause_beats_the_policys_which_beats_the_default() {
+        let plan = plan();
+        let otherwise = |open| [0, 1].map(|policy| facts(&plan, open).policy(policy).otherwise);
+        assert_eq!(otherwise(0b00), [Else::Status(429), Else::Status(503)]);
+        assert_eq!(otherwise(0b10), [Else::Local, Else::Local]);
+    }
+
+    #[test]
+    fn in_a_window_regions_are_judged_by_its_leave() {
+        let plan = plan();
+        assert_eq!(plan.judgements().len(), 2);
+        assert_eq!(facts(&plan, 0b00).policy(1).left, RegionMask(0b010));
+        assert_eq!(facts(&plan, 0b10).policy(1).left, RegionMask(0b100));
+    }
+
+    #[test]
+    fn a_ramping_region_is_well_and_capacities_are_weighed() {
+        let panics = |capacities: &[u32], left: u64, ramps: Vec<(RegionIndex, u16)>| {
+            let plan = region_of(capacities, 500_000);
+            let conditions = Conditions {
+                standings: vec![Standing {
+                    left: RegionMask(left),
+                    ramps,
+                }],
+                ..Conditions::default()
+            };
+            Facts::new(&plan, conditions).policy(0).panics
+        };
+        assert!(panics(&[600, 400], 0b01, vec![]));
+        assert!(!panics(&[600, 400], 0b10, vec![]));
+        assert!(!panics(&[500, 500], 0b10, vec![]));
+        assert!(!panics(&[600, 400], 0b00, vec![(RegionIndex(0), 1)]));
+    }
+
+    #[test]
+    fn the_worst_of_several_states_is_left_before_the_least_ramp() {
+        let standing = |left, ramps: &[(u8, u16)]| Standing {
+            left: RegionMask(left),
+            ramps: ramps
+                .iter()
+                .map(|(at, position)| (RegionIndex(*at), *position))
+                .collect(),
+        };
+        let worst = Standing::worst(&[
+            standing(0b001, &[(1, 500)]),
+            standing(0b000, &[(0, 7), (1, 90), (2, 3)]),
+        ]);
+        assert_eq!(worst, standing(0b001, &[(1, 90), (2, 3)]));
+    }
+}

@@ -80,7 +80,7 @@ fn missed(rows: &[Row]) -> Vec<String> {
 fn page(world: &World, rows: &[Row], missed: &[String]) -> String {
     let mut page = format!(
         "# What the traffic policy changes when a region fails\n\n\
-         A simulation: {} regions of AWS, {} clients around the world who send {RATE:.0} requests a second,\n\
+         A simulation: {} regions of AWS, {} clients around the world that send {RATE:.0} requests a second,\n\
          and one event after the other. Each event meets three systems with the same requests at the same\n\
          times. Time is virtual and everything is drawn from one seed; the health, the facts and the\n\
          decisions of the traffic policy are the gateway's own code, by a policy that is compiled from text.\n\
@@ -103,7 +103,7 @@ fn table(rows: &[Row]) -> String {
     let mut table = format!(
         "An event begins after {QUIET:.0} s and lasts {FAULT:.0} s; the figures are of that time and of the\n\
          {RECOVERY:.0} s after it, in which regions come back. What fails counts as {:.0} s. *Locality* is the\n\
-         share of answers from the region that is nearest to the client. *Of the region* are the clients who\n\
+         share of answers from the region that is nearest to the client. *Of the region* are the clients that\n\
          are nearest to a region of the event.\n\n\
          | event | | locality | availability | p50 | p95 | p99 | availability, of the region | p99, of the region |\n\
          |---|---|---|---|---|---|---|---|---|\n",
@@ -168,7 +168,7 @@ const NOTES: &str = "
 
 * **A region whose gateways are gone** cannot be helped by a policy: its clients' requests reach no
   gateway until DNS sends them elsewhere. That takes three probes and what is left of a minute in resolvers'
-  caches; only what stands before the gateways can be faster. Clients who enter elsewhere are not touched.
+  caches; only what stands before the gateways can be faster. Clients that enter elsewhere are not touched.
 * **More lost than the rest is sized for.** Here every region has half as much again as what enters it when
   one region is lost, and two are. The neighbour that is overloaded sheds; shedding counts among `errors`, so
   it leaves, with all its own clients; so does the next one, and `panic` ends that only when half of the world

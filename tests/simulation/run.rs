@@ -58,7 +58,7 @@ pub(crate) struct Tallies {
     pub(crate) before: Tally,
     /// All clients, from the fault to when every region is back.
     pub(crate) all: Tally,
-    /// Of those, the clients who are nearest to a faulty region.
+    /// Of those, the clients that are nearest to a faulty region.
     pub(crate) affected: Tally,
 }
 

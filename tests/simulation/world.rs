@@ -39,7 +39,7 @@ pub(crate) const REGIONS: [&str; 30] = [
     "us-west-2",
 ];
 
-/// Latitude, longitude and the millions who live in and around some cities.
+/// Latitude, longitude and the millions of people in and around some cities.
 const CITIES: [(f64, f64, f64); 60] = [
     (35.7, 139.7, 37.0),
     (28.6, 77.2, 33.0),

@@ -6,7 +6,7 @@ use tidegate_model::RegionId;
 
 use crate::hash::Rendezvous;
 use crate::plan::index::Index;
-use crate::plan::nearest::Places;
+use crate::plan::places::Places;
 use crate::plan::{
     Clauses, Judgement, OpenWindows, POLICIES_MAX, Policy, REGIONS_MAX, Region, RegionIndex,
     RegionMask, Tier, WINDOWS_MAX, Window, WindowEffect,
@@ -254,4 +254,47 @@ fn judgements(sources: &Sources) -> Result<(Vec<Judgement>, HashMap<PairOf, u16>
         return Err(PlanError::Judgements);
     }
     Ok((judgements, pairs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::plan_of;
+    use crate::plan::Condition;
+
+    fn refused(spoil: impl FnOnce(&mut Sources)) -> Option<PlanError> {
+        let mut sources = plan_of(2, vec![Tier::Local]).sources;
+        spoil(&mut sources);
+        Plan::new(sources).err()
+    }
+
+    #[test]
+    fn sources_that_a_decision_could_not_rely_on_are_refused() {
+        assert_eq!(refused(|_| ()), None);
+        let order = refused(|sources| sources.regions.reverse());
+        assert_eq!(order, Some(PlanError::RegionOrder));
+        let twice = refused(|sources| sources.regions[1] = sources.regions[0].clone());
+        assert_eq!(twice, Some(PlanError::RegionOrder));
+        let none = refused(|sources| sources.policies.clear());
+        assert_eq!(none, Some(PlanError::NotTotal));
+        let partial = refused(|sources| sources.policies[0].matches = Condition::Host("a".into()));
+        assert_eq!(partial, Some(PlanError::NotTotal));
+        let tier = refused(|sources| sources.policies[0].tiers = vec![Tier::Spread(RegionMask(4))]);
+        assert_eq!(tier, Some(PlanError::Undeclared));
+        let only = refused(|sources| sources.policies[0].only = Some(RegionMask(8)));
+        assert_eq!(only, Some(PlanError::Undeclared));
+        let many = refused(|sources| {
+            sources.policies = vec![sources.policies[0].clone(); POLICIES_MAX + 1];
+        });
+        assert_eq!(many, Some(PlanError::Policies));
+    }
+
+    #[test]
+    fn a_region_is_found_by_its_name() {
+        let plan = plan_of(8, vec![Tier::Local]);
+        for (at, region) in (0..).zip(plan.regions()) {
+            assert_eq!(plan.region_index(region.id.as_str()), Some(RegionIndex(at)));
+        }
+        assert_eq!(plan.region_index("nowhere"), None);
+    }
 }

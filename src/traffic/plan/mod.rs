@@ -6,13 +6,13 @@ mod clause;
 mod compiled;
 mod condition;
 mod index;
-mod nearest;
+mod places;
 mod policy;
 mod region;
 mod text;
 mod window;
 
-pub use crate::place::{Country, CountrySet, NotACountry};
+pub use crate::place::{Country, CountrySet};
 pub use clause::{
     Clauses, Else, Join, Judgement, Leave, Measure, Measures, Quantity, Retry, Return,
 };
