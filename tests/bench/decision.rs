@@ -62,7 +62,7 @@ fn row(report: &mut Report, told: &str, bench: &str, (what, max): (&str, f64)) -
     report.row(
         what,
         format!("median {nanoseconds:.0} ns, {allocations} allocations"),
-        &format!("≤ {max:.0} ns, 0 allocations"),
+        format!("≤ {max:.0} ns, 0 allocations"),
         nanoseconds <= max && allocations == "0",
     );
     Ok(())

@@ -1,8 +1,8 @@
 //! Where clients and regions are.
 
 mod aws;
-mod country;
 mod continents;
+mod country;
 mod point;
 
 pub use aws::aws_place;

@@ -12,7 +12,7 @@ mod region;
 mod text;
 mod window;
 
-pub use crate::place::{Country, CountrySet, NotACountry};
+pub use crate::place::{Country, CountrySet};
 pub use clause::{
     Clauses, Else, Join, Judgement, Leave, Measure, Measures, Quantity, Retry, Return,
 };

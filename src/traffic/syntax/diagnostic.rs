@@ -13,7 +13,7 @@ pub const ERRORS_MAX: usize = 100;
 const AROUND: usize = 100;
 
 /// Characters of a word that a message repeats.
-const QUOTED_MAX: usize = 48;
+const QUOTED_MAX: usize = 80;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -51,7 +51,7 @@ impl Policy {
         let command = arguments
             .iter()
             .fold(command, |command, argument| command.arg(argument));
-        let output = command.arg(&self.path()).output().await.unwrap();
+        let output = command.arg(self.path()).output().await.unwrap();
         Outcome::new(output, &self.path())
     }
 }
