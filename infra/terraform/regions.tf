@@ -3,7 +3,7 @@
 # `local.deployed`, its provider alias in providers.tf and its entry in `var.regions`.
 
 locals {
-  primary_region = "us-east-1"
+  home_region = "us-east-1"
 
   deployed = {
     us-east-1      = module.us_east_1
@@ -39,7 +39,7 @@ locals {
   }
 
   primary = {
-    region       = local.primary_region
+    region       = local.home_region
     database_arn = module.us_east_1.database.arn
     network      = module.us_east_1.network
   }
@@ -49,7 +49,7 @@ locals {
     us-east-1      = module.us_east_1.database.host
     eu-west-1      = module.eu_west_1.database.host
     ap-southeast-1 = module.ap_southeast_1.database.host
-  }[coalesce(var.promoted_region, local.primary_region)]
+  }[coalesce(var.promoted_region, local.home_region)]
 
   tags = {
     Project     = var.name
@@ -67,7 +67,9 @@ module "us_east_1" {
   settings                = var.regions["us-east-1"]
   common                  = local.common
   secret_arns             = local.secret_arns["us-east-1"]
-  migration               = { url_secret_arn = aws_secretsmanager_secret_version.admin_url.arn }
+  secret_versions         = local.secret_versions
+  app_role                = local.app_role
+  migration               = { url_secret_arn = aws_secretsmanager_secret.admin_url.arn }
   admin_password          = local.passwords.admin
   app_password            = local.passwords.app
   origin_secrets          = local.origin_secrets
@@ -85,6 +87,8 @@ module "eu_west_1" {
   primary                 = local.primary
   promoted                = var.promoted_region == "eu-west-1"
   secret_arns             = local.secret_arns["eu-west-1"]
+  secret_versions         = local.secret_versions
+  app_role                = local.app_role
   admin_password          = local.passwords.admin
   app_password            = local.passwords.app
   origin_secrets          = local.origin_secrets
@@ -102,6 +106,8 @@ module "ap_southeast_1" {
   primary                 = local.primary
   promoted                = var.promoted_region == "ap-southeast-1"
   secret_arns             = local.secret_arns["ap-southeast-1"]
+  secret_versions         = local.secret_versions
+  app_role                = local.app_role
   admin_password          = local.passwords.admin
   app_password            = local.passwords.app
   origin_secrets          = local.origin_secrets

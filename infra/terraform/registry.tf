@@ -22,7 +22,7 @@ resource "aws_ecr_replication_configuration" "gateway" {
   replication_configuration {
     rule {
       dynamic "destination" {
-        for_each = setsubtract(keys(var.regions), [local.primary_region])
+        for_each = setsubtract(keys(var.regions), [local.home_region])
 
         content {
           region      = destination.value

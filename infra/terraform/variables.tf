@@ -169,8 +169,9 @@ variable "rate_limit" {
 
 variable "secret_generations" {
   description = <<-EOT
-    Generation of each generated secret; raising one draws a new value. database_app: also change the
-    role's password. origin_a and origin_b: see origin_secret_active.
+    Generation of each generated secret; raising one draws a new value. database_app: odd generations are
+    of the role tidegate_a, even ones of tidegate_b; infra/README.md has the order of the steps. origin_a
+    and origin_b: see origin_secret_active.
   EOT
   type = object({
     database_admin = optional(number, 1)

@@ -50,6 +50,7 @@ variables {
   origin_secrets          = ["secret-of-slot-a", "secret-of-slot-b"]
   database_cidrs          = ["10.10.0.0/16", "10.20.0.0/16"]
   secret_arns             = { DATABASE_URL = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:url" }
+  secret_versions         = ["v1"]
   kms_key_arn             = "arn:aws:kms:eu-west-1:000000000000:key/k"
   log_bucket              = "logs"
   alarm_topic_arn         = "arn:aws:sns:eu-west-1:000000000000:alarms"

@@ -212,6 +212,19 @@ run "regions" {
     error_message = "Tasks read their secrets in their own region."
   }
 
+  # The mocks give a version another ARN than its secret, which AWS does not; it shows what is named.
+  assert {
+    condition = alltrue(flatten([
+      for deployed in local.deployed : [for arn in values(deployed.gateway.secrets) : endswith(arn, ":secret:s")]
+    ])) && aws_secretsmanager_secret_version.database_url.arn != aws_secretsmanager_secret.database_url.arn
+    error_message = "Task definitions name secrets, not versions: a new version would replace them before the database knows its password."
+  }
+
+  assert {
+    condition     = local.app_role == "tidegate_a"
+    error_message = "Odd generations of the password are tidegate_a's."
+  }
+
   assert {
     condition = (
       toset(keys(local.deployed["us-east-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET"]) &&
@@ -316,6 +329,24 @@ run "a_promoted_replica_is_the_primary_everywhere" {
   assert {
     condition     = aws_secretsmanager_secret_version.database_url.secret_string_wo_version == 1002
     error_message = "A new host must write the stored URL anew."
+  }
+}
+
+run "a_rotation_changes_the_role_and_the_stored_url_but_no_task_definition" {
+  command = plan
+
+  variables {
+    secret_generations = { database_app = 2 }
+  }
+
+  assert {
+    condition     = local.app_role == "tidegate_b" && aws_secretsmanager_secret_version.database_url.secret_string_wo_version == 2001
+    error_message = "The next generation is the other role's, and the URL is written anew."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for deployed in local.deployed : [for arn in values(deployed.gateway.secrets) : endswith(arn, ":secret:s")]]))
+    error_message = "Task definitions go on naming the secrets."
   }
 }
 

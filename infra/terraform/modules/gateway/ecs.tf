@@ -130,8 +130,11 @@ resource "aws_ecs_service" "gateway" {
     ignore_changes = [desired_count]
   }
 
-  # A task that starts before it may read its secrets fails, and counts against the circuit breaker.
+  # A task that starts before it may read its secrets, or before they hold a value, fails and counts
+  # against the circuit breaker. The service waits, not the task definition: a definition that named the
+  # versions would be replaced with each of them.
   depends_on = [
+    var.secret_versions,
     aws_lb_listener_rule.verified,
     aws_iam_role_policy.secrets,
     aws_iam_role_policy_attachment.execution,

@@ -97,6 +97,11 @@ variable "secret_arns" {
   type        = map(string)
 }
 
+variable "secret_versions" {
+  description = "Versions of those secrets: no task starts before they are stored. A new version replaces nothing."
+  type        = list(string)
+}
+
 variable "migration" {
   description = "Secret with the administrator's URL, for the migrate task; null where none may run."
   type        = object({ url_secret_arn = string })

@@ -10,7 +10,7 @@ locals {
   own_host     = "${var.region}.${var.common.origin_host}"
   replicates   = var.primary != null && !var.promoted
   repository   = "${var.common.account_id}.dkr.ecr.${var.region}.amazonaws.com/${var.name}"
-  replica_urls = local.replicates ? { DATABASE_READ_REPLICA_URL = aws_secretsmanager_secret_version.replica_url[0].arn } : {}
+  replica_urls = local.replicates ? { DATABASE_READ_REPLICA_URL = aws_secretsmanager_secret.replica_url[0].arn } : {}
 }
 
 # Catches a module call whose provider and region disagree before anything is made.
@@ -89,6 +89,7 @@ module "gateway" {
   scrape_cidrs            = var.common.scrape_cidrs
   database_cidrs          = var.common.vpc_cidrs
   secret_arns             = merge(var.secret_arns, local.replica_urls)
+  secret_versions         = concat(var.secret_versions, aws_secretsmanager_secret_version.replica_url[*].version_id)
   migration               = var.migration
   environment             = var.common.environment
   kms_key_arn             = aws_kms_key.this.arn
@@ -114,6 +115,6 @@ resource "aws_secretsmanager_secret_version" "replica_url" {
   count = local.replicates ? 1 : 0
 
   secret_id                = aws_secretsmanager_secret.replica_url[0].id
-  secret_string_wo         = "postgres://tidegate:${var.app_password}@${module.postgres.host}:5432/tidegate?sslmode=verify-full"
+  secret_string_wo         = "postgres://${var.app_role}:${var.app_password}@${module.postgres.host}:5432/tidegate?sslmode=verify-full"
   secret_string_wo_version = var.common.password_generations.database_app
 }

@@ -72,6 +72,11 @@ variable "secret_arns" {
   type        = map(string)
 }
 
+variable "secret_versions" {
+  description = "Versions of those secrets: no task starts before they are stored."
+  type        = list(string)
+}
+
 variable "migration" {
   description = "Secret with the administrator's URL; only in the primary's region."
   type        = object({ url_secret_arn = string })
@@ -85,8 +90,13 @@ variable "admin_password" {
   sensitive   = true
 }
 
+variable "app_role" {
+  description = "The database role the gateway uses, for the replica's URL."
+  type        = string
+}
+
 variable "app_password" {
-  description = "Password of the database role the gateway uses, for the replica's URL."
+  description = "Password of app_role."
   type        = string
   ephemeral   = true
   sensitive   = true
