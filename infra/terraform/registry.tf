@@ -5,6 +5,7 @@ resource "aws_ecr_repository" "gateway" {
   provider = aws.us_east_1
 
   name                 = var.name
+  force_delete         = !local.home_protected
   image_tag_mutability = "IMMUTABLE"
 
   image_scanning_configuration {

@@ -8,6 +8,11 @@ locals {
   # No such account exists, and providers.tf allows no other than var.account_id: it means a test.
   mocked = var.account_id == "000000000000"
 
+  home_protected = var.regions[local.home_region].protected
+
+  # A deleted secret keeps its name for so long. Without protection everything may be made anew at once.
+  secret_recovery_days = local.home_protected ? 30 : 0
+
   # The originals stay in the home region whichever database is the primary; these are the copies.
   replica_keys = {
     eu-west-1      = module.eu_west_1.kms_key_arn
@@ -41,9 +46,10 @@ resource "aws_secretsmanager_secret" "database_admin" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-admin-password"
-  description = "Password of the role tidegate_admin"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-admin-password"
+  description             = "Password of the role tidegate_admin"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 module "database_admin_password" {
@@ -59,9 +65,10 @@ resource "aws_secretsmanager_secret" "database_app" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-app-password"
-  description = "Password of the role tidegate_a or tidegate_b, whichever the gateways use"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-app-password"
+  description             = "Password of the role tidegate_a or tidegate_b, whichever the gateways use"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 module "database_app_password" {
@@ -77,9 +84,13 @@ resource "aws_secretsmanager_secret" "token" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/token-secret"
-  description = "TOKEN_SECRET: comma-separated, the first signs, all verify"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/token-secret"
+  description             = "TOKEN_SECRET: comma-separated, the first signs, all verify"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
+
+  # Copies made independent in a disaster become copies again.
+  force_overwrite_replica_secret = true
 
   dynamic "replica" {
     for_each = local.replica_keys
@@ -104,9 +115,13 @@ resource "aws_secretsmanager_secret" "database_url" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-url"
-  description = "DATABASE_URL of the gateways in every region"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-url"
+  description             = "DATABASE_URL of the gateways in every region"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
+
+  # Copies made independent in a disaster become copies again.
+  force_overwrite_replica_secret = true
 
   dynamic "replica" {
     for_each = local.replica_keys
@@ -149,9 +164,10 @@ resource "aws_secretsmanager_secret" "admin_url" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-admin-url"
-  description = "DATABASE_URL of the migrate task"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-admin-url"
+  description             = "DATABASE_URL of the migrate task"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "admin_url" {
@@ -168,9 +184,10 @@ resource "aws_secretsmanager_secret" "origin" {
   provider = aws.us_east_1
   for_each = toset(["a", "b"])
 
-  name        = "${var.name}/origin-verify-${each.key}"
-  description = "X-Origin-Verify, slot ${each.key}"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/origin-verify-${each.key}"
+  description             = "X-Origin-Verify, slot ${each.key}"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 module "origin_secret" {

@@ -43,7 +43,9 @@ variable "regions" {
   description = <<-EOT
     What may differ from region to region, by region id: an IPv4 /16 of its own, zones, gateway tasks and
     database. Every region needs an entry here and a module call in regions.tf. Sizes: a replica's class
-    should not be below the primary's, since it may be promoted.
+    should not be below the primary's, since it may be promoted. `protected = false`, applied, lets the
+    region's database, load balancer, logs and secrets be deleted: infra/README.md, "Taking a region or
+    everything away".
   EOT
   type = map(object({
     vpc_cidr         = string
@@ -55,6 +57,7 @@ variable "regions" {
     task_count_max   = optional(number, 10)
     database_class   = optional(string, "db.m7g.large")
     database_storage = optional(number, 100)
+    protected        = optional(bool, true)
   }))
   default = {
     us-east-1      = { vpc_cidr = "10.10.0.0/16" }
@@ -200,13 +203,27 @@ variable "origin_secret_active" {
   }
 }
 
+variable "primary_region" {
+  description = <<-EOT
+    Region whose database is the primary. A new deployment begins with us-east-1, because the replicas are
+    created after the database there. Change it only after a promotion: infra/README.md, "Promoting a replica".
+  EOT
+  type        = string
+  default     = "us-east-1"
+
+  validation {
+    condition     = contains(keys(var.regions), var.primary_region)
+    error_message = "primary_region must be one of var.regions."
+  }
+}
+
 variable "promoted_region" {
-  description = "Region whose replica was promoted to primary by hand; null in ordinary times."
+  description = "Former name of primary_region, which it overrides; null."
   type        = string
   default     = null
 
   validation {
-    condition     = var.promoted_region == null ? true : contains(["eu-west-1", "ap-southeast-1"], var.promoted_region)
-    error_message = "promoted_region must name a replica's region."
+    condition     = var.promoted_region == null ? true : contains(keys(var.regions), var.promoted_region)
+    error_message = "promoted_region must be one of var.regions."
   }
 }

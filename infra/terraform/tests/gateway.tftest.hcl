@@ -348,6 +348,23 @@ run "with_probes_scraping_and_migration" {
   }
 }
 
+run "an_unprotected_load_balancer_can_be_deleted" {
+  command = plan
+
+  module {
+    source = "./modules/gateway"
+  }
+
+  variables {
+    protected = false
+  }
+
+  assert {
+    condition     = !aws_lb.this.enable_deletion_protection
+    error_message = "protected = false must take the protection off."
+  }
+}
+
 run "a_region_that_is_not_the_providers_is_refused" {
   command = plan
 

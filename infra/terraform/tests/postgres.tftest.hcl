@@ -43,6 +43,20 @@ run "primary" {
   }
 
   assert {
+    condition     = aws_db_instance.this.apply_immediately && startswith(aws_db_instance.this.final_snapshot_identifier, "tidegate-eu-west-1-final-of-2")
+    error_message = "A promoted instance gets its standby at once, and every instance's last snapshot has a name of its own."
+  }
+
+  assert {
+    condition = toset([for group in aws_cloudwatch_log_group.exports : group.name]) == toset([
+      for kind in aws_db_instance.this.enabled_cloudwatch_logs_exports : "/aws/rds/instance/tidegate-eu-west-1/${kind}"
+      ]) && alltrue([
+      for group in aws_cloudwatch_log_group.exports : group.retention_in_days > 0 && group.kms_key_id == var.kms_key_arn
+    ])
+    error_message = "Every exported log has its group, under the key and not for ever."
+  }
+
+  assert {
     condition     = aws_db_instance.this.manage_master_user_password == null && aws_db_instance.this.password == null
     error_message = "manage_master_user_password does not work with replicas, password would enter the state."
   }
@@ -58,6 +72,23 @@ run "primary" {
   }
 }
 
+run "an_unprotected_one_can_be_deleted" {
+  command = plan
+
+  module {
+    source = "./modules/postgres"
+  }
+
+  variables {
+    protected = false
+  }
+
+  assert {
+    condition     = !aws_db_instance.this.deletion_protection
+    error_message = "protected = false must take the protection off."
+  }
+}
+
 run "replica" {
   command = plan
 
@@ -66,7 +97,7 @@ run "replica" {
   }
 
   variables {
-    replicates = { source_arn = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1" }
+    source_arn = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1"
   }
 
   assert {

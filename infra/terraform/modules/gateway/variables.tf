@@ -158,6 +158,12 @@ variable "task_count_max" {
   }
 }
 
+variable "protected" {
+  description = "Whether AWS refuses to delete the load balancer."
+  type        = bool
+  default     = true
+}
+
 variable "alarm_topic_arn" {
   description = "SNS topic, of this region, that alarms notify."
   type        = string

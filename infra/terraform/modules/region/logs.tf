@@ -6,6 +6,9 @@ resource "aws_s3_bucket" "logs" {
   #checkov:skip=CKV_AWS_145:Load balancers cannot write under a customer's key
   #checkov:skip=CKV2_AWS_62:Nobody waits for a log file
   bucket = "${var.name}-logs-${var.region}-${var.common.account_id}"
+
+  # A bucket with anything in it cannot be deleted otherwise.
+  force_destroy = !var.settings.protected
 }
 
 resource "aws_s3_bucket_public_access_block" "logs" {

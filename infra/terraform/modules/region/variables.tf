@@ -20,6 +20,7 @@ variable "settings" {
     task_count_max   = number
     database_class   = string
     database_storage = number
+    protected        = bool
   })
 }
 
@@ -27,6 +28,7 @@ variable "common" {
   description = "What is the same in all regions."
   type = object({
     account_id       = string
+    primary_region   = string
     image_digest     = string
     postgres_version = string
     max_lag_seconds  = number
@@ -47,24 +49,10 @@ variable "common" {
   })
 }
 
-variable "primary" {
-  description = "The primary's region: its network and database. Null in the primary's region itself."
-  type = object({
-    region       = string
-    database_arn = string
-    network = object({
-      vpc_id              = string
-      vpc_cidr            = string
-      peered_route_tables = map(string)
-    })
-  })
-  default = null
-}
-
-variable "promoted" {
-  description = "The replica here was promoted: it replicates from nothing and serves as the primary."
-  type        = bool
-  default     = false
+variable "create_after" {
+  description = "Another region's database that must exist before this one is created; null for the first."
+  type        = string
+  default     = null
 }
 
 variable "secret_arns" {
@@ -78,7 +66,7 @@ variable "secret_versions" {
 }
 
 variable "migration" {
-  description = "Secret with the administrator's URL; only in the primary's region."
+  description = "Secret with the administrator's URL; only in the home region."
   type        = object({ url_secret_arn = string })
   default     = null
 }
