@@ -33,6 +33,7 @@ locals {
     public_host          = var.domain_name
     zone_id              = var.zone_id
     password_generations = var.secret_generations
+    excluded_zone_ids    = var.excluded_zone_ids
     vpc_cidrs            = [for region in var.regions : region.vpc_cidr]
     # The tasks' subnets as modules/network cuts them: the second quarter of each network.
     gateway_cidrs = [for region in var.regions : cidrsubnet(region.vpc_cidr, 2, 1)]

@@ -67,6 +67,17 @@ run "primary" {
   }
 
   assert {
+    condition = toset([
+      for alarm in [aws_cloudwatch_metric_alarm.free_storage, aws_cloudwatch_metric_alarm.cpu] :
+      "${alarm.namespace} ${alarm.statistic} ${alarm.metric_name} ${alarm.comparison_operator} ${alarm.threshold} ${one(alarm.alarm_actions)}"
+      ]) == toset([
+      "AWS/RDS Minimum FreeStorageSpace LessThanThreshold ${100 * 1024 * 1024 * 1024 / 10} ${var.alarm_topic_arn}",
+      "AWS/RDS Average CPUUtilization GreaterThanThreshold 80 ${var.alarm_topic_arn}",
+    ])
+    error_message = "Little storage and much CPU alarm, not the other way round."
+  }
+
+  assert {
     condition     = length(aws_cloudwatch_metric_alarm.replica_lag) == 0
     error_message = "A primary has no lag to watch."
   }
@@ -151,7 +162,7 @@ run "replica" {
   assert {
     condition = alltrue([
       for alarm in aws_cloudwatch_metric_alarm.replica_lag :
-      alarm.metric_name == "ReplicaLag" && alarm.threshold == 5 && alarm.treat_missing_data == "breaching" && tolist(alarm.alarm_actions) == tolist([var.alarm_topic_arn])
+      alarm.metric_name == "ReplicaLag" && alarm.comparison_operator == "GreaterThanThreshold" && alarm.threshold == 5 && alarm.statistic == "Maximum" && alarm.treat_missing_data == "breaching" && tolist(alarm.alarm_actions) == tolist([var.alarm_topic_arn])
     ]) && length(aws_cloudwatch_metric_alarm.replica_lag) == 1
     error_message = "A replica's lag over max_lag, or unknown, must alarm."
   }

@@ -302,6 +302,9 @@ run "regions" {
   assert {
     condition = (
       aws_cloudwatch_metric_alarm.edge_5xx.metric_name == "5xxErrorRate" &&
+      aws_cloudwatch_metric_alarm.edge_5xx.comparison_operator == "GreaterThanThreshold" &&
+      aws_cloudwatch_metric_alarm.edge_5xx.threshold == 1 &&
+      aws_cloudwatch_metric_alarm.viewer_certificate.comparison_operator == "LessThanThreshold" &&
       aws_cloudwatch_metric_alarm.viewer_certificate.metric_name == "DaysToExpiry" &&
       aws_cloudwatch_metric_alarm.viewer_certificate.threshold >= 14
     )
@@ -445,6 +448,23 @@ run "overlapping_networks_are_refused" {
   }
 
   expect_failures = [var.regions]
+}
+
+run "what_aws_would_refuse_only_while_applying_is_refused_by_the_plan" {
+  command = plan
+
+  variables {
+    name         = "tide-"
+    domain_name  = "a-name-that-is-longer-than-42-characters.example.com"
+    scrape_cidrs = ["10.0.0.0/4"]
+    regions = {
+      us-east-1      = { vpc_cidr = "10.10.0.0/16", task_cpu = 512, task_memory = 512 }
+      eu-west-1      = { vpc_cidr = "11.20.0.0/16" }
+      ap-southeast-1 = { vpc_cidr = "10.30.0.0/16" }
+    }
+  }
+
+  expect_failures = [var.name, var.domain_name, var.scrape_cidrs, var.regions]
 }
 
 run "an_image_tag_is_refused" {

@@ -58,8 +58,11 @@ locals {
   })
 }
 
+# skip_destroy: a replaced definition stays registered, or the circuit breaker, and a task that must be
+# started again during a deployment, would have none to go back to.
 resource "aws_ecs_task_definition" "gateway" {
   family                   = "${var.name}-gateway"
+  skip_destroy             = true
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = var.task_cpu
@@ -86,6 +89,7 @@ resource "aws_ecs_task_definition" "migrate" {
   count = var.migration == null ? 0 : 1
 
   family                   = "${var.name}-migrate"
+  skip_destroy             = true
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = 256

@@ -31,11 +31,12 @@ resource "terraform_data" "region" {
 module "network" {
   source = "../network"
 
-  name         = var.name
-  vpc_cidr     = var.settings.vpc_cidr
-  zone_count   = var.settings.zone_count
-  nat_per_zone = var.settings.nat_per_zone
-  log_key_arn  = aws_kms_key.this.arn
+  name              = var.name
+  vpc_cidr          = var.settings.vpc_cidr
+  zone_count        = var.settings.zone_count
+  nat_per_zone      = var.settings.nat_per_zone
+  excluded_zone_ids = var.common.excluded_zone_ids
+  log_key_arn       = aws_kms_key.this.arn
 }
 
 module "postgres" {
