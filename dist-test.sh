@@ -623,7 +623,7 @@ read_regions() {
         value=${!name}
         [ -n "$value" ] || continue
         is_address "$value" || die "$name is no ADDRESS or ADDRESS:PORT (IPv6 in brackets)"
-        if [[ $value == *] || $value != *:* ]]; then value+=:; fi
+        if [[ $value == *"]" || $value != *:* ]]; then value+=:; fi
         region=${name%_IP}
         region=${region,,}
         region=${region//_/-}

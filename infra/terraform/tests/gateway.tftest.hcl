@@ -357,6 +357,13 @@ run "with_probes_scraping_and_migration" {
     probe_ipv6_cidrs = ["2001:db8::/64"]
     scrape_cidrs     = ["10.20.0.0/16"]
     migration        = { url_secret_arn = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:admin" }
+
+    further_secret_arns = ["arn:aws:secretsmanager:eu-west-1:000000000000:secret:replica-url"]
+  }
+
+  assert {
+    condition     = toset(data.aws_iam_policy_document.secrets.statement[0].resources) == toset([for name in ["url", "admin", "replica-url"] : "arn:aws:secretsmanager:eu-west-1:000000000000:secret:${name}"])
+    error_message = "Tasks of the definition before a promotion can still start."
   }
 
   assert {

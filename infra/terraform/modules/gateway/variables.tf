@@ -97,6 +97,12 @@ variable "secret_arns" {
   type        = map(string)
 }
 
+variable "further_secret_arns" {
+  description = "Secrets that tasks of an earlier definition read, which may start again during a deployment."
+  type        = list(string)
+  default     = []
+}
+
 variable "secret_versions" {
   description = "Versions of those secrets: no task starts before they are stored. A new version replaces nothing."
   type        = list(string)

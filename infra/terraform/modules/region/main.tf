@@ -80,6 +80,7 @@ module "gateway" {
   scrape_cidrs            = var.common.scrape_cidrs
   database_cidrs          = var.common.vpc_cidrs
   secret_arns             = merge(var.secret_arns, local.replica_urls)
+  further_secret_arns     = [aws_secretsmanager_secret.replica_url.arn]
   secret_versions         = concat(var.secret_versions, [aws_secretsmanager_secret_version.replica_url.version_id])
   migration               = var.migration
   environment             = var.common.environment
