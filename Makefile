@@ -72,7 +72,7 @@ infra-mutations:
 # provider's own waiting. `make check-infra-apply QUICK=1` ends after the first apply.
 APPLY_TOOLS := target/tools/infra-apply
 check-infra-apply: $(APPLY_TOOLS)/ready
-	$(APPLY_TOOLS)/bin/python tests/infra/apply/walk.py $(if $(QUICK),--quick)
+	$(APPLY_TOOLS)/bin/python -B tests/infra/apply/walk.py $(if $(QUICK),--quick)
 
 $(APPLY_TOOLS)/ready: tests/infra/apply/requirements.txt
 	python3 -m venv $(APPLY_TOOLS)

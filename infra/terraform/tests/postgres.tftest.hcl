@@ -100,6 +100,28 @@ run "an_unprotected_one_can_be_deleted" {
   }
 }
 
+run "an_instance_that_still_replicates_is_no_primary" {
+  command = plan
+
+  module {
+    source = "./modules/postgres"
+  }
+
+  override_data {
+    target          = data.aws_db_instances.primary
+    override_during = plan
+    values          = { instance_identifiers = ["tidegate-eu-west-1"] }
+  }
+
+  override_data {
+    target          = data.aws_db_instance.primary
+    override_during = plan
+    values          = { replicate_source_db = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1" }
+  }
+
+  expect_failures = [data.aws_db_instance.primary]
+}
+
 run "replica" {
   command = plan
 

@@ -156,13 +156,22 @@ resource "aws_db_instance" "this" {
   depends_on = [aws_cloudwatch_log_group.exports, var.create_after]
 }
 
-# Terraform does not promote. This looks at the instance itself, also with -refresh=false, and stops a plan
-# that would send every gateway's writes to one that still replicates. By the ARN, which is not known before
-# the instance exists.
-data "aws_db_instance" "primary" {
+# Terraform does not promote. This looks at the instance itself and stops a plan that would send every
+# gateway's writes to one that still replicates. By its name: a reference to the instance would put the look
+# off until the changes are made.
+data "aws_db_instances" "primary" {
   count = local.primary ? 1 : 0
 
-  db_instance_identifier = reverse(split(":", aws_db_instance.this.arn))[0]
+  filter {
+    name   = "db-instance-id"
+    values = [var.name]
+  }
+}
+
+data "aws_db_instance" "primary" {
+  for_each = toset(flatten(data.aws_db_instances.primary[*].instance_identifiers))
+
+  db_instance_identifier = each.key
 
   lifecycle {
     postcondition {
