@@ -457,6 +457,15 @@ run "what_aws_would_refuse_only_while_applying_is_refused_by_the_plan" {
     name         = "tide-"
     domain_name  = "a-name-that-is-longer-than-42-characters.example.com"
     scrape_cidrs = ["10.0.0.0/4"]
+  }
+
+  expect_failures = [var.name, var.domain_name, var.scrape_cidrs]
+}
+
+run "a_public_network_and_a_task_that_fargate_has_not_are_refused" {
+  command = plan
+
+  variables {
     regions = {
       us-east-1      = { vpc_cidr = "10.10.0.0/16", task_cpu = 512, task_memory = 512 }
       eu-west-1      = { vpc_cidr = "11.20.0.0/16" }
@@ -464,7 +473,7 @@ run "what_aws_would_refuse_only_while_applying_is_refused_by_the_plan" {
     }
   }
 
-  expect_failures = [var.name, var.domain_name, var.scrape_cidrs, var.regions]
+  expect_failures = [var.regions]
 }
 
 run "an_image_tag_is_refused" {

@@ -73,9 +73,11 @@ class Rules:
             if kind == "CachePolicy" and element("MaxTTL", config) == "0" and re.search("<Enable[A-Za-z]+>true|Behavior>(?!none|<)[a-z]", config):
                 return refusal("InvalidArgument", "a cache policy with MaxTTL 0 has nothing in its key")
             name = element("Name", config)
-            if any(k == kind and element("Name", v) == name and i != ident for (k, i), v in self.policies.items()):
+            taken = next((i for (k, i), v in self.policies.items() if k == kind and element("Name", v) == name and i != ident), None)
+            # The same once more is the client's own retry, after an answer that it did not get.
+            if taken and self.policies[kind, taken] != config:
                 return refusal(kind + "AlreadyExists", f"{name} exists", 409)
-            ident = ident or str(uuid.uuid4())
+            ident = ident or taken or str(uuid.uuid4())
             self.policies[kind, ident] = config
         elif (kind, ident) not in self.policies:
             return refusal("NoSuch" + kind, f"no {ident}", 404)

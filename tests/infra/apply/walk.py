@@ -15,6 +15,7 @@ claim; ends with 1 when one of them does not hold. Writes nothing outside its di
 
 import argparse
 import glob
+import hashlib
 import json
 import os
 import pathlib
@@ -58,13 +59,21 @@ class Walk:
         self.regions = {HOME: {"vpc_cidr": "10.10.0.0/16"}, EU: {"vpc_cidr": "10.20.0.0/16"}, AP: {"vpc_cidr": "10.30.0.0/16"}}
         self.account = Account(str(pathlib.Path(sys.executable).parent / "moto_server"), work / "account.log", Rules)
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_")) and "proxy" not in k.lower()} | {
-            "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}", "CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull, "NO_COLOR": "1",
+            "PATH": f"{self.cli()}:{os.environ['PATH']}", "CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull, "NO_COLOR": "1",
             "TF_CLI_ARGS_apply": "-auto-approve -input=false", "TF_CLI_ARGS_destroy": "-auto-approve -input=false",
             "TF_CLI_ARGS_init": "-input=false" + "".join(f" -plugin-dir={d}" for d in plugin_dirs()), "AWS_ENDPOINT_URL": self.account.url, "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ACCESS_KEY_ID": "walk", "AWS_SECRET_ACCESS_KEY": "walk", "AWS_MAX_ATTEMPTS": "2", "AWS_PAGER": "",
             # No region of the deployment: a command of the runbook that forgets its --region shall miss.
             "AWS_DEFAULT_REGION": "us-west-2",
         }
+
+    def cli(self):
+        """A directory with an `aws` that asks the account: AWS_ENDPOINT_URL alone does not reach RDS in us-east-1."""
+        aws = self.work / "bin/aws"
+        aws.parent.mkdir()
+        aws.write_text(f'#!/bin/sh\nexec "{pathlib.Path(sys.executable).parent}/aws" --endpoint-url {self.account.url} "$@"\n')
+        aws.chmod(0o755)
+        return aws.parent
 
     # --- Saying ----------------------------------------------------------------------------------------
 
@@ -132,13 +141,14 @@ class Walk:
     def push(self, tag):
         """What `docker push` and ECR's replication do."""
         manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "config": {"digest": tag}})
+        digest = "sha256:" + hashlib.sha256(manifest.encode()).hexdigest()
         ask = lambda region, action, **arguments: self.account.ask("ecr", region, f"AmazonEC2ContainerRegistry_V20150921.{action}", **arguments)
         rules = ask(HOME, "DescribeRegistry").json["replicationConfiguration"]["rules"]
         for region in [HOME] + [to["region"] for rule in rules for to in rule["destinations"]]:
             if region != HOME:
                 ask(region, "CreateRepository", repositoryName="tidegate")
-            said = ask(region, "PutImage", repositoryName="tidegate", imageManifest=manifest, imageTag=tag).json
-        return said["image"]["imageId"]["imageDigest"]
+            ask(region, "PutImage", repositoryName="tidegate", imageManifest=manifest, imageTag=tag, imageDigest=digest)
+        return digest
 
     # --- Looking ---------------------------------------------------------------------------------------
 
@@ -236,6 +246,7 @@ def rotation(walk):
 def region_more(walk):
     add_region(walk.terraform, FOURTH)
     walk.regions[FOURTH] = {"vpc_cidr": "10.40.0.0/16"}
+    (walk.terraform / "walk_override.tf").unlink()
     checked = subprocess.run(["node", str(HERE.parent / "regions.mjs"), str(walk.terraform)], capture_output=True, text=True)
     walk.claim(checked.returncode == 0, "regions.mjs accepts the region more", checked.stderr)
     walk.block("add-region-registry")
