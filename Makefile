@@ -68,7 +68,7 @@ infra:
 infra-mutations:
 	tests/infra/mutations/run.sh
 
-# infra/README.md carried out in an imitation of AWS, command by command; about 45 minutes, most of it the
+# infra/README.md carried out in an imitation of AWS, command by command; about an hour, most of it the
 # provider's own waiting. `make check-infra-apply QUICK=1` ends after the first apply.
 APPLY_TOOLS := target/tools/infra-apply
 check-infra-apply: $(APPLY_TOOLS)/ready

@@ -5,7 +5,7 @@ less, promotion with and without the home region, failing back, replacing replic
 
   walk.py [--quick] [--work DIR] [--infra DIR]
 
---quick   ends after the plans that follow the first apply (10 minutes of about 45 on two idle cores; most of
+--quick   ends after the plans that follow the first apply (about 15 minutes of an hour on two idle cores; most of
           it is the provider's own waiting for databases)
 --work    where state, logs and the copy of infra/ are kept; else a directory that is removed when all went well
 
