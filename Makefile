@@ -18,7 +18,7 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build demo bench simulate test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools
+.PHONY: build demo bench simulate test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -72,6 +72,17 @@ infra:
 # Every fault that those checks must notice; some minutes.
 infra-mutations:
 	tests/infra/mutations/run.sh
+
+# infra/README.md carried out in an imitation of AWS, command by command; about an hour, most of it the
+# provider's own waiting. `make check-infra-apply QUICK=1` ends after the first apply.
+APPLY_TOOLS := target/tools/infra-apply
+check-infra-apply: $(APPLY_TOOLS)/ready
+	$(APPLY_TOOLS)/bin/python -B tests/infra/apply/walk.py $(if $(QUICK),--quick)
+
+$(APPLY_TOOLS)/ready: tests/infra/apply/requirements.txt
+	python3 -m venv $(APPLY_TOOLS)
+	$(APPLY_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps

@@ -27,7 +27,8 @@ same host name at that address:
 options
   -n N             samples per region for the latency (default 20)
   --budget-ms MS   highest average of /public/* (default 30)
-  --deadline S     end after S seconds whatever happens (default 60)
+  --deadline S     end after S seconds whatever happens (default 60). Each region has its share of what is
+                   left, so that one that hangs leaves time for the others
   --write          with TOKEN: write in one region, read in another. The write is an on-ramp intent of
                    1.00 USD that nobody pays, so no money moves
   --local          the three gateways of `make demo`: 127.0.0.1, ports 8081 to 8083, or from the port of
@@ -113,25 +114,32 @@ curl_string() {
 
 # --- Requests -----------------------------------------------------------------------------------------
 
-remaining() { echo $((deadline - SECONDS)); }
+# A gateway gives up after 10 s; what has not answered by then hangs.
+request_seconds=12
+# Far above what any answer here has; an endless one is cut off.
+output_bytes=65536
 
-# Runs curl with a configuration and keeps what it prints in `output`; ends it at the deadline.
+# Runs curl with a configuration and keeps what it prints in `output`, for so many seconds and until the
+# target's share is used up at most. In blocks: an endless answer has any number of lines, or none.
 run_curl() {
-    local config=$1 line pid left
+    local config=$1 end=$((SECONDS + $2)) block pid left ended
     output=
-    left=$(remaining)
-    ((left > 0)) || return 1
-    config+="max-time = $left"$'\n'
+    if ((end > share_end)); then end=$share_end; fi
+    ((end > SECONDS)) || return 1
+    config+="max-time = $((end - SECONDS))"$'\n'
     exec 3< <(exec curl -q -K <(printf '%s' "$config") 2>&1)
     pid=$!
-    while ((${#output} < 262144)); do
-        left=$(remaining)
-        if ((left <= 0)); then break; fi
-        IFS= read -r -t "$left" -u 3 line || { [ -n "$line" ] && output+=$line; break; }
-        output+=$line$'\n'
+    while ((${#output} < output_bytes && (left = end - SECONDS) > 0)); do
+        IFS= read -r -N 4096 -t "$left" -u 3 block
+        ended=$?
+        output+=$block
+        ((ended == 0)) || break
     done 2>/dev/null
     kill "$pid" 2>/dev/null
+    # To the end: bash hands what a read that timed out had begun to the next one, whatever it reads from.
+    while IFS= read -r -N 4096 -u 3 block; do :; done 2>/dev/null
     exec 3<&-
+    return 0
 }
 
 # What every request of a target has: where it goes, and the origin secret for regional addresses.
@@ -153,9 +161,15 @@ request() {
     config+="include"$'\n'"write-out = \"\\n$marker %{http_code}\\n\""$'\n'
     if (($#)); then config+=$(printf '%s\n' "$@")$'\n'; fi
     status=000 headers='' body='' problem=''
-    run_curl "$config"
+    if ! run_curl "$config" "$request_seconds"; then
+        problem="not asked: the share of --deadline is used up"
+        return
+    fi
     split_answer
-    if [ "$status" = 000 ] && [ -z "$problem" ]; then problem="no answer before the deadline"; fi
+    if [ "$status" = 000 ] && [ -z "$problem" ]; then
+        problem="no answer in time"
+        if ((${#output} >= output_bytes)); then problem="the answer does not end within $output_bytes bytes"; fi
+    fi
 }
 
 # Takes `output` apart: perhaps 1xx answers, head, body, the marker with the status, curl's own message.
@@ -212,17 +226,30 @@ cache_said() {
 
 # --- Results ------------------------------------------------------------------------------------------
 
-# One line a check: target, name, ok (true, false, skip), detail.
+# One line a check: target, name, ok (true, false, skip), milliseconds, detail.
 results=()
-record() { results+=("$1"$'\x1f'"$2"$'\x1f'"$3"$'\x1f'"$(clean "$4")"); }
+record() {
+    clock
+    results+=("$1"$'\x1f'"$2"$'\x1f'"$3"$'\x1f'"$((now - checked_at))"$'\x1f'"$(clean "$4")")
+    checked_at=$now
+}
+
+# Sets `now`, in milliseconds; bash 4 knows whole seconds.
+clock() {
+    now=${EPOCHREALTIME:-$SECONDS.000000}
+    now=${now/./}
+    now=${now%???}
+}
+
 pass() { record "$1" "$2" true "${3:-}"; }
 fail() { record "$1" "$2" false "$3"; }
 skip() { record "$1" "$2" skip "$3"; }
 
-# Ends a check that got no answer at all.
+# Ends a check that got no answer at all, and with it the target's others: each would wait as long.
 answered() {
     [ "$status" != 000 ] && return 0
     fail "$1" "$2" "$problem"
+    hangs[$1]=$problem
     return 1
 }
 
@@ -301,12 +328,12 @@ check_latency() {
     for ((i = 0; i <= samples; i++)); do
         config+="url = $(curl_string "$base_url$public_path")"$'\n'"output = \"/dev/null\""$'\n'
     done
-    run_curl "$config"
+    run_curl "$config" "$limit"
     statistics=$(statistics <<<"$output")
     read -r count bad average "p50[$target]" "p95[$target]" "p99[$target]" <<<"$statistics"
     avg[$target]=$average
     if ((count < samples)); then
-        fail "$target" latency "only $count of $samples samples before the deadline"
+        fail "$target" latency "only $count of $samples samples in time"
     elif ((bad > 0)); then
         fail "$target" latency "$bad of $samples samples were not answered 200"
     elif awk -v a="$average" -v b="$budget_ms" 'BEGIN { exit !(a > b) }'; then
@@ -349,7 +376,7 @@ check_cache_control() {
     local target=$1 pattern path wanted got
     while IFS=$'\t' read -r pattern path wanted; do
         request "$target" "$path"
-        answered "$target" "cache-control $pattern" || continue
+        answered "$target" "cache-control $pattern" || return 1
         got=$(header cache-control)
         if [ "$got" = "$wanted" ]; then
             pass "$target" "cache-control $pattern"
@@ -393,6 +420,11 @@ check_token() {
         return 1
     fi
     request "$other" "$public_path" 'header = "X-Consistency: session"' "header = $(curl_string "X-Consistency-Token: $token")"
+    if [ "$status" = 000 ] && [ "$other" != "$target" ]; then
+        # Not this region's fault; the other one's checks say so.
+        skip "$target" token "written here, but $other does not answer: $problem"
+        return
+    fi
     answered "$target" token || return 1
     said=$(header consistency-status)
     if [ "$status" != 200 ] || [[ $said != *level=session* ]] || [ -z "$(header x-consistency-token)" ]; then
@@ -404,28 +436,27 @@ check_token() {
     fi
 }
 
+# test_target TARGET OTHER SHARE: OTHER is where a write is read, SHARE the part of the time that is left.
 test_target() {
-    local target=$1 other=$2
+    local target=$1 other=$2 check
+    share_end=$((SECONDS + (deadline - SECONDS) / $3))
     avg[$target]=null p50[$target]=null p95[$target]=null p99[$target]=null
-    if check_health "$target"; then
-        check_latency "$target"
-        check_cache "$target"
-        check_cache_control "$target"
-        check_strong "$target"
-        check_token "$target" "$other"
-    fi
+    for check in health latency cache cache_control strong token; do
+        "check_$check" "$target" "$other"
+        if [ -n "${hangs[$target]:-}" ]; then break; fi
+    done
 }
 
 # --- Reports ------------------------------------------------------------------------------------------
 
 url_of() { if [ "$1" = edge ]; then echo "$base_url"; else echo "$base_url at ${address[$1]}"; fi; }
 
-# Calls FUNCTION name ok detail for every check of a target.
+# Calls FUNCTION name ok detail milliseconds target for every check of a target; of all without one.
 each_check() {
-    local target=$1 call=$2 result of name ok detail
-    for result in "${results[@]}"; do
-        IFS=$'\x1f' read -r of name ok detail <<<"$result"
-        if [ "$of" = "$target" ]; then "$call" "$name" "$ok" "$detail"; fi
+    local target=$1 call=$2 result of name ok took detail
+    for result in "${results[@]+"${results[@]}"}"; do
+        IFS=$'\x1f' read -r of name ok took detail <<<"$result"
+        if [ "$of" = "${target:-$of}" ]; then "$call" "$name" "$ok" "$detail" "$took" "$of"; fi
     done
 }
 
@@ -438,7 +469,7 @@ has_failed() {
 }
 
 print_table() {
-    local target result name ok detail
+    local target
     printf '%-16s %9s %9s %9s %9s   (ms)\n' region average p50 p95 p99
     for target in "${targets[@]}"; do
         printf '%-16s %9s %9s %9s %9s\n' "$target" "${avg[$target]}" "${p50[$target]}" "${p95[$target]}" "${p99[$target]}"
@@ -449,13 +480,14 @@ print_table() {
     done
     printf '\n'
     if has_failed; then
-        for result in "${results[@]}"; do
-            IFS=$'\x1f' read -r target name ok detail <<<"$result"
-            if [ "$ok" = false ]; then printf 'FAILED in %s: %s: %s\n' "$target" "$name" "$detail"; fi
-        done
+        each_check '' print_failure
     else
         printf 'all good\n'
     fi
+}
+
+print_failure() {
+    if [ "$2" = false ]; then printf 'FAILED in %s: %s: %s\n' "$5" "$1" "$3"; fi
 }
 
 print_check() {
@@ -488,19 +520,32 @@ print_json_check() {
     comma=,
 }
 
+# As CI tools read it: counts and seconds on every level, and the region as the class of its checks.
 print_junit() {
     local target
-    printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="dist-test">\n'
+    printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="dist-test"%s>\n' "$(junit_counts '')"
     for target in "${targets[@]}"; do
-        printf '  <testsuite name="%s">\n' "$(xml_text "$target")"
+        printf '  <testsuite name="%s"%s>\n' "$(xml_text "$target")" "$(junit_counts "$target")"
         each_check "$target" print_junit_case
         printf '  </testsuite>\n'
     done
     printf '</testsuites>\n'
 }
 
+# Of one target, or of all.
+junit_counts() {
+    local tests=0 failures=0 skipped=0 sum=0
+    each_check "$1" count_junit_case
+    printf ' tests="%d" failures="%d" errors="0" skipped="%d" time="%s"' "$tests" "$failures" "$skipped" "$(in_seconds "$sum")"
+}
+
+count_junit_case() {
+    tests=$((tests + 1)) sum=$((sum + $4))
+    case $2 in false) failures=$((failures + 1)) ;; skip) skipped=$((skipped + 1)) ;; esac
+}
+
 print_junit_case() {
-    printf '    <testcase name="%s">' "$(xml_text "$1")"
+    printf '    <testcase classname="dist-test.%s" name="%s" time="%s">' "$(xml_text "$5")" "$(xml_text "$1")" "$(in_seconds "$4")"
     case $2 in
         false) printf '<failure message="%s"/>' "$(xml_text "$3")" ;;
         skip) printf '<skipped message="%s"/>' "$(xml_text "$3")" ;;
@@ -508,9 +553,24 @@ print_junit_case() {
     printf '</testcase>\n'
 }
 
+in_seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
+
 # --- Start --------------------------------------------------------------------------------------------
 
 is_number() { [[ $1 =~ ^(0|[1-9][0-9]{0,5})$ ]]; }
+
+# ADDRESS or ADDRESS:PORT, as far as text can tell.
+is_address() {
+    local octet port
+    [[ $1 =~ ^(([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})|\[[0-9a-fA-F:.]+\])(:([0-9]+))?$ ]] || return 1
+    port=${BASH_REMATCH[7]}
+    for octet in "${BASH_REMATCH[@]:2:4}"; do
+        if [ -n "$octet" ] && ((10#$octet > 255)); then return 1; fi
+    done
+    [ -z "$port" ] || is_port "$port"
+}
+
+is_port() { is_number "$1" && (($1 >= 1 && $1 <= 65535)); }
 
 # Options set these; see usage.
 base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' local='' json='' junit=''
@@ -550,6 +610,7 @@ local_regions() {
     base_url=${base_url:-http://127.0.0.1:8081}
     [[ $base_url =~ ^http://(127\.0\.0\.1|localhost):([0-9]+)/?$ ]] || die "--local takes http://127.0.0.1:PORT"
     local port=${BASH_REMATCH[2]}
+    if ! is_port "$port" || ! is_port $((port + 2)); then die "--local needs three ports from 1 to 65535"; fi
     # shellcheck disable=SC2034 # read_regions reads them by name
     US_EAST_1_IP=127.0.0.1:$port EU_WEST_1_IP=127.0.0.1:$((port + 1)) AP_SOUTHEAST_1_IP=127.0.0.1:$((port + 2))
 }
@@ -561,9 +622,8 @@ read_regions() {
         [[ $name =~ ^([A-Z]{2}(_[A-Z]+)+_[0-9]+)_IP$ ]] || continue
         value=${!name}
         [ -n "$value" ] || continue
-        [[ $value =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$ ]] ||
-            die "$name is no ADDRESS or ADDRESS:PORT (IPv6 in brackets)"
-        if [ -z "${BASH_REMATCH[3]}" ]; then value+=:; fi
+        is_address "$value" || die "$name is no ADDRESS or ADDRESS:PORT (IPv6 in brackets)"
+        if [[ $value == *"]" || $value != *:* ]]; then value+=:; fi
         region=${name%_IP}
         region=${region,,}
         region=${region//_/-}
@@ -580,12 +640,13 @@ main() {
     base_url=${base_url%/}
     [ -n "$base_url" ] || { usage >&2; exit 2; }
     [[ $base_url =~ ^https?://[A-Za-z0-9.-]+(:[0-9]+)?$|^https?://\[[0-9a-fA-F:.]+\](:[0-9]+)?$ ]] || die "the base URL is http(s)://HOST[:PORT], without a path"
+    if [[ $base_url =~ :([0-9]+)$ ]]; then is_port "${BASH_REMATCH[1]}" || die "the base URL's port is 1 to 65535"; fi
     type -P curl >/dev/null || die "curl is not installed"
     type -P awk >/dev/null || die "awk is not installed"
     read_regions
     for ((i = 0; i < ${#targets[@]}; i++)); do
         target=${targets[i]}
-        test_target "$target" "${targets[(i + 1) % ${#targets[@]}]}"
+        test_target "$target" "${targets[(i + 1) % ${#targets[@]}]}" $((${#targets[@]} - i))
     done
     if [ -n "$junit" ]; then print_junit >"$junit" || die "cannot write $junit"; fi
     if [ -n "$json" ]; then print_json; else print_table; fi
@@ -593,10 +654,12 @@ main() {
     if has_failed; then exit 1; fi
 }
 
-declare -A address=() avg=() p50=() p95=() p99=()
+declare -A address=() avg=() p50=() p95=() p99=() hangs=()
 targets=(edge)
 # Nobody can foresee it, so no answer can pretend to be curl's own line.
 marker="~$RANDOM$RANDOM$RANDOM"
 reached=
+clock
+checked_at=$now
 export -n TOKEN ORIGIN_SECRET 2>/dev/null # curl and awk need not inherit them
 main "$@"

@@ -27,3 +27,9 @@ output "databases" {
   description = "ARN and host of each region's PostgreSQL."
   value       = { for region, deployed in local.deployed : region => deployed.database }
 }
+
+output "migrate_network" {
+  description = "Where the migrate task runs, for `aws ecs run-task`."
+  value = format("awsvpcConfiguration={subnets=[%s],securityGroups=[%s]}",
+  join(",", local.deployed[local.home_region].operations.task_subnets), local.deployed[local.home_region].operations.task_security_group)
+}

@@ -1,9 +1,15 @@
 # The regions. Provider aliases cannot be chosen by a variable, so each region is a module call written
-# out, and nothing else: a fourth one is one more block like eu_west_1 with its line in
-# `local.deployed`, its provider alias in providers.tf and its entry in `var.regions`.
+# out, and nothing else: a fourth one is one more block like eu_west_1 with its lines in `local.deployed`
+# and `local.database_hosts`, its peerings (peering.tf), its provider alias in providers.tf and its entry
+# in `var.regions`.
+#
+# Two regions are special, and apart. The home region holds what there is once: the originals of the
+# secrets, the image's registry, CloudFront's certificate, the alarms on what is global. It never changes.
+# The primary region is the one whose database takes writes. A promotion changes it.
 
 locals {
-  primary_region = "us-east-1"
+  home_region    = "us-east-1"
+  primary_region = coalesce(var.promoted_region, var.primary_region)
 
   deployed = {
     us-east-1      = module.us_east_1
@@ -15,6 +21,7 @@ locals {
 
   common = {
     account_id           = var.account_id
+    primary_region       = local.primary_region
     image_digest         = var.image_digest
     postgres_version     = var.postgres_version
     max_lag_seconds      = var.max_lag_seconds
@@ -26,6 +33,7 @@ locals {
     public_host          = var.domain_name
     zone_id              = var.zone_id
     password_generations = var.secret_generations
+    excluded_zone_ids    = var.excluded_zone_ids
     vpc_cidrs            = [for region in var.regions : region.vpc_cidr]
     # The tasks' subnets as modules/network cuts them: the second quarter of each network.
     gateway_cidrs = [for region in var.regions : cidrsubnet(region.vpc_cidr, 2, 1)]
@@ -38,18 +46,14 @@ locals {
     }
   }
 
-  primary = {
-    region       = local.primary_region
-    database_arn = module.us_east_1.database.arn
-    network      = module.us_east_1.network
-  }
-
-  # Where writes go: the primary of this file, until a replica has been promoted.
-  primary_host = {
+  database_hosts = {
     us-east-1      = module.us_east_1.database.host
     eu-west-1      = module.eu_west_1.database.host
     ap-southeast-1 = module.ap_southeast_1.database.host
-  }[coalesce(var.promoted_region, local.primary_region)]
+  }
+
+  # Where writes go.
+  primary_host = local.database_hosts[local.primary_region]
 
   tags = {
     Project     = var.name
@@ -60,14 +64,16 @@ locals {
 
 module "us_east_1" {
   source    = "./modules/region"
-  providers = { aws = aws.us_east_1, aws.primary = aws.us_east_1 }
+  providers = { aws = aws.us_east_1 }
 
   name                    = var.name
   region                  = "us-east-1"
   settings                = var.regions["us-east-1"]
   common                  = local.common
   secret_arns             = local.secret_arns["us-east-1"]
-  migration               = { url_secret_arn = aws_secretsmanager_secret_version.admin_url.arn }
+  secret_versions         = local.secret_versions
+  app_role                = local.app_role
+  migration               = { url_secret_arn = aws_secretsmanager_secret.admin_url.arn }
   admin_password          = local.passwords.admin
   app_password            = local.passwords.app
   origin_secrets          = local.origin_secrets
@@ -76,15 +82,16 @@ module "us_east_1" {
 
 module "eu_west_1" {
   source    = "./modules/region"
-  providers = { aws = aws.eu_west_1, aws.primary = aws.us_east_1 }
+  providers = { aws = aws.eu_west_1 }
 
   name                    = var.name
   region                  = "eu-west-1"
   settings                = var.regions["eu-west-1"]
   common                  = local.common
-  primary                 = local.primary
-  promoted                = var.promoted_region == "eu-west-1"
+  create_after            = module.us_east_1.database.arn
   secret_arns             = local.secret_arns["eu-west-1"]
+  secret_versions         = local.secret_versions
+  app_role                = local.app_role
   admin_password          = local.passwords.admin
   app_password            = local.passwords.app
   origin_secrets          = local.origin_secrets
@@ -93,32 +100,18 @@ module "eu_west_1" {
 
 module "ap_southeast_1" {
   source    = "./modules/region"
-  providers = { aws = aws.ap_southeast_1, aws.primary = aws.us_east_1 }
+  providers = { aws = aws.ap_southeast_1 }
 
   name                    = var.name
   region                  = "ap-southeast-1"
   settings                = var.regions["ap-southeast-1"]
   common                  = local.common
-  primary                 = local.primary
-  promoted                = var.promoted_region == "ap-southeast-1"
+  create_after            = module.us_east_1.database.arn
   secret_arns             = local.secret_arns["ap-southeast-1"]
+  secret_versions         = local.secret_versions
+  app_role                = local.app_role
   admin_password          = local.passwords.admin
   app_password            = local.passwords.app
   origin_secrets          = local.origin_secrets
   shared_validation_fqdns = local.shared_validation_fqdns
-}
-
-# Between the replicas' regions, so that either can be the other's primary the moment it is promoted.
-# A fourth region works without such a connection until then.
-module "peering_eu_ap" {
-  source = "./modules/peering"
-
-  providers = {
-    aws.requester = aws.ap_southeast_1
-    aws.accepter  = aws.eu_west_1
-  }
-
-  name      = "${var.name}-ap-southeast-1-eu-west-1"
-  requester = module.ap_southeast_1.network
-  accepter  = merge(module.eu_west_1.network, { region = "eu-west-1" })
 }

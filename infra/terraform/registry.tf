@@ -5,6 +5,7 @@ resource "aws_ecr_repository" "gateway" {
   provider = aws.us_east_1
 
   name                 = var.name
+  force_delete         = !local.home_protected
   image_tag_mutability = "IMMUTABLE"
 
   image_scanning_configuration {
@@ -22,7 +23,7 @@ resource "aws_ecr_replication_configuration" "gateway" {
   replication_configuration {
     rule {
       dynamic "destination" {
-        for_each = setsubtract(keys(var.regions), [local.primary_region])
+        for_each = setsubtract(keys(var.regions), [local.home_region])
 
         content {
           region      = destination.value

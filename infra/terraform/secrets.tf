@@ -8,21 +8,36 @@ locals {
   # No such account exists, and providers.tf allows no other than var.account_id: it means a test.
   mocked = var.account_id == "000000000000"
 
+  home_protected = var.regions[local.home_region].protected
+
+  # A deleted secret keeps its name for so long. Without protection everything may be made anew at once.
+  secret_recovery_days = local.home_protected ? 30 : 0
+
+  # The originals stay in the home region whichever database is the primary; these are the copies.
   replica_keys = {
     eu-west-1      = module.eu_west_1.kms_key_arn
     ap-southeast-1 = module.ap_southeast_1.kms_key_arn
   }
 
+  # Two roles take turns, so that the running gateways' password stays valid while the next one is
+  # introduced: infra/README.md, "Rotating secrets".
+  app_role = var.secret_generations.database_app % 2 == 1 ? "tidegate_a" : "tidegate_b"
+
   # Written again when the password or the host changes.
   url_generation = var.secret_generations.database_app * 1000 + var.database_url_generation
 
-  # A replicated secret has the same ARN everywhere but for the region.
+  # A replicated secret has the same ARN everywhere but for the region. The secret's own ARN, never its
+  # version's: that one is unknown while a new value is written, which would replace every task definition
+  # in the apply that rotates a password.
   secret_arns = {
     for region, settings in var.regions : region => {
-      DATABASE_URL = replace(aws_secretsmanager_secret_version.database_url.arn, ":${local.primary_region}:", ":${region}:")
-      TOKEN_SECRET = replace(module.token_secret.version_arn, ":${local.primary_region}:", ":${region}:")
+      DATABASE_URL = replace(aws_secretsmanager_secret.database_url.arn, ":${local.home_region}:", ":${region}:")
+      TOKEN_SECRET = replace(aws_secretsmanager_secret.token.arn, ":${local.home_region}:", ":${region}:")
     }
   }
+
+  # What the services wait for before they start tasks.
+  secret_versions = [aws_secretsmanager_secret_version.database_url.version_id, module.token_secret.version_arn]
 
   origin_secrets = [for slot in ["a", "b"] : data.aws_secretsmanager_secret_version.origin[slot].secret_string]
 }
@@ -31,9 +46,10 @@ resource "aws_secretsmanager_secret" "database_admin" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-admin-password"
-  description = "Password of the role tidegate_admin"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-admin-password"
+  description             = "Password of the role tidegate_admin"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 module "database_admin_password" {
@@ -49,9 +65,10 @@ resource "aws_secretsmanager_secret" "database_app" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-app-password"
-  description = "Password of the role tidegate, which the gateways use"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-app-password"
+  description             = "Password of the role tidegate_a or tidegate_b, whichever the gateways use"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 module "database_app_password" {
@@ -67,9 +84,13 @@ resource "aws_secretsmanager_secret" "token" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/token-secret"
-  description = "TOKEN_SECRET: comma-separated, the first signs, all verify"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/token-secret"
+  description             = "TOKEN_SECRET: comma-separated, the first signs, all verify"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
+
+  # Copies made independent in a disaster become copies again.
+  force_overwrite_replica_secret = true
 
   dynamic "replica" {
     for_each = local.replica_keys
@@ -94,9 +115,13 @@ resource "aws_secretsmanager_secret" "database_url" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-url"
-  description = "DATABASE_URL of the gateways in every region"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-url"
+  description             = "DATABASE_URL of the gateways in every region"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
+
+  # Copies made independent in a disaster become copies again.
+  force_overwrite_replica_secret = true
 
   dynamic "replica" {
     for_each = local.replica_keys
@@ -112,7 +137,7 @@ resource "aws_secretsmanager_secret_version" "database_url" {
   provider = aws.us_east_1
 
   secret_id                = aws_secretsmanager_secret.database_url.id
-  secret_string_wo         = "postgres://tidegate:${local.passwords.app}@${local.primary_host}:5432/tidegate?sslmode=verify-full"
+  secret_string_wo         = "postgres://${local.app_role}:${local.passwords.app}@${local.primary_host}:5432/tidegate?sslmode=verify-full"
   secret_string_wo_version = local.url_generation
 }
 
@@ -139,9 +164,10 @@ resource "aws_secretsmanager_secret" "admin_url" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
   provider = aws.us_east_1
 
-  name        = "${var.name}/database-admin-url"
-  description = "DATABASE_URL of the migrate task"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/database-admin-url"
+  description             = "DATABASE_URL of the migrate task"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "admin_url" {
@@ -158,9 +184,10 @@ resource "aws_secretsmanager_secret" "origin" {
   provider = aws.us_east_1
   for_each = toset(["a", "b"])
 
-  name        = "${var.name}/origin-verify-${each.key}"
-  description = "X-Origin-Verify, slot ${each.key}"
-  kms_key_id  = module.us_east_1.kms_key_arn
+  name                    = "${var.name}/origin-verify-${each.key}"
+  description             = "X-Origin-Verify, slot ${each.key}"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
 }
 
 module "origin_secret" {

@@ -14,8 +14,8 @@ variable "name" {
   default     = "tidegate"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,15}$", var.name))
-    error_message = "name: 2 to 16 lower-case letters, digits and hyphens, a letter first."
+    condition     = can(regex("^[a-z](-?[a-z0-9])+$", var.name)) && length(var.name) <= 16 && !startswith(var.name, "internal-")
+    error_message = "name: 2 to 16 lower-case letters, digits and single hyphens, a letter first, no hyphen last, not internal-: RDS and load balancers refuse others."
   }
 }
 
@@ -29,8 +29,13 @@ variable "domain_name" {
   type        = string
 
   validation {
-    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain_name))
+    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.domain_name))
     error_message = "domain_name must be a lower-case host name."
+  }
+
+  validation {
+    condition     = alltrue([for region in keys(var.regions) : length("${region}.origin.${var.domain_name}") <= 64])
+    error_message = "domain_name is too long: ACM takes 64 characters, and every region's <region>.origin.<domain_name> has a certificate."
   }
 }
 
@@ -43,7 +48,9 @@ variable "regions" {
   description = <<-EOT
     What may differ from region to region, by region id: an IPv4 /16 of its own, zones, gateway tasks and
     database. Every region needs an entry here and a module call in regions.tf. Sizes: a replica's class
-    should not be below the primary's, since it may be promoted.
+    should not be below the primary's, since it may be promoted. `protected = false`, applied, lets the
+    region's database, load balancer, logs and secrets be deleted: infra/README.md, "Taking a region or
+    everything away".
   EOT
   type = map(object({
     vpc_cidr         = string
@@ -55,6 +62,7 @@ variable "regions" {
     task_count_max   = optional(number, 10)
     database_class   = optional(string, "db.m7g.large")
     database_storage = optional(number, 100)
+    protected        = optional(bool, true)
   }))
   default = {
     us-east-1      = { vpc_cidr = "10.10.0.0/16" }
@@ -68,8 +76,36 @@ variable "regions" {
   }
 
   validation {
-    condition     = alltrue([for region in var.regions : endswith(region.vpc_cidr, "/16")])
-    error_message = "Every vpc_cidr must be a /16."
+    condition = alltrue([
+      for region in var.regions : endswith(region.vpc_cidr, "/16") &&
+      can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.)", region.vpc_cidr)) && can(cidrhost(region.vpc_cidr, 0))
+    ])
+    error_message = "Every vpc_cidr must be a private IPv4 /16."
+  }
+
+  validation {
+    condition = alltrue([
+      for region in var.regions : contains(keys(local.fargate_memory), tostring(region.task_cpu)) &&
+      contains(lookup(local.fargate_memory, tostring(region.task_cpu), []), region.task_memory)
+    ])
+    error_message = "task_cpu and task_memory must be a pair that Fargate has: 256 with 512 to 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720 (MiB, whole GiB)."
+  }
+}
+
+variable "excluded_zone_ids" {
+  description = "Availability zones that are not used, by their ids: those that lack the newer instance classes."
+  type        = set(string)
+  default     = ["use1-az3"]
+}
+
+# MiB by CPU units; https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
+locals {
+  fargate_memory = {
+    "256"  = [512, 1024, 2048]
+    "512"  = range(1024, 4097, 1024)
+    "1024" = range(2048, 8193, 1024)
+    "2048" = range(4096, 16385, 1024)
+    "4096" = range(8192, 30721, 1024)
   }
 }
 
@@ -128,7 +164,7 @@ variable "scrape_cidrs" {
   default     = []
 
   validation {
-    condition     = alltrue([for cidr in var.scrape_cidrs : startswith(cidr, "10.")])
+    condition     = alltrue([for cidr in var.scrape_cidrs : can(cidrhost(cidr, 0)) && startswith(cidr, "10.") && tonumber(split("/", cidr)[1]) >= 8])
     error_message = "scrape_cidrs: ranges inside 10.0.0.0/8 only; the admin listener has no authentication."
   }
 }
@@ -169,8 +205,9 @@ variable "rate_limit" {
 
 variable "secret_generations" {
   description = <<-EOT
-    Generation of each generated secret; raising one draws a new value. database_app: also change the
-    role's password. origin_a and origin_b: see origin_secret_active.
+    Generation of each generated secret; raising one draws a new value. database_app: odd generations are
+    of the role tidegate_a, even ones of tidegate_b; infra/README.md has the order of the steps. origin_a
+    and origin_b: see origin_secret_active.
   EOT
   type = object({
     database_admin = optional(number, 1)
@@ -199,13 +236,27 @@ variable "origin_secret_active" {
   }
 }
 
+variable "primary_region" {
+  description = <<-EOT
+    Region whose database is the primary. A new deployment begins with us-east-1, because the replicas are
+    created after the database there. Change it only after a promotion: infra/README.md, "Promoting a replica".
+  EOT
+  type        = string
+  default     = "us-east-1"
+
+  validation {
+    condition     = contains(keys(var.regions), var.primary_region)
+    error_message = "primary_region must be one of var.regions."
+  }
+}
+
 variable "promoted_region" {
-  description = "Region whose replica was promoted to primary by hand; null in ordinary times."
+  description = "Former name of primary_region, which it overrides; null."
   type        = string
   default     = null
 
   validation {
-    condition     = var.promoted_region == null ? true : contains(["eu-west-1", "ap-southeast-1"], var.promoted_region)
-    error_message = "promoted_region must name a replica's region."
+    condition     = var.promoted_region == null ? true : contains(keys(var.regions), var.promoted_region)
+    error_message = "promoted_region must be one of var.regions."
   }
 }

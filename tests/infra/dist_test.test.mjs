@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync, mkdtempSync, rmSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -221,7 +222,19 @@ test('--junit writes a report with the failure in it', async () => {
   const report = readFileSync(join(folder, 'report.xml'), 'utf8');
   rmSync(folder, { recursive: true });
   assert.equal(code, 1);
-  assert.match(report, /<testsuite name="edge">/);
+  const counts = (tag) => Object.fromEntries([...tag.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]));
+  const cases = [...report.matchAll(/<testcase ([^>]*)>/g)].map(([, tag]) => counts(tag));
+  const failures = report.match(/<failure /g).length;
+  const skipped = report.match(/<skipped /g).length;
+  for (const [, tag] of report.matchAll(/<(?:testsuites|testsuite) ([^>]*)>/g)) {
+    const { tests, failures: failed, errors, skipped: left, time } = counts(tag);
+    assert.deepEqual([tests, failed, errors, left], [cases.length, failures, 0, skipped].map(String));
+    assert.match(time, /^\d+\.\d{3}$/);
+    const sum = cases.reduce((seconds, one) => seconds + Number(one.time), 0);
+    assert.ok(Math.abs(Number(time) - sum) < 0.001 && sum > 0, `${time} is not the sum ${sum}`);
+  }
+  assert.ok(cases.length > 10 && cases.every(({ classname, name, time }) => classname === 'dist-test.edge' && name && /^\d+\.\d{3}$/.test(time)));
+  assert.match(report, /<testsuite name="edge" /);
   assert.match(report, /<failure message="the first strong GET \/public\/rates: X-Route-Primary is &quot;&lt;&amp;&quot;&gt;&quot;/);
 });
 
@@ -266,6 +279,104 @@ test('a server that drips its body does not outlast the deadline', async () => {
   assert.notEqual(code, 0);
 });
 
+// A server that answers by hand, byte by byte.
+async function raw(talk) {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => talk(socket));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  servers.push(server);
+  return { port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
+}
+
+function every(milliseconds, socket, write) {
+  const timer = setInterval(write, milliseconds);
+  socket.on('close', () => clearInterval(timer));
+}
+
+// Endless as fast as the reader takes it, until the connection ends.
+function pour(socket, text) {
+  const more = () => {
+    while (!socket.destroyed && socket.write(text));
+  };
+  socket.on('drain', more);
+  more();
+}
+
+const endless = {
+  hangs: () => {},
+  'drips a header a second': (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\n');
+    every(1000, socket, () => socket.write('X-Drip: drop\r\n'));
+  },
+  'sends an endless body of short lines': (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n');
+    pour(socket, 'x\n'.repeat(8192));
+  },
+  'sends an endless body without lines': (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n');
+    pour(socket, 'x'.repeat(16384));
+  },
+  'sends an endless head': (socket) => {
+    socket.write('HTTP/1.1 200 OK\r\n');
+    pour(socket, 'X-Flood: drop\r\n'.repeat(512));
+  },
+};
+
+// All at once, with the deadline that is built in: what is slow here waits, and computes nothing.
+test('against a server without end it ends within a minute', { concurrency: true }, async (t) => {
+  const tests = Object.entries(endless).flatMap(([what, talk]) => [
+    t.test(`a server that ${what}`, async () => {
+      const server = await raw(talk);
+      const start = Date.now();
+      const { code, stdout } = await run([server.url]);
+      assert.ok(Date.now() - start < 60_000, `${Date.now() - start} ms`);
+      assert.notEqual(code, 0, stdout);
+      assert.match(stdout, /^FAILED in edge: health: /m);
+    }),
+
+    t.test(`a region that ${what} is blamed alone`, async () => {
+      const [edge, west, bad] = await Promise.all([gateway('us-east-1'), gateway('us-west-2'), raw(talk)]);
+      const start = Date.now();
+      const { code, stdout } = await run(['-n', '5', '--budget-ms', '2000', edge.url], { EU_WEST_1_IP: `127.0.0.1:${bad.port}`, US_WEST_2_IP: `127.0.0.1:${west.port}` });
+      assert.ok(Date.now() - start < 60_000, `${Date.now() - start} ms`);
+      assert.equal(code, 1, stdout);
+      const blamed = stdout.split('\n').filter((line) => line.startsWith('FAILED in '));
+      assert.ok(blamed.length > 0 && blamed.every((line) => line.startsWith('FAILED in eu-west-1: ')), stdout);
+      assert.match(stdout, /^us-west-2 +[0-9.]+ /m);
+    }),
+  ]);
+  await Promise.all(tests);
+});
+
+test('a region that hangs after its probe does not take the others\' time', async () => {
+  const [edge, west] = await Promise.all([gateway('us-east-1'), gateway('us-west-2')]);
+  const bad = await gateway('eu-west-1', (answer, request) => (request.url.startsWith('/health') ? {} : new Promise(() => {})));
+  const { code, stdout } = await run(['-n', '5', '--budget-ms', '2000', edge.url], { EU_WEST_1_IP: `127.0.0.1:${bad.port}`, US_WEST_2_IP: `127.0.0.1:${west.port}` });
+  assert.equal(code, 1, stdout);
+  const blamed = stdout.split('\n').filter((line) => line.startsWith('FAILED in '));
+  assert.ok(blamed.length > 0 && blamed.every((line) => line.startsWith('FAILED in eu-west-1: ')), stdout);
+});
+
+test('a write that the next region cannot be asked about is its fault, not the writer\'s', async () => {
+  const us = await gateway('us-east-1');
+  const hanging = await gateway('eu-west-1', () => new Promise(() => {}));
+  const { stdout } = await run([...budget, '--write', us.url], { ...writing, EU_WEST_1_IP: `127.0.0.1:${hanging.port}` });
+  assert.match(stdout, /skip  token +written here, but eu-west-1 does not answer/);
+  assert.ok(!stdout.includes('FAILED in edge'), stdout);
+});
+
+test('an address that cannot be one ends with 2 before anything is asked', async () => {
+  const edge = await gateway('us-east-1');
+  for (const address of ['127.0.0.1:99999', '127.0.0.1:65536', '127.0.0.1:0', '127.0.0.1:', '127.0.0.256:80', '[::1]:99999', '127.0.0.1:080']) {
+    const { code, stderr } = await run([...budget, edge.url], { EU_WEST_1_IP: address });
+    assert.equal(code, 2, address);
+    assert.match(stderr, /EU_WEST_1_IP is no ADDRESS/);
+  }
+  assert.deepEqual(edge.state.seen, []);
+});
+
 const usage = {
   'no URL': [[], {}],
   'two URLs': [['http://a', 'http://b'], {}],
@@ -278,6 +389,8 @@ const usage = {
   'a budget that is no number': [['--budget-ms', 'x', 'http://a'], {}],
   '--write without TOKEN': [['--write', 'http://a'], {}],
   'a region that is no address': [['http://a'], { EU_WEST_1_IP: 'example.com;id' }],
+  'a URL with a port that is none': [['http://a:99999'], {}],
+  'local ports beyond the last': [['--local', 'http://127.0.0.1:65534'], {}],
   'nothing reachable': [['http://127.0.0.1:1'], {}],
 };
 

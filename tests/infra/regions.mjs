@@ -10,10 +10,12 @@ import { basename, join } from 'node:path';
 const root = process.argv[2];
 const findings = [];
 
+// Holds what there is once (regions.tf); the first database is made there.
+const home = 'us-east-1';
 const aliases = readAliases();
 checkRoot();
 checkRegionCalls();
-checkDeployed();
+checkRegionMaps();
 checkPeeringCalls();
 for (const module of ['network', 'gateway', 'postgres', 'region']) checkSingleProvider(module);
 checkPeeringModule();
@@ -107,30 +109,48 @@ function checkRegionCalls() {
     const region = aliases.get(alias);
     const providers = pairs(argument(call, 'providers'));
     expect(call, 'provider', providers.aws, `aws.${alias}`);
-    expect(call, "the primary's provider", providers['aws.primary'], 'aws.us_east_1');
+    expect(call, 'create_after', argument(call, 'create_after'), region === home ? undefined : `module.${home.replaceAll('-', '_')}.database.arn`);
     expect(call, 'region', argument(call, 'region'), `"${region}"`);
     expect(call, 'settings', argument(call, 'settings'), `var.regions["${region}"]`);
     expect(call, 'secret_arns', argument(call, 'secret_arns'), `local.secret_arns["${region}"]`);
   }
 }
 
-function checkDeployed() {
-  const locals = blocks(root).find((block) => block.type === 'locals' && argument(block, 'deployed'));
-  if (!locals) return findings.push('regions.tf: no local.deployed');
-  const deployed = pairs(argument(locals, 'deployed').replace(/, $/, ''));
-  for (const [alias, region] of aliases) {
-    if (alias !== 'secrets') expect(locals, `deployed["${region}"]`, deployed[region], `module.${alias}`);
+// The maps that name every region: a line left out, or crossed, is a region without DNS, URL or secrets.
+function checkRegionMaps() {
+  const maps = { deployed: (alias) => `module.${alias}`, database_hosts: (alias) => `module.${alias}.database.host`, replica_keys: (alias) => `module.${alias}.kms_key_arn` };
+  for (const [name, value] of Object.entries(maps)) {
+    const locals = blocks(root).find((block) => block.type === 'locals' && argument(block, name));
+    if (!locals) {
+      findings.push(`no local.${name}`);
+      continue;
+    }
+    const map = pairs(argument(locals, name).replace(/, $/, ''));
+    for (const [alias, region] of aliases) {
+      const wanted = name === 'replica_keys' && region === home ? undefined : value(alias);
+      if (alias !== 'secrets') expect(locals, `${name}["${region}"]`, map[region], wanted);
+    }
   }
 }
 
+// A full mesh: every pair of regions once, each end with its own provider and network.
 function checkPeeringCalls() {
+  const made = [];
   for (const call of blocks(root).filter((block) => argument(block, 'source') === '"./modules/peering"')) {
     const providers = pairs(argument(call, 'providers'));
     const requester = providers['aws.requester']?.slice('aws.'.length);
     const accepter = providers['aws.accepter']?.slice('aws.'.length);
     expect(call, 'requester', argument(call, 'requester'), `module.${requester}.network`);
-    expect(call, 'accepter', argument(call, 'accepter'), `merge(module.${accepter}.network, { region = "${aliases.get(accepter)}" })`);
+    expect(call, 'accepter', argument(call, 'accepter'), `module.${accepter}.network`);
+    made.push([requester, accepter].sort().join(' and '));
   }
+  const regions = [...aliases.keys()].filter((alias) => alias !== 'secrets').sort();
+  const wanted = regions.flatMap((a, i) => regions.slice(i + 1).map((b) => `${a} and ${b}`));
+  for (const pair of wanted) {
+    const times = made.filter((one) => one === pair).length;
+    if (times !== 1) findings.push(`peering.tf: ${pair} are connected ${times} times, should be once`);
+  }
+  for (const pair of made.filter((one) => !wanted.includes(one))) findings.push(`peering.tf: ${pair} are no two regions`);
 }
 
 // Modules with one region work with the provider they are given, so no resource may name another.
@@ -139,10 +159,7 @@ function checkSingleProvider(name) {
     if (isMade(block)) expect(block, 'provider', argument(block, 'provider'), undefined);
     if (block.type !== 'module') continue;
     const providers = pairs(argument(block, 'providers'));
-    const peering = block.labels[0] === 'peering';
-    expect(block, 'requester', providers['aws.requester'], peering ? 'aws' : undefined);
-    expect(block, 'accepter', providers['aws.accepter'], peering ? 'aws.primary' : undefined);
-    expect(block, 'provider', providers.aws, undefined);
+    expect(block, 'providers', Object.keys(providers).join(' '), '');
   }
 }
 

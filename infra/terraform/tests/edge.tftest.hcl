@@ -54,6 +54,12 @@ override_resource {
   values          = { id = "origin-request-policy-tidegate-uncached" }
 }
 
+override_resource {
+  target          = aws_cloudfront_response_headers_policy.security
+  override_during = plan
+  values          = { id = "response-headers-policy-tidegate-security" }
+}
+
 override_data {
   target          = data.aws_secretsmanager_secret_version.origin["a"]
   override_during = plan
@@ -143,6 +149,33 @@ run "edge" {
   assert {
     condition     = aws_cloudfront_distribution.edge.default_cache_behavior[0].cache_policy_id == "cache-policy-tidegate-uncached"
     error_message = "The default behaviour must not cache."
+  }
+
+  assert {
+    condition = alltrue([
+      for behaviour in concat(
+        aws_cloudfront_distribution.edge.default_cache_behavior,
+        [for ordered in aws_cloudfront_distribution.edge.ordered_cache_behavior : ordered if ordered.cache_policy_id != "cache-policy-tidegate-cached"],
+        ) : (
+        behaviour.cache_policy_id == "cache-policy-tidegate-uncached" &&
+        behaviour.origin_request_policy_id == "origin-request-policy-tidegate-uncached" &&
+        toset(behaviour.allowed_methods) == toset(["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"])
+      )
+    ])
+    error_message = "What is not cached takes every method and forwards what the client sent: a behaviour that forwards nothing has no Authorization."
+  }
+
+  assert {
+    condition = alltrue([
+      for behaviour in concat(
+        aws_cloudfront_distribution.edge.default_cache_behavior,
+        aws_cloudfront_distribution.edge.ordered_cache_behavior,
+        ) : (
+        behaviour.target_origin_id == one(aws_cloudfront_distribution.edge.origin).origin_id &&
+        behaviour.response_headers_policy_id == "response-headers-policy-tidegate-security"
+      )
+    ])
+    error_message = "Every behaviour leads to the gateways and adds the security headers."
   }
 
   assert {

@@ -50,6 +50,7 @@ variables {
   origin_secrets          = ["secret-of-slot-a", "secret-of-slot-b"]
   database_cidrs          = ["10.10.0.0/16", "10.20.0.0/16"]
   secret_arns             = { DATABASE_URL = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:url" }
+  secret_versions         = ["v1"]
   kms_key_arn             = "arn:aws:kms:eu-west-1:000000000000:key/k"
   log_bucket              = "logs"
   alarm_topic_arn         = "arn:aws:sns:eu-west-1:000000000000:alarms"
@@ -207,6 +208,34 @@ run "gateway" {
 
   assert {
     condition = alltrue([
+      for target in aws_ecs_service.gateway.load_balancer : contains([
+        for container in jsondecode(aws_ecs_task_definition.gateway.container_definitions) :
+        "${container.name} ${one(container.portMappings).containerPort}"
+      ], "${target.container_name} ${target.container_port}")
+      ]) && length(aws_ecs_service.gateway.load_balancer) == 1 && (
+      aws_lb_target_group.gateway.port == one(aws_ecs_service.gateway.load_balancer).container_port &&
+      local.environment.LISTEN_ADDR == "0.0.0.0:${aws_lb_target_group.gateway.port}" &&
+      aws_vpc_security_group_ingress_rule.alb.from_port == aws_lb_target_group.gateway.port &&
+      aws_vpc_security_group_egress_rule.tasks.to_port == aws_lb_target_group.gateway.port
+    )
+    error_message = "The load balancer asks the container and port that the task definition has, and the gateway listens there."
+  }
+
+  assert {
+    condition = alltrue([
+      for action in concat(aws_lb_listener_rule.health.action, aws_lb_listener_rule.verified.action) :
+      action.type == "forward" && action.target_group_arn == aws_lb_target_group.gateway.arn
+    ]) && one(aws_ecs_service.gateway.load_balancer).target_group_arn == aws_lb_target_group.gateway.arn
+    error_message = "Both rules of the listener forward to the service's target group."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.gateway.skip_destroy && aws_ecs_service.gateway.task_definition == aws_ecs_task_definition.gateway.arn
+    error_message = "A replaced definition stays registered, to be rolled back to."
+  }
+
+  assert {
+    condition = alltrue([
       for container in jsondecode(aws_ecs_task_definition.gateway.container_definitions) : container.stopTimeout > 35
     ])
     error_message = "A stopping task gets the drain delay (5 s) and the cap for requests in flight (30 s)."
@@ -273,14 +302,25 @@ run "gateway" {
       for alarm in [
         aws_cloudwatch_metric_alarm.alb_5xx, aws_cloudwatch_metric_alarm.unhealthy_hosts,
         aws_cloudwatch_metric_alarm.running_tasks, aws_cloudwatch_metric_alarm.certificate,
-      ] : "${alarm.namespace} ${alarm.metric_name} ${alarm.comparison_operator}"
+      ] : "${alarm.namespace} ${alarm.statistic} ${alarm.metric_name} ${alarm.comparison_operator} ${alarm.threshold}"
       ]) == toset([
-      "AWS/ApplicationELB HTTPCode_ELB_5XX_Count GreaterThanThreshold",
-      "AWS/ApplicationELB UnHealthyHostCount GreaterThanThreshold",
-      "ECS/ContainerInsights RunningTaskCount LessThanThreshold",
-      "AWS/CertificateManager DaysToExpiry LessThanThreshold",
+      "AWS/ApplicationELB Sum HTTPCode_ELB_5XX_Count GreaterThanThreshold 10",
+      "AWS/ApplicationELB Maximum UnHealthyHostCount GreaterThanThreshold 0",
+      "ECS/ContainerInsights Minimum RunningTaskCount LessThanThreshold 2",
+      "AWS/CertificateManager Minimum DaysToExpiry LessThanThreshold 30",
     ])
     error_message = "5xx, unhealthy hosts, missing tasks and the certificate are watched."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.target_5xx.comparison_operator == "GreaterThanThreshold" &&
+      aws_cloudwatch_metric_alarm.target_5xx.threshold == 1 &&
+      [for query in aws_cloudwatch_metric_alarm.target_5xx.metric_query : query.expression if query.return_data == true] == ["100 * FILL(errors, 0) / requests"] &&
+      { for query in aws_cloudwatch_metric_alarm.target_5xx.metric_query : query.id => "${one(query.metric).metric_name} ${one(query.metric).stat}" if length(query.metric) == 1 } ==
+      { errors = "HTTPCode_Target_5XX_Count Sum", requests = "RequestCount Sum" }
+    )
+    error_message = "More than 1 % of the answers alarm, not less."
   }
 
   assert {
@@ -317,6 +357,13 @@ run "with_probes_scraping_and_migration" {
     probe_ipv6_cidrs = ["2001:db8::/64"]
     scrape_cidrs     = ["10.20.0.0/16"]
     migration        = { url_secret_arn = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:admin" }
+
+    further_secret_arns = ["arn:aws:secretsmanager:eu-west-1:000000000000:secret:replica-url"]
+  }
+
+  assert {
+    condition     = toset(data.aws_iam_policy_document.secrets.statement[0].resources) == toset([for name in ["url", "admin", "replica-url"] : "arn:aws:secretsmanager:eu-west-1:000000000000:secret:${name}"])
+    error_message = "Tasks of the definition before a promotion can still start."
   }
 
   assert {
@@ -344,6 +391,23 @@ run "with_probes_scraping_and_migration" {
       container.command == ["migrate"] && container.secrets == [{ name = "DATABASE_URL", valueFrom = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:admin" }]
     ])
     error_message = "The migrate task runs as the administrator and as nothing else."
+  }
+}
+
+run "an_unprotected_load_balancer_can_be_deleted" {
+  command = plan
+
+  module {
+    source = "./modules/gateway"
+  }
+
+  variables {
+    protected = false
+  }
+
+  assert {
+    condition     = !aws_lb.this.enable_deletion_protection
+    error_message = "protected = false must take the protection off."
   }
 }
 

@@ -43,6 +43,20 @@ run "primary" {
   }
 
   assert {
+    condition     = aws_db_instance.this.apply_immediately && startswith(aws_db_instance.this.final_snapshot_identifier, "tidegate-eu-west-1-final-of-2")
+    error_message = "A promoted instance gets its standby at once, and every instance's last snapshot has a name of its own."
+  }
+
+  assert {
+    condition = toset([for group in aws_cloudwatch_log_group.exports : group.name]) == toset([
+      for kind in aws_db_instance.this.enabled_cloudwatch_logs_exports : "/aws/rds/instance/tidegate-eu-west-1/${kind}"
+      ]) && alltrue([
+      for group in aws_cloudwatch_log_group.exports : group.retention_in_days > 0 && group.kms_key_id == var.kms_key_arn
+    ])
+    error_message = "Every exported log has its group, under the key and not for ever."
+  }
+
+  assert {
     condition     = aws_db_instance.this.manage_master_user_password == null && aws_db_instance.this.password == null
     error_message = "manage_master_user_password does not work with replicas, password would enter the state."
   }
@@ -53,9 +67,59 @@ run "primary" {
   }
 
   assert {
+    condition = toset([
+      for alarm in [aws_cloudwatch_metric_alarm.free_storage, aws_cloudwatch_metric_alarm.cpu] :
+      "${alarm.namespace} ${alarm.statistic} ${alarm.metric_name} ${alarm.comparison_operator} ${alarm.threshold} ${one(alarm.alarm_actions)}"
+      ]) == toset([
+      "AWS/RDS Minimum FreeStorageSpace LessThanThreshold ${100 * 1024 * 1024 * 1024 / 10} ${var.alarm_topic_arn}",
+      "AWS/RDS Average CPUUtilization GreaterThanThreshold 80 ${var.alarm_topic_arn}",
+    ])
+    error_message = "Little storage and much CPU alarm, not the other way round."
+  }
+
+  assert {
     condition     = length(aws_cloudwatch_metric_alarm.replica_lag) == 0
     error_message = "A primary has no lag to watch."
   }
+}
+
+run "an_unprotected_one_can_be_deleted" {
+  command = plan
+
+  module {
+    source = "./modules/postgres"
+  }
+
+  variables {
+    protected = false
+  }
+
+  assert {
+    condition     = !aws_db_instance.this.deletion_protection
+    error_message = "protected = false must take the protection off."
+  }
+}
+
+run "an_instance_that_still_replicates_is_no_primary" {
+  command = plan
+
+  module {
+    source = "./modules/postgres"
+  }
+
+  override_data {
+    target          = data.aws_db_instances.primary
+    override_during = plan
+    values          = { instance_identifiers = ["tidegate-eu-west-1"] }
+  }
+
+  override_data {
+    target          = data.aws_db_instance.primary
+    override_during = plan
+    values          = { replicate_source_db = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1" }
+  }
+
+  expect_failures = [data.aws_db_instance.primary]
 }
 
 run "replica" {
@@ -66,7 +130,7 @@ run "replica" {
   }
 
   variables {
-    replicates = { source_arn = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1" }
+    source_arn = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1"
   }
 
   assert {
@@ -120,7 +184,7 @@ run "replica" {
   assert {
     condition = alltrue([
       for alarm in aws_cloudwatch_metric_alarm.replica_lag :
-      alarm.metric_name == "ReplicaLag" && alarm.threshold == 5 && alarm.treat_missing_data == "breaching" && tolist(alarm.alarm_actions) == tolist([var.alarm_topic_arn])
+      alarm.metric_name == "ReplicaLag" && alarm.comparison_operator == "GreaterThanThreshold" && alarm.threshold == 5 && alarm.statistic == "Maximum" && alarm.treat_missing_data == "breaching" && tolist(alarm.alarm_actions) == tolist([var.alarm_topic_arn])
     ]) && length(aws_cloudwatch_metric_alarm.replica_lag) == 1
     error_message = "A replica's lag over max_lag, or unknown, must alarm."
   }

@@ -172,33 +172,31 @@ run "regions" {
     error_message = "Databases admit the gateway tasks' quarter of each network, and nothing else."
   }
 
-  # --- Peering: strong requests reach the primary, a promoted replica is reached by the third. ---
+  # --- Peering: every region reaches every other's database, whoever is the primary. ---
 
   assert {
-    condition     = local.deployed["us-east-1"].peering == null
-    error_message = "The primary's region does not peer with itself."
+    condition = { for name, peered in {
+      eu_us = module.peering_eu_us.peered, ap_us = module.peering_ap_us.peered, ap_eu = module.peering_ap_eu.peered,
+      } : name => "${peered.requester_vpc} ${peered.accepter_vpc} ${peered.accepter_region}" } == {
+      eu_us = "vpc-eu-west-1 vpc-us-east-1 us-east-1"
+      ap_us = "vpc-ap-southeast-1 vpc-us-east-1 us-east-1"
+      ap_eu = "vpc-ap-southeast-1 vpc-eu-west-1 eu-west-1"
+    }
+    error_message = "Every pair of regions is connected."
   }
 
   assert {
     condition = alltrue([
-      for region, cidr in { eu-west-1 = "10.20.0.0/16", ap-southeast-1 = "10.30.0.0/16" } : (
-        local.deployed[region].peering.requester_vpc == "vpc-${region}" &&
-        local.deployed[region].peering.accepter_vpc == "vpc-us-east-1" &&
-        local.deployed[region].peering.accepter_region == "us-east-1" &&
-        local.deployed[region].peering.requester_routes == { private-0 = "10.10.0.0/16", private-1 = "10.10.0.0/16", database = "10.10.0.0/16" } &&
-        local.deployed[region].peering.accepter_routes == { private-0 = cidr, private-1 = cidr, database = cidr }
+      for peering in [
+        { peered = module.peering_eu_us.peered, requester = "10.20.0.0/16", accepter = "10.10.0.0/16" },
+        { peered = module.peering_ap_us.peered, requester = "10.30.0.0/16", accepter = "10.10.0.0/16" },
+        { peered = module.peering_ap_eu.peered, requester = "10.30.0.0/16", accepter = "10.20.0.0/16" },
+        ] : (
+        peering.peered.requester_routes == { private-0 = peering.accepter, private-1 = peering.accepter, database = peering.accepter } &&
+        peering.peered.accepter_routes == { private-0 = peering.requester, private-1 = peering.requester, database = peering.requester }
       )
     ])
-    error_message = "Every replica's region is peered with the primary's, with routes on both sides."
-  }
-
-  assert {
-    condition = (
-      module.peering_eu_ap.peered.requester_vpc == "vpc-ap-southeast-1" &&
-      module.peering_eu_ap.peered.accepter_vpc == "vpc-eu-west-1" &&
-      module.peering_eu_ap.peered.accepter_region == "eu-west-1"
-    )
-    error_message = "The replicas' regions are peered with each other."
+    error_message = "Both sides of every connection have routes to the other."
   }
 
   # --- Secrets. ---
@@ -210,6 +208,19 @@ run "regions" {
       ])
     ])
     error_message = "Tasks read their secrets in their own region."
+  }
+
+  # The mocks give a version another ARN than its secret, which AWS does not; it shows what is named.
+  assert {
+    condition = alltrue(flatten([
+      for deployed in local.deployed : [for arn in values(deployed.gateway.secrets) : endswith(arn, ":secret:s")]
+    ])) && aws_secretsmanager_secret_version.database_url.arn != aws_secretsmanager_secret.database_url.arn
+    error_message = "Task definitions name secrets, not versions: a new version would replace them before the database knows its password."
+  }
+
+  assert {
+    condition     = local.app_role == "tidegate_a"
+    error_message = "Odd generations of the password are tidegate_a's."
   }
 
   assert {
@@ -229,6 +240,14 @@ run "regions" {
       )
     ])
     error_message = "Shared secrets are copied to every other region, each copy under that region's key."
+  }
+
+  assert {
+    condition = alltrue([
+      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.database_url] :
+      secret.recovery_window_in_days == 30 && secret.force_overwrite_replica_secret
+    ]) && !aws_ecr_repository.gateway.force_delete
+    error_message = "Protected secrets can be recovered, copies made independent become copies again, the registry is not emptied."
   }
 
   assert {
@@ -283,6 +302,9 @@ run "regions" {
   assert {
     condition = (
       aws_cloudwatch_metric_alarm.edge_5xx.metric_name == "5xxErrorRate" &&
+      aws_cloudwatch_metric_alarm.edge_5xx.comparison_operator == "GreaterThanThreshold" &&
+      aws_cloudwatch_metric_alarm.edge_5xx.threshold == 1 &&
+      aws_cloudwatch_metric_alarm.viewer_certificate.comparison_operator == "LessThanThreshold" &&
       aws_cloudwatch_metric_alarm.viewer_certificate.metric_name == "DaysToExpiry" &&
       aws_cloudwatch_metric_alarm.viewer_certificate.threshold >= 14
     )
@@ -294,7 +316,7 @@ run "a_promoted_replica_is_the_primary_everywhere" {
   command = plan
 
   variables {
-    promoted_region         = "eu-west-1"
+    primary_region          = "eu-west-1"
     database_url_generation = 2
   }
 
@@ -304,18 +326,93 @@ run "a_promoted_replica_is_the_primary_everywhere" {
   }
 
   assert {
-    condition     = local.deployed["eu-west-1"].database.replicates_from == null
-    error_message = "A promoted instance replicates from nothing."
+    condition = { for region, deployed in local.deployed : region => deployed.database.replicates_from } == {
+      us-east-1      = "arn:aws:rds:eu-west-1:000000000000:db:tidegate-eu-west-1"
+      eu-west-1      = null
+      ap-southeast-1 = "arn:aws:rds:eu-west-1:000000000000:db:tidegate-eu-west-1"
+    }
+    error_message = "An instance created from now on replicates from the promoted one, in the former primary's region too."
   }
 
   assert {
-    condition     = !contains(keys(local.deployed["eu-west-1"].gateway.secrets), "DATABASE_READ_REPLICA_URL")
-    error_message = "A promoted region has no replica of its own."
+    condition = { for region, deployed in local.deployed : region => contains(keys(deployed.gateway.secrets), "DATABASE_READ_REPLICA_URL") } == {
+      us-east-1 = true, eu-west-1 = false, ap-southeast-1 = true
+    }
+    error_message = "The promoted region has no replica of its own, the former primary's has one."
   }
 
   assert {
     condition     = aws_secretsmanager_secret_version.database_url.secret_string_wo_version == 1002
     error_message = "A new host must write the stored URL anew."
+  }
+
+  # What there is once stays where it is.
+
+  assert {
+    condition = toset([
+      for destination in one(aws_ecr_replication_configuration.gateway.replication_configuration).rule[0].destination : destination.region
+    ]) == toset(["eu-west-1", "ap-southeast-1"])
+    error_message = "The registry is in the home region, and is not copied into itself."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for region, deployed in local.deployed : [for arn in values(deployed.gateway.secrets) : strcontains(arn, ":secretsmanager:${region}:")]
+    ]))
+    error_message = "Tasks go on reading the secrets of their own region."
+  }
+
+  assert {
+    condition     = [for region, deployed in local.deployed : region if deployed.gateway.migrates] == ["us-east-1"]
+    error_message = "Migrations run from the home region, to whichever database is the primary."
+  }
+}
+
+run "a_primary_that_is_no_region_is_refused" {
+  command = plan
+
+  variables {
+    primary_region = "eu-north-1"
+  }
+
+  expect_failures = [var.primary_region]
+}
+
+run "a_region_without_protection_can_be_taken_away" {
+  command = plan
+
+  variables {
+    regions = {
+      us-east-1      = { vpc_cidr = "10.10.0.0/16", protected = false }
+      eu-west-1      = { vpc_cidr = "10.20.0.0/16" }
+      ap-southeast-1 = { vpc_cidr = "10.30.0.0/16" }
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.database_url, aws_secretsmanager_secret.admin_url] :
+      secret.recovery_window_in_days == 0 && secret.name != ""
+    ]) && aws_ecr_repository.gateway.force_delete
+    error_message = "Without protection of the home region the registry can be deleted, and secrets free their names."
+  }
+}
+
+run "a_rotation_changes_the_role_and_the_stored_url_but_no_task_definition" {
+  command = plan
+
+  variables {
+    secret_generations = { database_app = 2 }
+  }
+
+  assert {
+    condition     = local.app_role == "tidegate_b" && aws_secretsmanager_secret_version.database_url.secret_string_wo_version == 2001
+    error_message = "The next generation is the other role's, and the URL is written anew."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for deployed in local.deployed : [for arn in values(deployed.gateway.secrets) : endswith(arn, ":secret:s")]]))
+    error_message = "Task definitions go on naming the secrets."
   }
 }
 
@@ -346,6 +443,32 @@ run "overlapping_networks_are_refused" {
     regions = {
       us-east-1      = { vpc_cidr = "10.10.0.0/16" }
       eu-west-1      = { vpc_cidr = "10.10.0.0/16" }
+      ap-southeast-1 = { vpc_cidr = "10.30.0.0/16" }
+    }
+  }
+
+  expect_failures = [var.regions]
+}
+
+run "what_aws_would_refuse_only_while_applying_is_refused_by_the_plan" {
+  command = plan
+
+  variables {
+    name         = "tide-"
+    domain_name  = "a-name-that-is-longer-than-42-characters.example.com"
+    scrape_cidrs = ["10.0.0.0/4"]
+  }
+
+  expect_failures = [var.name, var.domain_name, var.scrape_cidrs]
+}
+
+run "a_public_network_and_a_task_that_fargate_has_not_are_refused" {
+  command = plan
+
+  variables {
+    regions = {
+      us-east-1      = { vpc_cidr = "10.10.0.0/16", task_cpu = 512, task_memory = 512 }
+      eu-west-1      = { vpc_cidr = "11.20.0.0/16" }
       ap-southeast-1 = { vpc_cidr = "10.30.0.0/16" }
     }
   }

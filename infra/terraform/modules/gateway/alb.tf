@@ -14,7 +14,7 @@ resource "aws_lb" "this" {
   idle_timeout               = 75
   drop_invalid_header_fields = true
   desync_mitigation_mode     = "defensive"
-  enable_deletion_protection = true
+  enable_deletion_protection = var.protected
 
   access_logs {
     bucket  = var.log_bucket

@@ -58,8 +58,11 @@ locals {
   })
 }
 
+# skip_destroy: a replaced definition stays registered, or the circuit breaker, and a task that must be
+# started again during a deployment, would have none to go back to.
 resource "aws_ecs_task_definition" "gateway" {
   family                   = "${var.name}-gateway"
+  skip_destroy             = true
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = var.task_cpu
@@ -86,6 +89,7 @@ resource "aws_ecs_task_definition" "migrate" {
   count = var.migration == null ? 0 : 1
 
   family                   = "${var.name}-migrate"
+  skip_destroy             = true
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = 256
@@ -130,8 +134,11 @@ resource "aws_ecs_service" "gateway" {
     ignore_changes = [desired_count]
   }
 
-  # A task that starts before it may read its secrets fails, and counts against the circuit breaker.
+  # A task that starts before it may read its secrets, or before they hold a value, fails and counts
+  # against the circuit breaker. The service waits, not the task definition: a definition that named the
+  # versions would be replaced with each of them.
   depends_on = [
+    var.secret_versions,
     aws_lb_listener_rule.verified,
     aws_iam_role_policy.secrets,
     aws_iam_role_policy_attachment.execution,

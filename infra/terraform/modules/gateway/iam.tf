@@ -36,7 +36,7 @@ resource "aws_iam_role_policy" "secrets" {
 data "aws_iam_policy_document" "secrets" {
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = concat(values(var.secret_arns), var.migration[*].url_secret_arn)
+    resources = distinct(concat(values(var.secret_arns), var.further_secret_arns, var.migration[*].url_secret_arn))
   }
 
   statement {

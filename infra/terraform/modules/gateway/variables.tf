@@ -97,6 +97,17 @@ variable "secret_arns" {
   type        = map(string)
 }
 
+variable "further_secret_arns" {
+  description = "Secrets that tasks of an earlier definition read, which may start again during a deployment."
+  type        = list(string)
+  default     = []
+}
+
+variable "secret_versions" {
+  description = "Versions of those secrets: no task starts before they are stored. A new version replaces nothing."
+  type        = list(string)
+}
+
 variable "migration" {
   description = "Secret with the administrator's URL, for the migrate task; null where none may run."
   type        = object({ url_secret_arn = string })
@@ -151,6 +162,12 @@ variable "task_count_max" {
     condition     = var.task_count_max >= var.task_count_min
     error_message = "task_count_max must not be below task_count_min."
   }
+}
+
+variable "protected" {
+  description = "Whether AWS refuses to delete the load balancer."
+  type        = bool
+  default     = true
 }
 
 variable "alarm_topic_arn" {

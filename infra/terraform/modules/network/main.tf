@@ -3,7 +3,8 @@
 
 data "aws_availability_zones" "available" {
   #checkov:skip=CKV_AWS_394:The first zone_count by name are taken; a zone that is added later sorts behind them
-  state = "available"
+  state            = "available"
+  exclude_zone_ids = var.excluded_zone_ids
 
   filter {
     name   = "opt-in-status"

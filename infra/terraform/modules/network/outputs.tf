@@ -11,6 +11,9 @@ output "vpc_cidr" {
 output "public_subnet_ids" {
   description = "Subnets of the load balancer, one per zone."
   value       = aws_subnet.public[*].id
+
+  # AWS refuses a public load balancer in a network without a way out.
+  depends_on = [aws_route.public_ipv4, aws_route.public_ipv6]
 }
 
 output "private_subnet_ids" {

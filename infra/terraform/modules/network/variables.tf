@@ -24,6 +24,12 @@ variable "zone_count" {
   }
 }
 
+variable "excluded_zone_ids" {
+  description = "Zones that are not used, by their ids, which are the same in all accounts; names are not."
+  type        = set(string)
+  default     = []
+}
+
 variable "nat_per_zone" {
   description = "One NAT gateway per zone. With false one serves all: cheaper, and lost with its zone."
   type        = bool

@@ -1,4 +1,5 @@
-# One connection between the networks of two regions, with routes on both sides. Database host names
+# One connection between the networks of two regions, with routes on both sides. Which of them asks makes
+# no difference afterwards. Database host names
 # need no DNS option: they resolve to private addresses everywhere.
 
 resource "aws_vpc_peering_connection" "this" {

@@ -6,6 +6,7 @@ variable "name" {
 variable "requester" {
   description = "The network that asks, in the region of aws.requester."
   type = object({
+    region              = string
     vpc_id              = string
     vpc_cidr            = string
     peered_route_tables = map(string)

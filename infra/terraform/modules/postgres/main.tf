@@ -1,11 +1,13 @@
 # One PostgreSQL instance: the primary, or a cross-region streaming replica of it. The difference is
-# `replicates` and what follows from it; everything a promotion needs is there on both.
+# `source_arn` and what follows from it; everything a promotion needs is there on both.
 
 data "aws_region" "current" {}
 
 locals {
-  primary = var.replicates == null
+  primary = var.source_arn == null
   major   = split(".", var.engine_version)[0]
+
+  exported_logs = ["postgresql", "upgrade"]
 }
 
 resource "aws_db_subnet_group" "this" {
@@ -85,7 +87,7 @@ resource "aws_vpc_security_group_ingress_rule" "gateway" {
 resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_226:The minor is pinned: replicas are upgraded before the primary, by hand
   identifier          = var.name
-  replicate_source_db = local.primary ? null : var.replicates.source_arn
+  replicate_source_db = var.source_arn
 
   engine                = local.primary ? "postgres" : null
   engine_version        = local.primary ? var.engine_version : null
@@ -113,25 +115,78 @@ resource "aws_db_instance" "this" {
   backup_window             = "02:00-03:00"
   maintenance_window        = "sun:03:30-sun:04:30"
   copy_tags_to_snapshot     = true
-  deletion_protection       = true
+  deletion_protection       = var.protected
   skip_final_snapshot       = !local.primary
-  final_snapshot_identifier = local.primary ? "${var.name}-final" : null
+  final_snapshot_identifier = "${var.name}-final-of-${formatdate("YYYYMMDDhhmmss", plantimestamp())}"
 
   # The minor is pinned; replicas are upgraded before the primary, by hand (infra/README.md).
   auto_minor_version_upgrade  = false
   allow_major_version_upgrade = false
-  apply_immediately           = false
+
+  # Not in the maintenance window: a promoted instance must not stand without its standby until Sunday.
+  apply_immediately = true
 
   performance_insights_enabled    = true
   performance_insights_kms_key_id = var.kms_key_arn
   monitoring_interval             = 15
   monitoring_role_arn             = aws_iam_role.monitoring.arn
-  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports = local.exported_logs
+
+  # A replica is a copy of the whole database from another region.
+  timeouts {
+    create = "6h"
+    update = "3h"
+    delete = "2h"
+  }
 
   lifecycle {
-    # Storage grows by itself; a plan must not shrink it back.
-    ignore_changes = [allocated_storage]
+    ignore_changes = [
+      # Storage grows by itself; a plan must not shrink it back.
+      allocated_storage,
+      # Decided when the instance was created, and no reason to replace a database. Promotion is a command
+      # of infra/README.md, never an apply; another source takes a new instance (`-replace`).
+      replicate_source_db, db_name, username,
+      # Of the creation: each instance leaves its last snapshot under a name of its own.
+      final_snapshot_identifier,
+    ]
   }
+
+  # RDS would make the log groups itself, to be kept for ever and without the key. And a replica's source
+  # comes first.
+  depends_on = [aws_cloudwatch_log_group.exports, var.create_after]
+}
+
+# Terraform does not promote. This looks at the instance itself and stops a plan that would send every
+# gateway's writes to one that still replicates. By its name: a reference to the instance would put the look
+# off until the changes are made.
+data "aws_db_instances" "primary" {
+  count = local.primary ? 1 : 0
+
+  filter {
+    name   = "db-instance-id"
+    values = [var.name]
+  }
+}
+
+data "aws_db_instance" "primary" {
+  for_each = toset(flatten(data.aws_db_instances.primary[*].instance_identifiers))
+
+  db_instance_identifier = each.key
+
+  lifecycle {
+    postcondition {
+      condition     = self.replicate_source_db == ""
+      error_message = "${var.name} still replicates. Promote it first: infra/README.md, \"Promoting a replica\"."
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_group" "exports" {
+  for_each = toset(local.exported_logs)
+
+  name              = "/aws/rds/instance/${var.name}/${each.key}"
+  retention_in_days = 365
+  kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_iam_role" "monitoring" {

@@ -9,11 +9,13 @@ output "kms_key_arn" {
 }
 
 output "replicates_from" {
-  description = "ARN of the source; null on a primary."
-  value       = aws_db_instance.this.replicate_source_db
+  description = "ARN of the source; null on a primary, for which AWS says an empty string."
+  value       = try(coalesce(aws_db_instance.this.replicate_source_db), null)
 }
 
 output "host" {
   description = "Host name, which resolves to a private address."
   value       = aws_db_instance.this.address
+
+  depends_on = [data.aws_db_instance.primary]
 }

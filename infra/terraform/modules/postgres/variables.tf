@@ -3,10 +3,15 @@ variable "name" {
   type        = string
 }
 
-# An object, so that whether there is one is known before the primary's ARN is.
-variable "replicates" {
-  description = "The primary to replicate from; null makes this instance a primary."
-  type        = object({ source_arn = string })
+variable "source_arn" {
+  description = "The primary to replicate from; null makes this instance a primary. Counts when the instance is created."
+  type        = string
+  default     = null
+}
+
+variable "create_after" {
+  description = "What must exist before this instance: a replica's source."
+  type        = string
   default     = null
 }
 
@@ -74,6 +79,12 @@ variable "backup_retention_days" {
     condition     = var.backup_retention_days >= 1 && var.backup_retention_days <= 35
     error_message = "backup_retention_days must be 1 to 35: without backups RDS refuses replicas."
   }
+}
+
+variable "protected" {
+  description = "Whether AWS refuses to delete the instance."
+  type        = bool
+  default     = true
 }
 
 variable "alarm_topic_arn" {

@@ -6,6 +6,9 @@ resource "aws_s3_bucket" "logs" {
   #checkov:skip=CKV_AWS_145:Load balancers cannot write under a customer's key
   #checkov:skip=CKV2_AWS_62:Nobody waits for a log file
   bucket = "${var.name}-logs-${var.region}-${var.common.account_id}"
+
+  # A bucket with anything in it cannot be deleted otherwise.
+  force_destroy = !var.settings.protected
 }
 
 resource "aws_s3_bucket_public_access_block" "logs" {
@@ -83,8 +86,16 @@ data "aws_iam_policy_document" "logs" {
       type        = "Service"
       identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"]
     }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${data.aws_partition.current.partition}:elasticloadbalancing:${var.region}:${var.common.account_id}:loadbalancer/*"]
+    }
   }
 
+  # As AWS documents it for standard logging v2; were it any less, the delivery would add its own statement,
+  # and the next plan take it away.
   statement {
     sid       = "EdgeLog"
     actions   = ["s3:PutObject"]
@@ -99,6 +110,18 @@ data "aws_iam_policy_document" "logs" {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [var.common.account_id]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "s3:x-amz-acl"
+      values   = ["bucket-owner-full-control"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${data.aws_partition.current.partition}:logs:${var.region}:${var.common.account_id}:delivery-source:*"]
     }
   }
 

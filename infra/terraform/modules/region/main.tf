@@ -1,5 +1,5 @@
-# One region: network, database, gateway, and the way to the primary's region. All that differs between
-# the primary's region and the others follows from `primary` being null.
+# One region: network, database, gateway. Which region's database is the primary is a setting; all that
+# differs between that region and the others follows from `local.primary`.
 
 data "aws_region" "current" {}
 
@@ -8,9 +8,12 @@ data "aws_partition" "current" {}
 locals {
   # A name of its own per region, because IAM is one for the whole account.
   own_host     = "${var.region}.${var.common.origin_host}"
-  replicates   = var.primary != null && !var.promoted
+  primary      = var.region == var.common.primary_region
   repository   = "${var.common.account_id}.dkr.ecr.${var.region}.amazonaws.com/${var.name}"
-  replica_urls = local.replicates ? { DATABASE_READ_REPLICA_URL = aws_secretsmanager_secret_version.replica_url[0].arn } : {}
+  replica_urls = local.primary ? {} : { DATABASE_READ_REPLICA_URL = aws_secretsmanager_secret.replica_url.arn }
+
+  # By name, so that no region's configuration refers to another's: any of them may be the primary.
+  primary_arn = "arn:${data.aws_partition.current.partition}:rds:${var.common.primary_region}:${var.common.account_id}:db:${var.name}-${var.common.primary_region}"
 }
 
 # Catches a module call whose provider and region disagree before anything is made.
@@ -28,38 +31,26 @@ resource "terraform_data" "region" {
 module "network" {
   source = "../network"
 
-  name         = var.name
-  vpc_cidr     = var.settings.vpc_cidr
-  zone_count   = var.settings.zone_count
-  nat_per_zone = var.settings.nat_per_zone
-  log_key_arn  = aws_kms_key.this.arn
-}
-
-# Strong requests, writes and spill of this region go to the primary by private addresses.
-module "peering" {
-  source = "../peering"
-  count  = var.primary == null ? 0 : 1
-
-  providers = {
-    aws.requester = aws
-    aws.accepter  = aws.primary
-  }
-
-  name      = "${var.name}-${var.region}-${var.primary.region}"
-  requester = local.network
-  accepter  = merge(var.primary.network, { region = var.primary.region })
+  name              = var.name
+  vpc_cidr          = var.settings.vpc_cidr
+  zone_count        = var.settings.zone_count
+  nat_per_zone      = var.settings.nat_per_zone
+  excluded_zone_ids = var.common.excluded_zone_ids
+  log_key_arn       = aws_kms_key.this.arn
 }
 
 module "postgres" {
   source = "../postgres"
 
   name                      = "${var.name}-${var.region}"
-  replicates                = local.replicates ? { source_arn = var.primary.database_arn } : null
+  source_arn                = local.primary ? null : local.primary_arn
+  create_after              = var.create_after
   admin_password            = var.admin_password
   admin_password_generation = var.common.password_generations.database_admin
   engine_version            = var.common.postgres_version
   instance_class            = var.settings.database_class
   storage_gb                = var.settings.database_storage
+  protected                 = var.settings.protected
   vpc_id                    = module.network.vpc_id
   subnet_ids                = module.network.database_subnet_ids
   client_cidrs              = var.common.gateway_cidrs
@@ -89,6 +80,8 @@ module "gateway" {
   scrape_cidrs            = var.common.scrape_cidrs
   database_cidrs          = var.common.vpc_cidrs
   secret_arns             = merge(var.secret_arns, local.replica_urls)
+  further_secret_arns     = [aws_secretsmanager_secret.replica_url.arn]
+  secret_versions         = concat(var.secret_versions, [aws_secretsmanager_secret_version.replica_url.version_id])
   migration               = var.migration
   environment             = var.common.environment
   kms_key_arn             = aws_kms_key.this.arn
@@ -97,23 +90,22 @@ module "gateway" {
   task_memory             = var.settings.task_memory
   task_count_min          = var.settings.task_count_min
   task_count_max          = var.settings.task_count_max
+  protected               = var.settings.protected
   alarm_topic_arn         = aws_sns_topic.alarms.arn
 }
 
-# The replica's URL belongs to this region alone, unlike the primary's.
+# The URL of this region's own database belongs to this region alone. It stays when the database is
+# promoted: tasks that still name it could not start without it, and it is needed again on the way back.
 resource "aws_secretsmanager_secret" "replica_url" {
   #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
-  count = local.replicates ? 1 : 0
-
-  name        = "${var.name}/database-read-replica-url"
-  description = "DATABASE_READ_REPLICA_URL of the gateways in ${var.region}"
-  kms_key_id  = aws_kms_key.this.arn
+  name                    = "${var.name}/database-read-replica-url"
+  description             = "DATABASE_READ_REPLICA_URL of the gateways in ${var.region}"
+  kms_key_id              = aws_kms_key.this.arn
+  recovery_window_in_days = var.settings.protected ? 30 : 0
 }
 
 resource "aws_secretsmanager_secret_version" "replica_url" {
-  count = local.replicates ? 1 : 0
-
-  secret_id                = aws_secretsmanager_secret.replica_url[0].id
-  secret_string_wo         = "postgres://tidegate:${var.app_password}@${module.postgres.host}:5432/tidegate?sslmode=verify-full"
+  secret_id                = aws_secretsmanager_secret.replica_url.id
+  secret_string_wo         = "postgres://${var.app_role}:${var.app_password}@${module.postgres.host}:5432/tidegate?sslmode=verify-full"
   secret_string_wo_version = var.common.password_generations.database_app
 }

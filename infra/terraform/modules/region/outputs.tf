@@ -1,5 +1,6 @@
 locals {
   network = {
+    region              = var.region
     vpc_id              = module.network.vpc_id
     vpc_cidr            = module.network.vpc_cidr
     peered_route_tables = module.network.peered_route_tables
@@ -57,11 +58,6 @@ output "log_bucket_arn" {
 output "gateway" {
   description = "How the gateway tasks are started."
   value       = module.gateway.task
-}
-
-output "peering" {
-  description = "The network this region is peered with; null in the primary's."
-  value       = one(module.peering[*].peered)
 }
 
 output "operations" {

@@ -20,26 +20,29 @@ variable "settings" {
     task_count_max   = number
     database_class   = string
     database_storage = number
+    protected        = bool
   })
 }
 
 variable "common" {
   description = "What is the same in all regions."
   type = object({
-    account_id       = string
-    image_digest     = string
-    postgres_version = string
-    max_lag_seconds  = number
-    probe_cidrs      = list(string)
-    probe_ipv6_cidrs = list(string)
-    scrape_cidrs     = list(string)
-    environment      = map(string)
-    alarm_emails     = list(string)
-    origin_host      = string
-    public_host      = string
-    zone_id          = string
-    vpc_cidrs        = list(string)
-    gateway_cidrs    = list(string)
+    account_id        = string
+    primary_region    = string
+    image_digest      = string
+    postgres_version  = string
+    max_lag_seconds   = number
+    probe_cidrs       = list(string)
+    probe_ipv6_cidrs  = list(string)
+    scrape_cidrs      = list(string)
+    environment       = map(string)
+    alarm_emails      = list(string)
+    origin_host       = string
+    public_host       = string
+    zone_id           = string
+    vpc_cidrs         = list(string)
+    excluded_zone_ids = set(string)
+    gateway_cidrs     = list(string)
     password_generations = object({
       database_admin = number
       database_app   = number
@@ -47,24 +50,10 @@ variable "common" {
   })
 }
 
-variable "primary" {
-  description = "The primary's region: its network and database. Null in the primary's region itself."
-  type = object({
-    region       = string
-    database_arn = string
-    network = object({
-      vpc_id              = string
-      vpc_cidr            = string
-      peered_route_tables = map(string)
-    })
-  })
-  default = null
-}
-
-variable "promoted" {
-  description = "The replica here was promoted: it replicates from nothing and serves as the primary."
-  type        = bool
-  default     = false
+variable "create_after" {
+  description = "Another region's database that must exist before this one is created; null for the first."
+  type        = string
+  default     = null
 }
 
 variable "secret_arns" {
@@ -72,8 +61,13 @@ variable "secret_arns" {
   type        = map(string)
 }
 
+variable "secret_versions" {
+  description = "Versions of those secrets: no task starts before they are stored."
+  type        = list(string)
+}
+
 variable "migration" {
-  description = "Secret with the administrator's URL; only in the primary's region."
+  description = "Secret with the administrator's URL; only in the home region."
   type        = object({ url_secret_arn = string })
   default     = null
 }
@@ -85,8 +79,13 @@ variable "admin_password" {
   sensitive   = true
 }
 
+variable "app_role" {
+  description = "The database role the gateway uses, for the replica's URL."
+  type        = string
+}
+
 variable "app_password" {
-  description = "Password of the database role the gateway uses, for the replica's URL."
+  description = "Password of app_role."
   type        = string
   ephemeral   = true
   sensitive   = true

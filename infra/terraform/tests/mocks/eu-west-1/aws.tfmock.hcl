@@ -64,6 +64,10 @@ mock_resource "aws_db_instance" {
   defaults = { arn = "arn:aws:rds:eu-west-1:000000000000:db:tidegate-eu-west-1", address = "tidegate.eu-west-1.rds.test" }
 }
 
+mock_data "aws_db_instances" {
+  defaults = { instance_identifiers = [] }
+}
+
 mock_resource "aws_secretsmanager_secret" {
   defaults = { arn = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:s", id = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:s" }
 }

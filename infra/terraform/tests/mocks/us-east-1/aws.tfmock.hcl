@@ -64,6 +64,10 @@ mock_resource "aws_db_instance" {
   defaults = { arn = "arn:aws:rds:us-east-1:000000000000:db:tidegate-us-east-1", address = "tidegate.us-east-1.rds.test" }
 }
 
+mock_data "aws_db_instances" {
+  defaults = { instance_identifiers = [] }
+}
+
 mock_resource "aws_secretsmanager_secret" {
   defaults = { arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:s", id = "arn:aws:secretsmanager:us-east-1:000000000000:secret:s" }
 }
