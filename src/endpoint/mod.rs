@@ -5,13 +5,13 @@
 //! [`upstream`](crate::upstream) hands the request on to an application.
 
 mod catalogue;
-mod endpoint;
+mod compiled;
 mod preparation;
 mod router;
 mod routes;
 
 pub use catalogue::watch_catalogue;
-pub use endpoint::{Endpoint, EndpointError, Shared, Target};
+pub use compiled::{Endpoint, EndpointError, Shared, Target};
 pub use preparation::check_statements;
 pub use router::{Found, Router};
 pub use routes::Routes;

@@ -80,7 +80,7 @@ pub async fn read(
     if !may_be_stale(&cause) {
         return Err(prepared.failure(cause, statement));
     }
-    prepared.forget(lease, statement);
+    forget(lease, statement);
     let anew = Prepared::of(lease, statement, options)
         .await
         .map_err(fail)?;
@@ -203,13 +203,13 @@ impl Prepared {
     fn failure(&self, cause: Error, statement: &SqlStatement) -> Failure {
         Failure::of(cause, statement, self.statement.params(), true).of_read()
     }
+}
 
-    /// Has both prepared anew the next time.
-    fn forget(&self, lease: &Lease, statement: &SqlStatement) {
-        let cache = &lease.client().statement_cache;
-        cache.remove(statement.text(), &[]);
-        cache.remove(POSITION, &[]);
-    }
+/// Has a read's statements prepared anew the next time.
+fn forget(lease: &Lease, statement: &SqlStatement) {
+    let cache = &lease.client().statement_cache;
+    cache.remove(statement.text(), &[]);
+    cache.remove(POSITION, &[]);
 }
 
 /// Whether a failure can be due to what was prepared, not to what was asked: a value that does not

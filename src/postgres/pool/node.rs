@@ -177,12 +177,7 @@ impl Node {
     /// latest.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        Ok(self.up_to_date(Lease::alone(borrowed)))
-    }
-
-    fn up_to_date(&self, lease: Lease) -> Lease {
-        lease.follow_catalogue();
-        lease
+        Ok(up_to_date(Lease::alone(borrowed)))
     }
 
     /// As [`lease`](Self::lease), for a read that is known to be quick: several of them share one
@@ -195,7 +190,7 @@ impl Node {
         let has_idle = self.pool.status().available > 0;
         let is_meant = |life| is_meant(life, meant);
         if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
-            return Ok(self.up_to_date(Lease::shared(place)));
+            return Ok(up_to_date(Lease::shared(place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
         let lease = match self.lines.open(borrowed, Instant::now()) {
@@ -209,7 +204,7 @@ impl Node {
                 None => Lease::alone(borrowed),
             },
         };
-        Ok(self.up_to_date(lease))
+        Ok(up_to_date(lease))
     }
 
     /// As [`lease`](Self::lease), for a statement that has lost its connection: on one that was opened
@@ -384,6 +379,12 @@ impl Node {
         gauge(names::POOL_IDLE, connections.idle);
         gauge(names::POOL_WAITING, connections.waiting);
     }
+}
+
+/// A lease whose statements were prepared since the catalogue last changed.
+fn up_to_date(lease: Lease) -> Lease {
+    lease.follow_catalogue();
+    lease
 }
 
 /// Whether a connection leads to the server that the monitor saw last. A younger life at the same
