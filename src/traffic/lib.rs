@@ -18,10 +18,6 @@ mod check;
 mod testing;
 mod compile;
 pub mod show;
-#[cfg(test)]
-mod limits;
-#[cfg(test)]
-mod fuzzed;
 
 pub use compile::{Compiled, TestResult, compile};
 
@@ -29,3 +25,7 @@ pub use compile::{Compiled, TestResult, compile};
 mod fixtures;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod fuzzed;
