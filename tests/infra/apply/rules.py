@@ -44,7 +44,7 @@ class Rules:
         self.policies, self.functions, self.distributions = {}, {}, {}
         self.sources, self.insights, self.versions = {}, {}, {}
         self.descriptions, self.copy_keys, self.target_tags, self.services = {}, {}, {}, {}
-        self.protected, self.peerings, self.groups_to_networks = set(), {}, {}
+        self.protected, self.peerings, self.independent = set(), {}, set()
 
     def before(self, call):
         with self.lock:
@@ -264,6 +264,7 @@ class Rules:
             return json_refusal("InvalidRequestException", f"{name} is no copy in {call.region}")
         ask(home, "RemoveRegionsFromReplication", SecretId=name, RemoveReplicaRegions=[call.region])
         made = ask(call.region, "CreateSecret", Name=name, SecretString=copy.json["SecretString"], ClientRequestToken=str(uuid.uuid4()))
+        self.independent.add((call.region, name))  # moto gives it another ARN, AWS does not
         return Answer(made.status, json.dumps({"ARN": copy.json["ARN"]}), kind=JSON)
 
     def secrets_after(self, call, answer):
@@ -296,7 +297,9 @@ class Rules:
         values = {}
         for container in self.ecs(call.region, "DescribeTaskDefinition", taskDefinition=definition)["taskDefinition"]["containerDefinitions"]:
             for secret in container.get("secrets", []):
-                read = self.account.ask("secretsmanager", call.region, "secretsmanager.GetSecretValue", SecretId=secret["valueFrom"])
+                name = secret_name(secret["valueFrom"])
+                ident = name if (call.region, name) in self.independent else secret["valueFrom"]
+                read = self.account.ask("secretsmanager", call.region, "secretsmanager.GetSecretValue", SecretId=ident)
                 if read.status != 200 or f":{call.region}:" not in secret["valueFrom"]:
                     self.breaches.append(f"{call.region}: {call.action} without {secret['name']} ({secret['valueFrom']})")
                 else:
