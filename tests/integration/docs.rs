@@ -35,6 +35,9 @@ const VARIABLES: [(&str, &str); 4] = [
     ("APP_US_URL", "http://10.1.0.5:3000"),
 ];
 
+/// Roles of the database that a runbook names: no metrics.
+const ROLES: [&str; 2] = [": tidegate_a", ": tidegate_b"];
+
 #[test]
 fn every_link_leads_somewhere() {
     let mut faults = Vec::new();
@@ -62,7 +65,8 @@ fn metrics_are_documented_and_exist() {
     let known = metrics(&file(METRIC_NAMES));
     let mut faults = absent(&known, &metrics(&file(METRICS_PAGE)), METRICS_PAGE);
     for (path, text) in current_pages() {
-        faults.extend(unknown_metrics(&known, &text, &path));
+        let unknown = unknown_metrics(&known, &text, &path).into_iter();
+        faults.extend(unknown.filter(|fault| !ROLES.iter().any(|role| fault.ends_with(role))));
     }
     assert_none(&faults);
 }
