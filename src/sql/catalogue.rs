@@ -3,11 +3,13 @@
 //!
 //! A statement leaves nothing when everything that it names is the server's own: functions that are not
 //! volatile (or of [`HARMLESS`]), tables without row-level policies, types without functions of a
-//! user's. What a view or a function of a user's calls is not looked into: such a statement has its
-//! session reset. Volatility is taken for proof of the server's own functions only.
+//! user's. A function of a user's in SQL or PL/pgSQL is read like a statement; what views and other
+//! functions do is not looked into: such a statement has its session reset. Volatility is taken for
+//! proof of the server's own functions only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 use super::SqlTarget;
@@ -69,8 +71,36 @@ const HARMLESS: [&str; 28] = [
     "txid_status",
 ];
 
-/// Finds which of the words `$1` name something that may leave something in a session, and which
-/// operators do (each with `null` in the other column). `$2` are the harmless functions.
+/// Commands by which the text of a function of a user's can leave something in a session, or hide what it
+/// calls.
+const STATEFUL: [&str; 19] = [
+    "alter",
+    "call",
+    "copy",
+    "create",
+    "deallocate",
+    "discard",
+    "do",
+    "drop",
+    "execute",
+    "hold",
+    "listen",
+    "load",
+    "lock",
+    "notify",
+    "prepare",
+    "reset",
+    "set",
+    "temp",
+    "temporary",
+];
+
+/// How deep functions of a user's may call each other.
+const DEPTH_MAX: usize = 8;
+
+/// Finds which of the words `$1` name something that may leave something in a session, which operators do,
+/// and the texts of functions that decide it themselves: `word`, `operator`, or `function` and `body`, with
+/// `null` in the other columns. `$2` are the harmless functions.
 ///
 /// `steps` goes from each type of a user's to what it is made of. A type is plain when all of that is
 /// enumerations and types of the server without a cast function, and no check of a domain calls a
@@ -92,15 +122,21 @@ const UNPROVEN: &str = "with recursive \
         select oid from pg_type where oid not in (select type from uncertain) \
         union select casttarget from pg_cast where castcontext = 'i' \
             and castsource not in (select type from uncertain)), \
-    words(word) as (select distinct unnest($1::text[])) \
-    select word, null from words join pg_proc on proname = word::name \
-        where oid >= 16384 or provolatile = 'v' and proname <> all ($2::text[]) \
+    words(word) as (select distinct unnest($1::text[])), \
+    functions as (select p.*, p.oid >= 16384 and prokind = 'f' and prosrc <> '' and pronargdefaults = 0 \
+            and prolang in (select l.oid from pg_language l where lanname in ('sql', 'plpgsql')) \
+            and not exists (select from unnest(proargtypes::oid[] || prorettype || proallargtypes) it \
+                where it in (select type from uncertain)) as is_text \
+        from words join pg_proc p on proname = word::name) \
+    select proname::text, null, null, null from functions \
+        where oid >= 16384 and not is_text or oid < 16384 and (provolatile = 'v' and proname <> all ($2::text[]) \
         or proargtypes::oid[] && array['internal'::regtype, 'cstring'::regtype]::oid[] \
-        or proname ~ '_to_xml(schema|_and_xmlschema)?$' or proname like 'pg_input_%' \
-    union select word, null from words join pg_type on typname = word::name \
+        or proname ~ '_to_xml(schema|_and_xmlschema)?$' or proname like 'pg_input_%') \
+    union select null, null, proname::text, prosrc from functions where is_text \
+    union select word, null, null, null from words join pg_type on typname = word::name \
         where oid in (select type from uncertain) and typrelid not in \
             (select oid from pg_class where relkind in ('r', 'p', 'm', 'v')) \
-    union select word, null from words join pg_class c on relname = word::name where oid >= 16384 and ( \
+    union select word, null, null, null from words join pg_class c on relname = word::name where oid >= 16384 and ( \
         relkind not in ('r', 'p', 'm', 'S', 'i', 'I') or relrowsecurity \
         or exists (select from pg_cast where castsource = reltype and castfunc >= 16384) \
         or exists (select from pg_operator o where o.oid >= 16384 and reltype in (oprleft, oprright)) \
@@ -108,11 +144,11 @@ const UNPROVEN: &str = "with recursive \
             and atttypid in (select type from uncertain)) \
         or exists (select from pg_index join pg_depend d on d.classid = 'pg_class'::regclass \
             and d.objid = indexrelid and d.refclassid = 'pg_proc'::regclass where indrelid = c.oid)) \
-    union select null, oprname from pg_operator o where oid >= 16384 \
+    union select null, oprname, null, null from pg_operator o where oid >= 16384 \
         and not exists (select from unnest(array[oprleft, oprright]) it where it <> 0 \
             and it in (select type from uncertain) and (it not in (select type from reachable) \
                 or exists (select from pg_operator own where own.oid < 16384 and own.oprname = o.oprname))) \
-    union select null, '' from pg_cast where castfunc >= 16384 \
+    union select null, '', null, null from pg_cast where castfunc >= 16384 \
         and castsource not in (select type from uncertain) and casttarget not in (select type from uncertain)";
 
 /// Reads the fingerprint of the catalogue.
@@ -134,21 +170,84 @@ pub(crate) async fn stateless<'a>(
     let named: Vec<_> = reads
         .map(|sql| (sql, Names::of(sql.statement.text())))
         .collect();
-    let words = named.iter().flat_map(|(_, names)| &names.words);
-    let words: Vec<_> = words.collect::<BTreeSet<_>>().into_iter().collect();
-    let rows = client
-        .query(UNPROVEN, &[&words, &HARMLESS.as_slice()])
-        .await?;
-    let (mut unproven, mut operators) = (BTreeSet::<String>::new(), Vec::<String>::new());
-    for row in rows {
-        unproven.extend(row.try_get::<_, Option<String>>(0)?);
-        operators.extend(row.try_get::<_, Option<String>>(1)?);
-    }
-    let leaves_nothing = |names: &Names| {
-        !names.has_escapes
-            && names.words.is_disjoint(&unproven)
-            && !operators.iter().any(|operator| names.may_use(operator))
-    };
-    let stateless = named.iter().filter(|(_, names)| leaves_nothing(names));
+    let words = named.iter().flat_map(|(_, names)| names.words.clone());
+    let found = Found::of_all(client, words.collect()).await?;
+    let stateless = named
+        .iter()
+        .filter(|(_, names)| found.leaves_nothing(names));
     Ok(stateless.map(|(sql, _)| *sql).collect())
+}
+
+/// What the catalogue says of some words.
+#[derive(Default)]
+struct Found {
+    /// Words that name something that may leave something.
+    unproven: BTreeSet<String>,
+    /// Operators that may.
+    operators: Vec<String>,
+    /// The names in the texts of functions, by the functions' names.
+    functions: BTreeMap<String, Vec<Names>>,
+}
+
+impl Found {
+    /// Asks for words, and for those in the texts of functions that they name.
+    async fn of_all(client: &Client, mut words: BTreeSet<String>) -> Result<Self, Error> {
+        let mut found = Self::default();
+        for _ in 0..DEPTH_MAX {
+            found = Self::of(client, &words).await?;
+            let known = words.len();
+            let texts = found.functions.values().flatten();
+            words.extend(texts.flat_map(|names| names.words.clone()));
+            if words.len() == known {
+                return Ok(found.settled());
+            }
+        }
+        // Deeper than that, nothing is proven of functions.
+        found.unproven.extend(found.functions.keys().cloned());
+        Ok(found)
+    }
+
+    async fn of(client: &Client, words: &BTreeSet<String>) -> Result<Self, Error> {
+        let words: Vec<_> = words.iter().collect();
+        let parameters: &[&(dyn ToSql + Sync)] = &[&words, &HARMLESS.as_slice()];
+        let rows = client.query(UNPROVEN, parameters).await?;
+        let mut found = Self::default();
+        for row in rows {
+            found.unproven.extend(row.try_get::<_, Option<String>>(0)?);
+            found.operators.extend(row.try_get::<_, Option<String>>(1)?);
+            if let (Some(name), Some(body)) = (row.try_get(2)?, row.try_get(3)?) {
+                let bodies: &mut Vec<_> = found.functions.entry(name).or_default();
+                bodies.push(Names::of(body));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes functions whose text may leave something for unproven, and those that call them.
+    fn settled(mut self) -> Self {
+        loop {
+            let leaves_something = |names: &Names| {
+                let stateful = STATEFUL.iter().any(|word| names.words.contains(*word));
+                stateful || !self.leaves_nothing(names)
+            };
+            let functions = self.functions.iter();
+            let functions = functions.filter(|(name, texts)| {
+                !self.unproven.contains(*name) && texts.iter().any(leaves_something)
+            });
+            let more: Vec<_> = functions.map(|(name, _)| name.clone()).collect();
+            if more.is_empty() {
+                return self;
+            }
+            self.unproven.extend(more);
+        }
+    }
+
+    fn leaves_nothing(&self, names: &Names) -> bool {
+        !names.has_escapes
+            && names.words.is_disjoint(&self.unproven)
+            && !self
+                .operators
+                .iter()
+                .any(|operator| names.may_use(operator))
+    }
 }

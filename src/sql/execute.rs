@@ -171,6 +171,13 @@ impl Prepared {
         options: ReadOptions,
     ) -> Result<Answer, Error> {
         let rows = query(lease, &self.statement, arguments);
+        if self.position.is_none() && !options.resets_session {
+            return Ok(Answer {
+                body: body(lease.in_one_go(rows).await?),
+                position: None,
+                session_is_clean: true,
+            });
+        }
         let position = async {
             match &self.position {
                 Some(position) => Some(lease.client().query_one(position, &[]).await),

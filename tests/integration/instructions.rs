@@ -130,7 +130,12 @@ async fn counted_world(counts: &Path, more: usize) -> World {
         .env("TOKEN_SECRET", TOKEN_SECRET)
         .env("RUST_LOG", "info,tidegate::access=warn");
     let gateway = configured(&cluster, gateway, &endpoints(more));
-    World::over(cluster, gateway).await
+    let world = World::over(cluster, gateway).await;
+    // What statements leave in a session has been found out.
+    let judged = "exists (select from pg_stat_activity where state = 'idle' \
+         and application_name like 'tidegate%' and query like '%with recursive%')";
+    world.cluster.replicas[0].wait_until(judged).await.unwrap();
+    world
 }
 
 /// Instructions of one request out of many that are sent one after another.

@@ -39,6 +39,8 @@ impl Distant {
         let gateway = gateway_of(&cluster).env("DATABASE_URL", url);
         let gateway = configured(&cluster, gateway, QUIET);
         let world = World::over(cluster, gateway).await;
+        // Then its catalogue has been looked at, too.
+        world.proven("primary").await;
         Self { world, line }
     }
 

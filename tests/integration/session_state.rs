@@ -231,3 +231,48 @@ async fn neither_seeds_nor_numbers_of_sequences_are_left() {
     numbers.dedup();
     assert_eq!(numbers.len(), 8, "{numbers:?}");
 }
+
+#[tokio::test]
+async fn only_reads_that_can_leave_nothing_keep_their_session() {
+    let functions = "
+        create table accounts (id int primary key, name text);
+        create table kept (id int primary key, name text);
+        alter table kept enable row level security;
+        create view names as select name from accounts;
+        create domain positive as int check (value > 0);
+        create table sized (id int primary key, size positive);
+        create function name_of(i int) returns text language plpgsql stable
+            as 'begin return (select name from accounts where id = i); end';
+        create function shout(i int) returns text language sql stable as 'select upper(name_of(i))';
+        create function run(statements text) returns text language plpgsql
+            as 'begin execute statements; return ''done''; end';
+        create function hidden(i int) returns text language sql as 'select run(''listen a'')'";
+    let reads = [
+        ("select name from accounts where id = :path.id", true),
+        ("select size from sized where id = :path.id", true),
+        ("select name_of(:path.id)", true),
+        ("select shout(:path.id)", true),
+        ("select random(), pg_sleep(0)::text", true),
+        ("select run('select 1')", false),
+        ("select hidden(:path.id)", false),
+        ("select name from kept where id = :path.id", false),
+        ("select name from names", false),
+        ("select set_config('a.b', :path.id, false)", false),
+        ("select pg_try_advisory_lock(:path.id)", false),
+    ];
+    let endpoint = |(number, (sql, _)): (usize, &(&str, bool))| {
+        let path = format!("/read-{number}/{{id}}");
+        format!("[[endpoint]]\nmethod = 'GET'\npath = '{path}'\nsql = \"{sql}\"\n")
+    };
+    let endpoints: String = reads.iter().enumerate().map(endpoint).collect();
+    let world = World::with_file(functions, &endpoints).await;
+    let kept = reads.iter().filter(|(_, kept)| *kept).count() as f64;
+    let reset = reads.len() as f64 - kept;
+    for node in ["primary", "eu-west-1"] {
+        for (session, expected) in [("kept", kept), ("reset", reset)] {
+            let series = format!("tidegate_statements{{node=\"{node}\",session=\"{session}\"}}");
+            let count = world.metric_turns(&series, |count| count > 0.0).await;
+            assert!((count - expected).abs() < 0.5, "{series}: {count}");
+        }
+    }
+}

@@ -197,6 +197,12 @@ impl World {
         .unwrap()
     }
 
+    /// Waits until the statements of a node's reads were proven to leave nothing in their session.
+    pub(crate) async fn proven(&self, node: &str) {
+        let series = format!("tidegate_statements{{node=\"{node}\",session=\"kept\"}}");
+        self.metric_turns(&series, |kept| kept > 0.0).await;
+    }
+
     /// Waits until `/health/edge` answers with a status.
     pub(crate) async fn health_turns(&self, status: u16) -> Value {
         let wanted = async || {
