@@ -7,6 +7,8 @@
 //! What a statement may leave in the session is undone before the server sees a statement of another
 //! request: the reset follows in the same go.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use futures_util::future::{join, join3, join5};
 use smallvec::SmallVec;
@@ -77,13 +79,30 @@ pub async fn read(
         Ok(answer) => return Ok(answer),
         Err(cause) => cause,
     };
-    if !may_be_stale(&cause) {
-        return Err(prepared.failure(cause, statement));
+    match may_be_stale(&cause) {
+        false => Err(prepared.failure(cause, statement)),
+        // Boxed: large and rarely needed.
+        true => {
+            Box::pin(read_anew(
+                lease, statement, arguments, options, prepared, cause,
+            ))
+            .await
+        }
     }
+}
+
+/// Prepares a read that has failed anew, and runs it once more if that explains the failure.
+async fn read_anew(
+    lease: &Lease,
+    statement: &SqlStatement,
+    arguments: &[Argument<'_>],
+    options: ReadOptions,
+    prepared: Prepared,
+    cause: Error,
+) -> Result<Answer, Failure> {
     forget(lease, statement);
-    let anew = Prepared::of(lease, statement, options)
-        .await
-        .map_err(fail)?;
+    let anew = Prepared::of(lease, statement, options).await;
+    let anew = anew.map_err(|cause| Failure::of(cause, statement, &[], false))?;
     if anew.statement.params() != prepared.statement.params() {
         lease.doubt_catalogue();
     } else if !is_gone(&cause) {
@@ -152,10 +171,10 @@ impl Prepared {
     ) -> Result<Self, Error> {
         let client = lease.client();
         // In one go: what a statement of another request leaves must not be what names are found by.
-        let prepared = lease.in_one_go(client.prepare_cached(statement.text()));
-        let statement = prepared.await?;
+        let prepare = |text| Box::pin(client.prepare_cached(text));
+        let statement = lease.in_one_go(prepare(statement.text()).as_mut()).await?;
         let position = match options.with_position {
-            true => Some(lease.in_one_go(client.prepare_cached(POSITION)).await?),
+            true => Some(lease.in_one_go(prepare(POSITION).as_mut()).await?),
             false => None,
         };
         Ok(Self {
@@ -170,14 +189,26 @@ impl Prepared {
         arguments: &[Argument<'_>],
         options: ReadOptions,
     ) -> Result<Answer, Error> {
-        let rows = query(lease, &self.statement, arguments);
-        if self.position.is_none() && !options.resets_session {
-            return Ok(Answer {
-                body: body(lease.in_one_go(rows).await?),
-                position: None,
-                session_is_clean: true,
-            });
+        if self.position.is_some() || options.resets_session {
+            // Boxed: several times as large as what most reads need.
+            return Box::pin(self.read_with_more(lease, arguments, options)).await;
         }
+        let rows = pin!(query(lease, &self.statement, arguments));
+        Ok(Answer {
+            body: body(lease.in_one_go(rows).await?),
+            position: None,
+            session_is_clean: true,
+        })
+    }
+
+    /// Reads, and takes the position or resets the session in the same go.
+    async fn read_with_more(
+        &self,
+        lease: &Lease,
+        arguments: &[Argument<'_>],
+        options: ReadOptions,
+    ) -> Result<Answer, Error> {
+        let rows = query(lease, &self.statement, arguments);
         let position = async {
             match &self.position {
                 Some(position) => Some(lease.client().query_one(position, &[]).await),
@@ -186,13 +217,13 @@ impl Prepared {
         };
         let (rows, reset, position) = match options.resets_session {
             false => {
-                let (rows, position) = lease.in_one_go(join(rows, position)).await;
+                let (rows, position) = lease.in_one_go(pin!(join(rows, position))).await;
                 (rows, Ok(()), position)
             }
             true => {
                 let reset = reset_after_read();
                 let reset = lease.client().batch_execute(&reset);
-                lease.in_one_go(join3(rows, reset, position)).await
+                lease.in_one_go(pin!(join3(rows, reset, position))).await
             }
         };
         let body = body(rows?);

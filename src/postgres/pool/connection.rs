@@ -1,7 +1,7 @@
 //! How a pool opens and checks a connection.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,8 +48,7 @@ impl NodeConnection {
 
     /// Has everything that a future sends when it is first polled reach the server in one go: no
     /// statement of another request comes between. Cancel-safe.
-    pub(super) async fn in_one_go<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    pub(super) async fn in_one_go<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
         let mut sent = false;
         poll_fn(|cx| {
             // Nothing is guarded but the order of sending, which a panic cannot break.

@@ -1,5 +1,6 @@
 //! A borrowed connection.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool::managed::Object;
@@ -60,7 +61,7 @@ impl Lease {
 
     /// Has everything that a future sends when it is first polled reach the server in one go, also
     /// where others use the connection: none of their statements comes between. Cancel-safe.
-    pub async fn in_one_go<F: Future>(&self, future: F) -> F::Output {
+    pub async fn in_one_go<F: Future>(&self, future: Pin<&mut F>) -> F::Output {
         match &self.0 {
             Lent::Alone(_) => future.await,
             Lent::Shared(place) => place.connection().in_one_go(future).await,
