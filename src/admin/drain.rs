@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::described::described;
 use super::topology::NodeEntry;
 use super::upstreams::UpstreamNodeEntry;
-use crate::error::Problem;
+use crate::endpoint::RouteError;
 use crate::middleware::Services;
 
 /// Takes a node out.
@@ -58,7 +58,7 @@ pub(super) async fn undrain_upstream(
 fn set(services: &Services, name: &str, drained: bool, headers: &HeaderMap) -> Response {
     let mut nodes = services.nodes.iter();
     let Some(index) = nodes.position(|node| node.id.as_str() == name) else {
-        return described(Problem::NotFound, headers);
+        return described(RouteError::NotFound, headers);
     };
     let now = Instant::now();
     services.selector.drain(index, drained, now);
@@ -80,7 +80,7 @@ fn set_upstream(
 ) -> Response {
     let now = Instant::now();
     let Some((found, index)) = services.drain_upstream(upstream, node, drained, now) else {
-        return described(Problem::NotFound, headers);
+        return described(RouteError::NotFound, headers);
     };
     tracing::info!(
         upstream,

@@ -8,8 +8,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
 use super::described::described;
-use crate::error::Problem;
-use crate::http::Query;
+use crate::http::{Problem, ProblemKind, Query};
 use crate::middleware::Services;
 use tidegate_model::normalise;
 
@@ -45,10 +44,10 @@ pub(super) async fn purge(
 fn prefix(query: &str) -> Result<String, Problem> {
     let query = Query::parse(query)?;
     let prefix = query.get("prefix").filter(|_| query.len() == 1);
-    let prefix = prefix.ok_or(Problem::InvalidParameter(NO_PREFIX))?;
+    let prefix = prefix.ok_or_else(|| Problem::new(ProblemKind::InvalidParameter, NO_PREFIX))?;
     // Anything else is the start of no path, so that nothing would be purged, and nobody would know.
     match normalise(prefix)? == prefix {
         true => Ok(prefix.to_owned()),
-        false => Err(Problem::InvalidParameter(ESCAPED)),
+        false => Err(Problem::new(ProblemKind::InvalidParameter, ESCAPED)),
     }
 }

@@ -8,12 +8,14 @@ mod freshness;
 mod key;
 mod entity_tag;
 mod entry;
+mod error;
 mod flight;
 mod result;
 mod store;
 
 pub use entity_tag::{entity_tag, has_precondition, none_match, precondition_holds};
 pub use entry::Entry;
+pub use error::CacheError;
 pub use flight::{Follower, Leader};
 pub use freshness::{Usable, age_in_header, ttl_in_header};
 pub use key::Key;

@@ -8,7 +8,7 @@ use super::Exit;
 use super::arguments::ExplainCommand;
 use crate::config::{CacheSettings, Environment, Overrides, RouteTables, token_keys};
 use crate::endpoint::{Routes, Target};
-use crate::error::Problem;
+use crate::http::Problem;
 use crate::middleware::{PROBE_PATHS, Reached};
 use tidegate_model::ConfigError;
 use tidegate_model::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
@@ -48,7 +48,10 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         Err(_not_an_endpoint) if PROBE_PATHS.contains(&uri.path()) => {
             "answer        from memory, by no node; Cache-Control: no-store\n".to_owned()
         }
-        Err(problem) => format!("answer        {} problem: {problem}\n", problem.type_name()),
+        Err(problem) => format!(
+            "answer        {} problem: {problem}\n",
+            problem.kind().name()
+        ),
     };
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
 }

@@ -6,12 +6,14 @@
 
 mod catalogue;
 mod compiled;
+mod error;
 mod preparation;
 mod router;
 mod routes;
 
 pub use catalogue::watch_catalogue;
 pub use compiled::{Endpoint, EndpointError, Shared, Target};
+pub use error::RouteError;
 pub use preparation::check_statements;
 pub use router::{Found, Router};
 pub use routes::Routes;

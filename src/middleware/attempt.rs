@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::answer::Timing;
 use super::run::{Outcome, Run};
 use super::step::Try;
-use crate::error::Problem;
 use crate::postgres::monitor::Knowledge;
+use crate::sql::SqlError;
 use tidegate_policy::Decision;
 use tidegate_policy::{Plan, Reason, Step};
 use tidegate_steering::Ranking;
@@ -33,9 +33,9 @@ pub(super) type Steps = Peekable<<Plan as IntoIterator>::IntoIter>;
 /// Why a plan gave no answer.
 pub(super) enum AttemptError {
     /// The client gets this.
-    Final(Problem),
+    Final(SqlError),
     /// The client gets this unless there is a better plan: nothing was written.
-    NothingDone(Problem),
+    NothingDone(SqlError),
 }
 
 /// Why a step gave no answer.
@@ -43,11 +43,11 @@ pub(super) enum StepError {
     /// The node cannot prove what the request needs; the next step has its own reason.
     Unproven,
     /// The node was not asked, for others need it more; the next step has its own reason.
-    Refused(Problem),
+    Refused(SqlError),
     /// The node failed and has done nothing; the next step may not.
-    Next(Problem),
+    Next(SqlError),
     /// The client gets this.
-    Final(Problem),
+    Final(SqlError),
 }
 
 impl Attempt<'_> {

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use crate::config::ServerSettings;
-use crate::error::Problem;
+use crate::http::RequestError;
 
 /// Reads the body of a request that must have one.
 ///
@@ -18,11 +18,11 @@ pub(super) async fn read_json(
     headers: &HeaderMap,
     body: Body,
     limits: &ServerSettings,
-) -> Result<Bytes, Problem> {
+) -> Result<Bytes, RequestError> {
     if !is_json(headers) {
-        return Err(Problem::UnsupportedMediaType);
+        return Err(RequestError::UnsupportedMediaType);
     }
-    let too_large = || Problem::TooLarge(limits.body_bytes_max);
+    let too_large = || RequestError::TooLarge(limits.body_bytes_max);
     if declared_length(headers).is_some_and(|length| length > limits.body_bytes_max) {
         return Err(too_large());
     }
@@ -30,8 +30,8 @@ pub(super) async fn read_json(
     match timeout(limits.body_timeout, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_broken)) => Err(Problem::BrokenBody),
-        Err(_elapsed) => Err(Problem::SlowBody),
+        Ok(Err(_broken)) => Err(RequestError::BrokenBody),
+        Err(_elapsed) => Err(RequestError::SlowBody),
     }
 }
 

@@ -16,10 +16,11 @@ use super::cache_note::CacheNote;
 use super::fetch::{Fetch, Missed};
 use super::origin::{Origin, Source};
 use crate::cache::{
-    CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match, precondition_holds,
+    CacheError, CacheResult, Entry, Joined, Key, Leader, ResponseCache, Usable, none_match,
+    precondition_holds,
 };
 use crate::endpoint::Shared;
-use crate::error::Problem;
+use crate::http::Problem;
 use crate::http::Query;
 
 /// Shared fetches that may fail under a request before it fetches for itself. A failed leader fails
@@ -103,7 +104,7 @@ impl Cached<'_> {
         account.upstream = entry.origin.upstream().cloned();
         Some(match holds(&entry, headers) {
             true => respond(&entry, headers),
-            false => Problem::PreconditionFailed.into_response(),
+            false => Problem::from(CacheError::PreconditionFailed).into_response(),
         })
     }
 
@@ -152,7 +153,7 @@ impl Cached<'_> {
     ) -> Result<Found, Missed> {
         let deadline = self.started + self.fetch.services.server.request_deadline;
         let flown = timeout_at(deadline, self.fly(seen, has_fallback, timing)).await;
-        flown.unwrap_or_else(|_elapsed| Err(Problem::Deadline.into()))
+        flown.unwrap_or_else(|_elapsed| Err(Problem::from(CacheError::Deadline).into()))
     }
 
     /// Leads or follows a fetch.
@@ -219,7 +220,7 @@ impl Found {
 impl Landing {
     /// What followers take from a leader that ended without a word.
     fn missing() -> Self {
-        let problem = Problem::Internal("a fetch for the cache ended early".to_owned());
+        let problem = Problem::from(CacheError::EndedEarly);
         Self {
             outcome: Err(problem.into()),
             stored: false,
@@ -265,7 +266,7 @@ fn log_failure(fetch: &Fetch, missed: &Missed) {
     let endpoint = fetch.endpoint.template.as_str();
     let status = missed.status().as_u16();
     let (kind, cause) = match missed {
-        Missed::Problem(problem) => (Some(problem.type_name()), problem.cause()),
+        Missed::Problem(problem) => (Some(problem.kind().name()), problem.cause()),
         Missed::Failed(_) | Missed::NotForAll => (None, None),
     };
     tracing::warn!(

@@ -10,8 +10,8 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
 use crate::config::EndpointMethod;
-use crate::endpoint::{Endpoint, Found, Routes, Target};
-use crate::error::Problem;
+use crate::endpoint::{Endpoint, Found, RouteError, Routes, Target};
+use crate::http::Problem;
 use tidegate_model::normalise;
 use tidegate_model::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
@@ -36,7 +36,7 @@ impl<'a> Reached<'a> {
     ///
     /// # Errors
     /// The problem to answer: `invalid-path`, `not-found` or `method-not-allowed`.
-    pub fn find(routes: &'a Routes, method: &Method, path: &'a str) -> Result<Self, Problem> {
+    pub fn find(routes: &'a Routes, method: &Method, path: &'a str) -> Result<Self, RouteError> {
         let path = normalise(path)?;
         match routes.router.find(method, &path) {
             Found::Endpoint(endpoint, path_values) => {
@@ -48,8 +48,8 @@ impl<'a> Reached<'a> {
                     policy,
                 })
             }
-            Found::OtherMethods(allow) => Err(Problem::MethodNotAllowed(allow)),
-            Found::Nothing => Err(Problem::NotFound),
+            Found::OtherMethods(allow) => Err(RouteError::MethodNotAllowed(allow)),
+            Found::Nothing => Err(RouteError::NotFound),
         }
     }
 

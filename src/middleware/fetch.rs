@@ -13,9 +13,9 @@ use super::origin::{Origin, Source};
 use super::run::{Outcome, Run};
 use crate::cache::Entry;
 use crate::endpoint::{Endpoint, Target};
-use crate::error::Problem;
+use crate::http::Problem;
 use crate::http::Query;
-use crate::sql::{RequestValues, SqlTarget};
+use crate::sql::{RequestValues, SqlError, SqlTarget};
 use tidegate_policy::{Decision, Lifetime};
 
 /// One question to the nodes.
@@ -88,7 +88,7 @@ impl Fetch {
             claims: None,
             headers: &HeaderMap::new(),
         };
-        let arguments = values.bind(&target.statement)?;
+        let arguments = values.bind(&target.statement).map_err(SqlError::from)?;
         let run = Run {
             services: &self.services,
             target,
@@ -97,8 +97,10 @@ impl Fetch {
             safe: true,
             deadline: asked_at + self.services.server.request_deadline,
         };
+        let place = self.services.shedding.enter()?;
         let Outcome { answer, served, .. } = run.run(timing).await?;
-        let body = answer.body.ok_or(Problem::NotFound)?;
+        drop(place);
+        let body = answer.body.ok_or(SqlError::NoRow)?;
         let staleness = served.staleness;
         let origin = self.origin(Source::Node(served));
         Ok(Entry::new(

@@ -14,7 +14,7 @@ use super::answer::{Account, Answered, Told, describe};
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
 use super::{PROBE_PATHS, Services};
 use crate::endpoint::Endpoint;
-use crate::error::Problem;
+use crate::http::Problem;
 use tidegate_model::Level;
 use tidegate_policy::NO_STORE_PRIVATE;
 use tidegate_telemetry::EndpointMetrics;
@@ -138,7 +138,7 @@ fn log_cause(id: &str, problem: &Problem) {
         return;
     }
     let cause = problem.cause();
-    let kind = problem.type_name();
+    let kind = problem.kind().name();
     tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
 }
 
@@ -170,7 +170,7 @@ impl Asked {
             method = self.method,
             endpoint,
             status,
-            problem = problem.map(Problem::type_name),
+            problem = problem.map(|problem| problem.kind().name()),
             level = told.level().map(Level::as_str),
             upstream = upstream.map(|upstream| upstream.upstream.as_str()),
             node = node.or(upstream.map(|upstream| upstream.node.as_str())),

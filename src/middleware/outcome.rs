@@ -9,7 +9,7 @@ use super::ask::{AskError, Asked};
 use super::attempt::{Attempt, StepError};
 use super::proof::{self, Unproven};
 use super::run::Outcome;
-use crate::error::Problem;
+use crate::sql::SqlError;
 use crate::sql::{Answer, Failure, FailureKind};
 use tidegate_model::{Level, RequestToken, WalPosition};
 
@@ -20,9 +20,9 @@ impl Attempt<'_> {
             AskError::Failed(failure) => self.judge_failure(asked, failure),
             // A write that the primary began was done; whether it lives on is not known.
             AskError::Deadline | AskError::OtherRole if !self.run.safe => {
-                StepError::Final(Problem::OutcomeUnknown(None))
+                StepError::Final(SqlError::OutcomeUnknown(None))
             }
-            AskError::Deadline => StepError::Final(Problem::Deadline),
+            AskError::Deadline => StepError::Final(SqlError::Deadline),
             AskError::OtherRole | AskError::Lost | AskError::HeldUp => {
                 StepError::Next(self.nobody())
             }
@@ -32,20 +32,20 @@ impl Attempt<'_> {
     fn judge_failure(&self, asked: &Asked<'_>, failure: Failure) -> StepError {
         match failure.kind {
             FailureKind::Unavailable if !self.run.safe && failure.sent => {
-                StepError::Final(Problem::OutcomeUnknown(Some(failure)))
+                StepError::Final(SqlError::OutcomeUnknown(Some(failure)))
             }
             FailureKind::Unavailable if self.decision.consistency.level == Level::Strong => {
-                StepError::Next(Problem::NoPrimary)
+                StepError::Next(SqlError::NoPrimary)
             }
             FailureKind::Unavailable if self.run.safe => {
-                StepError::Next(Problem::Statement(failure))
+                StepError::Next(SqlError::Statement(failure))
             }
             // Nothing writes on a replica but recovery: the next node has no such conflict. On the
             // primary it is another transaction that won, and the client's to try again.
             FailureKind::Collision if self.run.safe && !asked.as_primary => {
-                StepError::Next(Problem::Statement(failure))
+                StepError::Next(SqlError::Statement(failure))
             }
-            _ => StepError::Final(Problem::Statement(failure)),
+            _ => StepError::Final(SqlError::Statement(failure)),
         }
     }
 

@@ -25,7 +25,8 @@ use super::answer::Answered;
 use super::hit::Hit;
 use super::observe::{EndpointSeen, observe};
 use super::rate_limit::rate_limit;
-use crate::error::Problem;
+use crate::endpoint::RouteError;
+use crate::http::Problem;
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -111,7 +112,7 @@ fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
 
 /// What a probe answers to any other method.
 async fn only_get() -> Problem {
-    Problem::MethodNotAllowed(HeaderValue::from_static("GET, HEAD"))
+    RouteError::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")).into()
 }
 
 #[allow(
@@ -121,6 +122,9 @@ async fn only_get() -> Problem {
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Answered {
     let message = panic.downcast_ref::<&str>().map(ToString::to_string);
     let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-    let problem = Problem::Internal(format!("panic: {}", message.unwrap_or_default()));
+    let problem = Problem::internal(format!(
+        "the gateway failed: panic: {}",
+        message.unwrap_or_default()
+    ));
     problem.into_response().into()
 }

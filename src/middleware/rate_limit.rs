@@ -16,8 +16,8 @@ use super::decide::Reached;
 use super::observe::EndpointSeen;
 use super::serve::serve;
 use crate::endpoint::Routes;
-use crate::error::Problem;
-use crate::http::{Client, LimitedRow, Spent, client_address};
+use crate::http::Problem;
+use crate::http::{Client, LimitedRow, RateLimited, Spent, client_address};
 use tidegate_model::normalise;
 use tidegate_telemetry::names;
 
@@ -38,7 +38,7 @@ pub(super) async fn rate_limit(
         Spent::Left(_) => serve(services, request, seen).await,
         Spent::Refused(wait) => {
             let limit = row.limit;
-            Answered::from(Problem::RateLimited { limit, wait }.into_response())
+            Answered::from(Problem::from(RateLimited { limit, wait }).into_response())
         }
     };
     let for_everybody = is_for_everybody(&answered);

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::Services;
 use super::answer::{Served, Timing};
 use super::attempt::{Attempt, AttemptError};
-use crate::error::Problem;
 use crate::postgres::monitor::Knowledge;
+use crate::sql::SqlError;
 use crate::sql::{Answer, Argument, SqlTarget};
 use tidegate_model::{RequestToken, WalPosition};
 use tidegate_policy::Decision;
@@ -48,12 +48,11 @@ impl Run<'_> {
     pub(super) fn run<'a>(
         &'a self,
         timing: &'a mut Timing,
-    ) -> BoxFuture<'a, Result<Outcome, Problem>> {
+    ) -> BoxFuture<'a, Result<Outcome, SqlError>> {
         Box::pin(self.follow_plans(timing))
     }
 
-    async fn follow_plans(&self, timing: &mut Timing) -> Result<Outcome, Problem> {
-        let _place = self.services.shedding.enter()?;
+    async fn follow_plans(&self, timing: &mut Timing) -> Result<Outcome, SqlError> {
         let mut attempts = 1;
         loop {
             let known = self.services.monitor.knowledge();
@@ -73,7 +72,7 @@ impl Run<'_> {
     }
 
     /// Judges the token by what is known now.
-    fn attempt(&self, known: Arc<Knowledge>) -> Result<Attempt<'_>, Problem> {
+    fn attempt(&self, known: Arc<Knowledge>) -> Result<Attempt<'_>, SqlError> {
         let lineage = known.lineage.as_deref();
         let token = self.decision.token.at_present(lineage)?;
         if let (RequestToken::Verified(token), Some(lineage)) = (token, lineage)

@@ -22,12 +22,12 @@ use super::forward::Forward;
 use super::observe::EndpointSeen;
 use super::run::{Outcome, Run};
 use crate::auth::{AuthError, Claims};
-use crate::cache::{entity_tag, has_precondition, precondition_holds};
+use crate::cache::{CacheError, entity_tag, has_precondition, precondition_holds};
 use crate::config::EndpointAuth;
-use crate::endpoint::{Endpoint, Target};
-use crate::error::Problem;
-use crate::http::{JsonObject, Query};
-use crate::sql::{RequestValues, SqlTarget};
+use crate::endpoint::{Endpoint, RouteError, Target};
+use crate::http::{JsonObject, Problem, ProblemKind, Query};
+use crate::sql::{RequestValues, SqlError, SqlTarget};
+use crate::upstream::UpstreamError;
 use tidegate_model::FORGET_SESSION_COOKIE;
 use tidegate_policy::Decision;
 
@@ -39,7 +39,8 @@ pub(super) async fn serve(
 ) -> Answered {
     let mut account = None;
     let answer = answer(services, request, seen, &mut account).await;
-    let lost = matches!(answer, Err(Problem::WriteLost(_)));
+    let lost =
+        matches!(&answer, Err(problem) if problem.kind() == ProblemKind::WriteLostInFailover);
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     let decision = account.as_ref().and_then(|known| known.decision.as_ref());
     if lost && decision.is_some_and(|decision| decision.session_cookie) {
@@ -60,7 +61,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let routes = services.routes.load_full();
     let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
-        Err(Problem::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
+        Err(RouteError::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
             return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
         }
         reached => reached?,
@@ -71,7 +72,7 @@ async fn answer(
     account.decision = Some(decision.clone());
     let is_handed_on = matches!(reached.endpoint.target, Target::Upstream { .. });
     if is_handed_on && services.pseudonym.has_signed(&head.headers) {
-        return Err(Problem::Loop);
+        return Err(UpstreamError::Loop.into());
     }
     let claims = authenticate(services, &reached.endpoint, &head).await?;
     account.timing.route = started.elapsed();
@@ -187,7 +188,7 @@ impl Asked<'_> {
             names.find(|name| body.is_other_than_string(name)).cloned()
         };
         if let Some(name) = body.as_ref().and_then(not_a_string) {
-            return Err(Problem::NotAString(name));
+            return Err(SqlError::NotAString(name).into());
         }
         let values = RequestValues {
             path: &self.reached.path_values,
@@ -196,7 +197,7 @@ impl Asked<'_> {
             claims: self.claims.as_ref().map(|Claims(claims)| claims),
             headers: &self.head.headers,
         };
-        let arguments = values.bind(&target.statement)?;
+        let arguments = values.bind(&target.statement).map_err(SqlError::from)?;
         let run = Run {
             services,
             target,
@@ -205,7 +206,8 @@ impl Asked<'_> {
             safe: self.head.method.is_safe(),
             deadline: Instant::now() + services.server.request_deadline,
         };
-        run.run(timing).await
+        let _place = services.shedding.enter()?;
+        Ok(run.run(timing).await?)
     }
 }
 
@@ -220,12 +222,14 @@ fn holds(asked: &Asked<'_>, body: &[u8]) -> bool {
 
 fn respond(services: &Services, asked: &Asked<'_>, outcome: Outcome) -> Response {
     let mut response = match outcome.answer.body {
-        Some(body) if !holds(asked, &body) => Problem::PreconditionFailed.into_response(),
+        Some(body) if !holds(asked, &body) => {
+            Problem::from(CacheError::PreconditionFailed).into_response()
+        }
         Some(body) => {
             let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             (asked.target.status, json, Body::from(body)).into_response()
         }
-        None => Problem::NotFound.into_response(),
+        None => Problem::from(SqlError::NoRow).into_response(),
     };
     let headers = response.headers_mut();
     if let Some(seen) = &outcome.seen {

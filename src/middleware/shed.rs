@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::places::{Place, Places};
-use crate::error::{Problem, ShedReason};
+use crate::http::{Overloaded, ShedReason};
 use tidegate_telemetry::{Throttle, names};
 
 /// Sheds come in floods: each is counted, and one line a second tells of them.
@@ -41,8 +41,8 @@ impl Shedding {
     ///
     /// # Errors
     /// `overloaded` when there is none.
-    pub(super) fn enter(&self) -> Result<Place<'_>, Problem> {
-        self.places.take().ok_or(Problem::Overloaded)
+    pub(super) fn enter(&self) -> Result<Place<'_>, Overloaded> {
+        self.places.take().ok_or(Overloaded)
     }
 
     /// Counts a request that was refused for want of room.

@@ -11,8 +11,8 @@ use super::go_again::Connection;
 use super::places::Place;
 use super::proof;
 use super::run::Outcome;
-use crate::error::Problem;
 use crate::postgres::pool::{Lease, Node};
+use crate::sql::SqlError;
 use crate::sql::{Answer, FailureKind};
 use tidegate_model::NodeStatus;
 use tidegate_model::{Level, Lsn};
@@ -108,7 +108,7 @@ impl Attempt<'_> {
             false => Ok(None),
             true => match self.run.services.spill.enter() {
                 Some(room) => Ok(Some(room)),
-                None => Err(StepError::Refused(Problem::SpillBudget)),
+                None => Err(StepError::Refused(SqlError::SpillBudget)),
             },
         }
     }
@@ -134,16 +134,16 @@ impl Attempt<'_> {
         let error = match leased {
             Ok(Ok(lease)) => return Ok(lease),
             Ok(Err(error)) => error,
-            Err(_elapsed) => return Err(StepError::Final(Problem::Deadline)),
+            Err(_elapsed) => return Err(StepError::Final(SqlError::Deadline)),
         };
         if !error.is_unreachable() {
-            return Err(StepError::Next(Problem::Pool(error)));
+            return Err(StepError::Next(SqlError::Pool(error)));
         }
         self.report_failure(step);
         tracing::debug!(%error, "no connection");
         Err(StepError::Next(match step.as_primary {
             true => self.nobody(),
-            false => Problem::Pool(error),
+            false => SqlError::Pool(error),
         }))
     }
 
@@ -198,10 +198,10 @@ impl Attempt<'_> {
     }
 
     /// The problem when there is nobody to ask.
-    pub(super) fn nobody(&self) -> Problem {
+    pub(super) fn nobody(&self) -> SqlError {
         match self.decision.consistency.level {
-            Level::Strong => Problem::NoPrimary,
-            Level::Session | Level::Bounded | Level::Eventual => Problem::NoNode,
+            Level::Strong => SqlError::NoPrimary,
+            Level::Session | Level::Bounded | Level::Eventual => SqlError::NoNode,
         }
     }
 

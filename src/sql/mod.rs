@@ -2,6 +2,7 @@
 
 mod argument;
 mod catalogue;
+mod error;
 mod execute;
 mod failure;
 mod latencies;
@@ -15,6 +16,7 @@ mod target;
 
 pub use argument::{Argument, ArgumentError, RequestValues};
 pub(crate) use catalogue::{fingerprint, stateless};
+pub use error::SqlError;
 pub(crate) use execute::POSITION;
 pub use execute::{Answer, Position, ReadOptions, read, write};
 pub use failure::{Failure, FailureKind};

@@ -1,7 +1,9 @@
 //! Why an upstream gave no answer.
 
+use http::StatusCode;
 use hyper_util::client::legacy;
 
+use crate::http::{Problem, ProblemKind, ShedReason};
 use tidegate_model::error_chain;
 
 /// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
@@ -10,6 +12,9 @@ pub enum UpstreamError {
     /// As many requests as it may have are under way.
     #[error("the application behind this path is busy")]
     Busy,
+    /// The request was passed on by this process before.
+    #[error("this gateway has handed the request on before: an upstream leads back to it")]
+    Loop,
     /// No node could be reached, or none answered; nothing was done, or it may be done again.
     #[error("no node of the application behind this path answers")]
     Unreachable(#[source] Option<AttemptError>),
@@ -31,6 +36,26 @@ pub enum UpstreamError {
     /// The client's body broke off.
     #[error("the body could not be read")]
     BodyBroken,
+}
+
+impl From<UpstreamError> for Problem {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Busy => {
+                Self::of(ProblemKind::Overloaded, error).shed(ShedReason::ConnectionsMax)
+            }
+            UpstreamError::Loop => Self::of(ProblemKind::LoopDetected, error),
+            UpstreamError::Unreachable(_) => Self::of(ProblemKind::NoNode, error),
+            UpstreamError::OutcomeUnknown(_) => Self::of(ProblemKind::OutcomeUnknown, error),
+            UpstreamError::BadAnswer(_) => Self::of(ProblemKind::BadGateway, error),
+            UpstreamError::Timeout => Self::of(ProblemKind::Deadline, error),
+            UpstreamError::BodyTooLarge(_) => Self::of(ProblemKind::TooLarge, error),
+            UpstreamError::BodyTooSlow => {
+                Self::of(ProblemKind::Deadline, error).with_status(StatusCode::REQUEST_TIMEOUT)
+            }
+            UpstreamError::BodyBroken => Self::of(ProblemKind::InvalidBody, error),
+        }
+    }
 }
 
 /// Why one node gave no answer.

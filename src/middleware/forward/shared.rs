@@ -18,7 +18,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{decided, patience, request, response, served};
 use crate::cache::Entry;
-use crate::error::Problem;
+use crate::http::Problem;
 use crate::middleware::answer::Timing;
 use crate::middleware::fetch::{Fetch, Missed};
 use crate::middleware::origin::{FromApplication, Origin, Source};
