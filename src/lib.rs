@@ -11,7 +11,6 @@ pub mod cache;
 pub mod sql;
 pub mod upstream;
 pub mod endpoint;
-pub mod middleware;
 pub mod health;
 pub mod admin;
 pub mod testkit;

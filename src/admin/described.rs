@@ -5,8 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue};
 
 use crate::endpoint::RouteError;
-use crate::http::Problem;
-use crate::middleware::request_id;
+use crate::http::{Problem, request_id};
 
 /// A whole response.
 pub(super) fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {

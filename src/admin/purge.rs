@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
+use super::AdminState;
 use super::described::described;
 use crate::http::{Problem, ProblemKind, Query};
-use crate::middleware::Services;
 use tidegate_model::normalise;
 
 const NO_PREFIX: &str =
@@ -20,14 +20,14 @@ const ESCAPED: &str = "prefix is the start of a path that is decoded already";
 /// Removes every stored answer whose normalised path starts with `prefix`, in this process only,
 /// and answers how many there were.
 pub(super) async fn purge(
-    State(services): State<Arc<Services>>,
+    State(state): State<Arc<AdminState>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let prefix = prefix(query.as_deref().unwrap_or_default());
     match prefix {
         Ok(prefix) => {
-            let cache = services.cache.as_ref();
+            let cache = state.cache.as_ref();
             let purged = cache.map_or(0, |cache| cache.purge(&prefix));
             tracing::info!(
                 prefix,

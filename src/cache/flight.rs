@@ -44,7 +44,7 @@ impl<O, L> Leader<O, L> {
     }
 
     /// Ends the flight and tells the followers.
-    pub fn land(self, landing: L) {
+    pub fn end_with(self, landing: L) {
         // Before they are told: whoever comes now looks into the store, not for this flight.
         self.cache.end(&self.key, &self.landing);
         self.landing.send_replace(Some(landing));
@@ -81,7 +81,7 @@ impl<L> Drop for Follower<L> {
 
 impl<L: Clone> Follower<L> {
     /// Returns what the flight brought; none when it ended without landing. Cancel-safe.
-    pub async fn landed(mut self) -> Option<L> {
+    pub async fn outcome(mut self) -> Option<L> {
         let landing = self.landing.wait_for(Option::is_some).await;
         landing.ok()?.clone()
     }

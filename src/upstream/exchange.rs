@@ -10,10 +10,11 @@ use tokio::time::{Duration, Instant};
 
 use super::download::Download;
 use super::node::Visit;
-use super::race::Race;
+use super::race::UpstreamRace;
 use super::upload::Upload;
 use super::{Node, Upstream, UpstreamError};
 use tidegate_model::RegionId;
+use tidegate_steering::Turn;
 
 /// A request as it is to be sent.
 pub struct Outgoing {
@@ -60,17 +61,6 @@ pub struct Answered {
 /// What is taken until the last byte: among the upstream's connections, and at the node.
 pub(super) type Place = (OwnedSemaphorePermit, Visit);
 
-/// The turn in which a node was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It was the first.
-    First,
-    /// Another had failed before.
-    Retry,
-    /// Another took long.
-    Hedge,
-}
-
 impl Outgoing {
     /// Whether an application in this region may read from its replica, if it is asked now: a
     /// request may have waited for another node first.
@@ -114,7 +104,7 @@ impl Upstream {
         let place = self.place()?;
         let until = Instant::now() + patience.body_timeout;
         let upload = body.map(|body| Upload::new(body, patience.body_bytes_max, until));
-        let race = Race::new(self, &outgoing, upload.as_ref(), patience);
+        let race = UpstreamRace::new(self, &outgoing, upload.as_ref(), patience);
         let found = race.run().await?;
         Ok(Answered {
             response: found.response,

@@ -2,7 +2,7 @@
 //!
 //! An [`Upstream`] has nodes, one of which serves a request: the selector's first, another when
 //! that fails. Bodies stream both ways and are never held whole. Deliberately absent: what the
-//! headers say (`middleware/forward`), HTTP/2 to applications, and balancing load among nodes of
+//! headers of a decision say, HTTP/2 to applications, and balancing load among nodes of
 //! one region, which a load balancer's address does better.
 
 mod error;
@@ -22,11 +22,19 @@ mod check;
 mod tasks;
 mod application;
 mod upstreams;
+mod via;
+mod forwarded;
+mod request_fields;
+mod response_fields;
+mod proxy;
+mod fetch;
 
 pub use application::Upstream;
 pub use error::{AttemptError, SetupError, UpstreamError};
-pub use exchange::{Answered, Outgoing, Patience, Turn};
+pub use exchange::{Answered, Outgoing, Patience};
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::Node;
+pub use proxy::{ProxiedRequest, Proxy};
 pub use tunnel::tunnel;
 pub use upstreams::Upstreams;
+pub use via::Pseudonym;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::flight::Landing;
 use super::key::PathKey;
-use super::{CacheResult, Entry, Follower, Key, Leader, Usable};
+use super::{Entry, Follower, Key, Leader, Usable};
 use crate::config::CacheSettings;
 use tidegate_telemetry::names;
 
@@ -34,7 +34,6 @@ pub struct ResponseCache<O, L> {
     store: Cache<Key, Arc<Entry<O>>, Weight>,
     flights: Mutex<HashMap<Key, Landing<L>>>,
     settings: CacheSettings,
-    requests: [metrics::Counter; CacheResult::ALL.len()],
     entries: metrics::Gauge,
     bytes: metrics::Gauge,
     waiting: metrics::Gauge,
@@ -78,12 +77,10 @@ impl<O, L> ResponseCache<O, L> {
             .build()
             .expect("the two options that are required are set");
         let hasher = DefaultHashBuilder::default();
-        let request = |result: CacheResult| metrics::counter!(names::CACHE_REQUESTS, "result" => result.as_str());
         Some(Self {
             store: Cache::with_options(options, Weight, hasher, DefaultLifecycle::default()),
             flights: Mutex::default(),
             settings: settings.clone(),
-            requests: CacheResult::ALL.map(request),
             entries: metrics::gauge!(names::CACHE_ENTRIES),
             bytes: metrics::gauge!(names::CACHE_BYTES),
             waiting: metrics::gauge!(names::CACHE_WAITING),
@@ -140,14 +137,6 @@ impl<O, L> ResponseCache<O, L> {
     pub fn keep_revision(&self, revision: u64) {
         self.remove(|key| key.revision() != revision);
         self.measure();
-    }
-
-    /// Counts a request.
-    pub fn count(&self, result: CacheResult) {
-        let index = CacheResult::ALL.iter().position(|known| *known == result);
-        if let Some(counter) = index.and_then(|index| self.requests.get(index)) {
-            counter.increment(1);
-        }
     }
 
     /// Stores an answer for as long as its flight is known.
