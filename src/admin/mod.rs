@@ -8,8 +8,10 @@ mod upstreams;
 mod topology;
 mod drain;
 mod purge;
+mod state;
 
 pub use metrics::{Recorder, RecorderError};
+pub use state::AdminState;
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
 pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
 
@@ -17,23 +19,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
-
-use crate::cache::AnswerCache;
-use crate::endpoint::LiveRoutes;
-use crate::sql::Database;
-use tidegate_model::RegionId;
-
-/// What the admin listener shows and changes.
-pub struct AdminState {
-    /// The region of this process.
-    pub region: RegionId,
-    /// The nodes of the database.
-    pub database: Arc<Database>,
-    /// The tables in force.
-    pub routes: Arc<LiveRoutes>,
-    /// Answers kept in memory; none when it is turned off.
-    pub cache: Option<Arc<AnswerCache>>,
-}
 
 /// The admin service: `/metrics`, `/admin/*`, and the probes the gateway hands in.
 pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router) -> Router {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use super::hedge::StepResult;
-use super::planned::{PlannedRequest, StepError, Try};
+use super::planned::{PlannedRequest, StepError, StepResult, Try};
 use super::proof::{self, Unproven};
 use super::reconnect::{Interruption, LeaseKind};
 use super::request::SqlOutcome;

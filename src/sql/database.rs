@@ -6,13 +6,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::hedge::Won;
 use super::{ActiveProbes, Spill};
 use crate::postgres::monitor::{Knowledge, Monitor};
 use crate::postgres::pool::Node;
 use tidegate_model::RegionId;
 use tidegate_policy::{Decision, NodeView, Plan, Reason, Step, plan};
-use tidegate_steering::{Ranking, SecondTries, SharedSelector};
+use tidegate_steering::{Ranking, SecondTries, SharedSelector, Won};
 use tidegate_telemetry::names;
 
 /// What SQL endpoints run their statements on.

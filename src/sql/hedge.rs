@@ -1,38 +1,7 @@
 //! What becomes of a hedged read: which of two ends the client gets. Pure.
 
-use super::planned::StepError;
-use super::request::SqlOutcome;
-use tidegate_steering::Turn;
-
-/// The end of a step.
-pub(super) type StepResult = Result<SqlOutcome, StepError>;
-
-/// Which of two nodes answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Won {
-    First,
-    Second,
-    Neither,
-}
-
-impl Won {
-    pub(super) const ALL: [Self; 3] = [Self::First, Self::Second, Self::Neither];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Second => "second",
-            Self::Neither => "neither",
-        }
-    }
-
-    fn by(turn: Turn) -> Self {
-        match turn {
-            Turn::First | Turn::Retry => Self::First,
-            Turn::Hedge => Self::Second,
-        }
-    }
-}
+use super::planned::{StepError, StepResult};
+use tidegate_steering::{Turn, Won};
 
 /// Judges the end of one of two attempts while the other goes on: one that the client can have ends
 /// the race, another has to wait for the other's.

@@ -24,7 +24,9 @@ mod send;
 mod attempt;
 mod hedge;
 mod planned;
+mod steps;
 mod request;
+mod answer;
 mod serve;
 
 use active_probe::ActiveProbes;

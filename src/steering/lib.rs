@@ -24,7 +24,7 @@ pub use announce::{Candidates, announce};
 pub use breaker::BreakerState;
 pub use hedge_delay::HedgeDelay;
 pub use latency::RecentLatencies;
-pub use race::{Entrant, Entrants, Race, RaceEvent, Turn};
+pub use race::{Entrant, Entrants, Race, RaceEvent, Turn, Won};
 pub use ranking::{Choice, Ranked, Ranking, Standing};
 pub use retry_budget::RetryBudget;
 pub use second_tries::SecondTries;

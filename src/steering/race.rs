@@ -22,6 +22,41 @@ pub enum Turn {
     Hedge,
 }
 
+/// Which of two nodes answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Won {
+    /// The one that was asked first.
+    First,
+    /// The hedge.
+    Second,
+    /// None: both failed.
+    Neither,
+}
+
+impl Won {
+    /// Every end.
+    pub const ALL: [Self; 3] = [Self::First, Self::Second, Self::Neither];
+
+    /// Returns the label of metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Second => "second",
+            Self::Neither => "neither",
+        }
+    }
+
+    /// Returns which of the two was asked in a turn.
+    #[must_use]
+    pub fn by(turn: Turn) -> Self {
+        match turn {
+            Turn::First | Turn::Retry => Self::First,
+            Turn::Hedge => Self::Second,
+        }
+    }
+}
+
 /// One node that was asked and has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entrant {

@@ -9,12 +9,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
-use super::exchange::Place;
+use super::node::Visit;
 use tidegate_model::error_chain;
 use tidegate_steering::Outcome;
+
+/// What is taken until the last byte: among the upstream's connections, and at the node.
+pub(super) type Place = (OwnedSemaphorePermit, Visit);
 
 /// How often a body that waits for its node shows that it is alive: the server ends HTTP/2 streams
 /// that show no sign of life for some thirty seconds, as those of clients that do not read.

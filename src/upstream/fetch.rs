@@ -17,7 +17,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::proxy::served;
+use super::exchange::exchange;
+use super::forward::served;
 use super::{Outgoing, Proxy, Upstream, UpstreamError, request_fields, response_fields};
 use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
 use crate::http::{Problem, Timing};
@@ -55,7 +56,7 @@ impl Proxy {
     ) -> Result<Fetched, Missed> {
         let asked_at = Instant::now();
         let outgoing = self.shared_outgoing(shared)?;
-        let answered = upstream.exchange(outgoing, None, self.patience).await;
+        let answered = exchange(upstream, outgoing, None, self.patience).await;
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
         let said = answered.response.headers();

@@ -11,8 +11,8 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, 
 
 use super::attempt::attempt;
 use super::error::AttemptError;
-use super::exchange::{Outgoing, Patience};
 use super::node::Visit;
+use super::outgoing::{Outgoing, Patience};
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError};
 use tidegate_steering::{Choice, Entrant, Race, RaceEvent, Turn};

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::flight::Landing;
 use super::key::PathKey;
-use super::{Entry, Follower, Key, Leader, Usable};
+use super::{Entry, Follower, Key, Usable};
 use crate::config::CacheSettings;
 use tidegate_telemetry::names;
 
@@ -140,13 +140,7 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Stores an answer for as long as its flight is known.
-    pub(super) fn store(
-        &self,
-        key: &Key,
-        landing: &Landing<L>,
-        entry: &Arc<Entry<O>>,
-        now: Instant,
-    ) -> bool {
+    fn store(&self, key: &Key, landing: &Landing<L>, entry: &Arc<Entry<O>>, now: Instant) -> bool {
         if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
             return false;
         }
@@ -160,7 +154,7 @@ impl<O, L> ResponseCache<O, L> {
         known
     }
 
-    pub(super) fn forget(&self, key: &Key, landing: &Landing<L>) {
+    fn forget(&self, key: &Key, landing: &Landing<L>) {
         let flights = self.flights();
         if is_known(&flights, key, landing) {
             self.store.remove(key);
@@ -170,7 +164,7 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Ends a flight, if it has not been ended before.
-    pub(super) fn end(&self, key: &Key, landing: &Landing<L>) {
+    fn end(&self, key: &Key, landing: &Landing<L>) {
         let mut flights = self.flights();
         if is_known(&flights, key, landing) {
             flights.remove(key);
@@ -200,6 +194,53 @@ impl<O, L> ResponseCache<O, L> {
     fn flights(&self) -> MutexGuard<'_, Flights<L>> {
         // A panic while it is held leaves a flight out at worst, whose leader is dropped by it.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right and duty to fetch a key, held by one task at a time. Dropping it without landing tells
+/// the followers that nothing will come.
+pub struct Leader<O, L> {
+    cache: Arc<ResponseCache<O, L>>,
+    key: Key,
+    landing: Landing<L>,
+}
+
+impl<O, L> Leader<O, L> {
+    fn new(cache: Arc<ResponseCache<O, L>>, key: Key, landing: Landing<L>) -> Self {
+        Self {
+            cache,
+            key,
+            landing,
+        }
+    }
+
+    /// Returns a way to wait for the landing, for the request that leads.
+    pub fn follower(&self) -> Follower<L> {
+        Follower::new(&self.landing, metrics::Gauge::noop())
+    }
+
+    /// Stores an answer. False when it is not kept: it is too large or too old, or the path was
+    /// purged while it was being fetched.
+    pub fn store(&self, entry: &Arc<Entry<O>>, now: Instant) -> bool {
+        self.cache.store(&self.key, &self.landing, entry, now)
+    }
+
+    /// Removes what is stored: there is no such thing any more.
+    pub fn forget(&self) {
+        self.cache.forget(&self.key, &self.landing);
+    }
+
+    /// Ends the flight and tells the followers.
+    pub fn end_with(self, landing: L) {
+        // Before they are told: whoever comes now looks into the store, not for this flight.
+        self.cache.end(&self.key, &self.landing);
+        self.landing.send_replace(Some(landing));
+    }
+}
+
+impl<O, L> Drop for Leader<O, L> {
+    fn drop(&mut self) {
+        self.cache.end(&self.key, &self.landing);
     }
 }
 

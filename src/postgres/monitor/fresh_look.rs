@@ -10,9 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::postgres::monitor::task::CONNECT_DEADLINE;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
+
+/// Longest attempt to connect: some ten round trips around the world, twice over.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Time between two looks while nothing speaks for another server: how long a former primary that
 /// no evidence gives away is believed, at the price of one connection. Never less than between two

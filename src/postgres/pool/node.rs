@@ -9,9 +9,9 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
 use super::Lease;
+use super::borrowed::Borrowed;
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
-use super::lease::Borrowed;
 use super::line::Lines;
 use super::turnover::Turnover;
 use crate::postgres::monitor::Monitor;
