@@ -26,7 +26,7 @@ use crate::http::{
     serve,
 };
 use crate::postgres::monitor::{Monitor, MonitorSettings, steer};
-use crate::postgres::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
+use crate::postgres::pool::{Loads, Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use crate::sql::{Database, DatabaseSettings};
 use crate::upstream::{Patience, Proxy, Pseudonym};
@@ -369,12 +369,14 @@ fn open_pools(
     monitor: &Arc<Monitor>,
 ) -> Result<Vec<Arc<Node>>, PoolBuildError> {
     let session = session(settings);
+    let loads = Arc::<Loads>::default();
     let config = |id, region, server: &Server| NodeConfig {
         id,
         region,
         server: server.clone(),
         session: session.clone(),
         connects_per_second_max: settings.steering.reconnects_per_second_max,
+        loads: Arc::clone(&loads),
     };
     let primary = config(
         NodeId::Primary,

@@ -45,7 +45,7 @@ impl DecisionCounters {
 fn counter_of(level: Level, node: &str, reason: Reason) -> Counter {
     let labels = [
         ("level", level.to_string()),
-        ("node", node.to_string()),
+        ("node", node.to_owned()),
         ("reason", reason.to_string()),
     ];
     metrics::counter!(names::DECISIONS, &labels)

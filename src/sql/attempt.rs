@@ -53,10 +53,7 @@ impl Attempt<'_> {
         timing.wait += started.elapsed();
         let waited = Instant::now();
         let (request, node) = (self.planned.request, self.step().node);
-        let mut kind = match request.safe && request.target.quickness.is_quick(node) {
-            true => LeaseKind::Shared,
-            false => LeaseKind::Exclusive,
-        };
+        let mut kind = LeaseKind::first(request.safe, request.target.quickness.of(node));
         loop {
             let started = Instant::now();
             let lease = self.lease(kind).await;
@@ -115,6 +112,7 @@ impl Attempt<'_> {
         let leased = async {
             match kind {
                 LeaseKind::Shared => node.share(deadline).await,
+                LeaseKind::Free => node.lease_free_or_share(deadline).await,
                 LeaseKind::Exclusive | LeaseKind::Another => node.lease(deadline).await,
                 LeaseKind::Checked => Box::pin(node.lease_checked(deadline)).await,
             }

@@ -3,16 +3,9 @@
 use super::planned::{StepError, StepResult};
 use tidegate_steering::{Turn, Won};
 
-/// Judges the end of one of two attempts while the other goes on: one that the client can have ends
-/// the race, another has to wait for the other's.
-///
-/// # Errors
-/// The end, to be kept until the other's is there.
-pub(super) fn first_end(turn: Turn, end: StepResult) -> Result<(Won, StepResult), StepResult> {
-    match is_good(&end) {
-        true => Ok((Won::by(turn), end)),
-        false => Err(end),
-    }
+/// Whether the client can have an end, so that no other is awaited.
+pub(super) fn is_good(end: &StepResult) -> bool {
+    matches!(end, Ok(_) | Err(StepError::Final(_)))
 }
 
 /// Of two ends that were both awaited: the later if it is good, else a failure rather than a refusal.
@@ -22,11 +15,6 @@ pub(super) fn of_two(earlier: StepResult, turn: Turn, later: StepResult) -> (Won
         (Err(StepError::Next(_)), false) => (Won::Neither, earlier),
         (_, false) => (Won::Neither, later),
     }
-}
-
-/// Whether the client can have it.
-fn is_good(end: &StepResult) -> bool {
-    matches!(end, Ok(_) | Err(StepError::Final(_)))
 }
 
 #[cfg(test)]
@@ -47,13 +35,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_end_counts_only_if_the_client_can_have_it() {
-        let (won, _) = first_end(Turn::Hedge, answered()).ok().unwrap();
-        assert_eq!(won, Won::Second);
-        let (won, _) = first_end(Turn::First, answered()).ok().unwrap();
-        assert_eq!(won, Won::First);
-        assert!(first_end(Turn::First, failed()).is_err());
-        assert!(first_end(Turn::Hedge, Err(StepError::Unproven)).is_err());
+    fn a_failure_that_is_the_clients_ends_the_race_and_one_of_a_node_does_not() {
+        assert!(is_good(&answered()));
+        assert!(!is_good(&failed()) && !is_good(&refused()));
+        assert!(!is_good(&Err(StepError::Unproven)));
     }
 
     #[test]

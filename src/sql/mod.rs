@@ -39,7 +39,7 @@ pub use execute::{Answer, Position, ReadOptions, read, write};
 pub use failure::{Failure, FailureKind};
 pub use latencies::Latencies;
 pub use parameter::{Parameter, Source};
-pub use quickness::Quickness;
+pub use quickness::{Pace, Quickness};
 pub use serve::SqlCall;
 pub use spill::Spill;
 pub use stateless::Stateless;

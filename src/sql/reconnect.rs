@@ -7,11 +7,15 @@
 //! the node's. If there is no such connection, the node is lost; if it is lost as well, the node or
 //! the statement is to blame.
 
+use super::Pace;
+
 /// How the connection that a statement is sent on is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LeaseKind {
     /// Other quick reads may use it at the same time.
     Shared,
+    /// As `Exclusive` if one is free, else as `Shared`.
+    Free,
     /// It is used for nothing else.
     Exclusive,
     /// As `Exclusive`, after one was lost.
@@ -30,14 +34,26 @@ pub(super) enum Interruption {
 }
 
 impl LeaseKind {
+    /// Returns what to send a statement of some pace on.
+    pub(super) fn first(safe: bool, pace: Pace) -> Self {
+        match pace {
+            _ if !safe => Self::Exclusive,
+            Pace::Quick => Self::Shared,
+            Pace::Moderate => Self::Free,
+            Pace::Slow => Self::Exclusive,
+        }
+    }
+
     /// Returns what to send the statement on after it got no answer on this one; none when it must
     /// not be sent to this node again. Each connection is of a later kind, so there is an end to it.
     pub(super) fn after(self, interruption: Interruption, safe: bool) -> Option<Self> {
         match interruption {
-            Interruption::HeldUp => (self == Self::Shared).then_some(Self::Exclusive),
+            Interruption::HeldUp => {
+                matches!(self, Self::Shared | Self::Free).then_some(Self::Exclusive)
+            }
             Interruption::Lost { sent: true } if !safe => None,
             Interruption::Lost { .. } => match self {
-                Self::Shared | Self::Exclusive => Some(Self::Another),
+                Self::Shared | Self::Free | Self::Exclusive => Some(Self::Another),
                 Self::Another => Some(Self::Checked),
                 Self::Checked => None,
             },
@@ -66,7 +82,7 @@ mod tests {
     #[test]
     fn a_read_goes_again_until_a_connection_is_lost_that_was_known_to_work() {
         let again = [LeaseKind::Another, LeaseKind::Checked];
-        for first in [LeaseKind::Shared, LeaseKind::Exclusive] {
+        for first in [LeaseKind::Shared, LeaseKind::Free, LeaseKind::Exclusive] {
             assert_eq!(all_after(first, LOST, true), again);
         }
     }

@@ -52,7 +52,7 @@ impl SqlTarget {
         account.served = Some(outcome.served);
         account.seen = outcome.seen;
         Ok(match outcome.answer.body {
-            Some(body) if !self.is_wanted(&call.head, &body) => {
+            Some(body) if !self.is_wanted(call.head, &body) => {
                 Problem::from(CacheError::PreconditionFailed).into_response()
             }
             Some(body) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::SqlError;
 use super::attempt::Attempt;
-use super::hedge::{first_end, of_two};
+use super::hedge::{is_good, of_two};
 use super::planned::{PlannedRequest, StepError, StepResult, Try};
 use super::request::{SqlOutcome, SqlRequest};
 use crate::http::Timing;
@@ -100,11 +100,10 @@ impl PlannedRequest<'_> {
                     }
                     match failed.take() {
                         Some(earlier) => break of_two(earlier, turn, end),
-                        None if race.entrants().is_empty() => break (Won::First, end),
-                        None => match first_end(turn, end) {
-                            Ok(ended) => break ended,
-                            Err(end) => failed = Some(end),
-                        },
+                        None if race.entrants().is_empty() || is_good(&end) => {
+                            break (Won::by(turn), end);
+                        }
+                        None => failed = Some(end),
                     }
                 }
             }

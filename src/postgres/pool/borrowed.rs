@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool::managed::Object;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::connection::{ConnectionManager, NodeConnection};
 use super::turnover::Held;
@@ -15,17 +15,22 @@ const LATE_MAX: Duration = Duration::from_secs(1);
 /// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
-    since: Instant,
-    _held: Held,
+    round_trip: Duration,
+    held: Held,
 }
 
 impl Borrowed {
-    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
+    pub(super) fn new(object: Object<ConnectionManager>, held: Held, round_trip: Duration) -> Self {
         Self {
             object: Some(object),
-            since: Instant::now(),
-            _held: held,
+            round_trip,
+            held,
         }
+    }
+
+    /// Lets several reads use it.
+    pub(super) fn share(&mut self) {
+        self.held.share();
     }
 
     pub(super) fn connection(&self) -> &NodeConnection {
@@ -42,7 +47,8 @@ impl Borrowed {
 
     pub(super) fn settle(mut self) -> Duration {
         drop(self.object.take());
-        self.since.elapsed()
+        let held = self.held.since().elapsed();
+        held.saturating_sub(self.round_trip)
     }
 
     pub(super) fn settle_later(self) {

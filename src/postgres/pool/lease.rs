@@ -73,7 +73,7 @@ impl Lease {
     }
 
     /// Gives the connection back: every answer to this request has been read. Returns how long the
-    /// server took for it at most.
+    /// server took for it, without the way there and back.
     pub fn settle(self) -> Duration {
         match self.0 {
             Lent::Alone(borrowed) => borrowed.settle(),
