@@ -1,7 +1,7 @@
 //! The part of the configuration that a running process can swap.
 
 use super::file::ConfigFile;
-use super::{EndpointConfig, Environment, Overrides, TargetConfig, UpstreamConfig};
+use super::{EndpointConfig, Environment, Overrides, TargetConfig, UpstreamConfig, UpstreamTarget};
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 use tidegate_model::quoted;
@@ -92,10 +92,8 @@ fn check_used(
     endpoints: &[EndpointConfig],
 ) -> Result<(), ConfigError> {
     for upstream in upstreams {
-        let uses = |endpoint: &EndpointConfig| match &endpoint.target {
-            TargetConfig::Upstream(target) => target.name == upstream.name,
-            TargetConfig::Sql(_) => false,
-        };
+        let is_named = |target: &UpstreamTarget| target.name == upstream.name;
+        let uses = |endpoint: &EndpointConfig| matches!(&endpoint.target, TargetConfig::Upstream(target) if is_named(target));
         if !endpoints.iter().any(uses) {
             let name = quoted(&upstream.name);
             let why = "no endpoint uses it";

@@ -13,11 +13,13 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tokio::time::Duration;
 
+use super::EndpointError;
 use crate::auth::Claims;
 use crate::cache::{Fetched, Missed, SharedRequest};
+use crate::config::{EndpointConfig, TargetConfig};
 use crate::http::{Account, Problem, Timing};
 use crate::sql::{Database, SqlCall, SqlTarget};
-use crate::upstream::{ProxiedRequest, Proxy, Upstream};
+use crate::upstream::{ProxiedRequest, Proxy, Upstream, Upstreams};
 use tidegate_policy::Decision;
 
 /// What serves an endpoint.
@@ -72,6 +74,24 @@ pub enum SharedBy<'a> {
 }
 
 impl Backend {
+    /// Makes the backend of an endpoint ready.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
+        Ok(match &config.target {
+            TargetConfig::Sql(sql) => Self::Sql(SqlTarget::compile(config, sql)?),
+            TargetConfig::Upstream(target) => {
+                let upstream = upstreams.get(&target.name);
+                let missing = || EndpointError::NoUpstream(target.name.clone());
+                Self::Upstream {
+                    upstream: Arc::clone(upstream.ok_or_else(missing)?),
+                    cache: target.cache,
+                }
+            }
+        })
+    }
+
     /// Serves a request; `account` takes in how.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What a request's `X-Consistency-Token` fields amount to.
 
+use crate::session_cookie;
 use crate::{TokenError, TokenKeys, WalPosition};
 
 /// Says what a request knows of the past.
@@ -35,6 +36,21 @@ impl RequestToken {
             Err(TokenError::Unverifiable) => Ok(Self::Unverifiable),
             Err(TokenError::Malformed) => Err(TokenError::Malformed),
         }
+    }
+
+    /// Reads the token from the `Cookie` fields of a request.
+    ///
+    /// Unlike a malformed header, a malformed cookie is no error but counts as absent: a person
+    /// at a browser can neither see nor mend it, and the next answer replaces it.
+    pub fn from_cookies<F: AsRef<[u8]>>(
+        fields: impl IntoIterator<Item = F>,
+        keys: &TokenKeys,
+    ) -> Self {
+        // One host has one such cookie, so that a second can only be noise.
+        let value = fields
+            .into_iter()
+            .find_map(|field| session_cookie::value(field.as_ref()).map(<[u8]>::to_vec));
+        Self::from_fields(value, keys).unwrap_or(Self::None)
     }
 
     /// Returns what honours both: the newer position. Of two histories nobody can tell which is
