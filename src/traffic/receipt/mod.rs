@@ -4,6 +4,7 @@
 //! another plan. Affinity keys are hashed, and of headers, cookies and query only what a condition
 //! names is kept; the client's address is kept only where a condition names networks.
 
+mod error;
 mod facts;
 mod request;
 mod verdict;
@@ -16,6 +17,7 @@ use crate::plan::{OpenWindows, Plan};
 use facts::RecordedFacts;
 use request::RecordedRequest;
 
+pub use error::ReceiptError;
 pub use verdict::{RecordedDecision, Verdict};
 
 /// A decision and what it was made from.
@@ -32,17 +34,6 @@ pub struct Receipt {
     facts: RecordedFacts,
     /// What was decided.
     pub decision: RecordedDecision,
-}
-
-/// Says why a receipt cannot be read or decided again.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiptError {
-    /// The line is not a receipt.
-    #[error("the line is not a receipt: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A field of the request is none that a request could have had.
-    #[error("the receipt's request has an invalid {0}")]
-    Request(&'static str),
 }
 
 impl Receipt {
