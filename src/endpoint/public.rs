@@ -54,15 +54,6 @@ impl Public {
         }
     }
 
-    async fn answer(self, request: Request) -> Response<Body> {
-        let observer = &self.frontend.observer;
-        let stack = async |request, seen: &EndpointSeen| {
-            let stack = AssertUnwindSafe(self.stack(request, seen));
-            stack.catch_unwind().await.unwrap_or_else(panicked)
-        };
-        observer.observe(request, stack).await
-    }
-
     /// Looks for a fresh stored answer; paths with a budget go the long way.
     fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
         let cache = self.frontend.cache.as_ref()?;
@@ -70,14 +61,6 @@ impl Public {
             let routes = self.frontend.routes.load();
             (!routes.limits(path)).then_some(routes.revision)
         })
-    }
-
-    async fn stack(&self, request: Request, seen: &EndpointSeen) -> Accounted {
-        if PROBE_PATHS.contains(&request.uri().path()) {
-            let Ok(response) = self.probes.clone().call(request).await;
-            return response.into();
-        }
-        rate_limit(&self.frontend, request, seen).await
     }
 }
 
@@ -106,9 +89,21 @@ where
             let response = hit.respond(&self.frontend.observer, request);
             return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
         }
-        let answer = self.clone().answer(request.map(Body::new));
-        let finished = answer.map(move |response| Ok(finish(response.map(EitherBody::Right))));
-        Either::Right(finished.boxed())
+        let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
+        let answer = async move {
+            let stack = async |request: Request, seen: &EndpointSeen| {
+                let stack = AssertUnwindSafe(async {
+                    match PROBE_PATHS.contains(&request.uri().path()) {
+                        true => probe(probes, request).await,
+                        false => rate_limit(&frontend, request, seen).await,
+                    }
+                });
+                stack.catch_unwind().await.unwrap_or_else(panicked)
+            };
+            let response = frontend.observer.observe(request, stack).await;
+            Ok(finish(response.map(EitherBody::Right)))
+        };
+        Either::Right(answer.boxed())
     }
 }
 
@@ -120,6 +115,11 @@ fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
     response.map(|_| EitherBody::Left(Full::default()))
+}
+
+async fn probe(mut probes: Router, request: Request) -> Accounted {
+    let Ok(response) = probes.call(request).await;
+    response.into()
 }
 
 /// What a probe answers to any other method.

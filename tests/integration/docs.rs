@@ -3,6 +3,7 @@
 
 mod checks;
 mod page;
+mod way;
 
 use std::collections::BTreeSet;
 use std::fs;
