@@ -29,9 +29,7 @@ use crate::postgres::{Server, Session, connect};
 use tidegate_model::ConfigError;
 use tidegate_model::NodeId;
 use tidegate_model::{TokenKeys, TokenKeysError};
-use tidegate_steering::{
-    Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
-};
+use tidegate_steering::{Candidates, SecondTries, Selector, SharedSelector, announce};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.
@@ -275,16 +273,12 @@ async fn check_on_any_node(
 /// The order of the nodes is their order by distance until more is known.
 fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelector {
     let now = Instant::now();
-    let steering = SteeringSettings {
-        ranking_ttl: settings.steering.ranking_ttl,
-        dwell: settings.steering.dwell,
-        seed: fastrand::u64(..),
-    };
+    let steering = settings.steering.clone();
     let estimates: Vec<_> = (1..)
         .map(|place| DISTANCE * place)
         .take(nodes.len())
         .collect();
-    let selector = Selector::new(steering, &estimates, now);
+    let selector = Selector::new(steering, fastrand::u64(..), &estimates, now);
     SharedSelector::new(selector, now)
 }
 

@@ -4,6 +4,7 @@
 //! Whether a request may be answered from it is decided in `middleware/`. Deliberately absent: any
 //! clock, any task, and heuristics: an answer without a declared lifetime is not stored.
 
+mod settings;
 mod freshness;
 mod key;
 mod entity_tag;
@@ -18,4 +19,5 @@ pub use flight::{Follower, Leader};
 pub use freshness::{Usable, age_in_header, ttl_in_header};
 pub use key::Key;
 pub use result::CacheResult;
+pub use settings::CacheSettings;
 pub use store::{Joined, ResponseCache};

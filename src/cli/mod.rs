@@ -24,7 +24,7 @@ use arguments::Command;
 /// [`Exit`] says with which code and which line on standard error the process ends.
 pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
     match cli.command {
-        Command::Serve(flags) => serve::serve(flags.into(), environment).await,
+        Command::Serve(flags) => serve::serve(flags, environment).await,
         Command::Token(command) => token::token(command, &environment),
         Command::Demo(command) => demo::demo(command).await,
         Command::Top(command) => top::top(command, &environment).await,

@@ -1,7 +1,8 @@
 //! The part of the configuration that a running process can swap.
 
 use super::file::ConfigFile;
-use super::{EndpointConfig, Environment, Overrides, TargetConfig, UpstreamConfig};
+use super::{EndpointConfig, Environment, Overrides, TargetConfig};
+use crate::upstream::UpstreamConfig;
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 use tidegate_model::quoted;

@@ -9,6 +9,8 @@
 mod after_http;
 mod client;
 mod generations;
+mod networks;
+mod settings;
 mod limits;
 mod json_object;
 mod query;
@@ -36,4 +38,5 @@ pub use open_files::raise_open_files;
 pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use serve::{Drained, serve};
+pub use settings::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
 pub use signals::drain_on_signals;

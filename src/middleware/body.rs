@@ -7,8 +7,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-use crate::config::ServerSettings;
 use crate::error::Problem;
+use crate::http::ServerSettings;
 
 /// Reads the body of a request that must have one.
 ///

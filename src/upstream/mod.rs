@@ -5,6 +5,7 @@
 //! headers say (`middleware/forward`), HTTP/2 to applications, and balancing load among nodes of
 //! one region, which a load balancer's address does better.
 
+mod settings;
 mod error;
 mod hop_by_hop;
 mod node;
@@ -28,5 +29,9 @@ pub use error::{AttemptError, SetupError, UpstreamError};
 pub use exchange::{Answered, Outgoing, Patience, Turn};
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::Node;
+pub use settings::{
+    CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
+    UpstreamSettings,
+};
 pub use tunnel::tunnel;
 pub use upstreams::Upstreams;

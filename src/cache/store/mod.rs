@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::flight::Landing;
 use super::key::PathKey;
 use super::{CacheResult, Entry, Follower, Key, Leader, Usable};
-use crate::config::CacheSettings;
+use crate::cache::CacheSettings;
 use tidegate_telemetry::names;
 
 /// What an entry takes beside its key and its body: the entry itself, its tag, and its places in

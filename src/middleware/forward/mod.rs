@@ -28,9 +28,9 @@ use tokio::time::Instant;
 
 use super::Services;
 use super::answer::{Account, ServedUpstream};
-use crate::config::ServerSettings;
 use crate::error::Problem;
 use crate::http::AfterHttp;
+use crate::http::ServerSettings;
 use crate::upstream::{
     Answered, Outgoing, Patience, Upstream, UpstreamError, names_upgrade, tunnel,
 };

@@ -21,7 +21,7 @@ pub use catalogue::Catalogue;
 pub use connection::WarmStatements;
 pub use lease::Lease;
 pub use node::{Connections, Node, NodeConfig, PoolError};
-pub use settings::PoolSettings;
+pub use settings::{PoolSettings, SpillSettings};
 
 /// Why a pool cannot be made.
 pub type PoolBuildError = deadpool::managed::BuildError;
