@@ -74,6 +74,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// Write a configuration for an existing database, from its catalogue; changes nothing.
+    Init(InitCommand),
     /// Apply the schema to the primary.
     Migrate(MigrateCommand),
     /// Mint a JWT for development, signed with AUTH_JWT_SECRET; or read a consistency token.
@@ -95,8 +97,7 @@ impl Args for Overrides {
         let flags = setting_flags().map(|(long, setting)| {
             let (meaning, _) = setting.meaning.split_once('.').unwrap_or_default();
             let help = format!("{meaning} ({})", setting.variable.unwrap_or_default());
-            let value = long.replace('-', "_").to_uppercase();
-            Arg::new(long).long(long).value_name(value).help(help)
+            Arg::new(long).long(long).value_name("VALUE").help(help)
         });
         command.args(flags)
     }
@@ -172,6 +173,16 @@ pub(super) enum PolicyCommand {
         /// The policy file.
         file: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitCommand {
+    /// URL of the primary (DATABASE_URL).
+    #[arg(long)]
+    pub(super) database_url: Option<String>,
+    /// A file that does not exist yet; without it, standard output.
+    #[arg(long)]
+    pub(super) out: Option<String>,
 }
 
 #[derive(Debug, Args)]

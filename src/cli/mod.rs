@@ -6,8 +6,10 @@ mod demo;
 mod edge_policy;
 mod exit;
 mod explain;
+mod init;
 mod migrate;
 mod policy;
+mod primary;
 mod serve;
 mod token;
 mod top;
@@ -32,6 +34,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
         Command::Check(command) => check::check(command, &environment),
         Command::Explain(command) => explain::explain(command, &environment),
         Command::Policy { command } => policy::policy(command),
+        Command::Init(command) => init::init(command, &environment).await,
         Command::Migrate(command) => migrate::migrate(command, &environment).await,
     }
 }

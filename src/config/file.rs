@@ -105,7 +105,7 @@ impl ConfigFile {
         Self::parse(path, text)
     }
 
-    fn parse(name: &str, text: String) -> Result<Self, ConfigError> {
+    pub(super) fn parse(name: &str, text: String) -> Result<Self, ConfigError> {
         let source = Source {
             name: name.into(),
             text,

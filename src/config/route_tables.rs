@@ -30,6 +30,15 @@ impl RouteTables {
         Self::of(file.as_ref(), environment, region.as_ref())
     }
 
+    /// The tables of a configuration file's text.
+    ///
+    /// # Errors
+    /// Names the line and key that cannot be used; the file by the given name.
+    pub fn of_text(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let file = ConfigFile::parse(name, text.to_owned())?;
+        Self::of(Some(&file), &Environment::default(), None)
+    }
+
     /// The tables compiled into the binary.
     ///
     /// # Errors
