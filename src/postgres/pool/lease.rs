@@ -30,8 +30,8 @@ enum Lent {
 /// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
-    since: Instant,
-    _held: Held,
+    round_trip: Duration,
+    held: Held,
 }
 
 impl Lease {
@@ -85,7 +85,7 @@ impl Lease {
     }
 
     /// Gives the connection back: every answer to this request has been read. Returns how long the
-    /// server took for it at most.
+    /// server took for it, without the way there and back.
     pub fn settle(self) -> Duration {
         match self.0 {
             Lent::Alone(borrowed) => borrowed.settle(),
@@ -122,12 +122,17 @@ impl Lease {
 }
 
 impl Borrowed {
-    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
+    pub(super) fn new(object: Object<ConnectionManager>, held: Held, round_trip: Duration) -> Self {
         Self {
             object: Some(object),
-            since: Instant::now(),
-            _held: held,
+            round_trip,
+            held,
         }
+    }
+
+    /// Lets several reads use it.
+    pub(super) fn share(&mut self) {
+        self.held.share();
     }
 
     pub(super) fn connection(&self) -> &NodeConnection {
@@ -144,7 +149,8 @@ impl Borrowed {
 
     pub(super) fn settle(mut self) -> Duration {
         drop(self.object.take());
-        self.since.elapsed()
+        let held = self.held.since().elapsed();
+        held.saturating_sub(self.round_trip)
     }
 
     pub(super) fn settle_later(self) {

@@ -10,11 +10,13 @@ mod catalogue;
 mod spacing;
 mod connection;
 mod gathering;
+mod keep_warm;
 mod lease;
 mod line;
 mod node;
 mod queue_delay;
 mod settings;
+mod standby;
 mod turnover;
 
 pub use catalogue::Catalogue;
@@ -22,6 +24,7 @@ pub use connection::WarmStatements;
 pub use lease::Lease;
 pub use node::{Connections, Node, NodeConfig, PoolError};
 pub use settings::{PoolSettings, SpillSettings};
+pub use standby::Loads;
 
 /// Why a pool cannot be made.
 pub type PoolBuildError = deadpool::managed::BuildError;

@@ -1,11 +1,11 @@
-//! One node: its pool, and the task that keeps it warm.
+//! One node: its pool, and the connections that its requests borrow.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
-use futures_util::future::{join, join_all};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::Lease;
@@ -13,21 +13,13 @@ use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use super::lease::Borrowed;
 use super::line::Lines;
+use super::standby::Loads;
 use super::turnover::Turnover;
 use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::PoolSettings;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
 use tidegate_model::{NodeId, RegionId};
-use tidegate_telemetry::names;
-
-/// How often the idle connections of a node are counted and missing ones opened.
-const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Time after which an idle connection is asked whether it still leads to the node. Firewalls and
-/// NATs forget silent connections after minutes at the earliest.
-const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to answer a request that has lost another one, before a new one is
 /// opened instead: so many round trips, and a busy moment of a near server.
@@ -46,12 +38,15 @@ pub struct Node {
     pub region: Option<RegionId>,
     server: Server,
     session: Session,
-    pool: Pool<ConnectionManager>,
-    turnover: Arc<Turnover>,
+    pub(super) pool: Pool<ConnectionManager>,
+    pub(super) turnover: Arc<Turnover>,
     lines: Lines,
+    /// Notified when the lines are too long for the connections there are.
+    pub(super) lines_long: Notify,
+    pub(super) loads: Arc<Loads>,
     catalogue: Arc<Catalogue>,
-    monitor: Arc<Monitor>,
-    settings: PoolSettings,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) settings: PoolSettings,
 }
 
 /// What makes a node.
@@ -66,6 +61,8 @@ pub struct NodeConfig {
     pub session: Session,
     /// Connections that are opened to it within a second.
     pub connects_per_second_max: u32,
+    /// The loads of all nodes, so that each can stand by for the others.
+    pub loads: Arc<Loads>,
 }
 
 /// The connections of one node.
@@ -127,6 +124,7 @@ impl Node {
             server,
             session,
             connects_per_second_max,
+            loads,
         } = config;
         let catalogue = Arc::<Catalogue>::default();
         let manager = ConnectionManager::new(
@@ -157,6 +155,8 @@ impl Node {
             pool,
             turnover: Arc::default(),
             lines: Lines::of(settings.connections_max),
+            lines_long: Notify::new(),
+            loads,
             catalogue,
             monitor,
             settings: settings.clone(),
@@ -186,25 +186,45 @@ impl Node {
     /// # Errors
     /// As [`lease`](Self::lease).
     pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let meant = self.monitor.status(&self.id).last_identity;
-        let has_idle = self.pool.status().available > 0;
+        let status = self.monitor.status(&self.id);
+        let meant = status.last_identity;
+        let round_trip = status.round_trip.unwrap_or_default();
         let is_meant = |life| is_meant(life, meant);
-        if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
-            return Ok(up_to_date(Lease::shared(place)));
+        let join = |has_idle| {
+            self.lines
+                .join(Instant::now(), round_trip, has_idle, is_meant)
+        };
+        if let Some(joined) = join(self.pool.status().available > 0) {
+            if joined.is_long {
+                self.lines_long.notify_one();
+            }
+            return Ok(up_to_date(Lease::shared(joined.place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        let lease = match self.lines.open(borrowed, Instant::now()) {
+        let lease = match self.lines.open(borrowed, Instant::now(), round_trip) {
             Ok(place) => Lease::shared(place),
             // Others have opened enough meanwhile.
-            Err(borrowed) => match self.lines.join(Instant::now(), false, is_meant) {
-                Some(place) => {
+            Err(borrowed) => match join(false) {
+                Some(joined) => {
                     borrowed.settle();
-                    Lease::shared(place)
+                    Lease::shared(joined.place)
                 }
                 None => Lease::alone(borrowed),
             },
         };
         Ok(up_to_date(lease))
+    }
+
+    /// As [`lease`](Self::lease) while a connection is idle, else as [`share`](Self::share): waiting
+    /// behind a few others beats waiting for a connection.
+    ///
+    /// # Errors
+    /// As [`lease`](Self::lease).
+    pub async fn lease_free_or_share(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        match self.pool.status().available {
+            0 => self.share(deadline).await,
+            _ => self.lease(deadline).await,
+        }
     }
 
     /// As [`lease`](Self::lease), for a statement that has lost its connection: on one that was opened
@@ -213,8 +233,7 @@ impl Node {
     /// # Errors
     /// As [`lease`](Self::lease).
     pub async fn lease_checked(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let round_trip = self.monitor.status(&self.id).round_trip;
-        let patience = CHECK_TIMEOUT_MIN.max(round_trip.unwrap_or_default() * CHECK_ROUND_TRIPS);
+        let patience = CHECK_TIMEOUT_MIN.max(self.round_trip() * CHECK_ROUND_TRIPS);
         let working = async {
             loop {
                 let borrowed = Box::pin(self.borrow(deadline)).await?;
@@ -231,7 +250,10 @@ impl Node {
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(object)) => Ok(Box::new(Borrowed::new(object, self.turnover.hold()))),
+            Ok(Ok(object)) => {
+                let held = self.turnover.hold();
+                Ok(Box::new(Borrowed::new(object, held, self.round_trip())))
+            }
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
             }
@@ -268,59 +290,6 @@ impl Node {
     #[must_use]
     pub fn leads_to(&self, life: ServerIdentity) -> bool {
         is_meant(life, self.monitor.status(&self.id).last_identity)
-    }
-
-    /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle
-    /// ones to a server that the node's name led to before, as soon as another is known.
-    pub async fn keep_warm(self: Arc<Self>) {
-        let mut watch = self.monitor.watch(&self.id);
-        loop {
-            let meant = watch.borrow_and_update().last_identity;
-            let mut silent = 0;
-            self.pool.retain(|connection, metrics| {
-                silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
-                !connection.client.is_closed() && is_meant(connection.life, meant)
-            });
-            let status = self.pool.status();
-            let missing = self.settings.connections_min.saturating_sub(status.size);
-            if missing > 0 {
-                self.open(missing, status.available).await;
-            }
-            if !watch.borrow().missed {
-                self.keep_alive(silent).await;
-            }
-            self.publish();
-            let moved = watch.wait_for(|status| status.last_identity != meant);
-            let _moved_or_elapsed = timeout(spread(KEEP_WARM_INTERVAL), moved).await;
-        }
-    }
-
-    /// Opens connections beside the idle ones, which it takes for as long as the others need to
-    /// find none idle and begin.
-    async fn open(&self, missing: usize, idle: usize) {
-        let take = |count| join_all((0..count).map(|_| self.pool.get()));
-        let idle = take(idle).await;
-        // Each is held until all are open, for the same reason.
-        let (opened, ()) = join(take(missing), async { drop(idle) }).await;
-        drop(opened);
-    }
-
-    /// Asks connections that nobody has used for a while whether they still lead to the node; those
-    /// that do not are closed.
-    async fn keep_alive(&self, silent: usize) {
-        for _ in 0..silent {
-            if self.pool.status().available == 0 {
-                return;
-            }
-            // The one that has been idle for the longest time.
-            let Ok(object) = self.pool.get().await else {
-                return;
-            };
-            if !answers(&object, KEEP_ALIVE_TIMEOUT).await {
-                tracing::debug!(node = %self.id, "a connection had died unnoticed");
-                drop::<NodeConnection>(Object::take(object));
-            }
-        }
     }
 
     /// Closes connections to other lives of the server and takes the first to the one that is meant.
@@ -370,14 +339,10 @@ impl Node {
         }
     }
 
-    fn publish(&self) {
-        let connections = self.connections();
-        let gauge = |name: &'static str, value: usize| {
-            metrics::gauge!(name, "node" => self.id.to_string()).set(value as f64);
-        };
-        gauge(names::POOL_CONNECTIONS, connections.open);
-        gauge(names::POOL_IDLE, connections.idle);
-        gauge(names::POOL_WAITING, connections.waiting);
+    /// Between the gateway and the node, as far as it is known.
+    pub(super) fn round_trip(&self) -> Duration {
+        let status = self.monitor.status(&self.id);
+        status.round_trip.unwrap_or_default()
     }
 }
 
@@ -389,18 +354,13 @@ fn up_to_date(lease: Lease) -> Lease {
 
 /// Whether a connection leads to the server that the monitor saw last. A younger life at the same
 /// place is taken as well: the monitor has yet to see it. Before the monitor has seen any, all are.
-fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
+pub(super) fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
     meant
         .is_none_or(|meant| life.is_same_place(&meant) && life.started_at_us >= meant.started_at_us)
 }
 
 /// Whether a connection still leads to a server that answers.
-async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
+pub(super) async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
     let answered = timeout(patience, connection.client.simple_query("")).await;
     matches!(answered, Ok(Ok(_)))
-}
-
-/// A duration up to a quarter longer, so that gateways do not reconnect in step.
-fn spread(duration: Duration) -> Duration {
-    duration.mul_f64(1.0 + fastrand::f64() / 4.0)
 }

@@ -14,8 +14,9 @@ settings! {
         connections_max: usize = 16, count("connections"),
             low "requests wait for a connection while the server idles.",
             high "the server runs out of connections, or spends its time switching between them.";
-        /// Connections kept open to every node, so that a first request need not wait for one. At
-        /// most `connections_max`.
+        /// Connections kept open to every node at least, so that a first request need not wait for one;
+        /// as many more are kept open as the load of any one other node would need. At most
+        /// `connections_max`.
         connections_min: usize = 2, count("connections"),
             low "the first requests after a pause wait for a connection to open.",
             high "idle connections take memory on the server.";
