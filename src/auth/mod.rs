@@ -8,6 +8,7 @@
 //! tokens, embedded keys (`jwk`, `jku`, `x5c` are not read), and roles: what a claim permits is
 //! for the endpoint's SQL to say.
 
+mod config;
 mod error;
 mod key;
 mod key_set;
@@ -21,6 +22,7 @@ mod mint;
 mod tests;
 
 pub use claims::Claims;
+pub use config::{AuthConfig, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET, KeySource};
 pub use error::AuthError;
 pub use mint::mint;
 pub use source::SetupError;

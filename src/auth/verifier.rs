@@ -12,7 +12,7 @@ use super::jwks::{Jwks, Pace};
 use super::key::Key;
 use super::source::{SetupError, Source};
 use super::token::{Token, bearer};
-use crate::config::{AuthConfig, KeySource};
+use super::{AuthConfig, KeySource};
 
 /// Recognises bearers.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! Whether a request may be answered from it is decided in `endpoint/`. Deliberately absent: any
 //! clock, any task, and heuristics: an answer without a declared lifetime is not stored.
 
+mod settings;
 mod freshness;
 mod key;
 mod entity_tag;
@@ -26,4 +27,5 @@ pub use flight::Follower;
 pub use freshness::{Usable, ttl_in_header};
 pub use key::Key;
 pub use origin::Origin;
+pub use settings::CacheSettings;
 pub use store::{Joined, Leader, ResponseCache};

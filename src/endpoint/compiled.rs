@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Backend;
-use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
-use crate::sql::{SqlTarget, SqlTargetError};
+use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
+use crate::sql::{SqlPlace, SqlTarget, SqlTargetError};
 use crate::upstream::Upstreams;
 use tidegate_model::{ConfigError, Place};
 use tidegate_telemetry::EndpointMetrics;
@@ -33,6 +33,9 @@ pub enum EndpointError {
     /// The statement, or what goes with it.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
+    /// Whether a statement may write depends on its method.
+    #[error("it goes with `upstream` only")]
+    AnyMethod,
     /// An upstream that is not there.
     #[error("there is no [[upstream]] named `{0}`")]
     NoUpstream(String),
@@ -55,7 +58,7 @@ impl EndpointError {
             TargetConfig::Upstream(_) => "",
         };
         let (key, value) = match self {
-            Self::Sql(SqlTargetError::AnyMethod) => ("method", endpoint.method.to_string()),
+            Self::AnyMethod => ("method", endpoint.method.to_string()),
             Self::Sql(SqlTargetError::UnusedBodyString(name)) => ("body_strings", name.clone()),
             Self::Sql(_) => ("sql", statement.to_owned()),
             Self::NoUpstream(name) => ("upstream", name.clone()),
@@ -77,7 +80,17 @@ impl Endpoint {
             return Err(EndpointError::NoSlash);
         }
         let backend = match &config.target {
-            TargetConfig::Sql(sql) => Backend::Sql(SqlTarget::compile(config, sql)?),
+            TargetConfig::Sql(sql) => {
+                let EndpointMethod::One(method) = &config.method else {
+                    return Err(EndpointError::AnyMethod);
+                };
+                let place = SqlPlace {
+                    method,
+                    template: &config.path,
+                    is_open: config.auth == EndpointAuth::None,
+                };
+                Backend::Sql(SqlTarget::compile(place, sql)?)
+            }
             TargetConfig::Upstream(target) => {
                 let upstream = upstreams.get(&target.name);
                 let missing = || EndpointError::NoUpstream(target.name.clone());

@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
 use super::{Endpoint, Found, RouteError, Routes};
-use crate::config::EndpointMethod;
+use crate::endpoint::EndpointMethod;
 use crate::http::Problem;
 use tidegate_model::normalise;
 use tidegate_model::{

@@ -5,6 +5,7 @@
 //! statement and a request's values into an answer whose bytes PostgreSQL made;
 //! [`upstream`](crate::upstream) hands the request on to an application.
 
+mod settings;
 mod backend;
 mod catalogue;
 mod compiled;
@@ -31,3 +32,6 @@ pub use preparation::check_statements;
 pub use public::Public;
 pub use router::{Found, Router};
 pub use routes::Routes;
+pub use settings::{
+    EndpointAuth, EndpointConfig, EndpointMethod, RouteTables, TargetConfig, UpstreamTarget,
+};

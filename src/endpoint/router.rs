@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::{Endpoint, EndpointError};
-use crate::config::{EndpointConfig, EndpointMethod};
+use crate::endpoint::{EndpointConfig, EndpointMethod};
 use crate::sql::SqlTarget;
 use crate::upstream::Upstreams;
 use tidegate_model::ConfigError;
@@ -145,7 +145,8 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::config::{EndpointAuth, SqlConfig, TargetConfig};
+    use crate::endpoint::{EndpointAuth, TargetConfig};
+    use crate::sql::SqlConfig;
     use tidegate_model::Place;
 
     fn endpoint(line: usize, method: Method, path: &str) -> EndpointConfig {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Router;
-use crate::config::RouteTables;
+use crate::endpoint::RouteTables;
 use crate::http::RateLimits;
 use crate::sql::POSITION;
 use crate::upstream::Upstreams;
@@ -91,7 +91,8 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
-    use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig};
+    use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
+    use crate::sql::SqlConfig;
     use tidegate_model::Place;
 
     fn endpoint(number: usize) -> EndpointConfig {

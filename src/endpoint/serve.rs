@@ -14,7 +14,7 @@ use super::decide::Reached;
 use super::fetch::cached_request;
 use super::{Call, Endpoint, Frontend, RouteError};
 use crate::auth::{AuthError, Claims};
-use crate::config::EndpointAuth;
+use crate::endpoint::EndpointAuth;
 use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
 use tidegate_model::{
     FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,

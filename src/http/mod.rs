@@ -9,6 +9,8 @@
 mod after_http;
 mod client;
 mod generations;
+mod networks;
+mod settings;
 mod limits;
 mod json_object;
 mod query;
@@ -63,6 +65,7 @@ pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
 pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
 pub use serve::{Drained, serve};
+pub use settings::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
 pub use shed_reason::ShedReason;
 pub use shedding::Shedding;
 pub use signals::drain_on_signals;

@@ -27,13 +27,18 @@ impl Place {
     /// Where a key of the table that begins here stands; the table where the key has no line.
     #[must_use]
     pub fn of(&self, key: &str) -> Self {
+        self.key(key).unwrap_or_else(|| self.clone())
+    }
+
+    /// Where a key of the table that begins here stands; none where the key has no line.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Option<Self> {
         let mut place = self.clone();
-        if let Self::Line { line, keys, .. } = &mut place
-            && let Some((_, known)) = keys.iter().find(|(known, _)| *known == key)
-        {
-            *line = *known;
-        }
-        place
+        let Self::Line { line, keys, .. } = &mut place else {
+            return None;
+        };
+        (_, *line) = *keys.iter().find(|(known, _)| *known == key)?;
+        Some(place)
     }
 }
 

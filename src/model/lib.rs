@@ -11,6 +11,8 @@ mod header;
 mod lsn;
 mod path;
 mod path_pattern;
+pub mod values;
+pub mod settings;
 mod region_id;
 mod node_id;
 mod server_identity;
@@ -19,7 +21,6 @@ mod token;
 mod request_token;
 mod session_cookie;
 mod timeline_history;
-pub mod values;
 
 pub use condition::Condition;
 pub use config_error::{ConfigError, Place, quoted};

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::settings::Setting;
+
 /// Longest region name; names appear in metric labels and response headers.
 const LENGTH_MAX: usize = 32;
 
@@ -23,6 +25,16 @@ const RESERVED: &str = "primary";
 pub struct RegionId(Arc<str>);
 
 impl RegionId {
+    /// The region of this process.
+    pub const SETTING: Setting = Setting {
+        key: "region",
+        variable: Some("REGION"),
+        flag: Some("--region"),
+        range: || format!("1 to {LENGTH_MAX} lower-case letters, digits and hyphens"),
+        meaning: "The region that this process runs in, such as `eu-west-1`.",
+        ..Setting::UNNAMED
+    };
+
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0

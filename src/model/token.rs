@@ -16,6 +16,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use subtle::ConstantTimeEq;
 
+use crate::settings::Setting;
 use crate::{Lsn, SystemId, Timeline, WalPosition};
 
 const VERSION: u8 = 1;
@@ -37,6 +38,21 @@ pub struct TokenKeys {
 }
 
 impl TokenKeys {
+    /// The secrets of a process.
+    pub const SETTING: Setting = Setting {
+        variable: Some("TOKEN_SECRET"),
+        default: || "not set: random keys, with a warning".to_owned(),
+        range: || {
+            format!(
+                "1 to {KEYS_MAX} secrets of at least {SECRET_LENGTH_MIN} bytes, separated by commas"
+            )
+        },
+        shown: Setting::secret,
+        meaning: "The keys of [consistency tokens](security.md#the-token-secret), the same in every region: \
+                  the first signs, all verify.",
+        ..Setting::UNNAMED
+    };
+
     /// Reads comma-separated secrets of at least 16 bytes each; blanks around them do not count.
     ///
     /// # Errors

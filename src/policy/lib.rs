@@ -8,6 +8,7 @@
 mod directives;
 mod lifetime;
 mod cache_control;
+mod settings;
 mod rate_limit;
 mod policy_row;
 mod reason;
@@ -26,4 +27,5 @@ pub use rate_limit::{RateLimit, RateLimitError, Window};
 pub use reason::Reason;
 pub use reuse::{Reuse, is_targeted, varies_by_client};
 pub use row::Row;
+pub use settings::ConsistencySettings;
 pub use table::PolicyTable;

@@ -122,7 +122,7 @@ mod tests {
 
     fn shared() -> (SharedSelector, Instant) {
         let now = Instant::now();
-        let selector = Selector::new(SteeringSettings::default(), &[MS, 80 * MS], now);
+        let selector = Selector::new(SteeringSettings::default(), 0, &[MS, 80 * MS], now);
         (SharedSelector::new(selector, now), now)
     }
 

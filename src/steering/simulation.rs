@@ -128,12 +128,9 @@ struct Gateway {
 
 impl Gateway {
     fn new(number: usize, faults: &[Fault], start: Instant, rng: Rng) -> Self {
-        let settings = SteeringSettings {
-            seed: number as u64,
-            ..SteeringSettings::default()
-        };
+        let settings = SteeringSettings::default();
         let estimates: Vec<_> = (0..NODES).map(latency).collect();
-        let mut selector = Selector::new(settings, &estimates, start);
+        let mut selector = Selector::new(settings, number as u64, &estimates, start);
         Self {
             number,
             ranking: selector.ranking(start),

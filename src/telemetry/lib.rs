@@ -11,5 +11,5 @@ mod throttle;
 pub use endpoint_metrics::EndpointMetrics;
 pub use exposition::Exposition;
 pub use log_format::LogFormat;
-pub use logs::init_logs;
+pub use logs::{LOG_FILTER, init_logs};
 pub use throttle::Throttle;

@@ -14,7 +14,7 @@ use super::connector::Connector;
 use super::task_set::TaskSet;
 use super::upload::UploadBody;
 use super::{Node, SetupError, UpstreamError};
-use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
+use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use tidegate_steering::{Candidates, Choice, Outcome, SharedSelector, Standing};
 use tidegate_telemetry::names;
 

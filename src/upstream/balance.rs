@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::last_heard::LastHeard;
-use crate::config;
 use tidegate_steering::{
     Choice, HedgeDelay, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings,
 };
@@ -33,20 +32,16 @@ struct Record {
 
 impl Balance {
     /// Starts with nodes in the order of their distance.
-    pub(super) fn new(nodes: u32, config: &config::SteeringSettings) -> Self {
+    pub(super) fn new(nodes: u32, settings: &SteeringSettings) -> Self {
         let now = Instant::now();
-        let settings = SteeringSettings {
-            ranking_ttl: config.ranking_ttl,
-            dwell: config.dwell,
-            seed: fastrand::u64(..),
-        };
         let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
         let record = |_| Record {
-            second_tries: SecondTries::new(config.retry_budget, now),
+            second_tries: SecondTries::new(settings.retry_budget, now),
             hedge_delay: HedgeDelay::new(now),
             last_heard: LastHeard::new(now),
         };
-        let selector = SharedSelector::new(Selector::new(settings, &estimates, now), now);
+        let selector = Selector::new(settings.clone(), fastrand::u64(..), &estimates, now);
+        let selector = SharedSelector::new(selector, now);
         Self {
             selector: Arc::new(selector),
             records: (0..nodes).map(record).collect(),

@@ -9,8 +9,8 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 
 use tower::BoxError;
 
+use super::CheckConfig;
 use super::Upstream;
-use crate::config::CheckConfig;
 use tidegate_model::error_chain;
 use tidegate_steering::Outcome;
 

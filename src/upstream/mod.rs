@@ -5,6 +5,7 @@
 //! headers of a decision say, HTTP/2 to applications, and balancing load among nodes of
 //! one region, which a load balancer's address does better.
 
+mod settings;
 mod error;
 mod hop_by_hop;
 mod node;
@@ -40,6 +41,10 @@ pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::Node;
 pub use outgoing::{Outgoing, Patience};
 pub use proxy::Proxy;
+pub use settings::{
+    CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
+    UpstreamSettings,
+};
 pub use tunnel::tunnel;
 pub use upstreams::Upstreams;
 pub use via::Pseudonym;

@@ -6,7 +6,7 @@ use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
-use crate::config::UpstreamNodeConfig;
+use super::UpstreamNodeConfig;
 use tidegate_model::RegionId;
 
 /// What is written as `%XX` in a path: all but the characters that mean themselves there (RFC 3986

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Upstream;
-use crate::config::UpstreamConfig;
+use super::UpstreamConfig;
 use tidegate_model::ConfigError;
 
 /// Upstreams by name.
@@ -75,10 +75,11 @@ mod tests {
 
     use tokio::time::Instant;
 
+    use super::super::{UpstreamLimits, UpstreamNodeConfig, UpstreamSettings};
     use super::*;
-    use crate::config::{SteeringSettings, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings};
     use tidegate_model::Place;
     use tidegate_steering::Standing;
+    use tidegate_steering::SteeringSettings;
 
     fn config(timeout: u64, nodes: &[&str]) -> UpstreamConfig {
         let node = |url: &&str| UpstreamNodeConfig {

@@ -72,7 +72,7 @@ fn nodes() -> Vec<NodeStatus> {
 
 fn ranking(nodes: &[NodeStatus], now: Instant) -> Ranking {
     let estimates = vec![Duration::from_millis(1); nodes.len()];
-    Selector::new(SteeringSettings::default(), &estimates, now).ranking(now)
+    Selector::new(SteeringSettings::default(), 0, &estimates, now).ranking(now)
 }
 
 fn decide(

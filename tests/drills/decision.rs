@@ -45,7 +45,7 @@ impl Process {
         let statuses = [fresh(replica), fresh(NodeId::Primary)];
         let now = Instant::now();
         let estimates = [20, 40].map(Duration::from_millis);
-        let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+        let selector = Selector::new(SteeringSettings::default(), 0, &estimates, now);
         let selector = Arc::new(SharedSelector::new(selector, now));
         let (first, watched) = watch::channel(Arc::new(statuses[0].clone()));
         let (report, decided) = mpsc::unbounded_channel();

@@ -2,6 +2,7 @@
 //! against the files, the code and the binary.
 
 mod checks;
+mod configuration;
 mod page;
 
 use std::collections::BTreeSet;

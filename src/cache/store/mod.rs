@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::flight::Landing;
 use super::key::PathKey;
-use super::{Entry, Follower, Key, Usable};
-use crate::config::CacheSettings;
+use super::{CacheSettings, Entry, Follower, Key, Usable};
 use tidegate_telemetry::names;
 
 /// What an entry takes beside its key and its body: the entry itself, its tag, and its places in

@@ -49,7 +49,7 @@ impl Scene {
         let status = |(id, sketch): (NodeId, Sketch)| (id.clone(), status(id, sketch, now));
         let nodes: Vec<_> = all.into_iter().map(status).collect();
         let estimates: Vec<_> = (1..=nodes.len()).map(|place| MS * place as u32).collect();
-        let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+        let selector = Selector::new(SteeringSettings::default(), 0, &estimates, now);
         Self {
             now,
             nodes,

@@ -24,7 +24,7 @@ pub use catalogue::Catalogue;
 pub use connection::WarmStatements;
 pub use lease::Lease;
 pub use node::{Connections, Node, NodeConfig, PoolError};
-pub use settings::PoolSettings;
+pub use settings::{PoolSettings, SpillSettings};
 pub use standby::Loads;
 
 /// Why a pool cannot be made.

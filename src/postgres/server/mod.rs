@@ -12,6 +12,7 @@ use crate::postgres::server_error::ServerError;
 use crate::postgres::ssl_mode::SslMode;
 use crate::postgres::tls;
 use crate::postgres::url;
+use tidegate_model::settings::Setting;
 
 /// Silence after which the kernel asks whether the other end still lives. `tokio_postgres` would
 /// wait two hours, longer than the state of most NATs and load balancers.
@@ -35,6 +36,36 @@ pub struct Server {
 }
 
 impl Server {
+    /// The primary of a process.
+    pub const PRIMARY: Setting = Setting {
+        key: "database_url",
+        variable: Some("DATABASE_URL"),
+        flag: Some("--database-url"),
+        range: || "a database URL".to_owned(),
+        shown: Self::without_password,
+        meaning: "The primary. It may [move](failover.md#when-the-primary-moves) while the process runs.",
+        ..Setting::UNNAMED
+    };
+
+    /// The replica beside a process.
+    pub const READ_REPLICA: Setting = Setting {
+        key: "read_replica_url",
+        variable: Some("DATABASE_READ_REPLICA_URL"),
+        flag: Some("--read-replica-url"),
+        default: || "none".to_owned(),
+        range: || "a database URL".to_owned(),
+        shown: Self::without_password,
+        meaning: "The local replica. Without it, reads use other replicas or the primary.",
+        ..Setting::UNNAMED
+    };
+
+    /// A database URL as it may be shown.
+    #[must_use]
+    pub fn without_password(url: &str) -> String {
+        let server = url.parse::<Self>();
+        server.map_or_else(|_| "…".to_owned(), |server| server.to_string())
+    }
+
     /// Returns the parameters of a connection.
     pub fn pg_config(&self) -> &Config {
         &self.config

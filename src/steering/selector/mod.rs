@@ -40,12 +40,17 @@ struct Candidate {
 
 impl Selector {
     /// Starts with the latencies that are expected of the candidates, best first: distance is all
-    /// that is known before the first report.
-    pub fn new(settings: SteeringSettings, estimates: &[Duration], now: Instant) -> Self {
+    /// that is known before the first report. The seed makes its pauses differ from every other's.
+    pub fn new(
+        settings: SteeringSettings,
+        seed: u64,
+        estimates: &[Duration],
+        now: Instant,
+    ) -> Self {
         let candidate = |(index, &estimate): (usize, &Duration)| Candidate {
             latency: LatencyAverage::default(),
             estimate,
-            breaker: Breaker::new(now, settings.seed.wrapping_add((index as u64) << 32)),
+            breaker: Breaker::new(now, seed.wrapping_add((index as u64) << 32)),
             probation_until: None,
             drained: false,
         };

@@ -1,6 +1,7 @@
 //! The process contract: what a start refuses and what wins.
 
 mod commands;
+mod in_force;
 mod refused;
 mod reload;
 
