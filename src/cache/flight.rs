@@ -10,8 +10,8 @@ use super::{Entry, Key, ResponseCache};
 /// Where a flight's landing is announced; the map of flights and the leader share it.
 pub(super) type Landing<L> = Arc<watch::Sender<Option<L>>>;
 
-/// The right and duty to fetch a key, held by one task at a time. Dropping it without landing tells
-/// the followers that nothing will come.
+/// The right and duty to fetch a key, held by one task at a time. If it is dropped without landing,
+/// the followers get no answer.
 pub struct Leader<O, L> {
     cache: Arc<ResponseCache<O, L>>,
     key: Key,
@@ -32,20 +32,21 @@ impl<O, L> Leader<O, L> {
         Follower::new(&self.landing, metrics::Gauge::noop())
     }
 
-    /// Stores an answer. False when it is not kept: it is too large or too old, or the path was
-    /// purged while it was being fetched.
+    /// Stores an answer. Returns false if it is not stored: it is too large or too old, or the path
+    /// was purged while it was being fetched.
     pub fn store(&self, entry: &Arc<Entry<O>>, now: Instant) -> bool {
         self.cache.store(&self.key, &self.landing, entry, now)
     }
 
-    /// Removes what is stored: there is no such thing any more.
+    /// Removes what is stored, because it no longer exists.
     pub fn forget(&self) {
         self.cache.forget(&self.key, &self.landing);
     }
 
-    /// Ends the flight and tells the followers.
+    /// Ends the flight and wakes the followers.
     pub fn land(self, landing: L) {
-        // Before they are told: whoever comes now looks into the store, not for this flight.
+        // Removed before they are woken: a request that arrives now uses the store, not this
+        // flight.
         self.cache.end(&self.key, &self.landing);
         self.landing.send_replace(Some(landing));
     }
@@ -57,7 +58,7 @@ impl<O, L> Drop for Leader<O, L> {
     }
 }
 
-/// Waits for a flight, and counts as waiting until it is dropped.
+/// Waits for a flight, and is counted as waiting until it is dropped.
 pub struct Follower<L> {
     landing: watch::Receiver<Option<L>>,
     waiting: metrics::Gauge,
@@ -80,7 +81,7 @@ impl<L> Drop for Follower<L> {
 }
 
 impl<L: Clone> Follower<L> {
-    /// Returns what the flight brought; none when it ended without landing. Cancel-safe.
+    /// Returns the result of the flight; none if it ended without landing. Cancel-safe.
     pub async fn landed(mut self) -> Option<L> {
         let landing = self.landing.wait_for(Option::is_some).await;
         landing.ok()?.clone()

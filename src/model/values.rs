@@ -1,4 +1,4 @@
-//! How values of the file are read; a refusal says what is expected in place of the value.
+//! How values of the file are read; an error states what is expected in place of the value.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use serde::de::{Error, Unexpected, Visitor};
 const DAY: Duration = Duration::from_secs(86_400);
 const TICK: Duration = Duration::from_millis(1);
 
-/// What stands in the file.
+/// A value in the file.
 #[derive(Clone, Copy)]
 pub enum Given<'a> {
     /// A string.
@@ -21,11 +21,11 @@ pub enum Given<'a> {
     Decimal(f64),
 }
 
-/// Reads a value; `parse` gives it, or what is expected in place of what is there. Anything but a
-/// text and a number is refused with `expected`.
+/// Reads a value; `parse` returns it, or what is expected in its place. Anything but a string or a
+/// number is refused with `expected`.
 ///
 /// # Errors
-/// Says what is expected in place of the value.
+/// States what is expected in place of the value.
 pub fn value<'de, D: Deserializer<'de>, T>(
     from: D,
     expected: &str,
@@ -59,7 +59,7 @@ pub fn value<'de, D: Deserializer<'de>, T>(
     from.deserialize_any(Value(expected, parse))
 }
 
-/// As [`value`], where one text says what is expected in every case.
+/// Like [`value`], with one text for what is expected in every case.
 fn simple<'de, D: Deserializer<'de>, T>(
     from: D,
     expected: &str,
@@ -73,15 +73,15 @@ fn simple<'de, D: Deserializer<'de>, T>(
 /// Reads a duration from 1 ms to a day, such as `"30s"`.
 ///
 /// # Errors
-/// Says what is expected in place of the value.
+/// States what is expected in place of the value.
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, TICK..=DAY)
 }
 
-/// As [`duration`], or none at all.
+/// Like [`duration`], for a key that may be absent.
 ///
 /// # Errors
-/// As [`duration`].
+/// See [`duration`].
 pub fn duration_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     duration_within(from, Duration::ZERO..=DAY)
 }
@@ -104,7 +104,7 @@ fn duration_within<'de, D: Deserializer<'de>>(
 /// Reads a number from 1 to 1,000,000.
 ///
 /// # Errors
-/// As [`duration`].
+/// See [`duration`].
 pub fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     whole(from, 1_000_000)
 }
@@ -112,7 +112,7 @@ pub fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
 /// Reads a number from 1 to 1,000.
 ///
 /// # Errors
-/// As [`duration`].
+/// See [`duration`].
 pub fn small_count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     whole(from, 1_000)
 }
@@ -128,7 +128,7 @@ fn whole<'de, D: Deserializer<'de>, N: TryFrom<i64>>(from: D, most: i64) -> Resu
 /// Reads a number from 0 to 1.
 ///
 /// # Errors
-/// As [`duration`].
+/// See [`duration`].
 pub fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     simple(from, "a number from 0 to 1", |given| match given {
         Given::Whole(0) => Some(0.0),
@@ -138,10 +138,10 @@ pub fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     })
 }
 
-/// Reads `"1MiB"` or `"64KiB"`; a bare number is refused since its unit would be a guess.
+/// Reads `"1MiB"` or `"64KiB"`; a bare number is refused because its unit would be a guess.
 ///
 /// # Errors
-/// As [`duration`].
+/// See [`duration`].
 pub fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let expected = "a size from \"1B\" to \"256MiB\" in B, KiB or MiB, such as \"1MiB\"";
     simple(from, expected, |given| match given {
@@ -150,10 +150,10 @@ pub fn byte_size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> 
     })
 }
 
-/// As [`byte_size`], and larger; 0 needs no unit.
+/// Like [`byte_size`], with a larger maximum; 0 needs no unit.
 ///
 /// # Errors
-/// As [`duration`].
+/// See [`duration`].
 pub fn byte_size_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let expected = "a size up to \"65536MiB\" in B, KiB or MiB, such as \"64MiB\", or 0";
     simple(from, expected, |given| match given {

@@ -1,14 +1,14 @@
-//! Where log lines go and what they look like.
+//! The destination and the format of log lines.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::LogFormat;
 
-/// Starts logging to standard error; without a filter from `info` on.
+/// Starts logging to standard error, at the level `info` unless a filter is given.
 ///
 /// # Errors
-/// When the filter is not in `RUST_LOG`'s syntax.
+/// If the filter does not have `RUST_LOG`'s syntax.
 pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter.unwrap_or("info"))?;
     let subscriber = tracing_subscriber::fmt()

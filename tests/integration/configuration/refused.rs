@@ -64,7 +64,7 @@ steering.retry_budget | 1.5 | 2: retry_budget = 1.5: expected a number from 0 to
 steering.retry_budget | nan | 2: retry_budget = nan: expected a number from 0 to 1
 steering.reconnects_per_second_max | 0 | 2: reconnects_per_second_max = 0: expected a whole number from 1 to 1000
 spill.concurrency_max | '16' | 2: concurrency_max = '16': expected a whole number from 1 to 1000000
-policy.path | '/a/*/b' | 2: path = "/a/*/b": a star stands only at the end of a pattern
+policy.path | '/a/*/b' | 2: path = "/a/*/b": a star is allowed only at the end of a pattern
 policy.consistency | 'eventully' | 3: consistency = 'eventully': the level is not one of strong, session, bounded and eventual
 policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the field is not one RFC 9651 item (byte 6), such as strong
 policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
