@@ -11,17 +11,17 @@ use tidegate_telemetry::EndpointMetrics;
 /// One endpoint, ready to serve.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it is written.
+    /// Its place in the file.
     pub place: Place,
-    /// Which methods it answers.
+    /// The methods that it answers.
     pub method: EndpointMethod,
     /// The path template, which also labels logs and metrics.
     pub template: String,
-    /// Who may call it.
+    /// The authentication that it requires.
     pub auth: EndpointAuth,
     /// What it does.
     pub target: Target,
-    /// What is counted of it.
+    /// Its metrics.
     pub metrics: EndpointMetrics,
 }
 
@@ -30,32 +30,32 @@ pub struct Endpoint {
 pub enum Target {
     /// Runs a statement.
     Sql(SqlTarget),
-    /// Hands the request on.
+    /// Forwards the request.
     Upstream {
-        /// To whom.
+        /// The upstream.
         upstream: Arc<Upstream>,
-        /// Whether everybody gets the same answer.
+        /// Whether all clients get the same answer.
         cache: bool,
     },
 }
 
-/// What an answer that everybody may be given depends on, beside the path.
+/// What an answer that any client may receive depends on, besides the path.
 #[derive(Debug, Clone, Copy)]
 pub enum Shared<'a> {
     /// These query parameters, sorted.
     Parameters(&'a [String]),
-    /// The query, as it was sent.
+    /// The query as sent.
     Query,
 }
 
-/// Why an endpoint of the configuration cannot be used. Displays without the key and its value, which
-/// go with it into a [`ConfigError`].
+/// Why an endpoint of the configuration cannot be used. Displays without the key and its value,
+/// which are added in a [`ConfigError`].
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The statement, or what goes with it.
+    /// The statement or its related keys.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
-    /// An upstream that is not there.
+    /// An upstream that does not exist.
     #[error("there is no [[upstream]] named `{0}`")]
     NoUpstream(String),
     /// A template that does not begin with a slash.
@@ -64,13 +64,13 @@ pub enum EndpointError {
     /// A template that the router refuses.
     #[error("{0}")]
     Template(matchit::InsertError),
-    /// The same method and template again.
-    #[error("the same method and path stand already at {0}")]
+    /// A method and template that are already used.
+    #[error("the same method and path are already used at {0}")]
     Repeated(Place),
 }
 
 impl EndpointError {
-    /// Names the place, the key and its value beside what is wrong.
+    /// Adds the place, the key and its value to the error.
     pub(super) fn refuse(&self, endpoint: &EndpointConfig) -> ConfigError {
         let statement = match &endpoint.target {
             TargetConfig::Sql(sql) => &*sql.statement,
@@ -93,7 +93,7 @@ impl Endpoint {
     /// Compiles one endpoint.
     ///
     /// # Errors
-    /// Names the key and what is wrong with it.
+    /// Names the key and states what is wrong with it.
     pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         if !config.path.starts_with('/') {
             return Err(EndpointError::NoSlash);
@@ -119,8 +119,8 @@ impl Endpoint {
         })
     }
 
-    /// What an answer depends on beside the path; none when it depends on more than path and query,
-    /// or is no plain 200, so that nobody else may be given it.
+    /// What an answer depends on besides the path; none if it depends on more than path and query,
+    /// or is not a plain 200, so that no other client may receive it.
     #[must_use]
     pub fn shared(&self) -> Option<Shared<'_>> {
         match &self.target {

@@ -1,8 +1,8 @@
-//! The endpoints: method and path → what serves a request.
+//! The endpoints: from method and path to what serves a request.
 //!
-//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its one
-//! statement and a request's values into an answer whose bytes PostgreSQL made;
-//! [`upstream`](crate::upstream) hands the request on to an application.
+//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its
+//! statement and a request's values into an answer whose bytes PostgreSQL produces;
+//! [`upstream`](crate::upstream) forwards the request to an application.
 
 mod catalogue;
 mod compiled;

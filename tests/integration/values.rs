@@ -197,7 +197,7 @@ async fn a_colon_that_postgresql_refuses_is_explained_at_start() {
         ),
         (
             "select (array[1])[1:path.n]",
-            "syntax error at or near \"$1\"; a parameter takes its own colon, so a slice that ends with one \
+            "syntax error at or near \"$1\"; a parameter has its own colon, so a slice that ends with one \
              is [1 : :path.x]",
         ),
     ] {

@@ -1,11 +1,11 @@
-//! How closely the nodes are watched.
+//! The settings of the monitor.
 
 use std::time::Duration;
 
-/// What the monitor needs to know beside the nodes.
+/// What the monitor needs to know besides the nodes.
 #[derive(Clone, Debug)]
 pub struct MonitorSettings {
-    /// What the monitor's sessions are called on the servers.
+    /// The name of the monitor's sessions on the servers.
     pub application_name: String,
     /// Time between two samples of a node.
     pub sample_interval: Duration,

@@ -228,7 +228,7 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
         ),
         (
             &endpoint("sql = \"with x as (delete from notes returning id) select * from x\""),
-            "4: sql = \"with x as (delete from notes returning id) select * from x\": its own `with` modifies",
+            "4: sql = \"with x as (delete from notes returning id) select * from x\": its `with` modifies",
         ),
         (
             &endpoint("sql = \"select 1\"\nstatus = 404"),
@@ -244,7 +244,7 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
         ),
         (
             &endpoint("sql = \"select 1\"").repeat(2),
-            "7: path = \"/x\": the same method and path stand already at",
+            "7: path = \"/x\": the same method and path are already used at",
         ),
     ] {
         std::fs::write(&path, text).unwrap();
@@ -258,7 +258,7 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
 async fn a_statement_that_does_not_prepare_is_named_while_a_database_is_up() {
     let mut cluster = Cluster::start(0).await.unwrap();
     let line = refusal(gateway_of(&cluster)).await;
-    let expected = "sql: GET /public/rates does not prepare: relation \"rates\" does not exist; \
+    let expected = "sql: GET /public/rates cannot be prepared: relation \"rates\" does not exist; \
                     has `tidegate migrate` been run?";
     assert!(
         line.starts_with("built-in:") && line.ends_with(expected),
@@ -270,7 +270,7 @@ async fn a_statement_that_does_not_prepare_is_named_while_a_database_is_up() {
     std::fs::write(&path, file).unwrap();
     let with_file = || gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);
     let line = refusal(with_file()).await;
-    let expected = "sql: GET /x does not prepare: column \"missing\" does not exist";
+    let expected = "sql: GET /x cannot be prepared: column \"missing\" does not exist";
     assert_eq!(line, format!("{}:4: {expected}", path.display()));
     cluster.primary.kill().await.unwrap();
     let with_file = gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);

@@ -72,7 +72,7 @@ policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-ag
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
 policy.rate_limit | '100 per second' | 3: rate_limit = '100 per second': expected requests per s, min, h or d, such as `100/s`
 endpoint.method | 'get' | 4: method = 'get': expected GET, POST, PUT, PATCH, DELETE or *
-endpoint.method | '*' | 4: method = "*": it goes with `upstream` only
+endpoint.method | '*' | 4: method = "*": it is allowed only with `upstream`
 endpoint.path | 'x' | 4: path = "x": it must begin with `/`
 endpoint.path | '/{a' | 4: path = "/{a": 
 endpoint.auth | 'basic' | 5: auth = 'basic': expected `jwt` or `none`
@@ -194,7 +194,7 @@ REGION | EU West | REGION = "EU West": a region name is lower-case letters
 DATABASE_URL | mysql://app:hunter2@db/app | DATABASE_URL = "mysql://…": must start with postgres://
 DATABASE_URL | app:hunter2@db | DATABASE_URL = "…": must start with postgres://
 DATABASE_URL | postgres://app:hunter2@db/app?sslmode=on | DATABASE_URL = "postgres://…": sslmode=on is not one of disable,
-DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": names no host
+DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": does not name a host
 TIDEGATE_CONFIG | /nowhere.toml | /nowhere.toml: cannot be read: 
 LISTEN_ADDR | 8080 | LISTEN_ADDR = "8080": expected an IP address and a port, such as 127.0.0.1:8080
 ADMIN_ADDR | localhost | ADMIN_ADDR = "localhost": expected an IP address and a port

@@ -79,7 +79,7 @@ async fn sighup_swaps_policies_and_endpoints_or_keeps_both_and_says_why() {
         ),
         (
             BEFORE.replace("'before'", "missing"),
-            "8: sql: GET /word does not prepare",
+            "8: sql: GET /word cannot be prepared",
         ),
     ] {
         std::fs::write(&path, &text).unwrap();

@@ -131,7 +131,10 @@ async fn two_that_were_promoted_onto_one_timeline_are_not_written_to_until_the_u
     };
     one.promote().await.unwrap();
     two.promote().await.unwrap();
-    let told = failover.gateway.wait_for_log("cannot be told apart").await;
+    let told = failover
+        .gateway
+        .wait_for_log("cannot be distinguished")
+        .await;
     assert!(told.as_ref().unwrap().contains("ERROR"), "{told:?}");
     let before = (count(one).await, count(two).await);
     for _ in 0..20 {
