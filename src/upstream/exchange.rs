@@ -15,65 +15,66 @@ use super::upload::Upload;
 use super::{Node, Upstream, UpstreamError};
 use tidegate_model::RegionId;
 
-/// A request as it is to be sent.
+/// A request as it will be sent.
 pub struct Outgoing {
     /// Its method.
     pub method: Method,
     /// Its normalised path.
     pub path: String,
-    /// Its query, as it was sent.
+    /// Its query, as sent by the client.
     pub query: Option<String>,
-    /// Its fields; none concerns a connection, but those that ask for a WebSocket.
+    /// Its fields; none concerns a connection, except those that request a WebSocket.
     pub headers: HeaderMap,
-    /// Whether it asks for a WebSocket.
+    /// Whether it requests a WebSocket.
     pub wants_websocket: bool,
-    /// The regions whose database replica can honour the decision, and until when; for good where
+    /// The regions whose database replica can honour the decision, and until when; indefinitely if
     /// there is no bound.
     pub replica_regions: Vec<(RegionId, Option<Instant>)>,
-    /// The region that a node without one counts to.
+    /// The region assumed for a node without one.
     pub local_region: RegionId,
 }
 
-/// What a request may take.
+/// The limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Most bytes of its body.
     pub body_bytes_max: usize,
     /// Time for its body to arrive.
     pub body_timeout: Duration,
-    /// Time from then to the head of the answer, unless the upstream has its own.
+    /// Time from then to the head of the answer, unless the upstream sets its own.
     pub deadline: Duration,
 }
 
-/// An answer's head, with the body yet to come.
+/// An answer's head, before its body is read.
 #[derive(Debug)]
 pub struct Answered {
-    /// What the node answered.
+    /// The node's answer.
     pub response: Response<Incoming>,
-    /// How it came to be this node.
+    /// Why this node answered.
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) place: Place,
 }
 
-/// What is taken until the last byte: among the upstream's connections, and at the node.
+/// What is occupied until the last byte: a place in the upstream's `connections_max`, and one at
+/// the node.
 pub(super) type Place = (OwnedSemaphorePermit, Visit);
 
-/// The turn in which a node was asked.
+/// The turn in which a node was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It was the first.
+    /// It was the first node.
     First,
-    /// Another had failed before.
+    /// Another node had failed before.
     Retry,
-    /// Another took long.
+    /// Another node was slow.
     Hedge,
 }
 
 impl Outgoing {
-    /// Whether an application in this region may read from its replica, if it is asked now: a
-    /// request may have waited for another node first.
+    /// Whether an application in this region may read from its replica if the request is sent now:
+    /// it may have waited for another node first.
     pub(super) fn reads_replica_in(&self, region: Option<&RegionId>, now: Instant) -> bool {
         let region = region.unwrap_or(&self.local_region);
         let mut known = self.replica_regions.iter();
@@ -88,11 +89,11 @@ impl Answered {
         &self.upstream.nodes()[self.node]
     }
 
-    /// The answer with its body, to be passed on as it comes.
+    /// The answer with its body, which is passed on as it arrives.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let (mut head, body) = self.response.into_parts();
-        // The node's connection is not the client's.
+        // The fields are about the node's connection, not the client's.
         head.version = Version::default();
         let body = Download::new(body, self.upstream, self.node, self.place);
         Response::from_parts(head, Body::new(body))
@@ -101,10 +102,10 @@ impl Answered {
 
 impl Upstream {
     /// Sends a request, with its body unless it has none, and waits for the head of an answer.
-    /// Dropping the future leaves nothing behind here; a request that was sent stays sent.
+    /// Dropping the future leaves no state here; a request that was sent is not recalled.
     ///
     /// # Errors
-    /// Says what became of the request, as far as that is known.
+    /// States what happened to the request, as far as that is known.
     pub async fn exchange(
         self: &Arc<Self>,
         outgoing: Outgoing,

@@ -1,4 +1,4 @@
-//! What goes on for an upstream without any request.
+//! The background tasks of an upstream.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +8,8 @@ use super::Upstream;
 use super::check::check;
 use tidegate_steering::announce;
 
-/// The tasks that check an upstream's nodes and tell what is known of them. They end with it at the
-/// latest.
+/// The tasks that check an upstream's nodes and report on them. They end no later than the
+/// upstream.
 #[derive(Debug, Default)]
 pub(super) struct Tasks(Mutex<JoinSet<()>>);
 
@@ -29,7 +29,7 @@ impl Tasks {
         }
     }
 
-    /// Ends them; none says anything any more.
+    /// Ends them; none reports anything after that.
     pub(super) async fn end(&self) {
         let mut tasks = std::mem::take(&mut *self.lock());
         tasks.shutdown().await;
