@@ -93,7 +93,7 @@ async fn check_shows_each_error_with_its_line_and_exits_with_2() {
         .run(&["check"])
         .await;
     let expected = "\
-error: no region or group is called `us-east-2`
+error: there is no region or group named `us-east-2`
  --> FILE:5:19
   |
 5 |   prefer  nearest(us-east-2, eu-west-1)
