@@ -85,7 +85,7 @@ async fn an_answer_that_has_what_its_token_saw_is_not_given_out_either_when_it_i
     assert_eq!(told(&response, "node"), "primary");
 }
 
-/// Whatever the primary does by itself after it was started ends some seconds later.
+/// The primary's own activity after its start ends some seconds later.
 #[tokio::test]
 async fn an_answer_that_took_long_is_proven_while_the_primary_is_idle() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! What a gateway does with clients that are slow, too many or gone, and how it ends.
+//! Clients that are slow, too many or gone, and how a gateway ends.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;

@@ -1,4 +1,4 @@
-//! What becomes of tokens when a replica is promoted.
+//! What happens with tokens when a replica is promoted.
 
 use reqwest::{Method, Response};
 use tidegate::testkit::{Cluster, DelayProxy, GatewayProcess, until};
@@ -29,7 +29,7 @@ struct Failover {
 }
 
 impl Failover {
-    /// Reaches the primary as a role by a line that can be led elsewhere.
+    /// Connects to the primary as a role, over a link whose target can be changed.
     async fn prepare(role: &str) -> Self {
         let cluster = migrated_cluster(2).await;
         let create =
@@ -149,7 +149,7 @@ async fn a_token_whose_write_was_lost_is_told_so() {
     assert_eq!(
         header(&answer, "set-cookie"),
         "__Host-tidegate-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
-        "a browser is told once and goes on"
+        "a browser gets one error and continues"
     );
     problem(answer, 409, "write-lost-in-failover").await;
 }

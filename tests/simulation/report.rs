@@ -1,4 +1,4 @@
-//! The table, and whether what it shows is what was asked for.
+//! The table, and whether its figures meet the requirements.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,13 +17,13 @@ const PAGE: &str = concat!(
 const AVAILABILITY_MIN: f64 = 0.9995;
 const LOCALITY_APART_MAX: f64 = 0.01;
 
-/// An event, and what came of each system in it.
+/// An event, and the result of each system in it.
 pub(crate) struct Row {
     pub(crate) event: Event,
     pub(crate) tallies: Vec<(System, Tallies)>,
 }
 
-/// Prints the page, writes it, and fails when a bar was missed.
+/// Prints the page, writes it, and fails if a requirement was missed.
 pub(crate) fn publish(world: &World, rows: &[Row]) -> ExitCode {
     let missed = missed(rows);
     let page = page(world, rows, &missed);
@@ -40,7 +40,7 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-/// Returns what is not as it should be.
+/// Returns the missed requirements.
 fn missed(rows: &[Row]) -> Vec<String> {
     let mut missed = Vec::new();
     for row in rows {

@@ -1,4 +1,4 @@
-//! The process contract: what a start refuses and what wins.
+//! The process contract: what is refused at start, and which sources take precedence.
 
 mod commands;
 mod refused;
@@ -11,7 +11,7 @@ use tidegate::testkit::{Cluster, GatewayCommand};
 
 use crate::world::{BINARY, JWT_SECRET, gateway_of, printed};
 
-/// A primary that nobody can reach, with a password that nobody may see.
+/// A primary that cannot be reached, with a password that must not be shown.
 const URL: &str = "postgres://app:hunter2@127.0.0.1:1/app";
 const PASSWORD: &str = "hunter2";
 
@@ -19,13 +19,13 @@ fn tidegate(subcommand: &str) -> GatewayCommand {
     GatewayCommand::new(BINARY, subcommand)
 }
 
-/// A command that could start but for its database.
+/// A command that could start except for its database.
 fn complete(subcommand: &str) -> GatewayCommand {
     let command = tidegate(subcommand).env("REGION", "eu-west-1");
     command.env("DATABASE_URL", URL)
 }
 
-/// Runs a command that must refuse its input, and returns the one line that says why.
+/// Runs a command that must refuse its input, and returns the one line with the reason.
 async fn refusal(command: GatewayCommand) -> String {
     let Output {
         status,

@@ -1,6 +1,6 @@
-//! Every refused value is quoted where it stands, with what would be right.
+//! Every refused value is quoted with its place and what is expected.
 //!
-//! The binary itself lists the keys it knows, so none can be missing from the table.
+//! The binary itself lists its keys, so none can be missing from the table.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{complete, refusal, tidegate};
 use crate::world::rows;
 
-/// A key, what stands behind it, and the error behind the name of the file.
+/// A key, its value, and the error after the name of the file.
 const KEYS: &str = r#"
 region | 5 | 1: region = 5: expected a string
 database_url | 5 | 1: database_url = 5: expected a string
@@ -97,7 +97,7 @@ upstream.check.path | 'healthz' | 8: upstream.check.path = 'healthz': expected a
 upstream.check.interval | 2 | 8: interval = 2: expected a duration
 "#;
 
-/// The keys of a table without which the others mean nothing, and what stands before the table.
+/// The keys of a table that the others require, and the text before the table.
 fn table(section: &str) -> (&str, &[&str]) {
     match section {
         "topology.replica" => (
@@ -122,7 +122,7 @@ fn table(section: &str) -> (&str, &[&str]) {
     }
 }
 
-/// A file that is well but for one line.
+/// A file that is valid except for one line.
 fn file(section: &str, key: &str, value: &str) -> String {
     let (head, others) = table(section);
     let others = others
@@ -143,11 +143,11 @@ fn file(section: &str, key: &str, value: &str) -> String {
     }
 }
 
-/// What is said of a file, without its name.
+/// The error for a file, without its name.
 async fn refused(path: &Path, text: &str) -> String {
     std::fs::write(path, text).unwrap();
     let check = complete("check").env("TIDEGATE_CONFIG", path);
-    // Those that the kit sets would win.
+    // Those set by the kit would take precedence.
     let check = check.env("LISTEN_ADDR", "").env("ADMIN_ADDR", "");
     let line = refusal(check).await;
     let name = format!("{}:", path.display());
@@ -156,7 +156,7 @@ async fn refused(path: &Path, text: &str) -> String {
         .to_owned()
 }
 
-/// The names in backquotes behind `expected`.
+/// The names in backquotes after `expected`.
 fn listed(error: &str) -> impl Iterator<Item = &str> {
     let (_, expected) = error.split_once("expected ").unwrap();
     expected.split('`').skip(1).step_by(2)

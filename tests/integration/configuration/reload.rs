@@ -1,4 +1,4 @@
-//! What a running gateway takes over from its file, and what it keeps to itself.
+//! What a running gateway takes over from its file, and what it keeps.
 
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;

@@ -21,7 +21,7 @@ test \"Ireland\" {
 }
 ";
 
-/// A policy file in a folder of its own.
+/// A policy file in its own folder.
 struct Policy {
     folder: TempDir,
 }
@@ -64,7 +64,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Calls the file `FILE`.
+    /// Replaces the file's name by `FILE`.
     fn new(output: Output, path: &str) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap().replace(path, "FILE");
         Self {
