@@ -1,4 +1,4 @@
-//! One fetch for any number of requests: a leader, and followers who wait for its landing.
+//! One fetch for any number of requests: a leader, and followers that wait for its landing.
 
 use std::sync::Arc;
 

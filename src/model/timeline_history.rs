@@ -141,8 +141,7 @@ impl RequestToken {
 /// What a token has seen is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "what this token has seen was lost in a failover: the server that took over never had it; go on \
-     without the token"
+    "what this token has seen was lost in a failover: the server that took over never had it; continue without the token"
 )]
 pub struct WriteLost;
 

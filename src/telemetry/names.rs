@@ -50,7 +50,7 @@ pub const DECISIONS: &str = "tidegate_decisions_total";
 /// Requests refused because their client had spent its budget. Counter; label `policy`: the row's
 /// path pattern.
 pub const RATE_LIMITED: &str = "tidegate_rate_limited_total";
-/// Requests that nodes are being asked for. Gauge.
+/// Requests being served by nodes. Gauge.
 pub const REQUESTS_IN_FLIGHT: &str = "tidegate_requests_in_flight";
 /// Requests refused by load shedding. Counter; label `reason`: `requests-max`, `deadline`,
 /// `acquire-timeout`, `connections-max` (of an upstream) or `spill-budget`.

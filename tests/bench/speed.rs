@@ -30,7 +30,7 @@ use scene::Scene;
 
 const USAGE: &str = "usage: bench [--only NAME] [--rounds N] [--seconds N]";
 
-/// What is to be measured.
+/// What to measure.
 struct Plan {
     only: Option<String>,
     pace: Pace,

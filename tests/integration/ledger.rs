@@ -124,7 +124,7 @@ async fn a_key_acts_once_and_a_refusal_is_not_remembered() {
     assert_eq!(again.bytes().await.unwrap(), first);
     assert_eq!(cents(&world, "alice").await, 99_000);
 
-    // Spelled differently it is the same request; asked differently it is another one.
+    // The same request may be spelled differently; other values make it another one.
     let spelled = r#"{ "amount":"10.00", "to":"bob", "note":"ignored", "currency":"USD" }"#;
     let request = world
         .request(Method::POST, TRANSFERS)

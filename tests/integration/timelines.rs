@@ -136,7 +136,7 @@ async fn a_token_whose_write_was_lost_is_told_so() {
     for level in ["eventual", "session", "strong"] {
         let answer = failover.read(level, Some(&token)).await;
         let detail = problem(answer, 409, "write-lost-in-failover").await;
-        assert!(detail.contains("go on without the token"), "{detail}");
+        assert!(detail.contains("continue without the token"), "{detail}");
     }
     let answer = failover.read("session", None).await;
     assert_eq!(answer.status(), 200);

@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Down(usize),
     /// This share of requests is answered with 5xx.
     Errors(f64),
-    /// Answers take so many times as long.
+    /// Answers take this many times as long.
     Slow(f64),
     /// The region is cut off from the others; clients reach it.
     CutOff,

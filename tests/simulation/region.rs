@@ -23,9 +23,9 @@ const BUSY: f64 = 0.8;
 /// The outcome of a request in a region.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Served {
-    /// It was answered after so many milliseconds.
+    /// It was answered after this many milliseconds.
     Well(f64),
-    /// It was answered with 5xx after so many milliseconds.
+    /// It was answered with 5xx after this many milliseconds.
     Failed(f64),
     /// No node took it, so nothing was done.
     NoNode,

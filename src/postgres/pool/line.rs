@@ -57,7 +57,7 @@ struct State {
     left: u64,
     /// When the newest answer was read, or a read joined an empty line.
     moved_at: Instant,
-    /// Whether the connection is to be closed.
+    /// Whether the connection should be closed.
     condemned: bool,
 }
 

@@ -253,7 +253,7 @@ mod tests {
         );
         assert!(waiting <= 300, "{waiting}");
         let (refused, waiting) = step(true, 9_000);
-        assert_eq!((refused, waiting), (9_000, waiting), "nobody joins");
+        assert_eq!((refused, waiting), (9_000, waiting), "no request joins");
         let (refused, _) = step(false, 1_000);
         assert!(refused <= 300, "{refused}");
         assert_eq!(step(false, 1_000), (0, 0));

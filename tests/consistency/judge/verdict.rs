@@ -17,7 +17,7 @@ pub(in crate::consistency) enum Guarantee {
     MonotonicReads,
     /// A session's writes take effect in its order.
     MonotonicWrites,
-    /// A write comes after what its session had read, and whoever sees it sees that too.
+    /// A write comes after what its session had read, and a client that sees it sees that too.
     WritesFollowReads,
     /// A bounded read is not older than its bound.
     WithinBound,
