@@ -82,7 +82,7 @@ async fn a_taken_port_is_named_before_anything_starts() {
         .unwrap();
     assert!(!output.status.success());
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains(&format!("{address} is taken")), "{told}");
+    assert!(told.contains(&format!("{address} is in use")), "{told}");
 }
 
 #[tokio::test]
