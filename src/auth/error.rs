@@ -2,6 +2,11 @@
 
 use std::borrow::Cow;
 
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+
+use crate::http::{Problem, ProblemKind};
+
 const REALM: &str = "Bearer realm=\"tidegate\"";
 
 /// Why a bearer token is not accepted. Every text may be shown to the client: it contains nothing
@@ -72,6 +77,33 @@ impl AuthError {
             | Self::Claim(_) => {
                 format!("{REALM}, error=\"invalid_token\", error_description=\"{self}\"")
             }
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let kind = match error {
+            AuthError::KeysUnavailable => ProblemKind::Overloaded,
+            AuthError::NotConfigured
+            | AuthError::Missing
+            | AuthError::TooLong
+            | AuthError::Malformed
+            | AuthError::Algorithm
+            | AuthError::Critical
+            | AuthError::UnknownKey
+            | AuthError::Signature
+            | AuthError::Expired
+            | AuthError::NotYetValid
+            | AuthError::Audience
+            | AuthError::Issuer
+            | AuthError::Claim(_) => ProblemKind::Unauthorized,
+        };
+        let challenge = HeaderValue::try_from(error.challenge());
+        let problem = Self::of(kind, error);
+        match challenge {
+            Ok(challenge) => problem.with_field(WWW_AUTHENTICATE, challenge),
+            Err(_not_a_header) => problem,
         }
     }
 }

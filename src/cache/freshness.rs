@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::http::age_in_header;
 use tidegate_policy::Lifetime;
 
 /// How long a failure is remembered. Meanwhile an answer that may be used on errors is served at
@@ -54,11 +55,6 @@ impl Usable {
             Self::IfError
         }
     }
-}
-
-/// Returns the value of `Age`: whole seconds, rounded up because a bound must not be understated.
-pub fn age_in_header(age: Duration) -> u64 {
-    age.as_secs() + u64::from(age.subsec_nanos() > 0)
 }
 
 /// Returns the `ttl` of RFC 9211: the remaining whole seconds of freshness, rounded down, negative

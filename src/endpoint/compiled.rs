@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Backend;
 use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
 use crate::sql::{SqlTarget, SqlTargetError};
-use crate::upstream::{Upstream, Upstreams};
+use crate::upstream::Upstreams;
 use tidegate_model::{ConfigError, Place};
 use tidegate_telemetry::EndpointMetrics;
 
@@ -19,33 +20,10 @@ pub struct Endpoint {
     pub template: String,
     /// The authentication that it requires.
     pub auth: EndpointAuth,
-    /// What it does.
-    pub target: Target,
+    /// What serves it.
+    pub backend: Backend,
     /// Its metrics.
-    pub metrics: EndpointMetrics,
-}
-
-/// What an endpoint does.
-#[derive(Debug)]
-pub enum Target {
-    /// Runs a statement.
-    Sql(SqlTarget),
-    /// Forwards the request.
-    Upstream {
-        /// The upstream.
-        upstream: Arc<Upstream>,
-        /// Whether all clients get the same answer.
-        cache: bool,
-    },
-}
-
-/// What an answer that any client may receive depends on, besides the path.
-#[derive(Debug, Clone, Copy)]
-pub enum Shared<'a> {
-    /// These query parameters, sorted.
-    Parameters(&'a [String]),
-    /// The query as sent.
-    Query,
+    pub metrics: Arc<EndpointMetrics>,
 }
 
 /// Why an endpoint of the configuration cannot be used. Displays without the key and its value,
@@ -98,12 +76,12 @@ impl Endpoint {
         if !config.path.starts_with('/') {
             return Err(EndpointError::NoSlash);
         }
-        let target = match &config.target {
-            TargetConfig::Sql(sql) => Target::Sql(SqlTarget::compile(config, sql)?),
+        let backend = match &config.target {
+            TargetConfig::Sql(sql) => Backend::Sql(SqlTarget::compile(config, sql)?),
             TargetConfig::Upstream(target) => {
                 let upstream = upstreams.get(&target.name);
                 let missing = || EndpointError::NoUpstream(target.name.clone());
-                Target::Upstream {
+                Backend::Upstream {
                     upstream: Arc::clone(upstream.ok_or_else(missing)?),
                     cache: target.cache,
                 }
@@ -114,26 +92,14 @@ impl Endpoint {
             method: config.method.clone(),
             template: config.path.clone(),
             auth: config.auth,
-            metrics: EndpointMetrics::new(&config.path),
-            target,
+            metrics: Arc::new(EndpointMetrics::new(&config.path)),
+            backend,
         })
     }
 
-    /// What an answer depends on besides the path; none if it depends on more than path and query,
-    /// or is not a plain 200, so that no other client may receive it.
-    #[must_use]
-    pub fn shared(&self) -> Option<Shared<'_>> {
-        match &self.target {
-            Target::Sql(sql) => sql.shared_parameters.as_deref().map(Shared::Parameters),
-            Target::Upstream { cache, .. } => cache.then_some(Shared::Query),
-        }
-    }
     /// Its statement, if it runs one.
     #[must_use]
     pub fn sql(&self) -> Option<&SqlTarget> {
-        match &self.target {
-            Target::Sql(sql) => Some(sql),
-            Target::Upstream { .. } => None,
-        }
+        self.backend.sql()
     }
 }

@@ -58,6 +58,16 @@ impl Routes {
         })
     }
 
+    /// Whether a normalised path may have a budget for every client.
+    #[must_use]
+    pub fn limits(&self, path: &str) -> bool {
+        if self.rate_limits.is_empty() {
+            return false;
+        }
+        let row = self.policies.lookup(path);
+        row.is_none_or(|row| self.rate_limits.row(row).is_some())
+    }
+
     /// The texts of the statements that connections prepare before they serve: reads, at most a
     /// hundred, first those that requests have already run.
     #[must_use]

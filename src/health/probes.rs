@@ -12,8 +12,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::health::report::{Facts, HealthReport};
-use crate::http::Drain;
-use crate::middleware::PROBE_PATHS;
+use crate::http::{Drain, PROBE_PATHS};
 use crate::postgres::monitor::Monitor;
 use tidegate_model::NodeStatus;
 use tidegate_model::{NodeId, RegionId};

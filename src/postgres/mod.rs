@@ -7,11 +7,14 @@ mod connection;
 pub mod monitor;
 pub mod pool;
 mod server;
+mod server_error;
 mod ssl_mode;
 mod tls;
+mod tls_error;
 mod url;
 
 pub use connection::{ConnectError, Connection, Session, connect, identify};
-pub use server::{Server, ServerError};
+pub use server::Server;
+pub use server_error::ServerError;
 pub use ssl_mode::SslMode;
-pub use tls::TlsError;
+pub use tls_error::TlsError;

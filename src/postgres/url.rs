@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use crate::postgres::server::ServerError;
+use crate::postgres::server_error::ServerError;
 use crate::postgres::ssl_mode::SslMode;
 
 /// The parts of a URL.

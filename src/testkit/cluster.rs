@@ -7,8 +7,8 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 
 use super::postgres_binaries::PostgresBinaries;
+use super::postgres_server::conninfo;
 use super::postgres_server::{PostgresServer, USER, Variables};
-use super::postgres_sql::conninfo;
 use super::workspace::Workspace;
 
 /// Durability is sacrificed for speed, visibility is not: with `synchronous_commit = off` a commit

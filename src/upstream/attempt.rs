@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::application::RequestBody;
 use super::error::AttemptError;
-use super::exchange::Outgoing;
 use super::framing::reframe;
 use super::node::encode_path;
+use super::outgoing::Outgoing;
 use super::upload::Upload;
 use super::{Node, Upstream, names_upgrade};
 

@@ -9,12 +9,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
-use super::exchange::Place;
+use super::node::Visit;
 use tidegate_model::error_chain;
 use tidegate_steering::Outcome;
+
+/// What is occupied until the last byte: a place in the upstream's `connections_max`, and one at
+/// the node.
+pub(super) type Place = (OwnedSemaphorePermit, Visit);
 
 /// How often a body that waits for its node signals progress: the server ends HTTP/2 streams
 /// without progress for about thirty seconds, such as those of clients that do not read.

@@ -1,7 +1,9 @@
 //! Why an upstream did not answer.
 
+use http::StatusCode;
 use hyper_util::client::legacy;
 
+use crate::http::{Problem, ProblemKind, ShedReason};
 use tidegate_model::error_chain;
 
 /// Why a request to an upstream has no answer. Causes are for the log: none contains a header or
@@ -11,6 +13,9 @@ pub enum UpstreamError {
     /// As many requests as allowed are under way.
     #[error("the application behind this path is busy")]
     Busy,
+    /// The request was passed on by this process before.
+    #[error("this gateway has handed the request on before: an upstream leads back to it")]
+    Loop,
     /// No node could be reached, or none answered; nothing was executed, or the request can be
     /// repeated.
     #[error("no node of the application behind this path answers")]
@@ -33,6 +38,26 @@ pub enum UpstreamError {
     /// The client's body was interrupted.
     #[error("the body could not be read")]
     BodyBroken,
+}
+
+impl From<UpstreamError> for Problem {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Busy => {
+                Self::of(ProblemKind::Overloaded, error).shed(ShedReason::ConnectionsMax)
+            }
+            UpstreamError::Loop => Self::of(ProblemKind::LoopDetected, error),
+            UpstreamError::Unreachable(_) => Self::of(ProblemKind::NoNode, error),
+            UpstreamError::OutcomeUnknown(_) => Self::of(ProblemKind::OutcomeUnknown, error),
+            UpstreamError::BadAnswer(_) => Self::of(ProblemKind::BadGateway, error),
+            UpstreamError::Timeout => Self::of(ProblemKind::Deadline, error),
+            UpstreamError::BodyTooLarge(_) => Self::of(ProblemKind::TooLarge, error),
+            UpstreamError::BodyTooSlow => {
+                Self::of(ProblemKind::Deadline, error).with_status(StatusCode::REQUEST_TIMEOUT)
+            }
+            UpstreamError::BodyBroken => Self::of(ProblemKind::InvalidBody, error),
+        }
+    }
 }
 
 /// Why one node did not answer.

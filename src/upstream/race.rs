@@ -4,22 +4,18 @@
 //! when the first takes unusually long. Any other request is sent to the next node only if it is
 //! certain that nothing of it was sent.
 
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::FutureExt;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use smallvec::SmallVec;
-use tokio::time::{
-    Duration, Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at,
-};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::attempt::attempt;
 use super::error::AttemptError;
-use super::exchange::{Outgoing, Patience, Turn};
 use super::node::Visit;
+use super::outgoing::{Outgoing, Patience};
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError};
-use tidegate_steering::Choice;
+use tidegate_steering::{Choice, Entrant, Race, RaceEvent, Turn};
 
 /// How often a request that waits wakes its task, as in [`super::download`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -28,7 +24,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
 
 /// One request on its way from node to node.
-pub(super) struct Race<'r> {
+pub(super) struct UpstreamRace<'r> {
     upstream: &'r Upstream,
     outgoing: &'r Outgoing,
     upload: Option<&'r Upload>,
@@ -39,25 +35,12 @@ pub(super) struct Race<'r> {
     first: usize,
     /// The nodes that have not been tried yet.
     order: <Choice as IntoIterator>::IntoIter,
-    /// The attempts under way, and their nodes, the oldest first.
-    tries: FuturesUnordered<BoxFuture<'r, Tried>>,
-    asked: SmallVec<[Asked; 4]>,
+    race: Race<'r, Tried>,
     failed: Option<Failure>,
 }
 
-/// An attempt under way.
-struct Asked {
-    node: usize,
-    turn: Turn,
-    at: Instant,
-}
-
-/// The end of one attempt: the node, the duration and the result.
-type Tried = (
-    usize,
-    Duration,
-    Result<(Response<Incoming>, Visit), AttemptError>,
-);
+/// What an attempt has come to.
+type Tried = Result<(Response<Incoming>, Visit), AttemptError>;
 
 /// An answer that is passed on.
 pub(super) struct Found {
@@ -77,7 +60,7 @@ enum Failure {
     Error(AttemptError),
 }
 
-impl<'r> Race<'r> {
+impl<'r> UpstreamRace<'r> {
     pub(super) fn new(
         upstream: &'r Upstream,
         outgoing: &'r Outgoing,
@@ -94,8 +77,7 @@ impl<'r> Race<'r> {
             repeatable,
             first: 0,
             order: upstream.order().into_iter(),
-            tries: FuturesUnordered::new(),
-            asked: SmallVec::new(),
+            race: Race::default(),
             failed: None,
         }
     }
@@ -104,9 +86,11 @@ impl<'r> Race<'r> {
         self.first = self.order.next().ok_or(UpstreamError::Unreachable(None))?;
         self.upstream.balance().sent(self.first);
         self.ask(self.first, Turn::First);
-        let mut hedge = Box::pin(sleep(self.upstream.balance().hedge_delay(self.first)));
         // A second WebSocket would be useless.
-        let mut may_hedge = self.repeatable && !self.outgoing.wants_websocket;
+        if self.repeatable && !self.outgoing.wants_websocket {
+            let delay = self.upstream.balance().hedge_delay(self.first);
+            self.race.hedge_after(delay);
+        }
         let mut out_of_time =
             out_of_time(self.upstream, self.upload, self.patience, self.started).boxed();
         let mut sign_of_life = interval(SIGN_OF_LIFE);
@@ -114,15 +98,14 @@ impl<'r> Race<'r> {
         loop {
             tokio::select! {
                 biased;
-                Some(tried) = self.tries.next() => {
-                    if let Some(found) = self.take_in(tried)? {
-                        return Ok(found);
+                event = self.race.next() => match event {
+                    RaceEvent::Slow => _ = self.ask_another(Turn::Hedge),
+                    RaceEvent::Ended(entrant, tried) => {
+                        if let Some(found) = self.take_in(entrant, tried)? {
+                            return Ok(found);
+                        }
                     }
-                }
-                () = &mut hedge, if may_hedge => {
-                    may_hedge = false;
-                    self.ask_another(Turn::Hedge);
-                }
+                },
                 error = &mut out_of_time => return Err(self.run_out(error)),
                 _ = sign_of_life.tick() => {}
             }
@@ -132,14 +115,12 @@ impl<'r> Race<'r> {
     /// Sends the request to a node.
     fn ask(&mut self, node: usize, turn: Turn) {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
-        let at = Instant::now();
-        self.asked.push(Asked { node, turn, at });
         let visit = upstream.nodes()[node].visit();
-        let tried = async move {
+        let attempt = async move {
             let answer = attempt(upstream, node, outgoing, upload).await;
-            (node, at.elapsed(), answer.map(|response| (response, visit)))
+            answer.map(|response| (response, visit))
         };
-        self.tries.push(tried.boxed());
+        self.race.enter(node, turn, attempt);
     }
 
     /// Sends the request to the next node, if there is one and the budget allows it.
@@ -162,10 +143,9 @@ impl<'r> Race<'r> {
 
     /// Handles the end of one attempt: returns an answer to pass on, or none while others may still
     /// answer.
-    fn take_in(&mut self, tried: Tried) -> Result<Option<Found>, UpstreamError> {
-        let (node, took, answer) = tried;
-        let index = self.asked.iter().position(|asked| asked.node == node);
-        let turn = index.map_or(Turn::First, |index| self.asked.remove(index).turn);
+    fn take_in(&mut self, entrant: Entrant, answer: Tried) -> Result<Option<Found>, UpstreamError> {
+        let Entrant { node, turn, since } = entrant;
+        let took = since.elapsed();
         let found = |(response, visit)| Found {
             response,
             node,
@@ -194,7 +174,7 @@ impl<'r> Race<'r> {
             true => self.go_on(Turn::Retry),
             false => self.ask_another(Turn::Retry),
         };
-        if another || !self.tries.is_empty() {
+        if another || !self.race.entrants().is_empty() {
             return Ok(None);
         }
         match self.failed.take() {
@@ -235,14 +215,10 @@ impl<'r> Race<'r> {
         if by != Turn::Hedge {
             return;
         }
-        let silent = |asked: &&Asked| {
-            self.upstream
-                .balance()
-                .is_silent_since(asked.node, asked.at)
-        };
-        let earlier = self.asked.iter().filter(|asked| asked.turn != Turn::Hedge);
-        for asked in earlier.filter(silent) {
-            self.upstream.note(asked.node, "overtaken", None);
+        let balance = self.upstream.balance();
+        let silent = |it: &&Entrant| balance.is_silent_since(it.node, it.since);
+        for entrant in self.race.entrants().overtaken().filter(silent) {
+            self.upstream.note(entrant.node, "overtaken", None);
         }
     }
 
@@ -250,8 +226,8 @@ impl<'r> Race<'r> {
     fn run_out(&self, error: UpstreamError) -> UpstreamError {
         match error {
             UpstreamError::Timeout => {
-                for asked in &self.asked {
-                    self.upstream.note(asked.node, "timeout", None);
+                for entrant in self.race.entrants().iter() {
+                    self.upstream.note(entrant.node, "timeout", None);
                 }
                 match self.outgoing.method.is_safe() {
                     true => error,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::flight::Landing;
 use super::key::PathKey;
-use super::{CacheResult, Entry, Follower, Key, Leader, Usable};
+use super::{Entry, Follower, Key, Usable};
 use crate::config::CacheSettings;
 use tidegate_telemetry::names;
 
@@ -34,7 +34,6 @@ pub struct ResponseCache<O, L> {
     store: Cache<Key, Arc<Entry<O>>, Weight>,
     flights: Mutex<HashMap<Key, Landing<L>>>,
     settings: CacheSettings,
-    requests: [metrics::Counter; CacheResult::ALL.len()],
     entries: metrics::Gauge,
     bytes: metrics::Gauge,
     waiting: metrics::Gauge,
@@ -79,12 +78,10 @@ impl<O, L> ResponseCache<O, L> {
             .build()
             .expect("the two options that are required are set");
         let hasher = DefaultHashBuilder::default();
-        let request = |result: CacheResult| metrics::counter!(names::CACHE_REQUESTS, "result" => result.as_str());
         Some(Self {
             store: Cache::with_options(options, Weight, hasher, DefaultLifecycle::default()),
             flights: Mutex::default(),
             settings: settings.clone(),
-            requests: CacheResult::ALL.map(request),
             entries: metrics::gauge!(names::CACHE_ENTRIES),
             bytes: metrics::gauge!(names::CACHE_BYTES),
             waiting: metrics::gauge!(names::CACHE_WAITING),
@@ -144,22 +141,8 @@ impl<O, L> ResponseCache<O, L> {
         self.measure();
     }
 
-    /// Counts a request.
-    pub fn count(&self, result: CacheResult) {
-        let index = CacheResult::ALL.iter().position(|known| *known == result);
-        if let Some(counter) = index.and_then(|index| self.requests.get(index)) {
-            counter.increment(1);
-        }
-    }
-
     /// Stores an answer if its flight is still known.
-    pub(super) fn store(
-        &self,
-        key: &Key,
-        landing: &Landing<L>,
-        entry: &Arc<Entry<O>>,
-        now: Instant,
-    ) -> bool {
+    fn store(&self, key: &Key, landing: &Landing<L>, entry: &Arc<Entry<O>>, now: Instant) -> bool {
         if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
             return false;
         }
@@ -173,7 +156,7 @@ impl<O, L> ResponseCache<O, L> {
         known
     }
 
-    pub(super) fn forget(&self, key: &Key, landing: &Landing<L>) {
+    fn forget(&self, key: &Key, landing: &Landing<L>) {
         let flights = self.flights();
         if is_known(&flights, key, landing) {
             self.store.remove(key);
@@ -183,7 +166,7 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Ends a flight, if it has not ended before.
-    pub(super) fn end(&self, key: &Key, landing: &Landing<L>) {
+    fn end(&self, key: &Key, landing: &Landing<L>) {
         let mut flights = self.flights();
         if is_known(&flights, key, landing) {
             flights.remove(key);
@@ -213,6 +196,54 @@ impl<O, L> ResponseCache<O, L> {
     fn flights(&self) -> MutexGuard<'_, Flights<L>> {
         // At worst, a panic while it is held loses a flight, whose leader it also drops.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right and duty to fetch a key, held by one task at a time. If it is dropped without landing,
+/// the followers get no answer.
+pub struct Leader<O, L> {
+    cache: Arc<ResponseCache<O, L>>,
+    key: Key,
+    landing: Landing<L>,
+}
+
+impl<O, L> Leader<O, L> {
+    fn new(cache: Arc<ResponseCache<O, L>>, key: Key, landing: Landing<L>) -> Self {
+        Self {
+            cache,
+            key,
+            landing,
+        }
+    }
+
+    /// Returns a way to wait for the landing, for the request that leads.
+    pub fn follower(&self) -> Follower<L> {
+        Follower::new(&self.landing, metrics::Gauge::noop())
+    }
+
+    /// Stores an answer. Returns false if it is not stored: it is too large or too old, or the path
+    /// was purged while it was being fetched.
+    pub fn store(&self, entry: &Arc<Entry<O>>, now: Instant) -> bool {
+        self.cache.store(&self.key, &self.landing, entry, now)
+    }
+
+    /// Removes what is stored, because it no longer exists.
+    pub fn forget(&self) {
+        self.cache.forget(&self.key, &self.landing);
+    }
+
+    /// Ends the flight and wakes the followers.
+    pub fn end_with(self, landing: L) {
+        // Removed before they are woken: a request that arrives now uses the store, not this
+        // flight.
+        self.cache.end(&self.key, &self.landing);
+        self.landing.send_replace(Some(landing));
+    }
+}
+
+impl<O, L> Drop for Leader<O, L> {
+    fn drop(&mut self) {
+        self.cache.end(&self.key, &self.landing);
     }
 }
 

@@ -10,9 +10,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::postgres::monitor::task::CONNECT_DEADLINE;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
+
+/// Longest attempt to connect: twice the time of about ten round trips around the world.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Time between two checks while nothing indicates another server: how long a former primary is
 /// trusted without other evidence, at the cost of one connection. Never less than the sample

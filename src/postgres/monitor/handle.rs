@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::postgres::Server;
+use crate::postgres::monitor::fresh_look::CONNECT_DEADLINE;
 use crate::postgres::monitor::published::Published;
-use crate::postgres::monitor::task::{CONNECT_DEADLINE, NodeTask};
+use crate::postgres::monitor::task::NodeTask;
 use crate::postgres::monitor::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;

@@ -11,16 +11,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::postgres::monitor::MonitorSettings;
 use crate::postgres::monitor::backoff::Backoff;
-use crate::postgres::monitor::fresh_look::{FreshLook, LOOK_INTERVAL_MIN, Pace};
+use crate::postgres::monitor::fresh_look::{CONNECT_DEADLINE, FreshLook, LOOK_INTERVAL_MIN, Pace};
 use crate::postgres::monitor::lineage::read_lineage;
 use crate::postgres::monitor::published::Published;
 use crate::postgres::monitor::sample::{Question, Sample};
 use crate::postgres::{Connection, Server, Session, connect};
 use tidegate_model::Condition;
 use tidegate_model::{Timeline, TimelineHistory};
-
-/// Longest attempt to connect: twice the time of about ten round trips around the world.
-pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Time between two samples while requests wait for the node or doubt it: a tenth of the default
 /// `session_wait`, and at most 200 small statements a second for any number of requests.

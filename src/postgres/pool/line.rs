@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::borrowed::Borrowed;
 use super::connection::NodeConnection;
-use super::lease::Borrowed;
 use tidegate_model::ServerIdentity;
 
 /// Lines per node. One server process answers quick reads faster than its share of a gateway can

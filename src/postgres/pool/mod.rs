@@ -9,6 +9,7 @@
 mod catalogue;
 mod spacing;
 mod connection;
+mod borrowed;
 mod gathering;
 mod keep_warm;
 mod lease;

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::Lease;
+use super::borrowed::Borrowed;
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
-use super::lease::Borrowed;
 use super::line::Lines;
 use super::standby::Loads;
 use super::turnover::Turnover;
