@@ -1,8 +1,8 @@
 //! The response cache: bounded by bytes, one query per key at a time, and never older than the
 //! policy row allows.
 //!
-//! Whether a request may be answered from it is decided in `endpoint/`. Deliberately absent: any
-//! clock, any task, and heuristics: an answer without a declared lifetime is not stored.
+//! Whether a request may be answered from it is decided in `endpoint/`. Deliberately absent:
+//! clocks, tasks and heuristics. An answer without a declared lifetime is not stored.
 
 mod settings;
 mod freshness;

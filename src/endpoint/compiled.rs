@@ -12,25 +12,25 @@ use tidegate_telemetry::EndpointMetrics;
 /// One endpoint, ready to serve.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it is written.
+    /// Its place in the file.
     pub place: Place,
-    /// Which methods it answers.
+    /// The methods that it answers.
     pub method: EndpointMethod,
     /// The path template, which also labels logs and metrics.
     pub template: String,
-    /// Who may call it.
+    /// The authentication that it requires.
     pub auth: EndpointAuth,
     /// What serves it.
     pub backend: Backend,
-    /// What is counted of it.
+    /// Its metrics.
     pub metrics: Arc<EndpointMetrics>,
 }
 
-/// Why an endpoint of the configuration cannot be used. Displays without the key and its value, which
-/// go with it into a [`ConfigError`].
+/// Why an endpoint of the configuration cannot be used. Displays without the key and its value,
+/// which are added in a [`ConfigError`].
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The statement, or what goes with it.
+    /// The statement or its related keys.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
     /// Whether a statement may write depends on its method.
@@ -45,13 +45,13 @@ pub enum EndpointError {
     /// A template that the router refuses.
     #[error("{0}")]
     Template(matchit::InsertError),
-    /// The same method and template again.
-    #[error("the same method and path stand already at {0}")]
+    /// A method and template that are already used.
+    #[error("the same method and path are already used at {0}")]
     Repeated(Place),
 }
 
 impl EndpointError {
-    /// Names the place, the key and its value beside what is wrong.
+    /// Adds the place, the key and its value to the error.
     pub(super) fn refuse(&self, endpoint: &EndpointConfig) -> ConfigError {
         let statement = match &endpoint.target {
             TargetConfig::Sql(sql) => &*sql.statement,
@@ -74,7 +74,7 @@ impl Endpoint {
     /// Compiles one endpoint.
     ///
     /// # Errors
-    /// Names the key and what is wrong with it.
+    /// Names the key and states what is wrong with it.
     pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         if !config.path.starts_with('/') {
             return Err(EndpointError::NoSlash);

@@ -1,10 +1,10 @@
-//! One connection and one exchange: accept loop, connection limits, drain, and what one client may ask.
+//! One connection and one exchange: accept loop, connection limits, drain, and rate limits.
 //!
 //! [`serve()`] runs one listener with HTTP/1.1 and cleartext HTTP/2 on the same port until its
-//! [`Drain`] is over. It bounds what a client can take without sending a whole request, and what
-//! it can hold without reading the answer. A connection that leaves HTTP stays one of its connections
-//! until its tunnel ends. Deliberately absent: TLS (a load balancer ends it), and every limit that
-//! needs a request to be understood (bodies, deadlines); those are `endpoint/`.
+//! [`Drain`] is over. It bounds what a client can occupy without sending a whole request, and what
+//! it can hold without reading the answer. A connection that leaves HTTP still counts until its
+//! tunnel ends. Deliberately absent: TLS (a load balancer terminates it), and every limit that
+//! requires a parsed request (bodies, deadlines); those are in `endpoint/`.
 
 mod after_http;
 mod client;

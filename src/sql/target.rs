@@ -1,4 +1,4 @@
-//! The statement of an endpoint, held against the rest of it.
+//! The statement of an endpoint, checked against the rest of the endpoint.
 
 use http::{Method, StatusCode};
 
@@ -10,18 +10,18 @@ use crate::sql::{Latencies, Quickness};
 pub struct SqlTarget {
     /// Status of a success.
     pub status: StatusCode,
-    /// What it runs.
+    /// The statement.
     pub statement: SqlStatement,
-    /// Whether it is run read-only, as everything that safe methods run.
+    /// Whether it runs read-only, as for all safe methods.
     pub is_read: bool,
     /// Body members that must be JSON strings when present.
     pub body_strings: Vec<String>,
     /// Whether any parameter names a member of the body.
     pub reads_body: bool,
-    /// The query parameters that an answer depends on, sorted; none when it depends on more than
-    /// path and query, or is no plain 200.
+    /// The query parameters that an answer depends on, sorted; none if it depends on more than path
+    /// and query, or is not a plain 200.
     pub shared_parameters: Option<Vec<String>>,
-    /// How long its answers took of late.
+    /// How long its answers took recently.
     pub latencies: Latencies,
     /// On which nodes it is quick.
     pub quickness: Quickness,
@@ -49,13 +49,13 @@ pub enum SqlTargetError {
     /// A path parameter that the template lacks.
     #[error("`:path.{0}` is not in the path template")]
     NotInTemplate(String),
-    /// A claim on an endpoint that anybody may call.
+    /// A claim on an endpoint without authentication.
     #[error("`:claims.{0}` needs auth = \"jwt\"")]
     ClaimWithoutAuth(String),
     /// A body on a method that has none.
     #[error("`:body.{0}` cannot be used with {1}, which has no body")]
     BodyOfSafeMethod(String, Method),
-    /// A required string that no parameter reads.
+    /// A required string that no parameter uses.
     #[error("the sql does not use `:body.{0}`")]
     UnusedBodyString(String),
 }
@@ -193,7 +193,7 @@ mod tests {
                 Method::GET,
                 "/x",
                 "select $1",
-                "`$1`: write :source.name in place of numbered parameters",
+                "`$1`: use :source.name instead of numbered parameters",
             ),
         ] {
             assert_eq!(compile(method, path, sql).unwrap_err(), expected);
