@@ -17,6 +17,7 @@ mod reference;
 mod route_tables;
 mod settings;
 mod source;
+mod topology;
 mod upstream_section;
 
 pub use endpoint::{
@@ -27,7 +28,8 @@ pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
 pub use route_tables::RouteTables;
-pub use settings::{ReplicaConfig, Settings, auth_config, cache_settings, token_keys};
+pub use settings::{Settings, auth_config, cache_settings, token_keys};
+pub use topology::ReplicaConfig;
 
 #[cfg(test)]
 mod tests;
