@@ -2,8 +2,9 @@
 
 use super::file::ConfigFile;
 use super::merge::Merge;
-use super::reference::{PRIMARY_REGION, PROCESS};
+use super::reference::PROCESS;
 use super::settings::operator_file;
+use super::topology::PRIMARY_REGION;
 use super::{Environment, Overrides};
 use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::settings::{Section, Setting};

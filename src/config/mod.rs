@@ -16,13 +16,15 @@ mod reference;
 mod route_tables;
 mod settings;
 mod source;
+mod topology;
 mod upstream_section;
 
 pub use environment::Environment;
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
-pub use settings::{ReplicaConfig, Settings, auth_config, cache_settings, token_keys};
+pub use settings::{Settings, auth_config, cache_settings, token_keys};
+pub use topology::ReplicaConfig;
 
 #[cfg(test)]
 mod tests;

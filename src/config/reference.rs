@@ -2,6 +2,7 @@
 
 use super::endpoint_section::ENDPOINT;
 use super::policy_section::POLICY;
+use super::topology::{PRIMARY_REGION, REPLICA};
 use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
 use crate::auth::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET};
 use crate::cache::CacheSettings;
@@ -41,32 +42,6 @@ pub const PROCESS: [Setting; 13] = [
     JWT_ISSUER,
     LOG_FILTER,
     LogFormat::SETTING,
-];
-
-/// Where the primary is.
-pub(super) const PRIMARY_REGION: Setting = Setting {
-    key: "primary_region",
-    default: || "none".to_owned(),
-    range: RegionId::SETTING.range,
-    meaning: "The primary's region, which answers and the topology name. Where it is that of the process, the \
-              primary is its nearest node.",
-    ..Setting::UNNAMED
-};
-
-/// The keys of a `[[topology.replica]]`.
-const REPLICA: &[Setting] = &[
-    Setting {
-        key: "region",
-        range: RegionId::SETTING.range,
-        meaning: "The replica's region; at most one replica per region.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "url",
-        range: Server::PRIMARY.range,
-        meaning: "The replica. `read_replica_url` takes precedence over the one of the local region.",
-        ..Setting::UNNAMED
-    },
 ];
 
 /// Some keys of one table of the file.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::file::ConfigFile;
 use super::merge::Merge;
-use super::reference::{CONFIG, PRIMARY_REGION};
+use super::reference::CONFIG;
+use super::topology::{PRIMARY_REGION, ReplicaConfig};
 use super::{Environment, Overrides};
 use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
@@ -60,15 +61,6 @@ pub struct Settings {
     pub spill: SpillSettings,
     /// Policies and endpoints.
     pub routes: RouteTables,
-}
-
-/// One replica of the topology.
-#[derive(Debug, Clone)]
-pub struct ReplicaConfig {
-    /// Where it is.
-    pub region: RegionId,
-    /// How to reach it.
-    pub server: Server,
 }
 
 impl Settings {
@@ -150,37 +142,6 @@ impl Settings {
             .chain(replicas)
             .cloned()
             .collect()
-    }
-}
-
-impl Merge<'_> {
-    /// The replicas of the topology; the local one comes first and a flag or variable replaces it.
-    fn replicas(&self, local: &RegionId) -> Result<Vec<ReplicaConfig>, ConfigError> {
-        let content = &self.file.content;
-        let own = self.value(&Server::READ_REPLICA)?;
-        let own = own.map(|server| ReplicaConfig {
-            region: local.clone(),
-            server,
-        });
-        let overridden = own.is_some();
-        let mut replicas: Vec<_> = own.into_iter().collect();
-        let mut seen = Vec::new();
-        for section in &content.topology.replica {
-            let region: RegionId = self.file_value(&section.region, "topology.replica.region")?;
-            if seen.contains(&region) {
-                let key = "topology.replica.region";
-                return Err(self
-                    .file
-                    .refused(&section.region, key, "it is listed twice"));
-            }
-            seen.push(region.clone());
-            let server = self.file_value(&section.url, "topology.replica.url")?;
-            if !(overridden && region == *local) {
-                replicas.push(ReplicaConfig { region, server });
-            }
-        }
-        replicas.sort_by_key(|replica| replica.region != *local);
-        Ok(replicas)
     }
 }
 

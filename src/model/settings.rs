@@ -1,6 +1,6 @@
 //! How a room declares what an operator may set: each setting once, with its form, default and meaning.
 //!
-//! [`settings!`] makes a section of the file: the struct, its defaults, its reader and its part of the
+//! [`settings!`](crate::settings!) makes a section of the file: the struct, its defaults, its reader and its part of the
 //! reference. What is not a number or a duration of a section is a [`Setting`] of its own.
 
 use std::fmt;
@@ -62,7 +62,7 @@ impl Setting {
     }
 }
 
-/// A section of the file whose keys all have defaults; [`settings!`] implements it.
+/// A section of the file whose keys all have defaults; [`settings!`](crate::settings!) implements it.
 pub trait Section: Default {
     /// Its keys.
     const KEYS: &'static [&'static str];
@@ -80,7 +80,7 @@ pub trait Section: Default {
     fn written(&self) -> Vec<String>;
 }
 
-/// Reads a section, for the [`Deserialize`] that [`settings!`] implements.
+/// Reads a section, for the [`Deserialize`] that [`settings!`](crate::settings!) implements.
 ///
 /// # Errors
 /// Names a key that is not one of the section's, or says what is expected in place of a value.

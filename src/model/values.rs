@@ -303,7 +303,7 @@ mod tests {
 
     /// Writes a value and reads it back.
     #[track_caller]
-    fn written<T: PartialEq + fmt::Debug>(form: impl Form<T>, value: T, expected: &str) {
+    fn written<T: PartialEq + fmt::Debug>(form: &impl Form<T>, value: T, expected: &str) {
         let text = form.written(&value);
         assert_eq!(text, expected);
         let bare = text.trim_matches('"');
@@ -318,22 +318,22 @@ mod tests {
     #[test]
     fn what_a_form_writes_is_read_as_the_same_value() {
         let ms = Duration::from_millis;
-        written(DURATION, ms(75_000), "\"75s\"");
-        written(DURATION, ms(1_500), "\"1500ms\"");
-        written(DURATION, ms(7_200_000), "\"2h\"");
-        written(DURATION, ms(3_601_000), "\"3601s\"");
+        written(&DURATION, ms(75_000), "\"75s\"");
+        written(&DURATION, ms(1_500), "\"1500ms\"");
+        written(&DURATION, ms(7_200_000), "\"2h\"");
+        written(&DURATION, ms(3_601_000), "\"3601s\"");
         written(
-            DURATION,
+            &DURATION,
             Duration::from_micros(2_500_001),
             "\"2s 500ms 1us\"",
         );
-        written(DURATION_OR_ZERO, Duration::ZERO, "\"0s\"");
-        written(count("things"), 16_usize, "16");
-        written(Share, 0.2, "0.2");
-        written(Share, 1.0, "1");
-        written(ByteSize, 1_000, "\"1000B\"");
-        written(ByteSize, 64 << 10, "\"64KiB\"");
-        written(ByteSizeOrZero, 1 << 30, "\"1024MiB\"");
-        written(ByteSizeOrZero, 0, "0");
+        written(&DURATION_OR_ZERO, Duration::ZERO, "\"0s\"");
+        written(&count("things"), 16_usize, "16");
+        written(&Share, 0.2, "0.2");
+        written(&Share, 1.0, "1");
+        written(&ByteSize, 1_000, "\"1000B\"");
+        written(&ByteSize, 64 << 10, "\"64KiB\"");
+        written(&ByteSizeOrZero, 1 << 30, "\"1024MiB\"");
+        written(&ByteSizeOrZero, 0, "0");
     }
 }

@@ -4,6 +4,7 @@
 mod checks;
 mod configuration;
 mod page;
+mod start;
 
 use std::collections::BTreeSet;
 use std::fs;
