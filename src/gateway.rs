@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use crate::admin::{AdminState, Recorder, RecorderError, admin};
 use crate::auth::{SetupError, Verifier};
 use crate::cache::AnswerCache;
-use crate::config::{ReplicaConfig, RouteTables, Settings};
+use crate::config::{ReplicaConfig, Settings};
+use crate::endpoint::RouteTables;
 use crate::endpoint::{
     Backends, Frontend, LiveRoutes, Public, Routes, check_statements, watch_catalogue,
 };
@@ -33,7 +34,7 @@ use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::ConfigError;
 use tidegate_model::NodeId;
 use tidegate_model::{TokenKeys, TokenKeysError};
-use tidegate_steering::{Candidates, Selector, SharedSelector, SteeringSettings, announce};
+use tidegate_steering::{Candidates, Selector, SharedSelector, announce};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.
@@ -278,16 +279,12 @@ async fn check_on_any_node(
 /// The order of the nodes is their order by distance until more is known.
 fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelector {
     let now = Instant::now();
-    let steering = SteeringSettings {
-        ranking_ttl: settings.steering.ranking_ttl,
-        dwell: settings.steering.dwell,
-        seed: fastrand::u64(..),
-    };
+    let steering = settings.steering.clone();
     let estimates: Vec<_> = (1..)
         .map(|place| DISTANCE * place)
         .take(nodes.len())
         .collect();
-    let selector = Selector::new(steering, &estimates, now);
+    let selector = Selector::new(steering, fastrand::u64(..), &estimates, now);
     SharedSelector::new(selector, now)
 }
 

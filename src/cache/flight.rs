@@ -7,7 +7,7 @@ use tokio::sync::watch;
 /// Where a flight's landing is announced; the map of flights and the leader share it.
 pub(super) type Landing<L> = Arc<watch::Sender<Option<L>>>;
 
-/// Waits for a flight, and counts as waiting until it is dropped.
+/// Waits for a flight, and is counted as waiting until it is dropped.
 pub struct Follower<L> {
     landing: watch::Receiver<Option<L>>,
     waiting: metrics::Gauge,
@@ -30,7 +30,7 @@ impl<L> Drop for Follower<L> {
 }
 
 impl<L: Clone> Follower<L> {
-    /// Returns what the flight brought; none when it ended without landing. Cancel-safe.
+    /// Returns the result of the flight; none if it ended without landing. Cancel-safe.
     pub async fn outcome(mut self) -> Option<L> {
         let landing = self.landing.wait_for(Option::is_some).await;
         landing.ok()?.clone()

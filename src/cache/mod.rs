@@ -1,9 +1,10 @@
 //! The response cache: bounded by bytes, one query per key at a time, and never older than the
 //! policy row allows.
 //!
-//! Whether a request may be answered from it is decided in `endpoint/`. Deliberately absent: any
-//! clock, any task, and heuristics: an answer without a declared lifetime is not stored.
+//! Whether a request may be answered from it is decided in `endpoint/`. Deliberately absent:
+//! clocks, tasks and heuristics. An answer without a declared lifetime is not stored.
 
+mod settings;
 mod freshness;
 mod key;
 mod entity_tag;
@@ -26,4 +27,5 @@ pub use flight::Follower;
 pub use freshness::{Usable, ttl_in_header};
 pub use key::Key;
 pub use origin::Origin;
+pub use settings::CacheSettings;
 pub use store::{Joined, Leader, ResponseCache};

@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::Exit;
 use super::arguments::ExplainCommand;
-use crate::config::{CacheSettings, Environment, Overrides, RouteTables, token_keys};
+use crate::cache::CacheSettings;
+use crate::config::{CONFIG, Environment, Overrides, cache_settings, token_keys};
+use crate::endpoint::RouteTables;
 use crate::endpoint::{Backend, Reached, Routes};
 use crate::http::{PROBE_PATHS, Problem};
 use tidegate_model::ConfigError;
@@ -30,12 +32,9 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         )
     })?;
     let headers = headers(&command.headers)?;
-    let overrides = Overrides {
-        config: command.config,
-        ..Overrides::default()
-    };
+    let overrides = Overrides::default().with(&CONFIG, command.config);
     let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
-    let cache = CacheSettings::load(&overrides, environment)?;
+    let cache = cache_settings(&overrides, environment)?;
     let keys = token_keys(environment)?
         .map_or_else(TokenKeys::random, Ok)
         .map_err(Exit::failed)?;

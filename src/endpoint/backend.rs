@@ -1,7 +1,7 @@
 //! What serves an endpoint: one variant for each kind of backend.
 //!
-//! Admission, caching, the decision, tokens, headers and the access line stand above all of them; a
-//! backend answers a request that is known, decided, allowed and admitted.
+//! Admission, caching, the decision, tokens, headers and the access line are handled above all of
+//! them; a backend answers a request that is routed, decided, authenticated and admitted.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tokio::time::Duration;
 
-use super::EndpointError;
+use super::{EndpointAuth, EndpointConfig, EndpointError, EndpointMethod, TargetConfig};
 use crate::auth::Claims;
 use crate::cache::{Fetched, Missed, SharedRequest};
-use crate::config::{EndpointConfig, TargetConfig};
+
 use crate::http::{Account, Problem, Timing};
-use crate::sql::{Database, SqlCall, SqlTarget};
+use crate::sql::{Database, SqlCall, SqlPlace, SqlTarget};
 use crate::upstream::{ProxiedRequest, Proxy, Upstream, Upstreams};
 use tidegate_policy::Decision;
 
@@ -27,20 +27,20 @@ use tidegate_policy::Decision;
 pub enum Backend {
     /// Runs a statement.
     Sql(SqlTarget),
-    /// Passes the request on.
+    /// Forwards the request.
     Upstream {
-        /// To this application.
+        /// The application.
         upstream: Arc<Upstream>,
         /// Whether its answer depends on path and query alone.
         cache: bool,
     },
 }
 
-/// What the backends of a process run on.
+/// The resources of a process's backends.
 pub struct Backends {
     /// The nodes of SQL endpoints.
     pub database: Arc<Database>,
-    /// What requests to upstreams have in common.
+    /// The state shared by requests to upstreams.
     pub proxy: Proxy,
 }
 
@@ -48,28 +48,28 @@ pub struct Backends {
 pub struct Call {
     /// Its head.
     pub head: Parts,
-    /// Its body as it comes; empty if it was read.
+    /// Its body as a stream; empty if it was already read.
     pub body: Body,
-    /// Its body, if the backend wants it whole.
+    /// Its body, if the backend needs it as a whole.
     pub json: Option<Bytes>,
     /// Its normalised path.
     pub path: String,
     /// The values of the path template.
     pub path_values: Vec<(String, String)>,
-    /// What it is owed.
+    /// Its decision.
     pub decision: Decision,
-    /// The claims of its JWT, if the endpoint demands one.
+    /// The claims of its JWT, if the endpoint requires one.
     pub claims: Option<Claims>,
-    /// How long the nodes may take.
+    /// The time that the nodes may take.
     pub time: Duration,
 }
 
-/// What an answer that everybody may be given depends on, beside the path.
+/// What an answer that any client may receive depends on, besides the path.
 #[derive(Debug, Clone, Copy)]
 pub enum SharedBy<'a> {
     /// These query parameters, sorted.
     Parameters(&'a [String]),
-    /// The query, as it was sent.
+    /// The query as sent.
     Query,
 }
 
@@ -80,7 +80,17 @@ impl Backend {
     /// What is wrong with it.
     pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         Ok(match &config.target {
-            TargetConfig::Sql(sql) => Self::Sql(SqlTarget::compile(config, sql)?),
+            TargetConfig::Sql(sql) => {
+                let EndpointMethod::One(method) = &config.method else {
+                    return Err(EndpointError::AnyMethod);
+                };
+                let place = SqlPlace {
+                    method,
+                    template: &config.path,
+                    is_open: config.auth == EndpointAuth::None,
+                };
+                Self::Sql(SqlTarget::compile(place, sql)?)
+            }
             TargetConfig::Upstream(target) => {
                 let upstream = upstreams.get(&target.name);
                 let missing = || EndpointError::NoUpstream(target.name.clone());
@@ -92,10 +102,10 @@ impl Backend {
         })
     }
 
-    /// Serves a request; `account` takes in how.
+    /// Serves a request; `account` records how.
     ///
     /// # Errors
-    /// The problem to answer.
+    /// The problem to answer with.
     pub async fn serve(
         &self,
         backends: &Backends,
@@ -121,16 +131,16 @@ impl Backend {
                     path: call.path,
                     decision: call.decision,
                 };
-                // Boxed: large and not of every request.
+                // Boxed: large and rarely needed.
                 Box::pin(backends.proxy.forward(upstream, request, account)).await
             }
         }
     }
 
-    /// Asks for an answer of at most `bytes_max` that the response cache may keep.
+    /// Requests an answer of at most `bytes_max` for the response cache.
     ///
     /// # Errors
-    /// Why there is nothing to keep.
+    /// Why there is nothing to store.
     pub async fn fetch(
         &self,
         backends: &Backends,
@@ -152,8 +162,8 @@ impl Backend {
         }
     }
 
-    /// Returns what an answer depends on beside the path; none when it depends on more than path and
-    /// query, or is no plain 200, so that nobody else may be given it.
+    /// Returns what an answer depends on besides the path; none if it depends on more than path and
+    /// query, or is not a plain 200, so that no other client may receive it.
     #[must_use]
     pub fn shared_by(&self) -> Option<SharedBy<'_>> {
         match self {
@@ -162,10 +172,10 @@ impl Backend {
         }
     }
 
-    /// Refuses what must not be served, whatever the answer would be.
+    /// Refuses a request that must not be served, regardless of the answer.
     ///
     /// # Errors
-    /// The problem to answer.
+    /// The problem to answer with.
     pub fn check(&self, backends: &Backends, headers: &HeaderMap) -> Result<(), Problem> {
         match self {
             Self::Upstream { .. } => Ok(backends.proxy.refuse_loop(headers)?),
@@ -173,13 +183,13 @@ impl Backend {
         }
     }
 
-    /// Whether an answer may be for the bearer of the request's credentials alone.
+    /// Whether an answer may be meant only for the request's client.
     #[must_use]
     pub fn may_answer_bearer(&self, headers: &HeaderMap) -> bool {
         matches!(self, Self::Upstream { .. }) && headers.contains_key(AUTHORIZATION)
     }
 
-    /// Whether the body is read whole, as JSON, before the request is served.
+    /// Whether the body is read as a whole, as JSON, before the request is served.
     #[must_use]
     pub fn reads_json(&self) -> bool {
         self.sql().is_some_and(|target| target.reads_body)

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Backend, EndpointError};
-use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod};
+use super::{Backend, EndpointAuth, EndpointConfig, EndpointError, EndpointMethod};
 use crate::sql::SqlTarget;
 use crate::upstream::Upstreams;
 use tidegate_model::Place;
@@ -12,17 +11,17 @@ use tidegate_telemetry::EndpointMetrics;
 /// One endpoint, ready to serve.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it is written.
+    /// Its place in the file.
     pub place: Place,
-    /// Which methods it answers.
+    /// The methods that it answers.
     pub method: EndpointMethod,
     /// The path template, which also labels logs and metrics.
     pub template: String,
-    /// Who may call it.
+    /// The authentication that it requires.
     pub auth: EndpointAuth,
     /// What serves it.
     pub backend: Backend,
-    /// What is counted of it.
+    /// Its metrics.
     pub metrics: Arc<EndpointMetrics>,
 }
 
@@ -30,7 +29,7 @@ impl Endpoint {
     /// Compiles one endpoint.
     ///
     /// # Errors
-    /// Names the key and what is wrong with it.
+    /// Names the key and states what is wrong with it.
     pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         if !config.path.starts_with('/') {
             return Err(EndpointError::NoSlash);

@@ -6,11 +6,11 @@
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
-use super::Reached;
-use crate::config::EndpointMethod;
+use super::{EndpointMethod, Reached};
 use crate::http::Problem;
 use tidegate_model::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
+    token_in_cookies,
 };
 use tidegate_policy::{Decision, Lifetime};
 
@@ -29,7 +29,7 @@ impl Reached<'_> {
         let header = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
         let token = match self.policy {
             Some(row) if row.session_cookie() => {
-                header.stricter(RequestToken::from_cookies(headers.get_all(COOKIE), tokens))
+                header.stricter(token_in_cookies(headers.get_all(COOKIE), tokens))
             }
             _ => header,
         };

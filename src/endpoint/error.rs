@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use http::header::ALLOW;
 
-use crate::config::{EndpointConfig, TargetConfig};
+use super::{EndpointConfig, TargetConfig};
 use crate::http::{Problem, ProblemKind};
 use crate::sql::SqlTargetError;
 use tidegate_model::{ConfigError, PathError, Place};
@@ -35,13 +35,16 @@ impl From<RouteError> for Problem {
     }
 }
 
-/// Why an endpoint of the configuration cannot be used. Displays without the key and its value, which
-/// go with it into a [`ConfigError`].
+/// Why an endpoint of the configuration cannot be used. Displays without the key and its value,
+/// which are added in a [`ConfigError`].
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The statement, or what goes with it.
+    /// The statement or its related keys.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
+    /// Whether a statement may write depends on its method.
+    #[error("it is allowed only with `upstream`")]
+    AnyMethod,
     /// An upstream that is not there.
     #[error("there is no [[upstream]] named `{0}`")]
     NoUpstream(String),
@@ -51,16 +54,16 @@ pub enum EndpointError {
     /// A template that the router refuses.
     #[error("{0}")]
     Template(matchit::InsertError),
-    /// The same method and template again.
-    #[error("the same method and path stand already at {0}")]
+    /// A method and template that are already used.
+    #[error("the same method and path are already used at {0}")]
     Repeated(Place),
 }
 
 impl EndpointError {
-    /// Names the place, the key and its value beside what is wrong.
+    /// Adds the place, the key and its value to the error.
     pub(super) fn refuse(&self, endpoint: &EndpointConfig) -> ConfigError {
         let (key, value) = match self {
-            Self::Sql(SqlTargetError::AnyMethod) => ("method", endpoint.method.to_string()),
+            Self::AnyMethod => ("method", endpoint.method.to_string()),
             Self::Sql(SqlTargetError::UnusedBodyString(name)) => ("body_strings", name.clone()),
             Self::Sql(_) => ("sql", statement(&endpoint.target)),
             Self::NoUpstream(name) => ("upstream", name.clone()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Backends, LiveRoutes};
 use crate::auth::Verifier;
 use crate::cache::AnswerCache;
-use crate::config::ServerSettings;
+use crate::http::ServerSettings;
 use crate::http::{Observer, Shedding};
 use tidegate_model::TokenKeys;
 

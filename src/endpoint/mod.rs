@@ -1,10 +1,12 @@
-//! The endpoints: method and path → what serves a request, and the way of a request there.
+//! The endpoints: from method and path to what serves a request, and the stack that a request
+//! passes on the way.
 //!
 //! [`Public`] is the stack that every request passes; [`Backend`] is what serves it in the end.
-//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its one
-//! statement and a request's values into an answer whose bytes PostgreSQL made;
-//! [`upstream`](crate::upstream) hands the request on to an application.
+//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its
+//! statement and a request's values into an answer whose bytes PostgreSQL produces;
+//! [`upstream`](crate::upstream) forwards the request to an application.
 
+mod settings;
 mod backend;
 mod catalogue;
 mod compiled;
@@ -33,3 +35,6 @@ pub use public::Public;
 pub use reached::Reached;
 pub use router::{Found, Router};
 pub use routes::Routes;
+pub use settings::{
+    EndpointAuth, EndpointConfig, EndpointMethod, RouteTables, TargetConfig, UpstreamTarget,
+};

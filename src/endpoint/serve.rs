@@ -10,8 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::fetch::cached_request;
-use super::{Call, Frontend, Reached, RouteError};
-use crate::config::EndpointAuth;
+use super::{Call, EndpointAuth, Frontend, Reached, RouteError};
 use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
 use tidegate_model::{
     FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,

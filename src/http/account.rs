@@ -99,7 +99,7 @@ impl AccountView<'_> {
 pub struct Served {
     /// What logs and metrics call the node.
     pub node: Arc<str>,
-    /// Where it is, if the configuration says so.
+    /// Its region, if configured.
     pub region: Option<RegionId>,
     /// What it is.
     pub role: NodeRole,

@@ -143,7 +143,7 @@ fn saturated(number: u128) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Returns the value of `Age`: whole seconds, rounded up since a bound must not shrink in print.
+/// Returns the value of `Age`: whole seconds, rounded up because a bound must not be understated.
 #[must_use]
 pub fn age_in_header(age: Duration) -> u64 {
     age.as_secs() + u64::from(age.subsec_nanos() > 0)

@@ -7,8 +7,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
+use super::ServerSettings;
 use super::request_error::RequestError;
-use crate::config::ServerSettings;
 
 /// Reads the body of a request that must have one.
 ///

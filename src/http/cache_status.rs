@@ -71,15 +71,15 @@ impl CacheStatus {
 pub enum CacheResult {
     /// Answered from the cache, fresh.
     Hit,
-    /// Answered from the cache at once, stale, within `stale-while-revalidate`.
+    /// Answered from the cache at once, stale but within `stale-while-revalidate`.
     Stale,
     /// Answered from the cache, stale, because no node could answer.
     StaleIfError,
-    /// A node was asked for this request.
+    /// A node was contacted for this request.
     Miss,
-    /// A node was asked once for this request and others.
+    /// A node was contacted once for this request and others.
     Collapsed,
-    /// The path is kept by shared caches, but this request may not be answered from one.
+    /// Shared caches may store the path, but this request may not be answered from one.
     Bypass,
 }
 

@@ -1,14 +1,16 @@
-//! One connection and one exchange: accept loop, connection limits, drain, and what one client may ask.
+//! One connection and one exchange: accept loop, connection limits, drain, and rate limits.
 //!
 //! [`serve()`] runs one listener with HTTP/1.1 and cleartext HTTP/2 on the same port until its
-//! [`Drain`] is over. It bounds what a client can take without sending a whole request, and what
-//! it can hold without reading the answer. A connection that leaves HTTP stays one of its connections
-//! until its tunnel ends. Deliberately absent: TLS (a load balancer ends it), and every limit that
-//! needs a request to be understood (bodies, deadlines); those are `endpoint/`.
+//! [`Drain`] is over. It bounds what a client can occupy without sending a whole request, and what
+//! it can hold without reading the answer. A connection that leaves HTTP still counts until its
+//! tunnel ends. Deliberately absent: TLS (a load balancer terminates it), and every limit that
+//! requires a parsed request (bodies, deadlines); those are in `endpoint/`.
 
 mod after_http;
 mod client;
 mod generations;
+mod networks;
+mod settings;
 mod limits;
 mod json_object;
 mod query;
@@ -63,6 +65,7 @@ pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
 pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
 pub use serve::{Drained, serve};
+pub use settings::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
 pub use shed_reason::ShedReason;
 pub use shedding::Shedding;
 pub use signals::drain_on_signals;

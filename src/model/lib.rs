@@ -1,5 +1,5 @@
-//! The values that every part of Tidegate speaks of: regions and nodes, levels and tokens, positions and
-//! histories, and what is known of a node.
+//! The values that every part of Tidegate uses: regions and nodes, levels and tokens, positions and
+//! histories, and what is known about a node.
 //!
 //! Nothing here owns a clock, a socket or a task. Which regions and nodes exist is configuration.
 
@@ -11,15 +11,16 @@ mod header;
 mod lsn;
 mod path;
 mod path_pattern;
+pub mod values;
+pub mod settings;
 mod region_id;
 mod node_id;
 mod server_identity;
 mod node_status;
 mod token;
-mod session_cookie;
 mod request_token;
+mod session_cookie;
 mod timeline_history;
-pub mod values;
 
 pub use condition::Condition;
 pub use config_error::{ConfigError, Place, quoted};
@@ -34,7 +35,8 @@ pub use region_id::{RegionError, RegionId};
 pub use request_token::RequestToken;
 pub use server_identity::ServerIdentity;
 pub use session_cookie::{
-    FORGET_SESSION_COOKIE, has_session_cookie, session_cookie, without_session_cookie,
+    FORGET_SESSION_COOKIE, has_session_cookie, session_cookie, token_in_cookies,
+    without_session_cookie,
 };
 pub use timeline_history::{Survival, TimelineHistory, WriteLost};
 pub use token::{TokenError, TokenKeys, TokenKeysError, TokenParts};

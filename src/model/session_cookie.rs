@@ -1,14 +1,16 @@
 //! The cookie in which a browser carries its token, so that a page needs no code.
 //!
 //! The `__Host-` prefix makes browsers refuse the cookie unless it is `Secure`, has `Path=/` and no
-//! `Domain`: neither a subdomain nor a plain connection can plant one. Scripts cannot read it, and
-//! it comes along from other sites only when a person follows a link.
+//! `Domain`: neither a subdomain nor an unencrypted connection can set one. Scripts cannot read it,
+//! and it is sent from other sites only when the user follows a link.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
+use crate::{RequestToken, TokenKeys};
+
 const NAME: &str = "__Host-tidegate-session";
 
-/// Makes the browser forget the cookie: for one whose position can never be served.
+/// Makes the browser delete the cookie: for one whose position can never be served.
 pub static FORGET_SESSION_COOKIE: HeaderValue = HeaderValue::from_static(
     "__Host-tidegate-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
 );
@@ -17,18 +19,18 @@ pub static FORGET_SESSION_COOKIE: HeaderValue = HeaderValue::from_static(
 ///
 /// # Errors
 ///
-/// The token has a character that no header may have; none that was signed here does.
+/// The token has a character that is not allowed in a header; no token signed here does.
 pub fn session_cookie(token: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     format!("{NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Lax").parse()
 }
 
-/// Returns whether the `Cookie` fields of a request have the cookie, whatever its value.
+/// Returns whether the `Cookie` fields of a request contain the cookie, whatever its value.
 pub fn has_session_cookie<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> bool {
     let mut fields = fields.into_iter();
     fields.any(|field| value(field.as_ref()).is_some())
 }
 
-/// Takes the cookie out of a request's `Cookie` fields, and leaves all others.
+/// Removes the cookie from a request's `Cookie` fields, and keeps all others.
 pub fn without_session_cookie(headers: &mut HeaderMap) {
     let fields: Vec<_> = headers.get_all(COOKIE).iter().map(without).collect();
     headers.remove(COOKIE);
@@ -53,8 +55,23 @@ fn without(field: &HeaderValue) -> Option<HeaderValue> {
     )
 }
 
+/// Reads the token from the `Cookie` fields of a request.
+///
+/// Unlike a malformed header, a malformed cookie is not an error but counts as absent: the user
+/// of a browser can neither see nor fix it, and the next answer replaces it.
+pub fn token_in_cookies<F: AsRef<[u8]>>(
+    fields: impl IntoIterator<Item = F>,
+    keys: &TokenKeys,
+) -> RequestToken {
+    // A host has only one such cookie, so a second one is ignored.
+    let value = fields
+        .into_iter()
+        .find_map(|field| value(field.as_ref()).map(<[u8]>::to_vec));
+    RequestToken::from_fields(value, keys).unwrap_or(RequestToken::None)
+}
+
 /// Finds the cookie in one field (RFC 6265 section 5.4: `name=value` pairs between semicolons).
-pub(crate) fn value(field: &[u8]) -> Option<&[u8]> {
+fn value(field: &[u8]) -> Option<&[u8]> {
     let mut pairs = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| pair.strip_prefix(NAME.as_bytes())?.strip_prefix(b"="))
 }
@@ -64,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Lsn, RequestToken, SystemId, Timeline, TokenKeys, WalPosition};
+    use crate::{Lsn, SystemId, Timeline, WalPosition};
 
     const AT: WalPosition = WalPosition {
         system: SystemId(1),
@@ -83,7 +100,7 @@ mod tests {
         let (pair, attributes) = set.split_once(';').unwrap();
         assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax");
         let cookies = ["theme=dark".to_owned(), format!("a=b; {pair};c=d")];
-        let read = RequestToken::from_cookies(cookies, &keys());
+        let read = token_in_cookies(cookies, &keys());
         assert_eq!(read, RequestToken::Verified(AT));
     }
 
@@ -109,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_malformed_cookie_counts_as_absent_and_a_foreign_one_does_not() {
-        let read = |value: &str| RequestToken::from_cookies([format!("{NAME}={value}")], &keys());
+        let read = |value: &str| token_in_cookies([format!("{NAME}={value}")], &keys());
         assert_eq!(read(""), RequestToken::None);
         assert_eq!(read("AAAA"), RequestToken::None);
         let foreign = TokenKeys::random().unwrap().sign(&AT);
@@ -124,7 +141,7 @@ mod tests {
             format!("{NAME}x={token}"),
             NAME.to_owned(),
         ] {
-            let read = RequestToken::from_cookies([&cookie], &keys());
+            let read = token_in_cookies([&cookie], &keys());
             assert_eq!(read, RequestToken::None, "{cookie}");
         }
     }
@@ -166,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_cookie_panics(field in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = RequestToken::from_cookies([field], &keys());
+            let _ = token_in_cookies([field], &keys());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One cluster: its servers' URLs and TLS, connections to them, a pool for each node, and the monitor that
-//! knows how the nodes are.
+//! One cluster: its servers' URLs and TLS, connections to them, a pool for each node, and the
+//! monitor that knows the nodes' condition.
 //!
 //! Which of several nodes serves a request is not decided here.
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Says which certificate or key cannot be used.
+/// Which certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A PEM file is missing, unreadable or malformed.
@@ -17,9 +17,9 @@ pub enum TlsError {
     #[error("found no root certificates on this system; name a file in sslrootcert")]
     NoSystemRoots,
     /// Only one of `sslcert` and `sslkey` is given.
-    #[error("sslcert and sslkey go together")]
+    #[error("sslcert and sslkey must be given together")]
     HalfAPair,
-    /// The client's certificate does not go with its key.
+    /// The client's certificate does not match its key.
     #[error("cannot use sslcert {}: {reason}", path.display())]
     ClientCertificate {
         /// The certificate's file as the URL names it.

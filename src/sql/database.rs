@@ -32,7 +32,7 @@ pub struct Database {
 pub struct Member {
     /// Its pool.
     pub node: Arc<Node>,
-    /// What logs and metrics call it.
+    /// Its name in logs and metrics.
     pub name: Arc<str>,
     /// How often a request to it may be sent elsewhere as well.
     pub(super) second_tries: SecondTries,

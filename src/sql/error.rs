@@ -46,7 +46,7 @@ pub enum SqlError {
     Deadline,
     /// A write was sent and no answer came.
     #[error(
-        "the request was sent and no answer came: whether it took effect is unknown; send it again \
+        "the request was sent but no answer arrived: it is unknown whether it took effect; send it again \
          with the same Idempotency-Key to find out"
     )]
     OutcomeUnknown(#[source] Option<Failure>),

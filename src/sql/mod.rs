@@ -1,5 +1,6 @@
 //! SQL endpoints: one statement, its parameters, its answer.
 
+mod settings;
 mod argument;
 mod catalogue;
 mod error;
@@ -40,7 +41,8 @@ pub use latencies::Latencies;
 pub use parameter::{Parameter, Source};
 pub use quickness::{Pace, Quickness};
 pub use serve::SqlCall;
+pub use settings::SqlConfig;
 pub use spill::Spill;
 pub use stateless::Stateless;
 pub use statement::{SqlStatement, StatementError};
-pub use target::{SqlTarget, SqlTargetError};
+pub use target::{SqlPlace, SqlTarget, SqlTargetError};

@@ -1,9 +1,9 @@
-//! Which of several nodes that could serve is asked first: pure.
+//! Which of several nodes that could serve is tried first: pure.
 //!
-//! One selector serves every kind of endpoint. It learns from reports, and is asked for a
-//! [`Ranking`], which everybody may read without it ([`SharedSelector`]). `now` is always an
-//! argument, and chance comes from a seed; only [`announce`] is a task, and only [`Race`] awaits. Deliberately absent: what a
-//! node can honour (routing), and whoever sends requests and checks.
+//! One selector serves every kind of endpoint. It learns from reports and makes a [`Ranking`],
+//! which can be read without it ([`SharedSelector`]). `now` is always an argument, and random
+//! numbers come from a seed; only [`announce`] is a task, and only [`Race`] awaits. Deliberately
+//! absent: what a node can honour (routing), and the sending of requests and checks.
 
 mod settings;
 mod latency;

@@ -1,8 +1,8 @@
-//! One request that is sent to several nodes: to another when one fails, and to a second one as well when
-//! the first is slow (a hedged request).
+//! One request that is sent to several nodes: to another one when one fails, and also to a second
+//! one when the first is slow (a hedged request).
 //!
-//! [`Entrants`] is the pure part: who was asked, in which turn, and since when. [`Race`] awaits.
-//! Deliberately absent: which node is next, what a good answer is, and who pays for a second one.
+//! [`Entrants`] is the pure part: which nodes were tried, in which turn, and since when. [`Race`]
+//! awaits. Deliberately absent: which node is next, what a good answer is, and the retry budget.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,21 +11,21 @@ use std::task::{Context, Poll};
 use smallvec::SmallVec;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
-/// The turn in which a node was asked.
+/// The turn in which a node was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It was the first.
+    /// It was the first node.
     First,
-    /// Another had failed before.
+    /// Another node had failed before.
     Retry,
-    /// Another took long.
+    /// Another node was slow.
     Hedge,
 }
 
 /// Which of two nodes answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Won {
-    /// The one that was asked first.
+    /// The one that was tried first.
     First,
     /// The hedge.
     Second,
@@ -34,7 +34,7 @@ pub enum Won {
 }
 
 impl Won {
-    /// Every end.
+    /// Every variant.
     pub const ALL: [Self; 3] = [Self::First, Self::Second, Self::Neither];
 
     /// Returns the label of metrics.
@@ -47,7 +47,7 @@ impl Won {
         }
     }
 
-    /// Returns which of the two was asked in a turn.
+    /// Returns which of the two was tried in a turn.
     #[must_use]
     pub fn by(turn: Turn) -> Self {
         match turn {
@@ -57,56 +57,56 @@ impl Won {
     }
 }
 
-/// One node that was asked and has not answered.
+/// One node that was tried and has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entrant {
     /// Its index.
     pub node: usize,
     /// Its turn.
     pub turn: Turn,
-    /// When it was asked.
+    /// When the request was sent.
     pub since: Instant,
 }
 
-/// The nodes that were asked and have not answered, the oldest first. Most requests have one.
+/// The nodes that were tried and have not answered, the oldest first. Most requests have one.
 #[derive(Debug, Default)]
 pub struct Entrants(SmallVec<[Entrant; 2]>);
 
 impl Entrants {
-    /// Takes in that a node is being asked.
+    /// Records that the request is sent to a node.
     pub fn enter(&mut self, node: usize, turn: Turn, now: Instant) {
         let since = now;
         self.0.push(Entrant { node, turn, since });
     }
 
-    /// Takes in that the node at a place has come to an end.
+    /// Records that the attempt at a position has ended.
     fn leave(&mut self, place: usize) -> Entrant {
         self.0.remove(place)
     }
 
-    /// Returns those that are still being asked.
+    /// Returns those that have not answered.
     pub fn iter(&self) -> impl Iterator<Item = &Entrant> {
         self.0.iter()
     }
 
-    /// Returns those that a hedge has overtaken: they were asked before it, and are still silent.
+    /// Returns those that a hedge has overtaken: they were tried before it, and are still silent.
     pub fn overtaken(&self) -> impl Iterator<Item = &Entrant> {
         self.iter().filter(|entrant| entrant.turn != Turn::Hedge)
     }
 
-    /// Returns whether none is being asked any more.
+    /// Returns whether none is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What happens in a race.
+/// An event in a race.
 #[derive(Debug)]
 pub enum RaceEvent<T> {
-    /// An attempt has ended, whatever came of it.
+    /// An attempt has ended, with any result.
     Ended(Entrant, T),
-    /// The first node takes unusually long; this is said once.
+    /// The first node takes unusually long; this happens once.
     Slow,
 }
 
@@ -115,7 +115,7 @@ type Attempt<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The attempts for one request. Dropping it drops those that are under way.
 pub struct Race<'a, T> {
     entrants: Entrants,
-    /// As many as there are entrants, in their order.
+    /// One per entrant, in the same order.
     attempts: SmallVec<[Attempt<'a, T>; 2]>,
     hedge: Option<Pin<Box<Sleep>>>,
 }
@@ -137,7 +137,7 @@ impl<'a, T> Race<'a, T> {
         self.attempts.push(Box::pin(attempt));
     }
 
-    /// Lets [`RaceEvent::Slow`] happen after a time.
+    /// Schedules [`RaceEvent::Slow`] after a time.
     pub fn hedge_after(&mut self, delay: Duration) {
         self.hedge = Some(Box::pin(sleep(delay)));
     }
@@ -148,7 +148,7 @@ impl<'a, T> Race<'a, T> {
         &self.entrants
     }
 
-    /// Waits for the next event; for ever when nothing is under way. Cancel-safe.
+    /// Waits for the next event; forever if nothing is under way. Cancel-safe.
     pub async fn next(&mut self) -> RaceEvent<T> {
         poll_fn(|cx| self.poll_next(cx)).await
     }

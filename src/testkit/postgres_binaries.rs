@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are.
+//! The location of PostgreSQL's programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const USUAL_PLACES: [(&str, &str); 5] = [
     ("/home/linuxbrew/.linuxbrew/opt", "postgresql@"),
 ];
 
-/// A directory that holds `initdb` and `postgres`.
+/// A directory that contains `initdb` and `postgres`.
 #[derive(Clone, Debug)]
 pub struct PostgresBinaries {
     dir: PathBuf,
@@ -38,7 +38,7 @@ impl PostgresBinaries {
             .find_map(|dir| Self::in_directory(&dir)))
     }
 
-    /// Follows links, since PostgreSQL's own files lie relative to the real directory.
+    /// Follows links, because PostgreSQL's own files are relative to the real directory.
     pub(super) fn in_directory(dir: &Path) -> Option<Self> {
         let real = fs::canonicalize(dir.join("postgres")).ok()?;
         let dir = real.parent()?.to_owned();
@@ -56,7 +56,7 @@ impl PostgresBinaries {
     }
 }
 
-/// Where the wheel's programs lie, if it has been installed.
+/// The directory of the wheel's programs, if it has been installed.
 fn wheel_places(environment: &Environment) -> Option<PathBuf> {
     Some(
         wheel_directory(&cache_directory(environment).ok()?)
@@ -68,7 +68,7 @@ pub(super) fn wheel_directory(cache: &Path) -> PathBuf {
     cache.join("pgserver")
 }
 
-/// Root's own cache is closed to the user that will run PostgreSQL.
+/// Root's own cache is not accessible to the user that runs PostgreSQL.
 pub(super) fn cache_directory(environment: &Environment) -> Result<PathBuf> {
     if geteuid().is_root() {
         return Ok(PathBuf::from("/var/cache/tidegate"));

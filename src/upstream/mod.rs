@@ -1,10 +1,11 @@
-//! Upstream endpoints: requests handed on to an application over HTTP/1.1, and its answers back.
+//! Upstream endpoints: requests forwarded to an application over HTTP/1.1, and its answers.
 //!
-//! An [`Upstream`] has nodes, one of which serves a request: the selector's first, another when
-//! that fails. Bodies stream both ways and are never held whole. Deliberately absent: what the
-//! headers of a decision say, HTTP/2 to applications, and balancing load among nodes of
-//! one region, which a load balancer's address does better.
+//! An [`Upstream`] has nodes, one of which serves a request: the selector's first, or another if
+//! that fails. Bodies are streamed both ways and never held as a whole. Deliberately absent: what
+//! the headers of a decision say, HTTP/2 to applications, and balancing load among nodes of one
+//! region, which a load balancer's address does better.
 
+mod settings;
 mod error;
 mod hop_by_hop;
 mod node;
@@ -40,6 +41,10 @@ pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::Node;
 pub use outgoing::{Outgoing, Patience};
 pub use proxy::Proxy;
+pub use settings::{
+    CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
+    UpstreamSettings,
+};
 pub use tunnel::tunnel;
 pub use upstreams::Upstreams;
 pub use via::Pseudonym;

@@ -5,39 +5,39 @@ use tokio::time::{Duration, Instant};
 
 use tidegate_model::RegionId;
 
-/// A request as it is to be sent.
+/// A request as it will be sent.
 pub struct Outgoing {
     /// Its method.
     pub method: Method,
     /// Its normalised path.
     pub path: String,
-    /// Its query, as it was sent.
+    /// Its query, as sent by the client.
     pub query: Option<String>,
-    /// Its fields; none concerns a connection, but those that ask for a WebSocket.
+    /// Its fields; none concerns a connection, except those that request a WebSocket.
     pub headers: HeaderMap,
-    /// Whether it asks for a WebSocket.
+    /// Whether it requests a WebSocket.
     pub wants_websocket: bool,
-    /// The regions whose database replica can honour the decision, and until when; for good where
+    /// The regions whose database replica can honour the decision, and until when; indefinitely if
     /// there is no bound.
     pub replica_regions: Vec<(RegionId, Option<Instant>)>,
-    /// The region that a node without one counts to.
+    /// The region assumed for a node without one.
     pub local_region: RegionId,
 }
 
-/// What a request may take.
+/// The limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Most bytes of its body.
     pub body_bytes_max: usize,
     /// Time for its body to arrive.
     pub body_timeout: Duration,
-    /// Time from then to the head of the answer, unless the upstream has its own.
+    /// Time from then to the head of the answer, unless the upstream sets its own.
     pub deadline: Duration,
 }
 
 impl Outgoing {
-    /// Whether an application in this region may read from its replica, if it is asked now: a
-    /// request may have waited for another node first.
+    /// Whether an application in this region may read from its replica if the request is sent now:
+    /// it may have waited for another node first.
     pub(super) fn reads_replica_in(&self, region: Option<&RegionId>, now: Instant) -> bool {
         let region = region.unwrap_or(&self.local_region);
         let mut known = self.replica_regions.iter();

@@ -18,7 +18,7 @@ pub struct Proxy {
     pub tokens: Arc<TokenKeys>,
     /// Networks whose word on the client is taken.
     pub trusted_proxies: Vec<IpNet>,
-    /// What a request may take.
+    /// The limits of a request.
     pub patience: Patience,
     /// What the replicas that applications read from can honour.
     pub database: Arc<Database>,

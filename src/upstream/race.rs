@@ -1,8 +1,8 @@
-//! The nodes in their order, until one answers.
+//! Tries the nodes in their order until one answers.
 //!
-//! A safe request without a body goes on to the next node when one fails, and is sent to a second
-//! one as well when the first takes unusually long. Any other request goes on only if it is certain
-//! that nothing of it was sent.
+//! A safe request without a body is sent to the next node when one fails, and also to a second one
+//! when the first takes unusually long. Any other request is sent to the next node only if it is
+//! certain that nothing of it was sent.
 
 use futures_util::future::FutureExt;
 use http::{Response, StatusCode};
@@ -20,7 +20,7 @@ use tidegate_steering::{Choice, Entrant, Race, RaceEvent, Turn};
 /// How often a request that waits wakes its task, as in [`super::download`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// Time after `body_timeout` in which a body that the client is late with says so itself.
+/// Time after `body_timeout` in which a late client body reports that itself.
 const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
 
 /// One request on its way from node to node.
@@ -33,7 +33,7 @@ pub(super) struct UpstreamRace<'r> {
     /// Whether it may be sent twice.
     repeatable: bool,
     first: usize,
-    /// The nodes that were not asked yet.
+    /// The nodes that have not been tried yet.
     order: <Choice as IntoIterator>::IntoIter,
     race: Race<'r, Tried>,
     failed: Option<Failure>,
@@ -42,19 +42,19 @@ pub(super) struct UpstreamRace<'r> {
 /// What an attempt has come to.
 type Tried = Result<(Response<Incoming>, Visit), AttemptError>;
 
-/// What is passed on.
+/// An answer that is passed on.
 pub(super) struct Found {
     pub(super) response: Response<Incoming>,
-    /// Where it came from, which is busy with it until its last byte.
+    /// The node that it came from, which is occupied until its last byte.
     pub(super) node: usize,
     pub(super) visit: Visit,
-    /// How it came to be this node.
+    /// Why this node answered.
     pub(super) turn: Turn,
 }
 
-/// What a failed try leaves behind.
+/// What remains of a failed attempt.
 enum Failure {
-    /// An answer that says that the node cannot serve; passed on if nobody does better.
+    /// An answer stating that the node cannot serve; it is passed on if no other node answers.
     Refusal(Found),
     /// Nothing.
     Error(AttemptError),
@@ -86,7 +86,7 @@ impl<'r> UpstreamRace<'r> {
         self.first = self.order.next().ok_or(UpstreamError::Unreachable(None))?;
         self.upstream.balance().sent(self.first);
         self.ask(self.first, Turn::First);
-        // Nobody wants two WebSockets.
+        // A second WebSocket would be useless.
         if self.repeatable && !self.outgoing.wants_websocket {
             let delay = self.upstream.balance().hedge_delay(self.first);
             self.race.hedge_after(delay);
@@ -135,13 +135,14 @@ impl<'r> UpstreamRace<'r> {
         let next = self.order.next();
         if let Some(next) = next {
             let (upstream, node) = (self.upstream.name(), &self.upstream.nodes()[next].name);
-            tracing::debug!(upstream, node, ?turn, "asking another node");
+            tracing::debug!(upstream, node, ?turn, "trying another node");
             self.ask(next, turn);
         }
         next.is_some()
     }
 
-    /// Takes in the end of one try: an answer to pass on, or none while others may still answer.
+    /// Handles the end of one attempt: returns an answer to pass on, or none while others may still
+    /// answer.
     fn take_in(&mut self, entrant: Entrant, answer: Tried) -> Result<Option<Found>, UpstreamError> {
         let Entrant { node, turn, since } = entrant;
         let took = since.elapsed();
@@ -169,7 +170,7 @@ impl<'r> UpstreamRace<'r> {
         let unsent = failure.is_unsent();
         self.failed = Some(failure.or(self.failed.take()));
         let another = match unsent {
-            // What was never sent costs nobody anything.
+            // An attempt that was never sent caused no load.
             true => self.go_on(Turn::Retry),
             false => self.ask_another(Turn::Retry),
         };
@@ -183,7 +184,7 @@ impl<'r> UpstreamRace<'r> {
         }
     }
 
-    /// Gives an error back after which another node may be asked.
+    /// Returns an error after which another node may be tried.
     fn weigh(&self, node: usize, error: AttemptError) -> Result<AttemptError, UpstreamError> {
         let state = self.upload.map(Upload::state);
         match state {
@@ -207,9 +208,9 @@ impl<'r> UpstreamRace<'r> {
         }
     }
 
-    /// Whoever was asked before a hedge and has said nothing at all since then counts as failed: a
-    /// frozen node would never be found out otherwise, as nobody waits for it any more. One that
-    /// answers others is well, and the request slow by nature.
+    /// A node that was tried before a hedge and has been completely silent since counts as failed:
+    /// a frozen node would never be detected otherwise, because no request waits for it any more.
+    /// If it answers other requests it is well, and this request is inherently slow.
     fn note_overtaken(&self, by: Turn) {
         if by != Turn::Hedge {
             return;
@@ -221,7 +222,7 @@ impl<'r> UpstreamRace<'r> {
         }
     }
 
-    /// Time is up for all tries.
+    /// All attempts have timed out.
     fn run_out(&self, error: UpstreamError) -> UpstreamError {
         match error {
             UpstreamError::Timeout => {
@@ -246,7 +247,7 @@ impl Failure {
         }
     }
 
-    /// What to answer if nobody does better: a refusal says more than nothing.
+    /// The fallback answer: a refusal is more informative than none.
     fn or(self, earlier: Option<Self>) -> Self {
         match (self, earlier) {
             (Self::Error(_), Some(refusal @ Self::Refusal(_))) => refusal,
@@ -255,7 +256,7 @@ impl Failure {
     }
 }
 
-/// Whether an answer says that the node cannot serve, whatever was asked.
+/// Whether an answer states that the node cannot serve, whatever the request.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(
         status,
@@ -263,7 +264,8 @@ fn is_refusal(status: StatusCode) -> bool {
     )
 }
 
-/// Ends when the request has taken too long. The node's time begins when it has the whole request.
+/// Completes when the request has taken too long. The node's time begins when it has the whole
+/// request.
 async fn out_of_time(
     upstream: &Upstream,
     upload: Option<&Upload>,
@@ -285,7 +287,7 @@ async fn out_of_time(
                 }
                 Ok(UploadState::TooSlow) => return UpstreamError::BodyTooSlow,
                 Ok(_) => return UpstreamError::BodyBroken,
-                // The client would have been told; it is the node that takes no more.
+                // A late client would have been reported; here the node accepts no more.
                 Err(_elapsed) => return UpstreamError::Timeout,
             }
         }

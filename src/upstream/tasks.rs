@@ -1,4 +1,4 @@
-//! What goes on for an upstream without any request.
+//! The background tasks of an upstream.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::check::check;
 use tidegate_steering::announce;
 
 impl Upstream {
-    /// Starts to check the nodes and to tell of them, once; ends when the upstream is dropped.
+    /// Starts, once, to check the nodes and to report on them; ends when the upstream is dropped.
     pub fn watch(self: &Arc<Self>) {
         self.tasks.start(|tasks| {
             let selector = Arc::clone(self.selector());
@@ -20,7 +20,7 @@ impl Upstream {
         });
     }
 
-    /// Ends what [`watch`](Self::watch) has started; requests under way go on.
+    /// Ends what [`watch`](Self::watch) has started; requests under way continue.
     pub(super) async fn retire(&self) {
         self.tasks.end().await;
         self.candidates().withdraw();

@@ -2,7 +2,7 @@
 //! no files use one another in a circle, and the methods of a type stand in two files at most.
 //!
 //! Source is read as rustfmt writes it. Paths through `super` are not followed: they stay within a
-//! folder as long as nobody climbs out of one that way. A `tests.rs` may use what stands above it.
+//! folder as long as none leads out of one. A `tests.rs` may use what is above it.
 
 mod uses;
 mod words;

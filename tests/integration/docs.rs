@@ -1,8 +1,10 @@
-//! The documentation cannot go stale: its links, metrics, problem types and configuration are held
-//! against the files, the code and the binary.
+//! The documentation cannot become outdated: its links, metrics, problem types and configuration
+//! are compared with the files, the code and the binary.
 
 mod checks;
+mod configuration;
 mod page;
+mod start;
 mod way;
 
 use std::collections::BTreeSet;
@@ -182,7 +184,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// Those that describe the present: the changelog may name what is gone.
+/// Pages that describe the current state: the changelog may name what was removed.
 fn current_pages() -> impl Iterator<Item = (PathBuf, String)> {
     pages()
         .into_iter()
@@ -202,7 +204,7 @@ fn file(path: &str) -> String {
     read(Path::new(path)).unwrap_or_else(|| panic!("{path} does not exist"))
 }
 
-/// Asks `tidegate check` about a configuration file.
+/// Runs `tidegate check` on a configuration file.
 fn check(toml: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");

@@ -85,16 +85,16 @@ fn what_was_seen_stale_is_fetched_once_and_what_is_newer_is_not() {
     first.end_with("old");
     let refresh = cache
         .refresh(&key("/a"), &old)
-        .expect("nobody else refreshes");
+        .expect("no other refresh is under way");
     assert!(
         cache.refresh(&key("/a"), &old).is_none(),
-        "somebody does already"
+        "a refresh is already under way"
     );
     refresh.store(&entry(2, Some(0)), Instant::now());
     refresh.end_with("new");
     assert!(
         cache.refresh(&key("/a"), &old).is_none(),
-        "somebody has done"
+        "it has already been refreshed"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A connection out of the pool.
+//! A connection from the pool.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::time::timeout;
 use super::connection::{ConnectionManager, NodeConnection};
 use super::turnover::Held;
 
-/// How long answers that nobody waits for may keep a connection busy before it is closed, which also
-/// ends the statement.
+/// How long unneeded answers may keep a connection busy before it is closed, which also ends the
+/// statement.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
-/// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
+/// A connection from the pool. Dropping it without [`Borrowed::settle`] closes it.
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
     round_trip: Duration,
@@ -28,7 +28,7 @@ impl Borrowed {
         }
     }
 
-    /// Lets several reads use it.
+    /// Lets several reads share it.
     pub(super) fn share(&mut self) {
         self.held.share();
     }
@@ -39,7 +39,7 @@ impl Borrowed {
             .expect("it holds its connection until it is settled or dropped")
     }
 
-    /// Whether it was opened for this loan.
+    /// Whether it was opened for this lease.
     pub(super) fn is_new(&self) -> bool {
         let metrics = self.object.as_ref().map(Object::metrics);
         metrics.is_some_and(|metrics| metrics.recycle_count == 0)

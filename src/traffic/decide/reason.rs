@@ -19,15 +19,15 @@ pub enum Reason {
     Left,
     /// The proposed region is drained.
     Draining,
-    /// The proposed region's ramp does not let the key in yet.
+    /// The proposed region's ramp does not admit the key yet.
     Ramping,
     /// The proposed region has left, but so have too many others.
     Panic,
     /// No region may serve.
     Else,
-    /// The request came from another region's gateway. Put in after the decision.
+    /// The request came from another region's gateway. Set after the decision.
     Hop,
-    /// There is no tunnel to the region. Put in after the decision.
+    /// There is no tunnel to the region. Set after the decision.
     NoTunnel,
 }
 
@@ -48,7 +48,7 @@ impl Reason {
         Self::NoTunnel,
     ];
 
-    /// Returns the word that metrics, logs and headers have.
+    /// Returns the word used in metrics, logs and headers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",

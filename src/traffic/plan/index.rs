@@ -1,8 +1,8 @@
 //! Finds the policies that a request may match without trying each of them.
 //!
 //! Each of the methods, countries, paths and headers has the set of policies that can match it; the
-//! first policy that is in all these sets and whose condition holds is the one. The sets may have
-//! too many policies, never too few, so the condition is what counts.
+//! first policy that is in all these sets and whose condition holds governs the request. The sets
+//! may have too many policies but never too few, so the condition decides.
 
 mod headers;
 mod mask;
@@ -16,7 +16,7 @@ pub(crate) use mask::PolicyMask;
 use mask::possible;
 use paths::Paths;
 
-/// The methods that have a set of their own; another one is looked for in the conditions.
+/// The methods with their own set; others are evaluated by the conditions.
 const METHODS: [Method; 9] = [
     Method::GET,
     Method::POST,
@@ -29,16 +29,16 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// When so few are left, trying them is cheaper than reading all headers.
+/// With this few left, trying them is cheaper than reading all headers.
 const FEW: usize = 2;
 
 const COUNTRIES: usize = 26 * 26;
 
-/// The sets of policies by what requests have.
+/// The sets of policies by parts of requests.
 #[derive(Debug)]
 pub(crate) struct Index {
     methods: [PolicyMask; METHODS.len() + 1],
-    /// Which of `country_sets` a country has; the last is that of the unknown one.
+    /// The index of each country in `country_sets`; the last is for the unknown one.
     countries: Box<[u16; COUNTRIES + 1]>,
     country_sets: Vec<PolicyMask>,
     paths: Paths,
@@ -99,7 +99,7 @@ fn countries(policies: &[Policy]) -> (Box<[u16; COUNTRIES + 1]>, Vec<PolicyMask>
             }
         });
     }
-    // A country that no condition names is as good as an unknown one.
+    // A country that no condition names is treated as unknown.
     let mut sets = vec![by_country(None)];
     let mut numbers = Box::new([0; COUNTRIES + 1]);
     for country in named.iter() {

@@ -1,4 +1,4 @@
-//! Errors and warnings.
+//! Errors and warnings, and how they are shown: file, line, column, the line itself and a caret.
 
 use std::fmt;
 
@@ -10,29 +10,29 @@ pub const ERRORS_MAX: usize = 100;
 /// Characters of a word that a message repeats.
 const QUOTED_MAX: usize = 80;
 
-/// How bad it is.
+/// The severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The policy is refused.
     Error,
-    /// The policy works, perhaps otherwise than meant.
+    /// The policy works, but perhaps not as intended.
     Warning,
 }
 
-/// What is wrong at one place.
+/// An error or warning at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Where.
+    /// The place.
     pub span: Span,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub title: String,
-    /// What stands beside the caret.
+    /// The text beside the caret.
     pub label: String,
-    /// What would be right.
+    /// How to correct it.
     pub help: Option<String>,
-    /// What else one should know.
+    /// Further information.
     pub note: Option<String>,
 }
 
@@ -57,21 +57,21 @@ impl Diagnostic {
         }
     }
 
-    /// Says what stands beside the caret.
+    /// Sets the text beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Says what would be right.
+    /// Sets how to correct it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds what else one should know.
+    /// Adds further information.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
@@ -90,7 +90,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Adds one.
     ///
-    /// Of many, those that stand first in the file are kept, and all are counted.
+    /// If there are many, the first ones in the file are kept, and all are counted.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         match diagnostic.severity {
             Severity::Error => self.errors += 1,
@@ -102,7 +102,7 @@ impl Diagnostics {
         }
     }
 
-    /// Adds those of another part.
+    /// Adds the diagnostics of another part.
     pub(crate) fn extend(&mut self, others: Self) {
         self.errors += others.errors;
         self.warnings += others.warnings;
@@ -120,7 +120,7 @@ impl Diagnostics {
         self.warnings
     }
 
-    /// Writes how many there are: `2 errors, 1 warning`.
+    /// Writes the counts: `2 errors, 1 warning`.
     pub fn summary(&self) -> String {
         let counts = [(self.errors, "error"), (self.warnings, "warning")];
         let some = counts.into_iter().filter(|(count, _)| *count > 0);
@@ -129,7 +129,8 @@ impl Diagnostics {
             .join(", ")
     }
 
-    /// Returns those that are shown: at most a hundred of either severity, in the order of the file.
+    /// Returns the ones that are shown: at most a hundred of each severity, in the order of the
+    /// file.
     pub fn shown(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<_> = self.found.iter().collect();
         sorted.sort_by_key(|diagnostic| (diagnostic.severity, diagnostic.span));
@@ -142,7 +143,7 @@ impl Diagnostics {
         shown
     }
 
-    /// Forgets what would not be shown.
+    /// Drops those that would not be shown.
     fn settle(&mut self) {
         let kept = self.shown().into_iter().cloned().collect();
         self.found = kept;
@@ -155,7 +156,7 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-/// A word as messages repeat it: in backquotes, cut when long, without control characters.
+/// A word as quoted in messages: in backquotes, truncated if long, without control characters.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {

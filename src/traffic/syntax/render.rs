@@ -5,7 +5,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::syntax::diagnostic::counted;
 use crate::syntax::{Diagnostic, Diagnostics, ERRORS_MAX, Severity, Source, Span};
 
-/// Characters of a long line that are shown on either side of what is wrong in it.
+/// Characters of a long line that are shown on either side of the error.
 const AROUND: usize = 100;
 
 impl Diagnostic {
@@ -35,14 +35,14 @@ impl Diagnostic {
             true => Renderer::styled(),
             false => Renderer::plain(),
         };
-        // Lines are cut here already, so the terminal's width does not matter.
+        // Lines are already truncated here, so the terminal's width does not matter.
         let text = renderer.term_width(4 * AROUND).render(&[group]);
         excerpt.with_column(text, source.name()) + "\n"
     }
 }
 
 impl Diagnostics {
-    /// Returns all that is shown as text, and a count of what is not.
+    /// Returns the shown ones as text, and the number of the others.
     pub fn render(&self, source: &Source<'_>, colour: bool) -> String {
         let shown = self.shown();
         let mut text = String::new();
@@ -60,13 +60,13 @@ impl Diagnostics {
     }
 }
 
-/// The line that a span begins on, or what of it is shown.
+/// The line on which a span begins, or the part of it that is shown.
 struct Excerpt {
-    /// From 1.
+    /// Starting with 1.
     line: usize,
-    /// In characters, from 1.
+    /// In characters, starting with 1.
     column: usize,
-    /// The same in what is shown of the line.
+    /// The same in the shown part of the line.
     column_shown: usize,
     text: String,
     /// Where the span is in `text`.
@@ -103,7 +103,7 @@ impl Excerpt {
 }
 
 impl Excerpt {
-    /// Puts the column of the whole line where that of the cut one stands.
+    /// Replaces the column of the truncated line by that of the whole line.
     fn with_column(&self, rendered: String, name: &str) -> String {
         if self.column == self.column_shown {
             return rendered;
@@ -114,13 +114,13 @@ impl Excerpt {
     }
 }
 
-/// Returns where the last `count` characters of a text begin.
+/// Returns the start of the last `count` characters of a text.
 fn characters_back(text: &str, count: usize) -> usize {
     let mut starts = text.char_indices().rev();
     starts.nth(count.saturating_sub(1)).map_or(0, |(at, _)| at)
 }
 
-/// Returns where the first `count` characters of a text end.
+/// Returns the end of the first `count` characters of a text.
 fn characters_on(text: &str, count: usize) -> usize {
     let mut starts = text.char_indices();
     starts.nth(count).map_or(text.len(), |(at, _)| at)

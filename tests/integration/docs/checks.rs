@@ -1,4 +1,4 @@
-//! What can be wrong with a page: pure, so that each check is shown to fail.
+//! Checks of a page: pure, so that tests show that each can fail.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -49,7 +49,7 @@ pub(super) fn metrics(text: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Those that do not exist; the series of a histogram do.
+/// Metrics that do not exist; the series of a histogram count as existing.
 pub(super) fn unknown_metrics(known: &BTreeSet<String>, text: &str, path: &Path) -> Vec<String> {
     let of_histogram = |name: &str| {
         let mut endings = ["_bucket", "_sum", "_count"].into_iter();
@@ -65,7 +65,7 @@ pub(super) fn unknown_metrics(known: &BTreeSet<String>, text: &str, path: &Path)
         .collect()
 }
 
-/// What one side has and the other lacks.
+/// The wanted names that are missing.
 pub(super) fn absent(
     wanted: &BTreeSet<String>,
     found: &BTreeSet<String>,
@@ -81,7 +81,7 @@ pub(super) fn too_long(text: &str, lines_max: usize) -> Vec<String> {
     fault.into_iter().collect()
 }
 
-/// Fails with all that is wrong.
+/// Fails with all errors.
 pub(super) fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

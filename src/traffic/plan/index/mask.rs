@@ -36,7 +36,7 @@ impl PolicyMask {
     }
 }
 
-/// Returns the policies whose condition can hold when `known` says what is known of its leaves.
+/// Returns the policies whose condition can hold, given what `known` returns for its leaves.
 pub(super) fn possible(
     policies: &[Policy],
     known: impl Fn(&Condition) -> Option<bool>,

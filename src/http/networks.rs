@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use tidegate_model::values::{Given, value};
+use tidegate_model::values::{Form, Given, value};
 
 /// Most networks in one list: it is walked for every entry of `X-Forwarded-For`. Enough for all
 /// ranges from which a CDN speaks.
@@ -13,14 +13,27 @@ const NETWORKS_MAX: usize = 1_000;
 
 const EXPECTED: &str = "a network such as \"10.0.0.0/8\", or an address";
 
-/// Reads networks in CIDR form, and single addresses.
-pub(super) fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
-    let listed = Vec::<Network>::deserialize(from)?;
-    if listed.len() > NETWORKS_MAX {
-        let expected = format!("at most {NETWORKS_MAX} networks");
-        return Err(D::Error::invalid_length(listed.len(), &&*expected));
+/// Networks in CIDR form, and single addresses.
+pub(super) struct Networks;
+
+impl Form<Vec<IpNet>> for Networks {
+    fn range(&self) -> String {
+        format!("networks and addresses, at most {NETWORKS_MAX}")
     }
-    Ok(listed.into_iter().map(|Network(network)| network).collect())
+
+    fn written(&self, value: &Vec<IpNet>) -> String {
+        let quoted: Vec<_> = value.iter().map(|it| format!("\"{it}\"")).collect();
+        format!("[{}]", quoted.join(", "))
+    }
+
+    fn read<'de, D: Deserializer<'de>>(&self, from: D) -> Result<Vec<IpNet>, D::Error> {
+        let listed = Vec::<Network>::deserialize(from)?;
+        if listed.len() > NETWORKS_MAX {
+            let expected = format!("at most {NETWORKS_MAX} networks");
+            return Err(D::Error::invalid_length(listed.len(), &&*expected));
+        }
+        Ok(listed.into_iter().map(|Network(network)| network).collect())
+    }
 }
 
 /// One of them: a type of its own, so that an error has its line.

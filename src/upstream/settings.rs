@@ -7,9 +7,11 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use reqwest::Url;
 
-use super::SteeringSettings;
 use tidegate_model::Place;
 use tidegate_model::RegionId;
+use tidegate_model::settings;
+use tidegate_model::values::{DURATION, Optional, count};
+use tidegate_steering::SteeringSettings;
 
 /// An application that endpoints hand requests to.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ pub struct UpstreamConfig {
 
 impl UpstreamConfig {
     /// The upstream of an endpoint that gives a URL in place of a name.
-    pub(super) fn of_url(place: Place, url: NodeUrl) -> Self {
+    pub(crate) fn of_url(place: Place, url: NodeUrl) -> Self {
         let node = UpstreamNodeConfig { region: None, url };
         Self {
             place,
@@ -74,34 +76,30 @@ pub struct CheckConfig {
 
 impl CheckConfig {
     /// How often a node is checked unless the file says otherwise.
-    pub(super) const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
+    pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 }
 
-/// What an upstream may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamLimits {
-    /// Time to open a connection, TLS included. Default 1 s: more than a round trip around the
-    /// world, little enough to try the next node.
-    pub connect_timeout: Duration,
-    /// Time from the end of a request to the head of its answer, all tries included; absent means
-    /// `request_deadline`.
-    pub timeout: Option<Duration>,
-    /// Longest silence of an answer's body, and of a WebSocket. Default 60 s. Must exceed the pause
-    /// between an application's heartbeats.
-    pub idle_timeout: Duration,
-    /// Requests and WebSockets at the same time, on all nodes together; one more is refused.
-    /// Default 1,000. Too low refuses clients, too high lets a slow upstream pile up requests here.
-    pub connections_max: usize,
-}
-
-impl Default for UpstreamLimits {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(1),
-            timeout: None,
-            idle_timeout: Duration::from_secs(60),
-            connections_max: 1_000,
-        }
+settings! {
+    /// What an upstream may take.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct UpstreamLimits {
+        /// Time to open a connection, TLS included.
+        connect_timeout: Duration = Duration::from_secs(1), DURATION,
+            low "a distant node is never reached: a round trip around the world takes 0.3 s.",
+            high "the next node is tried late.";
+        /// Time from the end of a request to the head of its answer, all attempts included.
+        timeout: Option<Duration> = None, Optional(DURATION, "request_deadline"),
+            low "slow requests end that would have been answered.",
+            high "clients wait for what is refused in the end.";
+        /// Longest silence of an answer's body, and of a WebSocket. Must exceed the pause between an
+        /// application's heartbeats.
+        idle_timeout: Duration = Duration::from_secs(60), DURATION,
+            low "quiet streams are cut off.",
+            high "connections to clients and nodes that have gone stay open.";
+        /// Requests and WebSockets at the same time, on all nodes together; one more gets 503.
+        connections_max: usize = 1_000, count("requests"),
+            low "bursts are refused.",
+            high "requests to a slow application pile up here.";
     }
 }
 

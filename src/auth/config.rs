@@ -1,17 +1,57 @@
 //! How bearers are recognised: the `AUTH_*` variables.
+//!
+//! The environment is read elsewhere: a variable that is not set is absent here.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Environment;
+use tidegate_model::settings::Setting;
 use tidegate_model::{ConfigError, Place};
 
 const SECRET: &str = "AUTH_JWT_SECRET";
 const JWKS_URL: &str = "AUTH_JWKS_URL";
 const AUDIENCE: &str = "AUTH_JWT_AUDIENCE";
 const ISSUER: &str = "AUTH_JWT_ISSUER";
+
+/// The secret that bearer tokens are signed with.
+pub const JWT_SECRET: Setting = Setting {
+    variable: Some(SECRET),
+    default: || "not set".to_owned(),
+    range: || format!("at least {SECRET_BYTES_MIN} bytes; 32 random ones are better"),
+    shown: Setting::secret,
+    meaning: "The HS256 secret of [bearer tokens](security.md#clients-jwt). Without it and without a key \
+              set, every endpoint with `auth = \"jwt\"` answers 401.",
+    ..Setting::UNNAMED
+};
+
+/// The URL of the key set that bearer tokens are verified with.
+pub const JWT_KEY_SET: Setting = Setting {
+    variable: Some(JWKS_URL),
+    default: || "none".to_owned(),
+    range: || "an `https` URL without credentials; `http` on loopback addresses only".to_owned(),
+    meaning: "In place of a secret: the key set for RS256, ES256 and EdDSA.",
+    ..Setting::UNNAMED
+};
+
+/// The audience that bearer tokens must name.
+pub const JWT_AUDIENCE: Setting = Setting {
+    variable: Some(AUDIENCE),
+    default: || "not checked".to_owned(),
+    range: || "a text".to_owned(),
+    meaning: "The required member of `aud`; an error without a secret or key set.",
+    ..Setting::UNNAMED
+};
+
+/// The issuer that bearer tokens must name.
+pub const JWT_ISSUER: Setting = Setting {
+    variable: Some(ISSUER),
+    default: || "not checked".to_owned(),
+    range: || "a text".to_owned(),
+    meaning: "The required `iss`; an error without a secret or key set.",
+    ..Setting::UNNAMED
+};
 
 /// Shortest HS256 secret. A shorter one can be found by trying, given a single token; 32 random
 /// bytes are better (RFC 7518, section 3.2).
@@ -41,13 +81,13 @@ pub enum KeySource {
 }
 
 impl AuthConfig {
-    /// Reads the `AUTH_*` variables.
+    /// Reads the `AUTH_*` variables; `get` gives the value of one.
     ///
     /// # Errors
     /// A secret beside a JWKS, a secret under 16 bytes, an audience or issuer without either, or a
     /// JWKS URL that is neither `https` nor `http` on a loopback address.
-    pub fn resolve(environment: &Environment) -> Result<Self, ConfigError> {
-        let keys = match (environment.get(SECRET), environment.get(JWKS_URL)) {
+    pub fn resolve<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, ConfigError> {
+        let keys = match (get(SECRET), get(JWKS_URL)) {
             (None, None) => KeySource::None,
             (Some(secret), None) => KeySource::Hs256(parse_secret(secret)?),
             (None, Some(url)) => KeySource::Jwks(parse_url(url)?),
@@ -58,8 +98,8 @@ impl AuthConfig {
         };
         let config = Self {
             keys,
-            audience: environment.get(AUDIENCE).map(str::to_owned),
-            issuer: environment.get(ISSUER).map(str::to_owned),
+            audience: get(AUDIENCE).map(str::to_owned),
+            issuer: get(ISSUER).map(str::to_owned),
         };
         config.require_keys_for(AUDIENCE, config.audience.as_ref())?;
         config.require_keys_for(ISSUER, config.issuer.as_ref())?;
@@ -130,8 +170,8 @@ mod tests {
     use super::*;
 
     fn resolve(pairs: &[(&str, &str)]) -> Result<AuthConfig, String> {
-        let environment = Environment::from_pairs(pairs.iter().copied());
-        AuthConfig::resolve(&environment).map_err(|error| error.to_string())
+        let get = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1);
+        AuthConfig::resolve(get).map_err(|error| error.to_string())
     }
 
     #[test]

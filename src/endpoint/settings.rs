@@ -1,10 +1,24 @@
-//! One `[[endpoint]]` of the file, as written.
+//! The tables of the configuration as they are written: policies, endpoints and upstreams.
 
 use std::fmt;
 
-use http::{Method, StatusCode};
+use http::Method;
 
+use crate::sql::SqlConfig;
+use crate::upstream::UpstreamConfig;
 use tidegate_model::Place;
+use tidegate_policy::PolicyRow;
+
+/// Policies, endpoints and upstreams.
+#[derive(Debug)]
+pub struct RouteTables {
+    /// Policy rows, in the order of the file.
+    pub policies: Vec<PolicyRow>,
+    /// Endpoints, in the order of the file.
+    pub endpoints: Vec<EndpointConfig>,
+    /// The upstreams that endpoints name, and those that they give the URL of.
+    pub upstreams: Vec<UpstreamConfig>,
+}
 
 /// Who may call an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,17 +78,4 @@ pub struct UpstreamTarget {
     pub name: String,
     /// Whether an answer depends on path and query alone, so that the response cache may keep it.
     pub cache: bool,
-}
-
-/// A statement and the form of its answers.
-#[derive(Debug, Clone)]
-pub struct SqlConfig {
-    /// Status of a success.
-    pub status: StatusCode,
-    /// One statement with `:source.name` parameters.
-    pub statement: String,
-    /// One object (no row → 404) instead of an array.
-    pub single: bool,
-    /// Body members that must be JSON strings when present.
-    pub body_strings: Vec<String>,
 }
