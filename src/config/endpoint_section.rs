@@ -5,8 +5,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Environment;
-use super::file::{ConfigFile, key};
+use super::source::FileText;
 use super::upstream_section::is_name;
+use super::values::key;
 use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
 use crate::sql::SqlConfig;
 use crate::upstream::{NodeUrl, UpstreamConfig};
@@ -102,7 +103,7 @@ impl EndpointSection {
     /// Checks the section; a URL in place of an upstream's name adds an upstream.
     pub(super) fn resolve(
         &self,
-        file: &ConfigFile,
+        file: &FileText,
         environment: &Environment,
         upstreams: &mut Vec<UpstreamConfig>,
     ) -> Result<EndpointConfig, ConfigError> {
@@ -125,7 +126,7 @@ impl EndpointSection {
             }
             (None, None) => {
                 let message = "sql: an endpoint needs either `sql` or `upstream`";
-                return Err(ConfigError::new(&file.place(&self.method), message));
+                return Err(ConfigError::new(&file.place_of(&self.method), message));
             }
             (Some(_), Some(upstream)) => {
                 let why = "an endpoint has either `sql` or `upstream`";
@@ -146,11 +147,7 @@ impl EndpointSection {
         })
     }
 
-    fn sql(
-        &self,
-        statement: &Spanned<String>,
-        file: &ConfigFile,
-    ) -> Result<SqlConfig, ConfigError> {
+    fn sql(&self, statement: &Spanned<String>, file: &FileText) -> Result<SqlConfig, ConfigError> {
         let strings = self.body_strings.as_ref();
         Ok(SqlConfig {
             status: match &self.status {
@@ -166,7 +163,7 @@ impl EndpointSection {
     /// Whether everybody gets the same answer from an upstream; of a statement's that is known.
     fn cache(
         &self,
-        file: &ConfigFile,
+        file: &FileText,
         method: &EndpointMethod,
         auth: EndpointAuth,
     ) -> Result<bool, ConfigError> {
@@ -183,7 +180,7 @@ impl EndpointSection {
     }
 
     /// What shapes the answer of a statement means nothing to an upstream.
-    fn refuse_sql_keys(&self, file: &ConfigFile) -> Result<(), ConfigError> {
+    fn refuse_sql_keys(&self, file: &FileText) -> Result<(), ConfigError> {
         let why = "it goes with `sql`, not with `upstream`";
         let status = self
             .status
@@ -202,7 +199,7 @@ impl EndpointSection {
 /// Finds the upstream that an endpoint names, or adds one for the URL it gives.
 fn upstream(
     target: &Spanned<String>,
-    file: &ConfigFile,
+    file: &FileText,
     environment: &Environment,
     upstreams: &mut Vec<UpstreamConfig>,
 ) -> Result<String, ConfigError> {
@@ -217,7 +214,7 @@ fn upstream(
     let url: NodeUrl = file.parsed(target, "upstream", |_| text.parse())?;
     let name = url.to_string();
     if !known(&name) {
-        upstreams.push(UpstreamConfig::of_url(file.place(target), url));
+        upstreams.push(UpstreamConfig::of_url(file.place_of(target), url));
     }
     Ok(name)
 }

@@ -18,6 +18,7 @@ mod settings;
 mod source;
 mod topology;
 mod upstream_section;
+mod values;
 
 pub use environment::Environment;
 pub use in_force::{InForce, in_force};

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::{ConfigFile, key};
+use super::source::FileText;
+use super::values::key;
 use tidegate_model::settings::Setting;
 use tidegate_model::{ConfigError, Consistency};
 use tidegate_policy::{NO_STORE_PRIVATE, PolicyRow};
@@ -74,7 +75,7 @@ pub(super) const POLICY: &[Setting] = &[
 
 impl PolicySection {
     /// Reads the values of the row.
-    pub(super) fn resolve(&self, file: &ConfigFile) -> Result<PolicyRow, ConfigError> {
+    pub(super) fn resolve(&self, file: &FileText) -> Result<PolicyRow, ConfigError> {
         let keys = [key("cache_control", &self.cache_control)];
         Ok(PolicyRow {
             place: file.table(&self.path, &keys),

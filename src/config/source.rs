@@ -8,12 +8,12 @@ use toml::de::DeTable;
 use tidegate_model::{ConfigError, Place};
 
 /// A file's name and text, to turn byte offsets into lines.
-pub(super) struct Source {
+pub(super) struct FileText {
     pub(super) name: Arc<str>,
     pub(super) text: String,
 }
 
-impl Source {
+impl FileText {
     pub(super) fn line(&self, offset: usize) -> usize {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         1 + before.iter().filter(|byte| **byte == b'\n').count()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::Environment;
-use super::file::ConfigFile;
+use super::source::FileText;
 use crate::upstream::{
     CheckConfig, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
 };
@@ -15,6 +15,7 @@ use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 use tidegate_model::settings::Setting;
 use tidegate_model::values::{DURATION, Form, count};
+use tidegate_steering::SteeringSettings;
 
 /// Nodes of one upstream: a few per region.
 const NODES_MAX: usize = 32;
@@ -118,9 +119,10 @@ impl UpstreamSection {
     /// Checks the section; nodes of the local region come first. The lines are those of its limits.
     pub(super) fn resolve(
         &self,
-        file: &ConfigFile,
+        file: &FileText,
         environment: &Environment,
         local: Option<&RegionId>,
+        steering: &SteeringSettings,
         limit_lines: &[(&'static str, usize)],
     ) -> Result<UpstreamConfig, ConfigError> {
         let check = |section: &CheckSection| -> Result<_, ConfigError> {
@@ -138,7 +140,7 @@ impl UpstreamSection {
                 nodes,
                 check,
                 limits: self.limits(),
-                steering: file.content.steering.clone(),
+                steering: steering.clone(),
             },
         })
     }
@@ -155,7 +157,7 @@ impl UpstreamSection {
 
     fn nodes(
         &self,
-        file: &ConfigFile,
+        file: &FileText,
         environment: &Environment,
     ) -> Result<Vec<UpstreamNodeConfig>, ConfigError> {
         let listed = self.nodes.get_ref();
