@@ -5,14 +5,12 @@
 
 pub mod postgres;
 pub mod http;
-pub mod cache;
-pub mod upstream;
 pub mod auth;
-pub mod config;
+pub mod cache;
 pub mod sql;
+pub mod upstream;
 pub mod endpoint;
-pub mod error;
-pub mod middleware;
+pub mod config;
 pub mod health;
 pub mod admin;
 pub mod testkit;

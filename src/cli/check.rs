@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::Exit;
 use super::arguments::CheckCommand;
 use super::edge_policy::edge_policy;
-use crate::config::{EndpointAuth, Environment, InForce, RouteTables, Settings, in_force};
-use crate::endpoint::{Routes, Target};
+use crate::config::{Environment, InForce, Settings, in_force};
+use crate::endpoint::{Backend, Routes};
+use crate::endpoint::{EndpointAuth, RouteTables};
 
 /// Validates everything that needs no database and prints the effective tables.
 pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
@@ -97,12 +98,11 @@ fn endpoints(routes: &Routes) -> String {
             EndpointAuth::Jwt => "jwt",
         };
         let (method, template) = (&endpoint.method, &endpoint.template);
-        let target = match &endpoint.target {
-            Target::Sql(_) => String::new(),
-            Target::Upstream { upstream, cache } => {
-                let cached = if *cache { ", cached" } else { "" };
-                format!(" -> {}{cached}", upstream.name())
-            }
+        let target = if let Backend::Upstream { upstream, cache } = &endpoint.backend {
+            let cached = if *cache { ", cached" } else { "" };
+            format!(" -> {}{cached}", upstream.name())
+        } else {
+            String::new()
         };
         let place = &endpoint.place;
         line(

@@ -4,12 +4,11 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Environment;
 use super::file::{ConfigFile, key};
 use super::upstream_section::is_name;
-use super::{
-    EndpointAuth, EndpointConfig, EndpointMethod, Environment, SqlConfig, TargetConfig,
-    UpstreamTarget,
-};
+use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
+use crate::sql::SqlConfig;
 use crate::upstream::{NodeUrl, UpstreamConfig};
 use tidegate_model::ConfigError;
 use tidegate_model::settings::Setting;

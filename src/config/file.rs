@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Environment;
 use super::endpoint_section::EndpointSection;
 use super::policy_section::PolicySection;
 use super::source::Source;
 use super::upstream_section::UpstreamSection;
-use super::{EndpointConfig, Environment};
 use crate::cache::CacheSettings;
+use crate::endpoint::EndpointConfig;
 use crate::http::ServerSettings;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};

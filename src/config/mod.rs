@@ -5,7 +5,6 @@
 //! file, line and key. Nothing here opens a socket; compiling policies and statements is left to the
 //! rooms that use them, which report errors with the [`Place`](tidegate_model::Place) kept beside each row.
 
-mod endpoint;
 mod endpoint_section;
 mod environment;
 mod file;
@@ -20,14 +19,10 @@ mod source;
 mod topology;
 mod upstream_section;
 
-pub use endpoint::{
-    EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig, UpstreamTarget,
-};
 pub use environment::Environment;
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
-pub use route_tables::RouteTables;
 pub use settings::{Settings, auth_config, cache_settings, token_keys};
 pub use topology::ReplicaConfig;
 

@@ -1,11 +1,11 @@
-//! What one listener and one connection may take.
+//! The limits of one listener and one connection.
 
 use std::time::Duration;
 
 use super::ServerSettings;
 
 /// Request head limit of the public listener. CloudFront sends no more than 20,480 bytes; an
-/// application load balancer lets 64 KiB through, which nobody needs here.
+/// application load balancer allows 64 KiB, which is not needed here.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Streams of one HTTP/2 connection.
@@ -17,7 +17,7 @@ const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 /// How much longer an answer may stall on its way out than it may take to be made.
 const WRITE_MARGIN: Duration = Duration::from_secs(5);
 
-/// One line in ten seconds shows that trouble lasts and is still readable.
+/// One line in ten seconds shows that a problem persists and is still readable.
 pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bounds of one listener and its connections. What [`ServerSettings`] sets is described there.
@@ -37,7 +37,7 @@ pub struct Limits {
     /// exceed the request deadline, since waiting for the answer is no progress either. Too high
     /// lets clients that do not read pin answers in memory. At least 30 s.
     pub write_timeout: Duration,
-    /// Bytes of a request head, request line included; a bigger one is answered 431. At least
+    /// Bytes of a request head, request line included; a larger one is answered with 431. At least
     /// 8 KiB, the smallest buffer hyper reads into. The number of fields is bounded too: hyper
     /// refuses more than 100 on HTTP/1.1, and on HTTP/2 each field counts 32 bytes extra.
     pub header_bytes_max: usize,
@@ -57,8 +57,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of the admin listener: a few scrapers and operators, and nothing to wait for
-    /// once it is told to stop.
+    /// The limits of the admin listener: a few scrapers and operators, and no delay when it stops.
     #[must_use]
     pub fn admin() -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! The values that every part of Tidegate speaks of: regions and nodes, levels and tokens, positions and
-//! histories, and what is known of a node.
+//! The values that every part of Tidegate uses: regions and nodes, levels and tokens, positions and
+//! histories, and what is known about a node.
 //!
 //! Nothing here owns a clock, a socket or a task. Which regions and nodes exist is configuration.
 

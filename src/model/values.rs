@@ -36,11 +36,11 @@ pub enum Given<'a> {
     Decimal(f64),
 }
 
-/// Reads a value; `parse` gives it, or what is expected in place of what is there. Anything but a
-/// text and a number is refused with `expected`.
+/// Reads a value; `parse` returns it, or what is expected in its place. Anything but a string or a
+/// number is refused with `expected`.
 ///
 /// # Errors
-/// Says what is expected in place of the value.
+/// States what is expected in place of the value.
 pub fn value<'de, D: Deserializer<'de>, T>(
     from: D,
     expected: &str,
@@ -74,7 +74,7 @@ pub fn value<'de, D: Deserializer<'de>, T>(
     from.deserialize_any(Value(expected, parse))
 }
 
-/// As [`value`], where one text says what is expected in every case.
+/// Like [`value`], with one text for what is expected in every case.
 fn simple<'de, D: Deserializer<'de>, T>(
     from: D,
     expected: &str,

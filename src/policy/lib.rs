@@ -1,9 +1,9 @@
 //! What a request is owed: path → consistency floor and Cache-Control, the decision made from them once
 //! per request, and the plan that says which nodes can honour it, in which order, and why.
 //!
-//! Deliberately absent: latency averages, breakers and hysteresis (they are in the ranking, which
-//! steering makes), and every kind of I/O. The same decision, views, ranking and instant give the same
-//! plan in every process.
+//! Deliberately absent: latency averages, breakers and hysteresis (they are part of the ranking,
+//! which `steering` produces), and every kind of I/O. The same decision, views, ranking and instant
+//! give the same plan in every process.
 
 mod directives;
 mod lifetime;

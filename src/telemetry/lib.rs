@@ -1,5 +1,5 @@
-//! Names of metrics, their text as it is read back, the set-up of logs, and what keeps them
-//! readable.
+//! Names of metrics, a reader for their text format, the set-up of logs, and throttling of repeated
+//! messages.
 
 mod exposition;
 mod log_format;

@@ -1,4 +1,4 @@
-//! Where log lines go and what they look like.
+//! The destination and the format of log lines.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -17,10 +17,10 @@ pub const LOG_FILTER: Setting = Setting {
     ..Setting::UNNAMED
 };
 
-/// Starts logging to standard error; without a filter from `info` on.
+/// Starts logging to standard error, at the level `info` unless a filter is given.
 ///
 /// # Errors
-/// When the filter is not in `RUST_LOG`'s syntax.
+/// If the filter does not have `RUST_LOG`'s syntax.
 pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter.unwrap_or(FILTER_DEFAULT))?;
     let subscriber = tracing_subscriber::fmt()

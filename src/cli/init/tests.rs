@@ -2,8 +2,8 @@
 
 use super::catalogue::{Catalogue, Column, Table};
 use super::configuration::configuration;
-use crate::config::{RouteTables, TargetConfig};
 use crate::endpoint::Routes;
+use crate::endpoint::{RouteTables, TargetConfig};
 
 fn column(name: &str) -> Column {
     Column {

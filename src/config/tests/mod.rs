@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::endpoint::RouteTables;
 use tidegate_model::RegionId;
 
 const URL: &str = "postgres://app:hunter2@db/app";

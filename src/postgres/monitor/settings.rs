@@ -43,7 +43,7 @@ settings! {
 /// What the monitor needs to know beside the nodes.
 #[derive(Clone, Debug)]
 pub struct MonitorSettings {
-    /// What the monitor's sessions are called on the servers.
+    /// The name of the monitor's sessions on the servers.
     pub application_name: String,
     /// Time between two samples of a node.
     pub sample_interval: Duration,

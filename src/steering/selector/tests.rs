@@ -143,7 +143,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..200)
 }
 
-/// Plays events and returns what was chosen after each.
+/// Replays events and returns the choice after each.
 fn play(events: &[Event], seed: u64, start: Instant) -> Vec<(Ranking, Vec<usize>)> {
     let settings = SteeringSettings::default();
     let mut selector = Selector::new(settings, seed, &[MS, 50 * MS, 80 * MS, 200 * MS], start);
