@@ -2,7 +2,7 @@
 
 use super::file::ConfigFile;
 use super::{Environment, Overrides};
-use crate::endpoint::{EndpointConfig, RouteTables, TargetConfig};
+use crate::endpoint::{EndpointConfig, RouteTables, TargetConfig, UpstreamTarget};
 use crate::upstream::UpstreamConfig;
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
@@ -91,10 +91,8 @@ fn check_used(
     endpoints: &[EndpointConfig],
 ) -> Result<(), ConfigError> {
     for upstream in upstreams {
-        let uses = |endpoint: &EndpointConfig| match &endpoint.target {
-            TargetConfig::Upstream(target) => target.name == upstream.name,
-            TargetConfig::Sql(_) => false,
-        };
+        let is_named = |target: &UpstreamTarget| target.name == upstream.name;
+        let uses = |endpoint: &EndpointConfig| matches!(&endpoint.target, TargetConfig::Upstream(target) if is_named(target));
         if !endpoints.iter().any(uses) {
             let name = quoted(&upstream.name);
             let why = "no endpoint uses it";

@@ -13,11 +13,13 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tokio::time::Duration;
 
+use super::{EndpointAuth, EndpointConfig, EndpointError, EndpointMethod, TargetConfig};
 use crate::auth::Claims;
 use crate::cache::{Fetched, Missed, SharedRequest};
+
 use crate::http::{Account, Problem, Timing};
-use crate::sql::{Database, SqlCall, SqlTarget};
-use crate::upstream::{ProxiedRequest, Proxy, Upstream};
+use crate::sql::{Database, SqlCall, SqlPlace, SqlTarget};
+use crate::upstream::{ProxiedRequest, Proxy, Upstream, Upstreams};
 use tidegate_policy::Decision;
 
 /// What serves an endpoint.
@@ -72,6 +74,34 @@ pub enum SharedBy<'a> {
 }
 
 impl Backend {
+    /// Makes the backend of an endpoint ready.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
+        Ok(match &config.target {
+            TargetConfig::Sql(sql) => {
+                let EndpointMethod::One(method) = &config.method else {
+                    return Err(EndpointError::AnyMethod);
+                };
+                let place = SqlPlace {
+                    method,
+                    template: &config.path,
+                    is_open: config.auth == EndpointAuth::None,
+                };
+                Self::Sql(SqlTarget::compile(place, sql)?)
+            }
+            TargetConfig::Upstream(target) => {
+                let upstream = upstreams.get(&target.name);
+                let missing = || EndpointError::NoUpstream(target.name.clone());
+                Self::Upstream {
+                    upstream: Arc::clone(upstream.ok_or_else(missing)?),
+                    cache: target.cache,
+                }
+            }
+        })
+    }
+
     /// Serves a request; `account` records how.
     ///
     /// # Errors

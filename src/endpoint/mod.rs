@@ -24,9 +24,9 @@ mod public;
 
 pub use backend::{Backend, Backends, Call, SharedBy};
 pub use catalogue::watch_catalogue;
-pub use compiled::{Endpoint, EndpointError};
+pub use compiled::Endpoint;
 pub use decide::{Reached, Uncached};
-pub use error::RouteError;
+pub use error::{EndpointError, RouteError};
 pub use frontend::Frontend;
 pub use live_routes::LiveRoutes;
 pub use preparation::check_statements;

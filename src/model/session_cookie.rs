@@ -6,8 +6,6 @@
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
-use crate::{RequestToken, TokenKeys};
-
 const NAME: &str = "__Host-tidegate-session";
 
 /// Makes the browser delete the cookie: for one whose position can never be served.
@@ -55,25 +53,8 @@ fn without(field: &HeaderValue) -> Option<HeaderValue> {
     )
 }
 
-impl RequestToken {
-    /// Reads the token from the `Cookie` fields of a request.
-    ///
-    /// Unlike a malformed header, a malformed cookie is not an error but counts as absent: the user
-    /// of a browser can neither see nor fix it, and the next answer replaces it.
-    pub fn from_cookies<F: AsRef<[u8]>>(
-        fields: impl IntoIterator<Item = F>,
-        keys: &TokenKeys,
-    ) -> Self {
-        // A host has only one such cookie, so a second one is ignored.
-        let value = fields
-            .into_iter()
-            .find_map(|field| value(field.as_ref()).map(<[u8]>::to_vec));
-        Self::from_fields(value, keys).unwrap_or(Self::None)
-    }
-}
-
 /// Finds the cookie in one field (RFC 6265 section 5.4: `name=value` pairs between semicolons).
-fn value(field: &[u8]) -> Option<&[u8]> {
+pub(crate) fn value(field: &[u8]) -> Option<&[u8]> {
     let mut pairs = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| pair.strip_prefix(NAME.as_bytes())?.strip_prefix(b"="))
 }
@@ -83,7 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Lsn, SystemId, Timeline, WalPosition};
+    use crate::{Lsn, RequestToken, SystemId, Timeline, TokenKeys, WalPosition};
 
     const AT: WalPosition = WalPosition {
         system: SystemId(1),
