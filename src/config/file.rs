@@ -1,14 +1,12 @@
 //! The TOML file: its grammar, and errors that name file, line and key.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::Environment;
 use super::endpoint_section::EndpointSection;
 use super::policy_section::PolicySection;
-use super::source::FileText;
+use super::source::Source;
 use super::upstream_section::UpstreamSection;
 use crate::cache::CacheSettings;
 use crate::endpoint::EndpointConfig;
@@ -31,7 +29,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// One parsed file, not yet merged with flags and variables.
 pub(super) struct ConfigFile {
     pub(super) content: Content,
-    pub(super) source: FileText,
+    pub(super) source: Source,
 }
 
 /// The keys of the file.
@@ -107,7 +105,7 @@ impl ConfigFile {
     }
 
     pub(super) fn parse(name: &str, text: String) -> Result<Self, ConfigError> {
-        let source = FileText {
+        let source = Source {
             name: name.into(),
             text,
         };
@@ -152,35 +150,14 @@ impl ConfigFile {
             let lines = self
                 .source
                 .lines_in("upstream", index, UpstreamLimits::KEYS);
-            let steering = &self.content.steering;
-            section.resolve(&self.source, environment, local, steering, &lines)
+            section.resolve(
+                &self.source,
+                environment,
+                local,
+                &lines,
+                &self.content.steering,
+            )
         };
         sections.map(resolve).collect()
-    }
-
-    /// Where the value of a section's key stands, if the file sets it.
-    pub(super) fn place_in(&self, section: &str, key: &str) -> Option<Place> {
-        let span = self.source.find(section, key)?;
-        Some(self.source.place(span.start, Arc::default()))
-    }
-
-    /// Refuses a value that has been merged with defaults: the first of these keys of a section that
-    /// stands in the file.
-    pub(super) fn refused_in<'a>(
-        &self,
-        section: &str,
-        mut keys: impl Iterator<Item = (&'a str, String)>,
-    ) -> Option<ConfigError> {
-        keys.find_map(|(key, why)| {
-            let span = self.source.find(section, key)?;
-            let place = self.source.place(span.start, Arc::default());
-            let written = self.source.written(span);
-            Some(ConfigError::refused(
-                &place,
-                &format!("{section}.{key}"),
-                written,
-                why,
-            ))
-        })
     }
 }

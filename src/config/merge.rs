@@ -69,7 +69,7 @@ impl<'a> Merge<'a> {
             Given::Named(name, text) => Ok(((setting.shown)(text), Place::Name(name))),
             Given::InFile(key, value) => {
                 let text = self.file.source.expanded(value, key, self.environment)?;
-                Ok(((setting.shown)(&text), self.file.source.place_of(value)))
+                Ok(((setting.shown)(&text), self.file.source.place(value)))
             }
         });
         shown.transpose()

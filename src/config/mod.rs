@@ -18,7 +18,6 @@ mod settings;
 mod source;
 mod topology;
 mod upstream_section;
-mod values;
 
 pub use environment::Environment;
 pub use in_force::{InForce, in_force};
