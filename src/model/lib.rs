@@ -18,8 +18,8 @@ mod node_id;
 mod server_identity;
 mod node_status;
 mod token;
-mod request_token;
 mod session_cookie;
+mod request_token;
 mod timeline_history;
 
 pub use condition::Condition;
