@@ -176,3 +176,16 @@ pub enum ConnectError {
     #[error("the last attempts failed, and there were as many as a second allows")]
     TooOften,
 }
+
+impl ConnectError {
+    /// Returns what a server says that has as many connections as it, the database or the role may have
+    /// (SQLSTATE 53300).
+    #[must_use]
+    pub fn limit_reached(&self) -> Option<&str> {
+        let Self::Failed(error) = self else {
+            return None;
+        };
+        let refusal = error.as_db_error()?;
+        (*refusal.code() == SqlState::TOO_MANY_CONNECTIONS).then(|| refusal.message())
+    }
+}

@@ -10,6 +10,7 @@ mod cache;
 mod cluster;
 mod configuration;
 mod connection;
+mod connection_limit;
 #[path = "../consistency/mod.rs"]
 mod consistency;
 mod demo;

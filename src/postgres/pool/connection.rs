@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::catalogue::Catalogue;
+use super::connection_limit::{ConnectionLimit, Open};
 use super::gathering::Gathering;
 use super::spacing::Spacing;
 use crate::postgres::{ConnectError, Server, Session, identify};
@@ -34,6 +35,7 @@ pub(super) struct NodeConnection {
     prepared_at: AtomicU64,
     /// Held while statements are sent that no statement of another request may come between.
     sends: Mutex<()>,
+    _open: Open,
 }
 
 impl NodeConnection {
@@ -71,6 +73,7 @@ pub(super) struct ConnectionManager {
     warm: WarmStatements,
     connect_timeout: Duration,
     spacing: Mutex<Spacing>,
+    limit: Arc<ConnectionLimit>,
     /// Whether the newest attempt failed.
     failing: AtomicBool,
 }
@@ -82,6 +85,7 @@ impl ConnectionManager {
         session: Session,
         catalogue: Arc<Catalogue>,
         warm: WarmStatements,
+        limit: Arc<ConnectionLimit>,
         connect_timeout: Duration,
         connects_per_second_max: u32,
     ) -> Self {
@@ -102,6 +106,7 @@ impl ConnectionManager {
             warm,
             connect_timeout,
             spacing: Mutex::new(Spacing::new(connects_per_second_max)),
+            limit,
             failing: AtomicBool::new(false),
         }
     }
@@ -123,6 +128,7 @@ impl ConnectionManager {
 
     async fn open(&self) -> Result<NodeConnection, ConnectError> {
         let client = self.inner.create().await?;
+        let open = self.limit.opened();
         let life = identify(&client).await?;
         // Read before the statements are prepared: what changes from here on makes them stale.
         let revision = self.catalogue.revision();
@@ -133,6 +139,7 @@ impl ConnectionManager {
             catalogue: Arc::clone(&self.catalogue),
             prepared_at: AtomicU64::new(revision),
             sends: Mutex::default(),
+            _open: open,
         })
     }
 
@@ -154,7 +161,13 @@ impl Manager for ConnectionManager {
     async fn create(&self) -> Result<NodeConnection, Self::Error> {
         self.turn().await?;
         let opened = self.open().await;
-        self.failing.store(opened.is_err(), Ordering::Relaxed);
+        let error = opened.as_ref().err();
+        let limit = error.and_then(ConnectError::limit_reached);
+        if let Some(reason) = limit {
+            self.limit.refused(reason, Instant::now());
+        }
+        let failing = error.is_some() && limit.is_none();
+        self.failing.store(failing, Ordering::Relaxed);
         opened
     }
 

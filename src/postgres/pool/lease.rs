@@ -8,6 +8,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{ConnectionManager, NodeConnection};
+use super::connection_limit::Slot;
 use super::line::{Place, SILENCE_MAX};
 use super::turnover::Held;
 use tidegate_model::ServerIdentity;
@@ -27,11 +28,15 @@ enum Lent {
     Shared(Place),
 }
 
+/// A connection out of the pool, and the slot that it takes.
+pub(super) type Slotted = (Object<ConnectionManager>, Slot);
+
 /// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
     since: Instant,
     _held: Held,
+    slot: Slot,
 }
 
 impl Lease {
@@ -122,11 +127,12 @@ impl Lease {
 }
 
 impl Borrowed {
-    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
+    pub(super) fn new((object, slot): Slotted, held: Held) -> Self {
         Self {
             object: Some(object),
             since: Instant::now(),
             _held: held,
+            slot,
         }
     }
 
@@ -143,7 +149,9 @@ impl Borrowed {
     }
 
     pub(super) fn settle(mut self) -> Duration {
-        drop(self.object.take());
+        if !self.slot.is_surplus() {
+            drop(self.object.take());
+        }
         self.since.elapsed()
     }
 

@@ -9,6 +9,7 @@
 mod catalogue;
 mod spacing;
 mod connection;
+mod connection_limit;
 mod gathering;
 mod lease;
 mod line;

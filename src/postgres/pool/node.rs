@@ -6,12 +6,13 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
 use futures_util::future::{join, join_all};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Lease;
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
-use super::lease::Borrowed;
+use super::connection_limit::ConnectionLimit;
+use super::lease::{Borrowed, Slotted};
 use super::line::Lines;
 use super::turnover::Turnover;
 use crate::postgres::monitor::Monitor;
@@ -38,6 +39,13 @@ const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// again: the name may lead to several servers. A long round trip or two.
 const NEWS_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Time between two attempts to open a connection while the server takes none at all.
+const SHUT_OUT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The limits that can keep a server from taking one more connection.
+const LIMITS: &str = "select rolconnlimit::text, datconnlimit::text, current_setting('max_connections') \
+    from pg_roles, pg_database where rolname = session_user and datname = current_database()";
+
 /// One PostgreSQL server that requests can be sent to.
 pub struct Node {
     /// Its name.
@@ -47,6 +55,7 @@ pub struct Node {
     server: Server,
     session: Session,
     pool: Pool<ConnectionManager>,
+    limit: Arc<ConnectionLimit>,
     turnover: Arc<Turnover>,
     lines: Lines,
     catalogue: Arc<Catalogue>,
@@ -129,12 +138,14 @@ impl Node {
             connects_per_second_max,
         } = config;
         let catalogue = Arc::<Catalogue>::default();
+        let limit = Arc::new(ConnectionLimit::of(settings.connections_max));
         let manager = ConnectionManager::new(
             id.clone(),
             &server,
             session.clone(),
             Arc::clone(&catalogue),
             warm,
+            Arc::clone(&limit),
             settings.connect_timeout,
             connects_per_second_max,
         );
@@ -155,8 +166,9 @@ impl Node {
             server,
             session,
             pool,
+            limit,
             turnover: Arc::default(),
-            lines: Lines::of(settings.connections_max),
+            lines: Lines::default(),
             catalogue,
             monitor,
             settings: settings.clone(),
@@ -188,15 +200,20 @@ impl Node {
     pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let meant = self.monitor.status(&self.id).last_identity;
         let has_idle = self.pool.status().available > 0;
-        let is_meant = |life| is_meant(life, meant);
-        if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
+        let join = |has_idle| {
+            let (now, max) = (Instant::now(), self.limit.max());
+            let is_meant = |life| is_meant(life, meant);
+            self.lines.join(now, has_idle, max, is_meant)
+        };
+        if let Some(place) = join(has_idle) {
             return Ok(up_to_date(Lease::shared(place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        let lease = match self.lines.open(borrowed, Instant::now()) {
+        let opened = self.lines.open(borrowed, Instant::now(), self.limit.max());
+        let lease = match opened {
             Ok(place) => Lease::shared(place),
             // Others have opened enough meanwhile.
-            Err(borrowed) => match self.lines.join(Instant::now(), false, is_meant) {
+            Err(borrowed) => match join(false) {
                 Some(place) => {
                     borrowed.settle();
                     Lease::shared(place)
@@ -231,7 +248,7 @@ impl Node {
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(object)) => Ok(Box::new(Borrowed::new(object, self.turnover.hold()))),
+            Ok(Ok(slotted)) => Ok(Box::new(Borrowed::new(slotted, self.turnover.hold()))),
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
             }
@@ -242,7 +259,7 @@ impl Node {
 
     /// Why no connection was had within `acquire_timeout`.
     fn not_in_time(&self) -> PoolError {
-        match self.pool.status().size >= self.settings.connections_max {
+        match self.pool.status().size >= self.limit.max() || self.limit.is_shut_out() {
             true => PoolError::Busy(self.id.clone()),
             false => PoolError::Unreachable(self.id.clone(), "it does not answer".to_owned()),
         }
@@ -252,7 +269,7 @@ impl Node {
     fn admit(&self, deadline: Instant) -> Result<(), PoolError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.settings.acquire_timeout);
-        let admitted = self.turnover.admit(&self.pool.status(), patience);
+        let admitted = self.turnover.admit(&self.limit, patience);
         admitted.map_err(|wait| PoolError::Overloaded(self.id.clone(), wait))
     }
 
@@ -270,19 +287,48 @@ impl Node {
         is_meant(life, self.monitor.status(&self.id).last_identity)
     }
 
+    /// Waits until the monitor has seen the node: where the server takes few connections, the first is
+    /// the monitor's, without which no other is of use.
+    pub async fn seen(&self) {
+        let mut watch = self.monitor.watch(&self.id);
+        // It fails when the monitor is gone, with the process.
+        let _gone = watch
+            .wait_for(|status| status.last_identity.is_some())
+            .await;
+    }
+
+    /// Whether the server takes no connection of the pool, so that others of this process should make
+    /// room.
+    #[must_use]
+    pub fn is_shut_out(&self) -> bool {
+        self.limit.is_shut_out()
+    }
+
+    /// Closes one connection of the pool, unless it is the only one, since the server has refused one
+    /// that is needed beside the pool.
+    pub fn make_room(&self, reason: &str) {
+        self.limit.give_one_up(reason, Instant::now());
+        let mut surplus = usize::from(self.limit.is_crowded());
+        self.pool
+            .retain(|_, _| std::mem::replace(&mut surplus, 0) == 0);
+    }
+
     /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle
     /// ones to a server that the node's name led to before, as soon as another is known.
     pub async fn keep_warm(self: Arc<Self>) {
+        self.seen().await;
         let mut watch = self.monitor.watch(&self.id);
         loop {
             let meant = watch.borrow_and_update().last_identity;
+            self.follow_limit().await;
             let mut silent = 0;
             self.pool.retain(|connection, metrics| {
                 silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
                 !connection.client.is_closed() && is_meant(connection.life, meant)
             });
             let status = self.pool.status();
-            let missing = self.settings.connections_min.saturating_sub(status.size);
+            let wanted = self.settings.connections_min.min(self.limit.max());
+            let missing = wanted.saturating_sub(status.size);
             if missing > 0 {
                 self.open(missing, status.available).await;
             }
@@ -295,10 +341,57 @@ impl Node {
         }
     }
 
+    /// Leaves a connection to the monitor, warns of a limit that was met, and tries now and then whether
+    /// it is still there.
+    async fn follow_limit(&self) {
+        if let Some(reason) = self.monitor.take_refusal(&self.id) {
+            self.make_room(&reason);
+        }
+        if self.limit.is_retry_due(Instant::now()) {
+            let opened = self.connect().await;
+            match opened.as_ref().err().and_then(ConnectError::limit_reached) {
+                Some(reason) => self.limit.refused(reason, Instant::now()),
+                None => self.limit.lift(),
+            }
+        }
+        if let Some(reason) = self.limit.news() {
+            self.warn_of_limit(&reason).await;
+        }
+    }
+
+    async fn warn_of_limit(&self, reason: &str) {
+        let asked = async {
+            let slotted = self.any_connection().await.ok()?;
+            slotted.0.client.query_one(LIMITS, &[]).await.ok()
+        };
+        let asked = timeout(self.settings.acquire_timeout, asked).await;
+        let row = asked.ok().flatten();
+        let limit = |column: usize| {
+            let limit = row.as_ref().map(|row| row.get::<_, &str>(column));
+            // Without a limit it is -1.
+            limit.filter(|limit| *limit != "-1")
+        };
+        tracing::warn!(
+            node = %self.id,
+            reason,
+            connections = self.limit.max(),
+            connections_max = self.settings.connections_max,
+            role_connection_limit = limit(0),
+            database_connection_limit = limit(1),
+            max_connections = limit(2),
+            "the server takes fewer connections than [pool] connections_max: those that are open \
+             serve, other requests wait for one of them or are shed"
+        );
+    }
+
     /// Opens connections beside the idle ones, which it takes for as long as the others need to
     /// find none idle and begin.
     async fn open(&self, missing: usize, idle: usize) {
-        let take = |count| join_all((0..count).map(|_| self.pool.get()));
+        let get = async || {
+            let slot = self.limit.slot().await;
+            (self.pool.get().await, slot)
+        };
+        let take = |count| join_all((0..count).map(|_| get()));
         let idle = take(idle).await;
         // Each is held until all are open, for the same reason.
         let (opened, ()) = join(take(missing), async { drop(idle) }).await;
@@ -313,6 +406,7 @@ impl Node {
                 return;
             }
             // The one that has been idle for the longest time.
+            let _slot = self.limit.slot().await;
             let Ok(object) = self.pool.get().await else {
                 return;
             };
@@ -327,13 +421,13 @@ impl Node {
     ///
     /// One that has just been opened and leads elsewhere is news: the monitor is told, and what it
     /// finds is waited for.
-    async fn current_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
+    async fn current_connection(&self) -> Result<Slotted, Refused> {
         let mut watch = self.monitor.watch(&self.id);
         for _ in 0..=self.settings.connections_max {
-            let object = self.any_connection().await?;
+            let (object, slot) = self.any_connection().await?;
             let meant = watch.borrow_and_update().last_identity;
             if is_meant(object.life, meant) {
-                return Ok(object);
+                return Ok((object, slot));
             }
             let is_new = Object::metrics(&object).recycle_count == 0;
             drop::<NodeConnection>(Object::take(object));
@@ -346,16 +440,28 @@ impl Node {
         Err(Refused::Elsewhere)
     }
 
-    /// An idle connection at once, else a new one, opened by a task that outlives this request.
-    async fn any_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
-        let status = self.pool.status();
-        if status.available > 0 || status.size == status.max_size {
-            return Ok(self.pool.get().await?);
-        }
-        let pool = self.pool.clone();
-        match tokio::spawn(async move { pool.get().await }).await {
-            Ok(result) => Ok(result?),
-            Err(_ended) => Err(managed::PoolError::Closed.into()),
+    /// An idle connection at once, else a new one, opened by a task that outlives this request. Where
+    /// the server takes no more, those that are open are waited for.
+    async fn any_connection(&self) -> Result<Slotted, Refused> {
+        loop {
+            let slot = self.limit.slot().await;
+            let pool = self.pool.clone();
+            let connection = async move { pool.get().await.map(|object| (object, slot)) };
+            let connection = match self.pool.status().available > 0 {
+                true => connection.await,
+                false => {
+                    let opened = tokio::spawn(connection).await;
+                    opened.unwrap_or(Err(managed::PoolError::Closed))
+                }
+            };
+            match connection {
+                Err(managed::PoolError::Backend(error)) if error.limit_reached().is_some() => {
+                    if self.limit.is_shut_out() {
+                        sleep(SHUT_OUT_PAUSE).await;
+                    }
+                }
+                connection => return Ok(connection?),
+            }
         }
     }
 
@@ -366,7 +472,7 @@ impl Node {
         Connections {
             open: status.size,
             idle: status.available,
-            waiting: status.waiting,
+            waiting: self.limit.users().saturating_sub(self.limit.max()),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool::Status;
 use tokio::time::Instant;
 
+use super::connection_limit::ConnectionLimit;
 use super::queue_delay::QueueDelay;
 
 /// The pace at which the connections to one node change hands.
@@ -21,16 +21,20 @@ impl Turnover {
     }
 
     /// Lets one more request ask for a connection, if it gets one within `patience`.
-    pub(super) fn admit(&self, pool: &Status, patience: Duration) -> Result<(), Duration> {
-        let users = pool.size - pool.available + pool.waiting;
-        match users.checked_sub(pool.max_size) {
+    pub(super) fn admit(
+        &self,
+        limit: &ConnectionLimit,
+        patience: Duration,
+    ) -> Result<(), Duration> {
+        let connections = limit.max();
+        match limit.users().checked_sub(connections) {
             None => {
                 self.with(QueueDelay::relax);
                 Ok(())
             }
             Some(waiting) => {
                 let now = Instant::now();
-                self.with(|pace| pace.admit(waiting, pool.max_size, patience, now))
+                self.with(|pace| pace.admit(waiting, connections, patience, now))
             }
         }
     }
