@@ -92,6 +92,11 @@ impl Gateway {
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         // After the checks: a configuration that is refused gets one line on standard error.
         raise_open_files(settings.server.connections_max);
+        for server in settings.servers() {
+            for warning in server.warnings() {
+                tracing::warn!(%server, "{warning}");
+            }
+        }
         let recorder = Recorder::install(&settings.region)?;
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Exit;
 use super::arguments::CheckCommand;
 use super::edge_policy::edge_policy;
+use super::{Exit, warn_of_url};
 use crate::config::{EndpointAuth, Environment, RouteTables, Settings};
 use crate::endpoint::{Routes, Target};
 
@@ -17,6 +17,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
     } else {
         let settings = Settings::resolve(&overrides, environment)?;
         let routes = Routes::compile(&settings.routes)?;
+        settings.servers().iter().for_each(warn_of_url);
         [
             nodes(&settings),
             trusted_proxies(&settings),

@@ -15,7 +15,10 @@ mod top;
 pub use arguments::Cli;
 pub use exit::Exit;
 
+use std::io::Write;
+
 use crate::config::Environment;
+use crate::postgres::Server;
 use arguments::Command;
 
 /// Runs one command line.
@@ -33,5 +36,12 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
         Command::Explain(command) => explain::explain(command, &environment),
         Command::Policy { command } => policy::policy(command),
         Command::Migrate(command) => migrate::migrate(command, &environment).await,
+    }
+}
+
+/// Says on standard error what in the URL of a server has no effect; `serve` logs it.
+fn warn_of_url(server: &Server) {
+    for warning in server.warnings() {
+        let _unwritable = writeln!(std::io::stderr(), "tidegate: warning: {server}: {warning}");
     }
 }

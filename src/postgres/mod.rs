@@ -15,3 +15,4 @@ pub use connection::{ConnectError, Connection, Session, connect, identify};
 pub use server::{Server, ServerError};
 pub use ssl_mode::SslMode;
 pub use tls::TlsError;
+pub use url::UrlWarning;

@@ -1,6 +1,4 @@
 //! TLS for connections to a server, by rustls with the ring provider.
-//!
-//! After a failed handshake there is no second try in plain text, which libpq makes in `prefer`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

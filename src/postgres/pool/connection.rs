@@ -93,6 +93,7 @@ impl ConnectionManager {
         config.connect_timeout(connect_timeout);
         let gathering = Gathering {
             session,
+            mode: server.ssl_mode(),
             tls: server.tls(),
         };
         let fast = ManagerConfig {

@@ -5,12 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode as Negotiation, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::ssl_mode::SslMode;
 use crate::postgres::tls::{self, TlsError};
-use crate::postgres::url;
+use crate::postgres::url::{self, UrlWarning};
 
 /// Silence after which the kernel asks whether the other end still lives. `tokio_postgres` would
 /// wait two hours, longer than the state of most NATs and load balancers.
@@ -31,6 +31,7 @@ pub struct Server {
     config: Config,
     mode: SslMode,
     tls: MakeRustlsConnect,
+    warnings: Vec<UrlWarning>,
 }
 
 impl Server {
@@ -44,6 +45,11 @@ impl Server {
         self.tls.clone()
     }
 
+    /// Returns what in the URL has no effect.
+    pub fn warnings(&self) -> &[UrlWarning] {
+        &self.warnings
+    }
+
     /// Returns the mode in force.
     pub fn ssl_mode(&self) -> SslMode {
         self.mode
@@ -55,7 +61,11 @@ impl FromStr for Server {
 
     /// Parses the URL and reads the certificate files it names.
     fn from_str(url: &str) -> Result<Self, ServerError> {
-        let url::Parts { plain, tls } = url::parse(url)?;
+        let url::Parts {
+            plain,
+            tls,
+            warnings,
+        } = url::parse(url)?;
         let mut config: Config = plain.parse().map_err(|error| parse_failure(&error))?;
         check_one_host(&mut config)?;
         set_keepalives(&mut config);
@@ -65,9 +75,19 @@ impl FromStr for Server {
             _ if unix => SslMode::Disable,
             mode => mode,
         };
-        config.ssl_mode(mode.negotiation());
+        let (negotiation, _second) = mode.negotiations();
+        let direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
+        if direct && negotiation != Negotiation::Require {
+            return Err(ServerError::WeakDirect(mode));
+        }
+        config.ssl_mode(negotiation);
         let tls = tls::connector(mode, &tls)?;
-        Ok(Self { config, mode, tls })
+        Ok(Self {
+            config,
+            mode,
+            tls,
+            warnings,
+        })
     }
 }
 
@@ -120,6 +140,12 @@ pub enum ServerError {
     /// libpq's rule: public roots prove nothing without the host's name.
     #[error("sslrootcert=system needs sslmode=verify-full, not {0}")]
     WeakMode(SslMode),
+    /// libpq's rule: without a negotiation there is no way to go on without TLS.
+    #[error("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full, not {0}")]
+    WeakDirect(SslMode),
+    /// No server listens on port 0.
+    #[error("the port is 0")]
+    NoPort,
     /// There is no host.
     #[error("names no host")]
     NoHost,
@@ -144,6 +170,9 @@ fn parse_failure(error: &tokio_postgres::Error) -> ServerError {
 }
 
 fn check_one_host(config: &mut Config) -> Result<(), ServerError> {
+    if config.get_ports().contains(&0) {
+        return Err(ServerError::NoPort);
+    }
     match (config.get_hosts().len(), config.get_hostaddrs()) {
         (0, []) => Err(ServerError::NoHost),
         (0, &[address]) => {

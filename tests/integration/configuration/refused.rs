@@ -194,6 +194,9 @@ REGION | EU West | REGION = "EU West": a region name is lower-case letters
 DATABASE_URL | mysql://app:hunter2@db/app | DATABASE_URL = "mysql://…": must start with postgres://
 DATABASE_URL | app:hunter2@db | DATABASE_URL = "…": must start with postgres://
 DATABASE_URL | postgres://app:hunter2@db/app?sslmode=on | DATABASE_URL = "postgres://…": sslmode=on is not one of disable,
+DATABASE_URL | postgres://app:hunter2@db:0/app | DATABASE_URL = "postgres://…": the port is 0
+DATABASE_URL | postgres://app:hunter2@db/app?port=0 | DATABASE_URL = "postgres://…": the port is 0
+DATABASE_URL | postgres://db/app?sslnegotiation=direct | DATABASE_URL = "postgres://…": sslnegotiation=direct needs
 DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": names no host
 TIDEGATE_CONFIG | /nowhere.toml | /nowhere.toml: cannot be read: 
 LISTEN_ADDR | 8080 | LISTEN_ADDR = "8080": expected an IP address and a port, such as 127.0.0.1:8080
@@ -203,6 +206,7 @@ RUST_LOG | tidegate=loud | RUST_LOG = "tidegate=loud":
 TOKEN_SECRET | short-secret | TOKEN_SECRET: secret 1 is shorter than 16 bytes
 AUTH_JWT_SECRET | short-secret | AUTH_JWT_SECRET: must be at least 16 bytes long
 AUTH_JWKS_URL | http://issuer.example/jwks | AUTH_JWKS_URL = "http://issuer.example/jwks": it must begin with https://
+AUTH_JWKS_URL | https://issuer:0/jwks | AUTH_JWKS_URL = "https://…": the port is 0
 AUTH_JWKS_URL | https://app:hunter2@issuer/jwks | AUTH_JWKS_URL = "https://…": it must not carry credentials
 AUTH_JWT_AUDIENCE | us | AUTH_JWT_AUDIENCE = "us": has no effect without AUTH_JWT_SECRET or AUTH_JWKS_URL
 AUTH_JWT_ISSUER | them | AUTH_JWT_ISSUER = "them": has no effect without AUTH_JWT_SECRET or AUTH_JWKS_URL
