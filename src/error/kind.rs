@@ -73,7 +73,8 @@ impl Problem {
                 StatusCode::BAD_REQUEST,
             ),
             Self::InvalidPath(_) => kind("invalid-path", "Invalid path", StatusCode::BAD_REQUEST),
-            Self::InvalidQuery(_)
+            Self::InvalidHost(_)
+            | Self::InvalidQuery(_)
             | Self::InvalidParameter(_)
             | Self::InvalidArgument(_)
             | Self::NotAString(_) => INVALID_PARAMETER,
@@ -88,6 +89,12 @@ impl Problem {
             ),
             Self::Unauthorized(AuthError::KeysUnavailable) => OVERLOADED,
             Self::Unauthorized(_) => kind("unauthorized", "Unauthorized", StatusCode::UNAUTHORIZED),
+            Self::Misdirected => kind(
+                "misdirected",
+                "Misdirected",
+                StatusCode::MISDIRECTED_REQUEST,
+            ),
+            Self::Forbidden(_) => kind("forbidden", "Forbidden", StatusCode::FORBIDDEN),
             Self::PreconditionFailed => kind(
                 "precondition-failed",
                 "Precondition failed",

@@ -21,7 +21,7 @@ use serde::Serialize;
 use self::kind::Kind;
 use crate::auth::AuthError;
 use crate::http::whole_seconds;
-use crate::http::{BodyError, QueryError};
+use crate::http::{BodyError, HostError, QueryError};
 use crate::postgres::pool::PoolError;
 use crate::sql::{ArgumentError, Failure, FailureKind};
 use crate::upstream::UpstreamError;
@@ -45,6 +45,9 @@ pub enum Problem {
     /// `X-Consistency-Token` is no token.
     #[error(transparent)]
     InvalidToken(#[from] TokenError),
+    /// The request does not say which host it is for.
+    #[error(transparent)]
+    InvalidHost(#[from] HostError),
     /// The path is not in normal form.
     #[error(transparent)]
     InvalidPath(#[from] PathError),
@@ -78,6 +81,14 @@ pub enum Problem {
     /// Nobody known is asking.
     #[error(transparent)]
     Unauthorized(#[from] AuthError),
+    /// The admin listener does not answer for this host.
+    #[error(
+        "this listener does not answer for this host; [admin] hosts lists the names that it answers for"
+    )]
+    Misdirected,
+    /// A write that the admin listener does not take.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// `If-Match` or `If-Unmodified-Since` does not hold.
     #[error("this is not, or no longer, what the request's condition wants")]
     PreconditionFailed,

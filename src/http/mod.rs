@@ -9,6 +9,7 @@
 mod after_http;
 mod client;
 mod generations;
+mod host;
 mod limits;
 mod json_object;
 mod query;
@@ -29,6 +30,7 @@ mod tests;
 pub use after_http::AfterHttp;
 pub use client::{Client, client_address};
 pub use drain::Drain;
+pub use host::{HostError, host, without_port};
 pub use json_object::{BodyError, JsonObject, json_text};
 pub use limits::Limits;
 pub use listener::Listener;

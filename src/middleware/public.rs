@@ -26,6 +26,7 @@ use super::hit::Hit;
 use super::observe::{EndpointSeen, observe};
 use super::rate_limit::rate_limit;
 use crate::error::Problem;
+use crate::http::{HostError, host};
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -50,9 +51,12 @@ impl Public {
         }
     }
 
-    async fn answer(self, request: Request) -> Response<Body> {
+    async fn answer(self, request: Request, host: Result<(), HostError>) -> Response<Body> {
         let services = &self.services;
         observe(services, request, async |request, seen| {
+            if let Err(error) = host {
+                return Problem::from(error).into_response().into();
+            }
             let stack = AssertUnwindSafe(self.stack(request, seen));
             stack.catch_unwind().await.unwrap_or_else(panicked)
         })
@@ -89,11 +93,14 @@ where
             true => without_body(response),
             false => response,
         };
-        if let Some(hit) = Hit::find(&self.services, &request) {
+        let host = host(&request).map(|_host| ());
+        if host.is_ok()
+            && let Some(hit) = Hit::find(&self.services, &request)
+        {
             let response = hit.respond(&self.services, request);
             return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
         }
-        let answer = self.clone().answer(request.map(Body::new));
+        let answer = self.clone().answer(request.map(Body::new), host);
         let finished = answer.map(move |response| Ok(finish(response.map(EitherBody::Right))));
         Either::Right(finished.boxed())
     }

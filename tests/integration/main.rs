@@ -19,6 +19,7 @@ mod docs;
 mod drills;
 mod faults;
 mod health;
+mod host;
 mod infra;
 mod input;
 mod instructions;
