@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admin::{Recorder, RecorderError, admin};
+use crate::admin::{Access, Recorder, RecorderError, admin};
 use crate::auth::{SetupError, Verifier};
 use crate::cache::ResponseCache;
 use crate::config::{ReplicaConfig, RouteTables, Settings};
@@ -187,6 +187,7 @@ impl Gateway {
             self.recorder.clone(),
             Arc::clone(&self.services),
             health::admin_routes(self.health.clone()),
+            access(&self.settings, &admin_listener),
         );
         let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
         let mut tasks = JoinSet::new();
@@ -373,6 +374,23 @@ fn open_pools(
         Ok(node)
     };
     configs.into_iter().map(open).collect()
+}
+
+/// Who may write over the admin listener.
+fn access(settings: &Settings, listener: &Listener) -> Access {
+    let address = listener.local_addr();
+    let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
+    if settings.admin_token.is_none() && !is_loopback {
+        tracing::warn!(
+            "ADMIN_TOKEN is not set and the admin listener is not on a loopback address: drains and \
+             purges are refused"
+        );
+    }
+    Access {
+        token: settings.admin_token.clone(),
+        is_loopback,
+        hosts: settings.admin_hosts.clone(),
+    }
 }
 
 fn token_keys(configured: Option<TokenKeys>) -> Result<TokenKeys, TokenKeysError> {

@@ -1,6 +1,7 @@
 //! The admin listener: metrics, the state and order of the nodes, draining them, and purging the
 //! response cache. Not for the public network.
 
+mod access;
 mod metrics;
 mod described;
 mod standing;
@@ -9,6 +10,7 @@ mod topology;
 mod drain;
 mod purge;
 
+pub use access::Access;
 pub use metrics::{Recorder, RecorderError};
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
 pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
@@ -16,12 +18,18 @@ pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::middleware::Services;
 
 /// The admin service: `/metrics`, `/admin/*`, and the probes the gateway hands in.
-pub fn admin(recorder: Recorder, services: Arc<Services>, probes: Router) -> Router {
+pub fn admin(
+    recorder: Recorder,
+    services: Arc<Services>,
+    probes: Router,
+    access: Access,
+) -> Router {
     let only_post = |handler: MethodRouter<Arc<Services>>| handler.fallback(described::only_post);
     let nodes = Router::new()
         .route("/admin/topology", get(topology::topology))
@@ -45,4 +53,5 @@ pub fn admin(recorder: Recorder, services: Arc<Services>, probes: Router) -> Rou
         .with_state(recorder)
         .merge(nodes)
         .merge(probes)
+        .layer(from_fn_with_state(Arc::new(access), access::guard))
 }

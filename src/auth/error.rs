@@ -47,6 +47,9 @@ pub enum AuthError {
     /// A claim is absent or of the wrong type.
     #[error("the claim {0} of the token is missing or malformed")]
     Claim(Cow<'static, str>),
+    /// The token is not the one that is configured.
+    #[error("the token is not valid")]
+    OtherToken,
     /// The key set was never fetched: nothing can be said about the token now. Not the client's
     /// fault, so this is not an answer of 401.
     #[error("tokens cannot be verified at the moment")]
@@ -69,6 +72,7 @@ impl AuthError {
             | Self::NotYetValid
             | Self::Audience
             | Self::Issuer
+            | Self::OtherToken
             | Self::Claim(_) => {
                 format!("{REALM}, error=\"invalid_token\", error_description=\"{self}\"")
             }

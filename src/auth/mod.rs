@@ -24,4 +24,5 @@ pub use claims::Claims;
 pub use error::AuthError;
 pub use mint::mint;
 pub use source::SetupError;
+pub use token::bearer;
 pub use verifier::Verifier;

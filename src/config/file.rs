@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::admin_section::AdminSection;
 use super::endpoint_section::EndpointSection;
 use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
@@ -40,7 +41,7 @@ pub(super) struct Content {
     pub(super) database_url: Option<Spanned<String>>,
     pub(super) read_replica_url: Option<Spanned<String>>,
     pub(super) listen: Option<Spanned<String>>,
-    pub(super) admin: Option<Spanned<String>>,
+    pub(super) admin: AdminSection,
     pub(super) topology: TopologySection,
     pub(super) server: ServerSettings,
     pub(super) pool: PoolSettings,
@@ -81,6 +82,21 @@ struct PolicySection {
 }
 
 impl ConfigFile {
+    /// The names of `[admin] hosts`.
+    pub(super) fn admin_hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let hosts = self.content.admin.hosts().iter();
+        let name = |host: &Spanned<String>| {
+            let is_name = |name: &str| {
+                let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+                !name.is_empty() && name.bytes().all(of_a_name)
+            };
+            let why = "expected the name of a host, without a port";
+            let parsed = |name: &String| is_name(name).then(|| name.clone()).ok_or(why);
+            self.parsed(host, "admin.hosts", parsed)
+        };
+        hosts.map(name).collect()
+    }
+
     /// The file compiled into the binary.
     pub(super) fn built_in() -> Result<Self, ConfigError> {
         Self::parse("built-in", BUILT_IN.to_owned())

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use secrecy::SecretString;
+
 use super::file::ConfigFile;
 use super::limits::{
     CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
@@ -53,6 +55,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// What writes over the admin listener need; absent without `ADMIN_TOKEN`.
+    pub admin_token: Option<SecretString>,
+    /// `[admin] hosts`: the names that the admin listener answers for.
+    pub admin_hosts: Vec<String>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearers are recognised.
@@ -132,6 +138,7 @@ impl Settings {
         check_pool(&file)?;
         check_cache(&file)?;
         let primary_region = content.topology.primary_region.as_ref();
+        let (admin_key, admin) = content.admin.listen();
         Ok(Self {
             primary_region: primary_region
                 .map(|value| merge.file_value(value, "topology.primary_region"))
@@ -147,9 +154,11 @@ impl Settings {
                 .value(
                     ("--admin", &overrides.admin),
                     "ADMIN_ADDR",
-                    ("admin", content.admin.as_ref()),
+                    (admin_key, admin.as_ref()),
                 )?
                 .map_or(ADMIN_DEFAULT, |Address(address)| address),
+            admin_token: admin_token(environment)?,
+            admin_hosts: file.admin_hosts()?,
             token_keys: token_keys(environment)?,
             auth: AuthConfig::resolve(environment)?,
             log_format: merge
@@ -292,6 +301,18 @@ impl Merge<'_> {
         }
         replicas.sort_by_key(|replica| replica.region != *local);
         Ok(replicas)
+    }
+}
+
+/// The value of `ADMIN_TOKEN`, if it is set. An empty one is no token that anybody could have meant.
+fn admin_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let refused = |why| Err(ConfigError::new(&Place::Name("ADMIN_TOKEN"), why));
+    match environment.get("ADMIN_TOKEN") {
+        None if environment.is_empty("ADMIN_TOKEN") => refused("must not be empty"),
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            refused("must be visible ASCII characters without spaces")
+        }
+        token => Ok(token.map(SecretString::from)),
     }
 }
 
