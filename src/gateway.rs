@@ -92,11 +92,7 @@ impl Gateway {
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         // After the checks: a configuration that is refused gets one line on standard error.
         raise_open_files(settings.server.connections_max);
-        for server in settings.servers() {
-            for warning in server.warnings() {
-                tracing::warn!(%server, "{warning}");
-            }
-        }
+        settings.servers().iter().for_each(warn_of_url);
         let recorder = Recorder::install(&settings.region)?;
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));
@@ -374,6 +370,13 @@ fn open_pools(
         Ok(node)
     };
     configs.into_iter().map(open).collect()
+}
+
+/// Says what in the URL of a server has no effect.
+fn warn_of_url(server: &Server) {
+    for warning in server.warnings() {
+        tracing::warn!(%server, "{warning}");
+    }
 }
 
 /// Who may write over the admin listener.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::catalogue::Catalogue;
 use super::connection_limit::{ConnectionLimit, Open};
 use super::gathering::Gathering;
+use super::settings::PoolSettings;
 use super::spacing::Spacing;
 use crate::postgres::{ConnectError, Server, Session, identify};
 use tidegate_model::NodeId;
@@ -69,11 +70,11 @@ impl NodeConnection {
 pub(super) struct ConnectionManager {
     node: NodeId,
     inner: deadpool_postgres::Manager,
-    catalogue: Arc<Catalogue>,
+    pub(super) catalogue: Arc<Catalogue>,
     warm: WarmStatements,
     connect_timeout: Duration,
     spacing: Mutex<Spacing>,
-    limit: Arc<ConnectionLimit>,
+    pub(super) limit: Arc<ConnectionLimit>,
     /// Whether the newest attempt failed.
     failing: AtomicBool,
 }
@@ -83,12 +84,11 @@ impl ConnectionManager {
         node: NodeId,
         server: &Server,
         session: Session,
-        catalogue: Arc<Catalogue>,
         warm: WarmStatements,
-        limit: Arc<ConnectionLimit>,
-        connect_timeout: Duration,
+        settings: &PoolSettings,
         connects_per_second_max: u32,
     ) -> Self {
+        let connect_timeout = settings.connect_timeout;
         let mut config = server.pg_config().clone();
         config.connect_timeout(connect_timeout);
         let gathering = Gathering {
@@ -103,11 +103,11 @@ impl ConnectionManager {
         Self {
             node,
             inner,
-            catalogue,
+            catalogue: Arc::default(),
             warm,
             connect_timeout,
             spacing: Mutex::new(Spacing::new(connects_per_second_max)),
-            limit,
+            limit: Arc::new(ConnectionLimit::of(settings.connections_max)),
             failing: AtomicBool::new(false),
         }
     }

@@ -137,18 +137,15 @@ impl Node {
             session,
             connects_per_second_max,
         } = config;
-        let catalogue = Arc::<Catalogue>::default();
-        let limit = Arc::new(ConnectionLimit::of(settings.connections_max));
         let manager = ConnectionManager::new(
             id.clone(),
             &server,
             session.clone(),
-            Arc::clone(&catalogue),
             warm,
-            Arc::clone(&limit),
-            settings.connect_timeout,
+            settings,
             connects_per_second_max,
         );
+        let (catalogue, limit) = (Arc::clone(&manager.catalogue), Arc::clone(&manager.limit));
         // A wait ends even when the request that began it is gone.
         let timeouts = Timeouts {
             wait: Some(settings.acquire_timeout),
