@@ -24,7 +24,7 @@ use crate::middleware::{
     DecisionCounters, Pseudonym, Public, Services, Shedding, Spill, Suspicion,
 };
 use crate::postgres::monitor::{Monitor, MonitorSettings, steer};
-use crate::postgres::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
+use crate::postgres::pool::{Loads, Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
 use tidegate_model::ConfigError;
 use tidegate_model::NodeId;
@@ -332,12 +332,14 @@ fn open_pools(
     monitor: &Arc<Monitor>,
 ) -> Result<Vec<Arc<Node>>, PoolBuildError> {
     let session = session(settings);
+    let loads = Arc::<Loads>::default();
     let config = |id, region, server: &Server| NodeConfig {
         id,
         region,
         server: server.clone(),
         session: session.clone(),
         connects_per_second_max: settings.steering.reconnects_per_second_max,
+        loads: Arc::clone(&loads),
     };
     let primary = config(
         NodeId::Primary,

@@ -12,6 +12,8 @@
 pub(super) enum Connection {
     /// Other quick reads may use it at the same time.
     Shared,
+    /// As `Alone` if one is free, else as `Shared`.
+    Free,
     /// It is used for nothing else.
     Alone,
     /// As `Alone`, after one was lost.
@@ -34,10 +36,10 @@ impl Connection {
     /// not be sent to this node again. Each connection is of a later kind, so there is an end to it.
     pub(super) fn after(self, trouble: Trouble, safe: bool) -> Option<Self> {
         match trouble {
-            Trouble::HeldUp => (self == Self::Shared).then_some(Self::Alone),
+            Trouble::HeldUp => matches!(self, Self::Shared | Self::Free).then_some(Self::Alone),
             Trouble::Lost { sent: true } if !safe => None,
             Trouble::Lost { .. } => match self {
-                Self::Shared | Self::Alone => Some(Self::Another),
+                Self::Shared | Self::Free | Self::Alone => Some(Self::Another),
                 Self::Another => Some(Self::Checked),
                 Self::Checked => None,
             },
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn a_read_goes_again_until_a_connection_is_lost_that_was_known_to_work() {
         let again = [Connection::Another, Connection::Checked];
-        for first in [Connection::Shared, Connection::Alone] {
+        for first in [Connection::Shared, Connection::Free, Connection::Alone] {
             assert_eq!(all_after(first, LOST, true), again);
         }
     }

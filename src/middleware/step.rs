@@ -13,7 +13,7 @@ use super::proof;
 use super::run::Outcome;
 use crate::error::Problem;
 use crate::postgres::pool::{Lease, Node};
-use crate::sql::{Answer, FailureKind};
+use crate::sql::{Answer, FailureKind, Pace};
 use tidegate_model::NodeStatus;
 use tidegate_model::{Level, Lsn};
 use tidegate_policy::{Reason, Step};
@@ -55,9 +55,11 @@ impl Attempt<'_> {
         }
         timing.wait += started.elapsed();
         let waited = Instant::now();
-        let mut connection = match self.run.safe && self.run.target.quickness.is_quick(step.node) {
-            true => Connection::Shared,
-            false => Connection::Alone,
+        let mut connection = match self.run.target.quickness.of(step.node) {
+            _ if !self.run.safe => Connection::Alone,
+            Pace::Quick => Connection::Shared,
+            Pace::Moderate => Connection::Free,
+            Pace::Slow => Connection::Alone,
         };
         loop {
             let started = Instant::now();
@@ -126,6 +128,7 @@ impl Attempt<'_> {
         let leased = async {
             match connection {
                 Connection::Shared => node.share(deadline).await,
+                Connection::Free => node.lease_free_or_share(deadline).await,
                 Connection::Alone | Connection::Another => node.lease(deadline).await,
                 Connection::Checked => Box::pin(node.lease_checked(deadline)).await,
             }

@@ -20,7 +20,7 @@ pub use execute::{Answer, Position, ReadOptions, read, write};
 pub use failure::{Failure, FailureKind};
 pub use latencies::Latencies;
 pub use parameter::{Parameter, Source};
-pub use quickness::Quickness;
+pub use quickness::{Pace, Quickness};
 pub use stateless::Stateless;
 pub use statement::{SqlStatement, StatementError};
 pub use target::{SqlTarget, SqlTargetError};

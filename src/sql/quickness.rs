@@ -7,13 +7,31 @@ use std::time::Duration;
 const NODES_MAX: usize = 32;
 
 /// The mean from which on a read is not quick: those behind it on a shared connection would notice.
-/// A node that is farther away than this answers nothing quickly.
 const QUICK_MAX_US: u32 = 5_000;
+
+/// The mean from which on a read shares no connection even when none is free: those behind it would
+/// wait for longer than in the queue.
+const MODERATE_MAX_US: u32 = 20_000;
+
+/// What one answer counts at most, so that a moment in which the machine stands still makes no
+/// statement slow: it takes some of them in a row.
+const COUNTED_MAX_US: u32 = 2 * MODERATE_MAX_US;
 
 /// An answer counts for one eighth of the mean, so that a slow one is remembered for some dozens.
 const WEIGHT: u32 = 8;
 
 const UNKNOWN: u32 = u32::MAX;
+
+/// How long a read keeps others on the same connection waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Not noticeably.
+    Quick,
+    /// Less than a queue for a connection would, or it is not known.
+    Moderate,
+    /// Longer.
+    Slow,
+}
 
 /// Decaying means of one statement; nodes are known by their indices.
 #[derive(Debug)]
@@ -29,12 +47,13 @@ impl Quickness {
     /// Takes in how long a server took. One of two at the same moment may be left out.
     pub fn add(&self, node: usize, took: Duration) {
         let Some(mean) = self.0.get(node) else { return };
-        let took = u32::try_from(took.as_micros()).unwrap_or(UNKNOWN - 1);
+        let took =
+            u32::try_from(took.as_micros()).map_or(COUNTED_MAX_US, |us| us.min(COUNTED_MAX_US));
         let next = match mean.load(Ordering::Relaxed) {
             UNKNOWN => took,
             known => known - known / WEIGHT + took / WEIGHT,
         };
-        mean.store(next.min(UNKNOWN - 1), Ordering::Relaxed);
+        mean.store(next, Ordering::Relaxed);
     }
 
     /// Whether the statement has been answered on any node.
@@ -43,10 +62,19 @@ impl Quickness {
         means.any(|mean| mean.load(Ordering::Relaxed) != UNKNOWN)
     }
 
-    /// Whether the statement is known to be quick on a node.
-    pub fn is_quick(&self, node: usize) -> bool {
-        let mean = self.0.get(node).map(|mean| mean.load(Ordering::Relaxed));
-        mean.is_some_and(|mean| mean < QUICK_MAX_US)
+    /// Returns how long the statement takes on a node; one that was never asked is taken to be like
+    /// the slowest of the others, so that it can serve their reads over few connections from the
+    /// first on.
+    pub fn of(&self, node: usize) -> Pace {
+        let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
+        let Some(here) = self.0.get(node) else {
+            return Pace::Slow;
+        };
+        match known(here).or_else(|| self.0.iter().filter_map(known).max()) {
+            Some(mean) if mean < QUICK_MAX_US => Pace::Quick,
+            Some(mean) if mean >= MODERATE_MAX_US => Pace::Slow,
+            Some(_) | None => Pace::Moderate,
+        }
     }
 }
 
@@ -57,27 +85,41 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_statement_is_quick_once_it_has_shown_that_and_not_for_long_after_a_slow_answer() {
+    fn a_statement_is_quick_once_it_has_shown_that_and_not_for_a_while_after_slow_answers() {
         let quickness = Quickness::default();
-        assert!(!quickness.is_quick(0));
+        assert!(quickness.of(0) != Pace::Quick);
         quickness.add(0, MS);
-        assert!(quickness.is_quick(0) && !quickness.is_quick(1));
+        assert!(quickness.of(0) == Pace::Quick);
         quickness.add(0, 200 * MS);
-        assert!(!quickness.is_quick(0));
+        assert_eq!(quickness.of(0), Pace::Moderate);
+        (0..8).for_each(|_| quickness.add(0, 200 * MS));
+        assert_eq!(quickness.of(0), Pace::Slow);
         let answers = (1..).find(|_| {
             quickness.add(0, MS);
-            quickness.is_quick(0)
+            quickness.of(0) == Pace::Quick
         });
         assert!((8..32).contains(&answers.unwrap()), "{answers:?}");
     }
 
     #[test]
+    fn a_node_that_was_never_asked_is_taken_to_be_like_the_slowest_of_the_others() {
+        let quickness = Quickness::default();
+        quickness.add(0, MS);
+        assert_eq!(quickness.of(1), Pace::Quick);
+        quickness.add(2, 6 * MS);
+        assert!(quickness.of(0) == Pace::Quick && quickness.of(1) == Pace::Moderate);
+    }
+
+    #[test]
     fn a_statement_that_takes_long_never_becomes_quick() {
         let quickness = Quickness::default();
+        assert_eq!(quickness.of(0), Pace::Moderate);
         (0..100).for_each(|_| quickness.add(0, 6 * MS));
-        assert!(!quickness.is_quick(0));
+        assert_eq!(quickness.of(0), Pace::Moderate);
+        (0..100).for_each(|_| quickness.add(0, 60 * MS));
+        assert_eq!(quickness.of(0), Pace::Slow);
         quickness.add(0, Duration::MAX);
         quickness.add(99, MS);
-        assert!(!quickness.is_quick(0) && !quickness.is_quick(99));
+        assert!(quickness.of(0) == Pace::Slow && quickness.of(99) == Pace::Slow);
     }
 }

@@ -7,6 +7,7 @@
 mod drill;
 mod decision;
 mod down_and_up;
+mod far_standby;
 mod lost_replica;
 mod scene;
 mod spill;

@@ -42,8 +42,18 @@ pub(super) struct Lines {
 impl Scene {
     /// Starts everything, and waits until the nodes are known and eventual reads stay here.
     pub(super) async fn start(length: Length, settings: &str) -> Self {
+        Self::start_far(length, &format!("{settings}{POOL}"), TO_NEXT, TO_PRIMARY).await
+    }
+
+    /// As [`start`](Self::start), with the pool as the settings say and nodes farther away.
+    pub(super) async fn start_far(
+        length: Length,
+        settings: &str,
+        to_next: Duration,
+        to_primary: Duration,
+    ) -> Self {
         let cluster = migrated_cluster(2).await;
-        let lines = Lines::start(&cluster).await;
+        let lines = Lines::start(&cluster, to_next, to_primary).await;
         let url = |server: &PostgresServer, line: &DelayProxy| server.url_at(line.address());
         let gateway = gateway_of(&cluster)
             .env("DATABASE_URL", url(&cluster.primary, &lines.primary))
@@ -53,7 +63,7 @@ impl Scene {
                 url(&cluster.replicas[0], &lines.here),
             );
         let topology = format!(
-            "{}{settings}{POOL}[topology]\nprimary_region = \"us-east-1\"\n\
+            "{}{settings}[topology]\nprimary_region = \"us-east-1\"\n\
              [[topology.replica]]\nregion = \"{NEXT}\"\nurl = \"${{NEXT_URL}}\"\n",
             length.settings()
         );
@@ -108,7 +118,7 @@ impl Scene {
 }
 
 impl Lines {
-    async fn start(cluster: &Cluster) -> Self {
+    async fn start(cluster: &Cluster, to_next: Duration, to_primary: Duration) -> Self {
         let line = async |server: &PostgresServer, round_trip| {
             let line = DelayProxy::start(server.address()).await.unwrap();
             line.set_round_trip(round_trip);
@@ -116,8 +126,8 @@ impl Lines {
         };
         Self {
             here: line(&cluster.replicas[0], Duration::ZERO).await,
-            next: line(&cluster.replicas[1], TO_NEXT).await,
-            primary: line(&cluster.primary, TO_PRIMARY).await,
+            next: line(&cluster.replicas[1], to_next).await,
+            primary: line(&cluster.primary, to_primary).await,
         }
     }
 }

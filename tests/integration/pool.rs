@@ -46,6 +46,7 @@ async fn watched_node(url: &str) -> (Arc<Node>, Arc<Monitor>) {
             statement_timeout: DEADLINE,
         },
         connects_per_second_max: 20,
+        loads: Arc::default(),
     };
     let settings = PoolSettings {
         connections_max: 2,

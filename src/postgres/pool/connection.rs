@@ -49,6 +49,11 @@ impl NodeConnection {
         }
     }
 
+    /// Whether its statements were prepared since the catalogue last changed.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.prepared_at.load(Ordering::Relaxed) == self.catalogue.revision()
+    }
+
     /// Has everything that a future sends when it is first polled reach the server in one go: no
     /// statement of another request comes between. Cancel-safe.
     pub(super) async fn in_one_go<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
@@ -145,7 +150,7 @@ impl ConnectionManager {
     }
 
     /// Prepares statements, all at once; one that fails is left to the request that needs it.
-    async fn warm_up(&self, client: &ClientWrapper) {
+    pub(super) async fn warm_up(&self, client: &ClientWrapper) {
         let statements = (self.warm)();
         let prepared = join_all(statements.iter().map(|text| client.prepare_cached(text))).await;
         let failed = prepared.iter().filter(|result| result.is_err()).count();

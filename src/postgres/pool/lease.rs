@@ -34,8 +34,8 @@ pub(super) type Slotted = (Object<ConnectionManager>, Slot);
 /// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
-    since: Instant,
-    _held: Held,
+    round_trip: Duration,
+    held: Held,
     slot: Slot,
 }
 
@@ -90,7 +90,7 @@ impl Lease {
     }
 
     /// Gives the connection back: every answer to this request has been read. Returns how long the
-    /// server took for it at most.
+    /// server took for it, without the way there and back.
     pub fn settle(self) -> Duration {
         match self.0 {
             Lent::Alone(borrowed) => borrowed.settle(),
@@ -127,13 +127,18 @@ impl Lease {
 }
 
 impl Borrowed {
-    pub(super) fn new((object, slot): Slotted, held: Held) -> Self {
+    pub(super) fn new((object, slot): Slotted, held: Held, round_trip: Duration) -> Self {
         Self {
             object: Some(object),
-            since: Instant::now(),
-            _held: held,
+            round_trip,
+            held,
             slot,
         }
+    }
+
+    /// Lets several reads use it.
+    pub(super) fn share(&mut self) {
+        self.held.share();
     }
 
     pub(super) fn connection(&self) -> &NodeConnection {
@@ -152,7 +157,8 @@ impl Borrowed {
         if !self.slot.is_surplus() {
             drop(self.object.take());
         }
-        self.since.elapsed()
+        let held = self.held.since().elapsed();
+        held.saturating_sub(self.round_trip)
     }
 
     pub(super) fn settle_later(self) {

@@ -20,16 +20,20 @@ use tidegate_model::ServerIdentity;
 
 /// Lines of one node. One server process answers quick reads faster than a share of a gateway can
 /// ask, and fewer lines mean more answers in one go.
-const LINES_MAX: usize = 4;
+pub(super) const LINES_MAX: usize = 4;
 
-/// Reads on one line; more would only wait in another place.
+/// Reads on one line that its server may have before it; more would only wait in another place.
 const DEPTH_MAX: usize = 32;
+
+/// Reads a second that one line carries at most; so many more are on the way to a server far away
+/// and back.
+const READS_PER_SECOND: f64 = 1_000.0;
 
 /// A line with so many reads is long enough to open a connection for another.
 const DEPTH_LONG: usize = 8;
 
-/// How long a line may give no answer before it is left. Many times what a quick read takes, so that
-/// a busy moment of the server is none.
+/// How long a line may give no answer, beside the round trip, before it is left. Many times what a
+/// quick read takes, so that a busy moment of the server is none.
 pub(super) const SILENCE_MAX: Duration = Duration::from_millis(20);
 
 /// The lines of one node.
@@ -60,19 +64,28 @@ pub(super) struct Place {
     line: Arc<Line>,
     number: u64,
     joined_at: Instant,
+    /// To the server.
+    round_trip: Duration,
     answered: bool,
 }
 
+/// A place, and whether it is time to open a connection for another line.
+pub(super) struct Joined {
+    pub(super) place: Place,
+    pub(super) is_long: bool,
+}
+
 impl Lines {
-    /// Joins the line with the fewest reads; none when there is none that gets on, or when it is
-    /// time for one more: a connection is idle, or all lines are long.
+    /// Joins the line with the fewest reads; none when there is none that gets on, or when there is
+    /// room for one more and a connection is idle.
     pub(super) fn join(
         &self,
         now: Instant,
+        round_trip: Duration,
         has_idle: bool,
         connections_max: usize,
         is_meant: impl Fn(ServerIdentity) -> bool,
-    ) -> Option<Place> {
+    ) -> Option<Joined> {
         let mut lines = self.lock();
         lines.retain(|line| line.strong_count() > 0);
         let lines_max = lines_max(connections_max);
@@ -83,27 +96,31 @@ impl Lines {
         let known = lines.iter().take(lines_max).filter_map(Weak::upgrade);
         let usable = known.filter(|line| is_meant(line.connection().life));
         let (depth, line) = usable
-            .filter_map(|line| Some((line.depth_if_open(now)?, line)))
+            .filter_map(|line| Some((line.depth_if_open(now, round_trip)?, line)))
             .min_by_key(|(depth, _)| *depth)?;
-        let long = depth >= DEPTH_LONG && may_open;
-        (!long).then(|| Place::take(line, now))
+        Some(Joined {
+            place: Place::take(line, now, round_trip),
+            is_long: depth >= DEPTH_LONG && may_open,
+        })
     }
 
     /// Makes a line of a connection, or gives it back when there are enough.
     pub(super) fn open(
         &self,
-        borrowed: Box<Borrowed>,
+        mut borrowed: Box<Borrowed>,
         now: Instant,
         connections_max: usize,
+        round_trip: Duration,
     ) -> Result<Place, Box<Borrowed>> {
         let mut lines = self.lock();
         lines.retain(|line| line.strong_count() > 0);
         if lines.len() >= lines_max(connections_max) {
             return Err(borrowed);
         }
+        borrowed.share();
         let line = Arc::new(Line::new(borrowed, now));
         lines.push(Arc::downgrade(&line));
-        Ok(Place::take(line, now))
+        Ok(Place::take(line, now, round_trip))
     }
 
     fn lock(&self) -> MutexGuard<'_, SmallVec<[Weak<Line>; LINES_MAX]>> {
@@ -140,15 +157,18 @@ impl Line {
     }
 
     /// How many reads are on it, if one more may join.
-    fn depth_if_open(&self, now: Instant) -> Option<usize> {
+    fn depth_if_open(&self, now: Instant, round_trip: Duration) -> Option<usize> {
         if self.connection().client.is_closed() {
             return None;
         }
         let state = self.state();
         let depth = usize::try_from(state.joined - state.left).unwrap_or(usize::MAX);
-        let silent = depth > 0 && now.saturating_duration_since(state.moved_at) > SILENCE_MAX;
+        let quiet = now.saturating_duration_since(state.moved_at);
+        let silent = depth > 0 && quiet > SILENCE_MAX + round_trip;
         let open = !state.condemned && state.answered == state.left && !silent;
-        (open && depth < DEPTH_MAX).then_some(depth)
+        // Never negative, and small.
+        let on_the_way = (round_trip.as_secs_f64() * READS_PER_SECOND) as usize;
+        (open && depth < DEPTH_MAX + on_the_way).then_some(depth)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -172,7 +192,7 @@ impl Drop for Line {
 }
 
 impl Place {
-    fn take(line: Arc<Line>, now: Instant) -> Self {
+    fn take(line: Arc<Line>, now: Instant, round_trip: Duration) -> Self {
         let mut state = line.state();
         if state.joined == state.left {
             state.moved_at = now;
@@ -184,6 +204,7 @@ impl Place {
             line,
             number,
             joined_at: now,
+            round_trip,
             answered: false,
         }
     }
@@ -192,12 +213,12 @@ impl Place {
         self.line.connection()
     }
 
-    /// Leaves with the answer and tells how long the server took for it: the time since the answer
-    /// before it, or since it was sent.
+    /// Leaves with the answer and returns how long the server took for it: the time since the answer
+    /// before it, or since it reached the server.
     pub(super) fn answered(mut self, now: Instant) -> Duration {
         self.answered = true;
         let mut state = self.line.state();
-        let begun = self.joined_at.max(state.moved_at);
+        let begun = (self.joined_at + self.round_trip).max(state.moved_at);
         state.answered += 1;
         state.left += 1;
         state.moved_at = now;
@@ -208,7 +229,7 @@ impl Place {
     /// Whether the line gives no answers because of a read before this one.
     pub(super) fn is_held_up(&self, now: Instant) -> bool {
         let state = self.line.state();
-        self.number > state.answered && now >= state.moved_at + SILENCE_MAX
+        self.number > state.answered && now >= state.moved_at + SILENCE_MAX + self.round_trip
     }
 
     /// Has the connection closed once everybody has left.

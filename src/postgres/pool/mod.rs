@@ -11,11 +11,13 @@ mod spacing;
 mod connection;
 mod connection_limit;
 mod gathering;
+mod keep_warm;
 mod lease;
 mod line;
 mod node;
 mod queue_delay;
 mod settings;
+mod standby;
 mod turnover;
 
 pub use catalogue::Catalogue;
@@ -23,6 +25,7 @@ pub use connection::WarmStatements;
 pub use lease::Lease;
 pub use node::{Connections, Node, NodeConfig, PoolError};
 pub use settings::PoolSettings;
+pub use standby::Loads;
 
 /// Why a pool cannot be made.
 pub type PoolBuildError = deadpool::managed::BuildError;

@@ -1,11 +1,11 @@
-//! One node: its pool, and the task that keeps it warm.
+//! One node: its pool, and the connections that its requests borrow.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
-use futures_util::future::{join, join_all};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Lease;
@@ -14,21 +14,13 @@ use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use super::connection_limit::ConnectionLimit;
 use super::lease::{Borrowed, Slotted};
 use super::line::Lines;
+use super::standby::Loads;
 use super::turnover::Turnover;
 use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::PoolSettings;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
 use tidegate_model::{NodeId, RegionId};
-use tidegate_telemetry::names;
-
-/// How often the idle connections of a node are counted and missing ones opened.
-const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Time after which an idle connection is asked whether it still leads to the node. Firewalls and
-/// NATs forget silent connections after minutes at the earliest.
-const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to answer a request that has lost another one, before a new one is
 /// opened instead: so many round trips, and a busy moment of a near server.
@@ -42,10 +34,6 @@ const NEWS_PATIENCE: Duration = Duration::from_millis(500);
 /// Time between two attempts to open a connection while the server takes none at all.
 const SHUT_OUT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The limits that can keep a server from taking one more connection.
-const LIMITS: &str = "select rolconnlimit::text, datconnlimit::text, current_setting('max_connections') \
-    from pg_roles, pg_database where rolname = session_user and datname = current_database()";
-
 /// One PostgreSQL server that requests can be sent to.
 pub struct Node {
     /// Its name.
@@ -54,13 +42,16 @@ pub struct Node {
     pub region: Option<RegionId>,
     server: Server,
     session: Session,
-    pool: Pool<ConnectionManager>,
-    limit: Arc<ConnectionLimit>,
-    turnover: Arc<Turnover>,
+    pub(super) pool: Pool<ConnectionManager>,
+    pub(super) limit: Arc<ConnectionLimit>,
+    pub(super) turnover: Arc<Turnover>,
     lines: Lines,
+    /// Notified when the lines are too long for the connections there are.
+    pub(super) lines_long: Notify,
+    pub(super) loads: Arc<Loads>,
     catalogue: Arc<Catalogue>,
-    monitor: Arc<Monitor>,
-    settings: PoolSettings,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) settings: PoolSettings,
 }
 
 /// What makes a node.
@@ -75,6 +66,8 @@ pub struct NodeConfig {
     pub session: Session,
     /// Connections that are opened to it within a second.
     pub connects_per_second_max: u32,
+    /// The loads of all nodes, so that each can stand by for the others.
+    pub loads: Arc<Loads>,
 }
 
 /// The connections of one node.
@@ -136,6 +129,7 @@ impl Node {
             server,
             session,
             connects_per_second_max,
+            loads,
         } = config;
         let manager = ConnectionManager::new(
             id.clone(),
@@ -166,6 +160,8 @@ impl Node {
             limit,
             turnover: Arc::default(),
             lines: Lines::default(),
+            lines_long: Notify::new(),
+            loads,
             catalogue,
             monitor,
             settings: settings.clone(),
@@ -195,30 +191,46 @@ impl Node {
     /// # Errors
     /// As [`lease`](Self::lease).
     pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let meant = self.monitor.status(&self.id).last_identity;
-        let has_idle = self.pool.status().available > 0;
+        let status = self.monitor.status(&self.id);
+        let meant = status.last_identity;
+        let round_trip = status.round_trip.unwrap_or_default();
         let join = |has_idle| {
             let (now, max) = (Instant::now(), self.limit.max());
             let is_meant = |life| is_meant(life, meant);
-            self.lines.join(now, has_idle, max, is_meant)
+            self.lines.join(now, round_trip, has_idle, max, is_meant)
         };
-        if let Some(place) = join(has_idle) {
-            return Ok(up_to_date(Lease::shared(place)));
+        if let Some(joined) = join(self.pool.status().available > 0) {
+            if joined.is_long {
+                self.lines_long.notify_one();
+            }
+            return Ok(up_to_date(Lease::shared(joined.place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        let opened = self.lines.open(borrowed, Instant::now(), self.limit.max());
-        let lease = match opened {
+        let (now, max) = (Instant::now(), self.limit.max());
+        let lease = match self.lines.open(borrowed, now, max, round_trip) {
             Ok(place) => Lease::shared(place),
             // Others have opened enough meanwhile.
             Err(borrowed) => match join(false) {
-                Some(place) => {
+                Some(joined) => {
                     borrowed.settle();
-                    Lease::shared(place)
+                    Lease::shared(joined.place)
                 }
                 None => Lease::alone(borrowed),
             },
         };
         Ok(up_to_date(lease))
+    }
+
+    /// As [`lease`](Self::lease) while a connection is idle, else as [`share`](Self::share): waiting
+    /// behind a few others beats waiting for a connection.
+    ///
+    /// # Errors
+    /// As [`lease`](Self::lease).
+    pub async fn lease_free_or_share(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        match self.pool.status().available {
+            0 => self.share(deadline).await,
+            _ => self.lease(deadline).await,
+        }
     }
 
     /// As [`lease`](Self::lease), for a statement that has lost its connection: on one that was opened
@@ -227,8 +239,7 @@ impl Node {
     /// # Errors
     /// As [`lease`](Self::lease).
     pub async fn lease_checked(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let round_trip = self.monitor.status(&self.id).round_trip;
-        let patience = CHECK_TIMEOUT_MIN.max(round_trip.unwrap_or_default() * CHECK_ROUND_TRIPS);
+        let patience = CHECK_TIMEOUT_MIN.max(self.round_trip() * CHECK_ROUND_TRIPS);
         let working = async {
             loop {
                 let borrowed = Box::pin(self.borrow(deadline)).await?;
@@ -245,7 +256,10 @@ impl Node {
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(slotted)) => Ok(Box::new(Borrowed::new(slotted, self.turnover.hold()))),
+            Ok(Ok(slotted)) => {
+                let held = self.turnover.hold();
+                Ok(Box::new(Borrowed::new(slotted, held, self.round_trip())))
+            }
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
             }
@@ -310,110 +324,6 @@ impl Node {
             .retain(|_, _| std::mem::replace(&mut surplus, 0) == 0);
     }
 
-    /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle
-    /// ones to a server that the node's name led to before, as soon as another is known.
-    pub async fn keep_warm(self: Arc<Self>) {
-        self.seen().await;
-        let mut watch = self.monitor.watch(&self.id);
-        loop {
-            let meant = watch.borrow_and_update().last_identity;
-            self.follow_limit().await;
-            let mut silent = 0;
-            self.pool.retain(|connection, metrics| {
-                silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
-                !connection.client.is_closed() && is_meant(connection.life, meant)
-            });
-            let status = self.pool.status();
-            let wanted = self.settings.connections_min.min(self.limit.max());
-            let missing = wanted.saturating_sub(status.size);
-            if missing > 0 {
-                self.open(missing, status.available).await;
-            }
-            if !watch.borrow().missed {
-                self.keep_alive(silent).await;
-            }
-            self.publish();
-            let moved = watch.wait_for(|status| status.last_identity != meant);
-            let _moved_or_elapsed = timeout(spread(KEEP_WARM_INTERVAL), moved).await;
-        }
-    }
-
-    /// Leaves a connection to the monitor, warns of a limit that was met, and tries now and then whether
-    /// it is still there.
-    async fn follow_limit(&self) {
-        if let Some(reason) = self.monitor.take_refusal(&self.id) {
-            self.make_room(&reason);
-        }
-        if self.limit.is_retry_due(Instant::now()) {
-            let opened = self.connect().await;
-            match opened.as_ref().err().and_then(ConnectError::limit_reached) {
-                Some(reason) => self.limit.refused(reason, Instant::now()),
-                None => self.limit.lift(),
-            }
-        }
-        if let Some(reason) = self.limit.news() {
-            self.warn_of_limit(&reason).await;
-        }
-    }
-
-    async fn warn_of_limit(&self, reason: &str) {
-        let asked = async {
-            let slotted = self.any_connection().await.ok()?;
-            slotted.0.client.query_one(LIMITS, &[]).await.ok()
-        };
-        let asked = timeout(self.settings.acquire_timeout, asked).await;
-        let row = asked.ok().flatten();
-        let limit = |column: usize| {
-            let limit = row.as_ref().map(|row| row.get::<_, &str>(column));
-            // Without a limit it is -1.
-            limit.filter(|limit| *limit != "-1")
-        };
-        tracing::warn!(
-            node = %self.id,
-            reason,
-            connections = self.limit.max(),
-            connections_max = self.settings.connections_max,
-            role_connection_limit = limit(0),
-            database_connection_limit = limit(1),
-            max_connections = limit(2),
-            "the server takes fewer connections than [pool] connections_max: those that are open \
-             serve, other requests wait for one of them or are shed"
-        );
-    }
-
-    /// Opens connections beside the idle ones, which it takes for as long as the others need to
-    /// find none idle and begin.
-    async fn open(&self, missing: usize, idle: usize) {
-        let get = async || {
-            let slot = self.limit.slot().await;
-            (self.pool.get().await, slot)
-        };
-        let take = |count| join_all((0..count).map(|_| get()));
-        let idle = take(idle).await;
-        // Each is held until all are open, for the same reason.
-        let (opened, ()) = join(take(missing), async { drop(idle) }).await;
-        drop(opened);
-    }
-
-    /// Asks connections that nobody has used for a while whether they still lead to the node; those
-    /// that do not are closed.
-    async fn keep_alive(&self, silent: usize) {
-        for _ in 0..silent {
-            if self.pool.status().available == 0 {
-                return;
-            }
-            // The one that has been idle for the longest time.
-            let _slot = self.limit.slot().await;
-            let Ok(object) = self.pool.get().await else {
-                return;
-            };
-            if !answers(&object, KEEP_ALIVE_TIMEOUT).await {
-                tracing::debug!(node = %self.id, "a connection had died unnoticed");
-                drop::<NodeConnection>(Object::take(object));
-            }
-        }
-    }
-
     /// Closes connections to other lives of the server and takes the first to the one that is meant.
     ///
     /// One that has just been opened and leads elsewhere is news: the monitor is told, and what it
@@ -473,14 +383,10 @@ impl Node {
         }
     }
 
-    fn publish(&self) {
-        let connections = self.connections();
-        let gauge = |name: &'static str, value: usize| {
-            metrics::gauge!(name, "node" => self.id.to_string()).set(value as f64);
-        };
-        gauge(names::POOL_CONNECTIONS, connections.open);
-        gauge(names::POOL_IDLE, connections.idle);
-        gauge(names::POOL_WAITING, connections.waiting);
+    /// Between the gateway and the node, as far as it is known.
+    pub(super) fn round_trip(&self) -> Duration {
+        let status = self.monitor.status(&self.id);
+        status.round_trip.unwrap_or_default()
     }
 }
 
@@ -492,18 +398,13 @@ fn up_to_date(lease: Lease) -> Lease {
 
 /// Whether a connection leads to the server that the monitor saw last. A younger life at the same
 /// place is taken as well: the monitor has yet to see it. Before the monitor has seen any, all are.
-fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
+pub(super) fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
     meant
         .is_none_or(|meant| life.is_same_place(&meant) && life.started_at_us >= meant.started_at_us)
 }
 
 /// Whether a connection still leads to a server that answers.
-async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
+pub(super) async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
     let answered = timeout(patience, connection.client.simple_query("")).await;
     matches!(answered, Ok(Ok(_)))
-}
-
-/// A duration up to a quarter longer, so that gateways do not reconnect in step.
-fn spread(duration: Duration) -> Duration {
-    duration.mul_f64(1.0 + fastrand::f64() / 4.0)
 }

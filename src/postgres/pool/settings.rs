@@ -13,7 +13,8 @@ pub struct PoolSettings {
     /// `max_connections`.
     #[serde(deserialize_with = "count")]
     pub connections_max: usize,
-    /// Connections kept open to every node, so that a first request need not wait for one.
+    /// Connections kept open to every node at least, so that a first request need not wait for one;
+    /// as many more are kept open as the load of any one other node would need.
     #[serde(deserialize_with = "count")]
     pub connections_min: usize,
     /// Time to open one connection, TLS and authentication included: some ten round trips.

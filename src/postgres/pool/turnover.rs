@@ -1,6 +1,6 @@
 //! Leases seen by those who wait for one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,14 +10,39 @@ use super::queue_delay::QueueDelay;
 
 /// The pace at which the connections to one node change hands.
 #[derive(Default)]
-pub(super) struct Turnover(Mutex<QueueDelay>);
+pub(super) struct Turnover(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    pace: QueueDelay,
+    ended: Ended,
+}
+
+/// The leases that have ended in a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ended {
+    /// Those of requests that used a connection alone.
+    pub(super) alone: u32,
+    /// How long these held their connections, all together.
+    pub(super) held: Duration,
+    /// Whether reads shared a connection.
+    pub(super) shared: bool,
+}
 
 /// One lease: dropping it is its end.
-pub(super) struct Held(Arc<Turnover>);
+pub(super) struct Held {
+    turnover: Arc<Turnover>,
+    since: Instant,
+    shared: bool,
+}
 
 impl Turnover {
     pub(super) fn hold(self: &Arc<Self>) -> Held {
-        Held(Arc::clone(self))
+        Held {
+            turnover: Arc::clone(self),
+            since: Instant::now(),
+            shared: false,
+        }
     }
 
     /// Lets one more request ask for a connection, if it gets one within `patience`.
@@ -29,25 +54,51 @@ impl Turnover {
         let connections = limit.max();
         match limit.users().checked_sub(connections) {
             None => {
-                self.with(QueueDelay::relax);
+                self.state().pace.relax();
                 Ok(())
             }
             Some(waiting) => {
                 let now = Instant::now();
-                self.with(|pace| pace.admit(waiting, connections, patience, now))
+                let pace = &mut self.state().pace;
+                pace.admit(waiting, connections, patience, now)
             }
         }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut QueueDelay) -> T) -> T {
+    /// Returns the leases that have ended since this was last asked.
+    pub(super) fn ended(&self) -> Ended {
+        std::mem::take(&mut self.state().ended)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         // Counts are whole at every moment, also after a panic.
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// When the lease began.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Notes that several reads use the connection.
+    pub(super) fn share(&mut self) {
+        self.shared = true;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Self(turnover) = self;
-        turnover.with(|pace| pace.depart(Instant::now()));
+        let now = Instant::now();
+        let mut state = self.turnover.state();
+        state.pace.depart(now);
+        match self.shared {
+            true => state.ended.shared = true,
+            false => {
+                state.ended.alone += 1;
+                state.ended.held += now.saturating_duration_since(self.since);
+            }
+        }
     }
 }
