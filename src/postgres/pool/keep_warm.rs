@@ -32,7 +32,6 @@ impl Node {
     /// as it takes to serve its own requests and those of any one other node; closes idle ones to a
     /// server that the node's name led to before, as soon as another is known.
     pub async fn keep_warm(self: Arc<Self>) {
-        self.seen().await;
         let mut watch = self.monitor.watch(&self.id);
         let mut counted_at = Instant::now();
         let mut wanted = self.settings.connections_min;

@@ -298,8 +298,8 @@ impl Node {
         is_meant(life, self.monitor.status(&self.id).last_identity)
     }
 
-    /// Waits until the monitor has seen the node: where the server takes few connections, the first is
-    /// the monitor's, without which no other is of use.
+    /// Waits until the monitor has seen the node: where the server takes few connections, its own comes
+    /// before those that requests can do without.
     pub async fn seen(&self) {
         let mut watch = self.monitor.watch(&self.id);
         // It fails when the monitor is gone, with the process.
