@@ -18,18 +18,13 @@ use subtle::ConstantTimeEq;
 
 use super::described::described;
 use crate::auth::{AuthError, bearer};
-use crate::error::Problem;
-use crate::http::{host, without_port};
+use crate::http::{HostError, Problem, ProblemKind, host, without_port};
 
 /// What load balancers and Prometheus ask for, by whatever name they know this process.
 const FOR_ANY_HOST: [&str; 3] = ["/metrics", "/livez", "/readyz"];
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
-const NO_TOKEN: &str =
-    "ADMIN_TOKEN is not set: without it, writes are possible on a loopback address only";
-const CROSS_SITE: &str = "writes from another origin are not possible";
 
 /// What decides on a request.
 #[derive(Debug)]
@@ -42,6 +37,41 @@ pub struct Access {
     pub hosts: Vec<String>,
 }
 
+/// Why a request is not let through.
+#[derive(Debug, thiserror::Error)]
+enum AccessError {
+    /// It does not say which host it is for.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// It is for a name that is not the listener's.
+    #[error(
+        "this listener does not answer for this host; [admin] hosts lists the names that it answers for"
+    )]
+    OtherHost,
+    /// A write that a website sent.
+    #[error("writes from another origin are not possible")]
+    OtherOrigin,
+    /// A write that could come from anywhere.
+    #[error("ADMIN_TOKEN is not set: without it, writes are possible on a loopback address only")]
+    NoToken,
+    /// A write without the token.
+    #[error(transparent)]
+    Token(#[from] AuthError),
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Host(error) => error.into(),
+            AccessError::OtherHost => Self::of(ProblemKind::Misdirected, error),
+            AccessError::OtherOrigin | AccessError::NoToken => {
+                Self::of(ProblemKind::Forbidden, error)
+            }
+            AccessError::Token(error) => error.into(),
+        }
+    }
+}
+
 /// Lets a request through or answers it with a problem, and says of every answer how it may be used.
 pub(super) async fn guard(
     State(access): State<Arc<Access>>,
@@ -51,7 +81,7 @@ pub(super) async fn guard(
     let is_metrics = request.uri().path() == "/metrics";
     let mut response = match access.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(problem) => described(problem, request.headers()),
+        Err(error) => described(error, request.headers()),
     };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -63,23 +93,23 @@ pub(super) async fn guard(
 }
 
 impl Access {
-    fn check<B>(&self, request: &http::Request<B>) -> Result<(), Problem> {
+    fn check<B>(&self, request: &http::Request<B>) -> Result<(), AccessError> {
         let host = host(request)?;
         if FOR_ANY_HOST.contains(&request.uri().path()) {
             return Ok(());
         }
         let host = host.filter(|host| self.answers_for(without_port(host)));
-        let host = host.ok_or(Problem::Misdirected)?;
+        let host = host.ok_or(AccessError::OtherHost)?;
         if request.method().is_safe() {
             return Ok(());
         }
         if !is_same_origin(request.headers(), host) {
-            return Err(Problem::Forbidden(CROSS_SITE));
+            return Err(AccessError::OtherOrigin);
         }
         match &self.token {
             Some(token) => Ok(check_token(request.headers(), token)?),
             None if self.is_loopback => Ok(()),
-            None => Err(Problem::Forbidden(NO_TOKEN)),
+            None => Err(AccessError::NoToken),
         }
     }
 
@@ -137,8 +167,9 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let problem = access.check(&request.body(()).unwrap()).err()?;
-        Some((problem.status().as_u16(), problem.type_name()))
+        let error = access.check(&request.body(()).unwrap()).err()?;
+        let problem = Problem::from(error);
+        Some((problem.status().as_u16(), problem.kind().name()))
     }
 
     #[test]

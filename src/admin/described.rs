@@ -6,13 +6,14 @@ use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use tidegate_policy::NO_STORE_PRIVATE;
 
-use crate::error::Problem;
-use crate::middleware::request_id;
+use crate::endpoint::RouteError;
+use crate::http::{Problem, request_id};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A whole response.
-pub(super) fn described(problem: Problem, headers: &HeaderMap) -> Response {
+pub(super) fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {
+    let problem = problem.into();
     let id = request_id(headers);
     let body = problem.body(id.to_str().unwrap_or_default());
     let mut response = problem.into_response();
@@ -26,5 +27,5 @@ pub(super) fn described(problem: Problem, headers: &HeaderMap) -> Response {
 /// What any other method gets.
 pub(super) async fn only_post(headers: HeaderMap) -> Response {
     let allow = HeaderValue::from_static("POST");
-    described(Problem::MethodNotAllowed(allow), &headers)
+    described(RouteError::MethodNotAllowed(allow), &headers)
 }

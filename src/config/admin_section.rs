@@ -1,4 +1,4 @@
-//! `admin`: an address, or a table with the address and more.
+//! `admin`: an address, or a section with the address and more.
 
 use std::fmt;
 
@@ -8,16 +8,50 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 /// `admin = "…"` or `[admin]`.
-#[derive(Debug, Default)]
-pub(super) struct AdminSection(Option<Spanned<Content>>);
-
 #[derive(Debug)]
+pub(super) struct AdminSection {
+    /// The whole key of the address.
+    pub(super) key: &'static str,
+    /// The address of the listener.
+    pub(super) listen: Option<Spanned<String>>,
+    /// The names that the listener answers for.
+    pub(super) hosts: Vec<Spanned<String>>,
+}
+
+impl Default for AdminSection {
+    fn default() -> Self {
+        Self {
+            key: "admin",
+            listen: None,
+            hosts: Vec::new(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminSection {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let content = Spanned::<Content>::deserialize(from)?;
+        let span = content.span();
+        Ok(match content.into_inner() {
+            Content::Address(address) => Self {
+                listen: Some(Spanned::new(span, address)),
+                ..Self::default()
+            },
+            Content::Table(Table { listen, hosts }) => Self {
+                key: "admin.listen",
+                listen,
+                hosts,
+            },
+        })
+    }
+}
+
 enum Content {
     Address(String),
     Table(Table),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
     listen: Option<Spanned<String>>,
@@ -25,39 +59,9 @@ struct Table {
     hosts: Vec<Spanned<String>>,
 }
 
-impl AdminSection {
-    /// The key and the value of the listener's address.
-    pub(super) fn listen(&self) -> (&'static str, Option<Spanned<String>>) {
-        let Some(section) = &self.0 else {
-            return ("admin", None);
-        };
-        match section.get_ref() {
-            Content::Address(address) => {
-                let address = Spanned::new(section.span(), address.clone());
-                ("admin", Some(address))
-            }
-            Content::Table(table) => ("admin.listen", table.listen.clone()),
-        }
-    }
-
-    /// The names that the listener answers for.
-    pub(super) fn hosts(&self) -> &[Spanned<String>] {
-        match self.0.as_ref().map(Spanned::get_ref) {
-            Some(Content::Table(table)) => &table.hosts,
-            Some(Content::Address(_)) | None => &[],
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for AdminSection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Spanned::deserialize(deserializer).map(|content| Self(Some(content)))
-    }
-}
-
 impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AddressOrTable)
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AddressOrTable)
     }
 }
 

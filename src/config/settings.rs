@@ -6,39 +6,23 @@ use std::str::FromStr;
 use secrecy::SecretString;
 
 use super::file::ConfigFile;
-use super::limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
-    SpillSettings, SteeringSettings,
-};
-use super::{AuthConfig, Environment, RouteTables};
+use super::merge::Merge;
+use super::reference::CONFIG;
+use super::topology::{PRIMARY_REGION, ReplicaConfig};
+use super::{Environment, Overrides};
+use crate::auth::AuthConfig;
+use crate::cache::CacheSettings;
+use crate::endpoint::RouteTables;
+use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
 use crate::postgres::Server;
-use crate::postgres::pool::PoolSettings;
+use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
+use crate::postgres::pool::{PoolSettings, SpillSettings};
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
 use tidegate_model::{ConfigError, Place};
+use tidegate_policy::ConsistencySettings;
+use tidegate_steering::SteeringSettings;
 use tidegate_telemetry::LogFormat;
-
-const LISTEN_DEFAULT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
-const ADMIN_DEFAULT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
-
-/// Values given as flags; they win over everything else.
-#[derive(Debug, Default, Clone)]
-pub struct Overrides {
-    /// `--region`.
-    pub region: Option<String>,
-    /// `--database-url`.
-    pub database_url: Option<String>,
-    /// `--read-replica-url`.
-    pub read_replica_url: Option<String>,
-    /// `--config`.
-    pub config: Option<String>,
-    /// `--listen`.
-    pub listen: Option<String>,
-    /// `--admin`.
-    pub admin: Option<String>,
-}
 
 /// The whole configuration of one process.
 #[derive(Debug)]
@@ -85,29 +69,6 @@ pub struct Settings {
     pub routes: RouteTables,
 }
 
-/// One replica of the topology.
-#[derive(Debug, Clone)]
-pub struct ReplicaConfig {
-    /// Where it is.
-    pub region: RegionId,
-    /// How to reach it.
-    pub server: Server,
-}
-
-impl CacheSettings {
-    /// Reads `[cache]` of the operator's file alone.
-    ///
-    /// # Errors
-    /// Names the file, line and key that cannot be used.
-    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
-        let Some(file) = operator_file(overrides, environment)? else {
-            return Ok(Self::default());
-        };
-        check_cache(&file)?;
-        Ok(file.content.cache)
-    }
-}
-
 impl Settings {
     /// Merges flags, variables, file and defaults.
     ///
@@ -120,49 +81,33 @@ impl Settings {
         let routes = RouteTables::of(file.as_ref(), environment, region.as_ref())?;
         let file = file.map_or_else(ConfigFile::built_in, Ok)?;
         let merge = Merge {
-            file: &file,
+            overrides,
             environment,
+            file: &file,
         };
         let content = &file.content;
 
         let region = region
             .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
-        let primary = merge
-            .value(
-                ("--database-url", &overrides.database_url),
-                "DATABASE_URL",
-                ("database_url", content.database_url.as_ref()),
-            )?
-            .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
-        let replicas = merge.replicas(overrides, &region)?;
+        let primary = merge.value(&Server::PRIMARY)?;
+        let primary = primary.ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
+        let replicas = merge.replicas(&region)?;
         check_pool(&file)?;
         check_cache(&file)?;
-        let primary_region = content.topology.primary_region.as_ref();
-        let (admin_key, admin) = content.admin.listen();
+        let listener = |setting, default| {
+            let address = merge.value(setting)?;
+            Ok(address.map_or(default, |Address(address)| address))
+        };
         Ok(Self {
-            primary_region: primary_region
-                .map(|value| merge.file_value(value, "topology.primary_region"))
-                .transpose()?,
-            listen: merge
-                .value(
-                    ("--listen", &overrides.listen),
-                    "LISTEN_ADDR",
-                    ("listen", content.listen.as_ref()),
-                )?
-                .map_or(LISTEN_DEFAULT, |Address(address)| address),
-            admin: merge
-                .value(
-                    ("--admin", &overrides.admin),
-                    "ADMIN_ADDR",
-                    (admin_key, admin.as_ref()),
-                )?
-                .map_or(ADMIN_DEFAULT, |Address(address)| address),
+            primary_region: merge.value(&PRIMARY_REGION)?,
+            listen: listener(&LISTEN, LISTEN_DEFAULT)?,
+            admin: listener(&ADMIN, ADMIN_DEFAULT)?,
             admin_token: admin_token(environment)?,
             admin_hosts: file.admin_hosts()?,
             token_keys: token_keys(environment)?,
-            auth: AuthConfig::resolve(environment)?,
+            auth: auth_config(environment)?,
             log_format: merge
-                .value(("", &None), "LOG_FORMAT", ("log_format", None))?
+                .value(&LogFormat::SETTING)?
                 .unwrap_or_else(LogFormat::of_terminal),
             server: content.server.clone(),
             pool: content.pool.clone(),
@@ -213,10 +158,8 @@ pub(super) fn operator_file(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Option<ConfigFile>, ConfigError> {
-    let path = overrides
-        .config
-        .as_deref()
-        .or_else(|| environment.get("TIDEGATE_CONFIG"));
+    let flag = overrides.get(&CONFIG).map(|(_, path)| path);
+    let path = flag.or_else(|| environment.get(CONFIG.name()));
     path.map(ConfigFile::read).transpose()
 }
 
@@ -227,81 +170,35 @@ pub(super) fn region(
     file: Option<&ConfigFile>,
 ) -> Result<Option<RegionId>, ConfigError> {
     let built_in = ConfigFile::built_in()?;
-    let file = file.unwrap_or(&built_in);
-    let merge = Merge { file, environment };
-    let in_file = ("region", file.content.region.as_ref());
-    merge.value(("--region", &overrides.region), "REGION", in_file)
+    let merge = Merge {
+        overrides,
+        environment,
+        file: file.unwrap_or(&built_in),
+    };
+    merge.value(&RegionId::SETTING)
 }
 
-/// One file and one environment, to look values up in.
-struct Merge<'a> {
-    file: &'a ConfigFile,
-    environment: &'a Environment,
+/// `[cache]` of the operator's file alone.
+///
+/// # Errors
+/// Names the file, line and key that cannot be used.
+pub fn cache_settings(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<CacheSettings, ConfigError> {
+    let Some(file) = operator_file(overrides, environment)? else {
+        return Ok(CacheSettings::default());
+    };
+    check_cache(&file)?;
+    Ok(file.content.cache)
 }
 
-impl Merge<'_> {
-    /// The value of the flag, else of the variable, else of the file's key.
-    fn value<T: FromStr<Err: std::fmt::Display>>(
-        &self,
-        (flag, overriding): (&'static str, &Option<String>),
-        name: &'static str,
-        (key, file): (&str, Option<&toml::Spanned<String>>),
-    ) -> Result<Option<T>, ConfigError> {
-        let flag = overriding.as_deref().map(|text| (flag, text));
-        let variable = || Some((name, self.environment.get(name)?));
-        if let Some((name, text)) = flag.or_else(variable) {
-            let parsed = text.parse();
-            return parsed
-                .map_err(|why| ConfigError::variable(name, text, why))
-                .map(Some);
-        }
-        file.map(|value| self.file_value(value, key)).transpose()
-    }
-
-    /// A value of the file, with its `${NAME}`s replaced.
-    fn file_value<T: FromStr<Err: std::fmt::Display>>(
-        &self,
-        value: &toml::Spanned<String>,
-        key: &str,
-    ) -> Result<T, ConfigError> {
-        let text = self.file.expanded(value, key, self.environment)?;
-        self.file.parsed(value, key, |_| text.parse())
-    }
-
-    /// The replicas of the topology; the local one comes first and a flag or variable replaces it.
-    fn replicas(
-        &self,
-        overrides: &Overrides,
-        local: &RegionId,
-    ) -> Result<Vec<ReplicaConfig>, ConfigError> {
-        let content = &self.file.content;
-        let in_file = ("read_replica_url", content.read_replica_url.as_ref());
-        let flag = ("--read-replica-url", &overrides.read_replica_url);
-        let own = self.value(flag, "DATABASE_READ_REPLICA_URL", in_file)?;
-        let own = own.map(|server| ReplicaConfig {
-            region: local.clone(),
-            server,
-        });
-        let overridden = own.is_some();
-        let mut replicas: Vec<_> = own.into_iter().collect();
-        let mut seen = Vec::new();
-        for section in &content.topology.replica {
-            let region: RegionId = self.file_value(&section.region, "topology.replica.region")?;
-            if seen.contains(&region) {
-                let key = "topology.replica.region";
-                return Err(self
-                    .file
-                    .refused(&section.region, key, "it is listed twice"));
-            }
-            seen.push(region.clone());
-            let server = self.file_value(&section.url, "topology.replica.url")?;
-            if !(overridden && region == *local) {
-                replicas.push(ReplicaConfig { region, server });
-            }
-        }
-        replicas.sort_by_key(|replica| replica.region != *local);
-        Ok(replicas)
-    }
+/// How bearers are recognised.
+///
+/// # Errors
+/// As [`AuthConfig::resolve`].
+pub fn auth_config(environment: &Environment) -> Result<AuthConfig, ConfigError> {
+    AuthConfig::resolve(|name| environment.get(name))
 }
 
 /// The value of `ADMIN_TOKEN`, if it is set. An empty one is no token that anybody could have meant.

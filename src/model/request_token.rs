@@ -1,15 +1,16 @@
-//! What a request's `X-Consistency-Token` fields amount to.
+//! The combined meaning of a request's `X-Consistency-Token` fields.
 
+use crate::session_cookie;
 use crate::{TokenError, TokenKeys, WalPosition};
 
-/// Says what a request knows of the past.
+/// What a request has seen of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestToken {
     /// It carries no token.
     None,
     /// It has seen this position, and must not be shown anything older.
     Verified(WalPosition),
-    /// It has seen something, but nobody here can tell what: only the primary is safe.
+    /// It has seen something, but this gateway cannot determine what: only the primary is safe.
     Unverifiable,
 }
 
@@ -18,7 +19,7 @@ impl RequestToken {
     ///
     /// # Errors
     ///
-    /// Only [`TokenError::Malformed`]: a field is no token, or repeated fields differ.
+    /// Only [`TokenError::Malformed`]: a field is not a token, or repeated fields differ.
     pub fn from_fields<F: AsRef<[u8]>>(
         fields: impl IntoIterator<Item = F>,
         keys: &TokenKeys,
@@ -37,8 +38,23 @@ impl RequestToken {
         }
     }
 
-    /// Returns what honours both: the newer position. Of two histories nobody can tell which is
-    /// the newer, which leaves the primary.
+    /// Reads the token from the `Cookie` fields of a request.
+    ///
+    /// Unlike a malformed header, a malformed cookie is not an error but counts as absent: the user
+    /// of a browser can neither see nor fix it, and the next answer replaces it.
+    pub fn from_cookies<F: AsRef<[u8]>>(
+        fields: impl IntoIterator<Item = F>,
+        keys: &TokenKeys,
+    ) -> Self {
+        // A host has only one such cookie, so a second one is ignored.
+        let value = fields
+            .into_iter()
+            .find_map(|field| session_cookie::value(field.as_ref()).map(<[u8]>::to_vec));
+        Self::from_fields(value, keys).unwrap_or(Self::None)
+    }
+
+    /// Returns what honours both: the newer position. Which of two histories is newer cannot be
+    /// determined, which leaves the primary.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
         match (self, other) {

@@ -1,4 +1,4 @@
-//! How much TLS a server must offer, in libpq's words.
+//! The TLS that a server must offer, in libpq's terms.
 //!
 //! See <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>.
 
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use tokio_postgres::config::SslMode as Negotiation;
 
-/// Says whether connections are encrypted and what of the server's certificate is checked.
+/// Whether connections are encrypted and which parts of the server's certificate are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     /// Never encrypted.
@@ -18,7 +18,7 @@ pub enum SslMode {
     /// libpq's default.
     #[default]
     Prefer,
-    /// Encrypted or not at all, unverified; with `sslrootcert` the same as `verify-ca`.
+    /// Always encrypted, unverified; with `sslrootcert` the same as `verify-ca`.
     Require,
     /// Encrypted, the certificate chains to a trusted root, the host name is not checked.
     VerifyCa,
@@ -40,7 +40,7 @@ impl SslMode {
     }
 
     /// Returns how to negotiate a connection, and how to negotiate a second one if the server refuses
-    /// the first; certificates are the connector's part.
+    /// the first; the connector handles certificates.
     #[must_use]
     pub fn negotiations(self) -> (Negotiation, Option<Negotiation>) {
         match self {
@@ -74,6 +74,6 @@ impl FromStr for SslMode {
     }
 }
 
-/// Says that a text is none of libpq's modes.
+/// A text is not one of libpq's modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownSslMode;

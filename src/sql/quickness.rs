@@ -3,21 +3,22 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Most nodes that are told apart; those beyond are never taken for quick.
+/// Most nodes that are tracked; on any others no statement counts as quick.
 const NODES_MAX: usize = 32;
 
-/// The mean from which on a read is not quick: those behind it on a shared connection would notice.
+/// The mean from which a read is not quick: those behind it on a shared connection would notice.
 const QUICK_MAX_US: u32 = 5_000;
 
-/// The mean from which on a read shares no connection even when none is free: those behind it would
-/// wait for longer than in the queue.
+/// The mean from which a read shares no connection even when none is free: those behind it would
+/// wait longer than in the queue.
 const MODERATE_MAX_US: u32 = 20_000;
 
-/// What one answer counts at most, so that a moment in which the machine stands still makes no
-/// statement slow: it takes some of them in a row.
+/// The most that one answer contributes, so that a brief stall of the machine does not make a
+/// statement slow: that takes several slow answers in a row.
 const COUNTED_MAX_US: u32 = 2 * MODERATE_MAX_US;
 
-/// An answer counts for one eighth of the mean, so that a slow one is remembered for some dozens.
+/// An answer contributes one eighth to the mean, so that a slow one matters for some dozens of
+/// answers.
 const WEIGHT: u32 = 8;
 
 const UNKNOWN: u32 = u32::MAX;
@@ -27,7 +28,7 @@ const UNKNOWN: u32 = u32::MAX;
 pub enum Pace {
     /// Not noticeably.
     Quick,
-    /// Less than a queue for a connection would, or it is not known.
+    /// Less than a queue for a connection would, or not known.
     Moderate,
     /// Longer.
     Slow,
@@ -44,7 +45,7 @@ impl Default for Quickness {
 }
 
 impl Quickness {
-    /// Takes in how long a server took. One of two at the same moment may be left out.
+    /// Records how long a server took. One of two simultaneous answers may be lost.
     pub fn add(&self, node: usize, took: Duration) {
         let Some(mean) = self.0.get(node) else { return };
         let took =
@@ -62,9 +63,9 @@ impl Quickness {
         means.any(|mean| mean.load(Ordering::Relaxed) != UNKNOWN)
     }
 
-    /// Returns how long the statement takes on a node; one that was never asked is taken to be like
+    /// Returns how long the statement takes on a node; a node without answers is assumed to be like
     /// the slowest of the others, so that it can serve their reads over few connections from the
-    /// first on.
+    /// start.
     pub fn of(&self, node: usize) -> Pace {
         let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
         let Some(here) = self.0.get(node) else {

@@ -1,4 +1,4 @@
-//! Where log lines go and what they look like.
+//! The destination and the format of log lines.
 
 use std::fmt;
 
@@ -10,13 +10,25 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::LogFormat;
+use tidegate_model::settings::Setting;
 
-/// Starts logging to standard error; without a filter from `info` on.
+const FILTER_DEFAULT: &str = "info";
+
+/// Which log lines are written.
+pub const LOG_FILTER: Setting = Setting {
+    variable: Some("RUST_LOG"),
+    default: || FILTER_DEFAULT.to_owned(),
+    range: || "a filter of the `tracing` crates, such as `info,tidegate=debug`".to_owned(),
+    meaning: "The log level.",
+    ..Setting::UNNAMED
+};
+
+/// Starts logging to standard error, at the level `info` unless a filter is given.
 ///
 /// # Errors
-/// When the filter is not in `RUST_LOG`'s syntax.
+/// If the filter does not have `RUST_LOG`'s syntax.
 pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info"))?;
+    let filter = EnvFilter::try_new(filter.unwrap_or(FILTER_DEFAULT))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -30,6 +42,9 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseErr
     };
     Ok(())
 }
+
+/// Room for a request's line.
+const LINE_BYTES: usize = 768;
 
 /// JSON lines whose severity is `severity`, since `level` is a request's consistency level.
 struct JsonLines(Format<Json>);
@@ -51,12 +66,13 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = String::new();
+        let mut line = String::with_capacity(LINE_BYTES);
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
-        let severity = event.metadata().level();
-        let members = line.strip_prefix('{').unwrap_or(&line);
-        write!(writer, "{{\"severity\":\"{severity}\",{members}")
+        writer.write_str("{\"severity\":\"")?;
+        writer.write_str(event.metadata().level().as_str())?;
+        writer.write_str("\",")?;
+        writer.write_str(line.strip_prefix('{').unwrap_or(&line))
     }
 }
 

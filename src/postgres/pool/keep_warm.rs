@@ -7,8 +7,8 @@ use deadpool::managed::Object;
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
+use super::borrowed::Slotted;
 use super::connection::NodeConnection;
-use super::lease::Slotted;
 use super::line::LINES_MAX;
 use super::node::{Node, answers, is_meant};
 use super::standby::Load;
@@ -18,8 +18,8 @@ use tidegate_telemetry::names;
 /// How often the connections of a node are counted and missing ones opened.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time after which an idle connection is asked whether it still leads to the node. Firewalls and
-/// NATs forget silent connections after minutes at the earliest.
+/// Time after which an idle connection is probed. Firewalls and NATs drop silent connections only
+/// after minutes.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -28,9 +28,9 @@ const LIMITS: &str = "select rolconnlimit::text, datconnlimit::text, current_set
     from pg_roles, pg_database where rolname = session_user and datname = current_database()";
 
 impl Node {
-    /// Keeps `connections_min` connections open until the node is dropped with its task, and as many
-    /// as it takes to serve its own requests and those of any one other node; closes idle ones to a
-    /// server that the node's name led to before, as soon as another is known.
+    /// Keeps at least `connections_min` connections open until the node is dropped with its task,
+    /// and as many as are needed to serve its own requests and those of any one other node; closes
+    /// idle ones to the name's former server as soon as another is known.
     pub async fn keep_warm(self: Arc<Self>) {
         let mut watch = self.monitor.watch(&self.id);
         let mut counted_at = Instant::now();
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// Returns how many connections there should be, after a time that was not counted yet.
+    /// Returns how many connections there should be, given the time since the last count.
     fn wanted(&self, elapsed: Duration) -> usize {
         let ended = self.turnover.ended();
         let per_second = elapsed.as_secs_f64().recip();
@@ -85,12 +85,12 @@ impl Node {
         needed.clamp(settings.connections_min, settings.connections_max)
     }
 
-    /// Opens connections beside the idle ones, which it takes for as long as the others need to
-    /// find none idle and begin.
+    /// Opens connections in addition to the idle ones. It holds those until the new ones have found
+    /// none idle and have started to open.
     async fn open(&self, missing: usize, idle: usize) {
         let take = |count| join_all((0..count).map(|_| self.get()));
         let idle = take(idle).await;
-        // Each is held until all are open, for the same reason.
+        // Each one is held until all are open, for the same reason.
         let (opened, ()) = join(take(missing), async { drop(idle) }).await;
         drop(opened);
     }
@@ -144,14 +144,14 @@ impl Node {
         );
     }
 
-    /// Asks connections that were not used for a while whether they still lead to the node; those
-    /// that do not are closed.
+    /// Probes connections that were not used for a while; those that no longer lead to the node are
+    /// closed.
     async fn keep_alive(&self, silent: usize) {
         for _ in 0..silent {
             if self.pool.status().available == 0 {
                 return;
             }
-            // The one that has been idle for the longest time.
+            // The one that has been idle longest.
             let Some((object, _slot)) = self.get().await else {
                 return;
             };
@@ -162,8 +162,8 @@ impl Node {
         }
     }
 
-    /// Prepares the statements of idle connections anew after the catalogue has changed, so that no
-    /// request waits for it.
+    /// Prepares the statements of idle connections again after the catalogue has changed, so that
+    /// no request waits for it.
     async fn prepare(&self, stale: usize) {
         if stale == 0 {
             return;

@@ -1,4 +1,4 @@
-//! One node: its pool, and the connections that its requests borrow.
+//! One node: its pool, and the connections borrowed by requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Lease;
+use super::borrowed::{Borrowed, Slotted};
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use super::connection_limit::ConnectionLimit;
-use super::lease::{Borrowed, Slotted};
 use super::line::Lines;
 use super::standby::Loads;
 use super::turnover::Turnover;
@@ -22,13 +22,13 @@ use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
 use tidegate_model::{NodeId, RegionId};
 
-/// How long a connection may take to answer a request that has lost another one, before a new one is
-/// opened instead: so many round trips, and a busy moment of a near server.
+/// How long a connection may take to answer a request that has lost another one, before a new one
+/// is opened instead: a number of round trips, and a busy moment of a nearby server.
 const CHECK_ROUND_TRIPS: u32 = 4;
 const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-/// How long the monitor may take to confirm that a node's name leads elsewhere before the pool tries
-/// again: the name may lead to several servers. A long round trip or two.
+/// How long the monitor may take to confirm that a node's name leads to another server before the
+/// pool tries again: the name may lead to several servers. One or two long round trips.
 const NEWS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Time between two attempts to open a connection while the server takes none at all.
@@ -38,7 +38,7 @@ const SHUT_OUT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Node {
     /// Its name.
     pub id: NodeId,
-    /// Where it is, if the configuration says so.
+    /// Its region, if configured.
     pub region: Option<RegionId>,
     server: Server,
     session: Session,
@@ -46,7 +46,7 @@ pub struct Node {
     pub(super) limit: Arc<ConnectionLimit>,
     pub(super) turnover: Arc<Turnover>,
     lines: Lines,
-    /// Notified when the lines are too long for the connections there are.
+    /// Notified when the lines are too long for the existing connections.
     pub(super) lines_long: Notify,
     pub(super) loads: Arc<Loads>,
     catalogue: Arc<Catalogue>,
@@ -54,19 +54,19 @@ pub struct Node {
     pub(super) settings: PoolSettings,
 }
 
-/// What makes a node.
+/// The parts of a node.
 pub struct NodeConfig {
     /// Its name.
     pub id: NodeId,
-    /// Where it is, if the configuration says so.
+    /// Its region, if configured.
     pub region: Option<RegionId>,
     /// How to reach it.
     pub server: Server,
     /// How its sessions are set up.
     pub session: Session,
-    /// Connections that are opened to it within a second.
+    /// Most connections opened to it per second.
     pub connects_per_second_max: u32,
-    /// The loads of all nodes, so that each can stand by for the others.
+    /// The loads of all nodes, so that each can be a standby for the others.
     pub loads: Arc<Loads>,
 }
 
@@ -75,16 +75,17 @@ pub struct NodeConfig {
 pub struct Connections {
     /// Open ones, and those being opened.
     pub open: usize,
-    /// Those of them that nobody uses.
+    /// Those of them that are unused.
     pub idle: usize,
     /// Requests that wait for one.
     pub waiting: usize,
 }
 
-/// Why no connection could be had. The request was not sent.
+/// Why no connection could be obtained. The request was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// So many wait for a connection already that none would become free in time, but after this.
+    /// So many requests already wait for a connection that none would become free in time; the
+    /// value is the predicted wait.
     #[error("the queue for a connection to {0} is too long: its turn would come in {1:?}")]
     Overloaded(NodeId, Duration),
     /// All connections stayed busy for `acquire_timeout`.
@@ -108,7 +109,7 @@ impl PoolError {
 enum Refused {
     #[error(transparent)]
     Pool(#[from] managed::PoolError<ConnectError>),
-    #[error("its name leads to another server than the one that is watched")]
+    #[error("its name leads to a server other than the monitored one")]
     Elsewhere,
 }
 
@@ -140,7 +141,7 @@ impl Node {
             connects_per_second_max,
         );
         let (catalogue, limit) = (Arc::clone(&manager.catalogue), Arc::clone(&manager.limit));
-        // A wait ends even when the request that began it is gone.
+        // A wait ends even if the request that began it is gone.
         let timeouts = Timeouts {
             wait: Some(settings.acquire_timeout),
             create: Some(settings.connect_timeout),
@@ -174,22 +175,22 @@ impl Node {
         &self.catalogue
     }
 
-    /// Borrows a connection to the life of the server that the monitor speaks of, for a request that
-    /// must be answered by a deadline.
+    /// Borrows a connection to the server life that the monitor reports, for a request that must be
+    /// answered by a deadline.
     ///
     /// # Errors
-    /// [`PoolError`] at once when the wait would be too long, else after `acquire_timeout` at the
+    /// [`PoolError`] at once if the wait would be too long, else after `acquire_timeout` at the
     /// latest.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let borrowed = Box::pin(self.borrow(deadline)).await?;
         Ok(up_to_date(Lease::alone(borrowed)))
     }
 
-    /// As [`lease`](Self::lease), for a read that is known to be quick: several of them share one
-    /// connection, so that none waits for one.
+    /// Like [`lease`](Self::lease), for a read that is known to be quick: several of them share one
+    /// connection, so that none has to wait for its own.
     ///
     /// # Errors
-    /// As [`lease`](Self::lease).
+    /// See [`lease`](Self::lease).
     pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let status = self.monitor.status(&self.id);
         let meant = status.last_identity;
@@ -209,7 +210,7 @@ impl Node {
         let (now, max) = (Instant::now(), self.limit.max());
         let lease = match self.lines.open(borrowed, now, max, round_trip) {
             Ok(place) => Lease::shared(place),
-            // Others have opened enough meanwhile.
+            // Other tasks have opened enough meanwhile.
             Err(borrowed) => match join(false) {
                 Some(joined) => {
                     borrowed.settle();
@@ -221,11 +222,11 @@ impl Node {
         Ok(up_to_date(lease))
     }
 
-    /// As [`lease`](Self::lease) while a connection is idle, else as [`share`](Self::share): waiting
-    /// behind a few others beats waiting for a connection.
+    /// Like [`lease`](Self::lease) while a connection is idle, else like [`share`](Self::share):
+    /// waiting behind a few others is better than waiting for a connection.
     ///
     /// # Errors
-    /// As [`lease`](Self::lease).
+    /// See [`lease`](Self::lease).
     pub async fn lease_free_or_share(&self, deadline: Instant) -> Result<Lease, PoolError> {
         match self.pool.status().available {
             0 => self.share(deadline).await,
@@ -233,17 +234,17 @@ impl Node {
         }
     }
 
-    /// As [`lease`](Self::lease), for a statement that has lost its connection: on one that was opened
-    /// just now or has just answered, since what broke the one may have broken others.
+    /// Like [`lease`](Self::lease), for a statement that has lost its connection: returns one that
+    /// was just opened or has just answered, because the cause may have broken others.
     ///
     /// # Errors
-    /// As [`lease`](Self::lease).
+    /// See [`lease`](Self::lease).
     pub async fn lease_checked(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let patience = CHECK_TIMEOUT_MIN.max(self.round_trip() * CHECK_ROUND_TRIPS);
         let working = async {
             loop {
                 let borrowed = Box::pin(self.borrow(deadline)).await?;
-                // One that does not answer is closed, so there is an end to them.
+                // One that does not answer is closed, so this ends.
                 if borrowed.is_new() || answers(borrowed.connection(), patience).await {
                     return Ok(Lease::alone(borrowed));
                 }
@@ -268,7 +269,7 @@ impl Node {
         }
     }
 
-    /// Why no connection was had within `acquire_timeout`.
+    /// Why no connection was obtained within `acquire_timeout`.
     fn not_in_time(&self) -> PoolError {
         match self.pool.status().size >= self.limit.max() || self.limit.is_shut_out() {
             true => PoolError::Busy(self.id.clone()),
@@ -276,7 +277,7 @@ impl Node {
         }
     }
 
-    /// Refuses who would queue in vain.
+    /// Refuses a request that would queue in vain.
     fn admit(&self, deadline: Instant) -> Result<(), PoolError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.settings.acquire_timeout);
@@ -284,15 +285,15 @@ impl Node {
         admitted.map_err(|wait| PoolError::Overloaded(self.id.clone(), wait))
     }
 
-    /// Opens a connection beside the pool.
+    /// Opens a connection outside the pool.
     ///
     /// # Errors
-    /// When the node cannot be reached within `connect_timeout`, or refuses.
+    /// If the node cannot be reached within `connect_timeout`, or refuses.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         connect(&self.server, &self.session, self.settings.connect_timeout).await
     }
 
-    /// Whether a life of a server is the one that the node's name leads to, as far as is known.
+    /// Whether a server life is the one that the node's name leads to, as far as is known.
     #[must_use]
     pub fn leads_to(&self, life: ServerIdentity) -> bool {
         is_meant(life, self.monitor.status(&self.id).last_identity)
@@ -324,10 +325,11 @@ impl Node {
             .retain(|_, _| std::mem::replace(&mut surplus, 0) == 0);
     }
 
-    /// Closes connections to other lives of the server and takes the first to the one that is meant.
+    /// Closes connections to other lives of the server and takes the first one to the intended
+    /// life.
     ///
-    /// One that has just been opened and leads elsewhere is news: the monitor is told, and what it
-    /// finds is waited for.
+    /// If one that has just been opened leads elsewhere, the monitor is notified and its result is
+    /// awaited.
     async fn current_connection(&self) -> Result<Slotted, Refused> {
         let mut watch = self.monitor.watch(&self.id);
         for _ in 0..=self.settings.connections_max {
@@ -383,21 +385,22 @@ impl Node {
         }
     }
 
-    /// Between the gateway and the node, as far as it is known.
+    /// The round trip between the gateway and the node, as far as it is known.
     pub(super) fn round_trip(&self) -> Duration {
         let status = self.monitor.status(&self.id);
         status.round_trip.unwrap_or_default()
     }
 }
 
-/// A lease whose statements were prepared since the catalogue last changed.
+/// Makes a lease whose statements were prepared since the catalogue last changed.
 fn up_to_date(lease: Lease) -> Lease {
     lease.follow_catalogue();
     lease
 }
 
-/// Whether a connection leads to the server that the monitor saw last. A younger life at the same
-/// place is taken as well: the monitor has yet to see it. Before the monitor has seen any, all are.
+/// Whether a connection leads to the server that the monitor saw last. A newer life at the same
+/// address is accepted as well, because the monitor has not seen it yet. Before the monitor has
+/// seen any, all are accepted.
 pub(super) fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
     meant
         .is_none_or(|meant| life.is_same_place(&meant) && life.started_at_us >= meant.started_at_us)

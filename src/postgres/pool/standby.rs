@@ -3,30 +3,31 @@
 //! By Little's law (1961: L = λ W) requests that arrive λ times a second and hold a connection for W
 //! keep λ W of them busy. On a node farther away W is longer by the difference of the round trips.
 //! A node whose standby would be too small when another one is lost makes requests wait for
-//! connections to be opened, some seven round trips each. Reads that share connections need no more
-//! than those. Pure, but for the lock.
+//! connections to be opened, some seven round trips each. Reads that share connections need only
+//! those. Pure, except for the lock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_model::NodeId;
 
-/// What remains of a load a second after it ended: half of it after half a minute.
+/// The fraction of a load that remains a second after it ended: half of it remains after half a
+/// minute.
 const KEPT_PER_SECOND: f64 = 0.977;
 
 /// Standard deviations of the number of busy connections (Poisson: its root) kept beyond the mean.
 const DEVIATIONS: f64 = 2.0;
 
-/// What the requests of one node need of its connections.
+/// The connections that the requests of one node need.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Load {
     /// Requests a second that use a connection alone.
     pub(super) per_second: f64,
-    /// Connections that these keep busy on average.
+    /// Connections that these requests keep busy on average.
     pub(super) busy: f64,
     /// Connections that reads share, at most.
     pub(super) shared: usize,
-    /// Between the gateway and the node.
+    /// The round trip between the gateway and the node.
     pub(super) round_trip: Duration,
 }
 
@@ -56,10 +57,10 @@ impl Load {
 }
 
 impl Loads {
-    /// Takes in the load of the last second of a node, and returns the connections that it needs to
-    /// take over from any one of the others.
+    /// Records a node's load of the last second, and returns the connections that it needs to take
+    /// over from any one of the others.
     pub(super) fn exchange(&self, id: &NodeId, now: Load) -> usize {
-        // Each entry is whole at every moment, also after a panic.
+        // Each entry is consistent at every moment, even after a panic.
         let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match loads.iter_mut().find(|(other, _)| other == id) {
             Some((_, load)) => load.follow(now),
@@ -93,7 +94,7 @@ mod tests {
         };
         // 2 + 200/s × 120 ms = 26, and twice the root of that.
         assert_eq!(here.connections_at(121 * MS), 4 + 37);
-        // As near: no more than here.
+        // At the same distance: no more than here.
         assert_eq!(here.connections_at(MS), 4 + 5);
         assert_eq!(Load::default().connections_at(MS), 0);
     }

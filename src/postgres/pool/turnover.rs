@@ -1,4 +1,4 @@
-//! Leases seen by those who wait for one.
+//! Leases as seen by requests that wait for one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::connection_limit::ConnectionLimit;
 use super::queue_delay::QueueDelay;
 
-/// The pace at which the connections to one node change hands.
+/// The rate at which the connections to one node are released.
 #[derive(Default)]
 pub(super) struct Turnover(Mutex<State>);
 
@@ -18,18 +18,18 @@ struct State {
     ended: Ended,
 }
 
-/// The leases that have ended in a time.
+/// The leases that have ended in a period.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ended {
     /// Those of requests that used a connection alone.
     pub(super) alone: u32,
-    /// How long these held their connections, all together.
+    /// How long these held their connections in total.
     pub(super) held: Duration,
     /// Whether reads shared a connection.
     pub(super) shared: bool,
 }
 
-/// One lease: dropping it is its end.
+/// One lease; dropping it ends it.
 pub(super) struct Held {
     turnover: Arc<Turnover>,
     since: Instant,
@@ -45,7 +45,7 @@ impl Turnover {
         }
     }
 
-    /// Lets one more request ask for a connection, if it gets one within `patience`.
+    /// Lets one more request wait for a connection, if it will get one within `patience`.
     pub(super) fn admit(
         &self,
         limit: &ConnectionLimit,
@@ -65,13 +65,13 @@ impl Turnover {
         }
     }
 
-    /// Returns the leases that have ended since this was last asked.
+    /// Returns the leases that have ended since the last call.
     pub(super) fn ended(&self) -> Ended {
         std::mem::take(&mut self.state().ended)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Counts are whole at every moment, also after a panic.
+        // Counts are consistent at every moment, even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +82,7 @@ impl Held {
         self.since
     }
 
-    /// Notes that several reads use the connection.
+    /// Records that several reads share the connection.
     pub(super) fn share(&mut self) {
         self.shared = true;
     }
