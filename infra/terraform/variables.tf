@@ -165,7 +165,7 @@ variable "scrape_cidrs" {
 
   validation {
     condition     = alltrue([for cidr in var.scrape_cidrs : can(cidrhost(cidr, 0)) && startswith(cidr, "10.") && tonumber(split("/", cidr)[1]) >= 8])
-    error_message = "scrape_cidrs: ranges inside 10.0.0.0/8 only; the admin listener has no authentication."
+    error_message = "scrape_cidrs: ranges inside 10.0.0.0/8 only; reading the admin listener needs no authentication."
   }
 }
 
@@ -213,6 +213,7 @@ variable "secret_generations" {
     database_admin = optional(number, 1)
     database_app   = optional(number, 1)
     token          = optional(number, 1)
+    admin_token    = optional(number, 1)
     origin_a       = optional(number, 1)
     origin_b       = optional(number, 1)
   })

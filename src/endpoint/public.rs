@@ -32,7 +32,7 @@ use tower::Service;
 use super::rate_limit::rate_limit;
 use super::{Frontend, RouteError};
 use crate::cache::Hit;
-use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem};
+use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem, host};
 
 /// Answers every request of the public listener. Always ready.
 #[derive(Clone)]
@@ -85,13 +85,19 @@ where
             true => without_body(response),
             false => response,
         };
-        if let Some(hit) = self.hit(&request) {
+        let host = host(&request).map(|_host| ());
+        if host.is_ok()
+            && let Some(hit) = self.hit(&request)
+        {
             let response = hit.respond(&self.frontend.observer, request);
             return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
         }
         let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
         let answer = async move {
             let stack = async |request: Request, seen: &EndpointSeen| {
+                if let Err(error) = host {
+                    return Problem::from(error).into_response().into();
+                }
                 let stack = AssertUnwindSafe(async {
                     match PROBE_PATHS.contains(&request.uri().path()) {
                         true => probe(probes, request).await,
