@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,25 +13,28 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admin::{Recorder, RecorderError, admin};
+use crate::admin::{AdminState, Recorder, RecorderError, admin};
 use crate::auth::{SetupError, Verifier};
-use crate::cache::ResponseCache;
-use crate::config::{ReplicaConfig, RouteTables, Settings};
-use crate::endpoint::{Routes, check_statements, watch_catalogue};
+use crate::cache::AnswerCache;
+use crate::config::{ReplicaConfig, Settings};
+use crate::endpoint::RouteTables;
+use crate::endpoint::{
+    Backends, Frontend, LiveRoutes, Public, Routes, check_statements, watch_catalogue,
+};
 use crate::health::{self, HealthState};
-use crate::http::{Drain, Limits, Listener, raise_open_files, serve};
-use crate::middleware::{
-    DecisionCounters, Pseudonym, Public, Services, Shedding, Spill, Suspicion,
+use crate::http::{
+    CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, raise_open_files,
+    serve,
 };
 use crate::postgres::monitor::{Monitor, MonitorSettings, steer};
-use crate::postgres::pool::{Node, NodeConfig, PoolBuildError, WarmStatements};
+use crate::postgres::pool::{Loads, Node, NodeConfig, PoolBuildError, WarmStatements};
 use crate::postgres::{Server, Session, connect};
+use crate::sql::{Database, DatabaseSettings};
+use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::ConfigError;
 use tidegate_model::NodeId;
 use tidegate_model::{TokenKeys, TokenKeysError};
-use tidegate_steering::{
-    Candidates, SecondTries, Selector, SharedSelector, SteeringSettings, announce,
-};
+use tidegate_steering::{Candidates, Selector, SharedSelector, announce};
 
 /// Time to reach one node for checking statements. A start waits for it once per node that does
 /// not answer, so it is shorter than a request would wait for a connection.
@@ -46,7 +49,7 @@ const DISTANCE: Duration = Duration::from_millis(20);
 /// One gateway, put together but not yet listening.
 pub struct Gateway {
     settings: Settings,
-    services: Arc<Services>,
+    frontend: Arc<Frontend>,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
@@ -126,29 +129,21 @@ impl Gateway {
             drain: drain.clone(),
             max_lag: settings.replication.max_lag,
         };
-        let services = Services {
-            region: settings.region.clone(),
-            pseudonym: Pseudonym::random(&settings.region),
-            routes,
-            swap: Mutex::default(),
-            second_tries: second_tries(&settings, nodes.len()),
-            suspicion: Suspicion::new(&nodes, &monitor, &selector),
-            spill: Spill::new(settings.spill_concurrency()),
-            decisions: DecisionCounters::of(&nodes),
-            nodes,
-            cache: ResponseCache::new(&settings.cache).map(Arc::new),
+        let database = Arc::new(Database::new(
+            &nodes,
             monitor,
-            shedding: Shedding::new(settings.server.requests_max),
             selector,
-            tokens: token_keys(settings.token_keys.take())?,
-            verifier: Verifier::new(&settings.auth)?,
-            server: settings.server.clone(),
-            consistency: settings.consistency.clone(),
-        };
-        services.begin_counters();
+            DatabaseSettings {
+                retry_budget: settings.steering.retry_budget,
+                spill_concurrency: settings.spill_concurrency(),
+                session_wait: settings.consistency.session_wait,
+            },
+        ));
+        let tokens = Arc::new(token_keys(settings.token_keys.take())?);
+        let frontend = frontend(&settings, routes, database, tokens)?;
         Ok(Self {
             settings,
-            services: Arc::new(services),
+            frontend: Arc::new(frontend),
             health,
             recorder,
             drain,
@@ -176,11 +171,11 @@ impl Gateway {
             region = %self.settings.region,
             "listening"
         );
-        let services = Public::new(&self.services, health::public_routes(self.health.clone()));
+        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
         let limits = Limits::from(&self.settings.server);
         let admin = admin(
             self.recorder.clone(),
-            Arc::clone(&self.services),
+            Arc::new(self.admin_state()),
             health::admin_routes(self.health.clone()),
         );
         let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
@@ -191,7 +186,7 @@ impl Gateway {
         tasks.spawn(self.recorder.clone().upkeep());
         let reloader = self.reloader();
         tasks.spawn(reloader.reload_on(self.hangup, reload));
-        let verifying = Arc::clone(&self.services);
+        let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
         let drained = serve(listener, services, limits, self.drain.clone()).await;
         tracing::info!(cut = drained.cut, "drained");
@@ -202,9 +197,18 @@ impl Gateway {
 impl Gateway {
     fn reloader(&self) -> Reloader {
         Reloader {
-            services: Arc::clone(&self.services),
+            frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
+        }
+    }
+
+    fn admin_state(&self) -> AdminState {
+        AdminState {
+            region: self.settings.region.clone(),
+            database: Arc::clone(&self.frontend.backends.database),
+            routes: Arc::clone(&self.frontend.routes),
+            cache: self.frontend.cache.clone(),
         }
     }
 
@@ -217,7 +221,7 @@ impl Gateway {
 
 /// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and says why.
 struct Reloader {
-    services: Arc<Services>,
+    frontend: Arc<Frontend>,
     servers: Vec<Server>,
     session: Session,
 }
@@ -240,15 +244,15 @@ impl Reloader {
         &self,
         read: &impl Fn() -> Result<RouteTables, ConfigError>,
     ) -> Result<(), ConfigError> {
-        let before = self.services.routes.load_full();
+        let before = self.frontend.routes.load_full();
         let mut routes = Routes::recompile(&read()?, &before.upstreams)?;
         check_on_any_node(&self.servers, &self.session, &routes).await?;
         routes.rate_limits.go_on_from(&before.rate_limits);
         let revision = routes.revision;
         before.upstreams.retire(&routes.upstreams).await;
         routes.upstreams.watch();
-        self.services.swap_routes(routes);
-        if let Some(cache) = &self.services.cache {
+        self.frontend.routes.swap(routes);
+        if let Some(cache) = &self.frontend.cache {
             cache.keep_revision(revision);
         }
         Ok(())
@@ -275,22 +279,54 @@ async fn check_on_any_node(
 /// The order of the nodes is their order by distance until more is known.
 fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelector {
     let now = Instant::now();
-    let steering = SteeringSettings {
-        ranking_ttl: settings.steering.ranking_ttl,
-        dwell: settings.steering.dwell,
-        seed: fastrand::u64(..),
-    };
+    let steering = settings.steering.clone();
     let estimates: Vec<_> = (1..)
         .map(|place| DISTANCE * place)
         .take(nodes.len())
         .collect();
-    let selector = Selector::new(steering, &estimates, now);
+    let selector = Selector::new(steering, fastrand::u64(..), &estimates, now);
     SharedSelector::new(selector, now)
 }
 
-fn second_tries(settings: &Settings, nodes: usize) -> Vec<SecondTries> {
-    let (share, now) = (settings.steering.retry_budget, Instant::now());
-    (0..nodes).map(|_| SecondTries::new(share, now)).collect()
+/// Puts together what stands between a request and the backends, and these.
+fn frontend(
+    settings: &Settings,
+    routes: Arc<ArcSwap<Routes>>,
+    database: Arc<Database>,
+    tokens: Arc<TokenKeys>,
+) -> Result<Frontend, GatewayError> {
+    let (region, server) = (&settings.region, &settings.server);
+    let cache = AnswerCache::new(&settings.cache).map(Arc::new);
+    let shedding = Arc::new(Shedding::new(server.requests_max));
+    let names = database.members.iter().map(|it| Arc::clone(&it.name));
+    let observer = Observer {
+        region: region.clone(),
+        shedding: Arc::clone(&shedding),
+        decisions: DecisionCounters::of(names),
+        cache: cache.as_ref().map(|_| CacheCounters::default()),
+    };
+    let proxy = Proxy {
+        region: region.clone(),
+        pseudonym: Pseudonym::random(region),
+        tokens: Arc::clone(&tokens),
+        trusted_proxies: server.trusted_proxies.clone(),
+        patience: Patience {
+            body_bytes_max: server.body_bytes_max,
+            body_timeout: server.body_timeout,
+            deadline: server.request_deadline,
+        },
+        database: Arc::clone(&database),
+    };
+    Ok(Frontend {
+        observer,
+        routes: Arc::new(LiveRoutes::new(routes)),
+        verifier: Verifier::new(&settings.auth)?,
+        tokens,
+        cache,
+        shedding,
+        backends: Backends { database, proxy },
+        server: server.clone(),
+    })
 }
 
 /// What the sessions of this process are called and bound by.
@@ -330,12 +366,14 @@ fn open_pools(
     monitor: &Arc<Monitor>,
 ) -> Result<Vec<Arc<Node>>, PoolBuildError> {
     let session = session(settings);
+    let loads = Arc::<Loads>::default();
     let config = |id, region, server: &Server| NodeConfig {
         id,
         region,
         server: server.clone(),
         session: session.clone(),
         connects_per_second_max: settings.steering.reconnects_per_second_max,
+        loads: Arc::clone(&loads),
     };
     let primary = config(
         NodeId::Primary,

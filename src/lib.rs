@@ -4,15 +4,13 @@
 //! their own, below all of these: `src/model`.
 
 pub mod postgres;
-pub mod config;
 pub mod http;
+pub mod auth;
 pub mod cache;
 pub mod sql;
 pub mod upstream;
 pub mod endpoint;
-pub mod auth;
-pub mod error;
-pub mod middleware;
+pub mod config;
 pub mod health;
 pub mod admin;
 pub mod testkit;

@@ -4,11 +4,12 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue};
 
-use crate::error::Problem;
-use crate::middleware::request_id;
+use crate::endpoint::RouteError;
+use crate::http::{Problem, request_id};
 
 /// A whole response.
-pub(super) fn described(problem: Problem, headers: &HeaderMap) -> Response {
+pub(super) fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {
+    let problem = problem.into();
     let id = request_id(headers);
     let body = problem.body(id.to_str().unwrap_or_default());
     let mut response = problem.into_response();
@@ -19,5 +20,5 @@ pub(super) fn described(problem: Problem, headers: &HeaderMap) -> Response {
 /// What any other method gets.
 pub(super) async fn only_post(headers: HeaderMap) -> Response {
     let allow = HeaderValue::from_static("POST");
-    described(Problem::MethodNotAllowed(allow), &headers)
+    described(RouteError::MethodNotAllowed(allow), &headers)
 }

@@ -12,75 +12,75 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use super::AdminState;
 use super::described::described;
 use super::topology::NodeEntry;
 use super::upstreams::UpstreamNodeEntry;
-use crate::error::Problem;
-use crate::middleware::Services;
+use crate::endpoint::RouteError;
 
 /// Takes a node out.
 pub(super) async fn drain(
-    State(services): State<Arc<Services>>,
+    State(state): State<Arc<AdminState>>,
     Path(node): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    set(&services, &node, true, &headers)
+    set(&state, &node, true, &headers)
 }
 
 /// Takes it back in.
 pub(super) async fn undrain(
-    State(services): State<Arc<Services>>,
+    State(state): State<Arc<AdminState>>,
     Path(node): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    set(&services, &node, false, &headers)
+    set(&state, &node, false, &headers)
 }
 
 /// Takes a node of an upstream out.
 pub(super) async fn drain_upstream(
-    State(services): State<Arc<Services>>,
+    State(state): State<Arc<AdminState>>,
     Path((upstream, node)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    set_upstream(&services, &upstream, &node, true, &headers)
+    set_upstream(&state, &upstream, &node, true, &headers)
 }
 
 /// Takes it back in.
 pub(super) async fn undrain_upstream(
-    State(services): State<Arc<Services>>,
+    State(state): State<Arc<AdminState>>,
     Path((upstream, node)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    set_upstream(&services, &upstream, &node, false, &headers)
+    set_upstream(&state, &upstream, &node, false, &headers)
 }
 
 /// Answers with the node as it stands then.
-fn set(services: &Services, name: &str, drained: bool, headers: &HeaderMap) -> Response {
-    let mut nodes = services.nodes.iter();
-    let Some(index) = nodes.position(|node| node.id.as_str() == name) else {
-        return described(Problem::NotFound, headers);
+fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Response {
+    let mut nodes = state.database.members.iter();
+    let Some(index) = nodes.position(|member| &*member.name == name) else {
+        return described(RouteError::NotFound, headers);
     };
     let now = Instant::now();
-    services.selector.drain(index, drained, now);
+    state.database.selector.drain(index, drained, now);
     tracing::info!(
         node = name,
         drained,
         "an operator drained or undrained a node"
     );
-    Json(NodeEntry::of(services, index, now)).into_response()
+    Json(NodeEntry::of(state, index, now)).into_response()
 }
 
 /// As [`set`], for an upstream's.
 fn set_upstream(
-    services: &Services,
+    state: &AdminState,
     upstream: &str,
     node: &str,
     drained: bool,
     headers: &HeaderMap,
 ) -> Response {
     let now = Instant::now();
-    let Some((found, index)) = services.drain_upstream(upstream, node, drained, now) else {
-        return described(Problem::NotFound, headers);
+    let Some((found, index)) = state.routes.drain_upstream(upstream, node, drained, now) else {
+        return described(RouteError::NotFound, headers);
     };
     tracing::info!(
         upstream,

@@ -8,8 +8,10 @@ mod upstreams;
 mod topology;
 mod drain;
 mod purge;
+mod state;
 
 pub use metrics::{Recorder, RecorderError};
+pub use state::AdminState;
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
 pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
 
@@ -18,11 +20,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 
-use crate::middleware::Services;
-
 /// The admin service: `/metrics`, `/admin/*`, and the probes the gateway hands in.
-pub fn admin(recorder: Recorder, services: Arc<Services>, probes: Router) -> Router {
-    let only_post = |handler: MethodRouter<Arc<Services>>| handler.fallback(described::only_post);
+pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router) -> Router {
+    let only_post = |handler: MethodRouter<Arc<AdminState>>| handler.fallback(described::only_post);
     let nodes = Router::new()
         .route("/admin/topology", get(topology::topology))
         .route("/admin/nodes/{node}/drain", only_post(post(drain::drain)))
@@ -39,7 +39,7 @@ pub fn admin(recorder: Recorder, services: Arc<Services>, probes: Router) -> Rou
             only_post(post(drain::undrain_upstream)),
         )
         .route("/admin/cache/purge", only_post(post(purge::purge)))
-        .with_state(services);
+        .with_state(state);
     Router::new()
         .route("/metrics", get(metrics::render))
         .with_state(recorder)

@@ -7,10 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 
+use super::AdminState;
 use super::described::described;
-use crate::error::Problem;
-use crate::http::Query;
-use crate::middleware::Services;
+use crate::http::{Problem, ProblemKind, Query};
 use tidegate_model::normalise;
 
 const NO_PREFIX: &str =
@@ -21,14 +20,14 @@ const ESCAPED: &str = "prefix is the start of a path that is decoded already";
 /// Removes every stored answer whose normalised path starts with `prefix`, in this process only,
 /// and answers how many there were.
 pub(super) async fn purge(
-    State(services): State<Arc<Services>>,
+    State(state): State<Arc<AdminState>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let prefix = prefix(query.as_deref().unwrap_or_default());
     match prefix {
         Ok(prefix) => {
-            let cache = services.cache.as_ref();
+            let cache = state.cache.as_ref();
             let purged = cache.map_or(0, |cache| cache.purge(&prefix));
             tracing::info!(
                 prefix,
@@ -45,10 +44,10 @@ pub(super) async fn purge(
 fn prefix(query: &str) -> Result<String, Problem> {
     let query = Query::parse(query)?;
     let prefix = query.get("prefix").filter(|_| query.len() == 1);
-    let prefix = prefix.ok_or(Problem::InvalidParameter(NO_PREFIX))?;
+    let prefix = prefix.ok_or_else(|| Problem::new(ProblemKind::InvalidParameter, NO_PREFIX))?;
     // Anything else is the start of no path, so that nothing would be purged, and nobody would know.
     match normalise(prefix)? == prefix {
         true => Ok(prefix.to_owned()),
-        false => Err(Problem::InvalidParameter(ESCAPED)),
+        false => Err(Problem::new(ProblemKind::InvalidParameter, ESCAPED)),
     }
 }

@@ -51,7 +51,7 @@ mod tests {
     fn who_is_not_asked_comes_last_and_everybody_is_told_why() {
         let now = Instant::now();
         let settings = SteeringSettings::default();
-        let mut selector = Selector::new(settings, &[MS, 2 * MS, 3 * MS], now);
+        let mut selector = Selector::new(settings, 0, &[MS, 2 * MS, 3 * MS], now);
         selector.drain(0, true);
         selector.lose(1, now);
         let ranking = selector.ranking(now);

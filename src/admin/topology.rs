@@ -9,9 +9,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::AdminState;
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
-use crate::middleware::Services;
 use tidegate_model::{Condition, NodeStatus};
 
 /// All nodes that one process knows.
@@ -75,22 +75,22 @@ pub struct SpillEntry {
 }
 
 /// Answers from memory.
-pub(super) async fn topology(State(services): State<Arc<Services>>) -> Json<Topology> {
-    Json(Topology::of(&services, Instant::now()))
+pub(super) async fn topology(State(state): State<Arc<AdminState>>) -> Json<Topology> {
+    Json(Topology::of(&state, Instant::now()))
 }
 
 impl Topology {
-    fn of(services: &Services, now: Instant) -> Self {
-        let ranking = services.selector.ranking(now);
-        let entry = |index| NodeEntry::of(services, index, now);
-        let routes = services.routes.load();
+    fn of(state: &AdminState, now: Instant) -> Self {
+        let ranking = state.database.selector.ranking(now);
+        let entry = |index| NodeEntry::of(state, index, now);
+        let routes = state.routes.load();
         let upstreams = routes.upstreams.iter();
         Self {
-            region: services.region.to_string(),
+            region: state.region.to_string(),
             nodes: order(&ranking).into_iter().map(entry).collect(),
             spill: SpillEntry {
-                active: services.spill.active(),
-                concurrency_max: services.spill.concurrency_max(),
+                active: state.database.spill.active(),
+                concurrency_max: state.database.spill.concurrency_max(),
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
         }
@@ -98,10 +98,10 @@ impl Topology {
 }
 
 impl NodeEntry {
-    pub(super) fn of(services: &Services, index: usize, now: Instant) -> Self {
-        let node = &services.nodes[index];
-        let ranking = services.selector.ranking(now);
-        let (ranked, status) = (ranking.of(index), services.monitor.status(&node.id));
+    pub(super) fn of(state: &AdminState, index: usize, now: Instant) -> Self {
+        let node = &state.database.members[index].node;
+        let ranking = state.database.selector.ranking(now);
+        let (ranked, status) = (ranking.of(index), state.database.monitor.status(&node.id));
         let role = match status.acts_as_primary {
             true => "primary",
             false => "replica",
@@ -113,7 +113,7 @@ impl NodeEntry {
             standing: ranked.standing.as_str().to_owned(),
             breaker: ranked.breaker.as_str().to_owned(),
             why: why(ranked, "sample", || why_trusted(&status), now),
-            latency_ms: services.selector.latency(index).as_secs_f64() * 1_000.0,
+            latency_ms: state.database.selector.latency(index).as_secs_f64() * 1_000.0,
             condition: status.condition.to_string(),
             lag_secs: status.lag.map(|lag| lag.as_secs_f64()),
             staleness_secs: status.staleness(now).map(|age| age.as_secs_f64()),

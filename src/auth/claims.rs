@@ -1,4 +1,4 @@
-//! What a verified token says, and whether it may be said here and now (RFC 7519, section 4.1).
+//! The claims of a verified token, and whether they are valid here and now (RFC 7519, section 4.1).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 use super::AuthError;
 use crate::http::json_text;
 
-/// How far an issuer's clock may be from ours.
+/// How far an issuer's clock may differ from ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// The claims of a token that was accepted, each as the token writes it.
+/// The claims of an accepted token, each as written in the token.
 #[derive(Debug, Clone, Default)]
 pub struct Claims(pub BTreeMap<String, Box<RawValue>>);
 
 impl Claims {
-    /// The text of a claim, as a statement binds it; none when it is absent, `null` or no text.
+    /// The text of a claim, as bound by a statement; none if it is absent, `null` or has no text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         json_text(self.0.get(name)?)
@@ -31,7 +31,7 @@ impl Claims {
         self.read("sub").ok().flatten()
     }
 
-    /// The value of a claim of a known type; none when it is absent.
+    /// The value of a claim of a known type; none if it is absent.
     fn read<'a, T: Deserialize<'a>>(&'a self, name: &'static str) -> Result<Option<T>, AuthError> {
         let json = self.0.get(name).map(|json| json.get());
         let value = json.map(serde_json::from_str).transpose();
@@ -39,7 +39,7 @@ impl Claims {
     }
 }
 
-/// What is asked of the claims of every token.
+/// What is required of the claims of every token.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     pub(super) audience: Option<String>,
@@ -88,7 +88,8 @@ impl Rules {
 }
 
 fn check_times(claims: &Claims, now: SystemTime) -> Result<(), AuthError> {
-    // A clock before 1970 makes every token look valid for long, so it counts as the end of time.
+    // A clock before 1970 would make every token look valid for long, so it counts as the end of
+    // time.
     let now = now
         .duration_since(UNIX_EPOCH)
         .map_or(f64::INFINITY, |it| it.as_secs_f64());

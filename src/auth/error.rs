@@ -1,17 +1,22 @@
-//! Why a bearer is not recognised.
+//! Why a bearer token is not accepted.
 
 use std::borrow::Cow;
 
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+
+use crate::http::{Problem, ProblemKind};
+
 const REALM: &str = "Bearer realm=\"tidegate\"";
 
-/// Why a bearer is not recognised. Every text may be shown to the client: it repeats nothing of
-/// the token, and of the configuration only the name of a claim.
+/// Why a bearer token is not accepted. Every text may be shown to the client: it contains nothing
+/// from the token, and from the configuration only the name of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Neither a secret nor a key set is configured.
     #[error("this server is not set up to accept tokens")]
     NotConfigured,
-    /// There is no `Authorization` field, or it is not about a bearer token.
+    /// There is no `Authorization` field, or it does not contain a bearer token.
     #[error("a bearer token is required")]
     Missing,
     /// The token is longer than any real one.
@@ -20,22 +25,22 @@ pub enum AuthError {
     /// The token is not a signed JSON Web Token in compact form.
     #[error("the token is malformed")]
     Malformed,
-    /// The token is signed in a way its key is not for, or not signed.
+    /// The token is signed with an algorithm that its key is not for, or not signed.
     #[error("the algorithm of the token is not accepted")]
     Algorithm,
     /// The header names extensions that must be understood (`crit`).
     #[error("the token demands an extension that is not supported")]
     Critical,
-    /// No key goes by the token's key id.
+    /// No key has the token's key id.
     #[error("the key of the token is not known")]
     UnknownKey,
-    /// The signature does not fit the token.
+    /// The signature does not match the token.
     #[error("the signature of the token is not valid")]
     Signature,
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` has not come.
+    /// `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
     /// `aud` does not contain the configured audience.
@@ -47,14 +52,14 @@ pub enum AuthError {
     /// A claim is absent or of the wrong type.
     #[error("the claim {0} of the token is missing or malformed")]
     Claim(Cow<'static, str>),
-    /// The key set was never fetched: nothing can be said about the token now. Not the client's
-    /// fault, so this is not an answer of 401.
+    /// The key set was never fetched: the token cannot be verified now. This is not the client's
+    /// fault, so the answer is not 401.
     #[error("tokens cannot be verified at the moment")]
     KeysUnavailable,
 }
 
 impl AuthError {
-    /// The `WWW-Authenticate` value that goes with a 401 (RFC 6750, section 3).
+    /// The `WWW-Authenticate` value of a 401 (RFC 6750, section 3).
     #[must_use]
     pub fn challenge(&self) -> String {
         match self {
@@ -72,6 +77,33 @@ impl AuthError {
             | Self::Claim(_) => {
                 format!("{REALM}, error=\"invalid_token\", error_description=\"{self}\"")
             }
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let kind = match error {
+            AuthError::KeysUnavailable => ProblemKind::Overloaded,
+            AuthError::NotConfigured
+            | AuthError::Missing
+            | AuthError::TooLong
+            | AuthError::Malformed
+            | AuthError::Algorithm
+            | AuthError::Critical
+            | AuthError::UnknownKey
+            | AuthError::Signature
+            | AuthError::Expired
+            | AuthError::NotYetValid
+            | AuthError::Audience
+            | AuthError::Issuer
+            | AuthError::Claim(_) => ProblemKind::Unauthorized,
+        };
+        let challenge = HeaderValue::try_from(error.challenge());
+        let problem = Self::of(kind, error);
+        match challenge {
+            Ok(challenge) => problem.with_field(WWW_AUTHENTICATE, challenge),
+            Err(_not_a_header) => problem,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A fetched key set, kept fresh.
 //!
-//! Nothing runs while nobody asks: the age of the set is looked at when a token needs a key. At
-//! most one fetch is under way at any time, in a task of its own, so that a client that goes away
-//! does not take it along, and everyone who needs its outcome waits for the same one.
+//! Nothing runs without requests: the age of the set is checked when a token needs a key. At most
+//! one fetch is under way at any time, in its own task, so that it survives a client that
+//! disconnects, and all requests that need its outcome wait for the same one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,16 +19,16 @@ use super::source::Source;
 /// When to fetch.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
-    /// Age at which the set is fetched again, while the old one serves. Bounds how long a key that
-    /// its issuer withdrew is accepted.
+    /// Age at which the set is fetched again, while the old one is still used. Bounds how long a
+    /// key withdrawn by its issuer is accepted.
     pub(super) refresh_after: Duration,
     /// Age at which a request waits for the fetch: after a quiet time the old set is not trusted
-    /// unseen. It serves on if the fetch fails.
+    /// unchecked. It remains in use if the fetch fails.
     pub(super) stale_after: Duration,
-    /// Least time from a fetch for an unknown key to the next. Tokens with made-up key ids cost
-    /// their issuer one fetch in this time; a new key is known this long after it is published.
+    /// Shortest time from a fetch for an unknown key to the next. Tokens with invented key ids
+    /// cause at most one fetch in this time; a new key is known this long after it is published.
     pub(super) unknown_interval: Duration,
-    /// Least time from any other fetch, or one that failed, to the next.
+    /// Shortest time from any other fetch, or one that failed, to the next.
     pub(super) retry_after: Duration,
 }
 
@@ -67,7 +67,7 @@ struct Schedule {
     not_before: Instant,
 }
 
-/// Completes when a fetch has ended, well or not.
+/// Completes when a fetch has ended, successfully or not.
 type Fetch = Shared<BoxFuture<'static, ()>>;
 
 impl Jwks {
@@ -115,7 +115,7 @@ impl Jwks {
         snapshot.keys.find(kid, algorithm)
     }
 
-    /// Starts a fetch if the set is old; waits for it if it is stale or not there.
+    /// Starts a fetch if the set is old; waits for it if the set is stale or missing.
     pub(super) async fn freshen(&self) {
         let age = self
             .0
@@ -137,8 +137,8 @@ impl Jwks {
 }
 
 impl Inner {
-    /// Joins the fetch under way, or starts one unless it is too early for that; if it succeeds,
-    /// none follows before `pause` is over.
+    /// Joins the fetch under way, or starts one unless it is too early; if it succeeds, the next
+    /// one does not start before `pause` has passed.
     fn start(self: &Arc<Self>, pause: Duration) -> Option<Fetch> {
         let mut schedule = self.schedule();
         if let Some(running) = schedule

@@ -1,4 +1,4 @@
-//! A key and the one algorithm it is for.
+//! A key and the one algorithm that it is for.
 
 use std::fmt;
 use std::str::FromStr;

@@ -41,8 +41,8 @@ struct NamedKey {
 }
 
 impl KeySet {
-    /// Reads a set. Keys for other purposes or of other kinds are left out, as the RFC asks;
-    /// among them symmetric ones, which have no place in a public document.
+    /// Reads a set. Keys for other purposes or of other kinds are ignored, as the RFC requires,
+    /// including symmetric ones, which do not belong in a public document.
     pub(super) fn parse(document: &[u8]) -> Result<Self, KeySetError> {
         let set: Document = serde_json::from_slice(document)?;
         if set.keys.len() > KEYS_MAX {
@@ -58,7 +58,7 @@ impl KeySet {
     }
 
     /// Finds the key with this id for this algorithm. Without an id it is the only key for the
-    /// algorithm: signatures are never tried on one key after another.
+    /// algorithm: a signature is never tried with several keys.
     pub(super) fn find(
         &self,
         kid: Option<&str>,
@@ -90,7 +90,7 @@ struct Document {
     keys: Vec<Box<RawValue>>,
 }
 
-/// The parameters of one key that matter here.
+/// The parameters of a key that are used here.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,

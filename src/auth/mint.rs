@@ -1,4 +1,4 @@
-//! Makes development tokens.
+//! Mints development tokens.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
 
-/// Signs an HS256 token for a subject that is valid from `now` for `ttl`, to the second.
+/// Signs an HS256 token for a subject, valid from `now` for `ttl`, to the second.
 #[must_use]
 pub fn mint(
     secret: &[u8],

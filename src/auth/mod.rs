@@ -1,13 +1,14 @@
-//! Who is asking: JWT verification.
+//! Authentication of clients: JWT verification.
 //!
 //! A [`Verifier`] turns an `Authorization` field into [`Claims`]. Which algorithm is accepted is a
 //! property of the key, never of the token alone (RFC 8725, section 3.1). Signatures are checked
 //! by ring. The JOSE grammar around them is read here, since the `jsonwebtoken` crate without its
 //! bundled cryptography needs a process-wide provider that panics when it is missing, reads the
-//! clock by itself, and lets `crit` and an array in `iss` pass. Deliberately absent: encrypted
-//! tokens, embedded keys (`jwk`, `jku`, `x5c` are not read), and roles: what a claim permits is
-//! for the endpoint's SQL to say.
+//! clock by itself, and accepts `crit` and an array in `iss`. Deliberately absent: encrypted
+//! tokens, embedded keys (`jwk`, `jku`, `x5c` are not read), and roles: the endpoint's SQL decides
+//! what a claim permits.
 
+mod config;
 mod error;
 mod key;
 mod key_set;
@@ -21,6 +22,7 @@ mod mint;
 mod tests;
 
 pub use claims::Claims;
+pub use config::{AuthConfig, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET, KeySource};
 pub use error::AuthError;
 pub use mint::mint;
 pub use source::SetupError;

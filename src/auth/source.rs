@@ -26,11 +26,11 @@ pub(super) enum FetchError {
     Status(http::StatusCode),
     #[error("the answer is longer than {DOCUMENT_BYTES_MAX} bytes")]
     TooLong,
-    #[error("the answer is of no use: {0}")]
+    #[error("the answer cannot be used: {0}")]
     KeySet(#[from] KeySetError),
 }
 
-/// The address of a key set and the client to fetch it with.
+/// The URL of a key set and the HTTP client that fetches it.
 #[derive(Debug)]
 pub(super) struct Source {
     client: Client,
@@ -39,12 +39,12 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(url: Url) -> Result<Self, SetupError> {
-        // An error means that the process has chosen a provider already, which is as good.
+        // An error means that the process has already installed a provider, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
-            // Whoever may redirect may name the keys: only the configured address may.
+            // A redirect could choose the keys, which only the configured URL may.
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()?;

@@ -10,10 +10,10 @@ use super::AuthError;
 use super::claims::Claims;
 use super::key::{Algorithm, Key};
 
-/// Bytes of a token. Real ones stay below 4 KiB; a bound keeps refusals cheap.
+/// Bytes of a token. Real ones are below 4 KiB; a bound keeps refusals cheap.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-/// A token taken apart, not verified.
+/// A parsed token, not verified.
 pub(super) struct Token<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
@@ -22,8 +22,7 @@ pub(super) struct Token<'a> {
     signature: Vec<u8>,
 }
 
-/// What is read of a token's header. Everything else in it is advice for other applications,
-/// keys that the token brings along included.
+/// The part of a token's header that is read. Everything else is ignored, including embedded keys.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -52,7 +51,7 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// The claims, once the signature is found to be the key's.
+    /// The claims, if the signature was made with the key.
     pub(super) fn verify(&self, key: &Key) -> Result<Claims, AuthError> {
         if key.algorithm() != self.algorithm {
             return Err(AuthError::Algorithm);

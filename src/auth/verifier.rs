@@ -12,9 +12,9 @@ use super::jwks::{Jwks, Pace};
 use super::key::Key;
 use super::source::{SetupError, Source};
 use super::token::{Token, bearer};
-use crate::config::{AuthConfig, KeySource};
+use super::{AuthConfig, KeySource};
 
-/// Recognises bearers.
+/// Verifies bearer tokens.
 #[derive(Debug)]
 pub struct Verifier {
     keys: Option<Keys>,
@@ -28,10 +28,12 @@ enum Keys {
 }
 
 impl Verifier {
-    /// Builds a verifier. A key set is not fetched yet, so this succeeds with its server down.
+    /// Builds a verifier. A key set is not fetched yet, so this succeeds even if its server is
+    /// down.
     ///
     /// # Errors
-    /// When there is no HTTPS client for the key set, for instance for want of root certificates.
+    /// If there is no HTTPS client for the key set, for instance because root certificates are
+    /// missing.
     pub fn new(config: &AuthConfig) -> Result<Self, SetupError> {
         Self::with_pace(config, Pace::default())
     }
@@ -55,8 +57,8 @@ impl Verifier {
         Ok(Self { keys, rules })
     }
 
-    /// Fetches the key set ahead of the first token, if there is one. A failure is logged and
-    /// made up for by later requests.
+    /// Fetches the key set ahead of the first token, if there is one. A failure is logged, and
+    /// later requests fetch again.
     pub async fn warm(&self) {
         if let Some(Keys::Jwks(jwks)) = &self.keys {
             jwks.freshen().await;
@@ -67,7 +69,7 @@ impl Verifier {
     /// fetch, only when the key set is missing, stale or lacks the key. Cancel-safe.
     ///
     /// # Errors
-    /// [`AuthError`]; everything but [`AuthError::KeysUnavailable`] is an answer of 401.
+    /// [`AuthError`]; everything except [`AuthError::KeysUnavailable`] is answered with 401.
     pub async fn verify(&self, authorization: Option<&HeaderValue>) -> Result<Claims, AuthError> {
         self.verify_at(authorization, SystemTime::now()).await
     }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, header};
 use ring::digest::{SHA256, digest};
 
-/// Bytes of the digest that are kept: two answers of one path that differ and share 128 bits of
-/// SHA-256 are not to be expected.
+/// Bytes of the digest that are kept: different answers of one path are not expected to share 128
+/// bits of SHA-256.
 const DIGEST_BYTES: usize = 16;
 
 /// Makes the strong tag of a body: equal bytes give equal tags in every gateway and at all times.
@@ -19,8 +19,8 @@ pub fn entity_tag(body: &[u8]) -> HeaderValue {
     HeaderValue::from_str(&text).expect("base64 between quotes is a valid header value")
 }
 
-/// Evaluates `If-None-Match` (RFC 9110 section 13.1.2): false when the client has these very bytes,
-/// so that 304 will do. Comparison is weak: a proxy may have weakened the tag.
+/// Evaluates `If-None-Match` (RFC 9110 section 13.1.2): false when the client already has these
+/// bytes, so that 304 suffices. Comparison is weak: a proxy may have weakened the tag.
 pub fn none_match(headers: &http::HeaderMap, tag: &HeaderValue) -> bool {
     let mut fields = headers.get_all(header::IF_NONE_MATCH).iter();
     !fields.any(|field| names(field.as_bytes(), tag.as_bytes()))
@@ -32,10 +32,11 @@ pub fn has_precondition(headers: &http::HeaderMap) -> bool {
 }
 
 /// Evaluates `If-Match` and, in its absence, `If-Unmodified-Since` (RFC 9110 section 13.2.2): false
-/// when the client wants no answer, as the representation is another than the one it knows.
+/// when the precondition fails, because the representation differs from the one that the client
+/// knows.
 ///
-/// Tags are compared strongly. A date that cannot be read does not count, nor does the field where
-/// the representation has none.
+/// Tags are compared strongly. A date that cannot be parsed is ignored, and so is the field if the
+/// representation has no date.
 pub fn precondition_holds(
     headers: &http::HeaderMap,
     tag: &HeaderValue,
@@ -57,7 +58,7 @@ pub fn precondition_holds(
 }
 
 /// Whether a list of tags has the one, or is `*`. Tags made here have no comma, so a part of a
-/// foreign tag between commas cannot equal one with both its quotes.
+/// foreign tag between commas cannot equal one that has both quotes.
 fn names(field: &[u8], tag: &[u8]) -> bool {
     let mut listed = field.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     listed.any(|one| one == b"*" || one.strip_prefix(b"W/").unwrap_or(one) == tag)

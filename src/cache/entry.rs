@@ -9,32 +9,32 @@ use tokio::time::{Duration, Instant};
 use super::{Usable, entity_tag, ttl_in_header};
 use tidegate_policy::Lifetime;
 
-/// One answer, with all that is needed to serve it again.
+/// One answer, with everything that is needed to serve it again.
 ///
-/// `O` says where it came from, which is no concern of the cache.
+/// `O` is where it came from, which the cache does not interpret.
 #[derive(Debug)]
 pub struct Entry<O> {
-    /// The bytes, in memory of their own.
+    /// The bytes, in their own memory.
     pub body: Bytes,
     /// The strong tag of the body.
     pub tag: HeaderValue,
     /// Where it came from.
     pub origin: O,
-    /// Bytes that the origin keeps for this answer alone.
+    /// Bytes that the origin occupies for this answer alone.
     pub origin_bytes: usize,
-    /// What its policy row declares.
+    /// The lifetime that its policy row declares.
     lifetime: Lifetime,
-    /// Before the node was asked, so that the way there and back counts as age.
+    /// The time before the request to the node was sent, so that the round trip counts as age.
     asked_at: Instant,
-    /// How stale the node can have been when it answered; none when nothing is proven.
+    /// The proven bound on the node's staleness when it answered; none if nothing is proven.
     staleness: Option<Duration>,
-    /// When a newer answer could last not be had.
+    /// When obtaining a newer answer last failed.
     failed_at: Mutex<Option<Instant>>,
 }
 
 impl<O> Entry<O> {
-    /// Makes an entry of a body. The bytes are copied: those of a row lie in the buffer of their
-    /// connection, which an entry would keep alive as a whole.
+    /// Makes an entry of a body. The bytes are copied: those of a row are part of their
+    /// connection's buffer, all of which the entry would keep alive.
     pub fn new(
         body: &[u8],
         origin: O,
@@ -54,12 +54,12 @@ impl<O> Entry<O> {
         }
     }
 
-    /// Returns how old the data can be; none when nothing is proven.
+    /// Returns the greatest possible age of the data; none if nothing is proven.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         Some(self.staleness? + now.saturating_duration_since(self.asked_at))
     }
 
-    /// Returns what the answer is good for. One of unknown age is good for nothing.
+    /// Returns how the answer may be used. One of unknown age cannot be used.
     pub fn usable(&self, now: Instant) -> Usable {
         let Some(age) = self.age(now) else {
             return Usable::No;
@@ -72,18 +72,18 @@ impl<O> Entry<O> {
         Usable::at(&self.lifetime, age, failed_ago)
     }
 
-    /// Returns how old the data can be while that makes it fresh.
+    /// Returns the age of the data if the answer is fresh.
     pub fn fresh_age(&self, now: Instant) -> Option<Duration> {
         self.age(now).filter(|age| *age < self.lifetime.fresh)
     }
 
-    /// Returns the whole seconds of freshness left, below zero once it is over.
+    /// Returns the remaining whole seconds of freshness, negative once the answer is stale.
     pub fn ttl(&self, now: Instant) -> i64 {
         self.age(now)
             .map_or(i64::MIN, |age| ttl_in_header(&self.lifetime, age))
     }
 
-    /// Notes that a newer answer could not be had.
+    /// Records that a newer answer could not be obtained.
     pub fn note_failure(&self, now: Instant) {
         *self
             .failed_at

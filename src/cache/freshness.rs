@@ -1,28 +1,30 @@
-//! How an answer of some age may be used: pure arithmetic after RFC 9111 section 4.2 and RFC 5861.
+//! How an answer of a given age may be used: pure arithmetic after RFC 9111 section 4.2 and RFC
+//! 5861.
 //!
-//! An age here is how old the *data* can be: the node's proven staleness when it was asked, plus
-//! the time since then. The staleness stands where RFC 9111 has the `Age` that came with a response,
+//! An age here is how old the *data* can be: the node's proven staleness when the request was sent,
+//! plus the time since then. The staleness takes the place of the `Age` of a response in RFC 9111,
 //! so that age and staleness together never exceed what the policy row declares.
 
 use std::time::Duration;
 
+use crate::http::age_in_header;
 use tidegate_policy::Lifetime;
 
 /// How long a failure is remembered. Meanwhile an answer that may be used on errors is served at
-/// once, rather than after every request has found out for itself that no node answers.
+/// once, instead of after each request has found that no node answers.
 const FAILURE_MEMORY: Duration = Duration::from_secs(10);
 
-/// Least time from a failure to the next fetch in the background: what a 503 tells clients to wait.
+/// Shortest time from a failure to the next fetch in the background: the `Retry-After` of a 503.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a stored answer is good for.
+/// How a stored answer may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usable {
-    /// It is served, and nobody is asked.
+    /// It is served, and no node is contacted.
     Fresh,
     /// It is served at once, while a newer one is fetched in the background.
     Stale {
-        /// Whether the last failure, if any, is long enough ago to try again.
+        /// Whether the last failure, if any, was long enough ago to try again.
         refresh: bool,
     },
     /// It is served if no node can answer.
@@ -32,12 +34,12 @@ pub enum Usable {
         /// As for `Stale`.
         refresh: bool,
     },
-    /// It is too old for anything.
+    /// It is too old for any use.
     No,
 }
 
 impl Usable {
-    /// Judges an answer by its age and by how long ago a newer one could not be had, if so.
+    /// Judges an answer by its age and by how long ago fetching a newer one failed, if it did.
     pub fn at(lifetime: &Lifetime, age: Duration, failed_ago: Option<Duration>) -> Self {
         let stale = age.saturating_sub(lifetime.fresh);
         let refresh = failed_ago.is_none_or(|ago| ago >= RETRY_PAUSE);
@@ -55,13 +57,8 @@ impl Usable {
     }
 }
 
-/// Returns the value of `Age`: whole seconds, rounded up since a bound must not shrink in print.
-pub fn age_in_header(age: Duration) -> u64 {
-    age.as_secs() + u64::from(age.subsec_nanos() > 0)
-}
-
-/// Returns the `ttl` of RFC 9211: whole seconds of freshness left, rounded down, below zero once it
-/// is over.
+/// Returns the `ttl` of RFC 9211: the remaining whole seconds of freshness, rounded down, negative
+/// once the answer is stale.
 pub fn ttl_in_header(lifetime: &Lifetime, age: Duration) -> i64 {
     let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     match lifetime.fresh.checked_sub(age) {

@@ -1,12 +1,12 @@
-//! What makes two requests the same to the cache.
+//! What identifies an answer in the cache.
 
 use quick_cache::Equivalent;
 
-/// Names one answer: the tables it was made by, the normalised path, and the values of those query
+/// Names one answer: the revision of the tables, the normalised path, and the values of the query
 /// parameters that the endpoint reads, sorted by name.
 ///
 /// `HEAD` shares the entry of `GET`. A parameter that no statement reads cannot change the answer,
-/// so it cannot be used to fill the cache or to get past it either.
+/// so it can neither fill the cache nor bypass it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     revision: u64,
@@ -15,7 +15,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Makes the key of a request; none when a value contains a NUL, which no answer has.
+    /// Makes the key of a request; none if a value contains a NUL, for which there is no answer.
     pub fn new<'a>(
         revision: u64,
         path: &str,
@@ -41,13 +41,13 @@ impl Key {
         self.revision
     }
 
-    /// Returns whether the path starts with a text.
+    /// Returns whether the path starts with a prefix.
     pub fn path_starts_with(&self, prefix: &str) -> bool {
         let path = self.target.split('\0').next();
         path.is_some_and(|path| path.starts_with(prefix))
     }
 
-    /// Returns the bytes it takes beside its own size.
+    /// Returns the bytes that it occupies in addition to its own size.
     pub(super) fn len(&self) -> usize {
         self.target.len()
     }

@@ -1,21 +1,31 @@
 //! The response cache: bounded by bytes, one query per key at a time, and never older than the
 //! policy row allows.
 //!
-//! Whether a request may be answered from it is decided in `middleware/`. Deliberately absent: any
-//! clock, any task, and heuristics: an answer without a declared lifetime is not stored.
+//! Whether a request may be answered from it is decided in `endpoint/`. Deliberately absent:
+//! clocks, tasks and heuristics. An answer without a declared lifetime is not stored.
 
+mod settings;
 mod freshness;
 mod key;
 mod entity_tag;
 mod entry;
+mod error;
 mod flight;
-mod result;
 mod store;
+mod origin;
+mod fetch;
+mod collapse;
+mod fast_path;
 
+pub use collapse::{AnswerCache, CachedRequest, FetchOutcome};
 pub use entity_tag::{entity_tag, has_precondition, none_match, precondition_holds};
 pub use entry::Entry;
-pub use flight::{Follower, Leader};
-pub use freshness::{Usable, age_in_header, ttl_in_header};
+pub use error::CacheError;
+pub use fast_path::Hit;
+pub use fetch::{Fetch, Fetched, FetchedBody, Missed, SharedRequest};
+pub use flight::Follower;
+pub use freshness::{Usable, ttl_in_header};
 pub use key::Key;
-pub use result::CacheResult;
-pub use store::{Joined, ResponseCache};
+pub use origin::Origin;
+pub use settings::CacheSettings;
+pub use store::{Joined, Leader, ResponseCache};

@@ -8,10 +8,11 @@
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
-use crate::config::Overrides;
+use crate::config::{Overrides, PROCESS};
+use tidegate_model::settings::Setting;
 
 /// Regional edge gateway with read-replica consistency routing for PostgreSQL.
 #[derive(Debug, Parser)]
@@ -63,7 +64,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve: the gateway of one region.
-    Serve(SettingsFlags),
+    Serve(Overrides),
     /// Validate the configuration and print the effective policy and endpoint tables.
     Check(CheckCommand),
     /// Print what would be decided for one request, and why.
@@ -73,6 +74,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// Write a configuration for an existing database, from its catalogue; changes nothing.
+    Init(InitCommand),
     /// Apply the schema to the primary.
     Migrate(MigrateCommand),
     /// Mint a JWT for development, signed with AUTH_JWT_SECRET; or read a consistency token.
@@ -83,46 +86,46 @@ pub(super) enum Command {
     Top(TopCommand),
 }
 
-/// Flags that win over environment variables and file.
-#[derive(Debug, Clone, Default, Args)]
-pub(super) struct SettingsFlags {
-    /// The region this process runs in (REGION).
-    #[arg(long)]
-    region: Option<String>,
-    /// URL of the primary (DATABASE_URL). Visible in the process list: prefer the variable.
-    #[arg(long)]
-    database_url: Option<String>,
-    /// URL of the local replica (DATABASE_READ_REPLICA_URL).
-    #[arg(long)]
-    read_replica_url: Option<String>,
-    /// TOML file (TIDEGATE_CONFIG).
-    #[arg(long)]
-    config: Option<String>,
-    /// Public listener (LISTEN_ADDR).
-    #[arg(long)]
-    listen: Option<String>,
-    /// Admin listener (ADMIN_ADDR).
-    #[arg(long)]
-    admin: Option<String>,
+/// The flags that settings declare.
+fn setting_flags() -> impl Iterator<Item = (&'static str, &'static Setting)> {
+    let long = |setting: &'static Setting| Some((setting.flag?.trim_start_matches("--"), setting));
+    PROCESS.iter().filter_map(long)
 }
 
-impl From<SettingsFlags> for Overrides {
-    fn from(flags: SettingsFlags) -> Self {
-        Self {
-            region: flags.region,
-            database_url: flags.database_url,
-            read_replica_url: flags.read_replica_url,
-            config: flags.config,
-            listen: flags.listen,
-            admin: flags.admin,
-        }
+impl Args for Overrides {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let flags = setting_flags().map(|(long, setting)| {
+            let (meaning, _) = setting.meaning.split_once('.').unwrap_or_default();
+            let help = format!("{meaning} ({})", setting.variable.unwrap_or_default());
+            Arg::new(long).long(long).value_name("VALUE").help(help)
+        });
+        command.args(flags)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Overrides {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |(long, setting)| (setting, matches.get_one::<String>(long).cloned());
+        let given = setting_flags().map(given);
+        Ok(given.fold(Self::default(), |all, (setting, value)| {
+            all.with(setting, value)
+        }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CheckCommand {
     #[command(flatten)]
-    pub(super) settings: SettingsFlags,
+    pub(super) settings: Overrides,
     /// Print the policy table alone, as JSON for the CDN (infra/edge-policy.json). Needs no node.
     #[arg(long)]
     pub(super) edge_policy: bool,
@@ -170,6 +173,16 @@ pub(super) enum PolicyCommand {
         /// The policy file.
         file: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitCommand {
+    /// URL of the primary (DATABASE_URL).
+    #[arg(long)]
+    pub(super) database_url: Option<String>,
+    /// A file that does not exist yet; without it, standard output.
+    #[arg(long)]
+    pub(super) out: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -5,12 +5,13 @@ use std::fmt::Write;
 use super::Exit;
 use super::arguments::CheckCommand;
 use super::edge_policy::edge_policy;
-use crate::config::{EndpointAuth, Environment, RouteTables, Settings};
-use crate::endpoint::{Routes, Target};
+use crate::config::{Environment, InForce, Settings, in_force};
+use crate::endpoint::{Backend, Routes};
+use crate::endpoint::{EndpointAuth, RouteTables};
 
 /// Validates everything that needs no database and prints the effective tables.
 pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
-    let overrides = command.settings.into();
+    let overrides = command.settings;
     let text = if command.edge_policy {
         let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
         edge_policy(&routes.policies)
@@ -23,6 +24,11 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
             policies(&routes),
             endpoints(&routes),
             upstreams(&routes),
+            settings_in_force(in_force(
+                &overrides,
+                environment,
+                &settings.routes.upstreams,
+            )?),
         ]
         .concat()
     };
@@ -92,12 +98,11 @@ fn endpoints(routes: &Routes) -> String {
             EndpointAuth::Jwt => "jwt",
         };
         let (method, template) = (&endpoint.method, &endpoint.template);
-        let target = match &endpoint.target {
-            Target::Sql(_) => String::new(),
-            Target::Upstream { upstream, cache } => {
-                let cached = if *cache { ", cached" } else { "" };
-                format!(" -> {}{cached}", upstream.name())
-            }
+        let target = if let Backend::Upstream { upstream, cache } = &endpoint.backend {
+            let cached = if *cache { ", cached" } else { "" };
+            format!(" -> {}{cached}", upstream.name())
+        } else {
+            String::new()
         };
         let place = &endpoint.place;
         line(
@@ -128,6 +133,16 @@ fn upstreams(routes: &Routes) -> String {
                 format_args!("{name:<16} {region:<16} {url}{check}"),
             );
         }
+    }
+    text
+}
+
+/// Every setting with its value and what set it.
+fn settings_in_force(values: Vec<InForce>) -> String {
+    let mut text = "\nSETTINGS, and where they come from\n".to_owned();
+    for InForce { name, value, place } in values {
+        let place = place.map_or_else(|| "default".to_owned(), |place| place.to_string());
+        line(&mut text, format_args!("{name:<36} {value:<36} {place}"));
     }
     text
 }

@@ -6,10 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::Exit;
 use super::arguments::ExplainCommand;
-use crate::config::{CacheSettings, Environment, Overrides, RouteTables, token_keys};
-use crate::endpoint::{Routes, Target};
-use crate::error::Problem;
-use crate::middleware::{PROBE_PATHS, Reached};
+use crate::cache::CacheSettings;
+use crate::config::{CONFIG, Environment, Overrides, cache_settings, token_keys};
+use crate::endpoint::RouteTables;
+use crate::endpoint::{Backend, Reached, Routes};
+use crate::http::{PROBE_PATHS, Problem};
 use tidegate_model::ConfigError;
 use tidegate_model::{Level, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 use tidegate_policy::{Decision, Lifetime, Row};
@@ -31,12 +32,9 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         )
     })?;
     let headers = headers(&command.headers)?;
-    let overrides = Overrides {
-        config: command.config,
-        ..Overrides::default()
-    };
+    let overrides = Overrides::default().with(&CONFIG, command.config);
     let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
-    let cache = CacheSettings::load(&overrides, environment)?;
+    let cache = cache_settings(&overrides, environment)?;
     let keys = token_keys(environment)?
         .map_or_else(TokenKeys::random, Ok)
         .map_err(Exit::failed)?;
@@ -48,7 +46,10 @@ pub(super) fn explain(command: ExplainCommand, environment: &Environment) -> Res
         Err(_not_an_endpoint) if PROBE_PATHS.contains(&uri.path()) => {
             "answer        from memory, by no node; Cache-Control: no-store\n".to_owned()
         }
-        Err(problem) => format!("answer        {} problem: {problem}\n", problem.type_name()),
+        Err(problem) => format!(
+            "answer        {} problem: {problem}\n",
+            problem.kind().name()
+        ),
     };
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
 }
@@ -99,17 +100,17 @@ fn describe(
     line("stated", &stated.unwrap_or("nothing"));
     line("token", &token_in_words(decision.token, headers));
     line("level", &decision.consistency);
-    match &endpoint.target {
-        Target::Sql(_) => line("nodes", &nodes_in_words(decision, method)),
-        Target::Upstream { upstream, .. } => {
-            for node in &upstream.settings().nodes {
-                let region = node
-                    .region
-                    .as_ref()
-                    .map_or("here", |region| region.as_str());
-                line("upstream", &format_args!("{region} {}", node.url));
-            }
+    if let Backend::Upstream { upstream, .. } = &endpoint.backend {
+        for node in &upstream.settings().nodes {
+            let region = node
+                .region
+                .as_ref()
+                .map_or("here", |region| region.as_str());
+            line("upstream", &format_args!("{region} {}", node.url));
         }
+    }
+    if endpoint.sql().is_some() {
+        line("nodes", &nodes_in_words(decision, method));
     }
     line(
         "cache-control",

@@ -8,9 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
 use super::Exit;
 use super::arguments::MigrateCommand;
+use super::primary::Primary;
 use crate::config::Environment;
-use crate::postgres::Server;
-use tidegate_model::ConfigError;
 
 /// The files of `migrations/`, by version.
 const FILES: [(i64, &str, &str); 5] = [
@@ -48,16 +47,10 @@ pub(super) async fn migrate(
     command: MigrateCommand,
     environment: &Environment,
 ) -> Result<(), Exit> {
-    let flag = command.database_url.as_deref();
-    let flag = flag.map(|url| ("--database-url", url));
-    let variable = || Some(("DATABASE_URL", environment.get("DATABASE_URL")?));
-    let given = flag.or_else(variable);
-    let (name, url) =
-        given.ok_or_else(|| Exit::unusable("DATABASE_URL: is required: the URL of the primary"))?;
-    // Validated by the type that `serve` uses, so that both refuse the same URLs.
-    let server = Server::from_str(url).map_err(|error| ConfigError::variable(name, url, error))?;
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|error| ConfigError::variable(name, url, error))?
+    let primary = Primary::given(command.database_url.as_deref(), environment)?;
+    let server = &primary.server;
+    let options = PgConnectOptions::from_str(primary.url)
+        .map_err(|error| primary.refused(error))?
         .application_name("tidegate/migrate");
     let failed = |error: &dyn std::fmt::Display| Exit::failed(format_args!("{server}: {error}"));
     let mut connection = PgConnection::connect_with(&options)

@@ -1,7 +1,8 @@
 //! `tidegate serve`: the gateway of one region, until a signal ends it.
 
 use super::Exit;
-use crate::config::{Environment, Overrides, RouteTables, Settings};
+use crate::config::{Environment, Overrides, Settings};
+use crate::endpoint::RouteTables;
 use crate::gateway::{Gateway, GatewayError};
 use crate::http::drain_on_signals;
 use tidegate_model::ConfigError;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Exit;
 use super::arguments::{TokenAction, TokenCommand};
 use crate::auth;
-use crate::config::{AuthConfig, Environment, token_keys};
+use crate::config::{Environment, auth_config, token_keys};
 use tidegate_model::ConfigError;
 use tidegate_model::{TokenKeys, TokenParts};
 
@@ -22,7 +22,7 @@ pub(super) fn token(command: TokenCommand, environment: &Environment) -> Result<
 
 /// Makes a JWT that a gateway with the same `AUTH_*` variables accepts.
 fn mint(sub: &str, ttl: Duration, environment: &Environment) -> Result<String, Exit> {
-    let config = AuthConfig::resolve(environment)?;
+    let config = auth_config(environment)?;
     let secret = config.keys.hs256_secret();
     let secret = secret
         .ok_or_else(|| Exit::unusable("AUTH_JWT_SECRET: is required: tokens are signed with it"))?;

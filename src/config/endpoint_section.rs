@@ -4,13 +4,14 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::Environment;
 use super::file::{ConfigFile, key};
 use super::upstream_section::is_name;
-use super::{
-    EndpointAuth, EndpointConfig, EndpointMethod, Environment, NodeUrl, SqlConfig, TargetConfig,
-    UpstreamConfig, UpstreamTarget,
-};
+use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
+use crate::sql::SqlConfig;
+use crate::upstream::{NodeUrl, UpstreamConfig};
 use tidegate_model::ConfigError;
+use tidegate_model::settings::Setting;
 
 /// One `[[endpoint]]`.
 #[derive(Debug, Deserialize)]
@@ -26,6 +27,76 @@ pub(super) struct EndpointSection {
     upstream: Option<Spanned<String>>,
     cache: Option<Spanned<bool>>,
 }
+
+/// What a success of an SQL endpoint answers.
+const STATUS_DEFAULT: StatusCode = StatusCode::OK;
+
+/// The keys of an `[[endpoint]]`.
+pub(super) const ENDPOINT: &[Setting] = &[
+    Setting {
+        key: "method",
+        range: || "`GET`, `POST`, `PUT`, `PATCH` or `DELETE`; `*` with `upstream`".to_owned(),
+        meaning: "Which method is answered; HEAD is wherever GET is. `*` is any method that no other endpoint \
+                  of the same path names.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "path",
+        range: || "a path that begins with `/`".to_owned(),
+        meaning: "A template: `{name}` is one segment, `{*name}` the rest of the path. `/app/{*rest}` does not \
+                  cover `/app`.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "auth",
+        default: || "\"none\"".to_owned(),
+        range: || "`none` or `jwt`".to_owned(),
+        meaning: "Who may call it: anybody, or the bearer of a valid [token](security.md#clients-jwt).",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "sql",
+        default: || "required unless `upstream`".to_owned(),
+        range: || "one statement that returns rows".to_owned(),
+        meaning: "The [statement](endpoints.md#sql-endpoints) that answers.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "status",
+        default: || STATUS_DEFAULT.as_u16().to_string(),
+        range: || "200, 201 or 202; with `sql`".to_owned(),
+        meaning: "The status of a success.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "single",
+        default: || "false".to_owned(),
+        range: || "`true` or `false`; with `sql`".to_owned(),
+        meaning: "Whether the answer is one object (no row: 404 `not-found`) instead of an array.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "body_strings",
+        default: || "[]".to_owned(),
+        range: || "names that the statement uses as `:body.x`; with `sql`".to_owned(),
+        meaning: "Members of the body that must be JSON strings.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "upstream",
+        default: || "required unless `sql`".to_owned(),
+        range: || "the name of an `[[upstream]]`, or a URL in its place".to_owned(),
+        meaning: "The [application](endpoints.md#upstreams) that answers.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "cache",
+        default: || "false".to_owned(),
+        range: || "`true` or `false`; with `upstream`, `GET` and without `auth`".to_owned(),
+        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications).",
+        ..Setting::UNNAMED
+    },
+];
 
 impl EndpointSection {
     /// Checks the section; a URL in place of an upstream's name adds an upstream.
@@ -83,7 +154,7 @@ impl EndpointSection {
         let strings = self.body_strings.as_ref();
         Ok(SqlConfig {
             status: match &self.status {
-                None => StatusCode::OK,
+                None => STATUS_DEFAULT,
                 Some(code) => file.parsed(code, "status", |code| success_status(*code))?,
             },
             statement: statement.get_ref().clone(),

@@ -1,24 +1,26 @@
 //! The TOML file: its grammar, and errors that name file, line and key.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Spanned;
-use toml::de::DeTable;
 
+use super::Environment;
 use super::endpoint_section::EndpointSection;
-use super::limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
-    SpillSettings, SteeringSettings,
-};
+use super::policy_section::PolicySection;
+use super::source::Source;
 use super::upstream_section::UpstreamSection;
-use super::{EndpointConfig, Environment, UpstreamConfig};
-use crate::postgres::pool::PoolSettings;
-use tidegate_model::Consistency;
+use crate::cache::CacheSettings;
+use crate::endpoint::EndpointConfig;
+use crate::http::ServerSettings;
+use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
+use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::RegionId;
+use tidegate_model::settings::{Section, Setting};
 use tidegate_model::{ConfigError, Place};
-use tidegate_policy::PolicyRow;
+use tidegate_policy::{ConsistencySettings, PolicyRow};
+use tidegate_steering::SteeringSettings;
 
 /// The configuration that applies where the operator's file says nothing.
 const BUILT_IN: &str = include_str!("builtin.toml");
@@ -29,18 +31,18 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// One parsed file, not yet merged with flags and variables.
 pub(super) struct ConfigFile {
     pub(super) content: Content,
-    source: Source,
+    pub(super) source: Source,
 }
 
 /// The keys of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Content {
-    pub(super) region: Option<Spanned<String>>,
-    pub(super) database_url: Option<Spanned<String>>,
-    pub(super) read_replica_url: Option<Spanned<String>>,
-    pub(super) listen: Option<Spanned<String>>,
-    pub(super) admin: Option<Spanned<String>>,
+    region: Option<Spanned<String>>,
+    database_url: Option<Spanned<String>>,
+    read_replica_url: Option<Spanned<String>>,
+    listen: Option<Spanned<String>>,
+    admin: Option<Spanned<String>>,
     pub(super) topology: TopologySection,
     pub(super) server: ServerSettings,
     pub(super) pool: PoolSettings,
@@ -58,7 +60,7 @@ pub(super) struct Content {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TopologySection {
-    pub(super) primary_region: Option<Spanned<String>>,
+    primary_region: Option<Spanned<String>>,
     pub(super) replica: Vec<ReplicaSection>,
 }
 
@@ -69,15 +71,20 @@ pub(super) struct ReplicaSection {
     pub(super) url: Spanned<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicySection {
-    path: Spanned<String>,
-    consistency: Option<Spanned<String>>,
-    cache_control: Option<Spanned<String>>,
-    #[serde(default)]
-    session_cookie: bool,
-    rate_limit: Option<Spanned<String>>,
+impl Content {
+    /// The value of a setting that is not in the section of a room, with its whole key.
+    pub(super) fn value(&self, setting: &Setting) -> Option<(&'static str, &Spanned<String>)> {
+        let (key, value) = match setting.key {
+            "region" => ("region", &self.region),
+            "database_url" => ("database_url", &self.database_url),
+            "read_replica_url" => ("read_replica_url", &self.read_replica_url),
+            "listen" => ("listen", &self.listen),
+            "admin" => ("admin", &self.admin),
+            "primary_region" => ("topology.primary_region", &self.topology.primary_region),
+            _ => return None,
+        };
+        Some((key, value.as_ref()?))
+    }
 }
 
 impl ConfigFile {
@@ -99,7 +106,7 @@ impl ConfigFile {
         Self::parse(path, text)
     }
 
-    fn parse(name: &str, text: String) -> Result<Self, ConfigError> {
+    pub(super) fn parse(name: &str, text: String) -> Result<Self, ConfigError> {
         let source = Source {
             name: name.into(),
             text,
@@ -112,32 +119,10 @@ impl ConfigFile {
 
     /// The policy rows, `None` when the file lists none.
     pub(super) fn policies(&self) -> Result<Option<Vec<PolicyRow>>, ConfigError> {
-        let row = |section: &PolicySection| {
-            Ok(PolicyRow {
-                place: self.table(
-                    &section.path,
-                    &[key("cache_control", &section.cache_control)],
-                ),
-                path: section.path.get_ref().clone(),
-                consistency: match &section.consistency {
-                    None => Consistency::STRONG,
-                    Some(text) => self.parsed(text, "consistency", |text| text.parse())?,
-                },
-                cache_control: section
-                    .cache_control
-                    .as_ref()
-                    .map(|it| it.get_ref().clone()),
-                session_cookie: section.session_cookie,
-                rate_limit: match &section.rate_limit {
-                    None => None,
-                    Some(text) => Some(self.parsed(text, "rate_limit", |text| text.parse())?),
-                },
-            })
-        };
-        self.content
-            .policy
-            .as_ref()
-            .map(|rows| rows.iter().map(row).collect())
+        let sections = self.content.policy.as_ref();
+        let resolve = |section: &PolicySection| section.resolve(self);
+        sections
+            .map(|rows| rows.iter().map(resolve).collect())
             .transpose()
     }
 
@@ -161,10 +146,14 @@ impl ConfigFile {
         environment: &Environment,
         local: Option<&RegionId>,
     ) -> Result<Vec<UpstreamConfig>, ConfigError> {
-        let sections = self.content.upstream.iter();
-        sections
-            .map(|section| section.resolve(self, environment, local))
-            .collect()
+        let sections = self.content.upstream.iter().enumerate();
+        let resolve = |(index, section): (usize, &UpstreamSection)| {
+            let lines = self
+                .source
+                .lines_in("upstream", index, UpstreamLimits::KEYS);
+            section.resolve(self, environment, local, &lines)
+        };
+        sections.map(resolve).collect()
     }
 
     /// Where a value stands in the file.
@@ -180,7 +169,22 @@ impl ConfigFile {
     ) -> Place {
         let keys = keys.iter();
         let keys = keys.filter_map(|(key, at)| Some((*key, self.source.line((*at)?))));
-        self.source.place(first.span().start, keys.collect())
+        self.table_with_lines(first, &keys.collect::<Vec<_>>())
+    }
+
+    /// The same with the lines of the keys.
+    pub(super) fn table_with_lines<T>(
+        &self,
+        first: &Spanned<T>,
+        lines: &[(&'static str, usize)],
+    ) -> Place {
+        self.source.place(first.span().start, lines.into())
+    }
+
+    /// Where the value of a section's key stands, if the file sets it.
+    pub(super) fn place_in(&self, section: &str, key: &str) -> Option<Place> {
+        let span = self.source.find(section, key)?;
+        Some(self.source.place(span.start, Arc::default()))
     }
 
     /// Refuses a value.
@@ -235,110 +239,12 @@ impl ConfigFile {
     }
 }
 
-/// A file's name and text, to turn byte offsets into lines.
-struct Source {
-    name: Arc<str>,
-    text: String,
-}
-
-impl Source {
-    fn line(&self, offset: usize) -> usize {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    fn place(&self, offset: usize, keys: Arc<[(&'static str, usize)]>) -> Place {
-        Place::Line {
-            file: Arc::clone(&self.name),
-            line: self.line(offset),
-            keys,
-        }
-    }
-
-    /// What stands there.
-    fn written(&self, span: Range<usize>) -> &str {
-        self.text.get(span).unwrap_or_default()
-    }
-
-    /// Where the value of a section's key stands.
-    fn find(&self, section: &str, key: &str) -> Option<Range<usize>> {
-        let file = DeTable::parse(&self.text).ok()?;
-        let section = file.get_ref().get(section)?.get_ref();
-        Some(section.get(key)?.span())
-    }
-
-    /// Turns the parser's error into one line with file, line, key and value, as far as there are.
-    fn explain(&self, error: &toml::de::Error) -> ConfigError {
-        let message = error.message();
-        let Some(span) = error.span() else {
-            return ConfigError::new(&Place::File(Arc::clone(&self.name)), message);
-        };
-        let place = self.place(span.start, Arc::default());
-        if let Some(expected) = expected(message)
-            && let Some(key) = self.key_of(span.start)
-        {
-            return ConfigError::refused(&place, key, self.written(span), expected);
-        }
-        let start = self.text[..span.start]
-            .rfind('\n')
-            .map_or(0, |newline| newline + 1);
-        let line = self.text[start..].lines().next().unwrap_or_default();
-        let about_keys = ["missing field", "unknown field", "duplicate"];
-        let about_keys = about_keys.iter().any(|start| message.starts_with(start));
-        match line.split_once('=') {
-            Some((key, _)) if is_key(key.trim()) && about_keys => {
-                ConfigError::new(&place, format!("{}: {message}", key.trim()))
-            }
-            Some((key, value)) if is_key(key.trim()) => {
-                ConfigError::refused(&place, key.trim(), value.trim(), message)
-            }
-            _ => ConfigError::new(&place, message),
-        }
-    }
-
-    /// The key whose value, or an element of it, begins there.
-    fn key_of(&self, offset: usize) -> Option<&str> {
-        let (before, _) = self.text[..offset].rsplit_once('=')?;
-        let before = before.trim_end();
-        let start = before.rfind(|c: char| !c.is_ascii() || !is_key(c.encode_utf8(&mut [0; 4])));
-        let (lead, key) = before.split_at(start.map_or(0, |at| at + 1));
-        let follows = lead.is_empty() || lead.ends_with(['\n', ' ', '\t', '{', ',']);
-        (follows && is_key(key)).then_some(key)
-    }
-}
-
 /// The start of the value of a key that may be absent.
 pub(super) fn key<T>(
     key: &'static str,
     value: &Option<Spanned<T>>,
 ) -> (&'static str, Option<usize>) {
     (key, value.as_ref().map(|value| value.span().start))
-}
-
-/// Whether a text is a TOML key as people write it; what is none may be a password.
-fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
-}
-
-/// What serde says was expected, in TOML's words; none when the error is not about a value.
-fn expected(message: &str) -> Option<String> {
-    let about_value = ["invalid type: ", "invalid value: ", "invalid length "];
-    about_value
-        .iter()
-        .find(|start| message.starts_with(**start))?;
-    let (_, expected) = message.rsplit_once(", expected ")?;
-    let expected = match expected {
-        "i64" | "u64" | "u32" | "u16" | "usize" => "a whole number",
-        "a boolean" => "true or false",
-        "a sequence" => "an array",
-        "a map" => "a table",
-        other if other.starts_with("struct ") => "a table",
-        other => other,
-    };
-    Some(format!("expected {expected}"))
 }
 
 fn expand(text: &str, environment: &Environment) -> Result<String, String> {

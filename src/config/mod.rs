@@ -5,33 +5,24 @@
 //! file, line and key. Nothing here opens a socket; compiling policies and statements is left to the
 //! rooms that use them, which report errors with the [`Place`](tidegate_model::Place) kept beside each row.
 
-mod auth;
-mod endpoint;
 mod endpoint_section;
 mod environment;
 mod file;
-mod limits;
-mod networks;
+mod in_force;
+mod merge;
+mod overrides;
+mod policy_section;
+mod reference;
 mod route_tables;
 mod settings;
-mod upstream;
+mod source;
 mod upstream_section;
 
-pub use auth::{AuthConfig, KeySource};
-pub use endpoint::{
-    EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig, UpstreamTarget,
-};
 pub use environment::Environment;
-pub use limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
-    SpillSettings, SteeringSettings,
-};
-pub use route_tables::RouteTables;
-pub use settings::{Overrides, ReplicaConfig, Settings, token_keys};
-pub use upstream::{
-    CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
-    UpstreamSettings,
-};
+pub use in_force::{InForce, in_force};
+pub use overrides::Overrides;
+pub use reference::{CONFIG, PROCESS, TABLES, Table};
+pub use settings::{ReplicaConfig, Settings, auth_config, cache_settings, token_keys};
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,12 @@
-//! The part of the configuration that a running process can swap.
+//! Reads the part of the configuration that a running process can swap.
 
 use super::file::ConfigFile;
-use super::{EndpointConfig, Environment, Overrides, TargetConfig, UpstreamConfig};
+use super::{Environment, Overrides};
+use crate::endpoint::{EndpointConfig, RouteTables, TargetConfig};
+use crate::upstream::UpstreamConfig;
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 use tidegate_model::quoted;
-use tidegate_policy::PolicyRow;
-
-/// Policies, endpoints and upstreams.
-#[derive(Debug)]
-pub struct RouteTables {
-    /// Policy rows, in the order of the file.
-    pub policies: Vec<PolicyRow>,
-    /// Endpoints, in the order of the file.
-    pub endpoints: Vec<EndpointConfig>,
-    /// The upstreams that endpoints name, and those that they give the URL of.
-    pub upstreams: Vec<UpstreamConfig>,
-}
 
 impl RouteTables {
     /// Reads the tables of the operator's file; a table it does not list is the built-in one.
@@ -27,6 +17,15 @@ impl RouteTables {
         let file = super::settings::operator_file(overrides, environment)?;
         let region = super::settings::region(overrides, environment, file.as_ref())?;
         Self::of(file.as_ref(), environment, region.as_ref())
+    }
+
+    /// The tables of a configuration file's text.
+    ///
+    /// # Errors
+    /// Names the line and key that cannot be used; the file by the given name.
+    pub fn of_text(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let file = ConfigFile::parse(name, text.to_owned())?;
+        Self::of(Some(&file), &Environment::default(), None)
     }
 
     /// The tables compiled into the binary.

@@ -4,39 +4,22 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::file::ConfigFile;
-use super::limits::{
-    CacheSettings, ConsistencySettings, HealthSettings, ReplicationSettings, ServerSettings,
-    SpillSettings, SteeringSettings,
-};
-use super::{AuthConfig, Environment, RouteTables};
+use super::merge::Merge;
+use super::reference::{CONFIG, PRIMARY_REGION};
+use super::{Environment, Overrides};
+use crate::auth::AuthConfig;
+use crate::cache::CacheSettings;
+use crate::endpoint::RouteTables;
+use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
 use crate::postgres::Server;
-use crate::postgres::pool::PoolSettings;
+use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
+use crate::postgres::pool::{PoolSettings, SpillSettings};
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
 use tidegate_model::{ConfigError, Place};
+use tidegate_policy::ConsistencySettings;
+use tidegate_steering::SteeringSettings;
 use tidegate_telemetry::LogFormat;
-
-const LISTEN_DEFAULT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
-const ADMIN_DEFAULT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
-
-/// Values given as flags; they win over everything else.
-#[derive(Debug, Default, Clone)]
-pub struct Overrides {
-    /// `--region`.
-    pub region: Option<String>,
-    /// `--database-url`.
-    pub database_url: Option<String>,
-    /// `--read-replica-url`.
-    pub read_replica_url: Option<String>,
-    /// `--config`.
-    pub config: Option<String>,
-    /// `--listen`.
-    pub listen: Option<String>,
-    /// `--admin`.
-    pub admin: Option<String>,
-}
 
 /// The whole configuration of one process.
 #[derive(Debug)]
@@ -88,20 +71,6 @@ pub struct ReplicaConfig {
     pub server: Server,
 }
 
-impl CacheSettings {
-    /// Reads `[cache]` of the operator's file alone.
-    ///
-    /// # Errors
-    /// Names the file, line and key that cannot be used.
-    pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
-        let Some(file) = operator_file(overrides, environment)? else {
-            return Ok(Self::default());
-        };
-        check_cache(&file)?;
-        Ok(file.content.cache)
-    }
-}
-
 impl Settings {
     /// Merges flags, variables, file and defaults.
     ///
@@ -114,46 +83,31 @@ impl Settings {
         let routes = RouteTables::of(file.as_ref(), environment, region.as_ref())?;
         let file = file.map_or_else(ConfigFile::built_in, Ok)?;
         let merge = Merge {
-            file: &file,
+            overrides,
             environment,
+            file: &file,
         };
         let content = &file.content;
 
         let region = region
             .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
-        let primary = merge
-            .value(
-                ("--database-url", &overrides.database_url),
-                "DATABASE_URL",
-                ("database_url", content.database_url.as_ref()),
-            )?
-            .ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
-        let replicas = merge.replicas(overrides, &region)?;
+        let primary = merge.value(&Server::PRIMARY)?;
+        let primary = primary.ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
+        let replicas = merge.replicas(&region)?;
         check_pool(&file)?;
         check_cache(&file)?;
-        let primary_region = content.topology.primary_region.as_ref();
+        let listener = |setting, default| {
+            let address = merge.value(setting)?;
+            Ok(address.map_or(default, |Address(address)| address))
+        };
         Ok(Self {
-            primary_region: primary_region
-                .map(|value| merge.file_value(value, "topology.primary_region"))
-                .transpose()?,
-            listen: merge
-                .value(
-                    ("--listen", &overrides.listen),
-                    "LISTEN_ADDR",
-                    ("listen", content.listen.as_ref()),
-                )?
-                .map_or(LISTEN_DEFAULT, |Address(address)| address),
-            admin: merge
-                .value(
-                    ("--admin", &overrides.admin),
-                    "ADMIN_ADDR",
-                    ("admin", content.admin.as_ref()),
-                )?
-                .map_or(ADMIN_DEFAULT, |Address(address)| address),
+            primary_region: merge.value(&PRIMARY_REGION)?,
+            listen: listener(&LISTEN, LISTEN_DEFAULT)?,
+            admin: listener(&ADMIN, ADMIN_DEFAULT)?,
             token_keys: token_keys(environment)?,
-            auth: AuthConfig::resolve(environment)?,
+            auth: auth_config(environment)?,
             log_format: merge
-                .value(("", &None), "LOG_FORMAT", ("log_format", None))?
+                .value(&LogFormat::SETTING)?
                 .unwrap_or_else(LogFormat::of_terminal),
             server: content.server.clone(),
             pool: content.pool.clone(),
@@ -199,76 +153,11 @@ impl Settings {
     }
 }
 
-/// The operator's file, if one is named.
-pub(super) fn operator_file(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<Option<ConfigFile>, ConfigError> {
-    let path = overrides
-        .config
-        .as_deref()
-        .or_else(|| environment.get("TIDEGATE_CONFIG"));
-    path.map(ConfigFile::read).transpose()
-}
-
-/// The region of this process, if it is named anywhere.
-pub(super) fn region(
-    overrides: &Overrides,
-    environment: &Environment,
-    file: Option<&ConfigFile>,
-) -> Result<Option<RegionId>, ConfigError> {
-    let built_in = ConfigFile::built_in()?;
-    let file = file.unwrap_or(&built_in);
-    let merge = Merge { file, environment };
-    let in_file = ("region", file.content.region.as_ref());
-    merge.value(("--region", &overrides.region), "REGION", in_file)
-}
-
-/// One file and one environment, to look values up in.
-struct Merge<'a> {
-    file: &'a ConfigFile,
-    environment: &'a Environment,
-}
-
 impl Merge<'_> {
-    /// The value of the flag, else of the variable, else of the file's key.
-    fn value<T: FromStr<Err: std::fmt::Display>>(
-        &self,
-        (flag, overriding): (&'static str, &Option<String>),
-        name: &'static str,
-        (key, file): (&str, Option<&toml::Spanned<String>>),
-    ) -> Result<Option<T>, ConfigError> {
-        let flag = overriding.as_deref().map(|text| (flag, text));
-        let variable = || Some((name, self.environment.get(name)?));
-        if let Some((name, text)) = flag.or_else(variable) {
-            let parsed = text.parse();
-            return parsed
-                .map_err(|why| ConfigError::variable(name, text, why))
-                .map(Some);
-        }
-        file.map(|value| self.file_value(value, key)).transpose()
-    }
-
-    /// A value of the file, with its `${NAME}`s replaced.
-    fn file_value<T: FromStr<Err: std::fmt::Display>>(
-        &self,
-        value: &toml::Spanned<String>,
-        key: &str,
-    ) -> Result<T, ConfigError> {
-        let text = self.file.expanded(value, key, self.environment)?;
-        self.file.parsed(value, key, |_| text.parse())
-    }
-
     /// The replicas of the topology; the local one comes first and a flag or variable replaces it.
-    fn replicas(
-        &self,
-        overrides: &Overrides,
-        local: &RegionId,
-    ) -> Result<Vec<ReplicaConfig>, ConfigError> {
+    fn replicas(&self, local: &RegionId) -> Result<Vec<ReplicaConfig>, ConfigError> {
         let content = &self.file.content;
-        let in_file = ("read_replica_url", content.read_replica_url.as_ref());
-        let flag = ("--read-replica-url", &overrides.read_replica_url);
-        let own = self.value(flag, "DATABASE_READ_REPLICA_URL", in_file)?;
+        let own = self.value(&Server::READ_REPLICA)?;
         let own = own.map(|server| ReplicaConfig {
             region: local.clone(),
             server,
@@ -293,6 +182,54 @@ impl Merge<'_> {
         replicas.sort_by_key(|replica| replica.region != *local);
         Ok(replicas)
     }
+}
+
+/// The operator's file, if one is named.
+pub(super) fn operator_file(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Option<ConfigFile>, ConfigError> {
+    let flag = overrides.get(&CONFIG).map(|(_, path)| path);
+    let path = flag.or_else(|| environment.get(CONFIG.name()));
+    path.map(ConfigFile::read).transpose()
+}
+
+/// The region of this process, if it is named anywhere.
+pub(super) fn region(
+    overrides: &Overrides,
+    environment: &Environment,
+    file: Option<&ConfigFile>,
+) -> Result<Option<RegionId>, ConfigError> {
+    let built_in = ConfigFile::built_in()?;
+    let merge = Merge {
+        overrides,
+        environment,
+        file: file.unwrap_or(&built_in),
+    };
+    merge.value(&RegionId::SETTING)
+}
+
+/// `[cache]` of the operator's file alone.
+///
+/// # Errors
+/// Names the file, line and key that cannot be used.
+pub fn cache_settings(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<CacheSettings, ConfigError> {
+    let Some(file) = operator_file(overrides, environment)? else {
+        return Ok(CacheSettings::default());
+    };
+    check_cache(&file)?;
+    Ok(file.content.cache)
+}
+
+/// How bearers are recognised.
+///
+/// # Errors
+/// As [`AuthConfig::resolve`].
+pub fn auth_config(environment: &Environment) -> Result<AuthConfig, ConfigError> {
+    AuthConfig::resolve(|name| environment.get(name))
 }
 
 /// The keys of `TOKEN_SECRET`, if it is set.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::endpoint::RouteTables;
+use tidegate_model::RegionId;
 
 const URL: &str = "postgres://app:hunter2@db/app";
 
@@ -19,10 +21,7 @@ fn with_file(text: &str, environment: &Environment) -> Result<Settings, String> 
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let path = file.path().to_str().unwrap();
-    let overrides = Overrides {
-        config: Some(path.to_owned()),
-        ..Overrides::default()
-    };
+    let overrides = Overrides::default().with(&CONFIG, Some(path.to_owned()));
     let settings = Settings::resolve(&overrides, environment);
     settings.map_err(|error| error.to_string().replace(path, "file"))
 }
@@ -55,10 +54,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     assert_eq!(settings.region.as_str(), "b");
     assert_eq!(settings.listen.port(), 2);
     assert_eq!(settings.admin.port(), 1);
-    let overrides = Overrides {
-        region: Some("c".to_owned()),
-        ..Overrides::default()
-    };
+    let overrides = Overrides::default().with(&RegionId::SETTING, Some("c".to_owned()));
     let settings = Settings::resolve(&overrides, &variables).unwrap();
     assert_eq!(settings.region.as_str(), "c");
     assert_eq!(settings.listen.port(), 2);

@@ -6,13 +6,15 @@ use http::uri::PathAndQuery;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::Environment;
 use super::file::ConfigFile;
-use super::{
-    CheckConfig, Environment, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
+use crate::upstream::{
+    CheckConfig, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
 };
 use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
-use tidegate_model::values::{count, duration};
+use tidegate_model::settings::Setting;
+use tidegate_model::values::{DURATION, Form, count};
 
 /// Nodes of one upstream: a few per region.
 const NODES_MAX: usize = 32;
@@ -27,14 +29,14 @@ pub(super) struct UpstreamSection {
     name: Spanned<String>,
     nodes: Spanned<Vec<NodeSection>>,
     check: Option<CheckSection>,
-    #[serde(default = "connect_timeout", deserialize_with = "duration")]
-    connect_timeout: Duration,
-    #[serde(default, deserialize_with = "some_duration")]
+    #[serde(default, deserialize_with = "duration")]
+    connect_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
     timeout: Option<Duration>,
-    #[serde(default = "idle_timeout", deserialize_with = "duration")]
-    idle_timeout: Duration,
-    #[serde(default = "connections_max", deserialize_with = "count")]
-    connections_max: usize,
+    #[serde(default, deserialize_with = "duration")]
+    idle_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "requests")]
+    connections_max: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,42 +50,107 @@ struct NodeSection {
 #[serde(deny_unknown_fields)]
 struct CheckSection {
     path: Spanned<String>,
-    #[serde(default = "check_interval", deserialize_with = "duration")]
-    interval: Duration,
+    #[serde(default, deserialize_with = "duration")]
+    interval: Option<Duration>,
 }
 
+/// The keys of an `[[upstream]]` beside its limits.
+pub(super) const UPSTREAM: &[Setting] = &[
+    Setting {
+        key: "name",
+        range: || format!("1 to {NAME_LENGTH_MAX} letters, digits, `-` and `_`"),
+        meaning: "What endpoints, logs and metrics call it.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "nodes",
+        range: || format!("1 to {NODES_MAX} tables with `region` and `url`"),
+        meaning: "Where it runs. Nodes of the local region come first, then the others in the order given. A \
+                  URL carries no credentials.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "check",
+        default: || "none".to_owned(),
+        range: || "a table with `path` and `interval`".to_owned(),
+        meaning: "A path that a healthy node answers with 2xx, and how often it is requested. Without a \
+                  check, requests find out.",
+        ..Setting::UNNAMED
+    },
+];
+
+/// The keys of each of an upstream's `nodes`.
+pub(super) const UPSTREAM_NODE: &[Setting] = &[
+    Setting {
+        key: "region",
+        range: RegionId::SETTING.range,
+        meaning: "The region that the node is in.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "url",
+        range: || "an `http` or `https` URL without credentials and query".to_owned(),
+        meaning: "Where requests go; the path of a request is appended to its path.",
+        ..Setting::UNNAMED
+    },
+];
+
+/// The keys of an upstream's `check`.
+pub(super) const UPSTREAM_CHECK: &[Setting] = &[
+    Setting {
+        key: "path",
+        range: || "a path, with or without a query".to_owned(),
+        meaning: "What is requested below the URL of a node.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "interval",
+        default: || DURATION.written(&CheckConfig::INTERVAL_DEFAULT),
+        range: || DURATION.range(),
+        meaning: "Time between two checks of a node; also the most time one may take.",
+        too_low: "the checks are load.",
+        too_high: "a node that no longer answers is found late.",
+        ..Setting::UNNAMED
+    },
+];
+
 impl UpstreamSection {
-    /// Checks the section; nodes of the local region come first.
+    /// Checks the section; nodes of the local region come first. The lines are those of its limits.
     pub(super) fn resolve(
         &self,
         file: &ConfigFile,
         environment: &Environment,
         local: Option<&RegionId>,
+        limit_lines: &[(&'static str, usize)],
     ) -> Result<UpstreamConfig, ConfigError> {
         let check = |section: &CheckSection| -> Result<_, ConfigError> {
             let path = file.parsed(&section.path, "upstream.check.path", |text| path(text))?;
-            let interval = section.interval;
+            let interval = section.interval.unwrap_or(CheckConfig::INTERVAL_DEFAULT);
             Ok(CheckConfig { path, interval })
         };
         let check = self.check.as_ref().map(check).transpose()?;
-        let limits = UpstreamLimits {
-            connect_timeout: self.connect_timeout,
-            timeout: self.timeout,
-            idle_timeout: self.idle_timeout,
-            connections_max: self.connections_max,
-        };
         let mut nodes = self.nodes(file, environment)?;
         nodes.sort_by_key(|node| node.region.as_ref() != local);
         Ok(UpstreamConfig {
-            place: file.place(&self.name),
+            place: file.table_with_lines(&self.name, limit_lines),
             name: file.parsed(&self.name, "upstream.name", |text| name(text))?,
             settings: UpstreamSettings {
                 nodes,
                 check,
-                limits,
+                limits: self.limits(),
                 steering: file.content.steering.clone(),
             },
         })
+    }
+
+    fn limits(&self) -> UpstreamLimits {
+        let default = UpstreamLimits::default();
+        UpstreamLimits {
+            connect_timeout: self.connect_timeout.unwrap_or(default.connect_timeout),
+            timeout: self.timeout.or(default.timeout),
+            idle_timeout: self.idle_timeout.unwrap_or(default.idle_timeout),
+            connections_max: self.connections_max.unwrap_or(default.connections_max),
+        }
     }
 
     fn nodes(
@@ -137,22 +204,10 @@ fn path(text: &str) -> Result<PathAndQuery, &'static str> {
     path.ok_or("expected a path that begins with `/`")
 }
 
-fn connect_timeout() -> Duration {
-    UpstreamLimits::default().connect_timeout
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    DURATION.read(from).map(Some)
 }
 
-fn idle_timeout() -> Duration {
-    UpstreamLimits::default().idle_timeout
-}
-
-fn connections_max() -> usize {
-    UpstreamLimits::default().connections_max
-}
-
-fn check_interval() -> Duration {
-    CheckConfig::INTERVAL_DEFAULT
-}
-
-fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    duration(from).map(Some)
+fn requests<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    count("requests").read(from).map(Some)
 }

@@ -1,8 +1,8 @@
 //! Watches the catalogue of each node.
 //!
-//! A statement is prepared once for a connection and proven once to leave nothing in a session; both
-//! hold as long as the catalogue stays as it was. A change is noticed within the interval, or longer if a
-//! look takes long.
+//! A statement is prepared once per connection and proven once to leave nothing in a session; both
+//! hold as long as the catalogue does not change. A change is noticed within the interval, or later
+//! if a look takes long.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::sql::{fingerprint, stateless};
 use tidegate_model::error_chain;
 use tidegate_telemetry::names;
 
-/// Looks take at most one part in so many of the time, as far as the longest interval allows.
+/// Looks take at most one part in this many of the time, as far as the longest interval allows.
 const SHARE_MAX: u32 = 50;
-/// How long at most passes between two looks, unless the shortest interval is longer.
+/// Longest time between two looks, unless the shortest interval is longer.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
-/// A look that takes longer is given up; the reads of a catalogue with a million columns take less.
+/// A look that takes longer is cancelled; reading a catalogue with a million columns takes less.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// Watches the catalogue of a node for as long as the process runs, on a connection of its own.
@@ -39,11 +39,11 @@ pub async fn watch_catalogue(
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 connection = None;
-                tracing::debug!(node = %node.id, %error, "cannot see the catalogue");
+                tracing::debug!(node = %node.id, %error, "cannot read the catalogue");
             }
             Err(_elapsed) => {
                 connection = None;
-                tracing::warn!(node = %node.id, "a look at the catalogue takes too long");
+                tracing::warn!(node = %node.id, "reading the catalogue takes too long");
             }
         }
         let pause = (SHARE_MAX * started.elapsed()).min(INTERVAL_MAX);
@@ -52,15 +52,15 @@ pub async fn watch_catalogue(
     }
 }
 
-/// What was seen of a catalogue.
+/// The state of a catalogue when it was last read.
 #[derive(PartialEq, Eq)]
 struct Seen {
     fingerprint: String,
-    /// Of the tables whose statements were judged.
+    /// The revision of the tables whose statements were judged.
     tables: u64,
 }
 
-/// Looks once, and judges all statements if the catalogue or the statements have changed.
+/// Reads the catalogue once, and judges all statements if it or the statements have changed.
 async fn look(
     node: &Node,
     index: usize,
@@ -84,8 +84,8 @@ async fn look(
     }
     let known = seen.as_ref().map(|seen| &seen.fingerprint);
     if known.is_some_and(|known| *known != now.fingerprint) {
-        tracing::info!(node = %node.id, "the catalogue has changed: statements are prepared anew");
-        // Voids all proofs; what follows proves what is still true.
+        tracing::info!(node = %node.id, "the catalogue has changed: statements are prepared again");
+        // Invalidates all proofs; those that still hold are made again below.
         node.catalogue().advance();
     }
     let revision = node.catalogue().revision();
@@ -110,7 +110,7 @@ fn publish(node: &NodeId, stateless: u32, reset: u32) {
     gauge("reset", reset);
 }
 
-/// Why a catalogue could not be looked at.
+/// Why a catalogue could not be read.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error(transparent)]

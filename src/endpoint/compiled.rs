@@ -2,59 +2,40 @@
 
 use std::sync::Arc;
 
-use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
-use crate::sql::{SqlTarget, SqlTargetError};
-use crate::upstream::{Upstream, Upstreams};
+use super::Backend;
+use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
+use crate::sql::{SqlPlace, SqlTarget, SqlTargetError};
+use crate::upstream::Upstreams;
 use tidegate_model::{ConfigError, Place};
 use tidegate_telemetry::EndpointMetrics;
 
 /// One endpoint, ready to serve.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// Where it is written.
+    /// Its place in the file.
     pub place: Place,
-    /// Which methods it answers.
+    /// The methods that it answers.
     pub method: EndpointMethod,
     /// The path template, which also labels logs and metrics.
     pub template: String,
-    /// Who may call it.
+    /// The authentication that it requires.
     pub auth: EndpointAuth,
-    /// What it does.
-    pub target: Target,
-    /// What is counted of it.
-    pub metrics: EndpointMetrics,
+    /// What serves it.
+    pub backend: Backend,
+    /// Its metrics.
+    pub metrics: Arc<EndpointMetrics>,
 }
 
-/// What an endpoint does.
-#[derive(Debug)]
-pub enum Target {
-    /// Runs a statement.
-    Sql(SqlTarget),
-    /// Hands the request on.
-    Upstream {
-        /// To whom.
-        upstream: Arc<Upstream>,
-        /// Whether everybody gets the same answer.
-        cache: bool,
-    },
-}
-
-/// What an answer that everybody may be given depends on, beside the path.
-#[derive(Debug, Clone, Copy)]
-pub enum Shared<'a> {
-    /// These query parameters, sorted.
-    Parameters(&'a [String]),
-    /// The query, as it was sent.
-    Query,
-}
-
-/// Why an endpoint of the configuration cannot be used. Displays without the key and its value, which
-/// go with it into a [`ConfigError`].
+/// Why an endpoint of the configuration cannot be used. Displays without the key and its value,
+/// which are added in a [`ConfigError`].
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// The statement, or what goes with it.
+    /// The statement or its related keys.
     #[error(transparent)]
     Sql(#[from] SqlTargetError),
+    /// Whether a statement may write depends on its method.
+    #[error("it goes with `upstream` only")]
+    AnyMethod,
     /// An upstream that is not there.
     #[error("there is no [[upstream]] named `{0}`")]
     NoUpstream(String),
@@ -64,20 +45,20 @@ pub enum EndpointError {
     /// A template that the router refuses.
     #[error("{0}")]
     Template(matchit::InsertError),
-    /// The same method and template again.
-    #[error("the same method and path stand already at {0}")]
+    /// A method and template that are already used.
+    #[error("the same method and path are already used at {0}")]
     Repeated(Place),
 }
 
 impl EndpointError {
-    /// Names the place, the key and its value beside what is wrong.
+    /// Adds the place, the key and its value to the error.
     pub(super) fn refuse(&self, endpoint: &EndpointConfig) -> ConfigError {
         let statement = match &endpoint.target {
             TargetConfig::Sql(sql) => &*sql.statement,
             TargetConfig::Upstream(_) => "",
         };
         let (key, value) = match self {
-            Self::Sql(SqlTargetError::AnyMethod) => ("method", endpoint.method.to_string()),
+            Self::AnyMethod => ("method", endpoint.method.to_string()),
             Self::Sql(SqlTargetError::UnusedBodyString(name)) => ("body_strings", name.clone()),
             Self::Sql(_) => ("sql", statement.to_owned()),
             Self::NoUpstream(name) => ("upstream", name.clone()),
@@ -93,17 +74,27 @@ impl Endpoint {
     /// Compiles one endpoint.
     ///
     /// # Errors
-    /// Names the key and what is wrong with it.
+    /// Names the key and states what is wrong with it.
     pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         if !config.path.starts_with('/') {
             return Err(EndpointError::NoSlash);
         }
-        let target = match &config.target {
-            TargetConfig::Sql(sql) => Target::Sql(SqlTarget::compile(config, sql)?),
+        let backend = match &config.target {
+            TargetConfig::Sql(sql) => {
+                let EndpointMethod::One(method) = &config.method else {
+                    return Err(EndpointError::AnyMethod);
+                };
+                let place = SqlPlace {
+                    method,
+                    template: &config.path,
+                    is_open: config.auth == EndpointAuth::None,
+                };
+                Backend::Sql(SqlTarget::compile(place, sql)?)
+            }
             TargetConfig::Upstream(target) => {
                 let upstream = upstreams.get(&target.name);
                 let missing = || EndpointError::NoUpstream(target.name.clone());
-                Target::Upstream {
+                Backend::Upstream {
                     upstream: Arc::clone(upstream.ok_or_else(missing)?),
                     cache: target.cache,
                 }
@@ -114,26 +105,14 @@ impl Endpoint {
             method: config.method.clone(),
             template: config.path.clone(),
             auth: config.auth,
-            metrics: EndpointMetrics::new(&config.path),
-            target,
+            metrics: Arc::new(EndpointMetrics::new(&config.path)),
+            backend,
         })
     }
 
-    /// What an answer depends on beside the path; none when it depends on more than path and query,
-    /// or is no plain 200, so that nobody else may be given it.
-    #[must_use]
-    pub fn shared(&self) -> Option<Shared<'_>> {
-        match &self.target {
-            Target::Sql(sql) => sql.shared_parameters.as_deref().map(Shared::Parameters),
-            Target::Upstream { cache, .. } => cache.then_some(Shared::Query),
-        }
-    }
     /// Its statement, if it runs one.
     #[must_use]
     pub fn sql(&self) -> Option<&SqlTarget> {
-        match &self.target {
-            Target::Sql(sql) => Some(sql),
-            Target::Upstream { .. } => None,
-        }
+        self.backend.sql()
     }
 }

@@ -1,17 +1,38 @@
-//! The endpoints: method and path → what serves a request.
+//! The endpoints: from method and path to what serves a request, and the stack that a request
+//! passes on the way.
 //!
-//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its one
-//! statement and a request's values into an answer whose bytes PostgreSQL made;
-//! [`upstream`](crate::upstream) hands the request on to an application.
+//! [`Public`] is the stack that every request passes; [`Backend`] is what serves it in the end.
+//! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its
+//! statement and a request's values into an answer whose bytes PostgreSQL produces;
+//! [`upstream`](crate::upstream) forwards the request to an application.
 
+mod settings;
+mod backend;
 mod catalogue;
 mod compiled;
+mod error;
 mod preparation;
 mod router;
 mod routes;
+mod live_routes;
+mod frontend;
+mod decide;
+mod fetch;
+mod serve;
+mod rate_limit;
+mod public;
 
+pub use backend::{Backend, Backends, Call, SharedBy};
 pub use catalogue::watch_catalogue;
-pub use compiled::{Endpoint, EndpointError, Shared, Target};
+pub use compiled::{Endpoint, EndpointError};
+pub use decide::{Reached, Uncached};
+pub use error::RouteError;
+pub use frontend::Frontend;
+pub use live_routes::LiveRoutes;
 pub use preparation::check_statements;
+pub use public::Public;
 pub use router::{Found, Router};
 pub use routes::Routes;
+pub use settings::{
+    EndpointAuth, EndpointConfig, EndpointMethod, RouteTables, TargetConfig, UpstreamTarget,
+};

@@ -1,4 +1,4 @@
-//! Whether every statement of a configuration prepares on a real server.
+//! Whether every statement of a configuration can be prepared on a real server.
 
 use futures_util::future::join_all;
 use tokio_postgres::Client;
@@ -7,11 +7,11 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use super::Routes;
 use tidegate_model::ConfigError;
 
-/// Prepares every statement, all in one go.
+/// Prepares all statements at once.
 ///
 /// # Errors
-/// Names the first endpoint whose statement PostgreSQL refuses. A connection that breaks is no
-/// such refusal: nothing is known then, and the statements are prepared when they are needed.
+/// Names the first endpoint whose statement PostgreSQL refuses. A connection that breaks is not an
+/// error: nothing is known then, and the statements are prepared when they are needed.
 pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
     let endpoints: Vec<_> = routes.router.sql_endpoints().collect();
     let texts = endpoints.iter().map(|(_, sql)| sql.statement.text());
@@ -29,7 +29,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
             _ => "",
         };
         let message = format!(
-            "sql: {} {} does not prepare: {}{hint}",
+            "sql: {} {} cannot be prepared: {}{hint}",
             endpoint.method,
             endpoint.template,
             refusal.message()
@@ -39,7 +39,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
     Ok(())
 }
 
-/// What goes with a syntax error at a colon or at what stands for a parameter.
+/// The hint for a syntax error at a colon or at the text of a parameter.
 fn syntax_hint(text: &str, refusal: &DbError) -> &'static str {
     let Some(&ErrorPosition::Original(position)) = refusal.position() else {
         return "";
@@ -48,7 +48,7 @@ fn syntax_hint(text: &str, refusal: &DbError) -> &'static str {
     match text.chars().nth(position.saturating_sub(1) as usize) {
         Some(':') => "; a parameter is :path.x, :query.x, :body.x, :claims.x or :header.x",
         Some('$') => {
-            "; a parameter takes its own colon, so a slice that ends with one is [1 : :path.x]"
+            "; a parameter has its own colon, so a slice that ends with one is [1 : :path.x]"
         }
         _ => "",
     }

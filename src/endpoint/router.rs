@@ -1,4 +1,4 @@
-//! Method + normalised path → endpoint.
+//! From method and normalised path to endpoint.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use super::{Endpoint, EndpointError};
-use crate::config::{EndpointConfig, EndpointMethod};
+use crate::endpoint::{EndpointConfig, EndpointMethod};
 use crate::sql::SqlTarget;
 use crate::upstream::Upstreams;
 use tidegate_model::ConfigError;
 
-/// What `Allow` says where any method goes; `HEAD` and `OPTIONS` are added everywhere.
+/// The value of `Allow` if any method is allowed; `HEAD` and `OPTIONS` are added everywhere.
 const ANY_METHOD: [Method; 5] = [
     Method::GET,
     Method::POST,
@@ -31,12 +31,12 @@ pub struct Router {
 #[derive(Debug, Clone, Default)]
 struct Methods(Vec<Arc<Endpoint>>);
 
-/// What a method and a path lead to.
+/// The result of routing a method and a path.
 #[derive(Debug)]
 pub enum Found {
     /// An endpoint, and the values of its template.
     Endpoint(Arc<Endpoint>, Vec<(String, String)>),
-    /// The path exists, the method does not; the value lists those that do, for `Allow`.
+    /// The path exists without this method; the value lists its methods, for `Allow`.
     OtherMethods(HeaderValue),
     /// No template matches.
     Nothing,
@@ -46,7 +46,7 @@ impl Router {
     /// Compiles all endpoints.
     ///
     /// # Errors
-    /// Names the file, line and key of the first that cannot be used, or that repeats another.
+    /// Names the file, line and key of the first one that cannot be used or repeats another.
     pub fn compile(configs: &[EndpointConfig], upstreams: &Upstreams) -> Result<Self, ConfigError> {
         let mut router = Self::default();
         let mut by_template: BTreeMap<&str, Methods> = BTreeMap::new();
@@ -82,7 +82,7 @@ impl Router {
         endpoints.filter_map(move |endpoint| Some((endpoint, endpoint.sql()?)))
     }
 
-    /// Finds what a method and a normalised path lead to.
+    /// Routes a method and a normalised path.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Found {
         let Ok(matched) = self.templates.at(path) else {
@@ -102,8 +102,8 @@ impl Router {
 }
 
 impl Methods {
-    /// The endpoint of a method: the one that names it, else the one for any. Nothing answers
-    /// TRACE, which would show a client what was added to its request, or CONNECT.
+    /// The endpoint of a method: the one that names it, else the one for any method. TRACE, which
+    /// would show a client what was added to its request, and CONNECT are never answered.
     fn find(&self, method: &Method) -> Option<&Arc<Endpoint>> {
         let wanted = match *method {
             Method::TRACE | Method::CONNECT => return None,
@@ -145,7 +145,8 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::config::{EndpointAuth, SqlConfig, TargetConfig};
+    use crate::endpoint::{EndpointAuth, TargetConfig};
+    use crate::sql::SqlConfig;
     use tidegate_model::Place;
 
     fn endpoint(line: usize, method: Method, path: &str) -> EndpointConfig {
@@ -232,7 +233,7 @@ mod tests {
             endpoint(1, Method::GET, "/x"),
             endpoint(7, Method::GET, "/x"),
         ];
-        let expected = "file:7: path = \"/x\": the same method and path stand already at file:1";
+        let expected = "file:7: path = \"/x\": the same method and path are already used at file:1";
         assert_eq!(compile(&twice), expected);
         let overlapping = [
             endpoint(1, Method::GET, "/{a}"),

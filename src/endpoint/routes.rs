@@ -1,9 +1,9 @@
-//! Policies and endpoints together: what a reload swaps.
+//! Policies and endpoints together, which a reload replaces as one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Router;
-use crate::config::RouteTables;
+use crate::endpoint::RouteTables;
 use crate::http::RateLimits;
 use crate::sql::POSITION;
 use crate::upstream::Upstreams;
@@ -11,7 +11,7 @@ use tidegate_model::ConfigError;
 use tidegate_policy::PolicyTable;
 
 /// Statements that a connection prepares before it serves. Each takes the server some tenths of a
-/// millisecond, and memory for every connection; one that is left out is prepared when it is needed.
+/// millisecond, and memory per connection; the others are prepared when they are needed.
 const WARM_MAX: usize = 100;
 
 /// Counts the tables compiled by this process.
@@ -20,16 +20,16 @@ static REVISIONS: AtomicU64 = AtomicU64::new(0);
 /// Everything that is decided by path.
 #[derive(Debug)]
 pub struct Routes {
-    /// Tells these tables from all others of this process: what they answered is not served by
-    /// others.
+    /// Distinguishes these tables from all others of this process: their stored answers are not
+    /// served by others.
     pub revision: u64,
     /// Path → floor and Cache-Control.
     pub policies: PolicyTable,
-    /// What clients have left of the rows that limit them.
+    /// The clients' remaining budgets on rows with a rate limit.
     pub rate_limits: RateLimits,
     /// Method and path → endpoint.
     pub router: Router,
-    /// The applications that endpoints hand requests to.
+    /// The applications that endpoints forward requests to.
     pub upstreams: Upstreams,
 }
 
@@ -42,10 +42,10 @@ impl Routes {
         Self::recompile(tables, &Upstreams::default())
     }
 
-    /// As [`compile`](Self::compile); upstreams that have not changed go on with what they know.
+    /// Like [`compile`](Self::compile); upstreams that have not changed keep their state.
     ///
     /// # Errors
-    /// As [`compile`](Self::compile).
+    /// See [`compile`](Self::compile).
     pub fn recompile(tables: &RouteTables, before: &Upstreams) -> Result<Self, ConfigError> {
         let policies = PolicyTable::build(&tables.policies)?;
         let upstreams = Upstreams::build(&tables.upstreams, before)?;
@@ -58,8 +58,18 @@ impl Routes {
         })
     }
 
-    /// The texts of what requests run prepared, for connections to prepare before they serve: reads, at
-    /// most a hundred, first of those that requests have run already.
+    /// Whether a normalised path may have a budget for every client.
+    #[must_use]
+    pub fn limits(&self, path: &str) -> bool {
+        if self.rate_limits.is_empty() {
+            return false;
+        }
+        let row = self.policies.lookup(path);
+        row.is_none_or(|row| self.rate_limits.row(row).is_some())
+    }
+
+    /// The texts of the statements that connections prepare before they serve: reads, at most a
+    /// hundred, first those that requests have already run.
     #[must_use]
     pub fn warm_statements(&self) -> Vec<String> {
         let endpoints = || {
@@ -81,7 +91,8 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
-    use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig, TargetConfig};
+    use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
+    use crate::sql::SqlConfig;
     use tidegate_model::Place;
 
     fn endpoint(number: usize) -> EndpointConfig {

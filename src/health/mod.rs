@@ -1,7 +1,7 @@
 //! Answers to probes, all from memory: no probe ever costs a query.
 //!
-//! `/health/edge` says whether this region should get traffic, `/readyz` whether this process can
-//! serve at all, `/livez` and `/health/live` that it runs.
+//! `/health/edge` reports whether this region should get traffic, `/readyz` whether this process
+//! can serve at all, `/livez` and `/health/live` that it runs.
 
 mod report;
 mod probes;

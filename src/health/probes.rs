@@ -12,31 +12,30 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::health::report::{Facts, HealthReport};
-use crate::http::Drain;
-use crate::middleware::PROBE_PATHS;
+use crate::http::{Drain, PROBE_PATHS};
 use crate::postgres::monitor::Monitor;
 use tidegate_model::NodeStatus;
 use tidegate_model::{NodeId, RegionId};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What probes ask about.
+/// What the probes report on.
 #[derive(Clone)]
 pub struct HealthState {
     /// The region of this process.
     pub region: RegionId,
     /// This region's replica, if there is one. The monitor watches it.
     pub replica: Option<NodeId>,
-    /// What is known of the nodes.
+    /// What is known about the nodes.
     pub monitor: Arc<Monitor>,
-    /// Whether this process is on its way out.
+    /// Whether this process is draining.
     pub drain: Drain,
-    /// Most lag that is healthy.
+    /// Greatest healthy lag.
     pub max_lag: Duration,
 }
 
 impl HealthState {
-    /// Who takes the writes; while nobody does, where `DATABASE_URL` leads.
+    /// The node that takes the writes; while there is none, the node at `DATABASE_URL`.
     fn primary(&self) -> Arc<NodeStatus> {
         let knowledge = self.monitor.knowledge();
         let primary = knowledge.primary();
@@ -93,7 +92,7 @@ pub async fn live() -> Response {
     text(true, "ok\n")
 }
 
-/// Answers whether the nodes were looked at once and one of them can serve.
+/// Answers whether every node was sampled once and one of them can serve.
 pub async fn ready(State(state): State<HealthState>) -> Response {
     match state.is_ready() {
         true => text(true, "ready\n"),

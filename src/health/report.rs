@@ -1,4 +1,4 @@
-//! What `/health/edge` says: pure, from the monitor's statuses.
+//! The report of `/health/edge`: pure, from the monitor's statuses.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use serde_json::value::RawValue;
 use tidegate_model::RegionId;
 use tidegate_model::{Condition, NodeStatus};
 
-/// What the report follows from.
+/// The facts that determine the report.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The region of this process.
     pub region: &'a RegionId,
-    /// What is known of the primary; while there is none, of the node that is to be.
+    /// What is known about the primary; while there is none, about the node at `DATABASE_URL`.
     pub primary: &'a NodeStatus,
-    /// What is known of this region's replica, if there is one.
+    /// What is known about this region's replica, if there is one.
     pub replica: Option<&'a NodeStatus>,
     /// Whether every monitor task runs.
     pub monitor_alive: bool,
-    /// Whether this process is on its way out.
+    /// Whether this process is draining.
     pub draining: bool,
-    /// Most lag that is healthy.
+    /// Greatest healthy lag.
     pub max_lag: Duration,
 }
 
-/// Says whether this region should get traffic. As JSON it stays below 1 KiB.
+/// Whether this region should get traffic. As JSON it stays below 1 KiB.
 #[derive(Debug, Serialize)]
 pub struct HealthReport<'a> {
     status: &'static str,
@@ -121,8 +121,8 @@ impl Checks {
     }
 }
 
-/// Tells whether a replica passes its own check. Lag has one of its own, and without a receiver
-/// the data is still fresh until lag says otherwise.
+/// Returns whether a replica passes its own check. Lag has a separate check, and without a receiver
+/// the data counts as fresh unless the lag is too high.
 fn serves(condition: Condition) -> bool {
     match condition {
         Condition::Fresh | Condition::Lagging | Condition::Disconnected => true,

@@ -1,8 +1,8 @@
 //! What one connection is doing, and since when.
 //!
 //! hyper's own `header_read_timeout` starts when a connection falls idle, so it would cut a
-//! kept-alive connection after ten silent seconds. Here the two are told apart: silence and a
-//! request head that does not get finished.
+//! kept-alive connection after ten silent seconds. Here two cases are distinguished: silence, and a
+//! request head that is not completed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// Why a connection is out of time.
+/// Why a connection has timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expiry {
     /// A request head was not completed.
     Header,
-    /// No request came.
+    /// No request arrived.
     Idle,
-    /// The client did not read.
+    /// The client did not read the answer.
     Write,
 }
 
@@ -68,7 +68,7 @@ impl Activity {
         self.state().write_blocked_since = None;
     }
 
-    /// Starts the idle clock anew, for the time a closing connection has left.
+    /// Restarts the idle clock with the time that a closing connection has left.
     pub(super) fn restart_idle(&self) {
         self.state().idle_since = Instant::now();
     }
@@ -79,12 +79,12 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
-    /// When the connection is out of time unless something happens, and why.
+    /// When the connection will time out without activity, and why.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Expiry)> {
         self.state().deadline(limits)
     }
 
-    /// Names the task to wake when a request ends on another task.
+    /// Sets the task to wake when a request ends on another task.
     pub(super) fn wake_on_end(&self, waker: &Waker) {
         self.timer.register(waker);
     }
@@ -92,7 +92,7 @@ impl Activity {
     fn end(&self) {
         let mut state = self.state();
         state.end(Instant::now());
-        // HTTP/2 requests run on tasks of their own, so the connection's need not be awake.
+        // HTTP/2 requests run on their own tasks, so the connection's task may be asleep.
         if state.multiplexed && state.in_flight == 0 {
             self.timer.wake();
         }

@@ -1,19 +1,19 @@
-//! Who is asking: an address that the client cannot choose for itself.
+//! The client's identity: an address that it cannot choose.
 //!
 //! Every proxy appends to `X-Forwarded-For` the address that connected to it, so only the entries at
-//! the right, written by proxies that are trusted, say anything: whatever stands left of them came
-//! with the request. Hence the walk from the right, as in nginx's `real_ip_recursive`.
+//! the right, written by trusted proxies, are reliable: everything to the left of them came with
+//! the request. Hence the walk from the right, as in nginx's `real_ip_recursive`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderValue;
 use ipnet::IpNet;
 
-/// Most entries that are walked; no chain of trusted proxies is that long.
+/// Most entries that are examined; no chain of trusted proxies is that long.
 const HOPS_MAX: usize = 16;
 
-/// Whom a rate limit takes for one client: an IPv4 address, or an IPv6 /64, of which a single
-/// subscriber has all addresses (RFC 6177).
+/// One client for rate limits: an IPv4 address, or an IPv6 /64, all addresses of which belong to a
+/// single subscriber (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {
     /// The address.
@@ -34,11 +34,11 @@ impl From<IpAddr> for Client {
     }
 }
 
-/// The first address that is no trusted proxy's: the peer's, or else, from the right, that of the
-/// values of `X-Forwarded-For`, given in their order.
+/// The first address that is not a trusted proxy's: the peer's, or else the first from the right
+/// among the values of `X-Forwarded-For`, which are given in their order.
 ///
-/// An entry that is no address ends the walk at the proxy that let it through, and so does the end
-/// of the list: what is not known to be a client's is never taken for one.
+/// An entry that is not an address ends the walk at the proxy that let it through, and so does the
+/// end of the list: an address that is not known to be a client's is never treated as one.
 pub fn client_address<'a>(
     peer: IpAddr,
     forwarded_for: impl DoubleEndedIterator<Item = &'a HeaderValue>,
@@ -100,11 +100,11 @@ mod tests {
         for (values, client) in [
             (&["203.0.113.9"][..], "203.0.113.9"),
             (&["203.0.113.9, 130.176.1.2"], "203.0.113.9"),
-            // What stands further left came with the request.
+            // Entries further left came with the request.
             (&["1.1.1.1, 203.0.113.9, 130.176.1.2"], "203.0.113.9"),
             (&["10.1.1.1,203.0.113.9 ,\t130.176.1.2"], "203.0.113.9"),
             (&["rubbish, 203.0.113.9, 130.176.1.2"], "203.0.113.9"),
-            // Several fields are one list.
+            // Several fields form one list.
             (&["1.1.1.1", "203.0.113.9", "130.176.1.2"], "203.0.113.9"),
             (&["1.1.1.1, 203.0.113.9", "130.176.1.2"], "203.0.113.9"),
         ] {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing a client sends changes what the proxies behind it append.
+        /// Nothing that a client sends changes what the proxies behind it append.
         #[test]
         fn no_header_of_the_clients_own_changes_who_it_is(
             sent in proptest::collection::vec("[ -~]{0,80}", 0..4),

@@ -24,7 +24,7 @@ use super::watched::{Protocol, Watched};
 use super::{Drain, Limits};
 use tidegate_telemetry::names;
 
-/// Finds HTTP/2 peers that are gone without a word, also while a request is in flight.
+/// Detects HTTP/2 peers that have disappeared silently, even while a request is in flight.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,13 +34,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const RESETS_PENDING_MAX: usize = 20;
 const RESETS_LOCAL_MAX: usize = 1024;
 
-/// Time an idle connection has to take leave: to answer a GOAWAY, to send a last request.
+/// Time that an idle connection has to close: to answer a GOAWAY, to send a last request.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// hyper takes no smaller limit.
+/// hyper accepts no smaller limit.
 const HEADER_BYTES_MIN: usize = 8 * 1024;
 
-/// What all connections of a listener share.
+/// The state shared by all connections of a listener.
 pub(super) struct Context<S> {
     pub(super) listener: &'static str,
     pub(super) service: S,
@@ -76,7 +76,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .header_read_timeout(None) // see `activity`
-        // The buffer bounds the head; a body passes through it in pieces.
+        // The buffer bounds the head; a body is read through it in pieces.
         .max_buf_size(head_bytes_max(limits));
     builder
 }
@@ -96,11 +96,11 @@ fn http2_builder(limits: &Limits) -> http2::Builder<StreamTasks> {
     builder
 }
 
-/// One connection, apart from what it says.
+/// One connection, without its contents.
 pub(super) struct Visit<S> {
     pub(super) context: Arc<Context<S>>,
     pub(super) peer: SocketAddr,
-    /// Changes when its listener is to be left.
+    /// Changes when the connection should end.
     pub(super) closing: watch::Receiver<()>,
 }
 
@@ -111,12 +111,12 @@ where
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
-    /// Serves the connection until the client is done, it is out of time, or it is told to close and
-    /// its requests in flight are answered.
+    /// Serves the connection until the client closes it, it times out, or it should end and its
+    /// requests in flight are answered.
     pub(super) async fn serve(mut self, socket: TcpStream) {
         let (context, peer) = (Arc::clone(&self.context), self.peer);
         if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "small answers may be delayed");
+            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
         }
         let activity = Activity::new(Instant::now());
         let mut socket = Watched::new(socket, Arc::clone(&activity));
@@ -146,7 +146,7 @@ where
             }
             Ok(Protocol::Http2) => {
                 let connection = context.http2.serve_connection(socket, service);
-                // Boxed: it is larger, and most of what stays open does not speak HTTP/2.
+                // Boxed: it is larger, and most connections that stay open do not use HTTP/2.
                 let mut connection = Box::pin(connection);
                 let close = http2::Connection::graceful_shutdown;
                 self.attend(connection.as_mut(), close, &activity).await
@@ -155,14 +155,14 @@ where
         };
         match (outcome, left.get()) {
             (Some(Err(error)), _) => tracing::debug!(%peer, %error, "connection ended early"),
-            // The connection was left for another protocol. That goes on until it is done or the
+            // The connection has changed to another protocol, which continues until it ends or the
             // drain cuts it off.
             (Some(Ok(())), Some(left)) => left.tunnel.clone().run().await,
             (Some(Ok(())) | None, _) => {}
         }
     }
 
-    /// Waits for the end of HTTP on a connection; returns none if that was cut off.
+    /// Waits for the end of HTTP on a connection; returns `None` if that was cut off.
     async fn attend<C: Future>(
         &mut self,
         mut connection: Pin<&mut C>,
@@ -195,8 +195,8 @@ where
     }
 }
 
-/// Waits until the connection is out of time. Must be polled after the connection in the same
-/// task: what the connection does moves the deadline.
+/// Waits until the connection times out. Must be polled after the connection in the same task: the
+/// connection's activity moves the deadline.
 async fn expired(activity: &Activity, limits: &Limits) -> Expiry {
     let mut timer = pin!(sleep_until(Instant::now() + limits.idle_timeout));
     poll_fn(|cx| {
@@ -205,8 +205,8 @@ async fn expired(activity: &Activity, limits: &Limits) -> Expiry {
             let Some((at, expiry)) = activity.deadline(limits) else {
                 return Poll::Pending;
             };
-            // A deadline usually moves away with every request. The timer is left where it is
-            // then, and moved once it fires.
+            // A deadline usually moves with every request. The timer is then left unchanged, and
+            // moved once it fires.
             if at < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(at);
             }

@@ -1,4 +1,4 @@
-//! Whether this process is on its way out.
+//! Whether this process is draining.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 pub struct Drain(Arc<watch::Sender<bool>>);
 
 impl Drain {
-    /// Creates a flag that says: serving.
+    /// Creates a flag in the serving state.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(false)))
@@ -22,7 +22,7 @@ impl Drain {
         self.0.send_replace(true);
     }
 
-    /// Tells whether the drain has begun: readiness and health checks fail from then on.
+    /// Returns whether the drain has begun: readiness and health checks fail from then on.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.0.borrow()

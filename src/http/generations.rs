@@ -1,12 +1,12 @@
-//! What is remembered of clients: bounded, and no longer than it matters.
+//! What is remembered about clients: bounded, and only as long as it matters.
 //!
-//! Clients live in two generations. Whoever asks is in the newer one; when that has lasted as long
-//! as a spent burst takes to come back, or has no room left, it becomes the older one and the older
-//! one is forgotten. By time nothing is lost: a client that has not asked for so long has its whole
-//! budget again. For want of room those are forgotten that have been silent longest; each starts
-//! with a whole budget again. So a flood from more addresses than there is room for gets past the
-//! limit, as it would anyway with a budget for each address, and makes nobody else's limit
-//! tighter and the memory no larger.
+//! There are two generations of clients. A client that sends a request is in the newer one; when
+//! that has lasted as long as it takes to restore a spent burst, or is full, it becomes the older
+//! one and the former older one is dropped. Dropping by age loses nothing: a client that has been
+//! silent for that long has its full budget again. When there is no room, the clients that have
+//! been silent longest are dropped; each starts again with a full budget. So a flood from more
+//! addresses than there is room for gets past the limit, as it would anyway with a budget for each
+//! address, but does not tighten the limits of other clients or use more memory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,15 +24,15 @@ struct Inner<K> {
     newer: HashMap<K, Nanos>,
     older: HashMap<K, Nanos>,
     newer_since: Instant,
-    /// How long a generation lasts at least; no state outlives it unused.
+    /// Shortest lifetime of a generation; an unused state does not matter after that time.
     lifetime: Duration,
-    /// Keys in one generation at most.
+    /// Most keys in one generation.
     keys_max: usize,
 }
 
 impl<K: Hash + Eq + Copy> Generations<K> {
-    /// Makes room for `keys_max` keys, whose states mean nothing any more `lifetime` after their
-    /// last use.
+    /// Makes room for `keys_max` keys, whose states no longer matter `lifetime` after their last
+    /// use.
     pub(super) fn new(keys_max: usize, lifetime: Duration) -> Self {
         Self(Mutex::new(Inner {
             newer: HashMap::new(),
@@ -51,7 +51,7 @@ impl<K: Hash + Eq + Copy> StateStore for Generations<K> {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // The states are whole at every moment, also after a panic.
+        // The states are consistent at every moment, even after a panic.
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.make_room(key, Instant::now());
         let known = inner.newer.get(key).or_else(|| inner.older.get(key));
@@ -59,7 +59,7 @@ impl<K: Hash + Eq + Copy> StateStore for Generations<K> {
         let decided = decide(known);
         let next = match &decided {
             Ok((_, next)) => Some(*next),
-            // Whoever is refused stays known.
+            // A refused client is still remembered.
             Err(_) => known,
         };
         if let Some(next) = next {
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(refused, Err(()));
     }
 
-    /// Entries that take memory.
+    /// The number of entries in memory.
     fn len(states: &Generations<u32>) -> usize {
         let inner = states.0.lock().unwrap();
         inner.newer.len() + inner.older.len()

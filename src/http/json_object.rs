@@ -1,7 +1,7 @@
 //! A JSON object whose values become statement parameters.
 //!
-//! Duplicate keys are refused at every depth: which of two values counts differs between parsers,
-//! and an attacker chooses where that difference is looked at.
+//! Duplicate keys are refused at every depth: parsers differ in which of two values they use, and
+//! an attacker could exploit that difference.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of a JSON object, in their order.
+/// The members of a JSON object, in order.
 #[derive(Debug)]
 pub struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -20,11 +20,11 @@ pub struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 pub struct BodyError(String);
 
 impl<'a> JsonObject<'a> {
-    /// Parses a whole body. Nesting takes no stack and memory in proportion to the body alone: how
-    /// deep is too deep is for PostgreSQL to say.
+    /// Parses a whole body. Nesting uses no stack, and memory only in proportion to the body:
+    /// PostgreSQL decides how deep is too deep.
     ///
     /// # Errors
-    /// When it is not JSON, not an object, or any object in it repeats a key.
+    /// If it is not JSON, not an object, or any object in it repeats a key.
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
         let refuse = |error: &dyn fmt::Display| BodyError(error.to_string());
         let body = std::str::from_utf8(body).map_err(|error| refuse(&error))?;
@@ -39,7 +39,7 @@ impl<'a> JsonObject<'a> {
         json_text(self.get(name)?)
     }
 
-    /// Whether a member is present, not null, and something else than a string.
+    /// Whether a member is present, not null, and not a string.
     #[must_use]
     pub fn is_other_than_string(&self, name: &str) -> bool {
         self.get(name)
@@ -55,8 +55,8 @@ impl<'a> JsonObject<'a> {
 }
 
 /// The text that a JSON value binds: a string's content, a number's or boolean's literal, the JSON
-/// of an array or object. `None` for `null`, and for a string that is no text (half of a surrogate
-/// pair).
+/// of an array or object. `None` for `null`, and for a string that is not valid text (half of a
+/// surrogate pair).
 #[must_use]
 pub fn json_text(json: &RawValue) -> Option<Cow<'_, str>> {
     let json = json.get();
@@ -67,7 +67,7 @@ pub fn json_text(json: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A string that borrows where it holds no escapes.
+/// A string, borrowed if it contains no escapes.
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -94,8 +94,8 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
 }
 
 /// Checks in valid JSON that strings are text and that no object repeats a key. Numbers are not
-/// looked at: PostgreSQL knows larger ones than a double, and `serde_json`'s `arbitrary_precision`
-/// would take an object with a certain key for a number.
+/// parsed: PostgreSQL supports larger ones than a double, and `serde_json`'s `arbitrary_precision`
+/// would treat an object with a certain key as a number.
 fn check_strings(json: &str) -> Result<(), BodyError> {
     let mut keys = HashSet::new();
     // The number of each object that is open; none for an array.
@@ -136,7 +136,7 @@ fn check_strings(json: &str) -> Result<(), BodyError> {
     Ok(())
 }
 
-/// Length of a string behind its opening quote, the closing one included.
+/// Length of a string after its opening quote, including the closing one.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     let end = text.find(|c| {

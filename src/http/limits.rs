@@ -1,77 +1,63 @@
-//! What one listener and one connection may take.
+//! The limits of one listener and one connection.
 
 use std::time::Duration;
 
-use crate::config::ServerSettings;
+use super::ServerSettings;
 
 /// Request head limit of the public listener. CloudFront sends no more than 20,480 bytes; an
-/// application load balancer lets 64 KiB through, which nobody needs here.
+/// application load balancer allows 64 KiB, which is not needed here.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Streams of one HTTP/2 connection.
+const STREAMS_MAX: u32 = 200;
+
+/// Time that every answer may stall on its way out.
+const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 
 /// How much longer an answer may stall on its way out than it may take to be made.
 const WRITE_MARGIN: Duration = Duration::from_secs(5);
 
-/// One line in ten seconds shows that trouble lasts and is still readable.
+/// One line in ten seconds shows that a problem persists and is still readable.
 pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Bounds of one listener and its connections.
+/// Bounds of one listener and its connections. What [`ServerSettings`] sets is described there.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Open connections. One more is accepted and closed at once, so that the others are
-    /// unaffected. Too low turns clients away; too high runs into the limit of open files, of
-    /// which each connection takes one. Default 20,000.
+    /// unaffected.
     pub connections_max: usize,
     /// Time from the first byte of a request head (for the first request: from the connection's
-    /// start) until the head is complete. Too low cuts slow mobile clients off; too high lets
-    /// slow-loris clients hold connections. Default 10 s. On HTTP/2 it covers the preface and the
-    /// first head; a later half-sent head counts as silence, see `idle_timeout`.
+    /// start) until the head is complete. On HTTP/2 it covers the preface and the first head; a later
+    /// half-sent head counts as silence, see `idle_timeout`.
     pub header_timeout: Duration,
-    /// Time a kept-alive connection may be without a request. Must exceed the idle timeout of the
-    /// load balancer in front: an ALB (60 s) that believes a connection is alive while this side
-    /// is closing it sends a request into it and answers its client 502. Too high keeps files
-    /// open for absent clients. Default 75 s.
+    /// Time a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
     /// Time an answer may make no progress at all: a client that stopped reading (HTTP/1.1, or a
     /// whole HTTP/2 connection) or keeps the flow-control window of its stream shut (HTTP/2). Must
     /// exceed the request deadline, since waiting for the answer is no progress either. Too high
-    /// lets clients that do not read pin answers in memory. Default 30 s.
+    /// lets clients that do not read pin answers in memory. At least 30 s.
     pub write_timeout: Duration,
-    /// Bytes of a request head, request line included; a bigger one is answered 431. At least
+    /// Bytes of a request head, request line included; a larger one is answered with 431. At least
     /// 8 KiB, the smallest buffer hyper reads into. The number of fields is bounded too: hyper
-    /// refuses more than 100 on HTTP/1.1, and on HTTP/2 each field counts 32 bytes extra. Default
-    /// 32 KiB.
+    /// refuses more than 100 on HTTP/1.1, and on HTTP/2 each field counts 32 bytes extra.
     pub header_bytes_max: usize,
     /// HTTP/2 requests at the same time on one connection. Too low makes proxies that share a
-    /// connection queue; too high multiplies `connections_max`. Default 200.
+    /// connection queue; too high multiplies `connections_max`.
     pub streams_max: u32,
-    /// How long the listener keeps serving after a drain began, while health checks already fail,
-    /// so that load balancers move away first. Too low and they still send requests when the
-    /// listener is gone. Default 5 s.
+    /// How long the listener keeps serving after a drain began.
     pub drain_delay: Duration,
-    /// How long requests in flight may take after that before they are cut off. Must exceed the
-    /// request deadline; together with `drain_delay` it must stay below the time the platform
-    /// leaves between SIGTERM and SIGKILL. Default 30 s.
+    /// How long requests in flight may take after that before they are cut off.
     pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections_max: 20_000,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            write_timeout: Duration::from_secs(30),
-            header_bytes_max: HEADER_BYTES_MAX,
-            streams_max: 200,
-            drain_delay: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(30),
-        }
+        Self::from(&ServerSettings::default())
     }
 }
 
 impl Limits {
-    /// The limits of the admin listener: a few scrapers and operators, and nothing to wait for
-    /// once it is told to stop.
+    /// The limits of the admin listener: a few scrapers and operators, and no delay when it stops.
     #[must_use]
     pub fn admin() -> Self {
         Self {
@@ -88,18 +74,15 @@ impl Limits {
 impl From<&ServerSettings> for Limits {
     /// The limits of the public listener.
     fn from(settings: &ServerSettings) -> Self {
-        let default = Self::default();
-        let write_timeout = default
-            .write_timeout
-            .max(settings.request_deadline + WRITE_MARGIN);
         Self {
             connections_max: settings.connections_max,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
-            write_timeout,
+            write_timeout: WRITE_TIMEOUT_MIN.max(settings.request_deadline + WRITE_MARGIN),
+            header_bytes_max: HEADER_BYTES_MAX,
+            streams_max: STREAMS_MAX,
             drain_delay: settings.drain_delay,
             drain_timeout: settings.drain_timeout,
-            ..default
         }
     }
 }

@@ -9,14 +9,14 @@ use tokio::time::{Duration, Instant, sleep};
 use super::limits::WARNING_INTERVAL;
 use tidegate_telemetry::{Throttle, names};
 
-/// Connections the kernel may hold ready for `accept`; more are made to try again by TCP. Linux
+/// Connections that the kernel may queue for `accept`; TCP makes further ones retry. Linux
 /// caps it at `net.core.somaxconn`, by default this number.
 const BACKLOG: u32 = 4096;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// A listening socket with the name it has in metrics and logs.
+/// A listening socket with its name in metrics and logs.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) name: &'static str,
@@ -27,11 +27,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens, with `SO_REUSEADDR`, so that a restart need not wait for old
-    /// connections to fade.
+    /// Binds and listens, with `SO_REUSEADDR`, so that a restart need not wait for old connections
+    /// to expire.
     ///
     /// # Errors
-    /// When the address is taken, not local or not permitted.
+    /// If the address is in use, not local or not permitted.
     pub fn bind(name: &'static str, address: SocketAddr) -> io::Result<Self> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -49,17 +49,17 @@ impl Listener {
         })
     }
 
-    /// The address that was bound: the real port where 0 was asked for.
+    /// The address that was bound, with the actual port if 0 was requested.
     ///
     /// # Errors
-    /// When the socket has lost its address, which a listening socket does not.
+    /// If the socket has lost its address, which does not happen to a listening socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Waits for the next connection. Errors are counted and waited out: those of one connection
-    /// not at all, those of the process (no free file, no memory) with a growing delay, since the
-    /// kernel would report them again at once. Cancel-safe.
+    /// Waits for the next connection. Errors are counted. After an error of one connection there is
+    /// no delay; after one of the process (no free file, no memory) there is a growing delay,
+    /// because the kernel would report it again at once. Cancel-safe.
     pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {

@@ -1,18 +1,35 @@
-//! One connection and one exchange: accept loop, connection limits, drain, and what one client may ask.
+//! One connection and one exchange: accept loop, connection limits, drain, and rate limits.
 //!
 //! [`serve()`] runs one listener with HTTP/1.1 and cleartext HTTP/2 on the same port until its
-//! [`Drain`] is over. It bounds what a client can take without sending a whole request, and what
-//! it can hold without reading the answer. A connection that leaves HTTP stays one of its connections
-//! until its tunnel ends. Deliberately absent: TLS (a load balancer ends it), and every limit that
-//! needs a request to be understood (bodies, deadlines); those are `middleware/`.
+//! [`Drain`] is over. It bounds what a client can occupy without sending a whole request, and what
+//! it can hold without reading the answer. A connection that leaves HTTP still counts until its
+//! tunnel ends. Deliberately absent: TLS (a load balancer terminates it), and every limit that
+//! requires a parsed request (bodies, deadlines); those are in `endpoint/`.
 
 mod after_http;
 mod client;
 mod generations;
+mod networks;
+mod settings;
 mod limits;
 mod json_object;
 mod query;
 mod rate_limits;
+mod shed_reason;
+mod problem_kind;
+mod problem;
+mod request_error;
+mod limit_error;
+mod body;
+mod cache_status;
+mod account;
+mod header_text;
+mod answer;
+mod request_id;
+mod concurrency_limit;
+mod shedding;
+mod decision_counters;
+mod observe;
 mod open_files;
 mod drain;
 mod signals;
@@ -26,14 +43,29 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, AccountView, Accounted, NodeRole, Served, Timing};
 pub use after_http::AfterHttp;
+pub use answer::{age_in_header, describe, may_be_kept};
+pub use body::read_json;
+pub use cache_status::{CacheCounters, CacheResult, CacheStatus};
 pub use client::{Client, client_address};
+pub use concurrency_limit::{ConcurrencyLimit, Permit};
+pub use decision_counters::DecisionCounters;
 pub use drain::Drain;
 pub use json_object::{BodyError, JsonObject, json_text};
+pub use limit_error::{Overloaded, RateLimited};
 pub use limits::Limits;
 pub use listener::Listener;
+pub use observe::{AccessEntry, EndpointSeen, Observer, PROBE_PATHS, method_label};
 pub use open_files::raise_open_files;
+pub use problem::Problem;
+pub use problem_kind::ProblemKind;
 pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
+pub use request_error::RequestError;
+pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
 pub use serve::{Drained, serve};
+pub use settings::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
+pub use shed_reason::ShedReason;
+pub use shedding::Shedding;
 pub use signals::drain_on_signals;

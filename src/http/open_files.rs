@@ -1,15 +1,15 @@
-//! The limit of open files, of which each connection takes one.
+//! The limit of open files, of which each connection uses one.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files beside client connections: pools, monitors, listeners, the runtime.
+/// Files besides client connections: pools, monitors, listeners, the runtime.
 const OTHERS: u64 = 512;
 
-/// Raises the soft limit of open files to the hard one, and warns when `connections_max` client
-/// connections do not fit below it.
+/// Raises the soft limit of open files to the hard one, and logs a warning if `connections_max`
+/// client connections exceed it.
 ///
-/// Many systems start processes with a soft limit of 1,024 for the sake of `select(2)`, which
-/// nothing here uses.
+/// Many systems start processes with a soft limit of 1,024 because of `select(2)`, which is not
+/// used here.
 pub fn raise_open_files(connections_max: usize) {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Most parameters of one query string; more is an error rather than work.
+/// Most parameters of one query string; more are refused.
 const PARAMETERS_MAX: usize = 64;
 
-/// The parameters of a query string, in their order.
+/// The parameters of a query string, in order.
 #[derive(Debug, Default)]
 pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// A query string that cannot be understood.
+/// A query string that cannot be parsed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum QueryError {
     /// Bytes that are not UTF-8 after decoding.
     #[error("the query string is not UTF-8")]
     NotUtf8,
-    /// A repeated name, which would leave the choice to chance.
+    /// A repeated name, whose value would be ambiguous.
     #[error("a query parameter is given more than once")]
     Repeated,
     /// More than 64 parameters.
@@ -29,7 +29,7 @@ impl<'a> Query<'a> {
     /// Parses `a=1&b=2`; `+` is a space, a name without `=` has the empty value.
     ///
     /// # Errors
-    /// When a part is not UTF-8, a name is repeated, or there are too many.
+    /// If a part is not UTF-8, a name is repeated, or there are too many.
     pub fn parse(text: &'a str) -> Result<Self, QueryError> {
         let mut parameters = Self::default();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -46,14 +46,14 @@ impl<'a> Query<'a> {
         Ok(parameters)
     }
 
-    /// How many there are.
+    /// The number of parameters.
     #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    #[allow(clippy::len_without_is_empty, reason = "not needed")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The value of a parameter; `None` when it is absent, empty when it is given empty.
+    /// The value of a parameter; `None` if it is absent, empty if it is empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0

@@ -1,7 +1,7 @@
-//! What every client has left of every policy row that limits it.
+//! The remaining budget of every client on every policy row with a rate limit.
 //!
-//! The arithmetic is the generic cell rate algorithm (GCRA, ITU-T I.371), of the `governor` crate.
-//! What a client is told follows draft-ietf-httpapi-ratelimit-headers-11.
+//! The algorithm is the generic cell rate algorithm (GCRA, ITU-T I.371), from the `governor` crate.
+//! The response headers follow draft-ietf-httpapi-ratelimit-headers-11.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use tidegate_model::PathPattern;
 use tidegate_policy::RateLimit;
 use tidegate_policy::{PolicyTable, Row};
 
-/// Clients remembered for one row, at most: some 4 MB.
+/// Most clients remembered per row: about 4 MB.
 const CLIENTS_MAX: usize = 65_536;
 
-/// A generation of clients lasts at least this long, so that a limit per second does not throw its
-/// memory away every second.
+/// A generation of clients lasts at least this long, so that a limit per second does not discard
+/// its state every second.
 const GENERATION_MIN: Duration = Duration::from_secs(10);
 
-/// The budgets of all rows that limit their clients; no two rows share any.
+/// The budgets of all rows with a rate limit; rows do not share budgets.
 #[derive(Debug, Default)]
 pub struct RateLimits {
-    /// By the row's literal, of which there is only one.
+    /// By the row's literal, which is unique.
     rows: HashMap<Box<str>, Arc<LimitedRow>>,
 }
 
 impl RateLimits {
-    /// Gives every client a whole budget on every row that has a limit.
+    /// Starts with a full budget for every client on every row that has a limit.
     #[must_use]
     pub fn of(table: &PolicyTable) -> Self {
         let limited = table
@@ -50,7 +50,7 @@ impl RateLimits {
         }
     }
 
-    /// Takes over what clients have spent of the rows that are the same as before.
+    /// Keeps the budgets of rows that have not changed.
     pub fn go_on_from(&mut self, before: &Self) {
         for (literal, row) in &mut self.rows {
             if let Some(known) = before.rows.get(literal)
@@ -61,7 +61,7 @@ impl RateLimits {
         }
     }
 
-    /// Whether no row limits anybody.
+    /// Whether no row has a limit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -75,24 +75,24 @@ impl RateLimits {
     }
 }
 
-/// One row's limit, and what every client has left of it.
+/// One row's limit, and the remaining budget of every client.
 pub struct LimitedRow {
     /// The paths it covers.
     pub pattern: PathPattern,
     /// The limit.
     pub limit: RateLimit,
-    /// `RateLimit-Policy`: the same for everybody.
+    /// `RateLimit-Policy`: the same for all clients.
     pub policy_field: HeaderValue,
     name: String,
     limiter: RateLimiter<Client, Generations<Client>, Monotonic, StateInformationMiddleware>,
 }
 
-/// What one request has spent.
+/// The result of charging one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
-    /// It may go on, and so may this many right after it.
+    /// It is allowed, and so are this many right after it.
     Left(u32),
-    /// It may not; the next one may after this time.
+    /// It is refused; the next one is allowed after this time.
     Refused(Duration),
 }
 
@@ -112,7 +112,7 @@ impl LimitedRow {
         }
     }
 
-    /// Takes one request from a client's budget.
+    /// Charges one request to a client's budget.
     #[must_use]
     pub fn spend(&self, client: Client) -> Spent {
         match self.limiter.check_key(&client) {
@@ -121,8 +121,8 @@ impl LimitedRow {
         }
     }
 
-    /// `RateLimit`: what the client has left, and the time in which as much comes back, so that
-    /// whoever spreads the one over the other stays within the limit.
+    /// `RateLimit`: the client's remaining requests, and the time in which as many are restored, so
+    /// that a client that spreads the one over the other stays within the limit.
     #[must_use]
     pub fn field(&self, spent: Spent) -> HeaderValue {
         let (left, window) = match spent {
@@ -136,12 +136,12 @@ impl LimitedRow {
 
 impl std::fmt::Debug for LimitedRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // No addresses of clients.
+        // Client addresses are omitted.
         write!(f, "LimitedRow({} {})", self.pattern, self.limit)
     }
 }
 
-/// Whole seconds, rounded up, at least one: whoever waits that long has waited long enough.
+/// Whole seconds, rounded up, at least one, so that waiting for that time suffices.
 #[must_use]
 pub fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_nanos().div_ceil(1_000_000_000) as u64).max(1)
@@ -159,7 +159,7 @@ impl Clock for Monotonic {
     }
 }
 
-/// A string of RFC 9651; what it cannot hold is written as in a URL.
+/// An RFC 9651 string; characters that it cannot contain are percent-encoded.
 fn quoted(text: &str) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
     const QUOTED: &AsciiSet = &CONTROLS.add(b'"').add(b'\\').add(b'%');
@@ -222,11 +222,19 @@ mod tests {
         assert_eq!(spend(), Spent::Refused(Duration::from_secs(1)));
         advance(Duration::from_millis(400)).await;
         assert_eq!(spend(), Spent::Refused(Duration::from_millis(600)));
-        assert_eq!(row.spend(client(2)), Spent::Left(2), "another has its own");
+        assert_eq!(
+            row.spend(client(2)),
+            Spent::Left(2),
+            "another client has its own budget"
+        );
         advance(Duration::from_millis(600)).await;
         assert_eq!(spend(), Spent::Left(0));
         advance(Duration::from_secs(60)).await;
-        assert_eq!(spend(), Spent::Left(2), "no more than the burst comes back");
+        assert_eq!(
+            spend(),
+            Spent::Left(2),
+            "no more than the burst is restored"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -285,14 +293,15 @@ mod tests {
                 let spent = row.spend(regular);
                 assert!(
                     matches!(spent, Spent::Refused(_)),
-                    "whoever asks is not forgotten"
+                    "an active client is not forgotten"
                 );
             }
         }
     }
 
     proptest! {
-        /// Forgetting by time is not seen: the memory answers as one that never forgets.
+        /// Dropping by age is not observable: the result is the same as if nothing were ever
+        /// dropped.
         #[test]
         fn what_is_forgotten_in_time_would_not_have_mattered(
             asked in proptest::collection::vec((0_u32..4, 0_u64..9_000), 1..200),
@@ -303,7 +312,7 @@ mod tests {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let row = limited("20/min;burst=4"); // back in 12 s
+                let row = limited("20/min;burst=4"); // restored in 12 s
                 let clock = Monotonic(Instant::now());
                 let quota = Quota::with_period(row.limit.interval()).unwrap();
                 let quota = quota.allow_burst(row.limit.burst);

@@ -19,16 +19,16 @@ use super::limits::WARNING_INTERVAL;
 use super::{Drain, Limits, Listener};
 use tidegate_telemetry::{Throttle, names};
 
-/// How a drain went.
+/// The result of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
     /// Connections that were cut off because they outlasted the drain timeout.
     pub cut: usize,
 }
 
-/// Serves a listener until its drain is over: after `drain` has begun, `drain_delay` passes as
-/// before, then nothing more is accepted, idle connections are closed, and requests in flight
-/// finish within `drain_timeout`. Dropping the future ends everything at once.
+/// Serves a listener until its drain is over: after `drain` has begun, it serves as before for
+/// `drain_delay`, then nothing more is accepted, idle connections are closed, and requests in
+/// flight finish within `drain_timeout`. Dropping the future ends everything at once.
 ///
 /// Requests carry the client's address as `ConnectInfo<SocketAddr>`.
 pub async fn serve<S, B>(
@@ -65,7 +65,7 @@ where
 struct Connections<S> {
     context: Arc<Context<S>>,
     tasks: JoinSet<()>,
-    /// Dropped to tell every connection that it should come to an end.
+    /// Dropped to signal all connections to end.
     closing: watch::Sender<()>,
     warnings: Throttle,
     open: metrics::Gauge,

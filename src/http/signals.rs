@@ -6,11 +6,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Drain;
 
-/// Begins the drain on the first SIGTERM or SIGINT and returns on the second, which means: end at
-/// once, whatever is in flight.
+/// Begins the drain on the first SIGTERM or SIGINT and returns on the second, which means that the
+/// process should end at once, regardless of requests in flight.
 ///
 /// # Errors
-/// When the handlers cannot be installed.
+/// If the handlers cannot be installed.
 pub async fn drain_on_signals(drain: &Drain) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -8,9 +8,9 @@ use tokio::time::{Duration, Instant, sleep};
 
 /// Spawns one task per HTTP/2 stream and drops a task that makes no progress for too long.
 ///
-/// A client may keep its connection busy and still never open the flow-control window of one
-/// stream. hyper then waits without a limit, with the answer in memory; dropping the task resets
-/// the stream. The task ends with its connection, which is how a drain ends it too.
+/// A client may keep its connection busy but never open the flow-control window of one stream.
+/// hyper then waits indefinitely, with the answer in memory; dropping the task resets the stream.
+/// The task ends with its connection, which is also how a drain ends it.
 #[derive(Debug, Clone)]
 pub(super) struct StreamTasks {
     pub(super) write_timeout: Duration,

@@ -27,7 +27,7 @@ struct World {
     server: JoinHandle<Drained>,
     /// Lets `/held` answer.
     release: Arc<Notify>,
-    /// Tells that `/held` was entered.
+    /// Signals that `/held` was entered.
     entered: Arc<Notify>,
 }
 
@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-/// Sends a request and reads its answer, which must come and be short.
+/// Sends a request and reads its answer, which must arrive and be short.
 async fn exchange(socket: &mut TcpStream, request: &[u8]) -> String {
     socket.write_all(request).await.unwrap();
     read_answer(socket).await
@@ -93,7 +93,7 @@ async fn read_answer(socket: &mut TcpStream) -> String {
 async fn closed(socket: &mut TcpStream) -> Duration {
     let start = Instant::now();
     let mut sink = Vec::new();
-    // A reset is a close too.
+    // A reset also counts as a close.
     let _ = timeout(HANG, socket.read_to_end(&mut sink))
         .await
         .expect("the server closes");
@@ -218,7 +218,8 @@ async fn a_giant_head_is_answered_431() {
             "GET / HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n",
             "y".repeat(size)
         );
-        // The answer may come, and the connection be closed, before all of it is sent.
+        // The answer may arrive, and the connection may be closed, before the whole request is
+        // sent.
         let (mut read, mut write) = socket.split();
         let send = async { drop(write.write_all(head.as_bytes()).await) };
         let mut buffer = [0; 12];
@@ -268,7 +269,7 @@ async fn one_connection_too_many_is_closed_and_the_others_are_served() {
     };
     timeout(HANG, admitted)
         .await
-        .expect("the place that became free is given away");
+        .expect("the freed place is used again");
 }
 
 #[tokio::test]
@@ -295,7 +296,7 @@ async fn an_idle_http2_connection_is_closed_and_the_client_may_come_back() {
     let freed = async { while !exchange_or_reconnect(&mut next, &world).await {} };
     timeout(HANG, freed)
         .await
-        .expect("the idle connection gives its place away");
+        .expect("the idle connection frees its place");
 }
 
 async fn exchange_or_reconnect(socket: &mut TcpStream, world: &World) -> bool {
@@ -321,7 +322,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
     let freed = async { while !exchange_or_reconnect(&mut next, &world).await {} };
     timeout(HANG, freed)
         .await
-        .expect("the stalled connection gives its place away");
+        .expect("the stalled connection frees its place");
 }
 
 #[tokio::test]

@@ -17,12 +17,13 @@ use super::Drain;
 use super::activity::{Activity, InFlight};
 use super::after_http::AfterHttp;
 
-/// Bytes of an HTTP/2 answer handed to hyper at once: one frame. It queues whatever it is given,
-/// however narrow the client's window, so that a whole answer would look sent at once.
+/// Bytes of an HTTP/2 answer given to hyper at once: one frame. hyper queues everything that it is
+/// given, however small the client's window, so that a whole answer would appear to be sent at
+/// once.
 const STREAM_PIECE_MAX: usize = 16 * 1024;
 
 /// The service of one connection: adds the peer's address to each request, as
-/// [`ConnectInfo<SocketAddr>`](ConnectInfo), and keeps account of requests in flight.
+/// [`ConnectInfo<SocketAddr>`](ConnectInfo), and tracks requests in flight.
 pub(super) struct Tracked<S> {
     pub(super) service: S,
     pub(super) peer: SocketAddr,
@@ -44,7 +45,8 @@ where
         let in_flight = self.activity.begin(version);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         TrackedFuture {
-            // Services of this process are always ready: what cannot be served is answered.
+            // Services of this process are always ready: requests that cannot be served are
+            // answered with an error.
             answer: self.service.clone().call(request),
             version,
             drain: self.drain.clone(),
@@ -54,7 +56,7 @@ where
     }
 }
 
-/// What follows an answer that leaves HTTP. Its request stays in flight: no head comes after it.
+/// What follows an answer that leaves HTTP. Its request remains in flight: no further head follows.
 pub(super) struct Left {
     pub(super) tunnel: AfterHttp,
     _in_flight: Option<InFlight>,
@@ -86,10 +88,10 @@ where
         let switches = tunnel.is_some();
         if let Some(tunnel) = tunnel {
             let _in_flight = in_flight.take();
-            // A connection leaves HTTP once.
+            // A connection leaves HTTP only once.
             let _first = this.left.set(Left { tunnel, _in_flight });
         }
-        // Clients move away one by one now, rather than all when the listener stops.
+        // This way clients move away one by one, rather than all together when the listener stops.
         if *this.version <= Version::HTTP_11 && !switches && this.drain.is_draining() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
@@ -101,10 +103,10 @@ where
     }
 }
 
-/// A body that keeps its request in flight until it was sent or given up.
+/// A body that keeps its request in flight until it is sent or dropped.
 pub(super) struct TrackedBody<B> {
     body: B,
-    /// What is left of the last frame of `body`.
+    /// The rest of the last frame of `body`.
     rest: Bytes,
     piece_max: usize,
     _in_flight: Option<InFlight>,

@@ -1,4 +1,4 @@
-//! A socket that reports to its connection's activity, and knows which HTTP its client speaks.
+//! A socket that reports to its connection's activity, and detects the HTTP version of its client.
 
 use std::io;
 use std::pin::Pin;
@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// Longest answer that is sent in one piece.
+/// Longest answer that is copied into one buffer.
 const JOINED_BYTES_MAX: usize = 4096;
 
-/// What a client says first that speaks HTTP/2 (RFC 9113 section 3.4).
+/// The client preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The HTTP a client speaks.
+/// The HTTP version of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
@@ -28,10 +28,10 @@ pub(super) enum Protocol {
 pub(super) struct Watched {
     socket: Take<TcpStream>,
     activity: Arc<Activity>,
-    /// Bytes that are read of a head at most, if the client speaks HTTP/1: hyper makes its buffer
-    /// larger than the bound it is given, and takes a head that fits.
+    /// Most bytes of a head that are read, if the client uses HTTP/1: hyper makes its buffer larger
+    /// than the given bound, and accepts a head that fits into the buffer.
     head_bytes_max: Option<usize>,
-    /// What was read to know the protocol; it is read again.
+    /// The bytes that were read to detect the protocol; they are read again.
     first: SmallVec<[u8; PREFACE.len()]>,
 }
 
@@ -45,10 +45,10 @@ impl Watched {
         }
     }
 
-    /// Waits until the client has said enough to tell which HTTP it speaks.
+    /// Waits until the client has sent enough to detect its HTTP version.
     ///
-    /// hyper can tell them apart itself, but hands itself what it has read for that as a first
-    /// read of its own, and makes its buffer twice as large for the second: for every connection.
+    /// hyper can detect it itself, but then treats the detected bytes as a first read, and doubles
+    /// its buffer for the second one, on every connection.
     pub(super) async fn protocol(&mut self, head_bytes_max: usize) -> io::Result<Protocol> {
         let mut first = SmallVec::<[u8; PREFACE.len()]>::new();
         let mut piece = [0; PREFACE.len()];
@@ -68,13 +68,13 @@ impl Watched {
         Ok(Protocol::Http1)
     }
 
-    /// How much may be read now: what a head may still have, or anything.
+    /// How many bytes may be read now: the rest of a head's limit, or any number.
     fn readable_bytes(&self) -> u64 {
         let head = self.head_bytes_max.zip(self.activity.head_bytes());
         head.map_or(u64::MAX, |(max, read)| max.saturating_sub(read) as u64)
     }
 
-    /// Reads what was read before.
+    /// Reads the bytes that were read for detection.
     fn read_first(&mut self, buffer: &mut ReadBuf<'_>) {
         let length = self.first.len().min(buffer.remaining());
         buffer.put_slice(&self.first[..length]);
@@ -90,8 +90,8 @@ impl Watched {
     }
 }
 
-/// Head and body of a small answer in one piece: to the kernel one piece costs less than a list of
-/// two, by more than so short a copy takes.
+/// Head and body of a small answer in one buffer: a write of one buffer costs the kernel less than
+/// one of two, and the difference exceeds the cost of such a short copy.
 fn joined(slices: &[io::IoSlice<'_>]) -> Option<SmallVec<[u8; JOINED_BYTES_MAX]>> {
     let length: usize = slices.iter().map(|slice| slice.len()).sum();
     if slices.len() < 2 || length > JOINED_BYTES_MAX {
@@ -169,7 +169,8 @@ mod tests {
 
     use super::*;
 
-    /// What was told of a client that says something, piece by piece, and what could be read then.
+    /// What is detected for a client that sends something, piece by piece, and what can be read
+    /// then.
     async fn told(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap())

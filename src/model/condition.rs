@@ -1,24 +1,24 @@
-//! The one word for what is known of a node.
+//! What is known about a node, as one word.
 
 use std::fmt;
 
-/// Says what a node is good for.
+/// States what a node can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// It answers and is not behind more than allowed; of the primary: it takes the writes.
+    /// It answers and is not further behind than allowed; for the primary: it takes the writes.
     Fresh,
-    /// It is behind more than allowed.
+    /// It is further behind than allowed.
     Lagging,
-    /// It answers and is not behind as far as can be shown, but has no live WAL receiver.
+    /// It answers and no lag can be shown, but it has no live WAL receiver.
     Disconnected,
-    /// Its history is not the primary's: it is superseded, or of another cluster. Also where
-    /// `DATABASE_URL` leads, if that is in recovery and nobody else is the primary.
+    /// Its history is not the primary's: it is superseded, or belongs to another cluster. Also the
+    /// server at `DATABASE_URL` if it is in recovery and no other node is the primary.
     Diverged,
     /// It is out of recovery and would take writes, although it is not the primary.
     Promoted,
     /// Too many samples in a row have failed.
     Unreachable,
-    /// Too little is known: no sample yet, or nothing to compare it with.
+    /// Too little is known: there is no sample yet, or nothing to compare it with.
     Unknown,
 }
 

@@ -16,7 +16,7 @@ pub enum Place {
         file: Arc<str>,
         /// One-based.
         line: usize,
-        /// The lines of keys that belong to a table which begins here.
+        /// The lines of the keys of a table that begins here.
         keys: Arc<[(&'static str, usize)]>,
     },
     /// A file as a whole.
@@ -24,16 +24,21 @@ pub enum Place {
 }
 
 impl Place {
-    /// Where a key of the table that begins here stands; the table where the key has no line.
+    /// The place of a key of the table that begins here; the table itself if the key has no line.
     #[must_use]
     pub fn of(&self, key: &str) -> Self {
+        self.key(key).unwrap_or_else(|| self.clone())
+    }
+
+    /// Where a key of the table that begins here stands; none where the key has no line.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Option<Self> {
         let mut place = self.clone();
-        if let Self::Line { line, keys, .. } = &mut place
-            && let Some((_, known)) = keys.iter().find(|(known, _)| *known == key)
-        {
-            *line = *known;
-        }
-        place
+        let Self::Line { line, keys, .. } = &mut place else {
+            return None;
+        };
+        (_, *line) = *keys.iter().find(|(known, _)| *known == key)?;
+        Some(place)
     }
 }
 
@@ -54,18 +59,18 @@ impl fmt::Display for Place {
 pub struct ConfigError(String);
 
 impl ConfigError {
-    /// Names the place and says what is wrong there.
+    /// Names the place and states what is wrong there.
     pub fn new(place: &Place, message: impl fmt::Display) -> Self {
         Self::on_one_line(&format!("{place}: {message}"))
     }
 
-    /// Names the place and the key, quotes the value as the file has it, and says what is wrong
-    /// with it.
+    /// Names the place and the key, quotes the value as written in the file, and states what is
+    /// wrong with it.
     pub fn refused(place: &Place, key: &str, written: &str, why: impl fmt::Display) -> Self {
         Self::on_one_line(&format!("{place}: {key} = {}: {why}", shown(key, written)))
     }
 
-    /// The same for the value of a key of a table, as [`Place::of`] finds it.
+    /// The same for the value of a table's key, located by [`Place::of`].
     pub fn of_key(table: &Place, key: &str, value: &str, why: impl fmt::Display) -> Self {
         Self::refused(&table.of(key), key, &quoted(value), why)
     }
@@ -81,16 +86,16 @@ impl ConfigError {
     }
 }
 
-/// A value as TOML writes a string.
+/// A value written as a TOML string.
 pub fn quoted(value: &str) -> String {
     format!("\"{}\"", value.escape_debug())
 }
 
-/// Longest value that is quoted whole.
+/// Longest value that is quoted in full.
 const SHOWN_MAX: usize = 80;
 
-/// A refused value as an error shows it: cut where it is long, and without what may hold a password.
-/// Of a URL that is its scheme, unless it is a plain one of HTTP.
+/// A refused value as shown in an error: truncated if it is long, and without anything that may
+/// hold a password. Of a URL only the scheme is shown, unless it is a plain HTTP URL.
 fn shown(name: &str, written: &str) -> String {
     let bare = written.trim_matches(['"', '\'']);
     let (scheme, is_url) = match bare.split_once("://") {

@@ -1,18 +1,18 @@
-//! What lies behind an error, for logs and messages.
+//! The causes of an error, for logs and messages.
 
 use std::error::Error;
 use std::iter::successors;
 
-/// Joins an error and all that led to it, on one line, from the effect to the first cause.
+/// Joins an error and all its causes on one line, from the effect to the first cause.
 ///
-/// Fits errors whose text leaves their source out.
+/// Suits errors whose text does not include their source.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let texts: Vec<_> = all(error).map(ToString::to_string).collect();
     texts.join(": ")
 }
 
-/// Returns the first cause, which says what happened, where all around it only say that something
-/// failed.
+/// Returns the first cause, which states what happened, while the errors around it only state that
+/// something failed.
 pub fn first<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     all(error).last().unwrap_or(error)
 }

@@ -1,7 +1,7 @@
-//! The grammar of `X-Consistency`, which configuration uses for its floors as well.
+//! The grammar of `X-Consistency`, which the configuration also uses for its floors.
 //!
 //! An RFC 9651 item: the level as a token, and `max-staleness` in seconds with `bounded`. Letter
-//! case never matters. Errors do not repeat what was sent: it may be anything.
+//! case never matters. Errors do not repeat the input, which may be anything.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use sfv::{BareItem, Item, Parameters, Parser};
 
 use crate::{Consistency, Level};
 
-/// Carries the consistency a client asks for.
+/// Carries the consistency that a client requests.
 pub static X_CONSISTENCY: HeaderName = HeaderName::from_static("x-consistency");
 
 /// Carries a consistency token, in requests and in responses.
 pub static X_CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("x-consistency-token");
 
-/// Longest field that is looked at; the longest useful one has about half as many bytes.
+/// Longest field that is parsed; the longest useful one has about half as many bytes.
 const FIELD_LENGTH_MAX: usize = 80;
 
-/// Greatest bound; whoever accepts data older than a day accepts `eventual`.
+/// Greatest bound; a client that accepts data older than a day accepts `eventual`.
 const MAX_STALENESS_MAX: Duration = Duration::from_hours(24);
 
 const MAX_STALENESS: &str = "max-staleness";
@@ -40,7 +40,7 @@ impl Consistency {
         if field.is_empty() {
             return Err(ConsistencyError::Empty);
         }
-        // RFC 9651 keys are lower-case, tokens are not folded: folding all of it serves both.
+        // RFC 9651 keys are lower-case and tokens are not folded: folding everything handles both.
         let item: Item = Parser::new(&field.to_ascii_lowercase())
             .parse()
             .map_err(|error| ConsistencyError::NotAnItem {
@@ -49,7 +49,7 @@ impl Consistency {
         Self::from_item(&item)
     }
 
-    /// Parses every `X-Consistency` field of a request; none gives `None`.
+    /// Parses every `X-Consistency` field of a request; returns `None` if there is none.
     ///
     /// # Errors
     ///
@@ -95,13 +95,13 @@ impl<'de> Deserialize<'de> for Consistency {
 /// Says what is wrong with an `X-Consistency` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConsistencyError {
-    /// It has more bytes than any valid field needs.
+    /// It is longer than any valid field.
     #[error("the field is longer than {FIELD_LENGTH_MAX} bytes")]
     TooLong,
     /// It is blank.
     #[error("the field is empty; a level is strong, session, bounded or eventual")]
     Empty,
-    /// RFC 9651 has no such item; lists are among these.
+    /// It is not an RFC 9651 item, for example a list.
     #[error("the field is not one RFC 9651 item{}, such as strong or bounded;max-staleness=2", at(.position))]
     NotAnItem {
         /// The byte where reading stopped, counted from 0.
@@ -116,10 +116,10 @@ pub enum ConsistencyError {
     /// `bounded` came without its bound.
     #[error("bounded needs max-staleness, as in bounded;max-staleness=2")]
     BoundMissing,
-    /// The bound is no integer or decimal, is negative or is too great.
+    /// The bound is not an integer or decimal, is negative or is too large.
     #[error("max-staleness is a number of seconds from 0 to {}", MAX_STALENESS_MAX.as_secs())]
     BoundInvalid,
-    /// Repeated fields ask for different things.
+    /// Repeated fields request different things.
     #[error("repeated fields disagree")]
     Disagreement,
 }

@@ -1,18 +1,18 @@
-//! The four levels, and what a request asks of the node that serves it.
+//! The four levels, and what a request requires of the node that serves it.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Says which promise an answer keeps; a later one is stricter.
+/// The promise that an answer keeps; later ones are stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Some committed state, however old.
+    /// Any committed state, however old.
     Eventual,
     /// Proven to be no older than a bound.
     Bounded,
     /// Nothing older than what the client has already seen or written.
     Session,
-    /// The primary's present state.
+    /// The primary's current state.
     Strong,
 }
 
@@ -37,7 +37,8 @@ impl fmt::Display for Level {
     }
 }
 
-/// Says how fresh an answer must be: a policy row's floor, a client's wish, or the stricter of both.
+/// States how fresh an answer must be: a policy row's floor, a client's request, or the stricter of
+/// both.
 ///
 /// `Display` writes it as an `X-Consistency` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,11 +51,11 @@ pub struct Consistency {
 }
 
 impl Consistency {
-    /// Some committed state, however old.
+    /// Any committed state, however old.
     pub const EVENTUAL: Self = Self::of(Level::Eventual, None);
-    /// Nothing older than what the client knows.
+    /// Nothing older than what the client has seen.
     pub const SESSION: Self = Self::of(Level::Session, None);
-    /// The primary's present state.
+    /// The primary's current state.
     pub const STRONG: Self = Self::of(Level::Strong, None);
 
     /// Asks for an answer that is at most `max_staleness` old.
@@ -71,7 +72,8 @@ impl Consistency {
 
     /// Returns the laxest consistency that satisfies both.
     ///
-    /// A bound outlives a rise to session. Strong needs none: nothing is fresher than the primary.
+    /// A bound is kept when the level is raised to session. Strong needs none: nothing is fresher
+    /// than the primary.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
         let level = self.level.max(other.level);
@@ -93,7 +95,8 @@ impl fmt::Display for Consistency {
     }
 }
 
-/// Writes a duration in seconds as RFC 9651 has it: at most three decimals and no trailing zero.
+/// Writes a duration in seconds as an RFC 9651 decimal: at most three decimals and no trailing
+/// zero.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {

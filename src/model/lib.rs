@@ -1,5 +1,5 @@
-//! The values that every part of Tidegate speaks of: regions and nodes, levels and tokens, positions and
-//! histories, and what is known of a node.
+//! The values that every part of Tidegate uses: regions and nodes, levels and tokens, positions and
+//! histories, and what is known about a node.
 //!
 //! Nothing here owns a clock, a socket or a task. Which regions and nodes exist is configuration.
 
@@ -11,6 +11,8 @@ mod header;
 mod lsn;
 mod path;
 mod path_pattern;
+pub mod values;
+pub mod settings;
 mod region_id;
 mod node_id;
 mod server_identity;
@@ -19,7 +21,6 @@ mod token;
 mod request_token;
 mod session_cookie;
 mod timeline_history;
-pub mod values;
 
 pub use condition::Condition;
 pub use config_error::{ConfigError, Place, quoted};

@@ -17,14 +17,14 @@ const PAGE_BYTES: u64 = 8192;
 const PAGE_HEADERS: [u64; 2] = [24, 40];
 
 impl Lsn {
-    /// Returns the position at which a replica stops that has replayed everything before this one.
+    /// Returns the position at which a replica stops after replaying everything before this one.
     ///
     /// When the last record ends with a page, the insert LSN is that of the next record, behind the
     /// next page's header, while replay stops at the page's start. Taking the start proves no less.
-    /// Suppose a replica between the two: it would have replayed a record that ends there. None
-    /// ends within a header. After a short header (24) one could end at 32 or 40, but only as the
-    /// rest of a record from the page before, and then none ends at the page's start, nor could a
-    /// second one end between 24 and 40, since a record has at least 24 bytes.
+    /// A replica between the two would have replayed a record that ends there. No record ends
+    /// within a header. After a short header (24) one could end at 32 or 40, but only as the rest
+    /// of a record from the previous page. Then no record ends at the page's start, and no second
+    /// one can end between 24 and 40, since a record has at least 24 bytes.
     #[must_use]
     pub fn reachable_by_replay(self) -> Self {
         let offset = self.0 % PAGE_BYTES;
@@ -56,7 +56,7 @@ impl FromStr for Lsn {
     }
 }
 
-/// Says that a text is not an LSN as PostgreSQL prints it.
+/// A text is not an LSN as PostgreSQL prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an LSN is two hexadecimal numbers of at most eight digits, such as 16/B374D848")]
 pub struct LsnError;
@@ -77,7 +77,8 @@ impl fmt::Display for Timeline {
     }
 }
 
-/// Identifies a database cluster: given by `initdb`, shared by a primary and its physical replicas.
+/// Identifies a database cluster: assigned by `initdb`, shared by a primary and its physical
+/// replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SystemId(pub u64);
 
@@ -95,7 +96,8 @@ impl fmt::Display for SystemId {
 
 /// Marks a point in one cluster's history.
 ///
-/// It has no order of its own: which of two positions is later depends on where timelines branched.
+/// It has no order of its own: which of two positions is later depends on where the timelines
+/// branched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WalPosition {
     /// The cluster.

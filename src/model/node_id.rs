@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::RegionId;
 
-/// Names one PostgreSQL server the gateway can route to, by where the configuration has it. Which of
-/// them takes the writes is another matter: it changes with every promotion.
+/// Names one PostgreSQL server that the gateway can route to, by its place in the configuration.
+/// Which server takes the writes is a separate question: it changes with every promotion.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeId {
     /// The server that `DATABASE_URL` names.

@@ -1,4 +1,4 @@
-//! What is known of one node, as published to everybody.
+//! What is known about one node, as published to all readers.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use crate::NodeId;
 use crate::ServerIdentity;
 use crate::WalPosition;
 
-/// Says what was known of a node when its newest sample or fence arrived.
+/// What was known about a node when its newest sample or fence arrived.
 ///
-/// `identity`, `position` and `proven_at` speak of one life of the server and are gone together as
-/// soon as the monitor loses it; credit them only to connections with the same identity.
+/// `identity`, `position` and `proven_at` describe one life of the server and are cleared together
+/// as soon as the monitor loses it; credit them only to connections with the same identity.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
     /// The node.
     pub node: NodeId,
-    /// What the node is good for.
+    /// What the node can be used for.
     pub condition: Condition,
     /// Whether it takes the writes: at most one node does.
     pub acts_as_primary: bool,
-    /// By the hysteresis over samples; none before it has an opinion.
+    /// Whether it is up, by the hysteresis over samples; none until there are enough samples.
     pub reachable: Option<bool>,
     /// Whether the newest sample failed, which alone does not make the node unreachable.
     pub missed: bool,
     /// The server life that the sample came from.
     pub identity: Option<ServerIdentity>,
-    /// The server life that was seen last, whether or not it is still watched: who is meant.
+    /// The server life that was seen last, whether or not it is still watched.
     pub last_identity: Option<ServerIdentity>,
-    /// The primary's insert LSN or the replica's replayed one, if the history is known too.
+    /// The primary's insert LSN or the replica's replay LSN, if the history is known too.
     pub position: Option<WalPosition>,
-    /// The latest moment whose whole committed state the node is proven to have; none for the
+    /// The latest moment whose complete committed state the node is proven to have; none for the
     /// primary, which needs no proof.
     pub proven_at: Option<Instant>,
     /// How far it is behind at least; none while unknown or unreachable.
@@ -43,7 +43,7 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
-    /// Returns what is known before the first sample.
+    /// Returns the status before the first sample.
     pub fn unknown(node: NodeId) -> Self {
         Self {
             node,

@@ -1,7 +1,7 @@
-//! The one form of a path that policy and router see.
+//! The one form of a path that the policy table and the router see.
 //!
-//! Nothing is repaired: a path that two readers could take for different ones is refused, so that
-//! no spelling of a path gets a weaker policy than the path itself.
+//! Nothing is repaired: a path that two readers could interpret differently is refused, so that no
+//! spelling of a path gets a weaker policy than the path itself.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use percent_encoding::percent_decode_str;
 /// Longest path as sent; proxies and CDNs in front allow no more.
 const LENGTH_MAX: usize = 8 * 1024;
 
-/// Decodes a request's path once and checks that it has only one reading.
+/// Decodes a request's path once and checks that it is unambiguous.
 ///
-/// A trailing slash stays: it makes another path. Borrows unless there is something to decode.
+/// A trailing slash is kept: it makes another path. Borrows unless there is something to decode.
 ///
 /// # Errors
 ///
-/// Says what makes the path ambiguous or invalid.
+/// States what makes the path ambiguous or invalid.
 pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
     if raw.len() > LENGTH_MAX {
         return Err(PathError::TooLong);
@@ -29,7 +29,7 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
     Ok(path)
 }
 
-/// Whether there is nothing to decode and nothing to refuse, found in one pass: most paths are so.
+/// Whether there is nothing to decode and nothing to refuse, found in one pass; true of most paths.
 fn is_plain(raw: &str) -> bool {
     let mut after_slash = false;
     let plain = |byte: u8| {
@@ -43,7 +43,7 @@ fn is_plain(raw: &str) -> bool {
     raw.starts_with('/') && raw.bytes().all(plain)
 }
 
-/// Says why a path is refused.
+/// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// It is longer than 8 KiB.
@@ -55,7 +55,7 @@ pub enum PathError {
     /// A percent sign is not followed by two hexadecimal digits.
     #[error("the path has an invalid percent escape")]
     InvalidEscape,
-    /// An escaped slash separates segments for some readers only.
+    /// An escaped slash separates segments only for some readers.
     #[error("the path has an encoded slash")]
     EncodedSlash,
     /// Decoded, it is not UTF-8.
@@ -64,13 +64,13 @@ pub enum PathError {
     /// A backslash is a slash for some readers.
     #[error("the path has a backslash")]
     Backslash,
-    /// NUL or another ASCII control character ends a path for some readers.
+    /// NUL or another ASCII control character ends the path for some readers.
     #[error("the path has a control character")]
     ControlCharacter,
-    /// Two slashes are one for some readers.
+    /// Some readers treat two slashes as one.
     #[error("the path has an empty segment")]
     EmptySegment,
-    /// `.` and `..` lead elsewhere for some readers.
+    /// Some readers resolve `.` and `..`.
     #[error("the path has a dot segment")]
     DotSegment,
 }
@@ -101,7 +101,7 @@ fn check(path: &str) -> Result<(), PathError> {
     if path.contains("//") {
         return Err(PathError::EmptySegment);
     }
-    // Some readers cut a segment's parameters off before they look at it.
+    // Some readers strip a segment's parameters before they look at it.
     let mut bare = path
         .split('/')
         .filter_map(|segment| segment.split(';').next());

@@ -1,14 +1,14 @@
 //! Which paths a policy row covers.
 //!
 //! A pattern is a literal and what may follow it. There are no wildcards inside: the longest
-//! literal wins, and that must be plain to see.
+//! literal wins, and which one that is must be obvious.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{PathError, normalise};
 
-/// Covers one path, or every path with a common start.
+/// Covers one path, or every path with a common prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPattern {
     literal: Box<str>,
@@ -22,12 +22,12 @@ pub enum Covers {
     Itself,
     /// `/x/*`: the literal and everything below it.
     Below,
-    /// `/x*`: everything that starts with the literal, be it a whole segment or not.
+    /// `/x*`: everything that starts with the literal, whether or not that ends a segment.
     Prefix,
 }
 
 impl PathPattern {
-    /// Makes a pattern from the part before its star; whether a path can be so is not checked.
+    /// Makes a pattern from the part before its star, without checking that a path can match it.
     pub fn new(literal: impl Into<Box<str>>, covers: Covers) -> Self {
         Self {
             literal: literal.into(),
@@ -40,7 +40,7 @@ impl PathPattern {
         &self.literal
     }
 
-    /// Returns what it covers besides its literal.
+    /// Returns what the pattern covers besides its literal.
     pub fn covers(&self) -> Covers {
         self.covers
     }
@@ -92,16 +92,16 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Says why a text is no pattern.
+/// Why a text is not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// A star stands elsewhere than at the end.
-    #[error("a star stands only at the end of a pattern")]
+    /// A star is not at the end.
+    #[error("a star is allowed only at the end of a pattern")]
     Star,
     /// An escape would never match, since paths are decoded first.
-    #[error("a pattern is written without percent escapes")]
+    #[error("a pattern must not contain percent escapes")]
     Escape,
-    /// No path looks like this, so the row could never count.
+    /// No path looks like this, so the row could never match.
     #[error("no request can match: {0}")]
     Path(#[from] PathError),
 }

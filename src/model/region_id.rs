@@ -8,21 +8,33 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::settings::Setting;
+
 /// Longest region name; names appear in metric labels and response headers.
 const LENGTH_MAX: usize = 32;
 
-/// Taken: it is what metrics and logs call the primary node.
+/// Reserved: metrics and logs use it for the primary node.
 const RESERVED: &str = "primary";
 
 /// Names a region; cheap to clone.
 ///
 /// 1 to 32 lower-case letters, digits and hyphens, the first a letter, so that a name needs no
-/// quoting as a header token, a metric label or a host name.
+/// quoting in a header, a metric label or a host name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RegionId(Arc<str>);
 
 impl RegionId {
+    /// The region of this process.
+    pub const SETTING: Setting = Setting {
+        key: "region",
+        variable: Some("REGION"),
+        flag: Some("--region"),
+        range: || format!("1 to {LENGTH_MAX} lower-case letters, digits and hyphens"),
+        meaning: "The region that this process runs in, such as `eu-west-1`.",
+        ..Setting::UNNAMED
+    };
+
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,19 +76,19 @@ impl TryFrom<String> for RegionId {
     }
 }
 
-/// Says why a text is not a region name.
+/// Why a text is not a region name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegionError {
-    /// Nothing was given.
+    /// It is empty.
     #[error("a region name must not be empty")]
     Empty,
     /// It is longer than 32 bytes.
     #[error("a region name has at most {LENGTH_MAX} characters")]
     TooLong,
-    /// It is what the primary node is called.
+    /// It is the name of the primary node.
     #[error("`{RESERVED}` names the primary node and cannot name a region")]
     Reserved,
-    /// It contains a character that no region name has.
+    /// It contains a character that region names cannot have.
     #[error("a region name is lower-case letters, digits and hyphens, and starts with a letter")]
     Character,
 }

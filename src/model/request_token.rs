@@ -1,15 +1,15 @@
-//! What a request's `X-Consistency-Token` fields amount to.
+//! The combined meaning of a request's `X-Consistency-Token` fields.
 
 use crate::{TokenError, TokenKeys, WalPosition};
 
-/// Says what a request knows of the past.
+/// What a request has seen of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestToken {
     /// It carries no token.
     None,
     /// It has seen this position, and must not be shown anything older.
     Verified(WalPosition),
-    /// It has seen something, but nobody here can tell what: only the primary is safe.
+    /// It has seen something, but this gateway cannot determine what: only the primary is safe.
     Unverifiable,
 }
 
@@ -18,7 +18,7 @@ impl RequestToken {
     ///
     /// # Errors
     ///
-    /// Only [`TokenError::Malformed`]: a field is no token, or repeated fields differ.
+    /// Only [`TokenError::Malformed`]: a field is not a token, or repeated fields differ.
     pub fn from_fields<F: AsRef<[u8]>>(
         fields: impl IntoIterator<Item = F>,
         keys: &TokenKeys,
@@ -37,8 +37,8 @@ impl RequestToken {
         }
     }
 
-    /// Returns what honours both: the newer position. Of two histories nobody can tell which is
-    /// the newer, which leaves the primary.
+    /// Returns what honours both: the newer position. Which of two histories is newer cannot be
+    /// determined, which leaves the primary.
     #[must_use]
     pub fn stricter(self, other: Self) -> Self {
         match (self, other) {

@@ -19,7 +19,8 @@ impl ServerIdentity {
     pub const COLUMNS: &str = "host(inet_server_addr()), inet_server_port(), \
         (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint";
 
-    /// Reads the columns as text; none when they are not what PostgreSQL prints.
+    /// Reads the columns as text; returns `None` if they are not in the form that PostgreSQL
+    /// prints.
     pub fn parse(address: Option<&str>, port: Option<&str>, started: Option<&str>) -> Option<Self> {
         Some(Self {
             address: address.map(str::parse).transpose().ok()?,
@@ -28,14 +29,14 @@ impl ServerIdentity {
         })
     }
 
-    /// Tells whether both are lives of a server at one address and port.
+    /// Returns whether both are lives of a server at one address and port.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         (self.address, self.port) == (other.address, other.port)
     }
 }
 
-/// The address; two lives of one server look alike.
+/// Displays the address, which is the same for two lives of one server.
 impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.port.and_then(|port| u16::try_from(port).ok());

@@ -1,8 +1,8 @@
 //! The cookie in which a browser carries its token, so that a page needs no code.
 //!
 //! The `__Host-` prefix makes browsers refuse the cookie unless it is `Secure`, has `Path=/` and no
-//! `Domain`: neither a subdomain nor a plain connection can plant one. Scripts cannot read it, and
-//! it comes along from other sites only when a person follows a link.
+//! `Domain`: neither a subdomain nor an unencrypted connection can set one. Scripts cannot read it,
+//! and it is sent from other sites only when the user follows a link.
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
@@ -10,7 +10,7 @@ use crate::{RequestToken, TokenKeys};
 
 const NAME: &str = "__Host-tidegate-session";
 
-/// Makes the browser forget the cookie: for one whose position can never be served.
+/// Makes the browser delete the cookie: for one whose position can never be served.
 pub static FORGET_SESSION_COOKIE: HeaderValue = HeaderValue::from_static(
     "__Host-tidegate-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
 );
@@ -19,18 +19,18 @@ pub static FORGET_SESSION_COOKIE: HeaderValue = HeaderValue::from_static(
 ///
 /// # Errors
 ///
-/// The token has a character that no header may have; none that was signed here does.
+/// The token has a character that is not allowed in a header; no token signed here does.
 pub fn session_cookie(token: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     format!("{NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Lax").parse()
 }
 
-/// Returns whether the `Cookie` fields of a request have the cookie, whatever its value.
+/// Returns whether the `Cookie` fields of a request contain the cookie, whatever its value.
 pub fn has_session_cookie<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> bool {
     let mut fields = fields.into_iter();
     fields.any(|field| value(field.as_ref()).is_some())
 }
 
-/// Takes the cookie out of a request's `Cookie` fields, and leaves all others.
+/// Removes the cookie from a request's `Cookie` fields, and keeps all others.
 pub fn without_session_cookie(headers: &mut HeaderMap) {
     let fields: Vec<_> = headers.get_all(COOKIE).iter().map(without).collect();
     headers.remove(COOKIE);
@@ -58,13 +58,13 @@ fn without(field: &HeaderValue) -> Option<HeaderValue> {
 impl RequestToken {
     /// Reads the token from the `Cookie` fields of a request.
     ///
-    /// Unlike a malformed header, a malformed cookie is no error but counts as absent: a person
-    /// at a browser can neither see nor mend it, and the next answer replaces it.
+    /// Unlike a malformed header, a malformed cookie is not an error but counts as absent: the user
+    /// of a browser can neither see nor fix it, and the next answer replaces it.
     pub fn from_cookies<F: AsRef<[u8]>>(
         fields: impl IntoIterator<Item = F>,
         keys: &TokenKeys,
     ) -> Self {
-        // One host has one such cookie, so that a second can only be noise.
+        // A host has only one such cookie, so a second one is ignored.
         let value = fields
             .into_iter()
             .find_map(|field| value(field.as_ref()).map(<[u8]>::to_vec));

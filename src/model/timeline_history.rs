@@ -1,34 +1,34 @@
-//! Where the timelines of a cluster branched off, and which positions lived on: pure.
+//! Where the timelines of a cluster branched off, and which positions survived: pure.
 //!
 //! A promotion ends a timeline at its switch point and begins the next. What was written above the
-//! switch point of an ancestor is not part of the present history: nobody has it any more.
+//! switch point of an ancestor is not part of the current history: no server has it any more.
 
 use crate::{Lsn, RequestToken, SystemId, Timeline, WalPosition};
 
-/// How the present timeline of a cluster came about.
+/// The ancestry of a cluster's current timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineHistory {
     system: SystemId,
     timeline: Timeline,
-    /// Every known ancestor with the position at which it was left, oldest first.
+    /// Every known ancestor with its switch point, oldest first.
     ancestors: Vec<(Timeline, Lsn)>,
-    /// Of what was before this timeline nothing is known; none when nothing is unknown.
+    /// The timeline before which nothing is known; none if everything is known.
     known_from: Option<Timeline>,
 }
 
-/// Whether what a position has seen is part of the present history.
+/// Whether what a position has seen is part of the current history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survival {
     /// It is.
     Survived,
-    /// It lies above the switch point: that it is cannot be shown, and most likely it is not.
+    /// It lies above the switch point: it cannot be shown to be, and most likely is not.
     Lost,
     /// The switch point is not known here.
     Unknown,
 }
 
 impl TimelineHistory {
-    /// Knows where the cluster is and, except on the first timeline, not how it came there.
+    /// Makes a history that knows the current timeline and, except for the first one, no ancestors.
     pub fn unread(system: SystemId, timeline: Timeline) -> Self {
         let first = timeline == Timeline(1);
         Self {
@@ -40,7 +40,7 @@ impl TimelineHistory {
     }
 
     /// Reads a timeline's history file: a line per ancestor with its number, its switch point and a
-    /// reason (`writeTimeLineHistory` in PostgreSQL). None when it is not one.
+    /// reason (`writeTimeLineHistory` in PostgreSQL). Returns `None` if it is not a history file.
     pub fn parse(system: SystemId, timeline: Timeline, text: &str) -> Option<Self> {
         let lines = text.lines().map(str::trim_start);
         let entries = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -57,8 +57,8 @@ impl TimelineHistory {
         })
     }
 
-    /// Derives the history of a timeline that began where this one, or a known ancestor of it, was
-    /// left. None when it was none of them.
+    /// Derives the history of a timeline that branched off this one or a known ancestor of it.
+    /// Returns `None` if it branched off another.
     pub fn after_promotion(&self, left: Timeline, switch: Lsn, begun: Timeline) -> Option<Self> {
         let before = self.ancestors.partition_point(|(number, _)| *number < left);
         let known = self.ancestors.get(before);
@@ -77,20 +77,20 @@ impl TimelineHistory {
         self.known_from.is_none()
     }
 
-    /// Returns whether it is known where the present timeline began.
+    /// Returns whether the start of the current timeline is known.
     pub fn knows_its_beginning(&self) -> bool {
         self.known_from != Some(self.timeline)
     }
 
-    /// Returns which cluster and timeline this is the history of.
+    /// Returns the cluster and the timeline that this history belongs to.
     pub fn present(&self) -> (SystemId, Timeline) {
         (self.system, self.timeline)
     }
 
-    /// Tells whether what a position has seen is part of the present history.
+    /// Returns whether what a position has seen is part of the current history.
     ///
-    /// A position that rests behind a page header counts as the page's start, where a replica that
-    /// has everything stops: padding is not a write.
+    /// A position just behind a page header counts as the page's start, where a replica that has
+    /// everything stops: padding is not a write.
     pub fn survives(&self, position: &WalPosition) -> Survival {
         if position.system != self.system || position.timeline > self.timeline {
             return Survival::Unknown;
@@ -105,29 +105,29 @@ impl TimelineHistory {
             |(number, switch): &(Timeline, Lsn)| (*number == position.timeline).then_some(*switch);
         match self.ancestors.iter().find_map(left) {
             Some(switch) if position.lsn.reachable_by_replay() <= switch => Survival::Survived,
-            // A timeline that is no ancestor was left behind whole.
+            // A timeline that is not an ancestor was abandoned entirely.
             Some(_) | None => Survival::Lost,
         }
     }
 }
 
 impl RequestToken {
-    /// Expresses the token in terms of the present timeline. One of a history that cannot be told
-    /// apart here becomes unverifiable, which leaves the primary.
+    /// Expresses the token in terms of the current timeline. A token whose history is not known
+    /// here becomes unverifiable, which leaves the primary.
     ///
     /// # Errors
     ///
-    /// [`WriteLost`] when what it has seen did not survive a failover.
+    /// [`WriteLost`] if what it has seen did not survive a failover.
     pub fn at_present(self, history: Option<&TimelineHistory>) -> Result<Self, WriteLost> {
         let (Self::Verified(position), Some(history)) = (self, history) else {
             return Ok(self);
         };
         let (system, timeline) = history.present();
         if position.system == system && position.timeline > timeline {
-            return Ok(self); // the promotion has yet to be seen here
+            return Ok(self); // the promotion has not been seen here yet
         }
         match history.survives(&position) {
-            // Positions count on across timelines, so this one means the same on the next.
+            // Positions continue across timelines, so this one means the same on the next.
             Survival::Survived => Ok(Self::Verified(WalPosition {
                 timeline,
                 ..position
@@ -138,11 +138,10 @@ impl RequestToken {
     }
 }
 
-/// Says that what a token has seen is gone.
+/// What a token has seen is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "what this token has seen was lost in a failover: the server that took over never had it; go on \
-     without the token"
+    "what this token has seen was lost in a failover: the server that took over never had it; continue without the token"
 )]
 pub struct WriteLost;
 
@@ -281,7 +280,7 @@ mod tests {
         assert_eq!(left, Ok(RequestToken::Unverifiable));
     }
 
-    /// Ascending timelines and switch points, as promotions leave them.
+    /// Ascending timelines and switch points, as promotions produce them.
     fn switches() -> impl Strategy<Value = Vec<(u32, u64)>> {
         proptest::collection::vec((1..3_u32, 0..1_u64 << 30), 1..8).prop_map(|steps| {
             let next = |before: &mut (u32, u64), (number, bytes): (u32, u64)| {
@@ -314,7 +313,7 @@ mod tests {
         fn what_survives_takes_all_before_it_along(switches in switches(), lsn: u64, earlier: u64) {
             let present = switches.last().unwrap().0 + 1;
             let history = history(present, &write(&switches));
-            // No record ends within a page's header, where order would mean nothing.
+            // No record ends within a page's header, where the order would be meaningless.
             let (earlier, lsn) = (earlier.min(lsn) & !8191, earlier.max(lsn));
             let number = switches[0].0;
             if history.survives(&at(number, lsn)) == Survival::Survived {

@@ -4,9 +4,9 @@
 //! base64url( version u8 | system u64 | timeline u32 | lsn u64 | first 16 bytes of HMAC-SHA-256 )
 //! ```
 //!
-//! Integers are big-endian. The signature keeps clients from inventing positions, which would make
-//! gateways wait for nothing; the contents are no secret. There is no expiry: an old position is
-//! simply satisfied by every node.
+//! Integers are big-endian. The signature prevents clients from inventing positions, for which
+//! gateways would wait in vain; the contents are not secret. There is no expiry: every node
+//! satisfies an old position.
 
 use std::fmt;
 
@@ -16,18 +16,19 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use subtle::ConstantTimeEq;
 
+use crate::settings::Setting;
 use crate::{Lsn, SystemId, Timeline, WalPosition};
 
 const VERSION: u8 = 1;
 const PAYLOAD_LENGTH: usize = 1 + 8 + 4 + 8;
-/// Half of HMAC-SHA-256, the least that RFC 2104 recommends to keep.
+/// Half of HMAC-SHA-256, the shortest truncation that RFC 2104 recommends.
 const TAG_LENGTH: usize = 16;
 const BINARY_LENGTH: usize = PAYLOAD_LENGTH + TAG_LENGTH;
 const TEXT_LENGTH: usize = (BINARY_LENGTH * 4).div_ceil(3);
 
 /// Shortest secret: with fewer than 128 bits the key is easier to guess than the tag.
 const SECRET_LENGTH_MIN: usize = 16;
-/// Most keys at once: each costs every unverifiable token one more HMAC, and rotation needs two.
+/// Most keys at once: each adds one HMAC for every unverifiable token, and rotation needs two.
 const KEYS_MAX: usize = 8;
 
 /// Signs and verifies tokens: the first key signs, all verify.
@@ -37,11 +38,26 @@ pub struct TokenKeys {
 }
 
 impl TokenKeys {
+    /// The secrets of a process.
+    pub const SETTING: Setting = Setting {
+        variable: Some("TOKEN_SECRET"),
+        default: || "not set: random keys, with a warning".to_owned(),
+        range: || {
+            format!(
+                "1 to {KEYS_MAX} secrets of at least {SECRET_LENGTH_MIN} bytes, separated by commas"
+            )
+        },
+        shown: Setting::secret,
+        meaning: "The keys of [consistency tokens](security.md#the-token-secret), the same in every region: \
+                  the first signs, all verify.",
+        ..Setting::UNNAMED
+    };
+
     /// Reads comma-separated secrets of at least 16 bytes each; blanks around them do not count.
     ///
     /// # Errors
     ///
-    /// Names the first secret that is too short by its place, or says that there are too many.
+    /// Gives the place of the first secret that is too short, or states that there are too many.
     pub fn parse(secrets: &str) -> Result<Self, TokenKeysError> {
         let mut keys = Vec::new();
         for secret in secrets.split(',').map(str::trim) {
@@ -61,11 +77,11 @@ impl TokenKeys {
         })
     }
 
-    /// Makes up one key, which no other process and no later life of this one will know.
+    /// Generates one key, which neither other processes nor this one after a restart will know.
     ///
     /// # Errors
     ///
-    /// The operating system gave no random bytes.
+    /// The operating system did not provide random bytes.
     pub fn random() -> Result<Self, TokenKeysError> {
         let signing = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .or(Err(TokenKeysError::NoRandomness))?;
@@ -88,8 +104,8 @@ impl TokenKeys {
     ///
     /// # Errors
     ///
-    /// [`TokenError::Malformed`] when no gateway can have issued it, [`TokenError::Unverifiable`]
-    /// when it has the right shape but none of the keys signed it.
+    /// [`TokenError::Malformed`] if no gateway can have issued it, [`TokenError::Unverifiable`] if
+    /// it is well-formed but none of the keys signed it.
     pub fn verify(&self, token: &str) -> Result<WalPosition, TokenError> {
         self.verify_bytes(token.as_bytes())
     }
@@ -118,17 +134,17 @@ impl fmt::Debug for TokenKeys {
     }
 }
 
-/// What a token says of itself, whoever signed it: for people, never for decisions.
+/// The contents of a token, regardless of the signature: for display, never for decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenParts {
     /// The version of the format.
     pub version: u8,
-    /// The position it speaks of.
+    /// The position that it contains.
     pub position: WalPosition,
 }
 
 impl TokenParts {
-    /// Reads a token without looking at its signature.
+    /// Reads a token without verifying its signature.
     ///
     /// # Errors
     ///
@@ -138,7 +154,7 @@ impl TokenParts {
     }
 }
 
-/// Says why a token's position cannot be used.
+/// Why a token's position cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// It is not a token of this version, or repeated fields disagree.
@@ -149,10 +165,10 @@ pub enum TokenError {
     Unverifiable,
 }
 
-/// Says why there are no keys.
+/// Why there are no keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenKeysError {
-    /// A secret is too short to resist guessing.
+    /// A secret is so short that it could be guessed.
     #[error("secret {place} is shorter than {SECRET_LENGTH_MIN} bytes")]
     TooShort {
         /// Which secret, counted from 1.
@@ -162,7 +178,7 @@ pub enum TokenKeysError {
     #[error("there are more than {KEYS_MAX} secrets")]
     TooMany,
     /// The operating system's generator failed.
-    #[error("the operating system gave no random bytes")]
+    #[error("the operating system did not provide random bytes")]
     NoRandomness,
 }
 
@@ -181,7 +197,7 @@ fn encode(position: &WalPosition) -> [u8; PAYLOAD_LENGTH] {
     payload
 }
 
-/// Decodes a token. The length comes first, so that a hostile one is not even decoded.
+/// Decodes a token. The length is checked first, so that a hostile one is not even decoded.
 fn read(token: &[u8]) -> Result<([u8; BINARY_LENGTH], TokenParts), TokenError> {
     if token.len() != TEXT_LENGTH {
         return Err(TokenError::Malformed);

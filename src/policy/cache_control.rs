@@ -7,12 +7,12 @@ use http::HeaderValue;
 use super::directives::directives;
 use crate::Lifetime;
 
-/// The value of whatever must not be kept: answers to requests that state a level or carry a token,
-/// writes, errors, and paths without a row.
+/// The value for everything that must not be stored: answers to requests that state a level or
+/// carry a token, writes, errors, and paths without a row.
 pub static NO_STORE_PRIVATE: HeaderValue = HeaderValue::from_static("no-store, private");
 
-/// The values of what may be kept and must not be used without asking, by shared caches too or by
-/// the client alone.
+/// The values for answers that may be stored but not used without revalidation, by shared caches
+/// too or by the client alone.
 pub(super) static NO_CACHE: HeaderValue =
     HeaderValue::from_static("no-cache, max-age=0, must-revalidate");
 pub(super) static PRIVATE_NO_CACHE: HeaderValue =
@@ -42,8 +42,8 @@ impl CacheControl {
     ///
     /// # Errors
     ///
-    /// It cannot be sent as a header, says both that answers are public and that they are not, or
-    /// has a lifetime that is no number of seconds or stands twice.
+    /// The value cannot be sent as a header, contradicts itself on whether answers are public, or
+    /// has a lifetime that is not a number of seconds or is repeated.
     pub fn parse(text: &str) -> Result<Self, CacheControlError> {
         let header = HeaderValue::from_str(text).or(Err(CacheControlError::Character))?;
         let says = |name: &str| directives(text).any(|it| it.is(name));
@@ -75,33 +75,34 @@ impl CacheControl {
         self.no_store
     }
 
-    /// Returns how long a shared cache may use an answer; none when it may not without asking.
+    /// Returns how long a shared cache may use an answer; none if it must always revalidate.
     pub fn shared_lifetime(&self) -> Option<Lifetime> {
         self.shared
     }
 }
 
-/// Says why a text is no `Cache-Control` value.
+/// Why a text is not a `Cache-Control` value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheControlError {
-    /// It has a character that no header may have.
-    #[error("it has a character that no header may have")]
+    /// It has a character that is not allowed in a header.
+    #[error("it has a character that is not allowed in a header")]
     Character,
     /// It says `public` and, at the same time, `private` or `no-store`.
     #[error("it says `public` together with `private` or `no-store`")]
     Contradiction,
-    /// A lifetime is no whole number of seconds.
+    /// A lifetime is not a whole number of seconds.
     #[error("{0} needs a whole number of seconds, as in {0}=60")]
     Seconds(&'static str),
-    /// A lifetime stands twice, and readers differ in which they take.
+    /// A lifetime is given twice, and readers differ in which one they use.
     #[error("it says {0} more than once")]
     Repeated(&'static str),
 }
 
-/// Reads the directives that say for how long; none when there is none.
+/// Reads the directives that declare a lifetime; returns `None` if there is none.
 ///
 /// `s-maxage` counts in place of `max-age`. It also forbids stale answers (RFC 9111 section
-/// 5.2.2.10) unless the row itself allows them by RFC 5861, as everybody reads the two together.
+/// 5.2.2.10) unless the row itself allows them by RFC 5861, which is how caches interpret the
+/// combination.
 fn lifetime(text: &str) -> Result<Option<Lifetime>, CacheControlError> {
     let says = |name: &str| directives(text).any(|it| it.is(name));
     let (own, shared) = (seconds(text, "max-age")?, seconds(text, "s-maxage")?);

@@ -1,6 +1,6 @@
 //! What a request is owed, made once from its path, its headers and its method.
 //!
-//! Everything downstream reads it from here. Which node can keep the promise is not decided here:
+//! Everything downstream uses this decision. Which node can keep the promise is not decided here:
 //! that depends on the nodes' state.
 
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use super::directives::directives;
 use crate::{NO_STORE_PRIVATE, Reuse, Row, varies_by_client};
 use tidegate_model::{Consistency, RequestToken};
 
-/// Says how fresh the answer to one request must be, and who may keep it.
+/// States how fresh the answer to one request must be, and which caches may store it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The effective consistency: the stricter of floor and header, strong for unsafe methods.
@@ -23,10 +23,10 @@ pub struct Decision {
     pub stated: bool,
     /// The `Cache-Control` of a successful answer.
     pub cache_control: HeaderValue,
-    /// Whether a shared cache may keep a 200 answer.
+    /// Whether a shared cache may store a 200 answer.
     pub shared_cacheable: bool,
     /// Whether the answer varies by `X-Consistency` and `X-Consistency-Token`: shared caches may
-    /// keep answers of this path, if not this one.
+    /// store answers of this path, even if not this one.
     pub vary: bool,
     /// Whether the answer's token travels in a cookie as well.
     pub session_cookie: bool,
@@ -57,7 +57,7 @@ impl Decision {
         }
     }
 
-    /// The same for an answer that may depend on who asks: nobody else may be given it.
+    /// The same for an answer that may depend on the client: no other client may receive it.
     #[must_use]
     pub fn for_this_client(self) -> Self {
         Self {
@@ -67,8 +67,8 @@ impl Decision {
         }
     }
 
-    /// The same after an application has answered: what it says of reusing its answer restricts
-    /// what the row allows, and never extends it.
+    /// The same after an application has answered: its caching headers restrict what the row
+    /// allows, and never extend it.
     #[must_use]
     pub fn restricted_by(self, answer: &HeaderMap, now: SystemTime) -> Self {
         let is_one_clients = self.shared_cacheable && varies_by_client(answer);

@@ -1,11 +1,13 @@
-//! The directives of a `Cache-Control` field, read as RFC 9111 section 5.2 has them.
+//! The directives of a `Cache-Control` field, parsed according to RFC 9111 section 5.2.
 //!
-//! Names in any letter case, arguments perhaps quoted; a comma inside quotes is no separator. White
-//! space around `=` is tolerated, as caches do. What a directive means is decided by its readers.
+//! Names are case-insensitive and arguments may be quoted; a comma inside quotes is not a
+//! separator. White space around `=` is tolerated, as it is by caches. What a directive means is
+//! decided by the callers.
 
 use std::time::Duration;
 
-/// What a number of seconds is cut to: the greatest that every cache can hold.
+/// The largest number of seconds; greater ones are reduced to it, because every cache can represent
+/// it.
 const SECONDS_MAX: u64 = 1 << 31;
 
 /// Holds one directive as written.
@@ -48,14 +50,15 @@ impl Directive<'_> {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// Returns whether the grammar allows it: a token, and perhaps a token or a quoted string.
+    /// Returns whether the grammar allows it: a token, optionally with a token or a quoted string
+    /// as its argument.
     pub(super) fn is_well_formed(&self) -> bool {
         let argument = self.argument;
         is_token(self.name) && argument.is_none_or(|it| is_token(it) || is_quoted_string(it))
     }
 
-    /// Returns the argument as a number of seconds, quoted or not; more than fits is the greatest
-    /// there is (RFC 9111 section 1.2.2).
+    /// Returns the argument as a number of seconds, quoted or not; a number that does not fit is
+    /// reduced to the maximum (RFC 9111 section 1.2.2).
     pub(super) fn seconds(&self) -> Option<Duration> {
         let argument = self.argument?;
         let unquoted = argument

@@ -1,13 +1,14 @@
 //! What a request is owed: path → consistency floor and Cache-Control, the decision made from them once
 //! per request, and the plan that says which nodes can honour it, in which order, and why.
 //!
-//! Deliberately absent: latency averages, breakers and hysteresis (they are in the ranking, which
-//! steering makes), and every kind of I/O. The same decision, views, ranking and instant give the same
-//! plan in every process.
+//! Deliberately absent: latency averages, breakers and hysteresis (they are part of the ranking,
+//! which `steering` produces), and every kind of I/O. The same decision, views, ranking and instant
+//! give the same plan in every process.
 
 mod directives;
 mod lifetime;
 mod cache_control;
+mod settings;
 mod rate_limit;
 mod policy_row;
 mod reason;
@@ -26,4 +27,5 @@ pub use rate_limit::{RateLimit, RateLimitError, Window};
 pub use reason::Reason;
 pub use reuse::{Reuse, is_targeted, varies_by_client};
 pub use row::Row;
+pub use settings::ConsistencySettings;
 pub use table::PolicyTable;

@@ -7,16 +7,16 @@ use tidegate_model::Place;
 /// Path pattern → consistency floor and Cache-Control.
 #[derive(Debug, Clone)]
 pub struct PolicyRow {
-    /// Where it is written.
+    /// The place in the file.
     pub place: Place,
     /// `/x/*`, `/x*` or `/x`.
     pub path: String,
     /// The floor: a header can raise it, never lower it.
     pub consistency: Consistency,
-    /// What a success carries; absent means `no-store, private`.
+    /// The `Cache-Control` of a successful answer; absent means `no-store, private`.
     pub cache_control: Option<String>,
     /// Whether browsers carry the token in a cookie; its answers are then never stored.
     pub session_cookie: bool,
-    /// How often one client may ask on these paths; absent means as often as it likes.
+    /// How many requests one client may send on these paths; absent means no limit.
     pub rate_limit: Option<RateLimit>,
 }

@@ -1,26 +1,27 @@
-//! How often one client may ask, as a policy row writes it: `100/s`, or `600/min;burst=50`.
+//! How many requests one client may send, as written in a policy row: `100/s`, or
+//! `600/min;burst=50`.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Most requests and largest burst that can be written; more is no limit.
+/// Most requests and largest burst that can be configured; more would not be a limit.
 const REQUESTS_MAX: u32 = 1_000_000;
 
-/// Longest time a spent burst may take to come back. A client is remembered for that long.
+/// Longest time in which a spent burst may be restored. A client is remembered for that long.
 const REFILL_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// How often one client may ask: `requests` per `window` in the long run, and up to `burst` at once
-/// after a pause.
+/// How many requests one client may send: `requests` per `window` in the long run, and up to
+/// `burst` at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests that come back in every window, evenly spread over it.
+    /// Requests that are restored in every window, evenly spread over it.
     pub requests: NonZeroU32,
-    /// The time they come back in.
+    /// The time in which they are restored.
     pub window: Window,
-    /// Requests at once by a client that has been silent. As written, else `requests`. Too low
-    /// refuses a page that loads its parts in parallel.
+    /// Requests that a client may send at once after a pause; `requests` unless configured. If it
+    /// is too low, a page that loads its parts in parallel is refused.
     pub burst: NonZeroU32,
 }
 
@@ -38,13 +39,13 @@ pub enum Window {
 }
 
 impl RateLimit {
-    /// The time in which one request comes back.
+    /// The time in which one request is restored.
     #[must_use]
     pub fn interval(&self) -> Duration {
         self.window.duration() / self.requests.get()
     }
 
-    /// The time in which a spent burst comes back.
+    /// The time in which a spent burst is restored.
     #[must_use]
     pub fn refill(&self) -> Duration {
         self.interval() * self.burst.get()
@@ -124,17 +125,17 @@ impl fmt::Display for Window {
     }
 }
 
-/// Says why a text is no rate limit.
+/// Why a text is not a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateLimitError {
-    /// It is not written as one.
+    /// It does not have the form of a rate limit.
     #[error("expected requests per s, min, h or d, such as `100/s` or `600/min;burst=50`")]
     Form,
     /// A number is zero or too large.
-    #[error("its numbers must be within 1 to {REQUESTS_MAX}")]
+    #[error("its numbers must be from 1 to {REQUESTS_MAX}")]
     Count,
     /// The burst is too large for the rate.
-    #[error("a burst must come back within 30 days")]
+    #[error("the burst must be restored within 30 days")]
     Refill,
 }
 

@@ -13,22 +13,22 @@ pub enum Reason {
     TokenReached,
     /// It reached the token's position while the request waited.
     Waited,
-    /// Strong reads are the primary's.
+    /// Strong reads are served by the primary.
     Strong,
-    /// Writes are the primary's.
+    /// Writes are served by the primary.
     Write,
-    /// There is no replica to ask.
+    /// There is no replica.
     NoReplica,
     /// The nearest replica is too far behind.
     ReplicaLagging,
-    /// The nearest replica does not answer, has not for long enough again, is drained, or is no
+    /// The nearest replica does not answer, has only recently recovered, is drained, or is not a
     /// replica of this primary any more.
     ReplicaDown,
     /// No replica is proven to be within the bound.
     BoundUnproven,
     /// No replica has reached the token's position.
     TokenBehind,
-    /// The token's signature or origin is unknown, so only the primary is safe.
+    /// The token cannot be verified, so only the primary is safe.
     TokenUnverifiable,
     /// Another node failed while it served the request.
     Retry,

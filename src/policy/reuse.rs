@@ -1,4 +1,4 @@
-//! What an application says of reusing its answer, which a policy row never widens.
+//! How an application restricts the reuse of its answer, which a policy row never extends.
 
 use std::time::SystemTime;
 
@@ -7,26 +7,27 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::directives::{Directive, directives};
 
-/// Tells which reuse an application permits, each variant less than the one before.
+/// The reuse that an application permits; each variant permits less than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reuse {
     /// As long as the policy row says.
     AsDeclared,
-    /// Only after asking again: it says `no-cache` or that the answer is stale already.
+    /// Only after revalidation: the application says `no-cache` or that the answer is already
+    /// stale.
     AfterValidation,
-    /// By no cache but perhaps the client's own: it says `private` or `no-store`, or nothing that can
-    /// be understood.
+    /// By no cache except perhaps the client's own: the application says `private` or `no-store`,
+    /// or something malformed.
     Forbidden,
 }
 
 impl Reuse {
     /// Reads the fields of an application's answer.
     ///
-    /// `Cache-Control` and its relatives for certain caches (`CDN-Cache-Control` and the like,
-    /// RFC 9213) count alike, the strictest wins. A directive that is restricted to some fields
-    /// (`private="Set-Cookie"`) counts for the whole answer, as RFC 9111 section 5.2.2 permits, and a
-    /// malformed field as `private`. `Expires` counts in place of a lifetime, and `Pragma` in place
-    /// of `Cache-Control`.
+    /// `Cache-Control` and its relatives for certain caches (`CDN-Cache-Control` and the like, RFC
+    /// 9213) are treated alike; the strictest wins. A directive that is restricted to some fields
+    /// (`private="Set-Cookie"`) counts for the whole answer, as RFC 9111 section 5.2.2 permits, and
+    /// a malformed field as `private`. `Expires` counts in place of a lifetime, and `Pragma` in
+    /// place of `Cache-Control`.
     pub fn of(headers: &HeaderMap, now: SystemTime) -> Self {
         let own = Field::read(headers, &CACHE_CONTROL);
         let targeted = headers.keys().filter(|name| is_targeted(name));
@@ -42,19 +43,20 @@ impl Reuse {
     }
 }
 
-/// Returns whether a field instructs some caches in place of `Cache-Control`.
+/// Returns whether a field replaces `Cache-Control` for some caches.
 pub fn is_targeted(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("-cache-control") || name == "surrogate-control"
 }
 
-/// Returns whether an answer varies by who asks: no shared cache can choose it by what it knows.
+/// Returns whether an answer varies by client: a shared cache cannot select it by the request
+/// alone.
 pub fn varies_by_client(headers: &HeaderMap) -> bool {
     let personal = ["*", "cookie", "authorization"];
     names(headers, &VARY).any(|it| it.is_none_or(|it| personal.iter().any(|name| it.is(name))))
 }
 
-/// What the lines of one field say.
+/// What the lines of one field permit.
 struct Field {
     reuse: Reuse,
     has_lifetime: bool,
@@ -79,7 +81,7 @@ fn meaning(directive: &Directive<'_>) -> Reuse {
     if !directive.is_well_formed() || directive.is("private") || directive.is("no-store") {
         return Reuse::Forbidden;
     }
-    // A lifetime that is no number counts as none (RFC 9111 section 4.2.1).
+    // A lifetime that is not a number counts as absent (RFC 9111 section 4.2.1).
     let ended = || directive.seconds().is_none_or(|it| it.is_zero());
     match directive.is("no-cache") || (is_lifetime(directive) && ended()) {
         true => Reuse::AfterValidation,
@@ -91,7 +93,7 @@ fn is_lifetime(directive: &Directive<'_>) -> bool {
     directive.is("max-age") || directive.is("s-maxage")
 }
 
-/// Returns the members of all lines of a field; none for a line that is not text.
+/// Returns the members of all lines of a field; `None` for a line that is not text.
 fn names<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -106,7 +108,7 @@ fn names<'a>(
     })
 }
 
-/// Returns whether any `Expires` is over. One that is no date is (RFC 9111 section 5.3).
+/// Returns whether any `Expires` has passed. One that is not a date has (RFC 9111 section 5.3).
 fn is_expired(headers: &HeaderMap, now: SystemTime) -> bool {
     let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
     let made = headers.get(DATE).and_then(date).unwrap_or(now);
@@ -288,7 +290,7 @@ mod tests {
         #[test]
         fn nothing_beside_private_makes_it_less(before in "[ -~]{0,20}", after in "[ -~]{0,20}") {
             let value = format!("{before},private,{after}");
-            // A quotation mark before may make it part of an argument.
+            // A preceding quotation mark may make it part of an argument.
             prop_assume!(!before.contains('"'));
             prop_assert_eq!(reuse(&[("cache-control", &value)]), Reuse::Forbidden);
         }

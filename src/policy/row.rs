@@ -20,11 +20,11 @@ pub struct Row {
 }
 
 impl Row {
-    /// Checks a row as it is written.
+    /// Compiles a row of the file.
     ///
     /// # Errors
     ///
-    /// Names the row and says what is wrong with its path or its `cache_control`.
+    /// Names the row and states what is wrong with its path or its `cache_control`.
     pub(super) fn compile(row: &PolicyRow) -> Result<Self, ConfigError> {
         let refuse = |key, value: &str, why: &dyn fmt::Display| {
             ConfigError::of_key(&row.place, key, value, why)
@@ -40,12 +40,13 @@ impl Row {
         if cache_control.is_public() && row.consistency != Consistency::EVENTUAL {
             let floor = row.consistency;
             return Err(refuse(&format_args!(
-                "it must not say `public`: a shared cache cannot keep the floor `{floor}`"
+                "it must not say `public`: a shared cache cannot honour the floor `{floor}`"
             )));
         }
         if row.session_cookie && !cache_control.is_no_store() {
             return Err(refuse(
-                &"with session_cookie answers are never stored: it must be absent or say no-store",
+                &"with session_cookie answers are never stored: it must be absent or contain \
+                  no-store",
             ));
         }
         Ok(Self {
@@ -63,7 +64,7 @@ impl Row {
         &self.pattern
     }
 
-    /// Returns the least strict consistency a request can get.
+    /// Returns the least strict consistency that a request can get.
     pub fn floor(&self) -> Consistency {
         self.floor
     }
@@ -73,7 +74,7 @@ impl Row {
         &self.cache_control
     }
 
-    /// Returns whether shared caches may keep answers to requests that state nothing.
+    /// Returns whether shared caches may store answers to requests that state nothing.
     pub fn is_shared_cacheable(&self) -> bool {
         self.cache_control.is_public()
     }
@@ -83,12 +84,12 @@ impl Row {
         self.session_cookie
     }
 
-    /// Returns how often one client may ask on these paths, if that is limited.
+    /// Returns how many requests one client may send on these paths, if that is limited.
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit
     }
 
-    /// Returns where the row is written.
+    /// Returns the place of the row in the file.
     pub(super) fn place(&self) -> &Place {
         &self.place
     }

@@ -16,29 +16,29 @@ use tidegate_model::error_chain;
 /// wait means that the gateway or the path to it is gone.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 
-/// Has the server look every second whether the gateway still waits for a statement that runs: one
-/// that was given up does not go on until its timeout. Servers before PostgreSQL 14, and those on
-/// systems that cannot tell, refuse the option.
+/// Makes the server check every second whether the gateway still waits for a running statement: one
+/// that was given up does not continue until its timeout. Servers before PostgreSQL 14, and those
+/// on systems without support for it, refuse the option.
 const GIVEN_UP_CHECK: &str = "-c client_connection_check_interval=1000";
 
 /// The settings of every session.
 ///
-/// Transactions are read-only unless they say otherwise, times are printed in UTC, and errors repeat
-/// no parameter's value, so that a parameter that does not parse is reported in one form. They are
-/// sent as startup options, which `reset all` goes back to.
+/// Transactions are read-only by default, times are printed in UTC, and errors do not contain
+/// parameters' values, so that a parameter that does not parse is reported in one form. They are
+/// sent as startup options, which `reset all` restores.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// What `pg_stat_activity` shows, such as `tidegate/eu-west-1`.
+    /// The name in `pg_stat_activity`, such as `tidegate/eu-west-1`.
     pub application_name: String,
     /// Longest statement; PostgreSQL itself ends a longer one.
     pub statement_timeout: Duration,
 }
 
 impl Session {
-    /// Opens a session. The future of the connection moves its bytes and must be driven.
+    /// Opens a session. The future of the connection transfers its bytes and must be polled.
     ///
     /// # Errors
-    /// When the server cannot be reached or refuses.
+    /// If the server cannot be reached or refuses.
     pub async fn open<T>(
         &self,
         config: &Config,
@@ -80,10 +80,10 @@ impl Session {
     }
 }
 
-/// Asks which life of which server is at the other end of a connection.
+/// Queries which life of which server is at the other end of a connection.
 ///
 /// # Errors
-/// When the server does not answer, or answers with something else.
+/// If the server does not answer, or gives an unexpected answer.
 pub async fn identify(client: &Client) -> Result<ServerIdentity, ConnectError> {
     let sql = format!("select {}", ServerIdentity::COLUMNS);
     let messages = client.simple_query(&sql).await?;
@@ -100,25 +100,25 @@ pub async fn identify(client: &Client) -> Result<ServerIdentity, ConnectError> {
 pub struct Connection {
     /// Sends statements; concurrent ones are pipelined.
     pub client: Client,
-    /// Who answered when the connection opened, for as long as it is open.
+    /// The server that answered when the connection opened; it stays the same while it is open.
     pub identity: ServerIdentity,
     driver: Driver,
 }
 
 impl Connection {
-    /// Waits until the connection has ended, from whichever side. Cancel-safe.
+    /// Waits until the connection has ended, on either side. Cancel-safe.
     pub async fn closed(&mut self) {
         if !self.driver.0.is_finished() {
-            // An error would be the driver's panic, which has ended the connection as well.
+            // An error would be a panic of the driver, which also ends the connection.
             let _ended = (&mut self.driver.0).await;
         }
     }
 }
 
-/// Opens one connection and sets its session up, within `deadline` in all.
+/// Opens one connection and sets up its session, within `deadline` in total.
 ///
 /// # Errors
-/// When the server cannot be reached, refuses, or takes longer.
+/// If the server cannot be reached, refuses, or takes longer.
 pub async fn connect(
     server: &Server,
     session: &Session,
@@ -148,19 +148,19 @@ async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectE
     })
 }
 
-/// The task that moves bytes between the client and its socket.
+/// The task that transfers bytes between the client and its socket.
 #[derive(Debug)]
 struct Driver(JoinHandle<()>);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It would end by itself once the client is gone, but not while a dead peer keeps it
-        // from writing its farewell.
+        // It would end by itself once the client is dropped, but not while a dead peer prevents it
+        // from writing its last message.
         self.0.abort();
     }
 }
 
-/// Says why a connection could not be opened.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// It took longer than allowed.
@@ -169,10 +169,10 @@ pub enum ConnectError {
     /// The server could not be reached or refused.
     #[error("{}", error_chain::chain(.0))]
     Failed(#[from] tokio_postgres::Error),
-    /// The server does not say who it is as PostgreSQL does.
+    /// The server does not identify itself as PostgreSQL does.
     #[error("the server does not identify itself as PostgreSQL does")]
     Identity,
-    /// It was not tried: the last attempts failed, and more would be a stampede.
-    #[error("the last attempts failed, and there were as many as a second allows")]
+    /// It was not attempted: the last attempts failed, and more would overload the server.
+    #[error("the last attempts failed, and no more are allowed in this second")]
     TooOften,
 }

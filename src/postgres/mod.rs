@@ -1,5 +1,5 @@
-//! One cluster: its servers' URLs and TLS, connections to them, a pool for each node, and the monitor that
-//! knows how the nodes are.
+//! One cluster: its servers' URLs and TLS, connections to them, a pool for each node, and the
+//! monitor that knows the nodes' condition.
 //!
 //! Which of several nodes serves a request is not decided here.
 
@@ -7,11 +7,14 @@ mod connection;
 pub mod monitor;
 pub mod pool;
 mod server;
+mod server_error;
 mod ssl_mode;
 mod tls;
+mod tls_error;
 mod url;
 
 pub use connection::{ConnectError, Connection, Session, connect, identify};
-pub use server::{Server, ServerError};
+pub use server::Server;
+pub use server_error::ServerError;
 pub use ssl_mode::SslMode;
-pub use tls::TlsError;
+pub use tls_error::TlsError;

@@ -1,11 +1,11 @@
-//! How much TLS a server must offer, in libpq's words.
+//! The TLS that a server must offer, in libpq's terms.
 //!
 //! See <https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Says whether connections are encrypted and what of the server's certificate is checked.
+/// Whether connections are encrypted and which parts of the server's certificate are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     /// Never encrypted.
@@ -13,7 +13,7 @@ pub enum SslMode {
     /// Encrypted if the server offers it, unverified; libpq's default. `allow` means this too.
     #[default]
     Prefer,
-    /// Encrypted or not at all, unverified; with `sslrootcert` the same as `verify-ca`.
+    /// Always encrypted, unverified; with `sslrootcert` the same as `verify-ca`.
     Require,
     /// Encrypted, the certificate chains to a trusted root, the host name is not checked.
     VerifyCa,
@@ -33,7 +33,7 @@ impl SslMode {
         }
     }
 
-    /// Returns what the protocol negotiation needs to know; certificates are the connector's part.
+    /// Returns what the protocol negotiation needs to know; the connector handles certificates.
     pub(super) fn negotiation(self) -> tokio_postgres::config::SslMode {
         match self {
             Self::Disable => tokio_postgres::config::SslMode::Disable,
@@ -66,6 +66,6 @@ impl FromStr for SslMode {
     }
 }
 
-/// Says that a text is none of libpq's modes.
+/// A text is not one of libpq's modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownSslMode;

@@ -1,8 +1,9 @@
-//! TLS for connections to a server, by rustls with the ring provider.
+//! TLS for connections to a server, using rustls with the ring provider.
 //!
-//! After a failed handshake there is no second try in plain text, which libpq makes in `prefer`.
+//! After a failed handshake there is no second attempt in plain text, which libpq makes with
+//! `prefer`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,12 +18,13 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::ssl_mode::SslMode;
+use crate::postgres::tls_error::TlsError;
 use crate::postgres::url::{RootCertificate, TlsParameters};
 
 /// What libpq sends since PostgreSQL 17; older servers ignore it.
 const ALPN: &[u8] = b"postgresql";
 
-/// Builds the connector; files are read now, so that a wrong one is found at start.
+/// Builds the connector; files are read now, so that an invalid one is found at start.
 pub(super) fn connector(
     mode: SslMode,
     parameters: &TlsParameters,
@@ -78,7 +80,7 @@ fn verifier(
     }
 }
 
-/// Checks the chain if there are roots, and never the name.
+/// Checks the chain if there are roots, but never the name.
 #[derive(Debug)]
 struct AnyName {
     roots: Option<RootCertStore>,
@@ -86,11 +88,11 @@ struct AnyName {
 }
 
 impl AnyName {
-    /// Tells whether the certificate's key is to be checked against the handshake.
+    /// Returns whether the certificate's key is checked against the handshake.
     ///
-    /// It is even where the certificate itself is not: SCRAM's channel binding, which does
-    /// authenticate the server, is worth nothing if a copied certificate passes. Only X.509 v1,
-    /// which rustls cannot read, passes unchecked, and never where the chain counts.
+    /// It is checked even if the certificate itself is not: SCRAM's channel binding, which
+    /// authenticates the server, would be useless if a copied certificate passed. Only X.509 v1,
+    /// which rustls cannot read, passes unchecked, and never if the chain is verified.
     fn checks_signature(&self, certificate: &CertificateDer<'_>) -> bool {
         self.roots.is_some() || ParsedCertificate::try_from(certificate).is_ok()
     }
@@ -146,48 +148,6 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// Says which certificate or key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A PEM file is missing, unreadable or malformed.
-    #[error("cannot read {}: {reason}", path.display())]
-    File {
-        /// The file as the URL names it.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The operating system has no trusted roots.
-    #[error("found no root certificates on this system; name a file in sslrootcert")]
-    NoSystemRoots,
-    /// Only one of `sslcert` and `sslkey` is given.
-    #[error("sslcert and sslkey go together")]
-    HalfAPair,
-    /// The client's certificate does not go with its key.
-    #[error("cannot use sslcert {}: {reason}", path.display())]
-    ClientCertificate {
-        /// The certificate's file as the URL names it.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: rustls::Error,
-    },
-    /// The trusted roots cannot be used.
-    #[error("cannot use the trusted roots: {0}")]
-    Verifier(rustls::client::VerifierBuilderError),
-    /// TLS cannot be set up at all.
-    #[error("cannot set up TLS: {0}")]
-    Rustls(rustls::Error),
-}
-
-impl TlsError {
-    fn file(path: &Path, reason: &impl ToString) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
-    }
-}
-
 fn roots_of_file(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
@@ -198,7 +158,7 @@ fn roots_of_file(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Unreadable entries of the store are passed over, as every TLS client does.
+/// Unreadable entries of the store are skipped, as by every TLS client.
 fn roots_of_system() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -213,7 +173,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| TlsError::file(path, &pem_reason(error)))?;
     if certificates.is_empty() {
-        return Err(TlsError::file(path, &"it holds no PEM certificate"));
+        return Err(TlsError::file(path, &"it contains no PEM certificate"));
     }
     Ok(certificates)
 }

@@ -1,4 +1,4 @@
-//! A server's URL, taken apart: libpq's TLS parameters here, the rest for `tokio_postgres`.
+//! Parsing of a server's URL: libpq's TLS parameters here, the rest by `tokio_postgres`.
 //!
 //! Only the URL form is read; `key=value` strings are refused. No error repeats any part of the
 //! URL other than a parameter's name and the value of `sslmode`, since the rest may be a password.
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use crate::postgres::server::ServerError;
+use crate::postgres::server_error::ServerError;
 use crate::postgres::ssl_mode::SslMode;
 
 /// The parts of a URL.
@@ -70,7 +70,7 @@ fn credentials_length(rest: &str) -> Result<usize, ServerError> {
 }
 
 impl TlsParameters {
-    /// Keeps the parameter if it is about TLS, and tells whether it is.
+    /// Keeps the parameter if it concerns TLS, and returns whether it does.
     fn take(&mut self, name: &str, value: &str) -> Result<bool, ServerError> {
         let decoded = || {
             let value = percent_decode_str(value).decode_utf8();
@@ -82,7 +82,7 @@ impl TlsParameters {
                 let mode = name.parse::<SslMode>();
                 self.mode = Some(mode.or(Err(ServerError::SslMode(name.into_owned())))?);
             }
-            // libpq takes this from JDBC's URLs.
+            // libpq accepts this from JDBC's URLs.
             "ssl" if value == "true" => self.mode = Some(SslMode::Require),
             "sslrootcert" => {
                 self.root_certificate = Some(match &*decoded()? {

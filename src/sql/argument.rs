@@ -15,15 +15,15 @@ use super::parameter::{Parameter, Source};
 use super::statement::SqlStatement;
 use crate::http::{JsonObject, Query, json_text};
 
-/// Everything of a request that a parameter can name.
+/// All parts of a request that a parameter can name.
 pub struct RequestValues<'a> {
     /// Values of the path template, percent-decoded.
     pub path: &'a [(String, String)],
     /// The query string.
     pub query: &'a Query<'a>,
-    /// The body, when the statement names a member of it.
+    /// The body, if the statement names a member of it.
     pub body: Option<&'a JsonObject<'a>>,
-    /// The claims, when the endpoint demands a JWT.
+    /// The claims, if the endpoint requires a JWT.
     pub claims: Option<&'a BTreeMap<String, Box<RawValue>>>,
     /// The headers.
     pub headers: &'a HeaderMap,

@@ -1,11 +1,11 @@
-//! What a node's catalogue says of statements: whether it has changed since, and which of them can leave
-//! something in a session.
+//! What a node's catalogue implies for statements: whether it has changed since they were prepared,
+//! and which of them can leave something in a session.
 //!
-//! A statement leaves nothing when everything that it names is the server's own: functions that are not
-//! volatile (or of [`HARMLESS`]), tables without row-level policies, types without functions of a
-//! user's. A function of a user's in SQL or PL/pgSQL is read like a statement; what views and other
-//! functions do is not looked into: such a statement has its session reset. Volatility is taken for
-//! proof of the server's own functions only.
+//! A statement leaves nothing if everything that it names is harmless: the server's own functions
+//! that are not volatile (or are in [`HARMLESS`]), tables without row-level policies, types without
+//! user-defined functions. A user-defined function in SQL or PL/pgSQL is read like a statement;
+//! views and other functions are not analysed: the session is reset after such a statement.
+//! Volatility counts as proof only for the server's own functions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +15,8 @@ use tokio_postgres::{Client, Error};
 use super::SqlTarget;
 use super::names::Names;
 
-/// Changes when anything changes that the types of parameters or the proofs below depend on. Statistics,
-/// sizes and the contents of tables are left out, and so are temporary objects.
+/// Changes when anything changes that the types of parameters or the proofs below depend on.
+/// Statistics, sizes and the contents of tables are left out, as are temporary objects.
 const FINGERPRINT: &str = "select coalesce(sum(hashtextextended(fact, 0)), 0)::text from ( \
     select 'class' || (oid, relname, relnamespace, relkind, relrowsecurity, relforcerowsecurity)::text \
         from pg_class where oid >= 16384 and relpersistence <> 't' and relkind <> 't' \
@@ -38,8 +38,8 @@ const FINGERPRINT: &str = "select coalesce(sum(hashtextextended(fact, 0)), 0)::t
         where oid >= 16384 and nspname !~ '^pg_(toast_)?temp_' \
     ) catalogue(fact)";
 
-/// Functions of the server that are volatile only since their results differ: they change nothing.
-/// A seed that `random` draws on is reset by those statements that can set it.
+/// The server's functions that are volatile only because their results differ: they change nothing.
+/// The seed of `random` is reset after statements that can set it.
 const HARMLESS: [&str; 28] = [
     "clock_timestamp",
     "current_query",
@@ -71,8 +71,8 @@ const HARMLESS: [&str; 28] = [
     "txid_status",
 ];
 
-/// Commands by which the text of a function of a user's can leave something in a session, or hide what it
-/// calls.
+/// Commands by which the text of a user-defined function can leave something in a session, or hide
+/// what it calls.
 const STATEFUL: [&str; 19] = [
     "alter",
     "call",
@@ -95,16 +95,16 @@ const STATEFUL: [&str; 19] = [
     "temporary",
 ];
 
-/// How deep functions of a user's may call each other.
+/// How deep user-defined functions may call each other.
 const DEPTH_MAX: usize = 8;
 
-/// Finds which of the words `$1` name something that may leave something in a session, which operators do,
-/// and the texts of functions that decide it themselves: `word`, `operator`, or `function` and `body`, with
-/// `null` in the other columns. `$2` are the harmless functions.
+/// Finds which of the words `$1` name something that may leave something in a session, which
+/// operators may, and the texts of functions that must be read as well: `word`, `operator`, or
+/// `function` and `body`, with `null` in the other columns. `$2` are the harmless functions.
 ///
-/// `steps` goes from each type of a user's to what it is made of. A type is plain when all of that is
-/// enumerations and types of the server without a cast function, and no check of a domain calls a
-/// function of a user's: neither reading nor printing a value of it runs code of a user's.
+/// `steps` goes from each user-defined type to its parts. A type is plain if all of them are
+/// enumerations and the server's types without a cast function, and no check of a domain calls a
+/// user-defined function: neither reading nor printing a value of it runs user-defined code.
 const UNPROVEN: &str = "with recursive \
     steps(type, part) as ( \
         select oid, oid from pg_type where oid >= 16384 \
@@ -154,7 +154,7 @@ const UNPROVEN: &str = "with recursive \
 /// Reads the fingerprint of the catalogue.
 ///
 /// # Errors
-/// When the server does not answer, or refuses.
+/// If the server does not answer, or refuses.
 pub(crate) async fn fingerprint(client: &Client) -> Result<String, Error> {
     client.query_one(FINGERPRINT, &[]).await?.try_get(0)
 }
@@ -162,7 +162,7 @@ pub(crate) async fn fingerprint(client: &Client) -> Result<String, Error> {
 /// Finds those of some reads that leave nothing in a session.
 ///
 /// # Errors
-/// When the server does not answer, or refuses.
+/// If the server does not answer, or refuses.
 pub(crate) async fn stateless<'a>(
     client: &Client,
     reads: impl Iterator<Item = &'a SqlTarget>,
@@ -178,10 +178,10 @@ pub(crate) async fn stateless<'a>(
     Ok(stateless.map(|(sql, _)| *sql).collect())
 }
 
-/// What the catalogue says of some words.
+/// What the catalogue says about some words.
 #[derive(Default)]
 struct Found {
-    /// Words that name something that may leave something.
+    /// Words that name something that may leave something in a session.
     unproven: BTreeSet<String>,
     /// Operators that may.
     operators: Vec<String>,
@@ -190,7 +190,7 @@ struct Found {
 }
 
 impl Found {
-    /// Asks for words, and for those in the texts of functions that they name.
+    /// Looks up words, and those in the texts of the functions that they name.
     async fn of_all(client: &Client, mut words: BTreeSet<String>) -> Result<Self, Error> {
         let mut found = Self::default();
         for _ in 0..DEPTH_MAX {
@@ -202,7 +202,7 @@ impl Found {
                 return Ok(found.settled());
             }
         }
-        // Deeper than that, nothing is proven of functions.
+        // Nothing is proven about functions that are nested more deeply.
         found.unproven.extend(found.functions.keys().cloned());
         Ok(found)
     }
@@ -223,7 +223,7 @@ impl Found {
         Ok(found)
     }
 
-    /// Takes functions whose text may leave something for unproven, and those that call them.
+    /// Marks as unproven the functions whose text may leave something, and those that call them.
     fn settled(mut self) -> Self {
         loop {
             let leaves_something = |names: &Names| {

@@ -1,11 +1,12 @@
 //! One statement on one connection, in one round trip.
 //!
 //! Everything a request needs is sent before the first answer is awaited: the futures are joined in
-//! the order in which the server is to see them, and each sends when it is first polled. Dropping
-//! one of these futures leaves answers on the wire, so the caller must then give up the connection.
+//! the order in which the server must receive them, and each sends when it is first polled.
+//! Dropping one of these futures leaves answers on the wire, so the caller must then give up the
+//! connection.
 //!
-//! What a statement may leave in the session is undone before the server sees a statement of another
-//! request: the reset follows in the same go.
+//! What a statement may leave in the session is undone before the server receives a statement of
+//! another request: the reset is sent with it.
 
 use std::pin::pin;
 
@@ -20,37 +21,37 @@ use super::{Argument, Failure, SqlStatement};
 use crate::postgres::pool::Lease;
 use tidegate_model::{Lsn, Timeline};
 
-/// What a statement gave.
+/// The result of a statement.
 #[derive(Debug)]
 pub struct Answer {
-    /// The JSON that PostgreSQL made; `None` when a `single` statement had no row.
+    /// The JSON that PostgreSQL produced; `None` if a `single` statement returned no row.
     pub body: Option<Bytes>,
-    /// A position that covers everything the statement saw or did, if one was asked for.
+    /// A position that covers everything the statement saw or did, if one was requested.
     pub position: Option<Position>,
     /// Whether the session can serve others: everything the statement may have left was undone.
     pub session_is_clean: bool,
 }
 
-/// A WAL position as the node that answered knows it.
+/// A WAL position as reported by the node that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Where.
+    /// The position.
     pub lsn: Lsn,
-    /// On which timeline; a replica's is known to the monitor only.
+    /// Its timeline; a replica's is known only to the monitor.
     pub timeline: Option<Timeline>,
 }
 
-/// What goes with a read.
+/// What is sent with a read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
-    /// Whether a position is taken.
+    /// Whether a position is requested.
     pub with_position: bool,
     /// Whether the session is reset: the statement is not proven to leave nothing in it.
     pub resets_session: bool,
 }
 
-/// Asks where the node is, in a statement that runs after the one it speaks for. A promotion may
-/// fall between any two calls, so whether there is recovery is asked once.
+/// Reads the node's position, in a statement that runs after the one that it covers. A promotion
+/// may happen between any two calls, so recovery is tested once.
 pub(crate) const POSITION: &str = "select case when standby \
      then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
      else pg_current_wal_insert_lsn() end, \
@@ -59,9 +60,9 @@ pub(crate) const POSITION: &str = "select case when standby \
 
 /// Runs a statement in a read-only transaction (the session's default).
 ///
-/// The types of a prepared statement's parameters are those of the day it was prepared. When it fails
-/// in a way that a change of the catalogue explains, it is prepared anew and, if its types have
-/// changed, run once more.
+/// The types of a prepared statement's parameters are those at the time when it was prepared. If it
+/// fails in a way that a change of the catalogue explains, it is prepared again and, if its types
+/// have changed, run once more.
 ///
 /// # Errors
 /// A [`Failure`]; it is safe to run the statement again elsewhere.
@@ -91,7 +92,7 @@ pub async fn read(
     }
 }
 
-/// Prepares a read that has failed anew, and runs it once more if that explains the failure.
+/// Prepares a failed read again, and runs it once more if that explains the failure.
 async fn read_anew(
     lease: &Lease,
     statement: &SqlStatement,
@@ -113,14 +114,14 @@ async fn read_anew(
 }
 
 /// Runs a statement in a read-write transaction and takes the position after its commit. A server
-/// in recovery or on another timeline than the primary's refuses before it has done anything.
+/// in recovery or on another timeline than the primary's refuses before anything is executed.
 ///
-/// The statement is parsed in its own transaction, which locks what it names: no value is ever
-/// converted by the type that a column had earlier.
+/// The statement is parsed in its own transaction, which locks the objects that it names: no value
+/// is ever converted by a column's former type.
 ///
 /// # Errors
-/// A [`Failure`]. When its kind is `Unavailable` the statement may have been committed: it was sent
-/// and no answer came.
+/// A [`Failure`]. If its kind is `Unavailable` the statement may have been committed: it was sent
+/// and no answer arrived.
 pub async fn write(
     lease: &Lease,
     statement: &SqlStatement,
@@ -146,7 +147,7 @@ pub async fn write(
     };
     committed.map_err(|cause| Failure::of(cause, statement, &[], true))?;
     let position = match position {
-        // Its function gave up all prepared statements.
+        // Its function has deallocated all prepared statements.
         Err(cause) if is_gone(&cause) => position_anew(lease).await,
         position => position.ok(),
     };
@@ -157,7 +158,7 @@ pub async fn write(
     })
 }
 
-/// A read's statements, as one connection knows them.
+/// A read's statements, as prepared on one connection.
 struct Prepared {
     statement: Statement,
     position: Option<Statement>,
@@ -170,7 +171,8 @@ impl Prepared {
         options: ReadOptions,
     ) -> Result<Self, Error> {
         let client = lease.client();
-        // In one go: what a statement of another request leaves must not be what names are found by.
+        // Sent together: names must not be resolved by what a statement of another request left
+        // behind.
         let prepare = |text| Box::pin(client.prepare_cached(text));
         let statement = lease.in_one_go(prepare(statement.text()).as_mut()).await?;
         let position = match options.with_position {
@@ -201,7 +203,7 @@ impl Prepared {
         })
     }
 
-    /// Reads, and takes the position or resets the session in the same go.
+    /// Reads, and requests the position or resets the session with it.
     async fn read_with_more(
         &self,
         lease: &Lease,
@@ -243,36 +245,37 @@ impl Prepared {
     }
 }
 
-/// Has a read's statements prepared anew the next time.
+/// Makes a read's statements be prepared again the next time.
 fn forget(lease: &Lease, statement: &SqlStatement) {
     let cache = &lease.client().statement_cache;
     cache.remove(statement.text(), &[]);
     cache.remove(POSITION, &[]);
 }
 
-/// Whether a failure can be due to what was prepared, not to what was asked: a value that does not
-/// fit its parameter, a name or an operator that is not there, a statement that the server has not.
+/// Whether a failure can be due to an outdated prepared statement rather than to the request: a
+/// value that does not fit its parameter, a name or an operator that does not exist, a statement
+/// that the server does not have.
 fn may_be_stale(cause: &Error) -> bool {
     let class = cause.code().and_then(|code| code.code().get(..2));
     matches!(class, Some("22" | "26" | "42" | "0A" | "XX"))
 }
 
-/// Whether the server has no such prepared statement, so that nothing was executed.
+/// Whether the server does not have the prepared statement, so that nothing was executed.
 fn is_gone(cause: &Error) -> bool {
     cause.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
 }
 
 /// Undoes what a read may have left in its session: settings and roles, cursors, channels, advisory
-/// locks, the seed of `random`. A read-only transaction makes no temporary table and takes no number
-/// of a sequence.
+/// locks, the seed of `random`. A read-only transaction creates no temporary table and advances no
+/// sequence.
 ///
-/// Should it fail, then in a transaction that is still open: no statement that has been sent after it is
-/// executed. The isolation is stated since a replica refuses one that may have been left.
+/// If it fails, its transaction remains open: no statement that was sent after it is executed. The
+/// isolation level is given because a replica refuses one that may have been left behind.
 fn reset_after_read() -> String {
     reset("")
 }
 
-/// As [`reset_after_read`], with what a write can leave besides.
+/// Like [`reset_after_read`], and also undoes what only a write can leave.
 fn reset_after_write() -> String {
     reset("discard temp; discard sequences; ")
 }
@@ -286,8 +289,8 @@ fn reset(first: &str) -> String {
     )
 }
 
-/// What the failure of a write's statement means. The types of its parameters are asked for now, since
-/// only the message for a value that does not fit names them.
+/// What the failure of a write's statement means. The types of its parameters are requested only
+/// now, because only the message for a value that does not fit names them.
 async fn failed_write(lease: &Lease, statement: &SqlStatement, cause: Error) -> Failure {
     let class = cause.code().and_then(|code| code.code().get(..2));
     let prepared = match class {
@@ -305,9 +308,9 @@ async fn position_anew(lease: &Lease) -> Option<Row> {
     client.query_one(&position, &[]).await.ok()
 }
 
-/// Begins a transaction that can only fail on a server other than the primary of a timeline: in
-/// recovery `read write` is refused, and on another timeline the text does not become a number.
-/// The statements that follow in one go then fail too, and the commit rolls back.
+/// Begins a transaction that fails on any server except the primary of a timeline: in recovery
+/// `read write` is refused, and on another timeline the text cannot be cast to a number. The
+/// statements that are sent with it then fail too, and the commit rolls back.
 fn begin_on(Timeline(number): Timeline) -> String {
     format!(
         "begin isolation level read committed read write; \
@@ -329,7 +332,7 @@ async fn query(
     lease.client().query(prepared, &arguments).await
 }
 
-/// Parses a statement, has PostgreSQL infer the types of its parameters, and queries with borrowed
+/// Parses a statement, lets PostgreSQL infer the types of its parameters, and queries with borrowed
 /// arguments.
 async fn query_unprepared(
     lease: &Lease,

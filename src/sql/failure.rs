@@ -1,7 +1,7 @@
-//! What a failed statement means, told apart by SQLSTATE.
+//! What a failed statement means, by SQLSTATE.
 //!
 //! Only what the statement's author meant for clients (a raised message, a constraint's name, the
-//! parameter that does not parse) is taken over; PostgreSQL's own texts stay in the cause.
+//! parameter that does not parse) is included; PostgreSQL's own texts are kept in the cause.
 
 use http::StatusCode;
 use tokio_postgres::error::{DbError, Severity, SqlState};
@@ -18,7 +18,7 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Whether the statement was sent, so that it may have taken effect.
     pub sent: bool,
-    /// What PostgreSQL or the connection said; for the log only.
+    /// The error from PostgreSQL or the connection; for the log only.
     #[source]
     pub cause: tokio_postgres::Error,
 }
@@ -26,7 +26,7 @@ pub struct Failure {
 /// The meaning of a failed statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FailureKind {
-    /// A value does not have the form its parameter needs.
+    /// A value does not have the form that its parameter needs.
     #[error("{} is not {expected}", named(.parameter))]
     InvalidValue {
         /// The parameter, where PostgreSQL names it.
@@ -34,14 +34,14 @@ pub enum FailureKind {
         /// What it should be, e.g. `an integer`.
         expected: &'static str,
     },
-    /// The row exists already, or excludes another.
-    #[error("the request conflicts with what exists ({constraint})")]
+    /// The row already exists, or violates an exclusion constraint.
+    #[error("the request conflicts with existing data ({constraint})")]
     Conflict {
         /// The constraint's name.
         constraint: String,
     },
-    /// A constraint does not hold.
-    #[error("the request breaks a rule ({constraint})")]
+    /// A constraint is violated.
+    #[error("the request violates a constraint ({constraint})")]
     Constraint {
         /// The constraint's name.
         constraint: String,
@@ -54,13 +54,13 @@ pub enum FailureKind {
         /// Its message.
         message: String,
     },
-    /// Another transaction won; the same request may be sent again.
-    #[error("the request collided with another one")]
+    /// Another transaction took precedence; the same request may be sent again.
+    #[error("the request conflicts with a concurrent one")]
     Collision,
     /// The statement took longer than `statement_timeout`.
     #[error("the statement took too long")]
     Timeout,
-    /// A write reached a server that is not the primary, or no longer. Nothing was done.
+    /// A write reached a server that is not, or no longer, the primary. Nothing was executed.
     #[error("the server is not the primary")]
     NotPrimary,
     /// The node cannot serve; another one may.
@@ -72,8 +72,8 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// Tells the meaning of an error that a statement met; `types` are those of its parameters, as
-    /// far as they are known, and `sent` is whether it was run or only prepared.
+    /// Returns the meaning of a statement's error; `types` are those of its parameters, as far as
+    /// they are known, and `sent` is whether it was run or only prepared.
     pub(super) fn of(
         cause: tokio_postgres::Error,
         statement: &SqlStatement,
@@ -91,8 +91,8 @@ impl Failure {
         }
     }
 
-    /// Tells the meaning of an error that the beginning of a write met. A server in recovery refuses
-    /// `read write` as a feature that it lacks; on another timeline a text is no number.
+    /// Returns the meaning of an error at the beginning of a write. A server in recovery refuses
+    /// `read write` as an unsupported feature; on another timeline a text is not a number.
     pub(super) fn of_begin(cause: tokio_postgres::Error, statement: &SqlStatement) -> Self {
         let refusals = [
             &SqlState::FEATURE_NOT_SUPPORTED,
@@ -109,9 +109,9 @@ impl Failure {
         }
     }
 
-    /// Whether the connection was lost for a reason that is not the statement's: no answer came, one
-    /// of those after which the server closes it (PostgreSQL docs, "Message Severity Levels"), or the
-    /// session could not be reset after another request.
+    /// Whether the connection was lost for a reason other than the statement: no answer arrived,
+    /// the error is one after which the server closes it (PostgreSQL docs, "Message Severity
+    /// Levels"), or the session could not be reset after another request.
     #[must_use]
     pub fn lost_connection(&self) -> bool {
         let severity = self.cause.as_db_error().map(DbError::parsed_severity);
@@ -120,8 +120,8 @@ impl Failure {
         self.kind == FailureKind::Unavailable && (unclean || severity.is_none_or(ends))
     }
 
-    /// The same failure of a statement that may not write: that it tried is the configuration's
-    /// fault, not the server's.
+    /// The same failure of a statement that may not write: an attempt to write is the
+    /// configuration's fault, not the server's.
     pub(super) fn of_read(mut self) -> Self {
         if self.kind == FailureKind::NotPrimary {
             self.kind = FailureKind::Unexpected;
@@ -130,7 +130,8 @@ impl Failure {
     }
 }
 
-/// Whether the server refused for want of memory, disk or connections: then nothing was done.
+/// Whether the server refused because it lacked memory, disk or connections: then nothing was
+/// executed.
 fn lacks_resources(cause: &tokio_postgres::Error) -> bool {
     let code = cause.code().map(SqlState::code);
     code.is_some_and(|code| code.starts_with("53"))
@@ -138,7 +139,7 @@ fn lacks_resources(cause: &tokio_postgres::Error) -> bool {
 
 fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> FailureKind {
     let code = error.code();
-    // `not null` has no name but its column's.
+    // `not null` has only its column's name.
     let constraint = error.constraint().or(error.column());
     let constraint = || constraint.unwrap_or("unnamed").to_owned();
     let raised = |status| FailureKind::Raised {
@@ -157,7 +158,8 @@ fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> Failure
             constraint: constraint(),
         },
         ("22", _) => invalid_value(error, statement, types),
-        // A value that nests too deeply, for instance: it is the client's as long as it is bound.
+        // For example a value that nests too deeply: while it is being bound, the client is at
+        // fault.
         ("54", _) if error.where_().and_then(parameter_index).is_some() => {
             invalid_value(error, statement, types)
         }
@@ -166,7 +168,7 @@ fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> Failure
         (_, &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => {
             FailureKind::Collision
         }
-        // A session that could not be reset runs nothing more.
+        // No statement is executed after a session could not be reset.
         (_, &SqlState::IN_FAILED_SQL_TRANSACTION) => FailureKind::Unavailable,
         // Connection exceptions, lack of resources, operator intervention (shutdown, start-up).
         ("08" | "53" | "57", _) => FailureKind::Unavailable,
@@ -198,14 +200,14 @@ fn invalid_value(error: &DbError, statement: &SqlStatement, types: &[Type]) -> F
 }
 
 /// The index in the last line of an error's context, `unnamed portal parameter $2 = '...'`. The
-/// words are in the server's language, so only the number is read; sessions hide the value.
+/// text is in the server's language, so only the number is read; sessions hide the value.
 fn parameter_index(context: &str) -> Option<usize> {
     let (_, after) = context.lines().last()?.rsplit_once('$')?;
     let (number, _hidden) = after.split_once(" = ").unwrap_or((after, ""));
     number.parse::<usize>().ok()?.checked_sub(1)
 }
 
-/// A type in words for a client.
+/// The description of a type for clients.
 fn expected(kind: &Type) -> &'static str {
     match *kind {
         Type::INT2 | Type::INT4 | Type::INT8 => "an integer in range",

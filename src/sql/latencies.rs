@@ -1,4 +1,4 @@
-//! How long an endpoint's answers took of late, node by node.
+//! How long an endpoint's answers took recently, node by node.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use tidegate_steering::HedgeDelay;
 
-/// Most nodes that are told apart; those beyond are not remembered.
+/// Most nodes that are tracked; any others are ignored.
 const NODES_MAX: usize = 32;
 
 /// Recent latencies of one endpoint; nodes are known by their indices. A slow statement is slow on
-/// every node, so what is slow for one endpoint says nothing of another.
+/// every node, so what is slow for one endpoint is no measure for another.
 #[derive(Debug, Default)]
 pub struct Latencies(Box<[OnceLock<HedgeDelay>; NODES_MAX]>);
 
 impl Latencies {
-    /// Adds one answer of a node.
+    /// Records one answer of a node.
     pub fn add(&self, node: usize, latency: Duration, now: Instant) {
         if let Some(recent) = self.0.get(node) {
             let recent = recent.get_or_init(|| HedgeDelay::new(now));
@@ -24,8 +24,8 @@ impl Latencies {
         }
     }
 
-    /// Returns how long to wait for a node's answer before another is asked as well; none before
-    /// its first answer.
+    /// Returns how long to wait for a node's answer before a hedge is sent; none before its first
+    /// answer.
     pub fn hedge_delay(&self, node: usize) -> Option<Duration> {
         Some(self.0.get(node)?.get()?.get())
     }

@@ -1,4 +1,4 @@
-//! Splits SQL text into what matters for parameters and what must be left alone.
+//! Splits SQL text into the parts that matter for parameters and those that must be left unchanged.
 //!
 //! It knows strings (also `E'…'`), quoted identifiers, dollar quotes, comments (nested), `::`
 //! casts, words, parentheses, brackets and semicolons as PostgreSQL's own scanner delimits them; it
@@ -13,7 +13,7 @@ pub(super) enum Piece<'a> {
     Word(&'a str),
     /// `:source.name` of a known source; the name may be missing.
     Parameter(&'a str),
-    /// Any other `:` that is not part of a cast.
+    /// Another `:` that is not part of a cast.
     Colon(&'a str),
     /// `$1`.
     Positional(&'a str),
@@ -83,18 +83,18 @@ fn is_word_start(c: char) -> bool {
     c.is_alphabetic() || c == '_'
 }
 
-/// Whether a character may stand inside an unquoted identifier.
+/// Whether a character may occur inside an unquoted identifier.
 pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// Length of the leading run of characters that satisfy a test.
+/// Length of the leading run of characters that satisfy a predicate.
 fn run(text: &str, test: impl Fn(char) -> bool) -> usize {
     text.find(|c| !test(c)).unwrap_or(text.len())
 }
 
-/// Length of `source.name` at the start of a text, 0 without a known source and a dot. A hyphen
-/// belongs to a header's name only.
+/// Length of `source.name` at the start of a text, 0 without a known source and a dot. Only a
+/// header's name may contain a hyphen.
 fn parameter_name(text: &str) -> usize {
     let Some((source, name)) = text.split_once('.') else {
         return 0;
@@ -107,7 +107,7 @@ fn parameter_name(text: &str) -> usize {
     source.len() + 1 + run(name, is_name)
 }
 
-/// The identifier at the start of a text, with those that dots join to it; empty when there is none.
+/// The identifier at the start of a text, with those joined to it by dots; empty if there is none.
 pub(super) fn unquoted_name(text: &str) -> &str {
     match text.starts_with(is_word_start) {
         true => &text[..run(text, |c| is_word(c) || c == '.')],
@@ -115,7 +115,7 @@ pub(super) fn unquoted_name(text: &str) -> &str {
     }
 }
 
-/// Length of a quoted piece; a doubled quote stands for itself, and so does an escaped one.
+/// Length of a quoted piece; a doubled or an escaped quote does not end it.
 fn quoted(text: &str, quote: char, backslash: bool) -> usize {
     let mut characters = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = characters.next() {

@@ -1,7 +1,9 @@
 //! SQL endpoints: one statement, its parameters, its answer.
 
+mod settings;
 mod argument;
 mod catalogue;
+mod error;
 mod execute;
 mod failure;
 mod latencies;
@@ -12,15 +14,36 @@ mod quickness;
 mod statement;
 mod stateless;
 mod target;
+mod spill;
+mod active_probe;
+mod database;
+mod proof;
+mod reconnect;
+mod role;
+mod verdict;
+mod send;
+mod attempt;
+mod hedge;
+mod planned;
+mod steps;
+mod request;
+mod answer;
+mod serve;
 
+use active_probe::ActiveProbes;
 pub use argument::{Argument, ArgumentError, RequestValues};
 pub(crate) use catalogue::{fingerprint, stateless};
+pub use database::{Database, DatabaseSettings, Member};
+pub use error::SqlError;
 pub(crate) use execute::POSITION;
 pub use execute::{Answer, Position, ReadOptions, read, write};
 pub use failure::{Failure, FailureKind};
 pub use latencies::Latencies;
 pub use parameter::{Parameter, Source};
-pub use quickness::Quickness;
+pub use quickness::{Pace, Quickness};
+pub use serve::SqlCall;
+pub use settings::SqlConfig;
+pub use spill::Spill;
 pub use stateless::Stateless;
 pub use statement::{SqlStatement, StatementError};
-pub use target::{SqlTarget, SqlTargetError};
+pub use target::{SqlPlace, SqlTarget, SqlTargetError};

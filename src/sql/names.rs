@@ -1,16 +1,18 @@
-//! Every name that a statement's text contains, so that the catalogue can be asked what they stand for.
+//! All names in a statement's text, which are then looked up in the catalogue.
 //!
-//! There is no parser here: a word is taken for all that it could name. What a statement calls without
-//! naming it (a cast, an operator, an output function) follows from the types of what it does name.
+//! There is no parser here: a word counts as everything that it could name. What a statement calls
+//! without naming it (a cast, an operator, an output function) follows from the types of what it
+//! names.
 
 use std::collections::BTreeSet;
 
 use super::lexer::{Piece, pieces};
 
-/// PostgreSQL cuts longer identifiers.
+/// PostgreSQL truncates longer identifiers.
 const NAME_BYTES_MAX: usize = 63;
 
-/// Operators that keywords stand for: `in`, `between`, `like`, `distinct`, `using`, `order by` and so on.
+/// Operators that keywords imply: `in`, `between`, `like`, `distinct`, `using`, `order by` and so
+/// on.
 const IMPLIED_OPERATORS: [&str; 12] = [
     "=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~",
 ];
@@ -18,11 +20,11 @@ const IMPLIED_OPERATORS: [&str; 12] = [
 /// The names in one statement.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Words and quoted identifiers, as the catalogue spells them.
+    /// Words and quoted identifiers, as spelled in the catalogue.
     pub(super) words: BTreeSet<String>,
-    /// Runs of operator characters; each may be several operators.
+    /// Runs of operator characters; each may contain several operators.
     pub(super) operators: BTreeSet<String>,
-    /// Whether a name is written with escapes, so that it is not among the words.
+    /// Whether a name is written with escapes, so that the words do not include it.
     pub(super) has_escapes: bool,
 }
 
@@ -62,7 +64,7 @@ impl Names {
         names
     }
 
-    /// Whether an operator may be in one of the runs.
+    /// Whether an operator may occur in one of the runs.
     pub(super) fn may_use(&self, operator: &str) -> bool {
         self.operators.iter().any(|run| run.contains(operator))
     }
@@ -110,7 +112,7 @@ mod tests {
     fn a_name_with_escapes_is_noticed() {
         assert!(Names::of(r#"select U&"d\0061ta"(1)"#).has_escapes);
         assert!(!Names::of(r#"select a & b, "data""#).has_escapes);
-        // Bitwise "and" with a quoted column: taken for an escape, which costs a reset and no more.
+        // Bitwise "and" with a quoted column: treated as an escape, which costs only a reset.
         assert!(Names::of(r#"select a &"b""#).has_escapes);
     }
 }

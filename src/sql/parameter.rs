@@ -1,4 +1,4 @@
-//! What a statement can name of a request.
+//! The parts of a request that a statement can name.
 
 use std::fmt;
 
@@ -31,12 +31,12 @@ impl Source {
     }
 }
 
-/// One `:source.name`. Displays as errors name it to a client: `query parameter "limit"`.
+/// One `:source.name`. Displays as in errors for clients: `query parameter "limit"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
     /// Where the value comes from.
     pub source: Source,
-    /// Its name there; a header's in lower case.
+    /// Its name there; that of a header is in lower case.
     pub name: String,
 }
 

@@ -3,17 +3,36 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Most nodes that are told apart; those beyond are never taken for quick.
+/// Most nodes that are tracked; on any others no statement counts as quick.
 const NODES_MAX: usize = 32;
 
-/// The mean from which on a read is not quick: those behind it on a shared connection would notice.
-/// A node that is farther away than this answers nothing quickly.
+/// The mean from which a read is not quick: those behind it on a shared connection would notice.
 const QUICK_MAX_US: u32 = 5_000;
 
-/// An answer counts for one eighth of the mean, so that a slow one is remembered for some dozens.
+/// The mean from which a read shares no connection even when none is free: those behind it would
+/// wait longer than in the queue.
+const MODERATE_MAX_US: u32 = 20_000;
+
+/// The most that one answer contributes, so that a brief stall of the machine does not make a
+/// statement slow: that takes several slow answers in a row.
+const COUNTED_MAX_US: u32 = 2 * MODERATE_MAX_US;
+
+/// An answer contributes one eighth to the mean, so that a slow one matters for some dozens of
+/// answers.
 const WEIGHT: u32 = 8;
 
 const UNKNOWN: u32 = u32::MAX;
+
+/// How long a read keeps others on the same connection waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Not noticeably.
+    Quick,
+    /// Less than a queue for a connection would, or not known.
+    Moderate,
+    /// Longer.
+    Slow,
+}
 
 /// Decaying means of one statement; nodes are known by their indices.
 #[derive(Debug)]
@@ -26,15 +45,16 @@ impl Default for Quickness {
 }
 
 impl Quickness {
-    /// Takes in how long a server took. One of two at the same moment may be left out.
+    /// Records how long a server took. One of two simultaneous answers may be lost.
     pub fn add(&self, node: usize, took: Duration) {
         let Some(mean) = self.0.get(node) else { return };
-        let took = u32::try_from(took.as_micros()).unwrap_or(UNKNOWN - 1);
+        let took =
+            u32::try_from(took.as_micros()).map_or(COUNTED_MAX_US, |us| us.min(COUNTED_MAX_US));
         let next = match mean.load(Ordering::Relaxed) {
             UNKNOWN => took,
             known => known - known / WEIGHT + took / WEIGHT,
         };
-        mean.store(next.min(UNKNOWN - 1), Ordering::Relaxed);
+        mean.store(next, Ordering::Relaxed);
     }
 
     /// Whether the statement has been answered on any node.
@@ -43,10 +63,19 @@ impl Quickness {
         means.any(|mean| mean.load(Ordering::Relaxed) != UNKNOWN)
     }
 
-    /// Whether the statement is known to be quick on a node.
-    pub fn is_quick(&self, node: usize) -> bool {
-        let mean = self.0.get(node).map(|mean| mean.load(Ordering::Relaxed));
-        mean.is_some_and(|mean| mean < QUICK_MAX_US)
+    /// Returns how long the statement takes on a node; a node without answers is assumed to be like
+    /// the slowest of the others, so that it can serve their reads over few connections from the
+    /// start.
+    pub fn of(&self, node: usize) -> Pace {
+        let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
+        let Some(here) = self.0.get(node) else {
+            return Pace::Slow;
+        };
+        match known(here).or_else(|| self.0.iter().filter_map(known).max()) {
+            Some(mean) if mean < QUICK_MAX_US => Pace::Quick,
+            Some(mean) if mean >= MODERATE_MAX_US => Pace::Slow,
+            Some(_) | None => Pace::Moderate,
+        }
     }
 }
 
@@ -57,27 +86,41 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_statement_is_quick_once_it_has_shown_that_and_not_for_long_after_a_slow_answer() {
+    fn a_statement_is_quick_once_it_has_shown_that_and_not_for_a_while_after_slow_answers() {
         let quickness = Quickness::default();
-        assert!(!quickness.is_quick(0));
+        assert!(quickness.of(0) != Pace::Quick);
         quickness.add(0, MS);
-        assert!(quickness.is_quick(0) && !quickness.is_quick(1));
+        assert!(quickness.of(0) == Pace::Quick);
         quickness.add(0, 200 * MS);
-        assert!(!quickness.is_quick(0));
+        assert_eq!(quickness.of(0), Pace::Moderate);
+        (0..8).for_each(|_| quickness.add(0, 200 * MS));
+        assert_eq!(quickness.of(0), Pace::Slow);
         let answers = (1..).find(|_| {
             quickness.add(0, MS);
-            quickness.is_quick(0)
+            quickness.of(0) == Pace::Quick
         });
         assert!((8..32).contains(&answers.unwrap()), "{answers:?}");
     }
 
     #[test]
+    fn a_node_that_was_never_asked_is_taken_to_be_like_the_slowest_of_the_others() {
+        let quickness = Quickness::default();
+        quickness.add(0, MS);
+        assert_eq!(quickness.of(1), Pace::Quick);
+        quickness.add(2, 6 * MS);
+        assert!(quickness.of(0) == Pace::Quick && quickness.of(1) == Pace::Moderate);
+    }
+
+    #[test]
     fn a_statement_that_takes_long_never_becomes_quick() {
         let quickness = Quickness::default();
+        assert_eq!(quickness.of(0), Pace::Moderate);
         (0..100).for_each(|_| quickness.add(0, 6 * MS));
-        assert!(!quickness.is_quick(0));
+        assert_eq!(quickness.of(0), Pace::Moderate);
+        (0..100).for_each(|_| quickness.add(0, 60 * MS));
+        assert_eq!(quickness.of(0), Pace::Slow);
         quickness.add(0, Duration::MAX);
         quickness.add(99, MS);
-        assert!(!quickness.is_quick(0) && !quickness.is_quick(99));
+        assert!(quickness.of(0) == Pace::Slow && quickness.of(99) == Pace::Slow);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most nodes for which a proof is kept; on those beyond the session is always reset.
+/// Most nodes for which a proof is kept; on any others the session is always reset.
 const NODES_MAX: usize = 32;
 
 /// The proofs of one statement; nodes are known by their indices.
 ///
-/// A proof holds for one revision of a node's catalogue: with the next one it is void.
+/// A proof holds for one revision of a node's catalogue: the next one invalidates it.
 #[derive(Debug)]
 pub struct Stateless(Box<[AtomicU64; NODES_MAX]>);
 
@@ -19,14 +19,14 @@ impl Default for Stateless {
 }
 
 impl Stateless {
-    /// Takes in a proof that was made of a revision of a node's catalogue.
+    /// Records a proof for a revision of a node's catalogue.
     pub fn prove(&self, node: usize, revision: u64) {
         if let Some(proven) = self.0.get(node) {
             proven.store(revision, Ordering::Relaxed);
         }
     }
 
-    /// Whether the statement leaves nothing on a node whose catalogue is at a revision.
+    /// Whether the statement is proven to leave nothing on a node at a revision of its catalogue.
     pub fn is_proven(&self, node: usize, revision: u64) -> bool {
         let proven = self.0.get(node);
         proven.is_some_and(|it| it.load(Ordering::Relaxed) == revision)

@@ -1,7 +1,7 @@
-//! One statement of the configuration, made ready to prepare.
+//! One statement of the configuration, rewritten so that it can be prepared.
 //!
 //! `:source.name` becomes `$n`, and the statement becomes a CTE whose rows PostgreSQL renders as
-//! JSON, so that `select`, `insert … returning` and function calls are all served alike.
+//! JSON, so that `select`, `insert … returning` and function calls are served in the same way.
 
 use super::lexer::{Piece, is_word, pieces, unquoted_name};
 use super::parameter::{Parameter, Source};
@@ -19,19 +19,19 @@ pub struct SqlStatement {
 /// Why a statement of the configuration cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum StatementError {
-    /// It does not begin like something that returns rows.
+    /// It does not begin like a statement that returns rows.
     #[error("it must begin with select, insert, update, delete, values, table or with")]
     NotRows,
     /// More than one statement.
     #[error("it must be one statement")]
     Several,
-    /// A CTE of its own modifies data; PostgreSQL allows that at the top level only.
-    #[error("its own `with` modifies data, which cannot be wrapped; put it into a function")]
+    /// One of its CTEs modifies data, which PostgreSQL allows only at the top level.
+    #[error("its `with` modifies data, which cannot be wrapped; put it into a function")]
     ModifyingCte,
     /// `$1` instead of a named parameter.
-    #[error("`{0}`: write :source.name in place of numbered parameters")]
+    #[error("`{0}`: use :source.name instead of numbered parameters")]
     Positional(String),
-    /// A colon before a name where PostgreSQL has no use for one.
+    /// A colon before a name where PostgreSQL does not allow one.
     #[error(
         "`{0}` is not a parameter: expected :path.x, :query.x, :body.x, :claims.x or :header.x"
     )]
@@ -48,7 +48,7 @@ impl SqlStatement {
     /// Parses and wraps a statement; `single` makes the answer one object instead of an array.
     ///
     /// # Errors
-    /// When the text is not one statement that can be wrapped, or names an unknown parameter.
+    /// If the text is not one statement that can be wrapped, or names an unknown parameter.
     pub fn parse(sql: &str, single: bool) -> Result<Self, StatementError> {
         check_shape(sql)?;
         check_colons(sql)?;
@@ -58,7 +58,7 @@ impl SqlStatement {
             match piece {
                 Piece::Parameter(text) => {
                     let number = number_of(text, &mut parameters)?;
-                    // Behind a word `$1` would be read as a part of it.
+                    // After a word `$1` would be read as part of it.
                     let space = if inner.ends_with(is_word) { " " } else { "" };
                     inner.push_str(&format!("{space}${number}"));
                 }
@@ -96,7 +96,7 @@ fn wrapped(inner: &str, single: bool) -> String {
     format!("with tidegate as materialized ({inner}\n) {answer}")
 }
 
-/// The number of a parameter, which a repeated name shares.
+/// The number of a parameter; a repeated name has the same number.
 fn number_of(text: &str, parameters: &mut Vec<Parameter>) -> Result<usize, StatementError> {
     let unknown = || StatementError::UnknownSource(text.to_owned());
     let (source, name) = text[1..].split_once('.').ok_or_else(unknown)?;
@@ -121,7 +121,7 @@ fn number_of(text: &str, parameters: &mut Vec<Parameter>) -> Result<usize, State
     }
 }
 
-/// Refuses what cannot stand inside `with tidegate as ( … )`.
+/// Refuses what is not allowed inside `with tidegate as ( … )`.
 fn check_shape(sql: &str) -> Result<(), StatementError> {
     let significant: Vec<_> = pieces(sql)
         .filter(|piece| !matches!(piece, Piece::Blank(_)))
@@ -171,9 +171,9 @@ fn check_shape(sql: &str) -> Result<(), StatementError> {
     }
 }
 
-/// Refuses `:name` where it can be nothing but a parameter of an unknown source. PostgreSQL itself
-/// has colons inside brackets (the bounds of a slice) and behind an operand inside parentheses
-/// (`json_object('key' : value)`, `name := value`); what is wrong there is for PostgreSQL to say.
+/// Refuses `:name` where it can only be a parameter of an unknown source. PostgreSQL itself has
+/// colons inside brackets (the bounds of a slice) and after an operand inside parentheses
+/// (`json_object('key' : value)`, `name := value`); PostgreSQL reports errors there.
 fn check_colons(sql: &str) -> Result<(), StatementError> {
     let mut open = Vec::new();
     let mut behind_operand = false;
@@ -278,7 +278,7 @@ mod tests {
                 "select a[:path.n : :path.m], json_object('k' : :path.n)",
                 "select a[$1 : $2], json_object('k' : $1)",
             ),
-            // PostgreSQL says at start what is wrong, and not of a column `n$1`.
+            // PostgreSQL reports the error at start, and not as one of a column `n$1`.
             ("select a[n:path.m]", "select a[n $1]"),
         ] {
             assert_eq!(inner(sql), expected);

@@ -1,9 +1,8 @@
-//! The statement of an endpoint, held against the rest of it.
+//! The statement of an endpoint, checked against the rest of the endpoint.
 
 use http::{Method, StatusCode};
 
-use super::{Source, SqlStatement, Stateless, StatementError};
-use crate::config::{EndpointAuth, EndpointConfig, EndpointMethod, SqlConfig};
+use super::{Source, SqlConfig, SqlStatement, Stateless, StatementError};
 use crate::sql::{Latencies, Quickness};
 
 /// An endpoint that runs a statement.
@@ -11,23 +10,34 @@ use crate::sql::{Latencies, Quickness};
 pub struct SqlTarget {
     /// Status of a success.
     pub status: StatusCode,
-    /// What it runs.
+    /// The statement.
     pub statement: SqlStatement,
-    /// Whether it is run read-only, as everything that safe methods run.
+    /// Whether it runs read-only, as for all safe methods.
     pub is_read: bool,
     /// Body members that must be JSON strings when present.
     pub body_strings: Vec<String>,
     /// Whether any parameter names a member of the body.
     pub reads_body: bool,
-    /// The query parameters that an answer depends on, sorted; none when it depends on more than
-    /// path and query, or is no plain 200.
+    /// The query parameters that an answer depends on, sorted; none if it depends on more than path
+    /// and query, or is not a plain 200.
     pub shared_parameters: Option<Vec<String>>,
-    /// How long its answers took of late.
+    /// How long its answers took recently.
     pub latencies: Latencies,
     /// On which nodes it is quick.
     pub quickness: Quickness,
     /// On which nodes it is proven to leave nothing in a session.
     pub stateless: Stateless,
+}
+
+/// Where an SQL endpoint is reached, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct SqlPlace<'a> {
+    /// Its one method.
+    pub method: &'a Method,
+    /// Its path template.
+    pub template: &'a str,
+    /// Whether it needs no token.
+    pub is_open: bool,
 }
 
 /// Why an endpoint cannot run its statement.
@@ -39,18 +49,15 @@ pub enum SqlTargetError {
     /// A path parameter that the template lacks.
     #[error("`:path.{0}` is not in the path template")]
     NotInTemplate(String),
-    /// A claim on an endpoint that anybody may call.
+    /// A claim on an endpoint without authentication.
     #[error("`:claims.{0}` needs auth = \"jwt\"")]
     ClaimWithoutAuth(String),
     /// A body on a method that has none.
     #[error("`:body.{0}` cannot be used with {1}, which has no body")]
     BodyOfSafeMethod(String, Method),
-    /// A required string that no parameter reads.
+    /// A required string that no parameter uses.
     #[error("the sql does not use `:body.{0}`")]
     UnusedBodyString(String),
-    /// Whether a statement may write depends on its method.
-    #[error("it goes with `upstream` only")]
-    AnyMethod,
 }
 
 impl SqlTarget {
@@ -58,10 +65,8 @@ impl SqlTarget {
     ///
     /// # Errors
     /// Names the key and what is wrong with it.
-    pub fn compile(endpoint: &EndpointConfig, sql: &SqlConfig) -> Result<Self, SqlTargetError> {
-        let EndpointMethod::One(method) = &endpoint.method else {
-            return Err(SqlTargetError::AnyMethod);
-        };
+    pub fn compile(place: SqlPlace<'_>, sql: &SqlConfig) -> Result<Self, SqlTargetError> {
+        let method = place.method;
         let statement = SqlStatement::parse(&sql.statement, sql.single)?;
         let reads = |source, name: &str| {
             let mut parameters = statement.parameters().iter();
@@ -70,10 +75,10 @@ impl SqlTarget {
         for parameter in statement.parameters() {
             let name = &parameter.name;
             match parameter.source {
-                Source::Path if !template_has(&endpoint.path, name) => {
+                Source::Path if !template_has(place.template, name) => {
                     return Err(SqlTargetError::NotInTemplate(name.clone()));
                 }
-                Source::Claims if endpoint.auth != EndpointAuth::Jwt => {
+                Source::Claims if place.is_open => {
                     return Err(SqlTargetError::ClaimWithoutAuth(name.clone()));
                 }
                 Source::Body if method.is_safe() => {
@@ -92,7 +97,7 @@ impl SqlTarget {
             status: sql.status,
             is_read: method.is_safe(),
             reads_body: parameters.any(|p| p.source == Source::Body),
-            shared_parameters: shared_parameters(endpoint, sql, &statement),
+            shared_parameters: shared_parameters(place, sql, &statement),
             statement,
             body_strings: sql.body_strings.clone(),
             latencies: Latencies::default(),
@@ -112,14 +117,14 @@ impl SqlTarget {
 }
 
 fn shared_parameters(
-    endpoint: &EndpointConfig,
+    place: SqlPlace<'_>,
     sql: &SqlConfig,
     statement: &SqlStatement,
 ) -> Option<Vec<String>> {
     let parameters = statement.parameters().iter();
     let by_address = |source| matches!(source, Source::Path | Source::Query);
-    let shared = endpoint.method == EndpointMethod::One(Method::GET)
-        && endpoint.auth == EndpointAuth::None
+    let shared = *place.method == Method::GET
+        && place.is_open
         && sql.status == StatusCode::OK
         && parameters.clone().all(|p| by_address(p.source));
     let query = parameters.filter(|p| p.source == Source::Query);
@@ -141,8 +146,6 @@ fn template_has(template: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TargetConfig;
-    use tidegate_model::Place;
 
     fn compile(method: Method, path: &str, statement: &str) -> Result<SqlTarget, String> {
         let sql = SqlConfig {
@@ -151,14 +154,12 @@ mod tests {
             single: false,
             body_strings: Vec::new(),
         };
-        let config = EndpointConfig {
-            place: Place::File("file".into()),
-            method: EndpointMethod::One(method),
-            path: path.to_owned(),
-            auth: EndpointAuth::None,
-            target: TargetConfig::Sql(sql.clone()),
+        let place = SqlPlace {
+            method: &method,
+            template: path,
+            is_open: true,
         };
-        SqlTarget::compile(&config, &sql).map_err(|error| error.to_string())
+        SqlTarget::compile(place, &sql).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -192,7 +193,7 @@ mod tests {
                 Method::GET,
                 "/x",
                 "select $1",
-                "`$1`: write :source.name in place of numbered parameters",
+                "`$1`: use :source.name instead of numbered parameters",
             ),
         ] {
             assert_eq!(compile(method, path, sql).unwrap_err(), expected);

@@ -1,4 +1,4 @@
-//! What a selector has come to, in the log and in metrics.
+//! The rankings of a selector, in the log and in metrics.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{BreakerState, Ranking, SharedSelector};
 use tidegate_telemetry::names;
 
-/// What the candidates of a selector are called in the log and in metrics.
+/// The names of a selector's candidates in the log and in metrics.
 #[derive(Clone, Debug)]
 pub struct Candidates {
     /// The upstream whose nodes they are; `None` for those of the database.
@@ -17,8 +17,8 @@ pub struct Candidates {
     pub nodes: Vec<String>,
 }
 
-/// Logs and measures every ranking that differs. Ends with its task; what it leaves in the metrics is
-/// taken out by [`Candidates::withdraw`].
+/// Logs every ranking that differs and updates the metrics. Ends with its task;
+/// [`Candidates::withdraw`] removes what it leaves in the metrics.
 pub async fn announce(selector: Arc<SharedSelector>, candidates: Candidates) {
     let mut watch = selector.watch();
     let mut before = selector.ranking(Instant::now());
@@ -37,12 +37,12 @@ pub async fn announce(selector: Arc<SharedSelector>, candidates: Candidates) {
 }
 
 impl Candidates {
-    /// Says of candidates that are gone that their breakers are in no state.
+    /// Sets the breakers of candidates that are gone to no state.
     pub fn withdraw(&self) {
         self.nodes.iter().for_each(|node| self.measure(node, None));
     }
 
-    /// Counters begin at zero, so that a first move shows as an increase.
+    /// Counters start at zero, so that a first move shows as an increase.
     fn begin(&self, ranking: &Ranking) {
         self.count_switches(0);
         for (candidate, node) in self.nodes.iter().enumerate() {
@@ -75,7 +75,7 @@ impl Candidates {
                 upstream = self.upstream.as_deref(),
                 first = name(is),
                 was = name(was),
-                "another node is asked first"
+                "another node is tried first"
             );
         }
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row that open it: more than a restart's worth of broken connections would be
-/// answered by the next node anyway.
+/// Failures in a row that open it. Broken connections beyond those of a restart would be served by
+/// the next node anyway.
 const CONSECUTIVE_MAX: u32 = 5;
 
-/// The window over which a failure rate is taken, in steps of a second.
+/// The window over which the failure rate is computed, in steps of a second.
 const WINDOW_STEPS: usize = 10;
 const WINDOW_STEP: Duration = Duration::from_secs(1);
-/// Fewest reports that make a rate.
+/// Fewest reports from which a rate is computed.
 const SAMPLES_MIN: u32 = 20;
 /// The failure rate that opens it, in per cent.
 const FAILURE_PERCENT: u32 = 50;
@@ -20,7 +20,7 @@ const FAILURE_PERCENT: u32 = 50;
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Time after which a probe whose outcome was never reported no longer keeps others away.
+/// Time after which a probe whose outcome was never reported no longer blocks others.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// The state of a breaker, in the usual words.
@@ -30,7 +30,7 @@ pub enum BreakerState {
     Closed,
     /// Requests do not pass.
     Open,
-    /// One request may pass, or is on its way, to find out.
+    /// One request may pass, or is under way, as a probe.
     HalfOpen,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Breaker {
     state: State,
     window: Window,
     consecutive: u32,
-    /// Pauses since it was last trusted, each twice as long as the one before.
+    /// Pauses since the node was last trusted, each twice as long as the one before.
     pauses: u32,
     /// The seed of the random part of every pause.
     seed: u64,
@@ -85,7 +85,7 @@ impl Breaker {
         }
     }
 
-    /// Tells whether a probe may be sent.
+    /// Returns whether a probe may be sent.
     pub(super) fn is_probe_due(&self, now: Instant) -> bool {
         match self.state {
             State::Closed => false,
@@ -115,7 +115,7 @@ impl Breaker {
         self.consecutive = 0;
         match self.state {
             State::Closed => self.window.add(now, false),
-            // Whoever was sent before it opened says nothing of the node as it is now.
+            // A request that was sent before it opened says nothing about the node's current state.
             State::Open { until } if now < until => {}
             State::Open { .. } | State::HalfOpen { .. } => {
                 self.state = State::Closed;
@@ -138,14 +138,14 @@ impl Breaker {
         }
     }
 
-    /// Opens a closed breaker whatever was counted.
+    /// Opens a closed breaker regardless of the counts.
     pub(super) fn trip(&mut self, now: Instant) {
         if matches!(self.state, State::Closed) {
             self.open(now);
         }
     }
 
-    /// Takes in that the node has worked well for long enough: the next pause is a first one.
+    /// Records that the node has worked well for long enough: the next pause is a first one.
     pub(super) fn trust(&mut self) {
         self.pauses = 0;
     }
@@ -158,7 +158,7 @@ impl Breaker {
     }
 
     /// Doubles up to the maximum; up to a quarter of each is random, so that processes that lost a
-    /// node together do not come back together.
+    /// node at the same time do not return to it at the same time.
     fn pause(&self) -> Duration {
         let doublings = self.pauses.saturating_sub(1);
         let pause = PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(doublings));

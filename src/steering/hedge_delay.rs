@@ -1,4 +1,4 @@
-//! How long an answer is waited for before another node is asked as well.
+//! How long to wait for an answer before the request is also sent to another node.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use crate::RecentLatencies;
 
-/// The part of the answers that a hedge leaves time for, twice over: a request that is merely among
+/// The quantile of the answers whose double is the delay of a hedge: a request that is merely among
 /// the slower ones is not worth a second one (Dean and Barroso, "The Tail at Scale", 2013).
 const HEDGED_QUANTILE: f64 = 0.99;
 
-/// Least time that an answer is given, far above a timer's precision.
+/// Shortest delay, far above a timer's precision.
 const HEDGE_DELAY_MIN: Duration = Duration::from_millis(20);
-/// Most, and what is given while too little is known.
+/// Longest delay, which is also used while too little is known.
 const HEDGE_DELAY_MAX: Duration = Duration::from_millis(500);
 const HEDGE_DELAY_UNKNOWN: Duration = Duration::from_millis(150);
 
-/// Follows the answers of one node, or of one endpoint on one node, without a lock that requests
+/// Tracks the answers of one node, or of one endpoint on one node, without a lock that requests
 /// wait for.
 #[derive(Debug)]
 pub struct HedgeDelay {
@@ -27,7 +27,7 @@ pub struct HedgeDelay {
 }
 
 impl HedgeDelay {
-    /// Knows nothing yet.
+    /// Starts without any answer.
     pub fn new(now: Instant) -> Self {
         Self {
             latencies: Mutex::new(RecentLatencies::new(now)),
@@ -35,9 +35,9 @@ impl HedgeDelay {
         }
     }
 
-    /// Takes in how long an answer took.
+    /// Records how long an answer took.
     pub fn add(&self, latency: Duration, now: Instant) {
-        // One of many answers may be left out while another is being added.
+        // An answer may be left out while another is being added.
         if let Ok(mut latencies) = self.latencies.try_lock() {
             latencies.add(latency, now);
             let delay = latencies.quantile(HEDGED_QUANTILE).map(|slow| 2 * slow);
@@ -47,7 +47,7 @@ impl HedgeDelay {
         }
     }
 
-    /// Returns how long to wait.
+    /// Returns the delay.
     pub fn get(&self) -> Duration {
         Duration::from_micros(self.delay_us.load(Ordering::Relaxed))
     }

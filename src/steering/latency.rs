@@ -1,11 +1,11 @@
-//! How fast a node has been of late.
+//! How fast a node has been recently.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// Time after which a sample has lost about two thirds of its weight: as in Finagle's balancer,
-/// long enough to see through single slow answers.
+/// long enough that single slow answers matter little.
 const DECAY: Duration = Duration::from_secs(10);
 
 /// An average in which old samples fade by their age, not by the number that followed: a
@@ -43,11 +43,11 @@ const BUCKETS_PER_DOUBLING: f64 = 4.0;
 /// Time after which counts are halved.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 
-/// Fewest answers that a quantile is taken from.
+/// Fewest answers from which a quantile is computed.
 const SAMPLES_MIN: u64 = 20;
 
-/// The spread of recent latencies: a histogram whose counts fade. Buckets grow by a fifth each, so
-/// a quantile is at most that much too high.
+/// The distribution of recent latencies: a histogram whose counts fade. Buckets grow by a fifth
+/// each, so a quantile is at most that much too high.
 #[derive(Clone, Debug)]
 pub struct RecentLatencies {
     counts: [u32; BUCKETS],
@@ -55,7 +55,7 @@ pub struct RecentLatencies {
 }
 
 impl RecentLatencies {
-    /// Knows nothing yet.
+    /// Starts without any answer.
     pub fn new(now: Instant) -> Self {
         Self {
             counts: [0; BUCKETS],
@@ -75,8 +75,8 @@ impl RecentLatencies {
         *count = count.saturating_add(1);
     }
 
-    /// Returns an upper bound on the latency of that part of the recent answers, from 0 to 1; none
-    /// while there are too few.
+    /// Returns an upper bound on a quantile (from 0 to 1) of the recent latencies; none while there
+    /// are too few.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         let total: u64 = self.counts.iter().copied().map(u64::from).sum();
         if total < SAMPLES_MIN {

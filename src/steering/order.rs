@@ -1,16 +1,16 @@
-//! The order of the candidates, which does not flip for little or for short.
+//! The order of the candidates, which does not change for small or short-lived differences.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A challenger must need at most this part of the other's time: 20 % less.
+/// A challenger's latency must be at most this fraction of the other's: 20 % less.
 const CLEAR_PART: f64 = 0.8;
 
-/// Differences below this are noise of the measurement.
+/// Differences below this are measurement noise.
 const CLEAR_MIN: Duration = Duration::from_millis(1);
 
-/// The candidates, best first, and who has been clearly faster than whom since when.
+/// The candidates, best first, and since when each has been clearly faster than another.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
     best_first: Vec<usize>,
@@ -32,7 +32,7 @@ impl Order {
         &self.best_first
     }
 
-    /// Takes in that one candidate's latency has changed.
+    /// Records that one candidate's latency has changed.
     pub(super) fn compare(&mut self, changed: usize, latencies: &[Duration], now: Instant) {
         for other in 0..latencies.len() {
             for (one, two) in [(changed, other), (other, changed)] {
@@ -43,7 +43,7 @@ impl Order {
         }
     }
 
-    /// Lets everyone overtake whom they have been clearly faster than for `dwell`.
+    /// Lets each candidate overtake those that it has been clearly faster than for `dwell`.
     pub(super) fn remake(&mut self, dwell: Duration, now: Instant) {
         let count = self.best_first.len();
         for place in 1..count {

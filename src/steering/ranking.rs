@@ -1,4 +1,4 @@
-//! What a selector has come to, for everybody to read.
+//! The result of a selector, for all readers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::BreakerState;
 
-/// The candidates, best first, as they stand. It does not change; a selector makes new ones.
+/// The candidates, best first, with their standings. Immutable; a selector makes new ones.
 #[derive(Clone, Debug)]
 pub struct Ranking {
     pub(super) best_first: Vec<Ranked>,
@@ -19,28 +19,28 @@ pub struct Ranking {
 pub struct Ranked {
     /// Its index among the selector's candidates.
     pub candidate: usize,
-    /// What it is good for.
+    /// Its standing.
     pub standing: Standing,
     /// The state of its breaker.
     pub breaker: BreakerState,
-    /// Its average latency; the estimate it started with before the first sample.
+    /// Its average latency; the initial estimate before the first sample.
     pub latency: Duration,
-    /// When its standing may change by itself: a probe falls due, or probation is over.
+    /// When its standing may change by itself: a probe becomes due, or probation ends.
     pub changes_at: Option<Instant>,
 }
 
-/// What a candidate is good for.
+/// Whether a candidate can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It works.
     Trusted,
-    /// It works again, but has to show for how long: it comes after all that are trusted.
+    /// It works again but may fail again: it comes after all that are trusted.
     OnProbation,
     /// It failed, and one request may find out whether it works again.
     ProbeDue,
     /// It failed, or is being probed.
     Failed,
-    /// An operator has taken it out.
+    /// An operator has drained it.
     Drained,
 }
 
@@ -57,11 +57,11 @@ impl Standing {
     }
 }
 
-/// Candidates to ask, one after the other.
+/// Candidates to try, one after the other.
 pub type Choice = SmallVec<[usize; 8]>;
 
 impl Ranking {
-    /// Returns the eligible candidates in the order in which to ask them: those that are trusted,
+    /// Returns the eligible candidates in the order in which to try them: those that are trusted,
     /// then those on probation. If there is neither, all whose breakers are open: a choice that may
     /// fail is better than none. Never those that are drained.
     pub fn choose(&self, eligible: impl Fn(usize) -> bool) -> Choice {
@@ -80,22 +80,22 @@ impl Ranking {
         choice
     }
 
-    /// Returns a candidate of which [`Selector::claim_probe`](super::Selector::claim_probe) may be
-    /// asked.
+    /// Returns a candidate for which [`Selector::claim_probe`](super::Selector::claim_probe) may
+    /// succeed.
     pub fn probe_due(&self) -> Option<usize> {
         let due = |it: &&Ranked| it.standing == Standing::ProbeDue;
         self.best_first.iter().find(due).map(|it| it.candidate)
     }
 
-    /// Returns all candidates, best first, whatever their standing.
+    /// Returns all candidates, best first, regardless of their standing.
     pub fn best_first(&self) -> &[Ranked] {
         &self.best_first
     }
 
-    /// Returns how a candidate stands.
+    /// Returns a candidate's entry.
     ///
     /// # Panics
-    /// When the selector has no such candidate.
+    /// If the selector has no such candidate.
     pub fn of(&self, candidate: usize) -> &Ranked {
         let mut ranked = self.best_first.iter();
         ranked
@@ -103,7 +103,7 @@ impl Ranking {
             .expect("a ranking has all of its selector's candidates")
     }
 
-    /// Returns when the selector should be asked for a new one.
+    /// Returns when the selector should make a new one.
     pub fn valid_until(&self) -> Instant {
         self.valid_until
     }

@@ -1,20 +1,20 @@
-//! How many second tries a node may cost.
+//! How many retries and hedges a node may cause.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Second tries a second that are always granted, so that a quiet gateway can retry at all.
+/// Retries and hedges per second that are always granted, so that a quiet gateway can retry at all.
 const FLOOR_PER_SECOND: f64 = 10.0;
 
-/// Most second tries that can be saved up: ten seconds of the floor.
+/// Most retries and hedges that can be saved up: ten seconds of the floor.
 const SAVED_MAX: f64 = 100.0;
 
-/// A token bucket that requests fill and second tries empty, as Finagle's `RetryBudget`: a node
-/// whose requests all fail cannot multiply the load on the others.
+/// A token bucket that requests fill and that retries and hedges empty, like Finagle's
+/// `RetryBudget`: a node whose requests all fail cannot multiply the load on the others.
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// Second tries that each request pays for.
+    /// Retries and hedges that each request pays for.
     share: f64,
     floor_per_second: f64,
     saved: f64,
@@ -22,7 +22,8 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// Grants a share of the requests, from 0 to 1, beside the floor; nothing at all if it is 0.
+    /// Grants a share of the requests, from 0 to 1, in addition to the floor; nothing at all if it
+    /// is 0.
     pub fn new(share: f64, now: Instant) -> Self {
         let floor_per_second = match share > 0.0 {
             true => FLOOR_PER_SECOND,
@@ -36,13 +37,13 @@ impl RetryBudget {
         }
     }
 
-    /// Takes in that so many requests were sent for the first time.
+    /// Records that a number of requests were sent for the first time.
     pub fn deposit(&mut self, requests: u32, now: Instant) {
         self.refill(now);
         self.saved = (self.saved + self.share * f64::from(requests)).min(SAVED_MAX);
     }
 
-    /// Tells whether one second try may be made, and counts it.
+    /// Returns whether one retry or hedge may be sent, and counts it.
     pub fn withdraw(&mut self, now: Instant) -> bool {
         self.refill(now);
         let granted = self.saved >= 1.0;

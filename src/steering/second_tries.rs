@@ -1,4 +1,4 @@
-//! When a request to a node may be sent a second time, elsewhere: after a failure, or as a hedge.
+//! When a request to a node may also be sent to another node: after a failure, or as a hedge.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::RetryBudget;
 
-/// The retry budget of one node, shared by all requests; only second tries take its lock.
+/// The retry budget of one node, shared by all requests; only retries and hedges take its lock.
 #[derive(Debug)]
 pub struct SecondTries {
-    /// First tries that the budget has not been told of.
+    /// First attempts that have not been reported to the budget.
     sent: AtomicU32,
     budget: Mutex<RetryBudget>,
 }
 
 impl SecondTries {
-    /// Grants second tries to a share of the requests, as [`RetryBudget::new`] has it.
+    /// Grants retries and hedges to a share of the requests; see [`RetryBudget::new`].
     pub fn new(share: f64, now: Instant) -> Self {
         Self {
             sent: AtomicU32::new(0),
@@ -24,12 +24,12 @@ impl SecondTries {
         }
     }
 
-    /// Takes in that a request is being sent for the first time.
+    /// Records that a request is being sent for the first time.
     pub fn sent(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells whether a request to the node may be sent elsewhere as well, and counts it.
+    /// Returns whether a request to the node may also be sent to another one, and counts it.
     pub fn grant(&self, now: Instant) -> bool {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.deposit(self.sent.swap(0, Ordering::Relaxed), now);

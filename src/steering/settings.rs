@@ -1,26 +1,31 @@
-//! How a selector steers.
+//! `[steering]`: what an operator may set.
 
 use std::time::Duration;
 
-/// `[steering]`, as far as choosing goes.
-#[derive(Clone, Debug)]
-pub struct SteeringSettings {
-    /// How long a ranking is used before it is made anew, unless a breaker moves; 60 s. Longer
-    /// reacts late to latencies that shift, shorter gains nothing over `dwell`.
-    pub ranking_ttl: Duration,
-    /// How long a challenger must be clearly faster before it overtakes; 30 s. A node that failed
-    /// is trusted again after half of it without another failure. Shorter flaps, longer stays away.
-    pub dwell: Duration,
-    /// What makes this process's pauses differ from every other's.
-    pub seed: u64,
-}
+use tidegate_model::settings;
+use tidegate_model::values::{DURATION, Share, small_count};
 
-impl Default for SteeringSettings {
-    fn default() -> Self {
-        Self {
-            ranking_ttl: Duration::from_secs(60),
-            dwell: Duration::from_secs(30),
-            seed: 0,
-        }
+settings! {
+    /// `[steering]`: which of several nodes that could serve is asked first, and how often again. It holds
+    /// for databases and for the nodes of every upstream.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct SteeringSettings {
+        /// How long an order of nodes is used before it is made anew, unless a breaker moves.
+        ranking_ttl: Duration = Duration::from_secs(60), DURATION,
+            low "nothing is gained below `dwell`.",
+            high "latencies that shift are followed late.";
+        /// How long a node must be clearly (20 %) faster before it overtakes another; a node that failed is
+        /// trusted again after half of it without another failure.
+        dwell: Duration = Duration::from_secs(30), DURATION,
+            low "requests flap between nodes.",
+            high "requests stay away from the nearest node.";
+        /// Retries and hedges that each request to a node pays for, beside ten a second; 0 turns them off.
+        retry_budget: f64 = 0.2, Share,
+            low "single failures reach clients.",
+            high "the load multiplies when a node fails.";
+        /// Connections opened to one node within a second.
+        reconnects_per_second_max: u32 = 20, small_count("connections"),
+            low "a node that comes back is used late.",
+            high "gateways that lost a node together return as a stampede.";
     }
 }

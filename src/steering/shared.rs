@@ -1,4 +1,4 @@
-//! A selector for many threads: written by whoever has something to report, read by every request.
+//! A selector for many threads: written by the sources of reports, read by every request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl SharedSelector {
         }
     }
 
-    /// Returns the ranking, made anew if its time is over and nobody else is about to.
+    /// Returns the ranking, recomputed if it has expired and no other thread is recomputing it.
     pub fn ranking(&self, now: Instant) -> Arc<Ranking> {
         let ranking = self.ranking.load_full();
         if now < ranking.valid_until() {
@@ -38,12 +38,12 @@ impl SharedSelector {
         }
     }
 
-    /// Returns a receiver that is told of every ranking made because something happened.
+    /// Returns a receiver of every ranking that was made because of an event.
     pub fn watch(&self) -> watch::Receiver<()> {
         self.moved.subscribe()
     }
 
-    /// As [`Selector::report`]. One of many answers may go unreported while another is.
+    /// Like [`Selector::report`]. An answer may go unreported while another is being reported.
     pub fn report(&self, index: usize, outcome: Outcome, latency: Option<Duration>, now: Instant) {
         let selector = match outcome {
             Outcome::Answered if latency.is_none() => self.try_lock(),
@@ -55,7 +55,7 @@ impl SharedSelector {
         }
     }
 
-    /// As [`Selector::lose`].
+    /// Like [`Selector::lose`].
     pub fn lose(&self, index: usize, now: Instant) {
         let mut selector = self.lock();
         if selector.lose(index, now) {
@@ -63,19 +63,19 @@ impl SharedSelector {
         }
     }
 
-    /// As [`Selector::drain`].
+    /// Like [`Selector::drain`].
     pub fn drain(&self, index: usize, drained: bool, now: Instant) {
         let mut selector = self.lock();
         selector.drain(index, drained);
         self.announce(&mut selector, now);
     }
 
-    /// As [`Selector::latency`].
+    /// Like [`Selector::latency`].
     pub fn latency(&self, index: usize) -> Duration {
         self.lock().latency(index)
     }
 
-    /// As [`Selector::claim_probe`]; asks for nothing while no probe is due.
+    /// Like [`Selector::claim_probe`]; takes no lock while no probe is due.
     pub fn claim_probe(&self, index: usize, now: Instant) -> bool {
         if self.ranking(now).of(index).standing != Standing::ProbeDue {
             return false;
@@ -99,7 +99,7 @@ impl SharedSelector {
         ranking
     }
 
-    /// A panic while the lock is held leaves a report out at worst.
+    /// At worst, a panic while the lock is held loses a report.
     fn lock(&self) -> MutexGuard<'_, Selector> {
         self.selector.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,7 +122,7 @@ mod tests {
 
     fn shared() -> (SharedSelector, Instant) {
         let now = Instant::now();
-        let selector = Selector::new(SteeringSettings::default(), &[MS, 80 * MS], now);
+        let selector = Selector::new(SteeringSettings::default(), 0, &[MS, 80 * MS], now);
         (SharedSelector::new(selector, now), now)
     }
 

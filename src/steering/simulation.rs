@@ -1,7 +1,7 @@
-//! A whole fleet of gateways in virtual time, each with a selector of its own, under random faults.
+//! A fleet of gateways in virtual time, each with its own selector, under random faults.
 //!
-//! Time passes in steps: a second while something is wrong or was of late, more in between. At each
-//! step a gateway looks at every node, as its monitor does, and sends one request.
+//! Time passes in steps: a second while something is wrong or was recently, longer in between. At
+//! each step a gateway samples every node, as its monitor does, and sends one request.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ const HOURS: u64 = 100;
 
 const STEP: u64 = 1;
 const CALM_STEP: u64 = 20;
-/// By then every node is back in its place after the last fault: the longest pause, probation, the
-/// fading of old latencies, the dwell, and the life of a ranking.
+/// The time after the last fault by which every node is back in its place: the longest pause,
+/// probation, the fading of old latencies, the dwell, and the life of a ranking.
 const SETTLED_AFTER: u64 = 240;
-/// A node that has been good for that long has been found to be: the longest pause and a step.
+/// A node that has been good for this long has been found to be good: the longest pause and a step.
 const FOUND_AFTER: u64 = 32;
-/// Samples missed in a row after which a monitor gives a node up.
+/// Missed samples in a row after which a monitor gives up on a node.
 const FAIL_AFTER: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
 struct Fault {
     node: usize,
-    /// All gateways, or one whose way to the node is broken.
+    /// All gateways, or one whose path to the node is broken.
     seen_by: Option<usize>,
     kind: Kind,
     from: u64,
@@ -81,7 +81,7 @@ impl Fault {
     }
 }
 
-/// Faults of each node with hours between them, in the order in which they begin.
+/// The faults of each node, with hours between them, in the order in which they begin.
 fn faults(rng: &mut Rng) -> Vec<Fault> {
     let mut faults = Vec::new();
     for node in 0..NODES {
@@ -96,7 +96,7 @@ fn faults(rng: &mut Rng) -> Vec<Fault> {
             faults.push(fault);
         }
     }
-    // Now and then everything fails together.
+    // Occasionally everything fails together.
     let together = rng.u64(..HOURS * 3_600);
     for node in 0..NODES {
         faults.push(Fault {
@@ -122,18 +122,15 @@ struct Gateway {
     good_since: [u64; NODES],
     first: usize,
     switches: usize,
-    /// When it probed which node.
+    /// When each node was probed.
     probes: Vec<(u64, usize)>,
 }
 
 impl Gateway {
     fn new(number: usize, faults: &[Fault], start: Instant, rng: Rng) -> Self {
-        let settings = SteeringSettings {
-            seed: number as u64,
-            ..SteeringSettings::default()
-        };
+        let settings = SteeringSettings::default();
         let estimates: Vec<_> = (0..NODES).map(latency).collect();
-        let mut selector = Selector::new(settings, &estimates, start);
+        let mut selector = Selector::new(settings, number as u64, &estimates, start);
         Self {
             number,
             ranking: selector.ranking(start),
@@ -153,8 +150,8 @@ impl Gateway {
         }
     }
 
-    /// Away and back, for each fault of the nearest node, and for each that comes while another
-    /// stands in for it.
+    /// Switches away and back, for each fault of the nearest node and for each fault of its
+    /// stand-in.
     fn switches_max(&self) -> usize {
         let of_nearest = |fault: &&Fault| fault.node == 0;
         let meets = |fault: &Fault| {
@@ -214,7 +211,7 @@ impl Gateway {
             .unwrap_or(Sight::Good)
     }
 
-    /// What the monitor does; its samples are the probes.
+    /// The work of the monitor; its samples are the probes.
     fn look(&mut self, node: usize, sight: Sight, at: u64, now: Instant) {
         if self.ranking.probe_due() == Some(node) && self.selector.claim_probe(node, now) {
             self.probes.push((at, node));
@@ -277,8 +274,8 @@ fn latency(node: usize) -> Duration {
     Duration::from_millis(1 + 40 * node as u64)
 }
 
-/// The most gateways that probed one node within one second, more than a minute into an outage of
-/// it for all.
+/// The largest number of gateways that probed one node within one second, more than a minute into
+/// an outage that affects all of them.
 fn busiest_second(gateways: &[Gateway], faults: &[Fault]) -> usize {
     let long = |fault: &&Fault| fault.seen_by.is_none() && matches!(fault.kind, Kind::Down);
     let mut busiest = 0;

@@ -1,4 +1,4 @@
-//! What is counted of one endpoint, with the handles made once.
+//! The metrics of one endpoint, with handles that are created once.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use metrics::{Counter, Histogram};
 
 use super::names;
 
-/// Methods, as they are labelled.
+/// Methods, as used in labels.
 const METHODS: [&str; 8] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
 ];
 
-/// The statuses of this gateway; another is counted too, only slower.
+/// The statuses that this gateway uses; others are counted too, only more slowly.
 const STATUSES: [u16; 20] = [
     200, 201, 202, 204, 304, 400, 401, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503,
     504,
 ];
 
-/// Counts the requests of one endpoint and times them.
+/// Counts and times the requests of one endpoint.
 ///
-/// Handles are made when they are first needed, so that an endpoint may exist before the recorder.
+/// Handles are created when first needed, so that an endpoint may exist before the recorder.
 #[derive(Debug)]
 pub struct EndpointMetrics {
     label: String,
@@ -29,7 +29,7 @@ pub struct EndpointMetrics {
 }
 
 impl EndpointMetrics {
-    /// Names what is counted.
+    /// Sets the template whose requests are counted.
     #[must_use]
     pub fn new(label: impl Into<String>) -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! Reads numbers out of a Prometheus text page; knows as much of the format as Tidegate writes.
+//! Reads numbers from a page in the Prometheus text format, of which it supports what Tidegate
+//! writes.
 
 /// A page of metrics.
 pub struct Exposition(String);
@@ -9,7 +10,7 @@ impl Exposition {
         Self(page)
     }
 
-    /// The sum over all series of a metric that have these labels; none when there is none.
+    /// The sum over all series of a metric that have these labels; none if there is no such series.
     pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let values = self.series(metric, labels).map(|(_, value)| value);
         values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
@@ -26,7 +27,7 @@ impl Exposition {
     }
 
     /// The labels and the value of each series, which may have no labels. A template in a label may
-    /// hold braces.
+    /// contain braces.
     fn series<'a>(
         &'a self,
         metric: &'a str,

@@ -1,5 +1,5 @@
-//! Names of metrics, their text as it is read back, the set-up of logs, and what keeps them
-//! readable.
+//! Names of metrics, a reader for their text format, the set-up of logs, and throttling of repeated
+//! messages.
 
 mod exposition;
 mod log_format;
@@ -11,5 +11,5 @@ mod throttle;
 pub use endpoint_metrics::EndpointMetrics;
 pub use exposition::Exposition;
 pub use log_format::LogFormat;
-pub use logs::init_logs;
+pub use logs::{LOG_FILTER, init_logs};
 pub use throttle::Throttle;

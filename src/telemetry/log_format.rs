@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::str::FromStr;
 
+use tidegate_model::settings::Setting;
+
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -13,6 +15,15 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
+    /// The form of this process's log lines.
+    pub const SETTING: Setting = Setting {
+        variable: Some("LOG_FORMAT"),
+        default: || "`text` on a terminal, else `json`".to_owned(),
+        range: || "`text` or `json`".to_owned(),
+        meaning: "The format of [logs](observability.md#logs), on standard error.",
+        ..Setting::UNNAMED
+    };
+
     /// Text when standard error is a terminal, else JSON.
     #[must_use]
     pub fn of_terminal() -> Self {

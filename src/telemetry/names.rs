@@ -25,7 +25,7 @@ pub const NODE_CONDITION: &str = "tidegate_node_condition";
 pub const BREAKER_STATE: &str = "tidegate_breaker_state";
 /// Moves of a database node's breaker. Counter; labels `node` and `state`, the one moved to.
 pub const BREAKER_MOVES: &str = "tidegate_breaker_moves_total";
-/// Changes of the database node that is asked first. Counter.
+/// Changes of the database node that is tried first. Counter.
 pub const STEERING_SWITCHES: &str = "tidegate_steering_switches_total";
 /// Requests sent to another node because one did not answer. Counter; label `node`, the one that did
 /// not.
@@ -33,11 +33,11 @@ pub const RETRIES: &str = "tidegate_retries_total";
 /// Requests sent to a second node because the first was slow. Counter; labels `node`, the slow one,
 /// and `won`: `first`, `second` or `neither`.
 pub const HEDGES: &str = "tidegate_hedges_total";
-/// Second tries refused since the node's retry budget was spent. Counter; label `node`.
+/// Retries and hedges refused because the node's retry budget was spent. Counter; label `node`.
 pub const RETRY_BUDGET_SPENT: &str = "tidegate_retry_budget_spent_total";
-/// Reads that the primary serves at the moment in place of a replica. Gauge.
+/// Reads that the primary is serving in place of a replica. Gauge.
 pub const SPILL_ACTIVE: &str = "tidegate_spill_active";
-/// Reads that were to be served by the primary in place of a replica. Counter; label `result`:
+/// Reads that needed the primary in place of a replica. Counter; label `result`:
 /// `served` or `refused`.
 pub const SPILL: &str = "tidegate_spill_total";
 
@@ -50,32 +50,32 @@ pub const DECISIONS: &str = "tidegate_decisions_total";
 /// Requests refused because their client had spent its budget. Counter; label `policy`: the row's
 /// path pattern.
 pub const RATE_LIMITED: &str = "tidegate_rate_limited_total";
-/// Requests that nodes are being asked for. Gauge.
+/// Requests being served by nodes. Gauge.
 pub const REQUESTS_IN_FLIGHT: &str = "tidegate_requests_in_flight";
-/// Requests refused for want of room. Counter; label `reason`: `requests-max`, `deadline`,
+/// Requests refused by load shedding. Counter; label `reason`: `requests-max`, `deadline`,
 /// `acquire-timeout`, `connections-max` (of an upstream) or `spill-budget`.
 pub const SHEDS: &str = "tidegate_sheds_total";
-/// Time a session read waited for its token's position. Histogram.
+/// Time that a session read waited for its token's position. Histogram.
 pub const SESSION_WAIT: &str = "tidegate_session_wait_seconds";
 /// Open connections of a node's pool. Gauge; label `node`.
 pub const POOL_CONNECTIONS: &str = "tidegate_pool_connections";
-/// Those of them that nobody uses. Gauge; label `node`.
+/// Those of them that are unused. Gauge; label `node`.
 pub const POOL_IDLE: &str = "tidegate_pool_idle";
-/// Requests that wait for a connection. Gauge; label `node`.
+/// Requests waiting for a connection. Gauge; label `node`.
 pub const POOL_WAITING: &str = "tidegate_pool_waiting";
 /// Statements of reads. Gauge; labels `node` and `session`: `kept` where the catalogue proves that they
 /// leave nothing in it, else `reset`, after every run.
 pub const STATEMENTS: &str = "tidegate_statements";
-/// Requests on paths that shared caches may keep. Counter; label `result`: `hit`, `stale`,
+/// Requests on paths that shared caches may store. Counter; label `result`: `hit`, `stale`,
 /// `stale-if-error`, `miss`, `collapsed` or `bypass`.
 pub const CACHE_REQUESTS: &str = "tidegate_cache_requests_total";
 /// Answers in the response cache. Gauge.
 pub const CACHE_ENTRIES: &str = "tidegate_cache_entries";
 /// Bytes they take. Gauge.
 pub const CACHE_BYTES: &str = "tidegate_cache_bytes";
-/// Requests that wait for an answer which is being fetched for another. Gauge.
+/// Requests waiting for an answer that is being fetched for another request. Gauge.
 pub const CACHE_WAITING: &str = "tidegate_cache_waiting";
-/// Tries of requests at nodes of upstreams. Counter; labels `upstream`, `node`, `outcome`:
+/// Attempts at nodes of upstreams. Counter; labels `upstream`, `node`, `outcome`:
 /// `answered`, `refused` (502, 503, 504), `unreachable` (nothing was sent), `lost`, `unusable`,
 /// `timeout` or `overtaken` (by a hedge).
 pub const UPSTREAM_REQUESTS: &str = "tidegate_upstream_requests_total";
@@ -86,9 +86,9 @@ pub const UPSTREAM_DURATION: &str = "tidegate_upstream_duration_seconds";
 pub const UPSTREAM_BREAKER_STATE: &str = "tidegate_upstream_breaker_state";
 /// Moves of it. Counter; labels `upstream`, `node` and `state`, the one moved to.
 pub const UPSTREAM_BREAKER_MOVES: &str = "tidegate_upstream_breaker_moves_total";
-/// Changes of the node of an upstream that is asked first. Counter; label `upstream`.
+/// Changes of the node of an upstream that is tried first. Counter; label `upstream`.
 pub const UPSTREAM_SWITCHES: &str = "tidegate_upstream_switches_total";
-/// WebSockets open. Gauge; label `upstream`.
+/// Open WebSockets. Gauge; label `upstream`.
 pub const UPSTREAM_TUNNELS: &str = "tidegate_upstream_tunnels_open";
 /// Always 1; labels `version`, `region`.
 pub const BUILD_INFO: &str = "tidegate_build_info";

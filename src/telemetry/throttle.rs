@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-/// Lets one event through per interval and counts the others.
+/// Lets one event pass per interval and counts the others.
 #[derive(Debug)]
 pub struct Throttle {
     interval: Duration,
@@ -21,7 +21,7 @@ impl Throttle {
         }
     }
 
-    /// Returns how many events were held back since the last one let through, if this one may
+    /// Returns how many events were suppressed since the last one that passed, if this one may
     /// pass.
     pub fn pass(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now < last + self.interval) {

@@ -1,4 +1,4 @@
-//! A primary and its streaming replicas, made in about two seconds and gone with the process.
+//! A primary and its streaming replicas, started in about two seconds and removed with the process.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use anyhow::Result;
 use futures_util::future::try_join_all;
 
 use super::postgres_binaries::PostgresBinaries;
+use super::postgres_server::conninfo;
 use super::postgres_server::{PostgresServer, USER, Variables};
-use super::postgres_sql::conninfo;
 use super::workspace::Workspace;
 
-/// Durability is given up for speed, visibility is not: with `synchronous_commit = off` a commit
-/// would reach the replicas 200 ms late. The primary keeps enough WAL for a replica that was cut off
-/// through a whole test.
+/// Durability is sacrificed for speed, visibility is not: with `synchronous_commit = off` a commit
+/// would reach the replicas 200 ms late. The primary keeps enough WAL for a replica that is
+/// disconnected during a whole test.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -31,7 +31,7 @@ hot_standby = on
 jit = off
 ";
 
-/// WAL segments of 1 MB rather than 16, since each server starts with a copy of one.
+/// WAL segments of 1 MB rather than 16, because each server starts with a copy of one.
 const INITDB: &str = "--no-sync --auth=trust --encoding=UTF8 --locale=C --wal-segsize=1";
 
 /// The data directory of the primary, in the workspace.
@@ -46,26 +46,25 @@ pub struct Cluster {
     binaries: PostgresBinaries,
     workspace: Arc<Workspace>,
     variables: Box<dyn Fn(&str) -> Variables + Send + Sync>,
-    /// How many replicas there have been, since none takes another's name.
+    /// The number of replicas so far, because their names are not reused.
     replicas_made: usize,
 }
 
 impl Cluster {
-    /// Makes and starts the servers, and waits until every replica streams.
+    /// Creates and starts the servers, and waits until every replica streams.
     ///
     /// # Errors
     ///
-    /// Fails when PostgreSQL is neither found nor installed, or a server does not start.
+    /// Fails if PostgreSQL is neither found nor installed, or a server does not start.
     pub async fn start(replicas: usize) -> Result<Self> {
         Self::start_with(replicas, |_| Vec::new()).await
     }
 
-    /// As [`start`](Self::start), with variables for each server by its name: `primary`,
+    /// Like [`start`](Self::start), with variables for each server by its name: `primary`,
     /// `replica-0` and so on.
     ///
     /// # Errors
-    ///
-    /// As [`start`](Self::start).
+    /// See [`start`](Self::start).
     pub async fn start_with(
         replicas: usize,
         variables: impl Fn(&str) -> Variables + Send + Sync + 'static,
@@ -75,7 +74,7 @@ impl Cluster {
         let data = initialise(&workspace, &binaries)?;
         let names: Vec<_> = (0..replicas).map(replica_name).collect();
         for name in &names {
-            // A copy of a primary that has never run is as good as a base backup, and quicker.
+            // A copy of a primary that has never run is equivalent to a base backup, and faster.
             workspace.run(Path::new("cp"), ["-a", PRIMARY, name])?;
         }
         let primary = PostgresServer::launch(
@@ -102,41 +101,41 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Fails without `pg_basebackup`, or when the replica does not start.
+    /// Fails without `pg_basebackup`, or if the replica does not start.
     pub async fn add_replica(&mut self) -> Result<&mut PostgresServer> {
         let replica = self.make_replica().await?;
         self.replicas.push(replica);
         Ok(self.replicas.last_mut().expect("one has just been added"))
     }
 
-    /// Puts a new replica, from a base backup of the running primary, in the place of one.
+    /// Replaces a replica with a new one from a base backup of the running primary.
     ///
     /// # Errors
     ///
-    /// As [`add_replica`](Self::add_replica).
+    /// See [`add_replica`](Self::add_replica).
     pub async fn replace_replica(&mut self, index: usize) -> Result<()> {
         self.replicas[index] = self.make_replica().await?;
         Ok(())
     }
 
-    /// Promotes a replica, which changes places with the former primary.
+    /// Promotes a replica, which exchanges its place with the former primary.
     ///
     /// # Errors
     ///
-    /// Fails when it is not promoted.
+    /// Fails if it is not promoted.
     pub async fn promote_replica(&mut self, index: usize) -> Result<()> {
         self.replicas[index].promote().await?;
         std::mem::swap(&mut self.primary, &mut self.replicas[index]);
         Ok(())
     }
 
-    /// The directory that holds everything and is removed at the end.
+    /// The directory that contains everything and is removed at the end.
     #[must_use]
     pub fn workspace(&self) -> &Arc<Workspace> {
         &self.workspace
     }
 
-    /// How to call `psql`, by its path if it lies beside the server.
+    /// The command for `psql`, by its path if it is installed beside the server.
     pub(super) fn psql(&self) -> String {
         let beside = self.binaries.program("psql");
         if beside.is_file() {
@@ -146,11 +145,11 @@ impl Cluster {
         }
     }
 
-    /// Waits until every replica has replayed all that is committed now.
+    /// Waits until every replica has replayed everything that is committed now.
     ///
     /// # Errors
     ///
-    /// Fails when one has not within a minute.
+    /// Fails if one has not within a minute.
     pub async fn wait_for_replicas(&self) -> Result<()> {
         let position = self.primary.flushed().await?;
         try_join_all(

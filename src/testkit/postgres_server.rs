@@ -1,4 +1,4 @@
-//! One PostgreSQL server that can be stopped, killed, frozen and cut off.
+//! One PostgreSQL server that can be stopped, killed, frozen and disconnected.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -14,14 +14,13 @@ use nix::sys::signal::Signal;
 
 use super::free_port::free_port;
 use super::postgres_binaries::PostgresBinaries;
-use super::postgres_sql::conninfo;
 use super::process_tree::{children, signal};
 use super::wait::until;
 use super::workspace::{Registration, Workspace};
 
-/// The superuser `initdb` makes.
+/// The superuser that `initdb` creates.
 pub(super) const USER: &str = "tidegate";
-/// Nothing asks for it; it is there so that a URL has something to hide.
+/// It is never checked; it exists so that a URL contains a password to mask.
 pub(super) const PASSWORD: &str = "keep-me-out-of-logs";
 
 /// Starting takes a third of a second; this is for a machine that compiles at the same time.
@@ -31,10 +30,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// A free port may be taken by another test before PostgreSQL binds it.
 const PORT_ATTEMPTS: usize = 5;
 
-/// How a server is asked to end.
+/// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Ends all sessions and writes a checkpoint; a primary waits for its replicas to have it all.
+    /// Ends all sessions and writes a checkpoint; a primary waits until its replicas have received
+    /// everything.
     Fast,
     /// Ends at once, as a crash would; the next start recovers.
     Immediate,
@@ -59,7 +59,7 @@ struct Postmaster {
     _registration: Registration,
 }
 
-/// A process stopped by SIGSTOP. A postmaster is registered already, to be ended rather than woken.
+/// A process stopped by SIGSTOP. A postmaster is already registered, to be ended rather than woken.
 struct Frozen {
     pid: u32,
     _registration: Option<Registration>,
@@ -99,13 +99,13 @@ impl PostgresServer {
         name.unwrap_or_default()
     }
 
-    /// The port, the same after every restart.
+    /// The port, which stays the same after every restart.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
@@ -117,19 +117,19 @@ impl PostgresServer {
         self.url_at(self.address())
     }
 
-    /// The same URL by another way, such as a proxy.
+    /// The same URL by another address, such as a proxy's.
     #[must_use]
     pub fn url_at(&self, address: SocketAddr) -> String {
         format!("postgres://{USER}:{PASSWORD}@{address}/postgres")
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// Adds a line to the file of its settings, which a reload or restart puts into force.
+    /// Adds a line to its settings file, which takes effect at a reload or restart.
     pub(super) fn configure(&self, line: &str) -> Result<()> {
         let path = self.data.join("postgresql.conf");
         let mut file = File::options().append(true).open(path)?;
@@ -144,7 +144,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// Fails with the end of its log when it ends instead, or does not answer in time.
+    /// Fails with the end of its log if it ends instead, or does not answer in time.
     pub async fn start(&mut self) -> Result<()> {
         ensure!(self.postmaster.is_none(), "the server is running");
         self.postmaster = Some(self.spawn()?);
@@ -152,12 +152,13 @@ impl PostgresServer {
         started.with_context(|| format!("PostgreSQL did not start: {}", last_lines(&self.log())))
     }
 
-    /// Starts it as a replica of another server, and waits until it streams. Its history must lead
-    /// there: that of a primary does which was stopped fast before its replica was promoted.
+    /// Starts it as a replica of another server, and waits until it streams. Its history must be a
+    /// prefix of that server's: this holds for a primary that was stopped fast before its replica
+    /// was promoted.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start), or when it does not stream within a minute.
+    /// See [`start`](Self::start), or if it does not stream within a minute.
     pub async fn start_as_replica_of(&mut self, source: &Self) -> Result<()> {
         let settings = self.data.join("postgresql.conf");
         let text = fs::read_to_string(&settings)?;
@@ -212,7 +213,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// Fails when it is not running or does not end in time.
+    /// Fails if it is not running or does not end in time.
     pub async fn stop(&mut self, how: Shutdown) -> Result<()> {
         self.end(match how {
             Shutdown::Fast => Signal::SIGINT,
@@ -225,17 +226,17 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// As [`stop`](Self::stop) and [`start`](Self::start).
+    /// See [`stop`](Self::stop) and [`start`](Self::start).
     pub async fn restart(&mut self) -> Result<()> {
         self.stop(Shutdown::Fast).await?;
         self.start().await
     }
 
-    /// Kills every one of its processes with SIGKILL.
+    /// Kills all its processes with SIGKILL.
     ///
     /// # Errors
     ///
-    /// Fails when it is not running.
+    /// Fails if it is not running.
     pub async fn kill(&mut self) -> Result<()> {
         for pid in self.processes()? {
             signal(pid, Signal::SIGKILL);
@@ -255,11 +256,11 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Stops every one of its processes with SIGSTOP: connections stay open and nothing answers.
+    /// Stops all its processes with SIGSTOP: connections stay open and nothing answers.
     ///
     /// # Errors
     ///
-    /// Fails when it is not running.
+    /// Fails if it is not running.
     pub fn freeze(&mut self) -> Result<()> {
         // The postmaster comes first, so it starts no new process meanwhile.
         for pid in self.processes()? {
@@ -268,17 +269,18 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Stops the WAL receiver alone: the replica answers, and hears nothing new.
+    /// Stops only the WAL receiver: the replica answers, but receives nothing new.
     ///
     /// # Errors
     ///
-    /// Fails when there is no WAL receiver.
+    /// Fails if there is no WAL receiver.
     pub async fn freeze_receiver(&mut self) -> Result<()> {
         let pid = self.value("select pid from pg_stat_wal_receiver").await?;
         self.freeze_process(pid.context("there is no WAL receiver")?.parse()?)
     }
 
-    /// Wakes all that [`freeze`](Self::freeze) or [`freeze_receiver`](Self::freeze_receiver) stopped.
+    /// Resumes everything that [`freeze`](Self::freeze) or
+    /// [`freeze_receiver`](Self::freeze_receiver) stopped.
     pub fn thaw(&mut self) {
         for frozen in self.frozen.drain(..) {
             signal(frozen.pid, Signal::SIGCONT);
@@ -327,4 +329,9 @@ impl Drop for PostgresServer {
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().rev().take(5).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
+
+/// A replica's settings for the server that it streams from.
+pub(super) fn conninfo(port: u16) -> String {
+    format!("host=127.0.0.1 port={port} user={USER} password={PASSWORD}")
 }

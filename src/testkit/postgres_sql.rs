@@ -1,4 +1,4 @@
-//! What is done to a server through SQL: questions, replay, streaming, promotion.
+//! Operations on a server through SQL: queries, replay, streaming, promotion.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::timeout;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::postgres_server::{PASSWORD, PostgresServer, USER};
+use super::postgres_server::{PostgresServer, conninfo};
 use super::wait::until;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// For replay, a new stream or a promotion: each takes well under a second on an idle machine.
 const REPLICATION_DEADLINE: Duration = Duration::from_secs(60);
-/// Nothing listens there, so a replica sent there is refused at once.
+/// Nothing listens on it, so a replica that connects to it is refused at once.
 const DEAD_PORT: u16 = 1;
 
 impl PostgresServer {
@@ -21,17 +21,17 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// Fails when the server does not accept it within five seconds.
+    /// Fails if the server does not accept it within five seconds.
     pub async fn client(&self) -> Result<Client> {
         let connecting = timeout(CONNECT_DEADLINE, connect(self.url()));
         connecting.await.context("PostgreSQL did not answer")?
     }
 
-    /// Runs statements on a connection of their own.
+    /// Runs statements on a separate connection.
     ///
     /// # Errors
     ///
-    /// Fails when the server cannot be reached or refuses a statement.
+    /// Fails if the server cannot be reached or refuses a statement.
     pub async fn execute(&self, sql: &str) -> Result<()> {
         self.client()
             .await?
@@ -40,11 +40,11 @@ impl PostgresServer {
             .with_context(|| sql.to_owned())
     }
 
-    /// The first column of the first row, as text; none without a row or when it is null.
+    /// The first column of the first row, as text; none without a row or if it is null.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn value(&self, sql: &str) -> Result<Option<String>> {
         let messages = self.client().await?.simple_query(sql).await;
         let messages = messages.with_context(|| sql.to_owned())?;
@@ -54,11 +54,11 @@ impl PostgresServer {
         }))
     }
 
-    /// The position up to which a primary has flushed: all that has been committed.
+    /// The position up to which a primary has flushed: everything that has been committed.
     ///
     /// # Errors
     ///
-    /// Fails on a replica, or as [`execute`](Self::execute).
+    /// Fails on a replica, or see [`execute`](Self::execute).
     pub async fn flushed(&self) -> Result<PgLsn> {
         let row = self
             .client()
@@ -72,7 +72,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// Fails when it has not within a minute.
+    /// Fails if it has not within a minute.
     pub async fn wait_for_replay(&self, position: PgLsn) -> Result<()> {
         let replayed = "select coalesce(pg_last_wal_replay_lsn() >= $1, false)";
         until("the replica replays", REPLICATION_DEADLINE, async || {
@@ -90,7 +90,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn pause_replay(&self) -> Result<()> {
         self.execute("select pg_wal_replay_pause()").await?;
         self.wait_until("pg_get_wal_replay_pause_state() = 'paused'")
@@ -101,27 +101,27 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn resume_replay(&self) -> Result<()> {
         self.execute("select pg_wal_replay_resume()").await
     }
 
-    /// Sends a replica to a dead port for its WAL, and waits until its stream has ended.
+    /// Makes a replica use a dead port for its WAL, and waits until its stream has ended.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn cut_stream(&self) -> Result<()> {
         self.set("primary_conninfo", &conninfo(DEAD_PORT)).await?;
         self.wait_until("not exists (select from pg_stat_wal_receiver)")
             .await
     }
 
-    /// Sends a replica back to the server it followed, and waits until it streams.
+    /// Makes a replica use the server that it followed before, and waits until it streams.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn restore_stream(&self) -> Result<()> {
         self.execute("alter system reset primary_conninfo").await?;
         self.execute("select pg_reload_conf()").await?;
@@ -133,7 +133,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn stream_from(&self, source: &Self) -> Result<()> {
         let upstream = conninfo(source.port());
         self.configure(&format!("primary_conninfo = '{upstream}'"))?;
@@ -151,11 +151,11 @@ impl PostgresServer {
         self.wait_until(streaming).await
     }
 
-    /// Makes a replica a primary and waits until it accepts writes.
+    /// Promotes a replica and waits until it accepts writes.
     ///
     /// # Errors
     ///
-    /// Fails when it is not a replica or as [`execute`](Self::execute).
+    /// Fails if it is not a replica, or see [`execute`](Self::execute).
     pub async fn promote(&self) -> Result<()> {
         let promoted = self.value("select pg_promote(true, 60)").await?;
         ensure!(
@@ -165,11 +165,11 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Changes a setting that a reload puts into force.
+    /// Changes a setting that takes effect at a reload.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// See [`execute`](Self::execute).
     pub async fn set(&self, name: &str, value: &str) -> Result<()> {
         let value = value.replace('\'', "''");
         self.execute(&format!("alter system set {name} = '{value}'"))
@@ -181,7 +181,7 @@ impl PostgresServer {
     ///
     /// # Errors
     ///
-    /// Fails when it is not within a minute.
+    /// Fails if it is not within a minute.
     pub async fn wait_until(&self, condition: &str) -> Result<()> {
         let question = format!("select {condition}");
         until(condition, REPLICATION_DEADLINE, async || {
@@ -194,12 +194,7 @@ impl PostgresServer {
 
 async fn connect(url: String) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
-    // It ends when the client is dropped; its errors reach the client.
+    // It ends when the client is dropped; the client receives its errors.
     tokio::spawn(connection);
     Ok(client)
-}
-
-/// What a replica is told about the server it streams from.
-pub(super) fn conninfo(port: u16) -> String {
-    format!("host=127.0.0.1 port={port} user={USER} password={PASSWORD}")
 }

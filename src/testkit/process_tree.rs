@@ -1,7 +1,7 @@
 //! Signals, and the children of a process.
 //!
-//! PostgreSQL puts each of its processes in a process group of its own, so a signal to a group would
-//! reach the postmaster alone.
+//! PostgreSQL puts each of its processes in its own process group, so a signal to a group would
+//! only reach the postmaster.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Sends a signal; a process that is already gone is no error.
+/// Sends a signal; a process that is already gone is not an error.
 pub(super) fn signal(pid: u32, signal: Signal) {
     if let Ok(pid) = i32::try_from(pid) {
         // The only other failure is a missing permission, and these are our own children.
@@ -42,7 +42,7 @@ fn from_proc() -> Result<Vec<(u32, u32)>> {
         .collect())
 }
 
-/// The second field, a name in parentheses, may itself hold spaces and parentheses.
+/// The second field, a name in parentheses, may itself contain spaces and parentheses.
 fn parent_in_proc(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;

@@ -19,7 +19,7 @@ const STEP: &str = "update rates \
 pub(super) struct RateFeed(JoinHandle<()>);
 
 impl RateFeed {
-    /// Changes them once at least, then every second.
+    /// Changes them at least once, then every second.
     pub(super) async fn start(primary: &PostgresServer) -> Result<Self> {
         let client = primary.client().await?;
         client
@@ -36,7 +36,7 @@ impl Drop for RateFeed {
     }
 }
 
-/// Ends with its connection: nobody stops the primary of the demo and expects a market.
+/// Ends with its connection: without the demo's primary no rates are needed.
 async fn follow(client: Client) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

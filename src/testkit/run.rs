@@ -1,4 +1,4 @@
-//! `tidegate demo`: makes the world and shows it, or walks through it.
+//! `tidegate demo`: starts the world and shows it, or takes a tour of it.
 
 use anyhow::{Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,13 +10,13 @@ use super::view;
 use super::world::{Ports, World};
 use crate::config::Environment;
 
-/// The port of the first region, unless another is asked for.
+/// The port of the first region, unless another is requested.
 const PORT_BASE: u16 = 8081;
 
-/// What was asked for on the command line.
+/// The options from the command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Walk through by itself instead of waiting for a visitor.
+    /// Take the tour instead of waiting for the user.
     pub tour: bool,
     /// Public port of the first region, the next two for the others, the same plus 1000 for admin;
     /// 0 for any free ports. Without it 8081, or free ports on a tour.
@@ -27,7 +27,7 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// Fails when something could not be started, a port is taken, or the tour saw what it should not.
+/// Fails if something could not be started, a port is in use, or a check of the tour failed.
 pub async fn run(options: Options) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -61,7 +61,7 @@ async fn play(options: Options) -> Result<()> {
     view::watch(world, &mut screen).await
 }
 
-/// It takes a minute, and nobody should wonder.
+/// It takes a minute, so it is announced.
 fn announce_installation(screen: &mut Screen) -> Result<()> {
     if PostgresBinaries::find(&Environment::of_process())?.is_none() {
         screen.print("PostgreSQL is not on this machine: installing it …")?;

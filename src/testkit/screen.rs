@@ -1,10 +1,10 @@
-//! What the demo writes: lines on standard output, the last of them live on a terminal.
+//! The output of the demo: lines on standard output, the last of which are updated on a terminal.
 
 use std::io::{IsTerminal, Stdout, Write, stdout};
 
 use anyhow::Result;
 
-/// Standard output, told line by line.
+/// Standard output, written line by line.
 pub(super) struct Screen {
     out: Stdout,
     live: bool,
@@ -26,17 +26,17 @@ impl Screen {
         self.live
     }
 
-    /// Writes lines below all others; fails when nobody reads any more.
+    /// Writes lines below all others; fails if the output is closed.
     pub(super) fn print(&mut self, text: &str) -> Result<()> {
         self.shown = 0;
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
 
-    /// Writes lines in place of the ones it last wrote, or below them where that cannot be.
+    /// Writes lines in place of the ones it last wrote, or below them where that is not possible.
     pub(super) fn refresh(&mut self, lines: &[String]) -> Result<()> {
         if self.live && self.shown > 0 {
-            // Up to the first of them, then erase all below the cursor.
+            // Move up to the first of them, then erase everything below the cursor.
             write!(self.out, "\x1b[{}A\x1b[J", self.shown)?;
         }
         for line in lines {

@@ -1,4 +1,4 @@
-//! The tour: each claim of the README shown by a request, and one replica broken and mended.
+//! The tour: each claim of the README shown by a request, and one replica broken and repaired.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::screen::Screen;
 use super::wait::until;
 use super::world::{Region, World};
 
-/// A replica counts as lagging after five seconds, and as failed three samples later.
+/// A replica counts as lagging after five seconds, and as failed after three more samples.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Walks through the world.
+/// Takes the tour.
 pub(super) async fn walk(world: &World, screen: &mut Screen) -> Result<()> {
     let [us, eu, ap] = &world.regions[..] else {
         bail!("the world has three regions")
@@ -72,8 +72,8 @@ impl Tour<'_> {
             "the replica served it",
             is_by(&answer, self.eu) && !answer.is_by_primary(),
         )?;
-        self.check("a CDN may keep it for five minutes", has_max_age(&answer))?;
-        self.title("Asked again it comes from memory, and says how old it can be at most")?;
+        self.check("a CDN may cache it for five minutes", has_max_age(&answer))?;
+        self.title("The second answer comes from memory, and states how old it can be at most")?;
         let again = self.ask(&near).await?;
         self.check(
             "the cache answered",
@@ -89,18 +89,18 @@ impl Tour<'_> {
             "it took one round trip, not two",
             takes_one_round_trip(&answer, self.eu),
         )?;
-        self.check("nobody may keep it", is_private(&answer))?;
+        self.check("no cache may store it", is_private(&answer))?;
         self.check(
             "it carries a token",
             !answer.header("X-Consistency-Token").is_empty(),
         )?;
 
-        self.title("Cache-Control goes by path: an account's balances are nobody else's")?;
+        self.title("Cache-Control depends on the path: an account's balances must not be cached")?;
         let balances = Request::get(self.us.gateway.url("/account/balances"));
         let answer = self.ask(&balances.clone().bearer(self.jwt)).await?;
         self.check("200", answer.status == StatusCode::OK)?;
-        self.check("nobody may keep it", is_private(&answer))?;
-        self.title("… and they are for the holder of a token only")?;
+        self.check("no cache may store it", is_private(&answer))?;
+        self.title("… and they require a bearer token")?;
         let answer = self.ask(&balances).await?;
         self.check("401", answer.status == StatusCode::UNAUTHORIZED)
     }
@@ -118,7 +118,7 @@ impl Tour<'_> {
         let token = made.header("X-Consistency-Token").to_owned();
         self.check("it carries a token", !token.is_empty())?;
 
-        self.title("Sent again with its key it acts once")?;
+        self.title("Sent again with its idempotency key, it has one effect")?;
         let again = self.ask_thrice(&transfer).await?;
         self.check(
             "it took one round trip, not two",
@@ -138,16 +138,16 @@ impl Tour<'_> {
         self.check("200", read.status == StatusCode::OK)?;
         self.check("it is the transfer", read.body["id"] == made.body["id"])?;
 
-        self.title("A token makes an eventual read see what its bearer wrote")?;
+        self.title("A token makes an eventual read include what its client wrote")?;
         let fees = Request::get(self.ap.gateway.url("/public/fees"));
         let fees = self.ask(&fees.header("X-Consistency-Token", token)).await?;
         self.check("200", fees.status == StatusCode::OK)?;
         self.check("the level is session", fees.decided("level", "session"))?;
-        self.check("nobody may keep it", is_private(&fees))
+        self.check("no cache may store it", is_private(&fees))
     }
 
     async fn mistakes(&mut self) -> Result<()> {
-        self.title("A level that does not exist is refused, not guessed")?;
+        self.title("An unknown level is refused, not guessed")?;
         let request = Request::get(self.eu.gateway.url("/public/rates"));
         let answer = self
             .ask(&request.header("X-Consistency", "quite-strong"))
@@ -160,14 +160,14 @@ impl Tour<'_> {
     }
 
     async fn broken_replica(&mut self) -> Result<()> {
-        self.title("The replica of eu-west-1 stops replaying while rates go on changing")?;
+        self.title("The replica of eu-west-1 stops replaying while rates continue to change")?;
         self.replica.pause_replay().await?;
         self.screen.print("   (paused; waiting for /health/edge)")?;
         self.wait_for_health(self.eu, StatusCode::SERVICE_UNAVAILABLE)
             .await?;
         let health = self.ask(&health(self.eu)).await?;
         self.check(
-            "eu-west-1 tells DNS to go elsewhere",
+            "the health check of eu-west-1 fails, so DNS moves traffic away",
             health.body["status"] == "unhealthy",
         )?;
         for region in [self.us, self.ap] {
@@ -178,14 +178,17 @@ impl Tour<'_> {
             )?;
         }
 
-        self.title("Whoever still asks there is served, by a node that is not behind")?;
-        // Stated, so that a node is asked and not the cache.
+        self.title("Requests that still arrive there are served by a node that is not behind")?;
+        // A level is stated so that a node answers and not the cache.
         let rates = Request::get(self.eu.gateway.url("/api/v1/rates/EUR/USD"));
         let rates = rates.header("X-Consistency", "eventual");
         let answer = self.ask(&rates).await?;
         self.check("200", answer.status == StatusCode::OK)?;
         self.check("not the paused replica", !is_by(&answer, self.eu))?;
-        self.check("it says why", answer.decided("reason", "replica-lagging"))?;
+        self.check(
+            "it states the reason",
+            answer.decided("reason", "replica-lagging"),
+        )?;
 
         self.title("The replica replays again")?;
         self.replica.resume_replay().await?;
@@ -193,7 +196,7 @@ impl Tour<'_> {
         let answer = self.ask(&rates).await?;
         self.check("eu-west-1 is healthy", true)?;
         self.check(
-            "its replica serves again",
+            "its replica is used again",
             is_by(&answer, self.eu) && !answer.is_by_primary(),
         )
     }
@@ -206,7 +209,7 @@ impl Tour<'_> {
             ));
         }
         bail!(
-            "the tour saw what it should not:\n  {}",
+            "these checks of the tour failed:\n  {}",
             self.failed.join("\n  ")
         )
     }
@@ -222,7 +225,7 @@ impl Tour<'_> {
         Ok(answer)
     }
 
-    /// Shows the quickest of three: a busy machine may hold up one or two.
+    /// Shows the quickest of three: a busy machine may delay one or two.
     async fn ask_thrice(&mut self, request: &Request) -> Result<Answer> {
         let mut quickest = request.send(&self.client).await?;
         for _ in 1..3 {

@@ -1,4 +1,4 @@
-//! What a visitor sees: the map, lines to paste, and a live line for each region.
+//! The display of the demo: the map, lines to paste, and a live line for each region.
 
 use std::time::Duration;
 

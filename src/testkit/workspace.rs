@@ -1,7 +1,7 @@
-//! A temporary directory that does not outlive this process, nor do the processes started in it.
+//! A temporary directory that is removed with this process, as are the processes started in it.
 //!
-//! A watchdog, a shell in a process group of its own, reads a pipe whose other end only this process
-//! holds. However this process ends, `kill -9` included, the pipe closes; the watchdog then ends
+//! A watchdog, a shell in its own process group, reads a pipe whose other end only this process
+//! holds. However this process ends, including `kill -9`, the pipe closes; the watchdog then ends
 //! every registered process and removes the directory.
 
 use std::ffi::OsStr;
@@ -17,10 +17,11 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
 
-/// Ends the registered processes with the signal each one's file names, then removes the directory.
+/// Ends each registered process with the signal named in its file, then removes the directory.
 ///
-/// A stopped process takes no signal before SIGCONT. After five seconds (50 rounds) it is SIGKILL.
-/// A postmaster ended that way leaves its shared memory segment behind, named in `postmaster.pid`.
+/// A stopped process handles no signal before SIGCONT. After five seconds (50 rounds) SIGKILL is
+/// sent. A postmaster killed that way leaves its shared memory segment behind, named in
+/// `postmaster.pid`.
 const WATCHDOG: &str = r#"
 trap '' INT TERM HUP
 read -r _
@@ -51,7 +52,7 @@ pub struct Workspace {
     watchdog: Child,
 }
 
-/// The user that runs PostgreSQL in place of root, which it refuses.
+/// The user that runs PostgreSQL, which refuses to run as root.
 #[derive(Clone, Copy)]
 struct Owner {
     uid: u32,
@@ -59,11 +60,11 @@ struct Owner {
 }
 
 impl Workspace {
-    /// Makes the directory and starts its watchdog.
+    /// Creates the directory and starts its watchdog.
     ///
     /// # Errors
     ///
-    /// Fails when the directory cannot be made or, run as root, no unprivileged user exists.
+    /// Fails if the directory cannot be created or, as root, if no unprivileged user exists.
     pub fn create() -> Result<Self> {
         let owner = Owner::instead_of_root()?;
         let root = new_directory()?;
@@ -86,7 +87,7 @@ impl Workspace {
         &self.root
     }
 
-    /// A command that runs in the directory, as the unprivileged user, out of reach of Ctrl-C.
+    /// A command that runs in the directory, as the unprivileged user, unaffected by Ctrl-C.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -94,7 +95,7 @@ impl Workspace {
             .process_group(0)
             .stdin(Stdio::null());
         if let Some(owner) = self.owner {
-            // Rust drops the supplementary groups too when root sets a user.
+            // Rust also drops the supplementary groups when root sets a user.
             command.uid(owner.uid).gid(owner.gid);
         }
         command
@@ -122,7 +123,7 @@ impl Workspace {
         hand_over(path, self.owner)
     }
 
-    /// Makes sure that a process gets `signal` should this process die before the registration.
+    /// Ensures that a process gets `signal` if this process dies before the registration.
     pub(super) fn register(&self, pid: u32, signal: Signal) -> Result<Registration> {
         let file = self.root.join("processes").join(pid.to_string());
         let name = signal.as_str().trim_start_matches("SIG");
@@ -138,7 +139,7 @@ impl Drop for Workspace {
     }
 }
 
-/// A process the watchdog knows; dropped when the process has been waited for.
+/// A process registered with the watchdog; dropped when the process has been waited for.
 pub(super) struct Registration {
     file: PathBuf,
 }
@@ -165,7 +166,7 @@ impl Owner {
     }
 }
 
-/// Fails on a name that exists, so nobody can have laid a link there before.
+/// Fails if the name exists, so that no other user can have placed a link there.
 fn new_directory() -> Result<PathBuf> {
     let mut name = format!("tidegate-{}-", std::process::id());
     write!(name, "{:08x}", RandomState::new().hash_one(0) >> 32)?;
@@ -181,7 +182,7 @@ fn hand_over(path: &Path, owner: Option<Owner>) -> Result<()> {
     chown(path, Some(owner.uid), Some(owner.gid)).with_context(failed)
 }
 
-/// The pipe is close-on-exec, as every descriptor Rust opens: no child can hold it open.
+/// The pipe is close-on-exec, like every descriptor that Rust opens: no child can hold it open.
 fn start_watchdog(root: &Path) -> Result<Child> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", WATCHDOG, "tidegate-watchdog"]).arg(root);

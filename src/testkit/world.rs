@@ -1,4 +1,4 @@
-//! Three regions: a primary, two replicas, a gateway beside each, and the long lines between them.
+//! Three regions: a primary, two replicas, a gateway beside each, and the long links between them.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,12 @@ const REGIONS: [(&str, Duration); 3] = [
 /// An admin port is its public port plus this.
 const ADMIN_PORT_OFFSET: u16 = 1000;
 
-/// Where the gateways listen on 127.0.0.1.
+/// The ports of 127.0.0.1 on which the gateways listen.
 #[derive(Clone, Copy)]
 pub(super) enum Ports {
-    /// Wherever there is room.
+    /// Any free ports.
     Free,
-    /// At this port and the two above it.
+    /// This port and the two above it.
     From(u16),
 }
 
@@ -46,13 +46,13 @@ pub(super) struct World {
 pub(super) struct Region {
     pub(super) name: &'static str,
     pub(super) gateway: GatewayProcess,
-    /// Its index among the replicas; none where the primary is.
+    /// Its index among the replicas; none in the primary's region.
     pub(super) replica: Option<usize>,
     pub(super) round_trip: Duration,
     _line: Option<DelayProxy>,
 }
 
-/// What all gateways share.
+/// The settings that all gateways share.
 struct Shared {
     binary: PathBuf,
     token_secret: String,
@@ -61,7 +61,7 @@ struct Shared {
 }
 
 impl World {
-    /// Starts everything, down to the changing rates.
+    /// Starts everything, including the changing rates.
     pub(super) async fn start(ports: Ports) -> Result<Self> {
         ports.check()?;
         let binary = std::env::current_exe().context("cannot find this binary")?;
@@ -129,13 +129,13 @@ impl Ports {
         (format!("127.0.0.1:{public}"), format!("127.0.0.1:{admin}"))
     }
 
-    /// Finds out about a taken port before anything is started.
+    /// Detects a port that is in use before anything is started.
     fn check(self) -> Result<()> {
         for index in 0..REGIONS.len() {
             let (public, admin) = self.addresses(index);
             for address in [public, admin] {
                 let taken =
-                    || format!("{address} is taken: end what listens there, or give --port-base");
+                    || format!("{address} is in use: stop what listens there, or use --port-base");
                 TcpListener::bind(&address).with_context(taken)?;
             }
         }
@@ -143,7 +143,7 @@ impl Ports {
     }
 }
 
-/// The primary's URL as a region sees it: over a line as long as the region is far away.
+/// The primary's URL for a region: over a link as long as the distance.
 async fn line_to_primary(
     cluster: &Cluster,
     round_trip: Duration,
@@ -164,7 +164,7 @@ async fn migrate(binary: &Path, database: &str) -> Result<()> {
     Ok(())
 }
 
-/// Valid for a day, so that the lines to paste outlive a lunch.
+/// Valid for a day, so that the lines to paste remain usable.
 async fn mint_jwt(shared: &Shared) -> Result<String> {
     let command = GatewayCommand::new(&shared.binary, "token")
         .arg("--sub")

@@ -1,4 +1,4 @@
-//! From the text of a policy to the plan that decisions are made from, with all that is wrong on the way.
+//! From the text of a policy to the plan that decisions are made from, with all errors on the way.
 
 use crate::check::{self, Checked};
 use crate::plan::{Plan, Sources, Window, WindowEffect};
@@ -8,16 +8,16 @@ use crate::testing;
 /// A policy file, read, checked and tested.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Errors and warnings; with an error there is no plan.
+    /// Errors and warnings; if there is an error, there is no plan.
     pub diagnostics: Diagnostics,
-    /// What decisions are made from.
+    /// The plan that decisions are made from.
     pub plan: Option<Plan>,
-    /// Its tests, in the order of the file; none were run where something else is wrong.
+    /// Its tests, in the order of the file; none are run if there are other errors.
     pub tests: Vec<TestResult>,
 }
 
 impl Compiled {
-    /// Writes what there is: `4 regions, 3 policies, 2 windows, 1 test passed`.
+    /// Summarises the file: `4 regions, 3 policies, 2 windows, 1 test passed`.
     pub fn summary(&self) -> String {
         let Some(plan) = &self.plan else {
             return self.diagnostics.summary();
@@ -45,19 +45,19 @@ impl Compiled {
     }
 }
 
-/// What came of a test.
+/// The result of a test.
 #[derive(Clone, Debug)]
 pub struct TestResult {
-    /// What it says it tests.
+    /// Its name.
     pub name: String,
-    /// What came instead, and why.
+    /// The actual result and the reason, if it failed.
     pub failure: Option<Diagnostic>,
 }
 
 /// Reads, checks and compiles a policy, and runs its tests.
 ///
-/// A test that fails is an error like any other, but the plan is there: only tests stand against it.
-/// Takes below two seconds whatever the text is, and never panics.
+/// A failing test is an error like any other, but there is a plan: only the tests contradict it.
+/// Takes less than two seconds for any text, and never panics.
 pub fn compile(source: &Source<'_>) -> Compiled {
     let mut diagnostics = Diagnostics::default();
     let parsed = parse(source, &mut diagnostics);
@@ -98,7 +98,7 @@ pub fn compile(source: &Source<'_>) -> Compiled {
     compiled
 }
 
-/// Returns what a plan is made of; complete only where nothing is wrong.
+/// Returns the parts of a plan; complete only if there are no errors.
 fn sources(checked: &Checked<'_, '_>) -> Sources {
     use crate::check::draft::{DraftEffect, Only};
     let policies = checked.policies.iter().map(|policy| crate::plan::Policy {

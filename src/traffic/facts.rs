@@ -1,16 +1,16 @@
-//! What holds now, as masks: everything that a decision needs and that depends on time.
+//! The current facts, as masks: everything that a decision needs and that depends on time.
 //!
-//! Made anew whenever something changes, and shared by all requests until then.
+//! Recomputed whenever something changes, and shared by all requests until then.
 
 use crate::plan::{Else, OpenWindows, Plan, REGIONS_MAX, RegionIndex, RegionMask, Retry};
 
-/// What is known of the regions, before it is worked out for each policy.
+/// What is known about the regions, before it is computed for each policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions {
-    /// The gateway's own region, where the plan declares it.
+    /// The gateway's own region, if the plan declares it.
     pub local: Option<RegionIndex>,
-    /// The regions by their distance to this gateway, nearest first: for clients whose place is not
-    /// known. What is missing comes last, by name.
+    /// The regions by their distance to this gateway, nearest first: for clients whose location is
+    /// not known. Missing regions come last, by name.
     pub near: Vec<RegionIndex>,
     /// Regions that get no new requests, other than by windows.
     pub draining: RegionMask,
@@ -18,7 +18,7 @@ pub struct Conditions {
     pub unreachable: RegionMask,
     /// The windows that are open.
     pub open: OpenWindows,
-    /// The state of the regions by each of the plan's judgements; well where one is missing.
+    /// The state of the regions by each of the plan's judgements; well if one is missing.
     pub standings: Vec<Standing>,
 }
 
@@ -31,7 +31,7 @@ pub struct Standing {
     pub ramps: Vec<(RegionIndex, u16)>,
 }
 
-/// What holds now for a plan; immutable.
+/// The current facts for a plan; immutable.
 #[derive(Clone, Debug)]
 pub struct Facts {
     conditions: Conditions,
@@ -43,7 +43,7 @@ pub struct Facts {
     policies: Vec<PolicyFacts>,
 }
 
-/// What holds now for one policy.
+/// The current facts for one policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyFacts {
     /// The regions that it names within its `only`.
@@ -54,9 +54,9 @@ pub struct PolicyFacts {
     pub left: RegionMask,
     /// Those whose ramp is not at its end.
     pub ramping: RegionMask,
-    /// Whether `left` is ignored since too little capacity is well.
+    /// Whether `left` is ignored because too little capacity is well.
     pub panics: bool,
-    /// What a request gets when no region is left.
+    /// What a request gets if no region is left.
     pub otherwise: Else,
     /// Which requests are tried in another region.
     pub retry: Retry,
@@ -64,7 +64,7 @@ pub struct PolicyFacts {
 }
 
 impl Standing {
-    /// Returns, for each region, the worst of several states: what a new judgement begins with.
+    /// Returns, for each region, the worst of several states, with which a new judgement begins.
     pub fn worst(standings: &[Self]) -> Self {
         let left = standings.iter().map(|standing| standing.left);
         let left = left.fold(RegionMask::EMPTY, RegionMask::or);
@@ -80,7 +80,7 @@ impl Standing {
 }
 
 impl Facts {
-    /// Works out what conditions mean for each policy of a plan.
+    /// Computes the facts for each policy of a plan.
     pub fn new(plan: &Plan, conditions: Conditions) -> Self {
         let draining = conditions.draining.or(plan.drained_by(conditions.open));
         let ramps = plan.judgements().iter().enumerate();
@@ -99,7 +99,7 @@ impl Facts {
         facts
     }
 
-    /// Returns what the facts were made from.
+    /// Returns the conditions that the facts were computed from.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
     }
@@ -114,7 +114,7 @@ impl Facts {
         self.draining
     }
 
-    /// Returns what holds for a policy of the plan that the facts were made for.
+    /// Returns the facts for a policy of the plan that they were computed for.
     pub fn policy(&self, policy: usize) -> &PolicyFacts {
         &self.policies[policy]
     }
@@ -161,7 +161,7 @@ impl Facts {
 
 /// Returns whether the well regions have less than the bound's share of the undrained ones' capacity.
 ///
-/// Where a region that the policy names declares no capacity, all count alike.
+/// If a region that the policy names declares no capacity, all count alike.
 fn panics(
     plan: &Plan,
     named: RegionMask,

@@ -1,4 +1,4 @@
-//! The seeds of the fuzz target, mutated: nothing panics, and the normal form means the same.
+//! The seeds of the fuzz target, mutated: nothing panics, and the normal form has the same meaning.
 
 use std::path::Path;
 

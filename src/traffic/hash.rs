@@ -1,9 +1,9 @@
-//! Keys and what is drawn from them: where a key lives, and when a ramp lets it in.
+//! Keys and what follows from their hashes: a key's region, and when a ramp admits it.
 //!
 //! Rendezvous hashing (Thaler and Ravishankar, 1998): a key's region is the one for which the hash of
-//! both is greatest, so that a region that leaves moves its own keys only, and one that returns gets
-//! exactly those back. SipHash-2-4 with fixed keys is the same on every gateway and in every release;
-//! changing a key here moves all clients of all fleets.
+//! both is greatest, so that a region that leaves moves only its own keys, and one that returns
+//! gets exactly those back. SipHash-2-4 with fixed keys is the same on every gateway and in every
+//! release; changing a key here moves all clients of all fleets.
 
 use std::hash::Hasher;
 
@@ -13,7 +13,7 @@ const KEY: &[u8; 16] = b"tidegate:key\0\0\0\0";
 const PLACE: &[u8; 16] = b"tidegate:place\0\0";
 const RAMP: &[u8; 16] = b"tidegate:ramp\0\0\0";
 
-/// Where a ramp ends: positions are out of this.
+/// The end of a ramp: positions are from 0 to this.
 pub const RAMP_END: u16 = 10_000;
 
 /// An affinity key, hashed: all that a decision needs of it.
@@ -26,15 +26,15 @@ impl Key {
         Self(SipHasher24::new_with_key(KEY).hash(bytes))
     }
 
-    /// Returns whether a ramp that stands at `position` lets the key in.
+    /// Returns whether a ramp at `position` admits the key.
     pub fn is_let_in(self, position: u16) -> bool {
         let hash = SipHasher24::new_with_key(RAMP).hash(&self.0.to_le_bytes());
         hash % u64::from(RAMP_END) < u64::from(position)
     }
 }
 
-/// A region's part of the hash, worked out once: that of its name, filled up with zeros to whole
-/// blocks so that no rest of it is left for each key to be mixed with.
+/// A region's part of the hash, computed once: that of its name, padded with zeros to whole blocks
+/// so that no remainder has to be mixed with each key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rendezvous(SipHasher24);
 
@@ -59,12 +59,12 @@ impl Rendezvous {
         hasher.finish()
     }
 
-    /// Returns the score where regions have weights: each wins in proportion to its own.
+    /// Returns the score if regions have weights: each wins in proportion to its weight.
     ///
-    /// The logarithm is computed in software (musl's, by way of `libm`), so that it is the same to
-    /// the last bit everywhere.
+    /// The logarithm is computed in software (musl's, in `libm`), so that it is identical to the
+    /// last bit everywhere.
     pub(crate) fn weighted_score(&self, key: Key, weight: u32) -> f64 {
-        /// Of 53 bits, as many as a double holds exactly.
+        /// 53 bits, which a double represents exactly.
         const SCALE: f64 = (1u64 << 53) as f64;
         let share = ((self.score(key) >> 11) as f64 + 0.5) / SCALE;
         libm::log(share) / f64::from(weight)

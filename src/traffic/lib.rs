@@ -1,9 +1,11 @@
 //! The traffic policy: which region serves a request, decided the same way on every gateway.
 //!
-//! A policy is text ([`syntax`]); [`compile`] checks it, runs its tests and makes a [`plan::Plan`] of it.
-//! From that, what holds now ([`facts`]) and a request, [`decide`] finds the region.
+//! A policy is text ([`syntax`]); [`compile`] checks it, runs its tests and turns it into a
+//! [`plan::Plan`]. From that, the current facts ([`facts`]) and a request, [`decide`] finds the
+//! region.
 //!
-//! Pure: no clock, no lock, no socket. What depends on time comes in as `now` or as masks.
+//! Pure: no clock, no lock, no socket. Everything that depends on time is passed as `now` or as
+//! masks.
 
 pub mod place;
 pub mod hash;

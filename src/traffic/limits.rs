@@ -1,4 +1,4 @@
-//! The largest and worst files take no longer than they may.
+//! The largest and worst files take no longer than allowed.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::syntax::{BYTES_MAX, ERRORS_MAX, Source};
 use crate::{Compiled, compile};
 
-/// What a file may take, and what it may without optimisation.
+/// The time that a file may take, and that without optimisation.
 const TIME_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
 
 #[track_caller]
@@ -24,7 +24,7 @@ fn bounded(name: &str, text: &str) -> Compiled {
     compiled
 }
 
-/// Repeats a part of a file, numbered, until the file is as large as one may be.
+/// Repeats a numbered part of a file until the file has the maximum size.
 fn repeated(head: &str, part: impl Fn(usize) -> String, tail: &str) -> String {
     let mut text = head.to_owned();
     for number in 0.. {
@@ -308,7 +308,7 @@ fn tests_in_the_file() {
         given(number, times, "eu-west-1")
     });
     most("few policies", "", &|number| given(number, times, "local"));
-    // Some room for what comes before it.
+    // Leaves room for what comes before it.
     let long = repeated(
         &format!("{:400}test \"\" {{ given path /", ""),
         |number| format!(", after {number}s us-east-1 errors 10%"),

@@ -1,4 +1,4 @@
-//! Random plans, facts and requests for tests: all from a seed.
+//! Random plans, facts and requests for tests, from a seed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

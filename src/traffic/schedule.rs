@@ -1,8 +1,8 @@
 //! When windows are open.
 //!
-//! Civil times become instants by the `compatible` rule of RFC 5545 and Temporal: a time that a zone
-//! skips is as much later as it skips, of one that it has twice the first counts. The zone database is
-//! compiled in, so all gateways of one version agree.
+//! Civil times become instants by the `compatible` rule of RFC 5545 and Temporal: a time that a
+//! zone skips is moved later by the skipped amount; of a time that occurs twice, the first counts.
+//! The zone database is compiled in, so all gateways of one version agree.
 
 use std::sync::LazyLock;
 
@@ -18,14 +18,14 @@ pub(crate) static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneData
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
 
-/// The windows of a plan, ready to be asked.
+/// The windows of a plan, prepared for lookups.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     windows: Vec<Vec<Recurrence>>,
 }
 
 impl Schedule {
-    /// Prepares windows: bit n of what [`Self::open`] returns is the n-th of them.
+    /// Prepares windows: bit n of the result of [`Self::open`] is the n-th window.
     pub fn new(windows: &[Window]) -> Self {
         let periods = windows.iter().map(|window| window.periods.iter());
         Self {
@@ -43,9 +43,9 @@ impl Schedule {
         OpenWindows(bits.fold(0, |set, (at, _)| set | 1 << at))
     }
 
-    /// Returns when a window opens or closes next; `None` when none ever does again.
+    /// Returns when a window opens or closes next; `None` if none ever does again.
     ///
-    /// May be too early by what several periods of one window have in common, never too late.
+    /// May be too early if several periods of one window overlap, but never too late.
     pub fn next_change(&self, now_ms: i64) -> Option<i64> {
         let periods = self.windows.iter().flatten();
         periods
@@ -88,7 +88,7 @@ impl Recurrence {
         })
     }
 
-    /// Returns when it begins and ends if it begins on a day.
+    /// Returns when it begins and ends if it begins on a given day.
     pub(crate) fn on(&self, day: Date) -> Option<(i64, i64)> {
         let Self::Every {
             weekdays,
@@ -124,7 +124,7 @@ impl Recurrence {
         ends.filter(|end| *end > now_ms).min()
     }
 
-    /// Returns when it begins and ends, from the day before yesterday to so many days on.
+    /// Returns when it begins and ends, from the day before yesterday for a number of days.
     fn near(&self, now_ms: i64, days: i8) -> impl Iterator<Item = (i64, i64)> {
         let (once, today) = match self {
             Self::Once(begin, end) => (Some((*begin, *end)), None),

@@ -1,4 +1,4 @@
-//! One upstream, ready to be asked.
+//! One upstream, ready for requests.
 
 use std::sync::Arc;
 
@@ -11,33 +11,34 @@ use tokio::time::{Duration, Instant};
 
 use super::balance::Balance;
 use super::connector::Connector;
-use super::tasks::Tasks;
+use super::task_set::TaskSet;
 use super::upload::UploadBody;
 use super::{Node, SetupError, UpstreamError};
-use crate::config::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
+use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use tidegate_steering::{Candidates, Choice, Outcome, SharedSelector, Standing};
 use tidegate_telemetry::names;
 
 /// How long a connection is kept for the next request: less than the five seconds after which
-/// Node.js, among the hastiest of servers, closes it, so that no request goes into one being closed.
+/// Node.js, which has one of the shortest timeouts, closes it, so that no request is sent on one
+/// being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// Most fields of an answer: as many as a head of `header_bytes_max` has room for on HTTP/2, where
-/// each counts 32 bytes and more. hyper makes room for all of them before it reads, which costs some
-/// 4 µs an answer (4,096 would cost 13).
+/// Most fields of an answer: as many as fit into a head of `header_bytes_max` on HTTP/2, where each
+/// counts 32 bytes or more. hyper allocates space for all of them before it reads, which costs
+/// about 4 µs per answer (4,096 would cost 13).
 const FIELDS_MAX: usize = 1 << 10;
 
 /// Idle connections kept to one node.
 const IDLE_MAX: usize = 256;
 
-/// Sends requests to the nodes of one upstream, over HTTP/1.1: WebSockets need it, and only there it is
-/// plain what was sent. It follows no redirect and no proxy of the environment.
+/// Sends requests to the nodes of one upstream, over HTTP/1.1: WebSockets need it, and only there
+/// is it certain what was sent. It follows no redirects and ignores proxies in the environment.
 pub(super) type Client = legacy::Client<Connector, RequestBody>;
 
 /// The body of a request to a node, if it has one.
 pub(super) type RequestBody = Either<Empty<Bytes>, UploadBody>;
 
-/// An application that requests are handed to.
+/// An application that requests are forwarded to.
 #[derive(Debug)]
 pub struct Upstream {
     name: String,
@@ -46,14 +47,14 @@ pub struct Upstream {
     client: Client,
     balance: Balance,
     places: Arc<Semaphore>,
-    tasks: Tasks,
+    pub(super) tasks: TaskSet,
 }
 
 impl Upstream {
-    /// Makes ready; nothing is sent and no task is started.
+    /// Makes an upstream; nothing is sent and no task is started.
     ///
     /// # Errors
-    /// When a node wants TLS and the system has no root certificates.
+    /// If a node needs TLS and the system has no root certificates.
     pub(super) fn new(config: &UpstreamConfig) -> Result<Self, SetupError> {
         let settings = config.settings.clone();
         let nodes: Vec<_> = settings.nodes.iter().map(Node::new).collect();
@@ -63,13 +64,13 @@ impl Upstream {
             client: client(&settings)?,
             balance: Balance::new(count, &settings.steering),
             places: Arc::new(Semaphore::new(settings.limits.connections_max)),
-            tasks: Tasks::default(),
+            tasks: TaskSet::default(),
             nodes,
             settings,
         })
     }
 
-    /// What logs and metrics call it.
+    /// Its name in logs and metrics.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -87,24 +88,13 @@ impl Upstream {
         &self.settings
     }
 
-    /// What is known of the nodes, by their place in the list.
+    /// What is known about the nodes, by their index.
     #[must_use]
     pub fn selector(&self) -> &Arc<SharedSelector> {
         self.balance.selector()
     }
 
-    /// Starts to check the nodes and to tell of them, once; ends when the upstream is dropped.
-    pub fn watch(self: &Arc<Self>) {
-        self.tasks.start(self);
-    }
-
-    /// Ends what [`watch`](Self::watch) has started; requests under way go on.
-    pub(super) async fn retire(&self) {
-        self.tasks.end().await;
-        self.candidates().withdraw();
-    }
-
-    /// What logs and metrics call the nodes.
+    /// The nodes' names in logs and metrics.
     pub(super) fn candidates(&self) -> Candidates {
         Candidates {
             upstream: Some(self.name.clone()),
@@ -112,7 +102,7 @@ impl Upstream {
         }
     }
 
-    /// Leaves those of its nodes drained that an operator has drained in one it takes the place of.
+    /// Drains the nodes that an operator has drained in the upstream that this one replaces.
     pub(super) fn keep_drains(&self, before: &Self) {
         let now = Instant::now();
         let ranking = before.selector().ranking(now);
@@ -136,13 +126,13 @@ impl Upstream {
         &self.client
     }
 
-    /// The nodes for a request, in order. Whether one that has failed works again is found out by
-    /// the checks, and only without them by a request.
+    /// The nodes for a request, in order. Checks probe whether a failed one works again; requests
+    /// do so only if there are no checks.
     pub(super) fn order(&self) -> Choice {
         self.balance().order(self.settings().check.is_none())
     }
 
-    /// Takes in how a node did, for the order of the nodes and for the metrics.
+    /// Records a node's outcome, for the order of the nodes and for the metrics.
     pub(super) fn note(
         &self,
         node: usize,
@@ -153,7 +143,7 @@ impl Upstream {
             Some(_) => Outcome::Answered,
             None => Outcome::Failed,
         };
-        // Checks measure all nodes alike; requests only those that they are sent to.
+        // Checks measure all nodes equally; requests only those that they are sent to.
         let comparable = answered_after.filter(|_| self.settings().check.is_none());
         self.balance().report(node, known, comparable);
         let labels = [
@@ -169,7 +159,7 @@ impl Upstream {
         metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
     }
 
-    /// A place for one request among those under way.
+    /// Admits one request to those under way.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_full| UpstreamError::Busy)
@@ -181,7 +171,7 @@ fn client(settings: &UpstreamSettings) -> Result<Client, SetupError> {
     let with_roots = schemes.any(|scheme| scheme == "https");
     let connector = Connector::new(settings.limits.connect_timeout, with_roots)?;
     Ok(legacy::Client::builder(TokioExecutor::new())
-        // Whether a request may be repeated is decided here.
+        // This decides whether a request may be repeated.
         .retry_canceled_requests(false)
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -1,4 +1,4 @@
-//! One try of one request at one node.
+//! One attempt to send one request to one node.
 
 use std::error::Error;
 
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use super::application::RequestBody;
 use super::error::AttemptError;
-use super::exchange::Outgoing;
 use super::framing::reframe;
 use super::node::encode_path;
+use super::outgoing::Outgoing;
 use super::upload::Upload;
 use super::{Node, Upstream, names_upgrade};
 
-/// Tells an application which database its region's replica may stand in for.
+/// The header that tells an application which database to read from.
 static X_DATABASE_ROLE: HeaderName = HeaderName::from_static("x-database-role");
 
-/// Largest head of an answer: twice what a request may have.
+/// Largest head of an answer: twice that of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Sends a request to a node and waits for the head of its answer.
@@ -57,14 +57,14 @@ pub(super) async fn attempt(
 fn attach(upload: &Upload, request: &mut Request<RequestBody>) {
     let body = upload.body();
     if body.size_hint().exact().is_none() {
-        // hyper takes a GET without a length for one without a body.
+        // hyper treats a GET without a length as one without a body.
         let chunked = HeaderValue::from_static("chunked");
         request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
     *request.body_mut() = Either::Right(body);
 }
 
-/// Servers may ask for a length where a method usually has a body (RFC 9110 section 8.6).
+/// Servers may require a length if a method usually has a body (RFC 9110 section 8.6).
 fn say_that_there_is_no_body(request: &mut Request<RequestBody>) {
     if matches!(
         *request.method(),
@@ -81,15 +81,14 @@ fn classify(node: &Node, source: legacy::Error) -> AttemptError {
     if unsent {
         AttemptError::NotSent { node, source }
     } else if is_misframed(&source) {
-        let what = "lengths that differ or are none";
+        let what = "lengths that differ or are invalid";
         AttemptError::Misframed { node, what }
     } else {
         AttemptError::Lost { node, source }
     }
 }
 
-/// Whether hyper has found fault with the fields that say where an answer ends. Its error tells that
-/// in words alone.
+/// Whether hyper rejected the fields that delimit an answer. Its error shows that only in its text.
 fn is_misframed(error: &legacy::Error) -> bool {
     let mut sources = std::iter::successors(error.source(), |&error| error.source());
     let hyper = sources.find_map(|error| error.downcast_ref::<hyper::Error>());
@@ -99,7 +98,7 @@ fn is_misframed(error: &legacy::Error) -> bool {
     })
 }
 
-/// Refuses what must not be passed on.
+/// Refuses an answer that must not be passed on.
 fn check(
     node: &Node,
     outgoing: &Outgoing,
@@ -112,7 +111,7 @@ fn check(
     let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     let agreed = outgoing.wants_websocket && names_upgrade(answer.headers(), "websocket");
     let what = if switches && !agreed {
-        "a change of protocol that nobody asked for"
+        "a change of protocol that was not requested"
     } else if head_bytes(answer.headers()) > HEAD_BYTES_MAX {
         "a head of more than 64 KiB"
     } else {

@@ -1,4 +1,4 @@
-//! Which node of an upstream is asked first, who may be asked in its place, and when.
+//! Which node of an upstream is tried first, which ones may be tried in its place, and when.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::last_heard::LastHeard;
-use crate::config;
 use tidegate_steering::{
     Choice, HedgeDelay, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings,
 };
 
-/// What is expected of nodes before the first answer, by their place in the list: the nearest a
-/// millisecond away, each further one as much more as neighbouring continents are apart.
+/// The expected latencies of nodes before the first answer, by their index: a millisecond for the
+/// nearest, and the distance between neighbouring continents more for each further one.
 const NEAREST: Duration = Duration::from_millis(1);
 const FURTHER: Duration = Duration::from_millis(40);
 
@@ -23,7 +22,7 @@ pub(super) struct Balance {
     records: Vec<Record>,
 }
 
-/// What is remembered of one node beside that.
+/// Further records of one node.
 #[derive(Debug)]
 struct Record {
     second_tries: SecondTries,
@@ -33,33 +32,29 @@ struct Record {
 
 impl Balance {
     /// Starts with nodes in the order of their distance.
-    pub(super) fn new(nodes: u32, config: &config::SteeringSettings) -> Self {
+    pub(super) fn new(nodes: u32, settings: &SteeringSettings) -> Self {
         let now = Instant::now();
-        let settings = SteeringSettings {
-            ranking_ttl: config.ranking_ttl,
-            dwell: config.dwell,
-            seed: fastrand::u64(..),
-        };
         let estimates: Vec<_> = (0..nodes).map(|index| NEAREST + FURTHER * index).collect();
         let record = |_| Record {
-            second_tries: SecondTries::new(config.retry_budget, now),
+            second_tries: SecondTries::new(settings.retry_budget, now),
             hedge_delay: HedgeDelay::new(now),
             last_heard: LastHeard::new(now),
         };
-        let selector = SharedSelector::new(Selector::new(settings, &estimates, now), now);
+        let selector = Selector::new(settings.clone(), fastrand::u64(..), &estimates, now);
+        let selector = SharedSelector::new(selector, now);
         Self {
             selector: Arc::new(selector),
             records: (0..nodes).map(record).collect(),
         }
     }
 
-    /// What is known of the nodes, by their place in the list.
+    /// What is known about the nodes, by their index.
     pub(super) fn selector(&self) -> &Arc<SharedSelector> {
         &self.selector
     }
 
-    /// The nodes in the order in which to ask them; one that is due for a probe comes first if the
-    /// caller is to be that.
+    /// The nodes in the order in which to try them; one that is due for a probe comes first if the
+    /// caller's request is the probe.
     pub(super) fn order(&self, may_probe: bool) -> Choice {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
@@ -74,34 +69,34 @@ impl Balance {
         }
     }
 
-    /// Claims the one request that finds out whether a node works again, if it is time.
+    /// Claims the one request that probes whether a node works again, if one is due.
     pub(super) fn claim_probe(&self, node: usize) -> bool {
         self.selector.claim_probe(node, Instant::now())
     }
 
-    /// Takes in how a node did. The latency counts towards the order only if it compares with those
-    /// of the other nodes.
+    /// Records a node's outcome. The latency counts towards the order only if it can be compared
+    /// with those of the other nodes.
     pub(super) fn report(&self, node: usize, outcome: Outcome, latency: Option<Duration>) {
         self.selector.report(node, outcome, latency, Instant::now());
     }
 
-    /// Takes in that a request goes to a node for the first time.
+    /// Records that a request is sent to a node for the first time.
     pub(super) fn sent(&self, node: usize) {
         self.records[node].second_tries.sent();
     }
 
-    /// Takes in how long a request took.
+    /// Records how long a request took.
     pub(super) fn answered(&self, node: usize, took: Duration) {
         self.heard(node);
         self.records[node].hedge_delay.add(took, Instant::now());
     }
 
-    /// Takes in a sign of life.
+    /// Records a sign of life.
     pub(super) fn heard(&self, node: usize) {
         self.records[node].last_heard.note(Instant::now());
     }
 
-    /// Whether nothing at all has come from a node since then.
+    /// Whether nothing has been received from a node since then.
     pub(super) fn is_silent_since(&self, node: usize, then: Instant) -> bool {
         self.records[node].last_heard.is_before(then)
     }
@@ -111,7 +106,7 @@ impl Balance {
         self.records[node].second_tries.grant(Instant::now())
     }
 
-    /// How long a safe request waits for a node before another is asked as well.
+    /// How long a safe request waits for a node before a hedge is sent.
     pub(super) fn hedge_delay(&self, node: usize) -> Duration {
         self.records[node].hedge_delay.get()
     }

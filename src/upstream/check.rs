@@ -1,4 +1,4 @@
-//! Active checks: a GET every few seconds that tells which nodes work, and how far away they are.
+//! Active checks: a GET every few seconds that shows which nodes work, and how far away they are.
 
 use std::sync::Weak;
 
@@ -9,15 +9,15 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 
 use tower::BoxError;
 
+use super::CheckConfig;
 use super::Upstream;
-use crate::config::CheckConfig;
 use tidegate_model::error_chain;
 use tidegate_steering::Outcome;
 
 /// The part of every pause that is random, so that gateways do not check in step.
 const JITTER: f64 = 0.2;
 
-/// Most that is read of a check's answer.
+/// Most bytes that are read from a check's answer.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Checks one node until the upstream is gone.
@@ -27,7 +27,7 @@ pub(super) async fn check(upstream: Weak<Upstream>, node: usize, config: CheckCo
         let Some(upstream) = upstream.upgrade() else {
             return;
         };
-        // A node that has failed is asked all the same: this is what probes it, not a request.
+        // A node that has failed is checked too: this probes it, not a request.
         let _probes = upstream.balance().claim_probe(node);
         let started = Instant::now();
         let result = timeout(config.interval, ask(&upstream, node, &config)).await;
@@ -58,7 +58,7 @@ async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(
     request.headers_mut().insert(ACCEPT, any);
     let asked = async {
         let (head, body) = upstream.client().request(request).await?.into_parts();
-        // Read to its end, the connection serves the next request.
+        // After the body is read to its end, the connection can serve the next request.
         match Limited::new(body, BODY_BYTES_MAX).collect().await {
             Err(error) if !error.is::<LengthLimitError>() => Err(error),
             _ => Ok::<_, BoxError>(head.status),
@@ -66,7 +66,7 @@ async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(
     };
     match asked.await {
         Ok(status) if status.is_success() => Ok(()),
-        Ok(status) => Err(format!("its check answers {status}")),
+        Ok(status) => Err(format!("its check returned {status}")),
         Err(error) => Err(error_chain::first(&*error).to_string()),
     }
 }

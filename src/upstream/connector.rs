@@ -1,7 +1,7 @@
 //! Connections to nodes, on which an answer can still be read after a node has stopped reading.
 //!
-//! A server may answer before it has the whole request, and close (RFC 9112 section 9.6). What is
-//! written then fails, often before the answer was read, which the system keeps all the same. A
+//! A server may answer before it has the whole request, and close (RFC 9112 section 9.6). Writes
+//! then fail, often before the answer has been read, although the system still holds it. A
 //! connection that fails at the first write would lose it.
 
 use std::io;
@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Duration, timeout};
 use tower::{BoxError, Service};
 
-/// Opens connections, with TLS where the URL says so.
+/// Opens connections, with TLS if the URL says so.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
@@ -25,10 +25,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Trusts what the system trusts, or `SSL_CERT_FILE` in its place; without roots no TLS is possible.
+    /// Trusts the system's roots, or those of `SSL_CERT_FILE` instead; without roots TLS is not
+    /// possible.
     ///
     /// # Errors
-    /// There are no root certificates and there should be.
+    /// There are no root certificates although they are needed.
     pub(super) fn new(timeout: Duration, with_roots: bool) -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         if with_roots {
@@ -77,7 +78,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection whose end shows when it is read: bytes that the node no longer takes are dropped.
+/// A connection whose end is seen when reading: bytes that the node no longer accepts are dropped.
 #[derive(Debug)]
 pub(super) struct Readable<S> {
     io: S,
@@ -85,7 +86,7 @@ pub(super) struct Readable<S> {
 }
 
 impl<S: Write + Unpin> Readable<S> {
-    /// Writes, unless the node has closed; then `instead` is all that happens.
+    /// Writes, unless the node has closed; then it only returns `instead`.
     fn write<T>(
         &mut self,
         instead: T,

@@ -1,6 +1,6 @@
-//! An answer's body on its way to the client: nothing is read ahead, and silence ends it.
+//! The transfer of an answer's body to the client: nothing is read ahead, and silence ends it.
 //!
-//! Trailers are dropped. While the client does not read, the node is not asked for more, and its
+//! Trailers are dropped. While the client does not read, nothing is read from the node, and its
 //! silence does not count.
 
 use std::pin::Pin;
@@ -9,35 +9,40 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
-use super::exchange::Place;
+use super::node::Visit;
 use tidegate_model::error_chain;
 use tidegate_steering::Outcome;
 
-/// How often a body that waits for its node shows that it is alive: the server ends HTTP/2 streams
-/// that show no sign of life for some thirty seconds, as those of clients that do not read.
+/// What is occupied until the last byte: a place in the upstream's `connections_max`, and one at
+/// the node.
+pub(super) type Place = (OwnedSemaphorePermit, Visit);
+
+/// How often a body that waits for its node signals progress: the server ends HTTP/2 streams
+/// without progress for about thirty seconds, such as those of clients that do not read.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// The body of one answer. It keeps its place among the upstream's connections.
+/// The body of one answer. It counts towards the upstream's `connections_max` until it ends.
 pub(super) struct Download {
     body: Incoming,
     upstream: Arc<Upstream>,
     node: usize,
-    /// Since when the node is awaited.
+    /// When the wait for the node began.
     silent_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     ended: bool,
     _place: Place,
 }
 
-/// Why an answer ends early; the client's connection ends with it, so that it can tell.
+/// Why an answer ends early; the client's connection ends with it, so that the client notices.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
-    #[error("the answer broke off: {}", error_chain::first(.0))]
+    #[error("the answer was interrupted: {}", error_chain::first(.0))]
     Broken(#[source] hyper::Error),
-    #[error("the answer fell silent")]
+    #[error("the answer stalled")]
     Silent,
 }
 
@@ -62,7 +67,7 @@ impl Download {
         Poll::Ready(Some(Err(error)))
     }
 
-    /// Whether the node has been silent for too long; else wakes the task from time to time.
+    /// Whether the node has been silent for too long; if not, wakes the task periodically.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.silent_since.get_or_insert_with(|| {
             let now = Instant::now();
@@ -122,7 +127,7 @@ impl hyper::body::Body for Download {
         self.ended || self.body.is_end_stream()
     }
 
-    /// Known only for bodies that come: those of HEAD and 304 tell nothing of the length.
+    /// Known only for bodies that are sent: HEAD and 304 do not show the length.
     fn size_hint(&self) -> SizeHint {
         if self.body.is_end_stream() {
             SizeHint::default()

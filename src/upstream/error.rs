@@ -1,23 +1,30 @@
-//! Why an upstream gave no answer.
+//! Why an upstream did not answer.
 
+use http::StatusCode;
 use hyper_util::client::legacy;
 
+use crate::http::{Problem, ProblemKind, ShedReason};
 use tidegate_model::error_chain;
 
-/// Why a request to an upstream has no answer. Causes are for the log: none names a header or body.
+/// Why a request to an upstream has no answer. Causes are for the log: none contains a header or
+/// body.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// As many requests as it may have are under way.
+    /// As many requests as allowed are under way.
     #[error("the application behind this path is busy")]
     Busy,
-    /// No node could be reached, or none answered; nothing was done, or it may be done again.
+    /// The request was passed on by this process before.
+    #[error("this gateway has handed the request on before: an upstream leads back to it")]
+    Loop,
+    /// No node could be reached, or none answered; nothing was executed, or the request can be
+    /// repeated.
     #[error("no node of the application behind this path answers")]
     Unreachable(#[source] Option<AttemptError>),
-    /// A request that may change something was sent, and no answer came.
-    #[error("the request was sent and no answer came: whether it took effect is unknown")]
+    /// A request that may change something was sent, and no answer arrived.
+    #[error("the request was sent but no answer arrived: it is unknown whether it took effect")]
     OutcomeUnknown(#[source] Option<AttemptError>),
-    /// What a node answered must not be passed on.
-    #[error("the application behind this path answered what cannot be passed on")]
+    /// A node's answer must not be passed on.
+    #[error("the application behind this path gave an answer that cannot be passed on")]
     BadAnswer(#[source] AttemptError),
     /// A safe request was not answered in time.
     #[error("the application behind this path took too long")]
@@ -28,44 +35,64 @@ pub enum UpstreamError {
     /// The client's body did not arrive in time.
     #[error("the body did not arrive in time")]
     BodyTooSlow,
-    /// The client's body broke off.
+    /// The client's body was interrupted.
     #[error("the body could not be read")]
     BodyBroken,
 }
 
-/// Why one node gave no answer.
+impl From<UpstreamError> for Problem {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Busy => {
+                Self::of(ProblemKind::Overloaded, error).shed(ShedReason::ConnectionsMax)
+            }
+            UpstreamError::Loop => Self::of(ProblemKind::LoopDetected, error),
+            UpstreamError::Unreachable(_) => Self::of(ProblemKind::NoNode, error),
+            UpstreamError::OutcomeUnknown(_) => Self::of(ProblemKind::OutcomeUnknown, error),
+            UpstreamError::BadAnswer(_) => Self::of(ProblemKind::BadGateway, error),
+            UpstreamError::Timeout => Self::of(ProblemKind::Deadline, error),
+            UpstreamError::BodyTooLarge(_) => Self::of(ProblemKind::TooLarge, error),
+            UpstreamError::BodyTooSlow => {
+                Self::of(ProblemKind::Deadline, error).with_status(StatusCode::REQUEST_TIMEOUT)
+            }
+            UpstreamError::BodyBroken => Self::of(ProblemKind::InvalidBody, error),
+        }
+    }
+}
+
+/// Why one node did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
-    /// No connection: nothing was sent.
+    /// There was no connection, so nothing was sent.
     #[error("no connection to {node}: {}", error_chain::first(.source))]
     NotSent {
-        /// Which node.
+        /// The node.
         node: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: legacy::Error,
     },
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or the answer was not HTTP.
     #[error("{node} did not answer: {}", error_chain::first(.source))]
     Lost {
-        /// Which node.
+        /// The node.
         node: String,
-        /// What happened.
+        /// The cause.
         #[source]
         source: legacy::Error,
     },
-    /// An answer came, but not where it ends.
+    /// An answer arrived whose end is not certain.
     #[error("{node} answered with {what}")]
     Misframed {
-        /// Which node.
+        /// The node.
         node: String,
         /// What is wrong with its fields.
         what: &'static str,
     },
-    /// What came cannot be passed on.
-    #[error("{node} answered what cannot be passed on: {what}")]
+    /// The answer cannot be passed on.
+    #[error("{node} gave an answer that cannot be passed on: {what}")]
     Unusable {
-        /// Which node.
+        /// The node.
         node: String,
         /// What is wrong with it.
         what: &'static str,
@@ -73,7 +100,7 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
-    /// Why the request has no answer, when no other node has one.
+    /// Why the request has no answer, if no other node answers either.
     pub(super) fn unanswered(self) -> UpstreamError {
         match self {
             Self::Misframed { .. } => UpstreamError::BadAnswer(self),
@@ -83,7 +110,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether the node can have seen nothing of the request.
+    /// Whether the node cannot have received any of the request.
     pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::NotSent { .. })
     }
@@ -98,7 +125,7 @@ impl AttemptError {
     }
 }
 
-/// Why upstreams cannot be asked at all.
+/// Why upstreams cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream: no HTTP client: {}", error_chain::first(.0))]
 pub struct SetupError(#[from] rustls::Error);

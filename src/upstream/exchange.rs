@@ -3,82 +3,27 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, Method, Response, Version};
+use http::{Response, Version};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
-use super::download::Download;
-use super::node::Visit;
-use super::race::Race;
+use super::download::{Download, Place};
+use super::outgoing::{Outgoing, Patience};
+use super::race::UpstreamRace;
 use super::upload::Upload;
 use super::{Node, Upstream, UpstreamError};
-use tidegate_model::RegionId;
+use tidegate_steering::Turn;
 
-/// A request as it is to be sent.
-pub struct Outgoing {
-    /// Its method.
-    pub method: Method,
-    /// Its normalised path.
-    pub path: String,
-    /// Its query, as it was sent.
-    pub query: Option<String>,
-    /// Its fields; none concerns a connection, but those that ask for a WebSocket.
-    pub headers: HeaderMap,
-    /// Whether it asks for a WebSocket.
-    pub wants_websocket: bool,
-    /// The regions whose database replica can honour the decision, and until when; for good where
-    /// there is no bound.
-    pub replica_regions: Vec<(RegionId, Option<Instant>)>,
-    /// The region that a node without one counts to.
-    pub local_region: RegionId,
-}
-
-/// What a request may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Most bytes of its body.
-    pub body_bytes_max: usize,
-    /// Time for its body to arrive.
-    pub body_timeout: Duration,
-    /// Time from then to the head of the answer, unless the upstream has its own.
-    pub deadline: Duration,
-}
-
-/// An answer's head, with the body yet to come.
+/// An answer's head, before its body is read.
 #[derive(Debug)]
 pub struct Answered {
-    /// What the node answered.
+    /// The node's answer.
     pub response: Response<Incoming>,
-    /// How it came to be this node.
+    /// Why this node answered.
     pub turn: Turn,
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) place: Place,
-}
-
-/// What is taken until the last byte: among the upstream's connections, and at the node.
-pub(super) type Place = (OwnedSemaphorePermit, Visit);
-
-/// The turn in which a node was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It was the first.
-    First,
-    /// Another had failed before.
-    Retry,
-    /// Another took long.
-    Hedge,
-}
-
-impl Outgoing {
-    /// Whether an application in this region may read from its replica, if it is asked now: a
-    /// request may have waited for another node first.
-    pub(super) fn reads_replica_in(&self, region: Option<&RegionId>, now: Instant) -> bool {
-        let region = region.unwrap_or(&self.local_region);
-        let mut known = self.replica_regions.iter();
-        known.any(|(replica, until)| replica == region && until.is_none_or(|until| now <= until))
-    }
 }
 
 impl Answered {
@@ -88,71 +33,38 @@ impl Answered {
         &self.upstream.nodes()[self.node]
     }
 
-    /// The answer with its body, to be passed on as it comes.
+    /// The answer with its body, which is passed on as it arrives.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let (mut head, body) = self.response.into_parts();
-        // The node's connection is not the client's.
+        // The fields are about the node's connection, not the client's.
         head.version = Version::default();
         let body = Download::new(body, self.upstream, self.node, self.place);
         Response::from_parts(head, Body::new(body))
     }
 }
 
-impl Upstream {
-    /// Sends a request, with its body unless it has none, and waits for the head of an answer.
-    /// Dropping the future leaves nothing behind here; a request that was sent stays sent.
-    ///
-    /// # Errors
-    /// Says what became of the request, as far as that is known.
-    pub async fn exchange(
-        self: &Arc<Self>,
-        outgoing: Outgoing,
-        body: Option<Body>,
-        patience: Patience,
-    ) -> Result<Answered, UpstreamError> {
-        let place = self.place()?;
-        let until = Instant::now() + patience.body_timeout;
-        let upload = body.map(|body| Upload::new(body, patience.body_bytes_max, until));
-        let race = Race::new(self, &outgoing, upload.as_ref(), patience);
-        let found = race.run().await?;
-        Ok(Answered {
-            response: found.response,
-            turn: found.turn,
-            upstream: Arc::clone(self),
-            node: found.node,
-            place: (place, found.visit),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_replica_stands_in_for_the_primary_only_while_it_is_proven_to() {
-        let now = Instant::now();
-        let region = |name: &str| name.parse::<RegionId>().unwrap();
-        let (bounded, unbounded) = (region("eu-west-1"), region("us-east-1"));
-        let outgoing = Outgoing {
-            method: Method::GET,
-            path: "/".to_owned(),
-            query: None,
-            headers: HeaderMap::new(),
-            wants_websocket: false,
-            replica_regions: vec![
-                (bounded.clone(), Some(now + Duration::from_secs(1))),
-                (unbounded.clone(), None),
-            ],
-            local_region: bounded.clone(),
-        };
-        let reads =
-            |region, after| outgoing.reads_replica_in(region, now + Duration::from_millis(after));
-        for local in [None, Some(&bounded)] {
-            assert!(reads(local, 1_000) && !reads(local, 1_001));
-        }
-        assert!(reads(Some(&unbounded), 60_000));
-        assert!(!reads(Some(&region("ap-south-1")), 0));
-    }
+/// Sends a request, with its body unless it has none, and waits for the head of an answer.
+/// Dropping the future leaves no state here; a request that was sent is not recalled.
+///
+/// # Errors
+/// States what happened to the request, as far as that is known.
+pub(super) async fn exchange(
+    upstream: &Arc<Upstream>,
+    outgoing: Outgoing,
+    body: Option<Body>,
+    patience: Patience,
+) -> Result<Answered, UpstreamError> {
+    let place = upstream.place()?;
+    let until = Instant::now() + patience.body_timeout;
+    let upload = body.map(|body| Upload::new(body, patience.body_bytes_max, until));
+    let race = UpstreamRace::new(upstream, &outgoing, upload.as_ref(), patience);
+    let found = race.run().await?;
+    Ok(Answered {
+        response: found.response,
+        turn: found.turn,
+        upstream: Arc::clone(upstream),
+        node: found.node,
+        place: (place, found.visit),
+    })
 }

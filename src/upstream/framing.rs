@@ -1,25 +1,25 @@
-//! The fields that say where an answer ends, made fit to be passed on (RFC 9112 section 6.3, RFC 9110
-//! section 8.6).
+//! The fields that delimit an answer, normalised before they are passed on (RFC 9112 section 6.3,
+//! RFC 9110 section 8.6).
 //!
-//! The body has been read by then; whatever still stands in the fields is believed by those behind.
+//! The body's end is already determined by then; recipients rely on what remains in the fields.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
-/// Leaves at most one valid `Content-Length`, and none that must not be sent.
+/// Keeps at most one valid `Content-Length`, and none that must not be sent.
 ///
 /// # Errors
-/// Says what makes the answer one that must not be passed on.
+/// States why the answer must not be passed on.
 pub(super) fn reframe(status: StatusCode, headers: &mut HeaderMap) -> Result<(), &'static str> {
     let length = length(headers)?;
     let is_coded = headers.contains_key(TRANSFER_ENCODING);
     if is_coded && !is_chunked(headers) {
-        return Err("a transfer coding that was not asked for");
+        return Err("a transfer coding that was not requested");
     }
     headers.remove(CONTENT_LENGTH);
     let has_none = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    // Chunks end the answer, whatever its length is said to be.
+    // Chunks end the answer, regardless of any stated length.
     if let Some(length) = length.filter(|_| !is_coded && !has_none) {
         headers.insert(CONTENT_LENGTH, length.into());
     }
@@ -36,7 +36,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         let number = std::str::from_utf8(digits).ok().filter(|_| is_number);
         let number: Option<u64> = number.and_then(|number| number.parse().ok());
-        let number = number.ok_or("a length that is no number")?;
+        let number = number.ok_or("a length that is not a number")?;
         if known.replace(number).is_some_and(|known| known != number) {
             return Err("lengths that differ");
         }
@@ -44,7 +44,8 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     Ok(known)
 }
 
-/// Whether chunks are all there is: anything else was to be asked for with `TE`, which is not.
+/// Whether `chunked` is the only coding: any other would have to be requested with `TE`, which is
+/// not sent.
 fn is_chunked(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
     let only = lines.next().filter(|_| lines.next().is_none());

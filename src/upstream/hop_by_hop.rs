@@ -5,7 +5,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
-/// What no intermediary passes on, whether `Connection` names it or not.
+/// Fields that intermediaries never forward, whether or not `Connection` names them.
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -18,7 +18,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Removes the fields of one connection, those that its `Connection` names included.
+/// Removes the fields of one connection, including those that its `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
         .filter_map(|name| name.parse().ok())
@@ -28,7 +28,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Tells whether the fields ask for, or agree to, a change to this protocol.
+/// Returns whether the fields request, or accept, a change to this protocol.
 #[must_use]
 pub fn names_upgrade(headers: &HeaderMap, protocol: &str) -> bool {
     let lists =

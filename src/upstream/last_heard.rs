@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-/// The newest sign of life of one node, noted by all requests without a lock.
+/// The newest sign of life of one node, recorded by all requests without a lock.
 #[derive(Debug)]
 pub(super) struct LastHeard {
     /// In microseconds since `started`.
@@ -13,7 +13,7 @@ pub(super) struct LastHeard {
 }
 
 impl LastHeard {
-    /// Has heard nothing yet.
+    /// Starts without a sign of life.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             at_us: AtomicU64::new(0),
@@ -21,12 +21,12 @@ impl LastHeard {
         }
     }
 
-    /// Takes in a sign of life.
+    /// Records a sign of life.
     pub(super) fn note(&self, now: Instant) {
         self.at_us.fetch_max(self.micros(now), Ordering::Relaxed);
     }
 
-    /// Whether nothing at all has come since then.
+    /// Whether nothing has been received since then.
     pub(super) fn is_before(&self, then: Instant) -> bool {
         self.at_us.load(Ordering::Relaxed) < self.micros(then)
     }

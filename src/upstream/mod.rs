@@ -1,10 +1,11 @@
-//! Upstream endpoints: requests handed on to an application over HTTP/1.1, and its answers back.
+//! Upstream endpoints: requests forwarded to an application over HTTP/1.1, and its answers.
 //!
-//! An [`Upstream`] has nodes, one of which serves a request: the selector's first, another when
-//! that fails. Bodies stream both ways and are never held whole. Deliberately absent: what the
-//! headers say (`middleware/forward`), HTTP/2 to applications, and balancing load among nodes of
-//! one region, which a load balancer's address does better.
+//! An [`Upstream`] has nodes, one of which serves a request: the selector's first, or another if
+//! that fails. Bodies are streamed both ways and never held as a whole. Deliberately absent: what
+//! the headers of a decision say, HTTP/2 to applications, and balancing load among nodes of one
+//! region, which a load balancer's address does better.
 
+mod settings;
 mod error;
 mod hop_by_hop;
 mod node;
@@ -16,17 +17,34 @@ mod framing;
 mod connector;
 mod attempt;
 mod race;
+mod outgoing;
 mod exchange;
 mod tunnel;
 mod check;
+mod task_set;
 mod tasks;
 mod application;
 mod upstreams;
+mod via;
+mod forwarded;
+mod request_fields;
+mod response_fields;
+mod proxy;
+mod forward;
+mod fetch;
 
 pub use application::Upstream;
 pub use error::{AttemptError, SetupError, UpstreamError};
-pub use exchange::{Answered, Outgoing, Patience, Turn};
+pub use exchange::Answered;
+pub use forward::ProxiedRequest;
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::Node;
+pub use outgoing::{Outgoing, Patience};
+pub use proxy::Proxy;
+pub use settings::{
+    CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
+    UpstreamSettings,
+};
 pub use tunnel::tunnel;
 pub use upstreams::Upstreams;
+pub use via::Pseudonym;

@@ -6,11 +6,11 @@ use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
-use crate::config::UpstreamNodeConfig;
+use super::UpstreamNodeConfig;
 use tidegate_model::RegionId;
 
-/// What is written as `%XX` in a path: all but the characters that mean themselves there (RFC 3986
-/// section 3.3), so that a path has one spelling, which every reader reads the same way.
+/// The characters written as `%XX` in a path: all except those allowed literally there (RFC 3986
+/// section 3.3), so that a path has one spelling, which all readers interpret in the same way.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -36,16 +36,16 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Node {
     /// The URL without its scheme, for logs, metrics and operators.
     pub name: String,
-    /// Where it is; `None` when nobody said.
+    /// Its region; `None` if not configured.
     pub region: Option<RegionId>,
     base: Url,
-    /// As many more references as there are [`Visit`]s.
+    /// Has one reference more than there are [`Visit`]s.
     visits: Arc<()>,
 }
 
-/// Something under way at a node, counted until it is dropped.
+/// A request or WebSocket under way at a node, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Visit(#[expect(dead_code, reason = "it counts while it is there")] Arc<()>);
+pub(super) struct Visit(#[expect(dead_code, reason = "it counts while it exists")] Arc<()>);
 
 impl Node {
     pub(super) fn new(config: &UpstreamNodeConfig) -> Self {
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// Counts something that is under way from now on.
+    /// Counts a request or WebSocket that begins now.
     pub(super) fn visit(&self) -> Visit {
         Visit(Arc::clone(&self.visits))
     }
@@ -68,21 +68,20 @@ impl Node {
         Arc::strong_count(&self.visits) - 1
     }
 
-    /// Where a request goes: below the node's own path, whatever the request's path says.
+    /// The target of a request: below the node's own path, whatever the request's path.
     pub(super) fn url(&self, path: &str, query: Option<&str>) -> Uri {
         let mut url = self.base.clone();
         let prefix = self.base.path().trim_end_matches('/');
         url.set_path(&format!("{prefix}{path}"));
         url.set_query(query);
-        // What a URL has to escape is more than what a URI may not have.
+        // A URL escapes more characters than a URI forbids.
         url.as_str().parse().unwrap_or_default()
     }
 
-    /// What a URL of this node's is to clients, who do not know it: the path that the gateway was
-    /// asked for. `None` for any other URL.
+    /// Translates a URL of this node into the path that clients use. `None` for any other URL.
     #[must_use]
     pub fn as_asked(&self, url: &str) -> Option<String> {
-        // Two slashes name a host under the scheme in use; browsers take a backslash for one.
+        // Two slashes name a host under the current scheme; browsers treat a backslash as a slash.
         let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
         let names_host = url
             .as_bytes()
@@ -105,14 +104,14 @@ impl Node {
     }
 }
 
-/// The query and the fragment, with what introduces them.
+/// The query and the fragment, with their delimiters.
 fn after_path(url: &Url) -> String {
     let query = url.query().map(|query| format!("?{query}"));
     let fragment = url.fragment().map(|fragment| format!("#{fragment}"));
     [query, fragment].into_iter().flatten().collect()
 }
 
-/// Writes a normalised path as it goes on the wire.
+/// Writes a normalised path as it is sent.
 pub(super) fn encode_path(normalised: &str) -> String {
     utf8_percent_encode(normalised, ESCAPED).to_string()
 }

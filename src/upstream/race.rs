@@ -1,34 +1,30 @@
-//! The nodes in their order, until one answers.
+//! Tries the nodes in their order until one answers.
 //!
-//! A safe request without a body goes on to the next node when one fails, and is sent to a second
-//! one as well when the first takes unusually long. Any other request goes on only if it is certain
-//! that nothing of it was sent.
+//! A safe request without a body is sent to the next node when one fails, and also to a second one
+//! when the first takes unusually long. Any other request is sent to the next node only if it is
+//! certain that nothing of it was sent.
 
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::FutureExt;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use smallvec::SmallVec;
-use tokio::time::{
-    Duration, Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at,
-};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::attempt::attempt;
 use super::error::AttemptError;
-use super::exchange::{Outgoing, Patience, Turn};
 use super::node::Visit;
+use super::outgoing::{Outgoing, Patience};
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError};
-use tidegate_steering::Choice;
+use tidegate_steering::{Choice, Entrant, Race, RaceEvent, Turn};
 
 /// How often a request that waits wakes its task, as in [`super::download`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// Time after `body_timeout` in which a body that the client is late with says so itself.
+/// Time after `body_timeout` in which a late client body reports that itself.
 const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
 
 /// One request on its way from node to node.
-pub(super) struct Race<'r> {
+pub(super) struct UpstreamRace<'r> {
     upstream: &'r Upstream,
     outgoing: &'r Outgoing,
     upload: Option<&'r Upload>,
@@ -37,47 +33,34 @@ pub(super) struct Race<'r> {
     /// Whether it may be sent twice.
     repeatable: bool,
     first: usize,
-    /// The nodes that were not asked yet.
+    /// The nodes that have not been tried yet.
     order: <Choice as IntoIterator>::IntoIter,
-    /// The tries under way, and their nodes, the oldest first.
-    tries: FuturesUnordered<BoxFuture<'r, Tried>>,
-    asked: SmallVec<[Asked; 4]>,
+    race: Race<'r, Tried>,
     failed: Option<Failure>,
 }
 
-/// A try under way.
-struct Asked {
-    node: usize,
-    turn: Turn,
-    at: Instant,
-}
+/// What an attempt has come to.
+type Tried = Result<(Response<Incoming>, Visit), AttemptError>;
 
-/// The end of one try: which node, after how long, with what.
-type Tried = (
-    usize,
-    Duration,
-    Result<(Response<Incoming>, Visit), AttemptError>,
-);
-
-/// What is passed on.
+/// An answer that is passed on.
 pub(super) struct Found {
     pub(super) response: Response<Incoming>,
-    /// Where it came from, which is busy with it until its last byte.
+    /// The node that it came from, which is occupied until its last byte.
     pub(super) node: usize,
     pub(super) visit: Visit,
-    /// How it came to be this node.
+    /// Why this node answered.
     pub(super) turn: Turn,
 }
 
-/// What a failed try leaves behind.
+/// What remains of a failed attempt.
 enum Failure {
-    /// An answer that says that the node cannot serve; passed on if nobody does better.
+    /// An answer stating that the node cannot serve; it is passed on if no other node answers.
     Refusal(Found),
     /// Nothing.
     Error(AttemptError),
 }
 
-impl<'r> Race<'r> {
+impl<'r> UpstreamRace<'r> {
     pub(super) fn new(
         upstream: &'r Upstream,
         outgoing: &'r Outgoing,
@@ -94,8 +77,7 @@ impl<'r> Race<'r> {
             repeatable,
             first: 0,
             order: upstream.order().into_iter(),
-            tries: FuturesUnordered::new(),
-            asked: SmallVec::new(),
+            race: Race::default(),
             failed: None,
         }
     }
@@ -104,9 +86,11 @@ impl<'r> Race<'r> {
         self.first = self.order.next().ok_or(UpstreamError::Unreachable(None))?;
         self.upstream.balance().sent(self.first);
         self.ask(self.first, Turn::First);
-        let mut hedge = Box::pin(sleep(self.upstream.balance().hedge_delay(self.first)));
-        // Nobody wants two WebSockets.
-        let mut may_hedge = self.repeatable && !self.outgoing.wants_websocket;
+        // A second WebSocket would be useless.
+        if self.repeatable && !self.outgoing.wants_websocket {
+            let delay = self.upstream.balance().hedge_delay(self.first);
+            self.race.hedge_after(delay);
+        }
         let mut out_of_time =
             out_of_time(self.upstream, self.upload, self.patience, self.started).boxed();
         let mut sign_of_life = interval(SIGN_OF_LIFE);
@@ -114,15 +98,14 @@ impl<'r> Race<'r> {
         loop {
             tokio::select! {
                 biased;
-                Some(tried) = self.tries.next() => {
-                    if let Some(found) = self.take_in(tried)? {
-                        return Ok(found);
+                event = self.race.next() => match event {
+                    RaceEvent::Slow => _ = self.ask_another(Turn::Hedge),
+                    RaceEvent::Ended(entrant, tried) => {
+                        if let Some(found) = self.take_in(entrant, tried)? {
+                            return Ok(found);
+                        }
                     }
-                }
-                () = &mut hedge, if may_hedge => {
-                    may_hedge = false;
-                    self.ask_another(Turn::Hedge);
-                }
+                },
                 error = &mut out_of_time => return Err(self.run_out(error)),
                 _ = sign_of_life.tick() => {}
             }
@@ -132,14 +115,12 @@ impl<'r> Race<'r> {
     /// Sends the request to a node.
     fn ask(&mut self, node: usize, turn: Turn) {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
-        let at = Instant::now();
-        self.asked.push(Asked { node, turn, at });
         let visit = upstream.nodes()[node].visit();
-        let tried = async move {
+        let attempt = async move {
             let answer = attempt(upstream, node, outgoing, upload).await;
-            (node, at.elapsed(), answer.map(|response| (response, visit)))
+            answer.map(|response| (response, visit))
         };
-        self.tries.push(tried.boxed());
+        self.race.enter(node, turn, attempt);
     }
 
     /// Sends the request to the next node, if there is one and the budget allows it.
@@ -154,17 +135,17 @@ impl<'r> Race<'r> {
         let next = self.order.next();
         if let Some(next) = next {
             let (upstream, node) = (self.upstream.name(), &self.upstream.nodes()[next].name);
-            tracing::debug!(upstream, node, ?turn, "asking another node");
+            tracing::debug!(upstream, node, ?turn, "trying another node");
             self.ask(next, turn);
         }
         next.is_some()
     }
 
-    /// Takes in the end of one try: an answer to pass on, or none while others may still answer.
-    fn take_in(&mut self, tried: Tried) -> Result<Option<Found>, UpstreamError> {
-        let (node, took, answer) = tried;
-        let index = self.asked.iter().position(|asked| asked.node == node);
-        let turn = index.map_or(Turn::First, |index| self.asked.remove(index).turn);
+    /// Handles the end of one attempt: returns an answer to pass on, or none while others may still
+    /// answer.
+    fn take_in(&mut self, entrant: Entrant, answer: Tried) -> Result<Option<Found>, UpstreamError> {
+        let Entrant { node, turn, since } = entrant;
+        let took = since.elapsed();
         let found = |(response, visit)| Found {
             response,
             node,
@@ -189,11 +170,11 @@ impl<'r> Race<'r> {
         let unsent = failure.is_unsent();
         self.failed = Some(failure.or(self.failed.take()));
         let another = match unsent {
-            // What was never sent costs nobody anything.
+            // An attempt that was never sent caused no load.
             true => self.go_on(Turn::Retry),
             false => self.ask_another(Turn::Retry),
         };
-        if another || !self.tries.is_empty() {
+        if another || !self.race.entrants().is_empty() {
             return Ok(None);
         }
         match self.failed.take() {
@@ -203,7 +184,7 @@ impl<'r> Race<'r> {
         }
     }
 
-    /// Gives an error back after which another node may be asked.
+    /// Returns an error after which another node may be tried.
     fn weigh(&self, node: usize, error: AttemptError) -> Result<AttemptError, UpstreamError> {
         let state = self.upload.map(Upload::state);
         match state {
@@ -227,30 +208,26 @@ impl<'r> Race<'r> {
         }
     }
 
-    /// Whoever was asked before a hedge and has said nothing at all since then counts as failed: a
-    /// frozen node would never be found out otherwise, as nobody waits for it any more. One that
-    /// answers others is well, and the request slow by nature.
+    /// A node that was tried before a hedge and has been completely silent since counts as failed:
+    /// a frozen node would never be detected otherwise, because no request waits for it any more.
+    /// If it answers other requests it is well, and this request is inherently slow.
     fn note_overtaken(&self, by: Turn) {
         if by != Turn::Hedge {
             return;
         }
-        let silent = |asked: &&Asked| {
-            self.upstream
-                .balance()
-                .is_silent_since(asked.node, asked.at)
-        };
-        let earlier = self.asked.iter().filter(|asked| asked.turn != Turn::Hedge);
-        for asked in earlier.filter(silent) {
-            self.upstream.note(asked.node, "overtaken", None);
+        let balance = self.upstream.balance();
+        let silent = |it: &&Entrant| balance.is_silent_since(it.node, it.since);
+        for entrant in self.race.entrants().overtaken().filter(silent) {
+            self.upstream.note(entrant.node, "overtaken", None);
         }
     }
 
-    /// Time is up for all tries.
+    /// All attempts have timed out.
     fn run_out(&self, error: UpstreamError) -> UpstreamError {
         match error {
             UpstreamError::Timeout => {
-                for asked in &self.asked {
-                    self.upstream.note(asked.node, "timeout", None);
+                for entrant in self.race.entrants().iter() {
+                    self.upstream.note(entrant.node, "timeout", None);
                 }
                 match self.outgoing.method.is_safe() {
                     true => error,
@@ -270,7 +247,7 @@ impl Failure {
         }
     }
 
-    /// What to answer if nobody does better: a refusal says more than nothing.
+    /// The fallback answer: a refusal is more informative than none.
     fn or(self, earlier: Option<Self>) -> Self {
         match (self, earlier) {
             (Self::Error(_), Some(refusal @ Self::Refusal(_))) => refusal,
@@ -279,7 +256,7 @@ impl Failure {
     }
 }
 
-/// Whether an answer says that the node cannot serve, whatever was asked.
+/// Whether an answer states that the node cannot serve, whatever the request.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(
         status,
@@ -287,7 +264,8 @@ fn is_refusal(status: StatusCode) -> bool {
     )
 }
 
-/// Ends when the request has taken too long. The node's time begins when it has the whole request.
+/// Completes when the request has taken too long. The node's time begins when it has the whole
+/// request.
 async fn out_of_time(
     upstream: &Upstream,
     upload: Option<&Upload>,
@@ -309,7 +287,7 @@ async fn out_of_time(
                 }
                 Ok(UploadState::TooSlow) => return UpstreamError::BodyTooSlow,
                 Ok(_) => return UpstreamError::BodyBroken,
-                // The client would have been told; it is the node that takes no more.
+                // A late client would have been reported; here the node accepts no more.
                 Err(_elapsed) => return UpstreamError::Timeout,
             }
         }

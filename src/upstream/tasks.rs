@@ -1,41 +1,28 @@
-//! What goes on for an upstream without any request.
+//! The background tasks of an upstream.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::task::JoinSet;
+use std::sync::Arc;
 
 use super::Upstream;
 use super::check::check;
 use tidegate_steering::announce;
 
-/// The tasks that check an upstream's nodes and tell what is known of them. They end with it at the
-/// latest.
-#[derive(Debug, Default)]
-pub(super) struct Tasks(Mutex<JoinSet<()>>);
-
-impl Tasks {
-    /// Starts them, once.
-    pub(super) fn start(&self, upstream: &Arc<Upstream>) {
-        let mut tasks = self.lock();
-        if !tasks.is_empty() {
-            return;
-        }
-        let selector = Arc::clone(upstream.selector());
-        tasks.spawn(announce(selector, upstream.candidates()));
-        if let Some(config) = &upstream.settings().check {
-            for node in 0..upstream.nodes().len() {
-                tasks.spawn(check(Arc::downgrade(upstream), node, config.clone()));
+impl Upstream {
+    /// Starts, once, to check the nodes and to report on them; ends when the upstream is dropped.
+    pub fn watch(self: &Arc<Self>) {
+        self.tasks.start(|tasks| {
+            let selector = Arc::clone(self.selector());
+            tasks.spawn(announce(selector, self.candidates()));
+            if let Some(config) = &self.settings().check {
+                for node in 0..self.nodes().len() {
+                    tasks.spawn(check(Arc::downgrade(self), node, config.clone()));
+                }
             }
-        }
+        });
     }
 
-    /// Ends them; none says anything any more.
-    pub(super) async fn end(&self) {
-        let mut tasks = std::mem::take(&mut *self.lock());
-        tasks.shutdown().await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends what [`watch`](Self::watch) has started; requests under way continue.
+    pub(super) async fn retire(&self) {
+        self.tasks.end().await;
+        self.candidates().withdraw();
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that have left HTTP: bytes are passed both ways until either side is done.
+//! Connections that have left HTTP: bytes are passed both ways until either side ends.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -13,14 +13,15 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use super::exchange::Answered;
 use tidegate_telemetry::names;
 
-/// How long one side has to say its last words after the other has ended.
+/// How long one side may still send after the other has ended.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long the client's connection may take to leave HTTP after the answer that agrees to it.
+/// How long the client's connection may take to leave HTTP after the answer that accepts it.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Joins a client to the node that has agreed to change the protocol: passes bytes until either side is
-/// done. Dropping the future ends both connections. Its place among the upstream's connections is kept.
+/// Connects a client to the node that has accepted the change of protocol: passes bytes until
+/// either side ends. Dropping the future ends both connections. It counts towards the upstream's
+/// `connections_max`.
 pub async fn tunnel(client: OnUpgrade, mut answered: Answered) {
     let node = hyper::upgrade::on(&mut answered.response);
     let (upstream, place) = (answered.upstream, answered.place);
@@ -39,7 +40,7 @@ pub async fn tunnel(client: OnUpgrade, mut answered: Answered) {
     drop(place);
 }
 
-/// Counts as an open tunnel while it lives.
+/// Counts as an open tunnel until it is dropped.
 struct Open(metrics::Gauge);
 
 impl Open {
@@ -74,7 +75,7 @@ where
     }
 }
 
-/// When something was last heard, and whether one side has ended.
+/// When bytes were last received, and whether one side has ended.
 struct Pulse {
     state: Mutex<(Instant, bool)>,
     one_ended: Notify,
@@ -120,7 +121,7 @@ impl Pulse {
     }
 }
 
-/// A side whose bytes are heard.
+/// A side whose activity is recorded.
 struct Heard<'p, S>(S, &'p Pulse);
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<'_, S> {

@@ -1,7 +1,7 @@
-//! A request's body on its way to a node: bounded, watched, and kept until a node takes it.
+//! The transfer of a request's body to a node: bounded, monitored, and kept until a node takes it.
 //!
-//! Nothing is read ahead: the client is asked for more when the node's connection has room. Trailers
-//! are dropped.
+//! Nothing is read ahead: more is read from the client when the node's connection has room.
+//! Trailers are dropped.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-/// One request's body. Several tries may be given it, but only one can have taken from it.
+/// One request's body. Several attempts may receive it, but only one can have read from it.
 #[derive(Clone, Debug)]
 pub(super) struct Upload(Arc<Shared>);
 
@@ -30,30 +30,30 @@ struct Shared {
 struct Source {
     body: Body,
     taken: usize,
-    /// When the client is too late, also after the answer has begun.
+    /// The client's deadline, which also applies after the answer has begun.
     late: Pin<Box<Sleep>>,
 }
 
-/// How far a body has come.
+/// The progress of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UploadState {
-    /// No byte was taken.
+    /// No byte was read.
     Whole,
-    /// On its way.
+    /// Some bytes were read.
     Flowing,
-    /// All of it was taken, and when.
+    /// All of it was read, at this time.
     Taken(Instant),
-    /// Longer than allowed.
+    /// It is longer than allowed.
     TooLarge,
     /// The client did not send it in time.
     TooSlow,
-    /// The client broke off.
+    /// The client interrupted it.
     Broken,
 }
 
 /// Why a body ends early; the connection to the node ends with it.
 #[derive(Debug, thiserror::Error)]
-#[error("the client's body ends early")]
+#[error("the client's body ended early")]
 pub(super) struct UploadError;
 
 impl Upload {
@@ -70,7 +70,7 @@ impl Upload {
         }))
     }
 
-    /// The body for one try.
+    /// The body for one attempt.
     pub(super) fn body(&self) -> UploadBody {
         UploadBody(Arc::clone(&self.0))
     }
@@ -79,7 +79,7 @@ impl Upload {
         *self.0.state.borrow()
     }
 
-    /// Waits until nothing more comes of it. Cancel-safe.
+    /// Waits until no more of it will be read. Cancel-safe.
     pub(super) async fn ended(&self) -> UploadState {
         let mut states = self.0.state.subscribe();
         let ended =
@@ -89,11 +89,12 @@ impl Upload {
     }
 }
 
-/// The body as a connection reads it.
+/// The body as read by a connection.
 pub(super) struct UploadBody(Arc<Shared>);
 
-/// Takes what the client still sends and no node wants any more, as after an early answer. The client can
-/// read that answer only while its connection is not closed under it. The bounds of the body hold.
+/// Reads and discards the rest of the client's body if no node needs it, for example after an early
+/// answer. The client can read that answer only while its connection remains open. The bounds of
+/// the body apply.
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = *self.state.borrow();
@@ -117,7 +118,7 @@ impl Drop for Shared {
 
 impl Shared {
     fn source(&self) -> MutexGuard<'_, Source> {
-        // A body that panicked is broken, which it says itself.
+        // A body that panicked is broken, which it reports itself.
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Upstream;
-use crate::config::UpstreamConfig;
+use super::UpstreamConfig;
 use tidegate_model::ConfigError;
 
 /// Upstreams by name.
@@ -12,10 +12,10 @@ use tidegate_model::ConfigError;
 pub struct Upstreams(BTreeMap<String, Arc<Upstream>>);
 
 impl Upstreams {
-    /// Makes all ready; those that have not changed since `before` go on with what they know.
+    /// Makes all upstreams; those that have not changed since `before` keep their state.
     ///
     /// # Errors
-    /// When a node wants TLS and the system has no root certificates.
+    /// If a node needs TLS and the system has no root certificates.
     pub fn build(configs: &[UpstreamConfig], before: &Self) -> Result<Self, ConfigError> {
         let mut upstreams = BTreeMap::new();
         for config in configs {
@@ -33,7 +33,7 @@ impl Upstreams {
         Ok(Self(upstreams))
     }
 
-    /// Leaves drained what an operator has drained in `before`, whose place these take at once.
+    /// Keeps drained what an operator has drained in `before`, which these replace immediately.
     pub fn keep_drains(&self, before: &Self) {
         for upstream in self.iter() {
             if let Some(known) = before.get(upstream.name()) {
@@ -42,7 +42,7 @@ impl Upstreams {
         }
     }
 
-    /// The upstream of a name.
+    /// The upstream with a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.0.get(name)
@@ -53,12 +53,12 @@ impl Upstreams {
         self.0.values()
     }
 
-    /// Starts to check and to tell of all.
+    /// Starts to check and to report on all upstreams.
     pub fn watch(&self) {
         self.iter().for_each(Upstream::watch);
     }
 
-    /// Ends that for those that are not among `after`; nothing is told of them any more.
+    /// Ends that for those that are not in `after`; nothing is reported on them any more.
     pub async fn retire(&self, after: &Self) {
         for upstream in self.iter() {
             let kept = after.get(upstream.name());
@@ -75,10 +75,11 @@ mod tests {
 
     use tokio::time::Instant;
 
+    use super::super::{UpstreamLimits, UpstreamNodeConfig, UpstreamSettings};
     use super::*;
-    use crate::config::{SteeringSettings, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings};
     use tidegate_model::Place;
     use tidegate_steering::Standing;
+    use tidegate_steering::SteeringSettings;
 
     fn config(timeout: u64, nodes: &[&str]) -> UpstreamConfig {
         let node = |url: &&str| UpstreamNodeConfig {

@@ -1,5 +1,5 @@
-//! The least that can be done, in a process of its own: by axum, a handler that returns the same
-//! bytes; by anybody, a loop that receives something and sends the same answer.
+//! Lower bounds, in a separate process: with axum, a handler that returns the same bytes; without
+//! any library, a loop that receives something and sends the same answer.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::process::{Server, command, free_address};
 
-/// What this program does in place of measuring. The name of the role is its first argument, the
+/// The role of this program other than measuring. The name of the role is its first argument, the
 /// second the address, the third the body, or the whole answer.
 #[derive(Clone, Copy)]
 pub(crate) enum Role {
@@ -70,7 +70,7 @@ pub(crate) async fn serve(role: Role, mut arguments: impl Iterator<Item = String
     }
 }
 
-/// Whatever comes is taken for one request.
+/// Any received bytes are treated as one request.
 async fn answer(mut socket: TcpStream, answer: Bytes) -> Result<()> {
     socket.set_nodelay(true)?;
     let mut request = [0; 8 * 1024];

@@ -70,7 +70,7 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// The body of the stored answer, and all of it as it is sent.
+/// The body of the stored answer, and the whole answer as it is sent.
 async fn answer(tidegate: &Gateway) -> Result<(String, String)> {
     let client = client()?;
     let _stored = client.get(tidegate.url(PATH)).send().await?;
@@ -90,7 +90,7 @@ async fn is_cached(name: &str, server: &Server, expected: &str) -> Result<()> {
     for _ in 0..2 {
         let response = client.get(server.url(PATH)).send().await?;
         let body = response.error_for_status()?.text().await?;
-        ensure!(body == expected, "{name} serves something else");
+        ensure!(body == expected, "{name} serves a different body");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Contenders in turns.
+//! Contenders that take turns.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Fewer and longer rounds, for who needs a while to get going.
+    /// Fewer and longer rounds, for contenders that need a while to warm up.
     pub(crate) fn slower(&self) -> Self {
         Self {
             rounds: self.rounds.div_ceil(3),
@@ -77,7 +77,7 @@ pub(crate) struct Rounds {
     rates: Vec<f64>,
 }
 
-/// Lets contenders take turns, round by round; every other round in reverse, so that nobody always
+/// Lets contenders take turns, round by round; every other round in reverse, so that none always
 /// follows the same one.
 pub(crate) async fn hold(pace: &Pace, contenders: &[Contender]) -> Result<Vec<Rounds>> {
     let mut samples = vec![Vec::new(); contenders.len()];
@@ -121,8 +121,8 @@ impl Rounds {
         (rates[0], rates[rates.len() - 1])
     }
 
-    /// How many times as fast as another: the median of what it was in each round, since what slows
-    /// the machine down for a while slows both.
+    /// The speed relative to another: the median of the ratios of each round, because a slow moment
+    /// of the machine affects both.
     pub(crate) fn against(&self, other: &Self) -> f64 {
         let pairs = self.rates.iter().zip(&other.rates);
         median(&sorted(pairs.map(|(one, other)| one / other)))
@@ -135,7 +135,7 @@ pub(crate) fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
     numbers
 }
 
-/// The middle of sorted numbers; NaN of none.
+/// The median of sorted numbers; NaN if there are none.
 pub(crate) fn median(sorted: &[f64]) -> f64 {
     match sorted.len() {
         0 => f64::NAN,

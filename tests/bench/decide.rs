@@ -1,7 +1,7 @@
 //! The decision: what a request is owed, and which nodes can honour it, in which order.
 //!
-//! Everything a request needs before it is sent somewhere, but for reading its headers and finding
-//! its endpoint. `make bench` reads this table.
+//! Everything that a request needs before it is sent to a node, except reading its headers and
+//! finding its endpoint. `make bench` reads this table.
 
 mod policies;
 mod region;
@@ -28,7 +28,7 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 const ROWS: usize = 1_000;
 /// Requests that are decided in turns, each under another row.
 const PATHS: usize = 64;
-/// Decisions timed at once, so that reading the clock is not what is measured.
+/// Decisions timed at once, so that reading the clock does not dominate the measurement.
 const SAMPLE_SIZE: u32 = 50 * PATHS as u32;
 /// Enough for some seconds: shared machines have slow moments.
 const SAMPLES: u32 = 10_000;
@@ -72,7 +72,7 @@ fn nodes() -> Vec<NodeStatus> {
 
 fn ranking(nodes: &[NodeStatus], now: Instant) -> Ranking {
     let estimates = vec![Duration::from_millis(1); nodes.len()];
-    Selector::new(SteeringSettings::default(), &estimates, now).ranking(now)
+    Selector::new(SteeringSettings::default(), 0, &estimates, now).ranking(now)
 }
 
 fn decide(

@@ -48,12 +48,12 @@ fn row(report: &mut Report, told: &str, bench: &str, (what, max): (&str, f64)) -
     let mut lines = told.lines();
     let is_bench = |line: &&str| line.split_whitespace().any(|word| word == bench);
     let line = lines.find(|line| line.contains('─') && is_bench(line) && line.contains("ns"));
-    let line = line.with_context(|| format!("divan tells nothing of {bench}"))?;
+    let line = line.with_context(|| format!("divan reports nothing about {bench}"))?;
     let nanoseconds = nanoseconds(median(line)?)?;
     // A line that says `alloc:`, then how many; neither when there were none at all.
     let mut lines = lines.take_while(|line| !line.contains('─'));
     let allocations = match lines.find(|line| line.contains("alloc:")) {
-        Some(_) => median(lines.next().context("divan tells how many")?)?,
+        Some(_) => median(lines.next().context("divan reports how many")?)?,
         None => "0",
     };
     say(&format!(
@@ -79,7 +79,7 @@ fn nanoseconds(text: &str) -> Result<f64> {
     let factor = match unit {
         "ns" => 1.0,
         "µs" => 1_000.0,
-        _ => anyhow::bail!("{text} is no time"),
+        _ => anyhow::bail!("{text} is not a time"),
     };
     Ok(number.parse::<f64>()? * factor)
 }

@@ -1,7 +1,7 @@
-//! What asks the primary, when that is 80 ms away.
+//! Requests that need the primary, when it is 80 ms away.
 //!
-//! The line is a proxy whose timers are exact to a millisecond and always late, each way: what it is
-//! told is corrected by what a statement without text takes on it.
+//! The line is a proxy whose timers are exact to a millisecond and always late, each way: its
+//! configured delay is corrected by the round trip of an empty statement.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::load::{client, latencies, percentile_ms};
 use super::report::{Report, say};
 use super::scene::{Scene, Setting};
 
-/// What is asked on the line alone, to know it.
+/// The requests that measure the line alone.
 const BARE_REQUESTS: usize = 21;
 const ROUND_TRIP: Duration = Duration::from_millis(80);
 const REQUESTS: usize = 40;

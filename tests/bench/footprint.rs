@@ -47,7 +47,7 @@ pub(crate) async fn measure_start(scene: &Scene, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// A request by hand: an HTTP client of its own would take longer than what is measured.
+/// A request by hand: creating an HTTP client would take longer than the measured time.
 async fn is_ready(admin: std::net::SocketAddr) -> bool {
     let answer = async {
         let mut socket = TcpStream::connect(admin).await?;

@@ -12,11 +12,11 @@ use super::report::{Report, say};
 use super::scene::{Scene, Setting};
 
 const SECONDS: u32 = 5;
-/// Rare enough to be no load itself.
+/// Rare enough not to be a load itself.
 const PAUSE: Duration = Duration::from_millis(2);
 const P99_MAX_MS: f64 = 2.0;
 
-/// Clients who wait for as long as they were last told to.
+/// Clients that wait for as long as the last `Retry-After` says.
 const PATIENT: &str = "
 local wait = 0
 response = function(status, headers)
@@ -54,7 +54,7 @@ fn described(taken: &[Duration]) -> String {
     described
 }
 
-/// How long probes took under a load that says how it takes refusals, sorted.
+/// How long probes took under a load with a given reaction to refusals, sorted.
 async fn probe(scene: &Scene, script: Option<PathBuf>) -> Result<Vec<Duration>> {
     let setting = Setting {
         sections: "[pool]\nconnections_max = 4\n".to_owned(),
@@ -62,7 +62,7 @@ async fn probe(scene: &Scene, script: Option<PathBuf>) -> Result<Vec<Duration>> 
     };
     let gateway = scene.gateway(&setting).await?;
     let slow = gateway.url("/slow");
-    // Its own answers do not count: many a request gives up waiting.
+    // Its own answers do not count: many requests give up waiting.
     let load = tokio::spawn(async move {
         let wrk = Wrk {
             url: slow,

@@ -1,4 +1,4 @@
-//! What is sent: `wrk` for throughput, `pgbench` for PostgreSQL itself, one client for latency.
+//! The loads: `wrk` for throughput, `pgbench` for PostgreSQL itself, one client for latency.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) const CLIENTS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) per_second: f64,
-    /// The 99th percentile of latency in milliseconds, if the load tells it.
+    /// The 99th percentile of latency in milliseconds, if the load reports it.
     pub(crate) p99_ms: Option<f64>,
 }
 
@@ -53,7 +53,7 @@ impl Wrk {
         let field = |name: &str| {
             let line = told.lines().find_map(|line| line.trim().strip_prefix(name));
             line.map(str::trim)
-                .with_context(|| format!("wrk tells no {name}: {told}"))
+                .with_context(|| format!("wrk reports no {name}: {told}"))
         };
         Ok(Sample {
             per_second: field("Requests/sec:")?.parse()?,
@@ -69,7 +69,7 @@ fn milliseconds(text: &str) -> Result<f64> {
             return Ok(number.parse::<f64>()? * factor);
         }
     }
-    anyhow::bail!("{text} is no time")
+    anyhow::bail!("{text} is not a time")
 }
 
 /// Runs a script of `pgbench` on a server.
@@ -88,7 +88,7 @@ pub(crate) async fn pgbench(script: &Path, seconds: u32, url: &str) -> Result<Sa
     let tps = tps.and_then(|line| line.split_whitespace().next());
     Ok(Sample {
         per_second: tps
-            .with_context(|| format!("pgbench tells no tps: {told}"))?
+            .with_context(|| format!("pgbench reports no tps: {told}"))?
             .parse()?,
         p99_ms: None,
     })

@@ -17,7 +17,7 @@ const NEEDED: [(&str, &str); 6] = [
     ("taskset", "util-linux"),
 ];
 
-/// Debian asks it before it starts a service; 101 is no.
+/// Debian runs it before it starts a service; 101 means no.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs what is missing. Nothing that is installed is started as a service.
@@ -41,7 +41,7 @@ pub(crate) fn install_missing() -> Result<()> {
     Ok(())
 }
 
-/// Servers lie where only root's `PATH` may look.
+/// Servers may be installed in directories that only root's `PATH` contains.
 fn is_there(program: &str) -> bool {
     let mut which = Command::new("sh");
     which

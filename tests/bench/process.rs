@@ -1,4 +1,4 @@
-//! Child processes: on a core of their own where that is wanted, gone with this one.
+//! Child processes, pinned to a core if requested, which end with this one.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -15,8 +15,8 @@ use tokio::process::{Child, Command};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A command, pinned to a core if one is given. It is told to end when this process does, however
-/// that comes about: some servers leave children behind when they are killed.
+/// A command, pinned to a core if one is given. It gets SIGTERM when this process ends, for
+/// whatever reason: some servers leave children behind when they are killed.
 pub(crate) fn command(program: &str, core: Option<usize>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]);
@@ -73,13 +73,13 @@ impl Drop for Server {
     }
 }
 
-/// A port of 127.0.0.1 at which nobody listens now.
+/// A port of 127.0.0.1 that is not in use now.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)
 }
 
-/// A directory that everybody may read, since servers change their user.
+/// A directory that all users may read, because servers change their user.
 pub(crate) fn open_directory() -> Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::Builder::new()

@@ -11,8 +11,8 @@ use crate::policies::{
     CLIENTS, POLICIES, all_regions, all_well, clients, header, path, plan, request,
 };
 
-/// Decisions timed at once: enough that reading the clock is not what is measured, and over before a
-/// busy machine turns to something else.
+/// Decisions timed at once: enough that reading the clock does not dominate the measurement, and
+/// short enough that a busy machine rarely switches to another task.
 const SAMPLE_SIZE: u32 = CLIENTS as u32;
 const SAMPLES: u32 = 20_000;
 

@@ -11,7 +11,7 @@ use super::scene::{ACCOUNTS, READ, Scene, Setting};
 
 const RANDOM_AID: &str = "\\set aid random(1, 100000)\n";
 
-/// Ten thousand requests made in advance, so that Lua is not what is measured.
+/// Ten thousand requests made in advance, so that Lua does not dominate the measurement.
 const RANDOM_ACCOUNTS: &str = "
 local requests, last = {}, 0
 init = function(arguments)

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::contest::{Pace, Rounds};
 use super::machine::Machine;
 
-/// Prints a line for whoever is watching.
+/// Prints a line of progress.
 pub(crate) fn say(line: &str) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
@@ -22,12 +22,12 @@ struct Row {
     met: bool,
 }
 
-/// What stands before the counts that the tests compare with.
+/// The text before the counts that the tests compare with.
 const INSTRUCTIONS: &str = "\n## Instructions\n\nOf one request or decision, counted by callgrind in the \
     profile of the tests, which optimises little: they are compared with themselves alone. The suite \
     fails when one grows by a tenth, or by 3 % with 1,000 policy rows and endpoints more.\n\n";
 
-/// What a run has found.
+/// The results of a run.
 pub(crate) struct Report {
     head: String,
     rows: Vec<Row>,

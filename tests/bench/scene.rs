@@ -21,7 +21,7 @@ create table marks (id bigint generated always as identity primary key, text tex
 vacuum analyze accounts;
 ";
 
-/// What is measured. The rows without `cache_control` are never cached.
+/// The endpoints that are measured. The rows without `cache_control` are never cached.
 const ENDPOINTS: &str = r#"
 [[policy]]
 path = "/cached/*"
@@ -74,9 +74,9 @@ pub(crate) struct Setting {
     pub(crate) access_lines: bool,
     /// More sections for its file.
     pub(crate) sections: String,
-    /// Policy rows and endpoints beside those that are asked for.
+    /// Policy rows and endpoints in addition to those that are measured.
     pub(crate) more_rows: usize,
-    /// Another way to the primary.
+    /// Another address of the primary.
     pub(crate) database_url: Option<String>,
 }
 
@@ -170,7 +170,7 @@ impl Gateway {
 }
 
 fn configuration(setting: &Setting) -> String {
-    // Nothing but this program knows these gateways, so that nobody must be warned of their end.
+    // Only this program uses these gateways, so there is no need to announce their end.
     let at_once = "[server]\ndrain_delay = \"0s\"\n";
     let mut text = format!("{at_once}{}\n{ENDPOINTS}", setting.sections);
     for number in 0..setting.more_rows {

@@ -1,9 +1,9 @@
-//! Tidegate beside what one would use instead, in one run on one machine.
+//! Tidegate compared with its alternatives, in one run on one machine.
 //!
-//! `make bench` runs everything and writes `RESULTS.md`; `make bench ONLY=cached` runs the measures
-//! whose names start so and writes nothing. All servers listen on loopback, loads are bounded in
-//! time and clients, and what is compared alternates round by round, so that a slow moment of the
-//! machine meets both sides.
+//! `make bench` runs everything and writes `RESULTS.md`; `make bench ONLY=cached` runs the
+//! measurements whose names start with that and writes nothing. All servers listen on loopback,
+//! loads are bounded in time and clients, and what is compared alternates round by round, so that a
+//! slow moment of the machine affects both sides.
 
 mod bare;
 mod cached;
@@ -30,7 +30,7 @@ use scene::Scene;
 
 const USAGE: &str = "usage: bench [--only NAME] [--rounds N] [--seconds N]";
 
-/// What is to be measured.
+/// What to measure.
 struct Plan {
     only: Option<String>,
     pace: Pace,
@@ -42,7 +42,7 @@ impl Plan {
             only: None,
             pace: Pace::default(),
         };
-        // Cargo says `--bench` to every bench, after what it was told to pass on.
+        // Cargo passes `--bench` to every bench, after the user's arguments.
         let mut arguments = arguments.filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.next()) {

@@ -1,5 +1,5 @@
-//! Two regions, a replica and a gateway in each, and a line that can fail on every way of a gateway
-//! to a server.
+//! Two regions, a replica and a gateway in each, and a link that can fail between every gateway and
+//! every server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,14 +17,14 @@ use super::registers::{SCHEMA, Statements};
 use super::wall_clock::{WallClocks, true_time};
 
 pub(super) const GATEWAYS: usize = REGIONS.len();
-/// A gateway's lines: to the primary, then to each replica.
+/// A gateway's links: to the primary, then to each replica.
 pub(super) const LINES: usize = 1 + REGIONS.len();
 /// A restarted primary may take a while on a machine that compiles at the same time.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// An answer may be on its way for a while.
+/// An answer may be in flight for a while.
 const CLOCK_TOLERANCE: f64 = 1.0;
 
-/// What the role of the second gateway must not see for the run to be worth its name.
+/// What the role of the second gateway must not see for the run to be meaningful.
 const IS_BLIND: &str = "set role plain; \
     select pid is not null and status is null and received_tli is null \
     and not has_function_privilege('pg_read_file(text)', 'execute') \
@@ -37,12 +37,12 @@ pub(super) struct Arena {
     pub(super) posts: Vec<Post>,
     pub(super) addresses: Addresses,
     http: Client,
-    /// The clocks of all servers and gateways, or why they cannot be moved.
+    /// The clocks of all servers and gateways, or why they cannot be changed.
     clocks: Result<Arc<WallClocks>, String>,
     _configurations: TempDir,
 }
 
-/// Where the gateways are now; one that was killed comes back elsewhere.
+/// The gateways' current addresses; one that was killed comes back at another.
 #[derive(Clone)]
 pub(super) struct Addresses(Arc<RwLock<Vec<String>>>);
 
@@ -72,12 +72,12 @@ impl Arena {
         arena
     }
 
-    /// Why clocks cannot be moved here, if they cannot.
+    /// Why clocks cannot be changed here, if they cannot.
     pub(super) fn clocks_missing(&self) -> Option<&String> {
         self.clocks.as_ref().err()
     }
 
-    /// Waits until every gateway finds everything in order again, which needs no restart of it.
+    /// Waits until every gateway finds everything healthy again, without restarting it.
     pub(super) async fn wait_until_healthy(&self) {
         for post in &self.posts {
             let url = post.gateway.url("/health/edge");
@@ -104,7 +104,7 @@ impl Arena {
         self.addresses.set(index, post.gateway.url(""));
     }
 
-    /// Puts a clock off, and waits until its owner tells the wrong time.
+    /// Sets a clock wrong, and waits until its owner reports the wrong time.
     pub(super) async fn put_clock_off(&self, whose: Whose, seconds: i64) {
         let clocks = self.clocks.as_ref().unwrap();
         let name = match whose {
@@ -125,8 +125,8 @@ impl Arena {
         until("the clock is off", DEADLINE, off).await.unwrap();
     }
 
-    /// The id that a gateway gives to a request tells its time; the date of an answer is kept by hyper
-    /// until its clock has come past it, however far that jumped back.
+    /// The id that a gateway gives to a request contains its time; hyper keeps the date of an
+    /// answer until its clock has passed it, however far that jumped back.
     async fn time_of_gateway(&self, index: usize) -> anyhow::Result<f64> {
         let url = self.posts[index].gateway.url("/health/live");
         let response = self.http.get(url).send().await?;
@@ -151,7 +151,7 @@ impl Arena {
     }
 }
 
-/// Somebody with a clock.
+/// A process with a clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whose {
     Primary,
@@ -169,7 +169,7 @@ impl Addresses {
     }
 }
 
-/// Servers that live by clocks of their own where clocks can be moved.
+/// Servers with their own clocks, if clocks can be changed.
 async fn start_cluster(clocks: Option<Arc<WallClocks>>) -> Cluster {
     let variables = move |name: &str| match &clocks {
         Some(clocks) => clocks.clock(name).unwrap().variables().into(),

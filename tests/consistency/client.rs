@@ -1,4 +1,4 @@
-//! A client: one request after another, at any level, through any gateway, with its token at hand.
+//! A client: one request after another, at any level, through any gateway, with its token.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +18,9 @@ use super::history::{Action, Answer, Operation, Outcome, Token, Value, Version};
 /// Few enough for contention, enough that the registers of a round have short histories.
 pub(super) const KEYS: usize = 12;
 const BOUNDS_MS: [u64; 5] = [150, 400, 500, 1_000, 2_000];
-/// Above the gateways' deadline: a client gives up only on a gateway that says nothing.
+/// Above the gateways' deadline: a client gives up only on a gateway that does not answer.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// After a failure, so that a gateway that refuses at once is not asked in a circle.
+/// After a failure, so that a gateway that refuses at once does not get requests in a tight loop.
 const BREATH: Duration = Duration::from_millis(20);
 
 /// What the clients of a round share.
@@ -31,9 +31,9 @@ pub(super) struct Round {
     pub(super) start: Instant,
     pub(super) over: AtomicBool,
     pub(super) values: Arc<AtomicU64>,
-    /// Held by whoever writes; a fault that takes it for itself stops the writes and no read.
+    /// Held by every writer; a fault that takes it exclusively stops the writes but no read.
     pub(super) writes: RwLock<()>,
-    /// A token that anybody may take, as when one service calls another.
+    /// A token that any client may take, as when one service calls another.
     pub(super) board: Mutex<Option<Token>>,
     pub(super) edge: Edge,
 }
@@ -110,7 +110,7 @@ impl Round {
         }
     }
 
-    /// Sends a request to its gateway, wherever that is now.
+    /// Sends a request to its gateway at the current address.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Outcome {
         send(self.request(ask).timeout(PATIENCE)).await
     }
@@ -149,7 +149,7 @@ impl Round {
         *self.board.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    /// Takes a token from the board that is good for nothing any more.
+    /// Removes a token from the board that can no longer be used.
     fn withdraw(&self, token: Option<&Token>) {
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         if board.as_ref() == token {
@@ -178,7 +178,7 @@ async fn send(request: RequestBuilder) -> Outcome {
     }
 }
 
-/// Statuses by which a gateway says that nothing was done.
+/// Statuses by which a gateway states that nothing was executed.
 fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE
 }

@@ -1,27 +1,27 @@
-//! What lies between the clients and the gateways: nothing, or something broken.
+//! The edge between the clients and the gateways: transparent or broken.
 
 use std::time::Duration;
 
 use super::client::Round;
 use super::history::{Action, Outcome, Token};
 
-/// An edge, as the clients' requests and their answers meet it.
+/// An edge, through which the clients' requests and answers pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge {
     Transparent,
-    /// Loses the level, as a CDN does that was not told of the header.
+    /// Drops the level, like a CDN that is not configured to forward the header.
     DropsLevels,
-    /// Loses the token.
+    /// Drops the token.
     DropsTokens,
-    /// Sends a write again though it was answered.
+    /// Sends a write again although it was answered.
     RepeatsWrites,
-    /// Says of every answer that it is not stale.
+    /// Marks every answer as not stale.
     ClaimsFreshness,
-    /// Keeps the news of a loss to itself and asks again without the token.
+    /// Hides a loss and sends the request again without the token.
     HidesLosses,
-    /// Tells of losses that nobody knows of.
+    /// Reports losses that did not happen.
     MakesUpLosses,
-    /// Has one name for two gateways.
+    /// Uses one name for two gateways.
     MergesGateways,
 }
 
@@ -45,7 +45,7 @@ impl Edge {
     }
 }
 
-/// One request of a client, to be sent as often as the edge sees fit.
+/// One request of a client, which the edge may send several times.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) gateway: usize,

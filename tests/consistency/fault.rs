@@ -29,13 +29,13 @@ pub(super) enum Fault {
     PromotedWithoutLoss,
     /// The primary is killed and a replica promoted that lacks acknowledged writes.
     PromotedWithLoss,
-    /// A replica is promoted, and the primary goes on for a gateway that sees nobody else. It is
-    /// for whoever operates the databases to prevent, so it proves the judge and nothing else.
+    /// A replica is promoted, and the primary continues for a gateway that sees no other server.
+    /// The operator of the databases must prevent this, so it only tests the judge.
     PromotedBeside,
 }
 
 impl Fault {
-    /// Those under which every promise is kept.
+    /// The faults under which every promise is kept.
     pub(super) const ALL: [Self; 14] = [
         Self::ReplayPaused,
         Self::ReplayDelayed,

@@ -1,4 +1,4 @@
-//! What a recorder saw: each operation with its times, its outcome and what the answer claimed.
+//! What was recorded: each operation with its times, its outcome and the claims of its answer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(super) type Version = u64;
 /// A consistency token as it travelled.
 pub(super) type Token = Arc<str>;
 
-/// A round: what its clients saw, what there is at its end, and what became of the primary.
+/// A round: what its clients saw, the state at its end, and what happened to the primary.
 #[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) operations: Vec<Operation>,
@@ -29,11 +29,11 @@ pub(super) struct History {
 /// A replica that became the primary during a round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Promotion {
-    /// From then on it may have taken writes, on the recorder's clock.
+    /// When it may have started to take writes, on the recorder's clock.
     pub(super) at: Duration,
     /// The timeline that it began.
     pub(super) timeline: Timeline,
-    /// Where it left the one before.
+    /// Where it branched off the one before.
     pub(super) switch: Lsn,
     /// Whether it lacked something that the former primary had acknowledged.
     pub(super) may_lose: bool,
@@ -64,13 +64,13 @@ pub(super) enum Outcome {
     Answered(Answer),
     /// It certainly had no effect.
     Refused,
-    /// As that, since what its token has seen is lost.
+    /// The same, because what its token has seen is lost.
     Lost,
-    /// It may have had its effect, or may have it yet.
+    /// It may have taken effect, or may still do so.
     Unknown,
 }
 
-/// A success and what it said of itself.
+/// A success and its claims.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) value: Value,
@@ -79,7 +79,7 @@ pub(super) struct Answer {
     pub(super) level: Level,
     pub(super) primary: bool,
     pub(super) staleness: Option<Duration>,
-    /// The whole `Consistency-Status`, for whoever reads a violation.
+    /// The whole `Consistency-Status`, for reports of violations.
     pub(super) status: String,
 }
 
@@ -91,7 +91,7 @@ impl Operation {
         }
     }
 
-    /// The answer to a write or to a strong read, which are the primary's alone.
+    /// The answer to a write or to a strong read, which only the primary serves.
     pub(super) fn strong(&self) -> Option<&Answer> {
         match self.action {
             Action::Write(_) | Action::Read(Level::Strong, _) => self.answer(),
@@ -99,7 +99,7 @@ impl Operation {
         }
     }
 
-    /// The answer to a read, with the level and bound it was asked at.
+    /// The answer to a read, with the level and bound of the request.
     pub(super) fn read(&self) -> Option<(Level, Option<Duration>, &Answer)> {
         match self.action {
             Action::Read(level, bound) => Some((level, bound, self.answer()?)),
@@ -117,7 +117,7 @@ impl Operation {
 }
 
 impl Answer {
-    /// Whether it says that nothing was made of the request's token.
+    /// Whether it states that the request's token was not used.
     pub(super) fn disowns_the_token(&self) -> bool {
         self.status.ends_with("; reason=token-unverifiable")
     }
@@ -134,7 +134,7 @@ pub(super) fn position(token: &Token) -> WalPosition {
     parts.position
 }
 
-/// One line, for whoever looks into a violation.
+/// One line, for the investigation of a violation.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -165,7 +165,7 @@ impl fmt::Display for Operation {
                 )
             }
             Outcome::Refused => f.write_str("refused"),
-            Outcome::Lost => f.write_str("told that it was lost"),
+            Outcome::Lost => f.write_str("reported as lost"),
             Outcome::Unknown => f.write_str("unknown"),
         }
     }

@@ -1,4 +1,4 @@
-//! One region's gateway, and its lines to the servers.
+//! One region's gateway, and its links to the servers.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::world::{BINARY, TOKEN_SECRET};
 
 pub(super) const REGIONS: [&str; 2] = ["eu-west-1", "ap-southeast-1"];
 
-/// Short limits, so that a fault of a second is felt and a client is soon free again.
+/// Short limits, so that a fault of a second has an effect and a client is soon free again.
 const LIMITS: &str = r#"
 [server]
 request_deadline = "2s"
@@ -98,7 +98,7 @@ fn command(region: usize, file: &Path, clock: Option<&WallClock>) -> GatewayComm
     command
 }
 
-/// The topology as one region sees it: its own replica first. The second region's role is one that
+/// The topology of one region: its own replica first. The second region's role is one that
 /// may neither see the state of a WAL receiver nor read files.
 fn configuration(
     cluster: &Cluster,

@@ -1,4 +1,4 @@
-//! Promotions: a replica takes the primary's place, and the arena is whole again after it.
+//! Promotions: a replica takes the primary's place, and the arena is restored afterwards.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) async fn begin(placed: Placed, arena: &mut Arena, round: &Round) -> P
     if placed.fault == Fault::PromotedWithLoss {
         lose_something(placed, arena).await;
     }
-    // Nobody writes while the replicas catch up, until there is no primary to write to.
+    // Writes stop while the replicas catch up, until there is no primary to write to.
     let no_writes = match placed.fault {
         Fault::PromotedWithoutLoss => Some(round.writes.write().await),
         _ => None,
@@ -49,7 +49,7 @@ pub(super) async fn begin(placed: Placed, arena: &mut Arena, round: &Round) -> P
     }
 }
 
-/// Makes the arena what it was before, around another primary.
+/// Restores the arena around another primary.
 pub(super) async fn end(placed: Placed, arena: &mut Arena) {
     let Arena { cluster, posts, .. } = arena;
     for post in &*posts {
@@ -73,8 +73,8 @@ pub(super) async fn end(placed: Placed, arena: &mut Arena) {
     }
 }
 
-/// Lets a replica follow the promoted server. Its next restart point, which would come within
-/// minutes, is when a role without privileges can tell that it does.
+/// Lets a replica follow the promoted server. A role without privileges can see that only after its
+/// next restart point, which would otherwise come within minutes.
 async fn follow(replica: &PostgresServer, promoted: &PostgresServer) {
     replica.stream_from(promoted).await.unwrap();
     promoted.execute("checkpoint").await.unwrap();
@@ -83,7 +83,7 @@ async fn follow(replica: &PostgresServer, promoted: &PostgresServer) {
     replica.execute("checkpoint").await.unwrap();
 }
 
-/// Cuts the replica off, and the other one too unless it is to be ahead, until the primary has
+/// Disconnects the replica, and the other one too unless it should be ahead, until the primary has
 /// acknowledged what they lack.
 async fn lose_something(placed: Placed, arena: &Arena) {
     let replicas = &arena.cluster.replicas;

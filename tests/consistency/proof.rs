@@ -1,5 +1,5 @@
-//! That the checker sees what it is to see: worlds with one thing broken each, and the promises that
-//! must be found broken there.
+//! Tests that the checker finds violations: worlds with one broken component each, and the promises
+//! that must be found broken there.
 
 use super::edge::Edge;
 use super::fault::Fault;
@@ -7,10 +7,10 @@ use super::judge::Guarantee;
 use super::registers::Statements;
 use super::run::Run;
 
-/// Rounds until something that is broken must have shown.
+/// Rounds within which a violation must be found.
 const ROUNDS_MAX: usize = 5;
 
-/// Runs a world under a fault, and asserts that at least these promises are seen to be broken.
+/// Runs a world under a fault, and asserts that at least these promises are found broken.
 async fn assert_caught(
     (statements, edge): (Statements, Edge),
     fault: Fault,
@@ -110,7 +110,7 @@ async fn an_edge_that_tells_of_losses_that_were_none_is_caught() {
     assert_edge_caught(Edge::MakesUpLosses, Fault::PromotedWithoutLoss, &expected).await;
 }
 
-/// Nobody can tell the former primary from the living one but through the other gateway.
+/// The former primary can be distinguished from the current one only through the other gateway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_former_primary_that_goes_on_is_caught() {
     let expected = [Guarantee::OnePrimary];

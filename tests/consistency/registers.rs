@@ -20,7 +20,7 @@ create role plain login password 'x';
 grant select, insert, update on registers, ledger to plain;
 ";
 
-/// A row counts its versions, so that an answer tells which write it shows.
+/// A row counts its versions, so that an answer shows which write it contains.
 const WRITE: &str = "insert into registers as r (key, value, version) \
     values (:path.key, :body.value, 1) \
     on conflict (key) do update \
@@ -36,7 +36,7 @@ const WRITE_BEFORE: &str = "insert into registers as r (key, value, version) \
     previous = case when mod(excluded.value, 3) = 0 then excluded.value else r.value end \
     returning :body.value::bigint as value, version - (value <> :body.value::bigint)::int as version";
 
-/// Acknowledges every tenth write of a register that exists, and does not do it.
+/// Acknowledges every tenth write of an existing register without executing it.
 const WRITE_NOT: &str = "insert into registers as r (key, value, version) \
     values (:path.key, :body.value, 1) \
     on conflict (key) do update \
@@ -44,17 +44,16 @@ const WRITE_NOT: &str = "insert into registers as r (key, value, version) \
     version = r.version + 1, previous = r.value \
     returning :body.value::bigint as value, version";
 
-/// A register that nobody has written is version zero.
+/// A register that was never written has version zero.
 const READ: &str = "select coalesce(max(value), 0) as value, coalesce(max(version), 0) as version \
     from registers where key = :path.key";
 
-/// Shows the version before every third time: what a node would show that is behind and does not
-/// know it.
+/// Shows the previous version every third time, like a node that is behind without knowing it.
 const READ_BEHIND: &str = "select coalesce(case when old then previous else value end, 0) as value, \
     coalesce(version - old::int, 0) as version \
     from (select random() < 0.3 as old) as o left join registers on key = :path.key";
 
-/// Shows a value that nobody wrote now and then.
+/// Occasionally shows a value that was never written.
 const READ_INVENTED: &str = "select coalesce(max(value), 0) + 1000000000 * (random() < 0.02)::int \
     as value, coalesce(max(version), 0) as version from registers where key = :path.key";
 
@@ -62,9 +61,9 @@ const READ_INVENTED: &str = "select coalesce(max(value), 0) + 1000000000 * (rand
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Statements {
     Honest,
-    /// Reads show less than there is.
+    /// Reads show older versions.
     Behind,
-    /// Reads show what was never written.
+    /// Reads show values that were never written.
     Invented,
     /// Writes take effect before earlier ones.
     Disordered,

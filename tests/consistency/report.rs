@@ -1,4 +1,4 @@
-//! What a run has come to.
+//! The result of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::history::{Action, History, Operation, Outcome};
 use super::judge::{Guarantee, Violation, judge};
 
-/// More say nothing new.
+/// More would add no information.
 const VIOLATIONS_SHOWN: usize = 10;
 
 /// Counts over all rounds, and the violations.
@@ -21,27 +21,27 @@ pub(super) struct Report {
     answered: usize,
     refused: usize,
     told_of_loss: usize,
-    /// Answers that say that nothing was made of their token.
+    /// Answers stating that the token was not used.
     disowned: usize,
     unknown: usize,
     by_replicas: BTreeMap<&'static str, usize>,
     faults: BTreeMap<Fault, usize>,
-    /// Writes that somebody had been shown and that a promotion lost.
+    /// Writes that a client had been shown and that a promotion lost.
     losses: usize,
     /// Answers of the primary that lacked a commit which a replica had shown: a known limit.
     early_sights: usize,
     violations: Vec<Violation>,
 }
 
-/// What holds all the time, whatever fault there is.
+/// What holds all the time, under any fault.
 const STANDING: &str = "the second gateway's role sees NULLs of WAL receivers and reads no file";
 
 impl Report {
-    /// The report of a run that is about to begin, perhaps without clocks that jump.
+    /// The report of a run that is about to begin, possibly without clock jumps.
     pub(super) fn of(seed: u64, clocks_missing: Option<&String>) -> Self {
         let told = |why| {
             format!(
-                "{:?}, since clocks cannot be put off: {why}",
+                "{:?}, because clocks cannot be changed: {why}",
                 Fault::ClockJumped
             )
         };
@@ -90,7 +90,7 @@ impl Report {
         self.operations.values().sum()
     }
 
-    /// How many answers of a kind came from a replica: without any, nothing was put to the test.
+    /// How many answers of a kind came from a replica: without any, nothing was tested.
     pub(super) fn by_replicas(&self, name: &str) -> usize {
         self.by_replicas.get(name).copied().unwrap_or_default()
     }
@@ -126,7 +126,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "outcomes    {answered} answered ({disowned} token-unverifiable), {refused} refused, {told_of_loss} told of a loss, \
+            "outcomes    {answered} answered ({disowned} token-unverifiable), {refused} refused, {told_of_loss} reported as lost, \
              {unknown} unknown"
         )?;
         writeln!(f, "by replicas {:?}", self.by_replicas)?;

@@ -1,4 +1,4 @@
-//! Rounds of work with a fault in the middle of each, and what must come out of them.
+//! Rounds of work with a fault in the middle of each, and the required results.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ impl Run {
         }
     }
 
-    /// One round on registers of its own: a fault comes and goes while the clients work.
+    /// One round on its own registers: a fault begins and ends while the clients work.
     pub(super) async fn round(&mut self, fault: Option<Fault>) {
         self.rounds += 1;
         let round = Arc::new(Round {
@@ -81,7 +81,7 @@ impl Run {
         self.report.took = self.start.elapsed();
     }
 
-    /// The durations here are the experiment itself: nothing is waited for but the end of a fault.
+    /// The durations here are the experiment itself: the only wait is for the end of a fault.
     async fn disturb(&mut self, fault: Option<Fault>, round: &Round) -> Option<Promotion> {
         let placed = fault.map(|fault| Placed::somewhere(fault, &mut self.rng));
         self.pass(BEFORE_MS).await;
@@ -102,7 +102,7 @@ impl Run {
         sleep(Duration::from_millis(self.rng.u64(range))).await;
     }
 
-    /// Every fault once, in an order of the seed's.
+    /// Every fault once, in an order determined by the seed.
     async fn every_fault(&mut self) {
         let mut faults = Fault::ALL;
         self.rng.shuffle(&mut faults);
@@ -137,9 +137,9 @@ async fn no_promise_is_broken_under_any_fault() {
     assert_nothing_is_broken(&run.report);
 }
 
-/// `make check-consistency`: the same for as long as one likes.
+/// `make check-consistency`: the same for a chosen time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it runs for as long as it is told"]
+#[ignore = "it runs for a configured time"]
 async fn no_promise_is_broken_for_a_long_time() {
     let seconds = setting("CHECK_SECONDS").unwrap_or(60);
     let seed = setting("CHECK_SEED").unwrap_or_else(|| fastrand::u64(..));

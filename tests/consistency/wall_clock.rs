@@ -1,4 +1,4 @@
-//! Wall clocks that can be put off, one for each process that is started to live by one.
+//! Wall clocks that can be set wrong, one for each process that is started with one.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
@@ -16,7 +16,7 @@ const SOURCE: &str = concat!(
     "/tests/consistency/wall_clock.c"
 );
 
-/// The library that puts clocks off, made for this machine; dropping it removes it.
+/// The library that changes clocks, compiled for this machine; dropping it removes it.
 pub(super) struct WallClocks {
     directory: TempDir,
     library: PathBuf,
@@ -33,11 +33,11 @@ impl WallClocks {
     ///
     /// # Errors
     ///
-    /// Fails where there is no C compiler, or nothing can be put before the C library.
+    /// Fails if there is no C compiler, or if libraries cannot be preloaded.
     pub(super) fn make() -> Result<Self> {
         ensure!(
             cfg!(target_os = "linux"),
-            "clocks are put off on Linux only"
+            "clocks can be changed on Linux only"
         );
         let directory = tempfile::tempdir()?;
         // Servers run as another user.
@@ -52,7 +52,7 @@ impl WallClocks {
         Ok(Self { directory, library })
     }
 
-    /// A clock of a name that is right so far.
+    /// A clock with a name, which is right initially.
     pub(super) fn clock(&self, name: &str) -> Result<WallClock> {
         fs::write(self.file(name), 0_i64.to_ne_bytes())?;
         Ok(WallClock {
@@ -61,8 +61,8 @@ impl WallClocks {
         })
     }
 
-    /// Makes a clock be wrong by as many seconds from now on. Its file keeps its length, since it
-    /// is read meanwhile.
+    /// Makes a clock wrong by a number of seconds from now on. Its file keeps its length, because
+    /// it is read meanwhile.
     pub(super) fn put_off(&self, name: &str, seconds: i64) -> Result<()> {
         let mut file = File::options().write(true).open(self.file(name))?;
         Ok(file.write_all(&seconds.to_ne_bytes())?)
@@ -74,7 +74,7 @@ impl WallClocks {
 }
 
 impl WallClock {
-    /// What a process is told that is to live by this clock.
+    /// The environment of a process that uses this clock.
     pub(super) fn variables(&self) -> [(&'static str, OsString); 2] {
         [
             ("LD_PRELOAD", self.library.clone().into()),
@@ -83,7 +83,7 @@ impl WallClock {
     }
 }
 
-/// Seconds since 1970 by this process's own clock, which nobody puts off.
+/// Seconds since 1970 by this process's own clock, which is never changed.
 pub(super) fn true_time() -> f64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     since_1970.map_or(0.0, |since| since.as_secs_f64())

@@ -1,4 +1,4 @@
-//! From what the monitor sees to what every worker decides, within one process.
+//! From the monitor's samples to the decisions of every worker, within one process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::drill::{Length, Row};
 const WORKERS: usize = 8;
 const P99_MAX: Duration = Duration::from_millis(2);
 
-/// Two nodes and what makes of the first one's status a new order.
+/// Two nodes and what turns the first one's status into a new order.
 struct Process {
     statuses: [NodeStatus; 2],
     first: watch::Sender<Arc<NodeStatus>>,
@@ -39,13 +39,13 @@ fn fresh(node: NodeId) -> NodeStatus {
 }
 
 impl Process {
-    /// Starts workers that decide as soon as there is anything new to decide by.
+    /// Starts workers that decide as soon as there is new information.
     fn start() -> Self {
         let replica = NodeId::Replica("eu-west-1".parse().unwrap());
         let statuses = [fresh(replica), fresh(NodeId::Primary)];
         let now = Instant::now();
         let estimates = [20, 40].map(Duration::from_millis);
-        let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+        let selector = Selector::new(SteeringSettings::default(), 0, &estimates, now);
         let selector = Arc::new(SharedSelector::new(selector, now));
         let (first, watched) = watch::channel(Arc::new(statuses[0].clone()));
         let (report, decided) = mpsc::unbounded_channel();
@@ -72,7 +72,7 @@ impl Process {
         }
     }
 
-    /// Lets the monitor lose the first node, and returns when each worker decided accordingly.
+    /// Makes the monitor lose the first node, and returns when each worker decided accordingly.
     async fn lose_the_first(mut self) -> Vec<Duration> {
         assert_eq!(chosen(&self.statuses, &self.selector), 0);
         let lost = NodeStatus {
@@ -90,7 +90,7 @@ impl Process {
     }
 }
 
-/// The node that an eventual read goes to, by what was known of the nodes before.
+/// The node that an eventual read goes to, given what was known about the nodes.
 fn chosen(statuses: &[NodeStatus; 2], selector: &SharedSelector) -> usize {
     let views = statuses.each_ref().map(|status| NodeView {
         id: &status.node,
@@ -118,7 +118,7 @@ pub(super) async fn everywhere(length: Length) -> Row {
     let mut took = Vec::new();
     for _ in 0..rounds {
         let process = Process::start();
-        // The workers wait before the trigger is pulled.
+        // The workers wait before the trigger.
         tokio::task::yield_now().await;
         took.extend(process.lose_the_first().await);
     }

@@ -1,4 +1,4 @@
-//! What all drills have in common: a name, what it must show, and what it showed.
+//! The common parts of all drills: a name, the requirements, and the results.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Row {
         }
     }
 
-    /// Notes a figure and whether it is as it must be.
+    /// Records a figure and whether it meets its requirement.
     pub(super) fn show(&mut self, figure: impl Display, holds: bool) {
         let figure = figure.to_string();
         if !self.shown.is_empty() {
@@ -72,7 +72,7 @@ impl Display for Row {
     }
 }
 
-/// A duration in milliseconds, for people.
+/// A duration in milliseconds, as text.
 pub(super) fn ms(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }

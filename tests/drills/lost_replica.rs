@@ -25,7 +25,7 @@ pub(super) async fn killed(length: Length) -> Row {
         answers.failed() == 0,
     );
     // Opening a connection to the next node takes some of its round trips.
-    let most = Duration::from_millis(250) + TO_NEXT;
+    let most = Duration::from_millis(100) + TO_NEXT;
     let slowest = after.slowest();
     row.show(format!("slowest {}", ms(slowest)), slowest < most);
     row

@@ -1,4 +1,5 @@
-//! The drills: steady traffic, a real fault in the middle, and what clients must not notice.
+//! The drills: steady traffic, a real fault in the middle, and the effects that clients must not
+//! notice.
 //!
 //! Every drill runs on real servers and the real binary. `make drill` runs them at full length and
 //! prints a table; the test suite runs a short form, whose only difference is the settings that
@@ -7,6 +8,7 @@
 mod drill;
 mod decision;
 mod down_and_up;
+mod far_standby;
 mod lost_replica;
 mod scene;
 mod spill;

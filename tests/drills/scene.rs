@@ -1,4 +1,4 @@
-//! Where drills take place: a gateway with a replica beside it, another one a region away, and the
+//! The scene of the drills: a gateway with a replica beside it, another one a region away, and the
 //! primary still farther.
 
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::world::{DEADLINE, World, configured, gateway_of, migrated_cluster, to
 pub(super) const TO_NEXT: Duration = Duration::from_millis(20);
 pub(super) const TO_PRIMARY: Duration = Duration::from_millis(80);
 
-/// What the issue asks of all drills.
+/// The requirement for all drills.
 pub(super) const PER_SECOND: u32 = 200;
 
 /// The regions of the nodes.
 pub(super) const HERE: &str = "eu-west-1";
 pub(super) const NEXT: &str = "eu-central-1";
 
-/// As many connections stand by as a node needs that takes over from another: so many requests a
-/// second, each a round trip long. The spill budget gets half of those there may be.
+/// As many connections stand by as a node needs to take over from another: the requests per second,
+/// each for one round trip. The spill budget gets half of the maximum.
 const POOL: &str = "[pool]\nconnections_min = 8\nconnections_max = 32\n";
 
 pub(super) const READ: &str = "/public/rates";
@@ -32,7 +32,7 @@ pub(super) struct Scene {
     pub(super) lines: Lines,
 }
 
-/// The ways from the gateway to its nodes.
+/// The links from the gateway to its nodes.
 pub(super) struct Lines {
     pub(super) here: DelayProxy,
     pub(super) next: DelayProxy,
@@ -42,8 +42,18 @@ pub(super) struct Lines {
 impl Scene {
     /// Starts everything, and waits until the nodes are known and eventual reads stay here.
     pub(super) async fn start(length: Length, settings: &str) -> Self {
+        Self::start_far(length, &format!("{settings}{POOL}"), TO_NEXT, TO_PRIMARY).await
+    }
+
+    /// Like [`start`](Self::start), with settings for the pool and nodes farther away.
+    pub(super) async fn start_far(
+        length: Length,
+        settings: &str,
+        to_next: Duration,
+        to_primary: Duration,
+    ) -> Self {
         let cluster = migrated_cluster(2).await;
-        let lines = Lines::start(&cluster).await;
+        let lines = Lines::start(&cluster, to_next, to_primary).await;
         let url = |server: &PostgresServer, line: &DelayProxy| server.url_at(line.address());
         let gateway = gateway_of(&cluster)
             .env("DATABASE_URL", url(&cluster.primary, &lines.primary))
@@ -53,7 +63,7 @@ impl Scene {
                 url(&cluster.replicas[0], &lines.here),
             );
         let topology = format!(
-            "{}{settings}{POOL}[topology]\nprimary_region = \"us-east-1\"\n\
+            "{}{settings}[topology]\nprimary_region = \"us-east-1\"\n\
              [[topology.replica]]\nregion = \"{NEXT}\"\nurl = \"${{NEXT_URL}}\"\n",
             length.settings()
         );
@@ -74,7 +84,7 @@ impl Scene {
         Traffic::of_eventual_reads(&self.world.client, url, per_second)
     }
 
-    /// Traffic that has been steady for long enough that everything about it is known.
+    /// Traffic that has been steady long enough for all estimates to settle.
     pub(super) async fn steady_traffic(&self) -> Traffic {
         let traffic = self.traffic();
         pass(Duration::from_secs(2)).await;
@@ -93,7 +103,7 @@ impl Scene {
         until(&what, 2 * DEADLINE, wanted).await.unwrap()
     }
 
-    /// Waits until the breaker of the node here has opened that often in all.
+    /// Waits until the breaker of the node here has opened a number of times in total.
     pub(super) async fn breaker_opened(&self, at_least: f64) -> f64 {
         let series = format!("tidegate_breaker_moves_total{{node=\"{HERE}\",state=\"open\"}}");
         self.world
@@ -101,14 +111,14 @@ impl Scene {
             .await
     }
 
-    /// Ends the drill and takes in its answers.
+    /// Ends the drill and collects its answers.
     pub(super) async fn end(self, traffic: Traffic) -> Answers {
         traffic.stop().await
     }
 }
 
 impl Lines {
-    async fn start(cluster: &Cluster) -> Self {
+    async fn start(cluster: &Cluster, to_next: Duration, to_primary: Duration) -> Self {
         let line = async |server: &PostgresServer, round_trip| {
             let line = DelayProxy::start(server.address()).await.unwrap();
             line.set_round_trip(round_trip);
@@ -116,13 +126,13 @@ impl Lines {
         };
         Self {
             here: line(&cluster.replicas[0], Duration::ZERO).await,
-            next: line(&cluster.replicas[1], TO_NEXT).await,
-            primary: line(&cluster.primary, TO_PRIMARY).await,
+            next: line(&cluster.replicas[1], to_next).await,
+            primary: line(&cluster.primary, to_primary).await,
         }
     }
 }
 
-/// Lets time pass that is part of the drill itself: nothing is waited for but the traffic.
+/// Lets time pass that is part of the drill itself: it waits only for the traffic.
 pub(super) async fn pass(time: Duration) {
     sleep_until(Instant::now() + time).await;
 }

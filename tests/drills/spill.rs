@@ -1,4 +1,4 @@
-//! Every replica is gone, and readers ask for four times what the primary has to spare.
+//! Every replica is gone, and readers need four times what the primary can spare.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ impl Needy {
         }
     }
 
-    /// What 99 of 100 took at most, strong reads and writes, and how many failed; but for the first
-    /// seconds, when connections are opened that are needed for so many at a time.
+    /// The 99th percentiles of strong reads and writes, and how many failed, except in the first
+    /// seconds, when the required connections are opened.
     async fn stop(self) -> ([Duration; 2], usize) {
         let from = self.started + WARM_UP;
         let (strong, writes) = (self.strong.stop().await, self.writes.stop().await);

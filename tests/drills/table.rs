@@ -1,6 +1,7 @@
 //! All drills at full length, as a table: `make drill`.
 
 use super::drill::Length::Full;
+use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
 use super::{decision, down_and_up, lost_replica, spill, unsteady_replica};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -9,6 +10,14 @@ async fn all_drills_at_full_length() {
     let rows = [
         lost_replica::killed(Full).await,
         lost_replica::frozen(Full).await,
+        taken_over(Full, Fault::Killed, FAR, 200).await,
+        taken_over(Full, Fault::Killed, FARTHEST, 200).await,
+        taken_over(Full, Fault::Killed, FAR, 1_000).await,
+        taken_over(Full, Fault::Killed, FARTHEST, 1_000).await,
+        taken_over(Full, Fault::Frozen, FAR, 200).await,
+        taken_over(Full, Fault::Frozen, FARTHEST, 200).await,
+        taken_over(Full, Fault::Frozen, FAR, 1_000).await,
+        taken_over(Full, Fault::Frozen, FARTHEST, 1_000).await,
         unsteady_replica::black_holed(Full).await,
         unsteady_replica::alternating(Full).await,
         spill::only_the_primary(Full).await,

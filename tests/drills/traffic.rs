@@ -1,4 +1,4 @@
-//! Requests at a steady pace, whatever becomes of those before, and what their answers were.
+//! Requests at a steady rate, regardless of earlier ones, and their answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +10,21 @@ use tokio::time::{Instant, interval};
 
 use crate::world::{header, told};
 
-/// One request and what became of it.
+/// One request and its outcome.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     /// When it was sent. The sender waits for no answer, so it is late only when the machine is.
     pub(super) sent: Instant,
     /// From then until its answer was read.
     pub(super) took: Duration,
-    /// None when there was no answer at all.
+    /// None if there was no answer at all.
     pub(super) status: Option<u16>,
     pub(super) region: String,
     pub(super) reason: String,
     pub(super) is_told_to_retry: bool,
 }
 
-/// Traffic that goes on until it is stopped.
+/// Traffic that continues until it is stopped.
 pub(super) struct Traffic {
     stopped: Arc<AtomicBool>,
     task: JoinHandle<Vec<Answer>>,
@@ -59,7 +59,7 @@ impl Traffic {
         Self { stopped, task }
     }
 
-    /// Reads what any node may answer, but no cache since the level is stated.
+    /// Sends reads that any node may answer, but no cache because the level is stated.
     pub(super) fn of_eventual_reads(client: &Client, url: String, per_second: u32) -> Self {
         let client = client.clone();
         let request = move |_| client.get(&url).header("X-Consistency", "eventual");
@@ -127,7 +127,7 @@ impl Answers {
         self.count() - self.0.iter().filter(good).count()
     }
 
-    /// What a part of them, from 0 to 1, took at most.
+    /// A quantile, from 0 to 1, of their durations.
     pub(super) fn quantile(&self, part: f64) -> Duration {
         let mut took: Vec<_> = self.0.iter().map(|it| it.took).collect();
         took.sort_unstable();
@@ -146,8 +146,8 @@ impl Answers {
         self.quantile(1.0)
     }
 
-    /// How often the region changed that is asked first. An answer that came about by a second try
-    /// says nothing of that.
+    /// How often the region that is tried first changed. Answers from a retry or hedge are not
+    /// counted.
     pub(super) fn switches(&self) -> usize {
         let first_tries = self.0.iter().filter(|it| it.status == Some(200));
         let first_tries = first_tries.filter(|it| !["retry", "hedge"].contains(&&*it.reason));

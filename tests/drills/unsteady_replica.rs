@@ -1,4 +1,4 @@
-//! The way to the replica beside the gateway breaks and heals, once or over and over.
+//! The link to the replica beside the gateway fails and recovers, once or repeatedly.
 
 use std::time::Duration;
 

@@ -220,7 +220,7 @@ const WRONG_TYPES: &str = r#"
 #[tokio::test]
 async fn a_value_of_the_wrong_type_is_named_and_postgresql_is_not_quoted() {
     let world = World::with_file(SCHEMA, FILE).await;
-    // The message must be the same whatever the server was told to log.
+    // The message must be the same regardless of the server's log settings.
     let verbose = "alter system set log_parameter_max_length_on_error = -1";
     for setting in [None, Some(verbose)] {
         if let Some(setting) = setting {
@@ -273,7 +273,7 @@ const REFUSED_NOTES: &str = r#"
 {}                                       | 422 | rejected | (body)
 "#;
 
-/// SQLSTATEs that a function may raise for the client to see.
+/// SQLSTATEs that a function may raise for clients.
 const RAISED: &str = "
 P0001 | 422 | rejected
 PT400 | 400 | invalid-parameter
@@ -283,7 +283,7 @@ PT418 | 418 | rejected
 PT429 | 429 | rate-limited
 ";
 
-/// Asserts that an answer is a fault that tells nothing, and returns its cause from the log.
+/// Asserts that an answer is a fault without details, and returns its cause from the log.
 async fn hidden_cause(world: &World, response: reqwest::Response) -> String {
     let id = header(&response, "x-request-id").to_owned();
     let detail = problem(response, 500, "internal").await;

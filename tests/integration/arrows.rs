@@ -1,7 +1,7 @@
 //! The house rule on arrows: a folder of a crate imports only from those that its `lib.rs` lists above it.
 //!
 //! Source is read as rustfmt writes it. Paths through `super` are not followed: they stay within a
-//! folder as long as nobody climbs out of one that way. A `tests.rs` may use what stands above it.
+//! folder as long as none leads out of one. A `tests.rs` may use what is above it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Who is asking: bearers through the real binary.
+//! Authentication: bearer tokens through the real binary.
 
 use std::time::{Duration, SystemTime};
 

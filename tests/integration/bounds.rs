@@ -7,7 +7,7 @@ use tidegate::testkit::until;
 
 use crate::world::{DEADLINE, World, header, told};
 
-/// Slow on a replica, so that what was proven when it was asked is older by then.
+/// Slow on a replica, so that the proof at the time of the request is older by then.
 const SLOW: &str = r#"
 [replication]
 sample_interval = "100ms"
@@ -55,7 +55,7 @@ impl World {
         response
     }
 
-    /// Commits something as soon as the replica is asked, and reads on.
+    /// Commits something as soon as the replica runs the query, and continues to read.
     async fn read_what_moves(&self, token: Option<&str>) -> Response {
         let write = async {
             let replica = &self.cluster.replicas[0];
@@ -85,7 +85,7 @@ async fn an_answer_that_has_what_its_token_saw_is_not_given_out_either_when_it_i
     assert_eq!(told(&response, "node"), "primary");
 }
 
-/// Whatever the primary does by itself after it was started ends some seconds later.
+/// The primary's own activity after its start ends some seconds later.
 #[tokio::test]
 async fn an_answer_that_took_long_is_proven_while_the_primary_is_idle() {
     let world = world().await;

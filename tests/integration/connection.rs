@@ -1,4 +1,4 @@
-//! One connection to a real server: what its session is told, and how its end is noticed.
+//! One connection to a real server: the settings of its session, and how its end is noticed.
 
 use std::time::Duration;
 

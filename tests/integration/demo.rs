@@ -1,4 +1,4 @@
-//! `tidegate demo` as a visitor runs it: it says why it cannot start, and leaves nothing behind.
+//! `tidegate demo` as a user runs it: it reports why it cannot start, and leaves nothing behind.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A demo that has told everything a visitor needs.
+/// A demo that has printed everything that its user needs.
 struct Demo {
     process: Child,
     gateways: Vec<SocketAddr>,
@@ -82,7 +82,7 @@ async fn a_taken_port_is_named_before_anything_starts() {
         .unwrap();
     assert!(!output.status.success());
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains(&format!("{address} is taken")), "{told}");
+    assert!(told.contains(&format!("{address} is in use")), "{told}");
 }
 
 #[tokio::test]

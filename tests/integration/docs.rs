@@ -1,7 +1,8 @@
-//! The documentation cannot go stale: its links, metrics, problem types and configuration are held
-//! against the files, the code and the binary.
+//! The documentation cannot become outdated: its links, metrics, problem types and configuration
+//! are compared with the files, the code and the binary.
 
 mod checks;
+mod configuration;
 mod page;
 
 use std::collections::BTreeSet;
@@ -9,10 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use checks::{
-    absent, assert_none, broken_links, metrics, problem_types, target, too_long, unknown_metrics,
-};
+use checks::{absent, assert_none, broken_links, metrics, target, too_long, unknown_metrics};
 use page::Page;
+use tidegate::http::ProblemKind;
 
 use crate::world::BINARY;
 
@@ -20,7 +20,6 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The files that name what operators and clients see.
 const METRIC_NAMES: &str = "src/telemetry/names.rs";
-const PROBLEM_TYPES: &str = "src/error/kind.rs";
 /// The pages that must name all of it.
 const METRICS_PAGE: &str = "docs/observability.md";
 const PROBLEMS_PAGE: &str = "docs/endpoints.md";
@@ -73,7 +72,8 @@ fn metrics_are_documented_and_exist() {
 
 #[test]
 fn problem_types_are_documented_and_exist() {
-    let known = problem_types(&file(PROBLEM_TYPES));
+    let known = ProblemKind::ALL.map(|kind| kind.name().to_owned());
+    let known = BTreeSet::from(known);
     let documented = Page::parse(&file(PROBLEMS_PAGE)).problems;
     let mut faults = absent(&known, &documented, PROBLEMS_PAGE);
     for (path, text) in current_pages() {
@@ -182,7 +182,7 @@ fn pages() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// Those that describe the present: the changelog may name what is gone.
+/// Pages that describe the current state: the changelog may name what was removed.
 fn current_pages() -> impl Iterator<Item = (PathBuf, String)> {
     pages()
         .into_iter()
@@ -202,7 +202,7 @@ fn file(path: &str) -> String {
     read(Path::new(path)).unwrap_or_else(|| panic!("{path} does not exist"))
 }
 
-/// Asks `tidegate check` about a configuration file.
+/// Runs `tidegate check` on a configuration file.
 fn check(toml: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");

@@ -1,5 +1,5 @@
 //! Databases that lag, die, freeze and come back, seen by the gateway's clients. Eventual reads
-//! state their level, so that a node is asked each time rather than the response cache.
+//! state their level, so that a node answers each time rather than the response cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::world::{
 
 /// A lag limit that saves time.
 const SHORT_LAG: &str = "[replication]\nmax_lag = \"700ms\"\n";
-/// How long a node must be good before it is preferred again, for those who wait for that.
+/// How long a node must be good before it is preferred again, for tests that wait for that.
 const BRIEF_DWELL: &str = "[steering]\ndwell = \"1s\"\n";
 /// What the design promises for a strong request without its primary.
 const REFUSAL_MAX: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ async fn read(client: Client, url: String, stopped: Arc<AtomicBool>) -> Vec<(u16
     let mut answers = Vec::new();
     let mut last = false;
     while !last {
-        // One more, so that what has been waited for meanwhile is seen here too.
+        // One more, so that the change that was awaited is seen here too.
         last = stopped.load(Ordering::Relaxed);
         let request = client.get(&url).header("X-Consistency", "eventual");
         let response = request.send().await.unwrap();
@@ -227,7 +227,7 @@ async fn no_read_fails_while_a_replica_dies_and_comes_back() {
             answers.iter().all(|(status, _)| *status == 200),
             "{fault:?}"
         );
-        // Whether a request was the first to find out, or the monitor.
+        // Either a request or the monitor may detect it first.
         let elsewhere = ["retry", "hedge", "replica-down"];
         let helped = answers
             .iter()
@@ -366,7 +366,7 @@ async fn another_regions_replica_serves_before_the_primary_does() {
     assert_eq!(
         told(&read, "node-region"),
         "eu-west-1",
-        "a lagging node beats none"
+        "a lagging node is better than none"
     );
 
     world.cluster.primary.start().await.unwrap();

@@ -1,4 +1,4 @@
-//! What is under `infra/` says the same as the gateway: its policy, its metrics.
+//! The files under `infra/` agree with the gateway: its policy, its metrics.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn infra_file(path: &str) -> String {
     std::fs::read_to_string(folder.join(path)).unwrap()
 }
 
-/// The names of metrics that alerts and dashboard ask for, a histogram's by its own name.
+/// The names of metrics that alerts and the dashboard use, with histograms by their own name.
 fn metrics_asked_for() -> BTreeSet<String> {
     let text = infra_file("prometheus/alerts.yml") + &infra_file("grafana/tidegate.json");
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -51,7 +51,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_have_a_name() {
     }
 }
 
-/// Endpoints that move all that alerts and dashboard look at.
+/// Endpoints that change every metric that alerts and the dashboard use.
 const FILE: &str = r#"
 [[policy]]
 path = "/public/*"
@@ -78,7 +78,7 @@ path = "/app"
 upstream = "${APP_URL}"
 "#;
 
-/// Asks for everything once, so that what only counts when something happens has happened.
+/// Causes every event once, so that metrics that only count events exist.
 async fn exercise(world: &mut World) {
     world.replica().pause_replay().await.unwrap();
     let written = world.request(Method::POST, "/words").send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Requests that are not what they should be: paths with two readings, headers that make no sense.
+//! Invalid requests: ambiguous paths, malformed headers.
 
 use reqwest::Method;
 use tidegate_model::{Lsn, SystemId, Timeline, TokenKeys, WalPosition};
@@ -155,7 +155,7 @@ async fn a_token_is_malformed_or_foreign_but_never_trusted_unseen() {
     let two = two.header(name, &foreign).send().await.unwrap();
     problem(two, 400, "invalid-token").await;
 
-    // Signed by nobody known, or by one of ours for a cluster that this is not.
+    // Signed with an unknown key, or with ours for another cluster.
     // The last character holds two bits: one of A, Q, g, w.
     let last = if issued.ends_with('A') { 'Q' } else { 'A' };
     let forged = format!("{truncated}{last}");

@@ -1,9 +1,9 @@
 //! What a cached hit, a replica read and the decisions take, in instructions: unlike time the same on
 //! every machine and under every load.
 //!
-//! Counted by callgrind in the profile of the tests, so that they say nothing but whether one grew.
-//! What grew on purpose is recorded anew, in the commit that says why:
-//! `INSTRUCTIONS=record cargo nextest run instructions`.
+//! Counted by callgrind in the profile of the tests, so that they only show whether one grew.
+//! Intended growth is recorded in the commit that explains it: `INSTRUCTIONS=record cargo nextest
+//! run instructions`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,8 +30,8 @@ mod policies;
 
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructions.txt");
 
-/// Requests whose instructions are counted together; what the gateway does beside them is little
-/// then.
+/// Requests whose instructions are counted together; the gateway's other work is then small in
+/// comparison.
 const REQUESTS: u64 = 200;
 const DECISIONS: u64 = 1_000;
 
@@ -40,7 +40,7 @@ const DECISIONS: u64 = 1_000;
 const MORE_ROWS: usize = 1_000;
 const GROWTH_MAX_PERCENT: u64 = 3;
 
-/// The monitor looks seldom, so that it hardly counts.
+/// The monitor samples rarely, so that it hardly counts.
 const ENDPOINTS: &str = r#"
 [replication]
 sample_interval = "2s"
@@ -89,7 +89,7 @@ fn record(counts: &Counts) {
 fn total(dump: &Path) -> u64 {
     let text = fs::read_to_string(dump).unwrap();
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    total.expect("callgrind tells a total").parse().unwrap()
+    total.expect("callgrind reports a total").parse().unwrap()
 }
 
 fn control(argument: &[&str], pid: u32) {
@@ -99,7 +99,7 @@ fn control(argument: &[&str], pid: u32) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// The endpoints that are asked, before more that are not.
+/// The endpoints that are used, before others that are not.
 fn endpoints(more: usize) -> String {
     let row = |number| {
         format!(
@@ -131,7 +131,7 @@ async fn counted_world(counts: &Path, more: usize) -> World {
         .env("RUST_LOG", "info,tidegate::access=warn");
     let gateway = configured(&cluster, gateway, &endpoints(more));
     let world = World::over(cluster, gateway).await;
-    // What statements leave in a session has been found out.
+    // The proofs of what statements leave in a session are complete.
     let judged = "exists (select from pg_stat_activity where state = 'idle' \
          and application_name like 'tidegate%' and query like '%with recursive%')";
     world.cluster.replicas[0].wait_until(judged).await.unwrap();
@@ -147,7 +147,7 @@ async fn count_requests(more: usize) -> Counts {
     let pid = world.gateway.pid().unwrap();
     let paths = [("cached hit", "/kept"), ("replica read", "/read/7")];
     for (number, (name, path)) in (1..).zip(paths) {
-        // Until everything is as it stays.
+        // Until the state is stable.
         ask(&world, path, 50).await;
         control(&["-i", "on"], pid);
         ask(&world, path, 20).await;

@@ -1,4 +1,5 @@
-//! Money: each write acts once, is seen by its owner alone, and neither makes nor loses any.
+//! Money: each write takes effect once, is visible only to its owner, and neither creates nor loses
+//! money.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +124,7 @@ async fn a_key_acts_once_and_a_refusal_is_not_remembered() {
     assert_eq!(again.bytes().await.unwrap(), first);
     assert_eq!(cents(&world, "alice").await, 99_000);
 
-    // Spelled differently it is the same request; asked differently it is another one.
+    // The same request may be spelled differently; other values make it another one.
     let spelled = r#"{ "amount":"10.00", "to":"bob", "note":"ignored", "currency":"USD" }"#;
     let request = world
         .request(Method::POST, TRANSFERS)
@@ -322,7 +323,7 @@ const ACCOUNTS: [&str; 16] = [
     "liam", "mia", "nora", "oscar", "peggy",
 ];
 
-/// One transfer that a client asks for, twice.
+/// One transfer that a client requests twice.
 struct Order {
     from: usize,
     to: usize,
@@ -359,7 +360,7 @@ impl Order {
                     problem(response, 422, "rejected").await;
                     return None;
                 }
-                // Not decided, or not known to be: the key makes asking again safe.
+                // Not decided, or not known to be: the key makes it safe to send it again.
                 409 | 502 | 503 | 504 => {}
                 other => panic!("{other}: {}", response.text().await.unwrap()),
             }

@@ -1,4 +1,4 @@
-//! Which node serves which level, and what the answer says of it.
+//! Which node serves which level, and what the answer states about it.
 
 use reqwest::Method;
 
@@ -45,7 +45,7 @@ async fn a_strong_read_is_served_by_the_primary_and_never_stored() {
     assert_eq!(header(&response, "x-consistency-token").len(), 50);
 }
 
-/// What is gone has been seen as well: a later read must not show it again.
+/// An absence has been seen as well: a later read must not show the row again.
 #[tokio::test]
 async fn an_answer_that_shows_absence_carries_a_token_too() {
     let world = World::start().await;
@@ -76,7 +76,7 @@ async fn a_floor_is_not_lowered_by_a_header() {
     assert_eq!(header(&response, "x-route-primary"), "true");
 }
 
-/// With ten seconds between samples only the waiting request itself can make the monitor look.
+/// With ten seconds between samples only the waiting request itself can make the monitor take one.
 #[tokio::test]
 async fn a_session_read_waits_for_its_own_write_and_hurries_the_monitor() {
     let cluster = migrated_cluster(1).await;

@@ -1,4 +1,4 @@
-//! What a gateway does with clients that are slow, too many or gone, and how it ends.
+//! Clients that are slow, too many or gone, and how a gateway ends.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -66,7 +66,7 @@ fn begin(url: String, level: &'static str) -> JoinHandle<reqwest::Result<Respons
     tokio::spawn(request.send())
 }
 
-/// Waits until so many statements sleep on a server.
+/// Waits until a number of statements sleep on a server.
 async fn sleeping(server: &PostgresServer, count: usize) {
     let active = "state = 'active' and query like '%pg_sleep%' and pid <> pg_backend_pid()";
     let condition = format!("count(*) = {count} from pg_stat_activity where {active}");

@@ -19,6 +19,7 @@ mod drills;
 mod faults;
 mod health;
 mod infra;
+mod init;
 mod input;
 mod instructions;
 mod ledger;

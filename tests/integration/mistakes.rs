@@ -1,4 +1,4 @@
-//! Mistakes that others made, and the tests that fail when one is made here.
+//! Known mistakes of other systems, and the tests that fail if one is made here.
 //!
 //! | mistake | tests |
 //! |---|---|
@@ -50,7 +50,7 @@ async fn a_recovery_conflict_is_answered_by_another_node() {
     assert!(world.replica().log().contains(cancelled));
 }
 
-/// The primary is the nearest node here, so an eventual read has another to go on to.
+/// The primary is the nearest node here, so an eventual read has another node to try.
 const AT_THE_PRIMARY: &str = r#"
 [topology]
 primary_region = "eu-west-1"
@@ -68,7 +68,7 @@ single = true
 "#;
 
 /// A transaction that has read the old batch and written a receipt is prepared, so it can no longer
-/// be the one that fails; whoever sees the new batch without that receipt must.
+/// be the one that fails; a transaction that sees the new batch without that receipt must.
 #[tokio::test]
 async fn a_true_serialization_failure_is_told_and_not_tried_elsewhere() {
     let mut cluster = Cluster::start(1).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_true_serialization_failure_is_told_and_not_tried_elsewhere() {
     problem(world.get("/report").await, 409, "conflict").await;
 }
 
-/// Two that take two rows in opposite order; neither goes on before both have begun.
+/// Two transactions that lock two rows in opposite order; neither continues before both have begun.
 const SWAPS: &str = r#"
 [[endpoint]]
 method = "POST"

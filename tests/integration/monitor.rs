@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(2);
 const MAX_LAG: Duration = Duration::from_millis(300);
 const PRIMARY: NodeId = NodeId::Primary;
 
-/// A cluster of one replica and the monitor that watches it.
+/// A cluster of one replica and its monitor.
 struct Watched {
     cluster: Cluster,
     monitor: Monitor,
@@ -32,7 +32,7 @@ impl Watched {
         Self::over(cluster, urls).await
     }
 
-    /// Watches over other ways than the servers' own, and waits until both are in order.
+    /// Monitors through other addresses than the servers' own, and waits until both are healthy.
     async fn over(cluster: Cluster, [primary, replica]: [String; 2]) -> Self {
         let (monitor, id) = monitor(&primary, &replica);
         let watched = Self {
@@ -84,7 +84,7 @@ impl Watched {
         status.unwrap_or_else(|_| panic!("not {what}: {:?}", self.monitor.status(node)))
     }
 
-    /// Looks at the replica's status after each of the next good samples.
+    /// Checks the replica's status after each of the next good samples.
     async fn after_each_sample(&self, count: usize, mut look: impl FnMut(&NodeStatus, Instant)) {
         let mut last = self.status().sampled_at;
         for _ in 0..count {
@@ -97,8 +97,8 @@ impl Watched {
 
     /// Asserts that an idle pair reads as caught up, over as many samples as take a few seconds.
     ///
-    /// PostgreSQL's background writer adds a record some 15 seconds after the last activity. What
-    /// is seen after that is not judged, since a cut-off replica is then behind in truth.
+    /// PostgreSQL's background writer adds a record some 15 seconds after the last activity. Later
+    /// samples are not judged, because a disconnected replica is then really behind.
     async fn assert_stays_caught_up(&self, condition: Condition) {
         let inserted = || self.monitor.status(&PRIMARY).position.map(|at| at.lsn);
         let start = inserted();
@@ -116,8 +116,9 @@ impl Watched {
         self.after_each_sample(60, look).await;
     }
 
-    /// Commits something that the replica, which stands still since `still`, cannot replay, and
-    /// asserts over many samples that lag is not above, and staleness not below, what can be true.
+    /// Commits something that the replica, which has been stopped since `still`, cannot replay, and
+    /// asserts over many samples that lag is not above, and staleness not below, the possible
+    /// truth.
     async fn assert_bounds_while_it_stands_still(&self, still: Instant) {
         self.write().await;
         let written = Instant::now();
@@ -293,7 +294,7 @@ async fn a_promoted_replica_is_the_primary_and_the_former_one_diverged() {
     assert!(!former.acts_as_primary);
     assert_eq!(former.staleness(Instant::now()), None);
 
-    // How it came about was watched, and is what the server wrote down.
+    // The observed history equals the one that the server recorded.
     let lineage = watched.monitor.knowledge().lineage.clone().unwrap();
     let file = "select pg_read_file('pg_wal/00000002.history')";
     let file = replica.value(file).await.unwrap().unwrap();
@@ -302,7 +303,7 @@ async fn a_promoted_replica_is_the_primary_and_the_former_one_diverged() {
     assert_eq!(written.as_ref(), Some(&*lineage));
 }
 
-/// It has replayed more than the primary ever wrote, and none of what counts.
+/// It has replayed more than the primary ever wrote, but none of the relevant records.
 #[tokio::test]
 async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
     let cluster = Cluster::start(2).await.unwrap();
@@ -323,7 +324,7 @@ async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
     follower.wait_for_replay(position).await.unwrap();
     let behind = format!("pg_current_wal_insert_lsn() < '{position}'");
     watched.cluster.primary.wait_until(&behind).await.unwrap();
-    // It shows that somebody was promoted: the one that is watched is no primary any more.
+    // It shows that a server was promoted: the monitored one is no longer the primary.
     let status = watched.replica_is(Condition::Unknown).await;
     assert_eq!((status.lag, status.proven_at), (None, None));
     assert_eq!(watched.staleness(), None);
@@ -331,7 +332,7 @@ async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
     assert!(watched.monitor.knowledge().primary().is_none());
 }
 
-/// The promoted server goes on answering over the connection that was opened by its former name.
+/// The promoted server continues to answer on the connection that was opened under its former name.
 #[tokio::test]
 async fn a_promoted_servers_former_name_is_followed_to_the_replica_that_has_it_now() {
     let cluster = cluster().await;

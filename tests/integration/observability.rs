@@ -1,4 +1,4 @@
-//! What operators see: metrics, one line per request, causes; and what nobody may see.
+//! What operators see: metrics, one line per request, causes; and what must not be visible.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::world::{
 
 const NAMES: &str = include_str!("../../src/telemetry/names.rs");
 
-/// Metrics and their labels, as the design lists them.
+/// Metrics and their labels, as listed in the design.
 const LABELS: [(&str, &[&str]); 13] = [
     ("tidegate_requests_total", &["endpoint", "method", "status"]),
     ("tidegate_request_duration_seconds_count", &["endpoint"]),
@@ -125,7 +125,8 @@ fn labels(series: &str) -> BTreeSet<&str> {
     names.map(|(name, _)| name).collect()
 }
 
-/// Lets a connection run out of time over its head, a session read wait, and a client ask too often.
+/// Makes a connection time out over its head, a session read wait, and a client exceed its rate
+/// limit.
 async fn provoke(world: &World) {
     let mut slow = TcpStream::connect(world.gateway.listen()).await.unwrap();
     slow.write_all(b"GET ").await.unwrap();

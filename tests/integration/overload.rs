@@ -1,4 +1,4 @@
-//! More requests than can be served: the excess is refused at once, and nobody else notices.
+//! More requests than can be served: the excess is refused at once, without affecting others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::{DEADLINE, World, header, problem};
 
-/// No node is given up while it is frozen: its clients wait, and so do their successors.
+/// No node is abandoned while it is frozen: its clients wait, and so do later ones.
 const PATIENT: &str = r#"
 [replication]
 sample_timeout = "60s"
@@ -34,13 +34,14 @@ async fn world(file: &str) -> World {
 }
 
 impl World {
-    /// Reads the word, which only the primary can tell, in a task of its own.
+    /// Reads the word, which only the primary can serve, in a separate task.
     fn read_word(&self) -> tokio::task::JoinHandle<u16> {
         let request = self.client.get(self.gateway.url("/word"));
         tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
     }
 
-    /// Sends the head of a request whose body never comes, and waits until that is asked for.
+    /// Sends the head of a request whose body never arrives, and waits until the gateway requests
+    /// the body.
     async fn announce_a_body(&self) -> TcpStream {
         let mut stream = TcpStream::connect(self.gateway.listen()).await.unwrap();
         let head = "POST /notes HTTP/1.1\r\nHost: gateway\r\nExpect: 100-continue\r\n\
@@ -66,7 +67,7 @@ async fn requests_over_the_maximum_are_refused_and_only_while_it_lasts() {
     assert_eq!(
         world.read_word().await.unwrap(),
         200,
-        "slow bodies hold no place"
+        "slow bodies do not count"
     );
 
     world.cluster.primary.freeze().unwrap();
@@ -99,14 +100,14 @@ async fn requests_over_the_maximum_are_refused_and_only_while_it_lasts() {
     assert_eq!(world.read_word().await.unwrap(), 200);
 }
 
-/// Asks over and over until enough have been refused at once; counts those in `at_once`.
+/// Sends requests until enough have been refused at once; counts those in `at_once`.
 async fn insist(client: Client, url: String, at_once: Arc<AtomicUsize>, enough: usize) {
     while at_once.load(Ordering::Relaxed) < enough {
         let start = Instant::now();
         let response = client.get(&url).send().await.unwrap();
         let took = start.elapsed();
         if response.status() == 200 {
-            continue; // it was waiting when the server moved again
+            continue; // it was waiting when the server resumed
         }
         problem(response, 503, "overloaded").await;
         if took < Duration::from_secs(1) {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 const DEADLINE: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// A node of two connections whose life the monitor knows.
+/// A node with two connections whose server life the monitor knows.
 pub(crate) async fn node(url: &str) -> Arc<Node> {
     watched_node(url).await.0
 }
@@ -46,6 +46,7 @@ async fn watched_node(url: &str) -> (Arc<Node>, Arc<Monitor>) {
             statement_timeout: DEADLINE,
         },
         connects_per_second_max: 20,
+        loads: Arc::default(),
     };
     let settings = PoolSettings {
         connections_max: 2,
@@ -56,7 +57,7 @@ async fn watched_node(url: &str) -> (Arc<Node>, Arc<Monitor>) {
     (Arc::new(node), monitor)
 }
 
-/// Leases for a request that has time.
+/// Leases for a request with a distant deadline.
 pub(crate) async fn lease(node: &Node) -> Result<Lease, PoolError> {
     node.lease(Instant::now() + DEADLINE).await
 }
@@ -162,7 +163,7 @@ async fn who_would_queue_in_vain_is_refused_at_once_and_a_short_queue_is_not() {
         }
     };
     let (first, second, refused) = join3(insist(), insist(), timeout(DEADLINE, third)).await;
-    refused.expect("the third is told at once");
+    refused.expect("the third is refused at once");
     [first, second]
         .into_iter()
         .for_each(|lease| _ = lease.settle());
@@ -212,10 +213,10 @@ async fn a_connection_that_leads_elsewhere_is_not_lent_before_the_monitor_knows_
     let proxy = DelayProxy::start(cluster.primary.address()).await.unwrap();
     let url = cluster.primary.url_at(proxy.address());
     let (node, monitor) = watched_node(&url).await;
-    // Of the two that the name leads to in turn, one has started later than the other.
+    // Of the two servers that the name leads to alternately, one has started later than the other.
     for server in [&cluster.replicas[0], &cluster.primary] {
         proxy.set_target(server.address());
-        drop(lease(&node).await.unwrap()); // it takes a connection of its own to find out
+        drop(lease(&node).await.unwrap()); // detecting it takes a separate connection
         let there = |lease: &Lease| lease.life().port == Some(server.port().into());
         let lent = async {
             loop {

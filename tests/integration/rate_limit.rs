@@ -1,4 +1,4 @@
-//! Clients held to the rate limit of a policy row, told apart by addresses they cannot choose.
+//! The rate limit of a policy row, applied to clients by addresses that they cannot choose.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use tidegate::testkit::{Cluster, until};
 
 use crate::world::{DEADLINE, World, gateway_of, header, problem, reload};
 
-/// Two rows with the same limit. Budgets come back so slowly that no test sees it.
+/// Two rows with the same limit. Budgets are restored so slowly that no test sees it.
 const TWO_AN_HOUR: &str = r#"
 [server]
 trusted_proxies = ["127.0.0.1", "130.176.0.0/16"]
@@ -75,7 +75,7 @@ async fn a_client_that_has_spent_its_budget_is_told_when_to_come_back() {
     assert!(line.contains(r#""endpoint":"/word""#), "{line}");
     assert!(
         !line.contains("127.0.0.1"),
-        "addresses are nobody's business: {line}"
+        "addresses must not be logged: {line}"
     );
     let health = world.get("/health/live").await;
     assert!(header(&health, "ratelimit-policy").is_empty());
@@ -87,7 +87,7 @@ async fn clients_behind_trusted_proxies_are_told_apart_and_cannot_choose_their_a
     let served_twice = [200, 200, 429];
     let one = ["203.0.113.1", "203.0.113.1", "203.0.113.1"];
     assert_eq!(world.thrice_for(one).await, served_twice);
-    // What a client sends itself stands left of what proxies append.
+    // A client's own entries are to the left of those that proxies append.
     let spoofed = [
         "1.1.1.1, 203.0.113.2",
         "2.2.2.2, 203.0.113.2",
@@ -100,7 +100,7 @@ async fn clients_behind_trusted_proxies_are_told_apart_and_cannot_choose_their_a
         "203.0.113.1:80",
     ];
     assert_eq!(world.thrice_for(spoofed).await, [429; 3]);
-    // What is no address is nobody's: the proxy answers for it.
+    // An entry that is not an address counts for no client, but for the proxy.
     let rubbish = ["rubbish", "", "203.0.113.3, unknown"];
     assert_eq!(world.thrice_for(rubbish).await, served_twice);
     let long = "x".repeat(20_000);
@@ -153,7 +153,7 @@ async fn a_refusal_costs_no_credentials_no_body_and_no_node() {
     .await;
     problem(world.post_json("/notes", "{}").await, 401, "unauthorized").await;
     problem(world.post_json("/notes", "{}").await, 429, "rate-limited").await;
-    // Announced and never sent: whoever wants to read it waits.
+    // Announced but never sent: reading it would wait.
     let head = "POST /notes HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: 100\r\n\r\n";
     let refused = world.send_raw(head.as_bytes()).await;

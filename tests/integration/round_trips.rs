@@ -1,4 +1,4 @@
-//! What a request costs on a long line to the primary: one network round trip.
+//! The cost of a request on a long link to the primary: one network round trip.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use crate::world::{World, configured, gateway_of, header, jwt, migrated_cluster};
 
-/// The primary is that far away.
+/// The distance of the primary.
 const ROUND_TRIP: Duration = Duration::from_millis(80);
 /// Half of all requests take less: a round trip and everything that the gateway does itself.
 const P50_MAX: Duration = Duration::from_millis(95);
 const REQUESTS: usize = 21;
 
-/// One connection, kept, and a monitor that has looked once: nothing else speaks on the line.
+/// One connection, kept open, and a monitor that has sampled once: nothing else is sent on the
+/// link.
 const QUIET: &str = "
 [pool]
 connections_max = 1
@@ -24,7 +25,7 @@ connections_min = 1
 sample_interval = \"10m\"
 ";
 
-/// A gateway whose primary is at the other end of a long line.
+/// A gateway whose primary is at the other end of a long link.
 struct Distant {
     world: World,
     line: DelayProxy,
@@ -39,14 +40,14 @@ impl Distant {
         let gateway = gateway_of(&cluster).env("DATABASE_URL", url);
         let gateway = configured(&cluster, gateway, QUIET);
         let world = World::over(cluster, gateway).await;
-        // Then its catalogue has been looked at, too.
+        // Then its catalogue has been read, too.
         world.proven("primary").await;
         Self { world, line }
     }
 
     /// Asserts that every request is one turn on the line, answered with a token, and that half of
     /// them take little longer than the round trip. The first may still have to wait for the pool.
-    /// Returns what half of them took at most.
+    /// Returns their median.
     async fn costs_one_round_trip(&self, request: impl Fn(usize) -> RequestBuilder) -> Duration {
         let mut took = Vec::new();
         for number in 0..=REQUESTS {

@@ -133,7 +133,7 @@ async fn a_change_is_noticed_where_nothing_fails() {
     let change = "alter table things alter seen type timestamptz; \
          update things set seen = '2026-01-01T12:00:00Z'";
     world.alter(change).await;
-    // By the day alone it would be the other way round.
+    // Compared by day alone, the result would be the opposite.
     let path = "/seen-before?is=2026-01-01T13:00:00Z";
     for level in ["strong", "eventual"] {
         until("the new type is in force", DEADLINE, async || {

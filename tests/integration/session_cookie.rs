@@ -1,4 +1,4 @@
-//! A browser's session without a line of code in the page.
+//! A browser's session without any code in the page.
 
 use reqwest::{Method, Response};
 
@@ -50,7 +50,7 @@ async fn world() -> World {
     world
 }
 
-/// What a browser would send back.
+/// The cookie that a browser would send back.
 fn cookie(response: &Response) -> String {
     let (pair, attributes) = header(response, "set-cookie").split_once(';').unwrap();
     assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax");
@@ -84,7 +84,7 @@ async fn a_browser_reads_its_own_write_by_its_cookie_alone() {
     assert_eq!(
         elsewhere.status(),
         404,
-        "the cookie counts only where the row says so"
+        "the cookie counts only if the row enables it"
     );
     world.cluster.replicas[0].resume_replay().await.unwrap();
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// `run` does what it is told, as functions of a user's can.
+/// `run` executes any statement, as user-defined functions can.
 const SCHEMA: &str = "
     create table accounts (id int primary key, name text);
     insert into accounts values (1, 'alice');
@@ -21,7 +21,8 @@ const SCHEMA: &str = "
         as 'begin execute statements; return ''done''; end'";
 
 /// Two connections to each node, one of which may be shared.
-/// (A setting of a user's own that was set once is empty where it was absent; PostgreSQL has no way back.)
+/// (A user-defined setting that was set once is empty where it was absent; PostgreSQL cannot remove
+/// it.)
 const ENDPOINTS: &str = r#"
 [pool]
 connections_max = 2
@@ -84,7 +85,7 @@ impl World {
         self.post_json("/run", body.to_string()).await
     }
 
-    /// What sessions of both nodes are like, several requests at the same time.
+    /// The state of the sessions of both nodes, for several concurrent requests.
     async fn states(&self) -> Vec<Value> {
         let state = async |level: &str| {
             let response = self.get_at("/state", level).await;
@@ -96,7 +97,7 @@ impl World {
     }
 }
 
-/// What is undone, however it was done.
+/// State that is undone, however it was created.
 const LEFT: [&str; 9] = [
     "select set_config('search_path', 'other', false)",
     "select set_config('app.user', 'alice', false)",

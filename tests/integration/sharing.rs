@@ -1,4 +1,4 @@
-//! Quick reads share connections; nobody notices it by anything but the speed.
+//! Quick reads share connections, which has no visible effect except speed.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::world::{World, configured, gateway_of};
 
-/// Eight connections, four of which may be shared. The third answer in a row comes from a shared one
-/// for certain, once the endpoint has shown that it is quick.
+/// Eight connections, four of which may be shared. Once the endpoint has proved quick, the third
+/// consecutive answer certainly comes from a shared one.
 const NAPS: &str = r#"
 [pool]
 connections_max = 8
@@ -41,7 +41,7 @@ async fn world() -> World {
 }
 
 impl World {
-    /// Has the server sleep, and tells which of its processes did.
+    /// Makes the server sleep, and returns which of its processes did.
     async fn nap(&self, seconds: &str) -> i64 {
         let response = self.get(&format!("/nap/{seconds}")).await;
         let status = response.status();
@@ -61,7 +61,7 @@ impl World {
 #[tokio::test]
 async fn quick_reads_at_the_same_time_share_half_of_the_connections() {
     let world = world().await;
-    // On a machine that is busy itself a read may be taken for one that holds others up.
+    // On a busy machine a read may be mistaken for a slow one.
     let mut used = Vec::new();
     while used.len() < 20 && used.iter().all(|used| *used > 4) {
         used.push(world.naps("0.001").await.len());
@@ -97,7 +97,7 @@ async fn a_slow_read_holds_nobody_up_who_shares_its_connection() {
     };
     let (slow, others) = tokio::join!(slow, others);
     assert!(others < AT_ONCE, "{others:?}");
-    // It was not begun anew elsewhere either.
+    // It was not restarted on another connection either.
     assert!(slow < Duration::from_secs(4) + AT_ONCE, "{slow:?}");
 }
 
@@ -128,7 +128,7 @@ async fn a_connection_that_breaks_fails_none_of_the_reads_on_it() {
             world.cluster.primary.execute(&end).await.unwrap();
             ended.store(true, Ordering::Relaxed);
         };
-        // They assert that each is answered.
+        // These assert that each is answered.
         let naps = async {
             while !ended.load(Ordering::Relaxed) {
                 world.naps("0").await;
@@ -138,7 +138,7 @@ async fn a_connection_that_breaks_fails_none_of_the_reads_on_it() {
     }
 }
 
-/// As when a proxy on the way is restarted: every connection is lost, and the node is well.
+/// As when a proxy in between is restarted: every connection is lost, but the node is well.
 #[tokio::test]
 async fn reads_that_are_alone_on_connections_that_break_are_answered_all_the_same() {
     let world = world().await;

@@ -1,4 +1,4 @@
-//! Which node is asked, in which order and how often; and what operators see and do about it.
+//! Which node is tried, in which order and how often; and what operators see and can do.
 
 use std::time::Duration;
 

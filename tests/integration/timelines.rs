@@ -1,4 +1,4 @@
-//! What becomes of tokens when a replica is promoted.
+//! What happens with tokens when a replica is promoted.
 
 use reqwest::{Method, Response};
 use tidegate::testkit::{Cluster, DelayProxy, GatewayProcess, until};
@@ -29,7 +29,7 @@ struct Failover {
 }
 
 impl Failover {
-    /// Reaches the primary as a role by a line that can be led elsewhere.
+    /// Connects to the primary as a role, over a link whose target can be changed.
     async fn prepare(role: &str) -> Self {
         let cluster = migrated_cluster(2).await;
         let create =
@@ -136,7 +136,7 @@ async fn a_token_whose_write_was_lost_is_told_so() {
     for level in ["eventual", "session", "strong"] {
         let answer = failover.read(level, Some(&token)).await;
         let detail = problem(answer, 409, "write-lost-in-failover").await;
-        assert!(detail.contains("go on without the token"), "{detail}");
+        assert!(detail.contains("continue without the token"), "{detail}");
     }
     let answer = failover.read("session", None).await;
     assert_eq!(answer.status(), 200);
@@ -149,7 +149,7 @@ async fn a_token_whose_write_was_lost_is_told_so() {
     assert_eq!(
         header(&answer, "set-cookie"),
         "__Host-tidegate-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax",
-        "a browser is told once and goes on"
+        "a browser gets one error and continues"
     );
     problem(answer, 409, "write-lost-in-failover").await;
 }

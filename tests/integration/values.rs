@@ -1,4 +1,4 @@
-//! What a statement is given of a request: bounds of slices, numbers of any size, claims.
+//! The values that a statement gets from a request: bounds of slices, numbers of any size, claims.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,7 +50,7 @@ single = true
 
 const SCHEMA: &str = "create function f(n int) returns int immutable language sql as 'select n'";
 
-/// A JWT with these claims beside `exp`, as text so that they are signed as they stand.
+/// A JWT with these claims besides `exp`, as text so that they are signed as written.
 fn signed(claims: &str) -> String {
     let hour = SystemTime::now() + Duration::from_secs(3_600);
     let expires = hour.duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -177,7 +177,7 @@ async fn a_claim_is_bound_as_it_was_signed_and_must_be_there() {
         let request = world.request(Method::POST, "/claims");
         request.bearer_auth(signed(claims))
     };
-    // Before the body is looked at.
+    // Before the body is read.
     let refused = post("").body("no JSON").send().await.unwrap();
     problem(refused, 401, "unauthorized").await;
     let answer = post(r#", "tenant": 7"#).json(&serde_json::json!({}));
@@ -197,7 +197,7 @@ async fn a_colon_that_postgresql_refuses_is_explained_at_start() {
         ),
         (
             "select (array[1])[1:path.n]",
-            "syntax error at or near \"$1\"; a parameter takes its own colon, so a slice that ends with one \
+            "syntax error at or near \"$1\"; a parameter has its own colon, so a slice that ends with one \
              is [1 : :path.x]",
         ),
     ] {

@@ -1,4 +1,4 @@
-//! A cluster with the built-in schema and gateways in front of it, as the tests use them.
+//! A cluster with the built-in schema and gateways in front of it, for the tests.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -37,14 +37,14 @@ impl World {
         Self::configured("").await
     }
 
-    /// As [`World::start`], with a configuration file for the gateway.
+    /// Like [`World::start`], with a configuration file for the gateway.
     pub(crate) async fn configured(toml: &str) -> Self {
         let cluster = migrated_cluster(1).await;
         let gateway = configured(&cluster, gateway_of(&cluster), toml);
         Self::over(cluster, gateway).await
     }
 
-    /// Starts everything on a schema and a configuration file of the test's own.
+    /// Starts everything with the test's own schema and configuration file.
     pub(crate) async fn with_file(schema: &str, file: &str) -> Self {
         let cluster = Cluster::start(1).await.unwrap();
         cluster.primary.execute(schema).await.unwrap();
@@ -76,7 +76,7 @@ impl World {
         &mut self.cluster.replicas[0]
     }
 
-    /// Commits something on the primary, past the gateway.
+    /// Commits something on the primary, bypassing the gateway.
     pub(crate) async fn write(&self) {
         let sql = "update documents set updated_at = now()";
         self.cluster.primary.execute(sql).await.unwrap();
@@ -139,7 +139,7 @@ impl World {
         request.send().await.unwrap()
     }
 
-    /// Sends a body that is said to be JSON.
+    /// Sends a body that is declared as JSON.
     pub(crate) async fn post_json(&self, path: &str, body: impl Into<String>) -> Response {
         let request = self
             .request(Method::POST, path)
@@ -147,7 +147,7 @@ impl World {
         request.body(body.into()).send().await.unwrap()
     }
 
-    /// Sends bytes as they are on a connection of their own, and reads the one answer to them.
+    /// Sends raw bytes on a separate connection, and reads the one answer to them.
     pub(crate) async fn send_raw(&self, request: &[u8]) -> RawResponse {
         let mut stream = TcpStream::connect(self.gateway.listen()).await.unwrap();
         // The gateway may answer and close before it has read everything.
@@ -158,14 +158,14 @@ impl World {
         RawResponse::parse(&answer)
     }
 
-    /// Sends a GET for a path as it is: HTTP clients would tidy it up.
+    /// Sends a GET for a path without changes: HTTP clients would normalise it.
     pub(crate) async fn get_raw(&self, path: &str, headers: &str) -> RawResponse {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n{headers}\r\n");
         self.send_raw(request.as_bytes()).await
     }
 
-    /// Takes a node out of the order, or back in (`drain`, `undrain`).
+    /// Drains or undrains a node (`drain`, `undrain`).
     pub(crate) async fn steer(&self, node: &str, what: &str) -> Response {
         let url = self
             .gateway
@@ -173,8 +173,8 @@ impl World {
         self.client.post(url).send().await.unwrap()
     }
 
-    /// Lets reads stay with the replica however long it takes: the primary is asked only when nobody
-    /// else is left.
+    /// Keeps reads on the replica however long it takes: the primary is used only if no other node
+    /// is left.
     pub(crate) async fn without_hedges(&self) {
         assert_eq!(self.steer("primary", "drain").await.status(), 200);
     }
@@ -248,7 +248,7 @@ impl RawResponse {
     }
 }
 
-/// The cells of a table that is written as text: a row a line, `|` between cells.
+/// The cells of a table in text form: one row per line, `|` between cells.
 pub(crate) fn rows<const N: usize>(table: &str) -> impl Iterator<Item = [&str; N]> {
     let lines = table.lines().filter(|line| !line.is_empty());
     lines.map(|line| {
@@ -271,7 +271,7 @@ pub(crate) async fn migrate(cluster: &Cluster) {
     printed(command.env("DATABASE_URL", cluster.primary.url())).await;
 }
 
-/// Runs a command that must succeed and has nothing to complain of, and returns what it prints.
+/// Runs a command that must succeed without complaints, and returns its output.
 pub(crate) async fn printed(command: GatewayCommand) -> String {
     let output = command.output().await.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
@@ -293,7 +293,7 @@ pub(crate) fn gateway_of(cluster: &Cluster) -> GatewayCommand {
     }
 }
 
-/// Gives a gateway a configuration file, which goes with the cluster.
+/// Gives a gateway a configuration file, which is removed with the cluster.
 pub(crate) fn configured(cluster: &Cluster, gateway: GatewayCommand, toml: &str) -> GatewayCommand {
     let name = format!("gateway-{:08x}.toml", RandomState::new().hash_one(0) >> 32);
     let file = cluster.workspace().path().join(name);
@@ -301,7 +301,7 @@ pub(crate) fn configured(cluster: &Cluster, gateway: GatewayCommand, toml: &str)
     gateway.env("TIDEGATE_CONFIG", file)
 }
 
-/// Writes another configuration file in place of a gateway's own, and waits until it is in force.
+/// Replaces a gateway's configuration file, and waits until the new one is in force.
 pub(crate) async fn reload(gateway: &GatewayProcess, file: &Path, toml: &str) {
     std::fs::write(file, toml).unwrap();
     gateway.signal(Signal::SIGHUP);

@@ -21,7 +21,7 @@ pub(crate) struct Dns {
 #[derive(Clone, Copy, Default)]
 struct Health {
     bad: bool,
-    /// Probes in a row that say otherwise.
+    /// Consecutive probes with a different result.
     contrary: u32,
 }
 
@@ -33,7 +33,7 @@ struct Kept {
 
 impl Dns {
     pub(crate) fn new(world: &World, luck: &mut Luck) -> Self {
-        // As if they had asked at some time of the last minute.
+        // As if they had resolved the name at some time in the last minute.
         let next_probe = luck.share() * PROBE_EVERY;
         let kept = world.resolvers.iter().map(|order| {
             Some(Kept {

@@ -1,11 +1,11 @@
-//! What goes wrong, where and when.
+//! The faults, their places and times.
 
 use crate::world::World;
 
 /// Nodes of a region's application.
 pub(crate) const NODES: usize = 3;
 
-/// Seconds before an event, of it, and after it until every region is back.
+/// Seconds before an event, during it, and after it until every region is back.
 pub(crate) const QUIET: f64 = 120.0;
 pub(crate) const FAULT: f64 = 600.0;
 pub(crate) const RECOVERY: f64 = 480.0;
@@ -17,11 +17,11 @@ pub(crate) enum Kind {
     Down(usize),
     /// This share of requests is answered with 5xx.
     Errors(f64),
-    /// Answers take so many times as long.
+    /// Answers take this many times as long.
     Slow(f64),
     /// The region is cut off from the others; clients reach it.
     CutOff,
-    /// Nothing of the region is there, its gateways neither.
+    /// The whole region is gone, including its gateways.
     Gone,
 }
 
@@ -81,12 +81,12 @@ impl Event {
         ]
     }
 
-    /// Returns the regions that something is wrong with.
+    /// Returns the regions with a fault.
     pub(crate) fn regions(&self) -> Vec<usize> {
         self.faults.iter().map(|fault| fault.region).collect()
     }
 
-    /// Returns what is wrong with a region at a time.
+    /// Returns the fault of a region at a time.
     pub(crate) fn at(&self, region: usize, seconds: f64) -> Option<Kind> {
         let since = seconds - QUIET;
         let fault = self.faults.iter().find(|fault| fault.region == region)?;

@@ -20,7 +20,7 @@ use report::Row;
 use run::System;
 use world::World;
 
-/// What draws the clients, the requests and their luck.
+/// The seed of the clients, the requests and their random outcomes.
 const SEED: u64 = 17;
 
 fn main() -> ExitCode {

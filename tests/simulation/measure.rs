@@ -1,6 +1,6 @@
-//! What is counted of requests.
+//! The measurements of requests.
 
-/// How long a client waits; what fails counts as that long.
+/// How long a client waits; a failed request counts as this long.
 pub(crate) const GIVEN_UP_MS: f64 = 10_000.0;
 
 /// Buckets are one percent wide, from a millisecond on.
@@ -27,7 +27,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts a request that was answered after so long, or not at all.
+    /// Counts a request that was answered after a time, or not at all.
     pub(crate) fn add(&mut self, answered_ms: Option<f64>, at_home: bool) {
         self.requests += 1;
         self.failed += u64::from(answered_ms.is_none());

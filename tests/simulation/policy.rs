@@ -86,7 +86,7 @@ impl Gateways {
         }
     }
 
-    /// Takes in what every gateway has heard since the last tick.
+    /// Records what every gateway has received since the last tick.
     pub(crate) fn tick(
         &mut self,
         world: &World,
@@ -141,7 +141,7 @@ impl Gateways {
             .next()
     }
 
-    /// Counts what was served in a region.
+    /// Counts a request that was served in a region.
     pub(crate) fn saw(&mut self, region: usize, served: Served, now: f64) {
         let (outcome, millis) = match served {
             Served::Well(millis) => (Outcome::Served, millis),
@@ -154,7 +154,7 @@ impl Gateways {
         self.samples[region].add(outcome, time, Duration::from_secs_f64(now));
     }
 
-    /// Asks the regions that have left, each gateway those that it sees so.
+    /// Probes the regions that have left, as seen by each gateway.
     fn probe(
         &mut self,
         regions: &mut [Region],

@@ -1,4 +1,4 @@
-//! What serves in a region: a gateway before three nodes of an application.
+//! A region: a gateway in front of three nodes of an application.
 
 use crate::event::{Kind, NODES};
 use crate::run::Luck;
@@ -7,7 +7,7 @@ use crate::run::Luck;
 const MEDIAN_MS: f64 = 20.0;
 const SHAPE: f64 = 0.6;
 
-/// Requests that fail though nothing is wrong.
+/// Requests that fail without any fault.
 const FAILING: f64 = 0.000_02;
 
 /// The load balancer in front of a region's nodes takes one out after so long.
@@ -20,12 +20,12 @@ const BREAKER_SECONDS: f64 = 5.0;
 /// Share of capacity above which answers take longer.
 const BUSY: f64 = 0.8;
 
-/// What became of a request in a region.
+/// The outcome of a request in a region.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Served {
-    /// It was answered after so many milliseconds.
+    /// It was answered after this many milliseconds.
     Well(f64),
-    /// It was answered with 5xx after so many milliseconds.
+    /// It was answered with 5xx after this many milliseconds.
     Failed(f64),
     /// No node took it, so nothing was done.
     NoNode,

@@ -1,4 +1,4 @@
-//! The table, and whether what it shows is what was asked for.
+//! The table, and whether its figures meet the requirements.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,13 +17,13 @@ const PAGE: &str = concat!(
 const AVAILABILITY_MIN: f64 = 0.9995;
 const LOCALITY_APART_MAX: f64 = 0.01;
 
-/// An event, and what came of each system in it.
+/// An event, and the result of each system in it.
 pub(crate) struct Row {
     pub(crate) event: Event,
     pub(crate) tallies: Vec<(System, Tallies)>,
 }
 
-/// Prints the page, writes it, and fails when a bar was missed.
+/// Prints the page, writes it, and fails if a requirement was missed.
 pub(crate) fn publish(world: &World, rows: &[Row]) -> ExitCode {
     let missed = missed(rows);
     let page = page(world, rows, &missed);
@@ -40,7 +40,7 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-/// Returns what is not as it should be.
+/// Returns the missed requirements.
 fn missed(rows: &[Row]) -> Vec<String> {
     let mut missed = Vec::new();
     for row in rows {
@@ -81,14 +81,14 @@ fn page(world: &World, rows: &[Row], missed: &[String]) -> String {
     let mut page = format!(
         "# What the traffic policy changes when a region fails\n\n\
          A simulation: {} regions of AWS, {} clients around the world that send {RATE:.0} requests a second,\n\
-         and one event after the other. Each event meets three systems with the same requests at the same\n\
+         and one event after the other. Each event is applied to three systems with the same requests at the same\n\
          times. Time is virtual and everything is drawn from one seed; the health, the facts and the\n\
          decisions of the traffic policy are the gateway's own code, by a policy that is compiled from text.\n\
-         `make simulate` makes this page anew.\n\n\
+         `make simulate` regenerates this page.\n\n\
          * **DNS alone**: the nearest region whose probes pass (three of them, 10 s apart), kept by resolvers\n  \
-           for 60 s. A load balancer takes a dead node out after 30 s.\n\
+           for 60 s. A load balancer removes a dead node after 30 s.\n\
          * **Node steering**: the same, and each gateway chooses among its region's three nodes.\n\
-         * **Traffic policy**: the same, and each gateway hands requests to another region by\n  \
+         * **Traffic policy**: the same, and each gateway sends requests to another region by\n  \
            `prefer local | nearest(…)` with the default clauses.\n\n",
         REGIONS.len(),
         world.clients.len(),
@@ -102,7 +102,7 @@ fn page(world: &World, rows: &[Row], missed: &[String]) -> String {
 fn table(rows: &[Row]) -> String {
     let mut table = format!(
         "An event begins after {QUIET:.0} s and lasts {FAULT:.0} s; the figures are of that time and of the\n\
-         {RECOVERY:.0} s after it, in which regions come back. What fails counts as {:.0} s. *Locality* is the\n\
+         {RECOVERY:.0} s after it, in which regions come back. A failed request counts as {:.0} s. *Locality* is the\n\
          share of answers from the region that is nearest to the client. *Of the region* are the clients that\n\
          are nearest to a region of the event.\n\n\
          | event | | locality | availability | p50 | p95 | p99 | availability, of the region | p99, of the region |\n\
@@ -154,7 +154,7 @@ fn time(millis: f64) -> String {
 }
 
 fn verdict(missed: &[String]) -> String {
-    let bars = "\nWanted: in every event availability of 99.95 % and a p99 no higher than with DNS alone; outside \
+    let bars = "\nRequired: in every event availability of 99.95 % and a p99 no higher than with DNS alone; outside \
                 events\nlocality within one point of DNS alone. ";
     if missed.is_empty() {
         return format!("{bars}All of it holds.\n");
@@ -168,14 +168,14 @@ const NOTES: &str = "
 
 * **A region whose gateways are gone** cannot be helped by a policy: its clients' requests reach no
   gateway until DNS sends them elsewhere. That takes three probes and what is left of a minute in resolvers'
-  caches; only what stands before the gateways can be faster. Clients that enter elsewhere are not touched.
+  caches; only what stands before the gateways can be faster. Clients that enter elsewhere are not affected.
 * **More lost than the rest is sized for.** Here every region has half as much again as what enters it when
   one region is lost, and two are. The neighbour that is overloaded sheds; shedding counts among `errors`, so
   it leaves, with all its own clients; so does the next one, and `panic` ends that only when half of the world
-  has left. In the row *shedding not counted* the same policy, on the same requests, does not take a shed
-  request for an error of the region: such requests go to the next region out of the retry budget, and
-  nothing else moves. Declare `capacity` and `load`, and `require survive N` for what has to be survived: in
-  the row before it the same two regions are lost, and the others are sized for that.
+  has left. In the row *shedding not counted* the same policy, on the same requests, does not count a
+  shed request as an error of the region: such requests go to the next region out of the retry budget, and
+  nothing else moves. Declare `capacity` and `load`, and `require survive N` for the losses that must be
+  survived: in the row before it the same two regions are lost, and the others are sized for that.
 
 ## What is modelled, and what is not
 
@@ -184,9 +184,9 @@ const NOTES: &str = "
   world would be nearer for the map and slower for them. So locality is that of DNS until something fails.
 * An answer takes 20 ms (log-normal) and the round trips: 0.015 ms to 0.021 ms a kilometre to clients, 0.0125 ms
   between regions. Above four fifths of its capacity a region slows down, above all of it it sheds.
-* Gateways hear each other's records every 250 ms, a tick late. A tunnel on which nothing comes back is closed
+* Gateways receive each other's records every 250 ms, a tick late. A tunnel on which nothing comes back is closed
   after 1.25 s. Regions that have left are probed 25 times a second. What a gateway sees of requests that it
-  handed on is not counted: regions leave a little later than they would.
+  forwarded is not counted: regions leave a little later than they would.
 * With the policy a 5xx is final, as everywhere; a request that no node took, or that was shed, is tried in one
   further region.
 * The database is not modelled: no lag, no promotion.

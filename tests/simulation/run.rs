@@ -26,7 +26,7 @@ pub(crate) enum System {
     Steering,
     /// And hand requests to another region by the policy.
     Policy,
-    /// The same, if shedding were no reason to leave a region.
+    /// The same, if shedding were not a reason to leave a region.
     Patient,
 }
 
@@ -51,7 +51,7 @@ impl System {
     }
 }
 
-/// What came of one system in one event.
+/// The result of one system in one event.
 #[derive(Default)]
 pub(crate) struct Tallies {
     /// All clients, before the event.
@@ -62,7 +62,7 @@ pub(crate) struct Tallies {
     pub(crate) affected: Tally,
 }
 
-/// Luck: the same for the same request in each system, however it is decided.
+/// Random outcomes: the same for the same request in each system, however it is decided.
 pub(crate) struct Luck(fastrand::Rng);
 
 impl Luck {
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
         None
     }
 
-    /// Returns how long it took at the entry, and what came of it; nothing when the tunnel was lost.
+    /// Returns how long it took at the entry, and the outcome; `None` if the tunnel was lost.
     fn attempt(
         &mut self,
         entry: usize,

@@ -1,4 +1,4 @@
-//! Where clients, resolvers and regions are, and how long it takes between them.
+//! The locations of clients, resolvers and regions, and the round trips between them.
 
 use fastrand::Rng;
 use tidegate_traffic::place::{Place, aws_place};
@@ -106,7 +106,7 @@ const CITIES: [(f64, f64, f64); 60] = [
 const CLIENTS: usize = 4_000;
 const RESOLVERS: usize = 600;
 
-/// Clients whose resolver is somewhere else, so that DNS takes them for somewhere else.
+/// Clients whose resolver is somewhere else, so that DNS assumes another location.
 const FAR_RESOLVERS: f64 = 0.06;
 
 /// How far around its city a client lives, in degrees.
@@ -133,7 +133,7 @@ pub(crate) struct Client {
     pub(crate) round_trips: Vec<f64>,
 }
 
-/// All that does not change.
+/// Everything that does not change.
 pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// By resolver: the regions, nearest first.
@@ -184,7 +184,7 @@ impl World {
         world
     }
 
-    /// Returns the region that most clients are nearest to, but for some.
+    /// Returns the region that most clients are nearest to, except for some.
     pub(crate) fn busiest(&self, nth: usize) -> usize {
         let mut regions: Vec<_> = (0..REGIONS.len()).collect();
         regions.sort_by(|a, b| self.load[*b].total_cmp(&self.load[*a]));

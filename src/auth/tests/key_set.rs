@@ -96,7 +96,7 @@ impl Issuer {
     }
 }
 
-/// A pace at which nothing has to be waited for.
+/// Intervals so short that tests need not wait.
 fn eager() -> Pace {
     Pace {
         unknown_interval: Duration::ZERO,

@@ -1,4 +1,4 @@
-//! The stored answers, and the flights that bring new ones.
+//! The stored answers, and the flights that fetch new ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,43 +10,41 @@ use tokio::time::Instant;
 
 use super::flight::Landing;
 use super::key::PathKey;
-use super::{CacheResult, Entry, Follower, Key, Leader, Usable};
-use crate::config::CacheSettings;
+use super::{CacheSettings, Entry, Follower, Key, Usable};
 use tidegate_telemetry::names;
 
-/// What an entry takes beside its key and its body: the entry itself, its tag, and its places in
-/// the tables of the store.
+/// The bytes of an entry in addition to its key and its body: the entry itself, its tag, and its
+/// slots in the tables of the store.
 const OVERHEAD_BYTES: usize = 512;
 
-/// A guess at the size of an answer, from which the store sizes its memory of evicted keys.
+/// An estimate of the size of an answer, from which the store sizes its list of evicted keys.
 const TYPICAL_BYTES: usize = 4 << 10;
 
-/// Shards of the store, each with a lock of its own, so that requests do not queue for one.
+/// Shards of the store, each with its own lock, so that requests do not contend for one.
 const SHARDS_MAX: usize = 16;
 
-/// Most entries that a shard is certain to have room for when all are as large as allowed; fewer
-/// shards otherwise.
+/// Entries that a shard must have room for when all are as large as allowed; otherwise there are
+/// fewer shards.
 const SHARD_ENTRIES_MIN: usize = 8;
 
-/// Answers of one process by key; bounded by bytes. `O` says where an answer came from, `L` is what a
-/// flight tells its followers.
+/// Answers of one process by key; bounded by bytes. `O` is where an answer came from, `L` is what a
+/// flight gives to its followers.
 pub struct ResponseCache<O, L> {
     store: Cache<Key, Arc<Entry<O>>, Weight>,
     flights: Mutex<HashMap<Key, Landing<L>>>,
     settings: CacheSettings,
-    requests: [metrics::Counter; CacheResult::ALL.len()],
     entries: metrics::Gauge,
     bytes: metrics::Gauge,
     waiting: metrics::Gauge,
 }
 
-/// How a request for a key that cannot be served from the store goes on.
+/// How a request proceeds for a key that cannot be served from the store.
 pub enum Joined<O, L> {
-    /// It fetches.
+    /// It fetches the answer.
     Leader(Leader<O, L>),
-    /// Somebody else does.
+    /// Another request is fetching it.
     Follower(Follower<L>),
-    /// Somebody else just did.
+    /// Another request has just fetched it.
     Stored(Arc<Entry<O>>),
 }
 
@@ -65,7 +63,8 @@ fn bytes_of<O>(key: &Key, entry: &Entry<O>) -> usize {
 }
 
 impl<O, L> ResponseCache<O, L> {
-    /// Makes an empty cache; none when the settings turn it off. Memory is taken as answers come.
+    /// Makes an empty cache; none if the settings turn it off. Memory is allocated as answers are
+    /// stored.
     pub fn new(settings: &CacheSettings) -> Option<Self> {
         if settings.bytes_max == 0 {
             return None;
@@ -78,12 +77,10 @@ impl<O, L> ResponseCache<O, L> {
             .build()
             .expect("the two options that are required are set");
         let hasher = DefaultHashBuilder::default();
-        let request = |result: CacheResult| metrics::counter!(names::CACHE_REQUESTS, "result" => result.as_str());
         Some(Self {
             store: Cache::with_options(options, Weight, hasher, DefaultLifecycle::default()),
             flights: Mutex::default(),
             settings: settings.clone(),
-            requests: CacheResult::ALL.map(request),
             entries: metrics::gauge!(names::CACHE_ENTRIES),
             bytes: metrics::gauge!(names::CACHE_BYTES),
             waiting: metrics::gauge!(names::CACHE_WAITING),
@@ -105,8 +102,8 @@ impl<O, L> ResponseCache<O, L> {
         self.store.get(&PathKey { revision, path })
     }
 
-    /// Joins the flight for a key, or takes off. `seen` is what the caller found stored and could
-    /// not use: anything newer is returned instead.
+    /// Joins the flight for a key, or starts one. `seen` is the stored answer that the caller could
+    /// not use: a newer one is returned instead.
     pub fn join(self: &Arc<Self>, key: &Key, seen: Option<&Arc<Entry<O>>>) -> Joined<O, L> {
         let mut flights = self.flights();
         if let Some(landing) = flights.get(key) {
@@ -120,7 +117,8 @@ impl<O, L> ResponseCache<O, L> {
         }
     }
 
-    /// Takes off to replace a stored answer, unless somebody does already or has done.
+    /// Starts a flight to replace a stored answer, unless another request has done so or already
+    /// replaced it.
     pub fn refresh(self: &Arc<Self>, key: &Key, stale: &Arc<Entry<O>>) -> Option<Leader<O, L>> {
         match self.join(key, Some(stale)) {
             Joined::Leader(leader) => Some(leader),
@@ -128,36 +126,22 @@ impl<O, L> ResponseCache<O, L> {
         }
     }
 
-    /// Removes every answer whose path starts with a text and returns how many there were. What is
-    /// being fetched meanwhile is not stored, and requests from now on do not wait for it.
+    /// Removes every answer whose path starts with a prefix and returns their number. Answers that
+    /// are being fetched at the time are not stored, and later requests do not wait for them.
     pub fn purge(&self, path_prefix: &str) -> usize {
         let purged = self.remove(|key| key.path_starts_with(path_prefix));
         self.measure();
         purged
     }
 
-    /// Removes the answers of all tables but one.
+    /// Removes the answers of all table revisions except one.
     pub fn keep_revision(&self, revision: u64) {
         self.remove(|key| key.revision() != revision);
         self.measure();
     }
 
-    /// Counts a request.
-    pub fn count(&self, result: CacheResult) {
-        let index = CacheResult::ALL.iter().position(|known| *known == result);
-        if let Some(counter) = index.and_then(|index| self.requests.get(index)) {
-            counter.increment(1);
-        }
-    }
-
-    /// Stores an answer for as long as its flight is known.
-    pub(super) fn store(
-        &self,
-        key: &Key,
-        landing: &Landing<L>,
-        entry: &Arc<Entry<O>>,
-        now: Instant,
-    ) -> bool {
+    /// Stores an answer if its flight is still known.
+    fn store(&self, key: &Key, landing: &Landing<L>, entry: &Arc<Entry<O>>, now: Instant) -> bool {
         if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
             return false;
         }
@@ -171,7 +155,7 @@ impl<O, L> ResponseCache<O, L> {
         known
     }
 
-    pub(super) fn forget(&self, key: &Key, landing: &Landing<L>) {
+    fn forget(&self, key: &Key, landing: &Landing<L>) {
         let flights = self.flights();
         if is_known(&flights, key, landing) {
             self.store.remove(key);
@@ -180,8 +164,8 @@ impl<O, L> ResponseCache<O, L> {
         self.measure();
     }
 
-    /// Ends a flight, if it has not been ended before.
-    pub(super) fn end(&self, key: &Key, landing: &Landing<L>) {
+    /// Ends a flight, if it has not ended before.
+    fn end(&self, key: &Key, landing: &Landing<L>) {
         let mut flights = self.flights();
         if is_known(&flights, key, landing) {
             flights.remove(key);
@@ -197,7 +181,7 @@ impl<O, L> ResponseCache<O, L> {
     fn remove(&self, condemned: impl Fn(&Key) -> bool) -> usize {
         let mut flights = self.flights();
         flights.retain(|key, _| !condemned(key));
-        // Nothing is stored meanwhile, since that takes the same lock.
+        // Nothing is stored meanwhile, because that takes the same lock.
         let before = self.store.len();
         self.store.retain(|key, _| !condemned(key));
         before - self.store.len()
@@ -209,8 +193,56 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights<L>> {
-        // A panic while it is held leaves a flight out at worst, whose leader is dropped by it.
+        // At worst, a panic while it is held loses a flight, whose leader it also drops.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right and duty to fetch a key, held by one task at a time. If it is dropped without landing,
+/// the followers get no answer.
+pub struct Leader<O, L> {
+    cache: Arc<ResponseCache<O, L>>,
+    key: Key,
+    landing: Landing<L>,
+}
+
+impl<O, L> Leader<O, L> {
+    fn new(cache: Arc<ResponseCache<O, L>>, key: Key, landing: Landing<L>) -> Self {
+        Self {
+            cache,
+            key,
+            landing,
+        }
+    }
+
+    /// Returns a way to wait for the landing, for the request that leads.
+    pub fn follower(&self) -> Follower<L> {
+        Follower::new(&self.landing, metrics::Gauge::noop())
+    }
+
+    /// Stores an answer. Returns false if it is not stored: it is too large or too old, or the path
+    /// was purged while it was being fetched.
+    pub fn store(&self, entry: &Arc<Entry<O>>, now: Instant) -> bool {
+        self.cache.store(&self.key, &self.landing, entry, now)
+    }
+
+    /// Removes what is stored, because it no longer exists.
+    pub fn forget(&self) {
+        self.cache.forget(&self.key, &self.landing);
+    }
+
+    /// Ends the flight and wakes the followers.
+    pub fn end_with(self, landing: L) {
+        // Removed before they are woken: a request that arrives now uses the store, not this
+        // flight.
+        self.cache.end(&self.key, &self.landing);
+        self.landing.send_replace(Some(landing));
+    }
+}
+
+impl<O, L> Drop for Leader<O, L> {
+    fn drop(&mut self) {
+        self.cache.end(&self.key, &self.landing);
     }
 }
 

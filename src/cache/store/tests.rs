@@ -57,9 +57,9 @@ async fn one_leads_and_all_others_are_told() {
     ];
     let other = super::tests::leader(&cache, "/b");
     assert!(leader.store(&entry(10, Some(0)), Instant::now()));
-    leader.land("landed");
+    leader.end_with("landed");
     for follower in followers {
-        assert_eq!(follower.landed().await, Some("landed"));
+        assert_eq!(follower.outcome().await, Some("landed"));
     }
     assert!(matches!(cache.join(&key("/a"), None), Joined::Stored(_)));
     drop(other);
@@ -71,9 +71,9 @@ async fn a_leader_that_is_dropped_tells_its_followers_and_makes_room_for_another
     let first = leader(&cache, "/a");
     let waiting = follower(&cache, "/a");
     drop(first);
-    assert_eq!(waiting.landed().await, None);
+    assert_eq!(waiting.outcome().await, None);
     let second = leader(&cache, "/a");
-    second.land("again");
+    second.end_with("again");
 }
 
 #[test]
@@ -82,19 +82,19 @@ fn what_was_seen_stale_is_fetched_once_and_what_is_newer_is_not() {
     let first = leader(&cache, "/a");
     let old = entry(1, Some(0));
     first.store(&old, Instant::now());
-    first.land("old");
+    first.end_with("old");
     let refresh = cache
         .refresh(&key("/a"), &old)
-        .expect("nobody else refreshes");
+        .expect("no other refresh is under way");
     assert!(
         cache.refresh(&key("/a"), &old).is_none(),
-        "somebody does already"
+        "a refresh is already under way"
     );
     refresh.store(&entry(2, Some(0)), Instant::now());
-    refresh.land("new");
+    refresh.end_with("new");
     assert!(
         cache.refresh(&key("/a"), &old).is_none(),
-        "somebody has done"
+        "it has already been refreshed"
     );
 }
 
@@ -107,7 +107,7 @@ fn a_flight_that_was_purged_stores_nothing_and_ends_no_other() {
     assert!(!purged.store(&entry(1, Some(0)), Instant::now()));
     assert!(second.store(&entry(1, Some(0)), Instant::now()));
     purged.forget();
-    purged.land("too late");
+    purged.end_with("too late");
     assert!(cache.get(&key("/a")).is_some());
     assert!(matches!(cache.join(&key("/b"), None), Joined::Leader(_)));
     drop(follower(&cache, "/a"));

@@ -1,4 +1,4 @@
-//! A decision and what is known of the nodes → the steps to try, in order.
+//! From a decision and what is known about the nodes to the steps to try, in order.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Level, Lsn, RequestToken, WalPosition};
 use tidegate_steering::{Ranked, Ranking, Standing};
 
-/// How far a token may be ahead of everything known before waiting for it is pointless. A second
-/// or so of a busy primary's WAL: more than one sampling interval brings.
+/// How far a token may be ahead of every known position before waiting for it is pointless: about a
+/// second of a busy primary's WAL, which is more than one sampling interval brings.
 const WAIT_BYTES_MAX: u64 = 64 << 20;
 
 /// One node as a plan sees it. Views are given by distance, nearest first, and the ranking's
@@ -22,12 +22,12 @@ const WAIT_BYTES_MAX: u64 = 64 << 20;
 pub struct NodeView<'a> {
     /// Its name.
     pub id: &'a NodeId,
-    /// What the monitor knows of it.
+    /// What the monitor knows about it.
     pub status: &'a NodeStatus,
 }
 
 impl NodeView<'_> {
-    /// Whether it takes the writes, whatever its name is.
+    /// Whether it takes the writes, whatever its name.
     fn is_primary(&self) -> bool {
         self.status.acts_as_primary
     }
@@ -38,11 +38,11 @@ impl NodeView<'_> {
 pub struct Step {
     /// Index into the views.
     pub node: usize,
-    /// Why this node, if no earlier step failed.
+    /// Why this node was chosen, if no earlier step failed.
     pub reason: Reason,
-    /// Whether it is asked as the one that takes the writes.
+    /// Whether it is used as the node that takes the writes.
     pub as_primary: bool,
-    /// The position to wait for before asking it.
+    /// The position to wait for before the request is sent.
     pub wait_for: Option<Lsn>,
 }
 
@@ -85,7 +85,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The primary or nothing.
+    /// Only the primary.
     fn primary(&self, reason: Reason, token: RequestToken) -> Plan {
         let usable = |view: &NodeView<'_>| {
             view.is_primary() && serving(view) == Serving::Well && is_heir_of(view, token)
@@ -96,7 +96,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Nodes that serve, best first; then those that lag, the least stale first.
+    /// Nodes that do not lag, best first; then those that lag, the least stale first.
     fn eventual(&self) -> Plan {
         let lag = |node: usize| match serving(&self.views[node]) {
             Serving::Well => Some((Serving::Well, Duration::ZERO)),
@@ -128,14 +128,14 @@ impl Planner<'_> {
         )
     }
 
-    /// The best replica, after a wait where it is just behind; others that have reached the
-    /// token; else the primary.
+    /// The best replica, after a wait if it is just behind; others that have reached the token;
+    /// else the primary.
     fn session(&self, token: &WalPosition, bound: Option<Duration>) -> Plan {
         let has_it = |view: &NodeView<'_>| {
             !view.is_primary() && serving(view) != Serving::No && has_reached(view, token)
         };
         let unproven = match bound {
-            // It is the bound that leads to the primary, now or when the replica has answered.
+            // The bound is the reason for the primary, now or after the replica has answered.
             Some(_) if self.views.iter().any(has_it) => Reason::BoundUnproven,
             _ => Reason::TokenBehind,
         };
@@ -191,10 +191,11 @@ impl Planner<'_> {
         }
     }
 
-    /// The nodes to ask, one after the other: those of which `quality` is none not at all, others by
-    /// quality, those of the same quality best first. Those that fail come last, since an answer that
-    /// may not come is better than a refusal. One that an operator has drained is not asked unless it
-    /// is the primary, and then last of all: some answers are nobody else's to give.
+    /// The nodes to try, one after the other: those for which `quality` returns `None` are left
+    /// out, the others are ordered by quality, and those of the same quality best first. Failing
+    /// nodes come last, since a small chance of an answer is better than a refusal. A node drained
+    /// by an operator is left out unless it is the primary, which then comes last of all: only the
+    /// primary can give some answers.
     fn in_order<Q: Ord>(&self, quality: impl Fn(usize) -> Option<Q>) -> InOrder<Q> {
         let mut order = InOrder::new();
         for ranked in self.ranking.best_first() {
@@ -245,7 +246,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Why a node serves that was chosen for being the best that can.
+    /// The reason for a node that was chosen as the best one able to serve.
     fn reason_by_distance(&self, node: usize) -> Reason {
         match node {
             0 if self.views[0].is_primary() => Reason::NoReplica,
@@ -255,7 +256,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Why the nearest replica does not serve; `otherwise` when it could have but was not enough.
+    /// Why the nearest replica does not serve; `otherwise` if it is well but cannot honour the
+    /// decision.
     fn reason_for_primary(&self, otherwise: Reason) -> Reason {
         match self.views.first() {
             Some(nearest) if !nearest.is_primary() => match serving(nearest) {
@@ -269,10 +271,10 @@ impl Planner<'_> {
     }
 }
 
-/// Nodes to ask, one after the other.
+/// Nodes to try, one after the other.
 type InOrder<Q> = SmallVec<[Candidate<Q>; 4]>;
 
-/// A node to ask, and what its place is due to.
+/// A node to try, and the reason for its place.
 struct Candidate<Q> {
     node: usize,
     resort: Resort,
@@ -286,7 +288,7 @@ impl<Q: Ord> Candidate<Q> {
     }
 }
 
-/// How late a node is asked, for what it has done of late rather than for what it knows.
+/// How late a node is tried, because of its recent behaviour rather than its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Resort {
     First,
@@ -294,7 +296,7 @@ enum Resort {
     Last,
 }
 
-/// Whether a node can be asked at all.
+/// Whether a node can be used at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Serving {
     Well,
@@ -308,7 +310,8 @@ fn serving(view: &NodeView<'_>) -> Serving {
         _ if view.is_primary() => Serving::No,
         Condition::Disconnected => Serving::Well,
         Condition::Lagging => Serving::Behind,
-        // Reached, but nothing can be compared yet: some committed state all the same.
+        // Reachable, but its positions cannot be compared yet: it still serves some committed
+        // state.
         Condition::Unknown if view.status.position.is_some() => Serving::Behind,
         Condition::Unknown | Condition::Unreachable | Condition::Diverged | Condition::Promoted => {
             Serving::No
@@ -316,8 +319,8 @@ fn serving(view: &NodeView<'_>) -> Serving {
     }
 }
 
-/// Whether the primary is of the token's timeline or a later one. If the token's is the later, a
-/// promotion was not seen here yet, and this primary may be a former one.
+/// Whether the primary is of the token's timeline or a later one. If the token's timeline is later,
+/// a promotion has not been seen here yet, and this primary may be a former one.
 fn is_heir_of(view: &NodeView<'_>, token: RequestToken) -> bool {
     let (RequestToken::Verified(token), Some(position)) = (token, view.status.position) else {
         return true;

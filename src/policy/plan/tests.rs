@@ -1,4 +1,4 @@
-//! Claims about single plans, then properties of all of them.
+//! Tests of single plans, then properties of all plans.
 
 use http::HeaderValue;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use tidegate_steering::{Outcome, Selector, SteeringSettings};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A node as a test describes it: its condition, what it has replayed, and how stale it may be.
+/// A node as described by a test: its condition, what it has replayed, and how stale it may be.
 #[derive(Clone, Copy, Debug)]
 struct Sketch {
     condition: Condition,
@@ -38,7 +38,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Replicas in their order; then the primary, or first where it is the nearest.
+    /// Replicas in their order; the primary is last, or first if it is the nearest.
     fn new(replicas: &[Sketch], primary: Sketch, primary_first: bool) -> Self {
         let now = Instant::now() + Duration::from_secs(3_600);
         let region = |index| format!("replica-{index}").parse().unwrap();
@@ -49,7 +49,7 @@ impl Scene {
         let status = |(id, sketch): (NodeId, Sketch)| (id.clone(), status(id, sketch, now));
         let nodes: Vec<_> = all.into_iter().map(status).collect();
         let estimates: Vec<_> = (1..=nodes.len()).map(|place| MS * place as u32).collect();
-        let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+        let selector = Selector::new(SteeringSettings::default(), 0, &estimates, now);
         Self {
             now,
             nodes,
@@ -63,13 +63,13 @@ impl Scene {
         self
     }
 
-    /// The same nodes after one of them was taken out.
+    /// The same nodes after one of them was drained.
     fn with_drained(mut self, node: usize) -> Self {
         self.selector.drain(node, true);
         self
     }
 
-    /// The same nodes after the writes have gone to another one, or to nobody.
+    /// The same nodes after the writes have moved to another one, or to no node.
     fn with_primary(mut self, primary: Option<usize>) -> Self {
         for (index, (_, status)) in self.nodes.iter_mut().enumerate() {
             status.acts_as_primary = Some(index) == primary;
@@ -440,7 +440,7 @@ fn any_decision() -> impl Strategy<Value = Decision> {
 }
 
 impl Scene {
-    /// Whether a node may be asked at all.
+    /// Whether a node may be used at all.
     fn may_serve(&self, step: &Step) -> bool {
         let (_, status) = &self.nodes[step.node];
         match status.condition {
@@ -451,7 +451,7 @@ impl Scene {
         }
     }
 
-    /// Whether a step keeps what the decision promises, as far as is known now.
+    /// Whether a step keeps the promise of the decision, as far as is known now.
     fn keeps(&self, step: &Step, decision: &Decision) -> bool {
         let (_, status) = &self.nodes[step.node];
         let within = |bound| status.staleness(self.now).is_some_and(|age| age <= bound);
@@ -464,7 +464,7 @@ impl Scene {
             }),
         };
         let bound = decision.consistency.max_staleness;
-        // A bound can only be judged after a wait.
+        // A bound is not judged before a wait.
         let within = step.wait_for.is_some() || bound.is_none_or(within);
         match (status.acts_as_primary, decision.token) {
             (true, RequestToken::Verified(token)) => status

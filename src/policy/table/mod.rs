@@ -1,22 +1,22 @@
 //! The policy table: for a path, the row with the longest literal that covers it.
 //!
-//! Rows are sorted by literal, and each knows the longest other literal that its own begins with.
-//! A lookup is one binary search and a short walk up that chain, without allocation: every literal
-//! that a path begins with begins also the greatest literal not above the path.
+//! Rows are sorted by literal, and each refers to the longest other literal that is a prefix of its
+//! own. A lookup is one binary search and a short walk up that chain, without allocation: every
+//! literal that is a prefix of a path is also a prefix of the greatest literal not above the path.
 
 use crate::PolicyRow;
 use crate::Row;
 use tidegate_model::ConfigError;
 
-/// Answers which policy row covers a path.
+/// Finds the policy row that covers a path.
 #[derive(Debug)]
 pub struct PolicyTable {
     /// Sorted by literal; no two are equal.
     entries: Vec<Entry>,
-    /// What all literals begin with.
+    /// The common prefix of all literals.
     common: Box<str>,
-    /// The start of each literal behind that, so that a search touches one short array and only
-    /// ends among the entries themselves.
+    /// The next bytes of each literal, so that a search mostly reads one short array and only ends
+    /// among the entries themselves.
     starts: Vec<u64>,
 }
 
@@ -25,7 +25,7 @@ impl PolicyTable {
     ///
     /// # Errors
     ///
-    /// Names the row that makes no sense, or the two rows that tie.
+    /// Names the row that is invalid, or the two rows that tie.
     pub fn build(rows: &[PolicyRow]) -> Result<Self, ConfigError> {
         let mut rows = rows
             .iter()
@@ -53,7 +53,7 @@ impl PolicyTable {
         chain(&self.entries, above.checked_sub(1)).find(|row| row.pattern().matches(path))
     }
 
-    /// How many literals are not above a path; none when no literal can begin it.
+    /// The number of literals that are not above a path; 0 if no literal can be a prefix of it.
     fn above(&self, path: &str) -> usize {
         if !path.starts_with(&*self.common) {
             return 0;
@@ -62,7 +62,7 @@ impl PolicyTable {
         let below = self.starts.partition_point(|start| *start < wanted);
         let starts = &self.starts[below..];
         let alike = match starts {
-            // No need to search: few literals are as alike as that.
+            // A linear walk suffices: few literals share that many bytes.
             [first, second, ..] if *second != wanted => usize::from(*first == wanted),
             _ => starts.partition_point(|start| *start == wanted),
         };
@@ -79,11 +79,11 @@ impl PolicyTable {
 #[derive(Debug)]
 struct Entry {
     row: Row,
-    /// The entry with the longest other literal that this one's begins with.
+    /// The entry with the longest other literal that is a prefix of this one's.
     parent: Option<usize>,
 }
 
-/// What the sorted literals all begin with, which is what the first and the last share.
+/// The common prefix of the sorted literals, which is that of the first and the last.
 fn common(entries: &[Entry]) -> Box<str> {
     let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
         return Box::default();
@@ -95,7 +95,7 @@ fn common(entries: &[Entry]) -> Box<str> {
     first[..length].into()
 }
 
-/// Eight bytes behind a common start, as a number that sorts as they do: no path has a NUL.
+/// The eight bytes after the common prefix, as a number that sorts as they do: no path has a NUL.
 fn start(text: &str, common: usize) -> u64 {
     let rest = &text.as_bytes()[common..];
     let mut bytes = [0; 8];
@@ -112,7 +112,7 @@ fn parent(entries: &[Entry], row: &Row) -> Result<Option<usize>, ConfigError> {
     };
     if before.literal() == row.literal() {
         let (first, place) = (before.pattern(), before.place());
-        let why = format!("it ties with \"{first}\" ({place}): the same path but for the star");
+        let why = format!("it ties with \"{first}\" ({place}): the paths differ only in the star");
         let path = row.pattern().to_string();
         return Err(ConfigError::of_key(row.place(), "path", &path, why));
     }

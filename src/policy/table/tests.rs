@@ -1,4 +1,4 @@
-//! Claims about the policy table.
+//! Tests of the policy table.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ fn a_tie_names_both_rows() {
     let tie = PolicyTable::build(&rows(&["/x/*", "/y", "/x*"])).unwrap_err();
     assert_eq!(
         tie.to_string(),
-        "policy.toml:3: path = \"/x*\": it ties with \"/x/*\" (policy.toml:1): the same path but for the star"
+        "policy.toml:3: path = \"/x*\": it ties with \"/x/*\" (policy.toml:1): the paths differ only in the star"
     );
     assert!(PolicyTable::build(&rows(&["/x", "/x"])).is_err());
     assert!(PolicyTable::build(&rows(&["/x", "/x/"])).is_ok());
@@ -105,7 +105,7 @@ fn a_row_that_makes_no_sense_is_named() {
     let refused = PolicyTable::build(&rows(&["/ok", "/*/x"])).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "policy.toml:2: path = \"/*/x\": a star stands only at the end of a pattern"
+        "policy.toml:2: path = \"/*/x\": a star is allowed only at the end of a pattern"
     );
     let cache_control = Some("a\nb".to_owned());
     let refused = PolicyTable::build(&[PolicyRow {
@@ -131,7 +131,7 @@ fn a_row_without_cache_control_is_not_stored() {
     assert!(!row.is_shared_cacheable());
 }
 
-/// Looks a path up by trying every row.
+/// Looks up a path by trying every row.
 fn longest_match<'a>(table: &'a PolicyTable, path: &str) -> Option<&'a Row> {
     table
         .rows()
@@ -202,7 +202,7 @@ fn a_floor_above_eventual_cannot_be_public() {
     assert_eq!(
         refused.to_string(),
         "policy.toml:4: cache_control = \"public, max-age=300\": it must not say `public`: a shared \
-         cache cannot keep the floor `session`"
+         cache cannot honour the floor `session`"
     );
 }
 
@@ -221,7 +221,7 @@ fn a_row_with_a_session_cookie_stores_nothing() {
             with(Some(stored)).unwrap_err().to_string(),
             format!(
                 "policy.toml:4: cache_control = \"{stored}\": with session_cookie answers are never \
-                 stored: it must be absent or say no-store"
+                 stored: it must be absent or contain no-store"
             )
         );
     }

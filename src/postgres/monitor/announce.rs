@@ -1,4 +1,4 @@
-//! What operators are told of the nodes: log lines on changes, and gauges.
+//! Reports on the nodes for operators: log lines on changes, and gauges.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::postgres::monitor::roles::Acting;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_telemetry::names;
 
-/// Logs who takes the writes when that changes.
+/// Logs which node takes the writes when that changes.
 pub(super) fn log_roles(before: &Knowledge, after: &Knowledge) {
     if (before.acting, before.timeline) == (after.acting, after.timeline) {
         return;
@@ -38,15 +38,15 @@ pub(super) fn log_roles(before: &Knowledge, after: &Knowledge) {
         Acting::Ambiguous => tracing::error!(
             from,
             timeline,
-            "several servers were promoted onto one timeline and cannot be told apart: nothing is \
-             written and no strong read is served until all but one are gone from the topology or \
+            "several servers were promoted onto one timeline and cannot be distinguished: no writes or \
+             strong reads are served until all but one are removed from the topology or \
              DATABASE_URL leads to one of them"
         ),
         Acting::Nobody if before.acting == Acting::Nobody && before.lineage.is_none() => {}
         Acting::Nobody => tracing::warn!(
             from,
             timeline,
-            "there is no primary: no node is known that is out of recovery on this timeline"
+            "there is no primary: no known node is out of recovery on this timeline"
         ),
     }
 }
@@ -58,13 +58,13 @@ pub(super) fn log_condition(before: Condition, status: &NodeStatus, reason: &str
         return;
     }
     if status.condition == Condition::Fresh {
-        tracing::info!(node, condition, %before, "node is in order");
+        tracing::info!(node, condition, %before, "node is healthy");
     } else {
-        tracing::warn!(node, condition, %before, reason, "node is not in order");
+        tracing::warn!(node, condition, %before, reason, "node is not healthy");
     }
 }
 
-/// Unknown is NaN: a number would be read as one.
+/// Unknown is NaN: any number would be misread as a value.
 pub(super) fn measure(status: &NodeStatus, now: Instant) {
     let seconds = |duration: Option<Duration>| duration.map_or(f64::NAN, |d| d.as_secs_f64());
     let node = status.node.as_str();

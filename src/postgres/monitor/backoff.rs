@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Longest pause, but for its random part: a server that is back is seen within about a second.
+/// Longest pause, without its random part: a server that is back is seen within about a second.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Keeps the pace of the samples for as long as attempts decide whether the node is down, so that
-/// this takes no longer and no less than with samples; then doubles. A part of every pause is
-/// random, so that gateways that lost a server together do not come back together.
+/// Keeps the interval of the samples while attempts decide whether the node is down, so that this
+/// takes as long as with samples; then doubles. A part of every pause is random, so that gateways
+/// that lost a server at the same time do not return at the same time.
 #[derive(Debug)]
 pub(super) struct Backoff {
     first: Duration,

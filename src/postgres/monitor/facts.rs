@@ -1,21 +1,22 @@
-//! What the condition of a node follows from.
+//! The facts that determine the condition of a node.
 
 use std::time::Duration;
 
 use tidegate_model::Condition;
 
-/// What the condition of a node follows from.
+/// The facts that determine the condition of a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     /// Whether it takes the writes.
     pub(super) primary: bool,
-    /// By the hysteresis over samples; none before it has an opinion.
+    /// Whether it is reachable, by the hysteresis over samples; none until there are enough
+    /// samples.
     pub(super) reachable: Option<bool>,
-    /// By its newest sample; none before the first.
+    /// From its newest sample; none before the first.
     pub(super) in_recovery: Option<bool>,
     pub(super) history: History,
     pub(super) receiver: Receiver,
-    /// None when it cannot be known.
+    /// None if it cannot be known.
     pub(super) lag: Option<Duration>,
 }
 
@@ -37,7 +38,7 @@ pub(super) enum Receiver {
 }
 
 impl Facts {
-    /// Returns the gravest condition that holds.
+    /// Returns the most severe condition that holds.
     pub(super) fn condition(&self, max_lag: Duration) -> Condition {
         match (self.reachable, self.in_recovery) {
             (Some(false), _) => Condition::Unreachable,

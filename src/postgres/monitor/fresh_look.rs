@@ -1,7 +1,7 @@
-//! Looks anew where a node's name leads, beside a connection that works.
+//! Re-resolves a node's name while a connection works.
 //!
-//! A connection stays with its server whatever becomes of the name: after a failover that moved the
-//! name, one to the former primary may go on answering for as long as that lives.
+//! A connection stays with its server even if the name moves: after a failover that moved the name,
+//! one to the former primary may continue to answer as long as that server lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,29 +10,31 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
-use crate::postgres::monitor::task::CONNECT_DEADLINE;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
 
-/// Time between two looks while nothing speaks for another server: how long a former primary that
-/// no evidence gives away is believed, at the price of one connection. Never less than between two
-/// samples.
+/// Longest attempt to connect: twice the time of about ten round trips around the world.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Time between two checks while nothing indicates another server: how long a former primary is
+/// trusted without other evidence, at the cost of one connection. Never less than the sample
+/// interval.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// Time between two looks at least. Names move in seconds, so more would find no more.
+/// Shortest time between two checks. Names move in seconds, so more checks would find no more.
 pub(super) const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
-/// How eagerly a node's name is looked at.
+/// How often a node's name is re-resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Only when somebody doubts.
+    /// Only on request.
     OnDoubt,
-    /// Now and then.
+    /// Occasionally.
     Steady,
-    /// As often as makes sense: nobody takes the writes, and this name may lead to who will.
+    /// As often as is useful: no node takes the writes, and this name may lead to the next primary.
     Eager,
 }
 
-/// The state of looking. Dropping it ends a look that has begun.
+/// The state of the checks. Dropping it ends a check that has begun.
 pub(super) struct FreshLook {
     server: Arc<Server>,
     session: Session,
@@ -56,13 +58,13 @@ impl FreshLook {
         }
     }
 
-    /// Makes the next look due as soon as may be.
+    /// Makes the next check due as soon as possible.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
 
     /// Waits until the name leads to another server than `known`, and returns a connection to it.
-    /// A look that fails says nothing. Cancel-safe: a look that has begun goes on.
+    /// A check that fails is ignored. Cancel-safe: a check that has begun continues.
     pub(super) async fn moved(&mut self, known: ServerIdentity, pace: Pace) -> Connection {
         loop {
             if self.running.is_empty() {
@@ -72,7 +74,7 @@ impl FreshLook {
             match self.running.join_next().await {
                 Some(Ok(Ok(connection))) if connection.identity != known => return connection,
                 Some(Ok(Err(error))) => {
-                    tracing::debug!(%error, "could not look where the name leads");
+                    tracing::debug!(%error, "could not re-resolve the name");
                 }
                 Some(Ok(Ok(_)) | Err(_)) | None => {}
             }

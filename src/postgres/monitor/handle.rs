@@ -1,4 +1,4 @@
-//! The tasks that watch the nodes, and what they publish.
+//! The tasks that monitor the nodes, and what they publish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::postgres::Server;
+use crate::postgres::monitor::fresh_look::CONNECT_DEADLINE;
 use crate::postgres::monitor::published::Published;
-use crate::postgres::monitor::task::{CONNECT_DEADLINE, NodeTask};
+use crate::postgres::monitor::task::NodeTask;
 use crate::postgres::monitor::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 
-/// Watches every node from a task of its own. Dropping it ends the tasks.
+/// Monitors every node in its own task. Dropping it ends the tasks.
 pub struct Monitor {
     nodes: Vec<NodeId>,
     published: Arc<Published>,
@@ -40,7 +41,8 @@ impl Monitor {
             tokio::spawn(async { match task.run().await {} }.instrument(span))
         };
         let tasks = servers.into_iter().enumerate().map(start).collect();
-        // A heartbeat comes with every step, and no step but these takes longer than a second.
+        // A heartbeat is sent with every step, and no step other than these takes longer than a
+        // second.
         let silence_max =
             2 * CONNECT_DEADLINE + 2 * settings.sample_timeout + 2 * settings.sample_interval;
         Self {
@@ -51,29 +53,29 @@ impl Monitor {
         }
     }
 
-    /// Returns what is known of a node, without waiting for anything.
+    /// Returns what is known about a node, without waiting.
     ///
     /// # Panics
-    /// When the node is not one of those given to [`Monitor::start`].
+    /// If the node is not one of those given to [`Monitor::start`].
     pub fn status(&self, node: &NodeId) -> Arc<NodeStatus> {
         Arc::clone(self.published.knowledge().status(node))
     }
 
-    /// Returns what is known of all nodes, without waiting for anything.
+    /// Returns what is known about all nodes, without waiting.
     pub fn knowledge(&self) -> Arc<Knowledge> {
         self.published.knowledge()
     }
 
-    /// Takes in that a node may not be the server that is watched, or not what it was: its task
-    /// samples it at once and looks anew where its name leads.
+    /// Records that a node may no longer be the monitored server, or may have changed its role: its
+    /// task samples it at once and re-resolves its name.
     ///
     /// # Panics
-    /// As [`Monitor::status`].
+    /// See [`Monitor::status`].
     pub fn doubt(&self, node: &NodeId) {
         self.published.doubt(self.index(node));
     }
 
-    /// Doubts every node: a promotion was heard of.
+    /// Doubts every node, because a promotion was reported.
     pub fn doubt_all(&self) {
         (0..self.nodes.len()).for_each(|index| self.published.doubt(index));
     }
@@ -81,16 +83,16 @@ impl Monitor {
     /// Returns a receiver of every status published from now on.
     ///
     /// # Panics
-    /// As [`Monitor::status`].
+    /// See [`Monitor::status`].
     pub fn watch(&self, node: &NodeId) -> watch::Receiver<Arc<NodeStatus>> {
         self.published.watch(self.index(node))
     }
 
-    /// Waits until what is known of a node passes a test; the node is sampled faster meanwhile, by
-    /// the same one task. Cancel-safe.
+    /// Waits until a node's status satisfies a predicate; meanwhile the node is sampled faster, by
+    /// the same task. Cancel-safe.
     ///
     /// # Panics
-    /// As [`Monitor::status`].
+    /// See [`Monitor::status`].
     pub async fn wait_for(&self, node: &NodeId, mut test: impl FnMut(&NodeStatus) -> bool) {
         let index = self.index(node);
         let mut watch = self.published.watch(index);
@@ -99,12 +101,12 @@ impl Monitor {
         let _ = watch.wait_for(|status| test(status)).await;
     }
 
-    /// Tells whether every node was tried at least once, well or not.
+    /// Returns whether sampling every node was attempted at least once, successfully or not.
     pub fn first_round_done(&self) -> bool {
         self.published.all_attempted()
     }
 
-    /// Tells whether every task still runs and none has stalled.
+    /// Returns whether every task still runs and none has stalled.
     pub fn alive(&self, now: Instant) -> bool {
         self.tasks.iter().all(|task| !task.is_finished())
             && self.published.silence(now) <= self.silence_max
@@ -112,7 +114,7 @@ impl Monitor {
 
     fn index(&self, node: &NodeId) -> usize {
         let index = self.nodes.iter().position(|known| known == node);
-        index.expect("only nodes that the monitor was started with are asked about")
+        index.expect("only nodes that the monitor was started with are queried")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is known of all nodes at one moment.
+//! What is known about all nodes at one moment.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 use tidegate_model::{Timeline, TimelineHistory};
 
-/// The statuses of all nodes and what they amount to, published as one: a request that judges a
-/// token by this lineage and asks this primary cannot mix two moments.
+/// The statuses of all nodes and what follows from them, published as one: a request that judges a
+/// token by this lineage and uses this primary cannot mix two moments.
 #[derive(Clone, Debug)]
 pub struct Knowledge {
-    /// The highest timeline any server of the cluster was ever seen on. Who is on an earlier one is
-    /// no primary any more.
+    /// The highest timeline that any server of the cluster was ever seen on. A server on an earlier
+    /// one is no longer the primary.
     pub timeline: Option<Timeline>,
-    /// How the timeline of the last primary came about; none before there was one.
+    /// The history of the last primary's timeline; none before there was one.
     pub lineage: Option<Arc<TimelineHistory>>,
     pub(super) nodes: Vec<Arc<NodeStatus>>,
     pub(super) acting: Acting,
 }
 
 impl Knowledge {
-    /// Returns what is known before the first sample.
+    /// Returns the state before the first sample.
     pub(super) fn nothing(nodes: &[NodeId]) -> Self {
         let unknown = |node: &NodeId| Arc::new(NodeStatus::unknown(node.clone()));
         Self {
@@ -32,16 +32,16 @@ impl Knowledge {
         }
     }
 
-    /// Returns what is known of a node.
+    /// Returns what is known about a node.
     ///
     /// # Panics
-    /// When the node is not one of those that the monitor was started with.
+    /// If the node is not one of those that the monitor was started with.
     pub fn status(&self, node: &NodeId) -> &Arc<NodeStatus> {
         let status = self.nodes.iter().find(|status| status.node == *node);
-        status.expect("only nodes that the monitor was started with are asked about")
+        status.expect("only nodes that the monitor was started with are queried")
     }
 
-    /// Returns what is known of the node that takes the writes, if one does.
+    /// Returns the status of the node that takes the writes, if there is one.
     pub fn primary(&self) -> Option<&Arc<NodeStatus>> {
         match self.acting {
             Acting::Node(index) => self.nodes.get(index),
@@ -49,7 +49,7 @@ impl Knowledge {
         }
     }
 
-    /// Tells whether nobody was promoted between this moment and another.
+    /// Returns whether there was no promotion between this moment and another.
     pub fn is_about_same_primary(&self, other: &Self) -> bool {
         (self.acting, self.timeline) == (other.acting, other.timeline)
     }

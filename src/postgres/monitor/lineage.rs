@@ -1,20 +1,20 @@
-//! How a server's timeline came about, asked of the server itself.
+//! The history of a server's timeline, read from the server itself.
 //!
 //! `TIMELINE_HISTORY` would need a replication connection, which the driver cannot open, so the
-//! file behind it is read. A role that may not do that leaves the switch points unknown.
+//! underlying file is read. If the role may not do that, the switch points are unknown.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use tidegate_model::{SystemId, Timeline, TimelineHistory};
 
-/// Longest history read: a thousand promotions or so.
+/// Longest history that is read: about a thousand promotions.
 const FILE_BYTES_MAX: usize = 64 * 1024;
 
-/// Reads the history of a timeline above the first; none when the server has no readable one.
+/// Reads the history of a timeline above the first; none if the server has no readable one.
 ///
 /// # Errors
 ///
-/// The server's, above all that the role may not read files.
+/// Errors of the server, mainly that the role may not read files.
 pub(super) async fn read_lineage(
     client: &Client,
     system: SystemId,
@@ -29,7 +29,7 @@ pub(super) async fn read_lineage(
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     });
-    // A text that was cut off may end in half a position.
+    // A truncated text may end within a position.
     let whole = text.filter(|text| text.len() < FILE_BYTES_MAX);
     Ok(whole.and_then(|text| TimelineHistory::parse(system, timeline, text)))
 }

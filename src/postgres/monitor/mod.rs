@@ -24,5 +24,5 @@ mod steered;
 pub use fence::FenceLog;
 pub use handle::Monitor;
 pub use knowledge::Knowledge;
-pub use settings::MonitorSettings;
+pub use settings::{HealthSettings, MonitorSettings, ReplicationSettings};
 pub use steered::steer;

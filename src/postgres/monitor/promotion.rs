@@ -1,4 +1,4 @@
-//! What can be seen of a promotion by watching the server through it: pure.
+//! What can be observed of a promotion by monitoring the server during it: pure.
 
 use crate::postgres::monitor::sample::Sample;
 use tidegate_model::{Lsn, SystemId, Timeline, TimelineHistory};
@@ -12,13 +12,13 @@ pub(super) struct Promotion {
 }
 
 impl Promotion {
-    /// Tells what a sample shows of a promotion, or an earlier one of the same life has shown.
+    /// Returns what a sample shows of a promotion, or an earlier sample of the same life has shown.
     ///
-    /// Where replay ended is the switch point: `StartupXLOG` in PostgreSQL writes the end of the
+    /// The end of replay is the switch point: `StartupXLOG` in PostgreSQL writes the end of the
     /// last record it replayed into the history file, and `pg_last_wal_replay_lsn()` keeps it for
-    /// the life of the server; a later life shows where crash recovery ended, hence nothing. That
-    /// the timeline left is the one last seen follows from the numbers: in one life they only grow,
-    /// and nothing lies between two that are consecutive.
+    /// the life of the server; a later life shows where crash recovery ended, which says nothing.
+    /// That the former timeline is the one last seen follows from the numbers: in one life they
+    /// only grow, and none lies between two consecutive ones.
     pub(super) fn seen(
         before: Option<&Sample>,
         sample: &Sample,

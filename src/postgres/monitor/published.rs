@@ -1,4 +1,4 @@
-//! Where statuses are published: read by every request, written a few times a second.
+//! The published statuses: read by every request, written a few times a second.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,30 +14,31 @@ use crate::postgres::monitor::{Knowledge, MonitorSettings};
 use tidegate_model::NodeId;
 use tidegate_model::NodeStatus;
 
-/// What the tasks know together, and what they publish of it.
+/// What the tasks know together, and what they publish from it.
 pub(super) struct Published {
     observations: Mutex<Observations>,
     knowledge: ArcSwap<Knowledge>,
     nodes: Vec<PublishedNode>,
-    /// What heartbeats are counted from.
+    /// The start from which heartbeats are counted.
     started: Instant,
 }
 
 struct PublishedNode {
     watch: watch::Sender<Arc<NodeStatus>>,
-    /// Whether an attempt to sample it has ended, well or not.
+    /// Whether an attempt to sample it has ended, successfully or not.
     attempted: AtomicBool,
     /// Milliseconds since `started`.
     heartbeat: AtomicU64,
-    /// Requests that wait for this node to get on.
+    /// Requests that wait for this node to make progress.
     waiters: AtomicUsize,
-    /// Tells the node's task that the first of them has come.
+    /// Notifies the node's task that the first of them has arrived.
     hurry: Notify,
-    /// Tells the node's task that its connection may not lead where the name leads.
+    /// Notifies the node's task that its connection may not lead to the server that the name leads
+    /// to.
     doubt: Notify,
 }
 
-/// Someone who waits for a node; dropping it is leaving.
+/// A waiter for a node; dropping it ends the wait.
 pub(super) struct Waiter<'a>(&'a AtomicUsize);
 
 impl Drop for Waiter<'_> {
@@ -73,7 +74,7 @@ impl Published {
         self.nodes[index].watch.subscribe()
     }
 
-    /// Counts a waiter for a node in, until it is dropped.
+    /// Counts a waiter for a node until it is dropped.
     pub(super) fn wait(&self, index: usize) -> Waiter<'_> {
         let node = &self.nodes[index];
         if node.waiters.fetch_add(1, Ordering::AcqRel) == 0 {
@@ -82,7 +83,7 @@ impl Published {
         Waiter(&node.waiters)
     }
 
-    /// Returns once somebody waits for a node.
+    /// Returns once a request waits for a node.
     pub(super) async fn awaited(&self, index: usize) {
         let node = &self.nodes[index];
         while node.waiters.load(Ordering::Acquire) == 0 {
@@ -90,12 +91,12 @@ impl Published {
         }
     }
 
-    /// Asks a node's task to look anew where its name leads.
+    /// Makes a node's task re-resolve its name.
     pub(super) fn doubt(&self, index: usize) {
         self.nodes[index].doubt.notify_one();
     }
 
-    /// Returns once somebody doubts that a node is still the server that is watched. Cancel-safe.
+    /// Returns once there is doubt whether a node is still the monitored server. Cancel-safe.
     pub(super) async fn doubted(&self, index: usize) {
         self.nodes[index].doubt.notified().await;
     }
@@ -105,7 +106,7 @@ impl Published {
         self.nodes.iter().all(attempted)
     }
 
-    /// Notes that a node's task is running.
+    /// Records that a node's task is running.
     pub(super) fn beat(&self, index: usize) {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.nodes[index]
@@ -121,7 +122,7 @@ impl Published {
         since_start.saturating_sub(Duration::from_millis(oldest))
     }
 
-    /// Changes what is known because of one node, and publishes what follows for every node.
+    /// Updates the knowledge about one node, and publishes what follows for every node.
     ///
     /// `reason` is logged if the change moves that node's condition.
     pub(super) fn update(
@@ -130,7 +131,7 @@ impl Published {
         reason: &str,
         change: impl FnOnce(&mut Observations),
     ) {
-        // A panic while the lock is held leaves a sample out at worst.
+        // At worst, a panic while the lock is held loses a sample.
         let mut observations = self
             .observations
             .lock()

@@ -1,12 +1,12 @@
 //! Hysteresis over samples, so that one lost packet does not move traffic.
 
-/// Counts good and failed samples in a row. The first good one needs no second.
+/// Counts good and failed samples in a row. For the first verdict one good sample suffices.
 #[derive(Debug)]
 pub(super) struct Reachability {
     fail_after: u32,
     pass_after: u32,
     reachable: Option<bool>,
-    /// Samples in a row that speak against `reachable`.
+    /// Samples in a row that contradict `reachable`.
     against: u32,
 }
 
@@ -20,7 +20,7 @@ impl Reachability {
         }
     }
 
-    /// Returns whether the node is reachable; none before enough samples have said so.
+    /// Returns whether the node is reachable; none until there are enough samples.
     pub(super) fn get(&self) -> Option<bool> {
         self.reachable
     }

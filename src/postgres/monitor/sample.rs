@@ -1,4 +1,4 @@
-//! What one node says of itself, asked for in one statement.
+//! What one node reports about itself, requested in one statement.
 //!
 //! The same statement serves primary and replica, since a node may become the other at any time.
 
@@ -9,7 +9,7 @@ use crate::postgres::monitor::facts::Receiver;
 use tidegate_model::ServerIdentity;
 use tidegate_model::{Lsn, SystemId, Timeline, WalPosition};
 
-/// One answer of one node.
+/// One answer from one node.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     /// Taken before the statement was sent.
@@ -17,9 +17,9 @@ pub(super) struct Sample {
     pub(super) received: Instant,
     pub(super) identity: ServerIdentity,
     pub(super) in_recovery: bool,
-    /// The insert LSN, or in recovery the replayed one.
+    /// The insert LSN, or in recovery the replay LSN.
     pub(super) lsn: Option<Lsn>,
-    /// Where replay has come to; out of recovery, where it ended.
+    /// How far replay has come; out of recovery, where it ended.
     pub(super) replayed: Option<Lsn>,
     pub(super) system: Option<SystemId>,
     pub(super) timeline: Option<Timeline>,
@@ -36,8 +36,8 @@ impl Sample {
         })
     }
 
-    /// Keeps the latest timeline a replica showed in this life: without a WAL receiver, the only
-    /// one left to read is the control file's, which may be an earlier one.
+    /// Keeps the latest timeline that a replica showed in this life: without a WAL receiver, only
+    /// the control file's can be read, which may be an earlier one.
     pub(super) fn with_latest_timeline(self, before: Option<&Self>) -> Self {
         let same_life = |before: &&Self| self.in_recovery && before.identity == self.identity;
         let known = before.filter(same_life).and_then(|before| before.timeline);
@@ -47,13 +47,13 @@ impl Sample {
         }
     }
 
-    /// Tells whether another server answers than before, or the same one after its promotion.
+    /// Returns whether a different server answers than before, or the same one after its promotion.
     pub(super) fn succeeds(&self, before: &Self) -> bool {
         !before.identity.is_same_place(&self.identity) || before.in_recovery && !self.in_recovery
     }
 }
 
-/// The statement, made of what the monitor's role may ask of this server.
+/// The statement, limited to what the monitor's role may query on this server.
 #[derive(Debug)]
 pub(super) struct Question {
     sql: String,
@@ -61,8 +61,8 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Finds out what may be asked. Privileges are checked when a statement starts, before any
-    /// `case` in it can avoid a call, hence the extra round trip when a connection opens.
+    /// Determines what may be queried. Privileges are checked when a statement starts, before any
+    /// `case` in it can avoid a call; hence the extra round trip when a connection opens.
     pub(super) async fn for_role_of(client: &Client) -> Result<Self, tokio_postgres::Error> {
         const PRIVILEGES: &str = "select \
             has_function_privilege(to_regprocedure('pg_control_system()'), 'execute'), \
@@ -80,7 +80,7 @@ impl Question {
             true => "(select system_identifier from pg_control_system())",
             false => "null",
         };
-        // The larger, since each is written at its own occasions and timelines only grow.
+        // The larger one, because they are written at different times and timelines only grow.
         let replica_timeline = match sees_control {
             true => {
                 "greatest((select min_recovery_end_timeline from pg_control_recovery()), \
@@ -89,8 +89,8 @@ impl Question {
             false => "null",
         };
         // The control file shows the old timeline for a while after a promotion, the name of the
-        // current WAL file does not; but that name cannot be had in recovery. A promotion may fall
-        // between any two calls, so whether there is recovery is asked once.
+        // current WAL file does not; but that name is not available in recovery. A promotion may
+        // happen between any two calls, so recovery is tested once.
         let sql = format!(
             "select standby, \
              case when standby then pg_last_wal_replay_lsn() \
@@ -105,7 +105,7 @@ impl Question {
         Self { sql, sees_receiver }
     }
 
-    /// Asks once. None when the answer is not what PostgreSQL gives.
+    /// Takes one sample. None if the answer is not in PostgreSQL's form.
     pub(super) async fn ask(
         &self,
         client: &Client,

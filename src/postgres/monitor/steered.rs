@@ -1,4 +1,4 @@
-//! What the monitor sees, as reports to a selector: every sample is an active check.
+//! The monitor's samples as reports to a selector: every sample is an active check.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tidegate_model::{Condition, NodeStatus};
 use tidegate_steering::{Outcome, SharedSelector};
 
-/// Reports what is seen of one node until its monitor is gone.
+/// Reports the samples of one node until its monitor ends.
 pub async fn steer(
     mut watch: watch::Receiver<Arc<NodeStatus>>,
     selector: Arc<SharedSelector>,

@@ -1,7 +1,7 @@
 //! The task that samples one node for as long as the process runs.
 //!
-//! It has its own connection, never one of a pool, so that no load on the node's pool can keep it
-//! from seeing the node.
+//! It has its own connection, never one of a pool, so that load on the node's pool cannot prevent
+//! it from sampling the node.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::postgres::monitor::MonitorSettings;
 use crate::postgres::monitor::backoff::Backoff;
-use crate::postgres::monitor::fresh_look::{FreshLook, LOOK_INTERVAL_MIN, Pace};
+use crate::postgres::monitor::fresh_look::{CONNECT_DEADLINE, FreshLook, LOOK_INTERVAL_MIN, Pace};
 use crate::postgres::monitor::lineage::read_lineage;
 use crate::postgres::monitor::published::Published;
 use crate::postgres::monitor::sample::{Question, Sample};
@@ -19,11 +19,8 @@ use crate::postgres::{Connection, Server, Session, connect};
 use tidegate_model::Condition;
 use tidegate_model::{Timeline, TimelineHistory};
 
-/// Longest attempt to connect: some ten round trips around the world, twice over.
-pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-
 /// Time between two samples while requests wait for the node or doubt it: a tenth of the default
-/// `session_wait`, and at most 200 small statements a second however many do.
+/// `session_wait`, and at most 200 small statements a second for any number of requests.
 const HURRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Samples one node.
@@ -34,10 +31,10 @@ pub(super) struct NodeTask {
     pub(super) settings: Arc<MonitorSettings>,
 }
 
-/// How sampling over one connection has come to an end.
+/// How sampling over one connection ended.
 enum Ended {
     Lost(Reason),
-    /// The node's name leads to another server, to which this is a connection.
+    /// The node's name leads to another server; this is a connection to it.
     Moved(Connection),
 }
 
@@ -45,7 +42,7 @@ enum Ended {
 type Reason = String;
 
 impl NodeTask {
-    /// Connects and samples, over and over; ends only by being aborted.
+    /// Connects and samples in a loop; ends only when aborted.
     pub(super) async fn run(self) -> Infallible {
         let session = Session {
             application_name: self.settings.application_name.clone(),
@@ -63,7 +60,7 @@ impl NodeTask {
         }
     }
 
-    /// Samples until no connection is left.
+    /// Samples until there is no connection.
     async fn watch(&self, connection: Connection, session: &Session, backoff: &mut Backoff) {
         let mut next = Some(connection);
         while let Some(mut connection) = next {
@@ -78,8 +75,8 @@ impl NodeTask {
                 }
                 Ended::Moved(connection) => {
                     let server = tracing::field::display(connection.identity);
-                    tracing::info!(server, "the name leads to another server now");
-                    self.lose("the name leads to another server now");
+                    tracing::info!(server, "the name now leads to another server");
+                    self.lose("the name now leads to another server");
                     Some(connection)
                 }
             };
@@ -107,7 +104,7 @@ impl NodeTask {
         let life = connection.identity;
         loop {
             tokio::select! {
-                // Noticed at once, since what is known of a lost life proves nothing.
+                // Noticed at once, because what is known about a lost life proves nothing.
                 () = connection.closed() => {
                     return Ended::Lost("the connection was closed".to_owned());
                 }
@@ -137,7 +134,7 @@ impl NodeTask {
         }
     }
 
-    /// Pauses between two attempts to connect, less long when there is news.
+    /// Pauses between two attempts to connect, or less if there is news.
     async fn pause(&self, backoff: &mut Backoff) {
         let pause = backoff.pause(fastrand::f64());
         let news = async {
@@ -150,8 +147,8 @@ impl NodeTask {
         }
     }
 
-    /// The name of the primary may move by itself, and that of a replica whose server has become
-    /// something else: the primary, too.
+    /// The name of the primary may move by itself. So may that of a replica whose server has
+    /// changed its role, for instance to primary.
     fn pace(&self) -> Pace {
         let knowledge = self.published.knowledge();
         let primary = knowledge.primary();
@@ -165,13 +162,13 @@ impl NodeTask {
         }
     }
 
-    /// Returns a moment after somebody doubts that the node is what it was.
+    /// Returns a moment after the node's identity or role is doubted.
     async fn doubted(&self) {
         sleep(HURRY_INTERVAL).await;
         self.published.doubted(self.index).await;
     }
 
-    /// Returns a moment after somebody began to wait for the node.
+    /// Returns a moment after a request began to wait for the node.
     async fn hurry(&self) {
         self.published.awaited(self.index).await;
         sleep(HURRY_INTERVAL).await;
@@ -187,7 +184,7 @@ impl NodeTask {
         }
     }
 
-    /// Reads how the primary's timeline came about, once per connection and timeline.
+    /// Reads the history of the primary's timeline, once per connection and timeline.
     async fn learn_lineage(
         &self,
         sample: &Sample,
@@ -220,7 +217,8 @@ impl NodeTask {
         tracing::warn!(
             %timeline,
             why,
-            "which writes survived earlier failovers is unknown; their tokens go to the primary"
+            "it is unknown which writes survived earlier failovers; requests with their tokens go \
+             to the primary"
         );
     }
 
@@ -237,7 +235,7 @@ impl NodeTask {
         published.note_attempt(index);
     }
 
-    /// Gives the reason back.
+    /// Returns the reason.
     fn miss(&self, reason: Reason) -> Reason {
         let (index, published) = (self.index, &self.published);
         published.update(index, &reason, |observations| observations.missed(index));

@@ -1,11 +1,11 @@
-//! The revision of a node's system catalogue, as far as statements depend on it.
+//! The revision of a node's system catalogue, to the extent that statements depend on it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Counts the changes of a node's catalogue that have been seen, and takes hints that there may be
-/// another.
+/// Counts the changes of a node's catalogue that have been seen, and accepts hints that there may
+/// be another.
 #[derive(Debug)]
 pub struct Catalogue {
     revision: AtomicU64,
@@ -22,23 +22,23 @@ impl Default for Catalogue {
 }
 
 impl Catalogue {
-    /// The revision, from 1 on.
+    /// The revision, starting with 1.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision.load(Ordering::Relaxed)
     }
 
-    /// Takes in that the catalogue has changed: statements that were prepared before are stale.
+    /// Records that the catalogue has changed: statements that were prepared before are stale.
     pub fn advance(&self) {
         self.revision.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks for a look at the catalogue: a statement behaved as if it had changed.
+    /// Requests a check of the catalogue, because a statement behaved as if it had changed.
     pub fn doubt(&self) {
         self.doubted.notify_one();
     }
 
-    /// Ends when there is doubt.
+    /// Completes when a check is requested.
     pub async fn doubted(&self) {
         self.doubted.notified().await;
     }

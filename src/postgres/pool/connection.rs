@@ -1,4 +1,4 @@
-//! How a pool opens and checks a connection.
+//! How a pool opens and verifies a connection.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,26 +18,26 @@ use crate::postgres::{ConnectError, Server, Session, identify};
 use tidegate_model::NodeId;
 use tidegate_model::ServerIdentity;
 
-/// Tells the statements that a new connection is to prepare before it serves.
+/// Returns the statements that a new connection prepares before it serves.
 pub type WarmStatements = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// One connection of a pool, and the server life it was opened to.
+/// One connection of a pool, and the life of the server that it leads to.
 #[derive(Debug)]
 pub(super) struct NodeConnection {
     /// The client; its statement cache is warm.
     pub(super) client: ClientWrapper,
     /// The life of the server that answers on it.
     pub(super) life: ServerIdentity,
-    /// Of the node.
+    /// The node's catalogue.
     pub(super) catalogue: Arc<Catalogue>,
     /// The revision of the catalogue that its statements were prepared at.
     prepared_at: AtomicU64,
-    /// Held while statements are sent that no statement of another request may come between.
+    /// Held while statements are sent that must not be interleaved with those of other requests.
     sends: Mutex<()>,
 }
 
 impl NodeConnection {
-    /// Forgets the prepared statements if the catalogue has changed since: their parameters may have
+    /// Drops the prepared statements if the catalogue has changed since: their parameters may have
     /// other types now.
     pub(super) fn follow_catalogue(&self) {
         let revision = self.catalogue.revision();
@@ -46,12 +46,17 @@ impl NodeConnection {
         }
     }
 
-    /// Has everything that a future sends when it is first polled reach the server in one go: no
-    /// statement of another request comes between. Cancel-safe.
+    /// Whether its statements were prepared since the catalogue last changed.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.prepared_at.load(Ordering::Relaxed) == self.catalogue.revision()
+    }
+
+    /// Makes everything that a future sends when it is first polled reach the server together,
+    /// without statements of other requests in between. Cancel-safe.
     pub(super) async fn in_one_go<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
         let mut sent = false;
         poll_fn(|cx| {
-            // Nothing is guarded but the order of sending, which a panic cannot break.
+            // Only the order of sending is guarded, which a panic cannot break.
             let sending =
                 (!sent).then(|| self.sends.lock().unwrap_or_else(PoisonError::into_inner));
             sent = true;
@@ -106,7 +111,7 @@ impl ConnectionManager {
         }
     }
 
-    /// Waits until a connection may be tried; not at all while the attempts fail.
+    /// Waits until a connection may be attempted; does not wait while attempts fail.
     async fn turn(&self) -> Result<(), ConnectError> {
         let patience = match self.failing.load(Ordering::Relaxed) {
             true => Duration::ZERO,
@@ -124,7 +129,7 @@ impl ConnectionManager {
     async fn open(&self) -> Result<NodeConnection, ConnectError> {
         let client = self.inner.create().await?;
         let life = identify(&client).await?;
-        // Read before the statements are prepared: what changes from here on makes them stale.
+        // Read before the statements are prepared: any later change makes them stale.
         let revision = self.catalogue.revision();
         self.warm_up(&client).await;
         Ok(NodeConnection {
@@ -136,13 +141,13 @@ impl ConnectionManager {
         })
     }
 
-    /// Prepares statements, all at once; one that fails is left to the request that needs it.
-    async fn warm_up(&self, client: &ClientWrapper) {
+    /// Prepares all statements at once; one that fails is left to the request that needs it.
+    pub(super) async fn warm_up(&self, client: &ClientWrapper) {
         let statements = (self.warm)();
         let prepared = join_all(statements.iter().map(|text| client.prepare_cached(text))).await;
         let failed = prepared.iter().filter(|result| result.is_err()).count();
         if failed > 0 {
-            tracing::warn!(node = %self.node, failed, "statements did not prepare on a new connection");
+            tracing::warn!(node = %self.node, failed, "statements could not be prepared on a new connection");
         }
     }
 }

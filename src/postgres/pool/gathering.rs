@@ -1,4 +1,4 @@
-//! Connections whose task lets others speak first.
+//! Connections whose task lets other tasks run first.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,10 +12,10 @@ use tokio_postgres::{Client, Config, Error, Socket};
 
 use crate::postgres::Session;
 
-/// Opens sessions whose task, once it is woken, waits for its turn behind all tasks that can run.
+/// Opens sessions whose task, when woken, waits behind all runnable tasks.
 ///
-/// Tokio runs a task that was woken by another next. A connection's would send every statement by
-/// itself, though the tasks behind it are about to send more.
+/// Tokio runs a task next that was woken by another. A connection's task would then send each
+/// statement separately, although the tasks behind it are about to send more.
 pub(super) struct Gathering<T> {
     pub(super) session: Session,
     pub(super) tls: T,
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// Runs a future in every second turn that its task gets; the first asks for the second.
+/// Polls a future only in every second turn of its task; the first one requests the second.
 async fn in_turn<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut has_waited = false;

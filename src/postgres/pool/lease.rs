@@ -3,35 +3,23 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use deadpool::managed::Object;
 use deadpool_postgres::ClientWrapper;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::connection::{ConnectionManager, NodeConnection};
+use super::borrowed::Borrowed;
+use super::connection::NodeConnection;
 use super::line::{Place, SILENCE_MAX};
-use super::turnover::Held;
 use tidegate_model::ServerIdentity;
 
-/// How long answers that nobody waits for may keep a connection busy before it is closed, which also
-/// ends the statement.
-const LATE_MAX: Duration = Duration::from_secs(1);
-
-/// A connection lent to one request, or a place on one that several quick reads share.
+/// A connection lent to one request, or a place on one shared by several quick reads.
 ///
-/// Dropping it without [`Lease::settle`] closes the connection; one that is shared serves again once
-/// the answers on the way have come.
+/// Dropping it without [`Lease::settle`] closes the connection; a shared one serves again once the
+/// outstanding answers have arrived.
 pub struct Lease(Lent);
 
 enum Lent {
     Alone(Box<Borrowed>),
     Shared(Place),
-}
-
-/// A connection out of the pool. Dropping it without [`Borrowed::settle`] closes it.
-pub(super) struct Borrowed {
-    object: Option<Object<ConnectionManager>>,
-    since: Instant,
-    _held: Held,
 }
 
 impl Lease {
@@ -49,18 +37,18 @@ impl Lease {
         &self.connection().client
     }
 
-    /// Forgets what was prepared before the catalogue changed.
+    /// Drops the statements that were prepared before the catalogue changed.
     pub(super) fn follow_catalogue(&self) {
         self.connection().follow_catalogue();
     }
 
-    /// Asks for a look at the node's catalogue: a statement behaved as if it had changed.
+    /// Requests a check of the node's catalogue, because a statement behaved as if it had changed.
     pub fn doubt_catalogue(&self) {
         self.connection().catalogue.doubt();
     }
 
-    /// Has everything that a future sends when it is first polled reach the server in one go, also
-    /// where others use the connection: none of their statements comes between. Cancel-safe.
+    /// Makes everything that a future sends when it is first polled reach the server together, even
+    /// on a shared connection: no statements of other requests come in between. Cancel-safe.
     pub async fn in_one_go<F: Future>(&self, future: Pin<&mut F>) -> F::Output {
         match &self.0 {
             Lent::Alone(_) => future.await,
@@ -74,7 +62,7 @@ impl Lease {
         self.connection().life
     }
 
-    /// Ends when a read of somebody else keeps the answer back. Cancel-safe.
+    /// Completes when another request's read delays the answer. Cancel-safe.
     pub async fn held_up(&self) {
         let Lent::Shared(place) = &self.0 else {
             return std::future::pending().await;
@@ -84,8 +72,8 @@ impl Lease {
         }
     }
 
-    /// Gives the connection back: every answer to this request has been read. Returns how long the
-    /// server took for it at most.
+    /// Returns the connection to the pool: every answer to this request has been read. Returns how
+    /// long the server took, without the round trip.
     pub fn settle(self) -> Duration {
         match self.0 {
             Lent::Alone(borrowed) => borrowed.settle(),
@@ -93,21 +81,21 @@ impl Lease {
         }
     }
 
-    /// Gives the connection back as soon as the answers on the way have come, or closes it when that
-    /// takes too long.
+    /// Returns the connection to the pool as soon as the outstanding answers have arrived, or
+    /// closes it if that takes too long.
     pub fn settle_later(self) {
         match self.0 {
             Lent::Alone(borrowed) => borrowed.settle_later(),
-            // The last to leave sees to it.
+            // The last read to leave does it.
             Lent::Shared(place) => drop(place),
         }
     }
 
-    /// Has the connection closed when every request has left it: it leads to the wrong server, or
-    /// its session cannot be cleaned.
+    /// Closes the connection once every request has left it: it leads to the wrong server, or its
+    /// session cannot be reset.
     pub fn condemn(&self) {
         match &self.0 {
-            // As any that is not settled.
+            // Closed like any lease that is not settled.
             Lent::Alone(_) => {}
             Lent::Shared(place) => place.condemn(),
         }
@@ -117,51 +105,6 @@ impl Lease {
         match &self.0 {
             Lent::Alone(borrowed) => borrowed.connection(),
             Lent::Shared(place) => place.connection(),
-        }
-    }
-}
-
-impl Borrowed {
-    pub(super) fn new(object: Object<ConnectionManager>, held: Held) -> Self {
-        Self {
-            object: Some(object),
-            since: Instant::now(),
-            _held: held,
-        }
-    }
-
-    pub(super) fn connection(&self) -> &NodeConnection {
-        self.object
-            .as_ref()
-            .expect("it holds its connection until it is settled or dropped")
-    }
-
-    /// Whether it was opened for this loan.
-    pub(super) fn is_new(&self) -> bool {
-        let metrics = self.object.as_ref().map(Object::metrics);
-        metrics.is_some_and(|metrics| metrics.recycle_count == 0)
-    }
-
-    pub(super) fn settle(mut self) -> Duration {
-        drop(self.object.take());
-        self.since.elapsed()
-    }
-
-    pub(super) fn settle_later(self) {
-        tokio::spawn(async move {
-            // The server answers in order.
-            let drained = self.connection().client.simple_query("");
-            if let Ok(Ok(_)) = timeout(LATE_MAX, drained).await {
-                self.settle();
-            }
-        });
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let Some(object) = self.object.take() {
-            drop(Object::take(object));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Connections that several quick reads use at the same time.
+//! Connections that several quick reads share at the same time.
 //!
 //! A read on a line is sent without waiting for the answers to those before it. Each is still a
-//! transaction of its own, so that one that fails does not touch the others; what one can do to the
-//! others is to take long, to be given up, and to bring the connection down. Hence a line that gets
-//! no answer takes no more reads, those behind the one that is slow may leave it
-//! ([`Lease::held_up`](super::Lease::held_up)), and a line that anybody left is emptied before
+//! transaction of its own, so that one that fails does not touch the others; a read can affect the
+//! others only by being slow, by being given up, and by breaking the connection. Hence a line that
+//! gets no answer accepts no more reads, those behind a slow one may leave it
+//! ([`Lease::held_up`](super::Lease::held_up)), and a line that any read has left is emptied before
 //! its connection serves again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,22 +14,26 @@ use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::borrowed::Borrowed;
 use super::connection::NodeConnection;
-use super::lease::Borrowed;
 use tidegate_model::ServerIdentity;
 
-/// Lines of one node. One server process answers quick reads faster than a share of a gateway can
-/// ask, and fewer lines mean more answers in one go.
-const LINES_MAX: usize = 4;
+/// Lines per node. One server process answers quick reads faster than its share of a gateway can
+/// send them, and with fewer lines more answers arrive together.
+pub(super) const LINES_MAX: usize = 4;
 
-/// Reads on one line; more would only wait in another place.
+/// Reads on one line that may be queued at its server; more would only wait in another place.
 const DEPTH_MAX: usize = 32;
 
-/// A line with so many reads is long enough to open a connection for another.
+/// Most reads a second on one line; correspondingly more are in flight to and from a distant
+/// server.
+const READS_PER_SECOND: f64 = 1_000.0;
+
+/// A line with this many reads is long enough to open a connection for another line.
 const DEPTH_LONG: usize = 8;
 
-/// How long a line may give no answer before it is left. Many times what a quick read takes, so that
-/// a busy moment of the server is none.
+/// How long a line may give no answer, in addition to the round trip, before reads leave it. Many
+/// times the duration of a quick read, so that a busy moment of the server does not count.
 pub(super) const SILENCE_MAX: Duration = Duration::from_millis(20);
 
 /// The lines of one node.
@@ -38,7 +42,7 @@ pub(super) struct Lines {
     lines_max: usize,
 }
 
-/// One connection that is shared. It is free again when the last read has left.
+/// One shared connection. It is free again when the last read has left.
 pub(super) struct Line {
     borrowed: Option<Box<Borrowed>>,
     state: Mutex<State>,
@@ -47,13 +51,13 @@ pub(super) struct Line {
 struct State {
     /// Reads that joined.
     joined: u64,
-    /// Those whose answer was read.
+    /// Reads whose answer was read.
     answered: u64,
-    /// Those that left, answered or not.
+    /// Reads that left, answered or not.
     left: u64,
-    /// When the newest answer was read, or a read joined that nobody was before.
+    /// When the newest answer was read, or a read joined an empty line.
     moved_at: Instant,
-    /// Whether the connection is to be closed.
+    /// Whether the connection should be closed.
     condemned: bool,
 }
 
@@ -62,12 +66,20 @@ pub(super) struct Place {
     line: Arc<Line>,
     number: u64,
     joined_at: Instant,
+    /// The round trip to the server.
+    round_trip: Duration,
     answered: bool,
 }
 
+/// A place, and whether it is time to open a connection for another line.
+pub(super) struct Joined {
+    pub(super) place: Place,
+    pub(super) is_long: bool,
+}
+
 impl Lines {
-    /// Half of the connections at most, since a line may never be empty while there is load: what
-    /// cannot be shared, writes above all, must not wait for that.
+    /// At most half of the connections, because a line may never be empty under load: requests that
+    /// cannot share, mainly writes, must not wait for that.
     pub(super) fn of(connections_max: usize) -> Self {
         Self {
             lines: Mutex::default(),
@@ -75,14 +87,15 @@ impl Lines {
         }
     }
 
-    /// Joins the line with the fewest reads; none when there is none that gets on, or when it is
-    /// time for one more: a connection is idle, or all lines are long.
+    /// Joins the line with the fewest reads; none if no line makes progress, or if there is room
+    /// for another line and a connection is idle.
     pub(super) fn join(
         &self,
         now: Instant,
+        round_trip: Duration,
         has_idle: bool,
         is_meant: impl Fn(ServerIdentity) -> bool,
-    ) -> Option<Place> {
+    ) -> Option<Joined> {
         let mut lines = self.lock();
         lines.retain(|line| line.strong_count() > 0);
         let may_open = lines.len() < self.lines_max;
@@ -92,26 +105,30 @@ impl Lines {
         let known = lines.iter().filter_map(Weak::upgrade);
         let usable = known.filter(|line| is_meant(line.connection().life));
         let (depth, line) = usable
-            .filter_map(|line| Some((line.depth_if_open(now)?, line)))
+            .filter_map(|line| Some((line.depth_if_open(now, round_trip)?, line)))
             .min_by_key(|(depth, _)| *depth)?;
-        let long = depth >= DEPTH_LONG && may_open;
-        (!long).then(|| Place::take(line, now))
+        Some(Joined {
+            place: Place::take(line, now, round_trip),
+            is_long: depth >= DEPTH_LONG && may_open,
+        })
     }
 
-    /// Makes a line of a connection, or gives it back when there are enough.
+    /// Makes a line from a connection, or returns the connection if there are enough lines.
     pub(super) fn open(
         &self,
-        borrowed: Box<Borrowed>,
+        mut borrowed: Box<Borrowed>,
         now: Instant,
+        round_trip: Duration,
     ) -> Result<Place, Box<Borrowed>> {
         let mut lines = self.lock();
         lines.retain(|line| line.strong_count() > 0);
         if lines.len() >= self.lines_max {
             return Err(borrowed);
         }
+        borrowed.share();
         let line = Arc::new(Line::new(borrowed, now));
         lines.push(Arc::downgrade(&line));
-        Ok(Place::take(line, now))
+        Ok(Place::take(line, now, round_trip))
     }
 
     fn lock(&self) -> MutexGuard<'_, SmallVec<[Weak<Line>; LINES_MAX]>> {
@@ -141,20 +158,23 @@ impl Line {
             .connection()
     }
 
-    /// How many reads are on it, if one more may join.
-    fn depth_if_open(&self, now: Instant) -> Option<usize> {
+    /// The number of reads on it, if one more may join.
+    fn depth_if_open(&self, now: Instant, round_trip: Duration) -> Option<usize> {
         if self.connection().client.is_closed() {
             return None;
         }
         let state = self.state();
         let depth = usize::try_from(state.joined - state.left).unwrap_or(usize::MAX);
-        let silent = depth > 0 && now.saturating_duration_since(state.moved_at) > SILENCE_MAX;
+        let quiet = now.saturating_duration_since(state.moved_at);
+        let silent = depth > 0 && quiet > SILENCE_MAX + round_trip;
         let open = !state.condemned && state.answered == state.left && !silent;
-        (open && depth < DEPTH_MAX).then_some(depth)
+        // Not negative, and small.
+        let on_the_way = (round_trip.as_secs_f64() * READS_PER_SECOND) as usize;
+        (open && depth < DEPTH_MAX + on_the_way).then_some(depth)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Counts are whole at every moment, also after a panic.
+        // Counts are consistent at every moment, even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,7 +194,7 @@ impl Drop for Line {
 }
 
 impl Place {
-    fn take(line: Arc<Line>, now: Instant) -> Self {
+    fn take(line: Arc<Line>, now: Instant, round_trip: Duration) -> Self {
         let mut state = line.state();
         if state.joined == state.left {
             state.moved_at = now;
@@ -186,6 +206,7 @@ impl Place {
             line,
             number,
             joined_at: now,
+            round_trip,
             answered: false,
         }
     }
@@ -194,12 +215,12 @@ impl Place {
         self.line.connection()
     }
 
-    /// Leaves with the answer and tells how long the server took for it: the time since the answer
-    /// before it, or since it was sent.
+    /// Leaves with the answer and returns how long the server took: the time since the previous
+    /// answer, or since the read reached the server.
     pub(super) fn answered(mut self, now: Instant) -> Duration {
         self.answered = true;
         let mut state = self.line.state();
-        let begun = self.joined_at.max(state.moved_at);
+        let begun = (self.joined_at + self.round_trip).max(state.moved_at);
         state.answered += 1;
         state.left += 1;
         state.moved_at = now;
@@ -207,13 +228,13 @@ impl Place {
         now.saturating_duration_since(begun)
     }
 
-    /// Whether the line gives no answers because of a read before this one.
+    /// Whether the line is blocked by a read before this one.
     pub(super) fn is_held_up(&self, now: Instant) -> bool {
         let state = self.line.state();
-        self.number > state.answered && now >= state.moved_at + SILENCE_MAX
+        self.number > state.answered && now >= state.moved_at + SILENCE_MAX + self.round_trip
     }
 
-    /// Has the connection closed once everybody has left.
+    /// Closes the connection once all reads have left.
     pub(super) fn condemn(&self) {
         self.line.state().condemned = true;
     }

@@ -1,71 +1,68 @@
-//! One node: its pool, and the task that keeps it warm.
+//! One node: its pool, and the connections borrowed by requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
-use futures_util::future::{join, join_all};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::Lease;
+use super::borrowed::Borrowed;
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
-use super::lease::Borrowed;
 use super::line::Lines;
+use super::standby::Loads;
 use super::turnover::Turnover;
 use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::PoolSettings;
 use crate::postgres::{ConnectError, Connection, Server, Session, connect};
 use tidegate_model::ServerIdentity;
 use tidegate_model::{NodeId, RegionId};
-use tidegate_telemetry::names;
 
-/// How often the idle connections of a node are counted and missing ones opened.
-const KEEP_WARM_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Time after which an idle connection is asked whether it still leads to the node. Firewalls and
-/// NATs forget silent connections after minutes at the earliest.
-const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long a connection may take to answer a request that has lost another one, before a new one is
-/// opened instead: so many round trips, and a busy moment of a near server.
+/// How long a connection may take to answer a request that has lost another one, before a new one
+/// is opened instead: a number of round trips, and a busy moment of a nearby server.
 const CHECK_ROUND_TRIPS: u32 = 4;
 const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
-/// How long the monitor may take to confirm that a node's name leads elsewhere before the pool tries
-/// again: the name may lead to several servers. A long round trip or two.
+/// How long the monitor may take to confirm that a node's name leads to another server before the
+/// pool tries again: the name may lead to several servers. One or two long round trips.
 const NEWS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One PostgreSQL server that requests can be sent to.
 pub struct Node {
     /// Its name.
     pub id: NodeId,
-    /// Where it is, if the configuration says so.
+    /// Its region, if configured.
     pub region: Option<RegionId>,
     server: Server,
     session: Session,
-    pool: Pool<ConnectionManager>,
-    turnover: Arc<Turnover>,
+    pub(super) pool: Pool<ConnectionManager>,
+    pub(super) turnover: Arc<Turnover>,
     lines: Lines,
+    /// Notified when the lines are too long for the existing connections.
+    pub(super) lines_long: Notify,
+    pub(super) loads: Arc<Loads>,
     catalogue: Arc<Catalogue>,
-    monitor: Arc<Monitor>,
-    settings: PoolSettings,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) settings: PoolSettings,
 }
 
-/// What makes a node.
+/// The parts of a node.
 pub struct NodeConfig {
     /// Its name.
     pub id: NodeId,
-    /// Where it is, if the configuration says so.
+    /// Its region, if configured.
     pub region: Option<RegionId>,
     /// How to reach it.
     pub server: Server,
     /// How its sessions are set up.
     pub session: Session,
-    /// Connections that are opened to it within a second.
+    /// Most connections opened to it per second.
     pub connects_per_second_max: u32,
+    /// The loads of all nodes, so that each can be a standby for the others.
+    pub loads: Arc<Loads>,
 }
 
 /// The connections of one node.
@@ -73,16 +70,17 @@ pub struct NodeConfig {
 pub struct Connections {
     /// Open ones, and those being opened.
     pub open: usize,
-    /// Those of them that nobody uses.
+    /// Those of them that are unused.
     pub idle: usize,
     /// Requests that wait for one.
     pub waiting: usize,
 }
 
-/// Why no connection could be had. The request was not sent.
+/// Why no connection could be obtained. The request was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// So many wait for a connection already that none would become free in time, but after this.
+    /// So many requests already wait for a connection that none would become free in time; the
+    /// value is the predicted wait.
     #[error("the queue for a connection to {0} is too long: its turn would come in {1:?}")]
     Overloaded(NodeId, Duration),
     /// All connections stayed busy for `acquire_timeout`.
@@ -106,7 +104,7 @@ impl PoolError {
 enum Refused {
     #[error(transparent)]
     Pool(#[from] managed::PoolError<ConnectError>),
-    #[error("its name leads to another server than the one that is watched")]
+    #[error("its name leads to a server other than the monitored one")]
     Elsewhere,
 }
 
@@ -127,6 +125,7 @@ impl Node {
             server,
             session,
             connects_per_second_max,
+            loads,
         } = config;
         let catalogue = Arc::<Catalogue>::default();
         let manager = ConnectionManager::new(
@@ -138,7 +137,7 @@ impl Node {
             settings.connect_timeout,
             connects_per_second_max,
         );
-        // A wait ends even when the request that began it is gone.
+        // A wait ends even if the request that began it is gone.
         let timeouts = Timeouts {
             wait: Some(settings.acquire_timeout),
             create: Some(settings.connect_timeout),
@@ -157,6 +156,8 @@ impl Node {
             pool,
             turnover: Arc::default(),
             lines: Lines::of(settings.connections_max),
+            lines_long: Notify::new(),
+            loads,
             catalogue,
             monitor,
             settings: settings.clone(),
@@ -169,37 +170,45 @@ impl Node {
         &self.catalogue
     }
 
-    /// Borrows a connection to the life of the server that the monitor speaks of, for a request that
-    /// must be answered by a deadline.
+    /// Borrows a connection to the server life that the monitor reports, for a request that must be
+    /// answered by a deadline.
     ///
     /// # Errors
-    /// [`PoolError`] at once when the wait would be too long, else after `acquire_timeout` at the
+    /// [`PoolError`] at once if the wait would be too long, else after `acquire_timeout` at the
     /// latest.
     pub async fn lease(&self, deadline: Instant) -> Result<Lease, PoolError> {
         let borrowed = Box::pin(self.borrow(deadline)).await?;
         Ok(up_to_date(Lease::alone(borrowed)))
     }
 
-    /// As [`lease`](Self::lease), for a read that is known to be quick: several of them share one
-    /// connection, so that none waits for one.
+    /// Like [`lease`](Self::lease), for a read that is known to be quick: several of them share one
+    /// connection, so that none has to wait for its own.
     ///
     /// # Errors
-    /// As [`lease`](Self::lease).
+    /// See [`lease`](Self::lease).
     pub async fn share(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let meant = self.monitor.status(&self.id).last_identity;
-        let has_idle = self.pool.status().available > 0;
+        let status = self.monitor.status(&self.id);
+        let meant = status.last_identity;
+        let round_trip = status.round_trip.unwrap_or_default();
         let is_meant = |life| is_meant(life, meant);
-        if let Some(place) = self.lines.join(Instant::now(), has_idle, is_meant) {
-            return Ok(up_to_date(Lease::shared(place)));
+        let join = |has_idle| {
+            self.lines
+                .join(Instant::now(), round_trip, has_idle, is_meant)
+        };
+        if let Some(joined) = join(self.pool.status().available > 0) {
+            if joined.is_long {
+                self.lines_long.notify_one();
+            }
+            return Ok(up_to_date(Lease::shared(joined.place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        let lease = match self.lines.open(borrowed, Instant::now()) {
+        let lease = match self.lines.open(borrowed, Instant::now(), round_trip) {
             Ok(place) => Lease::shared(place),
-            // Others have opened enough meanwhile.
-            Err(borrowed) => match self.lines.join(Instant::now(), false, is_meant) {
-                Some(place) => {
+            // Other tasks have opened enough meanwhile.
+            Err(borrowed) => match join(false) {
+                Some(joined) => {
                     borrowed.settle();
-                    Lease::shared(place)
+                    Lease::shared(joined.place)
                 }
                 None => Lease::alone(borrowed),
             },
@@ -207,18 +216,29 @@ impl Node {
         Ok(up_to_date(lease))
     }
 
-    /// As [`lease`](Self::lease), for a statement that has lost its connection: on one that was opened
-    /// just now or has just answered, since what broke the one may have broken others.
+    /// Like [`lease`](Self::lease) while a connection is idle, else like [`share`](Self::share):
+    /// waiting behind a few others is better than waiting for a connection.
     ///
     /// # Errors
-    /// As [`lease`](Self::lease).
+    /// See [`lease`](Self::lease).
+    pub async fn lease_free_or_share(&self, deadline: Instant) -> Result<Lease, PoolError> {
+        match self.pool.status().available {
+            0 => self.share(deadline).await,
+            _ => self.lease(deadline).await,
+        }
+    }
+
+    /// Like [`lease`](Self::lease), for a statement that has lost its connection: returns one that
+    /// was just opened or has just answered, because the cause may have broken others.
+    ///
+    /// # Errors
+    /// See [`lease`](Self::lease).
     pub async fn lease_checked(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        let round_trip = self.monitor.status(&self.id).round_trip;
-        let patience = CHECK_TIMEOUT_MIN.max(round_trip.unwrap_or_default() * CHECK_ROUND_TRIPS);
+        let patience = CHECK_TIMEOUT_MIN.max(self.round_trip() * CHECK_ROUND_TRIPS);
         let working = async {
             loop {
                 let borrowed = Box::pin(self.borrow(deadline)).await?;
-                // One that does not answer is closed, so there is an end to them.
+                // One that does not answer is closed, so this ends.
                 if borrowed.is_new() || answers(borrowed.connection(), patience).await {
                     return Ok(Lease::alone(borrowed));
                 }
@@ -231,7 +251,10 @@ impl Node {
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(object)) => Ok(Box::new(Borrowed::new(object, self.turnover.hold()))),
+            Ok(Ok(object)) => {
+                let held = self.turnover.hold();
+                Ok(Box::new(Borrowed::new(object, held, self.round_trip())))
+            }
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
             }
@@ -240,7 +263,7 @@ impl Node {
         }
     }
 
-    /// Why no connection was had within `acquire_timeout`.
+    /// Why no connection was obtained within `acquire_timeout`.
     fn not_in_time(&self) -> PoolError {
         match self.pool.status().size >= self.settings.connections_max {
             true => PoolError::Busy(self.id.clone()),
@@ -248,7 +271,7 @@ impl Node {
         }
     }
 
-    /// Refuses who would queue in vain.
+    /// Refuses a request that would queue in vain.
     fn admit(&self, deadline: Instant) -> Result<(), PoolError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.settings.acquire_timeout);
@@ -256,77 +279,25 @@ impl Node {
         admitted.map_err(|wait| PoolError::Overloaded(self.id.clone(), wait))
     }
 
-    /// Opens a connection beside the pool.
+    /// Opens a connection outside the pool.
     ///
     /// # Errors
-    /// When the node cannot be reached within `connect_timeout`, or refuses.
+    /// If the node cannot be reached within `connect_timeout`, or refuses.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         connect(&self.server, &self.session, self.settings.connect_timeout).await
     }
 
-    /// Whether a life of a server is the one that the node's name leads to, as far as is known.
+    /// Whether a server life is the one that the node's name leads to, as far as is known.
     #[must_use]
     pub fn leads_to(&self, life: ServerIdentity) -> bool {
         is_meant(life, self.monitor.status(&self.id).last_identity)
     }
 
-    /// Keeps `connections_min` connections open until the node is dropped with its task; closes idle
-    /// ones to a server that the node's name led to before, as soon as another is known.
-    pub async fn keep_warm(self: Arc<Self>) {
-        let mut watch = self.monitor.watch(&self.id);
-        loop {
-            let meant = watch.borrow_and_update().last_identity;
-            let mut silent = 0;
-            self.pool.retain(|connection, metrics| {
-                silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
-                !connection.client.is_closed() && is_meant(connection.life, meant)
-            });
-            let status = self.pool.status();
-            let missing = self.settings.connections_min.saturating_sub(status.size);
-            if missing > 0 {
-                self.open(missing, status.available).await;
-            }
-            if !watch.borrow().missed {
-                self.keep_alive(silent).await;
-            }
-            self.publish();
-            let moved = watch.wait_for(|status| status.last_identity != meant);
-            let _moved_or_elapsed = timeout(spread(KEEP_WARM_INTERVAL), moved).await;
-        }
-    }
-
-    /// Opens connections beside the idle ones, which it takes for as long as the others need to
-    /// find none idle and begin.
-    async fn open(&self, missing: usize, idle: usize) {
-        let take = |count| join_all((0..count).map(|_| self.pool.get()));
-        let idle = take(idle).await;
-        // Each is held until all are open, for the same reason.
-        let (opened, ()) = join(take(missing), async { drop(idle) }).await;
-        drop(opened);
-    }
-
-    /// Asks connections that nobody has used for a while whether they still lead to the node; those
-    /// that do not are closed.
-    async fn keep_alive(&self, silent: usize) {
-        for _ in 0..silent {
-            if self.pool.status().available == 0 {
-                return;
-            }
-            // The one that has been idle for the longest time.
-            let Ok(object) = self.pool.get().await else {
-                return;
-            };
-            if !answers(&object, KEEP_ALIVE_TIMEOUT).await {
-                tracing::debug!(node = %self.id, "a connection had died unnoticed");
-                drop::<NodeConnection>(Object::take(object));
-            }
-        }
-    }
-
-    /// Closes connections to other lives of the server and takes the first to the one that is meant.
+    /// Closes connections to other lives of the server and takes the first one to the intended
+    /// life.
     ///
-    /// One that has just been opened and leads elsewhere is news: the monitor is told, and what it
-    /// finds is waited for.
+    /// If one that has just been opened leads elsewhere, the monitor is notified and its result is
+    /// awaited.
     async fn current_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
         let mut watch = self.monitor.watch(&self.id);
         for _ in 0..=self.settings.connections_max {
@@ -346,7 +317,8 @@ impl Node {
         Err(Refused::Elsewhere)
     }
 
-    /// An idle connection at once, else a new one, opened by a task that outlives this request.
+    /// Returns an idle connection at once, else a new one, opened by a task that outlives this
+    /// request.
     async fn any_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
         let status = self.pool.status();
         if status.available > 0 || status.size == status.max_size {
@@ -370,37 +342,29 @@ impl Node {
         }
     }
 
-    fn publish(&self) {
-        let connections = self.connections();
-        let gauge = |name: &'static str, value: usize| {
-            metrics::gauge!(name, "node" => self.id.to_string()).set(value as f64);
-        };
-        gauge(names::POOL_CONNECTIONS, connections.open);
-        gauge(names::POOL_IDLE, connections.idle);
-        gauge(names::POOL_WAITING, connections.waiting);
+    /// The round trip between the gateway and the node, as far as it is known.
+    pub(super) fn round_trip(&self) -> Duration {
+        let status = self.monitor.status(&self.id);
+        status.round_trip.unwrap_or_default()
     }
 }
 
-/// A lease whose statements were prepared since the catalogue last changed.
+/// Makes a lease whose statements were prepared since the catalogue last changed.
 fn up_to_date(lease: Lease) -> Lease {
     lease.follow_catalogue();
     lease
 }
 
-/// Whether a connection leads to the server that the monitor saw last. A younger life at the same
-/// place is taken as well: the monitor has yet to see it. Before the monitor has seen any, all are.
-fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
+/// Whether a connection leads to the server that the monitor saw last. A newer life at the same
+/// address is accepted as well, because the monitor has not seen it yet. Before the monitor has
+/// seen any, all are accepted.
+pub(super) fn is_meant(life: ServerIdentity, meant: Option<ServerIdentity>) -> bool {
     meant
         .is_none_or(|meant| life.is_same_place(&meant) && life.started_at_us >= meant.started_at_us)
 }
 
 /// Whether a connection still leads to a server that answers.
-async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
+pub(super) async fn answers(connection: &NodeConnection, patience: Duration) -> bool {
     let answered = timeout(patience, connection.client.simple_query("")).await;
     matches!(answered, Ok(Ok(_)))
-}
-
-/// A duration up to a quarter longer, so that gateways do not reconnect in step.
-fn spread(duration: Duration) -> Duration {
-    duration.mul_f64(1.0 + fastrand::f64() / 4.0)
 }

@@ -1,29 +1,29 @@
-//! Whether it is worth waiting for a connection: how fast those who wait get theirs.
+//! Whether it is worth waiting for a connection: how fast waiting requests get theirs.
 //!
-//! By Little's law (1961: W = L / λ) whoever queues waits for as many departures as there are
-//! requests before it, at the pace of the departures. The pace is measured, not derived from how
-//! long requests take: under load that says more of the machine than of the queue. And it is
-//! measured only while all connections are busy, for a while at least, so that neither the start of
-//! a burst nor a hiccup is taken for a server that has stopped: to refuse who would have been served
-//! is worse than to let somebody wait in vain. (RFC 8289, on
-//! controlled delay, likewise looks at a whole interval before it drops anything.)
+//! By Little's law (1961: W = L / λ) a queued request waits for as many departures as there are
+//! requests before it, at the rate of the departures. The rate is measured, not derived from how
+//! long requests take: under load that says more about the machine than about the queue. It is
+//! measured only while all connections are busy, and for a minimum time, so that neither the start
+//! of a burst nor a hiccup is mistaken for a server that has stopped: refusing a request that would
+//! have been served is worse than letting one wait in vain. (RFC 8289, on controlled delay,
+//! likewise observes a whole interval before it drops anything.)
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is measured at least before anybody is refused: long enough that a tenth of a second in which
-/// everything stands still, as in a container that is out of its share of the processor, does not
-/// make the pace look like half of what it is. Twice that is how soon a new pace counts alone.
+/// The shortest measurement before any request is refused: long enough that a stall of a tenth of a
+/// second, as in a container that has used up its CPU share, does not halve the measured rate.
+/// After twice this time only the new rate counts.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// How fast connections fall free, while there are none to spare.
+/// How fast connections are released while none is idle.
 #[derive(Debug, Default)]
 pub(super) struct QueueDelay {
     busy: Option<Busy>,
 }
 
-/// A time in which all connections were busy, counted in two windows.
+/// A period in which all connections were busy, counted in two windows.
 #[derive(Debug)]
 struct Busy {
     earlier_since: Instant,
@@ -33,7 +33,7 @@ struct Busy {
 }
 
 impl QueueDelay {
-    /// Notes that a connection is given back, or closed.
+    /// Records that a connection was returned or closed.
     pub(super) fn depart(&mut self, now: Instant) {
         if let Some(busy) = &mut self.busy {
             busy.turn(now);
@@ -41,16 +41,17 @@ impl QueueDelay {
         }
     }
 
-    /// Notes that there are connections to spare.
+    /// Records that there are idle connections.
     pub(super) fn relax(&mut self) {
         self.busy = None;
     }
 
     /// Lets one more request wait for a connection, behind `waiting` others, if it will get one
-    /// within `patience`; notes that all `connections` are busy.
+    /// within `patience`; records that all `connections` are busy.
     ///
-    /// A queue no longer than there are connections always lets one more in: each is about to do
-    /// one more round, and someone must find out when a stalled server moves again.
+    /// A queue that is no longer than the number of connections always accepts one more: each
+    /// connection is about to be released, and some request must detect when a stalled server
+    /// recovers.
     ///
     /// # Errors
     /// The time after which it would be its turn.
@@ -80,7 +81,7 @@ impl Busy {
         }
     }
 
-    /// Begins a new window when the present one is long enough.
+    /// Begins a new window when the current one is long enough.
     fn turn(&mut self, now: Instant) {
         if now.duration_since(self.since) >= WINDOW {
             self.earlier_since = std::mem::replace(&mut self.since, now);
@@ -88,8 +89,8 @@ impl Busy {
         }
     }
 
-    /// How long one more would wait, once enough has been seen to say so. With nobody departing it
-    /// is as if one were just about to.
+    /// How long one more would wait, once enough has been measured. Without departures, one is
+    /// assumed to be imminent.
     fn wait(&self, waiting: usize, now: Instant) -> Option<Duration> {
         let seen = now.duration_since(self.earlier_since);
         let departures = self.earlier.saturating_add(self.departures).max(1);
@@ -119,7 +120,7 @@ mod tests {
         now: u32,
         /// When each request in service is done.
         ends: Vec<u32>,
-        /// When each request that waits came.
+        /// When each waiting request arrived.
         queue: VecDeque<u32>,
         waits: Vec<u32>,
         refused: u32,
@@ -159,7 +160,7 @@ mod tests {
             self.queue.push_back(self.now);
         }
 
-        /// Goes on by a millisecond; nothing moves while the node is `stalled`.
+        /// Advances by a millisecond; nothing moves while the node is `stalled`.
         fn tick(&mut self, mut service_ms: impl FnMut() -> u32, stalled: bool) {
             self.now += 1;
             let now = self.now;
@@ -181,7 +182,7 @@ mod tests {
     }
 
     proptest! {
-        /// No burst is refused that is served with time to spare, hiccup or not.
+        /// No burst that can be served with time to spare is refused, hiccup or not.
         #[test]
         fn a_burst_that_is_soon_served_is_let_in(
             requests in 1_usize..3_000,
@@ -205,8 +206,8 @@ mod tests {
             prop_assert_eq!(node.refused, 0);
         }
 
-        /// Under more than it can do a node does all it can, and nobody who is let in waits much
-        /// longer than patience allows.
+        /// Under overload a node works at full capacity, and no admitted request waits much longer
+        /// than its patience.
         #[test]
         fn lasting_overload_is_refused_and_the_rest_is_served_in_time(
             service_ms in 4_u32..60,
@@ -239,7 +240,7 @@ mod tests {
         let mut step = |stalled: bool, ms: u32| {
             let refused = node.refused;
             for _ in 0..ms {
-                node.arrive(); // 1,000 a second, of 8,000 that are possible
+                node.arrive(); // 1,000 a second, of a possible 8,000
                 node.tick(|| 2, stalled);
             }
             (node.refused - refused, node.queue.len())
@@ -252,7 +253,7 @@ mod tests {
         );
         assert!(waiting <= 300, "{waiting}");
         let (refused, waiting) = step(true, 9_000);
-        assert_eq!((refused, waiting), (9_000, waiting), "nobody joins");
+        assert_eq!((refused, waiting), (9_000, waiting), "no request joins");
         let (refused, _) = step(false, 1_000);
         assert!(refused <= 300, "{refused}");
         assert_eq!(step(false, 1_000), (0, 0));

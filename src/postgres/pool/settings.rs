@@ -1,40 +1,48 @@
-//! `[pool]`: what an operator may set.
+//! `[pool]` and `[spill]`: what an operator may set.
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use tidegate_model::values::{count, duration};
+use tidegate_model::settings;
+use tidegate_model::values::{DURATION, count};
 
-/// `[pool]`: connections to one node.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PoolSettings {
-    /// Most connections to one node. All gateways together must stay below the server's
-    /// `max_connections`.
-    #[serde(deserialize_with = "count")]
-    pub connections_max: usize,
-    /// Connections kept open to every node, so that a first request need not wait for one.
-    #[serde(deserialize_with = "count")]
-    pub connections_min: usize,
-    /// Time to open one connection, TLS and authentication included: some ten round trips.
-    #[serde(deserialize_with = "duration")]
-    pub connect_timeout: Duration,
-    /// Time a request waits for a free connection.
-    #[serde(deserialize_with = "duration")]
-    pub acquire_timeout: Duration,
-    /// Longest statement; PostgreSQL itself ends a longer one.
-    #[serde(deserialize_with = "duration")]
-    pub statement_timeout: Duration,
+settings! {
+    /// `[pool]`: connections to one node.
+    #[derive(Debug, Clone)]
+    pub struct PoolSettings {
+        /// Most connections to one node. All gateways together, each with two more to watch the node
+        /// and its catalogue, must fit into the server's `max_connections`.
+        connections_max: usize = 16, count("connections"),
+            low "requests wait for a connection while the server idles.",
+            high "the server runs out of connections, or spends its time switching between them.";
+        /// Connections kept open to every node at least, so that a first request need not wait for one;
+        /// as many more are kept open as the load of any one other node would need. At most
+        /// `connections_max`.
+        connections_min: usize = 2, count("connections"),
+            low "the first requests after a pause wait for a connection to open.",
+            high "idle connections take memory on the server.";
+        /// Time to open one connection, TLS and authentication included: some ten round trips.
+        connect_timeout: Duration = Duration::from_secs(5), DURATION,
+            low "a distant node is never reached.",
+            high "a node that went away without a word is noticed late.";
+        /// Time a request waits for a free connection.
+        acquire_timeout: Duration = Duration::from_millis(1_500), DURATION,
+            low "bursts are refused that would have been served a moment later.",
+            high "clients wait for what is refused in the end.";
+        /// Longest statement; PostgreSQL itself ends a longer one.
+        statement_timeout: Duration = Duration::from_secs(5), DURATION,
+            low "statements end that would have answered.",
+            high "slow statements hold connections that others need.";
+    }
 }
 
-impl Default for PoolSettings {
-    fn default() -> Self {
-        Self {
-            connections_max: 16,
-            connections_min: 2,
-            connect_timeout: Duration::from_secs(5),
-            acquire_timeout: Duration::from_millis(1_500),
-            statement_timeout: Duration::from_secs(5),
-        }
+settings! {
+    /// `[spill]`: what the primary does for replicas that cannot serve.
+    #[derive(Debug, Clone)]
+    pub struct SpillSettings {
+        /// Eventual, session and bounded reads that the primary serves at the same time in place of a
+        /// replica; never more than half of `[pool] connections_max`.
+        concurrency_max: usize = 16, count("reads"),
+            low "readers are refused while the primary idles.",
+            high "a broken replica slows the primary's writers down.";
     }
 }

@@ -1,17 +1,18 @@
-//! How fast connections to one node are opened: pure, and gentle on a node that has just come back.
+//! How fast connections to one node are opened, so that a node that has just come back is not
+//! flooded: pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Spreads what happens so that no more than so many begin within a second, though these may begin
-/// at once: the generic cell rate algorithm (ITU-T I.371), which needs one instant. The crate that
-/// rate limits use cannot book a place ahead, so those who wait would race for every place.
+/// Limits how many events begin within a second, although these may begin at once: the generic cell
+/// rate algorithm (ITU-T I.371), which needs one instant. The crate that rate limits use cannot
+/// reserve a future slot, so waiting tasks would compete for every slot.
 #[derive(Debug)]
 pub(super) struct Spacing {
     interval: Duration,
     burst: Duration,
-    /// When everything that was let through would be done at the steady rate.
+    /// When everything that was admitted would be done at the steady rate.
     busy_until: Option<Instant>,
 }
 
@@ -25,8 +26,7 @@ impl Spacing {
         }
     }
 
-    /// Takes the next place and returns how long to wait for it; none if that is more than the
-    /// patience there is.
+    /// Takes the next slot and returns how long to wait for it; none if that exceeds the patience.
     pub(super) fn take(&mut self, patience: Duration, now: Instant) -> Option<Duration> {
         let idle_from = self.busy_until.map_or(now, |until| until.max(now));
         let wait = idle_from

@@ -1,4 +1,4 @@
-//! One server, as its URL names it.
+//! One server, as given by its URL.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,21 +8,23 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::postgres::server_error::ServerError;
 use crate::postgres::ssl_mode::SslMode;
-use crate::postgres::tls::{self, TlsError};
+use crate::postgres::tls;
 use crate::postgres::url;
+use tidegate_model::settings::Setting;
 
-/// Silence after which the kernel asks whether the other end still lives. `tokio_postgres` would
-/// wait two hours, longer than the state of most NATs and load balancers.
+/// Silence after which the kernel probes whether the other end is still alive. `tokio_postgres`
+/// would wait two hours, longer than the state of most NATs and load balancers.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_IDLE_UPSTREAM: Duration = Duration::from_secs(2 * 60 * 60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Time that sent bytes may stay unacknowledged before the kernel gives the connection up.
+/// Time that sent bytes may remain unacknowledged before the kernel gives up the connection.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// One PostgreSQL server: where it is, who connects, and what TLS it must offer.
+/// One PostgreSQL server: its address, the role that connects, and the TLS that it must offer.
 ///
 /// Parsed from `postgres://` or `postgresql://` URLs with libpq's parameters. Both `Display` and
 /// `Debug` print the URL with the password masked.
@@ -34,6 +36,36 @@ pub struct Server {
 }
 
 impl Server {
+    /// The primary of a process.
+    pub const PRIMARY: Setting = Setting {
+        key: "database_url",
+        variable: Some("DATABASE_URL"),
+        flag: Some("--database-url"),
+        range: || "a database URL".to_owned(),
+        shown: Self::without_password,
+        meaning: "The primary. It may [move](failover.md#when-the-primary-moves) while the process runs.",
+        ..Setting::UNNAMED
+    };
+
+    /// The replica beside a process.
+    pub const READ_REPLICA: Setting = Setting {
+        key: "read_replica_url",
+        variable: Some("DATABASE_READ_REPLICA_URL"),
+        flag: Some("--read-replica-url"),
+        default: || "none".to_owned(),
+        range: || "a database URL".to_owned(),
+        shown: Self::without_password,
+        meaning: "The local replica. Without it, reads use other replicas or the primary.",
+        ..Setting::UNNAMED
+    };
+
+    /// A database URL as it may be shown.
+    #[must_use]
+    pub fn without_password(url: &str) -> String {
+        let server = url.parse::<Self>();
+        server.map_or_else(|_| "…".to_owned(), |server| server.to_string())
+    }
+
     /// Returns the parameters of a connection.
     pub fn pg_config(&self) -> &Config {
         &self.config
@@ -53,7 +85,7 @@ impl Server {
 impl FromStr for Server {
     type Err = ServerError;
 
-    /// Parses the URL and reads the certificate files it names.
+    /// Parses the URL and reads the certificate files that it names.
     fn from_str(url: &str) -> Result<Self, ServerError> {
         let url::Parts { plain, tls } = url::parse(url)?;
         let mut config: Config = plain.parse().map_err(|error| parse_failure(&error))?;
@@ -98,46 +130,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Says why a URL does not name a server. Never contains a value from the URL but that of `sslmode`
-/// and the file names of certificates.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// It is not a URL of PostgreSQL.
-    #[error("must start with postgres:// or postgresql://")]
-    Scheme,
-    /// An `@` stands where none can.
-    #[error("in user and password, `@` must be written %40 and `/` %2F")]
-    Credentials,
-    /// A query parameter has no value.
-    #[error("every parameter after `?` must be name=value")]
-    Query,
-    /// A parameter or part is unknown or has an impossible value.
-    #[error("{0}")]
-    Parameter(String),
-    /// `sslmode` is none of libpq's.
-    #[error("sslmode={0} is not one of disable, allow, prefer, require, verify-ca and verify-full")]
-    SslMode(String),
-    /// libpq's rule: public roots prove nothing without the host's name.
-    #[error("sslrootcert=system needs sslmode=verify-full, not {0}")]
-    WeakMode(SslMode),
-    /// There is no host.
-    #[error("names no host")]
-    NoHost,
-    /// There are several hosts.
-    #[error("names several hosts, but a node is one server")]
-    SeveralHosts,
-    /// Certificates or keys cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
-
-impl ServerError {
-    pub(super) fn parameter(name: &str) -> Self {
-        Self::Parameter(format!("invalid value for option `{name}`"))
-    }
-}
-
-/// Keeps the message about the part that is wrong; `tokio_postgres` names options, not values.
+/// Keeps the message about the invalid part; `tokio_postgres` names options, not values.
 fn parse_failure(error: &tokio_postgres::Error) -> ServerError {
     let cause = std::error::Error::source(error);
     ServerError::Parameter(cause.map_or_else(|| error.to_string(), ToString::to_string))
@@ -147,7 +140,7 @@ fn check_one_host(config: &mut Config) -> Result<(), ServerError> {
     match (config.get_hosts().len(), config.get_hostaddrs()) {
         (0, []) => Err(ServerError::NoHost),
         (0, &[address]) => {
-            // TLS needs something to call the server.
+            // TLS needs a name for the server.
             config.host(address.to_string());
             Ok(())
         }
@@ -156,7 +149,7 @@ fn check_one_host(config: &mut Config) -> Result<(), ServerError> {
     }
 }
 
-/// Shortens what the URL leaves at the default.
+/// Omits what the URL leaves at the default.
 fn set_keepalives(config: &mut Config) {
     if config.get_keepalives_idle() == KEEPALIVE_IDLE_UPSTREAM {
         config.keepalives_idle(KEEPALIVE_IDLE);

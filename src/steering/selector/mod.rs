@@ -18,12 +18,12 @@ pub struct Selector {
     order: Order,
 }
 
-/// How a candidate did.
+/// The outcome of a request to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answered; that the answer was an error the client caused says nothing against it.
+    /// It answered; an error that the client caused does not count against it.
     Answered,
-    /// It did not answer, or answered that it cannot.
+    /// It did not answer, or answered that it cannot serve.
     Failed,
 }
 
@@ -33,19 +33,24 @@ struct Candidate {
     /// Its latency until the first sample.
     estimate: Duration,
     breaker: Breaker,
-    /// Until when it must not fail to be trusted again.
+    /// It is trusted again if it does not fail until then.
     probation_until: Option<Instant>,
     drained: bool,
 }
 
 impl Selector {
     /// Starts with the latencies that are expected of the candidates, best first: distance is all
-    /// that is known before the first report.
-    pub fn new(settings: SteeringSettings, estimates: &[Duration], now: Instant) -> Self {
+    /// that is known before the first report. The seed makes its pauses differ from every other's.
+    pub fn new(
+        settings: SteeringSettings,
+        seed: u64,
+        estimates: &[Duration],
+        now: Instant,
+    ) -> Self {
         let candidate = |(index, &estimate): (usize, &Duration)| Candidate {
             latency: LatencyAverage::default(),
             estimate,
-            breaker: Breaker::new(now, settings.seed.wrapping_add((index as u64) << 32)),
+            breaker: Breaker::new(now, seed.wrapping_add((index as u64) << 32)),
             probation_until: None,
             drained: false,
         };
@@ -56,8 +61,8 @@ impl Selector {
         }
     }
 
-    /// Takes in how a candidate did, and how long it took if that compares with the others'.
-    /// Returns whether its breaker moved, which calls for a new ranking.
+    /// Records an outcome, and how long it took if that can be compared with other candidates'
+    /// times. Returns whether the breaker moved, which requires a new ranking.
     pub fn report(
         &mut self,
         index: usize,
@@ -82,7 +87,7 @@ impl Selector {
         moved
     }
 
-    /// Takes in that a candidate is known to be gone: its breaker opens at once. Returns whether it
+    /// Records that a candidate is known to be gone: its breaker opens at once. Returns whether it
     /// moved.
     pub fn lose(&mut self, index: usize, now: Instant) -> bool {
         let candidate = &mut self.candidates[index];
@@ -91,12 +96,12 @@ impl Selector {
         candidate.breaker.state(now) != before
     }
 
-    /// Takes a candidate out or back in, as an operator wishes.
+    /// Drains or undrains a candidate at an operator's request.
     pub fn drain(&mut self, index: usize, drained: bool) {
         self.candidates[index].drained = drained;
     }
 
-    /// Grants the one request that finds out whether a candidate works again, if it is time. Its
+    /// Grants the one request that probes whether a candidate works again, if one is due. Its
     /// outcome must be reported; if it never is, another is granted after a while.
     pub fn claim_probe(&mut self, index: usize, now: Instant) -> bool {
         self.candidates[index].breaker.claim_probe(now)
@@ -107,8 +112,8 @@ impl Selector {
         self.candidates[index].latency()
     }
 
-    /// Makes a ranking. The same reports at the same times give the same one in every process, but
-    /// for the random part of a breaker's pause.
+    /// Makes a ranking. The same reports at the same times give the same one in every process,
+    /// except for the random part of a breaker's pause.
     pub fn ranking(&mut self, now: Instant) -> Ranking {
         self.order.remake(self.settings.dwell, now);
         for candidate in &mut self.candidates {
@@ -148,7 +153,7 @@ impl Candidate {
         }
     }
 
-    /// When its standing changes by itself.
+    /// When a candidate's standing changes by itself.
     fn changes_at(&self) -> Option<Instant> {
         self.breaker.changes_at().or(self.probation_until)
     }

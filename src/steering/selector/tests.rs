@@ -11,7 +11,7 @@ fn selector(estimates: &[u64]) -> (Selector, Instant) {
         .iter()
         .map(|&it| Duration::from_millis(it))
         .collect();
-    let selector = Selector::new(SteeringSettings::default(), &estimates, now);
+    let selector = Selector::new(SteeringSettings::default(), 0, &estimates, now);
     (selector, now)
 }
 
@@ -143,13 +143,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 0..200)
 }
 
-/// Plays events and returns what was chosen after each.
+/// Replays events and returns the choice after each.
 fn play(events: &[Event], seed: u64, start: Instant) -> Vec<(Ranking, Vec<usize>)> {
-    let settings = SteeringSettings {
-        seed,
-        ..SteeringSettings::default()
-    };
-    let mut selector = Selector::new(settings, &[MS, 50 * MS, 80 * MS, 200 * MS], start);
+    let settings = SteeringSettings::default();
+    let mut selector = Selector::new(settings, seed, &[MS, 50 * MS, 80 * MS, 200 * MS], start);
     let mut now = start;
     let mut seen = Vec::new();
     for event in events {
@@ -214,7 +211,7 @@ proptest! {
     #[test]
     fn whatever_happened_all_are_trusted_again_once_all_is_well(events in events()) {
         let start = Instant::now();
-        let mut selector = Selector::new(SteeringSettings::default(), &[MS, 50 * MS, 80 * MS, 200 * MS], start);
+        let mut selector = Selector::new(SteeringSettings::default(), 0, &[MS, 50 * MS, 80 * MS, 200 * MS], start);
         let mut now = start;
         for event in &events {
             match *event {

@@ -1,7 +1,8 @@
-//! Losing regions: that some are left, and that these are not asked for more than their capacity.
+//! Loss of regions: whether some are left, and whether these stay within their capacity.
 //!
-//! What enters at a region is taken as clients at its place, and for each policy as if all of it were
-//! that policy's. A lost region's clients enter at the nearest one that is left.
+//! The load that enters at a region is treated as clients at its location, and for each policy as
+//! if all of it were governed by that policy. A lost region's clients enter at the nearest
+//! remaining one.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +12,14 @@ use crate::check::rules::Rules;
 use crate::plan::{OpenWindows, REGIONS_MAX, RegionIndex, RegionMask, Tier};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
 
-/// Steps in which loads are placed for one file: some tenths of a second's worth.
+/// Most steps to place loads for one file: they take some tenths of a second.
 const STEPS_MAX: usize = 30_000_000;
 
-/// What rounding may add to a sum of loads.
+/// The error that rounding may add to a sum of loads.
 const ROUNDING: f64 = 1e-6;
 
-/// Reports policies that do not survive the loss of as many regions as they must, and warns of those
-/// that do not survive the loss of one.
+/// Reports policies that do not survive the required loss of regions, and warns about those that do
+/// not survive the loss of one.
 pub(crate) fn survive(rules: &Rules<'_, '_, '_>, found: &mut Diagnostics) {
     let mut left = STEPS_MAX;
     let near: Vec<_> = rules
@@ -41,10 +42,11 @@ pub(crate) fn survive(rules: &Rules<'_, '_, '_>, found: &mut Diagnostics) {
     }
 }
 
-/// What is drained, how many regions must be survivable and where that is said, and the windows.
+/// The drained regions, the number of regions that may be lost and where that is written, and the
+/// open windows.
 type Situation = (RegionMask, Option<(u32, Option<Span>)>, OpenWindows);
 
-/// Returns the distinct situations of a policy, that outside all windows first.
+/// Returns the distinct situations of a policy, the one outside all windows first.
 fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Situation> {
     let own = policy
         .clauses
@@ -73,11 +75,11 @@ fn situations(rules: &Rules<'_, '_, '_>, policy: &DraftPolicy<'_, '_>) -> Vec<Si
 
 /// Why a policy does not survive.
 enum Failure {
-    /// When these are lost, no region is left; the entry, where it matters.
+    /// If these are lost, no region is left; with the entry if it matters.
     NoneLeft(RegionMask, Option<RegionIndex>),
-    /// When these are lost, a region is asked for more than its capacity.
+    /// If these are lost, a region gets more than its capacity.
     Overloaded(RegionMask, RegionIndex, f64),
-    /// It would take too long to find out.
+    /// Checking would take too long.
     Unproven,
 }
 
@@ -97,7 +99,7 @@ fn report(
                 format!("{survived} regions")
             };
             Diagnostic::error(span.unwrap_or(policy.name.span), title).note(format!(
-                "`require survive {survived}` asks that any {regions} may be lost"
+                "`require survive {survived}` means that any {regions} may be lost"
             ))
         }
         None => Diagnostic::warning(policy.name.span, title),
@@ -129,26 +131,26 @@ impl Failure {
             Self::Overloaded(lost, region, asked) => {
                 let capacity = declared.regions[region.get()].capacity.unwrap_or_default();
                 let much = format!(
-                    "{} for {} rps of its {capacity}",
+                    "{} {} rps, above its capacity of {capacity}",
                     declared.name(*region),
                     asked.ceil()
                 );
                 match lost.is_empty() {
-                    true => format!("policy {name} asks {much}, {well}"),
+                    true => format!("policy {name} sends {much}, {well}"),
                     false => format!(
-                        "losing {} makes policy {name} ask {much}",
+                        "losing {} makes policy {name} send {much}",
                         declared.names_of(*lost)
                     ),
                 }
             }
             Self::Unproven => {
-                format!("policy {name} leaves too many ways to lose regions to try them all")
+                format!("policy {name} has too many combinations of lost regions to try them all")
             }
         }
     }
 }
 
-/// Says which windows are open, after what happens then.
+/// Names the open windows, as the end of a message.
 fn while_open(rules: &Rules<'_, '_, '_>, open: OpenWindows) -> String {
     let windows = rules
         .windows
@@ -173,9 +175,9 @@ struct Survival<'a> {
     /// What tiers name, without `local`.
     named: RegionMask,
     has_local: bool,
-    /// For each region, where its load goes: the first step that has something left.
+    /// For each region, where its load goes: the first step with a remaining region.
     steps: Vec<Vec<Step>>,
-    /// For each region, all regions by their distance to it.
+    /// For each region, all regions by distance to it.
     near: &'a [Vec<RegionIndex>],
 }
 
@@ -189,7 +191,7 @@ enum Step {
 }
 
 impl<'a> Survival<'a> {
-    /// Returns nothing for a policy that was not understood.
+    /// Returns `None` for a policy that was not understood.
     fn new(
         declared: &'a Declared<'a>,
         policy: &DraftPolicy<'_, '_>,
@@ -219,7 +221,7 @@ impl<'a> Survival<'a> {
         })
     }
 
-    /// Returns the first failure when some regions are drained and up to so many lost.
+    /// Returns the first failure if some regions are drained and up to a number of them lost.
     fn failure(&self, drained: RegionMask, most: u32, left: &mut usize) -> Option<Failure> {
         let allowed = self.within.without(drained);
         if let Some((lost, entry)) = self.none_left(allowed, most) {
@@ -249,7 +251,7 @@ impl<'a> Survival<'a> {
         Some((named, Some(entry)))
     }
 
-    /// Tries all ways to lose `more` further regions from `from` on.
+    /// Tries all combinations of losing `more` further regions from `from` on.
     fn overloaded(
         &self,
         allowed: RegionMask,

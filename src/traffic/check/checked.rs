@@ -15,10 +15,10 @@ use crate::plan::{OpenWindows, POLICIES_MAX, RegionMask, WINDOWS_MAX};
 use crate::syntax::ast::{Block, BlockKind, Body, Item, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Parsed, Quoted, Span};
 
-/// Periods that the windows of a file may have together: all of them are laid side by side.
+/// Most periods of all windows of a file together: all of them are compared.
 const PERIODS_MAX: usize = 1_000;
 
-/// What has been understood of a file.
+/// The parts of a file that were understood.
 #[derive(Debug)]
 pub(crate) struct Checked<'t, 's> {
     pub(crate) declared: Declared<'s>,
@@ -27,7 +27,7 @@ pub(crate) struct Checked<'t, 's> {
     pub(crate) windows: Vec<DraftWindow<'t, 's>>,
 }
 
-/// Checks a file; reports what is wrong.
+/// Checks a file and reports errors.
 pub(crate) fn check<'t, 's>(parsed: &'t Parsed<'s>, found: &mut Diagnostics) -> Checked<'t, 's> {
     let file = &parsed.file;
     let declared = Declared::of(file, &parsed.lost, found);
@@ -96,7 +96,7 @@ impl Checked<'_, '_> {
         drained.fold(RegionMask::EMPTY, RegionMask::or)
     }
 
-    /// Reports what only the file as a whole shows.
+    /// Reports errors that only the file as a whole shows.
     fn as_a_whole(&self, parsed: &Parsed<'_>, found: &mut Diagnostics) {
         if self.policies.is_empty() && parsed.whole {
             let end = parsed
@@ -106,7 +106,7 @@ impl Checked<'_, '_> {
                 .map_or(0, |token| token.span.end);
             let right = "write `policy everything { prefer us-east-1 }`";
             let title =
-                "a policy file has at least one policy, and the last one matches every request";
+                "a policy file needs at least one policy, and the last must match every request";
             found.push(Diagnostic::error(Span::new(end, end), title).help(right));
         }
         let windows = self.windows.iter();
@@ -136,7 +136,7 @@ impl Checked<'_, '_> {
     }
 }
 
-/// Returns blocks up to a number, and reports those beyond it and names that are there twice.
+/// Returns blocks up to a number, and reports those beyond it and duplicate names.
 fn named<'t, 's: 't>(
     blocks: impl Iterator<Item = &'t Block<'s>>,
     most: usize,
@@ -148,7 +148,7 @@ fn named<'t, 's: 't>(
     let mut kept = Vec::new();
     for (index, block) in blocks.enumerate() {
         if index == most {
-            let title = format!("a file has at most {most} {several}");
+            let title = format!("a file can have at most {most} {several}");
             found.push(Diagnostic::error(block.keyword.span, title));
         }
         if index >= most {
@@ -162,18 +162,18 @@ fn named<'t, 's: 't>(
     kept
 }
 
-/// Reports the first period beyond as many as a file may have.
+/// Reports the first period beyond the limit of a file.
 fn most_periods(windows: &[&Block<'_>], found: &mut Diagnostics) {
     let clauses = windows.iter().flat_map(|block| &block.clauses);
     let mut periods =
         clauses.filter(|clause| matches!(clause.body, Body::Every { .. } | Body::From(..)));
     if let Some(further) = periods.nth(PERIODS_MAX) {
-        let title = format!("a file has at most {PERIODS_MAX} periods");
+        let title = format!("a file can have at most {PERIODS_MAX} periods");
         found.push(Diagnostic::error(further.keyword.span, title));
     }
 }
 
 fn taken(word: Word<'_>, what: &str) -> Diagnostic {
-    let title = format!("a {what} before this one is called {}", Quoted(word.text));
+    let title = format!("another {what} is already named {}", Quoted(word.text));
     Diagnostic::error(word.span, title).help("choose another name")
 }

@@ -1,4 +1,4 @@
-//! The clauses that `defaults`, policies and windows have in common.
+//! The clauses shared by `defaults`, policies and windows.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::plan::{Else, Join, Leave, Measure, Measures, Retry, Return};
 use crate::syntax::ast::{self, Body, Clause, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted};
 
-/// Most regions that `require survive` can ask for.
+/// Largest number of regions in `require survive`.
 const SURVIVED_MAX: u32 = 3;
 
 impl ClauseKind {
@@ -38,7 +38,7 @@ impl ClauseKind {
 }
 
 impl<'t, 's> DraftClauses<'t, 's> {
-    /// Understands a clause if it is a common one.
+    /// Reads a clause if it is a common one.
     pub(crate) fn add(&mut self, clause: &'t Clause<'s>, found: &mut Diagnostics) -> bool {
         let Some(kind) = ClauseKind::of(&clause.body) else {
             return false;
@@ -110,9 +110,7 @@ fn read_measures(measures: &ast::Measures<'_>, found: &mut Diagnostics) -> Optio
     for measure in &measures.measures {
         if !seen.insert(measure.quantity.text) {
             let title = format!("{} is compared twice", Quoted(measure.quantity.text));
-            found.push(
-                Diagnostic::error(measure.quantity.span, title).help("leave one of them out"),
-            );
+            found.push(Diagnostic::error(measure.quantity.span, title).help("remove one of them"));
             continue;
         }
         let quantity = kept(quantity(measure.quantity), found);
@@ -130,8 +128,8 @@ fn read_measures(measures: &ast::Measures<'_>, found: &mut Diagnostics) -> Optio
     read.map(|measures| Measures::new(join, measures))
 }
 
-/// Says that a clause is there twice.
+/// Reports a duplicate clause.
 pub(crate) fn repeated(keyword: Word<'_>) -> Diagnostic {
     let title = format!("this block has {} twice", Quoted(keyword.text));
-    Diagnostic::error(keyword.span, title).help("leave one of them out: each clause stands once")
+    Diagnostic::error(keyword.span, title).help("remove one of them: a clause can be given once")
 }

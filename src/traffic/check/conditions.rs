@@ -10,7 +10,7 @@ use crate::plan::{Condition, CountrySet};
 use crate::syntax::ast::{self, Field, Word};
 use crate::syntax::{Diagnostic, Diagnostics};
 
-/// Understands a condition; `None` when a part of it is not understood.
+/// Reads a condition; `None` if a part of it is not understood.
 pub(crate) fn condition(tree: &ast::Condition<'_>, found: &mut Diagnostics) -> Option<Condition> {
     let all_of = |parts: &[ast::Condition<'_>], found: &mut Diagnostics| {
         let read: Vec<_> = parts.iter().map(|part| condition(part, found)).collect();
@@ -60,7 +60,7 @@ fn read_field(field: &Field<'_>, found: &mut Diagnostics) -> Option<Condition> {
     }
 }
 
-/// Understands the members of a list, in which no word stands twice.
+/// Reads the members of a list, in which no word may be repeated.
 fn members<'s, T>(
     field: &Field<'s>,
     read: impl Fn(Word<'s>) -> Value<T>,
@@ -82,7 +82,7 @@ fn members<'s, T>(
     members
 }
 
-/// Returns a value, or reports why it is none.
+/// Returns a value, or reports why it is not one.
 pub(crate) fn kept<T>(value: Value<T>, found: &mut Diagnostics) -> Option<T> {
     match value {
         Ok(value) => Some(value),

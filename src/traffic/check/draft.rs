@@ -1,4 +1,5 @@
-//! What has been understood of a file, with where it stands; what has not is missing, and marked so.
+//! The parts of a file that were understood, with their places; other parts are missing, and marked
+//! as such.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::plan::{AffinityKey, Clauses, Condition, Period, RegionMask, Tier};
 use crate::syntax::Span;
 use crate::syntax::ast::{Body, Clause, Measure, Word};
 
-/// Kinds of clauses that `defaults`, policies and windows have in common.
+/// Kinds of clauses shared by `defaults`, policies and windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ClauseKind {
     Leave,
@@ -42,18 +43,18 @@ impl ClauseKind {
 /// The clauses of one block.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DraftClauses<'t, 's> {
-    /// What could be understood.
+    /// The clauses that were understood.
     pub(crate) clauses: Clauses,
     /// `require survive N`.
     pub(crate) require: Option<u32>,
-    /// Where clauses stand, those that could not be understood too.
+    /// The places of clauses, including those that were not understood.
     pub(crate) written: BTreeMap<ClauseKind, &'t Clause<'s>>,
     /// Whether a clause may be missing because it could not be read.
     pub(crate) broken: bool,
 }
 
 impl<'t, 's> DraftClauses<'t, 's> {
-    /// Returns where a clause stands.
+    /// Returns the place of a clause.
     pub(crate) fn span(&self, kind: ClauseKind) -> Option<Span> {
         self.written.get(&kind).map(|clause| clause.span)
     }
@@ -85,12 +86,12 @@ pub(crate) enum Only {
 #[derive(Clone, Debug)]
 pub(crate) struct DraftPolicy<'t, 's> {
     pub(crate) name: Word<'s>,
-    /// `None` where it could not be understood.
+    /// `None` if it could not be understood.
     pub(crate) matches: Option<Condition>,
-    /// Where `match` stands.
+    /// The place of `match`.
     pub(crate) match_span: Option<Span>,
     pub(crate) only: Only,
-    /// `None` where one could not be understood.
+    /// `None` if one could not be understood.
     pub(crate) tiers: Option<Vec<(Tier, Span)>>,
     pub(crate) affinity: Vec<AffinityKey>,
     pub(crate) clauses: DraftClauses<'t, 's>,
@@ -138,6 +139,6 @@ pub(crate) struct DraftWindow<'t, 's> {
     pub(crate) name: Word<'s>,
     /// Those that could be understood.
     pub(crate) periods: Vec<Period>,
-    /// `None` where it could not be understood.
+    /// `None` if it could not be understood.
     pub(crate) effect: Option<DraftEffect<'t, 's>>,
 }

@@ -1,6 +1,6 @@
-//! What a text means, and what is wrong with it beyond its grammar.
+//! The meaning of a text, and its errors beyond the grammar.
 //!
-//! Each rule looks only at what was understood, so that an error is reported once, where it is.
+//! Each rule considers only what was understood, so that an error is reported once, at its place.
 
 mod capacity;
 mod checked;

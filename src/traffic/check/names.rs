@@ -1,4 +1,4 @@
-//! Regions and groups: what is declared, and what a name stands for.
+//! Regions and groups: the declarations, and what a name refers to.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,38 +10,38 @@ use crate::plan::{REGIONS_MAX, Region, RegionIndex, RegionMask};
 use crate::syntax::ast::{self, AttributeValue, File, Item, Word};
 use crate::syntax::{Diagnostic, Diagnostics, ERRORS_MAX, Quoted, is_taken};
 
-/// How deep groups may be made of groups: deeper than anyone can follow.
+/// How deep groups may be nested: deeper than a reader can follow.
 const NESTING_MAX: usize = 32;
 
 /// The declared regions and groups of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Declared<'s> {
-    /// In the order of their names.
+    /// Sorted by name.
     pub(crate) regions: Vec<Region>,
     /// Where they are declared, in the same order.
     pub(crate) words: Vec<Word<'s>>,
-    /// The one that the file declares first.
+    /// The first one declared in the file.
     pub(crate) first: Option<RegionIndex>,
     names: HashMap<&'s str, Named>,
-    /// Words that may have been meant to declare something.
+    /// Words that may have been intended as declarations.
     lost: HashSet<&'s str>,
 }
 
-/// What a name stands for.
+/// What a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     /// A region.
     Region(RegionIndex),
     /// A group.
     Group(RegionMask),
-    /// A group that is being worked out.
+    /// A group that is being resolved.
     Open,
-    /// It is declared, but what it is was not understood.
+    /// It is declared, but the declaration was not understood.
     Unknown,
 }
 
 impl<'s> Declared<'s> {
-    /// Collects what a file declares.
+    /// Collects the declarations of a file.
     pub(crate) fn of(file: &File<'s>, lost: &HashSet<&'s str>, found: &mut Diagnostics) -> Self {
         let mut declared = Self {
             lost: lost.clone(),
@@ -86,7 +86,7 @@ impl<'s> Declared<'s> {
         declared
     }
 
-    /// Remembers a declared name, or why it cannot be one.
+    /// Records a declared name, or reports why it is not allowed.
     fn takes(
         &mut self,
         word: Word<'s>,
@@ -104,7 +104,7 @@ impl<'s> Declared<'s> {
         }
     }
 
-    /// Works out a group, and those that it is made of before it.
+    /// Resolves a group, after the groups that it contains.
     fn group(
         &mut self,
         word: Word<'s>,
@@ -148,7 +148,7 @@ impl<'s> Declared<'s> {
         Some(named)
     }
 
-    /// Returns what a name stands for, or reports that nothing has it.
+    /// Returns what a name refers to, or reports that it is not declared.
     fn look_up(&self, word: Word<'_>, found: &mut Diagnostics) -> Option<Named> {
         if let Some(named) = self.names.get(word.text) {
             return Some(*named);
@@ -162,7 +162,7 @@ impl<'s> Declared<'s> {
     }
 
     fn undeclared(&self, word: Word<'_>, with_help: bool) -> Diagnostic {
-        let title = format!("no region or group is called {}", Quoted(word.text));
+        let title = format!("there is no region or group named {}", Quoted(word.text));
         if !with_help {
             return Diagnostic::error(word.span, title);
         }
@@ -170,19 +170,19 @@ impl<'s> Declared<'s> {
         names.sort_unstable();
         let right = format!("declare it: `region {}`", word.text);
         let right = match word.text {
-            "local" => "`local` is a tier of its own, and nothing else".to_owned(),
+            "local" => "`local` can only be a tier by itself".to_owned(),
             text if name(word).is_ok() => meant(text, &names, &right),
             text => meant(text, &names, "write the name of a declared region or group"),
         };
         Diagnostic::error(word.span, title).help(right)
     }
 
-    /// Returns whether a name is declared, or may have been meant to be.
+    /// Returns whether a name is declared, or may have been intended to be.
     pub(crate) fn knows(&self, word: Word<'_>) -> bool {
         self.names.contains_key(word.text) || self.lost.contains(word.text)
     }
 
-    /// Returns the regions that a name stands for.
+    /// Returns the regions that a name refers to.
     pub(crate) fn mask(&self, word: Word<'_>, found: &mut Diagnostics) -> Option<RegionMask> {
         match self.look_up(word, found)? {
             Named::Region(region) => Some(RegionMask::of(region)),
@@ -191,7 +191,7 @@ impl<'s> Declared<'s> {
         }
     }
 
-    /// Returns the region that a name stands for, where a group cannot stand.
+    /// Returns the region that a name refers to, where a group is not allowed.
     pub(crate) fn region(&self, word: Word<'_>, found: &mut Diagnostics) -> Option<RegionIndex> {
         match self.look_up(word, found)? {
             Named::Region(region) => Some(region),
@@ -205,7 +205,7 @@ impl<'s> Declared<'s> {
         }
     }
 
-    /// Returns the regions of a list, in which no name stands twice.
+    /// Returns the regions of a list, in which no name may be repeated.
     pub(crate) fn list(&self, words: &[Word<'_>], found: &mut Diagnostics) -> Option<RegionMask> {
         let mut seen = HashSet::new();
         let mut regions = Some(RegionMask::EMPTY);
@@ -237,24 +237,22 @@ impl<'s> Declared<'s> {
     }
 }
 
-/// Says that a word stands in a list twice.
+/// Reports a word that is repeated in a list.
 pub(crate) fn twice(word: Word<'_>) -> Diagnostic {
     let title = format!("{} is in this list twice", Quoted(word.text));
-    Diagnostic::error(word.span, title).help("leave it out here")
+    Diagnostic::error(word.span, title).help("remove it here")
 }
 
-/// Refuses a name that something else has, or that means something.
+/// Refuses a name that is already used or reserved.
 fn unused_name<'s>(word: Word<'s>, known: &HashMap<&str, Word<'_>>) -> Value<&'s str> {
     let text = name(word)?;
     if is_taken(text) {
         return refused(word, "free as a name", "the language itself uses this word");
     }
     if known.contains_key(text) {
-        let title = format!("{} is declared already", Quoted(text));
+        let title = format!("{} is already declared", Quoted(text));
         let error = Diagnostic::error(word.span, title);
-        return Err(Box::new(
-            error.help("choose another name, or leave this out"),
-        ));
+        return Err(Box::new(error.help("choose another name, or remove this")));
     }
     Ok(text)
 }
@@ -265,13 +263,13 @@ fn region_name(word: Word<'_>, regions: usize, known: &HashMap<&str, Word<'_>>) 
         return refused(word, "a region's name", &error.to_string());
     }
     if regions == REGIONS_MAX {
-        let title = format!("a policy has at most {REGIONS_MAX} regions");
+        let title = format!("a policy file can have at most {REGIONS_MAX} regions");
         return Err(Box::new(Diagnostic::error(word.span, title)));
     }
     Ok(())
 }
 
-/// Reads a region; what is not understood is left out.
+/// Reads a region; attributes that are not understood are omitted.
 fn read_region(region: &ast::Region<'_>, found: &mut Diagnostics) -> Option<Region> {
     let mut read = Region {
         id: region.name.text.parse().ok()?,
@@ -283,8 +281,8 @@ fn read_region(region: &ast::Region<'_>, found: &mut Diagnostics) -> Option<Regi
     for attribute in &region.attributes {
         let keyword = attribute.keyword;
         if !seen.insert(keyword.text) {
-            let title = format!("{} is said twice of this region", Quoted(keyword.text));
-            found.push(Diagnostic::error(keyword.span, title).help("leave one of them out"));
+            let title = format!("{} is given twice for this region", Quoted(keyword.text));
+            found.push(Diagnostic::error(keyword.span, title).help("remove one of them"));
             continue;
         }
         let outcome = match attribute.value {

@@ -11,7 +11,7 @@ use crate::plan::{AffinityKey, Condition, RegionMask, Tier};
 use crate::syntax::ast::{self, Block, Body, Key, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
 
-/// Understands a policy.
+/// Reads a policy.
 pub(crate) fn policy<'t, 's>(
     block: &'t Block<'s>,
     declared: &Declared<'s>,
@@ -61,7 +61,7 @@ pub(crate) fn policy<'t, 's>(
     }
     if !seen.contains("prefer") && !block.broken {
         let title = format!("policy {} has no `prefer`", Quoted(block.name.text));
-        let right = "say where its requests go: `prefer nearest(us-east-1, eu-west-1)`";
+        let right = "state where its requests go: `prefer nearest(us-east-1, eu-west-1)`";
         found.push(Diagnostic::error(block.name.span, title).help(right));
     }
     within_only(&policy, block, declared, found);
@@ -119,9 +119,9 @@ fn read_tier(
     }
 }
 
-/// Reports a region in `nearest` whose place is not known.
+/// Reports a region in `nearest` whose location is not known.
 fn is_placed(word: Word<'_>, declared: &Declared<'_>, found: &mut Diagnostics) -> bool {
-    // What is not declared has been reported.
+    // An undeclared name has already been reported.
     let regions = declared.mask(word, &mut Diagnostics::default());
     let mut regions = regions.unwrap_or_default().iter();
     let placeless = regions.find(|region| declared.regions[region.get()].place.is_none());
@@ -129,8 +129,8 @@ fn is_placed(word: Word<'_>, declared: &Declared<'_>, found: &mut Diagnostics) -
         return true;
     };
     let name = declared.name(region);
-    let title = format!("where `{name}` is is not known, and `nearest` needs it");
-    let right = format!("declare its place, latitude first: `region {name} at 53.35, -6.26`");
+    let title = format!("the location of `{name}` is not known, and `nearest` needs it");
+    let right = format!("declare its location, latitude first: `region {name} at 53.35, -6.26`");
     found.push(Diagnostic::error(word.span, title).help(right));
     false
 }
@@ -140,7 +140,7 @@ fn positive(word: Word<'_>) -> Value<u32> {
         0 => refused(
             word,
             "a weight",
-            "weights are above 0: leave the region out",
+            "weights must be above 0: remove the region instead",
         ),
         weight => Ok(weight),
     }
@@ -176,7 +176,7 @@ fn affinity_key(key: Key<'_>) -> Value<AffinityKey> {
     })
 }
 
-/// Reports tiers with regions outside `only`, and tiers that add none.
+/// Reports tiers with regions outside `only`, and tiers that add no region.
 fn within_only(
     policy: &DraftPolicy<'_, '_>,
     block: &Block<'_>,
@@ -212,14 +212,14 @@ fn within_only(
         };
         if !adds {
             let title = "this tier can never be reached: it adds no region to those before it";
-            found.push(Diagnostic::error(*span, title).help("leave it out"));
+            found.push(Diagnostic::error(*span, title).help("remove it"));
         }
         before = before.or(regions);
         local_before |= is_local;
     }
 }
 
-/// Returns where the first of some regions is named in a tier, or the tier itself.
+/// Returns the place where a tier names the first of some regions, or that of the tier itself.
 fn word_of(block: &Block<'_>, tier: Span, regions: RegionMask, declared: &Declared<'_>) -> Span {
     let tiers = block
         .clauses

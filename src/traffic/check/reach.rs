@@ -10,7 +10,7 @@ const NAMED_MAX: usize = 3;
 
 /// Reports policies that can never be reached, and a last one that does not match everything.
 ///
-/// The last one may be missing from what is not complete.
+/// An incomplete file may lack the last one.
 pub(crate) fn reach(policies: &[DraftPolicy<'_, '_>], complete: bool, found: &mut Diagnostics) {
     let is_total = |policy: &DraftPolicy<'_, '_>| policy.matches == Some(Condition::ALWAYS);
     let total = policies.iter().position(is_total);
@@ -22,7 +22,7 @@ pub(crate) fn reach(policies: &[DraftPolicy<'_, '_>], complete: bool, found: &mu
         .filter(|last| complete && last.matches.is_some())
     {
         let title = format!(
-            "the last policy must match every request, and {} does not",
+            "the last policy must match every request, but {} does not",
             Quoted(last.name.text)
         );
         let right =
@@ -59,7 +59,7 @@ fn after_total(policies: &[DraftPolicy<'_, '_>], total: usize, found: &mut Diagn
     found.push(Diagnostic::error(next.name.span, title).help(right));
 }
 
-/// Reports the policy after some if these leave it no request.
+/// Reports a policy if the ones before it leave it no request.
 fn found_unreachable(
     policies: &[DraftPolicy<'_, '_>],
     before: &[Option<Requests>],
@@ -73,7 +73,7 @@ fn found_unreachable(
     if requests.is_empty() {
         let title =
             format!("policy {name} can never be reached: no request can match its condition");
-        let right = "its parts exclude each other: join alternatives by `or`";
+        let right = "its parts exclude each other: join alternatives with `or`";
         found.push(Diagnostic::error(span, title).help(right));
         return;
     }
@@ -100,11 +100,11 @@ fn found_unreachable(
     let title = format!(
         "policy {name} can never be reached: {names} before it {verb} every request that it does"
     );
-    let right = "put the narrower condition first, or leave the policy out";
+    let right = "put the narrower condition first, or remove the policy";
     found.push(Diagnostic::error(policy.name.span, title).help(right));
 }
 
-/// Returns the policy that leaves no request, or those that do so together.
+/// Returns the policy that leaves no request, or the policies that together leave none.
 fn blamed<'s>(
     policies: &[DraftPolicy<'_, 's>],
     before: &[Option<Requests>],

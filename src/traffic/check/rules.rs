@@ -1,4 +1,4 @@
-//! Rules over clauses of several blocks, for any windows that can be open together.
+//! Rules about clauses of several blocks, for any windows that can be open at the same time.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,7 +9,7 @@ use crate::check::names::Declared;
 use crate::plan::{Else, Leave, OpenWindows, RegionIndex, RegionMask, Return};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted, Span};
 
-/// What has been understood of a file, and which windows can be open together.
+/// The parts of a file that were understood, and the windows that can be open at the same time.
 pub(crate) struct Rules<'a, 't, 's> {
     pub(crate) declared: &'a Declared<'s>,
     pub(crate) defaults: &'a DraftClauses<'t, 's>,
@@ -18,17 +18,18 @@ pub(crate) struct Rules<'a, 't, 's> {
     pub(crate) together: &'a [Together],
 }
 
-/// Windows that are open together at some time.
+/// Windows that are open at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Together {
     pub(crate) open: OpenWindows,
-    /// One such time; of no windows at all there is none.
+    /// One such time; none for the empty set of windows.
     pub(crate) at_ms: Option<i64>,
     /// The regions that they drain.
     pub(crate) drained: RegionMask,
 }
 
-/// The block that a clause is taken from: a window's beats a policy's, which beats the default.
+/// The block that a clause is taken from: a window's overrides a policy's, which overrides the
+/// default.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum From {
     Defaults,
@@ -37,7 +38,7 @@ enum From {
 }
 
 impl<'t, 's> Rules<'_, 't, 's> {
-    /// Reports what breaks a rule.
+    /// Reports violations of the rules.
     pub(crate) fn check(&self, found: &mut Diagnostics) {
         self.one_clause_at_a_time(found);
         self.some_region_is_undrained(found);
@@ -50,7 +51,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
     fn one_clause_at_a_time(&self, found: &mut Diagnostics) {
         for kind in ClauseKind::ALL {
             let replacing = self.replacing_kind(kind);
-            // By window: those before it that it has met.
+            // By window: the earlier ones that it overlaps.
             let mut met = vec![0_u64; self.windows.len()];
             for together in self.together {
                 let open = together.open.0 & replacing;
@@ -78,18 +79,18 @@ impl<'t, 's> Rules<'_, 't, 's> {
             return;
         };
         let title = format!(
-            "windows {} and {} overlap, and both replace `{}`",
+            "windows {} and {} overlap and both replace `{}`",
             Quoted(one.name.text),
             Quoted(other.name.text),
             kind.as_str()
         );
         let span = clauses.span(kind).unwrap_or(other.name.span);
         let error = Diagnostic::error(span, title);
-        let right = "give them periods that do not meet, or one window";
+        let right = "give them periods that do not overlap, or merge them";
         found.push(noted(error.help(right), at_ms));
     }
 
-    /// Returns the windows that replace a clause, a bit each.
+    /// Returns the windows that replace a clause, as bits.
     fn replacing_kind(&self, kind: ClauseKind) -> u64 {
         let windows = self.windows.iter().enumerate();
         let replacing = windows.filter(|(_, window)| match &window.effect {
@@ -119,7 +120,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
                 });
                 let others = together.open.0.count_ones() > 1;
                 let with = if others {
-                    ", with others that are open then,"
+                    ", together with others that are open then,"
                 } else {
                     ""
                 };
@@ -138,7 +139,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
         }
     }
 
-    /// Returns whether all of a policy's regions are drained, and for which entry if it matters.
+    /// Returns whether all regions of a policy are drained, and for which entry if it matters.
     fn all_drained(
         &self,
         policy: &DraftPolicy<'_, '_>,
@@ -155,7 +156,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
         entries.next().map(Some)
     }
 
-    /// A `return` that is not stricter than the `leave` with which it can be in force.
+    /// A `return` that is not stricter than a `leave` with which it can be in force.
     fn returns_are_stricter(&self, found: &mut Diagnostics) {
         let mut seen = HashSet::new();
         for pair in self.window_pairs() {
@@ -193,7 +194,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
         }
     }
 
-    /// `else local` where `only` leaves out a region that could be this one.
+    /// `else local` if `only` excludes a region that could be the gateway's own.
     fn else_stays_within_only(&self, found: &mut Diagnostics) {
         let windows: Vec<_> = ones(self.replacing_kind(ClauseKind::Else))
             .map(Some)
@@ -224,7 +225,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
                     ),
                 };
                 let name = Quoted(policy.name.text);
-                let title = format!("{whose} leads outside the `only` of policy {name}");
+                let title = format!("{whose} can serve outside the `only` of policy {name}");
                 let right = "write `else 503` in this policy, or name all regions in `only`";
                 let note = format!("a request may enter in {}", self.declared.names_of(outside));
                 found.push(Diagnostic::error(span, title).note(note).help(right));
@@ -233,7 +234,8 @@ impl<'t, 's> Rules<'_, 't, 's> {
         }
     }
 
-    /// A `leave` without any `return`: the region comes back as soon as it is no longer so bad.
+    /// A `leave` without any `return`: the region comes back as soon as the bound is no longer
+    /// exceeded.
     fn leaving_has_a_return(&self, found: &mut Diagnostics) {
         let mut seen = HashSet::new();
         for policy in self.policies {
@@ -250,16 +252,17 @@ impl<'t, 's> Rules<'_, 't, 's> {
             else {
                 continue;
             };
-            let title = "nothing says when a region that has left returns";
+            let title = "no clause defines when a region that has left returns";
             let right = "add `return when errors < 0.5% for 60s ramp 5m`";
             let note = "without it, it returns when `leave` has not held for as long";
             found.push(Diagnostic::warning(span, title).note(note).help(right));
         }
     }
 
-    /// Returns where a policy's clause comes from while a window that replaces it is open, or none.
+    /// Returns where a policy's clause comes from while a window that replaces it, or none, is
+    /// open.
     ///
-    /// `None` as well where a clause may have been written that could not be understood.
+    /// Also `None` if a clause may be present that was not understood.
     fn taken<'a>(
         &'a self,
         policy: &'a DraftPolicy<'t, 's>,
@@ -297,7 +300,7 @@ impl<'t, 's> Rules<'_, 't, 's> {
     }
 }
 
-/// Returns the bits of a word that are set.
+/// Returns the indices of the bits that are set in a word.
 fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
@@ -345,7 +348,7 @@ fn not_stricter_error(
     ))
 }
 
-/// Adds when it happens.
+/// Adds when it applies.
 fn noted(error: Diagnostic, at: Option<i64>) -> Diagnostic {
     match at.and_then(|at| Timestamp::from_millisecond(at).ok()) {
         Some(at) => error.note(format!("for example at {at}")),

@@ -1,9 +1,10 @@
 //! Sets of requests: which ones a condition matches, and whether some are left for a policy.
 //!
 //! A request is a point in a space with one dimension for each of method, path, country, address, host
-//! and each header, cookie and query parameter that the file asks for. Along each of them only those
-//! values differ that some condition tells apart, so a dimension has few classes and a set of them is a
-//! row of bits. A condition is a union of boxes; what earlier policies match is cut out of them.
+//! and each header, cookie and query parameter that the file mentions. In each dimension only
+//! values that some condition distinguishes differ, so it has few classes, and a set of them is a
+//! row of bits. A condition is a union of boxes; the requests that earlier policies match are
+//! subtracted from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,14 +17,14 @@ use tidegate_model::{Covers, PathPattern};
 
 use crate::plan::{Condition, Country, CountrySet};
 
-/// Boxes that a condition may be made of; one with more is taken to match something.
+/// Most boxes of a condition; one with more is assumed to match something.
 const BOXES_MAX: usize = 64;
 
-/// Words of bits that are looked at for one file: some tens of milliseconds' worth, and as much memory at
-/// most.
+/// Most words of bits that are examined for one file: they take some tens of milliseconds, and this
+/// much memory.
 pub(crate) const WORDS_MAX: usize = 2_000_000;
 
-/// What no pattern has in it, since no path can.
+/// A byte that no pattern contains, because no path can.
 const OTHER: char = '\u{1}';
 
 /// A set of classes of one dimension.
@@ -72,7 +73,7 @@ enum Dimension {
     Country,
     Client,
     Host,
-    /// Whether a header, cookie or query parameter is there, with a value if one is given.
+    /// Whether a header, cookie or query parameter is present, with a value if one is given.
     Field(Kind, Box<str>, Option<Box<str>>),
 }
 
@@ -83,7 +84,7 @@ enum Kind {
     Query,
 }
 
-/// What is known of some dimensions; all others are open.
+/// The classes of some dimensions; all others are unrestricted.
 type Cell = BTreeMap<usize, Classes>;
 
 /// A set of requests: a union of boxes.
@@ -126,12 +127,12 @@ impl Samples {
 pub(crate) struct Space {
     dimensions: BTreeMap<Dimension, usize>,
     samples: Vec<Samples>,
-    /// Words that may still be looked at.
+    /// Words that may still be examined.
     words: usize,
 }
 
 impl Space {
-    /// Spans the space of some conditions; so many words may be looked at.
+    /// Builds the space of some conditions, with a limit on the words that may be examined.
     pub(crate) fn of<'a>(
         conditions: impl IntoIterator<Item = &'a Condition>,
         words: usize,
@@ -170,17 +171,17 @@ impl Space {
         space
     }
 
-    /// Returns the requests that a condition matches; `None` when they are too involved.
+    /// Returns the requests that a condition matches; `None` if they are too complex.
     pub(crate) fn matched(&mut self, condition: &Condition) -> Option<Requests> {
         self.boxes(condition, true).map(Requests)
     }
 
-    /// Returns those of some requests that a set has too; `None` when that is too involved.
+    /// Returns the intersection of two sets; `None` if that is too complex.
     pub(crate) fn both(&mut self, some: &Requests, set: &Requests) -> Option<Requests> {
         self.product(&some.0, &set.0).map(Requests)
     }
 
-    /// Returns those of some requests that a set does not have; `None` when that is too involved.
+    /// Returns the difference of two sets; `None` if that is too complex.
     pub(crate) fn without(&mut self, some: &Requests, set: &Requests) -> Option<Requests> {
         let mut rest = some.0.clone();
         for cut in &set.0 {
@@ -196,14 +197,14 @@ impl Space {
         Some(Requests(rest))
     }
 
-    /// Counts the work on a box; `None` when there has been too much.
+    /// Counts the work on a box; `None` if the limit is exceeded.
     fn spend(&mut self, cell: &Cell) -> Option<()> {
         let words: usize = cell.values().map(|classes| classes.0.len()).sum();
         self.words = self.words.checked_sub(words + 1)?;
         Some(())
     }
 
-    /// Cuts one box out of another: what is left are boxes side by side.
+    /// Subtracts one box from another: the rest is a set of disjoint boxes.
     fn cut(&mut self, mut cell: Cell, cut: &Cell, rest: &mut Vec<Cell>) -> Option<()> {
         self.spend(cut)?;
         let overlap = cut.iter().all(|(at, classes)| {
@@ -232,7 +233,7 @@ impl Space {
         Classes::from_fn(self.samples[at].count(), |_| true)
     }
 
-    /// Returns the boxes of a condition, or of its opposite.
+    /// Returns the boxes of a condition, or of its negation.
     fn boxes(&mut self, condition: &Condition, holds: bool) -> Option<Vec<Cell>> {
         match (condition, holds) {
             (Condition::Not(part), _) => self.boxes(part, !holds),
@@ -278,7 +279,7 @@ impl Space {
         Some(all)
     }
 
-    /// Returns the box of a leaf; `None` when finding it is too much work.
+    /// Returns the box of a leaf; `None` if finding it is too much work.
     fn leaf(&mut self, leaf: &Condition, holds: bool) -> Option<Cell> {
         let mut cell = Cell::new();
         match leaf {
@@ -314,7 +315,7 @@ impl Space {
         Some(cell)
     }
 
-    /// A field with a value is there; one that is not there has no value.
+    /// A field with a value is present; an absent one has no value.
     fn field(&self, cell: &mut Cell, kind: Kind, name: &str, value: Option<&str>, holds: bool) {
         let only = |class: bool| Classes::from_fn(2, |at| (at == 1) == class);
         let at = |value: Option<&str>| {
@@ -342,7 +343,7 @@ impl Space {
     }
 }
 
-/// Returns what two boxes have in common.
+/// Returns the intersection of two boxes.
 fn joint(one: &Cell, other: &Cell) -> Option<Cell> {
     let mut joint = one.clone();
     for (at, classes) in other {
@@ -416,7 +417,7 @@ fn covered(sorted: &[String], pattern: &PathPattern, mut each: impl FnMut(Range<
     }
 }
 
-/// What the conditions of a file ask for.
+/// The values that the conditions of a file mention.
 #[derive(Default)]
 struct Collected<'a> {
     methods: Vec<&'a Method>,
@@ -460,8 +461,8 @@ impl<'a> Collected<'a> {
         methods
     }
 
-    /// One path of each kind that patterns can tell apart: a literal, it with a slash, below it, and
-    /// beside it.
+    /// One path of each kind that patterns distinguish: a literal, the literal with a slash, below
+    /// it, and beside it.
     fn paths(&self) -> Vec<String> {
         let mut paths = vec!["/".to_owned(), format!("/{OTHER}")];
         for pattern in &self.patterns {
@@ -480,7 +481,7 @@ impl<'a> Collected<'a> {
         paths
     }
 
-    /// One country of each kind that sets can tell apart, and the unknown one.
+    /// One country of each kind that sets distinguish, and the unknown one.
     fn countries(&self) -> Vec<Option<Country>> {
         let mut kinds = BTreeMap::new();
         let all: BTreeSet<_> = self.countries.iter().flat_map(|set| set.iter()).collect();

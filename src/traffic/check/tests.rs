@@ -3,7 +3,7 @@
 use crate::compile;
 use crate::syntax::Source;
 
-/// Line 1 to 4.
+/// Lines 1 to 4.
 const REGIONS: &str = "region a at 50, 0\nregion b at 50, 10\nregion c at 40, -75\nregion d\n";
 
 /// Returns the line and the title of each error and warning.
@@ -66,7 +66,7 @@ fn warned(text: &str, expected: &str) {
 fn names_are_declared_once_and_before_anything_stands_for_them() {
     refused(
         "region a policy p { prefer a }",
-        &[(1, "`a` is declared already")],
+        &[(1, "`a` is already declared")],
     );
     refused(
         "region Eu policy p { prefer a }",
@@ -178,7 +178,7 @@ fn values_have_their_units_and_ranges() {
     );
     refused(
         "region x at 1, 1 at 1, 1 policy p { prefer a }",
-        &[(1, "`at` is said twice")],
+        &[(1, "`at` is given twice")],
     );
     refused(
         "policy p { prefer weighted(a 0, b 1) }",
@@ -221,7 +221,7 @@ fn policies_say_where_requests_go() {
     );
     refused(
         "policy p { prefer nearest(a, d) }",
-        &[(1, "where `d` is is not known")],
+        &[(1, "the location of `d` is not known")],
     );
     refused(
         "policy p { prefer nearest(a, b) | a }",
@@ -243,15 +243,15 @@ fn policies_say_where_requests_go() {
 fn else_local_stays_within_only() {
     refused(
         "policy p { only a, b prefer a else local }",
-        &[(1, "`else local` leads outside the `only`")],
+        &[(1, "`else local` can serve outside the `only`")],
     );
     refused(
         "defaults { else local }\npolicy p { only a, b prefer a }",
-        &[(2, "of `defaults` leads outside")],
+        &[(2, "of `defaults` can serve outside")],
     );
     refused(
         "policy p { only a, b prefer a }\nwindow w { every day 01:00-02:00 UTC else local }",
-        &[(1, "of window `w` leads outside")],
+        &[(1, "of window `w` can serve outside")],
     );
     accepted("policy p { only a, b, c, d prefer a else local }");
     accepted("defaults { else local }\npolicy p { only a, b prefer a else 503 }");
@@ -412,7 +412,7 @@ fn return_is_stricter_than_leave_in_each_quantity_of_both() {
     ));
     warned(
         "policy p { prefer a leave when errors > 2% for 2s }",
-        "nothing says when a region that has left returns",
+        "no clause defines when a region that has left returns",
     );
 }
 
@@ -456,7 +456,7 @@ fn windows_say_when_and_what_and_only_one_thing() {
     );
     window(
         "from 2026-12-31T22:00Z to 2026-12-31T22:00Z drain a",
-        "this period ends before it has begun",
+        "this period ends before it begins",
     );
     window(
         "from 2026-12-31 to 2026-12-31T22:00Z drain a",
@@ -510,7 +510,7 @@ fn drains_of_windows_that_can_be_open_together_add_up() {
     ] {
         let wrong = (
             3,
-            "window `v`, with others that are open then, drains every region",
+            "window `v`, together with others that are open then, drains every region",
         );
         let expected = if together { &[wrong][..] } else { &[] };
         refused(&two_windows(periods, ["drain a", "drain b"]), expected);
@@ -529,7 +529,7 @@ fn windows_that_can_be_open_together_replace_different_clauses() {
     let overlapping = ["every day 01:00-03:00 UTC", "every day 02:00-04:00 UTC"];
     refused(
         &two_windows(overlapping, ["else 500", "else 501"]),
-        &[(3, "windows `w` and `v` overlap, and both replace `else`")],
+        &[(3, "windows `w` and `v` overlap and both replace `else`")],
     );
     accepted(&two_windows(overlapping, ["else 500", "panic below 5%"]));
     let apart = ["every day 01:00-02:00 UTC", "every day 02:00-04:00 UTC"];
@@ -581,38 +581,38 @@ fn what_is_left_is_not_asked_for_more_than_its_capacity() {
     check(
         [60, 50, 50],
         near,
-        &["losing a makes policy `p` ask b for 110 rps of its 100"],
+        &["losing a makes policy `p` send b 110 rps, above its capacity of 100"],
     );
     check(
         [101, 0, 0],
         near,
-        &["policy `p` asks a for 101 rps of its 100, even with every region well"],
+        &["policy `p` sends a 101 rps, above its capacity of 100, even with every region well"],
     );
     check(
         [50, 50, 51],
         "a | nearest(b, c)",
-        &["asks a for 151 rps of its 100, even with every region well"],
+        &["sends a 151 rps, above its capacity of 100, even with every region well"],
     );
     check(
         [60, 60, 60],
         "weighted(a 1, b 1, c 2)",
-        &["losing c makes policy `p` ask a for 90 rps"; 0],
+        &["losing c makes policy `p` send a 90 rps"; 0],
     );
     check(
         [70, 70, 70],
         "weighted(a 1, b 1, c 2)",
-        &["losing c makes policy `p` ask a for 105 rps of its 100"],
+        &["losing c makes policy `p` send a 105 rps, above its capacity of 100"],
     );
     check(
         [70, 70, 70],
         "spread(a, b, c)",
-        &["losing a makes policy `p` ask b for 105 rps of its 100"],
+        &["losing a makes policy `p` send b 105 rps, above its capacity of 100"],
     );
     check([50, 50, 50], "local | nearest(a, b, c)", &[]);
     check(
         [60, 50, 50],
         "local | nearest(a, b, c)",
-        &["losing a makes policy `p` ask b for 110 rps of its 100"],
+        &["losing a makes policy `p` send b 110 rps, above its capacity of 100"],
     );
 }
 
@@ -621,17 +621,17 @@ fn a_file_has_so_many_parts_and_no_more() {
     let policies: String = (0..257)
         .map(|n| format!("policy p{n} {{ match path /{n} prefer a | b }}\n"))
         .collect();
-    refused(&policies, &[(257, "a file has at most 256 policies")]);
+    refused(&policies, &[(257, "a file can have at most 256 policies")]);
     let regions: String = (0..61).map(|n| format!("region r{n}\n")).collect();
     refused(
         &format!("{regions}policy p {{ prefer a | b }}"),
-        &[(61, "a policy has at most 64 regions")],
+        &[(61, "a policy file can have at most 64 regions")],
     );
     let windows: String = (0..65)
         .map(|n| format!("window w{n} {{ every day 01:00-02:00 UTC drain c }}\n"))
         .collect();
     refused(
         &format!("{windows}policy p {{ prefer a | b }}"),
-        &[(65, "a file has at most 64 windows")],
+        &[(65, "a file can have at most 64 windows")],
     );
 }

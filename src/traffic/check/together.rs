@@ -1,7 +1,7 @@
-//! Which windows can be open together.
+//! Which windows can be open at the same time.
 //!
-//! Found by laying all periods side by side: those that recur over years enough for weekdays, daylight
-//! saving and leap years to meet in every way (28, fewer when there are very many), and around every
+//! Found by comparing all periods: recurring ones over enough years to cover all combinations of
+//! weekdays, daylight saving and leap years (28, fewer if there are very many), and around every
 //! single one.
 
 use std::collections::BTreeMap;
@@ -13,19 +13,19 @@ use jiff::{Timestamp, ToSpan};
 use crate::plan::{OpenWindows, Period};
 use crate::schedule::Recurrence;
 
-/// Where the years that are looked at begin.
+/// The first of the years that are examined.
 const FIRST: Date = date(2026, 1, 1);
 
-/// In so many years every date has fallen on every weekday.
+/// After this many years every date has fallen on every weekday.
 const YEARS: i64 = 28;
 
-/// Occurrences that are looked at: some tens of milliseconds' worth.
+/// Most occurrences that are examined: they take some tens of milliseconds.
 const OCCURRENCES_MAX: i64 = 300_000;
 
-/// Days around one single period in which recurring ones are looked at: a year's worth.
+/// Days around a single period in which recurring ones are examined: a year.
 const AROUND: i64 = 370;
 
-/// Distinct sets that are looked at; more cannot be told from all of them open.
+/// Most distinct sets that are examined; beyond that all windows are treated as open.
 const SETS_MAX: usize = 2_048;
 
 /// Returns the distinct sets of windows that are open at some time, each with one such instant.
@@ -36,7 +36,7 @@ pub(crate) fn open_together(windows: &[&[Period]]) -> Vec<(OpenWindows, Option<i
     let mut open = vec![0_u32; windows.len()];
     let mut now = 0_u64;
     let mut edges = edges(windows);
-    // What ends at an instant is over before something else begins at it.
+    // A period that ends at an instant is over before another begins at it.
     edges.sort_unstable();
     for (at_ms, begins, window) in edges {
         let (count, bit) = (&mut open[window], 1 << window);
@@ -59,7 +59,7 @@ pub(crate) fn open_together(windows: &[&[Period]]) -> Vec<(OpenWindows, Option<i
     sets
 }
 
-/// When, whether it begins, and which window.
+/// The time, whether the window begins then, and the window.
 type Edge = (i64, bool, usize);
 
 fn edges(windows: &[&[Period]]) -> Vec<Edge> {
@@ -92,7 +92,7 @@ fn edges(windows: &[&[Period]]) -> Vec<Edge> {
     edges
 }
 
-/// Returns the days on which recurring periods are looked at: first ones, and how many.
+/// Returns the days on which recurring periods are examined: the first ones, and how many.
 fn spans(recurring: usize, single: &[(i64, i64)]) -> Vec<(Date, i64)> {
     let Some(budget) = OCCURRENCES_MAX.checked_div(recurring as i64) else {
         return Vec::new();
@@ -115,7 +115,7 @@ fn spans(recurring: usize, single: &[(i64, i64)]) -> Vec<(Date, i64)> {
     disjoint(&wanted)
 }
 
-/// Takes out of each span what the ones before it have.
+/// Removes from each span the parts that earlier ones cover.
 fn disjoint(spans: &[(Date, i64)]) -> Vec<(Date, i64)> {
     let mut kept = Vec::new();
     let mut reached: Option<Date> = None;

@@ -26,7 +26,7 @@ const PERCENT: u64 = 10_000;
 
 pub(crate) type Value<T> = Result<T, Box<Diagnostic>>;
 
-/// Refuses a word: what it should be, and an example.
+/// Refuses a word, with what it should be and an example.
 pub(crate) fn refused<T>(word: Word<'_>, should_be: &str, right: &str) -> Value<T> {
     let title = format!("{} is not {should_be}", Quoted(word.text));
     Err(Box::new(Diagnostic::error(word.span, title).help(right)))
@@ -62,7 +62,7 @@ pub(crate) fn number(word: Word<'_>) -> Value<u32> {
     }
 }
 
-/// Reads `N` with at most so many decimals, as a number of the last of them.
+/// Reads `N` with a limited number of decimals, in units of the last decimal.
 fn decimal(text: &str, decimals: u32) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -93,7 +93,7 @@ pub(crate) fn percent(word: Word<'_>) -> Value<u32> {
         Some(value) => Ok(value as u32),
         None => {
             let right = match decimal(word.text, 4) {
-                Some(_) => format!("units are always written: `{}%`", word.text),
+                Some(_) => format!("a unit is required: `{}%`", word.text),
                 None => {
                     "write a number from 0 to 100 with at most four decimals and `%`: `2%`".into()
                 }
@@ -121,7 +121,7 @@ pub(crate) fn duration(word: Word<'_>) -> Value<Duration> {
         None => {
             let right = match decimal(word.text, 3) {
                 Some(_) => format!(
-                    "units are always written: `{0}ms`, `{0}s`, `{0}m`, `{0}h`",
+                    "a unit is required: `{0}ms`, `{0}s`, `{0}m`, `{0}h`",
                     word.text
                 ),
                 None => "write a number and one of `ms`, `s`, `m` and `h`: `2s`".into(),
@@ -335,7 +335,7 @@ pub(crate) fn hours(word: Word<'_>) -> Value<(u16, u16)> {
     match read {
         Some((begin, end)) if begin != end => Ok((begin, end)),
         Some(_) => {
-            let right = "begin and end differ; an end before its begin is on the next day";
+            let right = "begin and end must differ; an end before its begin is on the next day";
             refused(word, "a period", right)
         }
         None => refused(
@@ -387,7 +387,7 @@ pub(crate) fn weekdays(word: Word<'_>) -> Value<u8> {
     }
 }
 
-/// Says which word was probably meant, or else what would be right.
+/// Suggests the word that was probably intended, or else a correct one.
 pub(crate) fn meant(word: &str, words: &[&str], right: &str) -> String {
     match similar(word, words.iter().copied()) {
         Some(similar) => format!("did you mean `{similar}`?"),

@@ -11,7 +11,7 @@ use crate::plan::Period;
 use crate::syntax::ast::{Block, Body, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Quoted};
 
-/// Understands a window.
+/// Reads a window.
 pub(crate) fn window<'t, 's>(
     block: &'t Block<'s>,
     declared: &Declared<'s>,
@@ -61,7 +61,7 @@ pub(crate) fn window<'t, 's>(
     }
 }
 
-/// Reports a window that has no period, nothing to do, or two things.
+/// Reports a window without a period, without an effect, or with two effects.
 fn whole(
     block: &Block<'_>,
     has_period: bool,
@@ -74,7 +74,7 @@ fn whole(
         found.push(Diagnostic::error(span, title).help(right));
     };
     if !has_period {
-        let right = "say when: `every sunday 02:00-03:00 Europe/Berlin`";
+        let right = "state when: `every sunday 02:00-03:00 Europe/Berlin`";
         refuse(
             block.name.span,
             format!("window {window} is never open"),
@@ -83,8 +83,7 @@ fn whole(
     }
     match (drains, clauses.written.values().next()) {
         (false, None) => {
-            let right =
-                "say what holds meanwhile: `drain eu-central-1`, or a clause such as `else 503`";
+            let right = "state its effect: `drain eu-central-1`, or a clause such as `else 503`";
             refuse(
                 block.name.span,
                 format!("window {window} does nothing"),
@@ -135,7 +134,7 @@ fn once(from: Word<'_>, to: Word<'_>, found: &mut Diagnostics) -> Option<Period>
     let end = kept(instant(to), found);
     let (begin_ms, end_ms) = (begin?, end?);
     if end_ms <= begin_ms {
-        let title = "this period ends before it has begun";
+        let title = "this period ends before it begins";
         found.push(Diagnostic::error(to.span, title).help("write an instant after the first one"));
         return None;
     }

@@ -10,11 +10,11 @@ use crate::plan::{Else, Plan, RegionIndex, RegionMask};
 /// Where a request goes, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The policy that governs the request, by its place in the plan.
+    /// The policy that governs the request, by its index in the plan.
     pub policy: usize,
     /// Where the request goes.
     pub region: Target,
-    /// Where it would have gone with every region well; `None` where the policy names none here.
+    /// Where it would have gone with every region well; `None` if the policy names none here.
     pub proposed: Option<RegionIndex>,
     /// The regions to try next.
     pub standbys: Standbys,
@@ -29,18 +29,18 @@ pub enum Target {
     Region(RegionIndex),
     /// This gateway, whatever the state of its region.
     Here,
-    /// None: it is answered with this status.
+    /// No region: it is answered with this status.
     Status(u16),
 }
 
-/// The regions that a request may be sent to when the first one cannot take it.
+/// The regions that a request may be sent to if the first one cannot take it.
 ///
-/// Only which ones: most requests need none, so their order is worked out when it is asked for.
+/// Only the set: most requests need none, so the order is computed on demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standbys {
-    /// The regions that the request's key is let in to.
+    /// The regions that admit the request's key.
     let_in: RegionMask,
-    /// The ones whose ramp holds it back, when there is no other.
+    /// Regions whose ramp excludes it, for when there is no other.
     held_back: RegionMask,
 }
 
@@ -55,7 +55,7 @@ impl Standbys {
         self.let_in.or(self.held_back)
     }
 
-    /// Returns them in their order; `policy` is the decision's.
+    /// Returns them in order; `policy` is the decision's.
     pub fn in_order<'a>(
         mut self,
         plan: &'a Plan,
@@ -102,15 +102,15 @@ pub enum Reason {
     Left,
     /// The proposed region is drained.
     Draining,
-    /// The proposed region's ramp does not let the key in yet.
+    /// The proposed region's ramp does not admit the key yet.
     Ramping,
     /// The proposed region has left, but so have too many others.
     Panic,
     /// No region may serve.
     Else,
-    /// The request came from another region's gateway. Put in after the decision.
+    /// The request came from another region's gateway. Set after the decision.
     Hop,
-    /// There is no tunnel to the region. Put in after the decision.
+    /// There is no tunnel to the region. Set after the decision.
     NoTunnel,
 }
 
@@ -131,7 +131,7 @@ impl Reason {
         Self::NoTunnel,
     ];
 
-    /// Returns the word that metrics, logs and headers have.
+    /// Returns the word used in metrics, logs and headers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -189,7 +189,7 @@ pub fn decide(plan: &Plan, facts: &Facts, request: &Request<'_>) -> Decision {
     }
 }
 
-/// Returns the regions that may serve, by whether their ramps let the request's key in.
+/// Returns the regions that may serve, by whether their ramps admit the request's key.
 fn candidates(facts: &Facts, held: &PolicyFacts, tiers: &Tiers<'_>) -> Standbys {
     let ramping = held.usable.and(held.ramping);
     if ramping.is_empty() {

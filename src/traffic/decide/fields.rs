@@ -61,7 +61,7 @@ fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..position], &bytes[position + 1..]))
 }
 
-/// Returns whether a part of a query is the text once it is decoded, as forms are.
+/// Returns whether a part of a query equals the text after it is decoded like a form.
 fn is_decoded(raw: &[u8], text: &str) -> bool {
     let spaced = raw.split(|byte| *byte == b'+');
     let mut rest = text.as_bytes();

@@ -14,7 +14,7 @@ pub fn governing(plan: &Plan, request: &Request<'_>) -> usize {
     found.unwrap_or(policies.len() - 1)
 }
 
-/// A part of a condition that kept a policy from matching.
+/// A part of a condition that prevented a policy from matching.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mismatch<'a> {
     /// The part: a leaf of the tree, or an `or` or a `not` as a whole.

@@ -1,7 +1,7 @@
 //! The decision: which region serves a request.
 //!
 //! A function of plan, facts and request alone: no clock, no lock, no allocation, and an answer for
-//! every request. So it is the same on every gateway, and a recorded one can be made again.
+//! every request. So it is the same on every gateway, and a recorded one can be repeated.
 
 mod decision;
 mod fields;

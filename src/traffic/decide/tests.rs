@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::plan::{Plan, RegionIndex, RegionMask, Tier};
 use crate::random::Random;
 
-/// A thousand keys' regions, as facts change.
+/// The regions of a thousand keys as facts change.
 fn regions(plan: &Plan, facts: &Facts, keys: u64) -> Vec<RegionIndex> {
     let region = |key| match decide(plan, facts, &Client::with_key(key).request()).region {
         Target::Region(region) => region,
@@ -61,7 +61,7 @@ proptest! {
         }
         let shut = facts.draining().or(facts.conditions().unreachable);
         let set: RegionMask = seen.iter().copied().collect();
-        prop_assert_eq!(set.len() as usize, seen.len(), "a region is there twice");
+        prop_assert_eq!(set.len() as usize, seen.len(), "a region is repeated");
         prop_assert!(set.without(only).is_empty());
         prop_assert!(set.and(shut).is_empty());
         let left = facts.policy(decision.policy).left;
@@ -121,13 +121,13 @@ fn a_key_moves_twice_from_the_nearest_region_too() {
         let facts = Facts::new(&plan, standing(RegionMask::EMPTY, vec![(home, position)]));
         let now = regions(&plan, &facts, 500);
         let now = now.iter().filter(|region| **region == home).count();
-        assert!(now >= back, "a key was let in and sent away again");
+        assert!(now >= back, "a key was admitted and sent away again");
         back = now;
     }
     assert_eq!(back, 500);
 }
 
-/// The figures are of another implementation of `SipHash`, in Python.
+/// The values are from another implementation of `SipHash`, in Python.
 #[test]
 fn keys_are_placed_as_in_every_release_before() {
     let plan = plan_of(8, vec![Tier::Spread(RegionMask::first(8))]);
@@ -257,7 +257,7 @@ fn below_the_bound_left_is_ignored_but_not_what_is_drained_or_unreachable() {
     let region = |at| Target::Region(RegionIndex(at));
     assert_eq!(decided(0b0011, 0, 0), (region(2), Reason::Left));
     assert_eq!(decided(0b0111, 0, 0), (region(0), Reason::Panic));
-    // Of the undrained half only one is well: that is half of it.
+    // Of the two undrained ones only one is well: half of them.
     assert_eq!(decided(0b0001, 0b1100, 0), (region(1), Reason::Left));
     assert_eq!(decided(0b0111, 0, 0b0001), (region(1), Reason::Left));
     assert_eq!(decided(0b1111, 0b0001, 0), (region(1), Reason::Draining));
@@ -291,7 +291,7 @@ fn a_hint_comes_first_among_the_nearest_in_its_order() {
     };
     let plain = hinted("");
     assert_eq!(hinted("nowhere"), plain);
-    // The fourth region is no part of the tier.
+    // The fourth region is not part of the tier.
     let name = |at: u8| plan.region_id(RegionIndex(at)).as_str();
     let [last, third] = [plain[2], plain[1]];
     let hint = format!("{}, nowhere ,{},{}", name(3), name(last), name(third));

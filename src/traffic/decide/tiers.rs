@@ -1,4 +1,4 @@
-//! The order of a policy's regions for one request, taken one region at a time.
+//! The order of a policy's regions for one request, computed one region at a time.
 
 use std::cell::OnceCell;
 
@@ -7,14 +7,14 @@ use crate::facts::Facts;
 use crate::hash::Key;
 use crate::plan::{AffinityKey, Plan, RegionIndex, RegionMask, Tier};
 
-/// A policy's tiers as one request sees them.
+/// A policy's tiers for one request.
 pub(super) struct Tiers<'a> {
     plan: &'a Plan,
     facts: &'a Facts,
     request: &'a Request<'a>,
     tiers: &'a [Tier],
     affinity: &'a [AffinityKey],
-    /// Hashed when it is first needed: most decisions need none.
+    /// Hashed when first needed: most decisions need no hash.
     key: OnceCell<Key>,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Tiers<'a> {
     }
 }
 
-/// Returns the region with the greatest score, of equal ones the first by name.
+/// Returns the region with the greatest score; among equal ones the first by name.
 fn greatest<S: PartialOrd>(
     scored: impl Iterator<Item = (RegionIndex, S)>,
     least: S,

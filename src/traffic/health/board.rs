@@ -8,7 +8,7 @@ use crate::health::reach::Reach;
 use crate::health::{Quantities, State};
 use crate::plan::{Plan, RegionIndex, RegionMask};
 
-/// What is known of a region at a step.
+/// What is known about a region at a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// Its quantities.
@@ -17,9 +17,10 @@ pub struct Reading {
     pub reachable: bool,
     /// Whether it is drained, by a window too.
     pub draining: bool,
-    /// Whether the well others have capacity for what it serves: else it does not leave by load.
+    /// Whether the other well regions have capacity for what it serves: if not, it does not leave
+    /// because of load.
     pub room: bool,
-    /// Whether what it says of itself is new enough for it to come back.
+    /// Whether its own report is recent enough for it to come back.
     pub may_return: bool,
 }
 
@@ -44,7 +45,7 @@ pub struct Board {
 
 #[derive(Clone, Debug)]
 struct RegionHealth {
-    /// Where a quantity has too few samples, the last judgement stands.
+    /// If a quantity has too few samples, the last judgement is kept.
     last: Quantities,
     reach: Reach,
     draining: bool,
@@ -53,7 +54,7 @@ struct RegionHealth {
 }
 
 impl Board {
-    /// Begins with every region well once it is reached.
+    /// Starts with every region well once it is reached.
     pub fn new(plan: &Plan, now: Duration) -> Self {
         let region = RegionHealth {
             last: Quantities::NONE,
@@ -67,10 +68,10 @@ impl Board {
         }
     }
 
-    /// Takes in what is known of every region, in the plan's order.
+    /// Records what is known about every region, in the plan's order.
     ///
-    /// While the gateway suspects itself nothing leaves or returns by quantities, and time does not
-    /// count; what cannot be reached leaves all the same.
+    /// While the gateway suspects itself, no region leaves or returns because of quantities, and
+    /// time does not count; a region that cannot be reached leaves nevertheless.
     pub fn step(&mut self, plan: &Plan, readings: &[Reading], suspect: bool, now: Duration) {
         let passed = now.saturating_sub(self.now);
         self.now = now;
@@ -79,8 +80,8 @@ impl Board {
         }
     }
 
-    /// Returns the state as it is for another plan: kept for the pairs that both have, the worst of a
-    /// region's for a new pair, and none for a new region.
+    /// Returns the state for another plan: kept for the pairs that both have, the worst of a
+    /// region's states for a new pair, and none for a new region.
     #[must_use]
     pub fn adopt(&self, old: &Plan, new: &Plan) -> Self {
         let mut board = Self::new(new, self.now);
@@ -146,7 +147,7 @@ impl Board {
 }
 
 impl RegionHealth {
-    /// Returns the machine whose region is the least ready to serve.
+    /// Returns the machine with the state that is least ready to serve.
     fn worst(&self, plan: &Plan, now: Duration) -> Machine {
         let machines = self.machines.iter().zip(plan.judgements());
         let worst = machines.min_by_key(|(machine, judgement)| {

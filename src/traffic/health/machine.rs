@@ -20,17 +20,17 @@ pub enum State {
     },
 }
 
-/// What a step goes by, besides the time.
+/// The input of a step, besides the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evidence {
     pub(super) quantities: Quantities,
     /// Whether the others have capacity for what the region serves.
     pub(super) room: bool,
-    /// Whether what is known of the region is new enough for it to come back.
+    /// Whether what is known about the region is recent enough for it to come back.
     pub(super) may_return: bool,
 }
 
-/// A region's state, and since when what would change it has held.
+/// A region's state, and since when the condition that would change it has held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine {
     state: State,
@@ -65,7 +65,7 @@ impl Machine {
         }
     }
 
-    /// Leaves, whatever the quantities say; what counted towards a return is void.
+    /// Leaves, regardless of the quantities; progress towards a return is lost.
     pub(super) fn leave(&mut self) {
         self.state = State::Left;
         self.undercut_since = None;
@@ -80,7 +80,7 @@ impl Machine {
         }
     }
 
-    /// Makes some time not count.
+    /// Excludes a span of time.
     pub(super) fn stand_still(&mut self, time: Duration) {
         let later = |since: Duration| since + time;
         self.exceeded_since = self.exceeded_since.map(later);
@@ -90,7 +90,7 @@ impl Machine {
         }
     }
 
-    /// Returns how far the ramp is, of 10,000; at its end where there is none.
+    /// Returns the position of the ramp, of 10,000; its end if there is none.
     pub(super) fn position(&self, judgement: &Judgement, now: Duration) -> u16 {
         let State::Ramping { began } = self.state else {
             return RAMP_END;

@@ -1,6 +1,6 @@
-//! Health: from what is seen of regions to which of them have left.
+//! Health: from observations of regions to which of them have left.
 //!
-//! Pure: time comes in as the time since some start, and never goes back.
+//! Pure: time is passed as the time since some start, and never goes back.
 
 mod board;
 mod machine;

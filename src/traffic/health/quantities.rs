@@ -1,4 +1,4 @@
-//! What is judged of a region, and whether a clause holds of it.
+//! The quantities of a region, and whether a clause holds for them.
 
 use crate::plan::{Join, Measure, Measures, Quantity};
 
@@ -9,17 +9,17 @@ pub struct Quantities {
     pub errors: Option<u64>,
     /// The 99th percentile of the time to the head, in microseconds; `None` under five samples.
     pub p99: Option<u64>,
-    /// In millionths; `None` when it is not known.
+    /// In millionths; `None` if unknown.
     pub saturation: Option<u64>,
     /// In microseconds; 0 without a replica.
     pub lag: u64,
 }
 
 impl Quantities {
-    /// A lag that is not known: it exceeds every bound.
+    /// An unknown lag: it exceeds every bound.
     pub const LAG_UNKNOWN: u64 = u64::MAX;
 
-    /// Nothing was seen yet.
+    /// Nothing has been observed yet.
     pub const NONE: Self = Self {
         errors: None,
         p99: None,
@@ -27,7 +27,7 @@ impl Quantities {
         lag: 0,
     };
 
-    /// Returns these quantities, and the earlier ones where these are not known.
+    /// Returns these quantities, with the earlier ones in place of unknown ones.
     #[must_use]
     pub fn or(self, earlier: Self) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Quantities {
         }
     }
 
-    /// Returns whether a `leave` holds; without `room` elsewhere not by load.
+    /// Returns whether a `leave` holds; without `room` elsewhere, load does not count.
     pub(crate) fn exceed(&self, measures: &Measures, room: bool) -> bool {
         joined(measures, |measure| {
             let by_load = matches!(measure.quantity, Quantity::P99 | Quantity::Saturation);

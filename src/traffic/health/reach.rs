@@ -1,11 +1,11 @@
-//! Whether a region can be reached, and whether a loss was only a moment's.
+//! Whether a region can be reached, and whether a loss was only momentary.
 
 use std::time::Duration;
 
-/// A loss that is over within this was none.
+/// A loss that ends within this time does not count.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// Losses that may be forgiven, in this time: more of them are no accidents.
+/// The time in which a limited number of losses is forgiven: more of them are not accidental.
 const MOMENTS_MAX: usize = 2;
 const MOMENTS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -13,16 +13,16 @@ const MOMENTS_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
     state: ReachState,
-    /// When the last losses were forgiven, the older one first.
+    /// The times of the last forgiven losses, the older one first.
     forgiven: [Option<Duration>; MOMENTS_MAX],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReachState {
-    /// It was never reached: the first time it is, it is well.
+    /// It was never reached: once it is, it is well.
     Never,
     Open,
-    /// It was lost, perhaps for a moment.
+    /// It was lost, perhaps only for a moment.
     Lost {
         since: Duration,
     },
@@ -39,7 +39,7 @@ impl Reach {
         self.state == ReachState::Open
     }
 
-    /// Takes in whether it can be reached now; returns whether it has left by that.
+    /// Records whether it can be reached now; returns whether it has left because of that.
     pub(super) fn step(&mut self, open: bool, now: Duration) -> bool {
         match self.state {
             ReachState::Lost { since } if now.saturating_sub(since) > MOMENT => self.give_up(open),

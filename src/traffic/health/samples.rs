@@ -1,7 +1,7 @@
 //! Requests as samples, and the quantities over the window that ends now.
 //!
 //! The window is the last two seconds, or as much longer as 50 samples take, up to 30 s: so either
-//! the slots of two seconds hold 50 samples, or the last 50 samples are all there is to see.
+//! the slots of two seconds hold 50 samples, or only the last 50 samples are used.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::health::Quantities;
 const SLOT: Duration = Duration::from_millis(200);
 const SLOTS: usize = 10;
 
-/// Samples that make the window no longer than it has to be.
+/// The number of samples with which the window has its minimum length.
 const ENOUGH: usize = 50;
 
-/// How old the last samples may be.
+/// The greatest age of the last samples.
 const AGE_MAX: Duration = Duration::from_secs(30);
 
-/// Fewer samples say nothing.
+/// Fewer samples are not significant.
 const FEWEST: usize = 5;
 
 /// Buckets of a power of two: they are 3 % wide.
@@ -32,7 +32,7 @@ const MILLION: u64 = 1_000_000;
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Anything but a failure of the region's.
+    /// Anything except a failure of the region.
     Served,
     /// A 5xx, or no answer.
     Failed,
@@ -49,7 +49,7 @@ pub struct Samples {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// Which of all slots since the start it holds.
+    /// The number of the slot since the start.
     number: u128,
     counts: Counts,
     buckets: Box<[u32]>,
@@ -83,7 +83,7 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// Takes in a request that ended now, and the time to the head of its answer.
+    /// Records a request that ended now, and the time to the head of its answer.
     pub fn add(&mut self, outcome: Outcome, time: Duration, now: Duration) {
         let bucket = bucket(time);
         if self.last.len() == ENOUGH {
@@ -107,8 +107,8 @@ impl Samples {
 
     /// Returns errors and p99 over the window that ends now.
     ///
-    /// What every region lacks is no reason to leave one: without `primary_elsewhere`, a primary that
-    /// cannot be reached is no error.
+    /// A failure common to all regions is not a reason to leave one: without `primary_elsewhere`, a
+    /// primary that cannot be reached is not an error.
     pub fn quantities(&self, primary_elsewhere: bool, now: Duration) -> Quantities {
         let newest = slot_number(now);
         let slots = self.slots.iter();
@@ -160,7 +160,7 @@ impl Counts {
     }
 }
 
-/// Slots are numbered from the size of the window on, so that an unused one is never in it.
+/// Slots are numbered starting with the size of the window, so that an unused one is never in it.
 fn slot_number(now: Duration) -> u128 {
     now.as_nanos() / SLOT.as_nanos() + 2 * SLOTS as u128
 }

@@ -1,6 +1,6 @@
-//! The places of AWS's regions: of the city that each is named after, or of its data centres.
+//! The locations of AWS's regions: the city that each is named after, or its data centres.
 //!
-//! To a tenth of a degree, which is as much as a nearest region depends on.
+//! To a tenth of a degree, which suffices to find the nearest region.
 
 use crate::place::Place;
 
@@ -47,7 +47,7 @@ const REGIONS: [(&str, f64, f64); 39] = [
     ("us-west-2", 45.8, -119.7),
 ];
 
-/// Returns the built-in place of an AWS region.
+/// Returns the built-in location of an AWS region.
 pub fn aws_place(region: &str) -> Option<Place> {
     let found = REGIONS.binary_search_by_key(&region, |(name, ..)| name);
     let (_, latitude, longitude) = REGIONS[found.ok()?];

@@ -1,4 +1,4 @@
-//! Which continent a country is on, as `GeoNames` and `MaxMind` have it.
+//! Which continent a country is on, according to `GeoNames` and `MaxMind`.
 
 use std::str::FromStr;
 
@@ -97,7 +97,7 @@ impl FromStr for Continent {
     }
 }
 
-/// Says that a text is not the code of a continent.
+/// A text is not the code of a continent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a continent is one of AF, AN, AS, EU, NA, OC, SA")]
 pub struct NotAContinent;
@@ -106,7 +106,7 @@ pub struct NotAContinent;
 mod tests {
     use super::*;
 
-    /// ISO 3166-1 has 249 codes; Kosovo's is in use beside them.
+    /// ISO 3166-1 has 249 codes; Kosovo's is also in use.
     #[test]
     fn every_country_is_on_one_continent() {
         let each = Continent::ALL.map(Continent::countries);

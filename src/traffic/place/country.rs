@@ -54,7 +54,7 @@ impl fmt::Debug for Country {
     }
 }
 
-/// Says that a text is not two letters.
+/// A text is not two letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a country is a code of two letters")]
 pub struct NotACountry;

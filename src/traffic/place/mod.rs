@@ -1,4 +1,4 @@
-//! Where clients and regions are.
+//! The locations of clients and regions.
 
 mod aws;
 mod continents;

@@ -3,14 +3,14 @@
 /// The earth's mean radius (IUGG).
 const EARTH_RADIUS_KM: f64 = 6_371.009;
 
-/// Hundred-thousandths of a degree, about a metre: what CloudFront sends has no more.
+/// Hundred-thousandths of a degree, about a metre: CloudFront sends no more decimals.
 const DEGREE: f64 = 100_000.0;
 
 /// A point on the earth.
 ///
-/// Kept as a vector of length 1 from the earth's centre too: of two places the nearer one to a third
+/// Also stored as a unit vector from the earth's centre: of two places, the one nearer to a third
 /// has the greater scalar product with it, so that no decision needs an angle. Computed in software
-/// (`libm`), so that it is the same to the last bit everywhere.
+/// (`libm`), so that it is identical to the last bit everywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Place {
     latitude_e5: i32,
@@ -19,7 +19,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the place of a latitude and a longitude in degrees, unless they are nonsense.
+    /// Returns the place of a latitude and a longitude in degrees, if they are valid.
     pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
         if !(-90.0..=90.0).contains(&latitude) || !(-180.0..=180.0).contains(&longitude) {
             return None;
@@ -57,7 +57,7 @@ impl Place {
         EARTH_RADIUS_KM * libm::atan2(sine, x * u + y * v + z * w)
     }
 
-    /// Returns the vector of length 1 from the earth's centre.
+    /// Returns the unit vector from the earth's centre.
     pub(crate) fn vector(&self) -> [f64; 3] {
         self.vector
     }

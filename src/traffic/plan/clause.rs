@@ -1,8 +1,8 @@
-//! Clauses: when a region leaves and returns, and what follows when too many have left.
+//! Clauses: when a region leaves and returns, and what happens when too many have left.
 
 use std::time::Duration;
 
-/// What is judged of a region.
+/// A quantity by which a region is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Quantity {
     /// The share of requests that failed, in millionths.
@@ -33,9 +33,9 @@ impl Quantity {
 /// One quantity and its bound: exceeded in a `leave`, undercut in a `return`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Measure {
-    /// What is compared.
+    /// The quantity.
     pub quantity: Quantity,
-    /// What it is compared with: in millionths of the whole, or in microseconds.
+    /// The bound: in millionths, or in microseconds.
     pub bound: u64,
 }
 
@@ -48,7 +48,7 @@ pub enum Join {
     And,
 }
 
-/// The measures of one clause; in one order, so that equal clauses compare equal.
+/// The measures of one clause, in a fixed order, so that equal clauses compare equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Measures {
     join: Join,
@@ -81,7 +81,7 @@ impl Measures {
 /// `leave when … for …`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leave {
-    /// What must be exceeded.
+    /// The measures that must exceed their bounds.
     pub when: Measures,
     /// For how long.
     pub hold: Duration,
@@ -90,7 +90,7 @@ pub struct Leave {
 /// `return when … for … ramp …`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Return {
-    /// What must be undercut.
+    /// The measures that must be below their bounds.
     pub when: Measures,
     /// For how long.
     pub hold: Duration,
@@ -101,33 +101,33 @@ pub struct Return {
 /// A distinct pair of `leave` and `return`: the state of a region is kept for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Judgement {
-    /// Without it a region leaves only by being unreachable.
+    /// Without it a region leaves only if it is unreachable.
     pub leave: Option<Leave>,
-    /// Without it a region returns when `leave` has not held for as long as it takes to leave.
+    /// Without it a region returns when `leave` has not held for the time that it takes to leave.
     pub comeback: Option<Return>,
 }
 
 /// `retry …`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Retry {
-    /// No other region is tried after one may have acted.
+    /// No other region is tried if one may have acted on the request.
     #[default]
     Never,
     /// Idempotent requests are tried elsewhere.
     Idempotent {
-        /// At most so many further regions.
+        /// The largest number of further regions.
         regions: u32,
-        /// In millionths of what was handed to a region.
+        /// In millionths of the requests sent to a region.
         budget: u32,
     },
 }
 
-/// `else …`: what a request gets when no region is left.
+/// `else …`: what a request gets if no region is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Else {
     /// An error with this status.
     Status(u16),
-    /// It is served here, whatever the state of this region.
+    /// It is served here, regardless of the state of this region.
     Local,
 }
 
@@ -137,7 +137,7 @@ impl Default for Else {
     }
 }
 
-/// Clauses as written in one block: `None` where the block does not have one.
+/// Clauses of one block: `None` for those that it does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Clauses {
     /// When a region leaves.
@@ -148,12 +148,12 @@ pub struct Clauses {
     pub retry: Option<Retry>,
     /// The share of capacity, in millionths, below which `left` is ignored.
     pub panic_below: Option<u32>,
-    /// What a request gets when no region is left.
+    /// What a request gets if no region is left.
     pub otherwise: Option<Else>,
 }
 
 impl Clauses {
-    /// Returns these clauses, and the other block's where this one has none.
+    /// Returns these clauses, with those of the other block for missing ones.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         let mut clauses = self.clone();
@@ -163,7 +163,7 @@ impl Clauses {
         clauses
     }
 
-    /// Takes what is missing, other than `leave` and `return`.
+    /// Fills in missing clauses, except `leave` and `return`.
     pub(crate) fn take_rest(&mut self, other: &Self) {
         self.retry = self.retry.or(other.retry);
         self.panic_below = self.panic_below.or(other.panic_below);

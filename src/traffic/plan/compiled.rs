@@ -1,4 +1,4 @@
-//! The plan as a whole, checked for what the decision relies on.
+//! The plan as a whole, checked for the properties that the decision relies on.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use crate::plan::{
 /// Most distinct pairs of `leave` and `return`: the state of every region is kept for each.
 const JUDGEMENTS_MAX: usize = 1024;
 
-/// What a plan is made of, as the compiler has it.
+/// The parts of a plan, as produced by the compiler.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sources {
-    /// All regions, in the order of their names: a tie is won by the lower index.
+    /// All regions, sorted by name: the lower index wins a tie.
     pub regions: Vec<Region>,
     /// The policies in the order of the file; the last one matches everything.
     pub policies: Vec<Policy>,
@@ -47,7 +47,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Says which bound the sources exceed or which rule they break.
+    /// States which bound the sources exceed or which rule they violate.
     pub fn new(sources: Sources) -> Result<Self, PlanError> {
         check(&sources)?;
         let (judgements, pairs) = judgements(&sources)?;
@@ -140,7 +140,7 @@ impl Plan {
         clauses
     }
 
-    /// Returns which of the judgements a policy goes by while windows are open.
+    /// Returns which of the judgements a policy uses while windows are open.
     pub(crate) fn judgement_of(&self, policy: usize, open: OpenWindows) -> usize {
         let leave = self.replacing(open).find(|(_, it)| it.leave.is_some());
         let comeback = self.replacing(open).find(|(_, it)| it.comeback.is_some());
@@ -172,14 +172,14 @@ impl Plan {
     }
 }
 
-/// Says what makes sources unfit for a plan.
+/// Why sources do not make a valid plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// There are too many regions for a set to be one word.
     #[error("a plan has at most {REGIONS_MAX} regions")]
     Regions,
-    /// The regions are not in the order of their names, or one is there twice.
-    #[error("the regions of a plan are in the order of their names")]
+    /// The regions are not sorted by name, or one is repeated.
+    #[error("the regions of a plan must be sorted by name")]
     RegionOrder,
     /// There are too many policies.
     #[error("a plan has at most {POLICIES_MAX} policies")]
@@ -188,10 +188,10 @@ pub enum PlanError {
     #[error("a plan has at most {WINDOWS_MAX} windows")]
     Windows,
     /// A request could match no policy.
-    #[error("the last policy of a plan matches everything")]
+    #[error("the last policy of a plan must match everything")]
     NotTotal,
     /// A tier or an `only` has a region that is not declared.
-    #[error("every region that a plan names is declared in it")]
+    #[error("every region that a plan names must be declared in it")]
     Undeclared,
     /// Policies and windows make too many pairs of `leave` and `return`.
     #[error("a plan has at most {JUDGEMENTS_MAX} distinct pairs of leave and return")]
@@ -218,7 +218,7 @@ fn check(sources: &Sources) -> Result<(), PlanError> {
     )
 }
 
-/// Finds the distinct pairs, and which policy has which of them in which windows.
+/// Finds the distinct pairs, and which of them each policy has in each window.
 fn judgements(sources: &Sources) -> Result<(Vec<Judgement>, HashMap<PairOf, u16>), PlanError> {
     let replaced = |has: fn(&Clauses) -> bool| {
         let windows = sources.windows.iter().enumerate();

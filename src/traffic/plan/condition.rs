@@ -8,7 +8,7 @@ use crate::plan::CountrySet;
 
 /// A condition of `match`.
 ///
-/// Evaluated recursively: whoever builds one bounds its depth.
+/// Evaluated recursively: the builder must bound its depth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// One of the patterns covers the path.
@@ -17,11 +17,11 @@ pub enum Condition {
     Method(Vec<Method>),
     /// The host is this one, in lower case and without a port.
     Host(Box<str>),
-    /// The header is there, with this value if one is given.
+    /// The header is present, with this value if one is given.
     Header(HeaderName, Option<Box<str>>),
-    /// The cookie is there, with this value if one is given.
+    /// The cookie is present, with this value if one is given.
     Cookie(Box<str>, Option<Box<str>>),
-    /// The query parameter is there, with this value if one is given.
+    /// The query parameter is present, with this value if one is given.
     Query(Box<str>, Option<Box<str>>),
     /// The client's country is one of these; a continent is all of its countries.
     Country(Box<CountrySet>),
@@ -29,17 +29,17 @@ pub enum Condition {
     Client(Vec<IpNet>),
     /// The condition does not hold.
     Not(Box<Self>),
-    /// All of them hold; true of none.
+    /// All of them hold; true if there are none.
     All(Vec<Self>),
-    /// One of them holds; false of none.
+    /// One of them holds; false if there are none.
     Any(Vec<Self>),
 }
 
 impl Condition {
-    /// A condition that always holds: the one of a policy without `match`.
+    /// A condition that always holds: that of a policy without `match`.
     pub const ALWAYS: Self = Self::All(Vec::new());
 
-    /// Calls `visit` for every condition of the tree that is not made of others.
+    /// Calls `visit` for every leaf of the tree.
     pub fn leaves<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
         match self {
             Self::Not(inner) => inner.leaves(visit),
@@ -52,7 +52,7 @@ impl Condition {
         }
     }
 
-    /// Returns whether the tree can hold, given what is known of its leaves (`None`: either way).
+    /// Returns whether the tree can hold, given what is known about its leaves (`None`: unknown).
     pub(crate) fn possible(&self, known: &impl Fn(&Self) -> Option<bool>) -> bool {
         self.truth(known) != Some(false)
     }

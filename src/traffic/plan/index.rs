@@ -1,8 +1,8 @@
 //! Finds the policies that a request may match without trying each of them.
 //!
 //! Each of the methods, countries, paths and headers has the set of policies that can match it; the
-//! first policy that is in all these sets and whose condition holds is the one. The sets may have
-//! too many policies, never too few, so the condition is what counts.
+//! first policy that is in all these sets and whose condition holds governs the request. The sets
+//! may have too many policies but never too few, so the condition decides.
 
 mod headers;
 mod paths;
@@ -13,7 +13,7 @@ use crate::plan::{Condition, Country, CountrySet, POLICIES_MAX, Policy};
 use headers::Headers;
 use paths::Paths;
 
-/// The methods that have a set of their own; another one is looked for in the conditions.
+/// The methods with their own set; others are evaluated by the conditions.
 const METHODS: [Method; 9] = [
     Method::GET,
     Method::POST,
@@ -26,7 +26,7 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// When so few are left, trying them is cheaper than reading all headers.
+/// With this few left, trying them is cheaper than reading all headers.
 const FEW: usize = 2;
 
 const COUNTRIES: usize = 26 * 26;
@@ -65,11 +65,11 @@ impl PolicyMask {
     }
 }
 
-/// The sets of policies by what requests have.
+/// The sets of policies by parts of requests.
 #[derive(Debug)]
 pub(crate) struct Index {
     methods: [PolicyMask; METHODS.len() + 1],
-    /// Which of `country_sets` a country has; the last is that of the unknown one.
+    /// The index of each country in `country_sets`; the last is for the unknown one.
     countries: Box<[u16; COUNTRIES + 1]>,
     country_sets: Vec<PolicyMask>,
     paths: Paths,
@@ -108,7 +108,7 @@ impl Index {
     }
 }
 
-/// Returns the policies whose condition can hold when `known` says what is known of its leaves.
+/// Returns the policies whose condition can hold, given what `known` returns for its leaves.
 fn possible(policies: &[Policy], known: impl Fn(&Condition) -> Option<bool>) -> PolicyMask {
     let mut set = PolicyMask::default();
     for (at, policy) in policies.iter().enumerate() {
@@ -141,7 +141,7 @@ fn countries(policies: &[Policy]) -> (Box<[u16; COUNTRIES + 1]>, Vec<PolicyMask>
             }
         });
     }
-    // A country that no condition names is as good as an unknown one.
+    // A country that no condition names is treated as unknown.
     let mut sets = vec![by_country(None)];
     let mut numbers = Box::new([0; COUNTRIES + 1]);
     for country in named.iter() {

@@ -1,6 +1,6 @@
-//! The compiled plan: what a traffic policy says, in the form that decisions are made from.
+//! The compiled plan: the content of a traffic policy, in the form that decisions are made from.
 //!
-//! The compiler of the language makes one; nothing here knows its syntax.
+//! The language's compiler produces it; nothing here knows the syntax.
 
 mod clause;
 mod compiled;

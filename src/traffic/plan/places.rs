@@ -1,23 +1,23 @@
-//! The nearest of some places to a client: the heart of most decisions, so without a branch.
+//! The nearest of some places to a client: the core of most decisions, so without branches.
 
 use crate::place::Place;
 use crate::plan::{REGIONS_MAX, RegionIndex, RegionMask};
 
-/// Places that are looked at together: what a compiler turns into vector instructions.
+/// Places that are processed together, so that the compiler can use vector instructions.
 const LANES: usize = 4;
 const BLOCKS: usize = REGIONS_MAX / LANES;
 
-/// The low bits of a score, which are a region's number and no part of its nearness.
+/// The low bits of a score, which are a region's number and not part of its nearness.
 const INDEX_BITS: u64 = REGIONS_MAX as u64 - 1;
 
-/// By the bits of a set's four regions: which of four scores count.
+/// By the bits of four regions of a set: which of four scores count.
 const CHOSEN: [[u64; LANES]; 1 << LANES] = chosen();
 
 /// The regions' places, coordinate by coordinate.
 #[derive(Debug)]
 pub(crate) struct Places {
     vectors: [[[f64; LANES]; 3]; BLOCKS],
-    /// What stands in the low bits: the greater, the earlier a region's name.
+    /// The value of the low bits: greater for a region with an earlier name.
     order: [[u64; LANES]; BLOCKS],
     blocks: usize,
 }
@@ -42,8 +42,8 @@ impl Places {
 
     /// Returns the region among some that is nearest to a client; within a metre, the first by name.
     ///
-    /// A score is 3 and the scalar product; its last six bits, no more than a metre, are the region's
-    /// number. One that does not count is 0.
+    /// A score is 3 plus the scalar product; its last six bits, at most a metre, are the region's
+    /// number. A score that does not count is 0.
     pub(crate) fn nearest(&self, client: &Place, among: RegionMask) -> Option<RegionIndex> {
         let [x, y, z] = client.vector();
         let mut best = [0.0; LANES];
@@ -67,7 +67,7 @@ impl Places {
     }
 }
 
-/// Written so that it is one instruction: `f64::max` also asks for what is no number.
+/// Written so that it is one instruction: `f64::max` also handles NaN.
 fn greater(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }

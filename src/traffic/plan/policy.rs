@@ -1,4 +1,4 @@
-//! A policy: what it matches, where it sends, and by which keys.
+//! A policy: what it matches, where it sends requests, and by which keys.
 
 use http::HeaderName;
 
@@ -10,15 +10,16 @@ pub const POLICIES_MAX: usize = 256;
 /// `policy NAME { … }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// What it is called.
+    /// Its name.
     pub name: Box<str>,
     /// Which requests it governs.
     pub matches: Condition,
-    /// The regions that no tier, retry, panic or standby may leave.
+    /// The regions to which all tiers, retries, panics and standbys are restricted.
     pub only: Option<RegionMask>,
     /// Where requests go, in the order of preference.
     pub tiers: Vec<Tier>,
-    /// What is hashed, the first that the request has; without any of it the client's address.
+    /// The keys, the first of which that the request has is hashed; without any, the client's
+    /// address.
     pub affinity: Vec<AffinityKey>,
     /// The policy's own clauses.
     pub clauses: Clauses,
@@ -70,6 +71,6 @@ pub enum AffinityKey {
 }
 
 impl AffinityKey {
-    /// The client's whole address: what is hashed when there is no other key.
+    /// The client's whole address, which is hashed if there is no other key.
     pub const ADDRESS: Self = Self::Client { v4: 32, v6: 128 };
 }

@@ -21,13 +21,13 @@ impl RegionIndex {
 /// A declared region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Region {
-    /// What it is called.
+    /// Its name.
     pub id: RegionId,
-    /// Where it is: as declared, or as built in for AWS's regions.
+    /// Its location: as declared, or as built in for AWS's regions.
     pub place: Option<Place>,
-    /// What it can serve, in requests per second.
+    /// Its capacity, in requests per second.
     pub capacity: Option<u32>,
-    /// What enters there, in requests per second.
+    /// The load that enters there, in requests per second.
     pub load: Option<u32>,
 }
 

@@ -1,5 +1,4 @@
-//! Clauses and keys as the language writes them: where they stand for themselves in a receipt or an
-//! explanation.
+//! Clauses and keys in the syntax of the language, for receipts and explanations.
 
 use std::fmt;
 use std::time::Duration;
@@ -72,7 +71,7 @@ fn write_measures(f: &mut fmt::Formatter<'_>, measures: &Measures, sign: char) -
     Ok(())
 }
 
-/// Millionths as percent, without needless zeros.
+/// Millionths as percent, without trailing zeros.
 pub(crate) struct Percent(pub(crate) u64);
 
 impl fmt::Display for Percent {
@@ -86,7 +85,7 @@ impl fmt::Display for Percent {
     }
 }
 
-/// A duration in the greatest unit that it is a whole number of.
+/// A duration in the largest unit of which it is a whole number.
 struct Written(Duration);
 
 impl fmt::Display for Written {

@@ -1,6 +1,6 @@
 //! Windows: periods in which regions are drained or clauses replaced.
 //!
-//! Only data: which windows are open at an instant is worked out elsewhere, since it needs a zone
+//! Only data: which windows are open at an instant is computed elsewhere, because it needs a zone
 //! database.
 
 use crate::plan::{Clauses, RegionMask};
@@ -11,11 +11,11 @@ pub const WINDOWS_MAX: usize = 64;
 /// `window NAME { … }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// What it is called.
+    /// Its name.
     pub name: Box<str>,
     /// When it is open: in any of these.
     pub periods: Vec<Period>,
-    /// What holds meanwhile.
+    /// Its effect.
     pub effect: WindowEffect,
 }
 
@@ -24,7 +24,7 @@ pub struct Window {
 pub enum WindowEffect {
     /// These regions get no new requests.
     Drain(RegionMask),
-    /// These clauses beat those of policies and defaults.
+    /// These clauses override those of policies and defaults.
     Replace(Clauses),
 }
 

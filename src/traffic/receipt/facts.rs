@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::{Conditions, Facts, Standing};
 use crate::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 
-/// What held when a request was decided.
+/// The facts when a request was decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct RecordedFacts {
@@ -68,8 +68,8 @@ impl RecordedFacts {
         OpenWindows(open.fold(0, |set, (at, _)| set | 1 << at))
     }
 
-    /// Returns what the same conditions are for a plan, which need not be the one of the receipt:
-    /// regions that it does not have are left out, and those that were not there are well.
+    /// Returns the same conditions for a plan, which may differ from that of the receipt: regions
+    /// that it does not have are omitted, and regions that the receipt does not have are well.
     pub(super) fn conditions(&self, plan: &Plan, open: OpenWindows) -> Conditions {
         let mask = |names: &[String]| -> RegionMask {
             names

@@ -1,8 +1,8 @@
-//! Receipts: a decision with everything it was made from, as one line of JSON.
+//! Receipts: a decision with all its inputs, as one line of JSON.
 //!
 //! Regions, windows and policies are written by name, so that a receipt can be decided again by
-//! another plan. Affinity keys are hashed, and of headers, cookies and query only what a condition
-//! names is kept; the client's address is kept only where a condition names networks.
+//! another plan. Affinity keys are hashed, and only the headers, cookies and query parameters that
+//! a condition names are kept; the client's address is kept only if a condition names networks.
 
 mod facts;
 mod request;
@@ -18,7 +18,7 @@ use request::RecordedRequest;
 
 pub use verdict::{RecordedDecision, Verdict};
 
-/// A decision and what it was made from.
+/// A decision and its inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// When, in milliseconds since 1970.
@@ -30,23 +30,23 @@ pub struct Receipt {
     pub arm: Option<String>,
     request: RecordedRequest,
     facts: RecordedFacts,
-    /// What was decided.
+    /// The decision.
     pub decision: RecordedDecision,
 }
 
-/// Says why a receipt cannot be read or decided again.
+/// Why a receipt cannot be read or decided again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
     /// The line is not a receipt.
     #[error("the line is not a receipt: {0}")]
     Json(#[from] serde_json::Error),
-    /// A field of the request is none that a request could have had.
+    /// A field of the request has a value that no request could have had.
     #[error("the receipt's request has an invalid {0}")]
     Request(&'static str),
 }
 
 impl Receipt {
-    /// Writes down a decision.
+    /// Records a decision.
     pub fn new(
         (time_ms, revision): (i64, u32),
         plan: &Plan,
@@ -68,7 +68,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// Says what is wrong with it.
+    /// States what is wrong with it.
     pub fn read(line: &str) -> Result<Self, ReceiptError> {
         Ok(serde_json::from_str(line)?)
     }
@@ -77,7 +77,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// None that a receipt can cause.
+    /// Never for a receipt.
     pub fn line(&self) -> Result<String, ReceiptError> {
         Ok(serde_json::to_string(self)?)
     }
@@ -91,7 +91,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// Says which field of the request is invalid.
+    /// States which field of the request is invalid.
     pub fn replay(&self, plan: &Plan, open: OpenWindows) -> Result<RecordedDecision, ReceiptError> {
         let facts = Facts::new(plan, self.facts.conditions(plan, open));
         self.request.with(plan, |request| {

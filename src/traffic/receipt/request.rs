@@ -1,4 +1,4 @@
-//! A request, as far as conditions and keys name its parts.
+//! The parts of a request that conditions and keys name.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ use crate::place::Place;
 use crate::plan::{AffinityKey, Condition, Plan};
 use crate::receipt::ReceiptError;
 
-/// What a decision saw of a request.
+/// The parts of a request that a decision used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct RecordedRequest {
@@ -127,7 +127,7 @@ impl RecordedRequest {
     }
 }
 
-/// Returns every key that a plan may hash; the address is the last resort of all policies.
+/// Returns every key that a plan may hash; the address is the last fallback of all policies.
 fn keys(plan: &Plan) -> impl Iterator<Item = &AffinityKey> {
     let of_policies = plan.policies().iter().flat_map(|policy| &policy.affinity);
     of_policies.chain([&AffinityKey::ADDRESS])
@@ -145,7 +145,7 @@ fn query(request: &Request<'_>, parameters: &[&str]) -> String {
     named.collect::<Vec<_>>().join("&")
 }
 
-/// Header values are bytes: those beyond ASCII are written as the characters of the same number.
+/// Header values are bytes: those beyond ASCII are written as the characters with the same code.
 fn headers(request: &Request<'_>, named: &Named<'_>) -> Vec<(String, String)> {
     let mut recorded = Vec::new();
     for (name, value) in request.headers {
@@ -167,8 +167,8 @@ fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// Returns the bytes of such a text; a character that stands for none becomes a null byte, which no
-/// header has.
+/// Returns the bytes of such a text; a character without a byte becomes a null byte, which no
+/// header contains.
 fn bytes(text: &str) -> Vec<u8> {
     text.chars()
         .map(|it| u8::try_from(it).unwrap_or(0))

@@ -9,7 +9,7 @@ use crate::fixtures::{Client, plan_of, tiers};
 use crate::plan::{Condition, RegionIndex, RegionMask, Tier};
 use crate::random::Random;
 
-/// Decides, writes it down, reads it and decides again by a copy of the plan.
+/// Decides, records the decision, reads it and decides again with a copy of the plan.
 fn is_decided_again(seed: u64, requests: usize) {
     let mut random = Random::new(seed);
     let plan = random.plan();

@@ -1,4 +1,4 @@
-//! A decision by names, and whether another one is the same.
+//! A decision with names, and whether another one equals it.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,15 +6,15 @@ use crate::decide::{Decision, Reason, Request, Target};
 use crate::facts::Facts;
 use crate::plan::Plan;
 
-/// A decision, by names.
+/// A decision, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedDecision {
     /// The policy.
     pub policy: String,
-    /// The region; `None` when the request was answered here.
+    /// The region; `None` if the request was answered here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// The status, when no region served and the policy says so.
+    /// The status, if no region served and the policy answers with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The region with every region well.
@@ -23,23 +23,23 @@ pub struct RecordedDecision {
     /// The regions to try next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub standbys: Vec<String>,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Whether a replay came to the same decision.
+/// Whether a replay resulted in the same decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It did.
     Same,
     /// It did not.
     Differs,
-    /// The recorded reason was put in after the decision, so it cannot be judged.
+    /// The recorded reason was set after the decision, so it cannot be judged.
     NotJudged,
 }
 
 impl RecordedDecision {
-    /// Writes down a decision.
+    /// Records a decision.
     pub fn new(plan: &Plan, facts: &Facts, request: &Request<'_>, decision: &Decision) -> Self {
         let name = |region| plan.region_id(region).as_str().to_owned();
         let policy = decision.policy;
@@ -59,7 +59,7 @@ impl RecordedDecision {
         }
     }
 
-    /// Compares with what a replay came to.
+    /// Compares with the result of a replay.
     pub fn verdict(&self, replayed: &Self) -> Verdict {
         let after = [Reason::Hop, Reason::NoTunnel].map(Reason::as_str);
         if after.contains(&&*self.reason) {

@@ -1,4 +1,4 @@
-//! What a compiled policy says, in the words of the language: groups resolved, defaults filled in.
+//! A compiled policy in the words of the language: groups resolved, defaults filled in.
 
 mod plan;
 mod words;

@@ -1,4 +1,4 @@
-//! A plan in words, for people and as JSON.
+//! A plan in words, as text and as JSON.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::words::{condition, key, otherwise, period, regions, retry, tier};
 use crate::plan::{Clauses, Percent, Plan, WindowEffect};
 
-/// What a policy file says.
+/// The content of a policy file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Shown {
     /// By name.
@@ -21,25 +21,25 @@ pub struct Shown {
 /// A region.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShownRegion {
-    /// What it is called.
+    /// Its name.
     pub region: String,
     /// Latitude and longitude in degrees.
     pub at: Option<[f64; 2]>,
-    /// What it can serve.
+    /// Its capacity.
     pub capacity_rps: Option<u32>,
-    /// What enters there.
+    /// The load that enters there.
     pub load_rps: Option<u32>,
 }
 
-/// A policy, with the default where it has no clause of its own.
+/// A policy, with defaults for missing clauses.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShownPolicy {
-    /// What it is called.
+    /// Its name.
     pub policy: String,
-    /// Which requests it governs; all without it.
+    /// Which requests it governs; all if absent.
     #[serde(rename = "match")]
     pub matches: Option<String>,
-    /// The regions that nothing may leave.
+    /// The regions to which it is restricted.
     pub only: Option<Vec<String>>,
     /// Its tiers.
     pub prefer: Vec<String>,
@@ -62,7 +62,7 @@ pub struct ShownClauses {
     pub retry: Option<String>,
     /// The share of capacity below which `left` is ignored.
     pub panic: Option<String>,
-    /// What a request gets when no region is left.
+    /// What a request gets if no region is left.
     #[serde(rename = "else")]
     pub otherwise: Option<String>,
 }
@@ -70,7 +70,7 @@ pub struct ShownClauses {
 /// A window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShownWindow {
-    /// What it is called.
+    /// Its name.
     pub window: String,
     /// When it is open.
     pub periods: Vec<String>,
@@ -81,7 +81,7 @@ pub struct ShownWindow {
     pub clauses: ShownClauses,
 }
 
-/// Puts a plan in words.
+/// Describes a plan in words.
 pub fn show(plan: &Plan) -> Shown {
     let regions_shown = plan.regions().iter().map(|region| ShownRegion {
         region: region.id.to_string(),

@@ -102,7 +102,7 @@ pub(super) fn condition(condition: &Condition) -> Option<String> {
     (*condition != Condition::ALWAYS).then(|| tree(condition, 0))
 }
 
-/// Writes a tree; in parentheses where what is around it binds closer.
+/// Writes a tree, in parentheses if the surrounding operator binds more tightly.
 fn tree(condition: &Condition, around: u8) -> String {
     let joined = |parts: &[Condition], joint: &str, binds: u8| {
         let parts: Vec<_> = parts.iter().map(|part| tree(part, binds)).collect();
@@ -146,7 +146,7 @@ fn tree(condition: &Condition, around: u8) -> String {
     }
 }
 
-/// Writes a set of countries, as continents if it is made of whole ones.
+/// Writes a set of countries, as continents if it consists of whole ones.
 fn countries(set: &CountrySet) -> String {
     let whole = Continent::ALL.into_iter();
     let whole: Vec<_> = whole

@@ -1,15 +1,15 @@
-//! The tree that the grammar makes of a file.
+//! The syntax tree of a file.
 //!
-//! Names and values are words as they were written: whether they make sense is for the checker.
+//! Names and values are words as written: the checker decides whether they are valid.
 
 use crate::syntax::Span;
 
-/// A word or a string, and where it stands.
+/// A word or a string, and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word<'s> {
     /// As written; a string's without its quotation marks.
     pub text: &'s str,
-    /// Where.
+    /// The place.
     pub span: Span,
 }
 
@@ -23,7 +23,7 @@ pub struct File<'s> {
     pub items: Vec<Item<'s>>,
 }
 
-/// What stands at the top of a file.
+/// An item at the top level of a file.
 #[derive(Clone, Debug)]
 pub enum Item<'s> {
     /// `region NAME …`.
@@ -39,18 +39,18 @@ pub enum Item<'s> {
 pub struct Region<'s> {
     /// `region`.
     pub keyword: Word<'s>,
-    /// What it is called.
+    /// Its name.
     pub name: Word<'s>,
     /// In the order of the file.
     pub attributes: Vec<Attribute<'s>>,
 }
 
-/// What is said of a region.
+/// An attribute of a region.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute<'s> {
     /// `capacity`, `load` or `at`.
     pub keyword: Word<'s>,
-    /// What follows it.
+    /// Its value.
     pub value: AttributeValue<'s>,
 }
 
@@ -68,7 +68,7 @@ pub enum AttributeValue<'s> {
 pub struct Group<'s> {
     /// `group`.
     pub keyword: Word<'s>,
-    /// What it is called.
+    /// Its name.
     pub name: Word<'s>,
     /// Regions and groups.
     pub names: Names<'s>,
@@ -104,9 +104,9 @@ impl BlockKind {
 pub struct Block<'s> {
     /// Which block it is.
     pub kind: BlockKind,
-    /// What it begins with.
+    /// Its keyword.
     pub keyword: Word<'s>,
-    /// The name; of `defaults` the keyword.
+    /// The name; for `defaults` the keyword.
     pub name: Word<'s>,
     /// In the order of the file.
     pub clauses: Vec<Clause<'s>>,
@@ -117,15 +117,15 @@ pub struct Block<'s> {
 /// One clause of a block.
 #[derive(Clone, Debug)]
 pub struct Clause<'s> {
-    /// What it begins with.
+    /// Its keyword.
     pub keyword: Word<'s>,
-    /// What it says.
+    /// Its content.
     pub body: Body<'s>,
     /// From the keyword to the last token.
     pub span: Span,
 }
 
-/// What a clause says.
+/// The content of a clause.
 #[derive(Clone, Debug)]
 pub enum Body<'s> {
     /// `match cond`.
@@ -138,14 +138,14 @@ pub enum Body<'s> {
     Affinity(Vec<Key<'s>>),
     /// `leave when measures for DURATION`.
     Leave {
-        /// What must be exceeded.
+        /// The measures that must exceed their bounds.
         measures: Measures<'s>,
         /// For how long.
         hold: Word<'s>,
     },
     /// `return when measures for DURATION ramp DURATION`.
     Return {
-        /// What must be undercut.
+        /// The measures that must be below their bounds.
         measures: Measures<'s>,
         /// For how long.
         hold: Word<'s>,
@@ -191,11 +191,11 @@ pub struct Measures<'s> {
 /// `QUANTITY > VALUE` or `QUANTITY < VALUE`.
 #[derive(Clone, Copy, Debug)]
 pub struct Measure<'s> {
-    /// What is compared.
+    /// The quantity.
     pub quantity: Word<'s>,
     /// `>` or `<`.
     pub comparison: Word<'s>,
-    /// What it is compared with.
+    /// The bound.
     pub value: Word<'s>,
 }
 
@@ -213,7 +213,7 @@ pub enum Tier<'s> {
 }
 
 impl Tier<'_> {
-    /// Returns where its first word stands.
+    /// Returns the place of its first word.
     pub fn span(&self) -> Span {
         match self {
             Self::Name(word)
@@ -253,7 +253,7 @@ pub struct Field<'s> {
     pub keyword: Word<'s>,
     /// A list of values, or one name.
     pub names: Names<'s>,
-    /// What `header`, `cookie` and `query` must be, if it matters.
+    /// The required value of `header`, `cookie` and `query`, if given.
     pub value: Option<Word<'s>>,
 }
 
@@ -264,11 +264,11 @@ pub struct Given<'s> {
     pub after: Option<Word<'s>>,
     /// The keyword or the region's name.
     pub subject: Word<'s>,
-    /// What it is.
+    /// Its value.
     pub fact: Fact<'s>,
 }
 
-/// What is given.
+/// A given fact.
 #[derive(Clone, Copy, Debug)]
 pub enum Fact<'s> {
     /// `in`, `country`, `client`, `path`, `method`, `host` or `time`, and a word.
@@ -286,11 +286,11 @@ pub enum Fact<'s> {
 /// `expect …`.
 #[derive(Clone, Debug)]
 pub struct Expectation<'s> {
-    /// What must come.
+    /// The expected result.
     pub outcome: Outcome<'s>,
-    /// The policy that must have decided.
+    /// The expected policy.
     pub by: Option<Word<'s>>,
-    /// The reason that must have been given.
+    /// The expected reason.
     pub because: Option<Word<'s>>,
 }
 
@@ -303,6 +303,6 @@ pub enum Outcome<'s> {
     Else(Word<'s>),
     /// The gateway's own region.
     Local(Word<'s>),
-    /// None of these, for every request that the givens leave open.
+    /// None of these, for every request that matches the givens.
     Never(Names<'s>),
 }

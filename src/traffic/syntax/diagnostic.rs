@@ -9,35 +9,35 @@ use crate::syntax::{Source, Span};
 /// Most errors that are shown; further ones are counted.
 pub const ERRORS_MAX: usize = 100;
 
-/// Characters of a long line that are shown on either side of what is wrong in it.
+/// Characters of a long line that are shown on either side of the error.
 const AROUND: usize = 100;
 
 /// Characters of a word that a message repeats.
 const QUOTED_MAX: usize = 80;
 
-/// How bad it is.
+/// The severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The policy is refused.
     Error,
-    /// The policy works, perhaps otherwise than meant.
+    /// The policy works, but perhaps not as intended.
     Warning,
 }
 
-/// What is wrong at one place.
+/// An error or warning at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Where.
+    /// The place.
     pub span: Span,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub title: String,
-    /// What stands beside the caret.
+    /// The text beside the caret.
     pub label: String,
-    /// What would be right.
+    /// How to correct it.
     pub help: Option<String>,
-    /// What else one should know.
+    /// Further information.
     pub note: Option<String>,
 }
 
@@ -62,21 +62,21 @@ impl Diagnostic {
         }
     }
 
-    /// Says what stands beside the caret.
+    /// Sets the text beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Says what would be right.
+    /// Sets how to correct it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds what else one should know.
+    /// Adds further information.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
@@ -109,19 +109,19 @@ impl Diagnostic {
             true => Renderer::styled(),
             false => Renderer::plain(),
         };
-        // Lines are cut here already, so the terminal's width does not matter.
+        // Lines are already truncated here, so the terminal's width does not matter.
         let text = renderer.term_width(4 * AROUND).render(&[group]);
         excerpt.with_column(text, source.name()) + "\n"
     }
 }
 
-/// The line that a span begins on, or what of it is shown.
+/// The line on which a span begins, or the part of it that is shown.
 struct Excerpt {
-    /// From 1.
+    /// Starting with 1.
     line: usize,
-    /// In characters, from 1.
+    /// In characters, starting with 1.
     column: usize,
-    /// The same in what is shown of the line.
+    /// The same in the shown part of the line.
     column_shown: usize,
     text: String,
     /// Where the span is in `text`.
@@ -158,7 +158,7 @@ impl Excerpt {
 }
 
 impl Excerpt {
-    /// Puts the column of the whole line where that of the cut one stands.
+    /// Replaces the column of the truncated line by that of the whole line.
     fn with_column(&self, rendered: String, name: &str) -> String {
         if self.column == self.column_shown {
             return rendered;
@@ -169,13 +169,13 @@ impl Excerpt {
     }
 }
 
-/// Returns where the last `count` characters of a text begin.
+/// Returns the start of the last `count` characters of a text.
 fn characters_back(text: &str, count: usize) -> usize {
     let mut starts = text.char_indices().rev();
     starts.nth(count.saturating_sub(1)).map_or(0, |(at, _)| at)
 }
 
-/// Returns where the first `count` characters of a text end.
+/// Returns the end of the first `count` characters of a text.
 fn characters_on(text: &str, count: usize) -> usize {
     let mut starts = text.char_indices();
     starts.nth(count).map_or(text.len(), |(at, _)| at)
@@ -192,7 +192,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Adds one.
     ///
-    /// Of many, those that stand first in the file are kept, and all are counted.
+    /// If there are many, the first ones in the file are kept, and all are counted.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         match diagnostic.severity {
             Severity::Error => self.errors += 1,
@@ -204,7 +204,7 @@ impl Diagnostics {
         }
     }
 
-    /// Adds those of another part.
+    /// Adds the diagnostics of another part.
     pub(crate) fn extend(&mut self, others: Self) {
         self.errors += others.errors;
         self.warnings += others.warnings;
@@ -222,7 +222,7 @@ impl Diagnostics {
         self.warnings
     }
 
-    /// Writes how many there are: `2 errors, 1 warning`.
+    /// Writes the counts: `2 errors, 1 warning`.
     pub fn summary(&self) -> String {
         let counts = [(self.errors, "error"), (self.warnings, "warning")];
         let some = counts.into_iter().filter(|(count, _)| *count > 0);
@@ -231,7 +231,8 @@ impl Diagnostics {
             .join(", ")
     }
 
-    /// Returns those that are shown: at most a hundred of either severity, in the order of the file.
+    /// Returns the ones that are shown: at most a hundred of each severity, in the order of the
+    /// file.
     pub fn shown(&self) -> Vec<&Diagnostic> {
         let mut sorted: Vec<_> = self.found.iter().collect();
         sorted.sort_by_key(|diagnostic| (diagnostic.severity, diagnostic.span));
@@ -244,7 +245,7 @@ impl Diagnostics {
         shown
     }
 
-    /// Returns all that is shown as text, and a count of what is not.
+    /// Returns the shown ones as text, and the number of the others.
     pub fn render(&self, source: &Source<'_>, colour: bool) -> String {
         let shown = self.shown();
         let mut text = String::new();
@@ -261,7 +262,7 @@ impl Diagnostics {
         text
     }
 
-    /// Forgets what would not be shown.
+    /// Drops those that would not be shown.
     fn settle(&mut self) {
         let kept = self.shown().into_iter().cloned().collect();
         self.found = kept;
@@ -274,7 +275,7 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{plural}")
 }
 
-/// A word as messages repeat it: in backquotes, cut when long, without control characters.
+/// A word as quoted in messages: in backquotes, truncated if long, without control characters.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {

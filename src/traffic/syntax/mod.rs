@@ -1,7 +1,7 @@
-//! The text of a policy: tokens, the tree that the grammar makes of them, the normal form, and how an
-//! error is shown.
+//! The text of a policy: tokens, the syntax tree, the normal form, and the display of errors.
 //!
-//! What a text means is not here: names, units and rules over several clauses belong to `check`.
+//! The meaning of a text is not determined here: names, units and rules about several clauses
+//! belong to `check`.
 
 pub mod ast;
 mod diagnostic;

@@ -1,9 +1,9 @@
-//! The word that was probably meant, and lists of words in messages.
+//! The word that was probably intended, and lists of words in messages.
 
-/// Words that are compared: more than anyone declares.
+/// Most words that are compared: more than a file declares.
 const COMPARED_MAX: usize = 1_000;
 
-/// Returns the word that differs least, if it does so by few letters.
+/// Returns the most similar word, if it differs by only a few letters.
 pub(crate) fn similar<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     let few = match length {

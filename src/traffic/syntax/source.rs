@@ -14,19 +14,19 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 pub struct Source<'a> {
     name: &'a str,
     text: Cow<'a, str>,
-    /// Why the text cannot be a policy, whatever it says.
+    /// Why the text cannot be a policy, regardless of its content.
     unreadable: Option<Diagnostic>,
 }
 
 impl<'a> Source<'a> {
-    /// Takes the bytes of a file; `name` is what diagnostics call it.
+    /// Takes the bytes of a file; `name` is its name in diagnostics.
     ///
-    /// Bytes that are too many or not UTF-8 make a source with one error, never a panic.
+    /// Bytes that are too many or not UTF-8 result in a source with one error, never in a panic.
     pub fn new(name: &'a str, bytes: &'a [u8]) -> Self {
         let kept = &bytes[..bytes.len().min(BYTES_MAX)];
         let (text, unreadable) = match std::str::from_utf8(kept) {
             Ok(text) => (Cow::Borrowed(text), None),
-            // The limit may have cut a character in two.
+            // The limit may have split a character.
             Err(error) if error.error_len().is_none() && bytes.len() > BYTES_MAX => {
                 (String::from_utf8_lossy(&kept[..error.valid_up_to()]), None)
             }
@@ -51,7 +51,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns what diagnostics call the file.
+    /// Returns the file's name in diagnostics.
     pub fn name(&self) -> &str {
         self.name
     }
@@ -69,7 +69,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns why the text cannot be a policy, whatever it says.
+    /// Returns why the text cannot be a policy, regardless of its content.
     pub(crate) fn unreadable(&self) -> Option<&Diagnostic> {
         self.unreadable.as_ref()
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::token::Kind;
 use super::*;
 
-/// The file of the contract, as it was written there.
+/// The file of the contract, as written there.
 const WRITTEN: &str = include_str!("../tests/written.policy");
 
 /// The same in its normal form.
@@ -156,7 +156,7 @@ fn every_error_is_reported_and_none_that_follows() {
             (6, 12, "expected a key"),
             (7, 9, "expected `below`"),
             (9, 12, "`match` does not belong in `window`"),
-            (10, 6, "this string has no end"),
+            (10, 6, "this string is not terminated"),
             (15, 1, "policy `r` is not closed"),
             (16, 1, "found `}`"),
         ],
@@ -255,7 +255,7 @@ fn a_file_that_is_cut_anywhere_is_read_without_a_panic() {
     }
 }
 
-/// Words and symbols of the language, and what is none.
+/// Words and symbols of the language, and others.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "region",
@@ -337,7 +337,7 @@ fn spaced() -> impl Strategy<Value = String> {
     })
 }
 
-/// Returns how often each token and each comment is there.
+/// Returns how often each token and each comment occurs.
 fn pieces(text: &str) -> BTreeMap<String, usize> {
     let source = Source::new("x", text.as_bytes());
     let found = token::tokens(&source, &mut Diagnostics::default());

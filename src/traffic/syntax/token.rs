@@ -1,4 +1,4 @@
-//! Tokens: words, strings and symbols, with where they stand; comments apart.
+//! Tokens: words, strings and symbols, with their places; comments are kept separately.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use winnow::token::{one_of, take_till, take_while};
 
 use crate::syntax::{Diagnostic, Diagnostics, Source};
 
-/// What ends a word, besides white space.
+/// The characters that end a word, besides white space.
 const SYMBOLS: [char; 9] = ['{', '}', '(', ')', ',', '|', '=', '<', '>'];
 
 /// Bytes of the text, from `start` to before `end`.
@@ -40,12 +40,12 @@ impl From<Span> for Range<usize> {
     }
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A name, a keyword or a value.
     Word,
-    /// What stands between two quotation marks.
+    /// A string, between two quotation marks.
     Text,
     /// A string without its second quotation mark, up to the end of the line.
     Unclosed,
@@ -57,15 +57,15 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token<'s> {
     pub(crate) kind: Kind,
-    /// A text's without its quotation marks.
+    /// Its text; that of a string without quotation marks.
     pub(crate) text: &'s str,
     pub(crate) span: Span,
-    /// Whether no other token stands before it on its line.
+    /// Whether it is the first token on its line.
     pub(crate) first: bool,
 }
 
 impl Token<'_> {
-    /// Returns the token as if it stood in the middle of a line.
+    /// Returns the token as if it were in the middle of a line.
     pub(crate) fn in_line(&self) -> Self {
         Self {
             first: false,
@@ -98,7 +98,7 @@ pub(crate) struct Tokens<'s> {
     pub(crate) comments: Vec<Comment<'s>>,
 }
 
-/// What the text is made of, one after the other.
+/// The parts of the text, in order.
 #[derive(Clone, Copy, Debug)]
 enum Piece<'s> {
     Space(&'s str),
@@ -110,7 +110,7 @@ enum Piece<'s> {
 
 type Input<'s> = LocatingSlice<&'s str>;
 
-/// Takes a text apart.
+/// Splits a text into tokens.
 pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) -> Tokens<'s> {
     let mut input = LocatingSlice::new(source.text());
     input.next_slice(source.begin());
@@ -150,9 +150,9 @@ pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) 
 }
 
 fn unterminated(span: Span) -> Diagnostic {
-    Diagnostic::error(span, "this string has no end")
+    Diagnostic::error(span, "this string is not terminated")
         .label("begins here")
-        .help("a string ends on its line with `\"`, and has no escapes")
+        .help("a string must end on its line with `\"`, and has no escapes")
 }
 
 fn piece<'s>(input: &mut Input<'s>) -> winnow::Result<Piece<'s>, ()> {

@@ -1,11 +1,11 @@
-//! What a test expects, and what came instead.
+//! The expectation of a test, and the actual result.
 
 use crate::decide::{Decision, Reason, Request, Target};
 use crate::facts::Facts;
 use crate::plan::{Plan, RegionIndex, RegionMask};
 use crate::syntax::Quoted;
 
-/// What `expect` says.
+/// The content of `expect`.
 #[derive(Clone, Debug)]
 pub(crate) struct Expected {
     pub(crate) wanted: Wanted,
@@ -13,7 +13,7 @@ pub(crate) struct Expected {
     pub(crate) because: Option<Reason>,
 }
 
-/// What must come.
+/// The expected result.
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     /// The first one, with the others as standbys after it.
@@ -27,7 +27,7 @@ pub(crate) enum Wanted {
 }
 
 impl Expected {
-    /// Compares with a decision; says what came instead and why.
+    /// Compares with a decision; states the actual result and the reason.
     pub(crate) fn compare(
         &self,
         plan: &Plan,

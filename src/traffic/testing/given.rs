@@ -1,4 +1,4 @@
-//! What a test gives: a request, and the state of regions.
+//! The givens of a test: a request, and the state of regions.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::decide::Request;
 use crate::place::Place;
 use crate::plan::{Condition, Country, CountrySet, Quantity, RegionIndex};
 
-/// A client of no one: kept for documentation by RFC 5737.
+/// An address reserved for documentation by RFC 5737.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// What `given` says; what it leaves out is `None` or missing.
+/// The content of `given`; omitted parts are `None` or missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Givens {
     pub(crate) entry: Option<RegionIndex>,
@@ -27,20 +27,20 @@ pub(crate) struct Givens {
     pub(crate) cookies: Vec<(String, String)>,
     pub(crate) queries: Vec<(String, String)>,
     pub(crate) time_ms: Option<i64>,
-    /// In the order of time.
+    /// In chronological order.
     pub(crate) states: Vec<Change>,
 }
 
-/// What holds of a region from some time on.
+/// A state of a region from some time on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Change {
-    /// After the beginning; what is given without a time has held for long.
+    /// After the beginning; a given without a time has held for long.
     pub(crate) after: Option<Duration>,
     pub(crate) region: RegionIndex,
     pub(crate) state: State,
 }
 
-/// One thing that can be said of a region.
+/// One aspect of a region's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     Left,
@@ -83,7 +83,7 @@ impl Owned {
 }
 
 impl Givens {
-    /// Returns the request, with what is left out filled in: `GET /`.
+    /// Returns the request, with defaults for omitted parts: `GET /`.
     pub(crate) fn request(&self) -> Owned {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -115,7 +115,7 @@ impl Givens {
         }
     }
 
-    /// Returns a condition that matches the requests which are like this one in what is given.
+    /// Returns a condition that matches all requests with the given parts.
     pub(crate) fn condition(&self) -> Condition {
         let mut parts = Vec::new();
         if let Some(method) = &self.method {
@@ -154,7 +154,7 @@ impl Givens {
     }
 }
 
-/// Writes one parameter of a query; whatever is not a letter or a digit is escaped.
+/// Writes one parameter of a query; all characters except letters and digits are escaped.
 fn pair(name: &str, value: &str) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let [name, value] = [name, value].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));

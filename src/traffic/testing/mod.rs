@@ -1,7 +1,7 @@
-//! `test` blocks: what they give and expect, and whether the policy does it.
+//! `test` blocks: their givens and expectations, and whether the policy meets them.
 //!
-//! A test is decided by the same function as a request. `never` is proven instead: for every request
-//! that the givens leave open, whatever the state of the regions that they do not mention.
+//! A test is decided by the same function as a request. `never` is proven instead: for every
+//! request that matches the givens, whatever the state of the regions that they do not mention.
 
 mod expected;
 mod given;

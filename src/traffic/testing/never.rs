@@ -1,4 +1,4 @@
-//! `expect never`: a proof over all requests that the givens leave open.
+//! `expect never`: a proof over all requests that match the givens.
 
 use super::given::{Givens, State};
 use crate::check::space::{Requests, Space, WORDS_MAX};
@@ -10,12 +10,12 @@ use crate::syntax::Quoted;
 pub(crate) struct Prover<'a> {
     plan: &'a Plan,
     space: Space,
-    /// What each policy matches; `None` where that is too involved.
+    /// The requests that each policy matches; `None` if that is too complex.
     matched: Vec<Option<Requests>>,
 }
 
 impl<'a> Prover<'a> {
-    /// Prepares a plan for proofs that go by these givens.
+    /// Prepares a plan for proofs with these givens.
     pub(crate) fn new(plan: &'a Plan, givens: &[&Givens]) -> Self {
         let policies = plan.policies().iter().map(|policy| &policy.matches);
         let given: Vec<Condition> = givens.iter().map(|givens| givens.condition()).collect();
@@ -27,11 +27,11 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Proves that no request which is like the given one goes to any of these regions; else says how
-    /// one may.
+    /// Proves that no request that matches the givens goes to any of these regions; otherwise
+    /// states how one may.
     ///
-    /// Regions whose state is not given may be in any, and windows may be open unless a time is given.
-    /// What is too involved is taken to be possible.
+    /// Regions whose state is not given may be in any state, and windows may be open unless a time
+    /// is given. What is too complex to decide is assumed to be possible.
     pub(crate) fn prove(
         &mut self,
         schedule: &Schedule,
@@ -104,7 +104,7 @@ fn clauses<'a>(
         WindowEffect::Drain(_) => None,
     });
     let own = &plan.policies()[policy].clauses;
-    // The policy's own clause beats the default one.
+    // The policy's own clause overrides the default one.
     let mut all: Vec<_> = replaced.chain([own]).collect();
     if own.otherwise.is_none() || own.panic_below.is_none() {
         all.push(plan.defaults());

@@ -1,4 +1,4 @@
-//! Understands `test` blocks.
+//! Reads `test` blocks.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -20,27 +20,27 @@ use crate::decide::Reason;
 use crate::syntax::ast::{Block, BlockKind, Body, Expectation, Fact, Given, Item, Outcome, Word};
 use crate::syntax::{Diagnostic, Diagnostics, Parsed, Quoted, Span};
 
-/// Tests that a file may have; running them takes below a second.
+/// Most tests of a file; running them takes less than a second.
 const TESTS_MAX: usize = 1_000;
 
-/// A test that has been understood.
+/// A test that was understood.
 #[derive(Clone, Debug)]
 pub(crate) struct Test<'s> {
     pub(crate) name: Word<'s>,
-    /// Where `expect` stands.
+    /// The place of `expect`.
     pub(crate) span: Span,
     pub(crate) givens: Givens,
     pub(crate) expected: Expected,
 }
 
-/// What tests may name.
+/// The names that tests may use.
 struct Known<'a, 's> {
     declared: &'a Declared<'s>,
-    /// The policies, by name; `None` where some may be missing.
+    /// The policies, by name; `None` if some may be missing.
     policies: Option<Vec<&'s str>>,
 }
 
-/// Understands the tests of a file.
+/// Reads the tests of a file.
 pub(crate) fn read_all<'s>(
     parsed: &Parsed<'s>,
     checked: &Checked<'_, 's>,
@@ -58,7 +58,7 @@ pub(crate) fn read_all<'s>(
     let mut tests = Vec::new();
     for (index, block) in blocks.take(TESTS_MAX + 1).enumerate() {
         if index == TESTS_MAX {
-            let title = format!("a file has at most {TESTS_MAX} tests");
+            let title = format!("a file can have at most {TESTS_MAX} tests");
             found.push(Diagnostic::error(block.keyword.span, title));
             break;
         }
@@ -67,7 +67,7 @@ pub(crate) fn read_all<'s>(
     tests
 }
 
-/// Understands a test; `None` when a part of it is not understood.
+/// Reads a test; `None` if a part of it is not understood.
 fn read<'s>(block: &Block<'s>, known: &Known<'_, 's>, found: &mut Diagnostics) -> Option<Test<'s>> {
     let before = found.errors();
     let mut givens = None;
@@ -113,8 +113,8 @@ fn read_givens(facts: &[Given<'_>], declared: &Declared<'_>, found: &mut Diagnos
                 && last < previous
             {
                 let span = given.after.unwrap_or(given.subject).span;
-                let title = "this is before what is given before it";
-                let right = "times count from the beginning, and are in order";
+                let title = "this time is before that of the previous fact";
+                let right = "times count from the beginning and must be in order";
                 found.push(Diagnostic::error(span, title).help(right));
             }
             continue;
@@ -128,14 +128,14 @@ fn read_givens(facts: &[Given<'_>], declared: &Declared<'_>, found: &mut Diagnos
             found.push(*error);
         }
     }
-    // What has held for long was there first.
+    // Facts that have held for long come first.
     givens.states.sort_by_key(|change| change.after);
     givens
 }
 
 fn repeated_given(subject: Word<'_>) -> Diagnostic {
     let title = format!("{} is given twice", Quoted(subject.text));
-    Diagnostic::error(subject.span, title).help("leave one of them out")
+    Diagnostic::error(subject.span, title).help("remove one of them")
 }
 
 impl Givens {
@@ -280,7 +280,7 @@ fn read_expected(
         if let Some(policies) = &known.policies
             && !policies.contains(&word.text)
         {
-            let title = format!("no policy is called {}", Quoted(word.text));
+            let title = format!("there is no policy named {}", Quoted(word.text));
             let right = meant(
                 word.text,
                 policies,

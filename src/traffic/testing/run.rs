@@ -1,4 +1,4 @@
-//! Runs a test: the facts that its givens make, and the decision.
+//! Runs a test: computes the facts from its givens, and the decision.
 
 use super::expected::Wanted;
 use super::never::Prover;
@@ -13,7 +13,7 @@ use crate::schedule::Schedule;
 pub(crate) struct Runner<'a> {
     plan: &'a Plan,
     schedule: Schedule,
-    /// Where requests enter that are not given a region.
+    /// The region where requests enter by default.
     first: Option<RegionIndex>,
     /// Steps that timelines may still take.
     steps: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Runs these tests in a plan; `first` is where requests enter that are not given a region.
+    /// Runs these tests with a plan; `first` is the region where requests enter by default.
     pub(crate) fn new(plan: &'a Plan, first: Option<RegionIndex>, tests: &[Test<'_>]) -> Self {
         let proven = tests
             .iter()
@@ -40,14 +40,14 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     ///
-    /// Says what came instead, and why.
+    /// States the actual result, and the reason.
     pub(crate) fn run(&mut self, test: &Test<'_>) -> Result<(), String> {
         let (plan, givens) = (self.plan, &test.givens);
         if let Wanted::Never(never) = test.expected.wanted {
             return self.prover.prove(&self.schedule, givens, never);
         }
         let Some(outcome) = play(plan, &self.schedule, givens, &mut self.steps) else {
-            return Err("the timelines of this file's tests take too long to play".to_owned());
+            return Err("the timelines of this file's tests take too long to simulate".to_owned());
         };
         let local = givens.entry.or(self.first);
         let open = givens.time_ms.map(|time_ms| self.schedule.open(time_ms));

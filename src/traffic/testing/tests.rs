@@ -1,4 +1,4 @@
-//! What tests of a policy give, expect and prove.
+//! Tests of the givens, expectations and proofs of a policy's tests.
 
 use crate::compile;
 use crate::syntax::Source;
@@ -34,7 +34,7 @@ policy everything { prefer local | nearest(us-east-1, eu, ap-southeast-1) else l
 window maintenance { every sunday 02:00-03:00 Europe/Berlin drain eu-central-1 }
 ";
 
-/// Returns what a test says when it fails; nothing when it passes.
+/// Returns the message of a failing test; nothing if it passes.
 #[track_caller]
 fn outcome(test: &str) -> Option<String> {
     let text = format!("{POLICY}test \"t\" {{ {test} }}");
@@ -58,7 +58,7 @@ fn fails(test: &str, instead: &str) {
     assert!(title.contains(instead), "{test}\n{title}");
 }
 
-/// Returns the titles of what is wrong with a test that cannot be run.
+/// Returns the titles of the errors of a test that cannot be run.
 #[track_caller]
 fn refused(test: &str, expected: &str) {
     let text = format!("{POLICY}test \"t\" {{ {test} }}");
@@ -162,7 +162,7 @@ fn windows_are_open_at_their_time_only() {
     ));
     passes(&format!("{} eu-west-1", at("2026-07-05T02:30+02:00")));
     passes(&format!("{} eu-central-1", at("2026-07-05T03:00+02:00")));
-    // 02:00 to 03:00 does not exist on this day: it is 03:00 to 03:00, which is nothing.
+    // 02:00 to 03:00 does not exist on this day: it becomes 03:00 to 03:00, which is empty.
     passes(&format!("{} eu-central-1", at("2026-03-29T01:00Z")));
 }
 
@@ -178,7 +178,7 @@ fn a_timeline_goes_on_until_the_request() {
     passes(
         "given after 0s us-east-1 errors 10%, after 1s us-east-1 errors 0%, after 30s us-east-1 errors 0% expect us-east-1",
     );
-    // What is given without a time has held for long before the first one.
+    // A given without a time has held for long before the first one.
     passes(
         "given us-east-1 errors 10%, after 0s us-east-1 errors 0% expect eu-west-1 because left",
     );
@@ -217,7 +217,7 @@ fn never_is_proven_for_all_that_is_left_open() {
     );
     passes("given country FR, path /account/x, eu-west-1 unreachable expect never eu-west-1");
     passes("given country FR, path /account/x, eu-west-1 drained expect never eu-west-1");
-    // Panic could bring it back.
+    // `panic` could bring it back.
     fails(
         "given country FR, path /account/x, eu-west-1 left expect never eu-west-1",
         "policy `residency`",
@@ -254,7 +254,7 @@ fn a_test_that_makes_no_sense_is_refused() {
     );
     refused(
         "given path / expect eu-west-2",
-        "no region or group is called `eu-west-2`",
+        "there is no region or group named `eu-west-2`",
     );
     refused(
         "given path / expect eu-west-1 by evrything",
@@ -266,7 +266,7 @@ fn a_test_that_makes_no_sense_is_refused() {
     );
     refused(
         "given after 2s us-east-1 left, after 1s eu-west-1 left expect local",
-        "this is before what is given before it",
+        "this time is before that of the previous fact",
     );
     refused("given path /", "has no `expect`");
     refused("expect local", "has no `given`");

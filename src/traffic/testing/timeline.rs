@@ -1,4 +1,4 @@
-//! How regions leave and return in a test: the same state machine as a gateway's, in the test's time.
+//! How regions leave and return in a test: the gateway's own state machine, in the test's time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use crate::health::{Board, Quantities, Reading};
 use crate::plan::{Plan, Quantity, RegionIndex, RegionMask};
 use crate::schedule::Schedule;
 
-/// A loss of reach that is over within this does not count as one; looked at just after it.
+/// An unreachability that ends within this time does not count; examined just after it.
 const MOMENT: Duration = Duration::from_millis(2_001);
 
-/// Steps of one region by one judgement that the tests of a file may take: some tenths of a second's
-/// worth.
+/// Most steps of one region by one judgement for the tests of a file: they take some tenths of a
+/// second.
 pub(crate) const STEPS_MAX: usize = 10_000_000;
 
-/// Moments at which one test may be looked at.
+/// Most moments at which one test is examined.
 const MOMENTS_MAX: usize = 100_000;
 
-/// The state of regions when the test's request comes.
+/// The state of regions when the test's request arrives.
 pub(crate) struct Outcome {
     pub(crate) draining: RegionMask,
     pub(crate) unreachable: RegionMask,
     pub(crate) standings: Vec<Standing>,
 }
 
-/// Goes through what is given; the request comes with the last of it.
+/// Replays the givens; the request arrives with the last one.
 ///
-/// `None` when that takes too many steps.
+/// `None` if that takes too many steps.
 pub(crate) fn play(
     plan: &Plan,
     schedule: &Schedule,
@@ -46,7 +46,7 @@ pub(crate) fn play(
     };
     let mut timeline = Timeline::new(plan, left);
     let mut changes = givens.states.iter().peekable();
-    // All was well, and then as given for longer than any clause asks for.
+    // Everything was well, and then as given for longer than any clause requires.
     let begin = longest(plan).saturating_add(MOMENT);
     timeline.step(RegionMask::EMPTY, Duration::ZERO)?;
     while let Some(change) = changes.next_if(|change| change.after.is_none()) {
@@ -64,13 +64,13 @@ pub(crate) fn play(
     Some(timeline.outcome())
 }
 
-/// The regions in the course of a test.
+/// The regions during a test.
 struct Timeline<'a> {
     plan: &'a Plan,
     board: Board,
     readings: Vec<Reading>,
     said: Said,
-    /// Steps that may still be taken.
+    /// Remaining steps.
     left: &'a mut usize,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Timeline<'a> {
     }
 }
 
-/// What is said of regions without quantities.
+/// The states of regions that are not quantities.
 #[derive(Default)]
 struct Said {
     drained: RegionMask,
@@ -148,7 +148,7 @@ impl Said {
         }
     }
 
-    /// Returns what is judged, with what is said before it.
+    /// Returns the quantities to judge, with the earlier ones filled in.
     fn over(&self, mut judged: Standing) -> Standing {
         judged.left = judged.left.or(self.left);
         judged
@@ -159,7 +159,7 @@ impl Said {
     }
 }
 
-/// Returns the longest that a clause asks for.
+/// Returns the longest time that a clause requires.
 fn longest(plan: &Plan) -> Duration {
     holds(plan).into_iter().max().unwrap_or_default()
 }
@@ -179,9 +179,10 @@ fn holds(plan: &Plan) -> BTreeSet<Duration> {
         .collect()
 }
 
-/// Returns when something may happen: at each change, and when what it began has held for long enough.
+/// Returns when a state may change: at each change of the givens, and when its effect has held for
+/// long enough.
 ///
-/// `None` when that is too often.
+/// `None` if there are too many.
 fn moments(plan: &Plan, givens: &Givens, last: Duration) -> Option<BTreeSet<Duration>> {
     let mut moments = BTreeSet::from([Duration::ZERO, last]);
     let holds = holds(plan);

@@ -1,4 +1,4 @@
-//! Bounded and claimed staleness: what was acknowledged longer ago than that must show.
+//! Bounded and claimed staleness: what was acknowledged longer ago than that must be visible.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::consistency::history::{Action, Answer, Operation, Version};
 #[derive(Default)]
 pub(super) struct Acknowledged(HashMap<usize, Vec<(Duration, Version)>>);
 
-/// Until a promotion that loses something an answer must show whatever was acknowledged, after it
+/// Until a promotion that loses something an answer must show everything acknowledged, after it
 /// what was kept of that.
 pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
     let operations = &fate.history.operations;
@@ -30,11 +30,11 @@ pub(super) fn judge(fate: &Fate<'_>) -> Vec<Violation> {
     too_old.chain(overdrawn).collect()
 }
 
-/// Whether an answer says itself that it is not within the bound that was asked for.
+/// Whether an answer itself states that it is not within the requested bound.
 fn overdrawn(operation: &Operation) -> Option<Violation> {
     let (_, bound, answer) = operation.read()?;
     let (bound, claimed) = (bound?, answer.staleness?);
-    let why = format!("it claims {claimed:?} where {bound:?} was asked for");
+    let why = format!("it claims {claimed:?} where {bound:?} was requested");
     (claimed > bound).then(|| Violation::of(Guarantee::ClaimWithinBound, operation, &why))
 }
 

@@ -1,7 +1,7 @@
 //! What a promotion lost, and what must not have been lost.
 //!
-//! The ledger at a round's end tells which writes there are. What somebody was shown and the ledger
-//! does not have is gone: lost if the promoted replica may have lacked it, else a broken promise.
+//! The ledger at a round's end shows which writes exist. A write that a client was shown and the
+//! ledger lacks is gone: lost if the promoted replica may have lacked it, else a broken promise.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl<'a> Fate<'a> {
         self.lost.contains(&value)
     }
 
-    /// How many writes were lost that somebody had been shown.
+    /// How many writes were lost that a client had been shown.
     pub(super) fn losses(&self) -> usize {
         self.lost.len()
     }
@@ -91,13 +91,13 @@ fn answered(history: &History) -> impl Iterator<Item = (&Operation, &Answer)> {
     operations.filter_map(|operation| Some((operation, operation.answer()?)))
 }
 
-/// Whether an answer shows a write that there is no trace of at the end.
+/// Whether an answer shows a write of which there is no trace at the end.
 fn is_gone(history: &History, answer: &Answer) -> bool {
     answer.version > 0 && !history.ledger.contains_key(&answer.value)
 }
 
-/// Whether a position is part of the history after the promotion. A position that rests behind a
-/// page header counts as the page's start.
+/// Whether a position is part of the history after the promotion. A position just behind a page
+/// header counts as the page's start.
 fn survives(promotion: &Promotion, position: &WalPosition) -> bool {
     let is_before = position.lsn.reachable_by_replay() <= promotion.switch;
     position.timeline >= promotion.timeline || is_before
@@ -141,14 +141,15 @@ fn gone(fate: &Fate<'_>, operation: &Operation, answer: &Answer) -> Option<Viola
         let why = "nothing of it is left";
         return Some(Violation::of(Guarantee::Durable, operation, why));
     };
-    // What is lost lies above the switch point, and so must the token of whoever was shown it.
+    // What is lost lies above the switch point, and so must the token of every client that was
+    // shown it.
     let token = position(answer.token.as_ref()?);
     let why = format!("it is lost, and {token} is not: {promotion:?}");
     let covers = !survives(promotion, &token);
     (!covers).then(|| Violation::of(Guarantee::TokenCovers, operation, &why))
 }
 
-/// Whether a write that is said to have had no effect had one.
+/// Whether a write that was reported to have no effect had one.
 pub(super) fn refused_and_written(history: &History) -> impl Iterator<Item = Violation> {
     let refused = |operation: &&Operation| {
         let Action::Write(value) = operation.action else {

@@ -13,7 +13,7 @@ use super::fate::Fate;
 use super::{Guarantee, Violation};
 use crate::consistency::history::{Action, Operation, Outcome, Value};
 
-/// A register as a sequential program would know it.
+/// A register as in a sequential program.
 struct Register;
 
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +118,8 @@ fn first_seen(of_key: &[&Operation]) -> HashMap<Value, Duration> {
     seen
 }
 
-/// A write of unknown outcome counts from the moment somebody saw its value, and took effect before
-/// that; one that nobody saw can be thought of as never, since no other write has its value.
+/// A write of unknown outcome counts from the moment when its value was first seen, and took effect
+/// before that; one that was never seen can be ignored, because no other write has its value.
 fn interval(operation: &Operation, seen: &HashMap<Value, Duration>) -> Option<Interval> {
     let (step, end) = match (operation.action, &operation.outcome) {
         (Action::Write(value), Outcome::Answered(_)) => (Step::Write(value), operation.completed),

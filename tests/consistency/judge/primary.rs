@@ -29,7 +29,7 @@ fn judge_gateway(history: &History, gateway: usize) -> Vec<Violation> {
     through_it().filter_map(broken).collect()
 }
 
-/// Each timeline and the moment from which on somebody knew that it was served.
+/// Each timeline and the moment from which it was known to be served.
 fn first_served<'a>(operations: impl Iterator<Item = &'a Operation>) -> Vec<(Timeline, Duration)> {
     let mut begun: Vec<(Timeline, Duration)> = Vec::new();
     for operation in operations {

@@ -1,7 +1,7 @@
-//! Session: a token is a floor. What it stands for is what its session had written and read, and
-//! whatever those who wrote that had seen; an answer to a request with a token shows no less.
+//! Session: a token is a floor. It stands for what its session had written and read, and for what
+//! the writers of that had seen; an answer to a request with a token shows no less.
 //!
-//! Tokens and not clients are followed, since a token may be handed to anybody.
+//! Tokens are followed rather than clients, because a token may be passed to any client.
 //!
 //! One limit is known, and counted rather than condemned: a replica may show a commit an instant
 //! before the primary does. Until such a write is acknowledged the primary may still lack it.
@@ -13,12 +13,12 @@ use super::fate::Fate;
 use super::{Guarantee, Violation};
 use crate::consistency::history::{Action, Answer, Operation, Token, Value, Version};
 
-/// How a floor came to hold a version.
+/// Why a floor contains a version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Wrote,
     Read,
-    /// The writer of something the session read had seen it.
+    /// The writer of something that the session read had seen it.
     Followed,
 }
 
@@ -93,7 +93,7 @@ impl Sessions<'_> {
             return Vec::new();
         };
         let token = operation.token.as_ref();
-        // An answer that says so begins a session anew.
+        // An answer that states this starts a new session.
         let floor = self.floor(token.filter(|_| !answer.disowns_the_token()));
         let below = self.below(&floor, operation, answer);
         let untold = self.untold(&floor, operation, answer);
@@ -143,7 +143,8 @@ impl Sessions<'_> {
                 Guarantee::WritesFollowReads
             }
         };
-        // Whoever has seen what is lost counts its versions; to others it is what it was built on.
+        // A client that has seen what is lost counts its versions; for others it counts as what it
+        // was built on.
         let stands_for = match floor.lost {
             Some(_) => answer.version,
             None => self.fate.kept_version(operation.key, answer),

@@ -1,5 +1,5 @@
 //! What holds at every level: an answer shows a value that was written, as one version of its key,
-//! at the level that was asked for or above.
+//! at the requested level or above.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn judge(history: &History) -> Vec<Violation> {
     let begun = begun(operations);
     let unwritten = answered().filter(|(operation, answer)| !is_written(&begun, operation, answer));
     let unwritten = unwritten.map(|(operation, _)| {
-        let why = "nobody had written that";
+        let why = "that was never written";
         Violation::of(Guarantee::WrittenValues, operation, why)
     });
     let lowered = answered().filter(|(operation, answer)| is_lowered(operation, answer));

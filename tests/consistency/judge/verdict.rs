@@ -1,4 +1,4 @@
-//! All promises, and who looks for which.
+//! All promises, and which check covers each.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(in crate::consistency) enum Guarantee {
     MonotonicReads,
     /// A session's writes take effect in its order.
     MonotonicWrites,
-    /// A write comes after what its session had read, and whoever sees it sees that too.
+    /// A write comes after what its session had read, and a client that sees it sees that too.
     WritesFollowReads,
     /// A bounded read is not older than its bound.
     WithinBound,
@@ -25,7 +25,7 @@ pub(in crate::consistency) enum Guarantee {
     ClaimWithinBound,
     /// An answer is not older than the staleness it claims.
     HonestStaleness,
-    /// An answer's level is at least the one that was asked for.
+    /// An answer's level is at least the requested one.
     LevelKept,
     /// A read shows what was written, and no refused write.
     WrittenValues,
@@ -35,11 +35,11 @@ pub(in crate::consistency) enum Guarantee {
     Durable,
     /// A token stands for no less than what its answer showed.
     TokenCovers,
-    /// Whoever has seen what a promotion lost is told, rather than served what came instead.
+    /// A client that has seen what a promotion lost gets an error, rather than what came instead.
     LossTold,
-    /// Nobody is told of a loss whose token is part of what survived.
+    /// No client whose token is part of what survived gets an error about a loss.
     LossReal,
-    /// A gateway that has served a later timeline lets no earlier one's primary answer.
+    /// A gateway that has served a later timeline never uses the primary of an earlier one.
     OnePrimary,
 }
 
@@ -69,16 +69,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a history comes to.
+/// The result for a history.
 pub(in crate::consistency) struct Verdict {
     pub(in crate::consistency) violations: Vec<Violation>,
-    /// How many writes a promotion lost that somebody had been shown.
+    /// How many writes a promotion lost that a client had been shown.
     pub(in crate::consistency) losses: usize,
     /// How many answers of the primary lacked a commit that a replica had shown an instant before.
     pub(in crate::consistency) early_sights: usize,
 }
 
-/// Finds every broken promise of a history, whose operations may stand in any order.
+/// Finds every broken promise of a history, whose operations may be in any order.
 pub(in crate::consistency) fn judge(history: &History) -> Verdict {
     let fate = Fate::of(history);
     let (of_sessions, early_sights) = session::judge(&fate);

@@ -1,4 +1,4 @@
-//! Concurrent misses of one key: one query, whatever becomes of the request that made it.
+//! Concurrent misses of one key: one query, whatever happens to the request that made it.
 
 use futures_util::future::join_all;
 use reqwest::{Client, StatusCode};
@@ -11,7 +11,7 @@ use crate::world::{DEADLINE, World, configured, gateway_of};
 
 const CROWD: u32 = 1_000;
 
-/// Waits until so many requests wait for a fetch that another leads.
+/// Waits until a number of requests wait for a fetch that another one leads.
 async fn following(world: &World, requests: u32) {
     let requests = f64::from(requests);
     world
@@ -93,7 +93,7 @@ async fn a_leader_that_fails_fails_nobody_else() {
     assert_eq!(
         asked(primary, 3),
         2,
-        "the leader's question, and one for all others"
+        "the leader's query, and one for all others"
     );
 }
 

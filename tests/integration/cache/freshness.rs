@@ -1,4 +1,4 @@
-//! How old an answer may be, and how old it says it is.
+//! How old an answer may be, and the age that it states.
 
 use std::time::Duration;
 
@@ -52,11 +52,7 @@ async fn what_a_lagging_replica_says_is_kept_for_so_much_less() {
     for _ in 0..2 {
         let response = world.get("/short/2").await;
         assert_eq!(told(&response, "node"), "replica");
-        assert_eq!(
-            said(&response),
-            "fwd=miss",
-            "it is past its lifetime already"
-        );
+        assert_eq!(said(&response), "fwd=miss", "it has already expired");
         assert!(age(&response) > 2.0);
         assert_eq!(header(&response, "cache-control"), "public, max-age=2");
     }
@@ -162,6 +158,6 @@ async fn a_kept_answer_serves_when_no_node_can_and_gives_way_when_one_can_again(
     assert_eq!(
         world.get("/kept/4").await.status(),
         503,
-        "and it was forgotten"
+        "and it was removed"
     );
 }

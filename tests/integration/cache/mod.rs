@@ -1,8 +1,8 @@
-//! The response cache, through the binary: what it answers, what it never does, and how many
+//! The response cache, through the binary: what it answers, what it never answers, and how many
 //! queries it makes.
 //!
-//! Every question writes a line to the log of the server it reached, which works on a replica too;
-//! an advisory lock, held by the test, keeps a question from being answered.
+//! Every query writes a line to the log of its server, which works on a replica too; an advisory
+//! lock, held by the test, prevents a query from being answered.
 
 mod flights;
 mod freshness;
@@ -72,16 +72,16 @@ sql = "select asked(:path.id) as id, repeat('x', 5000) as filler"
 single = true
 "#;
 
-/// A replica with a gateway, and the cache set as a section of the file says.
+/// A replica with a gateway, and the cache configured by a section of the file.
 async fn world(settings: &str) -> World {
     let world = World::with_file(SCHEMA, &format!("{settings}\n{FILE}")).await;
     world.health_turns(200).await;
-    // What is counted here is questions of the cache.
+    // Only the cache's queries are counted here.
     world.without_hedges().await;
     world
 }
 
-/// How often a server was asked for an id so far.
+/// How often a server was queried for an id so far.
 fn asked(server: &PostgresServer, id: u32) -> usize {
     let line = format!("LOG:  asked for {id}");
     server
@@ -103,7 +103,7 @@ impl World {
     }
 }
 
-/// Keeps a server from answering until it is dropped.
+/// Prevents a server from answering until it is dropped.
 struct Gate(#[allow(dead_code, reason = "it holds the lock")] tokio_postgres::Client);
 
 impl Gate {
@@ -117,14 +117,14 @@ impl Gate {
     }
 }
 
-/// Waits until so many questions wait at the gate of a server.
+/// Waits until a number of queries wait at the gate of a server.
 async fn held(server: &PostgresServer, count: usize) {
     let waiting = "wait_event_type = 'Lock' and query like '%asked%'";
     let condition = format!("count(*) = {count} from pg_stat_activity where {waiting}");
     server.wait_until(&condition).await.unwrap();
 }
 
-/// `Cache-Status` without the time to live, which is another in every run.
+/// `Cache-Status` without the time to live, which differs in every run.
 fn said(response: &Response) -> String {
     let status = header(response, "cache-status");
     let said = status.strip_prefix("tidegate; ").unwrap_or(status);
@@ -144,7 +144,7 @@ async fn word(response: Response) -> String {
     body["word"].as_str().unwrap().to_owned()
 }
 
-/// Sends a GET in the background, on a connection of its own.
+/// Sends a GET in the background, on a separate connection.
 fn begin(client: &Client, url: String) -> tokio::task::JoinHandle<Response> {
     let request = client.request(Method::GET, url);
     tokio::spawn(async move { request.send().await.unwrap() })

@@ -1,4 +1,4 @@
-//! What makes the cache forget: an operator, and new tables.
+//! What removes stored answers: an operator, and new tables.
 
 use reqwest::{Method, Response};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Which requests have a part in the cache, and what they are told.
+//! Which requests use the cache, and what their answers state.
 
 use reqwest::{Method, StatusCode};
 
@@ -89,7 +89,7 @@ async fn head_shares_the_answer_of_get_and_a_known_tag_gets_304() {
     assert_eq!(word(other).await, "word 2");
 }
 
-/// Asserts that a request is answered by a node, and nothing of it is kept or taken from the cache.
+/// Asserts that a request is answered by a node, and neither stored in nor answered from the cache.
 async fn bypasses(world: &World, name: &str, value: &str) {
     let nodes = || world.asked(4) + super::asked(&world.cluster.primary, 4);
     let before = nodes();

@@ -1,6 +1,7 @@
-//! The process contract: what a start refuses and what wins.
+//! The process contract: what is refused at start, and which sources take precedence.
 
 mod commands;
+mod in_force;
 mod refused;
 mod reload;
 
@@ -11,7 +12,7 @@ use tidegate::testkit::{Cluster, GatewayCommand};
 
 use crate::world::{BINARY, JWT_SECRET, gateway_of, printed};
 
-/// A primary that nobody can reach, with a password that nobody may see.
+/// A primary that cannot be reached, with a password that must not be shown.
 const URL: &str = "postgres://app:hunter2@127.0.0.1:1/app";
 const PASSWORD: &str = "hunter2";
 
@@ -19,13 +20,13 @@ fn tidegate(subcommand: &str) -> GatewayCommand {
     GatewayCommand::new(BINARY, subcommand)
 }
 
-/// A command that could start but for its database.
+/// A command that could start except for its database.
 fn complete(subcommand: &str) -> GatewayCommand {
     let command = tidegate(subcommand).env("REGION", "eu-west-1");
     command.env("DATABASE_URL", URL)
 }
 
-/// Runs a command that must refuse its input, and returns the one line that says why.
+/// Runs a command that must refuse its input, and returns the one line with the reason.
 async fn refusal(command: GatewayCommand) -> String {
     let Output {
         status,
@@ -228,7 +229,7 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
         ),
         (
             &endpoint("sql = \"with x as (delete from notes returning id) select * from x\""),
-            "4: sql = \"with x as (delete from notes returning id) select * from x\": its own `with` modifies",
+            "4: sql = \"with x as (delete from notes returning id) select * from x\": its `with` modifies",
         ),
         (
             &endpoint("sql = \"select 1\"\nstatus = 404"),
@@ -244,7 +245,7 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
         ),
         (
             &endpoint("sql = \"select 1\"").repeat(2),
-            "7: path = \"/x\": the same method and path stand already at",
+            "7: path = \"/x\": the same method and path are already used at",
         ),
     ] {
         std::fs::write(&path, text).unwrap();
@@ -258,7 +259,7 @@ async fn a_file_that_cannot_be_used_is_named_with_line_and_key() {
 async fn a_statement_that_does_not_prepare_is_named_while_a_database_is_up() {
     let mut cluster = Cluster::start(0).await.unwrap();
     let line = refusal(gateway_of(&cluster)).await;
-    let expected = "sql: GET /public/rates does not prepare: relation \"rates\" does not exist; \
+    let expected = "sql: GET /public/rates cannot be prepared: relation \"rates\" does not exist; \
                     has `tidegate migrate` been run?";
     assert!(
         line.starts_with("built-in:") && line.ends_with(expected),
@@ -270,7 +271,7 @@ async fn a_statement_that_does_not_prepare_is_named_while_a_database_is_up() {
     std::fs::write(&path, file).unwrap();
     let with_file = || gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);
     let line = refusal(with_file()).await;
-    let expected = "sql: GET /x does not prepare: column \"missing\" does not exist";
+    let expected = "sql: GET /x cannot be prepared: column \"missing\" does not exist";
     assert_eq!(line, format!("{}:4: {expected}", path.display()));
     cluster.primary.kill().await.unwrap();
     let with_file = gateway_of(&cluster).env("TIDEGATE_CONFIG", &path);

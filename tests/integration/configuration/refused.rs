@@ -1,6 +1,6 @@
-//! Every refused value is quoted where it stands, with what would be right.
+//! Every refused value is quoted with its place and what is expected.
 //!
-//! The binary itself lists the keys it knows, so none can be missing from the table.
+//! The binary itself lists its keys, so none can be missing from the table.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{complete, refusal, tidegate};
 use crate::world::rows;
 
-/// A key, what stands behind it, and the error behind the name of the file.
+/// A key, its value, and the error after the name of the file.
 const KEYS: &str = r#"
 region | 5 | 1: region = 5: expected a string
 database_url | 5 | 1: database_url = 5: expected a string
@@ -64,7 +64,7 @@ steering.retry_budget | 1.5 | 2: retry_budget = 1.5: expected a number from 0 to
 steering.retry_budget | nan | 2: retry_budget = nan: expected a number from 0 to 1
 steering.reconnects_per_second_max | 0 | 2: reconnects_per_second_max = 0: expected a whole number from 1 to 1000
 spill.concurrency_max | '16' | 2: concurrency_max = '16': expected a whole number from 1 to 1000000
-policy.path | '/a/*/b' | 2: path = "/a/*/b": a star stands only at the end of a pattern
+policy.path | '/a/*/b' | 2: path = "/a/*/b": a star is allowed only at the end of a pattern
 policy.consistency | 'eventully' | 3: consistency = 'eventully': the level is not one of strong, session, bounded and eventual
 policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the field is not one RFC 9651 item (byte 6), such as strong
 policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
@@ -72,7 +72,7 @@ policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-ag
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
 policy.rate_limit | '100 per second' | 3: rate_limit = '100 per second': expected requests per s, min, h or d, such as `100/s`
 endpoint.method | 'get' | 4: method = 'get': expected GET, POST, PUT, PATCH, DELETE or *
-endpoint.method | '*' | 4: method = "*": it goes with `upstream` only
+endpoint.method | '*' | 4: method = "*": it is allowed only with `upstream`
 endpoint.path | 'x' | 4: path = "x": it must begin with `/`
 endpoint.path | '/{a' | 4: path = "/{a": 
 endpoint.auth | 'basic' | 5: auth = 'basic': expected `jwt` or `none`
@@ -97,7 +97,7 @@ upstream.check.path | 'healthz' | 8: upstream.check.path = 'healthz': expected a
 upstream.check.interval | 2 | 8: interval = 2: expected a duration
 "#;
 
-/// The keys of a table without which the others mean nothing, and what stands before the table.
+/// The keys of a table that the others require, and the text before the table.
 fn table(section: &str) -> (&str, &[&str]) {
     match section {
         "topology.replica" => (
@@ -122,7 +122,7 @@ fn table(section: &str) -> (&str, &[&str]) {
     }
 }
 
-/// A file that is well but for one line.
+/// A file that is valid except for one line.
 fn file(section: &str, key: &str, value: &str) -> String {
     let (head, others) = table(section);
     let others = others
@@ -143,11 +143,11 @@ fn file(section: &str, key: &str, value: &str) -> String {
     }
 }
 
-/// What is said of a file, without its name.
+/// The error for a file, without its name.
 async fn refused(path: &Path, text: &str) -> String {
     std::fs::write(path, text).unwrap();
     let check = complete("check").env("TIDEGATE_CONFIG", path);
-    // Those that the kit sets would win.
+    // Those set by the kit would take precedence.
     let check = check.env("LISTEN_ADDR", "").env("ADMIN_ADDR", "");
     let line = refusal(check).await;
     let name = format!("{}:", path.display());
@@ -156,7 +156,7 @@ async fn refused(path: &Path, text: &str) -> String {
         .to_owned()
 }
 
-/// The names in backquotes behind `expected`.
+/// The names in backquotes after `expected`.
 fn listed(error: &str) -> impl Iterator<Item = &str> {
     let (_, expected) = error.split_once("expected ").unwrap();
     expected.split('`').skip(1).step_by(2)
@@ -194,7 +194,7 @@ REGION | EU West | REGION = "EU West": a region name is lower-case letters
 DATABASE_URL | mysql://app:hunter2@db/app | DATABASE_URL = "mysql://…": must start with postgres://
 DATABASE_URL | app:hunter2@db | DATABASE_URL = "…": must start with postgres://
 DATABASE_URL | postgres://app:hunter2@db/app?sslmode=on | DATABASE_URL = "postgres://…": sslmode=on is not one of disable,
-DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": names no host
+DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": does not name a host
 TIDEGATE_CONFIG | /nowhere.toml | /nowhere.toml: cannot be read: 
 LISTEN_ADDR | 8080 | LISTEN_ADDR = "8080": expected an IP address and a port, such as 127.0.0.1:8080
 ADMIN_ADDR | localhost | ADMIN_ADDR = "localhost": expected an IP address and a port

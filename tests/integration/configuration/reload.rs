@@ -1,4 +1,4 @@
-//! What a running gateway takes over from its file, and what it keeps to itself.
+//! What a running gateway takes over from its file, and what it keeps.
 
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
@@ -79,7 +79,7 @@ async fn sighup_swaps_policies_and_endpoints_or_keeps_both_and_says_why() {
         ),
         (
             BEFORE.replace("'before'", "missing"),
-            "8: sql: GET /word does not prepare",
+            "8: sql: GET /word cannot be prepared",
         ),
     ] {
         std::fs::write(&path, &text).unwrap();

@@ -1,4 +1,4 @@
-//! What can be wrong with a page: pure, so that each check is shown to fail.
+//! Checks of a page: pure, so that tests show that each can fail.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -49,7 +49,7 @@ pub(super) fn metrics(text: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Those that do not exist; the series of a histogram do.
+/// Metrics that do not exist; the series of a histogram count as existing.
 pub(super) fn unknown_metrics(known: &BTreeSet<String>, text: &str, path: &Path) -> Vec<String> {
     let of_histogram = |name: &str| {
         let mut endings = ["_bucket", "_sum", "_count"].into_iter();
@@ -65,14 +65,7 @@ pub(super) fn unknown_metrics(known: &BTreeSet<String>, text: &str, path: &Path)
         .collect()
 }
 
-/// The problem types in source: the first argument of every `kind(…)`, where it is a literal.
-pub(super) fn problem_types(source: &str) -> BTreeSet<String> {
-    let calls = source.split("kind(").skip(1);
-    let literals = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"'));
-    literals.map(|(name, _)| name.to_owned()).collect()
-}
-
-/// What one side has and the other lacks.
+/// The wanted names that are missing.
 pub(super) fn absent(
     wanted: &BTreeSet<String>,
     found: &BTreeSet<String>,
@@ -88,7 +81,7 @@ pub(super) fn too_long(text: &str, lines_max: usize) -> Vec<String> {
     fault.into_iter().collect()
 }
 
-/// Fails with all that is wrong.
+/// Fails with all errors.
 pub(super) fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -138,8 +131,7 @@ fn a_metric_that_only_one_side_has_is_found() {
 
 #[test]
 fn a_problem_type_that_only_one_side_has_is_found() {
-    let known = problem_types("const A: Kind = kind(\n    \"no-node\", kind(\"gone\", kind(name");
-    assert_eq!(known, ["gone", "no-node"].map(str::to_owned).into());
+    let known = ["gone", "no-node"].map(str::to_owned).into();
     let documented = Page::parse("503 `no-node`, 404 `no-where`").problems;
     assert_eq!(absent(&known, &documented, "x.md"), ["x.md: gone"]);
     assert_eq!(absent(&documented, &known, "x.md"), ["x.md: no-where"]);

@@ -1,4 +1,4 @@
-//! What a page of Markdown contains, as far as it is checked.
+//! The parts of a Markdown page that are checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,9 +42,9 @@ struct Reader {
     repeated: BTreeMap<String, usize>,
     /// Whether a fenced block of TOML is being read.
     in_toml: bool,
-    /// The text before the present event, in the same paragraph or row.
+    /// The text before the current event, in the same paragraph or row.
     before: String,
-    /// The section whose keys the present table lists, and the column.
+    /// The section whose keys the current table lists, and the column.
     section: Option<String>,
     column: usize,
 }

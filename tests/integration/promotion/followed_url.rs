@@ -1,4 +1,4 @@
-//! `DATABASE_URL` is led to the promoted server, which no replica's URL names.
+//! `DATABASE_URL` is pointed at the promoted server, which no replica's URL names.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::{CONFIG, Failover, RECOVERY_MAX, cluster, count, texts};
 use crate::world::{DEADLINE, configured, gateway_of};
 
-/// The former primary may be believed for the ten seconds between two looks at its name.
+/// The former primary may be trusted for the ten seconds between two resolutions of its name.
 const NOTICED_MAX: Duration = Duration::from_secs(15);
 
-/// A gateway that reaches the primary by a line which can be led elsewhere.
+/// A gateway that reaches the primary over a link whose target can be changed.
 async fn by_a_line(cluster: &Cluster) -> (GatewayCommand, DelayProxy) {
     let line = DelayProxy::start(cluster.primary.address()).await.unwrap();
     let url = cluster.primary.url_at(line.address());
@@ -44,7 +44,7 @@ async fn a_replica_of_the_promoted_one_gives_the_former_primary_away() {
     };
     promoted.promote().await.unwrap();
     follower.stream_from(promoted).await.unwrap();
-    // The former primary lives, the URL still leads there, and every connection to it is open.
+    // The former primary is alive, the URL still leads there, and every connection to it is open.
     until("the promotion is known", DEADLINE, async || {
         Ok((failover.write("former").await.status() == 503).then_some(()))
     })
@@ -68,7 +68,7 @@ async fn a_replica_of_the_promoted_one_gives_the_former_primary_away() {
 async fn a_url_that_leads_elsewhere_is_noticed_while_the_old_connections_still_work() {
     let cluster = cluster().await;
     let (gateway, line) = by_a_line(&cluster).await;
-    // Nobody gives the former primary away.
+    // Nothing indicates that the primary has been superseded.
     let gateway = gateway.env("DATABASE_READ_REPLICA_URL", "");
     let failover = Failover::over(cluster, gateway).await;
     let promoted = &failover.cluster.replicas[1];

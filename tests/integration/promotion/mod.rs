@@ -1,5 +1,5 @@
-//! Replicas that are promoted, seen by the gateway's clients: who takes the writes, and who never
-//! does any more.
+//! Promotions of replicas, as seen by the gateway's clients: which server takes the writes, and
+//! which never does again.
 
 mod followed_url;
 mod refusal;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::world::{DEADLINE, client, configured, gateway_of, header, problem, told, wait_ready};
 
-/// `reader` may see everything but files.
+/// `reader` may see everything except files.
 const SCHEMA: &str = "
     create table notes (id bigint generated always as identity, text text);
     create role reader login password 'keep-me-out-of-logs';
@@ -48,7 +48,7 @@ url = "${AP_REPLICA_URL}"
 "#;
 
 /// From the end of a promotion to the first accepted write. An idle machine needs half a second, or
-/// up to one and a half where a name has to be looked up anew.
+/// up to one and a half if a name has to be resolved again.
 const RECOVERY_MAX: Duration = Duration::from_secs(3);
 
 /// A primary and two replicas, and a gateway in front of them.
@@ -103,8 +103,8 @@ impl Failover {
         request.send().await.unwrap()
     }
 
-    /// Writes until it is accepted, and returns how long that took. What is refused has done
-    /// nothing, and says when to come back.
+    /// Writes until it is accepted, and returns how long that took. A refused write was not
+    /// executed, and its answer has `Retry-After`.
     async fn write_is_accepted(&self, text: &str) -> (Duration, Response) {
         let start = Instant::now();
         let accepted = until("a write is accepted", DEADLINE, async || {
@@ -120,7 +120,7 @@ impl Failover {
         (start.elapsed(), accepted)
     }
 
-    /// Waits until a session read of a token is answered in a way.
+    /// Waits until a session read with a token is answered in a given way.
     async fn comes_to(&self, token: &str, wanted: &str) {
         until(wanted, DEADLINE, async || {
             let answer = self.session(token).await;

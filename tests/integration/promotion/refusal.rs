@@ -1,4 +1,4 @@
-//! A server that is not the primary any more refuses by itself, whatever the gateway believes.
+//! A server that is no longer the primary refuses writes by itself, whatever the gateway assumes.
 
 use tidegate::postgres::pool::Node;
 use tidegate::sql::{self, FailureKind, SqlStatement};
@@ -47,10 +47,10 @@ async fn a_server_in_recovery_refuses_a_write_before_it_is_done() {
     assert_eq!(count(&cluster.primary).await, 0);
 }
 
-/// So rarely does the monitor look by itself that a request finds out first.
+/// The monitor samples so rarely that a request detects it first.
 const HARDLY_WATCHED: &str = "[replication]\nsample_interval = \"20s\"\n";
 
-/// The former primary is back at its address, as a replica that stands still.
+/// The former primary is back at its address, as a stopped replica.
 async fn demoted_unseen() -> Failover {
     let cluster = cluster().await;
     let gateway = gateway_of(&cluster);
@@ -75,7 +75,7 @@ async fn a_demotion_that_a_request_finds_out_is_refused_and_never_replayed() {
     failover.gateway.wait_for_log(cause).await.unwrap();
     assert_eq!(count(&failover.cluster.replicas[0]).await, 1);
     let (took, written) = failover.write_is_accepted("second").await;
-    assert!(took < RECOVERY_MAX, "the monitor was told: {took:?}");
+    assert!(took < RECOVERY_MAX, "the monitor was notified: {took:?}");
     assert_eq!(answered_by(&written), ("primary", "eu-west-1"));
     assert_eq!(count(&failover.cluster.replicas[0]).await, 2);
 }
@@ -85,7 +85,7 @@ async fn a_strong_read_that_meets_a_demoted_server_is_discarded() {
     let failover = demoted_unseen().await;
     let insert = "insert into notes (text) values ('new')";
     failover.cluster.replicas[0].execute(insert).await.unwrap();
-    // Either nobody is known that could answer, or the new primary is found in time.
+    // Either no known server can answer, or the new primary is found in time.
     let response = failover.read("strong").await;
     match response.status().as_u16() {
         200 => {

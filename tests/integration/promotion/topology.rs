@@ -131,7 +131,10 @@ async fn two_that_were_promoted_onto_one_timeline_are_not_written_to_until_the_u
     };
     one.promote().await.unwrap();
     two.promote().await.unwrap();
-    let told = failover.gateway.wait_for_log("cannot be told apart").await;
+    let told = failover
+        .gateway
+        .wait_for_log("cannot be distinguished")
+        .await;
     assert!(told.as_ref().unwrap().contains("ERROR"), "{told:?}");
     let before = (count(one).await, count(two).await);
     for _ in 0..20 {
@@ -174,7 +177,7 @@ async fn a_former_primary_serves_as_a_replica_when_it_follows_the_promoted_one()
         .env("DATABASE_READ_REPLICA_URL", "");
     let mut failover = Failover::over(cluster, gateway).await;
     assert_eq!(node(&failover.read("eventual").await).0, "primary");
-    // Its replicas have everything when it ends in order.
+    // Its replicas have everything after an orderly shutdown.
     let Failover { cluster, .. } = &mut failover;
     cluster.primary.stop(Shutdown::Fast).await.unwrap();
     cluster.replicas[1].promote().await.unwrap();
@@ -198,7 +201,8 @@ async fn a_former_primary_serves_as_a_replica_when_it_follows_the_promoted_one()
     );
 }
 
-/// A gateway whose role may not read files knows the switch point from the promotion it watched.
+/// A gateway whose role may not read files knows the switch point from the promotion that it
+/// observed.
 async fn failover_watched_by_a_reader(lost: bool) -> (Failover, String) {
     let cluster = cluster().await;
     let as_reader = |url: String| url.replace("tidegate:", "reader:");
@@ -270,7 +274,7 @@ async fn a_token_of_a_later_timeline_is_not_served_by_an_earlier_one() {
     let keys = TokenKeys::parse(TOKEN_SECRET).unwrap();
     let written = failover.write("second").await;
     let known = TokenParts::read(header(&written, "x-consistency-token")).unwrap();
-    // Another gateway has seen a promotion that this one has yet to hear of.
+    // Another gateway has seen a promotion that this one has not seen yet.
     let token = keys.sign(&WalPosition {
         timeline: Timeline(known.position.timeline.0 + 1),
         ..known.position

@@ -32,7 +32,7 @@ async fn cluster_with(certificate: &str) -> Cluster {
     cluster
 }
 
-/// A URL by which certificates can be checked: the name resolves to nothing but 127.0.0.1.
+/// A URL by which certificates can be checked: the name resolves only to 127.0.0.1.
 fn url(server: &PostgresServer, host: &str, query: &str) -> String {
     let roots = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
     let query = query.replace("{roots}", roots);
@@ -40,7 +40,7 @@ fn url(server: &PostgresServer, host: &str, query: &str) -> String {
     format!("postgres://tidegate@{host}:{port}/postgres?hostaddr=127.0.0.1&{query}")
 }
 
-/// Connects and tells whether the connection is encrypted.
+/// Connects and returns whether the connection is encrypted.
 async fn is_encrypted(url: &str) -> Result<bool, ConnectError> {
     let server: Server = url.parse().unwrap();
     let session = Session {

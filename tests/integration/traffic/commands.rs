@@ -21,7 +21,7 @@ test \"Ireland\" {
 }
 ";
 
-/// A policy file in a folder of its own.
+/// A policy file in its own folder.
 struct Policy {
     folder: TempDir,
 }
@@ -64,7 +64,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Calls the file `FILE`.
+    /// Replaces the file's name by `FILE`.
     fn new(output: Output, path: &str) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap().replace(path, "FILE");
         Self {
@@ -93,7 +93,7 @@ async fn check_shows_each_error_with_its_line_and_exits_with_2() {
         .run(&["check"])
         .await;
     let expected = "\
-error: no region or group is called `us-east-2`
+error: there is no region or group named `us-east-2`
  --> FILE:5:19
   |
 5 |   prefer  nearest(us-east-2, eu-west-1)

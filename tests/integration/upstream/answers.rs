@@ -1,4 +1,4 @@
-//! Answers that no well-behaved server gives: byte for byte as a node sends them.
+//! Malformed answers, byte for byte as sent by a node.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::kit::{Edge, endpoint};
 use crate::world::{header, problem};
 
 /// A server that answers the request for `/app/N` with the answer at N, and closes the connection
-/// where nothing else tells its end.
+/// if nothing else delimits it.
 struct Verbatim(SocketAddr);
 
 impl Verbatim {
@@ -109,7 +109,7 @@ async fn an_answer_whose_end_is_not_certain_is_not_passed_on() {
             assert!(!detail.contains("127.0.0.1"), "{detail}");
         }
         let head = edge.request(Method::HEAD, &format!("/app/{number}"));
-        // Without a body there is an end, but no length to believe.
+        // Without a body there is an end, but no reliable length.
         let head = head.send().await.unwrap();
         if head.status() != 502 {
             assert_eq!(head.status(), 200, "{number}");

@@ -1,4 +1,4 @@
-//! What an application answers to everybody alike is kept, where its endpoint says so.
+//! Answers that are the same for all clients are stored, if the endpoint declares it.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
@@ -40,13 +40,13 @@ cache_control = "public, max-age=0, stale-if-error=3600"
 entry_bytes_max = "64KiB"
 "#;
 
-/// An endpoint that says that path and query alone decide, before one that says nothing.
+/// An endpoint that declares that path and query alone decide, before one that does not.
 async fn edge(app: &App) -> Edge {
     let kept = endpoint("GET", "/app/{*rest}", &app.url());
     Edge::start(&format!("{POLICIES}\n{kept}cache = true\n")).await
 }
 
-/// An application that answers with what it was asked for.
+/// An application that answers with the request's path and query.
 async fn echo() -> App {
     let answer = |request: axum::extract::Request| async move {
         let target = request.uri().to_string();
@@ -130,7 +130,7 @@ async fn a_condition_of_the_client_is_judged_here_as_nobody_else_can() {
             }
         }
     }
-    // `If-Match` comes first, and `If-None-Match` is asked only if it holds.
+    // `If-Match` comes first, and `If-None-Match` is evaluated only if it holds.
     let both = |wanted: &str| {
         let request = edge.request(Method::GET, "/app/a");
         let request = request.header("If-Match", wanted);
@@ -346,7 +346,7 @@ async fn a_refresh_that_finds_out_that_an_answer_is_private_ends_the_stored_one(
         let edge = edge(&app).await;
         assert_eq!(text(edge.get("/app/renewed").await).await, "0");
         *said.lock().unwrap() = (200, restriction);
-        // The stale one goes out once more, and meanwhile the application is asked.
+        // The stale one is served once more, while the application is queried.
         assert_eq!(text(edge.get("/app/renewed").await).await, "0");
         let gone = async || {
             let response = edge.get("/app/renewed").await;
@@ -368,7 +368,7 @@ async fn an_answer_that_has_become_private_stands_in_for_no_failure() {
     let app = changing(&said).await;
     let edge = edge(&app).await;
     assert_eq!(text(edge.get("/app/kept").await).await, "0");
-    // What a failing application says of its error is not what it says of the answer.
+    // The caching headers of an error do not apply to the stored answer.
     *said.lock().unwrap() = (500, "no-store, private");
     let response = edge.get("/app/kept").await;
     assert_eq!(response.status(), 200);

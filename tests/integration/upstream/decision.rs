@@ -1,4 +1,4 @@
-//! What an application is told of the database, and may say of it, with a real one.
+//! What an application learns about the database, and what it may state about it, with a real one.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ const POLICY: &str = "[[policy]]\npath = \"/app/*\"\nconsistency = \"eventual\"\
                       [[policy]]\npath = \"/app/public\"\nconsistency = \"eventual\"\n\
                       cache_control = \"public, max-age=60\"\n";
 
-/// An application that answers with the token it was last given to say.
+/// An application that answers with a token set by the test.
 async fn app() -> (App, Arc<Mutex<String>>) {
     let token = Arc::new(Mutex::new(String::new()));
     let said = Arc::clone(&token);

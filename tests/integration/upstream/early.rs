@@ -1,4 +1,4 @@
-//! An application that answers before it has the whole body, and does not read on.
+//! An application that answers before it has the whole body, and stops reading.
 
 use http::StatusCode;
 use reqwest::Client;
@@ -41,7 +41,7 @@ async fn an_answer_that_comes_before_the_body_has_ended_reaches_the_client() {
     ];
     let mut lost = Vec::new();
     for (number, head) in framed.iter().cycle().take(40).enumerate() {
-        // A part of the body only, and all that there is room for.
+        // Only a part of the body, as much as the buffers hold.
         let part = ["x", &"x".repeat(BODY_BYTES / 2)][number / 2 % 2].to_owned();
         let mut raw = edge.connect().await;
         raw.send(format!("{head}{part}")).await;
@@ -56,7 +56,7 @@ async fn an_answer_that_comes_before_the_body_has_ended_reaches_the_client() {
 #[tokio::test]
 async fn a_client_that_sends_its_body_at_once_gets_the_early_answer() {
     let edge = Edge::start(&endpoint("POST", "/app/{*rest}", &hasty().await)).await;
-    // This client closes a connection on which it was answered early, and may pick it again all the same.
+    // This client closes a connection on which it got an early answer, but may still pick it again.
     let client = Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let mut lost = Vec::new();
     for _ in 0..40 {

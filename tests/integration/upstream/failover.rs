@@ -1,4 +1,4 @@
-//! Nodes that are dead, frozen, refusing or breaking off, and what becomes of requests.
+//! Nodes that are dead, frozen, refusing or disconnecting, and what happens to requests.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use tokio::time::{Instant, sleep};
 use super::kit::{App, Edge, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, header, problem, told};
 
-/// An address where nothing listens.
+/// An address on which nothing listens.
 async fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// What a server does that reads a request and fails.
+/// How a server fails after it has read a request.
 #[derive(Clone, Copy)]
 enum Failing {
     /// It closes the connection.
     Closes,
-    /// It says nothing.
+    /// It does not answer.
     Hangs,
-    /// It answers something that is no HTTP.
+    /// It answers with something that is not HTTP.
     Babbles,
 }
 
@@ -178,7 +178,11 @@ async fn with_nobody_left_the_client_is_told_to_come_back() {
     let refusing = App::answering(502, "mine").await;
     let edge = edge(&[&nowhere().await, &refusing.url()], "").await;
     let response = edge.get("/app/x").await;
-    assert_eq!(response.status(), 502, "a refusal says more than nothing");
+    assert_eq!(
+        response.status(),
+        502,
+        "a refusal is more informative than none"
+    );
     assert_eq!(response.text().await.unwrap(), "mine");
 }
 
@@ -262,7 +266,7 @@ async fn with_checks_no_request_finds_out_that_a_node_is_still_frozen() {
     .unwrap();
     let (requests, checks) = (asked("/app/x"), asked("/check"));
     // Two pauses of its breaker and more.
-    until("checks look at it over and over", DEADLINE, async || {
+    until("it is checked repeatedly", DEADLINE, async || {
         assert_eq!(reason().await, "");
         Ok((asked("/check") > checks + 15).then_some(()))
     })
@@ -349,7 +353,7 @@ async fn a_reload_swaps_upstreams_and_keeps_what_is_known_of_those_that_stay() {
     edge.reload(&format!("{file}{endpoints}{more}")).await;
     let response = edge.get("/other").await;
     assert_eq!(response.text().await.unwrap(), "other");
-    assert_eq!(reason().await, "", "it was forgotten that the node is dead");
+    assert_eq!(reason().await, "", "the failure of the node was not kept");
 }
 
 #[tokio::test]
@@ -364,7 +368,7 @@ async fn a_request_that_is_slow_by_nature_says_nothing_against_a_node_that_answe
             .fallback(|| async { "quick" })
     };
     let near = App::serve(slow("near")).await;
-    // Its slow answers come sooner, so that every hedge overtakes.
+    // Its slow answers arrive sooner, so that every hedge overtakes.
     let far = App::serve(Router::new().fallback(|| async { "far" })).await;
     let edge = edge(&[&near.url(), &far.url()], "").await;
     let quick = async {
@@ -388,7 +392,7 @@ async fn a_request_that_is_slow_by_nature_says_nothing_against_a_node_that_answe
 
 #[tokio::test]
 async fn without_checks_writes_find_out_that_a_node_is_back() {
-    // Nobody else gets the port meanwhile.
+    // No other process gets the port meanwhile.
     let unheard = TcpSocket::new_v4().unwrap();
     unheard.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = unheard.local_addr().unwrap();

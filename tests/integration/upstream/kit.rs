@@ -1,4 +1,4 @@
-//! An application to stand behind a gateway, and a gateway that needs no database for that.
+//! An application behind a gateway, and a gateway that needs no database for that.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::world::{BINARY, DEADLINE, JWT_SECRET, TOKEN_SECRET, client, reload};
 
-/// What an application was asked.
+/// A request that an application received.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) method: Method,
@@ -36,7 +36,7 @@ impl Asked {
     }
 }
 
-/// A server on a free port that keeps what it was asked. Stopping it closes its connections.
+/// A server on a free port that records its requests. Stopping it closes its connections.
 pub(super) struct App {
     pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -44,7 +44,7 @@ pub(super) struct App {
 }
 
 impl App {
-    /// Serves a router; checks are answered beside it and not kept.
+    /// Serves a router; checks are answered separately and not recorded.
     pub(super) async fn serve(router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self::serve_on(listener, router)
@@ -75,7 +75,7 @@ impl App {
         format!("http://{}", self.address)
     }
 
-    /// All it was asked so far, checks left out.
+    /// All requests so far, except checks.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -101,7 +101,7 @@ async fn keep(State(asked): State<Arc<Mutex<Vec<Asked>>>>, request: Request) -> 
     request
 }
 
-/// A gateway whose database is nowhere: upstreams do not need one.
+/// A gateway whose database does not exist: upstreams do not need one.
 pub(super) struct Edge {
     pub(super) gateway: GatewayProcess,
     pub(super) client: Client,
@@ -110,7 +110,7 @@ pub(super) struct Edge {
 
 impl Edge {
     pub(super) async fn start(toml: &str) -> Self {
-        // No variable that the gateway knows.
+        // Not a variable that the gateway knows.
         Self::with("UNUSED", "", toml).await
     }
 
@@ -187,7 +187,7 @@ pub(super) fn upstream(nodes: &[(&str, &str)], more: &str) -> String {
     format!("[[upstream]]\nname = \"app\"\nnodes = [{nodes}]\n{more}\n")
 }
 
-/// A connection on which bytes are written as they are.
+/// A connection for raw bytes.
 pub(super) struct Raw<S = TcpStream>(pub(super) S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {

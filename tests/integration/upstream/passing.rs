@@ -1,4 +1,4 @@
-//! What reaches the application of a request, and the client of its answer.
+//! Which parts of a request reach the application, and which parts of its answer reach the client.
 
 use axum::Router;
 use axum::body::Bytes;

@@ -123,7 +123,7 @@ async fn the_decision_is_handed_on() {
         let asked = app.last();
         assert_eq!(asked.field("x-consistency"), level, "{path}");
         assert_eq!(asked.field("x-route-primary"), primary, "{path}");
-        // Nothing is known of any replica.
+        // Nothing is known about any replica.
         assert_eq!(asked.field("x-database-role"), "primary");
         assert_eq!(told(&response, "level"), level.split(';').next().unwrap());
         assert_eq!(told(&response, "staleness"), "");
@@ -153,7 +153,7 @@ const OWN: &str = "private, max-age=60";
 
 type Fields = &'static [(&'static str, &'static str)];
 
-/// What an application says, and what goes out on a `public` and on a `private` row.
+/// The headers of an application, and the result on a `public` and on a `private` row.
 const RESTRICTED: &[(Fields, &str, &str)] = &[
     (&[("cache-control", "private")], NONE, NONE),
     (&[("cache-control", "no-store")], NONE, NONE),
@@ -258,7 +258,7 @@ async fn an_application_restricts_who_may_keep_its_answer_on_every_row() {
                     let what = format!("{method} {path}: {fields:?}");
                     assert_eq!(response.status(), status, "{what}");
                     assert_eq!(header(&response, "cache-control"), expected, "{what}");
-                    // Whatever others may be given sets nobody's cookie.
+                    // An answer that other clients may receive sets no cookie.
                     let shared = [PUBLIC, AGAIN].contains(&expected);
                     assert_eq!(header(&response, "set-cookie").is_empty(), shared, "{what}");
                     for name in [

@@ -1,4 +1,4 @@
-//! What operators see of the nodes of upstreams, and do about it.
+//! What operators see of the nodes of upstreams, and can do.
 
 use axum::Router;
 use reqwest::Response;
@@ -19,7 +19,7 @@ impl Edge {
         topology["upstreams"].clone()
     }
 
-    /// Takes a node of an upstream out of the order, or back in (`drain`, `undrain`).
+    /// Drains or undrains a node of an upstream (`drain`, `undrain`).
     async fn steer(&self, upstream: &str, node: &str, what: &str) -> Response {
         let path = format!("/admin/upstreams/{upstream}/nodes/{node}/{what}");
         let url = self.gateway.admin_url(&path);
@@ -69,7 +69,7 @@ async fn the_topology_tells_the_order_of_an_upstreams_nodes_and_why() {
             "under_way": 0,
         })
     };
-    // Nobody has asked them: they are as far as their places in the list say.
+    // They had no requests: their latencies follow from their places in the list.
     let nodes = [node(&near, "eu-west-1", 1.0), node(&far, "us-east-1", 41.0)];
     let upstreams = edge.upstreams().await;
     assert_eq!(upstreams, json!([{"upstream": "app", "nodes": nodes}]));
@@ -256,7 +256,7 @@ async fn a_reload_keeps_what_is_drained_and_undrained_meanwhile() {
     let edge = Edge::with("DATABASE_READ_REPLICA_URL", replica, tables).await;
     edge.steer("app", &near.address.to_string(), "drain").await;
 
-    // Of the primary it is known at once.
+    // The primary's refusal is known at once.
     let refused = "cannot check statements here";
     let at_start = edge.gateway.log().matches(refused).count();
     edge.begin_reload(&file(&near, &far, "timeout = \"5s\""));

@@ -1,4 +1,4 @@
-//! Bodies pass in pieces, both ways, and what is too much or too slow ends.
+//! Bodies are streamed both ways, and those that are too large or too slow are ended.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::world::{DEADLINE, problem};
 
 const MIB: usize = 1 << 20;
 
-/// A body that sends what a channel brings.
+/// A body fed by a channel.
 fn piped(pieces: mpsc::Receiver<&'static str>) -> Body {
     let pieces = stream::unfold(pieces, |mut pieces| async {
         let piece = pieces.recv().await?;
@@ -129,7 +129,7 @@ async fn a_client_that_does_not_read_stops_the_application() {
     let mut raw = edge.connect().await;
     raw.send("GET /app/x HTTP/1.1\r\nhost: a\r\n\r\n").await;
     raw.read_until("x").await;
-    // Until it stands still: what the buffers of four sockets hold.
+    // Until it stops: the buffers of four sockets are full.
     let mut last = 0;
     until("the application is stopped", DEADLINE, async || {
         sleep(Duration::from_millis(500)).await;
@@ -242,8 +242,14 @@ async fn an_answer_that_falls_silent_is_broken_off_and_one_that_breaks_off_is_no
         assert!(response.text().await.is_err(), "{path}");
         assert!(started.elapsed() < DEADLINE / 2, "{path}");
     }
-    edge.gateway.wait_for_log("fell silent").await.unwrap();
-    edge.gateway.wait_for_log("broke off").await.unwrap();
+    edge.gateway
+        .wait_for_log("the answer stalled")
+        .await
+        .unwrap();
+    edge.gateway
+        .wait_for_log("the answer was interrupted")
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

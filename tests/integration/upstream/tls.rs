@@ -1,4 +1,4 @@
-//! Nodes that are spoken to over TLS.
+//! Nodes that use TLS.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use crate::world::problem;
 
 const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
 
-/// A server with a certificate for `localhost` that answers every request the same; its port.
+/// A server with a certificate for `localhost` that gives the same answer to every request; returns
+/// its port.
 async fn server() -> u16 {
     let certificate = CertificateDer::from_pem_file(format!("{ROOTS}/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(format!("{ROOTS}/server_key.pem")).unwrap();

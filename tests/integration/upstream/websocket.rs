@@ -174,7 +174,7 @@ async fn only_an_application_that_agrees_gets_a_tunnel() {
     let refusing = echo(REFUSED).await;
     let edge_before = edge(&refusing, "", "").await;
     let mut raw = edge_before.connect().await;
-    // What follows is a request of its own, not bytes for the application.
+    // What follows is a separate request, not bytes for the application.
     raw.send(format!(
         "{HANDSHAKE}GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
     ))

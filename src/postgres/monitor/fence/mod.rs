@@ -1,4 +1,4 @@
-//! Fences: how far the primary had come at which moment of this process's clock.
+//! Fences: the primary's positions at moments of this process's clock.
 //!
 //! From them follow two bounds on the age of a replica's data that need no other clock: it is at
 //! most as old as the newest fence it has passed, and at least as far behind as the oldest it has
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use tidegate_model::{Lsn, SystemId, Timeline};
 
-/// Most runs kept: a quarter of an hour of a primary that never rests, at four samples a second.
+/// Most runs kept: a quarter of an hour of a constantly busy primary, at four samples a second.
 const RUNS_MAX: usize = 4096;
 
 /// The fences of one timeline of one system.
@@ -40,15 +40,16 @@ impl FenceLog {
         }
     }
 
-    /// Returns whose history this is; positions of another must not be compared with it.
+    /// Returns the history's system and timeline; positions of another must not be compared with
+    /// it.
     pub fn history(&self) -> (SystemId, Timeline) {
         (self.system, self.timeline)
     }
 
-    /// Adds a fence: the primary's insert LSN, when it was asked for and when it arrived.
+    /// Adds a fence: the primary's insert LSN, when it was requested and when it arrived.
     ///
     /// Fences come in the order in which they were sent. A lower LSN than before means that the
-    /// primary lost WAL in a crash, so what was known of that history is forgotten.
+    /// primary lost WAL in a crash, so everything known about that history is forgotten.
     pub fn push(&mut self, sent: Instant, received: Instant, lsn: Lsn) {
         let lsn = lsn.reachable_by_replay();
         if self.runs.last().is_some_and(|last| last.lsn > lsn) {
@@ -67,8 +68,8 @@ impl FenceLog {
         }
     }
 
-    /// Returns the latest moment whose whole state a replica has that replayed `replayed`; none if
-    /// no fence was passed. The age of its answers never exceeds the time since then.
+    /// Returns the latest moment whose complete state a replica at `replayed` has; none if it has
+    /// passed no fence. The age of its answers never exceeds the time since then.
     ///
     /// What was visible on the primary when the fence was sent had its commit record inserted
     /// before, hence below the fence's LSN.
@@ -77,8 +78,8 @@ impl FenceLog {
         self.runs[..passed].last().map(|run| run.sent_last)
     }
 
-    /// Returns how far a replica was behind at least, when a sample sent at `sampled` said
-    /// `replayed`; zero when it had passed every fence received by then.
+    /// Returns a lower bound on how far a replica was behind, if a sample sent at `sampled`
+    /// returned `replayed`; zero if it had passed every fence received by then.
     pub fn lag(&self, replayed: Lsn, sampled: Instant) -> Duration {
         let passed = self.passed(replayed);
         let missing = self.runs.get(passed).map(|run| run.received_first);
@@ -87,8 +88,8 @@ impl FenceLog {
         })
     }
 
-    /// Tells whether a replica that answered `replayed` at `received` was ahead of the primary at a
-    /// later time, which no replica of this history can be.
+    /// Returns whether a replica that answered `replayed` at `received` was ahead of the primary at
+    /// a later time, which is impossible for a replica of this history.
     pub fn is_overtaken_by(&self, replayed: Lsn, received: Instant) -> bool {
         self.runs.last().is_some_and(|last| {
             last.sent_last >= received && last.lsn < replayed.reachable_by_replay()
@@ -100,8 +101,8 @@ impl FenceLog {
         self.runs.partition_point(|run| run.lsn <= replayed)
     }
 
-    /// Drops every second run of the older half. Both bounds stay true without a fence: the newest
-    /// passed one is then older, the oldest missing one younger.
+    /// Drops every second run of the older half. Both bounds remain valid without a fence: the
+    /// newest passed one is then older, the oldest missing one younger.
     fn thin_out(&mut self) {
         let older_half = self.runs.len() / 2;
         let mut index = 0;

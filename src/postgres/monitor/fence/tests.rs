@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A moment of a made-up clock.
+/// A moment of a simulated clock.
 fn at(start: Instant, ms: u64) -> Instant {
     start + Duration::from_millis(ms)
 }
@@ -111,7 +111,7 @@ fn the_log_is_bounded_and_keeps_its_newest_fences() {
     assert_eq!(fences.proven_at(Lsn(second * 100)), Some(at(start, second)));
 }
 
-/// The definitions of the design, word for word, over all fences ever pushed.
+/// The definitions of the design, literally, over all fences ever pushed.
 struct Naive(Vec<(Instant, Instant, Lsn)>);
 
 impl Naive {
@@ -135,7 +135,7 @@ fn fences(count: usize) -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
     prop::collection::vec((1..400_u64, 0..200_u64, written), 1..count)
 }
 
-/// A position the primary can report: never within a page's header, only behind it.
+/// A position that the primary can report: never within a page's header, only after it.
 fn insertable(lsn: u64) -> Lsn {
     match lsn % 8192 {
         offset @ 1..=40 => Lsn(lsn - offset + 40),
@@ -191,15 +191,15 @@ proptest! {
         prop_assert!(thinned.lag(replayed, sampled) <= whole.lag(replayed, sampled));
     }
 
-    /// A primary that commits, a replica that applies later, monitors on slow lines: the truth is
-    /// known here, and must lie between the bounds.
+    /// A primary that commits, a replica that applies later, monitors on slow links: the true
+    /// values are known here, and must lie between the bounds.
     #[test]
     fn the_true_lag_lies_between_the_bounds(world in World::any(), looks in looks()) {
         let start = Instant::now();
         let mut fences = log();
         let mut asked = 0;
         for look in looks {
-            // Each monitor asks at `sent`, is answered from the state at `read`, hears at `heard`.
+            // Each monitor sends at `sent`, gets the state at `read`, and receives it at `heard`.
             let sent = asked + look.pause;
             let (read, heard) = (sent + look.there, sent + look.there + look.back);
             asked = heard;
@@ -226,8 +226,8 @@ proptest! {
     }
 }
 
-/// Commits of a primary in order: when, and when a replica has applied them. The LSN after commit
-/// n is (n + 1) × 100.
+/// Commits of a primary in order: their times, and the times when a replica has applied them. The
+/// LSN after commit n is (n + 1) × 100.
 #[derive(Debug)]
 struct World(Vec<(u64, u64)>);
 
@@ -254,7 +254,7 @@ impl World {
         100 * self.0.iter().filter(|commit| commit.1 <= ms).count() as u64
     }
 
-    /// The age of a state at `ms`: the time since the first commit that it lacks.
+    /// The age of a state at `ms`: the time since the first commit missing from it.
     fn behind(&self, replayed: u64, ms: u64) -> u64 {
         let lacking = usize::try_from(replayed / 100).unwrap();
         let since = self.0.get(lacking).map(|commit| commit.0);

@@ -1,4 +1,4 @@
-//! All samples → what is known of every node: pure.
+//! From all samples to what is known about every node: pure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,10 @@ pub(super) struct Observations {
     fences: Option<FenceLog>,
     /// The server that the fences came from.
     fenced: Option<ServerIdentity>,
-    /// How the fences' timeline came about.
+    /// The history of the fences' timeline.
     lineage: Option<Arc<TimelineHistory>>,
-    /// The one before it and the newest that was known in full: from either one that was watched
-    /// can follow.
+    /// The one before it and the newest that was known completely: a history that was observed can
+    /// follow from either.
     earlier_lineages: [Option<Arc<TimelineHistory>>; 2],
     settings: MonitorSettings,
 }
@@ -34,7 +34,7 @@ pub(super) struct Observations {
 struct Observed {
     node: NodeId,
     reachability: Reachability,
-    /// Whether any sample has been tried.
+    /// Whether any sample has been attempted.
     attempted: bool,
     /// Whether the newest sample failed.
     missed: bool,
@@ -42,9 +42,10 @@ struct Observed {
     /// the hysteresis.
     sample: Option<Sample>,
     /// Whether the connection that the sample came from is still open. Without it the server may
-    /// have crashed and reopened behind the sample under the same identity, so nothing is proven.
+    /// have crashed and restarted at a position before the sample with the same identity, so
+    /// nothing is proven.
     connected: bool,
-    /// The promotion that this life of the server was watched through.
+    /// The promotion during which this life of the server was monitored.
     promotion: Option<Promotion>,
 }
 
@@ -62,13 +63,13 @@ impl Observations {
         }
     }
 
-    /// Takes a good sample in.
+    /// Records a good sample.
     pub(super) fn sampled(&mut self, index: usize, sample: Sample) {
         let observed = &mut self.nodes[index];
         let before = observed.sample;
         let sample = sample.with_latest_timeline(before.as_ref());
         if before.is_some_and(|before| sample.succeeds(&before)) {
-            // The failures were another server's.
+            // The failures belonged to another server.
             let MonitorSettings {
                 fail_after,
                 pass_after,
@@ -85,7 +86,7 @@ impl Observations {
         self.settle(Some(index));
     }
 
-    /// Takes in that a sample failed. It says nothing of the server's state: the old one ages.
+    /// Records that a sample failed. That says nothing about the server's state: the old one ages.
     pub(super) fn missed(&mut self, index: usize) {
         let observed = &mut self.nodes[index];
         observed.reachability.fail();
@@ -94,12 +95,12 @@ impl Observations {
         self.settle(None);
     }
 
-    /// Takes in that the monitor's connection is gone.
+    /// Records that the monitor's connection is lost.
     pub(super) fn disconnected(&mut self, index: usize) {
         self.nodes[index].connected = false;
     }
 
-    /// Takes a timeline's history in, unless another has begun meanwhile.
+    /// Records a timeline's history, unless another one has begun meanwhile.
     pub(super) fn learned(&mut self, history: TimelineHistory) {
         let known = self.lineage.as_ref();
         if known.is_some_and(|known| known.present() == history.present()) {
@@ -112,17 +113,17 @@ impl Observations {
         self.lineage.clone()
     }
 
-    /// Returns who takes the writes.
+    /// Returns which node takes the writes.
     pub(super) fn acting(&self) -> Acting {
         self.roles.acting()
     }
 
-    /// Returns the highest timeline any server of the cluster was ever seen on.
+    /// Returns the highest timeline that any server of the cluster was ever seen on.
     pub(super) fn highest(&self) -> Option<Timeline> {
         self.roles.highest()
     }
 
-    /// Says why a node's condition is what it is, where the node itself shows that.
+    /// Returns the reason for a node's condition, if the node itself shows it.
     pub(super) fn reason(&self, index: usize) -> &'static str {
         let observed = &self.nodes[index];
         let sample = observed.sample.as_ref();
@@ -130,7 +131,7 @@ impl Observations {
         reason.unwrap_or_default()
     }
 
-    /// Returns what is known of a node.
+    /// Returns what is known about a node.
     pub(super) fn status(&self, index: usize) -> NodeStatus {
         let observed = &self.nodes[index];
         let acts_as_primary = self.roles.acting() == Acting::Node(index);
@@ -180,7 +181,7 @@ impl Observations {
         }
     }
 
-    /// Returns the fences if the sample is a replica's of the same history.
+    /// Returns the fences if the sample is from a replica of the same history.
     fn comparable(&self, observed: &Observed, sample: &Sample) -> Option<&FenceLog> {
         let same = sample.in_recovery && self.history(observed, sample) == History::Same;
         self.fences.as_ref().filter(|_| same)
@@ -194,16 +195,16 @@ impl Observations {
         let position = sample.position().map(|at| (at.system, at.timeline));
         match fences.is_some() && fences == position {
             true => History::Same,
-            // Without fences, or when a promotion was seen and the promoted server was not.
+            // Without fences, or if a promotion was seen but not the promoted server.
             false => History::Unknown,
         }
     }
 
-    /// Says why a node's history is not the primary's, if it is known not to be.
+    /// Returns why a node's history is not the primary's, if that is known.
     fn divergence(&self, observed: &Observed, sample: &Sample) -> Option<&'static str> {
         let system = self.roles.system();
         if system.is_some() && sample.system.is_some() && sample.system != system {
-            return Some("it is of another cluster; if that is meant, restart the gateway");
+            return Some("it belongs to another cluster; if that is intended, restart the gateway");
         }
         if sample.timeline.is_some() && sample.timeline < self.roles.highest() {
             return Some("its timeline is superseded by a promotion");
@@ -215,11 +216,11 @@ impl Observations {
         let overtaken = sample.in_recovery
             && fences.history() == (position.system, position.timeline)
             && fences.is_overtaken_by(position.lsn, sample.received);
-        overtaken.then_some("it has replayed what the primary never wrote")
+        overtaken.then_some("it has replayed records that the primary never wrote")
     }
 
-    /// Works out who takes the writes, and takes its sample for a fence if it is `fresh` or the first
-    /// of this primary.
+    /// Determines which node takes the writes, and adds its sample as a fence if it is `fresh` or
+    /// the first of this primary.
     fn settle(&mut self, fresh: Option<usize>) {
         let before = self.roles.acting();
         let contenders: Vec<_> = self.nodes.iter().map(Observed::contender).collect();
@@ -265,8 +266,8 @@ impl Observations {
         self.lineage = Some(lineage);
     }
 
-    /// Derives how the present timeline came about from the promotion that began it, if that was
-    /// watched on any of the names of the primary.
+    /// Derives the history of the current timeline from the promotion that began it, if it was
+    /// observed under any of the primary's names.
     fn learn_from_promotions(&mut self) {
         let Some(lineage) = &self.lineage else {
             return;

@@ -9,7 +9,7 @@ const PRIMARY: usize = 0;
 const REPLICA: usize = 1;
 const SYSTEM: SystemId = SystemId(42);
 
-/// A primary and a replica, observed on a made-up clock.
+/// A primary and a replica, observed on a simulated clock.
 struct Scene {
     start: Instant,
     observations: Observations,
@@ -377,7 +377,7 @@ fn a_promoted_replica_takes_over_and_the_fences_are_its_own() {
     assert_eq!(scene.staleness(REPLICA, 1500), ms(0));
     assert_eq!(scene.staleness(PRIMARY, 1500), None);
 
-    // The former primary follows it now, by the same name as before.
+    // The former primary follows it now, under the same name as before.
     let following = Sample {
         timeline: Some(Timeline(2)),
         identity: life(5432, 2),

@@ -1,12 +1,12 @@
-//! Who takes writes: a fact of the samples, not of the configuration. Pure.
+//! Which node takes the writes: determined from the samples, not from the configuration. Pure.
 //!
 //! A promotion begins a timeline above all before it, so of all servers of the cluster the primary
 //! is the one out of recovery on the highest timeline that any of them was seen on. That timeline
-//! is never forgotten: while nobody who holds it can be found, there is no primary, and never again
-//! an earlier one.
+//! is never forgotten: while no server on it can be found, there is no primary, and never again an
+//! earlier one.
 //!
-//! Nothing here can tell two servers apart that were both promoted onto one timeline. The seat of
-//! `DATABASE_URL` wins by configuration; without it there is no primary.
+//! Two servers that were both promoted onto one timeline cannot be distinguished here. The one at
+//! `DATABASE_URL` takes precedence by configuration; without it there is no primary.
 
 use crate::postgres::monitor::sample::Sample;
 use tidegate_model::ServerIdentity;
@@ -15,15 +15,15 @@ use tidegate_model::{SystemId, Timeline};
 /// Every cluster begins on it; a server that was promoted is on a later one.
 const FIRST: Timeline = Timeline(1);
 
-/// Who takes writes.
+/// Which node takes the writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Acting {
-    /// Nobody that is known.
+    /// No known node.
     #[default]
     Nobody,
     /// The node of this index.
     Node(usize),
-    /// Several servers that cannot be told apart, which is nobody.
+    /// Several servers that cannot be distinguished, so no node does.
     Ambiguous,
 }
 
@@ -32,15 +32,15 @@ pub(super) enum Acting {
 pub(super) struct Contender<'a> {
     /// Whether `DATABASE_URL` names it.
     pub(super) seat: bool,
-    /// By the hysteresis over samples.
+    /// Whether it is reachable, by the hysteresis over samples.
     pub(super) reachable: Option<bool>,
-    /// Whether a sample of it was taken or has failed.
+    /// Whether a sample of it has succeeded or failed.
     pub(super) attempted: bool,
-    /// The newest good one.
+    /// The newest good sample.
     pub(super) sample: Option<&'a Sample>,
 }
 
-/// What all samples so far amount to.
+/// What follows from all samples so far.
 #[derive(Debug, Default)]
 pub(super) struct Roles {
     system: Option<SystemId>,
@@ -49,22 +49,22 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    /// Who takes writes.
+    /// Which node takes the writes.
     pub(super) fn acting(&self) -> Acting {
         self.acting
     }
 
-    /// The cluster; none while it is unknown or may not be asked.
+    /// The cluster; none while it is unknown or the role may not query it.
     pub(super) fn system(&self) -> Option<SystemId> {
         self.system
     }
 
-    /// The highest timeline any server of the cluster was ever seen on.
+    /// The highest timeline that any server of the cluster was ever seen on.
     pub(super) fn highest(&self) -> Option<Timeline> {
         self.highest
     }
 
-    /// Takes the newest samples of all nodes in.
+    /// Records the newest samples of all nodes.
     pub(super) fn settle(&mut self, nodes: &[Contender<'_>]) {
         self.system = self.system.or_else(|| cluster(nodes));
         let members = nodes.iter().filter_map(|node| {
@@ -72,15 +72,15 @@ impl Roles {
             sample.timeline
         });
         self.highest = members.max().max(self.highest);
-        // A server that was not asked yet may be ahead of those that were.
+        // A server that has not been sampled yet may be ahead of those that have.
         self.acting = match nodes.iter().all(|node| node.attempted) {
             true => self.elect(nodes),
             false => Acting::Nobody,
         };
     }
 
-    /// Tells whether a sample is of this cluster. Whom a role may not ask to identify itself is
-    /// believed only where `DATABASE_URL` leads.
+    /// Returns whether a sample is of this cluster. A server whose identifier the role may not
+    /// query is accepted only at `DATABASE_URL`.
     fn is_member(&self, node: &Contender<'_>, sample: &Sample) -> bool {
         match sample.system {
             Some(system) => Some(system) == self.system,
@@ -99,13 +99,13 @@ impl Roles {
         if seat.is_none() && !holders.iter().all(|holder| same_server(&holder)) {
             return Acting::Ambiguous;
         }
-        // One server may be known by several names, of which some fail.
+        // One server may be known by several names, some of which fail.
         let answers = |holder: &&Holder| nodes[holder.index].reachable == Some(true);
         let mut names = std::iter::once(first).chain(holders.iter().filter(same_server));
         Acting::Node(names.find(answers).unwrap_or(first).index)
     }
 
-    /// Who is out of recovery on the highest timeline.
+    /// Which node is out of recovery on the highest timeline.
     fn holders<'a>(&'a self, nodes: &'a [Contender<'_>]) -> impl Iterator<Item = Holder> + 'a {
         nodes.iter().enumerate().filter_map(|(index, node)| {
             let sample = node.sample.filter(|sample| self.is_member(node, sample))?;
@@ -123,7 +123,8 @@ struct Holder {
     identity: ServerIdentity,
 }
 
-/// Where `DATABASE_URL` leads; if it leads nowhere, what all that answer agree upon.
+/// The cluster at `DATABASE_URL`; if no server answers there, the one on which all that answer
+/// agree.
 fn cluster(nodes: &[Contender<'_>]) -> Option<SystemId> {
     let system = |node: &Contender<'_>| node.sample?.system;
     let seat = nodes.iter().find(|node| node.seat)?;

@@ -1,4 +1,4 @@
-//! Claims about single clusters, then properties of all histories of samples.
+//! Tests of single clusters, then properties of all histories of samples.
 
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ const ONE: usize = 1;
 const TWO: usize = 2;
 const SYSTEM: SystemId = SystemId(42);
 
-/// What a sample says of a server, as far as roles go.
+/// The part of a sample that matters for roles.
 #[derive(Clone, Copy, Debug)]
 struct Sight {
     server: i32,
@@ -61,7 +61,7 @@ fn sample(sight: Sight) -> Sample {
     }
 }
 
-/// The seat of `DATABASE_URL` and two replicas' seats.
+/// The node at `DATABASE_URL` and two replicas.
 #[derive(Default)]
 struct Scene {
     roles: Roles,
@@ -70,7 +70,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Takes in one sample, or one failure too many, per node.
+    /// Records one sample, or one failure too many, per node.
     fn see(&mut self, sights: [Option<Sight>; 3]) -> Acting {
         for (index, sight) in sights.into_iter().enumerate() {
             self.reachable[index] = Some(sight.is_some());
@@ -135,7 +135,7 @@ fn a_later_timeline_is_never_unseen() {
     assert_eq!(
         scene.roles.acting(),
         Acting::Nobody,
-        "somebody was promoted"
+        "a server was promoted"
     );
     assert_eq!(scene.see([open(0, 1), standby(1, 1), None]), Acting::Nobody);
     assert_eq!(scene.see([open(0, 1), open(1, 2), None]), Acting::Node(ONE));
@@ -290,7 +290,7 @@ proptest! {
     fn two_servers_never_act_where_names_differ_in_order(
         history in any_history(), swap in any::<bool>(),
     ) {
-        // The replicas' order is a matter of distance and differs between gateways.
+        // The replicas' order depends on distance and differs between gateways.
         let (mut here, mut there) = (Scene::default(), Scene::default());
         let server = |scene: &Scene| match scene.roles.acting() {
             Acting::Node(index) => scene.samples[index].map(|sample| sample.identity),

@@ -13,7 +13,7 @@ use crate::plan::{Condition, Policy};
 #[derive(Debug)]
 pub(super) struct Headers {
     names: HashMap<HeaderName, Mentions, BuildHasherDefault<SipHasher13>>,
-    /// Of a request that has none of them.
+    /// The policies for a request that has none of them.
     none: PolicyMask,
 }
 
@@ -50,7 +50,7 @@ impl Headers {
         self.names.is_empty()
     }
 
-    /// Goes through the request's headers, of which there are few, not through the conditions.
+    /// Iterates over the request's headers, of which there are few, not over the conditions.
     pub(super) fn lookup(&self, headers: &HeaderMap) -> PolicyMask {
         let mut policies = self.none;
         for (name, value) in headers {

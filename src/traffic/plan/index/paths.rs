@@ -10,17 +10,17 @@ use crate::plan::{Condition, Policy};
 /// The literals of all patterns, sorted.
 ///
 /// The literals that a path starts with are a chain: the longest of them, the longest that this one
-/// starts with, and so on. So one search finds all: from the last literal that is not behind the
-/// path in the order, up to the first that the path starts with. What all literals start with is
+/// starts with, and so on. So one search finds all: from the last literal that does not sort after
+/// the path, up to the first that the path starts with. The common prefix of all literals is
 /// skipped, and the eight bytes after it are compared as a number.
 #[derive(Debug)]
 pub(super) struct Paths {
     literals: Vec<Literal>,
-    /// How long the start is that all literals have.
+    /// The length of the common prefix of all literals.
     common: usize,
     /// The eight bytes of each literal after that.
     numbers: Vec<u64>,
-    /// Of a path that starts with none of them.
+    /// The policies for a path that starts with none of them.
     none: PolicyMask,
 }
 
@@ -30,7 +30,7 @@ struct Literal {
     /// The longest literal that this one starts with.
     parent: Option<usize>,
     mentioned: Mentions,
-    /// Of a path that starts with this literal and with no longer one.
+    /// The policies for a path that starts with this literal and with no longer one.
     policies: PolicyMask,
 }
 
@@ -57,8 +57,8 @@ impl Mentions {
 }
 
 impl Literal {
-    /// Returns the policies that mention this literal in a pattern that covers all paths with a longer
-    /// start.
+    /// Returns the policies that mention this literal in a pattern that covers all paths with a
+    /// longer prefix.
     fn of_longer(&self, start: &str) -> PolicyMask {
         match start.as_bytes().get(self.text.len()) {
             Some(b'/') => self.mentioned.prefix.or(&self.mentioned.below),
@@ -125,7 +125,8 @@ impl Paths {
     }
 }
 
-/// Returns how long the start is that all literals have: of sorted ones, the first and the last.
+/// Returns the length of the common prefix of sorted literals, which is that of the first and the
+/// last.
 fn common(literals: &[Literal]) -> usize {
     let (Some(first), Some(last)) = (literals.first(), literals.last()) else {
         return 0;
@@ -134,7 +135,7 @@ fn common(literals: &[Literal]) -> usize {
     pairs.take_while(|(a, b)| a == b).count()
 }
 
-/// Returns eight bytes as a number in their order; what is missing is zero.
+/// Returns eight bytes as a number that sorts like them; missing ones are zero.
 fn number(bytes: &[u8], from: usize) -> u64 {
     let rest = bytes.get(from..).unwrap_or_default();
     let mut eight = [0; 8];

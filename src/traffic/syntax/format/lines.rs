@@ -6,7 +6,7 @@ use crate::syntax::Parsed;
 use crate::syntax::ast::Item;
 use crate::syntax::token::{Comment, Token};
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineKind {
     /// `region …`.
@@ -32,7 +32,7 @@ pub(super) struct Line<'t, 's> {
     pub(super) inner: &'t [Comment<'s>],
     /// The comment at its end.
     pub(super) trailing: Option<&'t Comment<'s>>,
-    /// How many comments stand before what follows.
+    /// The number of comments before what follows.
     pub(super) comments_end: usize,
 }
 
@@ -84,18 +84,18 @@ struct Comments<'t, 's> {
 }
 
 impl<'t, 's> Comments<'t, 's> {
-    /// Takes those that begin before a place in the text.
+    /// Takes the comments that begin before a place in the text.
     fn before(&mut self, start: usize) -> &'t [Comment<'s>] {
         let from = self.next;
         self.next += self.all[from..].partition_point(|comment| comment.span.start < start);
         &self.all[from..self.next]
     }
 
-    /// Takes the next one if no line ends before it.
+    /// Takes the next comment if no line ends before it.
     fn on_the_line_of(&mut self, end: usize, text: &str) -> Option<&'t Comment<'s>> {
         let comment = self.all.get(self.next)?;
         let between = text.get(end..comment.span.start)?;
-        // What follows on the same line would not be a comment: it ends with the line.
+        // Nothing else can follow on the same line: a comment ends with the line.
         if between.contains('\n') || !between.trim().is_empty() {
             return None;
         }

@@ -49,7 +49,7 @@ fn joins(one: &Line<'_, '_>, next: &Line<'_, '_>, text: &str) -> bool {
     let between = text.get(ends..begins).unwrap_or_default();
     let mut inside = between.lines().skip(1);
     let count = between.matches('\n').count();
-    // The last piece is what stands before the next region on its own line.
+    // The last piece is the text before the next region on its own line.
     let blank = count > 1
         && inside
             .by_ref()
@@ -58,7 +58,7 @@ fn joins(one: &Line<'_, '_>, next: &Line<'_, '_>, text: &str) -> bool {
     one.kind == LineKind::Region && next.kind == LineKind::Region && !blank
 }
 
-/// Returns nothing for a region that says something twice.
+/// Returns `None` for a region with a repeated attribute.
 fn row<'s>(region: &Region<'s>) -> Option<Row<'s>> {
     let mut row = Row {
         name: region.name.text,

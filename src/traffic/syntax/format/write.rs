@@ -1,4 +1,4 @@
-//! Writes the lines: where they break, and what stands between them.
+//! Writes the lines: where they are broken, and what is between them.
 
 use super::lines::{Line, LineKind, lines};
 use super::regions;
@@ -13,7 +13,7 @@ const INDENT: usize = 2;
 /// Where the values of clauses begin, beyond the indentation.
 const KEYWORD_WIDTH: usize = 8;
 
-/// Writes a file in its normal form; only of use when all of it could be read.
+/// Writes a file in its normal form; only meaningful if all of it could be read.
 pub fn format(parsed: &Parsed<'_>, source: &Source<'_>) -> String {
     let text = source.text();
     let mut writer = Writer {
@@ -36,9 +36,9 @@ pub fn format(parsed: &Parsed<'_>, source: &Source<'_>) -> String {
 struct Writer<'a> {
     text: &'a str,
     output: String,
-    /// Where in the text the last piece that has been written ends.
+    /// The end in the text of the last piece that has been written.
     end: usize,
-    /// Whether a blank line comes next whatever the text has.
+    /// Whether a blank line comes next regardless of the text.
     blank_due: bool,
 }
 
@@ -102,7 +102,7 @@ impl Writer<'_> {
         self.blank_due = false;
     }
 
-    /// Tokens one after the other, broken where the line would be too wide or a comment ends it.
+    /// Tokens in order, broken where the line would be too wide or a comment ends it.
     fn flow(&mut self, line: &Line<'_, '_>, indent: usize) {
         let further = indent + KEYWORD_WIDTH;
         let mut column = 0;

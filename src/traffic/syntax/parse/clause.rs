@@ -126,8 +126,8 @@ fn measures<'s>(input: &mut Input<'_, 's>, comparison: &'static str) -> Read<Mea
         "for",
         match joint {
             None => "`or`, `and` or `for`",
-            Some("or") => "`or` (measures are joined by the same word) or `for`",
-            Some(_) => "`and` (measures are joined by the same word) or `for`",
+            Some("or") => "`or` (all measures must be joined by the same word) or `for`",
+            Some(_) => "`and` (all measures must be joined by the same word) or `for`",
         },
     )?;
     Ok(Measures {
@@ -139,8 +139,8 @@ fn measures<'s>(input: &mut Input<'_, 's>, comparison: &'static str) -> Read<Mea
 fn measure<'s>(input: &mut Input<'_, 's>, comparison: &'static str) -> Read<Measure<'s>> {
     let quantity = word(input, "`errors`, `p99`, `saturation` or `lag`")?;
     let expected = match comparison {
-        ">" => "`>`: a region leaves when something is too high",
-        _ => "`<`: a region returns when something is low enough",
+        ">" => "`>`: a region leaves when a quantity is too high",
+        _ => "`<`: a region returns when a quantity is low enough",
     };
     let comparison = symbol(input, comparison, expected)?;
     let value = word(input, "a value such as `2%` or `400ms`")?;

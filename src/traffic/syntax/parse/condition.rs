@@ -5,7 +5,7 @@ use super::{Input, Read, has_keyword, has_symbol, keyword, list, parenthesised, 
 use super::{word, words};
 use crate::syntax::ast::{Condition, Field, Names};
 
-/// How deep parentheses and `not` may nest: deeper than anyone can read.
+/// How deep parentheses and `not` may nest: deeper than a reader can follow.
 pub(super) const DEPTH_MAX: usize = 32;
 
 const FIELD: &str = "a condition: `path`, `method`, `host`, `header`, `country`, `continent`, `client`, \

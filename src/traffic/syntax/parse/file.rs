@@ -1,4 +1,4 @@
-//! Items and blocks, and where reading goes on after an error.
+//! Items and blocks, and where parsing continues after an error.
 
 use std::collections::HashSet;
 
@@ -18,11 +18,11 @@ use crate::syntax::{Diagnostic, Diagnostics, Source};
 /// A file that has been read.
 #[derive(Clone, Debug)]
 pub struct Parsed<'s> {
-    /// What could be read of it.
+    /// The parts of it that could be read.
     pub file: File<'s>,
-    /// Whether all of it could.
+    /// Whether all of it could be read.
     pub whole: bool,
-    /// The words of what could not be read: some may have been meant to declare something.
+    /// The words of the parts that could not be read: some may have been intended as declarations.
     pub lost: HashSet<&'s str>,
     pub(crate) tokens: Tokens<'s>,
 }
@@ -43,7 +43,8 @@ pub fn parse<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) -> Parse
     let whole = diagnostics.errors() == before;
     let in_one_line: Vec<_> = found.tokens.iter().map(Token::in_line).collect();
     let read = Reader::new(&in_one_line).read();
-    // Line breaks are white space, but after an error they tell where a clause was meant to begin.
+    // Line breaks are white space, but after an error they show where a clause was intended to
+    // begin.
     let read = match whole && read.2.errors() == 0 {
         true => read,
         false => Reader::new(&found.tokens).read(),
@@ -113,7 +114,7 @@ impl<'t, 's> Reader<'t, 's> {
         let keyword = take(input, |_| true, "")?;
         let name = match kind {
             BlockKind::Defaults => keyword,
-            BlockKind::Test => string(input, "a string that says what is tested")?,
+            BlockKind::Test => string(input, "a string that describes the test")?,
             BlockKind::Policy | BlockKind::Window => word(input, "a name")?,
         };
         symbol(input, "{", "`{`")?;
@@ -165,7 +166,7 @@ impl<'t, 's> Reader<'t, 's> {
     }
 
     fn report(&mut self, wrong: Wrong, keyword: &str) {
-        // What an unclosed string has swallowed is missing after it: one error is enough.
+        // The text inside an unclosed string is missing after it: one error is enough.
         let before = wrong.index(self.tokens.len()).checked_sub(1);
         let before = before.and_then(|before| self.tokens.get(before));
         if before.is_none_or(|token| token.kind != Kind::Unclosed) {
@@ -186,7 +187,8 @@ impl<'t, 's> Reader<'t, 's> {
             .push(Diagnostic::error(span, title).label("expected `}` before this"));
     }
 
-    /// Goes on at the first token from `at` on where `ends` says so; what began at `start` is lost.
+    /// Continues at the first token from `at` on for which `ends` is true; what began at `start` is
+    /// dropped.
     fn skip(
         &mut self,
         input: &mut Input<'t, 's>,

@@ -5,7 +5,7 @@ use crate::syntax::token::{Kind, Token};
 
 use BlockKind::{Defaults, Policy, Test, Window};
 
-/// What begins at the top of a file, with an example.
+/// The keywords of items, with an example.
 const ITEMS: [(&str, &str); 6] = [
     ("region", "region us-east-1 capacity 2000 rps"),
     ("group", "group europe = eu-west-1, eu-central-1"),
@@ -21,7 +21,7 @@ const ITEMS: [(&str, &str); 6] = [
     ),
 ];
 
-/// What begins a clause, in which blocks, with an example.
+/// The keywords of clauses, the blocks that allow them, and an example.
 const CLAUSES: [(&str, &[BlockKind], &str); 15] = [
     (
         "match",
@@ -68,7 +68,7 @@ const CLAUSES: [(&str, &[BlockKind], &str); 15] = [
     ("expect", &[Test], "expect eu-west-1 by residency"),
 ];
 
-/// Words that mean something where a region or a group can be named.
+/// Words that are reserved where a region or a group can be named.
 const TAKEN: [&str; 28] = [
     "local",
     "nearest",
@@ -100,7 +100,7 @@ const TAKEN: [&str; 28] = [
     "to",
 ];
 
-/// Returns whether a word means something where a region or a group can be named.
+/// Returns whether a word is reserved where a region or a group can be named.
 pub(crate) fn is_taken(word: &str) -> bool {
     TAKEN.contains(&word) || is_item(word) || blocks_of(word).is_some()
 }
@@ -130,7 +130,7 @@ pub(super) fn items() -> Vec<&'static str> {
     ITEMS.iter().map(|(keyword, _)| *keyword).collect()
 }
 
-/// Returns what an item or a clause may look like.
+/// Returns an example of an item or a clause.
 pub(super) fn example(keyword: &str) -> Option<&'static str> {
     let items = ITEMS.iter().copied();
     let clauses = CLAUSES

@@ -1,7 +1,7 @@
-//! Tokens to tree. After an error reading goes on at the next clause or block, so that one file shows
-//! all its errors and none that only follows from another.
+//! From tokens to the syntax tree. After an error, parsing continues at the next clause or block,
+//! so that all errors of a file are reported but none that only follows from another.
 //!
-//! One token ahead always decides, so nothing is read twice.
+//! One token of lookahead always suffices, so nothing is read twice.
 
 mod clause;
 mod condition;
@@ -35,7 +35,7 @@ impl<'s> From<&Token<'s>> for Word<'s> {
     }
 }
 
-/// Takes the next token if it passes.
+/// Takes the next token if it satisfies the predicate.
 fn take<'s>(
     input: &mut Input<'_, 's>,
     passes: impl Fn(&Token<'s>) -> bool,
@@ -51,7 +51,7 @@ fn take<'s>(
     }
 }
 
-/// Takes any word, but not a keyword that begins a line: there the value before it is missing.
+/// Takes any word except a keyword that begins a line: in that case the value before it is missing.
 fn word<'s>(input: &mut Input<'_, 's>, expected: &'static str) -> Read<Word<'s>> {
     let passes = |token: &Token<'_>| token.kind == Kind::Word && !begins_line(token);
     take(input, passes, expected)

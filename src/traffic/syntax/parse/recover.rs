@@ -1,4 +1,4 @@
-//! Where reading goes on after an error, and what is said of a word that begins nothing.
+//! Where parsing continues after an error, and the message for a word that begins nothing.
 
 use super::keywords::{begins_line, blocks_of, clauses_of, is_item, items};
 use super::wrong::found;
@@ -7,7 +7,7 @@ use crate::syntax::ast::BlockKind;
 use crate::syntax::similar::{listed, one_of, similar};
 use crate::syntax::token::{Kind, Token};
 
-/// Whether an item begins with a token that stands in so many braces.
+/// Whether an item begins with a token at a nesting depth.
 pub(super) fn ends_item(token: &Token<'_>, depth: usize, _after: &Token<'_>) -> bool {
     token.kind == Kind::Word && is_item(token.text) && (depth == 0 || token.first)
 }
@@ -26,7 +26,7 @@ pub(super) fn ends_clause(
         return false;
     }
     let inside = || blocks_of(token.text).is_some_and(|blocks| blocks.contains(&kind));
-    // `else` also stands between the keys of an affinity.
+    // `else` also occurs between the keys of an affinity.
     let else_clause =
         || after.text == "local" || after.text.starts_with(|c: char| c.is_ascii_digit());
     let begins = || token.kind == Kind::Word && inside() && (token.text != "else" || else_clause());
@@ -39,7 +39,7 @@ pub(super) fn no_item(token: &Token<'_>) -> Diagnostic {
     match () {
         () if token.is_symbol("}") => diagnostic.label("closes nothing"),
         () if blocks_of(token.text).is_some() => {
-            diagnostic.help("clauses stand in `policy NAME { … }`")
+            diagnostic.help("clauses belong in `policy NAME { … }`")
         }
         () => meant(diagnostic, token, &items()),
     }
@@ -58,7 +58,7 @@ pub(super) fn no_clause(token: &Token<'_>, kind: BlockKind) -> Diagnostic {
     meant(Diagnostic::error(token.span, title), token, &clauses)
 }
 
-/// Adds the word that was probably meant.
+/// Adds the word that was probably intended.
 fn meant(diagnostic: Diagnostic, token: &Token<'_>, words: &[&str]) -> Diagnostic {
     let words = words.iter().copied();
     match similar(token.text, words).filter(|_| token.kind == Kind::Word) {

@@ -10,7 +10,7 @@ use crate::syntax::{Diagnostic, Span};
 /// What was expected, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
-    /// How many tokens were left.
+    /// The number of remaining tokens.
     left: usize,
     expected: &'static str,
 }
@@ -21,12 +21,13 @@ impl Wrong {
         Self { left, expected }
     }
 
-    /// Returns which token is wrong, of as many; that many itself stands for the end of the file.
+    /// Returns the index of the wrong token, given the number of tokens; that number itself means
+    /// the end of the file.
     pub(super) fn index(&self, count: usize) -> usize {
         count - self.left
     }
 
-    /// Says it, with what would be right if that is known.
+    /// Makes the error, with a correction if one is known.
     pub(super) fn diagnostic(&self, tokens: &[Token<'_>], right: Option<&str>) -> Diagnostic {
         let index = self.index(tokens.len());
         let expected = self.expected;
@@ -62,7 +63,7 @@ pub(super) fn end(tokens: &[Token<'_>]) -> Span {
     Span::new(end, end)
 }
 
-/// Says what a token is.
+/// Describes a token.
 pub(super) fn found(token: &Token<'_>) -> String {
     match token.kind {
         Kind::Text | Kind::Unclosed => format!("the string {}", Quoted(token.text)),

@@ -119,7 +119,7 @@ fn token_of(name: &str) -> Token {
 }
 
 impl History {
-    /// One of which everything was kept that anybody was shown.
+    /// One in which everything that any client was shown was kept.
     fn of(operations: &[Operation]) -> Self {
         let mut history = Self {
             operations: operations.to_vec(),

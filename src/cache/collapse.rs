@@ -1,0 +1,249 @@
+//! Request collapsing: one fetch answers all concurrent requests for the same answer, from the store
+//! or from a fetch that others wait for too; when such fetches failed, a request makes its own.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::{CacheError, Entry, Fetch, Joined, Key, Leader, Missed, Origin, ResponseCache, Usable};
+use crate::http::{Account, CacheResult, CacheStatus, Problem, Timing};
+
+/// The response cache of a process.
+pub type AnswerCache = ResponseCache<Origin, FetchOutcome>;
+
+/// Shared fetches that may fail under a request before it fetches for itself. A failed leader fails
+/// nobody else; were there no end to it, one waiter after another would lead into the same failure
+/// while the others wait.
+const SHARED_FETCHES_MAX: usize = 2;
+
+/// What a leader's fetch tells its followers.
+#[derive(Clone)]
+pub struct FetchOutcome {
+    entry: Result<Arc<Entry<Origin>>, Missed>,
+    stored: bool,
+    timing: Timing,
+}
+
+/// An answer, and how the cache came by it.
+struct Found {
+    entry: Arc<Entry<Origin>>,
+    status: CacheStatus,
+}
+
+/// One request that the cache may answer.
+pub struct CachedRequest<'a, F> {
+    /// Where its answer may be.
+    pub cache: &'a Arc<AnswerCache>,
+    /// What it asks for.
+    pub key: Key,
+    /// How it is asked of a backend.
+    pub fetch: Arc<F>,
+    /// When it came.
+    pub started: Instant,
+    /// How long a fetch may take.
+    pub time: Duration,
+}
+
+impl<F: Fetch> CachedRequest<'_, F> {
+    /// Answers the request; none when it has to be answered for itself.
+    pub async fn answer(self, headers: &HeaderMap, account: &mut Account) -> Option<Response> {
+        let missed = CacheStatus::Forwarded {
+            result: CacheResult::Miss,
+            had_stale: false,
+            stored: false,
+        };
+        let (entry, status) = match self.find(&mut account.timing).await {
+            Ok(Found { entry, status }) => (entry, status),
+            Err(Missed::Failed(entry)) => (entry, missed),
+            Err(Missed::Problem(problem)) => {
+                account.cache = Some(missed);
+                return Some(problem.respond());
+            }
+            Err(Missed::NotForAll) => {
+                account.cache = Some(CacheStatus::Bypass);
+                return None;
+            }
+        };
+        account.cache = Some(status);
+        account.stored_age = entry.age(Instant::now());
+        account.served = Some(entry.origin.served.clone());
+        let response = entry.respond(headers);
+        Some(
+            response
+                .unwrap_or_else(|| Problem::from(CacheError::PreconditionFailed).into_response()),
+        )
+    }
+
+    /// Looks into the store, and asks the nodes where that is not enough.
+    async fn find(&self, timing: &mut Timing) -> Result<Found, Missed> {
+        let seen = self.cache.get(&self.key);
+        let usable = seen.as_ref().map(|entry| entry.usable(self.started));
+        match (seen, usable.unwrap_or(Usable::No)) {
+            (Some(entry), Usable::Fresh) => Ok(self.stored(entry, CacheResult::Hit)),
+            (Some(entry), Usable::Stale { refresh }) => {
+                self.renew(&entry, refresh);
+                Ok(self.stored(entry, CacheResult::Stale))
+            }
+            (Some(entry), Usable::AfterError { refresh }) => {
+                self.renew(&entry, refresh);
+                Ok(self.stored(entry, CacheResult::StaleIfError))
+            }
+            (Some(entry), Usable::IfError) => {
+                let fetched = self.collapse_in_time(Some(&entry), true, timing).await;
+                match fetched {
+                    Err(missed) if !missed.is_final() => Ok(Found::despite(&missed, entry)),
+                    fetched => fetched,
+                }
+            }
+            (seen, _) => self.collapse_in_time(seen.as_ref(), false, timing).await,
+        }
+    }
+
+    /// Fetches in the background, unless somebody does already.
+    fn renew(&self, stale: &Arc<Entry<Origin>>, refresh: bool) {
+        if refresh && let Some(leader) = self.cache.refresh(&self.key, stale) {
+            self.lead_apart(leader, Some(stale));
+        }
+    }
+
+    /// Lets a fetch run in a task of its own, so that no client that goes away takes it along.
+    fn lead_apart(&self, leader: Leader<Origin, FetchOutcome>, stale: Option<&Arc<Entry<Origin>>>) {
+        tokio::spawn(lead(Arc::clone(&self.fetch), leader, stale.cloned()));
+    }
+
+    async fn collapse_in_time(
+        &self,
+        seen: Option<&Arc<Entry<Origin>>>,
+        has_fallback: bool,
+        timing: &mut Timing,
+    ) -> Result<Found, Missed> {
+        let deadline = self.started + self.time;
+        let fetched = timeout_at(deadline, self.collapse(seen, has_fallback, timing)).await;
+        fetched.unwrap_or_else(|_elapsed| Err(CacheError::Deadline.into()))
+    }
+
+    /// Leads or follows a fetch.
+    async fn collapse(
+        &self,
+        seen: Option<&Arc<Entry<Origin>>>,
+        has_fallback: bool,
+        timing: &mut Timing,
+    ) -> Result<Found, Missed> {
+        for _ in 0..SHARED_FETCHES_MAX {
+            let (follower, result) = match self.cache.join(&self.key, seen) {
+                Joined::Stored(entry) => return Ok(self.stored(entry, CacheResult::Hit)),
+                Joined::Follower(follower) => (follower, CacheResult::Collapsed),
+                Joined::Leader(leader) => {
+                    let follower = leader.follower();
+                    self.lead_apart(leader, seen.filter(|_| has_fallback));
+                    (follower, CacheResult::Miss)
+                }
+            };
+            let waiting = Instant::now();
+            let outcome = follower
+                .outcome()
+                .await
+                .unwrap_or_else(FetchOutcome::missing);
+            let leads = result == CacheResult::Miss;
+            match leads {
+                true => timing.add(&outcome.timing),
+                false => timing.wait += waiting.elapsed(),
+            }
+            match outcome.entry {
+                Ok(entry) => {
+                    let status = CacheStatus::Forwarded {
+                        result,
+                        had_stale: seen.is_some(),
+                        stored: outcome.stored,
+                    };
+                    return Ok(Found { entry, status });
+                }
+                Err(missed) if leads || has_fallback || missed.is_final() => return Err(missed),
+                Err(_failed_its_leader_only) => {}
+            }
+        }
+        let entry = self.fetch.fetch(timing).await?;
+        let status = CacheStatus::Forwarded {
+            result: CacheResult::Miss,
+            had_stale: seen.is_some(),
+            stored: false,
+        };
+        Ok(Found { entry, status })
+    }
+
+    fn stored(&self, entry: Arc<Entry<Origin>>, result: CacheResult) -> Found {
+        let ttl = entry.ttl(self.started);
+        let status = CacheStatus::Stored { result, ttl };
+        Found { entry, status }
+    }
+}
+
+impl Found {
+    /// A stored answer, since none could be fetched.
+    fn despite(missed: &Missed, entry: Arc<Entry<Origin>>) -> Self {
+        let status = CacheStatus::Despite(missed.status());
+        Self { entry, status }
+    }
+}
+
+impl FetchOutcome {
+    /// What followers take from a leader that ended without a word.
+    fn missing() -> Self {
+        Self {
+            entry: Err(CacheError::EndedEarly.into()),
+            stored: false,
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Fetches, stores and tells. `stale` is what the cache serves if this fails.
+async fn lead<F: Fetch>(
+    fetch: Arc<F>,
+    leader: Leader<Origin, FetchOutcome>,
+    stale: Option<Arc<Entry<Origin>>>,
+) {
+    let mut timing = Timing::default();
+    let entry = fetch.fetch(&mut timing).await;
+    let stored = match &entry {
+        Ok(entry) if entry.origin.status == StatusCode::OK => leader.store(entry, Instant::now()),
+        // Those who wait for it get it all the same.
+        Ok(_) => {
+            leader.forget();
+            false
+        }
+        Err(missed) => {
+            if missed.is_final() {
+                leader.forget();
+            } else if let Some(stale) = stale {
+                stale.note_failure(Instant::now());
+                log_failure(&*fetch, missed);
+            }
+            false
+        }
+    };
+    leader.end_with(FetchOutcome {
+        entry,
+        stored,
+        timing,
+    });
+}
+
+/// No client gets this problem, so that nobody else would log it.
+fn log_failure(fetch: &impl Fetch, missed: &Missed) {
+    let endpoint = fetch.endpoint().label();
+    let status = missed.status().as_u16();
+    let (kind, cause) = match missed {
+        Missed::Problem(problem) => (Some(problem.kind().name()), problem.cause()),
+        Missed::Failed(_) | Missed::NotForAll => (None, None),
+    };
+    tracing::warn!(
+        endpoint,
+        status,
+        kind,
+        cause,
+        "a stored answer could not be renewed"
+    );
+}

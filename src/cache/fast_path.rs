@@ -1,0 +1,97 @@
+//! The cache fast path: a fresh stored answer, given without passing any of the layers.
+//!
+//! Nothing is decided here that they would decide otherwise. What is stored under a path was decided
+//! upon with the same tables, for a request that stated nothing; one that states anything, or whose
+//! path has a budget, an escape or a query, goes the long way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use super::{AnswerCache, Entry, Origin, has_precondition};
+use crate::http::{
+    AccessEntry, AccountView, CacheResult, CacheStatus, Observer, Timing, X_REQUEST_ID, describe,
+    method_label,
+};
+use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
+
+/// A stored answer that may be given at once.
+pub struct Hit {
+    entry: Arc<Entry<Origin>>,
+    age: Duration,
+    started: Instant,
+}
+
+impl Hit {
+    /// Looks for the answer to a request. `revision` says which tables cover its path, or none when
+    /// the path has a budget.
+    pub fn find<B>(
+        cache: &AnswerCache,
+        request: &Request<B>,
+        revision: impl FnOnce(&str) -> Option<u64>,
+    ) -> Option<Self> {
+        let uri = request.uri();
+        let plain = matches!(*request.method(), Method::GET | Method::HEAD)
+            && uri.query().is_none()
+            && !uri.path().contains('%');
+        if !plain || states_something(request.headers()) {
+            return None;
+        }
+        // A path that is stored is in normal form, and without an escape this one is the same.
+        let entry = cache.get_path(revision(uri.path())?, uri.path())?;
+        let started = Instant::now();
+        Some(Self {
+            age: entry.fresh_age(started)?,
+            entry,
+            started,
+        })
+    }
+
+    /// Gives the answer.
+    pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
+        let entry = &*self.entry;
+        let method = method_label(request.method());
+        let (status, body) = entry.conditional(request.headers());
+        let access = AccessEntry::new(request.headers(), method, self.started);
+        // The request's map has room for as many headers; hyper takes it back for the next request.
+        let mut headers = request.into_parts().0.headers;
+        headers.clear();
+        entry.represent(&mut headers, status);
+        let account = AccountView {
+            decision: Some(&entry.origin.decision),
+            served: Some(&entry.origin.served),
+            staleness: Some(self.age),
+            cache: Some(CacheStatus::Stored {
+                result: CacheResult::Hit,
+                ttl: entry.ttl(self.started),
+            }),
+            timing: Some(Timing {
+                route: self.started.elapsed(),
+                ..Timing::default()
+            }),
+            ..AccountView::default()
+        };
+        describe(&mut headers, status, &observer.region, &account);
+        observer.count_cache(CacheResult::Hit);
+        access.account_for(&entry.origin.endpoint, status.as_u16(), &account, None);
+        headers.insert(&X_REQUEST_ID, access.id);
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// Whether a request is owed more than what anybody may have.
+fn states_something(headers: &HeaderMap) -> bool {
+    has_precondition(headers)
+        || headers.contains_key(AUTHORIZATION)
+        || headers.contains_key(&X_CONSISTENCY)
+        || headers.contains_key(&X_CONSISTENCY_TOKEN)
+        || has_session_cookie(headers.get_all(COOKIE))
+}

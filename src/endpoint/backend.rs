@@ -1,0 +1,182 @@
+//! What serves an endpoint: one variant for each kind of backend.
+//!
+//! Admission, caching, the decision, tokens, headers and the access line are handled above all of
+//! them; a backend answers a request that is routed, decided, authenticated and admitted.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use tokio::time::Duration;
+
+use crate::auth::Claims;
+use crate::cache::{Fetched, Missed, SharedRequest};
+use crate::http::{Account, Problem, Timing};
+use crate::sql::{Database, SqlCall, SqlTarget};
+use crate::upstream::{ProxiedRequest, Proxy, Upstream};
+use tidegate_policy::Decision;
+
+/// What serves an endpoint.
+#[derive(Debug)]
+pub enum Backend {
+    /// Runs a statement.
+    Sql(SqlTarget),
+    /// Forwards the request.
+    Upstream {
+        /// The application.
+        upstream: Arc<Upstream>,
+        /// Whether its answer depends on path and query alone.
+        cache: bool,
+    },
+}
+
+/// The resources of a process's backends.
+pub struct Backends {
+    /// The nodes of SQL endpoints.
+    pub database: Arc<Database>,
+    /// The state shared by requests to upstreams.
+    pub proxy: Proxy,
+}
+
+/// One request for a backend.
+pub struct Call {
+    /// Its head.
+    pub head: Parts,
+    /// Its body as a stream; empty if it was already read.
+    pub body: Body,
+    /// Its body, if the backend needs it as a whole.
+    pub json: Option<Bytes>,
+    /// Its normalised path.
+    pub path: String,
+    /// The values of the path template.
+    pub path_values: Vec<(String, String)>,
+    /// Its decision.
+    pub decision: Decision,
+    /// The claims of its JWT, if the endpoint requires one.
+    pub claims: Option<Claims>,
+    /// The time that the nodes may take.
+    pub time: Duration,
+}
+
+/// What an answer that any client may receive depends on, besides the path.
+#[derive(Debug, Clone, Copy)]
+pub enum SharedBy<'a> {
+    /// These query parameters, sorted.
+    Parameters(&'a [String]),
+    /// The query as sent.
+    Query,
+}
+
+impl Backend {
+    /// Serves a request; `account` records how.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    pub async fn serve(
+        &self,
+        backends: &Backends,
+        call: Call,
+        account: &mut Account,
+    ) -> Result<Response, Problem> {
+        match self {
+            Self::Sql(target) => {
+                let call = SqlCall {
+                    head: &call.head,
+                    path_values: &call.path_values,
+                    body: call.json.as_deref(),
+                    claims: call.claims.as_ref(),
+                    decision: &call.decision,
+                    time: call.time,
+                };
+                target.serve(&backends.database, &call, account).await
+            }
+            Self::Upstream { upstream, .. } => {
+                let request = ProxiedRequest {
+                    head: call.head,
+                    body: call.body,
+                    path: call.path,
+                    decision: call.decision,
+                };
+                // Boxed: large and rarely needed.
+                Box::pin(backends.proxy.forward(upstream, request, account)).await
+            }
+        }
+    }
+
+    /// Requests an answer of at most `bytes_max` for the response cache.
+    ///
+    /// # Errors
+    /// Why there is nothing to store.
+    pub async fn fetch(
+        &self,
+        backends: &Backends,
+        shared: &SharedRequest,
+        bytes_max: usize,
+        time: Duration,
+        timing: &mut Timing,
+    ) -> Result<Fetched, Missed> {
+        match self {
+            Self::Sql(target) => {
+                let fetched = target.fetch(&backends.database, shared, time, timing);
+                Ok(fetched.await?)
+            }
+            Self::Upstream { upstream, .. } => {
+                let proxy = &backends.proxy;
+                let fetched = proxy.fetch(upstream, shared, bytes_max, time, timing);
+                Box::pin(fetched).await
+            }
+        }
+    }
+
+    /// Returns what an answer depends on besides the path; none if it depends on more than path and
+    /// query, or is not a plain 200, so that no other client may receive it.
+    #[must_use]
+    pub fn shared_by(&self) -> Option<SharedBy<'_>> {
+        match self {
+            Self::Sql(sql) => sql.shared_parameters.as_deref().map(SharedBy::Parameters),
+            Self::Upstream { cache, .. } => cache.then_some(SharedBy::Query),
+        }
+    }
+
+    /// Refuses a request that must not be served, regardless of the answer.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    pub fn check(&self, backends: &Backends, headers: &HeaderMap) -> Result<(), Problem> {
+        match self {
+            Self::Upstream { .. } => Ok(backends.proxy.refuse_loop(headers)?),
+            Self::Sql(_) => Ok(()),
+        }
+    }
+
+    /// Whether an answer may be meant only for the request's client.
+    #[must_use]
+    pub fn may_answer_bearer(&self, headers: &HeaderMap) -> bool {
+        matches!(self, Self::Upstream { .. }) && headers.contains_key(AUTHORIZATION)
+    }
+
+    /// Whether the body is read as a whole, as JSON, before the request is served.
+    #[must_use]
+    pub fn reads_json(&self) -> bool {
+        self.sql().is_some_and(|target| target.reads_body)
+    }
+
+    /// Returns the claims that it binds.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.sql().into_iter().flat_map(SqlTarget::claims)
+    }
+
+    /// Returns its statement, if it runs one.
+    #[must_use]
+    pub fn sql(&self) -> Option<&SqlTarget> {
+        if let Self::Sql(target) = self {
+            Some(target)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Path, method and headers → endpoint and decision.
+//!
+//! The decision is made here, once, from the path the router matched; everything downstream reads
+//! it from the [`Decision`].
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, Method};
+
+use super::{Endpoint, Found, RouteError, Routes};
+use crate::endpoint::EndpointMethod;
+use crate::http::Problem;
+use tidegate_model::normalise;
+use tidegate_model::{
+    Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
+};
+use tidegate_policy::{Decision, Lifetime, Row};
+
+/// The endpoint a request reached.
+#[derive(Debug)]
+pub struct Reached<'a> {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// The normalised path.
+    pub path: Cow<'a, str>,
+    /// The values of its path template.
+    pub path_values: Vec<(String, String)>,
+    /// The policy row that covers the path.
+    pub policy: Option<&'a Row>,
+}
+
+impl<'a> Reached<'a> {
+    /// Finds what a method and a path, as it was sent, lead to.
+    ///
+    /// # Errors
+    /// The problem to answer: `invalid-path`, `not-found` or `method-not-allowed`.
+    pub fn find(routes: &'a Routes, method: &Method, path: &'a str) -> Result<Self, RouteError> {
+        let path = normalise(path)?;
+        match routes.router.find(method, &path) {
+            Found::Endpoint(endpoint, path_values) => {
+                let policy = routes.policies.lookup(&path);
+                Ok(Self {
+                    endpoint,
+                    path,
+                    path_values,
+                    policy,
+                })
+            }
+            Found::OtherMethods(allow) => Err(RouteError::MethodNotAllowed(allow)),
+            Found::Nothing => Err(RouteError::NotFound),
+        }
+    }
+
+    /// Decides what the request is owed.
+    ///
+    /// # Errors
+    /// The problem to answer: `invalid-consistency` or `invalid-token`.
+    pub fn decide(
+        &self,
+        tokens: &TokenKeys,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Decision, Problem> {
+        let stated = Consistency::parse_fields(headers.get_all(&X_CONSISTENCY))?;
+        let header = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
+        let token = match self.policy {
+            Some(row) if row.session_cookie() => {
+                header.stricter(RequestToken::from_cookies(headers.get_all(COOKIE), tokens))
+            }
+            _ => header,
+        };
+        let decision = Decision::new(self.policy, stated, token, method);
+        Ok(match self.endpoint.backend.may_answer_bearer(headers) {
+            true => decision.for_this_client(),
+            false => decision,
+        })
+    }
+
+    /// Returns for how long the answer may be kept and given to others.
+    ///
+    /// A request's own `Cache-Control` and `Pragma` are not obeyed, which RFC 9111 section 5.2.1
+    /// permits: they would let anybody send all load to the database. Clients that need fresher data
+    /// must state a level.
+    ///
+    /// # Errors
+    /// Why this request has no part in the cache.
+    pub fn lifetime(&self, decision: &Decision, headers: &HeaderMap) -> Result<Lifetime, Uncached> {
+        let get = EndpointMethod::One(Method::GET);
+        let row = self.policy.filter(|_| self.endpoint.method == get);
+        let lifetime = row.and_then(|row| row.cache_control().shared_lifetime());
+        match lifetime {
+            None => Err(Uncached::Path),
+            Some(_) if decision.stated => Err(Uncached::Stated),
+            Some(_) if headers.contains_key(AUTHORIZATION) => Err(Uncached::Authorization),
+            Some(_) if has_session_cookie(headers.get_all(COOKIE)) => Err(Uncached::SessionCookie),
+            Some(_) if self.endpoint.backend.shared_by().is_none() => Err(Uncached::Endpoint),
+            Some(lifetime) => Ok(lifetime),
+        }
+    }
+}
+
+/// Why a request is neither answered from the response cache nor stored in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uncached {
+    /// Nothing declares for how long.
+    #[error("only a GET whose policy row is public and has a lifetime")]
+    Path,
+    /// It states a level or carries a token.
+    #[error("a level or a token is stated")]
+    Stated,
+    /// It says who is asking.
+    #[error("it carries Authorization")]
+    Authorization,
+    /// It carries a token that this path does not read; other gateways may.
+    #[error("it carries a session cookie")]
+    SessionCookie,
+    /// The answer depends on more than the address.
+    #[error(
+        "the endpoint needs a JWT, reads a header, does not answer 200, or has an `upstream` and no \
+         `cache = true`"
+    )]
+    Endpoint,
+}

@@ -1,0 +1,97 @@
+//! The part of a request in the response cache.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::decide::Reached;
+use super::{Endpoint, Frontend, SharedBy};
+use crate::cache::{CachedRequest, Entry, Fetch, Key, Missed, Origin, SharedRequest};
+use crate::http::{Account, CacheStatus, Problem, Query, Timing};
+use tidegate_policy::Decision;
+use tidegate_telemetry::EndpointMetrics;
+
+/// One question to the backend of an endpoint.
+pub(super) struct EndpointFetch {
+    frontend: Arc<Frontend>,
+    endpoint: Arc<Endpoint>,
+    shared: SharedRequest,
+}
+
+impl Fetch for EndpointFetch {
+    fn endpoint(&self) -> &EndpointMetrics {
+        &self.endpoint.metrics
+    }
+
+    async fn fetch(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Missed> {
+        let frontend = &*self.frontend;
+        let asked_at = Instant::now();
+        let cache = frontend.cache.as_ref();
+        let bytes_max = cache.map_or(0, |cache| cache.entry_bytes_max());
+        let fetched = {
+            let _permit = frontend.shedding.enter().map_err(Problem::from)?;
+            let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
+            let fetched = backend.fetch(&frontend.backends, &self.shared, bytes_max, time, timing);
+            fetched.await?
+        };
+        let endpoint = &self.endpoint.metrics;
+        fetched.into_entry(&self.shared, endpoint, asked_at).await
+    }
+}
+
+/// Returns the part of a request in the response cache, if it has one.
+///
+/// # Errors
+/// `invalid-parameter` when the query string cannot be understood.
+pub(super) fn cached_request<'a>(
+    frontend: &'a Arc<Frontend>,
+    revision: u64,
+    reached: &Reached<'_>,
+    decision: &Decision,
+    head: &Parts,
+    account: &mut Account,
+) -> Result<Option<CachedRequest<'a, EndpointFetch>>, Problem> {
+    let Some(cache) = &frontend.cache else {
+        return Ok(None);
+    };
+    let Ok(lifetime) = reached.lifetime(decision, &head.headers) else {
+        account.cache = decision.vary.then_some(CacheStatus::Bypass);
+        return Ok(None);
+    };
+    let key = key(revision, reached, head.uri.query())?;
+    let fetch = || EndpointFetch {
+        frontend: Arc::clone(frontend),
+        endpoint: Arc::clone(&reached.endpoint),
+        shared: SharedRequest {
+            decision: decision.clone(),
+            path_values: reached.path_values.clone(),
+            uri: head.uri.clone(),
+            lifetime,
+        },
+    };
+    Ok(key.map(|key| CachedRequest {
+        cache,
+        key,
+        fetch: Arc::new(fetch()),
+        started: Instant::now(),
+        time: frontend.server.request_deadline,
+    }))
+}
+
+/// Names what a request asks for; none when no answer can have that name.
+fn key(revision: u64, reached: &Reached<'_>, query: Option<&str>) -> Result<Option<Key>, Problem> {
+    let names = match reached.endpoint.backend.shared_by() {
+        Some(SharedBy::Parameters(names)) => names,
+        Some(SharedBy::Query) => {
+            let whole = query.map(|query| ("", query));
+            return Ok(Key::new(revision, &reached.path, whole));
+        }
+        None => return Ok(None),
+    };
+    let query = Query::parse(query.unwrap_or_default())?;
+    let parameters = names
+        .iter()
+        .filter_map(|name| Some((name.as_str(), query.get(name)?)));
+    Ok(Key::new(revision, &reached.path, parameters))
+}

@@ -1,0 +1,142 @@
+//! The public service: the stack that every request passes, in order.
+//!
+//! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
+//! 2. panics become `internal` problems;
+//! 3. `rate_limit`: the budget that the client has on the path's policy row;
+//! 4. `serve`: decide, authenticate, look into the cache, read the body, and let the backend serve while
+//!    there is room for one more.
+//!
+//! Probes pass only the first two: they are answered from memory. A fresh stored answer to a request
+//! that states nothing passes none of them: the cache fast path.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::{Either as EitherBody, Full};
+use tower::Service;
+
+use super::rate_limit::rate_limit;
+use super::{Frontend, RouteError};
+use crate::cache::Hit;
+use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem};
+
+/// Answers every request of the public listener. Always ready.
+#[derive(Clone)]
+pub struct Public {
+    frontend: Arc<Frontend>,
+    probes: Router,
+}
+
+/// Stored bytes as they are, or what the stack has made.
+type AnswerBody = EitherBody<Full<Bytes>, Body>;
+
+impl Public {
+    /// Puts the stack before the endpoints of `frontend` and before `probes`.
+    #[must_use]
+    pub fn new(frontend: &Arc<Frontend>, probes: Router) -> Self {
+        Self {
+            frontend: Arc::clone(frontend),
+            probes: probes.method_not_allowed_fallback(only_get),
+        }
+    }
+
+    async fn answer(self, request: Request) -> Response<Body> {
+        let observer = &self.frontend.observer;
+        let stack = async |request, seen: &EndpointSeen| {
+            let stack = AssertUnwindSafe(self.stack(request, seen));
+            stack.catch_unwind().await.unwrap_or_else(panicked)
+        };
+        observer.observe(request, stack).await
+    }
+
+    /// Looks for a fresh stored answer; paths with a budget go the long way.
+    fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
+        let cache = self.frontend.cache.as_ref()?;
+        Hit::find(cache, request, |path| {
+            let routes = self.frontend.routes.load();
+            (!routes.limits(path)).then_some(routes.revision)
+        })
+    }
+
+    async fn stack(&self, request: Request, seen: &EndpointSeen) -> Accounted {
+        if PROBE_PATHS.contains(&request.uri().path()) {
+            let Ok(response) = self.probes.clone().call(request).await;
+            return response.into();
+        }
+        rate_limit(&self.frontend, request, seen).await
+    }
+}
+
+impl<B> Service<http::Request<B>> for Public
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Either<
+        Ready<Result<Self::Response, Infallible>>,
+        BoxFuture<'static, Result<Self::Response, Infallible>>,
+    >;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let head = request.method() == Method::HEAD;
+        let finish = move |response: Response<AnswerBody>| match head {
+            true => without_body(response),
+            false => response,
+        };
+        if let Some(hit) = self.hit(&request) {
+            let response = hit.respond(&self.frontend.observer, request);
+            return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
+        }
+        let answer = self.clone().answer(request.map(Body::new));
+        let finished = answer.map(move |response| Ok(finish(response.map(EitherBody::Right))));
+        Either::Right(finished.boxed())
+    }
+}
+
+/// The answer to `HEAD`: says how long the body would be. On HTTP/2 nobody else leaves it out.
+fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
+    let length = response.body().size_hint().exact();
+    if let Some(length) = length.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response.map(|_| EitherBody::Left(Full::default()))
+}
+
+/// What a probe answers to any other method.
+async fn only_get() -> Problem {
+    RouteError::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")).into()
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of `catch_unwind`"
+)]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Accounted {
+    let message = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+    let problem = Problem::internal(format!(
+        "the gateway failed: panic: {}",
+        message.unwrap_or_default()
+    ));
+    problem.into_response().into()
+}

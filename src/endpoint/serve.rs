@@ -1,0 +1,140 @@
+//! One request: decide, authenticate, look into the cache, read the body, let the backend serve, answer.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, AUTHORIZATION, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::time::Instant;
+
+use super::decide::Reached;
+use super::fetch::cached_request;
+use super::{Call, Endpoint, Frontend, RouteError};
+use crate::auth::{AuthError, Claims};
+use crate::endpoint::EndpointAuth;
+use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
+use tidegate_model::{
+    FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,
+};
+use tidegate_policy::Decision;
+
+/// Serves every path that is not a probe, and says how the answer came about.
+pub(super) async fn serve(
+    frontend: &Arc<Frontend>,
+    request: Request,
+    seen: &EndpointSeen,
+) -> Accounted {
+    let mut account = None;
+    let answer = answer(frontend, request, seen, &mut account).await;
+    let is_lost = |problem: &Problem| problem.kind() == ProblemKind::WriteLostInFailover;
+    let lost = answer.as_ref().is_err_and(is_lost);
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let decision = account.as_ref().and_then(|known| known.decision.as_ref());
+    if lost && decision.is_some_and(|decision| decision.session_cookie) {
+        // Told once: a browser could not go on without the cookie by itself.
+        let headers = response.headers_mut();
+        headers.append(SET_COOKIE, FORGET_SESSION_COOKIE.clone());
+    }
+    Accounted { response, account }
+}
+
+async fn answer(
+    frontend: &Arc<Frontend>,
+    request: Request,
+    seen: &EndpointSeen,
+    account: &mut Option<Account>,
+) -> Result<Response, Problem> {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let routes = frontend.routes.load_full();
+    let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
+        Err(RouteError::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
+            return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
+        }
+        reached => reached?,
+    };
+    let endpoint = Arc::clone(&reached.endpoint);
+    seen.note(&endpoint.metrics);
+    let account = account.insert(Account::default());
+    let decision = reached.decide(&frontend.tokens, &head.method, &head.headers)?;
+    account.decision = Some(decision.clone());
+    endpoint.backend.check(&frontend.backends, &head.headers)?;
+    let claims = authenticate(frontend, &endpoint, &head).await?;
+    account.timing.route = started.elapsed();
+
+    let revision = routes.revision;
+    let cached = cached_request(frontend, revision, &reached, &decision, &head, account)?;
+    if let Some(cached) = cached
+        // Boxed, as all that is large and not of every request.
+        && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
+    {
+        return Ok(response);
+    }
+
+    let (json, body) = match endpoint.backend.reads_json() {
+        true => {
+            let json = read_json(&head.headers, body, &frontend.server).await?;
+            (Some(json), Body::empty())
+        }
+        false => (None, body),
+    };
+    let call = Call {
+        path: reached.path.into_owned(),
+        path_values: reached.path_values,
+        head,
+        body,
+        json,
+        decision,
+        claims,
+        time: frontend.server.request_deadline,
+    };
+    let permit = frontend.shedding.enter()?;
+    let backends = &frontend.backends;
+    let mut response = endpoint.backend.serve(backends, call, account).await?;
+    // What remains depends on how fast the client reads.
+    drop(permit);
+    if let (Some(decision), Some(seen)) = (&account.decision, &account.seen) {
+        give_token(&frontend.tokens, response.headers_mut(), decision, seen);
+    }
+    Ok(response)
+}
+
+/// The claims of the request's token, which has all that the backend binds: nothing is bound in
+/// place of one that says who the client is.
+async fn authenticate(
+    frontend: &Frontend,
+    endpoint: &Endpoint,
+    head: &Parts,
+) -> Result<Option<Claims>, Problem> {
+    if endpoint.auth == EndpointAuth::None {
+        return Ok(None);
+    }
+    let token = head.headers.get(AUTHORIZATION);
+    let claims = frontend.verifier.verify(token).await?;
+    let mut needed = endpoint.backend.claims();
+    match needed.find(|name| claims.text(name).is_none()) {
+        Some(missing) => Err(AuthError::Claim(missing.to_owned().into()).into()),
+        None => Ok(Some(claims)),
+    }
+}
+
+/// Gives a client the position that it has seen by now.
+fn give_token(
+    tokens: &TokenKeys,
+    headers: &mut HeaderMap,
+    decision: &Decision,
+    seen: &WalPosition,
+) {
+    let token = tokens.sign(seen);
+    if decision.session_cookie
+        && let Ok(cookie) = session_cookie(&token)
+    {
+        headers.append(SET_COOKIE, cookie);
+    }
+    if let Ok(token) = HeaderValue::try_from(token) {
+        headers.insert(&X_CONSISTENCY_TOKEN, token);
+    }
+}

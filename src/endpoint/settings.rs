@@ -1,0 +1,81 @@
+//! The tables of the configuration as they are written: policies, endpoints and upstreams.
+
+use std::fmt;
+
+use http::Method;
+
+use crate::sql::SqlConfig;
+use crate::upstream::UpstreamConfig;
+use tidegate_model::Place;
+use tidegate_policy::PolicyRow;
+
+/// Policies, endpoints and upstreams.
+#[derive(Debug)]
+pub struct RouteTables {
+    /// Policy rows, in the order of the file.
+    pub policies: Vec<PolicyRow>,
+    /// Endpoints, in the order of the file.
+    pub endpoints: Vec<EndpointConfig>,
+    /// The upstreams that endpoints name, and those that they give the URL of.
+    pub upstreams: Vec<UpstreamConfig>,
+}
+
+/// Who may call an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointAuth {
+    /// Anybody.
+    None,
+    /// The bearer of a valid JWT.
+    Jwt,
+}
+
+/// Method + path template → target.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// Where it is written.
+    pub place: Place,
+    /// Which methods it answers.
+    pub method: EndpointMethod,
+    /// A template such as `/api/v1/rates/{base}/{quote}`.
+    pub path: String,
+    /// Who may call it.
+    pub auth: EndpointAuth,
+    /// What it does.
+    pub target: TargetConfig,
+}
+
+/// The methods of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointMethod {
+    /// One; `HEAD` is answered wherever `GET` is.
+    One(Method),
+    /// `*`: every method that no other endpoint of the same template names.
+    Any,
+}
+
+impl fmt::Display for EndpointMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::One(method) => method.as_str(),
+            Self::Any => "*",
+        })
+    }
+}
+
+/// What an endpoint does.
+#[derive(Debug, Clone)]
+pub enum TargetConfig {
+    /// Runs a statement.
+    Sql(SqlConfig),
+    /// Hands the request on.
+    Upstream(UpstreamTarget),
+}
+
+/// Which application answers, and whether everybody gets the same from it.
+#[derive(Debug, Clone)]
+pub struct UpstreamTarget {
+    /// The upstream's.
+    pub name: String,
+    /// Whether an answer depends on path and query alone, so that the response cache may keep it.
+    pub cache: bool,
+}

@@ -1,0 +1,146 @@
+//! How an answer came about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+
+use super::cache_status::{CacheResult, CacheStatus};
+use tidegate_model::{Level, RegionId, WalPosition};
+use tidegate_policy::{Decision, Reason};
+
+/// A response with the account of how it came about.
+#[derive(Debug)]
+pub struct Accounted {
+    /// A problem is in its extensions, and has no body yet.
+    pub response: Response,
+    /// The account, if the request reached an endpoint.
+    pub account: Option<Account>,
+}
+
+impl From<Response> for Accounted {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            account: None,
+        }
+    }
+}
+
+/// What is known of one request when its response leaves.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// The decision, if the request could be understood.
+    pub decision: Option<Decision>,
+    /// Which node served, if one did.
+    pub served: Option<Served>,
+    /// The position that the client has now seen, if the answer is to carry a token.
+    pub seen: Option<WalPosition>,
+    /// How old the data of a stored answer can be by now.
+    pub stored_age: Option<Duration>,
+    /// What the response cache did, if it was concerned.
+    pub cache: Option<CacheStatus>,
+    /// The trace that was started for it.
+    pub trace: Option<String>,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+impl Account {
+    /// Returns what headers, access line and metrics say.
+    #[must_use]
+    pub fn view(&self) -> AccountView<'_> {
+        let staleness = self.served.as_ref().and_then(|it| it.staleness);
+        AccountView {
+            decision: self.decision.as_ref(),
+            served: self.served.as_ref(),
+            staleness: self.stored_age.or(staleness),
+            cache: self.cache,
+            trace: self.trace.as_deref(),
+            timing: Some(self.timing),
+        }
+    }
+}
+
+/// What headers, access line and metrics say of one answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AccountView<'a> {
+    /// The decision, if the request could be understood.
+    pub decision: Option<&'a Decision>,
+    /// Which node made the answer, now or when it was stored.
+    pub served: Option<&'a Served>,
+    /// Upper bound of the age of the data now.
+    pub staleness: Option<Duration>,
+    /// What the response cache did, if it was concerned.
+    pub cache: Option<CacheStatus>,
+    /// The trace that was started for it.
+    pub trace: Option<&'a str>,
+    /// Where the time went, if the request reached an endpoint.
+    pub timing: Option<Timing>,
+}
+
+impl AccountView<'_> {
+    /// Returns whether a node was asked for this very request.
+    #[must_use]
+    pub fn asked_a_node(&self) -> bool {
+        let result = self.cache.map(CacheStatus::result);
+        matches!(result, None | Some(CacheResult::Miss | CacheResult::Bypass))
+    }
+
+    /// Returns the effective level.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        self.decision.map(|decision| decision.consistency.level)
+    }
+}
+
+/// How a node served.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// What logs and metrics call the node.
+    pub node: Arc<str>,
+    /// Its region, if configured.
+    pub region: Option<RegionId>,
+    /// What it is.
+    pub role: NodeRole,
+    /// Which upstream it belongs to, if it belongs to one.
+    pub upstream: Option<Arc<str>>,
+    /// Why it was chosen; none for the first node of an upstream.
+    pub reason: Option<Reason>,
+    /// Proven upper bound of the answer's age then; none when nothing is proven.
+    pub staleness: Option<Duration>,
+}
+
+/// What a node that served is: the closed set of `node` in `Consistency-Status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    /// The database server that takes the writes, whatever its name is.
+    Primary,
+    /// Another database server.
+    Replica,
+    /// An application.
+    Upstream,
+}
+
+/// Where the time of one request went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timing {
+    /// Deciding, authenticating and planning.
+    pub route: Duration,
+    /// Waiting for a token's position and for a connection.
+    pub wait: Duration,
+    /// The database.
+    pub db: Duration,
+    /// The application behind the path, to the head of its answer.
+    pub upstream: Duration,
+}
+
+impl Timing {
+    /// Adds what a part of the request took.
+    pub fn add(&mut self, part: &Self) {
+        self.route += part.route;
+        self.wait += part.wait;
+        self.db += part.db;
+        self.upstream += part.upstream;
+    }
+}

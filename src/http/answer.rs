@@ -1,0 +1,150 @@
+//! The response headers that say how an answer came about.
+
+use std::time::Duration;
+
+use http::header::{AGE, CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::account::{AccountView, NodeRole, Served, Timing};
+use super::header_text::HeaderText;
+use tidegate_model::RegionId;
+use tidegate_policy::{Decision, NO_STORE_PRIVATE};
+
+static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
+static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
+static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+static VARY_BY_CONSISTENCY: HeaderValue =
+    HeaderValue::from_static("X-Consistency, X-Consistency-Token");
+
+/// Sets the headers of design section 5 on a response.
+pub fn describe(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    region: &RegionId,
+    account: &AccountView<'_>,
+) {
+    // One piece of memory for all values that are made for this answer.
+    let mut text = HeaderText::with_capacity(256);
+    write_consistency_status(&mut text, region, account);
+    headers.insert(&CONSISTENCY_STATUS, text.value());
+    if let Some(decision) = account.decision {
+        write_cache_control(headers, status, decision, account);
+    }
+    if let Some(cache) = account.cache {
+        cache.write(&mut text);
+        headers.insert(&CACHE_STATUS, text.value());
+    }
+    if account
+        .served
+        .is_some_and(|served| served.role == NodeRole::Primary)
+    {
+        headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
+    }
+    if let Some(timing) = account.timing {
+        let is_upstream = |served: &Served| served.role == NodeRole::Upstream;
+        timing.write(&mut text, account.served.is_some_and(is_upstream));
+        headers.append(&SERVER_TIMING, text.value());
+    }
+}
+
+fn write_cache_control(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    decision: &Decision,
+    account: &AccountView<'_>,
+) {
+    let kept = may_be_kept(status, decision);
+    let cache_control = match kept {
+        true => &decision.cache_control,
+        false => &NO_STORE_PRIVATE,
+    };
+    headers.insert(CACHE_CONTROL, cache_control.clone());
+    if decision.vary {
+        // Beside what an application says of its own answer.
+        headers.append(VARY, VARY_BY_CONSISTENCY.clone());
+    }
+    if let Some(age) = age(decision, account).filter(|_| kept) {
+        headers.insert(AGE, HeaderValue::from(age));
+    }
+}
+
+/// Whether the row's `Cache-Control` goes with an answer: shared caches may keep a 200 and what
+/// revalidates one, nothing else.
+pub fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
+    match decision.shared_cacheable {
+        true => matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED),
+        false => status.is_success() || status == StatusCode::NOT_MODIFIED,
+    }
+}
+
+/// How old the data can be, so that caches downstream keep it for so much less. An answer that no
+/// cache may keep has none, nor has one of unknown age or of the primary's this very moment.
+fn age(decision: &Decision, account: &AccountView<'_>) -> Option<u64> {
+    let age = account.staleness.filter(|_| decision.shared_cacheable)?;
+    (!age.is_zero()).then(|| age_in_header(age))
+}
+
+/// An RFC 9651 list item in the style of RFC 9211: the region, then what is known.
+fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &AccountView<'_>) {
+    text.text(region.as_str());
+    if let Some(level) = account.level() {
+        text.text("; level=").text(level.as_str());
+    }
+    if let Some(served) = account.served {
+        served.write(text, account.staleness);
+    }
+}
+
+impl NodeRole {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl Served {
+    fn write(&self, text: &mut HeaderText, staleness: Option<Duration>) {
+        text.text("; node=").text(self.role.as_str());
+        if let Some(region) = &self.region {
+            text.text("; node-region=").text(region.as_str());
+        }
+        // How fresh an application's answer is cannot be known here.
+        if let Some(staleness) = staleness.filter(|_| self.role != NodeRole::Upstream) {
+            // Rounded up: a bound must not shrink in print.
+            let millis = saturated(staleness.as_nanos().div_ceil(1_000_000));
+            text.text("; staleness=").thousandths(millis);
+        }
+        if let Some(reason) = self.reason {
+            text.text("; reason=").text(reason.as_str());
+        }
+    }
+}
+
+impl Timing {
+    /// Writes milliseconds by stage, as `Server-Timing` has it.
+    fn write(&self, text: &mut HeaderText, with_upstream: bool) {
+        let mut stage = |name, took: Duration| {
+            text.text(name).thousandths(saturated(took.as_micros()));
+        };
+        stage("route;dur=", self.route);
+        stage(", wait;dur=", self.wait);
+        stage(", db;dur=", self.db);
+        if with_upstream {
+            stage(", upstream;dur=", self.upstream);
+        }
+    }
+}
+
+fn saturated(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Returns the value of `Age`: whole seconds, rounded up because a bound must not be understated.
+#[must_use]
+pub fn age_in_header(age: Duration) -> u64 {
+    age.as_secs() + u64::from(age.subsec_nanos() > 0)
+}

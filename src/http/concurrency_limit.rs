@@ -1,0 +1,55 @@
+//! A bound on what is under way at the same time; a gauge shows how much is.
+
+use metrics::Gauge;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Lets a bounded number of requests be under way.
+pub struct ConcurrencyLimit {
+    free: Semaphore,
+    count: usize,
+    taken: Gauge,
+}
+
+/// Room for one request; it is free again when this is dropped.
+pub struct Permit<'a> {
+    _permit: SemaphorePermit<'a>,
+    taken: &'a Gauge,
+}
+
+impl ConcurrencyLimit {
+    /// Starts with all of its room free.
+    pub fn new(count: usize, taken: Gauge) -> Self {
+        taken.set(0.0);
+        Self {
+            free: Semaphore::new(count),
+            count,
+            taken,
+        }
+    }
+
+    /// How many may be under way.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// For how many more there is room.
+    pub fn free(&self) -> usize {
+        self.free.available_permits()
+    }
+
+    /// Takes room at once or not at all: a queue here would only be a slower refusal.
+    pub fn enter(&self) -> Option<Permit<'_>> {
+        let permit = self.free.try_acquire().ok()?;
+        self.taken.increment(1);
+        Some(Permit {
+            _permit: permit,
+            taken: &self.taken,
+        })
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.taken.decrement(1);
+    }
+}

@@ -1,0 +1,240 @@
+//! The outermost layer: request id, access line, metrics, and the bodies of problems.
+
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+
+use super::account::{Account, AccountView, Accounted, NodeRole, Served};
+use super::answer::describe;
+use super::cache_status::{CacheCounters, CacheResult};
+use super::decision_counters::DecisionCounters;
+use super::problem::Problem;
+use super::request_id::{Trace, X_REQUEST_ID, request_id};
+use super::shedding::Shedding;
+use tidegate_model::{Level, RegionId};
+use tidegate_policy::{NO_STORE_PRIVATE, Reason};
+use tidegate_telemetry::EndpointMetrics;
+
+/// The paths of the public listener that are answered from memory.
+pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
+
+/// The status under which a request counts whose client left before the answer, as in nginx.
+const CLIENT_GONE: u16 = 499;
+
+/// What the outermost layer needs to account for every request.
+pub struct Observer {
+    /// The region of this process.
+    pub region: RegionId,
+    /// What was refused for lack of room.
+    pub shedding: Arc<Shedding>,
+    /// What was decided how often.
+    pub decisions: DecisionCounters,
+    /// What the response cache did how often; none when it is turned off.
+    pub cache: Option<CacheCounters>,
+}
+
+impl Observer {
+    /// Observes one request.
+    pub async fn observe(
+        &self,
+        mut request: Request,
+        answer: impl AsyncFnOnce(Request, &EndpointSeen) -> Accounted,
+    ) -> Response {
+        let method = method_label(request.method());
+        let entry = AccessEntry::new(request.headers(), method, Instant::now());
+        let probe = probe_index(request.uri().path());
+        let headers = request.headers_mut();
+        headers.insert(&X_REQUEST_ID, entry.id.clone());
+        let seen = EndpointSeen::default();
+        let mut unanswered = Unanswered(Some((&entry, &seen, probe)));
+        let Accounted {
+            mut response,
+            account,
+        } = answer(request, &seen).await;
+        unanswered.0 = None;
+        let problem = response.extensions_mut().remove::<Arc<Problem>>();
+        if let Some(problem) = &problem {
+            self.write_problem(&entry.id, problem, &mut response);
+        }
+        let status = response.status();
+        let view = account.as_ref().map(Account::view).unwrap_or_default();
+        let headers = response.headers_mut();
+        describe(headers, status, &self.region, &view);
+        headers.insert(&X_REQUEST_ID, entry.id.clone());
+        self.decisions.count(&view);
+        if let Some(status) = view.cache {
+            self.count_cache(status.result());
+        }
+        let endpoint = metrics_of(&seen, probe);
+        entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
+        response
+    }
+
+    /// Counts what the response cache did for a request.
+    pub fn count_cache(&self, result: CacheResult) {
+        if let Some(counters) = &self.cache {
+            counters.count(result);
+        }
+    }
+
+    fn write_problem(&self, id: &HeaderValue, problem: &Problem, response: &mut Response) {
+        let id = id.to_str().unwrap_or_default();
+        *response.body_mut() = Body::from(problem.body(id));
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, NO_STORE_PRIVATE.clone());
+        match problem.shed_reason() {
+            Some(reason) => self.shedding.note(reason),
+            None => log_cause(id, problem),
+        }
+    }
+}
+
+/// Where a request notes the endpoint that it reached, in case it is never answered.
+#[derive(Default)]
+pub struct EndpointSeen(OnceLock<Arc<EndpointMetrics>>);
+
+impl EndpointSeen {
+    /// Notes the endpoint.
+    pub fn note(&self, endpoint: &Arc<EndpointMetrics>) {
+        // A request reaches one endpoint.
+        let _first = self.0.set(Arc::clone(endpoint));
+    }
+}
+
+/// What the access line says of the request itself.
+pub struct AccessEntry {
+    /// The id of the request.
+    pub id: HeaderValue,
+    trace: Option<String>,
+    method: &'static str,
+    started: Instant,
+}
+
+impl AccessEntry {
+    /// Begins the entry of a request.
+    #[must_use]
+    pub fn new(headers: &HeaderMap, method: &'static str, started: Instant) -> Self {
+        let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
+        Self {
+            id: request_id(headers),
+            trace: access_lines_are_wanted().then(trace).flatten(),
+            method,
+            started,
+        }
+    }
+
+    /// Counts and logs the request.
+    pub fn account_for(
+        &self,
+        endpoint: &EndpointMetrics,
+        status: u16,
+        account: &AccountView<'_>,
+        problem: Option<&Problem>,
+    ) {
+        let took = self.started.elapsed();
+        endpoint.count(self.method, status, took);
+        if access_lines_are_wanted() {
+            self.log(endpoint.label(), status, account, problem, took);
+        }
+    }
+
+    fn log(
+        &self,
+        endpoint: &str,
+        status: u16,
+        account: &AccountView<'_>,
+        problem: Option<&Problem>,
+        took: Duration,
+    ) {
+        let served = account.served;
+        let upstream = served.filter(|served| served.role == NodeRole::Upstream);
+        let reason = |served: &Served| served.reason.filter(|_| upstream.is_none());
+        let timing = account.timing.unwrap_or_default();
+        tracing::info!(
+            target: "tidegate::access",
+            request_id = self.id.to_str().unwrap_or_default(),
+            trace_id = self.trace.as_deref().or(account.trace),
+            method = self.method,
+            endpoint,
+            status,
+            problem = problem.map(|problem| problem.kind().name()),
+            level = account.level().map(Level::as_str),
+            upstream = served.and_then(|served| served.upstream.as_deref()),
+            node = served.map(|served| &*served.node),
+            reason = served.and_then(reason).map(Reason::as_str),
+            cache = account.cache.map(|cache| cache.result().as_str()),
+            staleness_s = account.staleness.map(|age| age.as_secs_f64()),
+            route_ms = timing.route.as_secs_f64() * 1_000.0,
+            wait_ms = timing.wait.as_secs_f64() * 1_000.0,
+            db_ms = timing.db.as_secs_f64() * 1_000.0,
+            upstream_ms = upstream.map(|_| timing.upstream.as_secs_f64() * 1_000.0),
+            total_ms = took.as_secs_f64() * 1_000.0,
+            "request"
+        );
+    }
+}
+
+/// Accounts for a request that is dropped before its answer: nothing else would.
+struct Unanswered<'a>(Option<(&'a AccessEntry, &'a EndpointSeen, Option<usize>)>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some((entry, seen, probe)) = self.0 {
+            let account = AccountView::default();
+            entry.account_for(metrics_of(seen, probe), CLIENT_GONE, &account, None);
+        }
+    }
+}
+
+/// The cause of a server fault, once.
+fn log_cause(id: &str, problem: &Problem) {
+    if !problem.is_server_fault() {
+        return;
+    }
+    let cause = problem.cause();
+    let kind = problem.kind().name();
+    tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
+}
+
+fn access_lines_are_wanted() -> bool {
+    tracing::enabled!(target: "tidegate::access", tracing::Level::INFO)
+}
+
+/// What a request without an endpoint is counted as.
+static UNMATCHED: LazyLock<EndpointMetrics> = LazyLock::new(|| EndpointMetrics::new("unmatched"));
+static PROBES: LazyLock<[EndpointMetrics; PROBE_PATHS.len()]> =
+    LazyLock::new(|| PROBE_PATHS.map(EndpointMetrics::new));
+
+/// The endpoint's template labels it: never anything a client chose.
+fn metrics_of(seen: &EndpointSeen, probe: Option<usize>) -> &EndpointMetrics {
+    let endpoint = seen.0.get().map(|endpoint| &**endpoint);
+    endpoint
+        .or(probe.and_then(|probe| PROBES.get(probe)))
+        .unwrap_or(&UNMATCHED)
+}
+
+/// Which of the probes a path is.
+fn probe_index(path: &str) -> Option<usize> {
+    PROBE_PATHS.iter().position(|probe| *probe == path)
+}
+
+/// Labels a method in metrics and logs.
+#[must_use]
+pub fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

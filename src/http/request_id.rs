@@ -1,0 +1,182 @@
+//! The id of a request, and the trace it belongs to.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::{Builder, Uuid};
+
+/// Carries the request id both ways.
+pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Carries a trace (W3C Trace Context).
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Longest id taken over from a client.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// The client's id when it is short and plain, else a new UUID of version 7.
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers
+        .get(&X_REQUEST_ID)
+        .filter(|value| is_plain(value.as_bytes()));
+    given.cloned().unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let text = new_id().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+    })
+}
+
+/// A UUID of version 7. Its random bits come from a generator of the thread: an id must be another
+/// for every request, and need not be hard to guess.
+fn new_id() -> Uuid {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since_epoch.unwrap_or_default().as_millis();
+    let random = fastrand::u128(..).to_le_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, ..] = random;
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+    Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid()
+}
+
+fn is_plain(id: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain)
+}
+
+/// A position in a trace, from a well-formed `traceparent` (W3C Trace Context).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace<'a> {
+    field: &'a str,
+    /// Names the trace.
+    pub id: &'a str,
+    parent: &'a str,
+    flags: u8,
+}
+
+impl<'a> Trace<'a> {
+    /// Reads the field; none when it is absent, malformed or there twice. Of a version to come only
+    /// what version 00 has is read, as the specification tells, whatever follows it.
+    pub fn read(headers: &'a HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(&TRACEPARENT).iter();
+        let field = lines
+            .next()
+            .filter(|_| lines.next().is_none())?
+            .to_str()
+            .ok()?;
+        let mut parts = field.splitn(5, '-');
+        let (version, id, parent, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let ends = parts.next().is_none() || version != "00";
+        let zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+        let well_formed = is_hex(version, 2)
+            && version != "ff"
+            && is_hex(id, 32)
+            && !zero(id)
+            && is_hex(parent, 16)
+            && !zero(parent)
+            && is_hex(flags, 2)
+            && ends;
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        well_formed.then_some(Self {
+            field,
+            id,
+            parent,
+            flags,
+        })
+    }
+
+    /// Writes the field that hands it on: as it came, but as version 00, the one known here.
+    pub fn field(&self) -> HeaderValue {
+        let sampled = self.flags & 1;
+        let field = match self.field.starts_with("00") {
+            true => self.field,
+            false => &format!("00-{}-{}-{sampled:02x}", self.id, self.parent),
+        };
+        HeaderValue::from_str(field).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Starts a trace: its id, and the field that hands it on. It is marked as sampled, as it would be by
+/// an application that nobody hands a trace.
+pub fn start_trace() -> (String, HeaderValue) {
+    let trace = format!("{:032x}", fastrand::u128(1..));
+    let field = format!("00-{trace}-{:016x}-01", fastrand::u64(1..));
+    let field = HeaderValue::try_from(field);
+    (trace, field.unwrap_or(HeaderValue::from_static("")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_that_is_started_is_well_formed() {
+        let (trace, field) = start_trace();
+        let mut headers = HeaderMap::new();
+        headers.insert(&TRACEPARENT, field);
+        assert_eq!(Trace::read(&headers).unwrap().id, trace);
+    }
+
+    fn with(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_plain_id_is_kept_and_a_hostile_one_replaced() {
+        assert_eq!(request_id(&with("x-request-id", "abc-1.2_3")), "abc-1.2_3");
+        for hostile in ["", "a b", "a\"b", &"x".repeat(65)] {
+            let id = request_id(&with("x-request-id", hostile));
+            assert_eq!(id.len(), 36, "{hostile}");
+        }
+    }
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    #[test]
+    fn a_well_formed_traceparent_is_handed_on_as_version_00() {
+        let known = format!("00-{TRACE}-b7ad6b7169203331");
+        for (field, handed_on) in [
+            (format!("{known}-01"), format!("{known}-01")),
+            (format!("{known}-03"), format!("{known}-03")),
+            (format!("01-{}-03", &known[3..]), format!("{known}-01")),
+            (
+                format!("cc-{}-00-what-is-to-come", &known[3..]),
+                format!("{known}-00"),
+            ),
+            (format!("fe-{}-01-", &known[3..]), format!("{known}-01")),
+        ] {
+            let headers = with("traceparent", &field);
+            let trace = Trace::read(&headers).unwrap();
+            assert_eq!(trace.id, TRACE, "{field}");
+            assert_eq!(trace.field(), handed_on, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_or_repeated_traceparent_is_none() {
+        let good = format!("00-{TRACE}-b7ad6b7169203331-01");
+        for bad in [
+            format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()),
+            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("{good}-x"),
+            format!("{good}-"),
+            format!("01-{TRACE}-b7ad6b7169203331-01x"),
+            format!("01-{TRACE}-b7ad6b7169203331"),
+            format!("ff-{TRACE}-b7ad6b7169203331-01"),
+            format!("1-{TRACE}-b7ad6b7169203331-01"),
+            "garbage".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(Trace::read(&with("traceparent", &bad)), None, "{bad}");
+        }
+        let mut twice = with("traceparent", &good);
+        twice.append(&TRACEPARENT, HeaderValue::from_str(&good).unwrap());
+        assert_eq!(Trace::read(&twice), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Refuses at once what cannot be served in time.
+//!
+//! Here is the bound on requests in flight; whether a node has a connection in time is judged by
+//! its pool. A request is in flight while nodes are asked for it, all tries included, until an
+//! answer's head is there: connections that are idle, bodies that have yet to arrive and answers from
+//! memory take no room, so that no client can hold any by being slow. Only bodies that stream to an
+//! upstream do: `body_timeout` and its `connections_max` bound that.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::concurrency_limit::{ConcurrencyLimit, Permit};
+use super::limit_error::Overloaded;
+use super::shed_reason::ShedReason;
+use tidegate_telemetry::{Throttle, names};
+
+/// Sheds come in floods: each is counted, and one line a second tells of them.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The room of a process for requests in flight, and the count of those it had to refuse.
+pub struct Shedding {
+    requests: ConcurrencyLimit,
+    warnings: Mutex<Throttle>,
+}
+
+impl Shedding {
+    /// Makes room for so many requests in flight.
+    #[must_use]
+    pub fn new(requests_max: usize) -> Self {
+        for reason in ShedReason::ALL {
+            metrics::counter!(names::SHEDS, "reason" => reason.as_str()).increment(0);
+        }
+        Self {
+            requests: ConcurrencyLimit::new(
+                requests_max,
+                metrics::gauge!(names::REQUESTS_IN_FLIGHT),
+            ),
+            warnings: Mutex::new(Throttle::new(WARNING_INTERVAL)),
+        }
+    }
+
+    /// Takes room for one request at once or not at all.
+    ///
+    /// # Errors
+    /// `overloaded` when there is none.
+    pub fn enter(&self) -> Result<Permit<'_>, Overloaded> {
+        self.requests.enter().ok_or(Overloaded)
+    }
+
+    /// Counts a request that was refused for lack of room.
+    pub fn note(&self, reason: ShedReason) {
+        let reason = reason.as_str();
+        metrics::counter!(names::SHEDS, "reason" => reason).increment(1);
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(suppressed) = warnings.pass(Instant::now()) {
+            tracing::warn!(reason, suppressed, "overloaded: requests are refused");
+        }
+    }
+}

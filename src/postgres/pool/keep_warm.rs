@@ -1,0 +1,146 @@
+//! The task that keeps a node's connections open, alive and prepared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::Object;
+use futures_util::future::{join, join_all};
+use tokio::time::{Instant, timeout};
+
+use super::connection::NodeConnection;
+use super::line::LINES_MAX;
+use super::node::{Node, answers, is_meant};
+use super::standby::Load;
+use tidegate_telemetry::names;
+
+/// How often the connections of a node are counted and missing ones opened.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time after which an idle connection is probed. Firewalls and NATs drop silent connections only
+/// after minutes.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Keeps at least `connections_min` connections open until the node is dropped with its task,
+    /// and as many as are needed to serve its own requests and those of any one other node; closes
+    /// idle ones to the name's former server as soon as another is known.
+    pub async fn keep_warm(self: Arc<Self>) {
+        let mut watch = self.monitor.watch(&self.id);
+        let mut counted_at = Instant::now();
+        let mut wanted = self.settings.connections_min;
+        let mut at_once = 0;
+        loop {
+            let meant = watch.borrow_and_update().last_identity;
+            let (mut silent, mut stale) = (0, 0);
+            self.pool.retain(|connection, metrics| {
+                silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
+                stale += usize::from(!connection.is_prepared());
+                !connection.client.is_closed() && is_meant(connection.life, meant)
+            });
+            let status = self.pool.status();
+            let missing = wanted.saturating_sub(status.size).max(at_once);
+            if missing > 0 {
+                self.open(missing, status.available).await;
+            }
+            if !watch.borrow().missed {
+                self.keep_alive(silent).await;
+                self.prepare(stale).await;
+            }
+            self.publish();
+            let moved = watch.wait_for(|status| status.last_identity != meant);
+            tokio::select! {
+                () = self.lines_long.notified() => at_once = 1,
+                _moved_or_elapsed = timeout(spread(INTERVAL), moved) => at_once = 0,
+            }
+            if counted_at.elapsed() >= INTERVAL {
+                wanted = self.wanted(counted_at.elapsed());
+                counted_at = Instant::now();
+            }
+        }
+    }
+
+    /// Returns how many connections there should be, given the time since the last count.
+    fn wanted(&self, elapsed: Duration) -> usize {
+        let ended = self.turnover.ended();
+        let per_second = elapsed.as_secs_f64().recip();
+        let needed = self.loads.exchange(
+            &self.id,
+            Load {
+                per_second: f64::from(ended.alone) * per_second,
+                busy: ended.held.as_secs_f64() * per_second,
+                shared: if ended.shared { LINES_MAX } else { 0 },
+                round_trip: self.round_trip(),
+            },
+        );
+        let settings = &self.settings;
+        needed.clamp(settings.connections_min, settings.connections_max)
+    }
+
+    /// Opens connections in addition to the idle ones. It holds those until the new ones have found
+    /// none idle and have started to open.
+    async fn open(&self, missing: usize, idle: usize) {
+        let take = |count| join_all((0..count).map(|_| self.pool.get()));
+        let idle = take(idle).await;
+        // Each one is held until all are open, for the same reason.
+        let (opened, ()) = join(take(missing), async { drop(idle) }).await;
+        drop(opened);
+    }
+
+    /// Probes connections that were not used for a while; those that no longer lead to the node are
+    /// closed.
+    async fn keep_alive(&self, silent: usize) {
+        for _ in 0..silent {
+            if self.pool.status().available == 0 {
+                return;
+            }
+            // The one that has been idle longest.
+            let Ok(object) = self.pool.get().await else {
+                return;
+            };
+            if !answers(&object, KEEP_ALIVE_TIMEOUT).await {
+                tracing::debug!(node = %self.id, "a connection had died unnoticed");
+                drop::<NodeConnection>(Object::take(object));
+            }
+        }
+    }
+
+    /// Prepares the statements of idle connections again after the catalogue has changed, so that
+    /// no request waits for it.
+    async fn prepare(&self, stale: usize) {
+        if stale == 0 {
+            return;
+        }
+        for _ in 0..self.pool.status().available {
+            if self.pool.status().available == 0 {
+                return;
+            }
+            let Ok(object) = self.pool.get().await else {
+                return;
+            };
+            if !object.is_prepared() {
+                object.follow_catalogue();
+                let manager = self.pool.manager();
+                let prepared = timeout(KEEP_ALIVE_TIMEOUT, manager.warm_up(&object.client)).await;
+                if prepared.is_err() {
+                    drop::<NodeConnection>(Object::take(object));
+                }
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let connections = self.connections();
+        let gauge = |name: &'static str, value: usize| {
+            metrics::gauge!(name, "node" => self.id.to_string()).set(value as f64);
+        };
+        gauge(names::POOL_CONNECTIONS, connections.open);
+        gauge(names::POOL_IDLE, connections.idle);
+        gauge(names::POOL_WAITING, connections.waiting);
+    }
+}
+
+/// A duration up to a quarter longer, so that gateways do not reconnect in step.
+fn spread(duration: Duration) -> Duration {
+    duration.mul_f64(1.0 + fastrand::f64() / 4.0)
+}

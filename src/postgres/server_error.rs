@@ -1,0 +1,43 @@
+//! Why a URL does not name a server.
+
+use super::ssl_mode::SslMode;
+use super::tls_error::TlsError;
+
+/// Why a URL does not name a server. Contains no values from the URL except `sslmode` and the file
+/// names of certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It is not a PostgreSQL URL.
+    #[error("must start with postgres:// or postgresql://")]
+    Scheme,
+    /// An `@` is where none is allowed.
+    #[error("in user and password, `@` must be written %40 and `/` %2F")]
+    Credentials,
+    /// A query parameter has no value.
+    #[error("every parameter after `?` must be name=value")]
+    Query,
+    /// A parameter or part is unknown or has an impossible value.
+    #[error("{0}")]
+    Parameter(String),
+    /// `sslmode` is none of libpq's.
+    #[error("sslmode={0} is not one of disable, allow, prefer, require, verify-ca and verify-full")]
+    SslMode(String),
+    /// libpq's rule: public roots prove nothing without verifying the host name.
+    #[error("sslrootcert=system needs sslmode=verify-full, not {0}")]
+    WeakMode(SslMode),
+    /// There is no host.
+    #[error("does not name a host")]
+    NoHost,
+    /// There are several hosts.
+    #[error("names several hosts, but a node must be one server")]
+    SeveralHosts,
+    /// Certificates or keys cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl ServerError {
+    pub(super) fn parameter(name: &str) -> Self {
+        Self::Parameter(format!("invalid value for option `{name}`"))
+    }
+}

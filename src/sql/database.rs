@@ -1,0 +1,158 @@
+//! The nodes of the database, and what all requests to them share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::{ActiveProbes, Spill};
+use crate::postgres::monitor::{Knowledge, Monitor};
+use crate::postgres::pool::Node;
+use tidegate_model::RegionId;
+use tidegate_policy::{Decision, NodeView, Plan, Reason, Step, plan};
+use tidegate_steering::{Ranking, SecondTries, SharedSelector, Won};
+use tidegate_telemetry::names;
+
+/// What SQL endpoints run their statements on.
+pub struct Database {
+    /// The nodes, nearest first; plans, rankings and the selector know them by their index.
+    pub members: Vec<Member>,
+    /// What is known of them.
+    pub monitor: Arc<Monitor>,
+    /// Which of them is asked first.
+    pub selector: Arc<SharedSelector>,
+    /// What the primary may do in place of the replicas.
+    pub spill: Spill,
+    pub(super) probes: ActiveProbes,
+    pub(super) session_wait: Duration,
+}
+
+/// One node of the database.
+pub struct Member {
+    /// Its pool.
+    pub node: Arc<Node>,
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// How often a request to it may be sent elsewhere as well.
+    pub(super) second_tries: SecondTries,
+}
+
+/// How a database is used.
+#[derive(Debug, Clone, Copy)]
+pub struct DatabaseSettings {
+    /// The share of the requests to a node that may be sent elsewhere as well.
+    pub retry_budget: f64,
+    /// Most reads that the primary serves in place of replicas at a time.
+    pub spill_concurrency: usize,
+    /// How long a replica is waited for until it has replayed a token's position.
+    pub session_wait: Duration,
+}
+
+impl Database {
+    /// Puts a database together; its counters begin at zero, so that a first retry shows as an
+    /// increase.
+    #[must_use]
+    pub fn new(
+        nodes: &[Arc<Node>],
+        monitor: Arc<Monitor>,
+        selector: Arc<SharedSelector>,
+        settings: DatabaseSettings,
+    ) -> Self {
+        let now = Instant::now();
+        let member = |node: &Arc<Node>| Member {
+            node: Arc::clone(node),
+            name: node.id.as_str().into(),
+            second_tries: SecondTries::new(settings.retry_budget, now),
+        };
+        let members: Vec<_> = nodes.iter().map(member).collect();
+        members.iter().for_each(Member::begin_counters);
+        Self {
+            members,
+            spill: Spill::new(settings.spill_concurrency),
+            probes: ActiveProbes::new(nodes, &monitor, &selector),
+            session_wait: settings.session_wait,
+            monitor,
+            selector,
+        }
+    }
+
+    /// Plans one request by what is known at one moment.
+    pub(super) fn plan(
+        &self,
+        decision: &Decision,
+        safe: bool,
+        known: &Knowledge,
+        ranking: &Ranking,
+    ) -> Plan {
+        let members = self.members.iter();
+        let views: SmallVec<[_; 4]> = members
+            .map(|Member { node, .. }| NodeView {
+                id: &node.id,
+                status: known.status(&node.id),
+            })
+            .collect();
+        plan(decision, safe, &views, ranking, Instant::now())
+    }
+
+    /// Returns the regions whose replica can honour a decision now, and until when it is proven to;
+    /// for good where there is no bound. Where no replica is known to, only the primary can.
+    #[must_use]
+    pub fn replica_regions(
+        &self,
+        decision: &Decision,
+        safe: bool,
+    ) -> Vec<(RegionId, Option<Instant>)> {
+        let known = self.monitor.knowledge();
+        let ranking = self.selector.ranking(Instant::now());
+        let plan = self.plan(decision, safe, &known, &ranking);
+        let ready = plan.iter().filter(|step| {
+            !step.as_primary && step.wait_for.is_none() && step.reason != Reason::ReplicaLagging
+        });
+        let bound = decision.consistency.max_staleness;
+        let region_until = |step: &Step| {
+            let node = &self.members[step.node].node;
+            let until = match bound {
+                Some(bound) => Some(known.status(&node.id).proven_at? + bound),
+                None => None,
+            };
+            Some((node.region.clone()?, until))
+        };
+        ready.filter_map(region_until).collect()
+    }
+}
+
+impl Member {
+    /// Takes a second try out of the budget of this node, which failed or is slow.
+    pub(super) fn grants_second_try(&self) -> bool {
+        let granted = self.second_tries.grant(Instant::now());
+        if !granted {
+            metrics::counter!(names::RETRY_BUDGET_SPENT, "node" => self.label()).increment(1);
+        }
+        granted
+    }
+
+    /// Counts a request that goes on to another node after this one failed.
+    pub(super) fn count_retry(&self) {
+        metrics::counter!(names::RETRIES, "node" => self.label()).increment(1);
+    }
+
+    /// Counts a request that was sent to another node as well since this one was slow.
+    pub(super) fn count_hedge(&self, won: Won) {
+        metrics::counter!(names::HEDGES, "node" => self.label(), "won" => won.as_str())
+            .increment(1);
+    }
+
+    fn begin_counters(&self) {
+        metrics::counter!(names::RETRIES, "node" => self.label()).increment(0);
+        metrics::counter!(names::RETRY_BUDGET_SPENT, "node" => self.label()).increment(0);
+        for won in Won::ALL {
+            let won = won.as_str();
+            metrics::counter!(names::HEDGES, "node" => self.label(), "won" => won).increment(0);
+        }
+    }
+
+    fn label(&self) -> String {
+        self.name.to_string()
+    }
+}

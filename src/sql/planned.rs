@@ -1,0 +1,84 @@
+//! A request with its plan.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::SqlError;
+use super::database::Member;
+use super::request::{SqlOutcome, SqlRequest};
+use super::verdict::Terms;
+use crate::postgres::monitor::Knowledge;
+use tidegate_model::Level;
+use tidegate_policy::{Decision, Reason, Step};
+use tidegate_steering::Ranking;
+
+/// A request with its plan: everything in it is judged by what was known at one moment.
+pub(super) struct PlannedRequest<'a> {
+    pub(super) request: &'a SqlRequest<'a>,
+    /// With the token expressed in terms of `known`.
+    pub(super) decision: Decision,
+    pub(super) known: Arc<Knowledge>,
+    pub(super) ranking: Arc<Ranking>,
+}
+
+/// Why a step gave no answer.
+#[derive(Debug)]
+pub(super) enum StepError {
+    /// The node cannot prove what the request needs; the next step has its own reason.
+    Unproven,
+    /// The node was not asked, for others need it more; the next step has its own reason.
+    Refused(SqlError),
+    /// The node failed and has done nothing; the next step may not.
+    Next(SqlError),
+    /// The client gets this.
+    Final(SqlError),
+}
+
+/// The end of a step.
+pub(super) type StepResult = Result<SqlOutcome, StepError>;
+
+/// One step as it is tried.
+pub(super) struct Try {
+    pub(super) step: Step,
+    pub(super) reason: Reason,
+    /// Whether another node has answered first, so that the answer of this one is not waited for.
+    pub(super) beaten: AtomicBool,
+}
+
+impl Try {
+    pub(super) fn new(step: Step, reason: Reason) -> Self {
+        Self {
+            step,
+            reason,
+            beaten: AtomicBool::new(false),
+        }
+    }
+}
+
+impl PlannedRequest<'_> {
+    /// Whether the primary is asked in place of a nearer replica.
+    pub(super) fn is_spill(&self, step: &Step) -> bool {
+        let strong = self.decision.consistency.level == Level::Strong;
+        // Nodes are listed by distance: before the first there is none.
+        self.request.safe && !strong && step.as_primary && step.node > 0
+    }
+
+    /// The error when there is no node to ask.
+    pub(super) fn no_node(&self) -> SqlError {
+        match self.decision.consistency.level {
+            Level::Strong => SqlError::NoPrimary,
+            Level::Session | Level::Bounded | Level::Eventual => SqlError::NoNode,
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            safe: self.request.safe,
+            level: self.decision.consistency.level,
+        }
+    }
+
+    pub(super) fn member(&self, step: &Step) -> &Member {
+        &self.request.database.members[step.node]
+    }
+}

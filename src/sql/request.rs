@@ -1,0 +1,28 @@
+//! One request to the database, and its answer.
+
+use tokio::time::Instant;
+
+use super::{Answer, Argument, Database, SqlTarget};
+use crate::http::Served;
+use tidegate_model::WalPosition;
+use tidegate_policy::Decision;
+
+/// One request, ready to be sent to a node.
+pub(super) struct SqlRequest<'a> {
+    pub(super) database: &'a Database,
+    pub(super) target: &'a SqlTarget,
+    pub(super) decision: &'a Decision,
+    pub(super) arguments: &'a [Argument<'a>],
+    /// Whether the method is safe, so that the request may be sent again.
+    pub(super) safe: bool,
+    /// When the client gets a `deadline` problem instead of an answer.
+    pub(super) deadline: Instant,
+}
+
+/// An answer and how it came about.
+pub(super) struct SqlOutcome {
+    pub(super) answer: Answer,
+    pub(super) served: Served,
+    /// The position the client has now seen, if the answer is to carry a token.
+    pub(super) seen: Option<WalPosition>,
+}

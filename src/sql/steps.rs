@@ -1,0 +1,169 @@
+//! Attempts the nodes, in the order of one plan, until one answers.
+//!
+//! A safe request goes on to the next step when a node fails, as far as the node's retry budget
+//! goes, and is sent to the next node as well when one is slow; the first good answer counts. The delay
+//! follows the endpoint's recent answers on that node, so hedges stay rare while nothing is wrong. An
+//! unsafe request has a single step, and once its statement was sent it is never sent again.
+
+use std::iter::Peekable;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::SqlError;
+use super::attempt::Attempt;
+use super::hedge::{is_good, of_two};
+use super::planned::{PlannedRequest, StepError, StepResult, Try};
+use super::request::{SqlOutcome, SqlRequest};
+use crate::http::Timing;
+use tidegate_policy::{Plan, Reason, Step};
+use tidegate_steering::{Race, RaceEvent, Standing, Turn, Won};
+
+/// The least delay, in round trips to the node, while its answers are unknown.
+const ROUND_TRIPS_UNKNOWN: u32 = 3;
+/// The delay then, if it is near.
+const DELAY_UNKNOWN: Duration = Duration::from_millis(150);
+
+/// What is left of a plan.
+type Steps = Peekable<<Plan as IntoIterator>::IntoIter>;
+
+/// Why a plan gave no answer.
+pub(super) enum PlanError {
+    /// The client gets this.
+    Final(SqlError),
+    /// The client gets this unless there is a better plan: nothing was written.
+    NothingDone(SqlError),
+}
+
+impl PlannedRequest<'_> {
+    /// Tries step after step; `timing` collects where the time went, failed steps included.
+    pub(super) async fn follow(&self, timing: &mut Timing) -> Result<SqlOutcome, PlanError> {
+        let SqlRequest { database, safe, .. } = self.request;
+        let plan = database.plan(&self.decision, *safe, &self.known, &self.ranking);
+        let mut steps = plan.into_iter().peekable();
+        if let Some(first) = steps.peek() {
+            self.member(first).second_tries.sent();
+        }
+        let (mut failed, mut refused) = (None, None);
+        while let Some(step) = steps.next() {
+            let reason = match &failed {
+                Some(_) => Reason::Retry,
+                None => step.reason,
+            };
+            match self
+                .hedged(Try::new(step, reason), &mut steps, timing)
+                .await
+            {
+                Ok(outcome) => return Ok(outcome),
+                Err(StepError::Final(error)) => return Err(PlanError::Final(error)),
+                Err(StepError::Unproven) => {}
+                Err(StepError::Refused(error)) => refused = Some(error),
+                Err(StepError::Next(error)) => {
+                    let member = self.member(&step);
+                    tracing::debug!(node = %member.name, problem = %error, "passed over a node");
+                    let go_on = steps.peek().is_some() && member.grants_second_try();
+                    failed = Some(error);
+                    if !go_on {
+                        break;
+                    }
+                    member.count_retry();
+                }
+            }
+        }
+        let error = refused.or(failed).unwrap_or_else(|| self.no_node());
+        Err(PlanError::NothingDone(error))
+    }
+
+    /// Attempts one node, and the next of the plan too if the first is slow.
+    async fn hedged(&self, first: Try, rest: &mut Steps, timing: &mut Timing) -> StepResult {
+        let second = OnceLock::new();
+        let mut race = Race::default();
+        race.enter(first.step.node, Turn::First, self.attempt(&first));
+        if rest.peek().is_some_and(|next| self.may_hedge_to(next)) {
+            race.hedge_after(self.hedge_delay(&first.step));
+        }
+        let (mut of_first, mut of_second) = (Timing::default(), Timing::default());
+        let mut failed = None;
+        let (won, end) = loop {
+            match race.next().await {
+                RaceEvent::Slow => {
+                    if let Some(next) = self.second_step(&first.step, rest) {
+                        let second = second.get_or_init(|| Try::new(next, Reason::Hedge));
+                        race.enter(next.node, Turn::Hedge, self.attempt(second));
+                    }
+                }
+                RaceEvent::Ended(entrant, (took, end)) => {
+                    let turn = entrant.turn;
+                    match turn {
+                        Turn::First | Turn::Retry => of_first = took,
+                        Turn::Hedge => of_second = took,
+                    }
+                    match failed.take() {
+                        Some(earlier) => break of_two(earlier, turn, end),
+                        None if race.entrants().is_empty() || is_good(&end) => {
+                            break (Won::by(turn), end);
+                        }
+                        None => failed = Some(end),
+                    }
+                }
+            }
+        };
+        if let Some(second) = second.get() {
+            self.account(&first, second, won);
+        }
+        timing.add(match won {
+            Won::First => &of_first,
+            Won::Second | Won::Neither => &of_second,
+        });
+        end
+    }
+
+    async fn attempt(&self, tried: &Try) -> (Timing, StepResult) {
+        let mut timing = Timing::default();
+        let attempt = Attempt {
+            planned: self,
+            tried,
+        };
+        let end = attempt.run(&mut timing).await;
+        (timing, end)
+    }
+
+    /// Whether a node is one to ask for an answer that may come without it.
+    fn may_hedge_to(&self, next: &Step) -> bool {
+        let standing = self.ranking.of(next.node).standing;
+        self.request.safe
+            && next.wait_for.is_none()
+            && matches!(standing, Standing::Trusted | Standing::OnProbation)
+            && (!self.is_spill(next) || self.request.database.spill.has_room())
+    }
+
+    fn hedge_delay(&self, step: &Step) -> Duration {
+        let known = self.request.target.latencies.hedge_delay(step.node);
+        let delay = known.unwrap_or_else(|| {
+            let round_trip = self.ranking.of(step.node).latency;
+            DELAY_UNKNOWN.max(round_trip * ROUND_TRIPS_UNKNOWN)
+        });
+        match step.wait_for {
+            Some(_) => self.request.database.session_wait + delay,
+            None => delay,
+        }
+    }
+
+    /// Takes the next step of the plan, if the slow node's budget allows it.
+    fn second_step(&self, slow: &Step, rest: &mut Steps) -> Option<Step> {
+        self.request.database.probes.probe(slow.node);
+        rest.next_if(|_| self.member(slow).grants_second_try())
+    }
+
+    /// Tells the loser that its connection is fine.
+    fn account(&self, first: &Try, second: &Try, won: Won) {
+        match won {
+            Won::First => second.beaten.store(true, Ordering::Relaxed),
+            // How long it would have taken is not known. Taking it for slow would put off the hedges
+            // of a frozen node; the budget sees to it that a slow one is waited for again.
+            Won::Second => first.beaten.store(true, Ordering::Relaxed),
+            Won::Neither => {}
+        }
+        self.member(&first.step).count_hedge(won);
+    }
+}

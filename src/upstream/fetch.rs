@@ -1,0 +1,156 @@
+//! An application's answer that the response cache keeps, where its endpoint says that path and query
+//! alone decide on it.
+//!
+//! The request carries no field of any client's, so that nobody can shape what others are given.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::future::FutureExt;
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, ETAG, LOCATION, SET_COOKIE, VARY,
+};
+use http::{HeaderMap, HeaderName, Method};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::exchange::exchange;
+use super::forward::served;
+use super::{Outgoing, Proxy, Upstream, UpstreamError, request_fields, response_fields};
+use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
+use crate::http::{Problem, Timing};
+use tidegate_model::normalise;
+use tidegate_policy::Reuse;
+
+/// Most bytes of the fields that are kept; they take room beside the body.
+const HEADER_BYTES_MAX: usize = 4 << 10;
+
+/// What is said anew of every answer, or was true of one transfer alone.
+static NOT_KEPT: [HeaderName; 8] = [
+    ACCEPT_RANGES,
+    AGE,
+    CACHE_CONTROL,
+    CONTENT_LENGTH,
+    DATE,
+    ETAG,
+    SET_COOKIE,
+    HeaderName::from_static("server-timing"),
+];
+
+impl Proxy {
+    /// Asks the application for an answer that the response cache may keep, of at most `bytes_max`; its
+    /// body has to be there within `time`.
+    ///
+    /// # Errors
+    /// Why there is nothing to keep.
+    pub async fn fetch(
+        &self,
+        upstream: &Arc<Upstream>,
+        shared: &SharedRequest,
+        bytes_max: usize,
+        time: Duration,
+        timing: &mut Timing,
+    ) -> Result<Fetched, Missed> {
+        let asked_at = Instant::now();
+        let outgoing = self.shared_outgoing(shared)?;
+        let answered = exchange(upstream, outgoing, None, self.patience).await;
+        timing.upstream = asked_at.elapsed();
+        let answered = answered.map_err(Problem::from)?;
+        let said = answered.response.headers();
+        // A failure is given to nobody else, and does not end what is stored.
+        if !answered.response.status().is_server_error() && !is_for_all(said) {
+            return Err(Missed::NotForAll);
+        }
+        let staleness = Some(age(said));
+        let served = served(upstream, &answered);
+        let location = response_fields::location(answered.node(), said);
+        let (head, body) = answered.into_response().into_parts();
+        let (status, mut headers) = (head.status, head.headers);
+        let decision = &shared.decision;
+        let _seen = response_fields::rewrite(&self.tokens, &mut headers, status, decision);
+        for name in &NOT_KEPT {
+            headers.remove(name);
+        }
+        if let Some(location) = location {
+            headers.insert(LOCATION, location);
+        }
+        let header_bytes = bytes_of(&headers);
+        if header_bytes > HEADER_BYTES_MAX {
+            return Err(Missed::NotForAll);
+        }
+        Ok(Fetched {
+            served,
+            status,
+            headers,
+            header_bytes,
+            staleness,
+            body: FetchedBody::Coming(in_time(body, bytes_max, asked_at + time).boxed()),
+        })
+    }
+
+    fn shared_outgoing(&self, shared: &SharedRequest) -> Result<Outgoing, Problem> {
+        let decision = &shared.decision;
+        Ok(Outgoing {
+            method: Method::GET,
+            path: normalise(shared.uri.path())?.into_owned(),
+            query: shared.uri.query().map(str::to_owned),
+            headers: request_fields::shared_fields(self, decision),
+            wants_websocket: false,
+            replica_regions: self.database.replica_regions(decision, true),
+            local_region: self.region.clone(),
+        })
+    }
+}
+
+/// Reads a body until a deadline.
+async fn in_time(body: Body, bytes_max: usize, deadline: Instant) -> Result<Bytes, Missed> {
+    match timeout_at(deadline, whole(body, bytes_max)).await {
+        Ok(body) => body,
+        Err(_elapsed) => Err(Problem::from(UpstreamError::Timeout).into()),
+    }
+}
+
+/// Whether the application does not object: it varies by nothing that is not asked of it here, and
+/// lets caches reuse the answer.
+fn is_for_all(headers: &HeaderMap) -> bool {
+    let varies_by_encoding_alone = {
+        let fields = headers.get_all(VARY).into_iter();
+        let mut names = fields.flat_map(|field| field.to_str().unwrap_or("*").split(','));
+        names.all(|name| name.trim().eq_ignore_ascii_case("accept-encoding"))
+    };
+    varies_by_encoding_alone && Reuse::of(headers, SystemTime::now()) == Reuse::AsDeclared
+}
+
+/// How long caches behind the gateway have kept the answer (RFC 9111 section 5.1).
+fn age(headers: &HeaderMap) -> Duration {
+    let seconds = headers
+        .get(AGE)
+        .and_then(|age| age.to_str().ok()?.parse().ok());
+    Duration::from_secs(seconds.unwrap_or_default())
+}
+
+fn bytes_of(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+/// Reads a body, unless it is too large to be kept.
+async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Missed> {
+    let least = usize::try_from(body.size_hint().lower());
+    if least.map_or(true, |least| least > bytes_max) {
+        return Err(Missed::NotForAll);
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Missed::NotForAll),
+        Err(error) => {
+            tracing::debug!(%error, "an answer to keep broke off");
+            Err(Problem::from(UpstreamError::Unreachable(None)).into())
+        }
+    }
+}

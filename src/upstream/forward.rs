@@ -1,0 +1,181 @@
+//! Hands a request on to an upstream, with the decision, and its answer back.
+//!
+//! The application behind the gateway is told what was decided and is trusted to obey it; nothing
+//! it answers is proven here, so no answer of its carries a staleness.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::future::FutureExt;
+use http::header::{CONNECTION, LOCATION, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use hyper::body::Body as _;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+use super::exchange::exchange;
+use super::{
+    Answered, Outgoing, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
+    response_fields, tunnel,
+};
+use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
+use tidegate_policy::{Decision, Reason};
+use tidegate_steering::Turn;
+
+/// One request to pass on.
+pub struct ProxiedRequest {
+    /// Its head.
+    pub head: Parts,
+    /// Its body, as it comes.
+    pub body: Body,
+    /// Its normalised path.
+    pub path: String,
+    /// What it is owed.
+    pub decision: Decision,
+}
+
+impl Proxy {
+    /// Refuses a request that this process has passed on before.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Loop`].
+    pub fn refuse_loop(&self, headers: &HeaderMap) -> Result<(), UpstreamError> {
+        match self.pseudonym.has_signed(headers) {
+            true => Err(UpstreamError::Loop),
+            false => Ok(()),
+        }
+    }
+
+    /// Passes a request on, and returns the answer with the body yet to come.
+    ///
+    /// # Errors
+    /// The problem to answer.
+    pub async fn forward(
+        &self,
+        upstream: &Arc<Upstream>,
+        request: ProxiedRequest,
+        account: &mut Account,
+    ) -> Result<Response, Problem> {
+        let ProxiedRequest {
+            mut head,
+            body,
+            path,
+            mut decision,
+        } = request;
+        let known = self.database.monitor.knowledge();
+        decision.token = decision.token.at_present(known.lineage.as_deref())?;
+        let bytes_max = self.patience.body_bytes_max;
+        let body = Some(body).filter(|body| !body.is_end_stream());
+        if body.as_ref().is_some_and(|body| is_longer(body, bytes_max)) {
+            return Err(UpstreamError::BodyTooLarge(bytes_max).into());
+        }
+        let client = wants_websocket(&head, body.is_none())
+            .then(|| head.extensions.remove::<OnUpgrade>())
+            .flatten();
+        let outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
+        let started = Instant::now();
+        let answered = exchange(upstream, outgoing, body, self.patience).await;
+        account.timing.upstream = started.elapsed();
+        let answered = answered?;
+        account.served = Some(served(upstream, &answered));
+        let said = answered.response.headers();
+        let decision = decision.restricted_by(said, SystemTime::now());
+        account.decision = Some(decision.clone());
+        Ok(self.answer(answered, &decision, client, account))
+    }
+
+    fn outgoing(
+        &self,
+        head: &Parts,
+        path: String,
+        decision: &Decision,
+        wants_websocket: bool,
+        account: &mut Account,
+    ) -> Outgoing {
+        let safe = head.method.is_safe();
+        let fields = request_fields::fields(self, head, decision, account);
+        Outgoing {
+            headers: match wants_websocket {
+                true => with_websocket(fields),
+                false => fields,
+            },
+            wants_websocket,
+            replica_regions: self.database.replica_regions(decision, safe),
+            local_region: self.region.clone(),
+            query: head.uri.query().map(str::to_owned),
+            method: head.method.clone(),
+            path,
+        }
+    }
+
+    fn answer(
+        &self,
+        answered: Answered,
+        decision: &Decision,
+        client: Option<OnUpgrade>,
+        account: &mut Account,
+    ) -> Response {
+        let status = answered.response.status();
+        let location = response_fields::location(answered.node(), answered.response.headers());
+        let mut response = match client.filter(|_| status == StatusCode::SWITCHING_PROTOCOLS) {
+            Some(client) => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = status;
+                *response.headers_mut() = answered.response.headers().clone();
+                let rest = AfterHttp::new(tunnel(client, answered).boxed());
+                response.extensions_mut().insert(rest);
+                response
+            }
+            None => answered.into_response(),
+        };
+        let headers = response.headers_mut();
+        account.seen = response_fields::rewrite(&self.tokens, headers, status, decision);
+        if let Some(location) = location {
+            headers.insert(LOCATION, location);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            *headers = with_websocket(std::mem::take(headers));
+        }
+        response
+    }
+}
+
+/// How a node of an upstream served.
+pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
+    Served {
+        node: answered.node().name.as_str().into(),
+        region: answered.node().region.clone(),
+        role: NodeRole::Upstream,
+        upstream: Some(upstream.name().into()),
+        reason: match answered.turn {
+            Turn::First => None,
+            Turn::Retry => Some(Reason::Retry),
+            Turn::Hedge => Some(Reason::Hedge),
+        },
+        staleness: None,
+    }
+}
+
+/// Says anew what was said on the other connection: fields of one connection are never passed on.
+fn with_websocket(mut headers: HeaderMap) -> HeaderMap {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers
+}
+
+fn is_longer(body: &Body, bytes_max: usize) -> bool {
+    let declared = body.size_hint().lower();
+    usize::try_from(declared).map_or(true, |declared| declared > bytes_max)
+}
+
+/// Only HTTP/1.1 has this way to change the protocol (RFC 6455), and only to one that is known not
+/// to be HTTP: `h2c` would carry requests past everything here.
+fn wants_websocket(head: &Parts, has_no_body: bool) -> bool {
+    head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && has_no_body
+        && names_upgrade(&head.headers, "websocket")
+}

@@ -1,0 +1,77 @@
+//! A request as it is sent to a node, and what it may take.
+
+use http::{HeaderMap, Method};
+use tokio::time::{Duration, Instant};
+
+use tidegate_model::RegionId;
+
+/// A request as it will be sent.
+pub struct Outgoing {
+    /// Its method.
+    pub method: Method,
+    /// Its normalised path.
+    pub path: String,
+    /// Its query, as sent by the client.
+    pub query: Option<String>,
+    /// Its fields; none concerns a connection, except those that request a WebSocket.
+    pub headers: HeaderMap,
+    /// Whether it requests a WebSocket.
+    pub wants_websocket: bool,
+    /// The regions whose database replica can honour the decision, and until when; indefinitely if
+    /// there is no bound.
+    pub replica_regions: Vec<(RegionId, Option<Instant>)>,
+    /// The region assumed for a node without one.
+    pub local_region: RegionId,
+}
+
+/// The limits of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Most bytes of its body.
+    pub body_bytes_max: usize,
+    /// Time for its body to arrive.
+    pub body_timeout: Duration,
+    /// Time from then to the head of the answer, unless the upstream sets its own.
+    pub deadline: Duration,
+}
+
+impl Outgoing {
+    /// Whether an application in this region may read from its replica if the request is sent now:
+    /// it may have waited for another node first.
+    pub(super) fn reads_replica_in(&self, region: Option<&RegionId>, now: Instant) -> bool {
+        let region = region.unwrap_or(&self.local_region);
+        let mut known = self.replica_regions.iter();
+        known.any(|(replica, until)| replica == region && until.is_none_or(|until| now <= until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_stands_in_for_the_primary_only_while_it_is_proven_to() {
+        let now = Instant::now();
+        let region = |name: &str| name.parse::<RegionId>().unwrap();
+        let (bounded, unbounded) = (region("eu-west-1"), region("us-east-1"));
+        let outgoing = Outgoing {
+            method: Method::GET,
+            path: "/".to_owned(),
+            query: None,
+            headers: HeaderMap::new(),
+            wants_websocket: false,
+            replica_regions: vec![
+                (bounded.clone(), Some(now + Duration::from_secs(1))),
+                (unbounded.clone(), None),
+            ],
+            local_region: bounded.clone(),
+        };
+        let reads =
+            |region, after| outgoing.reads_replica_in(region, now + Duration::from_millis(after));
+        for local in [None, Some(&bounded)] {
+            assert!(reads(local, 1_000) && !reads(local, 1_001));
+        }
+        assert!(reads(Some(&unbounded), 60_000));
+        assert!(!reads(Some(&region("ap-south-1")), 0));
+    }
+}

@@ -1,0 +1,153 @@
+//! The fields of a request as an application gets them.
+
+use http::header::{ACCEPT, COOKIE, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use super::{Proxy, forwarded, strip_hop_by_hop};
+use crate::http::{Account, TRACEPARENT, Trace, X_REQUEST_ID, start_trace};
+use tidegate_model::{
+    Level, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
+};
+use tidegate_policy::Decision;
+
+static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What only the gateway says to an application, in lower case: a client's word for it is dropped,
+/// also when written with underscores, which many applications cannot tell from dashes.
+const OURS: [&str; 21] = [
+    "x-request-id",
+    "x-consistency",
+    "x-consistency-token",
+    "x-route-primary",
+    "x-database-role",
+    "consistency-status",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-real-ip",
+    // Between the CDN and the load balancer: a secret.
+    "x-origin-verify",
+    // Fields by which some frameworks take another path than the one that was decided on.
+    "x-original-url",
+    "x-rewrite-url",
+    // The environment variable HTTP_PROXY of a CGI program.
+    "proxy",
+    "content-length",
+    "transfer-encoding",
+    "host",
+];
+
+/// Fields by which some frameworks take another method than the one that was decided on.
+const OTHER_METHODS: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// Makes the fields to send.
+pub(super) fn fields(
+    proxy: &Proxy,
+    head: &Parts,
+    decision: &Decision,
+    account: &mut Account,
+) -> HeaderMap {
+    let mut headers = head.headers.clone();
+    strip_hop_by_hop(&mut headers);
+    // Answered here: the body is asked for when the node's connection has room.
+    headers.remove(EXPECT);
+    drop_ours(&mut headers, head.method.is_safe());
+    forwarded::describe(&mut headers, head, &proxy.trusted_proxies);
+    hand_on_decision(&mut headers, proxy, decision, head.method.is_safe());
+    if let Some(id) = head.headers.get(&X_REQUEST_ID) {
+        headers.insert(&X_REQUEST_ID, id.clone());
+    }
+    proxy.pseudonym.sign(&mut headers, head.version);
+    keep_trace(&mut headers, &head.headers, account);
+    cookies(&mut headers, decision);
+    headers
+}
+
+/// Makes the fields of a request for what everybody may be given: none is a client's.
+pub(super) fn shared_fields(proxy: &Proxy, decision: &Decision) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    hand_on_decision(&mut headers, proxy, decision, true);
+    proxy.pseudonym.sign(&mut headers, Version::HTTP_11);
+    headers.insert(&TRACEPARENT, start_trace().1);
+    headers
+}
+
+fn drop_ours(headers: &mut HeaderMap, safe: bool) {
+    let is_ours = |name: &HeaderName| {
+        let dashed = name.as_str().replace('_', "-");
+        OURS.contains(&&*dashed) || (safe && OTHER_METHODS.contains(&&*dashed))
+    };
+    let ours: Vec<_> = headers
+        .keys()
+        .filter(|name| is_ours(name))
+        .cloned()
+        .collect();
+    for name in ours {
+        headers.remove(name);
+    }
+}
+
+/// The level in force, what the client has seen, and whether only the primary will do.
+fn hand_on_decision(headers: &mut HeaderMap, proxy: &Proxy, decision: &Decision, safe: bool) {
+    let level = decision.consistency.to_string();
+    if let Ok(level) = HeaderValue::try_from(level) {
+        headers.insert(&X_CONSISTENCY, level);
+    }
+    if let RequestToken::Verified(position) = decision.token
+        && let Ok(token) = HeaderValue::try_from(proxy.tokens.sign(&position))
+    {
+        headers.insert(&X_CONSISTENCY_TOKEN, token);
+    }
+    let needs_primary = !safe
+        || decision.consistency.level == Level::Strong
+        || decision.token == RequestToken::Unverifiable;
+    if needs_primary {
+        headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
+    }
+}
+
+/// Passes a trace on, or starts one. A malformed one cannot be gone on with.
+fn keep_trace(headers: &mut HeaderMap, received: &HeaderMap, account: &mut Account) {
+    if let Some(trace) = Trace::read(received) {
+        headers.insert(&TRACEPARENT, trace.field());
+        return;
+    }
+    headers.remove(&TRACESTATE);
+    let (trace, parent) = start_trace();
+    headers.insert(&TRACEPARENT, parent);
+    account.trace = Some(trace);
+}
+
+/// What everybody may be given must not depend on who asked first. The gateway's own cookie is
+/// nobody else's business.
+fn cookies(headers: &mut HeaderMap, decision: &Decision) {
+    if decision.shared_cacheable {
+        headers.remove(COOKIE);
+        return;
+    }
+    if decision.session_cookie {
+        without_session_cookie(headers);
+    }
+    // HTTP/2 may split the field, HTTP/1.1 may not (RFC 9113 section 8.2.3).
+    let fields: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if fields.len() > 1
+        && let Ok(one) = HeaderValue::from_bytes(&fields.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, one);
+    }
+}

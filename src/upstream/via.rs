@@ -1,0 +1,76 @@
+//! `Via` (RFC 9110 section 7.6.3): by which protocol a request came, and whether it has been here
+//! before.
+
+use http::header::VIA;
+use http::{HeaderMap, HeaderValue, Version};
+
+use tidegate_model::RegionId;
+
+/// Holds the name under which this process is known to others, which no other process has.
+#[derive(Debug)]
+pub struct Pseudonym(String);
+
+impl Pseudonym {
+    /// Makes one up for a process in a region.
+    #[must_use]
+    pub fn random(region: &RegionId) -> Self {
+        Self(format!("tidegate-{region}-{:08x}", fastrand::u32(..)))
+    }
+
+    /// Adds this process to those that have handed a request on.
+    pub(super) fn sign(&self, headers: &mut HeaderMap, version: Version) {
+        let protocol = match version {
+            Version::HTTP_2 => "2",
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        };
+        // A region is made of letters, digits and dashes.
+        if let Ok(value) = HeaderValue::try_from(format!("{protocol} {}", self.0)) {
+            headers.append(VIA, value);
+        }
+    }
+
+    /// Returns whether this process has handed the request on before.
+    pub(super) fn has_signed(&self, headers: &HeaderMap) -> bool {
+        let lines = headers.get_all(VIA).into_iter();
+        let mut entries = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        entries.any(|entry| {
+            let mut words = entry.split(u8::is_ascii_whitespace);
+            let by = words.by_ref().filter(|word| !word.is_empty()).nth(1);
+            by.is_some_and(|by| by.eq_ignore_ascii_case(self.0.as_bytes()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_recognises_itself_and_nobody_else() {
+        let region: RegionId = "eu-west-1".parse().unwrap();
+        let (own, other) = (Pseudonym::random(&region), Pseudonym::random(&region));
+        let mut headers = HeaderMap::new();
+        headers.append(
+            VIA,
+            HeaderValue::from_static("1.1 tidegate, 2 tidegate-eu-west-1"),
+        );
+        other.sign(&mut headers, Version::HTTP_2);
+        assert!(!own.has_signed(&headers));
+        own.sign(&mut headers, Version::HTTP_11);
+        assert!(own.has_signed(&headers) && other.has_signed(&headers));
+
+        let Pseudonym(name) = &own;
+        for (line, expected) in [
+            (format!("1.0 fred,HTTP/1.1\t {name} (a, b), 1.1 c"), true),
+            (format!("1.1 {}", name.to_uppercase()), true),
+            (name.clone(), false),
+            (format!("1.1 fred ({name})"), false),
+            (format!("1.1 {name}0"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(VIA, line.parse().unwrap());
+            assert_eq!(own.has_signed(&headers), expected, "{line}");
+        }
+    }
+}
