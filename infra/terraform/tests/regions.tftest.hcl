@@ -265,7 +265,7 @@ run "regions" {
 
   assert {
     condition     = [for region, deployed in local.deployed : region if deployed.gateway.migrates] == ["us-east-1"]
-    error_message = "Only the primary's region can migrate."
+    error_message = "Only the home region can migrate."
   }
 
   assert {
