@@ -1,4 +1,4 @@
-# Secrets every region reads, kept in the primary's region and replicated by Secrets Manager, each copy
+# Secrets every region reads, kept in the home region and replicated by Secrets Manager, each copy
 # under its region's key. Database passwords, URLs and the tokens' secrets never enter Terraform's state:
 # modules/stored_secret draws and reads them as ephemeral values. `manage_master_user_password` would be
 # simpler but RDS refuses it for an instance with replicas. The origin secrets do enter the state,

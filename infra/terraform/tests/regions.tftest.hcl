@@ -265,7 +265,7 @@ run "regions" {
 
   assert {
     condition     = [for region, deployed in local.deployed : region if deployed.gateway.migrates] == ["us-east-1"]
-    error_message = "Only the primary's region can migrate."
+    error_message = "Only the home region can migrate."
   }
 
   assert {
@@ -474,6 +474,18 @@ run "a_public_network_and_a_task_that_fargate_has_not_are_refused" {
   }
 
   expect_failures = [var.regions]
+}
+
+run "the_largest_tasks_that_fargate_has_are_accepted" {
+  command = plan
+
+  variables {
+    regions = {
+      us-east-1      = { vpc_cidr = "10.10.0.0/16", task_cpu = 8192, task_memory = 61440 }
+      eu-west-1      = { vpc_cidr = "10.20.0.0/16", task_cpu = 16384, task_memory = 122880 }
+      ap-southeast-1 = { vpc_cidr = "10.30.0.0/16", task_cpu = 16384, task_memory = 32768 }
+    }
+  }
 }
 
 run "an_image_tag_is_refused" {
