@@ -18,7 +18,7 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build demo bench simulate test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply
+.PHONY: build demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -63,6 +63,11 @@ bench: postgresql
 # traffic policy. Prints a table and writes docs/traffic-simulation.md; under a minute.
 simulate:
 	$(CARGO) bench $(CARGO_FLAGS) -p tidegate-traffic --bench simulation
+
+# Gateways of up to fifty regions that tell each other how they are: how fast that spreads and what it
+# costs. Prints two tables; two minutes.
+simulate-fleet:
+	$(CARGO) test $(CARGO_FLAGS) --release -p tidegate-fleet --test fleet -- --ignored --nocapture --test-threads=1 table
 
 # What is under infra/, as far as it can be checked without an account; what cannot is said aloud.
 infra:

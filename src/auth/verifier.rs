@@ -74,6 +74,23 @@ impl Verifier {
         self.verify_at(authorization, SystemTime::now()).await
     }
 
+    /// As [`verify`](Self::verify), of a token that has all the claims that are `needed`: nothing is
+    /// bound in place of one that says who the client is.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify), or [`AuthError::Claim`].
+    pub async fn verify_with(
+        &self,
+        authorization: Option<&HeaderValue>,
+        mut needed: impl Iterator<Item = &str>,
+    ) -> Result<Claims, AuthError> {
+        let claims = self.verify(authorization).await?;
+        match needed.find(|name| claims.text(name).is_none()) {
+            Some(missing) => Err(AuthError::Claim(missing.to_owned().into())),
+            None => Ok(claims),
+        }
+    }
+
     pub(super) async fn verify_at(
         &self,
         authorization: Option<&HeaderValue>,

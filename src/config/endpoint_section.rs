@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Environment;
-use super::file::{ConfigFile, key};
+use super::source::{Source, key};
 use super::upstream_section::is_name;
 use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
 use crate::sql::SqlConfig;
@@ -102,34 +102,34 @@ impl EndpointSection {
     /// Checks the section; a URL in place of an upstream's name adds an upstream.
     pub(super) fn resolve(
         &self,
-        file: &ConfigFile,
+        source: &Source,
         environment: &Environment,
         upstreams: &mut Vec<UpstreamConfig>,
     ) -> Result<EndpointConfig, ConfigError> {
         let auth = match &self.auth {
             None => EndpointAuth::None,
-            Some(text) => file.parsed(text, "auth", |text| match text.as_str() {
+            Some(text) => source.parsed(text, "auth", |text| match text.as_str() {
                 "none" => Ok(EndpointAuth::None),
                 "jwt" => Ok(EndpointAuth::Jwt),
                 _ => Err("expected `jwt` or `none`"),
             })?,
         };
-        let method = file.parsed(&self.method, "method", |text| method(text))?;
-        let cache = self.cache(file, &method, auth)?;
+        let method = source.parsed(&self.method, "method", |text| method(text))?;
+        let cache = self.cache(source, &method, auth)?;
         let target = match (&self.sql, &self.upstream) {
-            (Some(sql), None) => TargetConfig::Sql(self.sql(sql, file)?),
+            (Some(sql), None) => TargetConfig::Sql(self.sql(sql, source)?),
             (None, Some(target)) => {
-                self.refuse_sql_keys(file)?;
-                let name = upstream(target, file, environment, upstreams)?;
+                self.refuse_sql_keys(source)?;
+                let name = upstream(target, source, environment, upstreams)?;
                 TargetConfig::Upstream(UpstreamTarget { name, cache })
             }
             (None, None) => {
                 let message = "sql: an endpoint needs either `sql` or `upstream`";
-                return Err(ConfigError::new(&file.place(&self.method), message));
+                return Err(ConfigError::new(&source.place(&self.method), message));
             }
             (Some(_), Some(upstream)) => {
                 let why = "an endpoint has either `sql` or `upstream`";
-                return Err(file.refused(upstream, "upstream", why));
+                return Err(source.refused(upstream, "upstream", why));
             }
         };
         let keys = [
@@ -138,7 +138,7 @@ impl EndpointSection {
             key("body_strings", &self.body_strings),
         ];
         Ok(EndpointConfig {
-            place: file.table(&self.method, &keys),
+            place: source.table(&self.method, &keys),
             method,
             path: self.path.get_ref().clone(),
             auth,
@@ -146,16 +146,12 @@ impl EndpointSection {
         })
     }
 
-    fn sql(
-        &self,
-        statement: &Spanned<String>,
-        file: &ConfigFile,
-    ) -> Result<SqlConfig, ConfigError> {
+    fn sql(&self, statement: &Spanned<String>, source: &Source) -> Result<SqlConfig, ConfigError> {
         let strings = self.body_strings.as_ref();
         Ok(SqlConfig {
             status: match &self.status {
                 None => STATUS_DEFAULT,
-                Some(code) => file.parsed(code, "status", |code| success_status(*code))?,
+                Some(code) => source.parsed(code, "status", |code| success_status(*code))?,
             },
             statement: statement.get_ref().clone(),
             single: self.single.as_ref().is_some_and(|it| *it.get_ref()),
@@ -166,7 +162,7 @@ impl EndpointSection {
     /// Whether everybody gets the same answer from an upstream; of a statement's that is known.
     fn cache(
         &self,
-        file: &ConfigFile,
+        source: &Source,
         method: &EndpointMethod,
         auth: EndpointAuth,
     ) -> Result<bool, ConfigError> {
@@ -179,22 +175,22 @@ impl EndpointSection {
             () if auth != EndpointAuth::None => "a bearer's answer is the bearer's alone",
             () => return Ok(*cache.get_ref()),
         };
-        Err(file.refused(cache, "cache", refused))
+        Err(source.refused(cache, "cache", refused))
     }
 
     /// What shapes the answer of a statement means nothing to an upstream.
-    fn refuse_sql_keys(&self, file: &ConfigFile) -> Result<(), ConfigError> {
+    fn refuse_sql_keys(&self, source: &Source) -> Result<(), ConfigError> {
         let why = "it goes with `sql`, not with `upstream`";
         let status = self
             .status
             .as_ref()
-            .map(|it| file.refused(it, "status", why));
+            .map(|it| source.refused(it, "status", why));
         let single = self
             .single
             .as_ref()
-            .map(|it| file.refused(it, "single", why));
+            .map(|it| source.refused(it, "single", why));
         let strings = self.body_strings.as_ref();
-        let strings = strings.map(|it| file.refused(it, "body_strings", why));
+        let strings = strings.map(|it| source.refused(it, "body_strings", why));
         status.or(single).or(strings).map_or(Ok(()), Err)
     }
 }
@@ -202,22 +198,22 @@ impl EndpointSection {
 /// Finds the upstream that an endpoint names, or adds one for the URL it gives.
 fn upstream(
     target: &Spanned<String>,
-    file: &ConfigFile,
+    source: &Source,
     environment: &Environment,
     upstreams: &mut Vec<UpstreamConfig>,
 ) -> Result<String, ConfigError> {
-    let text = file.expanded(target, "upstream", environment)?;
+    let text = source.expanded(target, "upstream", environment)?;
     let known = |name: &str| upstreams.iter().any(|known| known.name == name);
     if is_name(&text) {
         let missing = || format!("there is no [[upstream]] named `{text}`");
-        return file.parsed(target, "upstream", |_| {
+        return source.parsed(target, "upstream", |_| {
             known(&text).then(|| text.clone()).ok_or_else(missing)
         });
     }
-    let url: NodeUrl = file.parsed(target, "upstream", |_| text.parse())?;
+    let url: NodeUrl = source.parsed(target, "upstream", |_| text.parse())?;
     let name = url.to_string();
     if !known(&name) {
-        upstreams.push(UpstreamConfig::of_url(file.place(target), url));
+        upstreams.push(UpstreamConfig::of_url(source.place(target), url));
     }
     Ok(name)
 }

@@ -1,7 +1,5 @@
 //! The TOML file: its grammar, and errors that name file, line and key.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -99,7 +97,7 @@ impl ConfigFile {
             };
             let why = "expected the name of a host, without a port";
             let parsed = |name: &String| is_name(name).then(|| name.clone()).ok_or(why);
-            self.parsed(host, "admin.hosts", parsed)
+            self.source.parsed(host, "admin.hosts", parsed)
         };
         hosts.map(name).collect()
     }
@@ -136,7 +134,7 @@ impl ConfigFile {
     /// The policy rows, `None` when the file lists none.
     pub(super) fn policies(&self) -> Result<Option<Vec<PolicyRow>>, ConfigError> {
         let sections = self.content.policy.as_ref();
-        let resolve = |section: &PolicySection| section.resolve(self);
+        let resolve = |section: &PolicySection| section.resolve(&self.source);
         sections
             .map(|rows| rows.iter().map(resolve).collect())
             .transpose()
@@ -150,7 +148,8 @@ impl ConfigFile {
         upstreams: &mut Vec<UpstreamConfig>,
     ) -> Result<Option<Vec<EndpointConfig>>, ConfigError> {
         let sections = self.content.endpoint.as_ref();
-        let mut resolve = |section: &EndpointSection| section.resolve(self, environment, upstreams);
+        let mut resolve =
+            |section: &EndpointSection| section.resolve(&self.source, environment, upstreams);
         sections
             .map(|all| all.iter().map(&mut resolve).collect())
             .transpose()
@@ -167,116 +166,14 @@ impl ConfigFile {
             let lines = self
                 .source
                 .lines_in("upstream", index, UpstreamLimits::KEYS);
-            section.resolve(self, environment, local, &lines)
+            section.resolve(
+                &self.source,
+                environment,
+                local,
+                &lines,
+                &self.content.steering,
+            )
         };
         sections.map(resolve).collect()
     }
-
-    /// Where a value stands in the file.
-    pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
-        self.source.place(value.span().start, Arc::default())
-    }
-
-    /// Where a table stands that begins with a value, and where some of its keys do.
-    pub(super) fn table<T>(
-        &self,
-        first: &Spanned<T>,
-        keys: &[(&'static str, Option<usize>)],
-    ) -> Place {
-        let keys = keys.iter();
-        let keys = keys.filter_map(|(key, at)| Some((*key, self.source.line((*at)?))));
-        self.table_with_lines(first, &keys.collect::<Vec<_>>())
-    }
-
-    /// The same with the lines of the keys.
-    pub(super) fn table_with_lines<T>(
-        &self,
-        first: &Spanned<T>,
-        lines: &[(&'static str, usize)],
-    ) -> Place {
-        self.source.place(first.span().start, lines.into())
-    }
-
-    /// Where the value of a section's key stands, if the file sets it.
-    pub(super) fn place_in(&self, section: &str, key: &str) -> Option<Place> {
-        let span = self.source.find(section, key)?;
-        Some(self.source.place(span.start, Arc::default()))
-    }
-
-    /// Refuses a value.
-    pub(super) fn refused<T>(
-        &self,
-        value: &Spanned<T>,
-        key: &str,
-        why: impl std::fmt::Display,
-    ) -> ConfigError {
-        let written = self.source.written(value.span());
-        ConfigError::refused(&self.place(value), key, written, why)
-    }
-
-    /// Refuses a value that has been merged with defaults: the first of these keys of a section that
-    /// stands in the file.
-    pub(super) fn refused_in<'a>(
-        &self,
-        section: &str,
-        mut keys: impl Iterator<Item = (&'a str, String)>,
-    ) -> Option<ConfigError> {
-        keys.find_map(|(key, why)| {
-            let span = self.source.find(section, key)?;
-            let place = self.source.place(span.start, Arc::default());
-            let written = self.source.written(span);
-            Some(ConfigError::refused(
-                &place,
-                &format!("{section}.{key}"),
-                written,
-                why,
-            ))
-        })
-    }
-
-    /// Parses a value, naming file, line and key when it does not parse.
-    pub(super) fn parsed<T, V, E: std::fmt::Display>(
-        &self,
-        value: &Spanned<T>,
-        key: &str,
-        parse: impl FnOnce(&T) -> Result<V, E>,
-    ) -> Result<V, ConfigError> {
-        parse(value.get_ref()).map_err(|why| self.refused(value, key, why))
-    }
-
-    /// Replaces every `${NAME}` in a value by the variable; a missing one is an error.
-    pub(super) fn expanded(
-        &self,
-        value: &Spanned<String>,
-        key: &str,
-        environment: &Environment,
-    ) -> Result<String, ConfigError> {
-        expand(value.get_ref(), environment).map_err(|why| self.refused(value, key, why))
-    }
-}
-
-/// The start of the value of a key that may be absent.
-pub(super) fn key<T>(
-    key: &'static str,
-    value: &Option<Spanned<T>>,
-) -> (&'static str, Option<usize>) {
-    (key, value.as_ref().map(|value| value.span().start))
-}
-
-fn expand(text: &str, environment: &Environment) -> Result<String, String> {
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        let (before, from) = rest.split_at(start);
-        let end = from.find('}').ok_or("`${` without `}`")?;
-        let name = &from[2..end];
-        let value = environment
-            .get(name)
-            .ok_or(format!("the variable {name} is not set"))?;
-        expanded.push_str(before);
-        expanded.push_str(value);
-        rest = &from[end + 1..];
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
 }

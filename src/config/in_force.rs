@@ -69,7 +69,7 @@ fn section<S: Section>(file: &ConfigFile, section: &str, values: &S, all: &mut V
         all.push(InForce {
             name: format!("{section}.{key}"),
             value,
-            place: file.place_in(section, key),
+            place: file.source.place_in(section, key),
         });
     }
 }

@@ -59,8 +59,8 @@ impl<'a> Merge<'a> {
         value: &Spanned<String>,
         key: &str,
     ) -> Result<T, ConfigError> {
-        let text = self.file.expanded(value, key, self.environment)?;
-        self.file.parsed(value, key, |_| text.parse())
+        let text = self.file.source.expanded(value, key, self.environment)?;
+        self.file.source.parsed(value, key, |_| text.parse())
     }
 
     /// What may be shown of a setting, and where it was set, if it was.
@@ -68,8 +68,8 @@ impl<'a> Merge<'a> {
         let shown = self.given(setting).map(|given| match given {
             Given::Named(name, text) => Ok(((setting.shown)(text), Place::Name(name))),
             Given::InFile(key, value) => {
-                let text = self.file.expanded(value, key, self.environment)?;
-                Ok(((setting.shown)(&text), self.file.place(value)))
+                let text = self.file.source.expanded(value, key, self.environment)?;
+                Ok(((setting.shown)(&text), self.file.source.place(value)))
             }
         });
         shown.transpose()

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::{ConfigFile, key};
+use super::source::{Source, key};
 use tidegate_model::settings::Setting;
 use tidegate_model::{ConfigError, Consistency};
 use tidegate_policy::{NO_STORE_PRIVATE, PolicyRow};
@@ -74,20 +74,20 @@ pub(super) const POLICY: &[Setting] = &[
 
 impl PolicySection {
     /// Reads the values of the row.
-    pub(super) fn resolve(&self, file: &ConfigFile) -> Result<PolicyRow, ConfigError> {
+    pub(super) fn resolve(&self, source: &Source) -> Result<PolicyRow, ConfigError> {
         let keys = [key("cache_control", &self.cache_control)];
         Ok(PolicyRow {
-            place: file.table(&self.path, &keys),
+            place: source.table(&self.path, &keys),
             path: self.path.get_ref().clone(),
             consistency: match &self.consistency {
                 None => CONSISTENCY_DEFAULT,
-                Some(text) => file.parsed(text, "consistency", |text| text.parse())?,
+                Some(text) => source.parsed(text, "consistency", |text| text.parse())?,
             },
             cache_control: self.cache_control.as_ref().map(|it| it.get_ref().clone()),
             session_cookie: self.session_cookie,
             rate_limit: match &self.rate_limit {
                 None => None,
-                Some(text) => Some(file.parsed(text, "rate_limit", |text| text.parse())?),
+                Some(text) => Some(source.parsed(text, "rate_limit", |text| text.parse())?),
             },
         })
     }

@@ -242,7 +242,7 @@ fn check_pool(file: &ConfigFile) -> Result<(), ConfigError> {
             format!("it must not be below connections_min, which is {min}"),
         ),
     ];
-    match file.refused_in("pool", keys.into_iter()) {
+    match file.source.refused_in("pool", keys.into_iter()) {
         Some(error) if min > max => Err(error),
         _ => Ok(()),
     }
@@ -264,7 +264,7 @@ fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
             format!("it must not be below entry_bytes_max, which is {one} bytes, or 0"),
         ),
     ];
-    match file.refused_in("cache", keys.into_iter()) {
+    match file.source.refused_in("cache", keys.into_iter()) {
         Some(error) if all > 0 && one > all => Err(error),
         _ => Ok(()),
     }

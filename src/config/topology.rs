@@ -58,6 +58,7 @@ impl Merge<'_> {
                 let key = "topology.replica.region";
                 return Err(self
                     .file
+                    .source
                     .refused(&section.region, key, "it is listed twice"));
             }
             seen.push(region.clone());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::Environment;
-use super::file::ConfigFile;
+use super::source::Source;
 use crate::upstream::{
     CheckConfig, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig, UpstreamSettings,
 };
@@ -15,6 +15,7 @@ use tidegate_model::ConfigError;
 use tidegate_model::RegionId;
 use tidegate_model::settings::Setting;
 use tidegate_model::values::{DURATION, Form, count};
+use tidegate_steering::SteeringSettings;
 
 /// Nodes of one upstream: a few per region.
 const NODES_MAX: usize = 32;
@@ -118,27 +119,28 @@ impl UpstreamSection {
     /// Checks the section; nodes of the local region come first. The lines are those of its limits.
     pub(super) fn resolve(
         &self,
-        file: &ConfigFile,
+        source: &Source,
         environment: &Environment,
         local: Option<&RegionId>,
         limit_lines: &[(&'static str, usize)],
+        steering: &SteeringSettings,
     ) -> Result<UpstreamConfig, ConfigError> {
         let check = |section: &CheckSection| -> Result<_, ConfigError> {
-            let path = file.parsed(&section.path, "upstream.check.path", |text| path(text))?;
+            let path = source.parsed(&section.path, "upstream.check.path", |text| path(text))?;
             let interval = section.interval.unwrap_or(CheckConfig::INTERVAL_DEFAULT);
             Ok(CheckConfig { path, interval })
         };
         let check = self.check.as_ref().map(check).transpose()?;
-        let mut nodes = self.nodes(file, environment)?;
+        let mut nodes = self.nodes(source, environment)?;
         nodes.sort_by_key(|node| node.region.as_ref() != local);
         Ok(UpstreamConfig {
-            place: file.table_with_lines(&self.name, limit_lines),
-            name: file.parsed(&self.name, "upstream.name", |text| name(text))?,
+            place: source.table_with_lines(&self.name, limit_lines),
+            name: source.parsed(&self.name, "upstream.name", |text| name(text))?,
             settings: UpstreamSettings {
                 nodes,
                 check,
                 limits: self.limits(),
-                steering: file.content.steering.clone(),
+                steering: steering.clone(),
             },
         })
     }
@@ -155,28 +157,28 @@ impl UpstreamSection {
 
     fn nodes(
         &self,
-        file: &ConfigFile,
+        source: &Source,
         environment: &Environment,
     ) -> Result<Vec<UpstreamNodeConfig>, ConfigError> {
         let listed = self.nodes.get_ref();
         if !(1..=NODES_MAX).contains(&listed.len()) {
             let why = format!("expected 1 to {NODES_MAX} nodes");
-            return Err(file.refused(&self.nodes, "upstream.nodes", why));
+            return Err(source.refused(&self.nodes, "upstream.nodes", why));
         }
         let mut nodes: Vec<UpstreamNodeConfig> = Vec::with_capacity(listed.len());
         for section in listed {
             let key = "upstream.nodes.region";
-            let text = file.expanded(&section.region, key, environment)?;
-            let region = file.parsed(&section.region, key, |_| text.parse())?;
+            let text = source.expanded(&section.region, key, environment)?;
+            let region = source.parsed(&section.region, key, |_| text.parse())?;
             let key = "upstream.nodes.url";
-            let text = file.expanded(&section.url, key, environment)?;
+            let text = source.expanded(&section.url, key, environment)?;
             let node = UpstreamNodeConfig {
                 region: Some(region),
-                url: file.parsed(&section.url, key, |_| text.parse())?,
+                url: source.parsed(&section.url, key, |_| text.parse())?,
             };
             let name = node.url.node_name();
             if nodes.iter().any(|known| known.url.node_name() == name) {
-                return Err(file.refused(&section.url, key, format!("{name} is listed twice")));
+                return Err(source.refused(&section.url, key, format!("{name} is listed twice")));
             }
             nodes.push(node);
         }

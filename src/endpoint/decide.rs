@@ -1,58 +1,20 @@
-//! Path, method and headers → endpoint and decision.
+//! Endpoint and headers → decision.
 //!
 //! The decision is made here, once, from the path the router matched; everything downstream reads
 //! it from the [`Decision`].
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
-use super::{Endpoint, Found, RouteError, Routes};
-use crate::endpoint::EndpointMethod;
+use super::{EndpointMethod, Reached};
 use crate::http::Problem;
-use tidegate_model::normalise;
 use tidegate_model::{
     Consistency, RequestToken, TokenKeys, X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie,
+    token_in_cookies,
 };
-use tidegate_policy::{Decision, Lifetime, Row};
+use tidegate_policy::{Decision, Lifetime};
 
-/// The endpoint a request reached.
-#[derive(Debug)]
-pub struct Reached<'a> {
-    /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
-    /// The normalised path.
-    pub path: Cow<'a, str>,
-    /// The values of its path template.
-    pub path_values: Vec<(String, String)>,
-    /// The policy row that covers the path.
-    pub policy: Option<&'a Row>,
-}
-
-impl<'a> Reached<'a> {
-    /// Finds what a method and a path, as it was sent, lead to.
-    ///
-    /// # Errors
-    /// The problem to answer: `invalid-path`, `not-found` or `method-not-allowed`.
-    pub fn find(routes: &'a Routes, method: &Method, path: &'a str) -> Result<Self, RouteError> {
-        let path = normalise(path)?;
-        match routes.router.find(method, &path) {
-            Found::Endpoint(endpoint, path_values) => {
-                let policy = routes.policies.lookup(&path);
-                Ok(Self {
-                    endpoint,
-                    path,
-                    path_values,
-                    policy,
-                })
-            }
-            Found::OtherMethods(allow) => Err(RouteError::MethodNotAllowed(allow)),
-            Found::Nothing => Err(RouteError::NotFound),
-        }
-    }
-
+impl Reached<'_> {
     /// Decides what the request is owed.
     ///
     /// # Errors
@@ -67,7 +29,7 @@ impl<'a> Reached<'a> {
         let header = RequestToken::from_fields(headers.get_all(&X_CONSISTENCY_TOKEN), tokens)?;
         let token = match self.policy {
             Some(row) if row.session_cookie() => {
-                header.stricter(RequestToken::from_cookies(headers.get_all(COOKIE), tokens))
+                header.stricter(token_in_cookies(headers.get_all(COOKIE), tokens))
             }
             _ => header,
         };

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tokio::time::Instant;
 
-use super::decide::Reached;
-use super::{Endpoint, Frontend, SharedBy};
+use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{CachedRequest, Entry, Fetch, Key, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
 use tidegate_policy::Decision;

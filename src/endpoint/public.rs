@@ -1,6 +1,7 @@
 //! The public service: the stack that every request passes, in order.
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
+//!    a request that does not say which host it is for ends here;
 //! 2. panics become `internal` problems;
 //! 3. `rate_limit`: the budget that the client has on the path's policy row;
 //! 4. `serve`: decide, authenticate, look into the cache, read the body, and let the backend serve while
@@ -32,7 +33,7 @@ use tower::Service;
 use super::rate_limit::rate_limit;
 use super::{Frontend, RouteError};
 use crate::cache::Hit;
-use crate::http::{Accounted, EndpointSeen, HostError, PROBE_PATHS, Problem, host};
+use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem, host};
 
 /// Answers every request of the public listener. Always ready.
 #[derive(Clone)]
@@ -54,18 +55,6 @@ impl Public {
         }
     }
 
-    async fn answer(self, request: Request, host: Result<(), HostError>) -> Response<Body> {
-        let observer = &self.frontend.observer;
-        let stack = async |request, seen: &EndpointSeen| {
-            if let Err(error) = host {
-                return Problem::from(error).into_response().into();
-            }
-            let stack = AssertUnwindSafe(self.stack(request, seen));
-            stack.catch_unwind().await.unwrap_or_else(panicked)
-        };
-        observer.observe(request, stack).await
-    }
-
     /// Looks for a fresh stored answer; paths with a budget go the long way.
     fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
         let cache = self.frontend.cache.as_ref()?;
@@ -73,14 +62,6 @@ impl Public {
             let routes = self.frontend.routes.load();
             (!routes.limits(path)).then_some(routes.revision)
         })
-    }
-
-    async fn stack(&self, request: Request, seen: &EndpointSeen) -> Accounted {
-        if PROBE_PATHS.contains(&request.uri().path()) {
-            let Ok(response) = self.probes.clone().call(request).await;
-            return response.into();
-        }
-        rate_limit(&self.frontend, request, seen).await
     }
 }
 
@@ -112,9 +93,24 @@ where
             let response = hit.respond(&self.frontend.observer, request);
             return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
         }
-        let answer = self.clone().answer(request.map(Body::new), host);
-        let finished = answer.map(move |response| Ok(finish(response.map(EitherBody::Right))));
-        Either::Right(finished.boxed())
+        let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
+        let answer = async move {
+            let stack = async |request: Request, seen: &EndpointSeen| {
+                if let Err(error) = host {
+                    return Problem::from(error).into_response().into();
+                }
+                let stack = AssertUnwindSafe(async {
+                    match PROBE_PATHS.contains(&request.uri().path()) {
+                        true => probe(probes, request).await,
+                        false => rate_limit(&frontend, request, seen).await,
+                    }
+                });
+                stack.catch_unwind().await.unwrap_or_else(panicked)
+            };
+            let response = frontend.observer.observe(request, stack).await;
+            Ok(finish(response.map(EitherBody::Right)))
+        };
+        Either::Right(answer.boxed())
     }
 }
 
@@ -126,6 +122,11 @@ fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
         headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
     response.map(|_| EitherBody::Left(Full::default()))
+}
+
+async fn probe(mut probes: Router, request: Request) -> Accounted {
+    let Ok(response) = probes.call(request).await;
+    response.into()
 }
 
 /// What a probe answers to any other method.

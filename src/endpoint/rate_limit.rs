@@ -10,9 +10,8 @@ use axum::extract::{ConnectInfo, Request};
 use axum::response::IntoResponse;
 use http::HeaderName;
 
-use super::decide::Reached;
 use super::serve::serve;
-use super::{Frontend, Routes};
+use super::{Frontend, Reached, Routes};
 use crate::http::{
     Accounted, Client, EndpointSeen, LimitedRow, Problem, RateLimited, Spent, client_address,
 };

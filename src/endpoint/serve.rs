@@ -6,15 +6,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, AUTHORIZATION, SET_COOKIE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::decide::Reached;
 use super::fetch::cached_request;
-use super::{Call, Endpoint, Frontend, RouteError};
-use crate::auth::{AuthError, Claims};
-use crate::endpoint::EndpointAuth;
+use super::{Call, EndpointAuth, Frontend, Reached, RouteError};
 use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
 use tidegate_model::{
     FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,
@@ -62,7 +58,13 @@ async fn answer(
     let decision = reached.decide(&frontend.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
     endpoint.backend.check(&frontend.backends, &head.headers)?;
-    let claims = authenticate(frontend, &endpoint, &head).await?;
+    let claims = match endpoint.auth {
+        EndpointAuth::None => None,
+        EndpointAuth::Jwt => {
+            let (token, needed) = (head.headers.get(AUTHORIZATION), endpoint.backend.claims());
+            Some(frontend.verifier.verify_with(token, needed).await?)
+        }
+    };
     account.timing.route = started.elapsed();
 
     let revision = routes.revision;
@@ -100,25 +102,6 @@ async fn answer(
         give_token(&frontend.tokens, response.headers_mut(), decision, seen);
     }
     Ok(response)
-}
-
-/// The claims of the request's token, which has all that the backend binds: nothing is bound in
-/// place of one that says who the client is.
-async fn authenticate(
-    frontend: &Frontend,
-    endpoint: &Endpoint,
-    head: &Parts,
-) -> Result<Option<Claims>, Problem> {
-    if endpoint.auth == EndpointAuth::None {
-        return Ok(None);
-    }
-    let token = head.headers.get(AUTHORIZATION);
-    let claims = frontend.verifier.verify(token).await?;
-    let mut needed = endpoint.backend.claims();
-    match needed.find(|name| claims.text(name).is_none()) {
-        Some(missing) => Err(AuthError::Claim(missing.to_owned().into()).into()),
-        None => Ok(Some(claims)),
-    }
 }
 
 /// Gives a client the position that it has seen by now.

@@ -35,7 +35,8 @@ pub use region_id::{RegionError, RegionId};
 pub use request_token::RequestToken;
 pub use server_identity::ServerIdentity;
 pub use session_cookie::{
-    FORGET_SESSION_COOKIE, has_session_cookie, session_cookie, without_session_cookie,
+    FORGET_SESSION_COOKIE, has_session_cookie, session_cookie, token_in_cookies,
+    without_session_cookie,
 };
 pub use timeline_history::{Survival, TimelineHistory, WriteLost};
 pub use token::{TokenError, TokenKeys, TokenKeysError, TokenParts};

@@ -1,6 +1,5 @@
 //! The combined meaning of a request's `X-Consistency-Token` fields.
 
-use crate::session_cookie;
 use crate::{TokenError, TokenKeys, WalPosition};
 
 /// What a request has seen of the past.
@@ -36,21 +35,6 @@ impl RequestToken {
             Err(TokenError::Unverifiable) => Ok(Self::Unverifiable),
             Err(TokenError::Malformed) => Err(TokenError::Malformed),
         }
-    }
-
-    /// Reads the token from the `Cookie` fields of a request.
-    ///
-    /// Unlike a malformed header, a malformed cookie is not an error but counts as absent: the user
-    /// of a browser can neither see nor fix it, and the next answer replaces it.
-    pub fn from_cookies<F: AsRef<[u8]>>(
-        fields: impl IntoIterator<Item = F>,
-        keys: &TokenKeys,
-    ) -> Self {
-        // A host has only one such cookie, so a second one is ignored.
-        let value = fields
-            .into_iter()
-            .find_map(|field| session_cookie::value(field.as_ref()).map(<[u8]>::to_vec));
-        Self::from_fields(value, keys).unwrap_or(Self::None)
     }
 
     /// Returns what honours both: the newer position. Which of two histories is newer cannot be

@@ -6,6 +6,8 @@
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
+use crate::{RequestToken, TokenKeys};
+
 const NAME: &str = "__Host-tidegate-session";
 
 /// Makes the browser delete the cookie: for one whose position can never be served.
@@ -53,8 +55,23 @@ fn without(field: &HeaderValue) -> Option<HeaderValue> {
     )
 }
 
+/// Reads the token from the `Cookie` fields of a request.
+///
+/// Unlike a malformed header, a malformed cookie is not an error but counts as absent: the user
+/// of a browser can neither see nor fix it, and the next answer replaces it.
+pub fn token_in_cookies<F: AsRef<[u8]>>(
+    fields: impl IntoIterator<Item = F>,
+    keys: &TokenKeys,
+) -> RequestToken {
+    // A host has only one such cookie, so a second one is ignored.
+    let value = fields
+        .into_iter()
+        .find_map(|field| value(field.as_ref()).map(<[u8]>::to_vec));
+    RequestToken::from_fields(value, keys).unwrap_or(RequestToken::None)
+}
+
 /// Finds the cookie in one field (RFC 6265 section 5.4: `name=value` pairs between semicolons).
-pub(crate) fn value(field: &[u8]) -> Option<&[u8]> {
+fn value(field: &[u8]) -> Option<&[u8]> {
     let mut pairs = field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| pair.strip_prefix(NAME.as_bytes())?.strip_prefix(b"="))
 }
@@ -64,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Lsn, RequestToken, SystemId, Timeline, TokenKeys, WalPosition};
+    use crate::{Lsn, SystemId, Timeline, WalPosition};
 
     const AT: WalPosition = WalPosition {
         system: SystemId(1),
@@ -83,7 +100,7 @@ mod tests {
         let (pair, attributes) = set.split_once(';').unwrap();
         assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax");
         let cookies = ["theme=dark".to_owned(), format!("a=b; {pair};c=d")];
-        let read = RequestToken::from_cookies(cookies, &keys());
+        let read = token_in_cookies(cookies, &keys());
         assert_eq!(read, RequestToken::Verified(AT));
     }
 
@@ -109,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_malformed_cookie_counts_as_absent_and_a_foreign_one_does_not() {
-        let read = |value: &str| RequestToken::from_cookies([format!("{NAME}={value}")], &keys());
+        let read = |value: &str| token_in_cookies([format!("{NAME}={value}")], &keys());
         assert_eq!(read(""), RequestToken::None);
         assert_eq!(read("AAAA"), RequestToken::None);
         let foreign = TokenKeys::random().unwrap().sign(&AT);
@@ -124,7 +141,7 @@ mod tests {
             format!("{NAME}x={token}"),
             NAME.to_owned(),
         ] {
-            let read = RequestToken::from_cookies([&cookie], &keys());
+            let read = token_in_cookies([&cookie], &keys());
             assert_eq!(read, RequestToken::None, "{cookie}");
         }
     }
@@ -166,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_cookie_panics(field in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = RequestToken::from_cookies([field], &keys());
+            let _ = token_in_cookies([field], &keys());
         }
     }
 }

@@ -27,7 +27,6 @@ mod hedge;
 mod planned;
 mod steps;
 mod request;
-mod answer;
 mod serve;
 
 use active_probe::ActiveProbes;

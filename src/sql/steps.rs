@@ -1,4 +1,5 @@
-//! Attempts the nodes, in the order of one plan, until one answers.
+//! Plans a request and attempts the nodes, in the order of the plan, until one answers; plans once more
+//! when a promotion was seen meanwhile.
 //!
 //! A safe request goes on to the next step when a node fails, as far as the node's retry budget
 //! goes, and is sent to the next node as well when one is slow; the first good answer counts. The delay
@@ -6,9 +7,12 @@
 //! unsafe request has a single step, and once its statement was sent it is never sent again.
 
 use std::iter::Peekable;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::SqlError;
 use super::attempt::Attempt;
@@ -16,8 +20,14 @@ use super::hedge::{is_good, of_two};
 use super::planned::{PlannedRequest, StepError, StepResult, Try};
 use super::request::{SqlOutcome, SqlRequest};
 use crate::http::Timing;
-use tidegate_policy::{Plan, Reason, Step};
+use crate::postgres::monitor::Knowledge;
+use tidegate_model::RequestToken;
+use tidegate_policy::{Decision, Plan, Reason, Step};
 use tidegate_steering::{Race, RaceEvent, Standing, Turn, Won};
+
+/// How often a request is planned at most: promotions are rare, so the second plan has the new
+/// primary if it is known at all.
+const PLANS_MAX: usize = 2;
 
 /// The least delay, in round trips to the node, while its answers are unknown.
 const ROUND_TRIPS_UNKNOWN: u32 = 3;
@@ -33,6 +43,63 @@ pub(super) enum PlanError {
     Final(SqlError),
     /// The client gets this unless there is a better plan: nothing was written.
     NothingDone(SqlError),
+}
+
+impl SqlRequest<'_> {
+    /// Makes a plan and follows it; `timing` collects where the time went, failed steps included.
+    ///
+    /// Boxed: it is large, and what is answered from memory should not carry it around.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) fn answer<'a>(
+        &'a self,
+        timing: &'a mut Timing,
+    ) -> BoxFuture<'a, Result<SqlOutcome, SqlError>> {
+        Box::pin(self.follow_plans(timing))
+    }
+
+    async fn follow_plans(&self, timing: &mut Timing) -> Result<SqlOutcome, SqlError> {
+        let mut plans = 1;
+        loop {
+            let known = self.database.monitor.knowledge();
+            let planned = self.plan(Arc::clone(&known))?;
+            match planned.follow(timing).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(PlanError::Final(error)) => return Err(error),
+                Err(PlanError::NothingDone(error)) => {
+                    let now = self.database.monitor.knowledge();
+                    if plans == PLANS_MAX || known.is_about_same_primary(&now) {
+                        return Err(error);
+                    }
+                    plans += 1;
+                }
+            }
+        }
+    }
+
+    /// Judges the token by what is known now.
+    fn plan(&self, known: Arc<Knowledge>) -> Result<PlannedRequest<'_>, SqlError> {
+        let lineage = known.lineage.as_deref();
+        let token = self.decision.token.at_present(lineage)?;
+        if let (RequestToken::Verified(token), Some(lineage)) = (token, lineage)
+            && token.system == lineage.present().0
+            && Some(token.timeline) > known.timeline
+        {
+            // Another gateway has seen a promotion.
+            self.database.monitor.doubt_all();
+        }
+        let decision = Decision {
+            token,
+            ..self.decision.clone()
+        };
+        Ok(PlannedRequest {
+            request: self,
+            decision,
+            known,
+            ranking: self.database.selector.ranking(Instant::now()),
+        })
+    }
 }
 
 impl PlannedRequest<'_> {

@@ -5,6 +5,7 @@ mod checks;
 mod configuration;
 mod page;
 mod start;
+mod way;
 
 use std::collections::BTreeSet;
 use std::fs;

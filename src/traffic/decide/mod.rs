@@ -6,11 +6,13 @@
 mod decision;
 mod fields;
 mod governing;
+mod reason;
 mod request;
 mod tiers;
 
-pub use decision::{Decision, Reason, Standbys, Target, decide};
+pub use decision::{Decision, Standbys, Target, decide};
 pub use governing::{Mismatch, governing, mismatch};
+pub use reason::Reason;
 pub use request::{HINTS_MAX, Request};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod samples;
 pub use board::{Board, Reading};
 pub use machine::State;
 pub use quantities::Quantities;
-pub use samples::{Outcome, Samples};
+pub use samples::{Outcome, Samples, Summary};
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ impl Quantities {
     }
 
     /// Returns whether a `leave` holds; without `room` elsewhere, load does not count.
-    pub(crate) fn exceed(&self, measures: &Measures, room: bool) -> bool {
+    pub fn exceed(&self, measures: &Measures, room: bool) -> bool {
         joined(measures, |measure| {
             let by_load = matches!(measure.quantity, Quantity::P99 | Quantity::Saturation);
             let value = self.get(measure.quantity);

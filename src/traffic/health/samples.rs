@@ -40,6 +40,27 @@ pub enum Outcome {
     NoPrimary,
 }
 
+/// Above each of these points lies at most so many thousandths of the requests.
+const POINTS: [u64; 6] = [500, 100, 50, 20, 10, 5];
+
+/// Which of the points is the 99th percentile.
+const P99: usize = 4;
+
+/// Requests over a window: what quantities are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How long the window is.
+    pub window: Duration,
+    /// All requests in it.
+    pub requests: u64,
+    /// Those that failed, other than for want of a primary.
+    pub failed: u64,
+    /// Those that failed because the primary cannot be reached.
+    pub no_primary: u64,
+    /// The time to the head: p50, p90, p95, p98, p99 and p99.5.
+    pub points: [Duration; 6],
+}
+
 /// The samples of one region.
 #[derive(Clone, Debug)]
 pub struct Samples {
@@ -110,12 +131,31 @@ impl Samples {
     /// A failure common to all regions is not a reason to leave one: without `primary_elsewhere`, a
     /// primary that cannot be reached is not an error.
     pub fn quantities(&self, primary_elsewhere: bool, now: Duration) -> Quantities {
+        let summary = self.summary(now);
+        if summary.requests < FEWEST as u64 {
+            return Quantities::NONE;
+        }
+        let no_primary = if primary_elsewhere {
+            summary.no_primary
+        } else {
+            0
+        };
+        Quantities {
+            errors: Some((summary.failed + no_primary) * MILLION / summary.requests),
+            p99: Some(summary.points[P99].as_micros() as u64),
+            ..Quantities::NONE
+        }
+    }
+
+    /// Counts the requests of the window that ends now.
+    pub fn summary(&self, now: Duration) -> Summary {
         let newest = slot_number(now);
         let slots = self.slots.iter();
         let slots = slots.filter(|slot| slot.number + SLOTS as u128 > newest);
         let requests: u64 = slots.clone().map(|slot| slot.counts.requests).sum();
         let mut counts = Counts::default();
         let mut buckets = [0u32; BUCKETS];
+        let mut window = SLOT * SLOTS as u32;
         if requests >= ENOUGH as u64 {
             for slot in slots {
                 counts.merge(&slot.counts);
@@ -124,24 +164,21 @@ impl Samples {
                 }
             }
         } else {
-            let recent = self.last.iter();
-            for sample in recent.filter(|sample| now.saturating_sub(sample.at) <= AGE_MAX) {
+            let age = |sample: &Sample| now.saturating_sub(sample.at);
+            let recent = self.last.iter().filter(|sample| age(sample) <= AGE_MAX);
+            for sample in recent {
                 counts.add(sample.outcome);
                 buckets[sample.bucket] += 1;
             }
+            let first = self.last.front().filter(|_| self.last.len() == ENOUGH);
+            window = first.map_or(AGE_MAX, age).clamp(window, AGE_MAX);
         }
-        if counts.requests < FEWEST as u64 {
-            return Quantities::NONE;
-        }
-        let no_primary = if primary_elsewhere {
-            counts.no_primary
-        } else {
-            0
-        };
-        Quantities {
-            errors: Some((counts.failed + no_primary) * MILLION / counts.requests),
-            p99: Some(percentile_99(&buckets, counts.requests)),
-            ..Quantities::NONE
+        Summary {
+            window,
+            requests: counts.requests,
+            failed: counts.failed,
+            no_primary: counts.no_primary,
+            points: points(&buckets, counts.requests),
         }
     }
 }
@@ -186,14 +223,16 @@ fn longest(bucket: usize) -> u64 {
     ((STEPS + step + 1) << (octave - 1)) - 1
 }
 
-/// Returns the shortest time that at most a hundredth of the samples exceeds.
-fn percentile_99(buckets: &[u32; BUCKETS], requests: u64) -> u64 {
-    let mut above = 0;
+/// Returns for each point the shortest time that no more than its share of the samples exceeds.
+fn points(buckets: &[u32; BUCKETS], requests: u64) -> [Duration; POINTS.len()] {
+    let mut points = [Duration::ZERO; POINTS.len()];
+    let (mut above, mut open) = (0, POINTS.len());
     for (bucket, count) in buckets.iter().enumerate().rev() {
         above += u64::from(*count);
-        if above * 100 > requests {
-            return longest(bucket);
+        while open > 0 && above * 1_000 > requests * POINTS[open - 1] {
+            open -= 1;
+            points[open] = Duration::from_micros(longest(bucket));
         }
     }
-    0
+    points
 }

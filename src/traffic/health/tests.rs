@@ -399,6 +399,34 @@ mod samples {
     }
 
     #[test]
+    fn a_summary_says_how_long_its_window_is_and_where_the_times_lie() {
+        let window = |count, second, now| {
+            let mut samples = Samples::default();
+            add(
+                &mut samples,
+                count,
+                Outcome::Served,
+                10,
+                Duration::from_secs(second),
+            );
+            samples.summary(Duration::from_secs(now)).window.as_secs()
+        };
+        assert_eq!(window(50, 1, 2), 2);
+        assert_eq!(window(50, 1, 13), 12);
+        assert_eq!(window(49, 1, 2), 30);
+        assert_eq!(window(60, 1, 90), 30);
+        let mut samples = Samples::default();
+        for millis in 1..=1_000 {
+            add(&mut samples, 1, Outcome::Served, millis, Duration::ZERO);
+        }
+        let points = samples.summary(Duration::ZERO).points;
+        let exact = [500, 900, 950, 980, 990, 995].map(Duration::from_millis);
+        for (point, exact) in points.into_iter().zip(exact) {
+            assert!(point >= exact && point <= exact.mul_f64(1.04), "{point:?}");
+        }
+    }
+
+    #[test]
     fn what_every_region_lacks_is_no_error() {
         let mut samples = Samples::default();
         add(

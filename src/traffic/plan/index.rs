@@ -5,12 +5,15 @@
 //! may have too many policies but never too few, so the condition decides.
 
 mod headers;
+mod mask;
 mod paths;
 
 use http::{HeaderMap, Method};
 
-use crate::plan::{Condition, Country, CountrySet, POLICIES_MAX, Policy};
+use crate::plan::{Condition, Country, CountrySet, Policy};
 use headers::Headers;
+pub(crate) use mask::PolicyMask;
+use mask::possible;
 use paths::Paths;
 
 /// The methods with their own set; others are evaluated by the conditions.
@@ -30,40 +33,6 @@ const METHODS: [Method; 9] = [
 const FEW: usize = 2;
 
 const COUNTRIES: usize = 26 * 26;
-
-/// A set of policies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct PolicyMask([u64; POLICIES_MAX / 64]);
-
-impl PolicyMask {
-    fn insert(&mut self, policy: usize) {
-        self.0[policy / 64] |= 1 << (policy % 64);
-    }
-
-    fn and(mut self, other: &Self) -> Self {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine &= theirs;
-        }
-        self
-    }
-
-    fn or(mut self, other: &Self) -> Self {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine |= theirs;
-        }
-        self
-    }
-
-    fn iter(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(at, mut word)| {
-            std::iter::from_fn(move || {
-                let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
-                word &= word - 1;
-                Some(at * 64 + bit)
-            })
-        })
-    }
-}
 
 /// The sets of policies by parts of requests.
 #[derive(Debug)]
@@ -106,17 +75,6 @@ impl Index {
         }
         policies.iter()
     }
-}
-
-/// Returns the policies whose condition can hold, given what `known` returns for its leaves.
-fn possible(policies: &[Policy], known: impl Fn(&Condition) -> Option<bool>) -> PolicyMask {
-    let mut set = PolicyMask::default();
-    for (at, policy) in policies.iter().enumerate() {
-        if policy.matches.possible(&known) {
-            set.insert(at);
-        }
-    }
-    set
 }
 
 fn by_method(policies: &[Policy], method: Option<&Method>) -> PolicyMask {

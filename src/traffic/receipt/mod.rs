@@ -4,6 +4,7 @@
 //! another plan. Affinity keys are hashed, and only the headers, cookies and query parameters that
 //! a condition names are kept; the client's address is kept only if a condition names networks.
 
+mod error;
 mod facts;
 mod request;
 mod verdict;
@@ -16,6 +17,7 @@ use crate::plan::{OpenWindows, Plan};
 use facts::RecordedFacts;
 use request::RecordedRequest;
 
+pub use error::ReceiptError;
 pub use verdict::{RecordedDecision, Verdict};
 
 /// A decision and its inputs.
@@ -32,17 +34,6 @@ pub struct Receipt {
     facts: RecordedFacts,
     /// The decision.
     pub decision: RecordedDecision,
-}
-
-/// Why a receipt cannot be read or decided again.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiptError {
-    /// The line is not a receipt.
-    #[error("the line is not a receipt: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A field of the request has a value that no request could have had.
-    #[error("the receipt's request has an invalid {0}")]
-    Request(&'static str),
 }
 
 impl Receipt {

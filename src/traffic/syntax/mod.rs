@@ -7,8 +7,10 @@ pub mod ast;
 mod diagnostic;
 mod format;
 mod parse;
+mod render;
 mod similar;
 mod source;
+mod span;
 mod token;
 
 #[cfg(test)]
@@ -21,4 +23,4 @@ pub(crate) use parse::is_taken;
 pub use parse::{Parsed, parse};
 pub(crate) use similar::{listed, similar};
 pub use source::{BYTES_MAX, Source};
-pub use token::Span;
+pub use span::Span;

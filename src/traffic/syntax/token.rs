@@ -1,44 +1,14 @@
 //! Tokens: words, strings and symbols, with their places; comments are kept separately.
 
-use std::ops::Range;
-
 use winnow::Parser;
 use winnow::combinator::alt;
 use winnow::stream::{LocatingSlice, Location, Stream};
 use winnow::token::{one_of, take_till, take_while};
 
-use crate::syntax::{Diagnostic, Diagnostics, Source};
+use crate::syntax::{Diagnostic, Diagnostics, Source, Span};
 
 /// The characters that end a word, besides white space.
 const SYMBOLS: [char; 9] = ['{', '}', '(', ')', ',', '|', '=', '<', '>'];
-
-/// Bytes of the text, from `start` to before `end`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span {
-    /// The first byte.
-    pub start: usize,
-    /// The byte after the last one.
-    pub end: usize,
-}
-
-impl Span {
-    /// Names a range of bytes.
-    pub const fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
-    }
-
-    /// Returns the range from the start of this one to the end of the other.
-    #[must_use]
-    pub const fn to(self, other: Self) -> Self {
-        Self::new(self.start, other.end)
-    }
-}
-
-impl From<Span> for Range<usize> {
-    fn from(span: Span) -> Self {
-        span.start..span.end
-    }
-}
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

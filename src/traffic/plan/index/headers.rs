@@ -6,7 +6,7 @@ use std::hash::BuildHasherDefault;
 use http::{HeaderMap, HeaderName};
 use siphasher::sip::SipHasher13;
 
-use crate::plan::index::{PolicyMask, possible};
+use crate::plan::index::mask::{PolicyMask, possible};
 use crate::plan::{Condition, Policy};
 
 /// The headers that conditions name.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_model::Covers;
 
-use crate::plan::index::{PolicyMask, possible};
+use crate::plan::index::mask::{PolicyMask, possible};
 use crate::plan::{Condition, Policy};
 
 /// The literals of all patterns, sorted.

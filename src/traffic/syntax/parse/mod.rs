@@ -14,15 +14,13 @@ mod wrong;
 
 pub use file::{Parsed, parse};
 
-use winnow::stream::{Stream, TokenSlice};
+use winnow::stream::Stream;
 
 use crate::syntax::ast::{Names, Word};
 use crate::syntax::token::{Kind, Token};
 use keywords::begins_line;
 pub(crate) use keywords::is_taken;
-use wrong::Wrong;
-
-type Input<'t, 's> = TokenSlice<'t, Token<'s>>;
+use wrong::{Input, Wrong};
 
 type Read<T> = winnow::Result<T, Wrong>;
 

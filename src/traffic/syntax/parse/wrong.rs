@@ -1,11 +1,14 @@
 //! Why tokens could not be read.
 
 use winnow::error::ParserError;
+use winnow::stream::TokenSlice;
 
-use super::Input;
 use crate::syntax::diagnostic::Quoted;
 use crate::syntax::token::{Kind, Token};
 use crate::syntax::{Diagnostic, Span};
+
+/// Tokens that are left to read.
+pub(super) type Input<'t, 's> = TokenSlice<'t, Token<'s>>;
 
 /// What was expected, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,376 @@
+//! The fleet, as one gateway knows it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate_model::RegionId;
+use tidegate_traffic::health::Outcome;
+use tidegate_traffic::plan::REGIONS_MAX;
+
+use crate::clock::Clock;
+use crate::drain::Drain;
+use crate::dropped::DroppedCounts;
+use crate::gateway_id::{GatewayId, Prefix};
+use crate::gateways::GATEWAYS_MAX;
+use crate::link::{ConnectionId, Link};
+use crate::links::Dialling;
+use crate::opinion::Opinion;
+use crate::output::{Output, WatcherId};
+use crate::own::{Own, Voice};
+use crate::record::{Conditions, Record};
+use crate::region::Region;
+use crate::suspicion::Suspicion;
+use crate::watcher::Watcher;
+
+/// Watchers of one region: its gateways, and as many more while connections are made anew.
+const WATCHERS_MAX: usize = 2 * GATEWAYS_MAX;
+
+/// Its own region comes first in the list.
+const OWN: usize = 0;
+
+/// What identifies this gateway.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The region that it runs in.
+    pub region: RegionId,
+    /// Random bits, new with every start.
+    pub random: u64,
+}
+
+/// The state of everything that this gateway knows of the others.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    clock: Clock,
+    voice: Voice,
+    regions: Vec<Region>,
+    watchers: BTreeMap<WatcherId, (u8, Watcher)>,
+    suspicion: Suspicion,
+    dropped: DroppedCounts,
+    random: fastrand::Rng,
+    connections: u64,
+}
+
+impl Fleet {
+    /// Begins without peers.
+    pub fn new(identity: Identity) -> Self {
+        let id = GatewayId::new(Prefix::of(&identity.region), identity.random);
+        Self {
+            clock: Clock::default(),
+            voice: Voice::new(id),
+            regions: vec![Region::new(identity.region, OWN as u8)],
+            watchers: BTreeMap::new(),
+            suspicion: Suspicion::default(),
+            dropped: DroppedCounts::default(),
+            random: fastrand::Rng::with_seed(identity.random),
+            connections: 0,
+        }
+    }
+
+    /// Takes what the addresses of a listed region resolve to now: 64 at most, its own among them where
+    /// it is this gateway's. A region that is no longer listed has none. Returns whether there was room
+    /// for a new region.
+    pub fn set_addresses(
+        &mut self,
+        region: &RegionId,
+        addresses: &[SocketAddr],
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let place = match self.place(region) {
+            Some(place) => place,
+            None if self.regions.len() == REGIONS_MAX => return false,
+            None => {
+                let place = self.regions.len();
+                self.regions.push(Region::new(region.clone(), place as u8));
+                place
+            }
+        };
+        let links = &mut self.regions[place].links;
+        links.set_addresses(addresses, self.voice.id, out);
+        true
+    }
+
+    /// Takes in that a connection stands: handshake, certificate and preface are done.
+    pub fn opened(&mut self, connection: ConnectionId, now: Duration) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        let links = &mut self.region_of(connection).links;
+        links.open(connection.number, steady);
+    }
+
+    /// Takes in that a connection was lost, was closed, or could not be opened.
+    pub fn closed(&mut self, connection: ConnectionId, now: Duration, out: &mut Vec<Output>) {
+        self.clock.advance(now);
+        let region = &mut self.regions[usize::from(connection.region)];
+        let links = &mut region.links;
+        links.lose(connection.number, self.clock.steady, &mut self.random);
+        self.tick_region(usize::from(connection.region), out);
+    }
+
+    /// Takes in that something was read from a connection, whatever it was.
+    pub fn heard(&mut self, connection: ConnectionId, now: Duration) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        if let Some(link) = self.link(connection) {
+            link.hear(steady);
+        }
+    }
+
+    /// Takes in the answer to a ping.
+    pub fn pong(&mut self, connection: ConnectionId, now: Duration) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        if let Some(link) = self.link(connection) {
+            link.pong(steady);
+        }
+    }
+
+    /// Takes in an `Update`, as the bytes of the message, of a `Watch` on a control connection. A driver
+    /// does not read one that is longer than [`crate::UPDATE_BYTES_MAX`].
+    pub fn received(
+        &mut self,
+        connection: ConnectionId,
+        update: &[u8],
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        self.clock.advance(now);
+        let place = usize::from(connection.region);
+        let region = &mut self.regions[place];
+        let message = (connection.number, update);
+        if region.receive(message, self.voice.id, &self.clock, &mut self.dropped) {
+            region.links.is_own(connection.number);
+            out.push(Output::Close { connection });
+        } else if place == OWN && region.has_changed() {
+            self.send_updates(out);
+        }
+    }
+
+    /// Takes in that a peer watches this gateway, from the region in its certificate. Returns whether it
+    /// may: it may not where its region is not listed or watches too often already.
+    pub fn watch(
+        &mut self,
+        watcher: WatcherId,
+        region: &RegionId,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        self.clock.advance(now);
+        let Some(place) = self.place(region) else {
+            return false;
+        };
+        let of_region = |(of, _): &&(u8, Watcher)| usize::from(*of) == place;
+        if self.watchers.values().filter(of_region).count() >= WATCHERS_MAX {
+            return false;
+        }
+        let state = Watcher::new(place == OWN);
+        self.watchers.insert(watcher, (place as u8, state));
+        self.send_updates(out);
+        true
+    }
+
+    /// Takes in that a `Watch` has ended.
+    pub fn unwatch(&mut self, watcher: WatcherId) {
+        self.watchers.remove(&watcher);
+    }
+
+    /// Takes in how a request that was handed on ended, or a probe: `time` is to the head of the answer.
+    pub fn handed(
+        &mut self,
+        connection: ConnectionId,
+        outcome: Outcome,
+        time: Duration,
+        now: Duration,
+    ) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        let region = self.region_of(connection);
+        let round_trip = region.links.round_trip_of(connection.number, steady);
+        let time = time.saturating_sub(round_trip);
+        region.seen.add(outcome, time, steady);
+    }
+
+    /// Takes in that requests were lost with their tunnel. Where the region could not be reached then, that
+    /// they were lost is no further evidence; else they have failed.
+    pub fn lost(&mut self, connection: ConnectionId, requests: u32, now: Duration) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        self.region_of(connection).seen.lose(requests, steady);
+    }
+
+    /// Keeps a path to be probed: of a GET without query, credentials, cookie, token and body that was
+    /// handed to a region.
+    pub fn remember(&mut self, region: &RegionId, path: &str) {
+        if let Some(place) = self.place(region) {
+            self.regions[place].seen.remember(path);
+        }
+    }
+
+    /// Drains this gateway's region for some time, a day at most; for none, ends its drain.
+    pub fn drain(&mut self, time: Duration, now: Duration) {
+        self.clock.advance(now);
+        let known = self.voice.drain().max(self.regions[OWN].drain());
+        self.voice.adopt(known.next(time, self.clock.raw));
+    }
+
+    /// Does what time brings: to be called every 50 ms, and at once when this gateway leaves or drains.
+    pub fn tick(&mut self, own: &Own, opinion: &Opinion, now: Duration, out: &mut Vec<Output>) {
+        self.clock.advance(now);
+        self.voice.adopt(self.regions[OWN].drain());
+        let suspects = self.suspicion.suspects();
+        self.voice.update(own, suspects, &self.clock);
+        for place in 0..self.regions.len() {
+            self.tick_region(place, out);
+        }
+        self.look();
+        let reachable = self.others(Region::is_reachable);
+        let listed = self.others(Region::is_listed);
+        self.suspicion
+            .step(reachable, opinion.against, listed, self.clock.steady);
+        self.probe(opinion, out);
+        self.send_updates(out);
+    }
+
+    /// Returns this gateway's id.
+    pub fn id(&self) -> GatewayId {
+        self.voice.id
+    }
+
+    /// Returns what this gateway says of itself; `None` before the first tick.
+    pub fn record(&self) -> Option<&Record> {
+        self.voice.made()
+    }
+
+    /// Returns the regions that are known, its own first.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Returns a region.
+    pub fn region(&self, id: &RegionId) -> Option<&Region> {
+        self.place(id).map(|place| &self.regions[place])
+    }
+
+    /// Returns whether this gateway suspects itself.
+    pub fn suspects(&self) -> bool {
+        self.suspicion.suspects()
+    }
+
+    /// Returns whether a region gets no new requests: it is drained, or all its gateways leave.
+    pub fn is_draining(&self, region: &RegionId) -> bool {
+        self.place(region).is_some_and(|it| self.drains(it))
+    }
+
+    /// Returns for how long a region's drain still lasts.
+    pub fn drained_for(&self, region: &RegionId) -> Duration {
+        let place = self.place(region);
+        place.map_or(Duration::ZERO, |it| self.drain_of(it).left(self.clock.raw))
+    }
+
+    /// Returns how often what a peer sent was dropped.
+    pub fn dropped(&self) -> DroppedCounts {
+        self.dropped
+    }
+
+    /// Returns how many peers watch this gateway.
+    pub fn watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
+    /// Returns the time that this gateway has lived through.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.steady
+    }
+
+    pub(crate) fn place(&self, region: &RegionId) -> Option<usize> {
+        self.regions.iter().position(|it| it.id() == region)
+    }
+
+    pub(crate) fn is_own(place: usize) -> bool {
+        place == OWN
+    }
+
+    pub(crate) fn drains(&self, place: usize) -> bool {
+        let gateways = &self.regions[place].gateways;
+        let own = self.voice.current().conditions.has(Conditions::LEAVING);
+        let all_leave = match place {
+            OWN => own && (gateways.len() == 0 || gateways.all_leave()),
+            _ => gateways.all_leave(),
+        };
+        all_leave || !self.drain_of(place).left(self.clock.raw).is_zero()
+    }
+
+    fn drain_of(&self, place: usize) -> Drain {
+        let told = self.regions[place].drain();
+        match place {
+            OWN => told.max(self.voice.drain()),
+            _ => told,
+        }
+    }
+
+    fn region_of(&mut self, connection: ConnectionId) -> &mut Region {
+        &mut self.regions[usize::from(connection.region)]
+    }
+
+    fn link(&mut self, connection: ConnectionId) -> Option<&mut Link> {
+        let links = &mut self.region_of(connection).links;
+        let link = links.get_mut(connection.number);
+        link.filter(|link| link.is_open())
+    }
+
+    fn tick_region(&mut self, place: usize, out: &mut Vec<Output>) {
+        self.regions[place].tick(&mut Dialling {
+            clock: self.clock,
+            random: &mut self.random,
+            last: &mut self.connections,
+            out,
+        });
+    }
+
+    /// Works out anew what each region says and what is seen of it.
+    fn look(&mut self) {
+        let own = *self.voice.current();
+        let others = self.others(|region| region.has(Conditions::PRIMARY));
+        let here =
+            own.conditions.has(Conditions::PRIMARY) || self.regions[OWN].has(Conditions::PRIMARY);
+        let primaries = others | u64::from(here);
+        for (place, region) in self.regions.iter_mut().enumerate() {
+            let own = (place == OWN).then_some(&own);
+            let elsewhere = primaries & !(1 << place) != 0;
+            region.look(own, elsewhere, &self.clock);
+        }
+    }
+
+    fn probe(&mut self, opinion: &Opinion, out: &mut Vec<Output>) {
+        let gateways: usize = self.regions.iter().map(|it| it.gateways.len()).sum();
+        let gateways = gateways as u32 + 1;
+        let phase = f64::from(self.voice.id.0 as u16) / f64::from(u16::MAX);
+        let now = self.clock.steady;
+        for (place, region) in self.regions.iter_mut().enumerate().skip(1) {
+            let control = region.control();
+            let left = opinion.left & (1 << place) != 0 && control.is_some();
+            let due = region.seen.probe_is_due(left, gateways, phase, now);
+            if let Some(connection) = control.filter(|_| due) {
+                let path = region.seen.path();
+                out.push(Output::Probe { connection, path });
+            }
+        }
+    }
+
+    fn send_updates(&mut self, out: &mut Vec<Output>) {
+        let siblings = &self.regions[OWN].gateways;
+        for (id, (_, watcher)) in &mut self.watchers {
+            if let Some(update) = watcher.update(&self.voice, siblings, self.clock.raw) {
+                let watcher = *id;
+                out.push(Output::Update { watcher, update });
+            }
+        }
+    }
+
+    /// Returns the other regions of which something is true.
+    fn others(&self, are: impl Fn(&Region) -> bool) -> u64 {
+        let regions = self.regions.iter().enumerate().skip(1);
+        let those = regions.filter(|(_, region)| are(region));
+        those.fold(0, |set, (place, _)| set | 1 << place)
+    }
+}

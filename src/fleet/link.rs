@@ -1,0 +1,139 @@
+//! A connection to a gateway, and whether anything still comes back on it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::hearing::Hearing;
+use crate::round_trips::RoundTrips;
+
+/// A dial takes no longer.
+const DIAL_MAX: Duration = Duration::from_secs(5);
+
+const PING_EVERY: Duration = Duration::from_millis(250);
+
+/// How long nothing at all may come back after a ping: four round trips, within these.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+const SILENCE_ROUND_TRIPS: u32 = 4;
+
+/// A connection that this gateway has dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    pub(crate) region: u8,
+    pub(crate) number: u64,
+}
+
+/// What a connection is for: bodies never stand before health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// `Watch`, probes and `Drain`.
+    Control,
+    /// Requests.
+    Tunnel,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) address: SocketAddr,
+    pub(crate) purpose: Purpose,
+    pub(crate) retired: bool,
+    pub(crate) trips: RoundTrips,
+    /// What is heard on a control connection.
+    pub(crate) hearing: Hearing,
+    /// When it was dialled, then when it opened.
+    since: Duration,
+    open: bool,
+    /// When the ping was sent that is not answered yet.
+    pinged: Option<Duration>,
+    next_ping: Duration,
+    /// When anything was last read.
+    heard: Duration,
+}
+
+/// What a link needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    Ping,
+    /// It does not open, or nothing comes back.
+    Close,
+}
+
+impl Link {
+    pub(crate) fn new(address: SocketAddr, purpose: Purpose, now: Duration) -> Self {
+        Self {
+            address,
+            purpose,
+            retired: false,
+            trips: RoundTrips::default(),
+            hearing: Hearing::new(now),
+            since: now,
+            open: false,
+            pinged: None,
+            next_ping: now,
+            heard: now,
+        }
+    }
+
+    pub(crate) fn open(&mut self, now: Duration) {
+        self.open = true;
+        self.since = now;
+        self.heard = now;
+        self.next_ping = now;
+        self.hearing.heard = now;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Returns whether something new may be sent over it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.open && !self.retired
+    }
+
+    pub(crate) fn is_open_for(&self, now: Duration) -> Option<Duration> {
+        self.open.then(|| now.saturating_sub(self.since))
+    }
+
+    pub(crate) fn hear(&mut self, now: Duration) {
+        self.heard = now;
+    }
+
+    pub(crate) fn pong(&mut self, now: Duration) {
+        self.heard = now;
+        if let Some(sent) = self.pinged.take() {
+            self.trips.add(now.saturating_sub(sent), now);
+        }
+    }
+
+    /// Returns what the link needs now.
+    ///
+    /// One ping is under way at a time, as HTTP/2 libraries have it: with round trips above 250 ms they
+    /// are sent less often.
+    pub(crate) fn need(&mut self, now: Duration) -> Need {
+        if !self.open {
+            let late = now.saturating_sub(self.since) >= DIAL_MAX;
+            return if late { Need::Close } else { Need::Nothing };
+        }
+        if self.purpose == Purpose::Control && self.hearing.is_silent(now) {
+            return Need::Close;
+        }
+        match self.pinged {
+            Some(sent) if now.saturating_sub(sent.max(self.heard)) >= self.silence_max(now) => {
+                Need::Close
+            }
+            None if now >= self.next_ping => {
+                self.pinged = Some(now);
+                self.next_ping = now + PING_EVERY;
+                Need::Ping
+            }
+            _ => Need::Nothing,
+        }
+    }
+
+    fn silence_max(&self, now: Duration) -> Duration {
+        let smallest = self.trips.smallest(now).unwrap_or_default();
+        (smallest * SILENCE_ROUND_TRIPS).clamp(SILENCE_MIN, SILENCE_MAX)
+    }
+}
