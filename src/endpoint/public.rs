@@ -1,6 +1,7 @@
 //! The public service: the stack that every request passes, in order.
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
+//!    a request that does not say which host it is for ends here;
 //! 2. panics become `internal` problems;
 //! 3. `rate_limit`: the budget that the client has on the path's policy row;
 //! 4. `serve`: decide, authenticate, look into the cache, read the body, and let the backend serve while
