@@ -147,7 +147,7 @@ fn template_has(template: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn compile(method: Method, path: &str, statement: &str) -> Result<SqlTarget, String> {
+    fn compile(method: &Method, path: &str, statement: &str) -> Result<SqlTarget, String> {
         let sql = SqlConfig {
             status: StatusCode::OK,
             statement: statement.to_owned(),
@@ -155,7 +155,7 @@ mod tests {
             body_strings: Vec::new(),
         };
         let place = SqlPlace {
-            method: &method,
+            method,
             template: path,
             is_open: true,
         };
@@ -196,11 +196,11 @@ mod tests {
                 "`$1`: use :source.name instead of numbered parameters",
             ),
         ] {
-            assert_eq!(compile(method, path, sql).unwrap_err(), expected);
+            assert_eq!(compile(&method, path, sql).unwrap_err(), expected);
         }
         for path in ["/x/{id}", "/{id}/x", "/x/{*id}"] {
             assert!(
-                compile(Method::GET, path, "select :path.id").is_ok(),
+                compile(&Method::GET, path, "select :path.id").is_ok(),
                 "{path}"
             );
         }
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_body_is_read_only_when_a_parameter_names_a_member_of_it() {
-        let reads = |sql| compile(Method::POST, "/x", sql).unwrap().reads_body;
+        let reads = |sql| compile(&Method::POST, "/x", sql).unwrap().reads_body;
         assert!(reads("select :body.a, :query.b"));
         assert!(!reads("select :query.b, ':body.a'"));
     }
