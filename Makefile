@@ -79,10 +79,11 @@ infra-mutations:
 	tests/infra/mutations/run.sh
 
 # infra/README.md carried out in an imitation of AWS, command by command; about an hour, most of it the
-# provider's own waiting. `make check-infra-apply QUICK=1` ends after the first apply.
+# provider's own waiting. `make check-infra-apply QUICK=1` ends after the first apply, and ONLY="disaster
+# destroying" takes those of its steps alone.
 APPLY_TOOLS := target/tools/infra-apply
 check-infra-apply: $(APPLY_TOOLS)/ready
-	$(APPLY_TOOLS)/bin/python -B tests/infra/apply/walk.py $(if $(QUICK),--quick)
+	$(APPLY_TOOLS)/bin/python -B tests/infra/apply/walk.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 $(APPLY_TOOLS)/ready: tests/infra/apply/requirements.txt
 	python3 -m venv $(APPLY_TOOLS)

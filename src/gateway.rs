@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admin::{AdminState, Recorder, RecorderError, admin};
+use crate::admin::{Access, AdminState, Recorder, RecorderError, admin};
 use crate::auth::{AuthSetupError, Verifier};
 use crate::cache::AnswerCache;
 use crate::config::{ReplicaConfig, Settings};
@@ -95,6 +95,7 @@ impl Gateway {
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         // After the checks: a configuration that is refused gets one line on standard error.
         raise_open_files(settings.server.connections_max);
+        settings.servers().iter().for_each(warn_of_url);
         let recorder = Recorder::install(&settings.region)?;
         let drain = Drain::new();
         let monitor = Arc::new(start_monitor(&settings));
@@ -177,6 +178,7 @@ impl Gateway {
             self.recorder.clone(),
             Arc::new(self.admin_state()),
             health::admin_routes(self.health.clone()),
+            access(&self.settings, &admin_listener),
         );
         let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
         let mut tasks = JoinSet::new();
@@ -406,6 +408,30 @@ fn open_pools(
         Ok(node)
     };
     configs.into_iter().map(open).collect()
+}
+
+/// Says what in the URL of a server has no effect.
+fn warn_of_url(server: &Server) {
+    for warning in server.warnings() {
+        tracing::warn!(%server, "{warning}");
+    }
+}
+
+/// Who may write over the admin listener.
+fn access(settings: &Settings, listener: &Listener) -> Access {
+    let address = listener.local_addr();
+    let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
+    if settings.admin_token.is_none() && !is_loopback {
+        tracing::warn!(
+            "ADMIN_TOKEN is not set and the admin listener is not on a loopback address: drains and \
+             purges are refused"
+        );
+    }
+    Access {
+        token: settings.admin_token.clone(),
+        is_loopback,
+        hosts: settings.admin_hosts.clone(),
+    }
 }
 
 fn token_keys(configured: Option<TokenKeys>) -> Result<TokenKeys, TokenKeysError> {

@@ -31,7 +31,7 @@ provider "aws" {
   }
 }
 
-# Secrets are kept in the primary's region. An alias of its own, because terraform test must leave the
+# Secrets are kept in the home region. An alias of its own, because terraform test must leave the
 # provider of ephemeral resources unmocked: a mocked one refuses them even where none is opened.
 provider "aws" {
   alias               = "secrets"

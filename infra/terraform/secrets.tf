@@ -1,5 +1,5 @@
-# Secrets every region reads, kept in the primary's region and replicated by Secrets Manager, each copy
-# under its region's key. Database passwords, URLs and the token secret never enter Terraform's state:
+# Secrets every region reads, kept in the home region and replicated by Secrets Manager, each copy
+# under its region's key. Database passwords, URLs and the tokens' secrets never enter Terraform's state:
 # modules/stored_secret draws and reads them as ephemeral values. `manage_master_user_password` would be
 # simpler but RDS refuses it for an instance with replicas. The origin secrets do enter the state,
 # because CloudFront and the listener rules take them as plain arguments.
@@ -33,11 +33,16 @@ locals {
     for region, settings in var.regions : region => {
       DATABASE_URL = replace(aws_secretsmanager_secret.database_url.arn, ":${local.home_region}:", ":${region}:")
       TOKEN_SECRET = replace(aws_secretsmanager_secret.token.arn, ":${local.home_region}:", ":${region}:")
+      ADMIN_TOKEN  = replace(aws_secretsmanager_secret.admin_token.arn, ":${local.home_region}:", ":${region}:")
     }
   }
 
   # What the services wait for before they start tasks.
-  secret_versions = [aws_secretsmanager_secret_version.database_url.version_id, module.token_secret.version_arn]
+  secret_versions = [
+    aws_secretsmanager_secret_version.database_url.version_id,
+    module.token_secret.version_arn,
+    module.admin_token.version_arn,
+  ]
 
   origin_secrets = [for slot in ["a", "b"] : data.aws_secretsmanager_secret_version.origin[slot].secret_string]
 }
@@ -108,6 +113,37 @@ module "token_secret" {
 
   secret_arn = aws_secretsmanager_secret.token.arn
   generation = var.secret_generations.token
+  mocked     = local.mocked
+}
+
+resource "aws_secretsmanager_secret" "admin_token" {
+  #checkov:skip=CKV2_AWS_57:Rotated as infra/README.md says; a rotation function would need a network and a role of its own
+  provider = aws.us_east_1
+
+  name                    = "${var.name}/admin-token"
+  description             = "ADMIN_TOKEN: what drains and purges over the admin listener need"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
+
+  # Copies made independent in a disaster become copies again.
+  force_overwrite_replica_secret = true
+
+  dynamic "replica" {
+    for_each = local.replica_keys
+
+    content {
+      region     = replica.key
+      kms_key_id = replica.value
+    }
+  }
+}
+
+module "admin_token" {
+  source    = "./modules/stored_secret"
+  providers = { aws = aws.us_east_1, aws.secrets = aws.secrets }
+
+  secret_arn = aws_secretsmanager_secret.admin_token.arn
+  generation = var.secret_generations.admin_token
   mocked     = local.mocked
 }
 

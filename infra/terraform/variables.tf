@@ -88,7 +88,7 @@ variable "regions" {
       for region in var.regions : contains(keys(local.fargate_memory), tostring(region.task_cpu)) &&
       contains(lookup(local.fargate_memory, tostring(region.task_cpu), []), region.task_memory)
     ])
-    error_message = "task_cpu and task_memory must be a pair that Fargate has: 256 with 512 to 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720 (MiB, whole GiB)."
+    error_message = "task_cpu and task_memory must be a pair that Fargate has: 256 with 512 to 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720 (MiB, whole GiB), 8192 with 16384 to 61440 (steps of 4 GiB), 16384 with 32768 to 122880 (steps of 8 GiB)."
   }
 }
 
@@ -101,11 +101,13 @@ variable "excluded_zone_ids" {
 # MiB by CPU units; https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
 locals {
   fargate_memory = {
-    "256"  = [512, 1024, 2048]
-    "512"  = range(1024, 4097, 1024)
-    "1024" = range(2048, 8193, 1024)
-    "2048" = range(4096, 16385, 1024)
-    "4096" = range(8192, 30721, 1024)
+    "256"   = [512, 1024, 2048]
+    "512"   = range(1024, 4097, 1024)
+    "1024"  = range(2048, 8193, 1024)
+    "2048"  = range(4096, 16385, 1024)
+    "4096"  = range(8192, 30721, 1024)
+    "8192"  = range(16384, 61441, 4096)
+    "16384" = range(32768, 122881, 8192)
   }
 }
 
@@ -165,7 +167,7 @@ variable "scrape_cidrs" {
 
   validation {
     condition     = alltrue([for cidr in var.scrape_cidrs : can(cidrhost(cidr, 0)) && startswith(cidr, "10.") && tonumber(split("/", cidr)[1]) >= 8])
-    error_message = "scrape_cidrs: ranges inside 10.0.0.0/8 only; the admin listener has no authentication."
+    error_message = "scrape_cidrs: ranges inside 10.0.0.0/8 only; reading the admin listener needs no authentication."
   }
 }
 
@@ -213,6 +215,7 @@ variable "secret_generations" {
     database_admin = optional(number, 1)
     database_app   = optional(number, 1)
     token          = optional(number, 1)
+    admin_token    = optional(number, 1)
     origin_a       = optional(number, 1)
     origin_b       = optional(number, 1)
   })

@@ -1,6 +1,7 @@
 //! The admin listener: metrics, the state and order of the nodes, draining them, and purging the
 //! response cache. Not for the public network.
 
+mod access;
 mod metrics;
 mod described;
 mod standing;
@@ -10,6 +11,7 @@ mod drain;
 mod purge;
 mod state;
 
+pub use access::Access;
 pub use metrics::{Recorder, RecorderError};
 pub use state::AdminState;
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
@@ -18,10 +20,11 @@ pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 /// The admin service: `/metrics`, `/admin/*`, and the probes the gateway hands in.
-pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router) -> Router {
+pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router, access: Access) -> Router {
     let only_post = |handler: MethodRouter<Arc<AdminState>>| handler.fallback(described::only_post);
     let nodes = Router::new()
         .route("/admin/topology", get(topology::topology))
@@ -45,4 +48,5 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router) -> Rout
         .with_state(recorder)
         .merge(nodes)
         .merge(probes)
+        .layer(from_fn_with_state(Arc::new(access), access::guard))
 }

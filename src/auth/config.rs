@@ -137,6 +137,9 @@ fn parse_url(text: &str) -> Result<Url, ConfigError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refused(&"it must not carry credentials"));
     }
+    if url.port() == Some(0) {
+        return Err(refused(&"the port is 0"));
+    }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),

@@ -52,6 +52,9 @@ pub enum AuthError {
     /// A claim is absent or of the wrong type.
     #[error("the claim {0} of the token is missing or malformed")]
     Claim(Cow<'static, str>),
+    /// The token is not the one that is configured.
+    #[error("the token is not valid")]
+    OtherToken,
     /// The key set was never fetched: the token cannot be verified now. This is not the client's
     /// fault, so the answer is not 401.
     #[error("tokens cannot be verified at the moment")]
@@ -74,6 +77,7 @@ impl AuthError {
             | Self::NotYetValid
             | Self::Audience
             | Self::Issuer
+            | Self::OtherToken
             | Self::Claim(_) => {
                 format!("{REALM}, error=\"invalid_token\", error_description=\"{self}\"")
             }
@@ -97,6 +101,7 @@ impl From<AuthError> for Problem {
             | AuthError::NotYetValid
             | AuthError::Audience
             | AuthError::Issuer
+            | AuthError::OtherToken
             | AuthError::Claim(_) => ProblemKind::Unauthorized,
         };
         let challenge = HeaderValue::try_from(error.challenge());

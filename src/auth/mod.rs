@@ -26,4 +26,5 @@ pub use config::{AuthConfig, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET, 
 pub use error::AuthError;
 pub use mint::mint;
 pub use source::AuthSetupError;
+pub use token::bearer;
 pub use verifier::Verifier;

@@ -233,6 +233,9 @@ pub(super) struct TopCommand {
     /// Admin listener of the gateway (ADMIN_ADDR), by default 127.0.0.1:9090.
     #[arg(long)]
     pub(super) admin: Option<String>,
+    /// Bearer token of the admin listener (ADMIN_TOKEN). Visible in the process list: prefer the variable.
+    #[arg(long)]
+    pub(super) token: Option<String>,
     /// Print one table as plain text and end.
     #[arg(long)]
     pub(super) once: bool,

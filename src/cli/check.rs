@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::Exit;
 use super::arguments::CheckCommand;
 use super::edge_policy::edge_policy;
+use super::url_warning::warn_of_url;
 use crate::config::{Environment, InForce, Settings, in_force};
 use crate::endpoint::{Backend, Routes};
 use crate::endpoint::{EndpointAuth, RouteTables};
@@ -18,6 +19,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
     } else {
         let settings = Settings::resolve(&overrides, environment)?;
         let routes = Routes::compile(&settings.routes)?;
+        settings.servers().iter().for_each(warn_of_url);
         [
             nodes(&settings),
             trusted_proxies(&settings),

@@ -3,13 +3,16 @@
 use std::str::FromStr;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
 use super::Exit;
 use super::arguments::MigrateCommand;
 use super::primary::Primary;
+use super::url_warning::warn_of_url;
 use crate::config::Environment;
+use crate::postgres::SslMode;
+use tokio_postgres::config::SslMode as Negotiation;
 
 /// The files of `migrations/`, by version.
 const FILES: [(i64, &str, &str); 5] = [
@@ -52,8 +55,9 @@ pub(super) async fn migrate(
     let options = PgConnectOptions::from_str(primary.url)
         .map_err(|error| primary.refused(error))?
         .application_name("tidegate/migrate");
+    warn_of_url(server);
     let failed = |error: &dyn std::fmt::Display| Exit::failed(format_args!("{server}: {error}"));
-    let mut connection = PgConnection::connect_with(&options)
+    let mut connection = connect(options, server.ssl_mode())
         .await
         .map_err(|error| failed(&error))?;
     migrator()
@@ -65,6 +69,38 @@ pub(super) async fn migrate(
         all.await.map_err(|error| failed(&error))?;
     }
     connection.close().await.map_err(|error| failed(&error))
+}
+
+/// Connects as [`Session::open`](crate::postgres::Session::open) does: the other way where the server
+/// refuses the first of `sslmode`.
+async fn connect(options: PgConnectOptions, mode: SslMode) -> Result<PgConnection, sqlx::Error> {
+    let negotiate = async |negotiation| {
+        let options = options.clone();
+        let options = match negotiation {
+            Negotiation::Disable => options.ssl_mode(PgSslMode::Disable),
+            Negotiation::Require if mode == SslMode::Allow => options.ssl_mode(PgSslMode::Require),
+            // What its own parser made of the URL.
+            _ => options,
+        };
+        PgConnection::connect_with(&options).await
+    };
+    let (first, second) = mode.negotiations();
+    match (negotiate(first).await, second) {
+        (Err(refusal), Some(second)) if is_refusal(&refusal) => negotiate(second).await,
+        (connected, _) => connected,
+    }
+}
+
+/// Whether the server may take a connection that is encrypted the other way.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let authorization = code.is_some_and(|code| code.starts_with("28") || code.starts_with("08"));
+    let handshake = match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.get_ref().is_some_and(|it| it.is::<rustls::Error>()),
+        _ => false,
+    };
+    authorization || handshake
 }
 
 fn migrator() -> Migrator {

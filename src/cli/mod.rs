@@ -13,6 +13,7 @@ mod primary;
 mod serve;
 mod token;
 mod top;
+mod url_warning;
 
 pub use arguments::Cli;
 pub use exit::Exit;

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Environment;
+use super::admin_section::AdminSection;
 use super::endpoint_section::EndpointSection;
 use super::policy_section::PolicySection;
 use super::source::Source;
@@ -40,7 +41,7 @@ pub(super) struct Content {
     database_url: Option<Spanned<String>>,
     read_replica_url: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
-    admin: Option<Spanned<String>>,
+    pub(super) admin: AdminSection,
     pub(super) topology: TopologySection,
     pub(super) server: ServerSettings,
     pub(super) pool: PoolSettings,
@@ -77,7 +78,7 @@ impl Content {
             "database_url" => ("database_url", &self.database_url),
             "read_replica_url" => ("read_replica_url", &self.read_replica_url),
             "listen" => ("listen", &self.listen),
-            "admin" => ("admin", &self.admin),
+            "admin" => (self.admin.key, &self.admin.listen),
             "primary_region" => ("topology.primary_region", &self.topology.primary_region),
             _ => return None,
         };
@@ -86,6 +87,21 @@ impl Content {
 }
 
 impl ConfigFile {
+    /// The names of `[admin] hosts`.
+    pub(super) fn admin_hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let hosts = self.content.admin.hosts.iter();
+        let name = |host: &Spanned<String>| {
+            let is_name = |name: &str| {
+                let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+                !name.is_empty() && name.bytes().all(of_a_name)
+            };
+            let why = "expected the name of a host, without a port";
+            let parsed = |name: &String| is_name(name).then(|| name.clone()).ok_or(why);
+            self.source.parsed(host, "admin.hosts", parsed)
+        };
+        hosts.map(name).collect()
+    }
+
     /// The file compiled into the binary.
     pub(super) fn built_in() -> Result<Self, ConfigError> {
         Self::parse("built-in", BUILT_IN.to_owned())

@@ -5,6 +5,7 @@
 //! file, line and key. Nothing here opens a socket; compiling policies and statements is left to the
 //! rooms that use them, which report errors with the [`Place`](tidegate_model::Place) kept beside each row.
 
+mod admin_section;
 mod endpoint_section;
 mod environment;
 mod file;

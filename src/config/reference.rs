@@ -6,7 +6,7 @@ use super::topology::{PRIMARY_REGION, REPLICA};
 use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
 use crate::auth::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET};
 use crate::cache::CacheSettings;
-use crate::http::{ADMIN, LISTEN, ServerSettings};
+use crate::http::{ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -28,13 +28,14 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 13] = [
+pub const PROCESS: [Setting; 14] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
     CONFIG,
     LISTEN,
     ADMIN,
+    ADMIN_TOKEN,
     TokenKeys::SETTING,
     JWT_SECRET,
     JWT_KEY_SET,
@@ -78,7 +79,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 17] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -88,6 +89,11 @@ pub const TABLES: [Table; 16] = [
         "[[topology.replica]]",
         "Further replicas, nearest first.",
         REPLICA,
+    ),
+    row(
+        "[admin]",
+        "The [admin listener](security.md#the-admin-listener).",
+        ADMIN_SECTION,
     ),
     section::<ServerSettings>("[server]", "What one client may take from the process."),
     section::<PoolSettings>("[pool]", "Connections to one node."),

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use secrecy::SecretString;
+
 use super::file::ConfigFile;
 use super::merge::Merge;
 use super::reference::CONFIG;
@@ -37,6 +39,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// What writes over the admin listener need; absent without `ADMIN_TOKEN`.
+    pub admin_token: Option<SecretString>,
+    /// `[admin] hosts`: the names that the admin listener answers for.
+    pub admin_hosts: Vec<String>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearers are recognised.
@@ -96,6 +102,8 @@ impl Settings {
             primary_region: merge.value(&PRIMARY_REGION)?,
             listen: listener(&LISTEN, LISTEN_DEFAULT)?,
             admin: listener(&ADMIN, ADMIN_DEFAULT)?,
+            admin_token: admin_token(environment)?,
+            admin_hosts: file.admin_hosts()?,
             token_keys: token_keys(environment)?,
             auth: auth_config(environment)?,
             log_format: merge
@@ -191,6 +199,18 @@ pub fn cache_settings(
 /// As [`AuthConfig::resolve`].
 pub fn auth_config(environment: &Environment) -> Result<AuthConfig, ConfigError> {
     AuthConfig::resolve(|name| environment.get(name))
+}
+
+/// The value of `ADMIN_TOKEN`, if it is set. An empty one is no token that anybody could have meant.
+fn admin_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let refused = |why| Err(ConfigError::new(&Place::Name("ADMIN_TOKEN"), why));
+    match environment.get("ADMIN_TOKEN") {
+        None if environment.is_empty("ADMIN_TOKEN") => refused("must not be empty"),
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            refused("must be visible ASCII characters without spaces")
+        }
+        token => Ok(token.map(SecretString::from)),
+    }
 }
 
 /// The keys of `TOKEN_SECRET`, if it is set.

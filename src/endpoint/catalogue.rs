@@ -31,6 +31,7 @@ pub async fn watch_catalogue(
     routes: Arc<ArcSwap<Routes>>,
     interval: Duration,
 ) {
+    node.seen().await;
     let (mut connection, mut seen) = (None, None);
     loop {
         let started = Instant::now();
@@ -39,6 +40,11 @@ pub async fn watch_catalogue(
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 connection = None;
+                if let LookError::Connect(error) = &error
+                    && let Some(reason) = error.limit_reached()
+                {
+                    node.make_room(reason);
+                }
                 tracing::debug!(node = %node.id, %error, "cannot read the catalogue");
             }
             Err(_elapsed) => {
@@ -69,6 +75,9 @@ async fn look(
     seen: &mut Option<Seen>,
 ) -> Result<(), LookError> {
     let kept = connection.take().filter(|it| node.leads_to(it.identity));
+    if node.is_shut_out() {
+        return Err(LookError::NoRoom);
+    }
     let client = &connection.insert(match kept {
         Some(kept) => kept,
         None => node.connect().await?,
@@ -113,6 +122,8 @@ fn publish(node: &NodeId, stateless: u32, reset: u32) {
 /// Why a catalogue could not be read.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
+    #[error("the server takes no connection that serves requests: it gets this one's place")]
+    NoRoom,
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("{}", error_chain::chain(.0))]

@@ -1,6 +1,7 @@
 //! The public service: the stack that every request passes, in order.
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
+//!    a request that does not say which host it is for ends here;
 //! 2. panics become `internal` problems;
 //! 3. `rate_limit`: the budget that the client has on the path's policy row;
 //! 4. `serve`: decide, authenticate, look into the cache, read the body, and let the backend serve while
@@ -32,7 +33,7 @@ use tower::Service;
 use super::rate_limit::rate_limit;
 use super::{Frontend, RouteError};
 use crate::cache::Hit;
-use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem};
+use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem, host};
 
 /// Answers every request of the public listener. Always ready.
 #[derive(Clone)]
@@ -85,13 +86,19 @@ where
             true => without_body(response),
             false => response,
         };
-        if let Some(hit) = self.hit(&request) {
+        let host = host(&request).map(|_host| ());
+        if host.is_ok()
+            && let Some(hit) = self.hit(&request)
+        {
             let response = hit.respond(&self.frontend.observer, request);
             return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
         }
         let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
         let answer = async move {
             let stack = async |request: Request, seen: &EndpointSeen| {
+                if let Err(error) = host {
+                    return Problem::from(error).into_response().into();
+                }
                 let stack = AssertUnwindSafe(async {
                     match PROBE_PATHS.contains(&request.uri().path()) {
                         true => probe(probes, request).await,

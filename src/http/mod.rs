@@ -9,6 +9,7 @@
 mod after_http;
 mod client;
 mod generations;
+mod host;
 mod networks;
 mod settings;
 mod limits;
@@ -52,6 +53,7 @@ pub use client::{Client, client_address};
 pub use concurrency_limit::{ConcurrencyLimit, Permit};
 pub use decision_counters::DecisionCounters;
 pub use drain::Drain;
+pub use host::{HostError, host, without_port};
 pub use json_object::{BodyError, JsonObject, json_text};
 pub use limit_error::{Overloaded, RateLimited};
 pub use limits::Limits;
@@ -65,7 +67,9 @@ pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
 pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
 pub use serve::{Drained, serve};
-pub use settings::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
+pub use settings::{
+    ADMIN, ADMIN_DEFAULT, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, LISTEN_DEFAULT, ServerSettings,
+};
 pub use shed_reason::ShedReason;
 pub use shedding::Shedding;
 pub use signals::drain_on_signals;

@@ -17,6 +17,10 @@ pub enum ProblemKind {
     InvalidBody,
     /// The client is not recognised.
     Unauthorized,
+    /// The listener does not take the request from there.
+    Forbidden,
+    /// The listener does not answer for the request's host.
+    Misdirected,
     /// There is no such path or object.
     NotFound,
     /// The path has no such method.
@@ -55,13 +59,15 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidConsistency,
         Self::InvalidToken,
         Self::InvalidPath,
         Self::InvalidParameter,
         Self::InvalidBody,
         Self::Unauthorized,
+        Self::Forbidden,
+        Self::Misdirected,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -120,6 +126,8 @@ impl ProblemKind {
             ),
             Self::InvalidBody => ("invalid-body", "Invalid body", Status::BAD_REQUEST),
             Self::Unauthorized => ("unauthorized", "Unauthorized", Status::UNAUTHORIZED),
+            Self::Forbidden => ("forbidden", "Forbidden", Status::FORBIDDEN),
+            Self::Misdirected => ("misdirected", "Misdirected", Status::MISDIRECTED_REQUEST),
             Self::NotFound => ("not-found", "Not found", Status::NOT_FOUND),
             Self::MethodNotAllowed => (
                 "method-not-allowed",

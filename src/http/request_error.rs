@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
-use super::{BodyError, QueryError};
+use super::{BodyError, HostError, QueryError};
 
 /// Why the query or the body of a request cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,12 @@ impl From<RequestError> for Problem {
                 Self::of(ProblemKind::UnsupportedMediaType, error)
             }
         }
+    }
+}
+
+impl From<HostError> for Problem {
+    fn from(error: HostError) -> Self {
+        Self::of(ProblemKind::InvalidParameter, error)
     }
 }
 

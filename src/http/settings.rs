@@ -39,6 +39,35 @@ pub const ADMIN: Setting = Setting {
     ..Setting::UNNAMED
 };
 
+/// What writes over the admin listener need.
+pub const ADMIN_TOKEN: Setting = Setting {
+    variable: Some("ADMIN_TOKEN"),
+    default: || "none".to_owned(),
+    range: || "visible ASCII characters, not empty".to_owned(),
+    shown: Setting::secret,
+    meaning: "The bearer token for [writes over the admin listener](security.md#the-admin-listener). Without \
+              it, they are possible on a loopback address only.",
+    ..Setting::UNNAMED
+};
+
+/// `[admin]`: the admin listener as a section.
+pub const ADMIN_SECTION: &[Setting] = &[
+    Setting {
+        key: "listen",
+        default: || format!("\"{ADMIN_DEFAULT}\""),
+        range: || "an IP address and a port".to_owned(),
+        meaning: "Where it listens; `admin = \"…\"` before the first section is the short form.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "hosts",
+        default: || "[]".to_owned(),
+        range: || "names of hosts, without ports".to_owned(),
+        meaning: "The names that it answers for, beside addresses and `localhost`.",
+        ..Setting::UNNAMED
+    },
+];
+
 settings! {
     /// `[server]`: what one client may take from the process.
     #[derive(Debug, Clone)]

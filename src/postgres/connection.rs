@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode as Negotiation;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, SimpleQueryMessage, Socket};
 use tracing::Instrument;
 
-use crate::postgres::Server;
+use crate::postgres::{Server, SslMode};
 use tidegate_model::ServerIdentity;
 use tidegate_model::error_chain;
 
@@ -20,6 +21,15 @@ const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 /// that was given up does not continue until its timeout. Servers before PostgreSQL 14, and those
 /// on systems without support for it, refuse the option.
 const GIVEN_UP_CHECK: &str = "-c client_connection_check_interval=1000";
+
+/// A client and its connection, by how it is encrypted.
+type Opened<T> = Result<
+    (
+        Client,
+        tokio_postgres::Connection<Socket, <T as MakeTlsConnect<Socket>>::Stream>,
+    ),
+    tokio_postgres::Error,
+>;
 
 /// The settings of every session.
 ///
@@ -37,17 +47,37 @@ pub struct Session {
 impl Session {
     /// Opens a session. The future of the connection transfers its bytes and must be polled.
     ///
+    /// With `sslmode=prefer` and `allow` it opens a second connection the other way when the server
+    /// refuses the first, as libpq does.
+    ///
     /// # Errors
     /// If the server cannot be reached or refuses.
-    pub async fn open<T>(
-        &self,
-        config: &Config,
-        tls: T,
-    ) -> Result<(Client, tokio_postgres::Connection<Socket, T::Stream>), tokio_postgres::Error>
+    pub async fn open<T>(&self, config: &Config, mode: SslMode, tls: T) -> Opened<T>
+    where
+        T: MakeTlsConnect<Socket> + Clone,
+    {
+        let (first, second) = mode.negotiations();
+        let refusal = match (self.negotiate(config, first, tls.clone()).await, second) {
+            (Err(error), Some(second)) if is_refusal(&error) => (error, second),
+            (opened, _) => return opened,
+        };
+        let (error, second) = refusal;
+        let reason = error_chain::chain(&error);
+        tracing::debug!(reason, %mode, "the server refuses one way of sslmode: trying the other");
+        let opened = self.negotiate(config, second, tls).await;
+        match error.code() == Some(&SqlState::INVALID_PASSWORD) {
+            // What the server says of the other way would only hide it.
+            true => opened.map_err(|_other| error),
+            false => opened,
+        }
+    }
+
+    async fn negotiate<T>(&self, config: &Config, negotiation: Negotiation, tls: T) -> Opened<T>
     where
         T: MakeTlsConnect<Socket> + Clone,
     {
         let mut config = config.clone();
+        config.ssl_mode(negotiation);
         config.application_name(&self.application_name);
         let given = config.get_options().unwrap_or_default().to_owned();
         let options = format!("{given} {}", self.options());
@@ -77,6 +107,18 @@ impl Session {
             self.statement_timeout.as_millis(),
             IDLE_IN_TRANSACTION_MAX.as_millis(),
         )
+    }
+}
+
+/// Whether a server has refused a connection for what it is, so that it may take another: by an
+/// SQLSTATE of invalid authorization (`pg_hba.conf`) or of connections (poolers), or by no handshake.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    match error.code().map(SqlState::code) {
+        Some(code) => code.starts_with("28") || code.starts_with("08"),
+        // The driver has no other word for it.
+        None => error
+            .to_string()
+            .starts_with("error performing TLS handshake"),
     }
 }
 
@@ -130,7 +172,8 @@ pub async fn connect(
 }
 
 async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectError> {
-    let (client, connection) = session.open(server.pg_config(), server.tls()).await?;
+    let (config, mode) = (server.pg_config(), server.ssl_mode());
+    let (client, connection) = session.open(config, mode, server.tls()).await?;
     let driver = async move {
         if let Err(error) = connection.await {
             tracing::debug!(
@@ -175,4 +218,17 @@ pub enum ConnectError {
     /// It was not attempted: the last attempts failed, and more would overload the server.
     #[error("the last attempts failed, and no more are allowed in this second")]
     TooOften,
+}
+
+impl ConnectError {
+    /// Returns what a server says that has as many connections as it, the database or the role may have
+    /// (SQLSTATE 53300).
+    #[must_use]
+    pub fn limit_reached(&self) -> Option<&str> {
+        let Self::Failed(error) = self else {
+            return None;
+        };
+        let refusal = error.as_db_error()?;
+        (*refusal.code() == SqlState::TOO_MANY_CONNECTIONS).then(|| refusal.message())
+    }
 }

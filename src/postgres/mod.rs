@@ -18,3 +18,4 @@ pub use server::Server;
 pub use server_error::ServerError;
 pub use ssl_mode::SslMode;
 pub use tls_error::TlsError;
+pub use url::UrlWarning;

@@ -25,6 +25,12 @@ pub enum ServerError {
     /// libpq's rule: public roots prove nothing without verifying the host name.
     #[error("sslrootcert=system needs sslmode=verify-full, not {0}")]
     WeakMode(SslMode),
+    /// libpq's rule: without a negotiation there is no way to go on without TLS.
+    #[error("sslnegotiation=direct needs sslmode=require, verify-ca or verify-full, not {0}")]
+    WeakDirect(SslMode),
+    /// No server listens on port 0.
+    #[error("the port is 0")]
+    NoPort,
     /// There is no host.
     #[error("does not name a host")]
     NoHost,

@@ -5,12 +5,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use tokio_postgres::config::SslMode as Negotiation;
+
 /// Whether connections are encrypted and which parts of the server's certificate are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     /// Never encrypted.
     Disable,
-    /// Encrypted if the server offers it, unverified; libpq's default. `allow` means this too.
+    /// Not encrypted, but where the server refuses that, encrypted and unverified.
+    Allow,
+    /// Encrypted and unverified, but where the server does not offer or refuses that, not encrypted;
+    /// libpq's default.
     #[default]
     Prefer,
     /// Always encrypted, unverified; with `sslrootcert` the same as `verify-ca`.
@@ -26,6 +31,7 @@ impl SslMode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Disable => "disable",
+            Self::Allow => "allow",
             Self::Prefer => "prefer",
             Self::Require => "require",
             Self::VerifyCa => "verify-ca",
@@ -33,14 +39,15 @@ impl SslMode {
         }
     }
 
-    /// Returns what the protocol negotiation needs to know; the connector handles certificates.
-    pub(super) fn negotiation(self) -> tokio_postgres::config::SslMode {
+    /// Returns how to negotiate a connection, and how to negotiate a second one if the server refuses
+    /// the first; the connector handles certificates.
+    #[must_use]
+    pub fn negotiations(self) -> (Negotiation, Option<Negotiation>) {
         match self {
-            Self::Disable => tokio_postgres::config::SslMode::Disable,
-            Self::Prefer => tokio_postgres::config::SslMode::Prefer,
-            Self::Require | Self::VerifyCa | Self::VerifyFull => {
-                tokio_postgres::config::SslMode::Require
-            }
+            Self::Disable => (Negotiation::Disable, None),
+            Self::Allow => (Negotiation::Disable, Some(Negotiation::Require)),
+            Self::Prefer => (Negotiation::Prefer, Some(Negotiation::Disable)),
+            Self::Require | Self::VerifyCa | Self::VerifyFull => (Negotiation::Require, None),
         }
     }
 }
@@ -57,7 +64,8 @@ impl FromStr for SslMode {
     fn from_str(name: &str) -> Result<Self, UnknownSslMode> {
         Ok(match name {
             "disable" => Self::Disable,
-            "allow" | "prefer" => Self::Prefer,
+            "allow" => Self::Allow,
+            "prefer" => Self::Prefer,
             "require" => Self::Require,
             "verify-ca" => Self::VerifyCa,
             "verify-full" => Self::VerifyFull,

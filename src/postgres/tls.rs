@@ -1,7 +1,4 @@
 //! TLS for connections to a server, using rustls with the ring provider.
-//!
-//! After a failed handshake there is no second attempt in plain text, which libpq makes with
-//! `prefer`.
 
 use std::path::Path;
 use std::sync::Arc;

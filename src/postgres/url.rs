@@ -3,6 +3,7 @@
 //! Only the URL form is read; `key=value` strings are refused. No error repeats any part of the
 //! URL other than a parameter's name and the value of `sslmode`, since the rest may be a password.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -15,6 +16,54 @@ pub(super) struct Parts {
     /// The URL without its TLS parameters, in the form `tokio_postgres` reads.
     pub(super) plain: String,
     pub(super) tls: TlsParameters,
+    pub(super) warnings: Vec<UrlWarning>,
+}
+
+/// What `tokio_postgres` knows, beside the parameters about TLS.
+const KNOWN: [&str; 18] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslnegotiation",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
+/// What [`Session`](super::Session) sets, whatever else a URL's `options` set.
+const OWN_SETTINGS: [&str; 7] = [
+    "timezone",
+    "default_transaction_read_only",
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+    "client_min_messages",
+    "log_parameter_max_length_on_error",
+    "client_connection_check_interval",
+];
+
+/// Says what in a URL has no effect. It names a parameter, never a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlWarning {
+    /// Neither the gateway nor its driver has such a parameter.
+    #[error("the URL parameter `{0}` is not known and has no effect")]
+    Unknown(String),
+    /// The same parameter, or one with the same meaning, comes later.
+    #[error("the URL parameter `{0}` is overridden by a later one")]
+    Repeated(String),
+    /// The gateway sets it itself.
+    #[error("the URL parameter `{0}` is overridden: the gateway sets {1}")]
+    Overridden(&'static str, &'static str),
 }
 
 /// What the URL says about TLS, as written.
@@ -44,16 +93,65 @@ pub(super) fn parse(url: &str) -> Result<Parts, ServerError> {
     let (credentials, location) = rest.split_at(credentials_length);
     let (location, query) = location.split_once('?').unwrap_or((location, ""));
     let mut tls = TlsParameters::default();
-    let mut others = Vec::new();
+    let (mut others, mut warnings) = (Vec::new(), Vec::new());
+    let mut names = BTreeMap::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').ok_or(ServerError::Query)?;
-        if !tls.take(name, value)? {
+        let known = percent_decode_str(name).decode_utf8_lossy();
+        if !tls.take(&known, value)? {
+            if !KNOWN.contains(&&*known) {
+                warnings.push(UrlWarning::Unknown(name.to_owned()));
+                continue;
+            }
+            warnings.extend(overridden(&known, value));
             others.push(parameter);
+        }
+        if let Some(earlier) = names.insert(meaning(&known).to_owned(), name) {
+            warnings.push(UrlWarning::Repeated(earlier.to_owned()));
         }
     }
     let others = others.join("&");
     let plain = format!("postgresql://{credentials}{location}?{others}");
-    Ok(Parts { plain, tls })
+    Ok(Parts {
+        plain,
+        tls,
+        warnings,
+    })
+}
+
+/// Returns the parameter that one stands for.
+fn meaning(name: &str) -> &str {
+    match name {
+        "ssl" => "sslmode",
+        name => name,
+    }
+}
+
+/// Returns what the gateway sets itself, whatever the URL says.
+fn overridden(name: &str, value: &str) -> Option<UrlWarning> {
+    match name {
+        "application_name" => Some(UrlWarning::Overridden(
+            "application_name",
+            "it to `tidegate/` and its region",
+        )),
+        "connect_timeout" => Some(UrlWarning::Overridden(
+            "connect_timeout",
+            "it to [pool] connect_timeout",
+        )),
+        "options" => {
+            // `-c name=value`, `-cname=value` or `--name=value`; a `-` in a name is a `_`.
+            let given = percent_decode_str(value).decode_utf8_lossy().to_lowercase();
+            let given = given.split_whitespace().filter_map(|it| it.split_once('='));
+            let given: Vec<_> = given
+                .map(|(name, _)| name.strip_prefix("-c").unwrap_or(name))
+                .map(|name| name.trim_start_matches('-').replace('-', "_"))
+                .collect();
+            let is_given = |setting: &&&str| given.iter().any(|it| it == *setting);
+            let setting = OWN_SETTINGS.iter().find(is_given)?;
+            Some(UrlWarning::Overridden("options", setting))
+        }
+        _ => None,
+    }
 }
 
 /// Returns the length of `user:password@`, or 0 without it.

@@ -43,6 +43,10 @@ pub(super) fn print_invitation(world: &World, screen: &mut Screen) -> Result<()>
         .map(|index| world.cluster.replicas[index].url())
         .unwrap_or_default();
     let psql = world.cluster.psql();
+    let steer = |what| {
+        let path = format!("/admin/nodes/{}/{what}", eu.name);
+        eu.gateway.admin_url(&path)
+    };
     screen.print(&format!(
         r#"Paste these into another terminal:
 
@@ -59,6 +63,11 @@ pub(super) fn print_invitation(world: &World, screen: &mut Screen) -> Result<()>
   {psql} '{replica}' -c 'select pg_wal_replay_pause()'
   curl -i {health_eu}
   {psql} '{replica}' -c 'select pg_wal_replay_resume()'
+  # take it out of the order, look who serves in its place, put it back
+  ADMIN_TOKEN={admin_token}
+  curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST {drain}
+  curl -i {rates_eu}?a=1
+  curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST {undrain}
 
 Ctrl-C ends it all.
 "#,
@@ -67,6 +76,9 @@ Ctrl-C ends it all.
         transfers_ap = ap.gateway.url("/api/v1/transfers"),
         balances_us = us.gateway.url("/account/balances"),
         health_eu = eu.gateway.url("/health/edge"),
+        admin_token = world.admin_token,
+        drain = steer("drain"),
+        undrain = steer("undrain"),
     ))
 }
 

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) regions: Vec<Region>,
     /// A JWT for the account `alice`.
     pub(super) jwt: String,
+    /// What the gateways' admin listeners want for writes.
+    pub(super) admin_token: String,
     _feed: RateFeed,
     pub(super) cluster: Cluster,
 }
@@ -56,6 +58,7 @@ pub(super) struct Region {
 struct Shared {
     binary: PathBuf,
     token_secret: String,
+    admin_token: String,
     jwt_secret: String,
     ports: Ports,
 }
@@ -68,6 +71,7 @@ impl World {
         let shared = Shared {
             binary,
             token_secret: secret(),
+            admin_token: secret(),
             jwt_secret: secret(),
             ports,
         };
@@ -81,6 +85,7 @@ impl World {
         Ok(Self {
             regions,
             jwt,
+            admin_token: shared.admin_token,
             _feed: feed,
             cluster,
         })
@@ -100,6 +105,7 @@ impl Region {
             .env("LISTEN_ADDR", listen)
             .env("ADMIN_ADDR", admin)
             .env("TOKEN_SECRET", &shared.token_secret)
+            .env("ADMIN_TOKEN", &shared.admin_token)
             .env("AUTH_JWT_SECRET", &shared.jwt_secret);
         if let Some(replica) = replica {
             command = command.env("DATABASE_READ_REPLICA_URL", cluster.replicas[replica].url());

@@ -143,6 +143,9 @@ pub enum NodeUrlError {
     /// A user name or a password.
     #[error("it must not carry credentials")]
     Credentials,
+    /// Nothing listens there.
+    #[error("the port is 0")]
+    Port,
     /// A query or a fragment.
     #[error("it must end with its path: no `?` and no `#`")]
     Query,
@@ -160,6 +163,9 @@ impl FromStr for NodeUrl {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(NodeUrlError::Credentials);
+        }
+        if url.port() == Some(0) {
+            return Err(NodeUrlError::Port);
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(NodeUrlError::Query);
@@ -199,6 +205,7 @@ mod tests {
             "http://host/?key=hunter2",
             "http://host/#hunter2",
             "http://host:hunter2",
+            "http://host:0/hunter2",
         ] {
             let error = text.parse::<NodeUrl>().unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::world::{client, problem};
+
 const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Demo {
     process: Child,
     gateways: Vec<SocketAddr>,
+    /// The lines to paste.
+    invitation: Vec<String>,
 }
 
 impl Demo {
@@ -29,7 +33,7 @@ impl Demo {
             .kill_on_drop(true);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut gateways = Vec::new();
+        let (mut gateways, mut invitation) = (Vec::new(), Vec::new());
         loop {
             let line = timeout(DEADLINE, lines.next_line())
                 .await
@@ -44,9 +48,21 @@ impl Demo {
             if line.starts_with("Ctrl-C") {
                 // Its later lines must have somewhere to go.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Self { process, gateways };
+                return Self {
+                    process,
+                    gateways,
+                    invitation,
+                };
             }
+            invitation.push(line.trim().to_owned());
         }
+    }
+
+    /// A line to paste that begins so and holds that: what follows the beginning.
+    fn line(&self, start: &str, holds: &str) -> &str {
+        let mut lines = self.invitation.iter();
+        let line = lines.find_map(|line| line.strip_prefix(start).filter(|it| it.contains(holds)));
+        line.unwrap_or_else(|| panic!("no {start}… {holds}: {:?}", self.invitation))
     }
 
     fn signal(&self, signal: Signal) {
@@ -83,6 +99,17 @@ async fn a_taken_port_is_named_before_anything_starts() {
     assert!(!output.status.success());
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains(&format!("{address} is in use")), "{told}");
+}
+
+#[tokio::test]
+async fn the_demos_gateways_are_drained_with_the_token_that_it_shows() {
+    let demo = Demo::start().await;
+    let token = demo.line("ADMIN_TOKEN=", "");
+    let drain = demo.line("curl ", "/drain").rsplit(' ').next().unwrap();
+    let post = || client().post(drain).send();
+    problem(post().await.unwrap(), 401, "unauthorized").await;
+    let drained = client().post(drain).bearer_auth(token).send().await;
+    assert_eq!(drained.unwrap().status(), 200);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod admin;
 mod api;
 mod arrows;
 mod auth;
@@ -10,6 +11,7 @@ mod cache;
 mod cluster;
 mod configuration;
 mod connection;
+mod connection_limit;
 #[path = "../consistency/mod.rs"]
 mod consistency;
 mod demo;
@@ -18,6 +20,7 @@ mod docs;
 mod drills;
 mod faults;
 mod health;
+mod host;
 mod infra;
 mod init;
 mod input;

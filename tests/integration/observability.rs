@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Client, Method};
 use serde_json::Value;
+use tidegate::http::JsonObject;
 use tidegate::testkit::{GatewayCommand, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -219,6 +220,7 @@ async fn a_request_has_one_line_with_all_that_became_of_it() {
         ("trace_id", trace),
         ("method", "GET"),
         ("endpoint", "/public/docs/{slug}"),
+        ("severity", "INFO"),
         ("level", "eventual"),
         ("node", "eu-west-1"),
         ("reason", "fresh"),
@@ -240,6 +242,10 @@ async fn a_request_has_one_line_with_all_that_became_of_it() {
         (&404.into(), &"not-found".into())
     );
     assert_eq!(line["endpoint"], "unmatched");
+    for line in world.gateway.log().lines() {
+        let members = JsonObject::parse(line.as_bytes());
+        assert!(members.is_ok(), "a key comes twice: {line}");
+    }
 }
 
 #[tokio::test]
@@ -303,7 +309,7 @@ async fn no_log_at_debug_level_holds_a_secret() {
     problem(request, 503, "no-node").await;
     world.access_lines("last-1").await;
     let log = world.gateway.log();
-    assert!(log.contains("\"level\":\"DEBUG\""));
+    assert!(log.contains("\"severity\":\"DEBUG\""));
     let signature = jwt.rsplit('.').next().unwrap();
     let secrets = [
         JWT_SECRET,

@@ -245,7 +245,7 @@ run "gateway" {
     condition = alltrue([
       for container in jsondecode(aws_ecs_task_definition.gateway.container_definitions) :
       toset([for variable in container.secrets : variable.name]) == toset(["DATABASE_URL"]) &&
-      length(setintersection([for variable in container.environment : variable.name], ["DATABASE_URL", "TOKEN_SECRET"])) == 0
+      length(setintersection([for variable in container.environment : variable.name], ["DATABASE_URL", "TOKEN_SECRET", "ADMIN_TOKEN"])) == 0
     ])
     error_message = "Secrets come from Secrets Manager, never as plain variables."
   }

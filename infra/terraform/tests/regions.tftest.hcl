@@ -225,16 +225,16 @@ run "regions" {
 
   assert {
     condition = (
-      toset(keys(local.deployed["us-east-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET"]) &&
-      toset(keys(local.deployed["eu-west-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "DATABASE_READ_REPLICA_URL"]) &&
-      toset(keys(local.deployed["ap-southeast-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "DATABASE_READ_REPLICA_URL"])
+      toset(keys(local.deployed["us-east-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "ADMIN_TOKEN"]) &&
+      toset(keys(local.deployed["eu-west-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "ADMIN_TOKEN", "DATABASE_READ_REPLICA_URL"]) &&
+      toset(keys(local.deployed["ap-southeast-1"].gateway.secrets)) == toset(["DATABASE_URL", "TOKEN_SECRET", "ADMIN_TOKEN", "DATABASE_READ_REPLICA_URL"])
     )
-    error_message = "Every gateway has the primary and the token secret, those beside a replica its URL too."
+    error_message = "Every gateway has the primary, the token secret and the admin listener's token, those beside a replica its URL too."
   }
 
   assert {
     condition = alltrue([
-      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.database_url] : (
+      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.admin_token, aws_secretsmanager_secret.database_url] : (
         toset([for copy in secret.replica : copy.region]) == toset(["eu-west-1", "ap-southeast-1"]) &&
         alltrue([for copy in secret.replica : strcontains(copy.kms_key_id, ":kms:${copy.region}:")])
       )
@@ -244,7 +244,7 @@ run "regions" {
 
   assert {
     condition = alltrue([
-      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.database_url] :
+      for secret in [aws_secretsmanager_secret.token, aws_secretsmanager_secret.admin_token, aws_secretsmanager_secret.database_url] :
       secret.recovery_window_in_days == 30 && secret.force_overwrite_replica_secret
     ]) && !aws_ecr_repository.gateway.force_delete
     error_message = "Protected secrets can be recovered, copies made independent become copies again, the registry is not emptied."
@@ -265,7 +265,7 @@ run "regions" {
 
   assert {
     condition     = [for region, deployed in local.deployed : region if deployed.gateway.migrates] == ["us-east-1"]
-    error_message = "Only the primary's region can migrate."
+    error_message = "Only the home region can migrate."
   }
 
   assert {
@@ -474,6 +474,18 @@ run "a_public_network_and_a_task_that_fargate_has_not_are_refused" {
   }
 
   expect_failures = [var.regions]
+}
+
+run "the_largest_tasks_that_fargate_has_are_accepted" {
+  command = plan
+
+  variables {
+    regions = {
+      us-east-1      = { vpc_cidr = "10.10.0.0/16", task_cpu = 8192, task_memory = 61440 }
+      eu-west-1      = { vpc_cidr = "10.20.0.0/16", task_cpu = 16384, task_memory = 122880 }
+      ap-southeast-1 = { vpc_cidr = "10.30.0.0/16", task_cpu = 16384, task_memory = 32768 }
+    }
+  }
 }
 
 run "an_image_tag_is_refused" {

@@ -12,6 +12,7 @@ const TABLES_MAX: usize = 50;
 
 /// The text of the configuration; the server as it may be shown.
 pub(super) fn configuration(server: &str, found: &Catalogue) -> String {
+    let server = plain(server);
     let mut text = format!(
         "# Written by `tidegate init` for {server}.\n\
          # REGION, DATABASE_URL and the secrets stay in the environment; docs/configuration.md lists all settings.\n\
@@ -20,7 +21,7 @@ pub(super) fn configuration(server: &str, found: &Catalogue) -> String {
     let (served, left_out): (Vec<_>, Vec<_>) =
         found.tables.iter().partition(|it| obstacle(it).is_none());
     if served.is_empty() {
-        let role = &found.role;
+        let role = plain(&found.role);
         let _infallible = write!(
             text,
             "\n# The role {role} may read no table that has a primary key: grant it what clients shall read, and\n\
@@ -55,7 +56,7 @@ fn topology(found: &Catalogue) -> String {
              # [[topology.replica]]\n# region = \"eu-west-1\"\n# url = \"${{EU_REPLICA_URL}}\"\n"
         );
     }
-    let role = &found.role;
+    let role = plain(&found.role);
     let _infallible = match (found.sees_replicas, found.replicas.is_empty()) {
         (false, _) => write!(
             text,

@@ -136,7 +136,10 @@ fn a_name_that_needs_quotes_stays_quoted_in_sql_and_never_ends_a_comment_or_a_st
     assert!(endpoints[1].starts_with("POST /notes insert into notes (id) "));
     notes = table(odd, [key("id", 1)]);
     notes.quoted = quoted.to_owned();
-    let (text, endpoints) = written(&found([notes]));
+    let mut catalogue = found([notes]);
+    catalogue.role = odd.to_owned();
+    catalogue.replicas = vec![(odd.to_owned(), odd.to_owned())];
+    let (text, endpoints) = written(&catalogue);
     assert!(
         endpoints.is_empty() && text.contains("needs quoting"),
         "{text}"

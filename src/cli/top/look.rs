@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use reqwest::{Client, Url};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::admin::Topology;
@@ -25,9 +28,14 @@ pub(super) struct Look {
 }
 
 impl Gateway {
-    /// Takes an address as `ADMIN_ADDR` has it, or a URL.
-    pub(super) fn at(admin: &str) -> Result<Self, String> {
-        let client = Client::builder().timeout(TIMEOUT).no_proxy().build();
+    /// Takes an address as `ADMIN_ADDR` has it, or a URL, and what to authorize with.
+    pub(super) fn at(admin: &str, authorization: Option<HeaderValue>) -> Result<Self, String> {
+        let headers = authorization.map(|value| (AUTHORIZATION, value));
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .default_headers(headers.into_iter().collect())
+            .build();
         Ok(Self {
             client: client.map_err(|error| error.to_string())?,
             base: base(admin)?,
@@ -52,12 +60,24 @@ impl Gateway {
         url.set_path(path);
         let answered = async {
             let response = self.client.get(url.clone()).send().await?;
-            response.error_for_status()?.text().await
+            let status = response.status();
+            Ok((status, response.text().await?))
         };
-        answered
-            .await
-            .map_err(|error| format!("{url}: {}", innermost(&error.without_url())))
+        let (status, text) = answered.await.map_err(|error: reqwest::Error| {
+            format!("{url}: {}", innermost(&error.without_url()))
+        })?;
+        match status.is_success() {
+            true => Ok(text),
+            false => Err(format!("{url}: {status}{}", detail(&text))),
+        }
     }
+}
+
+/// What a problem says of itself.
+fn detail(problem: &str) -> String {
+    let problem: Value = serde_json::from_str(problem).unwrap_or_default();
+    let detail = problem["detail"].as_str();
+    detail.map_or_else(String::new, |detail| format!(": {detail}"))
 }
 
 /// An address as `ADMIN_ADDR` has it, or a URL.

@@ -9,8 +9,9 @@ use std::io::{IsTerminal, Write};
 use super::Exit;
 use super::arguments::TopCommand;
 use crate::config::Environment;
+use http::HeaderValue;
 use look::Gateway;
-use tidegate_model::ConfigError;
+use tidegate_model::{ConfigError, Place};
 
 /// The default of `ADMIN_ADDR`.
 const ADMIN_DEFAULT: &str = "127.0.0.1:9090";
@@ -23,7 +24,9 @@ pub(super) async fn top(command: TopCommand, environment: &Environment) -> Resul
     let variable = || Some(("ADMIN_ADDR", environment.get("ADMIN_ADDR")?));
     let given = flag.or_else(variable);
     let (name, admin) = given.unwrap_or(("ADMIN_ADDR", ADMIN_DEFAULT));
-    let gateway = Gateway::at(admin).map_err(|why| ConfigError::variable(name, admin, why))?;
+    let token = token(&command, environment)?;
+    let gateway =
+        Gateway::at(admin, token).map_err(|why| ConfigError::variable(name, admin, why))?;
     if !command.once {
         if !std::io::stdout().is_terminal() {
             return Err(Exit::unusable(NO_TERMINAL));
@@ -37,4 +40,21 @@ pub(super) async fn top(command: TopCommand, environment: &Environment) -> Resul
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Exit::failed)
+}
+
+/// The `Authorization` of every request, if there is a token.
+fn token(command: &TopCommand, environment: &Environment) -> Result<Option<HeaderValue>, Exit> {
+    let flag = command.token.as_deref().map(|token| ("--token", token));
+    let variable = || Some(("ADMIN_TOKEN", environment.get("ADMIN_TOKEN")?));
+    let Some((name, token)) = flag.or_else(variable) else {
+        return Ok(None);
+    };
+    let why = "must be visible ASCII characters without spaces";
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ConfigError::new(&Place::Name(name), why).into());
+    }
+    let value = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut value = value.map_err(|_other| ConfigError::new(&Place::Name(name), why))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }

@@ -213,6 +213,19 @@ fn an_error_names_file_line_and_key() {
 }
 
 #[test]
+fn the_admin_listener_has_an_address_or_a_section() {
+    let file = "[admin]\nlisten = '127.0.0.1:7'\nhosts = ['gateway.internal']";
+    let settings = with_file(file, &environment(&[("ADMIN_TOKEN", "t")])).unwrap();
+    assert_eq!(settings.admin.port(), 7);
+    assert_eq!(settings.admin_hosts, ["gateway.internal"]);
+    assert!(settings.admin_token.is_some());
+    assert!(!format!("{settings:?}").contains("\"t\""));
+    let settings = with_file("admin = '127.0.0.1:8'", &environment(&[])).unwrap();
+    assert!(settings.admin.port() == 8 && settings.admin_hosts.is_empty());
+    assert!(settings.admin_token.is_none());
+}
+
+#[test]
 fn the_cache_is_turned_off_by_a_zero_with_or_without_a_unit() {
     for zero in ["0", "'0B'"] {
         let file = format!("[cache]\nbytes_max = {zero}");

@@ -75,6 +75,15 @@ impl Monitor {
         self.published.doubt(self.index(node));
     }
 
+    /// Takes what the server said if it has refused the monitor a connection since, because it, the
+    /// database or the role has as many as it may.
+    ///
+    /// # Panics
+    /// As [`Monitor::status`].
+    pub fn take_refusal(&self, node: &NodeId) -> Option<String> {
+        self.published.refusal(self.index(node)).take()
+    }
+
     /// Doubts every node, because a promotion was reported.
     pub fn doubt_all(&self) {
         (0..self.nodes.len()).for_each(|index| self.published.doubt(index));

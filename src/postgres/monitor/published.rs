@@ -1,7 +1,7 @@
 //! The published statuses: read by every request, written a few times a second.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,8 @@ struct PublishedNode {
     /// Notifies the node's task that its connection may not lead to the server that the name leads
     /// to.
     doubt: Notify,
+    /// What the server said when it refused the task's connection for want of room.
+    refusal: Mutex<Option<String>>,
 }
 
 /// A waiter for a node; dropping it ends the wait.
@@ -57,6 +59,7 @@ impl Published {
             waiters: AtomicUsize::new(0),
             hurry: Notify::new(),
             doubt: Notify::new(),
+            refusal: Mutex::default(),
         };
         Self {
             observations: Mutex::new(Observations::new(nodes.iter().cloned(), settings)),
@@ -99,6 +102,12 @@ impl Published {
     /// Returns once there is doubt whether a node is still the monitored server. Cancel-safe.
     pub(super) async fn doubted(&self, index: usize) {
         self.nodes[index].doubt.notified().await;
+    }
+
+    /// What the server said when it refused a connection for want of room; set, or taken.
+    pub(super) fn refusal(&self, index: usize) -> MutexGuard<'_, Option<String>> {
+        let refusal = self.nodes[index].refusal.lock();
+        refusal.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn all_attempted(&self) -> bool {

@@ -53,7 +53,12 @@ impl NodeTask {
             self.published.beat(self.index);
             match connect(&self.server, &session, CONNECT_DEADLINE).await {
                 Ok(connection) => self.watch(connection, &session, &mut backoff).await,
-                Err(error) => drop(self.miss(error.to_string())),
+                Err(error) => {
+                    if let Some(reason) = error.limit_reached() {
+                        *self.published.refusal(self.index) = Some(reason.to_owned());
+                    }
+                    drop(self.miss(error.to_string()));
+                }
             }
             self.published.beat(self.index);
             self.pause(&mut backoff).await;

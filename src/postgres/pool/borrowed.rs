@@ -6,25 +6,31 @@ use deadpool::managed::Object;
 use tokio::time::timeout;
 
 use super::connection::{ConnectionManager, NodeConnection};
+use super::connection_limit::Slot;
 use super::turnover::Held;
 
 /// How long unneeded answers may keep a connection busy before it is closed, which also ends the
 /// statement.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
+/// A connection from the pool, and the slot that it takes.
+pub(super) type Slotted = (Object<ConnectionManager>, Slot);
+
 /// A connection from the pool. Dropping it without [`Borrowed::settle`] closes it.
 pub(super) struct Borrowed {
     object: Option<Object<ConnectionManager>>,
     round_trip: Duration,
     held: Held,
+    slot: Slot,
 }
 
 impl Borrowed {
-    pub(super) fn new(object: Object<ConnectionManager>, held: Held, round_trip: Duration) -> Self {
+    pub(super) fn new((object, slot): Slotted, held: Held, round_trip: Duration) -> Self {
         Self {
             object: Some(object),
             round_trip,
             held,
+            slot,
         }
     }
 
@@ -46,7 +52,9 @@ impl Borrowed {
     }
 
     pub(super) fn settle(mut self) -> Duration {
-        drop(self.object.take());
+        if !self.slot.is_surplus() {
+            drop(self.object.take());
+        }
         let held = self.held.since().elapsed();
         held.saturating_sub(self.round_trip)
     }

@@ -12,7 +12,9 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::catalogue::Catalogue;
+use super::connection_limit::{ConnectionLimit, Open};
 use super::gathering::Gathering;
+use super::settings::PoolSettings;
 use super::spacing::Spacing;
 use crate::postgres::{ConnectError, Server, Session, identify};
 use tidegate_model::NodeId;
@@ -34,6 +36,7 @@ pub(super) struct NodeConnection {
     prepared_at: AtomicU64,
     /// Held while statements are sent that must not be interleaved with those of other requests.
     sends: Mutex<()>,
+    _open: Open,
 }
 
 impl NodeConnection {
@@ -72,10 +75,11 @@ impl NodeConnection {
 pub(super) struct ConnectionManager {
     node: NodeId,
     inner: deadpool_postgres::Manager,
-    catalogue: Arc<Catalogue>,
+    pub(super) catalogue: Arc<Catalogue>,
     warm: WarmStatements,
     connect_timeout: Duration,
     spacing: Mutex<Spacing>,
+    pub(super) limit: Arc<ConnectionLimit>,
     /// Whether the newest attempt failed.
     failing: AtomicBool,
 }
@@ -85,15 +89,16 @@ impl ConnectionManager {
         node: NodeId,
         server: &Server,
         session: Session,
-        catalogue: Arc<Catalogue>,
         warm: WarmStatements,
-        connect_timeout: Duration,
+        settings: &PoolSettings,
         connects_per_second_max: u32,
     ) -> Self {
+        let connect_timeout = settings.connect_timeout;
         let mut config = server.pg_config().clone();
         config.connect_timeout(connect_timeout);
         let gathering = Gathering {
             session,
+            mode: server.ssl_mode(),
             tls: server.tls(),
         };
         let fast = ManagerConfig {
@@ -103,10 +108,11 @@ impl ConnectionManager {
         Self {
             node,
             inner,
-            catalogue,
+            catalogue: Arc::default(),
             warm,
             connect_timeout,
             spacing: Mutex::new(Spacing::new(connects_per_second_max)),
+            limit: Arc::new(ConnectionLimit::of(settings.connections_max)),
             failing: AtomicBool::new(false),
         }
     }
@@ -128,6 +134,7 @@ impl ConnectionManager {
 
     async fn open(&self) -> Result<NodeConnection, ConnectError> {
         let client = self.inner.create().await?;
+        let open = self.limit.opened();
         let life = identify(&client).await?;
         // Read before the statements are prepared: any later change makes them stale.
         let revision = self.catalogue.revision();
@@ -138,6 +145,7 @@ impl ConnectionManager {
             catalogue: Arc::clone(&self.catalogue),
             prepared_at: AtomicU64::new(revision),
             sends: Mutex::default(),
+            _open: open,
         })
     }
 
@@ -159,7 +167,13 @@ impl Manager for ConnectionManager {
     async fn create(&self) -> Result<NodeConnection, Self::Error> {
         self.turn().await?;
         let opened = self.open().await;
-        self.failing.store(opened.is_err(), Ordering::Relaxed);
+        let error = opened.as_ref().err();
+        let limit = error.and_then(ConnectError::limit_reached);
+        if let Some(reason) = limit {
+            self.limit.refused(reason, Instant::now());
+        }
+        let failing = error.is_some() && limit.is_none();
+        self.failing.store(failing, Ordering::Relaxed);
         opened
     }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Error, Socket};
 
-use crate::postgres::Session;
+use crate::postgres::{Session, SslMode};
 
 /// Opens sessions whose task, when woken, waits behind all runnable tasks.
 ///
@@ -18,6 +18,7 @@ use crate::postgres::Session;
 /// statement separately, although the tasks behind it are about to send more.
 pub(super) struct Gathering<T> {
     pub(super) session: Session,
+    pub(super) mode: SslMode,
     pub(super) tls: T,
 }
 
@@ -30,9 +31,9 @@ where
 {
     fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
         let opening = self.session.clone();
-        let (tls, config) = (self.tls.clone(), config.clone());
+        let (mode, tls, config) = (self.mode, self.tls.clone(), config.clone());
         Box::pin(async move {
-            let (client, connection) = opening.open(&config, tls).await?;
+            let (client, connection) = opening.open(&config, mode, tls).await?;
             let driver = async move {
                 if let Err(error) = in_turn(connection).await {
                     tracing::debug!(%error, "a database connection has ended");

@@ -7,10 +7,12 @@ use deadpool::managed::Object;
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout};
 
+use super::borrowed::Slotted;
 use super::connection::NodeConnection;
 use super::line::LINES_MAX;
 use super::node::{Node, answers, is_meant};
 use super::standby::Load;
+use crate::postgres::ConnectError;
 use tidegate_telemetry::names;
 
 /// How often the connections of a node are counted and missing ones opened.
@@ -20,6 +22,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// after minutes.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The limits that can keep a server from taking one more connection.
+const LIMITS: &str = "select rolconnlimit::text, datconnlimit::text, current_setting('max_connections') \
+    from pg_roles, pg_database where rolname = session_user and datname = current_database()";
 
 impl Node {
     /// Keeps at least `connections_min` connections open until the node is dropped with its task,
@@ -32,6 +38,7 @@ impl Node {
         let mut at_once = 0;
         loop {
             let meant = watch.borrow_and_update().last_identity;
+            self.follow_limit().await;
             let (mut silent, mut stale) = (0, 0);
             self.pool.retain(|connection, metrics| {
                 silent += usize::from(metrics.last_used() >= KEEP_ALIVE_AFTER);
@@ -40,6 +47,7 @@ impl Node {
             });
             let status = self.pool.status();
             let missing = wanted.saturating_sub(status.size).max(at_once);
+            let missing = missing.min(self.limit.max().saturating_sub(status.size));
             if missing > 0 {
                 self.open(missing, status.available).await;
             }
@@ -80,11 +88,60 @@ impl Node {
     /// Opens connections in addition to the idle ones. It holds those until the new ones have found
     /// none idle and have started to open.
     async fn open(&self, missing: usize, idle: usize) {
-        let take = |count| join_all((0..count).map(|_| self.pool.get()));
+        let take = |count| join_all((0..count).map(|_| self.get()));
         let idle = take(idle).await;
         // Each one is held until all are open, for the same reason.
         let (opened, ()) = join(take(missing), async { drop(idle) }).await;
         drop(opened);
+    }
+
+    /// A connection and its slot, if there is one.
+    async fn get(&self) -> Option<Slotted> {
+        let slot = self.limit.slot().await;
+        Some((self.pool.get().await.ok()?, slot))
+    }
+
+    /// Leaves a connection to the monitor, warns of a limit that was met, and tries now and then whether
+    /// it is still there.
+    async fn follow_limit(&self) {
+        if let Some(reason) = self.monitor.take_refusal(&self.id) {
+            self.make_room(&reason);
+        }
+        if self.limit.is_retry_due(Instant::now()) {
+            let opened = self.connect().await;
+            match opened.as_ref().err().and_then(ConnectError::limit_reached) {
+                Some(reason) => self.limit.refused(reason, Instant::now()),
+                None => self.limit.lift(),
+            }
+        }
+        if let Some(reason) = self.limit.news() {
+            self.warn_of_limit(&reason).await;
+        }
+    }
+
+    async fn warn_of_limit(&self, reason: &str) {
+        let asked = async {
+            let slotted = self.get().await?;
+            slotted.0.client.query_one(LIMITS, &[]).await.ok()
+        };
+        let asked = timeout(self.settings.acquire_timeout, asked).await;
+        let row = asked.ok().flatten();
+        let limit = |column: usize| {
+            let limit = row.as_ref().map(|row| row.get::<_, &str>(column));
+            // Without a limit it is -1.
+            limit.filter(|limit| *limit != "-1")
+        };
+        tracing::warn!(
+            node = %self.id,
+            reason,
+            connections = self.limit.max(),
+            connections_max = self.settings.connections_max,
+            role_connection_limit = limit(0),
+            database_connection_limit = limit(1),
+            max_connections = limit(2),
+            "the server takes fewer connections than [pool] connections_max: those that are open \
+             serve, other requests wait for one of them or are shed"
+        );
     }
 
     /// Probes connections that were not used for a while; those that no longer lead to the node are
@@ -95,7 +152,7 @@ impl Node {
                 return;
             }
             // The one that has been idle longest.
-            let Ok(object) = self.pool.get().await else {
+            let Some((object, _slot)) = self.get().await else {
                 return;
             };
             if !answers(&object, KEEP_ALIVE_TIMEOUT).await {
@@ -115,7 +172,7 @@ impl Node {
             if self.pool.status().available == 0 {
                 return;
             }
-            let Ok(object) = self.pool.get().await else {
+            let Some((object, _slot)) = self.get().await else {
                 return;
             };
             if !object.is_prepared() {

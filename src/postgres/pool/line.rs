@@ -37,10 +37,8 @@ const DEPTH_LONG: usize = 8;
 pub(super) const SILENCE_MAX: Duration = Duration::from_millis(20);
 
 /// The lines of one node.
-pub(super) struct Lines {
-    lines: Mutex<SmallVec<[Weak<Line>; LINES_MAX]>>,
-    lines_max: usize,
-}
+#[derive(Default)]
+pub(super) struct Lines(Mutex<SmallVec<[Weak<Line>; LINES_MAX]>>);
 
 /// One shared connection. It is free again when the last read has left.
 pub(super) struct Line {
@@ -78,15 +76,6 @@ pub(super) struct Joined {
 }
 
 impl Lines {
-    /// At most half of the connections, because a line may never be empty under load: requests that
-    /// cannot share, mainly writes, must not wait for that.
-    pub(super) fn of(connections_max: usize) -> Self {
-        Self {
-            lines: Mutex::default(),
-            lines_max: LINES_MAX.min(connections_max / 2),
-        }
-    }
-
     /// Joins the line with the fewest reads; none if no line makes progress, or if there is room
     /// for another line and a connection is idle.
     pub(super) fn join(
@@ -94,15 +83,17 @@ impl Lines {
         now: Instant,
         round_trip: Duration,
         has_idle: bool,
+        connections_max: usize,
         is_meant: impl Fn(ServerIdentity) -> bool,
     ) -> Option<Joined> {
         let mut lines = self.lock();
         lines.retain(|line| line.strong_count() > 0);
-        let may_open = lines.len() < self.lines_max;
+        let lines_max = lines_max(connections_max);
+        let may_open = lines.len() < lines_max;
         if may_open && has_idle {
             return None;
         }
-        let known = lines.iter().filter_map(Weak::upgrade);
+        let known = lines.iter().take(lines_max).filter_map(Weak::upgrade);
         let usable = known.filter(|line| is_meant(line.connection().life));
         let (depth, line) = usable
             .filter_map(|line| Some((line.depth_if_open(now, round_trip)?, line)))
@@ -118,11 +109,12 @@ impl Lines {
         &self,
         mut borrowed: Box<Borrowed>,
         now: Instant,
+        connections_max: usize,
         round_trip: Duration,
     ) -> Result<Place, Box<Borrowed>> {
         let mut lines = self.lock();
         lines.retain(|line| line.strong_count() > 0);
-        if lines.len() >= self.lines_max {
+        if lines.len() >= lines_max(connections_max) {
             return Err(borrowed);
         }
         borrowed.share();
@@ -133,8 +125,14 @@ impl Lines {
 
     fn lock(&self) -> MutexGuard<'_, SmallVec<[Weak<Line>; LINES_MAX]>> {
         // A panic while it is held cannot leave half a reference.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Half of the connections at most, since a line may never be empty while there is load: what cannot be
+/// shared, writes above all, must not wait for that.
+fn lines_max(connections_max: usize) -> usize {
+    LINES_MAX.min(connections_max / 2)
 }
 
 impl Line {

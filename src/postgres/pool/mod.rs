@@ -10,6 +10,7 @@ mod catalogue;
 mod spacing;
 mod connection;
 mod borrowed;
+mod connection_limit;
 mod gathering;
 mod keep_warm;
 mod lease;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, TimeoutType, Timeouts};
 use deadpool::{Runtime, managed};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Lease;
-use super::borrowed::Borrowed;
+use super::borrowed::{Borrowed, Slotted};
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
+use super::connection_limit::ConnectionLimit;
 use super::line::Lines;
 use super::standby::Loads;
 use super::turnover::Turnover;
@@ -30,6 +31,9 @@ const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// pool tries again: the name may lead to several servers. One or two long round trips.
 const NEWS_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Time between two attempts to open a connection while the server takes none at all.
+const SHUT_OUT_PAUSE: Duration = Duration::from_millis(100);
+
 /// One PostgreSQL server that requests can be sent to.
 pub struct Node {
     /// Its name.
@@ -39,6 +43,7 @@ pub struct Node {
     server: Server,
     session: Session,
     pub(super) pool: Pool<ConnectionManager>,
+    pub(super) limit: Arc<ConnectionLimit>,
     pub(super) turnover: Arc<Turnover>,
     lines: Lines,
     /// Notified when the lines are too long for the existing connections.
@@ -127,16 +132,15 @@ impl Node {
             connects_per_second_max,
             loads,
         } = config;
-        let catalogue = Arc::<Catalogue>::default();
         let manager = ConnectionManager::new(
             id.clone(),
             &server,
             session.clone(),
-            Arc::clone(&catalogue),
             warm,
-            settings.connect_timeout,
+            settings,
             connects_per_second_max,
         );
+        let (catalogue, limit) = (Arc::clone(&manager.catalogue), Arc::clone(&manager.limit));
         // A wait ends even if the request that began it is gone.
         let timeouts = Timeouts {
             wait: Some(settings.acquire_timeout),
@@ -154,8 +158,9 @@ impl Node {
             server,
             session,
             pool,
+            limit,
             turnover: Arc::default(),
-            lines: Lines::of(settings.connections_max),
+            lines: Lines::default(),
             lines_long: Notify::new(),
             loads,
             catalogue,
@@ -190,10 +195,10 @@ impl Node {
         let status = self.monitor.status(&self.id);
         let meant = status.last_identity;
         let round_trip = status.round_trip.unwrap_or_default();
-        let is_meant = |life| is_meant(life, meant);
         let join = |has_idle| {
-            self.lines
-                .join(Instant::now(), round_trip, has_idle, is_meant)
+            let (now, max) = (Instant::now(), self.limit.max());
+            let is_meant = |life| is_meant(life, meant);
+            self.lines.join(now, round_trip, has_idle, max, is_meant)
         };
         if let Some(joined) = join(self.pool.status().available > 0) {
             if joined.is_long {
@@ -202,7 +207,8 @@ impl Node {
             return Ok(up_to_date(Lease::shared(joined.place)));
         }
         let borrowed = Box::pin(self.borrow(deadline)).await?;
-        let lease = match self.lines.open(borrowed, Instant::now(), round_trip) {
+        let (now, max) = (Instant::now(), self.limit.max());
+        let lease = match self.lines.open(borrowed, now, max, round_trip) {
             Ok(place) => Lease::shared(place),
             // Other tasks have opened enough meanwhile.
             Err(borrowed) => match join(false) {
@@ -251,9 +257,9 @@ impl Node {
     async fn borrow(&self, deadline: Instant) -> Result<Box<Borrowed>, PoolError> {
         self.admit(deadline)?;
         match timeout(self.settings.acquire_timeout, self.current_connection()).await {
-            Ok(Ok(object)) => {
+            Ok(Ok(slotted)) => {
                 let held = self.turnover.hold();
-                Ok(Box::new(Borrowed::new(object, held, self.round_trip())))
+                Ok(Box::new(Borrowed::new(slotted, held, self.round_trip())))
             }
             Ok(Err(Refused::Pool(managed::PoolError::Timeout(TimeoutType::Wait)))) => {
                 Err(PoolError::Busy(self.id.clone()))
@@ -265,7 +271,7 @@ impl Node {
 
     /// Why no connection was obtained within `acquire_timeout`.
     fn not_in_time(&self) -> PoolError {
-        match self.pool.status().size >= self.settings.connections_max {
+        match self.pool.status().size >= self.limit.max() || self.limit.is_shut_out() {
             true => PoolError::Busy(self.id.clone()),
             false => PoolError::Unreachable(self.id.clone(), "it does not answer".to_owned()),
         }
@@ -275,7 +281,7 @@ impl Node {
     fn admit(&self, deadline: Instant) -> Result<(), PoolError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let patience = left.min(self.settings.acquire_timeout);
-        let admitted = self.turnover.admit(&self.pool.status(), patience);
+        let admitted = self.turnover.admit(&self.limit, patience);
         admitted.map_err(|wait| PoolError::Overloaded(self.id.clone(), wait))
     }
 
@@ -293,18 +299,44 @@ impl Node {
         is_meant(life, self.monitor.status(&self.id).last_identity)
     }
 
+    /// Waits until the monitor has seen the node: where the server takes few connections, its own comes
+    /// before those that requests can do without.
+    pub async fn seen(&self) {
+        let mut watch = self.monitor.watch(&self.id);
+        // It fails when the monitor is gone, with the process.
+        let _gone = watch
+            .wait_for(|status| status.last_identity.is_some())
+            .await;
+    }
+
+    /// Whether the server takes no connection of the pool, so that others of this process should make
+    /// room.
+    #[must_use]
+    pub fn is_shut_out(&self) -> bool {
+        self.limit.is_shut_out()
+    }
+
+    /// Closes one connection of the pool, unless it is the only one, since the server has refused one
+    /// that is needed beside the pool.
+    pub fn make_room(&self, reason: &str) {
+        self.limit.give_one_up(reason, Instant::now());
+        let mut surplus = usize::from(self.limit.is_crowded());
+        self.pool
+            .retain(|_, _| std::mem::replace(&mut surplus, 0) == 0);
+    }
+
     /// Closes connections to other lives of the server and takes the first one to the intended
     /// life.
     ///
     /// If one that has just been opened leads elsewhere, the monitor is notified and its result is
     /// awaited.
-    async fn current_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
+    async fn current_connection(&self) -> Result<Slotted, Refused> {
         let mut watch = self.monitor.watch(&self.id);
         for _ in 0..=self.settings.connections_max {
-            let object = self.any_connection().await?;
+            let (object, slot) = self.any_connection().await?;
             let meant = watch.borrow_and_update().last_identity;
             if is_meant(object.life, meant) {
-                return Ok(object);
+                return Ok((object, slot));
             }
             let is_new = Object::metrics(&object).recycle_count == 0;
             drop::<NodeConnection>(Object::take(object));
@@ -317,17 +349,28 @@ impl Node {
         Err(Refused::Elsewhere)
     }
 
-    /// Returns an idle connection at once, else a new one, opened by a task that outlives this
-    /// request.
-    async fn any_connection(&self) -> Result<Object<ConnectionManager>, Refused> {
-        let status = self.pool.status();
-        if status.available > 0 || status.size == status.max_size {
-            return Ok(self.pool.get().await?);
-        }
-        let pool = self.pool.clone();
-        match tokio::spawn(async move { pool.get().await }).await {
-            Ok(result) => Ok(result?),
-            Err(_ended) => Err(managed::PoolError::Closed.into()),
+    /// An idle connection at once, else a new one, opened by a task that outlives this request. Where
+    /// the server takes no more, those that are open are waited for.
+    async fn any_connection(&self) -> Result<Slotted, Refused> {
+        loop {
+            let slot = self.limit.slot().await;
+            let pool = self.pool.clone();
+            let connection = async move { pool.get().await.map(|object| (object, slot)) };
+            let connection = match self.pool.status().available > 0 {
+                true => connection.await,
+                false => {
+                    let opened = tokio::spawn(connection).await;
+                    opened.unwrap_or(Err(managed::PoolError::Closed))
+                }
+            };
+            match connection {
+                Err(managed::PoolError::Backend(error)) if error.limit_reached().is_some() => {
+                    if self.limit.is_shut_out() {
+                        sleep(SHUT_OUT_PAUSE).await;
+                    }
+                }
+                connection => return Ok(connection?),
+            }
         }
     }
 
@@ -338,7 +381,7 @@ impl Node {
         Connections {
             open: status.size,
             idle: status.available,
-            waiting: status.waiting,
+            waiting: self.limit.users().saturating_sub(self.limit.max()),
         }
     }
 

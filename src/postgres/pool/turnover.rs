@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool::Status;
 use tokio::time::Instant;
 
+use super::connection_limit::ConnectionLimit;
 use super::queue_delay::QueueDelay;
 
 /// The rate at which the connections to one node are released.
@@ -46,9 +46,13 @@ impl Turnover {
     }
 
     /// Lets one more request wait for a connection, if it will get one within `patience`.
-    pub(super) fn admit(&self, pool: &Status, patience: Duration) -> Result<(), Duration> {
-        let users = pool.size - pool.available + pool.waiting;
-        match users.checked_sub(pool.max_size) {
+    pub(super) fn admit(
+        &self,
+        limit: &ConnectionLimit,
+        patience: Duration,
+    ) -> Result<(), Duration> {
+        let connections = limit.max();
+        match limit.users().checked_sub(connections) {
             None => {
                 self.state().pace.relax();
                 Ok(())
@@ -56,7 +60,7 @@ impl Turnover {
             Some(waiting) => {
                 let now = Instant::now();
                 let pace = &mut self.state().pace;
-                pace.admit(waiting, pool.max_size, patience, now)
+                pace.admit(waiting, connections, patience, now)
             }
         }
     }

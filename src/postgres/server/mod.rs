@@ -5,13 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode as Negotiation, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::server_error::ServerError;
 use crate::postgres::ssl_mode::SslMode;
 use crate::postgres::tls;
-use crate::postgres::url;
+use crate::postgres::url::{self, UrlWarning};
 use tidegate_model::settings::Setting;
 
 /// Silence after which the kernel probes whether the other end is still alive. `tokio_postgres`
@@ -33,6 +33,7 @@ pub struct Server {
     config: Config,
     mode: SslMode,
     tls: MakeRustlsConnect,
+    warnings: Vec<UrlWarning>,
 }
 
 impl Server {
@@ -76,6 +77,11 @@ impl Server {
         self.tls.clone()
     }
 
+    /// Returns what in the URL has no effect.
+    pub fn warnings(&self) -> &[UrlWarning] {
+        &self.warnings
+    }
+
     /// Returns the mode in force.
     pub fn ssl_mode(&self) -> SslMode {
         self.mode
@@ -87,7 +93,11 @@ impl FromStr for Server {
 
     /// Parses the URL and reads the certificate files that it names.
     fn from_str(url: &str) -> Result<Self, ServerError> {
-        let url::Parts { plain, tls } = url::parse(url)?;
+        let url::Parts {
+            plain,
+            tls,
+            warnings,
+        } = url::parse(url)?;
         let mut config: Config = plain.parse().map_err(|error| parse_failure(&error))?;
         check_one_host(&mut config)?;
         set_keepalives(&mut config);
@@ -97,9 +107,19 @@ impl FromStr for Server {
             _ if unix => SslMode::Disable,
             mode => mode,
         };
-        config.ssl_mode(mode.negotiation());
+        let (negotiation, _second) = mode.negotiations();
+        let direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
+        if direct && negotiation != Negotiation::Require {
+            return Err(ServerError::WeakDirect(mode));
+        }
+        config.ssl_mode(negotiation);
         let tls = tls::connector(mode, &tls)?;
-        Ok(Self { config, mode, tls })
+        Ok(Self {
+            config,
+            mode,
+            tls,
+            warnings,
+        })
     }
 }
 
@@ -137,6 +157,9 @@ fn parse_failure(error: &tokio_postgres::Error) -> ServerError {
 }
 
 fn check_one_host(config: &mut Config) -> Result<(), ServerError> {
+    if config.get_ports().contains(&0) {
+        return Err(ServerError::NoPort);
+    }
     match (config.get_hosts().len(), config.get_hostaddrs()) {
         (0, []) => Err(ServerError::NoHost),
         (0, &[address]) => {

@@ -26,11 +26,10 @@ fn the_parts_of_a_url_reach_the_driver() {
 
 #[test]
 fn the_modes_are_libpqs() {
-    use tokio_postgres::config::SslMode as Negotiation;
     let cases = [
         ("", SslMode::Prefer, Negotiation::Prefer),
         ("?sslmode=disable", SslMode::Disable, Negotiation::Disable),
-        ("?sslmode=allow", SslMode::Prefer, Negotiation::Prefer),
+        ("?sslmode=allow", SslMode::Allow, Negotiation::Disable),
         ("?sslmode=prefer", SslMode::Prefer, Negotiation::Prefer),
         ("?sslmode=require", SslMode::Require, Negotiation::Require),
         ("?ssl=true", SslMode::Require, Negotiation::Require),
@@ -101,7 +100,6 @@ fn a_bad_url_is_refused_with_what_is_wrong() {
             "postgres://h/db?sslmode=on",
             "sslmode=on is not one of disable, allow",
         ),
-        ("postgres://h/db?colour=red", "`colour`"),
         ("postgres://h/db?sslmode", "name=value"),
         ("postgres://h/db?connect_timeout=soon", "`connect_timeout`"),
         ("postgres://h/db?sslcert=/x.pem", "sslcert and sslkey must"),
@@ -110,6 +108,47 @@ fn a_bad_url_is_refused_with_what_is_wrong() {
         let message = refusal(url).to_string();
         assert!(message.contains(expected), "{url}: {message}");
         assert!(!message.contains('\n'), "{url}: {message}");
+    }
+}
+
+#[test]
+fn a_parameter_without_effect_is_named_and_no_value() {
+    let cases = [
+        (
+            "sslmode=require&connect_timeout=3",
+            &["`connect_timeout` is overridden: the gateway sets it to [pool] connect_timeout"][..],
+        ),
+        ("keepalives=1&user=u&options=-c%20work_mem%3D1MB", &[]),
+        ("colour=red", &["`colour` is not known"]),
+        (
+            "%63olour=red&ssl_mode=hunter2",
+            &["`%63olour` is not known", "`ssl_mode` is not known"],
+        ),
+        (
+            "sslmode=disable&sslmode=require",
+            &["`sslmode` is overridden by a later one"],
+        ),
+        (
+            "ssl=true&sslmode=require",
+            &["`ssl` is overridden by a later one"],
+        ),
+        ("user=a&%75ser=b", &["`user` is overridden by a later one"]),
+        ("application_name=x", &["`application_name` is overridden"]),
+        (
+            "options=-c%20statement_timeout%3D0",
+            &["`options` is overridden: the gateway sets statement_timeout"],
+        ),
+        ("options=--TimeZone%3DCET", &["the gateway sets timezone"]),
+        ("options=-clog_timezone%3DCET", &[]),
+    ];
+    for (query, expected) in cases {
+        let server = server(&format!("postgres://h/db?{query}"));
+        let warnings: Vec<_> = server.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.len(), expected.len(), "{query}: {warnings:?}");
+        for (warning, expected) in warnings.iter().zip(expected) {
+            assert!(warning.contains(expected), "{query}: {warning}");
+            assert!(!warning.contains("hunter2"), "{query}: {warning}");
+        }
     }
 }
 

@@ -42,7 +42,7 @@ class Rules:
     def __init__(self, account):
         self.account, self.lock, self.breaches, self.deployments = account, threading.RLock(), [], []
         self.policies, self.functions, self.distributions = {}, {}, {}
-        self.sources, self.insights, self.versions = {}, {}, {}
+        self.sources, self.insights = {}, {}
         self.descriptions, self.copy_keys, self.target_tags, self.services = {}, {}, {}, {}
         self.protected, self.peerings, self.independent = set(), {}, set()
 
@@ -160,8 +160,6 @@ class Rules:
             return refusal("InvalidParameterCombination", f"{ident} is a read replica: it leaves no snapshot")
         if call.action == "StopDBInstance" and (replicates or any(f":{call.region}:" in s and s.endswith(f":{ident}") for s in self.sources.values())):
             return refusal("InvalidDBInstanceState", f"{ident} replicates or is replicated")
-        if call.action == "CreateDBInstance":
-            self.versions["engine"] = form.get("EngineVersion")
         return None
 
     def create_replica(self, call, ident, form):
@@ -169,14 +167,15 @@ class Rules:
         if not source.startswith("arn:"):
             return refusal("InvalidParameterValue", "a replica in another region names its source by ARN")
         region, name = source.split(":")[3], source.split(":")[6]
-        if self.account.ask("rds", region, "DescribeDBInstances", DBInstanceIdentifier=name).status != 200:
+        found = self.account.ask("rds", region, "DescribeDBInstances", DBInstanceIdentifier=name)
+        if found.status != 200:
             return refusal("DBInstanceNotFound", f"no source {source}", 404)
         if (region, name) in self.sources:
             return refusal("InvalidDBInstanceState", f"{source} is a replica itself")
         if "DBParameterGroupName" in form:  # RDS says so of PostgreSQL, and the provider asks again without
             return refusal("InvalidParameterCombination", "A parameter group can't be specified during Read Replica creation for the following DB engine: postgres")
         own = {k: v for k, v in form.items() if not k.startswith(("Action", "Source", "PreSignedUrl"))}
-        own |= {"Engine": "postgres", "EngineVersion": self.versions.get("engine", "15.14"), "MasterUsername": "tidegate_admin", "MasterUserPassword": "of-the-source",
+        own |= {"Engine": "postgres", "EngineVersion": element("EngineVersion", found.text), "MasterUsername": "tidegate_admin", "MasterUserPassword": "of-the-source",
                 "DBName": "tidegate", "AllocatedStorage": "100", "BackupRetentionPeriod": "0", "StorageEncrypted": "true"}
         answer = self.account.ask("rds", call.region, "CreateDBInstance", **own)
         if answer.status == 200:

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Walks through infra/README.md in an imitated account: first apply, upgrade, rotation, a region more, a region
-less, promotion with and without the home region, failing back, replacing replicas, destroying everything. Every
-`sh` block there is run as it stands, by bash, with Terraform and the AWS CLI.
+"""Walks through infra/README.md in an imitated account: first apply, upgrade, rotation, a minor of
+PostgreSQL, a region more, a region less, promotion with and without the home region, failing back, replacing
+replicas, destroying everything. Every `sh` block there is run as it stands, by bash, with Terraform and the AWS CLI.
 
-  walk.py [--quick] [--work DIR] [--infra DIR]
+  walk.py [--quick | --only STEP…] [--work DIR] [--infra DIR]
 
 --quick   ends after the plans that follow the first apply (about 15 minutes of an hour on two idle cores; most of
           it is the provider's own waiting for databases)
+--only    after the first apply these steps alone, in the order of the walk: what failed late is seen again without
+          what lies before it. failing_back needs promotion before it, and region_less region_more
 --work    where state, logs and the copy of infra/ are kept; else a directory that is removed when all went well
 
 Needs terraform, its AWS provider (TF_PLUGIN_DIR, else a directory tf-plugins at most two levels below the root,
@@ -113,6 +115,10 @@ class Walk:
 
     def tf(self, *arguments):
         return self.command(["terraform", *arguments], " ".join(arguments))
+
+    def apply(self, what):
+        code, output = self.tf("apply")
+        self.must(code == 0, what, output)
 
     def plan(self, *arguments):
         """(what it does by address, output); None for a plan that fails, empty where nothing is to do."""
@@ -227,20 +233,32 @@ def upgrade(walk):
 
 def rotation(walk):
     url, since = walk.secret("database-url"), time.time()
-    walk.settings["secret_generations"] = {"database_app": 2, "origin_b": 2}
+    walk.settings["secret_generations"] = {"database_app": 2, "database_admin": 2, "origin_b": 2}
     walk.block("rotate-draw")
     drawn = walk.secret("database-app-password")
     walk.claim(walk.secret("database-url") == url and drawn not in url, "the new password is drawn and used nowhere")
     walk.block("rotate-write")
     walk.claim(not walk.deployments(since), "a rotation starts no task", walk.deployments(since))
     walk.claim(all(f"//tidegate_b:{drawn}@" in walk.secret(name, EU) for name in ("database-url", "database-read-replica-url")), "the other role and the new password are in the URLs")
+    changed = [call.form.get("MasterUserPassword", "?") in walk.secret("database-admin-url") for call in walk.account.since(since, "ModifyDBInstance")]
+    walk.claim(changed == [True], "the administrator's password is changed at the primary, and in the migrate task's URL")
     walk.block("copied")
     walk.redeploy(*REGIONS)
     walk.claim_no_breach()
     walk.settings["origin_secret_active"] = "b"
     walk.claim_nothing_lost(*walk.plan(), "the other origin secret replaces nothing")
-    del walk.settings["origin_secret_active"]
+    walk.apply("the other origin secret is sent")
+    walk.block("token", TOKENS="old,new")
+    walk.claim({walk.secret("token-secret", region) for region in REGIONS} == {"old,new"}, "every region has the new token secret")
     walk.claim_empty_plan("after a rotation")
+
+
+def minor(walk):
+    version = "15.15"
+    for region in (EU, AP, HOME):
+        walk.block("minor", REGION=region, VERSION=version)
+    walk.settings["postgres_version"] = version
+    walk.claim_empty_plan("after a minor upgrade")
 
 
 def region_more(walk):
@@ -310,13 +328,12 @@ def replace_replicas(walk, old, third, new):
     walk.block("keep-the-past", OLD=old)
     for region in (old, third):
         walk.regions[region]["protected"] = False
-    walk.block("replace-replicas", OLD=old, THIRD=third)
+    walk.block("replace-replicas", STALE=f"{old} {third}")
     sources = {region: arn.split(":")[3] for (region, _), arn in walk.account.rules.sources.items()}
     walk.claim(sources == {old: new, third: new}, f"{old} and {third} follow {new}", sources)
     for region in (old, third):
         del walk.regions[region]["protected"]
-    code, output = walk.tf("apply")
-    walk.claim(code == 0, "the protection is back", output)
+    walk.apply("the protection is back")
     walk.claim_empty_plan("after the replicas were replaced")
 
 
@@ -403,12 +420,22 @@ def remove_alias(folder, region):
     edit(folder / "providers.tf", lambda t: re.sub(rf'(?ms)^provider "aws" \{{\n  alias +  *= "{alias_of(region)}".*?^\}}\n', "", t))
 
 
-STEPS = [prepare, first_apply, plans, upgrade, rotation, region_more, region_less, promotion, failing_back, disaster, destroying, every_block]
+FIRST = [prepare, first_apply]
+QUICK = [*FIRST, plans]
+STEPS = [*QUICK, upgrade, rotation, minor, region_more, region_less, promotion, failing_back, disaster, destroying, every_block]
+
+
+def steps(options):
+    if options.only:
+        return FIRST + [step for step in STEPS if step.__name__ in options.only]
+    return QUICK if options.quick else STEPS
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--quick", action="store_true")
+    choice.add_argument("--only", nargs="+", default=[], choices=[step.__name__ for step in STEPS if step not in FIRST])
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--infra", type=pathlib.Path, default=HERE.parents[2] / "infra")
     options = parser.parse_args()
@@ -418,7 +445,7 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     walk = Walk(options.infra, work)
     try:
-        for step in STEPS[:3] if options.quick else STEPS:
+        for step in steps(options):
             step(walk)
     except Stop:
         print("      what follows was not tried")

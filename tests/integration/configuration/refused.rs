@@ -17,6 +17,10 @@ database_url | 5 | 1: database_url = 5: expected a string
 read_replica_url | 'db' | 1: read_replica_url = "…": must start with postgres://
 listen | 'nowhere' | 1: listen = 'nowhere': expected an IP address and a port, such as 127.0.0.1:8080
 admin | '[::1]' | 1: admin = '[::1]': expected an IP address and a port
+admin | 5 | 1: admin = 5: expected an address or a table
+admin.listen | 'nowhere' | 2: admin.listen = 'nowhere': expected an IP address and a port
+admin.hosts | 'x' | 2: hosts = 'x': expected an array
+admin.hosts | ['x', 'x:80'] | 2: admin.hosts = 'x:80': expected the name of a host, without a port
 topology | 'x' | 1: topology = 'x': expected a table
 server | 5 | 1: server = 5: expected a table
 pool | 5 | 1: pool = 5: expected a table
@@ -194,15 +198,21 @@ REGION | EU West | REGION = "EU West": a region name is lower-case letters
 DATABASE_URL | mysql://app:hunter2@db/app | DATABASE_URL = "mysql://…": must start with postgres://
 DATABASE_URL | app:hunter2@db | DATABASE_URL = "…": must start with postgres://
 DATABASE_URL | postgres://app:hunter2@db/app?sslmode=on | DATABASE_URL = "postgres://…": sslmode=on is not one of disable,
+DATABASE_URL | postgres://app:hunter2@db:0/app | DATABASE_URL = "postgres://…": the port is 0
+DATABASE_URL | postgres://app:hunter2@db/app?port=0 | DATABASE_URL = "postgres://…": the port is 0
+DATABASE_URL | postgres://db/app?sslnegotiation=direct | DATABASE_URL = "postgres://…": sslnegotiation=direct needs
 DATABASE_READ_REPLICA_URL | postgres:// | DATABASE_READ_REPLICA_URL = "postgres://…": does not name a host
 TIDEGATE_CONFIG | /nowhere.toml | /nowhere.toml: cannot be read: 
 LISTEN_ADDR | 8080 | LISTEN_ADDR = "8080": expected an IP address and a port, such as 127.0.0.1:8080
 ADMIN_ADDR | localhost | ADMIN_ADDR = "localhost": expected an IP address and a port
 LOG_FORMAT | xml | LOG_FORMAT = "xml": expected `text` or `json`
 RUST_LOG | tidegate=loud | RUST_LOG = "tidegate=loud": 
+ADMIN_TOKEN |  | ADMIN_TOKEN: must not be empty
+ADMIN_TOKEN | two words | ADMIN_TOKEN: must be visible ASCII characters without spaces
 TOKEN_SECRET | short-secret | TOKEN_SECRET: secret 1 is shorter than 16 bytes
 AUTH_JWT_SECRET | short-secret | AUTH_JWT_SECRET: must be at least 16 bytes long
 AUTH_JWKS_URL | http://issuer.example/jwks | AUTH_JWKS_URL = "http://issuer.example/jwks": it must begin with https://
+AUTH_JWKS_URL | https://issuer:0/jwks | AUTH_JWKS_URL = "https://issuer:0/jwks": the port is 0
 AUTH_JWKS_URL | https://app:hunter2@issuer/jwks | AUTH_JWKS_URL = "https://…": it must not carry credentials
 AUTH_JWT_AUDIENCE | us | AUTH_JWT_AUDIENCE = "us": has no effect without AUTH_JWT_SECRET or AUTH_JWKS_URL
 AUTH_JWT_ISSUER | them | AUTH_JWT_ISSUER = "them": has no effect without AUTH_JWT_SECRET or AUTH_JWKS_URL
@@ -223,6 +233,7 @@ token;--sub;a;--ttl;soon | invalid value 'soon' for '--ttl <TTL>': expected numb
 token;inspect;xyz | TOKEN = "xyz": the consistency token is malformed
 migrate;--database-url;mysql://app:hunter2@db | --database-url = "mysql://…": must start with postgres://
 top;--once;--admin;a b | --admin = "a b": expected an address and a port
+top;--once;--token;two words | --token: must be visible ASCII characters without spaces
 top;--interval;x | invalid value 'x' for '--interval <INTERVAL>': expected number at 0; expected a duration such as
 demo;--port-base;99999999 | invalid value '99999999' for '--port-base <PORT_BASE>'
 serve;postgres://app:hunter2@db/app | unexpected argument 'postgres://…' found

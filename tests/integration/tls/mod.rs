@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use tidegate::postgres::{ConnectError, Server, Session, connect};
-use tidegate::testkit::{Cluster, PostgresServer};
+use tidegate::testkit::{Cluster, GatewayCommand, PostgresServer, until};
 
-use crate::world::{client, configured, gateway_of, problem, wait_ready};
+use crate::world::{BINARY, client, configured, gateway_of, problem, wait_ready};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const SERVER: &str = include_str!("server.pem");
@@ -29,6 +29,26 @@ async fn cluster_with(certificate: &str) -> Cluster {
         .wait_until("current_setting('ssl')::boolean")
         .await
         .unwrap();
+    cluster
+}
+
+/// A cluster whose server takes `encrypted` over TLS alone and `clear` without TLS alone.
+async fn cluster_that_tells_ways_apart() -> Cluster {
+    let cluster = cluster_with(SERVER).await;
+    let primary = &cluster.primary;
+    primary
+        .execute("create role encrypted login password 'secret'; create role clear login")
+        .await
+        .unwrap();
+    let rules = "hostssl all encrypted all scram-sha-256\nhostnossl all clear all trust\n\
+                 host all tidegate all trust\nhost replication all all trust";
+    let sql = format!(
+        "copy (select regexp_split_to_table(E'{rules}', '\n')) to program 'cat > pg_hba.conf'; \
+         select pg_reload_conf()"
+    );
+    primary.execute(&sql).await.unwrap();
+    let read = "(select count(*) = 4 from pg_hba_file_rules)";
+    primary.wait_until(read).await.unwrap();
     cluster
 }
 
@@ -59,7 +79,8 @@ async fn a_server_with_tls_is_used_as_each_mode_says() {
     let cases = [
         ("127.0.0.1", "sslmode=disable", false),
         ("127.0.0.1", "", true),
-        ("127.0.0.1", "sslmode=allow", true),
+        ("127.0.0.1", "sslmode=allow", false),
+        ("127.0.0.1", "sslmode=prefer", true),
         ("127.0.0.1", "sslmode=require", true),
         (
             "127.0.0.1",
@@ -130,6 +151,85 @@ async fn a_server_without_tls_is_used_only_where_the_mode_allows() {
     ] {
         let answer = is_encrypted(&url(&cluster.primary, "localhost", query)).await;
         assert!(answer.is_err(), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn prefer_and_allow_go_the_other_way_when_the_server_refuses_the_first() {
+    let cluster = cluster_that_tells_ways_apart().await;
+    let connect_as = async |user: &str, mode: &str| {
+        let url = url(&cluster.primary, "localhost", mode);
+        is_encrypted(&url.replace("tidegate@", &format!("{user}@"))).await
+    };
+    for mode in ["", "sslmode=prefer", "sslmode=allow"] {
+        let encrypted = connect_as("encrypted:secret", mode).await;
+        assert!(encrypted.unwrap(), "{mode}");
+        assert!(!connect_as("clear", mode).await.unwrap(), "{mode}");
+        // The server's word on the password, not that on the other way.
+        let error = connect_as("encrypted:wrong", mode).await.unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("password authentication"), "{mode}: {error}");
+    }
+    let error = connect_as("clear", "sslmode=require").await.unwrap_err();
+    assert!(error.to_string().contains("pg_hba.conf"), "{error}");
+    let disabled = connect_as("encrypted:secret", "sslmode=disable").await;
+    assert!(disabled.is_err());
+}
+
+/// PostgreSQL's oldest version of TLS is one that rustls does not speak.
+#[tokio::test]
+async fn prefer_goes_on_in_clear_after_a_failed_handshake() {
+    let cluster = cluster_with(SERVER).await;
+    for bound in ["ssl_min_protocol_version", "ssl_max_protocol_version"] {
+        cluster.primary.set(bound, "TLSv1.1").await.unwrap();
+    }
+    let url = |mode| url(&cluster.primary, "localhost", mode);
+    let refused = async || Ok(is_encrypted(&url("sslmode=require")).await.err());
+    let error = until("the handshake fails", DEADLINE, refused).await;
+    assert!(error.unwrap().to_string().contains("TLS"));
+    assert!(!is_encrypted(&url("sslmode=prefer")).await.unwrap());
+}
+
+/// Pool, monitor and `migrate`.
+#[tokio::test]
+async fn a_gateway_serves_where_the_server_takes_the_second_way_alone() {
+    let cluster = cluster_that_tells_ways_apart().await;
+    let grant = "grant create on database postgres to encrypted, clear; \
+                 grant create on schema public to encrypted, clear";
+    cluster.primary.execute(grant).await.unwrap();
+    for (user, mode, encrypted) in [
+        ("encrypted:secret", "sslmode=allow", "t"),
+        ("clear", "sslmode=prefer&colour=red", "f"),
+    ] {
+        let url = url(&cluster.primary, "localhost", mode);
+        let url = url.replace("tidegate@", &format!("{user}@"));
+        let file = "[[endpoint]]\nmethod = 'GET'\npath = '/tls'\n\
+                    sql = 'select ssl::text from pg_stat_ssl where pid = pg_backend_pid()'";
+        let gateway = gateway_of(&cluster).env("DATABASE_URL", &url);
+        let gateway = configured(&cluster, gateway, file).start().await.unwrap();
+        wait_ready(&client(), &gateway).await;
+        let answer = client().get(gateway.url("/tls")).send().await.unwrap();
+        let answer = answer.text().await.unwrap();
+        assert!(
+            answer.contains(&format!("\"{encrypted}")),
+            "{mode}: {answer}"
+        );
+        let migrated = GatewayCommand::new(BINARY, "migrate").env("DATABASE_URL", url);
+        let output = migrated.output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The second finds the first one's tables, which it may not touch.
+        let connected = output.status.success() || said.contains("permission denied for table");
+        assert!(connected, "{said}");
+        if mode.contains("colour") {
+            assert!(
+                said.contains("warning: ") && said.contains("`colour`"),
+                "{said}"
+            );
+            gateway
+                .wait_for_log("URL parameter `colour`")
+                .await
+                .unwrap();
+        }
     }
 }
 

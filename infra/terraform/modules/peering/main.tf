@@ -1,6 +1,6 @@
 # One connection between the networks of two regions, with routes on both sides. Which of them asks makes
-# no difference afterwards. Database host names
-# need no DNS option: they resolve to private addresses everywhere.
+# no difference afterwards. Database host names need no DNS option: they resolve to private addresses
+# everywhere.
 
 resource "aws_vpc_peering_connection" "this" {
   provider = aws.requester

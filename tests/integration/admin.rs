@@ -1,0 +1,128 @@
+//! The admin listener is not for websites, and its writes are not for whoever reaches it.
+
+use reqwest::{Method, RequestBuilder, Response};
+use tidegate::testkit::{Cluster, GatewayCommand};
+
+use crate::world::{BINARY, World, configured, gateway_of, header, problem};
+
+const FILE: &str = "[admin]\nhosts = ['gateway.internal']\n\
+                    [[endpoint]]\nmethod = 'GET'\npath = '/one'\nsql = 'select 1 as one'\n";
+const DRAIN: &str = "/admin/nodes/primary/drain";
+
+async fn world(adapt: impl FnOnce(GatewayCommand) -> GatewayCommand) -> World {
+    let cluster = Cluster::start(0).await.unwrap();
+    let gateway = configured(&cluster, adapt(gateway_of(&cluster)), FILE);
+    World::over(cluster, gateway).await
+}
+
+impl World {
+    fn admin(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.gateway.admin_url(path))
+    }
+
+    async fn drain(&self, headers: &[(&str, &str)]) -> Response {
+        let request = self.admin(Method::POST, DRAIN);
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        request.send().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn no_website_can_drain_or_purge_through_an_operators_browser() {
+    let world = world(|gateway| gateway).await;
+    let own = format!("http://{}", world.gateway.admin());
+    for headers in [
+        &[("origin", "https://evil.example")][..],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "cross-site"), ("origin", &own)],
+    ] {
+        problem(world.drain(headers).await, 403, "forbidden").await;
+    }
+    let purge = world.admin(Method::POST, "/admin/cache/purge?prefix=/");
+    let purged = purge.header("origin", "null").send().await.unwrap();
+    problem(purged, 403, "forbidden").await;
+    for path in ["/", "/admin/topology", DRAIN] {
+        for method in [Method::GET, Method::POST] {
+            let request = world.admin(method, path).header("host", "rebound.example");
+            problem(request.send().await.unwrap(), 421, "misdirected").await;
+        }
+    }
+    // Nothing of that was done, and operators can do it.
+    let topology = world.admin(Method::GET, "/admin/topology");
+    let topology = topology.header("host", "gateway.internal:80").send().await;
+    let topology = topology.unwrap().text().await.unwrap();
+    assert!(!topology.contains("drained"), "{topology}");
+    for headers in [
+        &[][..],
+        &[("origin", &*own), ("sec-fetch-site", "same-origin")],
+    ] {
+        assert_eq!(world.drain(headers).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn probes_and_metrics_are_for_any_host_and_every_answer_says_how_it_may_be_used() {
+    let world = world(|gateway| gateway).await;
+    for (path, status) in [
+        ("/metrics", 200),
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/nowhere", 421),
+        ("/admin/topology", 421),
+    ] {
+        let request = world.admin(Method::GET, path).header("host", "elsewhere");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+        let policy = header(&answer, "cross-origin-resource-policy");
+        assert_eq!(
+            policy,
+            if path == "/metrics" {
+                ""
+            } else {
+                "same-origin"
+            }
+        );
+    }
+    let unknown = world.admin(Method::GET, "/nowhere").send().await.unwrap();
+    assert_eq!(unknown.status(), 404);
+    assert_eq!(header(&unknown, "x-content-type-options"), "nosniff");
+    let invalid = world.admin(Method::GET, "/metrics").header("host", "a b");
+    problem(invalid.send().await.unwrap(), 400, "invalid-parameter").await;
+}
+
+#[tokio::test]
+async fn with_a_token_every_write_needs_it_and_no_read() {
+    let world = world(|gateway| gateway.env("ADMIN_TOKEN", "a-token-for-tests")).await;
+    for authorization in ["", "Bearer other", "Basic a-token-for-tests"] {
+        let answer = world.drain(&[("authorization", authorization)]).await;
+        assert!(header(&answer, "www-authenticate").starts_with("Bearer"));
+        problem(answer, 401, "unauthorized").await;
+    }
+    let right = [("authorization", "Bearer a-token-for-tests")];
+    assert_eq!(world.drain(&right).await.status(), 200);
+    let top = |token| {
+        let top = GatewayCommand::new(BINARY, "top").arg("--once");
+        let top = top.arg("--admin").arg(world.gateway.admin().to_string());
+        top.arg("--token").arg(token)
+    };
+    let output = top("a-token-for-tests").output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!world.gateway.log().contains("a-token-for-tests"));
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_written_but_on_loopback_and_a_warning_names_the_variable() {
+    let world = world(|gateway| gateway.env("ADMIN_ADDR", "0.0.0.0:0")).await;
+    world
+        .gateway
+        .wait_for_log("ADMIN_TOKEN is not set")
+        .await
+        .unwrap();
+    let detail = problem(world.drain(&[]).await, 403, "forbidden").await;
+    assert!(detail.contains("ADMIN_TOKEN"), "{detail}");
+    let topology = world.admin(Method::GET, "/admin/topology");
+    assert_eq!(topology.send().await.unwrap().status(), 200);
+}
