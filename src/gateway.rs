@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin::{Access, AdminState, Recorder, RecorderError, admin};
-use crate::auth::{SetupError, Verifier};
+use crate::auth::{AuthSetupError, Verifier};
 use crate::cache::AnswerCache;
 use crate::config::{ReplicaConfig, Settings};
 use crate::endpoint::RouteTables;
@@ -67,7 +67,7 @@ pub enum GatewayError {
     Recorder(#[from] RecorderError),
     /// JWTs cannot be verified.
     #[error("JWT verification: {0}")]
-    Verifier(#[from] SetupError),
+    Verifier(#[from] AuthSetupError),
     /// No random token key.
     #[error("token keys: {0}")]
     TokenKeys(#[from] TokenKeysError),

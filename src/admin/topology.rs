@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::AdminState;
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
-use tidegate_model::{Condition, NodeStatus};
+use tidegate_model::{NodeCondition, NodeStatus};
 
 /// All nodes that one process knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -135,11 +135,15 @@ impl From<crate::postgres::pool::Connections> for ConnectionsEntry {
 fn why_trusted(status: &NodeStatus) -> String {
     let lag = status.lag.as_ref().map_or(0.0, Duration::as_secs_f64);
     match status.condition {
-        Condition::Fresh | Condition::Disconnected => "it answers; placed by latency".to_owned(),
-        Condition::Lagging => format!("it is {lag:.1} s behind: asked after those that are not"),
-        Condition::Diverged => "its history is another: never asked".to_owned(),
-        Condition::Promoted => "it is no replica any more: never asked".to_owned(),
-        Condition::Unreachable => "it does not answer its monitor: never asked".to_owned(),
-        Condition::Unknown => "too little is known of it".to_owned(),
+        NodeCondition::Fresh | NodeCondition::Disconnected => {
+            "it answers; placed by latency".to_owned()
+        }
+        NodeCondition::Lagging => {
+            format!("it is {lag:.1} s behind: asked after those that are not")
+        }
+        NodeCondition::Diverged => "its history is another: never asked".to_owned(),
+        NodeCondition::Promoted => "it is no replica any more: never asked".to_owned(),
+        NodeCondition::Unreachable => "it does not answer its monitor: never asked".to_owned(),
+        NodeCondition::Unknown => "too little is known of it".to_owned(),
     }
 }

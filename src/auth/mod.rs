@@ -25,6 +25,6 @@ pub use claims::Claims;
 pub use config::{AuthConfig, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET, KeySource};
 pub use error::AuthError;
 pub use mint::mint;
-pub use source::SetupError;
+pub use source::AuthSetupError;
 pub use token::bearer;
 pub use verifier::Verifier;

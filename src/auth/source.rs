@@ -15,7 +15,7 @@ const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 /// Why key sets cannot be fetched at all.
 #[derive(Debug, thiserror::Error)]
 #[error("no HTTPS client for AUTH_JWKS_URL: {0}")]
-pub struct SetupError(#[from] reqwest::Error);
+pub struct AuthSetupError(#[from] reqwest::Error);
 
 /// Why one fetch failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(url: Url) -> Result<Self, SetupError> {
+    pub(super) fn new(url: Url) -> Result<Self, AuthSetupError> {
         // An error means that the process has already installed a provider, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()

@@ -10,7 +10,7 @@ use super::AuthError;
 use super::claims::{Claims, Rules};
 use super::jwks::{Jwks, Pace};
 use super::key::Key;
-use super::source::{SetupError, Source};
+use super::source::{AuthSetupError, Source};
 use super::token::{Token, bearer};
 use super::{AuthConfig, KeySource};
 
@@ -34,11 +34,11 @@ impl Verifier {
     /// # Errors
     /// If there is no HTTPS client for the key set, for instance because root certificates are
     /// missing.
-    pub fn new(config: &AuthConfig) -> Result<Self, SetupError> {
+    pub fn new(config: &AuthConfig) -> Result<Self, AuthSetupError> {
         Self::with_pace(config, Pace::default())
     }
 
-    pub(super) fn with_pace(config: &AuthConfig, pace: Pace) -> Result<Self, SetupError> {
+    pub(super) fn with_pace(config: &AuthConfig, pace: Pace) -> Result<Self, AuthSetupError> {
         let keys = match &config.keys {
             KeySource::None => None,
             KeySource::Hs256(secret) => {

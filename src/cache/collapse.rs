@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::{CacheError, Entry, Fetch, Joined, Key, Leader, Missed, Origin, ResponseCache, Usable};
+use super::{
+    CacheError, CacheKey, Entry, Fetch, Joined, Leader, Missed, Origin, ResponseCache, Usable,
+};
 use crate::http::{Account, CacheResult, CacheStatus, Problem, Timing};
 
 /// The response cache of a process.
@@ -37,7 +39,7 @@ pub struct CachedRequest<'a, F> {
     /// Where its answer may be.
     pub cache: &'a Arc<AnswerCache>,
     /// What it asks for.
-    pub key: Key,
+    pub key: CacheKey,
     /// How it is asked of a backend.
     pub fetch: Arc<F>,
     /// When it came.

@@ -8,13 +8,13 @@ use quick_cache::Equivalent;
 /// `HEAD` shares the entry of `GET`. A parameter that no statement reads cannot change the answer,
 /// so it can neither fill the cache nor bypass it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct CacheKey {
     revision: u64,
     /// The path, then `NUL name NUL value` for each parameter; neither path nor name has a NUL.
     target: Box<str>,
 }
 
-impl Key {
+impl CacheKey {
     /// Makes the key of a request; none if a value contains a NUL, for which there is no answer.
     pub fn new<'a>(
         revision: u64,
@@ -60,8 +60,8 @@ pub(super) struct PathKey<'a> {
     pub(super) path: &'a str,
 }
 
-impl Equivalent<Key> for PathKey<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
+impl Equivalent<CacheKey> for PathKey<'_> {
+    fn equivalent(&self, key: &CacheKey) -> bool {
         self.revision == key.revision && self.path == &*key.target
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn what_changes_the_answer_changes_the_key() {
         let key = |revision, path, parameters: &[(&'static str, &'static str)]| {
-            Key::new(revision, path, parameters.iter().copied()).unwrap()
+            CacheKey::new(revision, path, parameters.iter().copied()).unwrap()
         };
         let keys = [
             key(1, "/a", &[]),
@@ -96,12 +96,12 @@ mod tests {
 
     #[test]
     fn a_value_cannot_pretend_to_be_another_parameter() {
-        assert_eq!(Key::new(1, "/a", [("x", "1\0y\x002")]), None);
+        assert_eq!(CacheKey::new(1, "/a", [("x", "1\0y\x002")]), None);
     }
 
     #[test]
     fn a_prefix_is_one_of_the_path_only() {
-        let key = Key::new(1, "/public/rates", [("base", "EUR")]).unwrap();
+        let key = CacheKey::new(1, "/public/rates", [("base", "EUR")]).unwrap();
         for prefix in ["/", "/public/", "/public/rates"] {
             assert!(key.path_starts_with(prefix), "{prefix}");
         }
@@ -113,7 +113,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_borrowed_key_finds_the_owned_one(revision: u64, path in "/[a-z/]{0,12}") {
-            let owned = Key::new(revision, &path, []).unwrap();
+            let owned = CacheKey::new(revision, &path, []).unwrap();
             let borrowed = PathKey { revision, path: &path };
             let hasher = RandomState::new();
             prop_assert!(borrowed.equivalent(&owned));

@@ -25,7 +25,7 @@ pub use fast_path::Hit;
 pub use fetch::{Fetch, Fetched, FetchedBody, Missed, SharedRequest};
 pub use flight::Follower;
 pub use freshness::{Usable, ttl_in_header};
-pub use key::Key;
+pub use key::CacheKey;
 pub use origin::Origin;
 pub use settings::CacheSettings;
 pub use store::{Joined, Leader, ResponseCache};

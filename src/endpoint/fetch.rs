@@ -6,7 +6,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::{Endpoint, Frontend, Reached, SharedBy};
-use crate::cache::{CachedRequest, Entry, Fetch, Key, Missed, Origin, SharedRequest};
+use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
@@ -79,12 +79,16 @@ pub(super) fn cached_request<'a>(
 }
 
 /// Names what a request asks for; none when no answer can have that name.
-fn key(revision: u64, reached: &Reached<'_>, query: Option<&str>) -> Result<Option<Key>, Problem> {
+fn key(
+    revision: u64,
+    reached: &Reached<'_>,
+    query: Option<&str>,
+) -> Result<Option<CacheKey>, Problem> {
     let names = match reached.endpoint.backend.shared_by() {
         Some(SharedBy::Parameters(names)) => names,
         Some(SharedBy::Query) => {
             let whole = query.map(|query| ("", query));
-            return Ok(Key::new(revision, &reached.path, whole));
+            return Ok(CacheKey::new(revision, &reached.path, whole));
         }
         None => return Ok(None),
     };
@@ -92,5 +96,5 @@ fn key(revision: u64, reached: &Reached<'_>, query: Option<&str>) -> Result<Opti
     let parameters = names
         .iter()
         .filter_map(|name| Some((name.as_str(), query.get(name)?)));
-    Ok(Key::new(revision, &reached.path, parameters))
+    Ok(CacheKey::new(revision, &reached.path, parameters))
 }

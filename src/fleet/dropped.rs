@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// It speaks for a gateway that is not its own to speak for.
-    Region,
+    FleetRegion,
     /// Its sequence is none, or too far ahead.
     Sequence,
     /// A value is outside its range.
@@ -18,7 +18,7 @@ pub enum Dropped {
 impl Dropped {
     /// Every reason.
     pub const ALL: [Self; 5] = [
-        Self::Region,
+        Self::FleetRegion,
         Self::Sequence,
         Self::Range,
         Self::Malformed,
@@ -28,7 +28,7 @@ impl Dropped {
     /// Returns the reason's name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Region => "region",
+            Self::FleetRegion => "region",
             Self::Sequence => "sequence",
             Self::Range => "range",
             Self::Malformed => "malformed",

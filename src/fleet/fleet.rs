@@ -18,8 +18,8 @@ use crate::links::Dialling;
 use crate::opinion::Opinion;
 use crate::output::{Output, WatcherId};
 use crate::own::{Own, Voice};
-use crate::record::{Conditions, Record};
-use crate::region::Region;
+use crate::record::{GatewayConditions, Record};
+use crate::region::FleetRegion;
 use crate::suspicion::Suspicion;
 use crate::watcher::Watcher;
 
@@ -43,7 +43,7 @@ pub struct Identity {
 pub struct Fleet {
     clock: Clock,
     voice: Voice,
-    regions: Vec<Region>,
+    regions: Vec<FleetRegion>,
     watchers: BTreeMap<WatcherId, (u8, Watcher)>,
     suspicion: Suspicion,
     dropped: DroppedCounts,
@@ -58,7 +58,7 @@ impl Fleet {
         Self {
             clock: Clock::default(),
             voice: Voice::new(id),
-            regions: vec![Region::new(identity.region, OWN as u8)],
+            regions: vec![FleetRegion::new(identity.region, OWN as u8)],
             watchers: BTreeMap::new(),
             suspicion: Suspicion::default(),
             dropped: DroppedCounts::default(),
@@ -81,7 +81,8 @@ impl Fleet {
             None if self.regions.len() == REGIONS_MAX => return false,
             None => {
                 let place = self.regions.len();
-                self.regions.push(Region::new(region.clone(), place as u8));
+                self.regions
+                    .push(FleetRegion::new(region.clone(), place as u8));
                 place
             }
         };
@@ -223,8 +224,8 @@ impl Fleet {
             self.tick_region(place, out);
         }
         self.look();
-        let reachable = self.others(Region::is_reachable);
-        let listed = self.others(Region::is_listed);
+        let reachable = self.others(FleetRegion::is_reachable);
+        let listed = self.others(FleetRegion::is_listed);
         self.suspicion
             .step(reachable, opinion.against, listed, self.clock.steady);
         self.probe(opinion, out);
@@ -242,12 +243,12 @@ impl Fleet {
     }
 
     /// Returns the regions that are known, its own first.
-    pub fn regions(&self) -> &[Region] {
+    pub fn regions(&self) -> &[FleetRegion] {
         &self.regions
     }
 
     /// Returns a region.
-    pub fn region(&self, id: &RegionId) -> Option<&Region> {
+    pub fn region(&self, id: &RegionId) -> Option<&FleetRegion> {
         self.place(id).map(|place| &self.regions[place])
     }
 
@@ -292,7 +293,11 @@ impl Fleet {
 
     pub(crate) fn drains(&self, place: usize) -> bool {
         let gateways = &self.regions[place].gateways;
-        let own = self.voice.current().conditions.has(Conditions::LEAVING);
+        let own = self
+            .voice
+            .current()
+            .conditions
+            .has(GatewayConditions::LEAVING);
         let all_leave = match place {
             OWN => own && (gateways.len() == 0 || gateways.all_leave()),
             _ => gateways.all_leave(),
@@ -308,7 +313,7 @@ impl Fleet {
         }
     }
 
-    fn region_of(&mut self, connection: ConnectionId) -> &mut Region {
+    fn region_of(&mut self, connection: ConnectionId) -> &mut FleetRegion {
         &mut self.regions[usize::from(connection.region)]
     }
 
@@ -330,9 +335,9 @@ impl Fleet {
     /// Works out anew what each region says and what is seen of it.
     fn look(&mut self) {
         let own = *self.voice.current();
-        let others = self.others(|region| region.has(Conditions::PRIMARY));
-        let here =
-            own.conditions.has(Conditions::PRIMARY) || self.regions[OWN].has(Conditions::PRIMARY);
+        let others = self.others(|region| region.has(GatewayConditions::PRIMARY));
+        let here = own.conditions.has(GatewayConditions::PRIMARY)
+            || self.regions[OWN].has(GatewayConditions::PRIMARY);
         let primaries = others | u64::from(here);
         for (place, region) in self.regions.iter_mut().enumerate() {
             let own = (place == OWN).then_some(&own);
@@ -368,7 +373,7 @@ impl Fleet {
     }
 
     /// Returns the other regions of which something is true.
-    fn others(&self, are: impl Fn(&Region) -> bool) -> u64 {
+    fn others(&self, are: impl Fn(&FleetRegion) -> bool) -> u64 {
         let regions = self.regions.iter().enumerate().skip(1);
         let those = regions.filter(|(_, region)| are(region));
         those.fold(0, |set, (place, _)| set | 1 << place)

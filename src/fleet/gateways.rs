@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::dropped::Dropped;
 use crate::gateway_id::GatewayId;
-use crate::record::{Conditions, Record};
+use crate::record::{GatewayConditions, Record};
 
 /// Gateways of a region.
 pub(crate) const GATEWAYS_MAX: usize = 64;
@@ -22,7 +22,7 @@ const AHEAD_A_SECOND: u64 = 20;
 
 /// A gateway, and when it was heard.
 #[derive(Clone, Copy, Debug)]
-pub struct Gateway {
+pub struct KnownGateway {
     /// The greatest of its records.
     pub record: Record,
     /// When a stream that tells of it was last heard.
@@ -43,7 +43,7 @@ pub(crate) enum Admitted {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gateways(BTreeMap<GatewayId, Gateway>);
+pub(crate) struct Gateways(BTreeMap<GatewayId, KnownGateway>);
 
 impl Gateways {
     /// Merges a record into what is known; what is dropped leaves no trace.
@@ -58,7 +58,7 @@ impl Gateways {
             if full {
                 return Err(Dropped::Flood);
             }
-            self.0.insert(id, Gateway::new(record, clock));
+            self.0.insert(id, KnownGateway::new(record, clock));
             return Ok(Admitted::New);
         };
         let passed = clock.raw.saturating_sub(known.received).as_secs();
@@ -69,7 +69,7 @@ impl Gateways {
         if known.record.join(record) == known.record {
             return Ok(Admitted::Known);
         }
-        *known = Gateway::new(record, clock);
+        *known = KnownGateway::new(record, clock);
         Ok(Admitted::New)
     }
 
@@ -100,7 +100,7 @@ impl Gateways {
         self.0.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (GatewayId, &Gateway)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (GatewayId, &KnownGateway)> {
         self.0.iter().map(|(id, gateway)| (*id, gateway))
     }
 
@@ -124,17 +124,17 @@ impl Gateways {
 
     pub(crate) fn is_leaving(&self, id: GatewayId) -> bool {
         let gateway = self.0.get(&id);
-        gateway.is_some_and(|it| it.record.conditions.has(Conditions::LEAVING))
+        gateway.is_some_and(|it| it.record.conditions.has(GatewayConditions::LEAVING))
     }
 
     /// Returns whether there are gateways and all of them leave.
     pub(crate) fn all_leave(&self) -> bool {
-        let leaves = |record: &Record| record.conditions.has(Conditions::LEAVING);
+        let leaves = |record: &Record| record.conditions.has(GatewayConditions::LEAVING);
         !self.0.is_empty() && self.records().all(leaves)
     }
 }
 
-impl Gateway {
+impl KnownGateway {
     fn new(record: Record, clock: &Clock) -> Self {
         Self {
             record,

@@ -10,7 +10,7 @@ use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 
 use crate::fleet::Fleet;
 use crate::opinion::Opinion;
-use crate::region::Region;
+use crate::region::FleetRegion;
 use crate::suspicion::Set;
 
 /// The state of every region by every judgement of one plan.
@@ -207,7 +207,7 @@ impl Judge {
 
     /// Returns the regions by their round trip, this gateway's own first.
     fn near(&self, fleet: &Fleet) -> Vec<RegionIndex> {
-        let trip = |place, region: &Region| match place {
+        let trip = |place, region: &FleetRegion| match place {
             own if Fleet::is_own(own) => Some(Duration::ZERO),
             _ => region.round_trip(fleet.now()),
         };

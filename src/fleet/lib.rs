@@ -47,14 +47,14 @@ pub use digest::Digest;
 pub use dropped::{Dropped, DroppedCounts};
 pub use fleet::{Fleet, Identity};
 pub use gateway_id::GatewayId;
-pub use gateways::Gateway;
+pub use gateways::KnownGateway;
 pub use judge::Judge;
 pub use link::{ConnectionId, Purpose};
 pub use opinion::Opinion;
 pub use output::{Output, WatcherId};
 pub use own::Own;
-pub use record::{Conditions, Record};
-pub use region::Region;
+pub use record::{GatewayConditions, Record};
+pub use region::FleetRegion;
 pub use said::Said;
 pub use wire::{DrainRequest, DrainResponse, UPDATE_BYTES_MAX, WatchRequest};
 

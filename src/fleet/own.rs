@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::digest::Digest;
 use crate::drain::Drain;
 use crate::gateway_id::GatewayId;
-use crate::record::{Conditions, Record};
+use crate::record::{GatewayConditions, Record};
 
 /// A record is made anew this often, changed or not.
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl Voice {
             now: Record {
                 sequence: 0,
                 digest: Digest::new(&Summary::default(), 0, Some(Duration::ZERO)),
-                conditions: Conditions::default(),
+                conditions: GatewayConditions::default(),
                 revision: 0,
                 drain_version: 0,
                 drain_seconds: 0,
@@ -68,10 +68,10 @@ impl Voice {
     /// Takes in how the gateway is, and makes a record of it when one is due.
     pub(crate) fn update(&mut self, own: &Own, suspects: bool, clock: &Clock) {
         self.now.digest = Digest::new(&own.served, own.saturation_pct, own.lag);
-        self.now.conditions = Conditions::default()
-            .with(Conditions::PRIMARY, own.reaches_primary)
-            .with(Conditions::LEAVING, own.leaving)
-            .with(Conditions::SUSPECT, suspects);
+        self.now.conditions = GatewayConditions::default()
+            .with(GatewayConditions::PRIMARY, own.reaches_primary)
+            .with(GatewayConditions::LEAVING, own.leaving)
+            .with(GatewayConditions::SUSPECT, suspects);
         self.now.revision = own.revision;
         self.now.drain_version = self.drain.version;
         self.now.drain_seconds = self.drain.seconds(clock.raw);

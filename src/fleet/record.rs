@@ -10,7 +10,7 @@ pub(crate) const DRAIN_SECONDS_MAX: u32 = 24 * 60 * 60;
 
 /// What is true of a gateway or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Conditions(u8);
+pub struct GatewayConditions(u8);
 
 /// What a gateway says of itself at one time.
 ///
@@ -23,7 +23,7 @@ pub struct Record {
     /// Its quantities.
     pub digest: Digest,
     /// What is true of it.
-    pub conditions: Conditions,
+    pub conditions: GatewayConditions,
     /// The revision in force; 0 is the built-in policy or a file.
     pub revision: u32,
     /// Which of its region's drains it knows.
@@ -32,7 +32,7 @@ pub struct Record {
     pub drain_seconds: u32,
 }
 
-impl Conditions {
+impl GatewayConditions {
     /// It reaches the primary.
     pub const PRIMARY: Self = Self(1);
     /// It ends, and gets no new requests.
@@ -84,7 +84,7 @@ impl Record {
         let record = Self {
             sequence: sent.sequence,
             digest: Digest::parse(&sent.quantities)?,
-            conditions: Conditions(conditions & Conditions::KNOWN),
+            conditions: GatewayConditions(conditions & GatewayConditions::KNOWN),
             revision: sent.revision,
             drain_version: sent.drain_version,
             drain_seconds: sent.drain_seconds.min(DRAIN_SECONDS_MAX),

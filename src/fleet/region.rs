@@ -9,10 +9,10 @@ use crate::clock::Clock;
 use crate::drain::Drain;
 use crate::dropped::{Dropped, DroppedCounts};
 use crate::gateway_id::{GatewayId, Prefix};
-use crate::gateways::{Admitted, GATEWAYS_MAX, Gateway, Gateways};
+use crate::gateways::{Admitted, GATEWAYS_MAX, Gateways, KnownGateway};
 use crate::link::{ConnectionId, Link, Purpose};
 use crate::links::{Dialling, Links};
-use crate::record::{Conditions, Record};
+use crate::record::{GatewayConditions, Record};
 use crate::said::Said;
 use crate::seen::Seen;
 use crate::wire::{self, Update};
@@ -22,7 +22,7 @@ const RECORDS_MAX: usize = 2 * GATEWAYS_MAX;
 
 /// A region, as this gateway knows it.
 #[derive(Clone, Debug)]
-pub struct Region {
+pub struct FleetRegion {
     prefix: Prefix,
     pub(crate) links: Links,
     pub(crate) gateways: Gateways,
@@ -35,7 +35,7 @@ pub struct Region {
     pub(crate) seen: Seen,
 }
 
-impl Region {
+impl FleetRegion {
     pub(crate) fn new(id: RegionId, place: u8) -> Self {
         Self {
             prefix: Prefix::of(&id),
@@ -65,7 +65,7 @@ impl Region {
     }
 
     /// Returns the gateways that are known there, without this one.
-    pub fn gateways(&self) -> impl Iterator<Item = (GatewayId, &Gateway)> {
+    pub fn gateways(&self) -> impl Iterator<Item = (GatewayId, &KnownGateway)> {
         self.gateways.iter()
     }
 
@@ -118,7 +118,7 @@ impl Region {
         self.gateways.is_fresh(now)
     }
 
-    pub(crate) fn has(&self, condition: Conditions) -> bool {
+    pub(crate) fn has(&self, condition: GatewayConditions) -> bool {
         let mut records = self.gateways.records();
         records.any(|record| record.conditions.has(condition))
     }
@@ -214,14 +214,14 @@ impl Region {
         let siblings = self.links.are_of_siblings();
         let link = self.links.get_mut(number);
         let Some(hearing) = link.map(|link| &mut link.hearing) else {
-            return Err(Dropped::Region);
+            return Err(Dropped::FleetRegion);
         };
         if !self.prefix.begins(id) {
-            return Err(Dropped::Region);
+            return Err(Dropped::FleetRegion);
         }
         let speaker = hearing.speaker.unwrap_or(id);
         if id != speaker && (siblings || id == own) {
-            return Err(Dropped::Region);
+            return Err(Dropped::FleetRegion);
         }
         if id != own {
             let admitted = self.gateways.admit(id, record, clock)?;
@@ -229,7 +229,7 @@ impl Region {
             hearing.told.insert(id);
         }
         hearing.speaker = Some(speaker);
-        if record.conditions.has(Conditions::LEAVING) {
+        if record.conditions.has(GatewayConditions::LEAVING) {
             self.links.look_soon();
         }
         Ok(id)

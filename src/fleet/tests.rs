@@ -114,7 +114,7 @@ impl Heard {
     /// Returns the gateways of all regions and their sequences.
     fn known(&self) -> Vec<(GatewayId, u32)> {
         let regions = self.fleet.regions().iter();
-        let gateways = regions.flat_map(Region::gateways);
+        let gateways = regions.flat_map(FleetRegion::gateways);
         gateways
             .map(|(id, gateway)| (id, gateway.record.sequence))
             .collect()
@@ -131,7 +131,7 @@ fn a_region_does_not_speak_for_another() {
     let mut heard = Heard::new();
     heard.say(0, &[record(id("c", 7), 1), record(id("a", 7), 1)]);
     assert_eq!(heard.known(), []);
-    assert_eq!(heard.dropped(), [(Dropped::Region, 2)]);
+    assert_eq!(heard.dropped(), [(Dropped::FleetRegion, 2)]);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_sibling_speaks_for_itself_only_and_no_peer_for_this_gateway() {
     let (first, other) = (id("a", 7), id("a", 8));
     heard.say(2, &[record(first, 1), record(other, 1), record(own, 99)]);
     assert_eq!(heard.known(), [(first, 1)]);
-    assert_eq!(heard.dropped(), [(Dropped::Region, 2)]);
+    assert_eq!(heard.dropped(), [(Dropped::FleetRegion, 2)]);
 }
 
 #[test]

@@ -7,4 +7,4 @@ mod report;
 mod probes;
 
 pub use probes::{HealthState, admin_routes, edge, live, public_routes, ready};
-pub use report::{Facts, HealthReport};
+pub use report::{HealthFacts, HealthReport};

@@ -11,7 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use crate::health::report::{Facts, HealthReport};
+use crate::health::report::{HealthFacts, HealthReport};
 use crate::http::{Drain, PROBE_PATHS};
 use crate::postgres::monitor::Monitor;
 use tidegate_model::NodeStatus;
@@ -73,7 +73,7 @@ pub fn admin_routes(state: HealthState) -> Router {
 /// Answers whether this region should get traffic: 200 or 503, with the reasons as JSON.
 pub async fn edge(State(state): State<HealthState>) -> Response {
     let (primary, replica) = (state.primary(), state.replica());
-    let report = HealthReport::new(&Facts {
+    let report = HealthReport::new(&HealthFacts {
         region: &state.region,
         primary: &primary,
         replica: replica.as_deref(),

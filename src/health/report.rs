@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use tidegate_model::RegionId;
-use tidegate_model::{Condition, NodeStatus};
+use tidegate_model::{NodeCondition, NodeStatus};
 
 /// The facts that determine the report.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct HealthFacts<'a> {
     /// The region of this process.
     pub region: &'a RegionId,
     /// What is known about the primary; while there is none, about the node at `DATABASE_URL`.
@@ -66,7 +66,7 @@ struct Check {
 
 impl<'a> HealthReport<'a> {
     /// Judges the facts.
-    pub fn new(facts: &Facts<'a>) -> Self {
+    pub fn new(facts: &HealthFacts<'a>) -> Self {
         let lag = match facts.replica {
             Some(replica) => replica.lag,
             None => Some(Duration::ZERO),
@@ -91,10 +91,11 @@ impl<'a> HealthReport<'a> {
 }
 
 impl Checks {
-    fn new(facts: &Facts<'_>, lag: Option<Duration>) -> Self {
+    fn new(facts: &HealthFacts<'_>, lag: Option<Duration>) -> Self {
         Self {
             primary: NodeCheck {
-                ok: facts.primary.acts_as_primary && facts.primary.condition == Condition::Fresh,
+                ok: facts.primary.acts_as_primary
+                    && facts.primary.condition == NodeCondition::Fresh,
                 condition: facts.primary.condition.as_str(),
             },
             replica: facts.replica.map(|replica| NodeCheck {
@@ -123,12 +124,13 @@ impl Checks {
 
 /// Returns whether a replica passes its own check. Lag has a separate check, and without a receiver
 /// the data counts as fresh unless the lag is too high.
-fn serves(condition: Condition) -> bool {
+fn serves(condition: NodeCondition) -> bool {
     match condition {
-        Condition::Fresh | Condition::Lagging | Condition::Disconnected => true,
-        Condition::Diverged | Condition::Promoted | Condition::Unreachable | Condition::Unknown => {
-            false
-        }
+        NodeCondition::Fresh | NodeCondition::Lagging | NodeCondition::Disconnected => true,
+        NodeCondition::Diverged
+        | NodeCondition::Promoted
+        | NodeCondition::Unreachable
+        | NodeCondition::Unknown => false,
     }
 }
 
@@ -157,7 +159,7 @@ mod tests {
         fn healthy() -> Self {
             let region: RegionId = "eu-west-1".parse().unwrap();
             let fresh = |node| NodeStatus {
-                condition: Condition::Fresh,
+                condition: NodeCondition::Fresh,
                 lag: Some(Duration::ZERO),
                 ..NodeStatus::unknown(node)
             };
@@ -173,7 +175,7 @@ mod tests {
             }
         }
 
-        fn with_replica(condition: Condition, lag_ms: Option<u64>) -> Self {
+        fn with_replica(condition: NodeCondition, lag_ms: Option<u64>) -> Self {
             let mut scene = Self::healthy();
             let replica = scene.replica.as_mut().unwrap();
             replica.condition = condition;
@@ -182,7 +184,7 @@ mod tests {
         }
 
         fn report(&self) -> (bool, String) {
-            let report = HealthReport::new(&Facts {
+            let report = HealthReport::new(&HealthFacts {
                 region: &self.region,
                 primary: &self.primary,
                 replica: self.replica.as_ref(),
@@ -208,9 +210,9 @@ mod tests {
     #[test]
     fn a_healthy_region_says_so_with_its_lag() {
         assert_report(&Scene::healthy(), true, "0");
-        let scene = Scene::with_replica(Condition::Fresh, Some(212));
+        let scene = Scene::with_replica(NodeCondition::Fresh, Some(212));
         assert_report(&scene, true, "0.212");
-        let scene = Scene::with_replica(Condition::Fresh, Some(1020));
+        let scene = Scene::with_replica(NodeCondition::Fresh, Some(1020));
         assert_report(&scene, true, "1.020");
     }
 
@@ -226,25 +228,25 @@ mod tests {
 
     #[test]
     fn lag_is_healthy_up_to_the_limit() {
-        let scene = Scene::with_replica(Condition::Fresh, Some(5000));
+        let scene = Scene::with_replica(NodeCondition::Fresh, Some(5000));
         assert_report(&scene, true, "5.000");
-        let scene = Scene::with_replica(Condition::Lagging, Some(5001));
+        let scene = Scene::with_replica(NodeCondition::Lagging, Some(5001));
         assert_report(&scene, false, "5.001");
     }
 
     #[test]
     fn a_missing_receiver_alone_is_no_failure() {
-        let scene = Scene::with_replica(Condition::Disconnected, Some(0));
+        let scene = Scene::with_replica(NodeCondition::Disconnected, Some(0));
         assert_report(&scene, true, "0");
     }
 
     #[test]
     fn unknown_lag_is_null_and_unhealthy() {
         for condition in [
-            Condition::Unknown,
-            Condition::Unreachable,
-            Condition::Diverged,
-            Condition::Promoted,
+            NodeCondition::Unknown,
+            NodeCondition::Unreachable,
+            NodeCondition::Diverged,
+            NodeCondition::Promoted,
         ] {
             assert_report(&Scene::with_replica(condition, None), false, "null");
         }
@@ -252,10 +254,10 @@ mod tests {
 
     #[test]
     fn a_primary_that_takes_no_writes_is_unhealthy() {
-        for condition in Condition::ALL {
+        for condition in NodeCondition::ALL {
             let mut scene = Scene::healthy();
             scene.primary.condition = condition;
-            assert_report(&scene, condition == Condition::Fresh, "0");
+            assert_report(&scene, condition == NodeCondition::Fresh, "0");
         }
     }
 
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_body_is_small_and_complete() {
-        let (_, body) = Scene::with_replica(Condition::Lagging, Some(7_000)).report();
+        let (_, body) = Scene::with_replica(NodeCondition::Lagging, Some(7_000)).report();
         assert_eq!(
             body,
             r#"{"status":"unhealthy","region":"eu-west-1","replication_lag_secs":7.000,"#

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// States what a node can be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Condition {
+pub enum NodeCondition {
     /// It answers and is not further behind than allowed; for the primary: it takes the writes.
     Fresh,
     /// It is further behind than allowed.
@@ -22,7 +22,7 @@ pub enum Condition {
     Unknown,
 }
 
-impl Condition {
+impl NodeCondition {
     /// Every condition, in the order of their declaration.
     pub const ALL: [Self; 7] = [
         Self::Fresh,
@@ -48,7 +48,7 @@ impl Condition {
     }
 }
 
-impl fmt::Display for Condition {
+impl fmt::Display for NodeCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

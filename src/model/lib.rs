@@ -22,7 +22,7 @@ mod request_token;
 mod session_cookie;
 mod timeline_history;
 
-pub use condition::Condition;
+pub use condition::NodeCondition;
 pub use config_error::{ConfigError, Place, quoted};
 pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 pub use level::{Consistency, Level};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::Condition;
+use crate::NodeCondition;
 use crate::NodeId;
 use crate::ServerIdentity;
 use crate::WalPosition;
@@ -18,7 +18,7 @@ pub struct NodeStatus {
     /// The node.
     pub node: NodeId,
     /// What the node can be used for.
-    pub condition: Condition,
+    pub condition: NodeCondition,
     /// Whether it takes the writes: at most one node does.
     pub acts_as_primary: bool,
     /// Whether it is up, by the hysteresis over samples; none until there are enough samples.
@@ -47,7 +47,7 @@ impl NodeStatus {
     pub fn unknown(node: NodeId) -> Self {
         Self {
             node,
-            condition: Condition::Unknown,
+            condition: NodeCondition::Unknown,
             acts_as_primary: false,
             reachable: None,
             missed: false,

@@ -19,7 +19,7 @@ pub struct RateLimit {
     /// Requests that are restored in every window, evenly spread over it.
     pub requests: NonZeroU32,
     /// The time in which they are restored.
-    pub window: Window,
+    pub window: LimitWindow,
     /// Requests that a client may send at once after a pause; `requests` unless configured. If it
     /// is too low, a page that loads its parts in parallel is refused.
     pub burst: NonZeroU32,
@@ -27,7 +27,7 @@ pub struct RateLimit {
 
 /// A unit of time in a [`RateLimit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
+pub enum LimitWindow {
     /// `s`
     Second,
     /// `min`
@@ -87,7 +87,7 @@ impl fmt::Display for RateLimit {
     }
 }
 
-impl Window {
+impl LimitWindow {
     /// Its length.
     #[must_use]
     pub fn duration(self) -> Duration {
@@ -100,7 +100,7 @@ impl Window {
     }
 }
 
-impl FromStr for Window {
+impl FromStr for LimitWindow {
     type Err = RateLimitError;
 
     fn from_str(text: &str) -> Result<Self, RateLimitError> {
@@ -114,7 +114,7 @@ impl FromStr for Window {
     }
 }
 
-impl fmt::Display for Window {
+impl fmt::Display for LimitWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Second => "s",

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::Node;
-use tidegate_steering::{BreakerState, Outcome, SharedSelector};
+use tidegate_steering::{AttemptOutcome, BreakerState, SharedSelector};
 
 /// How long a probed node may take to answer its monitor, which asks a trivial question at once.
 /// A garbage collector, a checkpoint or a busy core is over by then; a few of these in a row open
@@ -78,7 +78,7 @@ impl ProbedNode {
                 return;
             }
             let now = Instant::now();
-            let failed = Outcome::Failed;
+            let failed = AttemptOutcome::Failed;
             self.selector.report(self.candidate, failed, None, now);
             let ranking = self.selector.ranking(now);
             if ranking.of(self.candidate).breaker != BreakerState::Closed {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 
-use super::parameter::{Parameter, Source};
+use super::parameter::{Parameter, ParameterSource};
 use super::statement::SqlStatement;
 use crate::http::{JsonObject, Query, json_text};
 
@@ -71,17 +71,17 @@ impl<'a> RequestValues<'a> {
     fn argument(&self, parameter: &Parameter) -> Result<Argument<'a>, ArgumentError> {
         let name = parameter.name.as_str();
         let text = match parameter.source {
-            Source::Path => {
+            ParameterSource::Path => {
                 let value = self.path.iter().find(|(known, _)| known == name);
                 value.map(|(_, value)| Cow::Borrowed(value.as_str()))
             }
-            Source::Query => self.query.get(name).map(Cow::Borrowed),
-            Source::Body => self.body.and_then(|body| body.text(name)),
-            Source::Claims => self
+            ParameterSource::Query => self.query.get(name).map(Cow::Borrowed),
+            ParameterSource::Body => self.body.and_then(|body| body.text(name)),
+            ParameterSource::Claims => self
                 .claims
                 .and_then(|claims| claims.get(name))
                 .and_then(|claim| json_text(claim)),
-            Source::Header => self.header(parameter)?,
+            ParameterSource::Header => self.header(parameter)?,
         };
         if text.as_ref().is_some_and(|text| text.contains('\0')) {
             return Err(ArgumentError::Nul(parameter.clone()));

@@ -16,7 +16,7 @@ use crate::http::{NodeRole, Permit, Served, Timing};
 use crate::postgres::pool::{Lease, Node};
 use tidegate_model::{Level, Lsn, NodeStatus, WalPosition};
 use tidegate_policy::Step;
-use tidegate_steering::Outcome;
+use tidegate_steering::AttemptOutcome;
 use tidegate_telemetry::names;
 
 /// One node of a plan, about to be asked.
@@ -126,7 +126,7 @@ impl Attempt<'_> {
         if !error.is_unreachable() {
             return Err(StepError::Next(SqlError::Pool(error)));
         }
-        self.report_to_breaker(Outcome::Failed);
+        self.report_to_breaker(AttemptOutcome::Failed);
         tracing::debug!(%error, "no connection");
         Err(StepError::Next(match self.step().as_primary {
             true => self.planned.no_node(),
@@ -192,13 +192,13 @@ impl Attempt<'_> {
             Err(SendError::Silent(silence)) => verdict::node_failed(*silence),
         };
         match failed {
-            Some(true) => self.report_to_breaker(Outcome::Failed),
-            Some(false) => self.report_to_breaker(Outcome::Answered),
+            Some(true) => self.report_to_breaker(AttemptOutcome::Failed),
+            Some(false) => self.report_to_breaker(AttemptOutcome::Answered),
             None => {}
         }
     }
 
-    fn report_to_breaker(&self, outcome: Outcome) {
+    fn report_to_breaker(&self, outcome: AttemptOutcome) {
         let selector = &self.database().selector;
         selector.report(self.step().node, outcome, None, Instant::now());
     }

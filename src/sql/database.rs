@@ -10,7 +10,7 @@ use super::{ActiveProbes, Spill};
 use crate::postgres::monitor::{Knowledge, Monitor};
 use crate::postgres::pool::Node;
 use tidegate_model::RegionId;
-use tidegate_policy::{Decision, NodeView, Plan, Reason, Step, plan};
+use tidegate_policy::{Decision, NodePlan, NodeView, Reason, Step, plan};
 use tidegate_steering::{Ranking, SecondTries, SharedSelector, Won};
 use tidegate_telemetry::names;
 
@@ -84,7 +84,7 @@ impl Database {
         safe: bool,
         known: &Knowledge,
         ranking: &Ranking,
-    ) -> Plan {
+    ) -> NodePlan {
         let members = self.members.iter();
         let views: SmallVec<[_; 4]> = members
             .map(|Member { node, .. }| NodeView {

@@ -4,7 +4,7 @@
 //! casts, words, parentheses, brackets and semicolons as PostgreSQL's own scanner delimits them; it
 //! does not parse.
 
-use super::parameter::Source;
+use super::parameter::ParameterSource;
 
 /// One piece of SQL. Concatenating all the texts gives the input back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,11 +99,12 @@ fn parameter_name(text: &str) -> usize {
     let Some((source, name)) = text.split_once('.') else {
         return 0;
     };
-    let Some(known) = Source::parse(source) else {
+    let Some(known) = ParameterSource::parse(source) else {
         return 0;
     };
-    let is_name =
-        |c: char| c.is_ascii_alphanumeric() || c == '_' || (known == Source::Header && c == '-');
+    let is_name = |c: char| {
+        c.is_ascii_alphanumeric() || c == '_' || (known == ParameterSource::Header && c == '-')
+    };
     source.len() + 1 + run(name, is_name)
 }
 

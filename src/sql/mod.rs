@@ -38,7 +38,7 @@ pub(crate) use execute::POSITION;
 pub use execute::{Answer, Position, ReadOptions, read, write};
 pub use failure::{Failure, FailureKind};
 pub use latencies::Latencies;
-pub use parameter::{Parameter, Source};
+pub use parameter::{Parameter, ParameterSource};
 pub use quickness::{Pace, Quickness};
 pub use serve::SqlCall;
 pub use settings::SqlConfig;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Where a parameter's value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum ParameterSource {
     /// A `{name}` of the path template.
     Path,
     /// The query string.
@@ -17,7 +17,7 @@ pub enum Source {
     Header,
 }
 
-impl Source {
+impl ParameterSource {
     /// The source of a name.
     pub(super) fn parse(name: &str) -> Option<Self> {
         match name {
@@ -35,7 +35,7 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
     /// Where the value comes from.
-    pub source: Source,
+    pub source: ParameterSource,
     /// Its name there; that of a header is in lower case.
     pub name: String,
 }
@@ -43,11 +43,11 @@ pub struct Parameter {
 impl fmt::Display for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.source {
-            Source::Path => "path parameter",
-            Source::Query => "query parameter",
-            Source::Body => "body member",
-            Source::Claims => "token claim",
-            Source::Header => "header",
+            ParameterSource::Path => "path parameter",
+            ParameterSource::Query => "query parameter",
+            ParameterSource::Body => "body member",
+            ParameterSource::Claims => "token claim",
+            ParameterSource::Header => "header",
         };
         write!(f, "{kind} \"{}\"", self.name)
     }

@@ -10,7 +10,7 @@ use super::role::{AskedAs, is_as_asked};
 use super::verdict::Silence;
 use super::{Answer, Failure, FailureKind, ReadOptions, read, write};
 use crate::postgres::pool::{Lease, Node};
-use tidegate_model::Condition;
+use tidegate_model::NodeCondition;
 
 /// How long a statement may be unanswered before one missed sample of its node counts. With the
 /// sample's own timeout of a second a frozen node costs a read less than two seconds, even one that
@@ -172,7 +172,7 @@ impl Sending<'_> {
     async fn lost(&self) {
         let mut watch = self.request.database.monitor.watch(&self.node.id);
         let mut patient = watch.clone();
-        let unreachable = watch.wait_for(|status| status.condition == Condition::Unreachable);
+        let unreachable = watch.wait_for(|status| status.condition == NodeCondition::Unreachable);
         let silent = async {
             sleep(PATIENCE).await;
             patient.wait_for(|status| status.missed).await.is_ok()

@@ -4,7 +4,7 @@
 //! JSON, so that `select`, `insert … returning` and function calls are served in the same way.
 
 use super::lexer::{Piece, is_word, pieces, unquoted_name};
-use super::parameter::{Parameter, Source};
+use super::parameter::{Parameter, ParameterSource};
 
 /// Most parameters of one statement; the protocol counts them in 16 bits.
 const PARAMETERS_MAX: usize = 256;
@@ -100,13 +100,16 @@ fn wrapped(inner: &str, single: bool) -> String {
 fn number_of(text: &str, parameters: &mut Vec<Parameter>) -> Result<usize, StatementError> {
     let unknown = || StatementError::UnknownSource(text.to_owned());
     let (source, name) = text[1..].split_once('.').ok_or_else(unknown)?;
-    let source = Source::parse(source).ok_or_else(unknown)?;
+    let source = ParameterSource::parse(source).ok_or_else(unknown)?;
     if name.is_empty() {
         return Err(unknown());
     }
     let name = match source {
-        Source::Header => name.to_ascii_lowercase(),
-        Source::Path | Source::Query | Source::Body | Source::Claims => name.to_owned(),
+        ParameterSource::Header => name.to_ascii_lowercase(),
+        ParameterSource::Path
+        | ParameterSource::Query
+        | ParameterSource::Body
+        | ParameterSource::Claims => name.to_owned(),
     };
     let parameter = Parameter { source, name };
     let known = parameters.iter().position(|known| *known == parameter);

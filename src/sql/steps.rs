@@ -22,7 +22,7 @@ use super::request::{SqlOutcome, SqlRequest};
 use crate::http::Timing;
 use crate::postgres::monitor::Knowledge;
 use tidegate_model::RequestToken;
-use tidegate_policy::{Decision, Plan, Reason, Step};
+use tidegate_policy::{Decision, NodePlan, Reason, Step};
 use tidegate_steering::{Race, RaceEvent, Standing, Turn, Won};
 
 /// How often a request is planned at most: promotions are rare, so the second plan has the new
@@ -35,7 +35,7 @@ const ROUND_TRIPS_UNKNOWN: u32 = 3;
 const DELAY_UNKNOWN: Duration = Duration::from_millis(150);
 
 /// What is left of a plan.
-type Steps = Peekable<<Plan as IntoIterator>::IntoIter>;
+type Steps = Peekable<<NodePlan as IntoIterator>::IntoIter>;
 
 /// Why a plan gave no answer.
 pub(super) enum PlanError {

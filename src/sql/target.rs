@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::{Source, SqlConfig, SqlStatement, Stateless, StatementError};
+use super::{ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError};
 use crate::sql::{Latencies, Quickness};
 
 /// An endpoint that runs a statement.
@@ -75,28 +75,32 @@ impl SqlTarget {
         for parameter in statement.parameters() {
             let name = &parameter.name;
             match parameter.source {
-                Source::Path if !template_has(place.template, name) => {
+                ParameterSource::Path if !template_has(place.template, name) => {
                     return Err(SqlTargetError::NotInTemplate(name.clone()));
                 }
-                Source::Claims if place.is_open => {
+                ParameterSource::Claims if place.is_open => {
                     return Err(SqlTargetError::ClaimWithoutAuth(name.clone()));
                 }
-                Source::Body if method.is_safe() => {
+                ParameterSource::Body if method.is_safe() => {
                     let (name, method) = (name.clone(), method.clone());
                     return Err(SqlTargetError::BodyOfSafeMethod(name, method));
                 }
-                Source::Path | Source::Query | Source::Body | Source::Claims | Source::Header => {}
+                ParameterSource::Path
+                | ParameterSource::Query
+                | ParameterSource::Body
+                | ParameterSource::Claims
+                | ParameterSource::Header => {}
             }
         }
         let mut strings = sql.body_strings.iter();
-        if let Some(name) = strings.find(|name| !reads(Source::Body, name)) {
+        if let Some(name) = strings.find(|name| !reads(ParameterSource::Body, name)) {
             return Err(SqlTargetError::UnusedBodyString(name.clone()));
         }
         let mut parameters = statement.parameters().iter();
         Ok(Self {
             status: sql.status,
             is_read: method.is_safe(),
-            reads_body: parameters.any(|p| p.source == Source::Body),
+            reads_body: parameters.any(|p| p.source == ParameterSource::Body),
             shared_parameters: shared_parameters(place, sql, &statement),
             statement,
             body_strings: sql.body_strings.clone(),
@@ -111,7 +115,7 @@ impl SqlTarget {
     /// The claims that the statement names.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
         let parameters = self.statement.parameters().iter();
-        let claims = parameters.filter(|parameter| parameter.source == Source::Claims);
+        let claims = parameters.filter(|parameter| parameter.source == ParameterSource::Claims);
         claims.map(|claim| claim.name.as_str())
     }
 }
@@ -122,12 +126,12 @@ fn shared_parameters(
     statement: &SqlStatement,
 ) -> Option<Vec<String>> {
     let parameters = statement.parameters().iter();
-    let by_address = |source| matches!(source, Source::Path | Source::Query);
+    let by_address = |source| matches!(source, ParameterSource::Path | ParameterSource::Query);
     let shared = *place.method == Method::GET
         && place.is_open
         && sql.status == StatusCode::OK
         && parameters.clone().all(|p| by_address(p.source));
-    let query = parameters.filter(|p| p.source == Source::Query);
+    let query = parameters.filter(|p| p.source == ParameterSource::Query);
     let mut names: Vec<_> = query.map(|p| p.name.clone()).collect();
     names.sort_unstable();
     shared.then_some(names)
@@ -210,11 +214,11 @@ mod tests {
     fn an_answer_is_shared_only_if_path_and_query_make_it() {
         let shared = |method, sql| compile(method, "/x/{id}", sql).unwrap().shared_parameters;
         let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect());
-        assert_eq!(shared(Method::GET, "select 1"), names(&[]));
+        assert_eq!(shared(&Method::GET, "select 1"), names(&[]));
         let sql = "select :query.b, :path.id, :query.a, :query.b";
-        assert_eq!(shared(Method::GET, sql), names(&["a", "b"]));
-        assert_eq!(shared(Method::GET, "select :header.x, :query.a"), None);
-        assert_eq!(shared(Method::POST, "select 1"), None);
+        assert_eq!(shared(&Method::GET, sql), names(&["a", "b"]));
+        assert_eq!(shared(&Method::GET, "select :header.x, :query.a"), None);
+        assert_eq!(shared(&Method::POST, "select 1"), None);
     }
 
     #[test]

@@ -28,6 +28,6 @@ pub use race::{Entrant, Entrants, Race, RaceEvent, Turn, Won};
 pub use ranking::{Choice, Ranked, Ranking, Standing};
 pub use retry_budget::RetryBudget;
 pub use second_tries::SecondTries;
-pub use selector::{Outcome, Selector};
+pub use selector::{AttemptOutcome, Selector};
 pub use settings::SteeringSettings;
 pub use shared::SharedSelector;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{Outcome, Ranking, Selector, Standing};
+use crate::{AttemptOutcome, Ranking, Selector, Standing};
 
 /// Publishes the ranking of one selector, so that reading it takes no lock.
 #[derive(Debug)]
@@ -44,10 +44,16 @@ impl SharedSelector {
     }
 
     /// Like [`Selector::report`]. An answer may go unreported while another is being reported.
-    pub fn report(&self, index: usize, outcome: Outcome, latency: Option<Duration>, now: Instant) {
+    pub fn report(
+        &self,
+        index: usize,
+        outcome: AttemptOutcome,
+        latency: Option<Duration>,
+        now: Instant,
+    ) {
         let selector = match outcome {
-            Outcome::Answered if latency.is_none() => self.try_lock(),
-            Outcome::Answered | Outcome::Failed => Some(self.lock()),
+            AttemptOutcome::Answered if latency.is_none() => self.try_lock(),
+            AttemptOutcome::Answered | AttemptOutcome::Failed => Some(self.lock()),
         };
         let Some(mut selector) = selector else { return };
         if selector.report(index, outcome, latency, now) {
@@ -134,7 +140,7 @@ mod tests {
     fn what_moves_a_breaker_is_published_and_announced_at_once() {
         let (shared, now) = shared();
         let mut watch = shared.watch();
-        shared.report(0, Outcome::Failed, None, now);
+        shared.report(0, AttemptOutcome::Failed, None, now);
         assert!(!watch.has_changed().unwrap());
         shared.lose(0, now);
         assert!(watch.has_changed().unwrap());
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn a_latency_is_the_newest_though_the_ranking_is_kept() {
         let (shared, now) = shared();
-        shared.report(1, Outcome::Answered, Some(20 * MS), now);
+        shared.report(1, AttemptOutcome::Answered, Some(20 * MS), now);
         assert_eq!(shared.latency(1), 20 * MS);
         assert_eq!(shared.ranking(now).of(1).latency, 80 * MS);
     }

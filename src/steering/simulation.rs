@@ -8,7 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::{Outcome, Ranking, Selector, SteeringSettings};
+use crate::{AttemptOutcome, Ranking, Selector, SteeringSettings};
 
 const GATEWAYS: usize = 30;
 const NODES: usize = 5;
@@ -222,7 +222,9 @@ impl Gateway {
                 self.missed[node] += 1;
                 self.good_since[node] = u64::MAX;
                 let lost = self.missed[node] >= FAIL_AFTER && self.selector.lose(node, now);
-                self.selector.report(node, Outcome::Failed, None, now) || lost
+                self.selector
+                    .report(node, AttemptOutcome::Failed, None, now)
+                    || lost
             }
             Sight::Good | Sight::Slow => {
                 self.missed[node] = 0;
@@ -232,7 +234,7 @@ impl Gateway {
                     latency *= 20;
                 }
                 self.selector
-                    .report(node, Outcome::Answered, Some(latency), now)
+                    .report(node, AttemptOutcome::Answered, Some(latency), now)
             }
         };
         self.refresh(now, moved);
@@ -256,7 +258,9 @@ impl Gateway {
             if sights[node] != Sight::Bad {
                 return;
             }
-            let moved = self.selector.report(node, Outcome::Failed, None, now);
+            let moved = self
+                .selector
+                .report(node, AttemptOutcome::Failed, None, now);
             self.refresh(now, moved);
         }
         let found = |&since: &u64| since.saturating_add(FOUND_AFTER) < at;

@@ -19,12 +19,12 @@ pub struct Conditions {
     /// The windows that are open.
     pub open: OpenWindows,
     /// The state of the regions by each of the plan's judgements; well if one is missing.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<RegionStanding>,
 }
 
 /// The state of the regions by one judgement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct RegionStanding {
     /// The regions that have left.
     pub left: RegionMask,
     /// The regions that are coming back, and how far: of 10,000.
@@ -63,7 +63,7 @@ pub struct PolicyFacts {
     judgement: usize,
 }
 
-impl Standing {
+impl RegionStanding {
     /// Returns, for each region, the worst of several states, with which a new judgement begins.
     pub fn worst(standings: &[Self]) -> Self {
         let left = standings.iter().map(|standing| standing.left);
@@ -190,7 +190,7 @@ fn near_rank(near: &[RegionIndex]) -> [u8; REGIONS_MAX] {
     ranks
 }
 
-fn positions(standing: Option<&Standing>) -> [u16; REGIONS_MAX] {
+fn positions(standing: Option<&RegionStanding>) -> [u16; REGIONS_MAX] {
     let mut positions = [crate::hash::RAMP_END; REGIONS_MAX];
     for (region, position) in standing.map_or(&[][..], |standing| &standing.ramps) {
         positions[region.get()] = *position;
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn facts(plan: &Plan, open: u64) -> Facts {
-        let left = |left| Standing {
+        let left = |left| RegionStanding {
             left: RegionMask(left),
             ramps: Vec::new(),
         };
@@ -289,7 +289,7 @@ mod tests {
         let panics = |capacities: &[u32], left: u64, ramps: Vec<(RegionIndex, u16)>| {
             let plan = region_of(capacities, 500_000);
             let conditions = Conditions {
-                standings: vec![Standing {
+                standings: vec![RegionStanding {
                     left: RegionMask(left),
                     ramps,
                 }],
@@ -305,14 +305,14 @@ mod tests {
 
     #[test]
     fn the_worst_of_several_states_is_left_before_the_least_ramp() {
-        let standing = |left, ramps: &[(u8, u16)]| Standing {
+        let standing = |left, ramps: &[(u8, u16)]| RegionStanding {
             left: RegionMask(left),
             ramps: ramps
                 .iter()
                 .map(|(at, position)| (RegionIndex(*at), *position))
                 .collect(),
         };
-        let worst = Standing::worst(&[
+        let worst = RegionStanding::worst(&[
             standing(0b001, &[(1, 500)]),
             standing(0b000, &[(0, 7), (1, 90), (2, 3)]),
         ]);

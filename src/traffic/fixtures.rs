@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, Method};
 
 use crate::decide::Request;
-use crate::place::{Place, aws_place};
+use crate::place::{GeoPoint, aws_place};
 use crate::plan::{
     AffinityKey, Clauses, Condition, Join, Judgement, Leave, Measure, Measures, Plan, Policy,
     Quantity, Region, RegionIndex, RegionMask, Return, Sources, Tier,
@@ -118,7 +118,7 @@ fn plan_with(capacities: &[Option<u32>], tiers: Vec<Tier>, panic_below: Option<u
 /// A client in Berlin with a session.
 pub(crate) struct Client {
     pub(crate) headers: HeaderMap,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<GeoPoint>,
 }
 
 impl Client {
@@ -127,7 +127,7 @@ impl Client {
         headers.insert("cookie", format!("sid={key}").parse().unwrap());
         Self {
             headers,
-            place: Place::new(52.5, 13.4),
+            place: GeoPoint::new(52.5, 13.4),
         }
     }
 

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidegate_model::PathPattern;
 
 use crate::decide::Request;
-use crate::facts::{Conditions, Facts, Standing};
-use crate::place::{Place, aws_place};
+use crate::facts::{Conditions, Facts, RegionStanding};
+use crate::place::{GeoPoint, aws_place};
 use crate::plan::{
     AffinityKey, Clauses, Condition, Country, Else, Join, Leave, Measure, Measures, OpenWindows,
     Plan, Policy, Quantity, Region, RegionIndex, RegionMask, Return, Sources, Tier, Window,
@@ -94,7 +94,7 @@ impl Random {
             let left = self.few_of(all);
             let ramping = self.few_of(all.without(left));
             let ramps = ramping.iter().map(|region| (region, self.0.u16(0..10_000)));
-            Standing {
+            RegionStanding {
                 left,
                 ramps: ramps.collect(),
             }
@@ -148,9 +148,9 @@ impl Random {
         }
     }
 
-    pub(crate) fn place(&mut self) -> Place {
+    pub(crate) fn place(&mut self) -> GeoPoint {
         let latitude = self.0.f64() * 180.0 - 90.0;
-        Place::new(latitude, self.0.f64() * 360.0 - 180.0).unwrap()
+        GeoPoint::new(latitude, self.0.f64() * 360.0 - 180.0).unwrap()
     }
 
     pub(crate) fn some_of(&mut self, regions: RegionMask) -> RegionMask {

@@ -13,9 +13,9 @@ use super::balance::Balance;
 use super::connector::Connector;
 use super::task_set::TaskSet;
 use super::upload::UploadBody;
-use super::{Node, SetupError, UpstreamError};
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
-use tidegate_steering::{Candidates, Choice, Outcome, SharedSelector, Standing};
+use super::{UpstreamError, UpstreamNode, UpstreamSetupError};
+use tidegate_steering::{AttemptOutcome, Candidates, Choice, SharedSelector, Standing};
 use tidegate_telemetry::names;
 
 /// How long a connection is kept for the next request: less than the five seconds after which
@@ -43,7 +43,7 @@ pub(super) type RequestBody = Either<Empty<Bytes>, UploadBody>;
 pub struct Upstream {
     name: String,
     settings: UpstreamSettings,
-    nodes: Vec<Node>,
+    nodes: Vec<UpstreamNode>,
     client: Client,
     balance: Balance,
     places: Arc<Semaphore>,
@@ -55,9 +55,9 @@ impl Upstream {
     ///
     /// # Errors
     /// If a node needs TLS and the system has no root certificates.
-    pub(super) fn new(config: &UpstreamConfig) -> Result<Self, SetupError> {
+    pub(super) fn new(config: &UpstreamConfig) -> Result<Self, UpstreamSetupError> {
         let settings = config.settings.clone();
-        let nodes: Vec<_> = settings.nodes.iter().map(Node::new).collect();
+        let nodes: Vec<_> = settings.nodes.iter().map(UpstreamNode::new).collect();
         let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         Ok(Self {
             name: config.name.clone(),
@@ -78,7 +78,7 @@ impl Upstream {
 
     /// Its nodes, nearest first.
     #[must_use]
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &[UpstreamNode] {
         &self.nodes
     }
 
@@ -140,8 +140,8 @@ impl Upstream {
         answered_after: Option<Duration>,
     ) {
         let known = match answered_after {
-            Some(_) => Outcome::Answered,
-            None => Outcome::Failed,
+            Some(_) => AttemptOutcome::Answered,
+            None => AttemptOutcome::Failed,
         };
         // Checks measure all nodes equally; requests only those that they are sent to.
         let comparable = answered_after.filter(|_| self.settings().check.is_none());
@@ -166,7 +166,7 @@ impl Upstream {
     }
 }
 
-fn client(settings: &UpstreamSettings) -> Result<Client, SetupError> {
+fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
     let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
     let with_roots = schemes.any(|scheme| scheme == "https");
     let connector = Connector::new(settings.limits.connect_timeout, with_roots)?;

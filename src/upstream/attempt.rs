@@ -15,7 +15,7 @@ use super::framing::reframe;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
 use super::upload::Upload;
-use super::{Node, Upstream, names_upgrade};
+use super::{Upstream, UpstreamNode, names_upgrade};
 
 /// The header that tells an application which database to read from.
 static X_DATABASE_ROLE: HeaderName = HeaderName::from_static("x-database-role");
@@ -75,7 +75,7 @@ fn say_that_there_is_no_body(request: &mut Request<RequestBody>) {
     }
 }
 
-fn classify(node: &Node, source: legacy::Error) -> AttemptError {
+fn classify(node: &UpstreamNode, source: legacy::Error) -> AttemptError {
     let unsent = source.is_connect();
     let node = node.name.clone();
     if unsent {
@@ -100,7 +100,7 @@ fn is_misframed(error: &legacy::Error) -> bool {
 
 /// Refuses an answer that must not be passed on.
 fn check(
-    node: &Node,
+    node: &UpstreamNode,
     outgoing: &Outgoing,
     mut answer: Response<Incoming>,
 ) -> Result<Response<Incoming>, AttemptError> {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::last_heard::LastHeard;
 use tidegate_steering::{
-    Choice, HedgeDelay, Outcome, SecondTries, Selector, SharedSelector, SteeringSettings,
+    AttemptOutcome, Choice, HedgeDelay, SecondTries, Selector, SharedSelector, SteeringSettings,
 };
 
 /// The expected latencies of nodes before the first answer, by their index: a millisecond for the
@@ -76,7 +76,7 @@ impl Balance {
 
     /// Records a node's outcome. The latency counts towards the order only if it can be compared
     /// with those of the other nodes.
-    pub(super) fn report(&self, node: usize, outcome: Outcome, latency: Option<Duration>) {
+    pub(super) fn report(&self, node: usize, outcome: AttemptOutcome, latency: Option<Duration>) {
         self.selector.report(node, outcome, latency, Instant::now());
     }
 

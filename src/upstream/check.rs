@@ -12,7 +12,7 @@ use tower::BoxError;
 use super::CheckConfig;
 use super::Upstream;
 use tidegate_model::error_chain;
-use tidegate_steering::Outcome;
+use tidegate_steering::AttemptOutcome;
 
 /// The part of every pause that is random, so that gateways do not check in step.
 const JITTER: f64 = 0.2;
@@ -36,9 +36,9 @@ pub(super) async fn check(upstream: Weak<Upstream>, node: usize, config: CheckCo
         let (outcome, latency) = match result {
             Ok(()) => {
                 upstream.balance().heard(node);
-                (Outcome::Answered, Some(latency))
+                (AttemptOutcome::Answered, Some(latency))
             }
-            Err(_) => (Outcome::Failed, None),
+            Err(_) => (AttemptOutcome::Failed, None),
         };
         upstream.balance().report(node, outcome, latency);
         if worked != result.is_ok() {

@@ -15,7 +15,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 use super::Upstream;
 use super::node::Visit;
 use tidegate_model::error_chain;
-use tidegate_steering::Outcome;
+use tidegate_steering::AttemptOutcome;
 
 /// What is occupied until the last byte: a place in the upstream's `connections_max`, and one at
 /// the node.
@@ -63,7 +63,9 @@ impl Download {
         self.ended = true;
         let (upstream, node) = (&self.upstream, &self.upstream.nodes()[self.node].name);
         tracing::warn!(upstream = upstream.name(), node, %error, "an answer ended early");
-        upstream.balance().report(self.node, Outcome::Failed, None);
+        upstream
+            .balance()
+            .report(self.node, AttemptOutcome::Failed, None);
         Poll::Ready(Some(Err(error)))
     }
 

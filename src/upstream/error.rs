@@ -128,4 +128,4 @@ impl AttemptError {
 /// Why upstreams cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 #[error("upstream: no HTTP client: {}", error_chain::first(.0))]
-pub struct SetupError(#[from] rustls::Error);
+pub struct UpstreamSetupError(#[from] rustls::Error);

@@ -11,7 +11,7 @@ use super::download::{Download, Place};
 use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
 use super::upload::Upload;
-use super::{Node, Upstream, UpstreamError};
+use super::{Upstream, UpstreamError, UpstreamNode};
 use tidegate_steering::Turn;
 
 /// An answer's head, before its body is read.
@@ -29,7 +29,7 @@ pub struct Answered {
 impl Answered {
     /// The node that answered.
     #[must_use]
-    pub fn node(&self) -> &Node {
+    pub fn node(&self) -> &UpstreamNode {
         &self.upstream.nodes()[self.node]
     }
 

@@ -34,11 +34,11 @@ mod forward;
 mod fetch;
 
 pub use application::Upstream;
-pub use error::{AttemptError, SetupError, UpstreamError};
+pub use error::{AttemptError, UpstreamError, UpstreamSetupError};
 pub use exchange::Answered;
 pub use forward::ProxiedRequest;
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
-pub use node::Node;
+pub use node::UpstreamNode;
 pub use outgoing::{Outgoing, Patience};
 pub use proxy::Proxy;
 pub use settings::{

@@ -33,7 +33,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// A node of an upstream.
 #[derive(Debug)]
-pub struct Node {
+pub struct UpstreamNode {
     /// The URL without its scheme, for logs, metrics and operators.
     pub name: String,
     /// Its region; `None` if not configured.
@@ -47,7 +47,7 @@ pub struct Node {
 #[derive(Debug)]
 pub(super) struct Visit(#[expect(dead_code, reason = "it counts while it exists")] Arc<()>);
 
-impl Node {
+impl UpstreamNode {
     pub(super) fn new(config: &UpstreamNodeConfig) -> Self {
         Self {
             name: config.url.node_name(),
@@ -123,12 +123,12 @@ mod tests {
     use super::*;
     use tidegate_model::normalise;
 
-    fn node(url: &str) -> Node {
+    fn node(url: &str) -> UpstreamNode {
         let config = UpstreamNodeConfig {
             region: None,
             url: url.parse().unwrap(),
         };
-        Node::new(&config)
+        UpstreamNode::new(&config)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::header::{EXPIRES, LOCATION, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{Node, strip_hop_by_hop};
+use super::{UpstreamNode, strip_hop_by_hop};
 use crate::http::may_be_kept;
 use tidegate_model::{RequestToken, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN};
 use tidegate_policy::{Decision, is_targeted};
@@ -44,7 +44,7 @@ pub(super) fn rewrite(
 }
 
 /// `Location` as the client can follow it, where the application names the node by its own URL.
-pub(super) fn location(node: &Node, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn location(node: &UpstreamNode, headers: &HeaderMap) -> Option<HeaderValue> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     HeaderValue::try_from(node.as_asked(location)?).ok()
 }

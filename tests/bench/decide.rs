@@ -14,8 +14,8 @@ use http::Method;
 use tidegate_model::NodeId;
 use tidegate_model::Place;
 use tidegate_model::normalise;
-use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Consistency, RequestToken};
+use tidegate_model::{NodeCondition, NodeStatus};
 use tidegate_policy::PolicyRow;
 use tidegate_policy::{Decision, PolicyTable};
 use tidegate_policy::{NodeView, plan};
@@ -55,7 +55,7 @@ fn nodes() -> Vec<NodeStatus> {
     let region = |name: &str| NodeId::Replica(name.parse().expect("a region"));
     let now = Instant::now();
     let fresh = |node: NodeId| NodeStatus {
-        condition: Condition::Fresh,
+        condition: NodeCondition::Fresh,
         acts_as_primary: node == NodeId::Primary,
         proven_at: Some(now),
         lag: Some(Duration::ZERO),

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidegate_model::{Covers, PathPattern};
 use tidegate_traffic::decide::Request;
 use tidegate_traffic::facts::Conditions;
-use tidegate_traffic::place::{Place, aws_place};
+use tidegate_traffic::place::{GeoPoint, aws_place};
 use tidegate_traffic::plan::{
     AffinityKey, Clauses, Condition, Country, Plan, Policy, Region, RegionIndex, RegionMask,
     Sources, Tier,
@@ -145,13 +145,13 @@ fn headers(client: usize) -> HeaderMap {
 
 pub(crate) struct Client {
     headers: HeaderMap,
-    place: Place,
+    place: GeoPoint,
 }
 
 pub(crate) fn clients() -> Vec<Client> {
     let client = |number: usize| Client {
         headers: headers(number),
-        place: Place::new(
+        place: GeoPoint::new(
             (number * 37 % 130) as f64 - 55.0,
             (number * 101 % 360) as f64 - 180.0,
         )

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use divan::Bencher;
-use tidegate_traffic::decide::{Decision, decide};
-use tidegate_traffic::facts::{Conditions, Facts, Standing};
+use tidegate_traffic::decide::{RegionDecision, decide};
+use tidegate_traffic::facts::{Conditions, Facts, RegionStanding};
 use tidegate_traffic::plan::{Plan, RegionIndex, Tier};
 
 use crate::policies::{
@@ -26,7 +26,7 @@ fn measure(bencher: Bencher<'_, '_>, plan: &Plan, conditions: Conditions, policy
             .all(|request| decide(plan, &facts, request).policy == policy)
     );
     let mut next = requests.iter().cycle();
-    bencher.bench_local(|| -> Option<Decision> {
+    bencher.bench_local(|| -> Option<RegionDecision> {
         let request = next.next()?;
         Some(decide(
             black_box(plan),
@@ -47,7 +47,7 @@ fn region_nearest(bencher: Bencher<'_, '_>) {
 fn region_nearest_left(bencher: Bencher<'_, '_>) {
     let plan = plan(&Tier::Nearest(all_regions()), path);
     let every_third = |first: u8| (first..30).step_by(3).map(RegionIndex);
-    let standing = Standing {
+    let standing = RegionStanding {
         left: every_third(0).collect(),
         ramps: every_third(1).map(|region| (region, 5_000)).collect(),
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use tidegate::postgres::monitor::steer;
 use tidegate_model::NodeId;
-use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Consistency, RequestToken};
+use tidegate_model::{NodeCondition, NodeStatus};
 use tidegate_policy::Decision;
 use tidegate_policy::{NodeView, plan};
 use tidegate_steering::{Selector, SharedSelector, SteeringSettings};
@@ -32,7 +32,7 @@ struct Process {
 
 fn fresh(node: NodeId) -> NodeStatus {
     NodeStatus {
-        condition: Condition::Fresh,
+        condition: NodeCondition::Fresh,
         acts_as_primary: node == NodeId::Primary,
         ..NodeStatus::unknown(node)
     }
@@ -76,7 +76,7 @@ impl Process {
     async fn lose_the_first(mut self) -> Vec<Duration> {
         assert_eq!(chosen(&self.statuses, &self.selector), 0);
         let lost = NodeStatus {
-            condition: Condition::Unreachable,
+            condition: NodeCondition::Unreachable,
             ..self.statuses[0].clone()
         };
         self.triggered.send_replace(Instant::now());

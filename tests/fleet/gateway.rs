@@ -131,7 +131,7 @@ impl Gateway {
     /// Returns the record of a gateway, as this one knows it.
     pub(crate) fn knows(&self, id: GatewayId) -> Option<tidegate_fleet::Record> {
         let regions = self.fleet.regions().iter();
-        let mut gateways = regions.flat_map(tidegate_fleet::Region::gateways);
+        let mut gateways = regions.flat_map(tidegate_fleet::FleetRegion::gateways);
         let found = gateways.find(|(known, _)| *known == id);
         found.map(|(_, gateway)| gateway.record)
     }

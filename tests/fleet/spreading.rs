@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_fleet::{Conditions, Purpose};
+use tidegate_fleet::{GatewayConditions, Purpose};
 
 use crate::gateway::{NO_WINDOW, serving};
 use crate::world::World;
@@ -55,7 +55,8 @@ fn a_change_gets_through_where_packets_are_lost() {
         world.ways.jitter = Duration::from_millis(30);
         world.run_secs(20.0);
         world.gateways[4].own.reaches_primary = false;
-        let changed = |record: &tidegate_fleet::Record| !record.conditions.has(Conditions::PRIMARY);
+        let changed =
+            |record: &tidegate_fleet::Record| !record.conditions.has(GatewayConditions::PRIMARY);
         let arrived = world.arrivals(4, changed, Duration::from_secs(3));
         assert_eq!(arrived.len(), world.gateways.len() - 1, "seed {seed}");
     }

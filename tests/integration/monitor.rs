@@ -8,7 +8,7 @@ use tidegate::postgres::monitor::{Monitor, MonitorSettings};
 use tidegate::testkit::{Cluster, DelayProxy, PostgresServer, Shutdown};
 use tidegate_model::NodeId;
 use tidegate_model::TimelineHistory;
-use tidegate_model::{Condition, NodeStatus};
+use tidegate_model::{NodeCondition, NodeStatus};
 use tokio::time::{Instant, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,8 +40,8 @@ impl Watched {
             monitor,
             replica: id,
         };
-        watched.primary_is(Condition::Fresh).await;
-        watched.replica_is(Condition::Fresh).await;
+        watched.primary_is(NodeCondition::Fresh).await;
+        watched.replica_is(NodeCondition::Fresh).await;
         watched
     }
 
@@ -61,12 +61,12 @@ impl Watched {
         self.status().staleness(Instant::now())
     }
 
-    async fn primary_is(&self, condition: Condition) {
+    async fn primary_is(&self, condition: NodeCondition) {
         let holds = |status: &NodeStatus| status.condition == condition;
         self.wait(&PRIMARY, condition.as_str(), holds).await;
     }
 
-    async fn replica_is(&self, condition: Condition) -> Arc<NodeStatus> {
+    async fn replica_is(&self, condition: NodeCondition) -> Arc<NodeStatus> {
         let holds = |status: &NodeStatus| status.condition == condition;
         self.wait(&self.replica, condition.as_str(), holds).await
     }
@@ -99,7 +99,7 @@ impl Watched {
     ///
     /// PostgreSQL's background writer adds a record some 15 seconds after the last activity. Later
     /// samples are not judged, because a disconnected replica is then really behind.
-    async fn assert_stays_caught_up(&self, condition: Condition) {
+    async fn assert_stays_caught_up(&self, condition: NodeCondition) {
         let inserted = || self.monitor.status(&PRIMARY).position.map(|at| at.lsn);
         let start = inserted();
         let look = |status: &NodeStatus, now| {
@@ -122,7 +122,7 @@ impl Watched {
     async fn assert_bounds_while_it_stands_still(&self, still: Instant) {
         self.write().await;
         let written = Instant::now();
-        self.replica_is(Condition::Lagging).await;
+        self.replica_is(NodeCondition::Lagging).await;
         let look = |status: &NodeStatus, now| {
             let (least, most) = (now - written, now - still);
             let lag = status.lag.unwrap();
@@ -163,7 +163,7 @@ fn monitor(primary: &str, replica: &str) -> (Monitor, NodeId) {
 #[tokio::test]
 async fn an_idle_pair_stays_proven_fresh() {
     let watched = Watched::start().await;
-    watched.assert_stays_caught_up(Condition::Fresh).await;
+    watched.assert_stays_caught_up(NodeCondition::Fresh).await;
     assert!(watched.monitor.first_round_done());
     assert!(watched.monitor.alive(Instant::now()));
 }
@@ -177,7 +177,7 @@ async fn an_idle_pair_reads_as_caught_up_after_a_wal_switch() {
         watched.cluster.primary.execute(switch).await.unwrap();
         watched.cluster.wait_for_replicas().await.unwrap();
         watched.after_each_sample(2, |_, _| ()).await;
-        watched.assert_stays_caught_up(Condition::Fresh).await;
+        watched.assert_stays_caught_up(NodeCondition::Fresh).await;
     }
 }
 
@@ -188,7 +188,7 @@ async fn a_paused_replica_lags_until_it_resumes() {
     watched.server().pause_replay().await.unwrap();
     watched.assert_bounds_while_it_stands_still(still).await;
     watched.server().resume_replay().await.unwrap();
-    watched.replica_is(Condition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -196,13 +196,13 @@ async fn a_cut_stream_is_disconnected_but_fresh_until_something_is_written() {
     let mut watched = Watched::start().await;
     let still = Instant::now();
     watched.server().cut_stream().await.unwrap();
-    watched.replica_is(Condition::Disconnected).await;
+    watched.replica_is(NodeCondition::Disconnected).await;
     watched
-        .assert_stays_caught_up(Condition::Disconnected)
+        .assert_stays_caught_up(NodeCondition::Disconnected)
         .await;
     watched.assert_bounds_while_it_stands_still(still).await;
     watched.server().restore_stream().await.unwrap();
-    watched.replica_is(Condition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -212,19 +212,19 @@ async fn a_frozen_receiver_shows_as_lag() {
     watched.server().freeze_receiver().await.unwrap();
     watched.assert_bounds_while_it_stands_still(still).await;
     watched.server().thaw();
-    watched.replica_is(Condition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
 async fn a_stopped_replica_is_unreachable_and_its_lag_unknown() {
     let mut watched = Watched::start().await;
     watched.server().stop(Shutdown::Fast).await.unwrap();
-    let status = watched.replica_is(Condition::Unreachable).await;
+    let status = watched.replica_is(NodeCondition::Unreachable).await;
     assert_eq!((status.lag, status.position), (None, None));
     assert_eq!(watched.staleness(), None);
-    watched.primary_is(Condition::Fresh).await;
+    watched.primary_is(NodeCondition::Fresh).await;
     watched.server().start().await.unwrap();
-    watched.replica_is(Condition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -234,14 +234,14 @@ async fn a_frozen_replica_ages_until_it_is_unreachable() {
     watched.server().freeze().unwrap();
     watched.write().await;
     let written = Instant::now();
-    let status = watched.replica_is(Condition::Unreachable).await;
+    let status = watched.replica_is(NodeCondition::Unreachable).await;
     let now = Instant::now();
     if let Some(staleness) = status.staleness(now) {
         assert!(staleness >= now - written, "{staleness:?}");
     }
     assert!(status.sampled_at.unwrap() < frozen + Duration::from_secs(1));
     watched.server().thaw();
-    watched.replica_is(Condition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn without_its_primary_a_replica_ages_and_does_not_lag() {
         .await
         .unwrap();
     let stopped = Instant::now();
-    watched.primary_is(Condition::Unreachable).await;
+    watched.primary_is(NodeCondition::Unreachable).await;
     let aged = |status: &NodeStatus| {
         let staleness = status.staleness(Instant::now());
         staleness.is_some_and(|staleness| staleness > MAX_LAG * 4)
@@ -263,10 +263,10 @@ async fn without_its_primary_a_replica_ages_and_does_not_lag() {
     let now = Instant::now();
     assert!(status.staleness(now).unwrap() >= now - stopped);
     assert_eq!(status.lag, Some(Duration::ZERO));
-    assert_eq!(status.condition, Condition::Disconnected);
+    assert_eq!(status.condition, NodeCondition::Disconnected);
     watched.cluster.primary.start().await.unwrap();
-    watched.primary_is(Condition::Fresh).await;
-    watched.replica_is(Condition::Fresh).await;
+    watched.primary_is(NodeCondition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn a_restarted_replica_is_another_life() {
     watched.server().restart().await.unwrap();
     let known = |status: &NodeStatus| status.identity.is_some_and(|life| life != before);
     watched.wait(&watched.replica, "another life", known).await;
-    watched.replica_is(Condition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -286,10 +286,10 @@ async fn a_promoted_replica_is_the_primary_and_the_former_one_diverged() {
     replica.promote().await.unwrap();
     let acts = |status: &NodeStatus| status.acts_as_primary;
     let status = watched.wait(&watched.replica, "the primary", acts).await;
-    assert_eq!(status.condition, Condition::Fresh);
+    assert_eq!(status.condition, NodeCondition::Fresh);
     assert_eq!(status.lag, Some(Duration::ZERO));
     assert_eq!(status.position.unwrap().timeline.0, 2);
-    watched.primary_is(Condition::Diverged).await;
+    watched.primary_is(NodeCondition::Diverged).await;
     let former = watched.monitor.status(&PRIMARY);
     assert!(!former.acts_as_primary);
     assert_eq!(former.staleness(Instant::now()), None);
@@ -325,10 +325,10 @@ async fn a_replica_ahead_on_another_timeline_does_not_read_as_caught_up() {
     let behind = format!("pg_current_wal_insert_lsn() < '{position}'");
     watched.cluster.primary.wait_until(&behind).await.unwrap();
     // It shows that a server was promoted: the monitored one is no longer the primary.
-    let status = watched.replica_is(Condition::Unknown).await;
+    let status = watched.replica_is(NodeCondition::Unknown).await;
     assert_eq!((status.lag, status.proven_at), (None, None));
     assert_eq!(watched.staleness(), None);
-    watched.primary_is(Condition::Diverged).await;
+    watched.primary_is(NodeCondition::Diverged).await;
     assert!(watched.monitor.knowledge().primary().is_none());
 }
 
@@ -345,12 +345,12 @@ async fn a_promoted_servers_former_name_is_followed_to_the_replica_that_has_it_n
     watched.cluster.primary.kill().await.unwrap();
     watched.cluster.promote_replica(0).await.unwrap();
     lines[0].set_target(watched.cluster.primary.address());
-    watched.replica_is(Condition::Promoted).await;
+    watched.replica_is(NodeCondition::Promoted).await;
     watched.cluster.replace_replica(0).await.unwrap();
     lines[1].set_target(watched.cluster.replicas[0].address());
-    let status = watched.replica_is(Condition::Fresh).await;
+    let status = watched.replica_is(NodeCondition::Fresh).await;
     assert_eq!(status.position.unwrap().timeline.0, 2);
-    watched.primary_is(Condition::Fresh).await;
+    watched.primary_is(NodeCondition::Fresh).await;
 }
 
 #[tokio::test]
@@ -359,9 +359,9 @@ async fn a_url_that_leads_to_a_replica_is_no_primary() {
     let url = cluster.replicas[0].url();
     let (monitor, replica) = monitor(&url, &url);
     let mut watch = monitor.watch(&PRIMARY);
-    let diverged = watch.wait_for(|status| status.condition == Condition::Diverged);
+    let diverged = watch.wait_for(|status| status.condition == NodeCondition::Diverged);
     timeout(DEADLINE, diverged).await.unwrap().unwrap();
-    assert_ne!(monitor.status(&replica).condition, Condition::Fresh);
+    assert_ne!(monitor.status(&replica).condition, NodeCondition::Fresh);
     assert_eq!(monitor.status(&replica).lag, None);
 }
 
@@ -376,7 +376,7 @@ async fn a_role_without_privileges_still_proves_staleness() {
     let mut watched = Watched::over(cluster, urls).await;
     let still = Instant::now();
     watched.server().cut_stream().await.unwrap();
-    watched.assert_stays_caught_up(Condition::Fresh).await;
+    watched.assert_stays_caught_up(NodeCondition::Fresh).await;
     watched.assert_bounds_while_it_stands_still(still).await;
 }
 
@@ -394,8 +394,8 @@ async fn a_role_that_may_not_identify_the_system_proves_nothing_and_fails_nothin
         let sampled = watch.wait_for(|status| status.reachable == Some(true));
         timeout(DEADLINE, sampled).await.unwrap().unwrap();
     }
-    assert_eq!(monitor.status(&PRIMARY).condition, Condition::Fresh);
-    assert_eq!(monitor.status(&replica).condition, Condition::Unknown);
+    assert_eq!(monitor.status(&PRIMARY).condition, NodeCondition::Fresh);
+    assert_eq!(monitor.status(&replica).condition, NodeCondition::Unknown);
     assert_eq!(monitor.status(&replica).lag, None);
 }
 
@@ -428,10 +428,10 @@ async fn a_black_hole_before_the_primary_is_seen_and_its_end_too() {
     ];
     let watched = Watched::over(cluster, urls).await;
     proxy.black_hole(true);
-    watched.primary_is(Condition::Unreachable).await;
+    watched.primary_is(NodeCondition::Unreachable).await;
     assert!(watched.staleness().unwrap() >= Duration::from_secs(1));
     assert!(watched.monitor.alive(Instant::now()));
     proxy.black_hole(false);
-    watched.primary_is(Condition::Fresh).await;
-    watched.replica_is(Condition::Fresh).await;
+    watched.primary_is(NodeCondition::Fresh).await;
+    watched.replica_is(NodeCondition::Fresh).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use tidegate_traffic::compile;
-use tidegate_traffic::decide::{Decision, Request, decide};
+use tidegate_traffic::decide::{RegionDecision, Request, decide};
 use tidegate_traffic::facts::{Conditions, Facts};
 use tidegate_traffic::health::{Board, Outcome, Quantities, Reading, Samples, State};
 use tidegate_traffic::plan::{Plan, RegionIndex};
@@ -123,7 +123,7 @@ impl Gateways {
         self.records = fresh;
     }
 
-    pub(crate) fn decide<'a>(&'a self, entry: usize, request: &'a Request<'a>) -> Decision {
+    pub(crate) fn decide<'a>(&'a self, entry: usize, request: &'a Request<'a>) -> RegionDecision {
         decide(&self.plan, &self.views[entry].facts, request)
     }
 
@@ -132,7 +132,7 @@ impl Gateways {
         &self,
         entry: usize,
         request: &Request<'_>,
-        decision: &Decision,
+        decision: &RegionDecision,
     ) -> Option<RegionIndex> {
         let (facts, policy) = (&self.views[entry].facts, decision.policy);
         decision

@@ -1,7 +1,7 @@
 //! The locations of clients, resolvers and regions, and the round trips between them.
 
 use fastrand::Rng;
-use tidegate_traffic::place::{Place, aws_place};
+use tidegate_traffic::place::{GeoPoint, aws_place};
 
 /// Requests a second, all clients together.
 pub(crate) const RATE: f64 = 1_000.0;
@@ -127,7 +127,7 @@ const CAPACITY_MIN: f64 = 100.0;
 
 /// A client and the round trips to all regions.
 pub(crate) struct Client {
-    pub(crate) place: Place,
+    pub(crate) place: GeoPoint,
     pub(crate) resolver: usize,
     pub(crate) home: usize,
     pub(crate) round_trips: Vec<f64>,
@@ -157,7 +157,7 @@ impl World {
         let resolvers: Vec<_> = resolvers.collect();
         let clients = (0..CLIENTS).map(|_| client(&homes, &places, &mut random));
         let clients: Vec<_> = clients.collect();
-        let between = |from: &Place, to: &Place| {
+        let between = |from: &GeoPoint, to: &GeoPoint| {
             if from == to {
                 0.0
             } else {
@@ -217,7 +217,7 @@ impl World {
     }
 }
 
-fn client(homes: &[usize], places: &[Place], random: &mut Rng) -> Client {
+fn client(homes: &[usize], places: &[GeoPoint], random: &mut Rng) -> Client {
     let resolver = random.usize(0..homes.len());
     let city = if random.f64() < FAR_RESOLVERS {
         city(random)
@@ -227,7 +227,7 @@ fn client(homes: &[usize], places: &[Place], random: &mut Rng) -> Client {
     let place = near(city, random);
     let slow = 1.0 + random.f64() * 0.4;
     let round_trip =
-        |region: &Place| CLIENT_MS + place.distance_km(region) * CLIENT_MS_PER_KM * slow;
+        |region: &GeoPoint| CLIENT_MS + place.distance_km(region) * CLIENT_MS_PER_KM * slow;
     Client {
         place,
         resolver,
@@ -247,13 +247,13 @@ fn city(random: &mut Rng) -> usize {
     found.unwrap_or(0)
 }
 
-fn near(city: usize, random: &mut Rng) -> Place {
+fn near(city: usize, random: &mut Rng) -> GeoPoint {
     let (latitude, longitude, _) = CITIES[city];
     let mut around = |degrees: f64| degrees + (random.f64() - random.f64()) * SPREAD;
-    Place::new(around(latitude), around(longitude)).expect("no city is at a pole")
+    GeoPoint::new(around(latitude), around(longitude)).expect("no city is at a pole")
 }
 
-fn nearest_first(place: &Place, regions: &[Place]) -> Vec<usize> {
+fn nearest_first(place: &GeoPoint, regions: &[GeoPoint]) -> Vec<usize> {
     let mut order: Vec<_> = (0..regions.len()).collect();
     let distance = |region: &usize| place.distance_km(&regions[*region]);
     order.sort_by(|a, b| distance(a).total_cmp(&distance(b)));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::flight::Landing;
 use super::key::PathKey;
-use super::{CacheSettings, Entry, Follower, Key, Usable};
+use super::{CacheKey, CacheSettings, Entry, Follower, Usable};
 use tidegate_telemetry::names;
 
 /// The bytes of an entry in addition to its key and its body: the entry itself, its tag, and its
@@ -30,8 +30,8 @@ const SHARD_ENTRIES_MIN: usize = 8;
 /// Answers of one process by key; bounded by bytes. `O` is where an answer came from, `L` is what a
 /// flight gives to its followers.
 pub struct ResponseCache<O, L> {
-    store: Cache<Key, Arc<Entry<O>>, Weight>,
-    flights: Mutex<HashMap<Key, Landing<L>>>,
+    store: Cache<CacheKey, Arc<Entry<O>>, Weight>,
+    flights: Mutex<HashMap<CacheKey, Landing<L>>>,
     settings: CacheSettings,
     entries: metrics::Gauge,
     bytes: metrics::Gauge,
@@ -52,13 +52,13 @@ pub enum Joined<O, L> {
 #[derive(Clone)]
 struct Weight;
 
-impl<O> Weighter<Key, Arc<Entry<O>>> for Weight {
-    fn weight(&self, key: &Key, entry: &Arc<Entry<O>>) -> u64 {
+impl<O> Weighter<CacheKey, Arc<Entry<O>>> for Weight {
+    fn weight(&self, key: &CacheKey, entry: &Arc<Entry<O>>) -> u64 {
         bytes_of(key, entry) as u64
     }
 }
 
-fn bytes_of<O>(key: &Key, entry: &Entry<O>) -> usize {
+fn bytes_of<O>(key: &CacheKey, entry: &Entry<O>) -> usize {
     OVERHEAD_BYTES + key.len() + entry.origin_bytes + entry.body.len()
 }
 
@@ -88,7 +88,7 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Returns what is stored under a key.
-    pub fn get(&self, key: &Key) -> Option<Arc<Entry<O>>> {
+    pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry<O>>> {
         self.store.get(key)
     }
 
@@ -104,7 +104,7 @@ impl<O, L> ResponseCache<O, L> {
 
     /// Joins the flight for a key, or starts one. `seen` is the stored answer that the caller could
     /// not use: a newer one is returned instead.
-    pub fn join(self: &Arc<Self>, key: &Key, seen: Option<&Arc<Entry<O>>>) -> Joined<O, L> {
+    pub fn join(self: &Arc<Self>, key: &CacheKey, seen: Option<&Arc<Entry<O>>>) -> Joined<O, L> {
         let mut flights = self.flights();
         if let Some(landing) = flights.get(key) {
             return Joined::Follower(Follower::new(landing, self.waiting.clone()));
@@ -119,7 +119,11 @@ impl<O, L> ResponseCache<O, L> {
 
     /// Starts a flight to replace a stored answer, unless another request has done so or already
     /// replaced it.
-    pub fn refresh(self: &Arc<Self>, key: &Key, stale: &Arc<Entry<O>>) -> Option<Leader<O, L>> {
+    pub fn refresh(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stale: &Arc<Entry<O>>,
+    ) -> Option<Leader<O, L>> {
         match self.join(key, Some(stale)) {
             Joined::Leader(leader) => Some(leader),
             Joined::Follower(_) | Joined::Stored(_) => None,
@@ -141,7 +145,13 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Stores an answer if its flight is still known.
-    fn store(&self, key: &Key, landing: &Landing<L>, entry: &Arc<Entry<O>>, now: Instant) -> bool {
+    fn store(
+        &self,
+        key: &CacheKey,
+        landing: &Landing<L>,
+        entry: &Arc<Entry<O>>,
+        now: Instant,
+    ) -> bool {
         if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
             return false;
         }
@@ -155,7 +165,7 @@ impl<O, L> ResponseCache<O, L> {
         known
     }
 
-    fn forget(&self, key: &Key, landing: &Landing<L>) {
+    fn forget(&self, key: &CacheKey, landing: &Landing<L>) {
         let flights = self.flights();
         if is_known(&flights, key, landing) {
             self.store.remove(key);
@@ -165,20 +175,20 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Ends a flight, if it has not ended before.
-    fn end(&self, key: &Key, landing: &Landing<L>) {
+    fn end(&self, key: &CacheKey, landing: &Landing<L>) {
         let mut flights = self.flights();
         if is_known(&flights, key, landing) {
             flights.remove(key);
         }
     }
 
-    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, key: &Key) -> Leader<O, L> {
+    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, key: &CacheKey) -> Leader<O, L> {
         let landing = Arc::new(watch::Sender::new(None));
         flights.insert(key.clone(), Arc::clone(&landing));
         Leader::new(Arc::clone(self), key.clone(), landing)
     }
 
-    fn remove(&self, condemned: impl Fn(&Key) -> bool) -> usize {
+    fn remove(&self, condemned: impl Fn(&CacheKey) -> bool) -> usize {
         let mut flights = self.flights();
         flights.retain(|key, _| !condemned(key));
         // Nothing is stored meanwhile, because that takes the same lock.
@@ -202,12 +212,12 @@ impl<O, L> ResponseCache<O, L> {
 /// the followers get no answer.
 pub struct Leader<O, L> {
     cache: Arc<ResponseCache<O, L>>,
-    key: Key,
+    key: CacheKey,
     landing: Landing<L>,
 }
 
 impl<O, L> Leader<O, L> {
-    fn new(cache: Arc<ResponseCache<O, L>>, key: Key, landing: Landing<L>) -> Self {
+    fn new(cache: Arc<ResponseCache<O, L>>, key: CacheKey, landing: Landing<L>) -> Self {
         Self {
             cache,
             key,
@@ -246,9 +256,9 @@ impl<O, L> Drop for Leader<O, L> {
     }
 }
 
-type Flights<L> = HashMap<Key, Landing<L>>;
+type Flights<L> = HashMap<CacheKey, Landing<L>>;
 
-fn is_known<L>(flights: &Flights<L>, key: &Key, landing: &Landing<L>) -> bool {
+fn is_known<L>(flights: &Flights<L>, key: &CacheKey, landing: &Landing<L>) -> bool {
     flights
         .get(key)
         .is_some_and(|known| Arc::ptr_eq(known, landing))

@@ -17,8 +17,8 @@ fn cache(bytes_max: usize, entry_bytes_max: usize) -> TestCache {
     Arc::new(ResponseCache::new(&settings).unwrap())
 }
 
-fn key(path: &str) -> Key {
-    Key::new(1, path, []).unwrap()
+fn key(path: &str) -> CacheKey {
+    CacheKey::new(1, path, []).unwrap()
 }
 
 fn entry(bytes: usize, staleness: Option<u64>) -> Arc<Entry<()>> {

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::Decision;
 use crate::Reason;
 use tidegate_model::NodeId;
-use tidegate_model::{Condition, NodeStatus};
 use tidegate_model::{Level, Lsn, RequestToken, WalPosition};
+use tidegate_model::{NodeCondition, NodeStatus};
 use tidegate_steering::{Ranked, Ranking, Standing};
 
 /// How far a token may be ahead of every known position before waiting for it is pointless: about a
@@ -47,7 +47,7 @@ pub struct Step {
 }
 
 /// The steps to try, best first; empty when no node can honour the decision.
-pub type Plan = SmallVec<[Step; 4]>;
+pub type NodePlan = SmallVec<[Step; 4]>;
 
 /// Plans one request. `safe` is false for requests that may write.
 #[must_use]
@@ -57,7 +57,7 @@ pub fn plan(
     views: &[NodeView<'_>],
     ranking: &Ranking,
     now: Instant,
-) -> Plan {
+) -> NodePlan {
     let planner = Planner {
         views,
         ranking,
@@ -86,7 +86,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Only the primary.
-    fn primary(&self, reason: Reason, token: RequestToken) -> Plan {
+    fn primary(&self, reason: Reason, token: RequestToken) -> NodePlan {
         let usable = |view: &NodeView<'_>| {
             view.is_primary() && serving(view) == Serving::Well && is_heir_of(view, token)
         };
@@ -97,7 +97,7 @@ impl Planner<'_> {
     }
 
     /// Nodes that do not lag, best first; then those that lag, the least stale first.
-    fn eventual(&self) -> Plan {
+    fn eventual(&self) -> NodePlan {
         let lag = |node: usize| match serving(&self.views[node]) {
             Serving::Well => Some((Serving::Well, Duration::ZERO)),
             Serving::Behind => {
@@ -119,7 +119,7 @@ impl Planner<'_> {
     }
 
     /// Replicas proven to be within the bound, best first; else the primary.
-    fn bounded(&self, bound: Duration) -> Plan {
+    fn bounded(&self, bound: Duration) -> NodePlan {
         self.proven(
             Some(bound),
             None,
@@ -130,7 +130,7 @@ impl Planner<'_> {
 
     /// The best replica, after a wait if it is just behind; others that have reached the token;
     /// else the primary.
-    fn session(&self, token: &WalPosition, bound: Option<Duration>) -> Plan {
+    fn session(&self, token: &WalPosition, bound: Option<Duration>) -> NodePlan {
         let has_it = |view: &NodeView<'_>| {
             !view.is_primary() && serving(view) != Serving::No && has_reached(view, token)
         };
@@ -163,7 +163,7 @@ impl Planner<'_> {
         token: Option<&WalPosition>,
         proven: Reason,
         unproven: Reason,
-    ) -> Plan {
+    ) -> NodePlan {
         let order = self.in_order(|node| {
             let view = &self.views[node];
             let proven = serving(view) != Serving::No && self.satisfies(view, bound, token);
@@ -306,16 +306,17 @@ enum Serving {
 
 fn serving(view: &NodeView<'_>) -> Serving {
     match view.status.condition {
-        Condition::Fresh => Serving::Well,
+        NodeCondition::Fresh => Serving::Well,
         _ if view.is_primary() => Serving::No,
-        Condition::Disconnected => Serving::Well,
-        Condition::Lagging => Serving::Behind,
+        NodeCondition::Disconnected => Serving::Well,
+        NodeCondition::Lagging => Serving::Behind,
         // Reachable, but its positions cannot be compared yet: it still serves some committed
         // state.
-        Condition::Unknown if view.status.position.is_some() => Serving::Behind,
-        Condition::Unknown | Condition::Unreachable | Condition::Diverged | Condition::Promoted => {
-            Serving::No
-        }
+        NodeCondition::Unknown if view.status.position.is_some() => Serving::Behind,
+        NodeCondition::Unknown
+        | NodeCondition::Unreachable
+        | NodeCondition::Diverged
+        | NodeCondition::Promoted => Serving::No,
     }
 }
 

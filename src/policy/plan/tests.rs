@@ -5,27 +5,27 @@ use proptest::prelude::*;
 
 use super::*;
 use tidegate_model::{Consistency, SystemId, Timeline};
-use tidegate_steering::{Outcome, Selector, SteeringSettings};
+use tidegate_steering::{AttemptOutcome, Selector, SteeringSettings};
 
 const MS: Duration = Duration::from_millis(1);
 
 /// A node as described by a test: its condition, what it has replayed, and how stale it may be.
 #[derive(Clone, Copy, Debug)]
 struct Sketch {
-    condition: Condition,
+    condition: NodeCondition,
     lsn: Option<u64>,
     timeline: u32,
     staleness_ms: Option<u32>,
 }
 
 const FRESH: Sketch = Sketch {
-    condition: Condition::Fresh,
+    condition: NodeCondition::Fresh,
     lsn: Some(100),
     timeline: 1,
     staleness_ms: Some(200),
 };
 
-fn sketch(condition: Condition) -> Sketch {
+fn sketch(condition: NodeCondition) -> Sketch {
     Sketch { condition, ..FRESH }
 }
 
@@ -89,7 +89,7 @@ impl Scene {
         Self::new(replicas, FRESH, false)
     }
 
-    fn plan(&self, decision: &Decision, safe: bool) -> Plan {
+    fn plan(&self, decision: &Decision, safe: bool) -> NodePlan {
         let view = |(id, status)| NodeView { id, status };
         let views: Vec<_> = self.nodes.iter().map(|(id, s)| view((id, s))).collect();
         let ranking = self.selector.clone().ranking(self.now);
@@ -163,15 +163,18 @@ fn session(lsn: u64) -> Decision {
 #[test]
 fn an_eventual_read_takes_the_nearest_that_serves() {
     let told = |replicas: &[Sketch]| Scene::before_primary(replicas).told(&eventual());
-    let down = sketch(Condition::Unreachable);
-    let lagging = sketch(Condition::Lagging);
+    let down = sketch(NodeCondition::Unreachable);
+    let lagging = sketch(NodeCondition::Lagging);
     assert_eq!(told(&[FRESH]), "replica-1:fresh primary:fresh");
     assert_eq!(
-        told(&[sketch(Condition::Disconnected)]),
+        told(&[sketch(NodeCondition::Disconnected)]),
         "replica-1:fresh primary:fresh"
     );
     assert_eq!(told(&[down]), "primary:replica-down");
-    assert_eq!(told(&[sketch(Condition::Diverged)]), "primary:replica-down");
+    assert_eq!(
+        told(&[sketch(NodeCondition::Diverged)]),
+        "primary:replica-down"
+    );
     assert_eq!(
         told(&[down, FRESH]),
         "replica-2:replica-down primary:replica-down"
@@ -196,10 +199,10 @@ fn a_near_primary_needs_no_replica_to_excuse_it() {
 fn of_those_that_lag_the_least_stale_comes_first_and_the_unproven_last() {
     let lagging = |staleness_ms| Sketch {
         staleness_ms,
-        ..sketch(Condition::Lagging)
+        ..sketch(NodeCondition::Lagging)
     };
     let replicas = [lagging(None), lagging(Some(9_000)), lagging(Some(6_000))];
-    let scene = Scene::new(&replicas, sketch(Condition::Unreachable), false);
+    let scene = Scene::new(&replicas, sketch(NodeCondition::Unreachable), false);
     let order =
         ["replica-3", "replica-2", "replica-1"].map(|node| format!("{node}:replica-lagging"));
     assert_eq!(scene.told(&eventual()), order.join(" "));
@@ -210,7 +213,7 @@ fn a_node_of_which_nothing_is_known_is_not_asked() {
     let unknown = Sketch {
         lsn: None,
         staleness_ms: None,
-        ..sketch(Condition::Unknown)
+        ..sketch(NodeCondition::Unknown)
     };
     let scene = Scene::new(&[unknown], unknown, false).with_primary(None);
     assert_eq!(scene.told(&eventual()), "");
@@ -219,7 +222,7 @@ fn a_node_of_which_nothing_is_known_is_not_asked() {
 
 #[test]
 fn the_primary_is_whoever_takes_the_writes() {
-    let seat = sketch(Condition::Diverged);
+    let seat = sketch(NodeCondition::Diverged);
     let scene = Scene::new(&[FRESH, FRESH], seat, false).with_primary(Some(1));
     assert_eq!(scene.told(&strong()), "replica-2:strong");
     assert_eq!(scene.told(&eventual()), "replica-1:fresh replica-2:fresh");
@@ -249,7 +252,7 @@ fn a_seat_that_became_a_replica_serves_as_one() {
 
 #[test]
 fn without_a_primary_reads_go_on_and_nothing_is_written() {
-    let scene = Scene::new(&[FRESH], sketch(Condition::Diverged), false).with_primary(None);
+    let scene = Scene::new(&[FRESH], sketch(NodeCondition::Diverged), false).with_primary(None);
     assert_eq!(scene.told(&strong()), "");
     assert!(scene.plan(&strong(), false).is_empty());
     assert_eq!(scene.told(&eventual()), "replica-1:fresh");
@@ -280,7 +283,7 @@ fn a_bounded_read_takes_what_is_proven_and_else_the_primary() {
     );
     assert_eq!(told(199), "replica-2:within-bound primary:bound-unproven");
     assert_eq!(told(49), "primary:bound-unproven");
-    let without = Scene::new(&replicas, sketch(Condition::Unreachable), false);
+    let without = Scene::new(&replicas, sketch(NodeCondition::Unreachable), false);
     assert_eq!(without.told(&bounded(49)), "");
 }
 
@@ -359,7 +362,7 @@ fn a_failing_node_comes_last_and_a_drained_replica_not_at_all() {
 
 #[test]
 fn a_failing_node_comes_after_those_that_lag() {
-    let scene = Scene::before_primary(&[FRESH, sketch(Condition::Lagging)]);
+    let scene = Scene::before_primary(&[FRESH, sketch(NodeCondition::Lagging)]);
     assert_eq!(
         scene.with_failing(0).with_failing(2).told(&eventual()),
         "replica-2:replica-lagging replica-1:fresh primary:replica-down"
@@ -386,7 +389,7 @@ fn a_node_that_has_become_clearly_faster_is_asked_first() {
             let latency = Some(MS * ms);
             scene
                 .selector
-                .report(node, Outcome::Answered, latency, scene.now);
+                .report(node, AttemptOutcome::Answered, latency, scene.now);
         }
     }
     let order = "replica-2:fresh replica-1:fresh primary:fresh";
@@ -395,7 +398,7 @@ fn a_node_that_has_become_clearly_faster_is_asked_first() {
 
 fn any_sketch() -> impl Strategy<Value = Sketch> {
     (
-        proptest::sample::select(&Condition::ALL[..]),
+        proptest::sample::select(&NodeCondition::ALL[..]),
         proptest::option::weighted(0.8, 0_u64..300),
         1_u32..3,
         proptest::option::weighted(0.8, 0_u32..8_000),
@@ -444,10 +447,10 @@ impl Scene {
     fn may_serve(&self, step: &Step) -> bool {
         let (_, status) = &self.nodes[step.node];
         match status.condition {
-            Condition::Fresh => true,
-            Condition::Unknown => !status.acts_as_primary && status.position.is_some(),
-            Condition::Lagging | Condition::Disconnected => !status.acts_as_primary,
-            Condition::Diverged | Condition::Promoted | Condition::Unreachable => false,
+            NodeCondition::Fresh => true,
+            NodeCondition::Unknown => !status.acts_as_primary && status.position.is_some(),
+            NodeCondition::Lagging | NodeCondition::Disconnected => !status.acts_as_primary,
+            NodeCondition::Diverged | NodeCondition::Promoted | NodeCondition::Unreachable => false,
         }
     }
 
@@ -518,7 +521,7 @@ proptest! {
         scene in any_scene(), decision in any_decision(), safe in any::<bool>(),
     ) {
         let plan = scene.plan(&decision, safe);
-        let in_order = |primary: &usize| scene.nodes[*primary].1.condition == Condition::Fresh;
+        let in_order = |primary: &usize| scene.nodes[*primary].1.condition == NodeCondition::Fresh;
         if let Some(primary) = scene.primary().filter(in_order) {
             let step = Step {
                 node: primary,

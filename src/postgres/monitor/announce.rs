@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::postgres::monitor::Knowledge;
 use crate::postgres::monitor::roles::Acting;
-use tidegate_model::{Condition, NodeStatus};
+use tidegate_model::{NodeCondition, NodeStatus};
 use tidegate_telemetry::names;
 
 /// Logs which node takes the writes when that changes.
@@ -52,12 +52,12 @@ pub(super) fn log_roles(before: &Knowledge, after: &Knowledge) {
 }
 
 /// Logs that a node's condition has changed, if it has.
-pub(super) fn log_condition(before: Condition, status: &NodeStatus, reason: &str) {
+pub(super) fn log_condition(before: NodeCondition, status: &NodeStatus, reason: &str) {
     let (node, condition) = (status.node.as_str(), status.condition.as_str());
     if before == status.condition {
         return;
     }
-    if status.condition == Condition::Fresh {
+    if status.condition == NodeCondition::Fresh {
         tracing::info!(node, condition, %before, "node is healthy");
     } else {
         tracing::warn!(node, condition, %before, reason, "node is not healthy");
@@ -75,7 +75,7 @@ pub(super) fn measure(status: &NodeStatus, now: Instant) {
     gauge(names::STALENESS, seconds(status.staleness(now)));
     let acts = f64::from(u8::from(status.acts_as_primary));
     gauge(names::NODE_ACTS_AS_PRIMARY, acts);
-    for condition in Condition::ALL {
+    for condition in NodeCondition::ALL {
         let holds = f64::from(u8::from(condition == status.condition));
         metrics::gauge!(
             names::NODE_CONDITION,

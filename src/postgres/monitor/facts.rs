@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_model::Condition;
+use tidegate_model::NodeCondition;
 
 /// The facts that determine the condition of a node.
 #[derive(Clone, Copy, Debug)]
@@ -39,25 +39,25 @@ pub(super) enum Receiver {
 
 impl Facts {
     /// Returns the most severe condition that holds.
-    pub(super) fn condition(&self, max_lag: Duration) -> Condition {
+    pub(super) fn condition(&self, max_lag: Duration) -> NodeCondition {
         match (self.reachable, self.in_recovery) {
-            (Some(false), _) => Condition::Unreachable,
-            (None, _) | (_, None) => Condition::Unknown,
-            (Some(true), Some(_)) if self.primary => Condition::Fresh,
-            (Some(true), Some(false)) if self.history == History::Other => Condition::Diverged,
-            (Some(true), Some(false)) => Condition::Promoted,
+            (Some(false), _) => NodeCondition::Unreachable,
+            (None, _) | (_, None) => NodeCondition::Unknown,
+            (Some(true), Some(_)) if self.primary => NodeCondition::Fresh,
+            (Some(true), Some(false)) if self.history == History::Other => NodeCondition::Diverged,
+            (Some(true), Some(false)) => NodeCondition::Promoted,
             (Some(true), Some(true)) => self.of_replica(max_lag),
         }
     }
 
-    fn of_replica(&self, max_lag: Duration) -> Condition {
+    fn of_replica(&self, max_lag: Duration) -> NodeCondition {
         match (self.history, self.lag) {
-            (History::Other, _) => Condition::Diverged,
-            (History::Unknown, _) | (_, None) => Condition::Unknown,
-            (History::Same, Some(lag)) if lag > max_lag => Condition::Lagging,
+            (History::Other, _) => NodeCondition::Diverged,
+            (History::Unknown, _) | (_, None) => NodeCondition::Unknown,
+            (History::Same, Some(lag)) if lag > max_lag => NodeCondition::Lagging,
             (History::Same, Some(_)) => match self.receiver {
-                Receiver::Absent => Condition::Disconnected,
-                Receiver::Streaming | Receiver::Unknown => Condition::Fresh,
+                Receiver::Absent => NodeCondition::Disconnected,
+                Receiver::Streaming | Receiver::Unknown => NodeCondition::Fresh,
             },
         }
     }
@@ -82,14 +82,14 @@ mod tests {
         ..REPLICA
     };
 
-    fn assert_condition(facts: Facts, expected: Condition) {
+    fn assert_condition(facts: Facts, expected: NodeCondition) {
         assert_eq!(facts.condition(MAX_LAG), expected, "{facts:?}");
     }
 
     #[test]
     fn a_node_in_order_is_fresh() {
-        assert_condition(REPLICA, Condition::Fresh);
-        assert_condition(PRIMARY, Condition::Fresh);
+        assert_condition(REPLICA, NodeCondition::Fresh);
+        assert_condition(PRIMARY, NodeCondition::Fresh);
     }
 
     #[test]
@@ -98,9 +98,9 @@ mod tests {
             lag: Some(lag),
             ..REPLICA
         };
-        assert_condition(lagging(MAX_LAG), Condition::Fresh);
+        assert_condition(lagging(MAX_LAG), NodeCondition::Fresh);
         let above = MAX_LAG + Duration::from_nanos(1);
-        assert_condition(lagging(above), Condition::Lagging);
+        assert_condition(lagging(above), NodeCondition::Lagging);
     }
 
     #[test]
@@ -109,12 +109,12 @@ mod tests {
             receiver: Receiver::Absent,
             ..REPLICA
         };
-        assert_condition(facts, Condition::Disconnected);
+        assert_condition(facts, NodeCondition::Disconnected);
         let facts = Facts {
             lag: Some(MAX_LAG * 2),
             ..facts
         };
-        assert_condition(facts, Condition::Lagging);
+        assert_condition(facts, NodeCondition::Lagging);
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
             receiver: Receiver::Unknown,
             ..REPLICA
         };
-        assert_condition(facts, Condition::Fresh);
+        assert_condition(facts, NodeCondition::Fresh);
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
             lag: None,
             ..REPLICA
         };
-        assert_condition(facts, Condition::Unknown);
+        assert_condition(facts, NodeCondition::Unknown);
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
                 lag,
                 ..REPLICA
             };
-            assert_condition(facts, Condition::Diverged);
+            assert_condition(facts, NodeCondition::Diverged);
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
             in_recovery: Some(false),
             ..REPLICA
         };
-        assert_condition(facts, Condition::Promoted);
+        assert_condition(facts, NodeCondition::Promoted);
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
             history: History::Other,
             ..PRIMARY
         };
-        assert_condition(superseded, Condition::Diverged);
+        assert_condition(superseded, NodeCondition::Diverged);
     }
 
     #[test]
@@ -173,12 +173,12 @@ mod tests {
                 reachable: Some(false),
                 ..facts
             };
-            assert_condition(down, Condition::Unreachable);
+            assert_condition(down, NodeCondition::Unreachable);
             let unknown = Facts {
                 reachable: None,
                 ..facts
             };
-            assert_condition(unknown, Condition::Unknown);
+            assert_condition(unknown, NodeCondition::Unknown);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use tidegate_model::{Condition, NodeStatus};
-use tidegate_steering::{Outcome, SharedSelector};
+use tidegate_model::{NodeCondition, NodeStatus};
+use tidegate_steering::{AttemptOutcome, SharedSelector};
 
 /// Reports the samples of one node until its monitor ends.
 pub async fn steer(
@@ -34,13 +34,13 @@ fn report(
 ) {
     if status.sampled_at.is_some() && status.sampled_at != before.sampled_at {
         selector.claim_probe(candidate, now);
-        selector.report(candidate, Outcome::Answered, status.round_trip, now);
+        selector.report(candidate, AttemptOutcome::Answered, status.round_trip, now);
     }
     if status.missed && !before.missed {
         selector.claim_probe(candidate, now);
-        selector.report(candidate, Outcome::Failed, None, now);
+        selector.report(candidate, AttemptOutcome::Failed, None, now);
     }
-    let is_gone = |status: &NodeStatus| status.condition == Condition::Unreachable;
+    let is_gone = |status: &NodeStatus| status.condition == NodeCondition::Unreachable;
     if is_gone(status) && !is_gone(before) {
         selector.lose(candidate, now);
     }

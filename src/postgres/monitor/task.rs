@@ -16,7 +16,7 @@ use crate::postgres::monitor::lineage::read_lineage;
 use crate::postgres::monitor::published::Published;
 use crate::postgres::monitor::sample::{Question, Sample};
 use crate::postgres::{Connection, Server, Session, connect};
-use tidegate_model::Condition;
+use tidegate_model::NodeCondition;
 use tidegate_model::{Timeline, TimelineHistory};
 
 /// Time between two samples while requests wait for the node or doubt it: a tenth of the default
@@ -159,10 +159,10 @@ impl NodeTask {
         let primary = knowledge.primary();
         let status = &knowledge.nodes[self.index];
         match (status.node.is_configured_primary(), status.condition) {
-            (false, Condition::Promoted | Condition::Diverged) => Pace::Steady,
+            (false, NodeCondition::Promoted | NodeCondition::Diverged) => Pace::Steady,
             (false, _) if status.acts_as_primary => Pace::Steady,
             (false, _) => Pace::OnDoubt,
-            _ if primary.is_some_and(|node| node.condition == Condition::Fresh) => Pace::Steady,
+            _ if primary.is_some_and(|node| node.condition == NodeCondition::Fresh) => Pace::Steady,
             (true, _) => Pace::Eager,
         }
     }

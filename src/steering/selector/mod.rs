@@ -20,7 +20,7 @@ pub struct Selector {
 
 /// The outcome of a request to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// It answered; an error that the client caused does not count against it.
     Answered,
     /// It did not answer, or answered that it cannot serve.
@@ -66,15 +66,15 @@ impl Selector {
     pub fn report(
         &mut self,
         index: usize,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         latency: Option<Duration>,
         now: Instant,
     ) -> bool {
         let candidate = &mut self.candidates[index];
         let before = candidate.breaker.state(now);
         match outcome {
-            Outcome::Answered => candidate.breaker.succeed(now),
-            Outcome::Failed => candidate.breaker.fail(now),
+            AttemptOutcome::Answered => candidate.breaker.succeed(now),
+            AttemptOutcome::Failed => candidate.breaker.fail(now),
         }
         candidate.note(before, outcome, self.settings.dwell / 2, now);
         let moved = candidate.breaker.state(now) != before;
@@ -136,10 +136,16 @@ impl Candidate {
     }
 
     /// Puts it on probation when its breaker closes, and for longer with every failure.
-    fn note(&mut self, before: BreakerState, outcome: Outcome, probation: Duration, now: Instant) {
+    fn note(
+        &mut self,
+        before: BreakerState,
+        outcome: AttemptOutcome,
+        probation: Duration,
+        now: Instant,
+    ) {
         let closed = self.breaker.state(now) == BreakerState::Closed;
         let recovered = closed && before != BreakerState::Closed;
-        let failed_again = self.probation_until.is_some() && outcome == Outcome::Failed;
+        let failed_again = self.probation_until.is_some() && outcome == AttemptOutcome::Failed;
         if recovered || failed_again {
             self.probation_until = Some(now + probation);
         }

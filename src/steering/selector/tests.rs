@@ -43,7 +43,7 @@ fn a_lost_candidate_is_left_out_at_once_and_trusted_again_after_half_the_dwell()
     assert_eq!(selector.ranking(due).probe_due(), Some(0));
     assert!(selector.claim_probe(0, due));
     assert_eq!(selector.ranking(due).probe_due(), None);
-    assert!(selector.report(0, Outcome::Answered, None, due));
+    assert!(selector.report(0, AttemptOutcome::Answered, None, due));
     assert_eq!(chosen(&mut selector, due), [1, 0], "on probation");
     let trusted = selector.ranking(due).valid_until();
     assert_eq!(trusted, due + SteeringSettings::default().dwell / 2);
@@ -56,10 +56,10 @@ fn a_failure_on_probation_starts_it_anew() {
     selector.lose(0, now);
     let due = selector.ranking(now).valid_until();
     selector.claim_probe(0, due);
-    selector.report(0, Outcome::Answered, None, due);
+    selector.report(0, AttemptOutcome::Answered, None, due);
     let probation = SteeringSettings::default().dwell / 2;
     let later = due + probation - SECOND;
-    selector.report(0, Outcome::Failed, None, later);
+    selector.report(0, AttemptOutcome::Failed, None, later);
     assert_eq!(chosen(&mut selector, due + probation), [1, 0]);
     assert_eq!(chosen(&mut selector, later + probation), [0, 1]);
 }
@@ -77,10 +77,10 @@ fn a_candidate_that_alternates_is_left_once() {
             selector.claim_probe(0, now);
         }
         match good {
-            true => selector.report(0, Outcome::Answered, Some(MS), now),
+            true => selector.report(0, AttemptOutcome::Answered, Some(MS), now),
             false => selector.lose(0, now),
         };
-        selector.report(1, Outcome::Answered, Some(80 * MS), now);
+        selector.report(1, AttemptOutcome::Answered, Some(80 * MS), now);
         firsts.push(chosen(&mut selector, now)[0]);
     }
     firsts.dedup();
@@ -106,8 +106,8 @@ fn a_slower_first_is_overtaken_after_the_dwell() {
     let mut switched = None;
     for tick in 0..600_u32 {
         let now = start + Duration::from_millis(250) * tick;
-        selector.report(0, Outcome::Answered, Some(150 * MS), now);
-        selector.report(1, Outcome::Answered, Some(80 * MS), now);
+        selector.report(0, AttemptOutcome::Answered, Some(150 * MS), now);
+        selector.report(1, AttemptOutcome::Answered, Some(80 * MS), now);
         if chosen(&mut selector, now)[0] == 1 {
             switched = Some(now - start);
             break;
@@ -153,9 +153,9 @@ fn play(events: &[Event], seed: u64, start: Instant) -> Vec<(Ranking, Vec<usize>
         match *event {
             Event::Report(index, good, ms) => {
                 let outcome = if good {
-                    Outcome::Answered
+                    AttemptOutcome::Answered
                 } else {
-                    Outcome::Failed
+                    AttemptOutcome::Failed
                 };
                 let latency = good.then(|| Duration::from_millis(ms));
                 selector.report(index, outcome, latency, now);
@@ -216,7 +216,7 @@ proptest! {
         for event in &events {
             match *event {
                 Event::Report(index, good, ms) => {
-                    let outcome = if good { Outcome::Answered } else { Outcome::Failed };
+                    let outcome = if good { AttemptOutcome::Answered } else { AttemptOutcome::Failed };
                     selector.report(index, outcome, good.then(|| Duration::from_millis(ms)), now);
                 }
                 Event::Lose(index) => { selector.lose(index, now); }
@@ -230,7 +230,7 @@ proptest! {
             now += SECOND;
             for (index, ms) in [1, 50, 80, 200].into_iter().enumerate() {
                 selector.claim_probe(index, now);
-                selector.report(index, Outcome::Answered, Some(Duration::from_millis(ms)), now);
+                selector.report(index, AttemptOutcome::Answered, Some(Duration::from_millis(ms)), now);
             }
             selector.ranking(now);
         }

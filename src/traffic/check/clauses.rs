@@ -31,7 +31,7 @@ impl ClauseKind {
             | Body::Every { .. }
             | Body::From(..)
             | Body::Drain(_)
-            | Body::Given(_)
+            | Body::GivenClause(_)
             | Body::Expect(_) => return None,
         })
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tidegate_model::RegionId;
 
 use crate::check::values::{Value, latitude, longitude, meant, name, number, refused};
-use crate::place::{Place, aws_place};
+use crate::place::{GeoPoint, aws_place};
 use crate::plan::{REGIONS_MAX, Region, RegionIndex, RegionMask};
 use crate::syntax::ast::{self, AttributeValue, File, Item, Word};
 use crate::syntax::{Diagnostic, Diagnostics, ERRORS_MAX, Quoted, is_taken};
@@ -290,7 +290,7 @@ fn read_region(region: &ast::Region<'_>, found: &mut Diagnostics) -> Option<Regi
                 "capacity" => read.capacity = Some(rate),
                 _ => read.load = Some(rate),
             }),
-            AttributeValue::Place(north, east) => {
+            AttributeValue::GeoPoint(north, east) => {
                 read_place(north, east).map(|place| read.place = place)
             }
         };
@@ -302,7 +302,7 @@ fn read_region(region: &ast::Region<'_>, found: &mut Diagnostics) -> Option<Regi
 }
 
 /// Reads a latitude and a longitude.
-pub(crate) fn read_place(north: Word<'_>, east: Word<'_>) -> Value<Option<Place>> {
+pub(crate) fn read_place(north: Word<'_>, east: Word<'_>) -> Value<Option<GeoPoint>> {
     let north = latitude(north)?;
-    Ok(Place::new(north, longitude(east)?))
+    Ok(GeoPoint::new(north, longitude(east)?))
 }

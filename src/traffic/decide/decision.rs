@@ -1,13 +1,13 @@
 //! From a policy's order and the facts to the region that serves.
 
 use crate::decide::tiers::Tiers;
-use crate::decide::{Reason, Request, governing};
+use crate::decide::{RegionReason, Request, governing};
 use crate::facts::{Facts, PolicyFacts};
 use crate::plan::{Else, Plan, RegionIndex, RegionMask};
 
 /// Where a request goes, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct RegionDecision {
     /// The policy that governs the request, by its index in the plan.
     pub policy: usize,
     /// Where the request goes.
@@ -17,7 +17,7 @@ pub struct Decision {
     /// The regions to try next.
     pub standbys: Standbys,
     /// How the region was chosen, or why the proposed one was passed over.
-    pub reason: Reason,
+    pub reason: RegionReason,
 }
 
 /// What serves a request.
@@ -69,7 +69,7 @@ impl Standbys {
         })
     }
 
-    fn first(&self, tiers: &Tiers<'_>) -> Option<(RegionIndex, Reason)> {
+    fn first(&self, tiers: &Tiers<'_>) -> Option<(RegionIndex, RegionReason)> {
         let let_in = tiers.first(self.let_in);
         let_in.or_else(|| tiers.first(self.held_back))
     }
@@ -84,7 +84,7 @@ impl Standbys {
 }
 
 /// Decides which region serves a request.
-pub fn decide(plan: &Plan, facts: &Facts, request: &Request<'_>) -> Decision {
+pub fn decide(plan: &Plan, facts: &Facts, request: &Request<'_>) -> RegionDecision {
     let policy = governing(plan, request);
     let held = facts.policy(policy);
     let tiers = Tiers::new(plan, facts, request, policy);
@@ -96,7 +96,7 @@ pub fn decide(plan: &Plan, facts: &Facts, request: &Request<'_>) -> Decision {
     };
     let proposed = proposed.map(|(region, _)| region);
     let Some((region, how)) = chosen else {
-        return Decision {
+        return RegionDecision {
             policy,
             region: match held.otherwise {
                 Else::Local => Target::Here,
@@ -104,10 +104,10 @@ pub fn decide(plan: &Plan, facts: &Facts, request: &Request<'_>) -> Decision {
             },
             proposed,
             standbys: Standbys::default(),
-            reason: Reason::Else,
+            reason: RegionReason::Else,
         };
     };
-    Decision {
+    RegionDecision {
         policy,
         region: Target::Region(region),
         proposed,
@@ -139,19 +139,19 @@ fn reason(
     held: &PolicyFacts,
     region: RegionIndex,
     proposed: Option<RegionIndex>,
-    how: Reason,
-) -> Reason {
+    how: RegionReason,
+) -> RegionReason {
     match proposed {
         Some(proposed) if proposed != region => {
             if facts.draining().has(proposed) {
-                Reason::Draining
+                RegionReason::Draining
             } else if held.left.has(proposed) {
-                Reason::Left
+                RegionReason::Left
             } else {
-                Reason::Ramping
+                RegionReason::Ramping
             }
         }
-        _ if held.left.has(region) => Reason::Panic,
+        _ if held.left.has(region) => RegionReason::Panic,
         _ => how,
     }
 }

@@ -10,9 +10,9 @@ mod reason;
 mod request;
 mod tiers;
 
-pub use decision::{Decision, Standbys, Target, decide};
+pub use decision::{RegionDecision, Standbys, Target, decide};
 pub use governing::{Mismatch, governing, mismatch};
-pub use reason::Reason;
+pub use reason::RegionReason;
 pub use request::{HINTS_MAX, Request};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How a region was chosen, or why the proposed one was passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum RegionReason {
     /// It is the gateway's own, by a tier `local`.
     Local,
     /// A tier names it.
@@ -31,7 +31,7 @@ pub enum Reason {
     NoTunnel,
 }
 
-impl Reason {
+impl RegionReason {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Local,
@@ -67,7 +67,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RegionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

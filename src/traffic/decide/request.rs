@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 
 use crate::hash::Key;
-use crate::place::Place;
+use crate::place::GeoPoint;
 use crate::plan::{AffinityKey, Country, REGIONS_MAX};
 
 /// Most names of a hint that are read: no plan has more regions.
@@ -29,7 +29,7 @@ pub struct Request<'a> {
     /// The client's country, if known.
     pub country: Option<Country>,
     /// The client's location, if known.
-    pub place: Option<Place>,
+    pub place: Option<GeoPoint>,
     /// The value of `X-Region-Hint`: regions that the client has measured, nearest first.
     pub hint: &'a str,
     /// Keys that were hashed when the request was recorded; they count before its own fields.

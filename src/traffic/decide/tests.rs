@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::facts::{Conditions, Facts, Standing};
+use crate::facts::{Conditions, Facts, RegionStanding};
 use crate::fixtures::{Client, plan_of, region_of, tiers};
-use crate::place::Place;
+use crate::place::GeoPoint;
 use crate::plan::{Plan, RegionIndex, RegionMask, Tier};
 use crate::random::Random;
 
@@ -18,7 +18,7 @@ fn regions(plan: &Plan, facts: &Facts, keys: u64) -> Vec<RegionIndex> {
 
 fn standing(left: RegionMask, ramps: Vec<(RegionIndex, u16)>) -> Conditions {
     Conditions {
-        standings: vec![Standing { left, ramps }],
+        standings: vec![RegionStanding { left, ramps }],
         ..Conditions::default()
     }
 }
@@ -66,7 +66,7 @@ proptest! {
         prop_assert!(set.and(shut).is_empty());
         let left = facts.policy(decision.policy).left;
         prop_assert!(facts.policy(decision.policy).panics || set.and(left).is_empty());
-        prop_assert_eq!(seen.is_empty(), decision.reason == Reason::Else);
+        prop_assert_eq!(seen.is_empty(), decision.reason == RegionReason::Else);
         prop_assert!(decision.proposed.is_none_or(|proposed| only.has(proposed)));
     }
 
@@ -182,13 +182,13 @@ fn tiers_are_tried_in_their_order() {
     };
     let region = |at| Target::Region(RegionIndex(at));
     let proposed = Some(RegionIndex(3));
-    assert_eq!(decided(&[]), (region(3), proposed, Reason::Named));
-    assert_eq!(decided(&[1]), (region(3), proposed, Reason::Named));
-    assert_eq!(decided(&[3]), (region(2), proposed, Reason::Left));
-    assert_eq!(decided(&[3, 2]), (region(1), proposed, Reason::Left));
+    assert_eq!(decided(&[]), (region(3), proposed, RegionReason::Named));
+    assert_eq!(decided(&[1]), (region(3), proposed, RegionReason::Named));
+    assert_eq!(decided(&[3]), (region(2), proposed, RegionReason::Left));
+    assert_eq!(decided(&[3, 2]), (region(1), proposed, RegionReason::Left));
     assert_eq!(
         decided(&[3, 1, 2]),
-        (Target::Status(503), proposed, Reason::Else)
+        (Target::Status(503), proposed, RegionReason::Else)
     );
 }
 
@@ -216,19 +216,19 @@ fn draining_is_named_before_left_and_left_before_ramping() {
     let ramping = vec![(RegionIndex(3), 0)];
     assert_eq!(
         reason(standing(RegionMask::EMPTY, ramping.clone())),
-        Reason::Ramping
+        RegionReason::Ramping
     );
-    assert_eq!(reason(standing(first, ramping)), Reason::Left);
+    assert_eq!(reason(standing(first, ramping)), RegionReason::Left);
     let drained = Conditions {
         draining: first,
         ..standing(first, vec![])
     };
-    assert_eq!(reason(drained), Reason::Draining);
+    assert_eq!(reason(drained), RegionReason::Draining);
     let unreachable = Conditions {
         unreachable: first,
         ..Conditions::default()
     };
-    assert_eq!(reason(unreachable), Reason::Left);
+    assert_eq!(reason(unreachable), RegionReason::Left);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_key_that_no_ramp_lets_in_is_served_by_the_first_region_all_the_same() {
     let facts = Facts::new(&plan, standing(RegionMask::EMPTY, ramps));
     let decision = decide(&plan, &facts, &client.request());
     assert_eq!(decision.region, Target::Region(RegionIndex(3)));
-    assert_eq!(decision.reason, Reason::Named);
+    assert_eq!(decision.reason, RegionReason::Named);
 }
 
 #[test]
@@ -255,15 +255,18 @@ fn below_the_bound_left_is_ignored_but_not_what_is_drained_or_unreachable() {
         (decision.region, decision.reason)
     };
     let region = |at| Target::Region(RegionIndex(at));
-    assert_eq!(decided(0b0011, 0, 0), (region(2), Reason::Left));
-    assert_eq!(decided(0b0111, 0, 0), (region(0), Reason::Panic));
+    assert_eq!(decided(0b0011, 0, 0), (region(2), RegionReason::Left));
+    assert_eq!(decided(0b0111, 0, 0), (region(0), RegionReason::Panic));
     // Of the two undrained ones only one is well: half of them.
-    assert_eq!(decided(0b0001, 0b1100, 0), (region(1), Reason::Left));
-    assert_eq!(decided(0b0111, 0, 0b0001), (region(1), Reason::Left));
-    assert_eq!(decided(0b1111, 0b0001, 0), (region(1), Reason::Draining));
+    assert_eq!(decided(0b0001, 0b1100, 0), (region(1), RegionReason::Left));
+    assert_eq!(decided(0b0111, 0, 0b0001), (region(1), RegionReason::Left));
+    assert_eq!(
+        decided(0b1111, 0b0001, 0),
+        (region(1), RegionReason::Draining)
+    );
     assert_eq!(
         decided(0b1111, 0, 0b1111),
-        (Target::Status(503), Reason::Else)
+        (Target::Status(503), RegionReason::Else)
     );
 }
 
@@ -338,8 +341,11 @@ fn local_is_the_gateways_own_region_where_it_is_declared() {
         (decision.region, decision.reason)
     };
     let region = |at| Target::Region(RegionIndex(at));
-    assert_eq!(decided(Some(RegionIndex(2))), (region(2), Reason::Local));
-    assert_eq!(decided(None), (region(1), Reason::Named));
+    assert_eq!(
+        decided(Some(RegionIndex(2))),
+        (region(2), RegionReason::Local)
+    );
+    assert_eq!(decided(None), (region(1), RegionReason::Named));
 }
 
 #[test]
@@ -348,10 +354,10 @@ fn a_place_at_the_end_of_the_earth_is_as_good_as_any() {
     let facts = Facts::new(&plan, Conditions::default());
     for (latitude, longitude) in [(90.0, 0.0), (-90.0, 180.0), (0.0, -180.0)] {
         let client = Client {
-            place: Place::new(latitude, longitude),
+            place: GeoPoint::new(latitude, longitude),
             ..Client::with_key(1)
         };
         let decision = decide(&plan, &facts, &client.request());
-        assert_eq!(decision.reason, Reason::Nearest);
+        assert_eq!(decision.reason, RegionReason::Nearest);
     }
 }

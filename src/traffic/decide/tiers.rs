@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use crate::decide::{HINTS_MAX, Reason, Request};
+use crate::decide::{HINTS_MAX, RegionReason, Request};
 use crate::facts::Facts;
 use crate::hash::Key;
 use crate::plan::{AffinityKey, Plan, RegionIndex, RegionMask, Tier};
@@ -41,16 +41,18 @@ impl<'a> Tiers<'a> {
     }
 
     /// Returns the first of some regions, and the kind of tier that has it.
-    pub(super) fn first(&self, among: RegionMask) -> Option<(RegionIndex, Reason)> {
+    pub(super) fn first(&self, among: RegionMask) -> Option<(RegionIndex, RegionReason)> {
         let local = self.facts.local();
         self.tiers.iter().find_map(|tier| {
             let regions = tier.regions(local).and(among);
             let (found, reason) = match tier {
-                Tier::Named(_) => (regions.iter().next(), Reason::Named),
-                Tier::Local => (regions.iter().next(), Reason::Local),
-                Tier::Nearest(_) => (self.nearest(regions), Reason::Nearest),
-                Tier::Spread(_) => (self.spread(regions), Reason::Spread),
-                Tier::Weighted(weights) => (self.weighted(weights, regions), Reason::Weighted),
+                Tier::Named(_) => (regions.iter().next(), RegionReason::Named),
+                Tier::Local => (regions.iter().next(), RegionReason::Local),
+                Tier::Nearest(_) => (self.nearest(regions), RegionReason::Nearest),
+                Tier::Spread(_) => (self.spread(regions), RegionReason::Spread),
+                Tier::Weighted(weights) => {
+                    (self.weighted(weights, regions), RegionReason::Weighted)
+                }
             };
             found.map(|region| (region, reason))
         })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::facts::Standing;
+use crate::facts::RegionStanding;
 use crate::health::machine::{Evidence, Machine};
 use crate::health::reach::Reach;
 use crate::health::{Quantities, State};
@@ -119,7 +119,7 @@ impl Board {
     }
 
     /// Returns the state by each of the plan's judgements, as facts are made from it.
-    pub fn standings(&self, plan: &Plan) -> Vec<Standing> {
+    pub fn standings(&self, plan: &Plan) -> Vec<RegionStanding> {
         let judgements = plan.judgements().iter().enumerate();
         let standing = judgements.map(|(at, judgement)| {
             let ramps = self.indexed().filter_map(|(index, region)| {
@@ -127,7 +127,7 @@ impl Board {
                 let ramping = matches!(machine.state(), State::Ramping { .. });
                 ramping.then(|| (index, machine.position(judgement, self.now)))
             });
-            Standing {
+            RegionStanding {
                 left: self.those(|region| region.machines[at].state() == State::Left),
                 ramps: ramps.collect(),
             }

@@ -2,7 +2,7 @@
 //!
 //! To a tenth of a degree, which suffices to find the nearest region.
 
-use crate::place::Place;
+use crate::place::GeoPoint;
 
 /// Names, latitudes and longitudes, in the order of the names.
 const REGIONS: [(&str, f64, f64); 39] = [
@@ -48,10 +48,10 @@ const REGIONS: [(&str, f64, f64); 39] = [
 ];
 
 /// Returns the built-in location of an AWS region.
-pub fn aws_place(region: &str) -> Option<Place> {
+pub fn aws_place(region: &str) -> Option<GeoPoint> {
     let found = REGIONS.binary_search_by_key(&region, |(name, ..)| name);
     let (_, latitude, longitude) = REGIONS[found.ok()?];
-    Place::new(latitude, longitude)
+    GeoPoint::new(latitude, longitude)
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
             (21.3, -157.9, "us-west-1"),
         ];
         for (latitude, longitude, nearest) in cities {
-            let client = Place::new(latitude, longitude).unwrap();
+            let client = GeoPoint::new(latitude, longitude).unwrap();
             let distance = |name: &&str| aws_place(name).unwrap().distance_km(&client);
             let names = REGIONS.map(|(name, ..)| name);
             let found = names

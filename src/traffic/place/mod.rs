@@ -8,4 +8,4 @@ mod point;
 pub use aws::aws_place;
 pub use continents::{Continent, NotAContinent};
 pub use country::{Country, CountrySet, NotACountry};
-pub use point::Place;
+pub use point::GeoPoint;

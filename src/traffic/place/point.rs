@@ -12,13 +12,13 @@ const DEGREE: f64 = 100_000.0;
 /// has the greater scalar product with it, so that no decision needs an angle. Computed in software
 /// (`libm`), so that it is identical to the last bit everywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Place {
+pub struct GeoPoint {
     latitude_e5: i32,
     longitude_e5: i32,
     vector: [f64; 3],
 }
 
-impl Place {
+impl GeoPoint {
     /// Returns the place of a latitude and a longitude in degrees, if they are valid.
     pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
         if !(-90.0..=90.0).contains(&latitude) || !(-180.0..=180.0).contains(&longitude) {
@@ -78,8 +78,8 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn at(latitude: f64, longitude: f64) -> Place {
-        Place::new(latitude, longitude).unwrap()
+    fn at(latitude: f64, longitude: f64) -> GeoPoint {
+        GeoPoint::new(latitude, longitude).unwrap()
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
             (0.0, f64::INFINITY),
         ];
         for (latitude, longitude) in cases {
-            assert_eq!(Place::new(latitude, longitude), None);
+            assert_eq!(GeoPoint::new(latitude, longitude), None);
         }
     }
 

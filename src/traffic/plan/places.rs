@@ -1,6 +1,6 @@
 //! The nearest of some places to a client: the core of most decisions, so without branches.
 
-use crate::place::Place;
+use crate::place::GeoPoint;
 use crate::plan::{REGIONS_MAX, RegionIndex, RegionMask};
 
 /// Places that are processed together, so that the compiler can use vector instructions.
@@ -23,7 +23,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    pub(crate) fn new(places: impl Iterator<Item = Place>) -> Self {
+    pub(crate) fn new(places: impl Iterator<Item = GeoPoint>) -> Self {
         let mut vectors = [[[0.0; LANES]; 3]; BLOCKS];
         let mut count = 0;
         for (at, place) in places.enumerate() {
@@ -44,7 +44,7 @@ impl Places {
     ///
     /// A score is 3 plus the scalar product; its last six bits, at most a metre, are the region's
     /// number. A score that does not count is 0.
-    pub(crate) fn nearest(&self, client: &Place, among: RegionMask) -> Option<RegionIndex> {
+    pub(crate) fn nearest(&self, client: &GeoPoint, among: RegionMask) -> Option<RegionIndex> {
         let [x, y, z] = client.vector();
         let mut best = [0.0; LANES];
         for (block, ([east, ahead, up], order)) in self
@@ -94,9 +94,9 @@ mod tests {
 
     use super::*;
 
-    fn place() -> impl Strategy<Value = Place> {
+    fn place() -> impl Strategy<Value = GeoPoint> {
         (-90.0..90.0, -180.0..180.0)
-            .prop_map(|(latitude, longitude)| Place::new(latitude, longitude).unwrap())
+            .prop_map(|(latitude, longitude)| GeoPoint::new(latitude, longitude).unwrap())
     }
 
     proptest! {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_tie_is_won_by_the_first_name() {
-        let place = Place::new(50.0, 8.0).unwrap();
+        let place = GeoPoint::new(50.0, 8.0).unwrap();
         let places = Places::new([place; 5].into_iter());
         let nearest = |among| places.nearest(&place, RegionMask(among));
         assert_eq!(nearest(0b11110), Some(RegionIndex(1)));

@@ -2,7 +2,7 @@
 
 use tidegate_model::RegionId;
 
-use crate::place::Place;
+use crate::place::GeoPoint;
 
 /// Most regions of a plan: a set of them is one word.
 pub const REGIONS_MAX: usize = 64;
@@ -24,7 +24,7 @@ pub struct Region {
     /// Its name.
     pub id: RegionId,
     /// Its location: as declared, or as built in for AWS's regions.
-    pub place: Option<Place>,
+    pub place: Option<GeoPoint>,
     /// Its capacity, in requests per second.
     pub capacity: Option<u32>,
     /// The load that enters there, in requests per second.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Conditions, Facts, Standing};
+use crate::facts::{Conditions, Facts, RegionStanding};
 use crate::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 
 /// The facts when a request was decided.
@@ -38,7 +38,7 @@ impl RecordedFacts {
         let conditions = facts.conditions();
         let name = |region: RegionIndex| plan.region_id(region).as_str().to_owned();
         let names = |regions: RegionMask| regions.iter().map(name).collect();
-        let well = Standing::default();
+        let well = RegionStanding::default();
         let states = plan.judgements().iter().enumerate().map(|(at, judgement)| {
             let standing = conditions.standings.get(at).unwrap_or(&well);
             let ramps = standing.ramps.iter();
@@ -80,12 +80,12 @@ impl RecordedFacts {
         let standing = |recorded: &RecordedStanding| {
             let ramps = recorded.ramps.iter();
             let ramps = ramps.filter_map(|(name, at)| Some((plan.region_index(name)?, *at)));
-            Standing {
+            RegionStanding {
                 left: mask(&recorded.left),
                 ramps: ramps.collect(),
             }
         };
-        let worst = Standing::worst(&self.states.values().map(standing).collect::<Vec<_>>());
+        let worst = RegionStanding::worst(&self.states.values().map(standing).collect::<Vec<_>>());
         let standings = plan.judgements().iter().map(|judgement| {
             let known = self.states.get(&judgement.to_string());
             known.map_or_else(|| worst.clone(), standing)

@@ -11,7 +11,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Decision, Request, decide};
+use crate::decide::{RegionDecision, Request, decide};
 use crate::facts::Facts;
 use crate::plan::{OpenWindows, Plan};
 use facts::RecordedFacts;
@@ -43,7 +43,7 @@ impl Receipt {
         plan: &Plan,
         facts: &Facts,
         request: &Request<'_>,
-        decision: &Decision,
+        decision: &RegionDecision,
     ) -> Self {
         Self {
             time_ms,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::Request;
 use crate::hash::Key;
-use crate::place::Place;
+use crate::place::GeoPoint;
 use crate::plan::{AffinityKey, Condition, Plan};
 use crate::receipt::ReceiptError;
 
@@ -103,7 +103,7 @@ impl RecordedRequest {
         }
         let country = self.country.as_deref().map(str::parse).transpose();
         let place = self.at.map(|(latitude, longitude)| {
-            let place = Place::from_e5(latitude, longitude);
+            let place = GeoPoint::from_e5(latitude, longitude);
             place.ok_or(invalid("place"))
         });
         let recorded = keys(plan).filter_map(|key| {

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::Reason;
+use crate::decide::RegionReason;
 use crate::facts::Conditions;
 use crate::fixtures::{Client, plan_of, tiers};
 use crate::plan::{Condition, RegionIndex, RegionMask, Tier};
@@ -83,7 +83,7 @@ fn another_plan_shows_what_would_differ() {
 
 #[test]
 fn a_reason_that_was_put_in_afterwards_is_not_judged() {
-    for reason in [Reason::Hop, Reason::NoTunnel] {
+    for reason in [RegionReason::Hop, RegionReason::NoTunnel] {
         let recorded = RecordedDecision {
             policy: "p".to_owned(),
             region: None,

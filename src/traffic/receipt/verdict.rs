@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Decision, Reason, Request, Target};
+use crate::decide::{RegionDecision, RegionReason, Request, Target};
 use crate::facts::Facts;
 use crate::plan::Plan;
 
@@ -40,7 +40,12 @@ pub enum Verdict {
 
 impl RecordedDecision {
     /// Records a decision.
-    pub fn new(plan: &Plan, facts: &Facts, request: &Request<'_>, decision: &Decision) -> Self {
+    pub fn new(
+        plan: &Plan,
+        facts: &Facts,
+        request: &Request<'_>,
+        decision: &RegionDecision,
+    ) -> Self {
         let name = |region| plan.region_id(region).as_str().to_owned();
         let policy = decision.policy;
         let standbys = decision.standbys.in_order(plan, facts, request, policy);
@@ -61,7 +66,7 @@ impl RecordedDecision {
 
     /// Compares with the result of a replay.
     pub fn verdict(&self, replayed: &Self) -> Verdict {
-        let after = [Reason::Hop, Reason::NoTunnel].map(Reason::as_str);
+        let after = [RegionReason::Hop, RegionReason::NoTunnel].map(RegionReason::as_str);
         if after.contains(&&*self.reason) {
             Verdict::NotJudged
         } else if self == replayed {

@@ -60,7 +60,7 @@ pub enum AttributeValue<'s> {
     /// `N rps`.
     Rate(Word<'s>),
     /// `LAT, LONG`.
-    Place(Word<'s>, Word<'s>),
+    GeoPoint(Word<'s>, Word<'s>),
 }
 
 /// `group NAME = names`.
@@ -174,7 +174,7 @@ pub enum Body<'s> {
     /// `drain names`.
     Drain(Names<'s>),
     /// `given …`.
-    Given(Vec<Given<'s>>),
+    GivenClause(Vec<GivenClause<'s>>),
     /// `expect …`.
     Expect(Expectation<'s>),
 }
@@ -259,7 +259,7 @@ pub struct Field<'s> {
 
 /// One part of `given`.
 #[derive(Clone, Debug)]
-pub struct Given<'s> {
+pub struct GivenClause<'s> {
     /// How long after the beginning it holds.
     pub after: Option<Word<'s>>,
     /// The keyword or the region's name.
@@ -274,7 +274,7 @@ pub enum Fact<'s> {
     /// `in`, `country`, `client`, `path`, `method`, `host` or `time`, and a word.
     Word(Word<'s>),
     /// `at LAT LONG`.
-    Place(Word<'s>, Word<'s>),
+    GeoPoint(Word<'s>, Word<'s>),
     /// `header`, `cookie` or `query`: `NAME = STRING`.
     Pair(Word<'s>, Word<'s>),
     /// `REGION left`, `drained` or `unreachable`.

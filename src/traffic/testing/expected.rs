@@ -1,6 +1,6 @@
 //! The expectation of a test, and the actual result.
 
-use crate::decide::{Decision, Reason, Request, Target};
+use crate::decide::{RegionDecision, RegionReason, Request, Target};
 use crate::facts::Facts;
 use crate::plan::{Plan, RegionIndex, RegionMask};
 use crate::syntax::Quoted;
@@ -10,7 +10,7 @@ use crate::syntax::Quoted;
 pub(crate) struct Expected {
     pub(crate) wanted: Wanted,
     pub(crate) by: Option<Box<str>>,
-    pub(crate) because: Option<Reason>,
+    pub(crate) because: Option<RegionReason>,
 }
 
 /// The expected result.
@@ -33,7 +33,7 @@ impl Expected {
         plan: &Plan,
         facts: &Facts,
         request: &Request<'_>,
-        decision: &Decision,
+        decision: &RegionDecision,
     ) -> Result<(), String> {
         let order: Vec<_> = match decision.region {
             Target::Region(region) => {
@@ -47,7 +47,7 @@ impl Expected {
         let is_local = order.first().copied() == facts.local() && !order.is_empty();
         let comes = match &self.wanted {
             Wanted::Regions(regions) => order.starts_with(regions),
-            Wanted::Else => decision.reason == Reason::Else,
+            Wanted::Else => decision.reason == RegionReason::Else,
             Wanted::Local => is_local || decision.region == Target::Here,
             Wanted::Never(_) => true,
         };

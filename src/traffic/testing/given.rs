@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidegate_model::{Covers, PathPattern};
 
 use crate::decide::Request;
-use crate::place::Place;
+use crate::place::GeoPoint;
 use crate::plan::{Condition, Country, CountrySet, Quantity, RegionIndex};
 
 /// An address reserved for documentation by RFC 5737.
@@ -18,7 +18,7 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(crate) struct Givens {
     pub(crate) entry: Option<RegionIndex>,
     pub(crate) country: Option<Country>,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<GeoPoint>,
     pub(crate) client: Option<IpAddr>,
     pub(crate) path: Option<String>,
     pub(crate) method: Option<Method>,
@@ -62,7 +62,7 @@ pub(crate) struct Owned {
     hint: String,
     client: IpAddr,
     country: Option<Country>,
-    place: Option<Place>,
+    place: Option<GeoPoint>,
 }
 
 impl Owned {

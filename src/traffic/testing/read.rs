@@ -16,8 +16,10 @@ use crate::check::values::{
     Value, country, duration, header, instant, meant, method, name, percent, quantity,
     quantity_value, refused,
 };
-use crate::decide::Reason;
-use crate::syntax::ast::{Block, BlockKind, Body, Expectation, Fact, Given, Item, Outcome, Word};
+use crate::decide::RegionReason;
+use crate::syntax::ast::{
+    Block, BlockKind, Body, Expectation, Fact, GivenClause, Item, Outcome, Word,
+};
 use crate::syntax::{Diagnostic, Diagnostics, Parsed, Quoted, Span};
 
 /// Most tests of a file; running them takes less than a second.
@@ -74,7 +76,7 @@ fn read<'s>(block: &Block<'s>, known: &Known<'_, 's>, found: &mut Diagnostics) -
     let mut expected = None;
     for clause in &block.clauses {
         match &clause.body {
-            Body::Given(facts) if givens.is_none() => {
+            Body::GivenClause(facts) if givens.is_none() => {
                 givens = Some(read_givens(facts, known.declared, found));
             }
             Body::Expect(expectation) if expected.is_none() => {
@@ -101,7 +103,11 @@ fn read<'s>(block: &Block<'s>, known: &Known<'_, 's>, found: &mut Diagnostics) -
     })
 }
 
-fn read_givens(facts: &[Given<'_>], declared: &Declared<'_>, found: &mut Diagnostics) -> Givens {
+fn read_givens(
+    facts: &[GivenClause<'_>],
+    declared: &Declared<'_>,
+    found: &mut Diagnostics,
+) -> Givens {
     let mut givens = Givens::default();
     let mut seen = HashSet::new();
     for given in facts {
@@ -141,7 +147,7 @@ fn repeated_given(subject: Word<'_>) -> Diagnostic {
 impl Givens {
     fn add(
         &mut self,
-        given: &Given<'_>,
+        given: &GivenClause<'_>,
         declared: &Declared<'_>,
         found: &mut Diagnostics,
     ) -> Value<()> {
@@ -153,7 +159,7 @@ impl Givens {
             ("method", Fact::Word(word)) => self.method = Some(method(word)?),
             ("host", Fact::Word(word)) => self.host = Some(name(word)?.to_ascii_lowercase()),
             ("time", Fact::Word(word)) => self.time_ms = Some(instant(word)?),
-            (_, Fact::Place(north, east)) => self.place = read_place(north, east)?,
+            (_, Fact::GeoPoint(north, east)) => self.place = read_place(north, east)?,
             ("header", Fact::Pair(name, value)) => {
                 self.headers.push((header(name)?, header_value(value)?));
             }
@@ -194,7 +200,7 @@ fn header_value(word: Word<'_>) -> Value<HeaderValue> {
 }
 
 fn read_state(
-    given: &Given<'_>,
+    given: &GivenClause<'_>,
     declared: &Declared<'_>,
     found: &mut Diagnostics,
 ) -> Option<Change> {
@@ -224,7 +230,7 @@ fn read_state(
             let value = kept(quantity_value(quantity, value), found);
             value.map(|value| State::Quantity(quantity, value))
         }
-        Fact::Word(_) | Fact::Place(..) | Fact::Pair(..) => None,
+        Fact::Word(_) | Fact::GeoPoint(..) | Fact::Pair(..) => None,
     };
     Some(Change {
         after: after?,
@@ -302,13 +308,14 @@ fn read_expected(
 }
 
 /// Reads a reason that a decision can have.
-fn reason(word: Word<'_>) -> Value<Reason> {
-    let decided = |reason: &Reason| !matches!(reason, Reason::Hop | Reason::NoTunnel);
-    let mut reasons = Reason::ALL.into_iter().filter(decided);
+fn reason(word: Word<'_>) -> Value<RegionReason> {
+    let decided =
+        |reason: &RegionReason| !matches!(reason, RegionReason::Hop | RegionReason::NoTunnel);
+    let mut reasons = RegionReason::ALL.into_iter().filter(decided);
     if let Some(reason) = reasons.find(|reason| reason.as_str() == word.text) {
         return Ok(reason);
     }
-    let names: Vec<_> = Reason::ALL
+    let names: Vec<_> = RegionReason::ALL
         .iter()
         .filter(|reason| decided(reason))
         .collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::given::{Change, Givens, State};
-use crate::facts::Standing;
+use crate::facts::RegionStanding;
 use crate::health::{Board, Quantities, Reading};
 use crate::plan::{Plan, Quantity, RegionIndex, RegionMask};
 use crate::schedule::Schedule;
@@ -23,7 +23,7 @@ const MOMENTS_MAX: usize = 100_000;
 pub(crate) struct Outcome {
     pub(crate) draining: RegionMask,
     pub(crate) unreachable: RegionMask,
-    pub(crate) standings: Vec<Standing>,
+    pub(crate) standings: Vec<RegionStanding>,
 }
 
 /// Replays the givens; the request arrives with the last one.
@@ -149,7 +149,7 @@ impl Said {
     }
 
     /// Returns the quantities to judge, with the earlier ones filled in.
-    fn over(&self, mut judged: Standing) -> Standing {
+    fn over(&self, mut judged: RegionStanding) -> RegionStanding {
         judged.left = judged.left.or(self.left);
         judged
             .ramps

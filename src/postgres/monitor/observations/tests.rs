@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use tidegate_model::Condition;
+use tidegate_model::NodeCondition;
 use tidegate_model::ServerIdentity;
 use tidegate_model::{Lsn, SystemId};
 
@@ -85,7 +85,7 @@ impl Scene {
         self.observations.status(index)
     }
 
-    fn condition(&self, index: usize) -> Condition {
+    fn condition(&self, index: usize) -> NodeCondition {
         self.status(index).condition
     }
 
@@ -110,7 +110,7 @@ fn ms(ms: u64) -> Option<Duration> {
 fn before_the_first_sample_everything_is_unknown() {
     let scene = Scene::new();
     let status = scene.status(REPLICA);
-    assert_eq!(status.condition, Condition::Unknown);
+    assert_eq!(status.condition, NodeCondition::Unknown);
     assert_eq!((status.lag, status.position), (None, None));
     assert_eq!(scene.staleness(REPLICA, 0), None);
 }
@@ -118,7 +118,7 @@ fn before_the_first_sample_everything_is_unknown() {
 #[test]
 fn a_caught_up_replica_ages_until_the_next_fence() {
     let mut scene = Scene::caught_up();
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     assert_eq!(scene.status(REPLICA).lag, ms(0));
     assert_eq!(scene.staleness(REPLICA, 240), ms(240));
     scene.sampled(PRIMARY, scene.primary(250, 1000));
@@ -131,9 +131,9 @@ fn a_replica_that_stands_still_lags_by_the_time_since_it_fell_behind() {
     scene.sampled(PRIMARY, scene.primary(1000, 2000));
     scene.sampled(REPLICA, scene.replica(6000, 1000));
     assert_eq!(scene.status(REPLICA).lag, ms(5000));
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     scene.sampled(REPLICA, scene.replica(6001, 1000));
-    assert_eq!(scene.condition(REPLICA), Condition::Lagging);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Lagging);
     assert_eq!(scene.staleness(REPLICA, 7000), ms(7000));
 }
 
@@ -142,8 +142,8 @@ fn without_the_primary_staleness_grows_and_lag_does_not() {
     let mut scene = Scene::caught_up();
     scene.missed(PRIMARY, 3);
     scene.sampled(REPLICA, scene.replica(60_000, 1000));
-    assert_eq!(scene.condition(PRIMARY), Condition::Unreachable);
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Unreachable);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     assert_eq!(scene.status(REPLICA).lag, ms(0));
     assert_eq!(scene.staleness(REPLICA, 60_000), ms(60_000));
 }
@@ -152,7 +152,7 @@ fn without_the_primary_staleness_grows_and_lag_does_not() {
 fn a_replica_without_a_primary_to_compare_with_is_unknown_and_not_fresh() {
     let mut scene = Scene::new();
     scene.sampled(REPLICA, scene.replica(0, 1000));
-    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Unknown);
     assert_eq!(scene.status(REPLICA).lag, None);
     assert!(scene.status(REPLICA).position.is_some());
 }
@@ -162,7 +162,7 @@ fn a_failed_sample_lets_the_old_one_age() {
     let mut scene = Scene::caught_up();
     scene.missed(REPLICA, 2);
     scene.sampled(PRIMARY, scene.primary(1000, 2000));
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     assert_eq!(scene.staleness(REPLICA, 1500), ms(1500));
 }
 
@@ -170,12 +170,12 @@ fn a_failed_sample_lets_the_old_one_age() {
 fn three_failed_samples_make_a_node_unreachable_and_its_lag_unknown() {
     let mut scene = Scene::caught_up();
     scene.missed(REPLICA, 3);
-    assert_eq!(scene.condition(REPLICA), Condition::Unreachable);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Unreachable);
     assert_eq!(scene.status(REPLICA).lag, None);
     scene.sampled(REPLICA, scene.replica(2000, 1000));
-    assert_eq!(scene.condition(REPLICA), Condition::Unreachable);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Unreachable);
     scene.sampled(REPLICA, scene.replica(2250, 1000));
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
 }
 
 #[test]
@@ -185,7 +185,10 @@ fn a_lost_connection_proves_nothing_but_does_not_make_a_node_down() {
     let status = scene.status(REPLICA);
     assert_eq!((status.identity, status.position), (None, None));
     assert_eq!(scene.staleness(REPLICA, 1), None);
-    assert_eq!((status.condition, status.lag), (Condition::Fresh, ms(0)));
+    assert_eq!(
+        (status.condition, status.lag),
+        (NodeCondition::Fresh, ms(0))
+    );
 }
 
 #[test]
@@ -211,7 +214,7 @@ fn a_replica_of_another_system_is_diverged() {
         ..scene.replica(1, 1000)
     };
     scene.sampled(REPLICA, other);
-    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Diverged);
     assert_eq!(scene.staleness(REPLICA, 1), None);
     assert_eq!(scene.status(REPLICA).lag, None);
 }
@@ -224,10 +227,10 @@ fn a_replica_of_a_later_timeline_is_not_without_lag_and_supersedes_the_primary()
         ..scene.replica(1, 9000)
     };
     scene.sampled(REPLICA, ahead);
-    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Unknown);
     assert_eq!(scene.status(REPLICA).lag, None);
     assert_eq!(scene.staleness(REPLICA, 1), None);
-    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Diverged);
     assert!(!scene.status(PRIMARY).acts_as_primary);
     scene.sampled(PRIMARY, scene.primary(250, 9500));
     assert_eq!(scene.staleness(PRIMARY, 250), None);
@@ -237,9 +240,9 @@ fn a_replica_of_a_later_timeline_is_not_without_lag_and_supersedes_the_primary()
 fn a_replica_ahead_of_a_later_fence_is_diverged_even_if_its_timeline_says_otherwise() {
     let mut scene = Scene::caught_up();
     scene.sampled(REPLICA, scene.replica(100, 9000));
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     scene.sampled(PRIMARY, scene.primary(250, 1000));
-    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Diverged);
     assert_eq!(scene.staleness(REPLICA, 250), None);
 }
 
@@ -270,14 +273,14 @@ fn a_promoted_primary_starts_new_fences() {
         ..scene.primary(1000, 1100)
     };
     scene.sampled(PRIMARY, promoted);
-    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
-    assert_eq!(scene.condition(REPLICA), Condition::Diverged);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Diverged);
     let following = Sample {
         timeline: Some(Timeline(2)),
         ..scene.replica(1500, 1100)
     };
     scene.sampled(REPLICA, following);
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     assert_eq!(scene.staleness(REPLICA, 1500), ms(500));
 }
 
@@ -290,7 +293,7 @@ fn a_former_primary_is_diverged_and_sets_no_fence() {
     };
     scene.sampled(PRIMARY, promoted);
     scene.sampled(PRIMARY, scene.primary(2000, 5000));
-    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Diverged);
     assert_eq!(scene.staleness(PRIMARY, 2000), None);
     let following = Sample {
         timeline: Some(Timeline(2)),
@@ -308,7 +311,7 @@ fn a_replica_that_takes_writes_is_promoted_and_proves_nothing() {
         ..scene.primary(500, 1000)
     };
     scene.sampled(REPLICA, promoted);
-    assert_eq!(scene.condition(REPLICA), Condition::Promoted);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Promoted);
     assert_eq!(scene.staleness(REPLICA, 500), None);
 }
 
@@ -317,8 +320,8 @@ fn a_primary_in_recovery_is_diverged_and_sets_no_fence() {
     let mut scene = Scene::new();
     scene.sampled(PRIMARY, scene.replica(0, 1000));
     scene.sampled(REPLICA, scene.replica(0, 1000));
-    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
-    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Diverged);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Unknown);
 }
 
 #[test]
@@ -330,8 +333,8 @@ fn without_the_right_to_see_the_system_nothing_is_compared() {
     };
     scene.sampled(PRIMARY, blind(scene.primary(0, 1000)));
     scene.sampled(REPLICA, blind(scene.replica(0, 1000)));
-    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
-    assert_eq!(scene.condition(REPLICA), Condition::Unknown);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Unknown);
     assert_eq!(scene.staleness(REPLICA, 0), None);
 }
 
@@ -373,7 +376,7 @@ fn a_promoted_replica_takes_over_and_the_fences_are_its_own() {
     scene.sampled(REPLICA, scene.promoted(1000, 1100));
     let status = scene.status(REPLICA);
     assert!(status.acts_as_primary && !scene.status(PRIMARY).acts_as_primary);
-    assert_eq!(status.condition, Condition::Fresh);
+    assert_eq!(status.condition, NodeCondition::Fresh);
     assert_eq!(scene.staleness(REPLICA, 1500), ms(0));
     assert_eq!(scene.staleness(PRIMARY, 1500), None);
 
@@ -385,7 +388,7 @@ fn a_promoted_replica_takes_over_and_the_fences_are_its_own() {
     };
     scene.sampled(PRIMARY, following);
     scene.sampled(PRIMARY, following);
-    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Fresh);
     assert!(!scene.status(PRIMARY).acts_as_primary);
     assert_eq!(scene.staleness(PRIMARY, 2000), ms(1000));
 }
@@ -395,9 +398,9 @@ fn a_former_primary_that_lives_on_is_diverged_and_sets_no_fence_beside_the_promo
     let mut scene = Scene::caught_up();
     scene.sampled(REPLICA, scene.promoted(1000, 1100));
     scene.sampled(PRIMARY, scene.primary(1100, 9000));
-    assert_eq!(scene.condition(PRIMARY), Condition::Diverged);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Diverged);
     assert_eq!(scene.status(PRIMARY).lag, None);
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
     assert_eq!(scene.observations.highest(), Some(Timeline(2)));
 }
 
@@ -406,7 +409,7 @@ fn a_replica_that_failed_before_its_promotion_counts_with_its_first_answer() {
     let mut scene = Scene::caught_up();
     scene.missed(REPLICA, 3);
     scene.sampled(REPLICA, scene.promoted(1000, 1100));
-    assert_eq!(scene.condition(REPLICA), Condition::Fresh);
+    assert_eq!(scene.condition(REPLICA), NodeCondition::Fresh);
 }
 
 #[test]
@@ -414,7 +417,7 @@ fn a_name_that_leads_to_another_server_counts_with_its_first_answer() {
     let mut scene = Scene::caught_up();
     scene.missed(PRIMARY, 3);
     scene.sampled(PRIMARY, scene.promoted(1000, 1100));
-    assert_eq!(scene.condition(PRIMARY), Condition::Fresh);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Fresh);
     assert!(scene.status(PRIMARY).acts_as_primary);
 }
 

@@ -73,7 +73,7 @@ fn row<'s>(region: &Region<'s>) -> Option<Row<'s>> {
                     return None;
                 }
             }
-            AttributeValue::Place(latitude, longitude) => {
+            AttributeValue::GeoPoint(latitude, longitude) => {
                 if row.place.replace((latitude.text, longitude.text)).is_some() {
                     return None;
                 }

@@ -34,7 +34,7 @@ fn attribute<'s>(input: &mut Input<'_, 's>) -> Read<Attribute<'s>> {
         "at" => {
             let latitude = word(input, "a latitude such as `53.35`")?;
             symbol(input, ",", "`,` and a longitude")?;
-            AttributeValue::Place(latitude, word(input, "a longitude such as `-6.26`")?)
+            AttributeValue::GeoPoint(latitude, word(input, "a longitude such as `-6.26`")?)
         }
         _ => return Err(Wrong::expected(&here, EXPECTED)),
     };

@@ -1,19 +1,19 @@
 //! `given` and `expect`.
 
 use super::{Input, Read, comma, has_keyword, list, string, symbol, word, words};
-use crate::syntax::ast::{Body, Expectation, Fact, Given, Outcome};
+use crate::syntax::ast::{Body, Expectation, Fact, GivenClause, Outcome};
 
 /// What follows `given`.
 pub(super) fn given<'s>(input: &mut Input<'_, 's>) -> Read<Body<'s>> {
-    list(input, fact, comma).map(Body::Given)
+    list(input, fact, comma).map(Body::GivenClause)
 }
 
-fn fact<'s>(input: &mut Input<'_, 's>) -> Read<Given<'s>> {
+fn fact<'s>(input: &mut Input<'_, 's>) -> Read<GivenClause<'s>> {
     if has_keyword(input, "after") {
         let after = Some(word(input, "a duration such as `30s`")?);
         let subject = word(input, "a region")?;
         let fact = state(input)?;
-        return Ok(Given {
+        return Ok(GivenClause {
             after,
             subject,
             fact,
@@ -33,7 +33,7 @@ fn fact<'s>(input: &mut Input<'_, 's>) -> Read<Given<'s>> {
         "time" => Fact::Word(word(input, "an instant such as `2026-12-31T22:00Z`")?),
         "at" => {
             let latitude = word(input, "a latitude such as `52.5`")?;
-            Fact::Place(latitude, word(input, "a longitude such as `13.4`")?)
+            Fact::GeoPoint(latitude, word(input, "a longitude such as `13.4`")?)
         }
         "header" | "cookie" | "query" => {
             let name = word(input, "a name")?;
@@ -42,7 +42,7 @@ fn fact<'s>(input: &mut Input<'_, 's>) -> Read<Given<'s>> {
         }
         _ => state(input)?,
     };
-    Ok(Given {
+    Ok(GivenClause {
         after: None,
         subject,
         fact,
