@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` shows it, `make test` checks it. Both need Rust, a C compiler and
+# Three commands matter: `make demo` shows it, `make check` and `make test` check it. They need Rust, a C compiler and
 # nothing else: PostgreSQL is found, or else installed.
 
 CARGO ?= cargo
@@ -18,13 +18,17 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply
+.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
 
 demo:
 	$(CARGO) run $(CARGO_FLAGS) -- demo $(DEMO_FLAGS)
+
+# Format, lint and unit tests: what to run between two commits.
+check: lint
+	$(RUN_TESTS) --lib
 
 # Everything, cheapest first.
 test: lint test-rust drill-short infra doc
@@ -35,7 +39,6 @@ lint: tools
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
 test-rust: postgresql
-	@command -v valgrind >/dev/null || echo "SKIPPED: instructions are not counted without valgrind"
 	$(RUN_TESTS) $(SKIP_DRILLS)
 
 # Steady traffic and a real fault in the middle, at full length; prints a table.

@@ -20,8 +20,8 @@ use super::wait::until;
 use super::workspace::{Registration, Workspace};
 use crate::config::Environment;
 
-/// A start takes milliseconds; this is for a machine that compiles at the same time.
-const START_DEADLINE: Duration = Duration::from_secs(30);
+/// A start takes milliseconds; this is for a machine that compiles at the same time, under valgrind.
+const START_DEADLINE: Duration = Duration::from_secs(120);
 /// Above the drain delay and the cap on requests in flight.
 const EXIT_DEADLINE: Duration = Duration::from_secs(45);
 /// The number of newest log lines that are kept; a test produces far fewer.

@@ -9,8 +9,10 @@ use crate::world::{DEADLINE, World, configured, gateway_of};
 
 const ROLE: &str = "create role limited login; alter role limited connection limit";
 
-/// The slow endpoint is one that cannot share a connection.
+/// The slow endpoint is one that cannot share a connection. Waiting is to be seen, not shedding.
 const FILE: &str = r#"
+[pool]
+acquire_timeout = "9s"
 [[endpoint]]
 method = "GET"
 path = "/nap"

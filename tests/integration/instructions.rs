@@ -146,17 +146,22 @@ async fn count_requests(more: usize) -> Counts {
     let world = counted_world(&dumps, more).await;
     let pid = world.gateway.pid().unwrap();
     let paths = [("cached hit", "/kept"), ("replica read", "/read/7")];
-    for (number, (name, path)) in (1..).zip(paths) {
+    let mut dump = (1..).map(|number: u32| dumps.with_extension(number.to_string()));
+    for (name, path) in paths {
         // Until the state is stable.
         ask(&world, path, 50).await;
         control(&["-i", "on"], pid);
         ask(&world, path, 20).await;
-        control(&["-z"], pid);
-        ask(&world, path, REQUESTS).await;
-        control(&["-d", name], pid);
+        // The least of three: connections that are opened to stand by are not part of a request.
+        let mut least = u64::MAX;
+        for _ in 0..3 {
+            control(&["-z"], pid);
+            ask(&world, path, REQUESTS).await;
+            control(&["-d", name], pid);
+            least = least.min(total(&dump.next().unwrap()) / REQUESTS);
+        }
         control(&["-i", "off"], pid);
-        let dump = dumps.with_extension(number.to_string());
-        counts.insert(name.to_owned(), total(&dump) / REQUESTS);
+        counts.insert(name.to_owned(), least);
     }
     counts
 }

@@ -78,7 +78,7 @@ fn names_are_declared_once_and_before_anything_stands_for_them() {
     );
     refused(
         "policy p { prefer nearest(a, x) | zz }",
-        &[(1, "called `x`"), (1, "called `zz`")],
+        &[(1, "named `x`"), (1, "named `zz`")],
     );
     refused(
         "group x = y\ngroup y = x\npolicy p { prefer a }",
@@ -94,7 +94,7 @@ fn names_are_declared_once_and_before_anything_stands_for_them() {
     );
     refused(
         "policy p { match path /x prefer a }\npolicy p { prefer a }",
-        &[(2, "called `p`")],
+        &[(2, "named `p`")],
     );
     accepted("group y = x, c\ngroup x = a, b\npolicy p { only y prefer nearest(y) }");
 }
