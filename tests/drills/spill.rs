@@ -83,6 +83,8 @@ pub(super) async fn only_the_primary(length: Length) -> Row {
     let (given_up, needy) = (Instant::now(), Needy::start(&scene, &jwt));
     pass(time).await;
     let (under, failed_under) = needy.stop().await;
+    // The readers go on for as long as the others take to end.
+    let flooded = given_up.elapsed();
     let answers = flood.stop().await.since(given_up);
 
     let failed = failed_before + failed_under;
@@ -98,11 +100,13 @@ pub(super) async fn only_the_primary(length: Length) -> Row {
     let (served, refused) = (answers.with_status(200), answers.with_status(503));
     let others = answers.count() - served.count() - refused.count();
     row.show(format!("{OFFERED} reads/s offered"), others == 0);
-    let rate = served.count() as f64 / time.as_secs_f64();
+    let rate = served.count() as f64 / flooded.as_secs_f64();
     let room = f64::from(BUDGET) / TO_PRIMARY.as_secs_f64();
+    // Beyond those that follow one another, as many may be under way at the end.
+    let most = room + f64::from(BUDGET) / flooded.as_secs_f64();
     row.show(
         format!("{rate:.0}/s served"),
-        rate <= room && rate >= room * 0.6,
+        rate <= most && rate >= room * 0.6,
     );
     let told = refused.0.iter().all(|it| it.is_told_to_retry);
     row.show(
