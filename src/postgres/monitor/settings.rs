@@ -49,9 +49,9 @@ pub struct MonitorSettings {
     pub sample_interval: Duration,
     /// Time after which a sample counts as failed.
     pub sample_timeout: Duration,
-    /// Lag above which a replica is [`Lagging`](tidegate_model::Condition::Lagging).
+    /// Lag above which a replica is `Lagging`.
     pub max_lag: Duration,
-    /// Failed samples in a row until a node is [`Unreachable`](tidegate_model::Condition::Unreachable).
+    /// Failed samples in a row until a node is `Unreachable`.
     pub fail_after: u32,
     /// Good samples in a row until it no longer is.
     pub pass_after: u32,
