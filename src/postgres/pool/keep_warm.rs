@@ -29,7 +29,7 @@ const LIMITS: &str = "select rolconnlimit::text, datconnlimit::text, current_set
 
 impl Node {
     /// Keeps at least `connections_min` connections open until the node is dropped with its task,
-    /// and as many as are needed to serve its own requests and those of any one other node; closes
+    /// and as many, those in use included, as the requests of any one other node would need; closes
     /// idle ones to the name's former server as soon as another is known.
     pub async fn keep_warm(self: Arc<Self>) {
         let mut watch = self.monitor.watch(&self.id);
