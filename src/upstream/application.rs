@@ -2,41 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{Either, Empty};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
 use super::balance::Balance;
+use super::client::Client;
 use super::connector::Connector;
 use super::task_set::TaskSet;
-use super::upload::UploadBody;
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use super::{UpstreamError, UpstreamNode, UpstreamSetupError};
 use tidegate_steering::{AttemptOutcome, Candidates, Choice, SharedSelector, Standing};
 use tidegate_telemetry::names;
-
-/// How long a connection is kept for the next request: less than the five seconds after which
-/// Node.js, which has one of the shortest timeouts, closes it, so that no request is sent on one
-/// being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
-
-/// Most fields of an answer: as many as fit into a head of `header_bytes_max` on HTTP/2, where each
-/// counts 32 bytes or more. hyper allocates space for all of them before it reads, which costs
-/// about 4 µs per answer (4,096 would cost 13).
-const FIELDS_MAX: usize = 1 << 10;
-
-/// Idle connections kept to one node.
-const IDLE_MAX: usize = 256;
-
-/// Sends requests to the nodes of one upstream, over HTTP/1.1: WebSockets need it, and only there
-/// is it certain what was sent. It follows no redirects and ignores proxies in the environment.
-pub(super) type Client = legacy::Client<Connector, RequestBody>;
-
-/// The body of a request to a node, if it has one.
-pub(super) type RequestBody = Either<Empty<Bytes>, UploadBody>;
 
 /// An application that requests are forwarded to.
 #[derive(Debug)]
@@ -170,13 +146,5 @@ fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
     let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
     let with_roots = schemes.any(|scheme| scheme == "https");
     let connector = Connector::new(settings.limits.connect_timeout, with_roots)?;
-    Ok(legacy::Client::builder(TokioExecutor::new())
-        // This decides whether a request may be repeated.
-        .retry_canceled_requests(false)
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEEP_ALIVE)
-        .pool_max_idle_per_host(IDLE_MAX)
-        .http1_max_headers(FIELDS_MAX)
-        .build(connector))
+    Ok(Client::new(connector))
 }

@@ -16,6 +16,7 @@ mod download;
 mod framing;
 mod connector;
 mod attempt;
+mod client;
 mod race;
 mod outgoing;
 mod exchange;

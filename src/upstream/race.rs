@@ -197,7 +197,8 @@ impl<'r> UpstreamRace<'r> {
         }
         self.upstream.note(node, error.outcome(), None);
         let untouched = matches!(state, None | Some(UploadState::Whole));
-        if self.repeatable || (error.is_unsent() && untouched) {
+        let sent_again = self.outgoing.method.is_safe() || error.is_unsent();
+        if sent_again && untouched {
             return Ok(error);
         }
         match error.unanswered() {

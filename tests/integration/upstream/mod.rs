@@ -5,6 +5,7 @@ mod cached;
 mod decision;
 mod early;
 mod failover;
+mod kept;
 mod kit;
 mod loops;
 mod overload;
