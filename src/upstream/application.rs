@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
-use super::balance::Balance;
+use super::balance::{Balance, NodeOrder};
 use super::client::Client;
 use super::connector::Connector;
 use super::task_set::TaskSet;
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use super::{UpstreamError, UpstreamNode, UpstreamSetupError};
-use tidegate_steering::{AttemptOutcome, Candidates, Choice, SharedSelector, Standing};
+use tidegate_steering::{AttemptOutcome, Candidates, SharedSelector, Standing};
 use tidegate_telemetry::names;
 
 /// An application that requests are forwarded to.
@@ -104,7 +104,7 @@ impl Upstream {
 
     /// The nodes for a request, in order. Checks probe whether a failed one works again; requests
     /// do so only if there are no checks.
-    pub(super) fn order(&self) -> Choice {
+    pub(super) fn order(&self) -> NodeOrder {
         self.balance().order(self.settings().check.is_none())
     }
 
@@ -122,17 +122,26 @@ impl Upstream {
         // Checks measure all nodes equally; requests only those that they are sent to.
         let comparable = answered_after.filter(|_| self.settings().check.is_none());
         self.balance().report(node, known, comparable);
-        let labels = [
-            ("upstream", self.name().to_owned()),
-            ("node", self.nodes()[node].name.clone()),
-        ];
         if let Some(took) = answered_after {
             self.balance().answered(node, took);
-            metrics::histogram!(names::UPSTREAM_DURATION, &labels).record(took.as_secs_f64());
+            let duration = metrics::histogram!(names::UPSTREAM_DURATION, &self.labels(node));
+            duration.record(took.as_secs_f64());
         }
-        let [upstream, node] = labels;
+        self.count(node, outcome);
+    }
+
+    /// Records a node's outcome for the metrics alone.
+    pub(super) fn count(&self, node: usize, outcome: &'static str) {
+        let [upstream, node] = self.labels(node);
         let labels = [upstream, node, ("outcome", outcome.to_owned())];
         metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
+    }
+
+    fn labels(&self, node: usize) -> [(&'static str, String); 2] {
+        [
+            ("upstream", self.name().to_owned()),
+            ("node", self.nodes()[node].name.clone()),
+        ]
     }
 
     /// Admits one request to those under way.

@@ -11,6 +11,7 @@ mod loops;
 mod overload;
 mod passing;
 mod policy;
+mod server_errors;
 mod steering;
 mod streaming;
 mod tls;
