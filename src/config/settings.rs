@@ -134,8 +134,8 @@ impl Settings {
             .filter(|replica| replica.region == self.region)
     }
 
-    /// How many reads the primary serves at the same time in place of a replica: half of its
-    /// connections at most, so that the others are there for those whom nobody else can serve.
+    /// How many reads are at work at the primary at the same time in place of a replica: half of its
+    /// connections at most, so that the others are there for requests that no other node can serve.
     #[must_use]
     pub fn spill_concurrency(&self) -> usize {
         let half = (self.pool.connections_max / 2).max(1);

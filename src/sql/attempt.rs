@@ -10,9 +10,10 @@ use super::reconnect::{Interruption, LeaseKind};
 use super::request::SqlOutcome;
 use super::role::{AskedAs, newest_seen};
 use super::send::{Loan, SendError, Sending};
+use super::spill::SpillPermit;
 use super::verdict::{self, Verdict};
 use super::{Answer, Database, FailureKind, Position, ReadOptions, SqlError};
-use crate::http::{NodeRole, Permit, Served, Timing};
+use crate::http::{NodeRole, Served, Timing};
 use crate::postgres::pool::{Lease, Node};
 use tidegate_model::{Level, Lsn, NodeStatus, WalPosition};
 use tidegate_policy::Step;
@@ -42,7 +43,9 @@ impl Known {
 impl Attempt<'_> {
     /// Asks the node. Its breaker and the endpoint's latencies hear of it.
     pub(super) async fn run(&self, timing: &mut Timing) -> StepResult {
-        let _room = self.room()?;
+        let (request, node) = (self.planned.request, self.step().node);
+        let kind = LeaseKind::first(request.safe, request.target.quickness.of(node));
+        let (_room, mut kind) = self.room(kind)?;
         let started = Instant::now();
         if let Some(lsn) = self.step().wait_for
             && !self.reaches(lsn).await
@@ -52,8 +55,6 @@ impl Attempt<'_> {
         }
         timing.wait += started.elapsed();
         let waited = Instant::now();
-        let (request, node) = (self.planned.request, self.step().node);
-        let mut kind = LeaseKind::first(request.safe, request.target.quickness.of(node));
         loop {
             let started = Instant::now();
             let lease = self.lease(kind).await;
@@ -67,7 +68,8 @@ impl Attempt<'_> {
             let started = Instant::now();
             let loan = Loan::new(lease, &self.tried.beaten);
             let answer = self.sending(&known).send(loan).await;
-            timing.db += started.elapsed();
+            let took = started.elapsed();
+            timing.db += took;
             let interruption = answer.as_ref().err().and_then(SendError::interruption);
             if let Some(again) = interruption.and_then(|it| kind.after(it, request.safe)) {
                 self.log_reconnect(interruption);
@@ -76,6 +78,7 @@ impl Attempt<'_> {
             }
             self.report(&answer);
             if answer.is_ok() {
+                self.report_to_spill(took);
                 let latencies = &request.target.latencies;
                 latencies.add(node, waited.elapsed(), Instant::now());
             }
@@ -84,14 +87,31 @@ impl Attempt<'_> {
         }
     }
 
-    /// Leaves room on the primary for those requests that no other node can serve.
-    fn room(&self) -> Result<Option<Permit<'_>>, StepError> {
-        match self.planned.is_spill(self.step()) {
-            false => Ok(None),
-            true => match self.database().spill.enter() {
-                Some(room) => Ok(Some(room)),
-                None => Err(StepError::Refused(SqlError::SpillBudget)),
-            },
+    /// Leaves room on the primary for those requests that no other node can serve. Also returns
+    /// what kind of connection the request may use there.
+    fn room(&self, kind: LeaseKind) -> Result<(Option<SpillPermit<'_>>, LeaseKind), StepError> {
+        if !self.planned.is_spill(self.step()) {
+            return Ok((None, kind));
+        }
+        let spill = &self.database().spill;
+        let connections_max = self.node().connections_max();
+        let mut kinds = kind.or_shared();
+        let entered = kinds.find_map(|kind| {
+            let share = self.planned.spill_share(self.step(), kind);
+            let room = spill.enter(share, connections_max)?;
+            Some((Some(room), kind))
+        });
+        spill.count(entered.is_some());
+        entered.ok_or(StepError::Refused(SqlError::SpillBudget))
+    }
+
+    /// Lets the spill budget follow the primary's reads.
+    fn report_to_spill(&self, took: Duration) {
+        if self.step().as_primary && self.planned.request.safe {
+            let took = took.saturating_sub(self.planned.round_trip(self.step()));
+            let unloaded = &self.planned.request.target.unloaded;
+            let unloaded = unloaded.add(took, Instant::now());
+            self.database().spill.answered(took, unloaded);
         }
     }
 

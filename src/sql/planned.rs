@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tokio::time::Duration;
+
 use super::SqlError;
 use super::database::Member;
+use super::reconnect::LeaseKind;
 use super::request::{SqlOutcome, SqlRequest};
+use super::spill_budget::Share;
 use super::verdict::Terms;
 use crate::postgres::monitor::Knowledge;
 use tidegate_model::Level;
@@ -61,6 +65,17 @@ impl PlannedRequest<'_> {
         let strong = self.decision.consistency.level == Level::Strong;
         // Nodes are listed by distance: before the first there is none.
         self.request.safe && !strong && step.as_primary && step.node > 0
+    }
+
+    /// What the step takes out of the spill budget on a connection of a kind.
+    pub(super) fn spill_share(&self, step: &Step, kind: LeaseKind) -> Share {
+        let work = self.request.target.quickness.mean(step.node);
+        Share::of(work, self.round_trip(step), kind != LeaseKind::Shared)
+    }
+
+    /// The distance to the node of a step.
+    pub(super) fn round_trip(&self, step: &Step) -> Duration {
+        self.ranking.of(step.node).latency
     }
 
     /// The error when there is no node to ask.

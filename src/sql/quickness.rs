@@ -67,15 +67,27 @@ impl Quickness {
     /// the slowest of the others, so that it can serve their reads over few connections from the
     /// start.
     pub fn of(&self, node: usize) -> Pace {
-        let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
-        let Some(here) = self.0.get(node) else {
+        if node >= NODES_MAX {
             return Pace::Slow;
-        };
-        match known(here).or_else(|| self.0.iter().filter_map(known).max()) {
+        }
+        match self.mean_us(node) {
             Some(mean) if mean < QUICK_MAX_US => Pace::Quick,
             Some(mean) if mean >= MODERATE_MAX_US => Pace::Slow,
             Some(_) | None => Pace::Moderate,
         }
+    }
+
+    /// Returns the mean on a node, as for [`of`](Self::of); none while no answer is known, and for
+    /// a statement that is slow, whose mean is bounded.
+    pub fn mean(&self, node: usize) -> Option<Duration> {
+        let mean = self.mean_us(node)?;
+        (mean < MODERATE_MAX_US).then(|| Duration::from_micros(mean.into()))
+    }
+
+    fn mean_us(&self, node: usize) -> Option<u32> {
+        let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
+        let here = self.0.get(node)?;
+        known(here).or_else(|| self.0.iter().filter_map(known).max())
     }
 }
 
@@ -107,6 +119,7 @@ mod tests {
         let quickness = Quickness::default();
         quickness.add(0, MS);
         assert_eq!(quickness.of(1), Pace::Quick);
+        assert_eq!(quickness.mean(1), Some(MS));
         quickness.add(2, 6 * MS);
         assert!(quickness.of(0) == Pace::Quick && quickness.of(1) == Pace::Moderate);
     }
@@ -122,5 +135,6 @@ mod tests {
         quickness.add(0, Duration::MAX);
         quickness.add(99, MS);
         assert!(quickness.of(0) == Pace::Slow && quickness.of(99) == Pace::Slow);
+        assert_eq!((quickness.mean(0), quickness.mean(99)), (None, None));
     }
 }

@@ -44,6 +44,12 @@ impl LeaseKind {
         }
     }
 
+    /// Returns this kind and, if the statement may share a connection, that one.
+    pub(super) fn or_shared(self) -> impl Iterator<Item = Self> {
+        let shared = (self == Self::Free).then_some(Self::Shared);
+        std::iter::once(self).chain(shared)
+    }
+
     /// Returns what to send the statement on after it got no answer on this one; none when it must
     /// not be sent to this node again. Each connection is of a later kind, so there is an end to it.
     pub(super) fn after(self, interruption: Interruption, safe: bool) -> Option<Self> {

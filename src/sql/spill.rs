@@ -1,15 +1,26 @@
 //! What the primary does for replicas that cannot serve, so that it is never drowned by it.
 
-use metrics::Counter;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::http::{ConcurrencyLimit, Permit};
+use metrics::{Counter, Gauge};
+use tokio::time::{Duration, Instant};
+
+use super::spill_budget::{Share, SpillBudget};
 use tidegate_telemetry::names;
 
-/// How many reads the primary serves at the same time in place of a replica.
+/// The reads that the primary serves in place of a replica.
 pub struct Spill {
-    room: ConcurrencyLimit,
+    concurrency_max: usize,
+    budget: Mutex<SpillBudget>,
+    active: Gauge,
     served: Counter,
     refused: Counter,
+}
+
+/// Room for one read; it is free again when this is dropped.
+pub(super) struct SpillPermit<'a> {
+    spill: &'a Spill,
+    share: Share,
 }
 
 impl Spill {
@@ -21,36 +32,70 @@ impl Spill {
             counter.increment(0);
             counter
         };
+        let active = metrics::gauge!(names::SPILL_ACTIVE);
+        active.set(0.0);
         Self {
-            room: ConcurrencyLimit::new(concurrency_max, metrics::gauge!(names::SPILL_ACTIVE)),
+            concurrency_max,
+            budget: Mutex::new(SpillBudget::new(concurrency_max, Instant::now())),
+            active,
             served: counter("served"),
             refused: counter("refused"),
         }
     }
 
-    /// How many reads are served at most.
+    /// The most reads that are at work at the primary.
     #[must_use]
     pub fn concurrency_max(&self) -> usize {
-        self.room.count()
+        self.concurrency_max
     }
 
-    /// How many are served now.
+    /// How many reads are at work there now, rounded up.
     #[must_use]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small count"
+    )]
     pub fn active(&self) -> usize {
-        self.room.count() - self.room.free()
+        self.budget().work().ceil() as usize
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.room.free() > 0
+    pub(super) fn has_room(&self, share: Share, connections_max: usize) -> bool {
+        self.budget().has_room(share, connections_max)
     }
 
-    /// Takes room for one read, and counts it, or that there was none.
-    pub(super) fn enter(&self) -> Option<Permit<'_>> {
-        let room = self.room.enter();
-        match room {
-            Some(_) => self.served.increment(1),
-            None => self.refused.increment(1),
+    /// Takes room for one read, if there is any.
+    pub(super) fn enter(&self, share: Share, connections_max: usize) -> Option<SpillPermit<'_>> {
+        let entered = self.budget().take(share, connections_max);
+        entered.then(|| {
+            self.active.increment(share.work);
+            SpillPermit { spill: self, share }
+        })
+    }
+
+    /// Counts a read, and whether there was room for it.
+    pub(super) fn count(&self, entered: bool) {
+        match entered {
+            true => self.served.increment(1),
+            false => self.refused.increment(1),
         }
-        room
+    }
+
+    /// Takes in how long an answer of the primary took, without the distance, and how long the
+    /// statement takes there without load.
+    pub(super) fn answered(&self, took: Duration, unloaded: Duration) {
+        self.budget().answered(took, unloaded, Instant::now());
+    }
+
+    fn budget(&self) -> MutexGuard<'_, SpillBudget> {
+        // A panic while it is held cannot leave a budget that is half changed.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SpillPermit<'_> {
+    fn drop(&mut self) {
+        self.spill.budget().give_back(self.share);
+        self.spill.active.decrement(self.share.work);
     }
 }

@@ -18,6 +18,7 @@ use super::SqlError;
 use super::attempt::Attempt;
 use super::hedge::{is_good, of_two};
 use super::planned::{PlannedRequest, StepError, StepResult, Try};
+use super::reconnect::LeaseKind;
 use super::request::{SqlOutcome, SqlRequest};
 use crate::http::Timing;
 use crate::postgres::monitor::Knowledge;
@@ -201,7 +202,13 @@ impl PlannedRequest<'_> {
         self.request.safe
             && next.wait_for.is_none()
             && matches!(standing, Standing::Trusted | Standing::OnProbation)
-            && (!self.is_spill(next) || self.request.database.spill.has_room())
+            && (!self.is_spill(next) || self.has_spill_room(next))
+    }
+
+    fn has_spill_room(&self, step: &Step) -> bool {
+        let connections_max = self.member(step).node.connections_max();
+        let share = self.spill_share(step, LeaseKind::Shared);
+        self.request.database.spill.has_room(share, connections_max)
     }
 
     fn hedge_delay(&self, step: &Step) -> Duration {

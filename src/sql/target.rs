@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use super::{ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError};
-use crate::sql::{Latencies, Quickness};
+use crate::sql::{Latencies, Quickness, Unloaded};
 
 /// An endpoint that runs a statement.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct SqlTarget {
     pub latencies: Latencies,
     /// On which nodes it is quick.
     pub quickness: Quickness,
+    /// How long it takes on the primary without load.
+    pub unloaded: Unloaded,
     /// On which nodes it is proven to leave nothing in a session.
     pub stateless: Stateless,
 }
@@ -106,6 +108,7 @@ impl SqlTarget {
             body_strings: sql.body_strings.clone(),
             latencies: Latencies::default(),
             quickness: Quickness::default(),
+            unloaded: Unloaded::default(),
             stateless: Stateless::default(),
         })
     }

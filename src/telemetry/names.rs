@@ -35,7 +35,7 @@ pub const RETRIES: &str = "tidegate_retries_total";
 pub const HEDGES: &str = "tidegate_hedges_total";
 /// Retries and hedges refused because the node's retry budget was spent. Counter; label `node`.
 pub const RETRY_BUDGET_SPENT: &str = "tidegate_retry_budget_spent_total";
-/// Reads that the primary is serving in place of a replica. Gauge.
+/// Reads that are at work at the primary in place of a replica. Gauge.
 pub const SPILL_ACTIVE: &str = "tidegate_spill_active";
 /// Reads that needed the primary in place of a replica. Counter; label `result`:
 /// `served` or `refused`.

@@ -2,7 +2,7 @@
 
 use super::drill::Length::Full;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
-use super::{decision, down_and_up, lost_replica, spill, unsteady_replica};
+use super::{decision, down_and_up, late_replica, lost_replica, spill, unsteady_replica};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make drill"]
@@ -20,6 +20,7 @@ async fn all_drills_at_full_length() {
         taken_over(Full, Fault::Frozen, FARTHEST, 1_000).await,
         unsteady_replica::black_holed(Full).await,
         unsteady_replica::alternating(Full).await,
+        late_replica::by_seconds(Full).await,
         spill::only_the_primary(Full).await,
         down_and_up::everything(Full).await,
         decision::everywhere(Full).await,

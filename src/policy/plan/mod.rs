@@ -193,8 +193,9 @@ impl Planner<'_> {
 
     /// The nodes to try, one after the other: those for which `quality` returns `None` are left
     /// out, the others are ordered by quality, and those of the same quality best first. Failing
-    /// nodes come last, since a small chance of an answer is better than a refusal. A node drained
-    /// by an operator is left out unless it is the primary, which then comes last of all: only the
+    /// nodes come last, since a small chance of an answer is better than a refusal. A replica on
+    /// probation comes after all nodes that are trusted, except a primary that has strong requests
+    /// and writes to serve. A node drained by an operator is left out unless it is the primary, which then comes last of all: only the
     /// primary can give some answers.
     fn in_order<Q: Ord>(&self, quality: impl Fn(usize) -> Option<Q>) -> InOrder<Q> {
         let mut order = InOrder::new();
@@ -212,7 +213,28 @@ impl Planner<'_> {
                 order.insert(before.map_or(0, |before| before + 1), candidate);
             }
         }
+        self.spare_the_primary(&mut order);
         order
+    }
+
+    /// Moves replicas on probation before a primary that would serve in their place.
+    fn spare_the_primary<Q: Ord>(&self, order: &mut InOrder<Q>) {
+        let Some(mut spill) = order.iter().position(|it| self.is_spill(it.node)) else {
+            return;
+        };
+        for late in spill + 1..order.len() {
+            let (primary, replica) = (&order[spill], &order[late]);
+            let alike = (primary.resort, &primary.quality) == (replica.resort, &replica.quality);
+            if alike && replica.on_probation {
+                order[spill..=late].rotate_right(1);
+                spill += 1;
+            }
+        }
+    }
+
+    /// Whether a node is the primary, in place of a nearer replica.
+    fn is_spill(&self, node: usize) -> bool {
+        node > 0 && self.views[node].is_primary()
     }
 
     fn resort(&self, ranked: &Ranked) -> Option<Resort> {

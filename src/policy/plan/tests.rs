@@ -63,6 +63,16 @@ impl Scene {
         self
     }
 
+    /// The same nodes while one that has failed is on probation.
+    fn with_on_probation(mut self, node: usize) -> Self {
+        self.selector.lose(node, self.now);
+        self.now += Duration::from_secs(1);
+        assert!(self.selector.claim_probe(node, self.now));
+        let outcome = AttemptOutcome::Answered;
+        self.selector.report(node, outcome, None, self.now);
+        self
+    }
+
     /// The same nodes after one of them was drained.
     fn with_drained(mut self, node: usize) -> Self {
         self.selector.drain(node, true);
@@ -357,6 +367,37 @@ fn a_failing_node_comes_last_and_a_drained_replica_not_at_all() {
     assert_eq!(
         scene().with_drained(0).told(&session(101)),
         "replica-2?:waited primary:replica-down"
+    );
+}
+
+#[test]
+fn a_replica_on_probation_serves_before_the_primary_has_to() {
+    let late = sketch(NodeCondition::Lagging);
+    let told = |replicas: &[Sketch], decision: &Decision| {
+        let scene = Scene::before_primary(replicas).with_on_probation(0);
+        scene.told(decision)
+    };
+    for decision in [&eventual(), &bounded(5_000), &session(100)] {
+        let plan = told(&[FRESH], decision);
+        assert!(plan.starts_with("replica-1:"), "{plan}");
+        let plan = told(&[FRESH, FRESH], decision);
+        let nodes: Vec<_> = plan.split(' ').map(|it| &it[..7]).collect();
+        assert_eq!(nodes, ["replica", "replica", "primary"], "{plan}");
+        assert!(plan.starts_with("replica-2:"), "{plan}");
+    }
+    assert_eq!(
+        told(&[FRESH], &session(101)),
+        "replica-1?:waited primary:replica-down"
+    );
+    assert_eq!(
+        told(&[late], &eventual()),
+        "primary:replica-down replica-1:replica-lagging"
+    );
+    let near_primary = Scene::new(&[FRESH], FRESH, true).with_on_probation(1);
+    assert_eq!(
+        near_primary.told(&eventual()),
+        "primary:no-replica replica-1:fresh",
+        "the nearest node is no substitute"
     );
 }
 

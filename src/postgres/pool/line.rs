@@ -129,9 +129,10 @@ impl Lines {
     }
 }
 
-/// Half of the connections at most, since a line may never be empty while there is load: what cannot be
-/// shared, writes above all, must not wait for that.
-fn lines_max(connections_max: usize) -> usize {
+/// Returns the most connections of a pool that reads share: half of them at most, since they may never be
+/// free while there is load, and what cannot share one, writes above all, must not wait for that.
+#[must_use]
+pub fn lines_max(connections_max: usize) -> usize {
     LINES_MAX.min(connections_max / 2)
 }
 

@@ -24,6 +24,7 @@ mod turnover;
 pub use catalogue::Catalogue;
 pub use connection::WarmStatements;
 pub use lease::Lease;
+pub use line::lines_max;
 pub use node::{Connections, Node, NodeConfig, PoolError};
 pub use settings::{PoolSettings, SpillSettings};
 pub use standby::Loads;

@@ -374,6 +374,12 @@ impl Node {
         }
     }
 
+    /// The most connections that there may be: fewer than configured where the server takes no more.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.limit.max()
+    }
+
     /// Counts its connections.
     #[must_use]
     pub fn connections(&self) -> Connections {

@@ -39,8 +39,9 @@ settings! {
     /// `[spill]`: what the primary does for replicas that cannot serve.
     #[derive(Debug, Clone)]
     pub struct SpillSettings {
-        /// Eventual, session and bounded reads that the primary serves at the same time in place of a
-        /// replica; never more than half of `[pool] connections_max`.
+        /// Eventual, session and bounded reads that are at work at the primary at the same time in place
+        /// of a replica; their time on the way does not count. Fewer while the primary answers slowly, and
+        /// never more than half of `[pool] connections_max`.
         concurrency_max: usize = 16, count("reads"),
             low "readers are refused while the primary idles.",
             high "a broken replica slows the primary's writers down.";
