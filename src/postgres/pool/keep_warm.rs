@@ -29,7 +29,8 @@ const LIMITS: &str = "select rolconnlimit::text, datconnlimit::text, current_set
 
 impl Node {
     /// Keeps at least `connections_min` connections open until the node is dropped with its task,
-    /// and as many, those in use included, as the requests of any one other node would need; closes
+    /// and as many, those in use included, as its own requests and those of any one other node would
+    /// need; closes
     /// idle ones to the name's former server as soon as another is known.
     pub async fn keep_warm(self: Arc<Self>) {
         let mut watch = self.monitor.watch(&self.id);
@@ -77,7 +78,7 @@ impl Node {
             Load {
                 per_second: f64::from(ended.alone) * per_second,
                 busy: ended.held.as_secs_f64() * per_second,
-                shared: if ended.shared { LINES_MAX } else { 0 },
+                shared: if ended.shared { LINES_MAX as f64 } else { 0.0 },
                 round_trip: self.round_trip(),
             },
         );

@@ -4,7 +4,8 @@
 //! keep λ W of them busy. On a node farther away W is longer by the difference of the round trips.
 //! A node whose standby would be too small when another one is lost makes requests wait for
 //! connections to be opened, some seven round trips each. Reads that share connections need only
-//! those. Pure, except for the lock.
+//! those. A node that takes over goes on serving its own requests, so these count, too. Pure, except
+//! for the lock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub(super) struct Load {
     /// Connections that these requests keep busy on average.
     pub(super) busy: f64,
     /// Connections that reads share, at most.
-    pub(super) shared: usize,
+    pub(super) shared: f64,
     /// The round trip between the gateway and the node.
     pub(super) round_trip: Duration,
 }
@@ -36,12 +37,14 @@ pub(super) struct Load {
 pub struct Loads(Mutex<Vec<(NodeId, Load)>>);
 
 impl Load {
-    /// Returns the connections that the same requests need at another distance.
-    fn connections_at(&self, round_trip: Duration) -> usize {
-        let farther = round_trip.saturating_sub(self.round_trip).as_secs_f64();
-        let busy = self.busy + self.per_second * farther;
-        // Saturates, and is never negative.
-        self.shared + (busy + DEVIATIONS * busy.sqrt()).ceil() as usize
+    /// Returns the connections that a node needs for its own requests and for those of another one.
+    fn connections_with(&self, other: &Self) -> usize {
+        let farther = self.round_trip.saturating_sub(other.round_trip);
+        let moved = other.busy + other.per_second * farther.as_secs_f64();
+        let busy = self.busy + moved;
+        let alone = (busy + DEVIATIONS * busy.sqrt()).ceil();
+        // Saturates, and is never negative. Reads of both share the same connections.
+        (self.shared.max(other.shared).round() + alone) as usize
     }
 
     /// Follows a higher load at once and a lower one slowly.
@@ -50,7 +53,7 @@ impl Load {
         *self = Self {
             per_second: keep(self.per_second, now.per_second),
             busy: keep(self.busy, now.busy),
-            shared: self.shared.max(now.shared),
+            shared: keep(self.shared, now.shared),
             round_trip: now.round_trip,
         };
     }
@@ -58,16 +61,22 @@ impl Load {
 
 impl Loads {
     /// Records a node's load of the last second, and returns the connections that it needs to take
-    /// over from any one of the others.
+    /// over from any one of the others beside its own requests; none if there are no others.
     pub(super) fn exchange(&self, id: &NodeId, now: Load) -> usize {
         // Each entry is consistent at every moment, even after a panic.
         let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match loads.iter_mut().find(|(other, _)| other == id) {
-            Some((_, load)) => load.follow(now),
-            None => loads.push((id.clone(), now)),
-        }
+        let own = match loads.iter_mut().find(|(other, _)| other == id) {
+            Some((_, load)) => {
+                load.follow(now);
+                *load
+            }
+            None => {
+                loads.push((id.clone(), now));
+                now
+            }
+        };
         let others = loads.iter().filter(|(other, _)| other != id);
-        let needed = others.map(|(_, load)| load.connections_at(now.round_trip));
+        let needed = others.map(|(_, load)| own.connections_with(load));
         needed.max().unwrap_or(0)
     }
 }
@@ -89,14 +98,29 @@ mod tests {
         let here = Load {
             per_second: 200.0,
             busy: 2.0,
-            shared: 4,
+            shared: 4.0,
             round_trip: MS,
         };
+        let idle = |round_trip| Load {
+            round_trip,
+            ..Load::default()
+        };
         // 2 + 200/s × 120 ms = 26, and twice the root of that.
-        assert_eq!(here.connections_at(121 * MS), 4 + 37);
+        assert_eq!(idle(121 * MS).connections_with(&here), 4 + 37);
         // At the same distance: no more than here.
-        assert_eq!(here.connections_at(MS), 4 + 5);
-        assert_eq!(Load::default().connections_at(MS), 0);
+        assert_eq!(idle(MS).connections_with(&here), 4 + 5);
+        assert_eq!(idle(MS).connections_with(&Load::default()), 0);
+    }
+
+    #[test]
+    fn a_nodes_own_requests_leave_no_room_for_those_of_another() {
+        let load = |busy| Load {
+            busy,
+            shared: 4.0,
+            ..Load::default()
+        };
+        // 9 + 16 = 25, and twice the root of that; both share the same four.
+        assert_eq!(load(9.0).connections_with(&load(16.0)), 4 + 35);
     }
 
     #[test]
@@ -107,9 +131,9 @@ mod tests {
             ..Load::default()
         };
         assert_eq!(loads.exchange(&replica("eu-west-1"), load(4.0)), 0);
-        assert_eq!(loads.exchange(&replica("us-east-1"), load(1.0)), 8);
-        assert_eq!(loads.exchange(&NodeId::Primary, load(9.0)), 8);
-        assert_eq!(loads.exchange(&replica("us-east-1"), load(1.0)), 15);
+        assert_eq!(loads.exchange(&replica("us-east-1"), load(1.0)), 10);
+        assert_eq!(loads.exchange(&NodeId::Primary, load(12.0)), 24);
+        assert_eq!(loads.exchange(&replica("us-east-1"), load(1.0)), 21);
     }
 
     #[test]
@@ -118,6 +142,7 @@ mod tests {
         let (here, next) = (replica("eu-west-1"), replica("us-east-1"));
         let busy = Load {
             busy: 16.0,
+            shared: 4.0,
             ..Load::default()
         };
         loads.exchange(&here, busy);
@@ -127,8 +152,8 @@ mod tests {
             }
             loads.exchange(&next, Load::default())
         };
-        assert_eq!(after(0), 24);
-        assert!((12..16).contains(&after(30)));
+        assert_eq!(after(0), 4 + 24);
+        assert!((2 + 12..2 + 16).contains(&after(30)));
         assert!(after(300) <= 2);
     }
 }
