@@ -32,6 +32,7 @@ const BUSY_MOMENT: Duration = Duration::from_millis(10);
 pub(super) struct SpillBudget {
     max: f64,
     limit: f64,
+    reads: usize,
     work: f64,
     connections: usize,
     /// Mean ratio of the time of an answer to what is not slow for it.
@@ -66,6 +67,7 @@ impl SpillBudget {
         Self {
             max: max as f64,
             limit: max as f64,
+            reads: 0,
             work: 0.0,
             connections: 0,
             slowness: 0.0,
@@ -77,7 +79,7 @@ impl SpillBudget {
     /// in all. While nothing is under way there is room for any.
     pub(super) fn has_room(&self, share: Share, connections_max: usize) -> bool {
         let limit = self.limit.min(connections_max as f64 / 2.0);
-        let is_enough = self.work + share.work <= limit || self.work < f64::EPSILON;
+        let is_enough = self.work + share.work <= limit || self.reads == 0;
         is_enough && (!share.connection || self.connections < alone_max(connections_max))
     }
 
@@ -85,6 +87,7 @@ impl SpillBudget {
     pub(super) fn take(&mut self, share: Share, connections_max: usize) -> bool {
         let has_room = self.has_room(share, connections_max);
         if has_room {
+            self.reads += 1;
             self.work += share.work;
             self.connections += usize::from(share.connection);
         }
@@ -93,9 +96,13 @@ impl SpillBudget {
 
     /// Returns a share that was taken.
     pub(super) fn give_back(&mut self, share: Share) {
+        self.reads -= 1;
         self.connections -= usize::from(share.connection);
         // Sums of fractions are not exact.
-        self.work = (self.work - share.work).max(0.0);
+        self.work = match self.reads {
+            0 => 0.0,
+            _ => (self.work - share.work).max(0.0),
+        };
     }
 
     /// Returns the work under way.

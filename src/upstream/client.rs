@@ -5,8 +5,6 @@
 //! that is safe. Deliberately absent: any other reason to repeat a request.
 
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
@@ -16,7 +14,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Duration;
 
-use super::connector::Connector;
+use super::connector::{ConnectionUse, Connector};
 use super::upload::UploadBody;
 
 /// How long a connection is kept for the next request: less than the five seconds after which
@@ -83,20 +81,6 @@ impl Client {
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Whether a connection has brought an answer, so that the next request on it follows idle time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ConnectionUse(Arc<AtomicBool>);
-
-impl ConnectionUse {
-    fn record_answer(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn has_answered(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -16,8 +18,6 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Duration, timeout};
 use tower::{BoxError, Service};
-
-use super::client::ConnectionUse;
 
 /// Opens connections, with TLS if the URL says so.
 #[derive(Clone, Debug)]
@@ -78,6 +78,20 @@ impl Service<Uri> for Connector {
             })
         });
         connected.boxed()
+    }
+}
+
+/// Whether a connection has brought an answer, so that the next request on it follows idle time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ConnectionUse(Arc<AtomicBool>);
+
+impl ConnectionUse {
+    pub(super) fn record_answer(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
