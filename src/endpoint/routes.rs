@@ -130,7 +130,7 @@ mod tests {
         let (_, sql) = endpoints
             .find(|(it, _)| it.template == format!("/{last}"))
             .unwrap();
-        sql.quickness.add(0, Duration::from_secs(1));
+        sql.quickness.add(0, Duration::from_secs(1), Duration::ZERO);
         assert!(is_warm(0) && is_warm(last));
         assert!(routes.warm_statements().contains(&POSITION.to_owned()));
     }

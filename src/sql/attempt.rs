@@ -44,7 +44,9 @@ impl Attempt<'_> {
     /// Asks the node. Its breaker and the endpoint's latencies hear of it.
     pub(super) async fn run(&self, timing: &mut Timing) -> StepResult {
         let (request, node) = (self.planned.request, self.step().node);
-        let kind = LeaseKind::first(request.safe, request.target.quickness.of(node));
+        let round_trip = self.planned.round_trip(self.step());
+        let pace = request.target.quickness.of(node, round_trip);
+        let kind = LeaseKind::first(request.safe, pace);
         let (_room, mut kind) = self.room(kind)?;
         let started = Instant::now();
         if let Some(lsn) = self.step().wait_for

@@ -69,8 +69,9 @@ impl PlannedRequest<'_> {
 
     /// What the step takes out of the spill budget on a connection of a kind.
     pub(super) fn spill_share(&self, step: &Step, kind: LeaseKind) -> Share {
-        let work = self.request.target.quickness.mean(step.node);
-        Share::of(work, self.round_trip(step), kind != LeaseKind::Shared)
+        let round_trip = self.round_trip(step);
+        let work = self.request.target.quickness.mean(step.node, round_trip);
+        Share::of(work, round_trip, kind != LeaseKind::Shared)
     }
 
     /// The distance to the node of a step.

@@ -7,15 +7,18 @@ use std::time::Duration;
 const NODES_MAX: usize = 32;
 
 /// The mean from which a read is not quick: those behind it on a shared connection would notice.
-const QUICK_MAX_US: u32 = 5_000;
+/// Where every answer takes a long round trip, they notice less: then it is that part of it.
+const QUICK_MAX: Duration = Duration::from_millis(5);
+const QUICK_PART: u32 = 16;
 
 /// The mean from which a read shares no connection even when none is free: those behind it would
-/// wait longer than in the queue.
-const MODERATE_MAX_US: u32 = 20_000;
+/// wait longer than in the queue, where each takes a round trip, too.
+const MODERATE_MAX: Duration = Duration::from_millis(20);
+const MODERATE_PART: u32 = 4;
 
-/// The most that one answer contributes, so that a brief stall of the machine does not make a
-/// statement slow: that takes several slow answers in a row.
-const COUNTED_MAX_US: u32 = 2 * MODERATE_MAX_US;
+/// The most that one answer contributes, in such times, so that a brief stall of the machine does
+/// not make a statement slow: that takes several slow answers in a row.
+const COUNTED_MAX: u32 = 2;
 
 /// An answer contributes one eighth to the mean, so that a slow one matters for some dozens of
 /// answers.
@@ -45,11 +48,12 @@ impl Default for Quickness {
 }
 
 impl Quickness {
-    /// Records how long a server took. One of two simultaneous answers may be lost.
-    pub fn add(&self, node: usize, took: Duration) {
+    /// Records how long a server at some distance took. One of two simultaneous answers may be
+    /// lost.
+    pub fn add(&self, node: usize, took: Duration, round_trip: Duration) {
         let Some(mean) = self.0.get(node) else { return };
-        let took =
-            u32::try_from(took.as_micros()).map_or(COUNTED_MAX_US, |us| us.min(COUNTED_MAX_US));
+        let took = took.min(moderate_max(round_trip) * COUNTED_MAX).as_micros();
+        let took = u32::try_from(took).unwrap_or(UNKNOWN - 1);
         let next = match mean.load(Ordering::Relaxed) {
             UNKNOWN => took,
             known => known - known / WEIGHT + took / WEIGHT,
@@ -63,32 +67,37 @@ impl Quickness {
         means.any(|mean| mean.load(Ordering::Relaxed) != UNKNOWN)
     }
 
-    /// Returns how long the statement takes on a node; a node without answers is assumed to be like
+    /// Returns how long the statement takes on a node at some distance; a node without answers is assumed to be like
     /// the slowest of the others, so that it can serve their reads over few connections from the
     /// start.
-    pub fn of(&self, node: usize) -> Pace {
+    pub fn of(&self, node: usize, round_trip: Duration) -> Pace {
         if node >= NODES_MAX {
             return Pace::Slow;
         }
-        match self.mean_us(node) {
-            Some(mean) if mean < QUICK_MAX_US => Pace::Quick,
-            Some(mean) if mean >= MODERATE_MAX_US => Pace::Slow,
+        match self.known_mean(node) {
+            Some(mean) if mean < QUICK_MAX.max(round_trip / QUICK_PART) => Pace::Quick,
+            Some(mean) if mean >= moderate_max(round_trip) => Pace::Slow,
             Some(_) | None => Pace::Moderate,
         }
     }
 
     /// Returns the mean on a node, as for [`of`](Self::of); none while no answer is known, and for
     /// a statement that is slow, whose mean is bounded.
-    pub fn mean(&self, node: usize) -> Option<Duration> {
-        let mean = self.mean_us(node)?;
-        (mean < MODERATE_MAX_US).then(|| Duration::from_micros(mean.into()))
+    pub fn mean(&self, node: usize, round_trip: Duration) -> Option<Duration> {
+        let mean = self.known_mean(node)?;
+        (mean < moderate_max(round_trip)).then_some(mean)
     }
 
-    fn mean_us(&self, node: usize) -> Option<u32> {
+    fn known_mean(&self, node: usize) -> Option<Duration> {
         let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
         let here = self.0.get(node)?;
-        known(here).or_else(|| self.0.iter().filter_map(known).max())
+        let mean = known(here).or_else(|| self.0.iter().filter_map(known).max())?;
+        Some(Duration::from_micros(mean.into()))
     }
+}
+
+fn moderate_max(round_trip: Duration) -> Duration {
+    MODERATE_MAX.max(round_trip / MODERATE_PART)
 }
 
 #[cfg(test)]
@@ -100,16 +109,16 @@ mod tests {
     #[test]
     fn a_statement_is_quick_once_it_has_shown_that_and_not_for_a_while_after_slow_answers() {
         let quickness = Quickness::default();
-        assert!(quickness.of(0) != Pace::Quick);
-        quickness.add(0, MS);
-        assert!(quickness.of(0) == Pace::Quick);
-        quickness.add(0, 200 * MS);
-        assert_eq!(quickness.of(0), Pace::Moderate);
-        (0..8).for_each(|_| quickness.add(0, 200 * MS));
-        assert_eq!(quickness.of(0), Pace::Slow);
+        assert!(quickness.of(0, MS) != Pace::Quick);
+        quickness.add(0, MS, MS);
+        assert!(quickness.of(0, MS) == Pace::Quick);
+        quickness.add(0, 200 * MS, MS);
+        assert_eq!(quickness.of(0, MS), Pace::Moderate);
+        (0..8).for_each(|_| quickness.add(0, 200 * MS, MS));
+        assert_eq!(quickness.of(0, MS), Pace::Slow);
         let answers = (1..).find(|_| {
-            quickness.add(0, MS);
-            quickness.of(0) == Pace::Quick
+            quickness.add(0, MS, MS);
+            quickness.of(0, MS) == Pace::Quick
         });
         assert!((8..32).contains(&answers.unwrap()), "{answers:?}");
     }
@@ -117,24 +126,39 @@ mod tests {
     #[test]
     fn a_node_that_was_never_asked_is_taken_to_be_like_the_slowest_of_the_others() {
         let quickness = Quickness::default();
-        quickness.add(0, MS);
-        assert_eq!(quickness.of(1), Pace::Quick);
-        assert_eq!(quickness.mean(1), Some(MS));
-        quickness.add(2, 6 * MS);
-        assert!(quickness.of(0) == Pace::Quick && quickness.of(1) == Pace::Moderate);
+        quickness.add(0, MS, MS);
+        assert_eq!(quickness.of(1, MS), Pace::Quick);
+        assert_eq!(quickness.mean(1, MS), Some(MS));
+        quickness.add(2, 6 * MS, MS);
+        assert!(quickness.of(0, MS) == Pace::Quick && quickness.of(1, MS) == Pace::Moderate);
     }
 
     #[test]
     fn a_statement_that_takes_long_never_becomes_quick() {
         let quickness = Quickness::default();
-        assert_eq!(quickness.of(0), Pace::Moderate);
-        (0..100).for_each(|_| quickness.add(0, 6 * MS));
-        assert_eq!(quickness.of(0), Pace::Moderate);
-        (0..100).for_each(|_| quickness.add(0, 60 * MS));
-        assert_eq!(quickness.of(0), Pace::Slow);
-        quickness.add(0, Duration::MAX);
-        quickness.add(99, MS);
-        assert!(quickness.of(0) == Pace::Slow && quickness.of(99) == Pace::Slow);
-        assert_eq!((quickness.mean(0), quickness.mean(99)), (None, None));
+        assert_eq!(quickness.of(0, MS), Pace::Moderate);
+        (0..100).for_each(|_| quickness.add(0, 6 * MS, MS));
+        assert_eq!(quickness.of(0, MS), Pace::Moderate);
+        (0..100).for_each(|_| quickness.add(0, 60 * MS, MS));
+        assert_eq!(quickness.of(0, MS), Pace::Slow);
+        quickness.add(0, Duration::MAX, MS);
+        quickness.add(99, MS, MS);
+        assert!(quickness.of(0, MS) == Pace::Slow && quickness.of(99, MS) == Pace::Slow);
+        assert_eq!(
+            (quickness.mean(0, MS), quickness.mean(99, MS)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn far_away_only_what_takes_long_beside_the_round_trip_is_slow() {
+        let (quickness, far) = (Quickness::default(), 240 * MS);
+        (0..100).for_each(|_| quickness.add(0, 14 * MS, MS));
+        assert_eq!(quickness.of(1, MS), Pace::Moderate);
+        assert_eq!(quickness.of(1, far), Pace::Quick);
+        (0..100).for_each(|_| quickness.add(1, 59 * MS, far));
+        assert_eq!(quickness.of(1, far), Pace::Moderate);
+        (0..100).for_each(|_| quickness.add(1, 61 * MS, far));
+        assert_eq!(quickness.of(1, far), Pace::Slow);
     }
 }

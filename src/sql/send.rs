@@ -119,7 +119,8 @@ impl Sending<'_> {
                     // Dropped and not settled: no other request is to meet it.
                     loan.lease().condemn();
                 } else if let (Some(took), Ok(_)) = (loan.settle(), &answer) {
-                    target.quickness.add(self.index, took);
+                    let round_trip = self.node.round_trip();
+                    target.quickness.add(self.index, took, round_trip);
                 }
                 answer.map_err(SendError::Failed)
             }

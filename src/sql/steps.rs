@@ -154,12 +154,14 @@ impl PlannedRequest<'_> {
         let mut failed = None;
         let (won, end) = loop {
             match race.next().await {
-                RaceEvent::Slow => {
-                    if let Some(next) = self.second_step(&first.step, rest) {
+                RaceEvent::Slow => match self.second_step(&first.step, rest) {
+                    Some(next) => {
                         let second = second.get_or_init(|| Try::new(next, Reason::Hedge));
                         race.enter(next.node, Turn::Hedge, self.attempt(second));
                     }
-                }
+                    // The node may be known to have failed by then.
+                    None => race.hedge_after(self.hedge_delay(&first.step)),
+                },
                 RaceEvent::Ended(entrant, (took, end)) => {
                     let turn = entrant.turn;
                     match turn {
@@ -223,10 +225,14 @@ impl PlannedRequest<'_> {
         }
     }
 
-    /// Takes the next step of the plan, if the slow node's budget allows it.
+    /// Takes the next step of the plan, if the slow node's budget allows it. A node that has failed
+    /// since gets no more requests, so those that still wait for it add no load.
     fn second_step(&self, slow: &Step, rest: &mut Steps) -> Option<Step> {
         self.request.database.probes.probe(slow.node);
-        rest.next_if(|_| self.member(slow).grants_second_try())
+        let ranking = self.request.database.selector.ranking(Instant::now());
+        let standing = ranking.of(slow.node).standing;
+        let failed = matches!(standing, Standing::Failed | Standing::ProbeDue);
+        rest.next_if(|_| failed || self.member(slow).grants_second_try())
     }
 
     /// Tells the loser that its connection is fine.

@@ -106,7 +106,7 @@ impl Entrants {
 pub enum RaceEvent<T> {
     /// An attempt has ended, with any result.
     Ended(Entrant, T),
-    /// The first node takes unusually long; this happens once.
+    /// The first node takes unusually long; once for each [`Race::hedge_after`].
     Slow,
 }
 

@@ -7,17 +7,19 @@ use tokio::time::Instant;
 /// Retries and hedges per second that are always granted, so that a quiet gateway can retry at all.
 const FLOOR_PER_SECOND: f64 = 10.0;
 
-/// Most retries and hedges that can be saved up: ten seconds of the floor.
-const SAVED_MAX: f64 = 100.0;
+/// What can be saved up: so much time's worth, of the floor and of the share of the requests. A node
+/// that freezes is known to have failed after some tenths of a second and must not use that up.
+const SAVED: Duration = Duration::from_secs(10);
 
-/// A token bucket that requests fill and that retries and hedges empty, like Finagle's
+/// A leaky token bucket that requests fill and that retries and hedges empty, like Finagle's
 /// `RetryBudget`: a node whose requests all fail cannot multiply the load on the others.
 #[derive(Debug)]
 pub struct RetryBudget {
     /// Retries and hedges that each request pays for.
     share: f64,
     floor_per_second: f64,
-    saved: f64,
+    saved_of_floor: f64,
+    saved_of_share: f64,
     at: Instant,
 }
 
@@ -32,31 +34,44 @@ impl RetryBudget {
         Self {
             share: share.clamp(0.0, 1.0),
             floor_per_second,
-            saved: floor_per_second,
+            saved_of_floor: floor_per_second,
+            saved_of_share: 0.0,
             at: now,
         }
     }
 
-    /// Records that a number of requests were sent for the first time.
+    /// Records that a number of requests were sent for the first time since the last record.
     pub fn deposit(&mut self, requests: u32, now: Instant) {
-        self.refill(now);
-        self.saved = (self.saved + self.share * f64::from(requests)).min(SAVED_MAX);
+        let passed = self.refill(now);
+        // As if they had been sent at a steady rate: the earlier ones have leaked in part.
+        let left = match passed > 0.0 {
+            true => (1.0 - (-passed).exp()) / passed,
+            false => 1.0,
+        };
+        self.saved_of_share += self.share * f64::from(requests) * left;
     }
 
     /// Returns whether one retry or hedge may be sent, and counts it.
     pub fn withdraw(&mut self, now: Instant) -> bool {
         self.refill(now);
-        let granted = self.saved >= 1.0;
+        let granted = self.saved_of_share + self.saved_of_floor >= 1.0;
         if granted {
-            self.saved -= 1.0;
+            let of_share = self.saved_of_share.min(1.0);
+            self.saved_of_share -= of_share;
+            self.saved_of_floor -= 1.0 - of_share;
         }
         granted
     }
 
-    fn refill(&mut self, now: Instant) {
+    /// Returns the time that has passed, in units of [`SAVED`].
+    fn refill(&mut self, now: Instant) -> f64 {
         let passed: Duration = now.saturating_duration_since(self.at);
-        self.saved = (self.saved + passed.as_secs_f64() * self.floor_per_second).min(SAVED_MAX);
+        let of_floor = self.saved_of_floor + passed.as_secs_f64() * self.floor_per_second;
+        self.saved_of_floor = of_floor.min(self.floor_per_second * SAVED.as_secs_f64());
+        let passed = passed.div_duration_f64(SAVED);
+        self.saved_of_share *= (-passed).exp();
         self.at = self.at.max(now);
+        passed
     }
 }
 
@@ -96,6 +111,16 @@ mod tests {
         let mut budget = RetryBudget::new(0.0, now);
         budget.deposit(1_000, now);
         assert!(!budget.withdraw(now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn ten_seconds_of_the_share_and_of_the_floor_are_saved_up() {
+        let now = Instant::now();
+        let mut budget = RetryBudget::new(0.2, now);
+        let minute = now + Duration::from_secs(60);
+        budget.deposit(60_000, minute);
+        let granted = (0..10_000).filter(|_| budget.withdraw(minute)).count();
+        assert!((2_090..=2_100).contains(&granted), "{granted}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::fault::{Fault, ServerErrors};
 use super::last_heard::LastHeard;
 use tidegate_steering::{
-    AttemptOutcome, Choice, HedgeDelay, SecondTries, Selector, SharedSelector, SteeringSettings,
+    AttemptOutcome, Choice, HedgeDelay, Ranking, SecondTries, Selector, SharedSelector, Standing,
+    SteeringSettings,
 };
 
 /// The expected latencies of nodes before the first answer, by their index: a millisecond for the
@@ -159,13 +160,22 @@ impl Balance {
         self.records[node].last_heard.is_before(then)
     }
 
-    /// Whether a request that this node has not answered may be sent to another one.
-    pub(super) fn may_ask_another(&self, node: usize) -> bool {
-        self.records[node].second_tries.grant(Instant::now())
+    /// Whether a request that this node has not answered may be sent to the next one. If this node
+    /// has failed since and the next one works, all requests go there, so that this adds no load.
+    pub(super) fn may_go_on(&self, node: usize, next: usize) -> bool {
+        let now = Instant::now();
+        let ranking = self.selector.ranking(now);
+        let (node_works, next_works) = (works(&ranking, node), works(&ranking, next));
+        (!node_works && next_works) || self.records[node].second_tries.grant(now)
     }
 
     /// How long a safe request waits for a node before a hedge is sent.
     pub(super) fn hedge_delay(&self, node: usize) -> Duration {
         self.records[node].hedge_delay.get()
     }
+}
+
+fn works(ranking: &Ranking, node: usize) -> bool {
+    let standing = ranking.of(node).standing;
+    matches!(standing, Standing::Trusted | Standing::OnProbation)
 }

@@ -105,7 +105,10 @@ impl<'r> UpstreamRace<'r> {
             tokio::select! {
                 biased;
                 event = self.race.next() => match event {
-                    RaceEvent::Slow => _ = self.ask_another(Turn::Hedge),
+                    RaceEvent::Slow => if !self.ask_another(Turn::Hedge) && self.order.len() > 0 {
+                        // The node may be known to have failed by then.
+                        self.race.hedge_after(self.upstream.balance().hedge_delay(self.first));
+                    },
                     RaceEvent::Ended(entrant, tried) => {
                         if let Some(found) = self.take_in(entrant, tried)? {
                             return Ok(found);
@@ -131,10 +134,9 @@ impl<'r> UpstreamRace<'r> {
 
     /// Sends the request to the next node, if there is one and the budget allows it.
     fn ask_another(&mut self, turn: Turn) -> bool {
-        if self.order.len() == 0 || !self.upstream.balance().may_ask_another(self.first) {
-            return false;
-        }
-        self.go_on(turn)
+        let next = self.order.as_slice().first().copied();
+        let may = |next| self.upstream.balance().may_go_on(self.first, next);
+        next.is_some_and(may) && self.go_on(turn)
     }
 
     fn go_on(&mut self, turn: Turn) -> bool {

@@ -123,6 +123,12 @@ impl Lines {
         Ok(Place::take(line, now, round_trip))
     }
 
+    /// How many lines there are.
+    pub(super) fn count(&self) -> usize {
+        let lines = self.lock();
+        lines.iter().filter(|line| line.strong_count() > 0).count()
+    }
+
     fn lock(&self) -> MutexGuard<'_, SmallVec<[Weak<Line>; LINES_MAX]>> {
         // A panic while it is held cannot leave half a reference.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,7 +13,7 @@ use super::borrowed::{Borrowed, Slotted};
 use super::catalogue::Catalogue;
 use super::connection::{ConnectionManager, NodeConnection, WarmStatements};
 use super::connection_limit::ConnectionLimit;
-use super::line::Lines;
+use super::line::{Lines, lines_max};
 use super::standby::Loads;
 use super::turnover::Turnover;
 use crate::postgres::monitor::Monitor;
@@ -222,15 +222,17 @@ impl Node {
         Ok(up_to_date(lease))
     }
 
-    /// Like [`lease`](Self::lease) while a connection is idle, else like [`share`](Self::share):
-    /// waiting behind a few others is better than waiting for a connection.
+    /// Like [`lease`](Self::lease) while connections are idle beyond those that reads may share, else
+    /// like [`share`](Self::share): waiting behind a few others is better than waiting for a
+    /// connection, which takes a round trip for each of those that wait.
     ///
     /// # Errors
     /// See [`lease`](Self::lease).
     pub async fn lease_free_or_share(&self, deadline: Instant) -> Result<Lease, PoolError> {
-        match self.pool.status().available {
-            0 => self.share(deadline).await,
-            _ => self.lease(deadline).await,
+        let to_share = lines_max(self.limit.max()).saturating_sub(self.lines.count());
+        match self.pool.status().available <= to_share {
+            true => self.share(deadline).await,
+            false => self.lease(deadline).await,
         }
     }
 
@@ -392,7 +394,8 @@ impl Node {
     }
 
     /// The round trip between the gateway and the node, as far as it is known.
-    pub(super) fn round_trip(&self) -> Duration {
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
         let status = self.monitor.status(&self.id);
         status.round_trip.unwrap_or_default()
     }
