@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use tidegate::cli::{self, Cli};
-use tidegate::config::Environment;
+use tidegate::gateway::cli::{self, Cli};
+use tidegate_model::Environment;
 
 /// Requests take and give back large futures all the time, which glibc is slow at: worth a tenth.
 #[global_allocator]
