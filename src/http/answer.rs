@@ -27,24 +27,29 @@ pub fn describe(
     // One piece of memory for all values that are made for this answer.
     let mut text = HeaderText::with_capacity(256);
     write_consistency_status(&mut text, region, account);
-    headers.insert(&CONSISTENCY_STATUS, text.value());
+    let consistency_status = text.end();
+    let cache_status = account.cache.map(|cache| {
+        cache.write(&mut text);
+        text.end()
+    });
+    let role = account.served.map(|served| served.role);
+    let server_timing = account.timing.map(|timing| {
+        timing.write(&mut text, role == Some(NodeRole::Upstream));
+        text.end()
+    });
+    let values = text.values();
+    headers.insert(&CONSISTENCY_STATUS, values.at(consistency_status));
     if let Some(decision) = account.decision {
         write_cache_control(headers, status, decision, account);
     }
-    if let Some(cache) = account.cache {
-        cache.write(&mut text);
-        headers.insert(&CACHE_STATUS, text.value());
+    if let Some(place) = cache_status {
+        headers.insert(&CACHE_STATUS, values.at(place));
     }
-    if account
-        .served
-        .is_some_and(|served| served.role == NodeRole::Primary)
-    {
+    if role == Some(NodeRole::Primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
-    if let Some(timing) = account.timing {
-        let is_upstream = |served: &Served| served.role == NodeRole::Upstream;
-        timing.write(&mut text, account.served.is_some_and(is_upstream));
-        headers.append(&SERVER_TIMING, text.value());
+    if let Some(place) = server_timing {
+        headers.append(&SERVER_TIMING, values.at(place));
     }
 }
 

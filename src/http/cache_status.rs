@@ -160,7 +160,8 @@ mod tests {
         ] {
             let mut text = HeaderText::with_capacity(64);
             cache.write(&mut text);
-            assert_eq!(text.value(), status);
+            let place = text.end();
+            assert_eq!(text.values().at(place), status);
             sfv::Parser::new(status).parse::<sfv::List>().unwrap();
         }
     }
