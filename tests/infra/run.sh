@@ -10,15 +10,16 @@
 #                    most two levels below the root; else the registry is asked
 # TF_TESTS="a b"     only these test files of infra/terraform/tests
 # TF_INITIALISED=yes terraform init has been run there already
-# CACHE_DIR=dir      where checkov and promtool are kept between runs
+#
+# tests/tools.sh installs what may be missing.
 
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 infra=${INFRA:-$repository/infra}
-cache=${CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate-infra}
 terraform_dir=$infra/terraform
+PATH=$PATH:$repository/target/tools/bin
 
 # A file that is named but missing makes every call print a warning.
 [ -e "${TF_CLI_CONFIG_FILE:-/dev/null}" ] || unset TF_CLI_CONFIG_FILE
@@ -115,21 +116,9 @@ run_test() {
 }
 
 run_checkov() {
-    local venv checkov
-    venv=$cache/checkov-$(cksum <"$here/requirements.txt" | cut -d ' ' -f 1)
-    checkov=$venv/bin/checkov
-    if [ ! -x "$venv/ready" ]; then
-        have python3 || { skip checkov "python3 is not installed"; return; }
-        mkdir -p "$cache"
-        if ! { python3 -m venv "$venv" && timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check \
-            --requirement "$here/requirements.txt"; } >"$log" 2>&1; then
-            skip checkov "it cannot be installed from PyPI: $(tail -n 1 "$log" | cut -c 1-120)"
-            return
-        fi
-        install -m 755 /dev/null "$venv/ready"
-    fi
+    have checkov || { skip checkov "it cannot be installed from PyPI"; return; }
     step checkov "no finding without an explained skip" \
-        "$checkov" --directory "$infra" --framework terraform dockerfile --compact --quiet --skip-download
+        checkov --directory "$infra" --framework terraform dockerfile --compact --quiet --skip-download
     if grep -rnE '#checkov:skip=[A-Z0-9_]+(:.{0,14})?$' "$infra" >"$log"; then
         say checkov "FAILED: a skip without a reason"
         sed 's/^/    /' "$log"
@@ -137,28 +126,15 @@ run_checkov() {
     fi
 }
 
-# promtool comes in Debian's package of Prometheus; unpacked, not installed, so that nothing starts.
-find_promtool() {
-    if have promtool; then type -P promtool; return; fi
-    if [ ! -x "$cache/promtool" ] && have apt-get && have dpkg; then
-        mkdir -p "$log.d" "$cache"
-        (cd "$log.d" && timeout 120 apt-get download prometheus && dpkg -x prometheus_*.deb .) >/dev/null 2>&1 &&
-            cp "$log.d/usr/bin/promtool" "$cache/promtool"
-    fi
-    [ -x "$cache/promtool" ] && echo "$cache/promtool"
-}
-
 run_alerts() {
-    local promtool
-    promtool=$(find_promtool)
-    [ -n "$promtool" ] || { skip alerts "promtool is not installed and Debian's package cannot be had"; return; }
-    step alerts "promtool check rules" "$promtool" check rules "$infra/prometheus/alerts.yml"
-    step alerts "promtool test rules" "$promtool" test rules "$infra/prometheus/alerts.test.yml"
+    have promtool || { skip alerts "promtool is not installed and Debian's package cannot be had"; return; }
+    step alerts "promtool check rules" promtool check rules "$infra/prometheus/alerts.yml"
+    step alerts "promtool test rules" promtool test rules "$infra/prometheus/alerts.test.yml"
     step alerts "every alert is tested and explained" every_alert
     have node || { skip alerts "node is not installed, which the dashboard's expressions are read with"; return; }
     mkdir -p "$log.d"
     node "$here/dashboard_rules.mjs" "$infra/grafana/tidegate.json" >"$log.d/dashboard.yml"
-    step alerts "the dashboard's expressions" "$promtool" check rules "$log.d/dashboard.yml"
+    step alerts "the dashboard's expressions" promtool check rules "$log.d/dashboard.yml"
 }
 
 every_alert() {
