@@ -1,4 +1,4 @@
-//! Header values made in one piece of memory.
+//! Header values built in one piece of memory.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use http::HeaderValue;
 /// Writes values one after another.
 pub(super) struct HeaderText {
     text: String,
-    /// Where the value begins that is being written.
+    /// Where the value that is being written begins.
     begin: usize,
 }
 
@@ -40,7 +40,7 @@ impl HeaderText {
             .text(decimals.get(1..).unwrap_or_default())
     }
 
-    /// Ends the value, which is then at this place of [`HeaderValues`].
+    /// Ends the value and returns its place in [`HeaderValues`].
     pub(super) fn end(&mut self) -> Range<usize> {
         let begin = std::mem::replace(&mut self.begin, self.text.len());
         begin..self.begin
@@ -56,7 +56,8 @@ impl HeaderText {
 pub(super) struct HeaderValues(Bytes);
 
 impl HeaderValues {
-    /// Returns the value at a place. What no header may have, which nothing here is, gives an empty one.
+    /// Returns the value at a place. Bytes that are not valid in a header, which nothing here writes,
+    /// give an empty value.
     pub(super) fn at(&self, place: Range<usize>) -> HeaderValue {
         let value = HeaderValue::from_maybe_shared(self.0.slice(place));
         value.unwrap_or(HeaderValue::from_static(""))
