@@ -18,8 +18,8 @@ const HEDGE_DELAY_MIN: Duration = Duration::from_millis(20);
 const HEDGE_DELAY_MAX: Duration = Duration::from_millis(500);
 const HEDGE_DELAY_UNKNOWN: Duration = Duration::from_millis(150);
 
-/// Answers that are each taken into account at once; of more, one in [`ANSWERS_PER_QUANTILE`] is an occasion
-/// to compute the quantile, which costs more than all else here and hardly moves.
+/// Up to this many answers, each one updates the quantile; beyond that, one in [`ANSWERS_PER_QUANTILE`]
+/// does, because computing the quantile costs more than everything else here and it hardly changes.
 const ANSWERS_FEW: u64 = 100;
 const ANSWERS_PER_QUANTILE: u64 = 8;
 

@@ -1,4 +1,4 @@
-//! How fast a node has been recently.
+//! The recent latency of a node.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl LatencyAverage {
         self.0 = Some((average, now));
     }
 
-    /// None before the first sample.
+    /// `None` before the first sample.
     pub(super) fn get(&self) -> Option<Duration> {
         self.0
             .map(|(average, _)| Duration::from_secs_f64(average.max(0.0)))
@@ -83,8 +83,8 @@ impl RecentLatencies {
         self.total
     }
 
-    /// Returns an upper bound on a quantile (from 0 to 1) of the recent latencies; none while there
-    /// are too few.
+    /// Returns an upper bound on a quantile (from 0 to 1) of the recent latencies; `None` while
+    /// there are too few.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         if self.total < SAMPLES_MIN {
             return None;
