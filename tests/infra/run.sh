@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Checks everything under infra/ that can be checked without an account. A step whose tool or provider
-# cannot be had says so and is skipped; a step that fails ends the run with 1.
+# Checks everything under infra/ that can be checked without an account. A step whose tool or provider is
+# not available says so and is skipped; if a step fails, the run ends with 1.
 #
 #   tests/infra/run.sh              all steps
 #   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image dist
 #
 # INFRA=dir          check another copy of infra/ (the mutations do)
 # TF_PLUGIN_DIR=dir  Terraform's provider plugins; else a directory named tf-plugins is looked for, at
-#                    most two levels below the root; else the registry is asked
+#                    most two levels below the root; else the registry is used
 # TF_TESTS="a b"     only these test files of infra/terraform/tests
 # TF_INITIALISED=yes terraform init has been run there already
 #
@@ -54,7 +54,7 @@ plugin_dir() {
     fi
 }
 
-# Initialises once per run; the mutations bring the result with their copies.
+# Initialises once per run; the copies of the mutations already contain the result.
 initialised() {
     if [ -n "${TF_INITIALISED:-}" ]; then return 0; fi
     local plugins arguments=(-backend=false -input=false -no-color)
@@ -73,7 +73,7 @@ initialised() {
     return 1
 }
 
-# Skips a step that needs the provider, or fails it where the provider is there and init does not work.
+# Skips a step that needs the provider, or fails it if the provider is available and init does not work.
 needs_provider() {
     if ! have terraform; then skip "$1" "terraform is not installed"; return 1; fi
     broken=
@@ -149,15 +149,15 @@ every_alert() {
 run_unit() {
     have systemd-analyze || { skip unit "systemd-analyze is not installed"; return; }
     mkdir -p "$log.d"
-    # verify wants the programme to exist; another that does stands in for it.
+    # `verify` requires that the program exists, so an existing one replaces it.
     sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|; s|^EnvironmentFile=|&-|' "$infra/systemd/tidegate.service" >"$log.d/tidegate.service"
     step unit "systemd-analyze verify" systemd-analyze verify --man=no "$log.d/tidegate.service"
     step unit "systemd-analyze security: exposure 1.5 at most" \
         systemd-analyze security --offline=true --threshold=15 --no-pager "$log.d/tidegate.service"
 }
 
-# Nothing here can build an image; the Dockerfile's claims are read from its text, and checkov's
-# Dockerfile rules run in their step.
+# No tool here can build an image: the Dockerfile is checked as text, and checkov's Dockerfile rules run in
+# their own step.
 run_image() {
     step image "the Dockerfile's claims (not built: that needs a container engine)" image_claims
 }
@@ -174,7 +174,7 @@ image_claims() {
     done
 }
 
-# dist-test.sh against small servers; bash, curl and awk are there where this runs.
+# dist-test.sh against small servers; bash, curl and awk exist wherever this runs.
 run_dist() {
     have node || { skip dist "node is not installed"; return; }
     step dist "dist-test.sh, against servers that fail in one way each" node --test "$here/dist_test.test.mjs"
