@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::process_tree::signal;
 use super::wait::until;
 use super::workspace::{Registration, Workspace};
-use crate::config::Environment;
+use tidegate_model::Environment;
 
 /// A start takes milliseconds; this is for a machine that compiles at the same time, under valgrind.
 const START_DEADLINE: Duration = Duration::from_secs(120);

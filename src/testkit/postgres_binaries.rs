@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use crate::config::Environment;
+use tidegate_model::Environment;
 
 /// Parents of versioned `bin` directories: Debian, Red Hat, Homebrew on ARM, on Intel and on Linux.
 const USUAL_PLACES: [(&str, &str); 5] = [

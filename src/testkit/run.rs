@@ -8,7 +8,7 @@ use super::screen::Screen;
 use super::tour;
 use super::view;
 use super::world::{Ports, World};
-use crate::config::Environment;
+use tidegate_model::Environment;
 
 /// The port of the first region, unless another is requested.
 const PORT_BASE: u16 = 8081;

@@ -90,7 +90,7 @@ fn command(region: usize, file: &Path, clock: Option<&WallClock>) -> GatewayComm
         .env("TOKEN_SECRET", TOKEN_SECRET)
         .env(
             "RUST_LOG",
-            "warn,tidegate::gateway=info,tidegate::server=info,tidegate::cli=info",
+            "warn,tidegate::gateway=info,tidegate::server=info,tidegate::gateway::cli=info",
         );
     for (name, value) in clock.map(WallClock::variables).into_iter().flatten() {
         command = command.env(name, value);

@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::header::CACHE_CONTROL;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use tidegate::health::{HealthState, admin_routes, public_routes};
+use tidegate::gateway::health::{HealthState, admin_routes, public_routes};
 use tidegate::http::Drain;
 use tidegate::postgres::monitor::{Monitor, MonitorSettings};
 use tidegate::testkit::{Cluster, Shutdown, until};

@@ -13,8 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tidegate::config::Environment;
 use tidegate::testkit::{Cluster, GatewayCommand};
+use tidegate_model::Environment;
 use tidegate_model::normalise;
 use tidegate_model::{Consistency, RequestToken};
 use tidegate_policy::PolicyRow;

@@ -1,7 +1,7 @@
 //! `tidegate check` prints every setting with its value and what set it, and no secret.
 
 use tempfile::TempDir;
-use tidegate::config::{PROCESS, TABLES};
+use tidegate::gateway::config::{PROCESS, TABLES};
 
 use super::tidegate;
 use crate::world::printed;

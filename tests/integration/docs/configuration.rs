@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use tidegate::config::{PROCESS, TABLES, Table};
+use tidegate::gateway::config::{PROCESS, TABLES, Table};
 use tidegate_model::settings::Setting;
 
 use super::{ROOT, file, keys};

@@ -1,0 +1,93 @@
+//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in; the
+//! nodes of an upstream are at `/admin/upstreams/{upstream}/nodes/{node}/…`.
+//!
+//! A drained replica gets no requests; the drained primary gets only those that no other node can
+//! answer. A drained node of an upstream gets no new request. A drain applies to this process until
+//! it ends.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::AdminState;
+use super::described::described;
+use super::topology::NodeEntry;
+use super::upstreams::UpstreamNodeEntry;
+use crate::endpoint::RouteError;
+
+/// Takes a node out.
+pub(super) async fn drain(
+    State(state): State<Arc<AdminState>>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    set(&state, &node, true, &headers)
+}
+
+/// Takes it back in.
+pub(super) async fn undrain(
+    State(state): State<Arc<AdminState>>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    set(&state, &node, false, &headers)
+}
+
+/// Takes a node of an upstream out.
+pub(super) async fn drain_upstream(
+    State(state): State<Arc<AdminState>>,
+    Path((upstream, node)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    set_upstream(&state, &upstream, &node, true, &headers)
+}
+
+/// Takes it back in.
+pub(super) async fn undrain_upstream(
+    State(state): State<Arc<AdminState>>,
+    Path((upstream, node)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    set_upstream(&state, &upstream, &node, false, &headers)
+}
+
+/// Answers with the state of the node after the change.
+fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Response {
+    let mut nodes = state.database.members.iter();
+    let Some(index) = nodes.position(|member| &*member.name == name) else {
+        return described(RouteError::NotFound, headers);
+    };
+    let now = Instant::now();
+    state.database.selector.drain(index, drained, now);
+    tracing::info!(
+        node = name,
+        drained,
+        "an operator drained or undrained a node"
+    );
+    Json(NodeEntry::of(state, index, now)).into_response()
+}
+
+/// Like [`set`], for a node of an upstream.
+fn set_upstream(
+    state: &AdminState,
+    upstream: &str,
+    node: &str,
+    drained: bool,
+    headers: &HeaderMap,
+) -> Response {
+    let now = Instant::now();
+    let Some((found, index)) = state.routes.drain_upstream(upstream, node, drained, now) else {
+        return described(RouteError::NotFound, headers);
+    };
+    tracing::info!(
+        upstream,
+        node,
+        drained,
+        "an operator drained or undrained a node"
+    );
+    Json(UpstreamNodeEntry::of(&found, index, now)).into_response()
+}

@@ -1,0 +1,20 @@
+//! The state that the admin listener shows and changes.
+
+use std::sync::Arc;
+
+use crate::cache::AnswerCache;
+use crate::endpoint::LiveRoutes;
+use crate::sql::Database;
+use tidegate_model::RegionId;
+
+/// The state that the admin listener shows and changes.
+pub struct AdminState {
+    /// The region of this process.
+    pub region: RegionId,
+    /// The nodes of the database.
+    pub database: Arc<Database>,
+    /// The tables in force.
+    pub routes: Arc<LiveRoutes>,
+    /// Answers kept in memory; `None` if the cache is turned off.
+    pub cache: Option<Arc<AnswerCache>>,
+}

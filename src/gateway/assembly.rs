@@ -1,0 +1,251 @@
+//! The composition root: starts the monitor, the pools and the two listeners of one process, and ends when
+//! the drain is over.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::auth::Verifier;
+use crate::cache::AnswerCache;
+use crate::endpoint::{
+    Backends, Frontend, LiveRoutes, Public, RouteTables, Routes, watch_catalogue,
+};
+use crate::gateway::admin::{Access, AdminState, Recorder, admin};
+use crate::gateway::config::Settings;
+use crate::gateway::error::GatewayError;
+use crate::gateway::health::{self, HealthState};
+use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
+use crate::gateway::reload::Reloader;
+use crate::gateway::statement_check::check_on_any_node;
+use crate::http::{
+    CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, raise_open_files,
+    serve,
+};
+use crate::postgres::monitor::steer;
+use crate::sql::{Database, DatabaseSettings};
+use crate::upstream::{Patience, Proxy, Pseudonym};
+use tidegate_model::{ConfigError, NodeId, TokenKeys, TokenKeysError};
+use tidegate_steering::{Candidates, announce};
+
+/// Samples of a node per read of its catalogue, which costs more and changes rarely.
+const SAMPLES_PER_CATALOGUE: u32 = 4;
+
+/// One gateway, assembled but not yet listening.
+pub struct Gateway {
+    settings: Settings,
+    frontend: Arc<Frontend>,
+    health: HealthState,
+    recorder: Recorder,
+    drain: Drain,
+    hangup: Signal,
+}
+
+impl Gateway {
+    /// Assembles a gateway and starts to monitor the nodes; nothing is listening yet.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used, for example if a statement cannot be prepared while a
+    /// database is up.
+    pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
+        // Comes first: a SIGHUP without a handler would end the process.
+        let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
+        let routes = Routes::compile(&settings.routes)?;
+        check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
+        // After the checks: a configuration that is refused gets one line on standard error.
+        raise_open_files(settings.server.connections_max);
+        settings.servers().iter().for_each(warn_of_url);
+        let recorder = Recorder::install(&settings.region)?;
+        let drain = Drain::new();
+        let monitor = Arc::new(start_monitor(&settings));
+        routes.upstreams.watch();
+        let routes = Arc::new(ArcSwap::from_pointee(routes));
+        let nodes = open_pools(&settings, &routes, &monitor)?;
+        let selector = Arc::new(selector(&settings, &nodes));
+        for (candidate, node) in nodes.iter().enumerate() {
+            tokio::spawn(watch_catalogue(
+                Arc::clone(node),
+                candidate,
+                Arc::clone(&routes),
+                settings.replication.sample_interval * SAMPLES_PER_CATALOGUE,
+            ));
+            tokio::spawn(steer(
+                monitor.watch(&node.id),
+                Arc::clone(&selector),
+                candidate,
+            ));
+        }
+        let candidates = Candidates {
+            upstream: None,
+            nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
+        };
+        tokio::spawn(announce(Arc::clone(&selector), candidates));
+        let health = HealthState {
+            region: settings.region.clone(),
+            replica: settings
+                .local_replica()
+                .map(|replica| NodeId::Replica(replica.region.clone())),
+            monitor: Arc::clone(&monitor),
+            drain: drain.clone(),
+            max_lag: settings.replication.max_lag,
+        };
+        let database = Arc::new(Database::new(
+            &nodes,
+            monitor,
+            selector,
+            DatabaseSettings {
+                retry_budget: settings.steering.retry_budget,
+                spill_concurrency: settings.spill_concurrency(),
+                session_wait: settings.consistency.session_wait,
+            },
+        ));
+        let tokens = Arc::new(token_keys(settings.token_keys.take())?);
+        let frontend = frontend(&settings, routes, database, tokens)?;
+        Ok(Self {
+            settings,
+            frontend: Arc::new(frontend),
+            health,
+            recorder,
+            drain,
+            hangup,
+        })
+    }
+
+    /// Listens until the drain is over; `reload` reads the tables again on SIGHUP.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or signals cannot be handled.
+    pub async fn serve(
+        self,
+        reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
+    ) -> Result<(), GatewayError> {
+        let listen = |label, name, address| {
+            Listener::bind(label, address)
+                .map_err(|error| GatewayError::Listen(name, address, error))
+        };
+        let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
+        let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
+        tracing::info!(
+            listen = listener.local_addr().ok().map(tracing::field::display),
+            admin = admin_listener.local_addr().ok().map(tracing::field::display),
+            region = %self.settings.region,
+            "listening"
+        );
+        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
+        let limits = Limits::from(&self.settings.server);
+        let admin = admin(
+            self.recorder.clone(),
+            Arc::new(self.admin_state()),
+            health::admin_routes(self.health.clone()),
+            access(&self.settings, &admin_listener),
+        );
+        let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ended = admin.await;
+        });
+        tasks.spawn(self.recorder.clone().upkeep());
+        let reloader = self.reloader();
+        tasks.spawn(reloader.reload_on(self.hangup, reload));
+        let verifying = Arc::clone(&self.frontend);
+        tasks.spawn(async move { verifying.verifier.warm().await });
+        let drained = serve(listener, services, limits, self.drain.clone()).await;
+        tracing::info!(cut = drained.cut, "drained");
+        Ok(())
+    }
+}
+
+impl Gateway {
+    fn reloader(&self) -> Reloader {
+        Reloader {
+            frontend: Arc::clone(&self.frontend),
+            servers: self.settings.servers(),
+            session: session(&self.settings),
+        }
+    }
+
+    fn admin_state(&self) -> AdminState {
+        AdminState {
+            region: self.settings.region.clone(),
+            database: Arc::clone(&self.frontend.backends.database),
+            routes: Arc::clone(&self.frontend.routes),
+            cache: self.frontend.cache.clone(),
+        }
+    }
+
+    /// The drain of this process, for signals to begin.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+}
+
+/// Puts together what stands between a request and the backends, and these.
+fn frontend(
+    settings: &Settings,
+    routes: Arc<ArcSwap<Routes>>,
+    database: Arc<Database>,
+    tokens: Arc<TokenKeys>,
+) -> Result<Frontend, GatewayError> {
+    let (region, server) = (&settings.region, &settings.server);
+    let cache = AnswerCache::new(&settings.cache).map(Arc::new);
+    let shedding = Arc::new(Shedding::new(server.requests_max));
+    let names = database.members.iter().map(|it| Arc::clone(&it.name));
+    let observer = Observer {
+        region: region.clone(),
+        shedding: Arc::clone(&shedding),
+        decisions: DecisionCounters::of(names),
+        cache: cache.as_ref().map(|_| CacheCounters::default()),
+    };
+    let proxy = Proxy {
+        region: region.clone(),
+        pseudonym: Pseudonym::random(region),
+        tokens: Arc::clone(&tokens),
+        trusted_proxies: server.trusted_proxies.clone(),
+        patience: Patience {
+            body_bytes_max: server.body_bytes_max,
+            body_timeout: server.body_timeout,
+            deadline: server.request_deadline,
+        },
+        database: Arc::clone(&database),
+    };
+    Ok(Frontend {
+        observer,
+        routes: Arc::new(LiveRoutes::new(routes)),
+        verifier: Verifier::new(&settings.auth)?,
+        tokens,
+        cache,
+        shedding,
+        backends: Backends { database, proxy },
+        server: server.clone(),
+    })
+}
+
+/// Access control of the admin listener.
+fn access(settings: &Settings, listener: &Listener) -> Access {
+    let address = listener.local_addr();
+    let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
+    if settings.admin_token.is_none() && !is_loopback {
+        tracing::warn!(
+            "ADMIN_TOKEN is not set and the admin listener is not on a loopback address: drains and \
+             purges are refused"
+        );
+    }
+    Access {
+        token: settings.admin_token.clone(),
+        is_loopback,
+        hosts: settings.admin_hosts.clone(),
+    }
+}
+
+fn token_keys(configured: Option<TokenKeys>) -> Result<TokenKeys, TokenKeysError> {
+    if let Some(keys) = configured {
+        return Ok(keys);
+    }
+    tracing::warn!(
+        "TOKEN_SECRET is not set: tokens signed here are unknown to other gateways, and to this \
+         one after a restart"
+    );
+    TokenKeys::random()
+}

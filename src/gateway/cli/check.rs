@@ -1,0 +1,156 @@
+//! `tidegate check`: reports what `serve` would do, without doing it.
+
+use std::fmt::Write;
+
+use super::Exit;
+use super::arguments::CheckCommand;
+use super::edge_policy::edge_policy;
+use super::url_warning::warn_of_url;
+use crate::endpoint::{Backend, Routes};
+use crate::endpoint::{EndpointAuth, RouteTables};
+use crate::gateway::config::{InForce, Settings, in_force};
+use tidegate_model::Environment;
+
+/// Validates everything that needs no database and prints the effective tables.
+pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
+    let overrides = command.settings;
+    let text = if command.edge_policy {
+        let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
+        edge_policy(&routes.policies)
+    } else {
+        let settings = Settings::resolve(&overrides, environment)?;
+        let routes = Routes::compile(&settings.routes)?;
+        settings.servers().iter().for_each(warn_of_url);
+        [
+            nodes(&settings),
+            trusted_proxies(&settings),
+            policies(&routes),
+            endpoints(&routes),
+            upstreams(&routes),
+            settings_in_force(in_force(
+                &overrides,
+                environment,
+                &settings.routes.upstreams,
+            )?),
+        ]
+        .concat()
+    };
+    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(Exit::failed)
+}
+
+fn nodes(settings: &Settings) -> String {
+    let place = settings
+        .primary_region
+        .as_ref()
+        .map_or("", |region| region.as_str());
+    let mut text = format!("region    {}\n\nNODES, nearest first\n", settings.region);
+    for replica in &settings.replicas {
+        line(
+            &mut text,
+            format_args!("replica   {:<16} {}", replica.region, replica.server),
+        );
+    }
+    line(
+        &mut text,
+        format_args!("primary   {place:<16} {}", settings.primary),
+    );
+    text
+}
+
+fn trusted_proxies(settings: &Settings) -> String {
+    let networks = &settings.server.trusted_proxies;
+    if networks.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nTRUSTED PROXIES\n".to_owned();
+    for network in networks {
+        line(&mut text, format_args!("{network}"));
+    }
+    text
+}
+
+fn policies(routes: &Routes) -> String {
+    let mut text = "\nPOLICIES, by path\n".to_owned();
+    for row in routes.policies.rows() {
+        let (pattern, floor) = (row.pattern().to_string(), row.floor().to_string());
+        let cache = row.cache_control().header().to_str().unwrap_or_default();
+        let cookie = if row.session_cookie() {
+            "; session cookie"
+        } else {
+            ""
+        };
+        let limit = row.rate_limit();
+        let limit = limit.map_or_else(String::new, |limit| format!("; {limit} per client"));
+        line(
+            &mut text,
+            format_args!("{pattern:<28} {floor:<28} {cache}{cookie}{limit}"),
+        );
+    }
+    line(
+        &mut text,
+        format_args!("{:<28} {:<28} no-store, private", "any other", "strong"),
+    );
+    text
+}
+
+fn endpoints(routes: &Routes) -> String {
+    let mut text = "\nENDPOINTS\n".to_owned();
+    for endpoint in routes.router.endpoints() {
+        let auth = match endpoint.auth {
+            EndpointAuth::None => "",
+            EndpointAuth::Jwt => "jwt",
+        };
+        let (method, template) = (&endpoint.method, &endpoint.template);
+        let target = if let Backend::Upstream { upstream, cache } = &endpoint.backend {
+            let cached = if *cache { ", cached" } else { "" };
+            format!(" -> {}{cached}", upstream.name())
+        } else {
+            String::new()
+        };
+        let place = &endpoint.place;
+        line(
+            &mut text,
+            format_args!("{method:<6} {template:<36} {auth:<4} {place}{target}"),
+        );
+    }
+    text
+}
+
+/// The table of upstreams; empty if there are none.
+fn upstreams(routes: &Routes) -> String {
+    let mut text = String::new();
+    for upstream in routes.upstreams.iter() {
+        if text.is_empty() {
+            text.push_str("\nUPSTREAMS, nearest node first\n");
+        }
+        let settings = upstream.settings();
+        for node in &settings.nodes {
+            let region = node.region.as_ref().map_or("", |region| region.as_str());
+            let (name, url) = (upstream.name(), &node.url);
+            let check = settings.check.as_ref().map_or_else(String::new, |check| {
+                let interval = humantime::format_duration(check.interval);
+                format!("; GET {} every {interval}", check.path)
+            });
+            line(
+                &mut text,
+                format_args!("{name:<16} {region:<16} {url}{check}"),
+            );
+        }
+    }
+    text
+}
+
+/// Every setting with its value and its source.
+fn settings_in_force(values: Vec<InForce>) -> String {
+    let mut text = "\nSETTINGS, and where they come from\n".to_owned();
+    for InForce { name, value, place } in values {
+        let place = place.map_or_else(|| "default".to_owned(), |place| place.to_string());
+        line(&mut text, format_args!("{name:<36} {value:<36} {place}"));
+    }
+    text
+}
+
+/// Appends one line to a string, which cannot fail.
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _infallible = writeln!(text, "{arguments}");
+}

@@ -1,0 +1,117 @@
+//! `tidegate migrate`: the schema, applied by sqlx under an advisory lock, checksummed.
+
+use std::str::FromStr;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
+
+use super::Exit;
+use super::arguments::MigrateCommand;
+use super::primary::Primary;
+use super::url_warning::warn_of_url;
+use crate::postgres::SslMode;
+use tidegate_model::Environment;
+use tokio_postgres::config::SslMode as Negotiation;
+
+/// The files of `migrations/`, by version.
+const FILES: [(i64, &str, &str); 5] = [
+    (
+        1,
+        "reference",
+        include_str!("../../../migrations/0001_reference.sql"),
+    ),
+    (
+        2,
+        "accounts",
+        include_str!("../../../migrations/0002_accounts.sql"),
+    ),
+    (
+        3,
+        "ledger",
+        include_str!("../../../migrations/0003_ledger.sql"),
+    ),
+    (
+        4,
+        "history",
+        include_str!("../../../migrations/0004_history.sql"),
+    ),
+    (
+        5,
+        "payments",
+        include_str!("../../../migrations/0005_payments.sql"),
+    ),
+];
+
+const DEMO_DATA: &str = include_str!("demo_data.sql");
+
+/// Applies what is missing; doing it again changes nothing.
+pub(super) async fn migrate(
+    command: MigrateCommand,
+    environment: &Environment,
+) -> Result<(), Exit> {
+    let primary = Primary::given(command.database_url.as_deref(), environment)?;
+    let server = &primary.server;
+    let options = PgConnectOptions::from_str(primary.url)
+        .map_err(|error| primary.refused(error))?
+        .application_name("tidegate/migrate");
+    warn_of_url(server);
+    let failed = |error: &dyn std::fmt::Display| Exit::failed(format_args!("{server}: {error}"));
+    let mut connection = connect(options, server.ssl_mode())
+        .await
+        .map_err(|error| failed(&error))?;
+    migrator()
+        .run(&mut connection)
+        .await
+        .map_err(|error| failed(&error))?;
+    if command.demo_data {
+        let all = connection.execute(sqlx::raw_sql(AssertSqlSafe(DEMO_DATA)));
+        all.await.map_err(|error| failed(&error))?;
+    }
+    connection.close().await.map_err(|error| failed(&error))
+}
+
+/// Connects as [`Session::open`](crate::postgres::Session::open) does: if the server refuses the
+/// first way that `sslmode` allows, it tries the second.
+async fn connect(options: PgConnectOptions, mode: SslMode) -> Result<PgConnection, sqlx::Error> {
+    let negotiate = async |negotiation| {
+        let options = options.clone();
+        let options = match negotiation {
+            Negotiation::Disable => options.ssl_mode(PgSslMode::Disable),
+            Negotiation::Require if mode == SslMode::Allow => options.ssl_mode(PgSslMode::Require),
+            // As sqlx parsed it from the URL.
+            _ => options,
+        };
+        PgConnection::connect_with(&options).await
+    };
+    let (first, second) = mode.negotiations();
+    match (negotiate(first).await, second) {
+        (Err(refusal), Some(second)) if is_refusal(&refusal) => negotiate(second).await,
+        (connected, _) => connected,
+    }
+}
+
+/// Whether the server may accept a connection with the other choice of encryption.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let authorization = code.is_some_and(|code| code.starts_with("28") || code.starts_with("08"));
+    let handshake = match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.get_ref().is_some_and(|it| it.is::<rustls::Error>()),
+        _ => false,
+    };
+    authorization || handshake
+}
+
+fn migrator() -> Migrator {
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    };
+    Migrator::with_migrations(FILES.into_iter().map(migration).collect())
+}

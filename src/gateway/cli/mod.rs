@@ -1,0 +1,41 @@
+//! The command line: one file per subcommand.
+
+mod arguments;
+mod check;
+mod demo;
+mod edge_policy;
+mod exit;
+mod explain;
+mod init;
+mod migrate;
+mod policy;
+mod primary;
+mod serve;
+mod token;
+mod top;
+mod url_warning;
+
+pub use arguments::Cli;
+pub use exit::Exit;
+
+use arguments::Command;
+use tidegate_model::Environment;
+
+/// Runs one command line.
+///
+/// # Errors
+/// [`Exit`] contains the exit code and the line for standard error.
+pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
+    match cli.command {
+        Command::Serve(flags) => serve::serve(flags, environment).await,
+        Command::Token(command) => token::token(command, &environment),
+        Command::Demo(command) => demo::demo(command).await,
+        Command::Top(command) => top::top(command, &environment).await,
+
+        Command::Check(command) => check::check(command, &environment),
+        Command::Explain(command) => explain::explain(command, &environment),
+        Command::Policy { command } => policy::policy(command),
+        Command::Init(command) => init::init(command, &environment).await,
+        Command::Migrate(command) => migrate::migrate(command, &environment).await,
+    }
+}

@@ -1,0 +1,141 @@
+//! Shows the state on a terminal and updates it.
+
+use std::io;
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Text};
+use ratatui::widgets::{self, Row};
+use tokio::time::{Instant, sleep};
+
+use super::look::{Gateway, Look};
+use super::table::{Table, counters, nodes, title, upstreams};
+
+/// How soon a key takes effect.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The contents of the screen.
+#[derive(Default)]
+struct Shown {
+    before: Option<Look>,
+    look: Option<Look>,
+    trouble: Option<String>,
+}
+
+/// Shows the gateway until `q`, Escape or Ctrl-C; keeps trying a gateway that does not answer.
+///
+/// # Errors
+/// If there is no terminal.
+pub(super) async fn show(gateway: &Gateway, interval: Duration) -> io::Result<()> {
+    let mut terminal = ratatui::try_init()?;
+    let mut shown = Shown::default();
+    let mut due = Instant::now();
+    let ended = loop {
+        if Instant::now() >= due {
+            due = Instant::now() + interval;
+            shown.take(gateway.look().await);
+        }
+        if let Err(error) = terminal.draw(|frame| shown.draw(frame)) {
+            break Err(error);
+        }
+        match is_enough() {
+            Ok(false) => sleep(TICK).await,
+            Ok(true) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    ratatui::try_restore()?;
+    ended
+}
+
+/// Whether the user has pressed a key to quit.
+fn is_enough() -> io::Result<bool> {
+    while event::poll(Duration::ZERO)? {
+        let Event::Key(key) = event::read()? else {
+            continue;
+        };
+        let interrupt =
+            key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+        let quit = matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
+        if key.kind == KeyEventKind::Press && (quit || interrupt) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl Shown {
+    fn take(&mut self, look: Result<Look, String>) {
+        match look {
+            Ok(look) => {
+                self.before = self.look.replace(look);
+                self.trouble = None;
+            }
+            Err(trouble) => self.trouble = Some(trouble),
+        }
+    }
+
+    fn draw(&self, frame: &mut Frame<'_>) {
+        let [head, middle, last] = Layout::vertical([
+            Constraint::Length(3),
+            Constraint::Min(0),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
+        if let Some(look) = &self.look {
+            let title = Line::from(title(look)).style(Modifier::BOLD);
+            frame.render_widget(Text::from(vec![title, counters(look).into()]), head);
+            draw_tables(frame, middle, look, self.before.as_ref());
+        }
+        let footer = match &self.trouble {
+            Some(trouble) => Line::from(trouble.as_str()).style(Color::Red),
+            None => Line::from("q ends it").style(Modifier::DIM),
+        };
+        frame.render_widget(footer, last);
+    }
+}
+
+/// Draws the tables one below the other, with a line between them.
+fn draw_tables(frame: &mut Frame<'_>, area: Rect, look: &Look, before: Option<&Look>) {
+    let (nodes, upstreams) = (nodes(look, before), upstreams(look, before));
+    // The header, and a line below the last row.
+    let height = u16::try_from(nodes.rows.len() + 2).unwrap_or(u16::MAX);
+    let [above, below] =
+        Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(area);
+    frame.render_widget(table(nodes), above);
+    if !upstreams.rows.is_empty() {
+        frame.render_widget(table(upstreams), below);
+    }
+}
+
+fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static> {
+    let widths = table.widths();
+    let widths: [_; COLUMNS] = std::array::from_fn(|column| {
+        // The last one takes the remaining space.
+        match column + 1 == COLUMNS {
+            true => Constraint::Min(0),
+            false => Constraint::Length(u16::try_from(widths[column]).unwrap_or(u16::MAX)),
+        }
+    });
+    let styled = table.rows.into_iter().map(|row| {
+        let style = style(&row[2]);
+        Row::new(row).style(style)
+    });
+    let header = Row::new(table.header).style(Modifier::DIM);
+    widgets::Table::new(styled, widths)
+        .header(header)
+        .column_spacing(2)
+}
+
+fn style(standing: &str) -> Style {
+    let colour = match standing {
+        "trusted" => Color::Green,
+        "on-probation" => Color::Yellow,
+        "drained" => Color::Blue,
+        _ => Color::Red,
+    };
+    Style::new().fg(colour)
+}

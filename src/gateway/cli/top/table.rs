@@ -1,0 +1,181 @@
+//! The state as rows of text: pure.
+
+use super::look::Look;
+use crate::gateway::admin::{NodeEntry, UpstreamNodeEntry};
+use tidegate_telemetry::names;
+
+/// Rows below a header. The third column is the standing in every table.
+pub(super) struct Table<const COLUMNS: usize> {
+    pub(super) header: [&'static str; COLUMNS],
+    pub(super) rows: Vec<[String; COLUMNS]>,
+}
+
+/// The name of a counter, its metric, and the labels of its series.
+type Counter = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+/// The counters since the gateway started.
+const COUNTERS: [Counter; 6] = [
+    ("switches", names::STEERING_SWITCHES, &[]),
+    ("retries", names::RETRIES, &[]),
+    ("hedges", names::HEDGES, &[]),
+    ("budget spent", names::RETRY_BUDGET_SPENT, &[]),
+    ("spilled", names::SPILL, &[("result", "served")]),
+    ("spill refused", names::SPILL, &[("result", "refused")]),
+];
+
+/// One line about the whole gateway.
+pub(super) fn title(look: &Look) -> String {
+    let topology = &look.topology;
+    let spill = topology.spill;
+    format!(
+        "tidegate {}   spill {}/{}",
+        topology.region, spill.active, spill.concurrency_max
+    )
+}
+
+/// One line with the counters.
+pub(super) fn counters(look: &Look) -> String {
+    let count = |(label, metric, labels): &Counter| {
+        let count = look.metrics.sum(metric, labels).unwrap_or(0.0);
+        format!("{label} {count:.0}")
+    };
+    COUNTERS.iter().map(count).collect::<Vec<_>>().join("   ")
+}
+
+/// The nodes of the database in the order in which they are tried; rates need the previous state.
+pub(super) fn nodes(look: &Look, before: Option<&Look>) -> Table<10> {
+    let nodes = look.topology.nodes.iter();
+    Table {
+        header: [
+            "NODE",
+            "ROLE",
+            "STANDING",
+            "BREAKER",
+            "CONDITION",
+            "LATENCY",
+            "LAG",
+            "CONNS",
+            "REQ/S",
+            "WHY",
+        ],
+        rows: nodes.map(|node| node_row(node, look, before)).collect(),
+    }
+}
+
+fn node_row(node: &NodeEntry, look: &Look, before: Option<&Look>) -> [String; 10] {
+    let connections = node.connections;
+    [
+        node.node.clone(),
+        node.role.clone(),
+        node.standing.clone(),
+        node.breaker.clone(),
+        node.condition.clone(),
+        format!("{:.1} ms", node.latency_ms),
+        node.lag_secs
+            .map_or_else(unknown, |lag| format!("{lag:.3} s")),
+        format!(
+            "{}/{}",
+            connections.open - connections.idle.min(connections.open),
+            connections.open
+        ),
+        rate(names::DECISIONS, &[("node", &node.node)], look, before),
+        node.why.clone(),
+    ]
+}
+
+/// The nodes of every upstream, in the same way; empty if there is none.
+pub(super) fn upstreams(look: &Look, before: Option<&Look>) -> Table<9> {
+    let mut rows = Vec::new();
+    for upstream in &look.topology.upstreams {
+        let row = |node| upstream_row(&upstream.upstream, node, look, before);
+        rows.extend(upstream.nodes.iter().map(row));
+    }
+    Table {
+        header: [
+            "UPSTREAM", "NODE", "STANDING", "BREAKER", "REGION", "LATENCY", "ACTIVE", "REQ/S",
+            "WHY",
+        ],
+        rows,
+    }
+}
+
+fn upstream_row(
+    upstream: &str,
+    node: &UpstreamNodeEntry,
+    look: &Look,
+    before: Option<&Look>,
+) -> [String; 9] {
+    let answered = [
+        ("upstream", upstream),
+        ("node", &node.node),
+        ("outcome", "answered"),
+    ];
+    [
+        upstream.to_owned(),
+        node.node.clone(),
+        node.standing.clone(),
+        node.breaker.clone(),
+        node.region.clone().unwrap_or_else(unknown),
+        format!("{:.1} ms", node.latency_ms),
+        node.under_way.to_string(),
+        rate(names::UPSTREAM_REQUESTS, &answered, look, before),
+        node.why.clone(),
+    ]
+}
+
+/// Answers per second.
+fn rate(metric: &str, labels: &[(&str, &str)], look: &Look, before: Option<&Look>) -> String {
+    let answers = |look: &Look| look.metrics.sum(metric, labels).unwrap_or(0.0);
+    let rate = before.and_then(|before| {
+        let seconds = look.at.duration_since(before.at).as_secs_f64();
+        let more = answers(look) - answers(before);
+        (seconds > 0.0).then_some(more.max(0.0) / seconds)
+    });
+    rate.map_or_else(unknown, |rate| format!("{rate:.1}"))
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+/// The whole state as plain text.
+pub(super) fn text(look: &Look, before: Option<&Look>) -> String {
+    let (title, counters) = (title(look), counters(look));
+    let (nodes, upstreams) = (nodes(look, before), upstreams(look, before));
+    let mut text = format!("{title}\n{counters}\n\n{}", nodes.text());
+    if !upstreams.rows.is_empty() {
+        text.push('\n');
+        text.push_str(&upstreams.text());
+    }
+    text
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    fn text(&self) -> String {
+        let widths = self.widths();
+        let header = self.header.map(str::to_owned);
+        let line = |cells: &[String; COLUMNS]| {
+            let padded = cells.iter().zip(widths);
+            let padded: Vec<_> = padded
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            format!("{}\n", padded.join("  ").trim_end())
+        };
+        std::iter::once(&header)
+            .chain(&self.rows)
+            .map(line)
+            .collect()
+    }
+
+    /// The width that each column needs.
+    pub(super) fn widths(&self) -> [usize; COLUMNS] {
+        std::array::from_fn(|column| {
+            let widths = self.rows.iter().map(|row| row[column].chars().count());
+            widths.fold(self.header[column].len(), usize::max)
+        })
+    }
+}

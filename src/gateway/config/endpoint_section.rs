@@ -1,0 +1,240 @@
+//! An `[[endpoint]]` as written in TOML, and its conversion to an [`EndpointConfig`].
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::source::{Source, key};
+use super::upstream_section::is_name;
+use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
+use crate::sql::SqlConfig;
+use crate::upstream::{NodeUrl, UpstreamConfig};
+use tidegate_model::ConfigError;
+use tidegate_model::Environment;
+use tidegate_model::settings::Setting;
+
+/// One `[[endpoint]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndpointSection {
+    method: Spanned<String>,
+    path: Spanned<String>,
+    auth: Option<Spanned<String>>,
+    sql: Option<Spanned<String>>,
+    status: Option<Spanned<i64>>,
+    single: Option<Spanned<bool>>,
+    body_strings: Option<Spanned<Vec<String>>>,
+    upstream: Option<Spanned<String>>,
+    cache: Option<Spanned<bool>>,
+}
+
+/// The status of a successful SQL endpoint unless it sets another.
+const STATUS_DEFAULT: StatusCode = StatusCode::OK;
+
+/// The keys of an `[[endpoint]]`.
+pub(super) const ENDPOINT: &[Setting] = &[
+    Setting {
+        key: "method",
+        range: || "`GET`, `POST`, `PUT`, `PATCH` or `DELETE`; `*` with `upstream`".to_owned(),
+        meaning: "Which method is answered; HEAD is wherever GET is. `*` is any method that no other endpoint \
+                  of the same path names.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "path",
+        range: || "a path that begins with `/`".to_owned(),
+        meaning: "A template: `{name}` is one segment, `{*name}` the rest of the path. `/app/{*rest}` does not \
+                  cover `/app`.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "auth",
+        default: || "\"none\"".to_owned(),
+        range: || "`none` or `jwt`".to_owned(),
+        meaning: "Who may call it: anybody, or the bearer of a valid [token](security.md#clients-jwt).",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "sql",
+        default: || "required unless `upstream`".to_owned(),
+        range: || "one statement that returns rows".to_owned(),
+        meaning: "The [statement](endpoints.md#sql-endpoints) that answers.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "status",
+        default: || STATUS_DEFAULT.as_u16().to_string(),
+        range: || "200, 201 or 202; with `sql`".to_owned(),
+        meaning: "The status of a success.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "single",
+        default: || "false".to_owned(),
+        range: || "`true` or `false`; with `sql`".to_owned(),
+        meaning: "Whether the answer is one object (no row: 404 `not-found`) instead of an array.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "body_strings",
+        default: || "[]".to_owned(),
+        range: || "names that the statement uses as `:body.x`; with `sql`".to_owned(),
+        meaning: "Members of the body that must be JSON strings.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "upstream",
+        default: || "required unless `sql`".to_owned(),
+        range: || "the name of an `[[upstream]]`, or a URL in its place".to_owned(),
+        meaning: "The [application](endpoints.md#upstreams) that answers.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "cache",
+        default: || "false".to_owned(),
+        range: || "`true` or `false`; with `upstream`, `GET` and without `auth`".to_owned(),
+        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications).",
+        ..Setting::UNNAMED
+    },
+];
+
+impl EndpointSection {
+    /// Checks the section; a URL in place of an upstream's name adds an upstream.
+    pub(super) fn resolve(
+        &self,
+        source: &Source,
+        environment: &Environment,
+        upstreams: &mut Vec<UpstreamConfig>,
+    ) -> Result<EndpointConfig, ConfigError> {
+        let auth = match &self.auth {
+            None => EndpointAuth::None,
+            Some(text) => source.parsed(text, "auth", |text| match text.as_str() {
+                "none" => Ok(EndpointAuth::None),
+                "jwt" => Ok(EndpointAuth::Jwt),
+                _ => Err("expected `jwt` or `none`"),
+            })?,
+        };
+        let method = source.parsed(&self.method, "method", |text| method(text))?;
+        let cache = self.cache(source, &method, auth)?;
+        let target = match (&self.sql, &self.upstream) {
+            (Some(sql), None) => TargetConfig::Sql(self.sql(sql, source)?),
+            (None, Some(target)) => {
+                self.refuse_sql_keys(source)?;
+                let name = upstream(target, source, environment, upstreams)?;
+                TargetConfig::Upstream(UpstreamTarget { name, cache })
+            }
+            (None, None) => {
+                let message = "sql: an endpoint needs either `sql` or `upstream`";
+                return Err(ConfigError::new(&source.place(&self.method), message));
+            }
+            (Some(_), Some(upstream)) => {
+                let why = "an endpoint has either `sql` or `upstream`";
+                return Err(source.refused(upstream, "upstream", why));
+            }
+        };
+        let keys = [
+            ("path", Some(self.path.span().start)),
+            key("sql", &self.sql),
+            key("body_strings", &self.body_strings),
+        ];
+        Ok(EndpointConfig {
+            place: source.table(&self.method, &keys),
+            method,
+            path: self.path.get_ref().clone(),
+            auth,
+            target,
+        })
+    }
+
+    fn sql(&self, statement: &Spanned<String>, source: &Source) -> Result<SqlConfig, ConfigError> {
+        let strings = self.body_strings.as_ref();
+        Ok(SqlConfig {
+            status: match &self.status {
+                None => STATUS_DEFAULT,
+                Some(code) => source.parsed(code, "status", |code| success_status(*code))?,
+            },
+            statement: statement.get_ref().clone(),
+            single: self.single.as_ref().is_some_and(|it| *it.get_ref()),
+            body_strings: strings.map_or_else(Vec::new, |names| names.get_ref().clone()),
+        })
+    }
+
+    /// Whether all clients get the same answer from an upstream; for a statement this is known.
+    fn cache(
+        &self,
+        source: &Source,
+        method: &EndpointMethod,
+        auth: EndpointAuth,
+    ) -> Result<bool, ConfigError> {
+        let Some(cache) = &self.cache else {
+            return Ok(false);
+        };
+        let refused = match () {
+            () if self.upstream.is_none() => "it goes with `upstream`, not with `sql`",
+            () if *method != EndpointMethod::One(Method::GET) => "it goes with `GET` alone",
+            () if auth != EndpointAuth::None => "a bearer's answer is the bearer's alone",
+            () => return Ok(*cache.get_ref()),
+        };
+        Err(source.refused(cache, "cache", refused))
+    }
+
+    /// Refuses keys that shape the answer of a statement: they mean nothing to an upstream.
+    fn refuse_sql_keys(&self, source: &Source) -> Result<(), ConfigError> {
+        let why = "it goes with `sql`, not with `upstream`";
+        let status = self
+            .status
+            .as_ref()
+            .map(|it| source.refused(it, "status", why));
+        let single = self
+            .single
+            .as_ref()
+            .map(|it| source.refused(it, "single", why));
+        let strings = self.body_strings.as_ref();
+        let strings = strings.map(|it| source.refused(it, "body_strings", why));
+        status.or(single).or(strings).map_or(Ok(()), Err)
+    }
+}
+
+/// Finds the upstream that an endpoint names, or adds one for the URL it gives.
+fn upstream(
+    target: &Spanned<String>,
+    source: &Source,
+    environment: &Environment,
+    upstreams: &mut Vec<UpstreamConfig>,
+) -> Result<String, ConfigError> {
+    let text = source.expanded(target, "upstream", environment)?;
+    let known = |name: &str| upstreams.iter().any(|known| known.name == name);
+    if is_name(&text) {
+        let missing = || format!("there is no [[upstream]] named `{text}`");
+        return source.parsed(target, "upstream", |_| {
+            known(&text).then(|| text.clone()).ok_or_else(missing)
+        });
+    }
+    let url: NodeUrl = source.parsed(target, "upstream", |_| text.parse())?;
+    let name = url.to_string();
+    if !known(&name) {
+        upstreams.push(UpstreamConfig::of_url(source.place(target), url));
+    }
+    Ok(name)
+}
+
+fn method(text: &str) -> Result<EndpointMethod, &'static str> {
+    let method = match text {
+        "GET" => Method::GET,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        "DELETE" => Method::DELETE,
+        "*" => return Ok(EndpointMethod::Any),
+        _ => return Err("expected GET, POST, PUT, PATCH, DELETE or *"),
+    };
+    Ok(EndpointMethod::One(method))
+}
+
+fn success_status(code: i64) -> Result<StatusCode, &'static str> {
+    let status = u16::try_from(code).map(StatusCode::from_u16);
+    match status {
+        Ok(Ok(status)) if status.is_success() && status != StatusCode::NO_CONTENT => Ok(status),
+        _ => Err("expected a success that has a body: 200, 201 or 202"),
+    }
+}

@@ -1,0 +1,94 @@
+//! A `[[policy]]` as written in TOML, and its conversion to a [`PolicyRow`].
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::source::{Source, key};
+use tidegate_model::settings::Setting;
+use tidegate_model::{ConfigError, Consistency};
+use tidegate_policy::{NO_STORE_PRIVATE, PolicyRow};
+
+/// One `[[policy]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicySection {
+    path: Spanned<String>,
+    consistency: Option<Spanned<String>>,
+    cache_control: Option<Spanned<String>>,
+    #[serde(default)]
+    session_cookie: bool,
+    rate_limit: Option<Spanned<String>>,
+}
+
+const CONSISTENCY_DEFAULT: Consistency = Consistency::STRONG;
+
+/// The keys of a `[[policy]]`.
+pub(super) const POLICY: &[Setting] = &[
+    Setting {
+        key: "path",
+        range: || "a path, which may end with `/*` or `*`".to_owned(),
+        meaning: "`\"/x\"` is that path, `\"/x/*\"` is `/x` and everything below it, `\"/x*\"` is every \
+                  path that starts with `/x`. The row with the longest literal part wins.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "consistency",
+        default: || format!("\"{CONSISTENCY_DEFAULT}\""),
+        range: || "a [level](consistency.md#levels)".to_owned(),
+        meaning: "The floor: the weakest level that a request on this path gets.",
+        too_low: "clients read older data than they can bear.",
+        too_high: "requests go to the primary that a replica could serve.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "cache_control",
+        default: || format!("\"{}\"", NO_STORE_PRIVATE.to_str().unwrap_or_default()),
+        range: || {
+            "the value of a `Cache-Control` field; `public` on `eventual` rows only".to_owned()
+        },
+        meaning: "The `Cache-Control` of successful answers; `public` with a lifetime turns on the \
+                  [response cache](caching.md).",
+        too_low: "answers are fetched again that could have been kept.",
+        too_high: "clients and shared caches keep what has changed since.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "session_cookie",
+        default: || "false".to_owned(),
+        range: || "`true` or `false`; the row must be `no-store`".to_owned(),
+        meaning: "Whether the token also travels in a [cookie](consistency.md#browsers).",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "rate_limit",
+        default: || "none".to_owned(),
+        range: || {
+            "requests per `s`, `min`, `h` or `d`, and a burst: `\"600/min;burst=50\"`".to_owned()
+        },
+        meaning: "How many requests one client may send; see [Rate limits](security.md#rate-limits).",
+        too_low: "honest clients get 429.",
+        too_high: "one client can take what is there for all.",
+        ..Setting::UNNAMED
+    },
+];
+
+impl PolicySection {
+    /// Reads the values of the row.
+    pub(super) fn resolve(&self, source: &Source) -> Result<PolicyRow, ConfigError> {
+        let keys = [key("cache_control", &self.cache_control)];
+        Ok(PolicyRow {
+            place: source.table(&self.path, &keys),
+            path: self.path.get_ref().clone(),
+            consistency: match &self.consistency {
+                None => CONSISTENCY_DEFAULT,
+                Some(text) => source.parsed(text, "consistency", |text| text.parse())?,
+            },
+            cache_control: self.cache_control.as_ref().map(|it| it.get_ref().clone()),
+            session_cookie: self.session_cookie,
+            rate_limit: match &self.rate_limit {
+                None => None,
+                Some(text) => Some(source.parsed(text, "rate_limit", |text| text.parse())?),
+            },
+        })
+    }
+}

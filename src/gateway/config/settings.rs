@@ -1,0 +1,288 @@
+//! The whole configuration of one process, merged and validated.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+
+use super::Overrides;
+use super::file::ConfigFile;
+use super::merge::Merge;
+use super::reference::CONFIG;
+use super::topology::{PRIMARY_REGION, ReplicaConfig};
+use crate::auth::AuthConfig;
+use crate::cache::CacheSettings;
+use crate::endpoint::RouteTables;
+use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
+use crate::postgres::Server;
+use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
+use crate::postgres::pool::{PoolSettings, SpillSettings};
+use tidegate_model::Environment;
+use tidegate_model::RegionId;
+use tidegate_model::TokenKeys;
+use tidegate_model::{ConfigError, Place};
+use tidegate_policy::ConsistencySettings;
+use tidegate_steering::SteeringSettings;
+use tidegate_telemetry::LogFormat;
+
+/// The whole configuration of one process.
+#[derive(Debug)]
+pub struct Settings {
+    /// The region this process runs in.
+    pub region: RegionId,
+    /// The primary.
+    pub primary: Server,
+    /// The region of the primary, if the file sets it.
+    pub primary_region: Option<RegionId>,
+    /// Every replica, the local one first; at most one per region.
+    pub replicas: Vec<ReplicaConfig>,
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// The token required for writes over the admin listener; absent without `ADMIN_TOKEN`.
+    pub admin_token: Option<SecretString>,
+    /// `[admin] hosts`: the names that the admin listener answers for.
+    pub admin_hosts: Vec<String>,
+    /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
+    pub token_keys: Option<TokenKeys>,
+    /// How bearer tokens are verified.
+    pub auth: AuthConfig,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// `[server]`.
+    pub server: ServerSettings,
+    /// `[pool]`.
+    pub pool: PoolSettings,
+    /// `[replication]`.
+    pub replication: ReplicationSettings,
+    /// `[health]`.
+    pub health: HealthSettings,
+    /// `[consistency]`.
+    pub consistency: ConsistencySettings,
+    /// `[cache]`.
+    pub cache: CacheSettings,
+    /// `[steering]`.
+    pub steering: SteeringSettings,
+    /// `[spill]`.
+    pub spill: SpillSettings,
+    /// Policies and endpoints.
+    pub routes: RouteTables,
+}
+
+impl Settings {
+    /// Merges flags, variables, file and defaults.
+    ///
+    /// # Errors
+    /// The first value that is missing or cannot be used, with the name of its variable or with
+    /// file, line and key.
+    pub fn resolve(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = operator_file(overrides, environment)?;
+        let region = region(overrides, environment, file.as_ref())?;
+        let routes = RouteTables::of(file.as_ref(), environment, region.as_ref())?;
+        let file = file.map_or_else(ConfigFile::built_in, Ok)?;
+        let merge = Merge {
+            overrides,
+            environment,
+            file: &file,
+        };
+        let content = &file.content;
+
+        let region = region
+            .ok_or_else(|| missing("REGION", "the region this process runs in, e.g. eu-west-1"))?;
+        let primary = merge.value(&Server::PRIMARY)?;
+        let primary = primary.ok_or_else(|| missing("DATABASE_URL", "the URL of the primary"))?;
+        let replicas = merge.replicas(&region)?;
+        check_pool(&file)?;
+        check_cache(&file)?;
+        let listener = |setting, default| {
+            let address = merge.value(setting)?;
+            Ok(address.map_or(default, |Address(address)| address))
+        };
+        Ok(Self {
+            primary_region: merge.value(&PRIMARY_REGION)?,
+            listen: listener(&LISTEN, LISTEN_DEFAULT)?,
+            admin: listener(&ADMIN, ADMIN_DEFAULT)?,
+            admin_token: admin_token(environment)?,
+            admin_hosts: file.admin_hosts()?,
+            token_keys: token_keys(environment)?,
+            auth: auth_config(environment)?,
+            log_format: merge
+                .value(&LogFormat::SETTING)?
+                .unwrap_or_else(LogFormat::of_terminal),
+            server: content.server.clone(),
+            pool: content.pool.clone(),
+            replication: content.replication.clone(),
+            health: content.health.clone(),
+            consistency: content.consistency.clone(),
+            cache: content.cache.clone(),
+            steering: content.steering.clone(),
+            spill: content.spill.clone(),
+            region,
+            primary,
+            replicas,
+            routes,
+        })
+    }
+}
+
+impl Settings {
+    /// The replica in the region of this process.
+    #[must_use]
+    pub fn local_replica(&self) -> Option<&ReplicaConfig> {
+        self.replicas
+            .first()
+            .filter(|replica| replica.region == self.region)
+    }
+
+    /// How many reads are at work at the primary at the same time in place of a replica: half of its
+    /// connections at most, so that the others are there for requests that no other node can serve.
+    #[must_use]
+    pub fn spill_concurrency(&self) -> usize {
+        let half = (self.pool.connections_max / 2).max(1);
+        self.spill.concurrency_max.min(half)
+    }
+
+    /// Every server, the primary first.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Server> {
+        let replicas = self.replicas.iter().map(|replica| &replica.server);
+        std::iter::once(&self.primary)
+            .chain(replicas)
+            .cloned()
+            .collect()
+    }
+}
+
+/// The operator's file, if one is named.
+pub(super) fn operator_file(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Option<ConfigFile>, ConfigError> {
+    let flag = overrides.get(&CONFIG).map(|(_, path)| path);
+    let path = flag.or_else(|| environment.get(CONFIG.name()));
+    path.map(ConfigFile::read).transpose()
+}
+
+/// The region of this process, if it is named anywhere.
+pub(super) fn region(
+    overrides: &Overrides,
+    environment: &Environment,
+    file: Option<&ConfigFile>,
+) -> Result<Option<RegionId>, ConfigError> {
+    let built_in = ConfigFile::built_in()?;
+    let merge = Merge {
+        overrides,
+        environment,
+        file: file.unwrap_or(&built_in),
+    };
+    merge.value(&RegionId::SETTING)
+}
+
+/// `[cache]` of the operator's file alone.
+///
+/// # Errors
+/// Names the file, line and key that cannot be used.
+pub fn cache_settings(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<CacheSettings, ConfigError> {
+    let Some(file) = operator_file(overrides, environment)? else {
+        return Ok(CacheSettings::default());
+    };
+    check_cache(&file)?;
+    Ok(file.content.cache)
+}
+
+/// How bearer tokens are verified.
+///
+/// # Errors
+/// See [`AuthConfig::resolve`].
+pub fn auth_config(environment: &Environment) -> Result<AuthConfig, ConfigError> {
+    AuthConfig::resolve(|name| environment.get(name))
+}
+
+/// The value of `ADMIN_TOKEN`, if it is set. An empty one cannot be intended.
+fn admin_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let refused = |why| Err(ConfigError::new(&Place::Name("ADMIN_TOKEN"), why));
+    match environment.get("ADMIN_TOKEN") {
+        None if environment.is_empty("ADMIN_TOKEN") => refused("must not be empty"),
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            refused("must be visible ASCII characters without spaces")
+        }
+        token => Ok(token.map(SecretString::from)),
+    }
+}
+
+/// The keys of `TOKEN_SECRET`, if it is set.
+///
+/// # Errors
+/// When a key is too short or there are too many.
+pub fn token_keys(environment: &Environment) -> Result<Option<TokenKeys>, ConfigError> {
+    let keys = environment
+        .get("TOKEN_SECRET")
+        .map(TokenKeys::parse)
+        .transpose();
+    keys.map_err(|error| ConfigError::new(&Place::Name("TOKEN_SECRET"), error))
+}
+
+/// More connections kept open than allowed is a contradiction.
+fn check_pool(file: &ConfigFile) -> Result<(), ConfigError> {
+    let PoolSettings {
+        connections_min: min,
+        connections_max: max,
+        ..
+    } = file.content.pool;
+    let keys = [
+        (
+            "connections_min",
+            format!("it must not be above connections_max, which is {max}"),
+        ),
+        (
+            "connections_max",
+            format!("it must not be below connections_min, which is {min}"),
+        ),
+    ];
+    match file.source.refused_in("pool", keys.into_iter()) {
+        Some(error) if min > max => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// An answer limit above that of the whole cache is a contradiction.
+fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
+    let CacheSettings {
+        bytes_max: all,
+        entry_bytes_max: one,
+    } = file.content.cache;
+    let keys = [
+        (
+            "entry_bytes_max",
+            format!("it must not be above bytes_max, which is {all} bytes"),
+        ),
+        (
+            "bytes_max",
+            format!("it must not be below entry_bytes_max, which is {one} bytes, or 0"),
+        ),
+    ];
+    match file.source.refused_in("cache", keys.into_iter()) {
+        Some(error) if all > 0 && one > all => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The address of a listener.
+struct Address(SocketAddr);
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected an IP address and a port, such as 127.0.0.1:8080";
+        text.parse().map(Self).map_err(|_unparsable| expected)
+    }
+}
+
+fn missing(name: &'static str, what: &str) -> ConfigError {
+    ConfigError::new(&Place::Name(name), format!("is required: {what}"))
+}

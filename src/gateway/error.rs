@@ -1,0 +1,35 @@
+//! Why a gateway cannot start or continue.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::auth::AuthSetupError;
+use crate::gateway::admin::RecorderError;
+use crate::postgres::pool::PoolBuildError;
+use tidegate_model::{ConfigError, TokenKeysError};
+
+/// Why a gateway cannot start or continue.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Metrics cannot be recorded.
+    #[error("metrics: {0}")]
+    Recorder(#[from] RecorderError),
+    /// JWTs cannot be verified.
+    #[error("JWT verification: {0}")]
+    Verifier(#[from] AuthSetupError),
+    /// No random token key.
+    #[error("token keys: {0}")]
+    TokenKeys(#[from] TokenKeysError),
+    /// A pool cannot be made.
+    #[error("pool: {0}")]
+    Pool(#[from] PoolBuildError),
+    /// A listener cannot be bound.
+    #[error("{0} = \"{1}\": {2}")]
+    Listen(&'static str, SocketAddr, #[source] io::Error),
+    /// Signals cannot be handled.
+    #[error("signals: {0}")]
+    Signals(#[source] io::Error),
+}

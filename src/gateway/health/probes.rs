@@ -1,0 +1,112 @@
+//! The probes as HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use crate::gateway::health::report::{HealthFacts, HealthReport};
+use crate::http::{Drain, PROBE_PATHS};
+use crate::postgres::monitor::Monitor;
+use tidegate_model::NodeStatus;
+use tidegate_model::{NodeId, RegionId};
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The state that the probes report on.
+#[derive(Clone)]
+pub struct HealthState {
+    /// The region of this process.
+    pub region: RegionId,
+    /// This region's replica, if there is one. The monitor watches it.
+    pub replica: Option<NodeId>,
+    /// What is known about the nodes.
+    pub monitor: Arc<Monitor>,
+    /// Whether this process is draining.
+    pub drain: Drain,
+    /// Greatest healthy lag.
+    pub max_lag: Duration,
+}
+
+impl HealthState {
+    /// The node that takes the writes; while there is none, the node at `DATABASE_URL`.
+    fn primary(&self) -> Arc<NodeStatus> {
+        let knowledge = self.monitor.knowledge();
+        let primary = knowledge.primary();
+        Arc::clone(primary.unwrap_or_else(|| knowledge.status(&NodeId::Primary)))
+    }
+
+    fn replica(&self) -> Option<Arc<NodeStatus>> {
+        self.replica.as_ref().map(|node| self.monitor.status(node))
+    }
+
+    fn is_ready(&self) -> bool {
+        let answers = |node: &NodeStatus| node.reachable == Some(true);
+        !self.drain.is_draining()
+            && self.monitor.first_round_done()
+            && (answers(&self.primary()) || self.replica().is_some_and(|node| answers(&node)))
+    }
+}
+
+/// Routes [`PROBE_PATHS`].
+pub fn public_routes(state: HealthState) -> Router {
+    Router::new()
+        .route(PROBE_PATHS[0], get(edge))
+        .route(PROBE_PATHS[1], get(live))
+        .with_state(state)
+}
+
+/// Routes `/livez` and `/readyz`.
+pub fn admin_routes(state: HealthState) -> Router {
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .with_state(state)
+}
+
+/// Answers whether this region should get traffic: 200 or 503, with the reasons as JSON.
+pub async fn edge(State(state): State<HealthState>) -> Response {
+    let (primary, replica) = (state.primary(), state.replica());
+    let report = HealthReport::new(&HealthFacts {
+        region: &state.region,
+        primary: &primary,
+        replica: replica.as_deref(),
+        monitor_alive: state.monitor.alive(Instant::now()),
+        draining: state.drain.is_draining(),
+        max_lag: state.max_lag,
+    });
+    let body = serde_json::to_vec(&report).expect("a report has no maps and no failing parts");
+    let json = HeaderValue::from_static("application/json");
+    let headers = [(CACHE_CONTROL, NO_STORE), (CONTENT_TYPE, json)];
+    (status(report.is_healthy()), headers, body).into_response()
+}
+
+/// Answers that the process serves, and nothing else.
+pub async fn live() -> Response {
+    text(true, "ok\n")
+}
+
+/// Answers whether every node was sampled once and one of them can serve.
+pub async fn ready(State(state): State<HealthState>) -> Response {
+    match state.is_ready() {
+        true => text(true, "ready\n"),
+        false => text(false, "not ready\n"),
+    }
+}
+
+fn text(ok: bool, body: &'static str) -> Response {
+    (status(ok), [(CACHE_CONTROL, NO_STORE)], body).into_response()
+}
+
+fn status(ok: bool) -> StatusCode {
+    match ok {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

@@ -1,0 +1,17 @@
+//! The process: configuration, assembly, reload, the admin listener, health answers and the command line.
+//!
+//! The only room that may use all others.
+
+mod assembly;
+mod error;
+mod nodes;
+mod reload;
+mod statement_check;
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod health;
+
+pub use assembly::Gateway;
+pub use error::GatewayError;
