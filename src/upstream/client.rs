@@ -185,18 +185,17 @@ mod tests {
         Ok(())
     }
 
-    /// Nothing else runs on this thread while it waits for the server, so the client cannot know
-    /// that the connection is closed when it sends.
+    /// Nothing else runs on this thread while it waits for the server, so the client may not have
+    /// seen the end of the connection when it sends.
     #[tokio::test(flavor = "current_thread")]
-    async fn a_request_that_was_not_sent_goes_over_a_new_connection_whatever_its_method() {
-        for method in [Method::GET, Method::POST] {
-            let server = Server::start(vec![Manner::AnswersOnce; 2]);
-            let client = client();
+    async fn a_safe_request_just_after_the_end_of_a_kept_connection_goes_over_a_new_one() {
+        let server = Server::start(vec![Manner::AnswersOnce; 2]);
+        let client = client();
+        for _ in 0..2 {
             send(&client, &Method::GET, &server.uri).await.unwrap();
             server.closed.recv().unwrap();
-            send(&client, &method, &server.uri).await.unwrap();
-            assert_eq!(server.served.join().unwrap(), 2);
         }
+        assert_eq!(server.served.join().unwrap(), 2);
     }
 
     #[tokio::test]
