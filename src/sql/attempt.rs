@@ -112,10 +112,12 @@ impl Attempt<'_> {
     /// Lets the spill budget follow the primary's reads.
     fn report_to_spill(&self, took: Duration) {
         if self.step().as_primary && self.planned.request.safe {
-            let took = took.saturating_sub(self.planned.round_trip(self.step()));
+            let round_trip = self.planned.round_trip(self.step());
+            let took = took.saturating_sub(round_trip);
             let unloaded = &self.planned.request.target.unloaded;
             let unloaded = unloaded.add(took, Instant::now());
-            self.database().spill.answered(took, unloaded);
+            let spill = &self.database().spill;
+            spill.answered(took, unloaded, round_trip);
         }
     }
 

@@ -84,8 +84,9 @@ impl Spill {
 
     /// Takes in how long an answer of the primary took, without the distance, and how long the
     /// statement takes there without load.
-    pub(super) fn answered(&self, took: Duration, unloaded: Duration) {
-        self.budget().answered(took, unloaded, Instant::now());
+    pub(super) fn answered(&self, took: Duration, unloaded: Duration, round_trip: Duration) {
+        let now = Instant::now();
+        self.budget().answered(took, unloaded, round_trip, now);
     }
 
     fn budget(&self) -> MutexGuard<'_, SpillBudget> {

@@ -23,9 +23,10 @@ const SHRINK_MOST: f64 = 0.5;
 const WEIGHT: f64 = 1.0 / 16.0;
 
 /// An answer is not slow up to this many times its time without load, and this much more: a busy
-/// moment of the gateway, or of the network.
+/// moment of the gateway or of the network, and what is hardly noticed beside the round trip.
 const TIMES_UNLOADED: f64 = 2.0;
 const BUSY_MOMENT: Duration = Duration::from_millis(10);
+const ROUND_TRIP_PART: u32 = 4;
 
 /// The budget and what is taken out of it.
 #[derive(Debug)]
@@ -112,8 +113,15 @@ impl SpillBudget {
 
     /// Takes in how long an answer of the primary took, without the distance, and how long the
     /// statement takes there without load.
-    pub(super) fn answered(&mut self, took: Duration, unloaded: Duration, now: Instant) {
-        let not_slow = unloaded.mul_f64(TIMES_UNLOADED) + BUSY_MOMENT;
+    pub(super) fn answered(
+        &mut self,
+        took: Duration,
+        unloaded: Duration,
+        round_trip: Duration,
+        now: Instant,
+    ) {
+        let unnoticed = BUSY_MOMENT + round_trip / ROUND_TRIP_PART;
+        let not_slow = unloaded.mul_f64(TIMES_UNLOADED) + unnoticed;
         let slowness = took.div_duration_f64(not_slow);
         self.slowness += (slowness - self.slowness) * WEIGHT;
         if now.saturating_duration_since(self.adjusted_at) >= STEP {
@@ -185,10 +193,10 @@ mod tests {
         let mut answer = |budget: &mut SpillBudget, took| {
             for _ in 0..400 {
                 now += 20 * MS;
-                budget.answered(took, 5 * MS, now);
+                budget.answered(took, 5 * MS, 40 * MS, now);
             }
         };
-        answer(&mut budget, 19 * MS);
+        answer(&mut budget, 29 * MS);
         assert!((budget.limit - 64.0).abs() < 0.1, "{budget:?}");
         answer(&mut budget, 60 * MS);
         assert!((budget.limit - FLOOR).abs() < 0.1, "{budget:?}");
@@ -200,7 +208,7 @@ mod tests {
     fn one_slow_answer_changes_nothing() {
         let now = Instant::now();
         let mut budget = SpillBudget::new(8, now);
-        budget.answered(100 * MS, 5 * MS, now + STEP);
+        budget.answered(100 * MS, 5 * MS, MS, now + STEP);
         assert!((budget.limit - 8.0).abs() < 0.1, "{budget:?}");
     }
 
