@@ -42,6 +42,7 @@ pub(super) struct Content {
     read_replica_url: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
     pub(super) admin: AdminSection,
+    tls: TlsSection,
     pub(super) topology: TopologySection,
     pub(super) server: ServerSettings,
     pub(super) pool: PoolSettings,
@@ -54,6 +55,13 @@ pub(super) struct Content {
     pub(super) spill: SpillSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TlsSection {
+    cert: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,6 +87,8 @@ impl Content {
             "read_replica_url" => ("read_replica_url", &self.read_replica_url),
             "listen" => ("listen", &self.listen),
             "admin" => (self.admin.key, &self.admin.listen),
+            "tls.cert" => ("tls.cert", &self.tls.cert),
+            "tls.key" => ("tls.key", &self.tls.key),
             "primary_region" => ("topology.primary_region", &self.topology.primary_region),
             _ => return None,
         };

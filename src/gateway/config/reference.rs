@@ -6,7 +6,9 @@ use super::topology::{PRIMARY_REGION, REPLICA};
 use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
 use crate::auth::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET};
 use crate::cache::CacheSettings;
-use crate::http::{ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings};
+use crate::http::{
+    ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings, TLS_CERT, TLS_KEY, TLS_SECTION,
+};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -28,7 +30,7 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 14] = [
+pub const PROCESS: [Setting; 16] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
@@ -36,6 +38,8 @@ pub const PROCESS: [Setting; 14] = [
     LISTEN,
     ADMIN,
     ADMIN_TOKEN,
+    TLS_CERT,
+    TLS_KEY,
     TokenKeys::SETTING,
     JWT_SECRET,
     JWT_KEY_SET,
@@ -79,7 +83,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 17] = [
+pub const TABLES: [Table; 18] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -94,6 +98,11 @@ pub const TABLES: [Table; 17] = [
         "[admin]",
         "The [admin listener](security.md#the-admin-listener).",
         ADMIN_SECTION,
+    ),
+    row(
+        "[tls]",
+        "[TLS for clients](security.md#tls-for-clients), on the public listener.",
+        TLS_SECTION,
     ),
     section::<ServerSettings>("[server]", "What one client may take from the process."),
     section::<PoolSettings>("[pool]", "Connections to one node."),

@@ -13,7 +13,10 @@ use super::topology::{PRIMARY_REGION, ReplicaConfig};
 use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
 use crate::endpoint::RouteTables;
-use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
+use crate::http::{
+    ADMIN, ADMIN_DEFAULT, CertificateFiles, LISTEN, LISTEN_DEFAULT, ServerSettings, TLS_CERT,
+    TLS_KEY,
+};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -44,6 +47,8 @@ pub struct Settings {
     pub admin_token: Option<SecretString>,
     /// `[admin] hosts`: the names that the admin listener answers for.
     pub admin_hosts: Vec<String>,
+    /// The certificate of the public listener; absent for cleartext.
+    pub tls: Option<CertificateFiles>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearers are recognised.
@@ -105,6 +110,7 @@ impl Settings {
             admin: listener(&ADMIN, ADMIN_DEFAULT)?,
             admin_token: admin_token(environment)?,
             admin_hosts: file.admin_hosts()?,
+            tls: certificate_files(&merge)?,
             token_keys: token_keys(environment)?,
             auth: auth_config(environment)?,
             log_format: merge
@@ -211,6 +217,21 @@ fn admin_token(environment: &Environment) -> Result<Option<SecretString>, Config
             refused("must be visible ASCII characters without spaces")
         }
         token => Ok(token.map(SecretString::from)),
+    }
+}
+
+/// Where the certificate of the public listener is: both of its files, or neither.
+fn certificate_files(merge: &Merge<'_>) -> Result<Option<CertificateFiles>, ConfigError> {
+    let (certificate, key) = (merge.value(&TLS_CERT)?, merge.value(&TLS_KEY)?);
+    let alone = |set, other| {
+        let why = format!("is required where {set} is set");
+        Err(ConfigError::new(&Place::Name(other), why))
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => alone("TLS_CERT", "TLS_KEY"),
+        (None, Some(_)) => alone("TLS_KEY", "TLS_CERT"),
     }
 }
 

@@ -5,7 +5,7 @@ mod cached;
 mod decision;
 mod early;
 mod failover;
-mod kit;
+pub(crate) mod kit;
 mod loops;
 mod overload;
 mod passing;
