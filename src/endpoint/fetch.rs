@@ -1,4 +1,4 @@
-//! The part of a request in the response cache.
+//! The requests that the response cache may answer.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::http::{Account, CacheStatus, Problem, Query, Timing};
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
 
-/// One question to the backend of an endpoint.
+/// One request to the backend of an endpoint.
 pub(super) struct EndpointFetch {
     frontend: Arc<Frontend>,
     endpoint: Arc<Endpoint>,
@@ -39,10 +39,10 @@ impl Fetch for EndpointFetch {
     }
 }
 
-/// Returns the part of a request in the response cache, if it has one.
+/// Returns the request as the response cache needs it, if the cache may answer it.
 ///
 /// # Errors
-/// `invalid-parameter` when the query string cannot be understood.
+/// `invalid-parameter` if the query string cannot be parsed.
 pub(super) fn cached_request<'a>(
     frontend: &'a Arc<Frontend>,
     revision: u64,
@@ -78,7 +78,7 @@ pub(super) fn cached_request<'a>(
     }))
 }
 
-/// Names what a request asks for; none when no answer can have that name.
+/// The key of a request's answer; `None` if the answer cannot be stored.
 fn key(
     revision: u64,
     reached: &Reached<'_>,

@@ -1,4 +1,4 @@
-//! SIGHUP: policies and endpoints are read anew and swapped as a whole, or not at all.
+//! SIGHUP: policies and endpoints are read again and swapped as a whole, or not at all.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::gateway::statement_check::check_on_any_node;
 use crate::postgres::{Server, Session};
 use tidegate_model::ConfigError;
 
-/// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and says why.
+/// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and logs why.
 pub(super) struct Reloader {
     pub(super) frontend: Arc<Frontend>,
     pub(super) servers: Vec<Server>,
