@@ -66,9 +66,7 @@ fn certificate(settings: &Settings) -> Result<String, Exit> {
     let certificate = files.load().map_err(Exit::unusable)?;
     let (path, until) = (files.certificate.display(), certificate.not_after);
     let until = humantime::format_rfc3339_seconds(until);
-    Ok(format!(
-        "\nTLS for clients\n{path} is valid until {until}\n"
-    ))
+    Ok(format!("\nCERTIFICATE\n{path} is valid until {until}\n"))
 }
 
 fn trusted_proxies(settings: &Settings) -> String {

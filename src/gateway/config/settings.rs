@@ -1,6 +1,7 @@
 //! The whole configuration of one process, merged and validated.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use secrecy::SecretString;
@@ -222,7 +223,11 @@ fn admin_token(environment: &Environment) -> Result<Option<SecretString>, Config
 
 /// Where the certificate of the public listener is: both of its files, or neither.
 fn certificate_files(merge: &Merge<'_>) -> Result<Option<CertificateFiles>, ConfigError> {
-    let (certificate, key) = (merge.value(&TLS_CERT)?, merge.value(&TLS_KEY)?);
+    let path = |setting| {
+        let path = merge.value(setting)?;
+        Ok(path.map(|FilePath(path)| path))
+    };
+    let (certificate, key) = (path(&TLS_CERT)?, path(&TLS_KEY)?);
     let alone = |set, other| {
         let why = format!("is required where {set} is set");
         Err(ConfigError::new(&Place::Name(other), why))
@@ -301,6 +306,20 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let expected = "expected an IP address and a port, such as 127.0.0.1:8080";
         text.parse().map(Self).map_err(|_unparsable| expected)
+    }
+}
+
+/// The path of a file.
+struct FilePath(PathBuf);
+
+impl FromStr for FilePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("expected the path of a file"),
+            path => Ok(Self(path.into())),
+        }
     }
 }
 

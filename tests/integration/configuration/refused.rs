@@ -22,6 +22,7 @@ admin.listen | 'nowhere' | 2: admin.listen = 'nowhere': expected an IP address a
 admin.hosts | 'x' | 2: hosts = 'x': expected an array
 admin.hosts | ['x', 'x:80'] | 2: admin.hosts = 'x:80': expected the name of a host, without a port
 tls | 'x' | 1: tls = 'x': expected a table
+tls.cert | '' | 2: tls.cert = '': expected the path of a file
 tls.cert | 5 | 2: cert = 5: expected a string
 tls.key | [] | 2: key = []: expected a string
 topology | 'x' | 1: topology = 'x': expected a table
