@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
@@ -48,10 +49,24 @@ impl Authority {
 
     /// A certificate that is valid in these years.
     pub(super) fn sign(&self, from: i32, until: i32) -> Pair {
+        self.sign_with(|params| {
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(until, 1, 1);
+        })
+    }
+
+    /// One that expires after this time, and is valid now.
+    pub(super) fn sign_until(&self, end: SystemTime) -> Pair {
+        self.sign_with(|params| {
+            params.not_before = date_time_ymd(1970, 1, 1);
+            params.not_after = params.not_before + end.duration_since(UNIX_EPOCH).unwrap();
+        })
+    }
+
+    fn sign_with(&self, set_validity: impl FnOnce(&mut CertificateParams)) -> Pair {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(until, 1, 1);
+        set_validity(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair {
             certificate: certificate.pem(),

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use reqwest::Client;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -161,4 +162,31 @@ async fn a_bad_pair_changes_nothing_and_is_in_the_log_once() {
         .metric("tidegate_tls_certificate_not_after_seconds")
         .await;
     assert_eq!(not_after, 4_102_444_800.0, "2100-01-01");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_while_it_serves_stays_with_an_error_in_the_log() {
+    let world = Secure::start().await;
+    let end = SystemTime::now() + Duration::from_secs(3);
+    let short = world.authority.sign_until(end);
+    world.files.write(&short);
+    world.wait_for(&short).await;
+    let expired = "the TLS certificate has expired";
+    let line = world.edge.gateway.wait_for_log(expired).await.unwrap();
+    assert!(
+        line.contains("\"ERROR\"") && line.contains("cert.pem"),
+        "{line}"
+    );
+    let client = Client::builder()
+        .no_proxy()
+        .tls_danger_accept_invalid_certs(true);
+    let client = client.build().unwrap();
+    let answer = client.get(world.url("/app/x")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let log = world.edge.gateway.log();
+    assert_eq!(log.matches(expired).count(), 1, "{log}");
+
+    let next = world.authority.valid();
+    world.files.write(&next);
+    world.wait_for(&next).await;
 }

@@ -8,7 +8,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::kit::{Authority, Files, Secure, command};
-use crate::upstream::kit::App;
+use crate::upstream::kit::{App, Raw, endpoint};
+use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
 use crate::world::{DEADLINE, printed};
 
 const GET: &str = "GET /app/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -255,4 +256,18 @@ async fn no_old_protocol_and_no_weak_cipher_is_offered() {
     let shaken = s_client(&world, &["-tls1_3"]).await.unwrap();
     assert!(shaken.contains("Compression: NONE"), "{shaken}");
     assert!(shaken.contains("Early data was not sent"), "{shaken}");
+}
+
+#[tokio::test]
+async fn a_websocket_passes_over_tls() {
+    let echo = echo(AGREED).await;
+    let url = format!("http://{}", echo.address);
+    let app = App::answering(200, "app").await;
+    let world = Secure::before(app, &endpoint("GET", "/app/ws", &url)).await;
+    let mut raw = Raw(world.authority.connect(&world.edge, &["http/1.1"]).await);
+    raw.send(HANDSHAKE).await;
+    let answer = raw.read_until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    raw.send("over TLS").await;
+    raw.read_until("over TLS").await;
 }

@@ -188,7 +188,7 @@ pub(crate) fn upstream(nodes: &[(&str, &str)], more: &str) -> String {
 }
 
 /// A connection for raw bytes.
-pub(crate) struct Raw<S = TcpStream>(pub(super) S);
+pub(crate) struct Raw<S = TcpStream>(pub(crate) S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
