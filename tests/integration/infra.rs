@@ -114,13 +114,14 @@ async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
     let schema = "create table words (word text)";
     cluster.primary.execute(schema).await.unwrap();
     cluster.wait_for_replicas().await.unwrap();
-    let secure = with_tls(gateway_of(&cluster)).start().await.unwrap();
+    let gateway = || configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", &url);
+    let secure = with_tls(gateway()).start().await.unwrap();
     // The beginning of a handshake.
     let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
     socket.write_all(&[22]).await.unwrap();
     drop(socket);
-    let gateway = configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", url);
-    let mut world = World::over(cluster, gateway).await;
+    let plain = gateway();
+    let mut world = World::over(cluster, plain).await;
     exercise(&mut world).await;
 
     // Some appear with the first sample or answer they count.
