@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::AdminState;
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
+use crate::peers::FleetView;
 use tidegate_model::{NodeCondition, NodeStatus};
 
 /// All nodes that one process knows.
@@ -25,6 +26,9 @@ pub struct Topology {
     pub spill: SpillEntry,
     /// The upstreams, by name.
     pub upstreams: Vec<UpstreamEntry>,
+    /// The other gateways, where there is a fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetView>,
 }
 
 /// One node of the database.
@@ -93,6 +97,7 @@ impl Topology {
                 concurrency_max: state.database.spill.concurrency_max(),
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
+            fleet: state.fleet.as_ref().map(|fleet| (*fleet.view()).clone()),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::cache::CacheSettings;
 use crate::http::{
     ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings, TLS_CERT, TLS_KEY, TLS_SECTION,
 };
+use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -30,7 +31,7 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 16] = [
+pub const PROCESS: [Setting; 20] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
@@ -40,6 +41,10 @@ pub const PROCESS: [Setting; 16] = [
     ADMIN_TOKEN,
     TLS_CERT,
     TLS_KEY,
+    FLEET_LISTEN,
+    FLEET_CERTIFICATE,
+    FLEET_KEY,
+    FLEET_CA,
     TokenKeys::SETTING,
     JWT_SECRET,
     JWT_KEY_SET,
@@ -83,7 +88,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 18] = [
+pub const TABLES: [Table; 19] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -103,6 +108,11 @@ pub const TABLES: [Table; 18] = [
         "[tls]",
         "[TLS for clients](security.md#tls-for-clients), on the public listener.",
         TLS_SECTION,
+    ),
+    row(
+        "[[fleet.peers]]",
+        "The gateways of other regions; see [the fleet](fleet.md).",
+        PEER,
     ),
     section::<ServerSettings>("[server]", "What one client may take from the process."),
     section::<PoolSettings>("[pool]", "Connections to one node."),

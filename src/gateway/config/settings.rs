@@ -7,7 +7,9 @@ use std::str::FromStr;
 use secrecy::SecretString;
 
 use super::Overrides;
+use super::address::Address;
 use super::file::ConfigFile;
+use super::fleet::fleet;
 use super::merge::Merge;
 use super::reference::CONFIG;
 use super::topology::{PRIMARY_REGION, ReplicaConfig};
@@ -18,6 +20,7 @@ use crate::http::{
     ADMIN, ADMIN_DEFAULT, CertificateFiles, LISTEN, LISTEN_DEFAULT, ServerSettings, TLS_CERT,
     TLS_KEY,
 };
+use crate::peers::FleetConfig;
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -50,6 +53,8 @@ pub struct Settings {
     pub admin_hosts: Vec<String>,
     /// The certificate of the public listener; absent for cleartext.
     pub tls: Option<CertificateFiles>,
+    /// `[fleet]`; absent without `FLEET_ADDR`.
+    pub fleet: Option<FleetConfig>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearer tokens are verified.
@@ -101,6 +106,7 @@ impl Settings {
         let replicas = merge.replicas(&region)?;
         check_pool(&file)?;
         check_cache(&file)?;
+        let token_keys = token_keys(environment)?;
         let listener = |setting, default| {
             let address = merge.value(setting)?;
             Ok(address.map_or(default, |Address(address)| address))
@@ -112,7 +118,8 @@ impl Settings {
             admin_token: admin_token(environment)?,
             admin_hosts: file.admin_hosts()?,
             tls: certificate_files(&merge)?,
-            token_keys: token_keys(environment)?,
+            fleet: fleet(&merge, token_keys.is_some())?,
+            token_keys,
             auth: auth_config(environment)?,
             log_format: merge
                 .value(&LogFormat::SETTING)?
@@ -294,18 +301,6 @@ fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
     match file.source.refused_in("cache", keys.into_iter()) {
         Some(error) if all > 0 && one > all => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// The address of a listener.
-struct Address(SocketAddr);
-
-impl FromStr for Address {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let expected = "expected an IP address and a port, such as 127.0.0.1:8080";
-        text.parse().map(Self).map_err(|_unparsable| expected)
     }
 }
 

@@ -11,7 +11,6 @@ use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use x509_cert::der::Decode;
 
 /// Largest file that is read: a chain takes a few KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -159,10 +158,10 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
 /// Returns when a certificate that is valid now expires.
 fn check_validity(der: &CertificateDer<'_>, now: SystemTime) -> Result<SystemTime, String> {
     let invalid = |error| format!("its first certificate is not valid X.509: {error}");
-    let certificate = x509_cert::Certificate::from_der(der).map_err(invalid)?;
-    let validity = certificate.tbs_certificate.validity;
-    let not_before = since_epoch(validity.not_before.to_unix_duration());
-    let not_after = since_epoch(validity.not_after.to_unix_duration());
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(invalid)?;
+    let validity = certificate.validity();
+    let not_before = since_epoch(validity.not_before.timestamp());
+    let not_after = since_epoch(validity.not_after.timestamp());
     let shown = humantime::format_rfc3339_seconds;
     if now < not_before {
         return Err(format!("it is not valid before {}", shown(not_before)));
@@ -173,6 +172,7 @@ fn check_validity(der: &CertificateDer<'_>, now: SystemTime) -> Result<SystemTim
     Ok(not_after)
 }
 
-fn since_epoch(time: Duration) -> SystemTime {
-    SystemTime::UNIX_EPOCH + time
+/// A time before 1970 counts as the beginning of that year.
+fn since_epoch(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
