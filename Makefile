@@ -21,7 +21,7 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply
+.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply check-tls
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -94,6 +94,17 @@ check-infra-apply: $(APPLY_TOOLS)/ready
 $(APPLY_TOOLS)/ready: tests/infra/apply/requirements.txt
 	python3 -m venv $(APPLY_TOOLS)
 	$(APPLY_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# What the public listener offers over TLS, by a scanner from PyPI; `make test` checks the same with less.
+TLS_TOOLS := target/tools/check-tls
+check-tls: $(TLS_TOOLS)/ready
+	$(CARGO) build $(CARGO_FLAGS)
+	$(TLS_TOOLS)/bin/python -B tests/tls/scan.py target/debug/tidegate
+
+$(TLS_TOOLS)/ready: tests/tls/requirements.txt
+	python3 -m venv $(TLS_TOOLS)
+	$(TLS_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 doc:

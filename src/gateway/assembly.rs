@@ -21,8 +21,8 @@ use crate::gateway::own_health::own_health;
 use crate::gateway::reload::Reloader;
 use crate::gateway::statement_check::check_on_any_node;
 use crate::http::{
-    CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, raise_open_files,
-    serve,
+    CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
+    raise_open_files, serve,
 };
 use crate::peers::Membership;
 use crate::postgres::monitor::steer;
@@ -42,6 +42,7 @@ pub struct Gateway {
     recorder: Recorder,
     drain: Drain,
     hangup: Signal,
+    tls: Option<Arc<TlsAcceptor>>,
 }
 
 impl Gateway {
@@ -53,6 +54,7 @@ impl Gateway {
     pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
         // Comes first: a SIGHUP without a handler would end the process.
         let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
+        let tls = settings.tls.take().map(TlsAcceptor::load).transpose()?;
         let routes = Routes::compile(&settings.routes)?;
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
         // After the checks: a configuration that is refused gets one line on standard error.
@@ -111,6 +113,7 @@ impl Gateway {
             recorder,
             drain,
             hangup,
+            tls: tls.map(Arc::new),
         })
     }
 
@@ -127,6 +130,7 @@ impl Gateway {
                 .map_err(|error| GatewayError::Listen(name, address, error))
         };
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
+        let listener = listener.with_tls(self.tls.clone());
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
@@ -156,6 +160,7 @@ impl Gateway {
             let _ended = admin.await;
         });
         tasks.spawn(self.recorder.clone().upkeep());
+        tasks.spawn(renewal(self.tls.clone()));
         let reloader = self.reloader();
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
@@ -189,6 +194,13 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> Drain {
         self.drain.clone()
+    }
+}
+
+/// Keeps the certificate renewed, if there is one.
+async fn renewal(tls: Option<Arc<TlsAcceptor>>) {
+    if let Some(tls) = tls {
+        tls.keep_renewed().await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::auth::AuthSetupError;
 use crate::gateway::admin::RecorderError;
+use crate::http::TlsSetupError;
 use crate::peers::MembershipError;
 use crate::postgres::pool::PoolBuildError;
 use tidegate_model::{ConfigError, TokenKeysError};
@@ -27,6 +28,9 @@ pub enum GatewayError {
     /// A pool cannot be made.
     #[error("pool: {0}")]
     Pool(#[from] PoolBuildError),
+    /// The certificate of the public listener cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
     /// A listener cannot be bound.
     #[error("{0} = \"{1}\": {2}")]
     Listen(&'static str, SocketAddr, #[source] io::Error),

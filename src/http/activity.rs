@@ -64,8 +64,22 @@ impl Activity {
         self.state().write_blocked(Instant::now());
     }
 
+    /// Whether the client has not taken what was last written.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.state().write_blocked_since.is_some()
+    }
+
     pub(super) fn written(&self) {
         self.state().write_blocked_since = None;
+    }
+
+    /// Records that the system has ended the connection because the client took nothing.
+    pub(super) fn cut_off(&self) {
+        self.state().is_cut_off = true;
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.state().is_cut_off
     }
 
     /// Restarts the idle clock with the time that a closing connection has left.
@@ -122,6 +136,7 @@ struct State {
     head_bytes: usize,
     write_blocked_since: Option<Instant>,
     multiplexed: bool,
+    is_cut_off: bool,
 }
 
 impl State {
@@ -133,6 +148,7 @@ impl State {
             head_bytes: 0,
             write_blocked_since: None,
             multiplexed: false,
+            is_cut_off: false,
         }
     }
 

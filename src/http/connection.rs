@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
@@ -13,15 +14,19 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::activity::{Activity, Expiry};
+use super::metered::Metered;
 use super::stream_task::StreamTasks;
+use super::tls::{begins_tls, chose_http2, refuse_cleartext};
 use super::tracked::Tracked;
 use super::watched::{Protocol, Watched};
-use super::{Drain, Limits};
+use super::{Drain, Limits, Listener, TlsAcceptor};
 use tidegate_telemetry::names;
 
 /// Detects HTTP/2 peers that have disappeared silently, even while a request is in flight.
@@ -37,6 +42,9 @@ const RESETS_LOCAL_MAX: usize = 1024;
 /// Time that an idle connection has to close: to answer a GOAWAY, to send a last request.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How much later the system ends a connection than this process, which counts it and resets it.
+const SYSTEM_MARGIN: Duration = Duration::from_secs(1);
+
 /// hyper accepts no smaller limit.
 const HEADER_BYTES_MIN: usize = 8 * 1024;
 
@@ -46,16 +54,18 @@ pub(super) struct Context<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
     pub(super) drain: Drain,
+    tls: Option<Arc<TlsAcceptor>>,
     http1: http1::Builder,
     http2: http2::Builder<StreamTasks>,
 }
 
 impl<S> Context<S> {
-    pub(super) fn new(listener: &'static str, service: S, limits: Limits, drain: Drain) -> Self {
+    pub(super) fn new(listener: &Listener, service: S, limits: Limits, drain: Drain) -> Self {
         Self {
             http1: http1_builder(&limits),
             http2: http2_builder(&limits),
-            listener,
+            tls: listener.tls.clone(),
+            listener: listener.name,
             service,
             limits,
             drain,
@@ -114,51 +124,120 @@ where
     /// Serves the connection until the client closes it, it times out, or it should end and its
     /// requests in flight are answered.
     pub(super) async fn serve(mut self, socket: TcpStream) {
-        let (context, peer) = (Arc::clone(&self.context), self.peer);
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+        let peer = self.peer;
+        if let Err(error) = set_options(&socket, &self.context.limits) {
+            tracing::debug!(%peer, %error, "cannot set the options of a socket");
         }
         let activity = Activity::new(Instant::now());
-        let mut socket = Watched::new(socket, Arc::clone(&activity));
-        let protocol = tokio::select! {
-            biased;
-            protocol = socket.protocol(head_bytes_max(&context.limits)) => protocol,
-            _ = self.closing.changed() => return,
-            expiry = expired(&activity, &context.limits) => {
-                return context.count_expired(expiry.as_str(), 1);
+        let ended = match self.context.tls.clone() {
+            None => {
+                let socket = Metered::new(socket, Arc::clone(&activity));
+                let mut socket = Watched::new(socket, Arc::clone(&activity));
+                match self.begin(socket.protocol(), &activity).await {
+                    Ok(protocol) => self.exchange(socket, protocol, &activity, false).await,
+                    Err(error) => Err(error),
+                }
             }
+            // Boxed: it is far larger.
+            Some(tls) => Box::pin(self.serve_tls(&tls, socket, &activity)).await,
         };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection ended early");
+        }
+        if activity.is_cut_off() {
+            self.context.count_expired(Expiry::Write.as_str(), 1);
+        }
+    }
+
+    /// Shakes hands, then serves the connection.
+    async fn serve_tls(
+        &mut self,
+        tls: &TlsAcceptor,
+        socket: TcpStream,
+        activity: &Arc<Activity>,
+    ) -> Result<(), BoxError> {
+        if !self.begin(begins_tls(&socket), activity).await? {
+            return self.begin(refuse_cleartext(socket), activity).await;
+        }
+        let socket = Metered::new(socket, Arc::clone(activity));
+        let stream = self.begin(tls.accept(socket), activity).await?;
+        let protocol = match chose_http2(&stream) {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        };
+        let socket = Watched::new(stream, Arc::clone(activity));
+        self.exchange(socket, protocol, activity, true).await
+    }
+
+    /// Waits for a step that precedes the first request, within the time that a head may take.
+    async fn begin<T>(
+        &mut self,
+        step: impl Future<Output = io::Result<T>>,
+        activity: &Activity,
+    ) -> Result<T, BoxError> {
+        tokio::select! {
+            biased;
+            outcome = step => Ok(outcome?),
+            _ = self.closing.changed() => Err("the listener has stopped".into()),
+            expiry = expired(activity, &self.context.limits) => {
+                self.context.count_expired(expiry.as_str(), 1);
+                Err("no request came in time".into())
+            }
+        }
+    }
+
+    /// Serves requests until HTTP ends, and what follows it.
+    async fn exchange<T>(
+        &mut self,
+        mut socket: Watched<T>,
+        protocol: Protocol,
+        activity: &Arc<Activity>,
+        is_tls: bool,
+    ) -> Result<(), BoxError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let context = Arc::clone(&self.context);
         let left = Arc::new(OnceLock::new());
         let service = Tracked {
             service: context.service.clone(),
-            peer,
-            activity: Arc::clone(&activity),
+            peer: self.peer,
+            activity: Arc::clone(activity),
             drain: context.drain.clone(),
             left: Arc::clone(&left),
+            is_tls,
         };
-        let socket = TokioIo::new(socket);
         let outcome = match protocol {
-            Ok(Protocol::Http1) => {
-                let connection = context.http1.serve_connection(socket, service);
+            Protocol::Http1 => {
+                socket.limit_heads(head_bytes_max(&context.limits));
+                let connection = context
+                    .http1
+                    .serve_connection(TokioIo::new(socket), service);
                 let connection = pin!(connection.with_upgrades());
                 let close = http1::UpgradeableConnection::graceful_shutdown;
-                self.attend(connection, close, &activity).await
+                self.attend(connection, close, activity).await
             }
-            Ok(Protocol::Http2) => {
-                let connection = context.http2.serve_connection(socket, service);
+            Protocol::Http2 => {
+                socket.guard(head_bytes_max(&context.limits));
+                let connection = context
+                    .http2
+                    .serve_connection(TokioIo::new(socket), service);
                 // Boxed: it is larger, and most connections that stay open do not use HTTP/2.
                 let mut connection = Box::pin(connection);
                 let close = http2::Connection::graceful_shutdown;
-                self.attend(connection.as_mut(), close, &activity).await
+                self.attend(connection.as_mut(), close, activity).await
             }
-            Err(error) => return tracing::debug!(%peer, %error, "connection ended early"),
         };
         match (outcome, left.get()) {
-            (Some(Err(error)), _) => tracing::debug!(%peer, %error, "connection ended early"),
+            (Some(outcome), None) => outcome.map_err(BoxError::from),
             // The connection has changed to another protocol, which continues until it ends or the
             // drain cuts it off.
-            (Some(Ok(())), Some(left)) => left.tunnel.clone().run().await,
-            (Some(Ok(())) | None, _) => {}
+            (Some(Ok(())), Some(left)) => {
+                left.tunnel.clone().run().await;
+                Ok(())
+            }
+            (Some(Err(error)), Some(_)) => Err(error.into()),
+            (None, _) => Ok(()),
         }
     }
 
@@ -193,6 +272,14 @@ where
             _ = expired(activity, &limits) => None,
         }
     }
+}
+
+/// Sends at once, and lets the system end a connection whose client does not take what the system
+/// has already accepted: such a rest is not seen here.
+fn set_options(socket: &TcpStream, limits: &Limits) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let timeout = limits.write_timeout + SYSTEM_MARGIN;
+    SockRef::from(socket).set_tcp_user_timeout(Some(timeout))
 }
 
 /// Waits until the connection times out. Must be polled after the connection in the same task: the

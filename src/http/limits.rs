@@ -9,13 +9,7 @@ use super::ServerSettings;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Streams of one HTTP/2 connection.
-const STREAMS_MAX: u32 = 200;
-
-/// Time that every answer may stall on its way out.
-const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
-
-/// How much longer an answer may stall on its way out than it may take to be made.
-const WRITE_MARGIN: Duration = Duration::from_secs(5);
+const STREAMS_MAX: u32 = 128;
 
 /// One line in ten seconds shows that a problem persists and is still readable.
 pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
@@ -32,10 +26,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time a kept-alive connection may be without a request.
     pub idle_timeout: Duration,
-    /// Time an answer may make no progress at all: a client that stopped reading (HTTP/1.1, or a
-    /// whole HTTP/2 connection) or keeps the flow-control window of its stream shut (HTTP/2). Must
-    /// exceed the request deadline, since waiting for the answer is no progress either. Too high
-    /// lets clients that do not read pin answers in memory. At least 30 s.
+    /// Time that a client may take no byte of an answer: a client that stopped reading (HTTP/1.1, or a
+    /// whole HTTP/2 connection) or keeps the flow-control window of its stream shut (HTTP/2). Too high
+    /// lets clients that do not read pin answers in memory.
     pub write_timeout: Duration,
     /// Bytes of a request head, request line included; a larger one is answered with 431. At least
     /// 8 KiB, the smallest buffer hyper reads into. The number of fields is bounded too: hyper
@@ -78,7 +71,7 @@ impl From<&ServerSettings> for Limits {
             connections_max: settings.connections_max,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
-            write_timeout: WRITE_TIMEOUT_MIN.max(settings.request_deadline + WRITE_MARGIN),
+            write_timeout: settings.body_timeout,
             header_bytes_max: HEADER_BYTES_MAX,
             streams_max: STREAMS_MAX,
             drain_delay: settings.drain_delay,

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Duration, Instant, sleep};
 
+use super::TlsAcceptor;
 use super::limits::WARNING_INTERVAL;
 use tidegate_telemetry::{Throttle, names};
 
@@ -24,6 +26,8 @@ pub struct Listener {
     backoff: Duration,
     warnings: Throttle,
     errors: metrics::Counter,
+    /// Absent where clients use cleartext.
+    pub(super) tls: Option<Arc<TlsAcceptor>>,
 }
 
 impl Listener {
@@ -46,7 +50,14 @@ impl Listener {
             backoff: BACKOFF_MIN,
             warnings: Throttle::new(WARNING_INTERVAL),
             errors: metrics::counter!(names::ACCEPT_ERRORS, "listener" => name),
+            tls: None,
         })
+    }
+
+    /// The same for clients that use TLS, if there is an acceptor.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsAcceptor>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address that was bound, with the actual port if 0 was requested.

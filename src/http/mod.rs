@@ -1,10 +1,10 @@
 //! One connection and one exchange: accept loop, connection limits, drain, and rate limits.
 //!
-//! [`serve()`] runs one listener with HTTP/1.1 and cleartext HTTP/2 on the same port until its
-//! [`Drain`] is over. It bounds what a client can occupy without sending a whole request, and what
-//! it can hold without reading the answer. A connection that leaves HTTP still counts until its
-//! tunnel ends. Deliberately absent: TLS (a load balancer terminates it), and every limit that
-//! requires a parsed request (bodies, deadlines); those are in `endpoint/`.
+//! [`serve()`] runs one listener with HTTP/1.1 and HTTP/2 on the same port, over TLS or in cleartext,
+//! until its [`Drain`] is over. It bounds what a client can occupy without sending a whole request,
+//! and what it can hold without reading the answer. A connection that leaves HTTP still counts until
+//! its tunnel ends. Deliberately absent: every limit that requires a parsed request (bodies,
+//! deadlines); those are in `endpoint/`.
 
 mod after_http;
 mod client;
@@ -34,11 +34,15 @@ mod observe;
 mod open_files;
 mod drain;
 mod signals;
+mod tls;
 mod listener;
 mod activity;
+mod metered;
+mod frames;
+mod flood_guard;
 mod watched;
-mod tracked;
 mod stream_task;
+mod tracked;
 mod connection;
 mod serve;
 #[cfg(test)]
@@ -73,3 +77,8 @@ pub use settings::{
 pub use shed_reason::ShedReason;
 pub use shedding::Shedding;
 pub use signals::drain_on_signals;
+pub use tls::{
+    Certificate, CertificateError, CertificateFiles, TLS_CERT, TLS_KEY, TLS_SECTION, TlsAcceptor,
+    TlsSetupError, roots,
+};
+pub use tracked::OverTls;

@@ -43,7 +43,7 @@ where
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
-    let context = Arc::new(Context::new(listener.name, service, limits, drain.clone()));
+    let context = Arc::new(Context::new(&listener, service, limits, drain.clone()));
     let mut connections = Connections::new(Arc::clone(&context));
     let mut stop = pin!(async {
         drain.begun().await;

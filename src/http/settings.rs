@@ -81,7 +81,8 @@ settings! {
         requests_max: usize = 10_000, count("requests"),
             low "bursts are refused that would have been served.",
             high "memory grows first, by some 20 KiB and the body for each.";
-        /// Time from the first byte of a request head to its last.
+        /// Time from the first byte of a request head to its last; of the first request, from the start of
+        /// the connection, with its TLS handshake.
         header_timeout: Duration = Duration::from_secs(10), DURATION,
             low "slow mobile clients are cut off.",
             high "clients that send slowly on purpose hold connections.";
@@ -90,10 +91,11 @@ settings! {
         idle_timeout: Duration = Duration::from_secs(75), DURATION,
             low "the load balancer sends requests into connections that are being closed, and its clients get 502.",
             high "absent clients hold open files.";
-        /// Time for a whole request body to arrive.
+        /// Time for a whole request body to arrive, and longest time in which a client takes no byte of its
+        /// answer.
         body_timeout: Duration = Duration::from_secs(30), DURATION,
-            low "large bodies over slow links get 408.",
-            high "clients that send slowly on purpose hold memory.";
+            low "large bodies over slow links get 408, and clients that pause lose their answers.",
+            high "clients that send slowly or do not read, on purpose, hold memory.";
         /// Time to get an answer from the nodes once the request has been read, all attempts included.
         request_deadline: Duration = Duration::from_secs(10), DURATION,
             low "statements end that would have answered.",

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout};
@@ -318,6 +318,27 @@ async fn a_client_that_does_not_read_is_cut_off() {
         .write_all(b"GET /big HTTP/1.1\r\nhost: test\r\n\r\n")
         .await
         .unwrap();
+    let mut next = world.connect().await;
+    let freed = async { while !exchange_or_reconnect(&mut next, &world).await {} };
+    timeout(HANG, freed)
+        .await
+        .expect("the stalled connection frees its place");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_what_the_system_holds_is_cut_off() {
+    let world = start(Limits {
+        write_timeout: SHORT,
+        connections_max: 1,
+        ..limits()
+    });
+    let stalled = TcpSocket::new_v4().unwrap();
+    stalled.set_recv_buffer_size(4096).unwrap();
+    let mut stalled = stalled.connect(world.address).await.unwrap();
+    let mut request =
+        "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 65536\r\n\r\n".to_owned();
+    request.push_str(&"x".repeat(64 << 10));
+    stalled.write_all(request.as_bytes()).await.unwrap();
     let mut next = world.connect().await;
     let freed = async { while !exchange_or_reconnect(&mut next, &world).await {} };
     timeout(HANG, freed)

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use super::Drain;
 use super::activity::{Activity, InFlight};
 use super::after_http::AfterHttp;
+use super::stream_task::note_answer;
 
 /// Bytes of an HTTP/2 answer given to hyper at once: one frame. hyper queues everything that it is
 /// given, however small the client's window, so that a whole answer would appear to be sent at
@@ -30,7 +31,12 @@ pub(super) struct Tracked<S> {
     pub(super) activity: Arc<Activity>,
     pub(super) drain: Drain,
     pub(super) left: Arc<OnceLock<Left>>,
+    pub(super) is_tls: bool,
 }
+
+/// Stands in the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Tracked<S>
 where
@@ -44,6 +50,9 @@ where
         let version = request.version();
         let in_flight = self.activity.begin(version);
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        if self.is_tls {
+            request.extensions_mut().insert(OverTls);
+        }
         TrackedFuture {
             // Services of this process are always ready: requests that cannot be served are
             // answered with an error.
@@ -83,7 +92,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(mut response) = ready!(this.answer.poll(cx));
+        let answer = this.answer.poll(cx);
+        note_answer(&answer);
+        let Ok(mut response) = ready!(answer);
         let mut in_flight = this.in_flight.take();
         let tunnel = response.extensions_mut().remove::<AfterHttp>();
         let switches = tunnel.is_some();
@@ -145,13 +156,16 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|it| it.map(Frame::into_data))
-            {
+            let frame = Pin::new(&mut self.body).poll_frame(cx);
+            note_answer(&frame);
+            match ready!(frame).map(|it| it.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => self.rest = data,
                 Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
+        } else {
+            note_answer(&Poll::Ready(()));
         }
         Poll::Ready(Some(Ok(self.next_piece())))
     }

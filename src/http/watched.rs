@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
-use tokio::net::TcpStream;
 
 use super::activity::Activity;
+use super::flood_guard::FloodGuard;
 
 /// Longest answer that is copied into one buffer.
 const JOINED_BYTES_MAX: usize = 4096;
@@ -24,23 +24,26 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// A client's socket.
-pub(super) struct Watched {
-    socket: Take<TcpStream>,
+/// A client's connection, after TLS.
+pub(super) struct Watched<S> {
+    socket: Take<S>,
     activity: Arc<Activity>,
     /// Most bytes of a head that are read, if the client uses HTTP/1: hyper makes its buffer larger
     /// than the given bound, and accepts a head that fits into the buffer.
     head_bytes_max: Option<usize>,
+    /// Counts floods, if the client uses HTTP/2.
+    guard: Option<Box<FloodGuard>>,
     /// The bytes that were read to detect the protocol; they are read again.
     first: SmallVec<[u8; PREFACE.len()]>,
 }
 
-impl Watched {
-    pub(super) fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
+    pub(super) fn new(socket: S, activity: Arc<Activity>) -> Self {
         Self {
             socket: socket.take(u64::MAX),
             activity,
             head_bytes_max: None,
+            guard: None,
             first: SmallVec::new(),
         }
     }
@@ -49,7 +52,7 @@ impl Watched {
     ///
     /// hyper can detect it itself, but then treats the detected bytes as a first read, and doubles
     /// its buffer for the second one, on every connection.
-    pub(super) async fn protocol(&mut self, head_bytes_max: usize) -> io::Result<Protocol> {
+    pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
         let mut first = SmallVec::<[u8; PREFACE.len()]>::new();
         let mut piece = [0; PREFACE.len()];
         while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
@@ -61,11 +64,31 @@ impl Watched {
         }
         let is_http2 = first[..] == PREFACE;
         self.first = first;
-        if is_http2 {
-            return Ok(Protocol::Http2);
-        }
+        Ok(if is_http2 {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        })
+    }
+
+    /// Bounds the heads of requests, for a client that uses HTTP/1.
+    pub(super) fn limit_heads(&mut self, head_bytes_max: usize) {
         self.head_bytes_max = Some(head_bytes_max);
-        Ok(Protocol::Http1)
+    }
+
+    /// Ends the connection when it is flooded, for a client that uses HTTP/2.
+    pub(super) fn guard(&mut self, head_bytes_max: usize) {
+        self.guard = Some(Box::new(FloodGuard::new(head_bytes_max)));
+    }
+
+    /// Says goodbye as far as the client takes it at once.
+    fn end_flood(&mut self, guard: &FloodGuard, cx: &mut Context<'_>) -> io::Error {
+        if let Some(frame) = guard.goodbye() {
+            let mut socket = Pin::new(self.socket.get_mut());
+            let _blocked = socket.as_mut().poll_write(cx, &frame);
+            let _blocked = socket.poll_flush(cx);
+        }
+        io::Error::other("the client floods the connection")
     }
 
     /// How many bytes may be read now: the rest of a head's limit, or any number.
@@ -79,14 +102,6 @@ impl Watched {
         let length = self.first.len().min(buffer.remaining());
         buffer.put_slice(&self.first[..length]);
         self.first.drain(..length);
-    }
-
-    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match outcome {
-            Poll::Pending => self.activity.write_blocked(),
-            Poll::Ready(_) => self.activity.written(),
-        }
-        outcome
     }
 }
 
@@ -104,12 +119,13 @@ fn joined(slices: &[io::IoSlice<'_>]) -> Option<SmallVec<[u8; JOINED_BYTES_MAX]>
     Some(bytes)
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let start = buffer.filled().len();
         self.read_first(buffer);
         let before = buffer.filled().len();
         let limit = self.readable_bytes();
@@ -119,21 +135,31 @@ impl AsyncRead for Watched {
         if read > 0 {
             self.activity.read(read);
         }
+        if let Some(mut guard) = self.guard.take() {
+            guard.read(&buffer.filled()[start..]);
+            if guard.is_flooded() {
+                return Poll::Ready(Err(self.end_flood(&guard, cx)));
+            }
+            self.guard = Some(guard);
+        }
         match outcome {
-            Poll::Pending if before > 0 => Poll::Ready(Ok(())),
+            Poll::Pending if before > start => Poll::Ready(Ok(())),
             outcome => outcome,
         }
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(self.socket.get_mut()).poll_write(cx, bytes);
-        self.note_write(outcome)
+        if let (Some(guard), Poll::Ready(Ok(written))) = (&mut self.guard, &outcome) {
+            guard.wrote(&bytes[..*written]);
+        }
+        outcome
     }
 
     fn poll_write_vectored(
@@ -145,7 +171,15 @@ impl AsyncWrite for Watched {
             Some(bytes) => Pin::new(self.socket.get_mut()).poll_write(cx, &bytes),
             None => Pin::new(self.socket.get_mut()).poll_write_vectored(cx, slices),
         };
-        self.note_write(outcome)
+        if let (Some(guard), Poll::Ready(Ok(written))) = (&mut self.guard, &outcome) {
+            let mut rest = *written;
+            for slice in slices {
+                let length = slice.len().min(rest);
+                guard.wrote(&slice[..length]);
+                rest -= length;
+            }
+        }
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -164,7 +198,7 @@ impl AsyncWrite for Watched {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
 
     use super::*;
@@ -186,7 +220,7 @@ mod tests {
             }
             client.shutdown().await.unwrap();
         };
-        let (protocol, ()) = tokio::join!(watched.protocol(1024), speak);
+        let (protocol, ()) = tokio::join!(watched.protocol(), speak);
         watched.socket.get_ref().readable().await.unwrap();
         let mut first_read = vec![0; 1024];
         let length = watched.read(&mut first_read).await.unwrap();

@@ -11,6 +11,12 @@ pub const CONNECTIONS_REFUSED: &str = "tidegate_connections_refused_total";
 pub const CONNECTIONS_EXPIRED: &str = "tidegate_connections_expired_total";
 /// Failed calls of `accept`. Counter; label `listener`.
 pub const ACCEPT_ERRORS: &str = "tidegate_accept_errors_total";
+/// TLS handshakes of clients. Counter; label `outcome`: `done`, `failed` or `displaced` (by newer ones).
+pub const TLS_HANDSHAKES: &str = "tidegate_tls_handshakes_total";
+/// New contents of the certificate's files. Counter; label `outcome`: `renewed` or `refused`.
+pub const TLS_RENEWALS: &str = "tidegate_tls_renewals_total";
+/// When the certificate in force expires, in seconds since 1970. Gauge.
+pub const TLS_NOT_AFTER: &str = "tidegate_tls_certificate_not_after_seconds";
 
 /// How far a node is behind at least, in seconds; NaN while unknown. Gauge; label `node`.
 pub const REPLICATION_LAG: &str = "tidegate_replication_lag_seconds";

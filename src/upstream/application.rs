@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::connector::Connector;
 use super::task_set::TaskSet;
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use super::{UpstreamError, UpstreamNode, UpstreamSetupError};
+use crate::http::roots;
 use tidegate_steering::{AttemptOutcome, Candidates, SharedSelector, Standing};
 use tidegate_telemetry::names;
 
@@ -30,7 +32,7 @@ impl Upstream {
     /// Makes an upstream; nothing is sent and no task is started.
     ///
     /// # Errors
-    /// If a node needs TLS and the system has no root certificates.
+    /// If the file of its roots cannot be used, or a node needs TLS and the system has no roots.
     pub(super) fn new(config: &UpstreamConfig) -> Result<Self, UpstreamSetupError> {
         let settings = config.settings.clone();
         let nodes: Vec<_> = settings.nodes.iter().map(UpstreamNode::new).collect();
@@ -153,7 +155,12 @@ impl Upstream {
 
 fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
     let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
-    let with_roots = schemes.any(|scheme| scheme == "https");
-    let connector = Connector::new(settings.limits.connect_timeout, with_roots)?;
+    // A file that is named must be usable, even if no node needs it yet.
+    let needs_roots = settings.roots.is_some() || schemes.any(|scheme| scheme == "https");
+    let roots = match needs_roots {
+        true => roots(settings.roots.as_deref())?,
+        false => RootCertStore::empty(),
+    };
+    let connector = Connector::new(settings.limits.connect_timeout, roots)?;
     Ok(Client::new(connector))
 }

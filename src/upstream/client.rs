@@ -116,6 +116,7 @@ mod tests {
 
     use http::Method;
     use http_body_util::BodyExt;
+    use rustls::RootCertStore;
 
     use super::*;
 
@@ -172,7 +173,7 @@ mod tests {
     }
 
     fn client() -> Client {
-        Client::new(Connector::new(Duration::from_secs(5), false).unwrap())
+        Client::new(Connector::new(Duration::from_secs(5), RootCertStore::empty()).unwrap())
     }
 
     async fn send(client: &Client, method: &Method, uri: &str) -> Result<(), legacy::Error> {

@@ -27,20 +27,12 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Trusts the system's roots, or those of `SSL_CERT_FILE` instead; without roots TLS is not
-    /// possible.
+    /// Verifies certificates with these roots, and that they are for the host of the URL; with no
+    /// roots TLS is not possible.
     ///
     /// # Errors
-    /// There are no root certificates although they are needed.
-    pub(super) fn new(timeout: Duration, with_roots: bool) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        if with_roots {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                let reason = "the system has no root certificates";
-                return Err(rustls::Error::General(reason.to_owned()));
-            }
-        }
+    /// The TLS library does not start.
+    pub(super) fn new(timeout: Duration, roots: RootCertStore) -> Result<Self, rustls::Error> {
         let provider = rustls::crypto::ring::default_provider();
         let config = ClientConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()?

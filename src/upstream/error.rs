@@ -3,7 +3,7 @@
 use http::StatusCode;
 use hyper_util::client::legacy;
 
-use crate::http::{Problem, ProblemKind, ShedReason};
+use crate::http::{CertificateError, Problem, ProblemKind, ShedReason};
 use tidegate_model::error_chain;
 
 /// Why a request to an upstream gets no answer. Causes are for the log: none contains a header or
@@ -127,5 +127,11 @@ impl AttemptError {
 
 /// Why upstreams cannot be used at all.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream: no HTTP client: {}", error_chain::first(.0))]
-pub struct UpstreamSetupError(#[from] rustls::Error);
+pub enum UpstreamSetupError {
+    /// The roots that nodes are verified with cannot be used.
+    #[error("upstream: {0}")]
+    Roots(#[from] CertificateError),
+    /// The TLS library does not start.
+    #[error("upstream: no HTTP client: {}", error_chain::first(.0))]
+    Client(#[from] rustls::Error),
+}

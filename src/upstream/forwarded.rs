@@ -13,7 +13,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::http::client_address;
+use crate::http::{OverTls, client_address};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -32,10 +32,12 @@ pub(super) fn describe(headers: &mut HeaderMap, head: &Parts, trusted: &[IpNet])
             headers.append(&X_FORWARDED_FOR, value.clone());
         }
     }
-    let proto = match is_proxy {
-        true => proto_of_proxy(&head.headers),
-        false => "http",
+    let own = match head.extensions.get::<OverTls>() {
+        Some(OverTls) => "https",
+        None => "http",
     };
+    let of_proxy = is_proxy.then(|| proto_of_proxy(&head.headers)).flatten();
+    let proto = of_proxy.unwrap_or(own);
     append(headers, &X_FORWARDED_FOR, &peer.to_string());
     append(headers, &X_FORWARDED_PROTO, proto);
     let host = host(head);
@@ -46,12 +48,12 @@ pub(super) fn describe(headers: &mut HeaderMap, head: &Parts, trusted: &[IpNet])
     append(headers, &FORWARDED, &forwarded);
 }
 
-/// What the load balancer in front, which ends TLS, was spoken to in.
-fn proto_of_proxy(headers: &HeaderMap) -> &'static str {
-    let said = headers.get(&X_FORWARDED_PROTO);
-    match said.map(HeaderValue::as_bytes) {
-        Some(b"https") => "https",
-        _ => "http",
+/// What clients use towards the load balancer in front, if it says so.
+fn proto_of_proxy(headers: &HeaderMap) -> Option<&'static str> {
+    match headers.get(&X_FORWARDED_PROTO)?.as_bytes() {
+        b"https" => Some("https"),
+        b"http" => Some("http"),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One upstream: an application that serves over HTTP, in one region or several.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ impl UpstreamConfig {
             name: node.url.to_string(),
             settings: UpstreamSettings {
                 nodes: vec![node],
+                roots: None,
                 check: None,
                 limits: UpstreamLimits::default(),
                 steering: SteeringSettings::default(),
@@ -47,6 +49,9 @@ impl UpstreamConfig {
 pub struct UpstreamSettings {
     /// Where it runs, nearest first; never empty.
     pub nodes: Vec<UpstreamNodeConfig>,
+    /// PEM file of the roots that its nodes' certificates are verified with; without it, those of the
+    /// system.
+    pub roots: Option<PathBuf>,
     /// How its nodes are checked; without it they are known by their answers alone.
     pub check: Option<CheckConfig>,
     /// The limits of one upstream.

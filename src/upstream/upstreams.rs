@@ -15,7 +15,7 @@ impl Upstreams {
     /// Makes all upstreams; those that have not changed since `before` keep their state.
     ///
     /// # Errors
-    /// If a node needs TLS and the system has no root certificates.
+    /// If the file of an upstream's roots cannot be used, or a node needs TLS and the system has none.
     pub fn build(configs: &[UpstreamConfig], before: &Self) -> Result<Self, ConfigError> {
         let mut upstreams = BTreeMap::new();
         for config in configs {
@@ -91,6 +91,7 @@ mod tests {
             name: "app".to_owned(),
             settings: UpstreamSettings {
                 nodes: nodes.iter().map(node).collect(),
+                roots: None,
                 check: None,
                 limits: UpstreamLimits {
                     timeout: Some(Duration::from_secs(timeout)),

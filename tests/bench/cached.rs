@@ -168,12 +168,22 @@ async fn nginx_with_lines(scene: &Scene, core: Option<usize>, origin: &Server) -
     nginx(scene, core, origin, "/dev/null").await
 }
 
-/// One worker per core; everything kept alive; metadata of cached files kept open.
 async fn nginx(
     scene: &Scene,
     core: Option<usize>,
     origin: &Server,
     access_log: &str,
+) -> Result<Server> {
+    nginx_of(scene, core, origin, access_log, "").await
+}
+
+/// One worker per core; everything kept alive; metadata of cached files kept open.
+pub(crate) async fn nginx_of(
+    scene: &Scene,
+    core: Option<usize>,
+    origin: &Server,
+    access_log: &str,
+    after_listen: &str,
 ) -> Result<Server> {
     let address = free_address()?;
     let name = format!("nginx-{}", address.port());
@@ -194,7 +204,7 @@ async fn nginx(
          fastcgi_temp_path {place}/fastcgi;\nuwsgi_temp_path {place}/uwsgi;\n\
          scgi_temp_path {place}/scgi;\n\
          proxy_cache_path {place}/cache keys_zone=all:10m;\n\
-         server {{\nlisten {address};\nlocation / {{\n\
+         server {{\nlisten {address}{after_listen};\nlocation / {{\n\
          proxy_pass http://{origin};\nproxy_cache all;\n}}\n}}\n}}\n",
         place = place.display(),
         origin = origin.address,

@@ -53,6 +53,17 @@ impl Contender {
         }
     }
 
+    /// Whatever produces samples.
+    pub(crate) fn of(
+        name: impl Into<String>,
+        run: impl Fn() -> BoxFuture<'static, Result<Sample>> + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+
     /// PostgreSQL under `pgbench`.
     pub(crate) fn postgres(name: &str, script: PathBuf, pace: &Pace, url: String) -> Self {
         let seconds = pace.seconds;

@@ -54,6 +54,11 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// Its process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
         let pid = self.child.id().context("the server has ended")?;

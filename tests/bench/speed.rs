@@ -20,6 +20,7 @@ mod process;
 mod replica_read;
 mod report;
 mod scene;
+mod tls;
 
 use anyhow::{Result, bail};
 
@@ -79,6 +80,9 @@ async fn main() -> Result<()> {
     let scene = Scene::start().await?;
     if plan.has("cached") {
         cached::measure(&scene, &machine, &plan.pace, &mut report).await?;
+    }
+    if plan.has("tls") {
+        tls::measure(&scene, &machine, &plan.pace, &mut report).await?;
     }
     if plan.has("read") {
         replica_read::measure(&scene, &plan.pace, &mut report).await?;

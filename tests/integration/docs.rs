@@ -206,10 +206,17 @@ fn file(path: &str) -> String {
 }
 
 /// Runs `tidegate check` on a configuration file.
-fn check(toml: &str) -> Result<(), String> {
+pub(crate) fn check(toml: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");
-    fs::write(&path, toml).unwrap();
+    let own = format!("{ROOT}/tests/integration/tls");
+    let with_files = ["tls/cert.pem", "tls/key.pem", "internal-roots.pem"]
+        .iter()
+        .zip(["server.pem", "server_key.pem", "root.pem"])
+        .fold(toml.to_owned(), |toml, (named, file)| {
+            toml.replace(&format!("/etc/tidegate/{named}"), &format!("{own}/{file}"))
+        });
+    fs::write(&path, with_files).unwrap();
     let mut command = Command::new(BINARY);
     command
         .env_clear()

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use tidegate::testkit::{Cluster, GatewayCommand, until};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{BINARY, DEADLINE, World, configured, gateway_of, told};
 
@@ -96,6 +97,13 @@ async fn exercise(world: &mut World) {
     }
 }
 
+fn with_tls(gateway: GatewayCommand) -> GatewayCommand {
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
+    gateway
+        .env("TLS_CERT", format!("{files}/server.pem"))
+        .env("TLS_KEY", format!("{files}/server_key.pem"))
+}
+
 #[tokio::test]
 async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -106,14 +114,25 @@ async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
     let schema = "create table words (word text)";
     cluster.primary.execute(schema).await.unwrap();
     cluster.wait_for_replicas().await.unwrap();
-    let gateway = configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", url);
-    let mut world = World::over(cluster, gateway).await;
+    let gateway = || configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", &url);
+    let secure = with_tls(gateway()).start().await.unwrap();
+    // The beginning of a handshake.
+    let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
+    socket.write_all(&[22]).await.unwrap();
+    drop(socket);
+    let plain = gateway();
+    let mut world = World::over(cluster, plain).await;
     exercise(&mut world).await;
 
     // Some appear with the first sample or answer they count.
     let missing = std::cell::RefCell::new(metrics_asked_for());
     let exposed = async || {
-        let text = world.metrics().await;
+        let of_secure = world
+            .client
+            .get(secure.admin_url("/metrics"))
+            .send()
+            .await?;
+        let text = world.metrics().await + &of_secure.text().await?;
         let absent = |name: &String| !text.contains(&format!("# TYPE {name} "));
         missing.borrow_mut().retain(absent);
         Ok(missing.borrow().is_empty().then_some(()))

@@ -29,6 +29,7 @@ mod input;
 mod instructions;
 mod ledger;
 mod levels;
+mod listener;
 mod lifecycle;
 mod mistakes;
 mod monitor;

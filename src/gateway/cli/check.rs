@@ -23,6 +23,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
         settings.servers().iter().for_each(warn_of_url);
         [
             nodes(&settings),
+            certificate(&settings)?,
             trusted_proxies(&settings),
             policies(&routes),
             endpoints(&routes),
@@ -55,6 +56,17 @@ fn nodes(settings: &Settings) -> String {
         format_args!("primary   {place:<16} {}", settings.primary),
     );
     text
+}
+
+/// The certificate that clients get, if there is one.
+fn certificate(settings: &Settings) -> Result<String, Exit> {
+    let Some(files) = &settings.tls else {
+        return Ok(String::new());
+    };
+    let certificate = files.load().map_err(Exit::unusable)?;
+    let (path, until) = (files.certificate.display(), certificate.not_after);
+    let until = humantime::format_rfc3339_seconds(until);
+    Ok(format!("\nCERTIFICATE\n{path} is valid until {until}\n"))
 }
 
 fn trusted_proxies(settings: &Settings) -> String {

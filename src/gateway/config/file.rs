@@ -43,6 +43,7 @@ pub(super) struct Content {
     read_replica_url: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
     pub(super) admin: AdminSection,
+    tls: TlsSection,
     pub(super) fleet: FleetSection,
     pub(super) topology: TopologySection,
     pub(super) server: ServerSettings,
@@ -56,6 +57,13 @@ pub(super) struct Content {
     pub(super) spill: SpillSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TlsSection {
+    cert: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +89,8 @@ impl Content {
             "read_replica_url" => ("read_replica_url", &self.read_replica_url),
             "listen" => ("listen", &self.listen),
             "admin" => (self.admin.key, &self.admin.listen),
+            "tls.cert" => ("tls.cert", &self.tls.cert),
+            "tls.key" => ("tls.key", &self.tls.key),
             "primary_region" => ("topology.primary_region", &self.topology.primary_region),
             "fleet.listen" => ("fleet.listen", &self.fleet.listen),
             "fleet.certificate" => ("fleet.certificate", &self.fleet.certificate),

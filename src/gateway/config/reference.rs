@@ -6,7 +6,9 @@ use super::topology::{PRIMARY_REGION, REPLICA};
 use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
 use crate::auth::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET};
 use crate::cache::CacheSettings;
-use crate::http::{ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings};
+use crate::http::{
+    ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings, TLS_CERT, TLS_KEY, TLS_SECTION,
+};
 use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
@@ -29,7 +31,7 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 18] = [
+pub const PROCESS: [Setting; 20] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
@@ -37,6 +39,8 @@ pub const PROCESS: [Setting; 18] = [
     LISTEN,
     ADMIN,
     ADMIN_TOKEN,
+    TLS_CERT,
+    TLS_KEY,
     FLEET_LISTEN,
     FLEET_CERTIFICATE,
     FLEET_KEY,
@@ -84,7 +88,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 18] = [
+pub const TABLES: [Table; 19] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -99,6 +103,11 @@ pub const TABLES: [Table; 18] = [
         "[admin]",
         "The [admin listener](security.md#the-admin-listener).",
         ADMIN_SECTION,
+    ),
+    row(
+        "[tls]",
+        "[TLS for clients](security.md#tls-for-clients), on the public listener.",
+        TLS_SECTION,
     ),
     row(
         "[[fleet.peers]]",

@@ -1,6 +1,8 @@
 //! The whole configuration of one process, merged and validated.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use secrecy::SecretString;
 
@@ -14,7 +16,10 @@ use super::topology::{PRIMARY_REGION, ReplicaConfig};
 use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
 use crate::endpoint::RouteTables;
-use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
+use crate::http::{
+    ADMIN, ADMIN_DEFAULT, CertificateFiles, LISTEN, LISTEN_DEFAULT, ServerSettings, TLS_CERT,
+    TLS_KEY,
+};
 use crate::peers::FleetConfig;
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
@@ -46,6 +51,8 @@ pub struct Settings {
     pub admin_token: Option<SecretString>,
     /// `[admin] hosts`: the names that the admin listener answers for.
     pub admin_hosts: Vec<String>,
+    /// The certificate of the public listener; absent for cleartext.
+    pub tls: Option<CertificateFiles>,
     /// `[fleet]`; absent without `FLEET_ADDR`.
     pub fleet: Option<FleetConfig>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
@@ -110,6 +117,7 @@ impl Settings {
             admin: listener(&ADMIN, ADMIN_DEFAULT)?,
             admin_token: admin_token(environment)?,
             admin_hosts: file.admin_hosts()?,
+            tls: certificate_files(&merge)?,
             fleet: fleet(&merge, token_keys.is_some())?,
             token_keys,
             auth: auth_config(environment)?,
@@ -220,6 +228,25 @@ fn admin_token(environment: &Environment) -> Result<Option<SecretString>, Config
     }
 }
 
+/// Where the certificate of the public listener is: both of its files, or neither.
+fn certificate_files(merge: &Merge<'_>) -> Result<Option<CertificateFiles>, ConfigError> {
+    let path = |setting| {
+        let path = merge.value(setting)?;
+        Ok(path.map(|FilePath(path)| path))
+    };
+    let (certificate, key) = (path(&TLS_CERT)?, path(&TLS_KEY)?);
+    let alone = |set, other| {
+        let why = format!("is required where {set} is set");
+        Err(ConfigError::new(&Place::Name(other), why))
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => alone("TLS_CERT", "TLS_KEY"),
+        (None, Some(_)) => alone("TLS_KEY", "TLS_CERT"),
+    }
+}
+
 /// The keys of `TOKEN_SECRET`, if it is set.
 ///
 /// # Errors
@@ -274,6 +301,20 @@ fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
     match file.source.refused_in("cache", keys.into_iter()) {
         Some(error) if all > 0 && one > all => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// The path of a file.
+struct FilePath(PathBuf);
+
+impl FromStr for FilePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("expected the path of a file"),
+            path => Ok(Self(path.into())),
+        }
     }
 }
 

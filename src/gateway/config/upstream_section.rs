@@ -1,5 +1,6 @@
 //! An `[[upstream]]` as written in TOML, and its conversion to an [`UpstreamConfig`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -29,6 +30,7 @@ const NAME_LENGTH_MAX: usize = 64;
 pub(super) struct UpstreamSection {
     name: Spanned<String>,
     nodes: Spanned<Vec<NodeSection>>,
+    roots: Option<Spanned<String>>,
     check: Option<CheckSection>,
     #[serde(default, deserialize_with = "duration")]
     connect_timeout: Option<Duration>,
@@ -68,6 +70,14 @@ pub(super) const UPSTREAM: &[Setting] = &[
         range: || format!("1 to {NODES_MAX} tables with `region` and `url`"),
         meaning: "Where it runs. Nodes of the local region come first, then the others in the order given. A \
                   URL carries no credentials.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "roots",
+        default: || "those of the system".to_owned(),
+        range: || "the path of a PEM file".to_owned(),
+        meaning: "The root certificates that nodes with an `https` URL are \
+                  [verified](security.md#tls-to-applications) with, in place of the system's.",
         ..Setting::UNNAMED
     },
     Setting {
@@ -131,6 +141,11 @@ impl UpstreamSection {
             Ok(CheckConfig { path, interval })
         };
         let check = self.check.as_ref().map(check).transpose()?;
+        let roots = |section: &Spanned<String>| -> Result<_, ConfigError> {
+            let text = source.expanded(section, "upstream.roots", environment)?;
+            Ok(PathBuf::from(&*text))
+        };
+        let roots = self.roots.as_ref().map(roots).transpose()?;
         let mut nodes = self.nodes(source, environment)?;
         nodes.sort_by_key(|node| node.region.as_ref() != local);
         Ok(UpstreamConfig {
@@ -138,6 +153,7 @@ impl UpstreamSection {
             name: source.parsed(&self.name, "upstream.name", |text| name(text))?,
             settings: UpstreamSettings {
                 nodes,
+                roots,
                 check,
                 limits: self.limits(),
                 steering: steering.clone(),

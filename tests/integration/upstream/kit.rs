@@ -21,15 +21,15 @@ use crate::world::{BINARY, DEADLINE, JWT_SECRET, TOKEN_SECRET, client, reload};
 
 /// A request that an application received.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) target: String,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Asked {
     /// A field's values as one list; empty when it is absent.
-    pub(super) fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         let values = self.headers.get_all(name).iter();
         let values: Vec<_> = values.map(|value| value.to_str().unwrap()).collect();
         values.join(", ")
@@ -37,20 +37,20 @@ impl Asked {
 }
 
 /// A server on a free port that records its requests. Stopping it closes its connections.
-pub(super) struct App {
-    pub(super) address: SocketAddr,
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     server: JoinHandle<()>,
 }
 
 impl App {
     /// Serves a router; checks are answered separately and not recorded.
-    pub(super) async fn serve(router: Router) -> Self {
+    pub(crate) async fn serve(router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self::serve_on(listener, router)
     }
 
-    pub(super) fn serve_on(listener: TcpListener, router: Router) -> Self {
+    pub(crate) fn serve_on(listener: TcpListener, router: Router) -> Self {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let keep = axum::middleware::map_request_with_state(Arc::clone(&asked), keep);
@@ -66,22 +66,22 @@ impl App {
     }
 
     /// An application that answers everything with a status and its name.
-    pub(super) async fn answering(status: u16, name: &'static str) -> Self {
+    pub(crate) async fn answering(status: u16, name: &'static str) -> Self {
         let answer = move || async move { (StatusCode::from_u16(status).unwrap(), name) };
         Self::serve(Router::new().fallback(answer)).await
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// All requests so far, except checks.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
     /// The newest request.
-    pub(super) fn last(&self) -> Asked {
+    pub(crate) fn last(&self) -> Asked {
         self.asked().pop().expect("a request")
     }
 }
@@ -102,20 +102,20 @@ async fn keep(State(asked): State<Arc<Mutex<Vec<Asked>>>>, request: Request) -> 
 }
 
 /// A gateway whose database does not exist: upstreams do not need one.
-pub(super) struct Edge {
-    pub(super) gateway: GatewayProcess,
-    pub(super) client: Client,
+pub(crate) struct Edge {
+    pub(crate) gateway: GatewayProcess,
+    pub(crate) client: Client,
     directory: TempDir,
 }
 
 impl Edge {
-    pub(super) async fn start(toml: &str) -> Self {
+    pub(crate) async fn start(toml: &str) -> Self {
         // Not a variable that the gateway knows.
         Self::with("UNUSED", "", toml).await
     }
 
     /// With one more variable.
-    pub(super) async fn with(name: &str, value: impl Into<String>, toml: impl AsRef<str>) -> Self {
+    pub(crate) async fn with(name: &str, value: impl Into<String>, toml: impl AsRef<str>) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("gateway.toml");
         std::fs::write(&file, toml.as_ref()).unwrap();
@@ -135,51 +135,51 @@ impl Edge {
     }
 
     /// Before one application, to which everything below `/app/` goes.
-    pub(super) async fn before(app: &App, more: &str) -> Self {
+    pub(crate) async fn before(app: &App, more: &str) -> Self {
         let url = app.url();
         Self::start(&format!("{more}\n{}", endpoint("*", "/app/{*rest}", &url))).await
     }
 
-    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.gateway.url(path))
     }
 
-    pub(super) async fn get(&self, path: &str) -> reqwest::Response {
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
         self.request(Method::GET, path).send().await.unwrap()
     }
 
     /// Gives it another file, and waits until that is in force.
-    pub(super) async fn reload(&self, toml: &str) {
+    pub(crate) async fn reload(&self, toml: &str) {
         let file = self.directory.path().join("gateway.toml");
         reload(&self.gateway, &file, toml).await;
     }
 
     /// Gives it another file without waiting for it.
-    pub(super) fn begin_reload(&self, toml: &str) {
+    pub(crate) fn begin_reload(&self, toml: &str) {
         std::fs::write(self.directory.path().join("gateway.toml"), toml).unwrap();
         self.gateway.signal(Signal::SIGHUP);
     }
 
     /// A metric's value; zero while it is absent.
-    pub(super) async fn metric(&self, series: &str) -> f64 {
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
         let page = self.client.get(self.gateway.admin_url("/metrics"));
         let page = page.send().await.unwrap().text().await.unwrap();
         let value = page.lines().find_map(|line| line.strip_prefix(series));
         value.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
-    pub(super) async fn connect(&self) -> Raw {
+    pub(crate) async fn connect(&self) -> Raw {
         Raw(TcpStream::connect(self.gateway.listen()).await.unwrap())
     }
 }
 
 /// An endpoint of a configuration file.
-pub(super) fn endpoint(method: &str, path: &str, upstream: &str) -> String {
+pub(crate) fn endpoint(method: &str, path: &str, upstream: &str) -> String {
     format!("[[endpoint]]\nmethod = \"{method}\"\npath = \"{path}\"\nupstream = \"{upstream}\"\n")
 }
 
 /// An upstream of a configuration file, with nodes in regions.
-pub(super) fn upstream(nodes: &[(&str, &str)], more: &str) -> String {
+pub(crate) fn upstream(nodes: &[(&str, &str)], more: &str) -> String {
     let node =
         |(region, url): &(&str, &str)| format!("{{ region = \"{region}\", url = \"{url}\" }}");
     let nodes: Vec<_> = nodes.iter().map(node).collect();
@@ -188,15 +188,15 @@ pub(super) fn upstream(nodes: &[(&str, &str)], more: &str) -> String {
 }
 
 /// A connection for raw bytes.
-pub(super) struct Raw<S = TcpStream>(pub(super) S);
+pub(crate) struct Raw<S = TcpStream>(pub(crate) S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Reads until what was read contains a text.
-    pub(super) async fn read_until(&mut self, text: &str) -> String {
+    pub(crate) async fn read_until(&mut self, text: &str) -> String {
         let mut read = Vec::new();
         let reading = async {
             while !String::from_utf8_lossy(&read).contains(text) {
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     }
 
     /// Reads to the end.
-    pub(super) async fn read_to_end(&mut self) -> String {
+    pub(crate) async fn read_to_end(&mut self) -> String {
         let mut read = Vec::new();
         // A reset is an end too.
         let _end = timeout(DEADLINE, self.0.read_to_end(&mut read))
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 }
 
 /// A response with fields.
-pub(super) fn with_fields(fields: &[(&'static str, &'static str)]) -> Response {
+pub(crate) fn with_fields(fields: &[(&'static str, &'static str)]) -> Response {
     let mut response = Response::new(Body::from("answer"));
     for (name, value) in fields {
         let headers = response.headers_mut();

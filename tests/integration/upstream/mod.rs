@@ -6,7 +6,7 @@ mod decision;
 mod early;
 mod failover;
 mod kept;
-mod kit;
+pub(crate) mod kit;
 mod loops;
 mod overload;
 mod passing;

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::kit::{Edge, Raw, endpoint};
+use super::kit::{Edge, Raw, endpoint, upstream};
 use crate::world::problem;
 
 const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
@@ -59,5 +59,47 @@ async fn a_node_must_show_a_certificate_that_the_system_trusts_for_its_name() {
     for edge in [trusting("127.0.0.1").await, untrusted] {
         problem(edge.get("/app/x").await, 503, "no-node").await;
         edge.gateway.wait_for_log("certificate").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_roots_of_an_upstream_replace_those_of_the_system() {
+    let port = server().await;
+    let file = |host: &str, root: &str| {
+        let url = format!("https://{host}:{port}");
+        let roots = format!("roots = \"{ROOTS}/{root}\"");
+        let endpoint = endpoint("*", "/app/{*rest}", "app");
+        format!("{}{endpoint}", upstream(&[("eu-west-1", &url)], &roots))
+    };
+    let edge = Edge::start(&file("localhost", "root.pem")).await;
+    let response = edge.get("/app/x").await;
+    assert_eq!(response.text().await.unwrap(), "secret");
+    // A name that the certificate does not have, and a root that did not sign it.
+    for (host, root) in [("127.0.0.1", "root.pem"), ("localhost", "other_root.pem")] {
+        let trusts = |root| Edge::with("SSL_CERT_FILE", format!("{ROOTS}/root.pem"), root);
+        let edge = trusts(file(host, root)).await;
+        problem(edge.get("/app/x").await, 503, "no-node").await;
+        edge.gateway.wait_for_log("certificate").await.unwrap();
+    }
+}
+
+#[test]
+fn roots_that_cannot_be_used_are_refused_by_their_file() {
+    for (file, why) in [
+        ("absent.pem", "cannot be read"),
+        ("server_key.pem", "no PEM certificate"),
+    ] {
+        let roots = format!("roots = \"{ROOTS}/{file}\"");
+        let file = format!("{ROOTS}/{file}");
+        let text = format!(
+            "{}{}",
+            upstream(&[("eu-west-1", "http://app:3000")], &roots),
+            endpoint("*", "/app/{*rest}", "app")
+        );
+        let refused = crate::docs::check(&text).unwrap_err();
+        assert!(
+            refused.contains(&file) && refused.contains(why),
+            "{refused}"
+        );
     }
 }

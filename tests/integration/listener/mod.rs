@@ -1,0 +1,7 @@
+//! The public listener towards the internet: TLS, renewed certificates, floods.
+
+mod floods;
+mod frames;
+mod kit;
+mod renewal;
+mod tls;
