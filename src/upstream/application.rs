@@ -2,41 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{Either, Empty};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
-use super::balance::Balance;
+use super::balance::{Balance, NodeOrder};
+use super::client::Client;
 use super::connector::Connector;
 use super::task_set::TaskSet;
-use super::upload::UploadBody;
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use super::{UpstreamError, UpstreamNode, UpstreamSetupError};
-use tidegate_steering::{AttemptOutcome, Candidates, Choice, SharedSelector, Standing};
+use tidegate_steering::{AttemptOutcome, Candidates, SharedSelector, Standing};
 use tidegate_telemetry::names;
-
-/// How long a connection is kept for the next request: less than the five seconds after which
-/// Node.js, which has one of the shortest timeouts, closes it, so that no request is sent on one
-/// being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
-
-/// Most fields of an answer: as many as fit into a head of `header_bytes_max` on HTTP/2, where each
-/// counts 32 bytes or more. hyper allocates space for all of them before it reads, which costs
-/// about 4 µs per answer (4,096 would cost 13).
-const FIELDS_MAX: usize = 1 << 10;
-
-/// Idle connections kept to one node.
-const IDLE_MAX: usize = 256;
-
-/// Sends requests to the nodes of one upstream, over HTTP/1.1: WebSockets need it, and only there
-/// is it certain what was sent. It follows no redirects and ignores proxies in the environment.
-pub(super) type Client = legacy::Client<Connector, RequestBody>;
-
-/// The body of a request to a node, if it has one.
-pub(super) type RequestBody = Either<Empty<Bytes>, UploadBody>;
 
 /// An application that requests are forwarded to.
 #[derive(Debug)]
@@ -128,7 +104,7 @@ impl Upstream {
 
     /// The nodes for a request, in order. Checks probe whether a failed one works again; requests
     /// do so only if there are no checks.
-    pub(super) fn order(&self) -> Choice {
+    pub(super) fn order(&self) -> NodeOrder {
         self.balance().order(self.settings().check.is_none())
     }
 
@@ -146,17 +122,26 @@ impl Upstream {
         // Checks measure all nodes equally; requests only those that they are sent to.
         let comparable = answered_after.filter(|_| self.settings().check.is_none());
         self.balance().report(node, known, comparable);
-        let labels = [
-            ("upstream", self.name().to_owned()),
-            ("node", self.nodes()[node].name.clone()),
-        ];
         if let Some(took) = answered_after {
             self.balance().answered(node, took);
-            metrics::histogram!(names::UPSTREAM_DURATION, &labels).record(took.as_secs_f64());
+            let duration = metrics::histogram!(names::UPSTREAM_DURATION, &self.labels(node));
+            duration.record(took.as_secs_f64());
         }
-        let [upstream, node] = labels;
+        self.count(node, outcome);
+    }
+
+    /// Records a node's outcome for the metrics alone.
+    pub(super) fn count(&self, node: usize, outcome: &'static str) {
+        let [upstream, node] = self.labels(node);
         let labels = [upstream, node, ("outcome", outcome.to_owned())];
         metrics::counter!(names::UPSTREAM_REQUESTS, &labels).increment(1);
+    }
+
+    fn labels(&self, node: usize) -> [(&'static str, String); 2] {
+        [
+            ("upstream", self.name().to_owned()),
+            ("node", self.nodes()[node].name.clone()),
+        ]
     }
 
     /// Admits one request to those under way.
@@ -170,13 +155,5 @@ fn client(settings: &UpstreamSettings) -> Result<Client, UpstreamSetupError> {
     let mut schemes = settings.nodes.iter().map(|node| node.url.as_url().scheme());
     let with_roots = schemes.any(|scheme| scheme == "https");
     let connector = Connector::new(settings.limits.connect_timeout, with_roots)?;
-    Ok(legacy::Client::builder(TokioExecutor::new())
-        // This decides whether a request may be repeated.
-        .retry_canceled_requests(false)
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEEP_ALIVE)
-        .pool_max_idle_per_host(IDLE_MAX)
-        .http1_max_headers(FIELDS_MAX)
-        .build(connector))
+    Ok(Client::new(connector))
 }

@@ -1,7 +1,5 @@
 //! One attempt to send one request to one node.
 
-use std::error::Error;
-
 use http::header::{ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
@@ -9,12 +7,12 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use tokio::time::Instant;
 
-use super::application::RequestBody;
+use super::client::{RequestBody, is_unsent, of_hyper};
 use super::error::AttemptError;
 use super::framing::reframe;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
-use super::upload::Upload;
+use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamNode, names_upgrade};
 
 /// The header that tells an application which database to read from.
@@ -31,6 +29,20 @@ pub(super) async fn attempt(
     upload: Option<&Upload>,
 ) -> Result<Response<Incoming>, AttemptError> {
     let node = &upstream.nodes()[node];
+    let request = || request(node, outgoing, upload);
+    let may_be_repeated =
+        || outgoing.method.is_safe() && upload.is_none_or(|it| it.state() == UploadState::Whole);
+    let answer = upstream.client().send(request, may_be_repeated).await;
+    let answer = answer.map_err(|error| classify(node, error))?;
+    check(node, outgoing, answer)
+}
+
+/// The request as the node receives it.
+fn request(
+    node: &UpstreamNode,
+    outgoing: &Outgoing,
+    upload: Option<&Upload>,
+) -> Request<RequestBody> {
     let url = node.url(&encode_path(&outgoing.path), outgoing.query.as_deref());
     let mut request = Request::new(Either::Left(Empty::new()));
     *request.method_mut() = outgoing.method.clone();
@@ -49,9 +61,7 @@ pub(super) async fn attempt(
         Some(upload) => attach(upload, &mut request),
         None => say_that_there_is_no_body(&mut request),
     }
-    let answer = upstream.client().request(request).await;
-    let answer = answer.map_err(|error| classify(node, error))?;
-    check(node, outgoing, answer)
+    request
 }
 
 fn attach(upload: &Upload, request: &mut Request<RequestBody>) {
@@ -76,7 +86,7 @@ fn say_that_there_is_no_body(request: &mut Request<RequestBody>) {
 }
 
 fn classify(node: &UpstreamNode, source: legacy::Error) -> AttemptError {
-    let unsent = source.is_connect();
+    let unsent = is_unsent(&source);
     let node = node.name.clone();
     if unsent {
         AttemptError::NotSent { node, source }
@@ -90,12 +100,12 @@ fn classify(node: &UpstreamNode, source: legacy::Error) -> AttemptError {
 
 /// Whether hyper rejected the fields that delimit an answer. Its error shows that only in its text.
 fn is_misframed(error: &legacy::Error) -> bool {
-    let mut sources = std::iter::successors(error.source(), |&error| error.source());
-    let hyper = sources.find_map(|error| error.downcast_ref::<hyper::Error>());
-    hyper.filter(|error| error.is_parse()).is_some_and(|error| {
-        let words = error.to_string();
-        words.contains("content-length") || words.contains("transfer-encoding")
-    })
+    of_hyper(error)
+        .filter(|error| error.is_parse())
+        .is_some_and(|error| {
+            let words = error.to_string();
+            words.contains("content-length") || words.contains("transfer-encoding")
+        })
 }
 
 /// Refuses an answer that must not be passed on.

@@ -1,10 +1,12 @@
 //! Which node of an upstream is tried first, which ones may be tried in its place, and when.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::fault::{Fault, ServerErrors};
 use super::last_heard::LastHeard;
 use tidegate_steering::{
     AttemptOutcome, Choice, HedgeDelay, SecondTries, Selector, SharedSelector, SteeringSettings,
@@ -28,6 +30,19 @@ struct Record {
     second_tries: SecondTries,
     hedge_delay: HedgeDelay,
     last_heard: LastHeard,
+    /// Whether there are server errors in a row; most answers need no lock for that.
+    in_row: AtomicBool,
+    server_errors: Mutex<ServerErrors>,
+}
+
+/// The nodes for one request.
+#[derive(Debug)]
+pub(super) struct NodeOrder {
+    /// In the order in which to try them.
+    pub(super) nodes: Choice,
+    /// The node that would have been first: its server errors are to be compared with another
+    /// node's answer.
+    pub(super) passed_over: Option<usize>,
 }
 
 impl Balance {
@@ -39,6 +54,8 @@ impl Balance {
             second_tries: SecondTries::new(settings.retry_budget, now),
             hedge_delay: HedgeDelay::new(now),
             last_heard: LastHeard::new(now),
+            in_row: AtomicBool::default(),
+            server_errors: Mutex::default(),
         };
         let selector = Selector::new(settings.clone(), fastrand::u64(..), &estimates, now);
         let selector = SharedSelector::new(selector, now);
@@ -55,18 +72,28 @@ impl Balance {
 
     /// The nodes in the order in which to try them; one that is due for a probe comes first if the
     /// caller's request is the probe.
-    pub(super) fn order(&self, may_probe: bool) -> Choice {
+    pub(super) fn order(&self, may_probe: bool) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
         let due = ranking.probe_due().filter(|_| may_probe);
-        match due.filter(|&node| self.selector.claim_probe(node, now)) {
-            Some(node) => {
-                let mut order = Choice::from_slice(&[node]);
-                order.extend(ranking.choose(|other| other != node));
-                order
-            }
-            None => ranking.choose(|_| true),
+        if let Some(node) = due.filter(|&node| self.selector.claim_probe(node, now)) {
+            let mut nodes = Choice::from_slice(&[node]);
+            nodes.extend(ranking.choose(|other| other != node));
+            return NodeOrder {
+                nodes,
+                passed_over: None,
+            };
         }
+        let mut nodes = ranking.choose(|_| true);
+        let passed_over = nodes.first().copied();
+        let passed_over = passed_over.filter(|&node| {
+            let in_row = self.records[node].in_row.load(Ordering::Relaxed);
+            nodes.len() > 1 && in_row && self.server_errors(node).claim_comparison(now)
+        });
+        if passed_over.is_some() {
+            nodes.swap(0, 1);
+        }
+        NodeOrder { nodes, passed_over }
     }
 
     /// Claims the one request that probes whether a node works again, if one is due.
@@ -88,7 +115,38 @@ impl Balance {
     /// Records how long a request took.
     pub(super) fn answered(&self, node: usize, took: Duration) {
         self.heard(node);
-        self.records[node].hedge_delay.add(took, Instant::now());
+        let record = &self.records[node];
+        record.hedge_delay.add(took, Instant::now());
+        if record.in_row.load(Ordering::Relaxed) {
+            record.in_row.store(false, Ordering::Relaxed);
+            self.server_errors(node).end_row();
+        }
+    }
+
+    /// Records a server error that no other node's answer was compared with.
+    pub(super) fn refused(&self, node: usize) {
+        let counts = self.server_errors(node).add(Instant::now());
+        self.records[node].in_row.store(true, Ordering::Relaxed);
+        if counts {
+            self.report(node, AttemptOutcome::Failed, None);
+        }
+    }
+
+    /// Records whose fault a node's server error is.
+    pub(super) fn compared(&self, node: usize, fault: Fault) {
+        let failures = self.server_errors(node).compare(fault, Instant::now());
+        for _ in 0..failures {
+            self.report(node, AttemptOutcome::Failed, None);
+        }
+        if fault == Fault::Application {
+            self.report(node, AttemptOutcome::Answered, None);
+        }
+    }
+
+    fn server_errors(&self, node: usize) -> MutexGuard<'_, ServerErrors> {
+        // At worst, a panic while the lock is held loses a record.
+        let errors = self.records[node].server_errors.lock();
+        errors.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records a sign of life.

@@ -52,12 +52,16 @@ pub(super) async fn check(upstream: Weak<Upstream>, node: usize, config: CheckCo
 
 async fn ask(upstream: &Upstream, node: usize, config: &CheckConfig) -> Result<(), String> {
     let path = &config.path;
-    let mut request = Request::new(Either::Left(Empty::new()));
-    *request.uri_mut() = upstream.nodes()[node].url(path.path(), path.query());
-    let any = HeaderValue::from_static("*/*");
-    request.headers_mut().insert(ACCEPT, any);
+    let request = || {
+        let mut request = Request::new(Either::Left(Empty::new()));
+        *request.uri_mut() = upstream.nodes()[node].url(path.path(), path.query());
+        let any = HeaderValue::from_static("*/*");
+        request.headers_mut().insert(ACCEPT, any);
+        request
+    };
     let asked = async {
-        let (head, body) = upstream.client().request(request).await?.into_parts();
+        let answer = upstream.client().send(request, || true).await?;
+        let (head, body) = answer.into_parts();
         // After the body is read to its end, the connection can serve the next request.
         match Limited::new(body, BODY_BYTES_MAX).collect().await {
             Err(error) if !error.is::<LengthLimitError>() => Err(error),

@@ -17,6 +17,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Duration, timeout};
 use tower::{BoxError, Service};
 
+use super::client::ConnectionUse;
+
 /// Opens connections, with TLS if the URL says so.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
@@ -72,6 +74,7 @@ impl Service<Uri> for Connector {
             Ok(Readable {
                 io,
                 takes_bytes: true,
+                use_so_far: ConnectionUse::default(),
             })
         });
         connected.boxed()
@@ -83,6 +86,7 @@ impl Service<Uri> for Connector {
 pub(super) struct Readable<S> {
     io: S,
     takes_bytes: bool,
+    use_so_far: ConnectionUse,
 }
 
 impl<S: Write + Unpin> Readable<S> {
@@ -157,6 +161,6 @@ impl<S: Read + Unpin> Read for Readable<S> {
 
 impl<S: Connection> Connection for Readable<S> {
     fn connected(&self) -> Connected {
-        self.io.connected()
+        self.io.connected().extra(self.use_so_far.clone())
     }
 }

@@ -1,16 +1,18 @@
 //! Tries the nodes in their order until one answers.
 //!
-//! A safe request without a body is sent to the next node when one fails, and also to a second one
+//! A safe request without a body is sent to the next node when one fails or returns a server error
+//! (5xx), and also to a second one
 //! when the first takes unusually long. Any other request is sent to the next node only if it is
 //! certain that nothing of it was sent.
 
 use futures_util::future::FutureExt;
-use http::{Response, StatusCode};
+use http::Response;
 use hyper::body::Incoming;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::attempt::attempt;
 use super::error::AttemptError;
+use super::fault::Fault;
 use super::node::Visit;
 use super::outgoing::{Outgoing, Patience};
 use super::upload::{Upload, UploadState};
@@ -36,6 +38,8 @@ pub(super) struct UpstreamRace<'r> {
     /// The nodes that have not been tried yet.
     order: <Choice as IntoIterator>::IntoIter,
     race: Race<'r, Tried>,
+    /// The nodes whose server errors are not judged yet.
+    refused: Choice,
     failed: Option<Failure>,
 }
 
@@ -54,7 +58,7 @@ pub(super) struct Found {
 
 /// What remains of a failed attempt.
 enum Failure {
-    /// An answer stating that the node cannot serve; it is passed on if no other node answers.
+    /// A server error; it is passed on if no other node answers better.
     Refusal(Found),
     /// Nothing.
     Error(AttemptError),
@@ -68,6 +72,7 @@ impl<'r> UpstreamRace<'r> {
         patience: Patience,
     ) -> Self {
         let repeatable = outgoing.method.is_safe() && upload.is_none();
+        let order = upstream.order();
         Self {
             upstream,
             outgoing,
@@ -76,8 +81,9 @@ impl<'r> UpstreamRace<'r> {
             started: Instant::now(),
             repeatable,
             first: 0,
-            order: upstream.order().into_iter(),
+            order: order.nodes.into_iter(),
             race: Race::default(),
+            refused: order.passed_over.into_iter().collect(),
             failed: None,
         }
     }
@@ -106,7 +112,7 @@ impl<'r> UpstreamRace<'r> {
                         }
                     }
                 },
-                error = &mut out_of_time => return Err(self.run_out(error)),
+                error = &mut out_of_time => return self.run_out(error),
                 _ = sign_of_life.tick() => {}
             }
         }
@@ -153,14 +159,18 @@ impl<'r> UpstreamRace<'r> {
             turn,
         };
         let failure = match answer.map(found) {
-            Ok(found) if !is_refusal(found.response.status()) => {
+            Ok(found) if !found.response.status().is_server_error() => {
                 self.upstream.note(node, "answered", Some(took));
+                self.judge(Some(node));
                 self.note_overtaken(turn);
                 return Ok(Some(found));
             }
             Ok(found) => {
-                self.upstream.note(node, "refused", None);
+                self.upstream.count(node, "refused");
+                self.upstream.balance().heard(node);
+                self.refused.push(node);
                 if !self.repeatable {
+                    self.judge(None);
                     return Ok(Some(found));
                 }
                 Failure::Refusal(found)
@@ -177,10 +187,27 @@ impl<'r> UpstreamRace<'r> {
         if another || !self.race.entrants().is_empty() {
             return Ok(None);
         }
+        self.judge(None);
         match self.failed.take() {
             Some(Failure::Refusal(found)) => Ok(Some(found)),
             Some(Failure::Error(error)) => Err(error.unanswered()),
             None => Err(UpstreamError::Unreachable(None)),
+        }
+    }
+
+    /// Judges the server errors so far by the node that answered well, if one did.
+    fn judge(&mut self, answered: Option<usize>) {
+        let balance = self.upstream.balance();
+        let refused = std::mem::take(&mut self.refused);
+        match answered {
+            Some(well) => refused
+                .iter()
+                .filter(|&&node| node != well)
+                .for_each(|&node| balance.compared(node, Fault::Node)),
+            None if refused.len() > 1 => refused
+                .iter()
+                .for_each(|&node| balance.compared(node, Fault::Application)),
+            None => refused.iter().for_each(|&node| balance.refused(node)),
         }
     }
 
@@ -197,7 +224,8 @@ impl<'r> UpstreamRace<'r> {
         }
         self.upstream.note(node, error.outcome(), None);
         let untouched = matches!(state, None | Some(UploadState::Whole));
-        if self.repeatable || (error.is_unsent() && untouched) {
+        let sent_again = self.outgoing.method.is_safe() || error.is_unsent();
+        if sent_again && untouched {
             return Ok(error);
         }
         match error.unanswered() {
@@ -222,19 +250,19 @@ impl<'r> UpstreamRace<'r> {
         }
     }
 
-    /// All attempts have timed out.
-    fn run_out(&self, error: UpstreamError) -> UpstreamError {
-        match error {
-            UpstreamError::Timeout => {
-                for entrant in self.race.entrants().iter() {
-                    self.upstream.note(entrant.node, "timeout", None);
-                }
-                match self.outgoing.method.is_safe() {
-                    true => error,
-                    false => UpstreamError::OutcomeUnknown(None),
-                }
-            }
-            other => other,
+    /// All attempts that are left have timed out.
+    fn run_out(mut self, error: UpstreamError) -> Result<Found, UpstreamError> {
+        if !matches!(error, UpstreamError::Timeout) {
+            return Err(error);
+        }
+        for entrant in self.race.entrants().iter() {
+            self.upstream.note(entrant.node, "timeout", None);
+        }
+        self.judge(None);
+        match self.failed.take() {
+            Some(Failure::Refusal(found)) => Ok(found),
+            _ if self.outgoing.method.is_safe() => Err(error),
+            _ => Err(UpstreamError::OutcomeUnknown(None)),
         }
     }
 }
@@ -247,21 +275,14 @@ impl Failure {
         }
     }
 
-    /// The fallback answer: a refusal is more informative than none.
+    /// The fallback answer: a refusal is more informative than none, and the first one comes from
+    /// the preferred node.
     fn or(self, earlier: Option<Self>) -> Self {
         match (self, earlier) {
-            (Self::Error(_), Some(refusal @ Self::Refusal(_))) => refusal,
+            (_, Some(refusal @ Self::Refusal(_))) => refusal,
             (newer, _) => newer,
         }
     }
-}
-
-/// Whether an answer states that the node cannot serve, whatever the request.
-fn is_refusal(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    )
 }
 
 /// Completes when the request has taken too long. The node's time begins when it has the whole
