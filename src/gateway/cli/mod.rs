@@ -34,7 +34,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
 
         Command::Check(command) => check::check(command, &environment),
         Command::Explain(command) => explain::explain(command, &environment),
-        Command::Policy { command } => policy::policy(command),
+        Command::Policy { command } => policy::policy(command, &environment),
         Command::Init(command) => init::init(command, &environment).await,
         Command::Migrate(command) => migrate::migrate(command, &environment).await,
     }

@@ -1,4 +1,7 @@
-//! `tidegate policy`: checks, tests, formats and shows a traffic policy.
+//! `tidegate policy`: checks, tests, formats, shows, explains and replays a traffic policy.
+
+mod explain;
+mod replay;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -8,14 +11,24 @@ use tidegate_traffic::{Compiled, compile, show};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
+use tidegate_model::Environment;
+use tidegate_traffic::plan::Plan;
 
 /// Runs one of the subcommands.
-pub(super) fn policy(command: PolicyCommand) -> Result<(), Exit> {
+pub(super) fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
     match command {
         PolicyCommand::Check { file } => check(&file),
         PolicyCommand::Test { file } => test(&file),
         PolicyCommand::Fmt { check, file } => fmt(&file, check),
         PolicyCommand::Show { json, file } => show_plan(&file, json),
+        PolicyCommand::Explain(command) => {
+            let file = policy_file(command.policy.as_deref(), environment)?;
+            explain::explain(&command, &file)
+        }
+        PolicyCommand::Replay { receipts, policy } => {
+            let file = policy_file(policy.as_deref(), environment)?;
+            replay::replay(&receipts, &file)
+        }
     }
 }
 
@@ -91,6 +104,24 @@ fn show_plan(file: &str, json: bool) -> Result<(), Exit> {
         false => shown.to_string(),
     };
     print(&text)
+}
+
+/// Returns the file to use: the one given, else the one that a gateway with this environment reads.
+fn policy_file(given: Option<&str>, environment: &Environment) -> Result<String, Exit> {
+    let given = given.or_else(|| environment.get("TIDEGATE_TRAFFIC_POLICY"));
+    let missing =
+        || Exit::unusable("--policy or TIDEGATE_TRAFFIC_POLICY is required: a policy file");
+    given.map(str::to_owned).ok_or_else(missing)
+}
+
+/// Compiles a file whose tests pass.
+fn compiled(file: &str) -> Result<Plan, Exit> {
+    let bytes = read(file)?;
+    let source = Source::new(file, &bytes);
+    let compiled = compile(&source);
+    refuse(&compiled.diagnostics, &source)?;
+    let no_plan = || Exit::unusable(format_args!("{file}: it cannot be used"));
+    compiled.plan.ok_or_else(no_plan)
 }
 
 /// Reads a file, or as much of it as shows that it is too large.
