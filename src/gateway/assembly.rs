@@ -17,7 +17,7 @@ use crate::gateway::config::Settings;
 use crate::gateway::error::GatewayError;
 use crate::gateway::health::{self, HealthState};
 use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
-use crate::gateway::reload::Reloader;
+use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, raise_open_files,
@@ -100,6 +100,12 @@ impl Gateway {
                 session_wait: settings.consistency.session_wait,
             },
         ));
+        if let Some(policy) = &settings.routes.regions.policy {
+            tell_of_policy(policy);
+        }
+        let here = (&settings.region, &*settings.server.trusted_proxies);
+        let regions = &settings.routes.regions;
+        routes.load().put_in_force(regions, here, &database, None);
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let frontend = frontend(&settings, routes, database, tokens)?;
         Ok(Self {
@@ -162,6 +168,8 @@ impl Gateway {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
+            region: self.settings.region.clone(),
+            trusted_proxies: self.settings.server.trusted_proxies.clone(),
         }
     }
 

@@ -32,7 +32,8 @@ pub(super) async fn serve(overrides: Overrides, environment: Environment) -> Res
 impl From<GatewayError> for Exit {
     fn from(error: GatewayError) -> Self {
         match error {
-            GatewayError::Config(_) | GatewayError::Listen(..) => Self::unusable(error),
+            GatewayError::Config(error) => error.into(),
+            GatewayError::Listen(..) => Self::unusable(error),
             GatewayError::Recorder(_)
             | GatewayError::Verifier(_)
             | GatewayError::TokenKeys(_)

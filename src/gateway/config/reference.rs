@@ -10,6 +10,7 @@ use crate::http::{ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::regions::{GEOIP_DATABASE, TRAFFIC_POLICY};
 use crate::upstream::UpstreamLimits;
 use tidegate_model::settings::{Section, Setting};
 use tidegate_model::{RegionId, TokenKeys};
@@ -28,11 +29,13 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 14] = [
+pub const PROCESS: [Setting; 16] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
     CONFIG,
+    TRAFFIC_POLICY,
+    GEOIP_DATABASE,
     LISTEN,
     ADMIN,
     ADMIN_TOKEN,

@@ -79,7 +79,7 @@ impl Settings {
     pub fn resolve(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
         let file = operator_file(overrides, environment)?;
         let region = region(overrides, environment, file.as_ref())?;
-        let routes = RouteTables::of(file.as_ref(), environment, region.as_ref())?;
+        let routes = RouteTables::of((overrides, file.as_ref()), environment, region.as_ref())?;
         let file = file.map_or_else(ConfigFile::built_in, Ok)?;
         let merge = Merge {
             overrides,

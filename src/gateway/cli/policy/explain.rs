@@ -15,7 +15,7 @@ use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show;
 
-use super::{compiled, print};
+use super::file::{compiled, print};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::ExplainPolicyCommand;
 use crate::http::without_port;

@@ -7,7 +7,7 @@ use tidegate_traffic::plan::OpenWindows;
 use tidegate_traffic::receipt::{Receipt, RecordedDecision, Verdict};
 use tidegate_traffic::schedule::Schedule;
 
-use super::{compiled, print};
+use super::file::{compiled, print};
 use crate::gateway::cli::Exit;
 
 /// Most differences that are printed; all are counted.
