@@ -278,7 +278,7 @@ impl RegionJudge {
         for region in plan.all_regions().iter() {
             let is_well = self.worst(plan, region) == State::Well;
             let record = &mut self.regions[region.get()];
-            let has_errors = record.quantities.errors.is_some_and(|errors| errors > 0);
+            let has_errors = record.summary.failed > 0;
             if is_well && !has_errors && !self.board.unreachable().has(region) {
                 record.bad_since = None;
             }

@@ -24,3 +24,6 @@ pub use policy_file::{PolicyFile, PolicyFileError};
 pub use route::{NoRegion, Reaches, RegionRoute};
 pub use settings::{GEOIP_DATABASE, TRAFFIC_POLICY};
 pub use traffic::{RegionSummary, TrafficPolicy};
+
+#[cfg(test)]
+mod tests;
