@@ -41,6 +41,8 @@ pub struct TrafficPolicy {
     /// By region: since when one that has left was bad, in microseconds since the epoch, until a
     /// request has been sent elsewhere; else 0.
     failing_over: Vec<AtomicU64>,
+    /// By region: since when it has been in its state, in microseconds since the epoch.
+    states_since: Vec<AtomicU64>,
     pub(super) seen: Seen,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -52,6 +54,8 @@ pub struct RegionSummary {
     pub region: RegionId,
     /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies.
     pub state: &'static str,
+    /// For how long it has been in this state.
+    pub since: Duration,
     /// Its quantities.
     pub quantities: Quantities,
     /// Requests per second that this gateway has handed there.
@@ -96,6 +100,11 @@ impl TrafficPolicy {
                 .map(|it| (&*it.name).into())
                 .collect(),
             failing_over: plan.regions().iter().map(|_| AtomicU64::new(0)).collect(),
+            states_since: plan
+                .regions()
+                .iter()
+                .map(|_| AtomicU64::new(micros(epoch.elapsed())))
+                .collect(),
             facts: ArcSwap::from_pointee(Facts::new(plan, Default::default())),
             judge: Mutex::new(judge),
             nodes: by_region,
@@ -149,6 +158,12 @@ impl TrafficPolicy {
         let summary = |region: RegionIndex| RegionSummary {
             region: self.plan().region_id(region).clone(),
             state: self.state(region),
+            since: {
+                let since = self.states_since[region.get()].load(Ordering::Relaxed);
+                self.epoch
+                    .elapsed()
+                    .saturating_sub(Duration::from_micros(since))
+            },
             quantities: judge.quantities(region),
             rps: judge.rate(region),
             round_trip: self.view(region, now).nodes.into_iter().flatten().min(),
@@ -202,9 +217,11 @@ impl TrafficPolicy {
         let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
         tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
         show_state(name, state);
+        let now = micros(self.epoch.elapsed());
+        self.states_since[region.get()].store(now, Ordering::Relaxed);
         let left = matches!(state, "left" | "unreachable");
         let since = judge.bad_since(region).filter(|_| left);
-        let since = since.map_or(0, |it| u64::try_from(it.as_micros()).unwrap_or(0).max(1));
+        let since = since.map_or(0, |it| micros(it).max(1));
         self.failing_over[region.get()].store(since, Ordering::Relaxed);
     }
 
@@ -284,6 +301,10 @@ impl TrafficPolicy {
         let since = Duration::from_micros(since.swap(0, Ordering::Relaxed));
         (!since.is_zero()).then(|| self.epoch.elapsed().saturating_sub(since))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 async fn tick(traffic: Weak<TrafficPolicy>) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::AdminState;
+use super::regions::{self, RegionEntry};
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
 use tidegate_model::{NodeCondition, NodeStatus};
@@ -25,6 +26,9 @@ pub struct Topology {
     pub spill: SpillEntry,
     /// By name.
     pub upstreams: Vec<UpstreamEntry>,
+    /// Those of the traffic policy, by name; absent without a policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<RegionEntry>,
 }
 
 /// One node of the database.
@@ -93,6 +97,7 @@ impl Topology {
                 concurrency_max: state.database.spill.concurrency_max(),
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
+            regions: regions::entries(state),
         }
     }
 }

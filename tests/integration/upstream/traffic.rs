@@ -5,6 +5,7 @@ use axum::routing::any;
 use http::{Method, StatusCode};
 use nix::sys::signal::Signal;
 use reqwest::Response;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::testkit::{GatewayCommand, until};
 
@@ -340,4 +341,44 @@ async fn a_bad_file_ends_the_start_and_the_check_with_every_error() {
             "{last}"
         );
     }
+}
+
+#[tokio::test]
+async fn operators_see_the_regions_and_the_policy_in_force() {
+    let scene = Scene::new(FAR_FIRST).await;
+    for _ in 0..6 {
+        scene.served_by("/app/x").await;
+    }
+    let get = async |path: &str, accept: &str| {
+        let url = scene.edge.gateway.admin_url(path);
+        let request = scene.edge.client.get(url).header("accept", accept);
+        request.send().await.unwrap()
+    };
+    let seen = async || {
+        let regions: Value = get("/admin/regions", "*/*").await.json().await?;
+        Ok(regions[2]["error_rate"].is_number().then_some(regions))
+    };
+    let regions = until("requests are seen", DEADLINE, seen).await.unwrap();
+    assert_eq!(regions[0]["region"], "ap-south-1");
+    assert_eq!(regions[2]["error_rate"], 0.0);
+    assert_eq!((&regions[2]["state"], &regions[2]["seen_by"]), (&json!("well"), &json!("eu-west-1")));
+    let topology: Value = get("/admin/topology", "*/*").await.json().await.unwrap();
+    assert_eq!(topology["regions"][2]["nodes"], 1);
+    assert_eq!(topology["regions"][0]["round_trip_ms"], Value::Null);
+    let policy = get("/admin/traffic-policy", "*/*").await;
+    assert_eq!(header(&policy, "etag"), "\"0\"");
+    assert_eq!(policy.text().await.unwrap(), FAR_FIRST);
+    let policy = get("/admin/traffic-policy", "application/json").await;
+    let policy: Value = policy.json().await.unwrap();
+    assert_eq!((&policy["revision"], &policy["language"]), (&json!(0), &json!(1)));
+    assert_eq!(policy["sha256"].as_str().unwrap().len(), 64);
+    let top = GatewayCommand::new(BINARY, "top").arg("--once").arg("--admin");
+    let top = top.arg(scene.edge.gateway.admin_url("")).output().await.unwrap();
+    let text = String::from_utf8(top.stdout).unwrap();
+    assert!(text.contains("REGION      NODES  STATE  SINCE"), "{text}");
+    assert!(text.contains("us-east-1   1      well"), "{text}");
+    let app = App::answering(200, "app").await;
+    let edge = Edge::before(&app, "").await;
+    let url = edge.gateway.admin_url("/admin/traffic-policy");
+    problem(edge.client.get(url).send().await.unwrap(), 404, "not-found").await;
 }
