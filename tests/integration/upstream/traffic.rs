@@ -361,7 +361,10 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
     let regions = until("requests are seen", DEADLINE, seen).await.unwrap();
     assert_eq!(regions[0]["region"], "ap-south-1");
     assert_eq!(regions[2]["error_rate"], 0.0);
-    assert_eq!((&regions[2]["state"], &regions[2]["seen_by"]), (&json!("well"), &json!("eu-west-1")));
+    assert_eq!(
+        (&regions[2]["state"], &regions[2]["seen_by"]),
+        (&json!("well"), &json!("eu-west-1"))
+    );
     let topology: Value = get("/admin/topology", "*/*").await.json().await.unwrap();
     assert_eq!(topology["regions"][2]["nodes"], 1);
     assert_eq!(topology["regions"][0]["round_trip_ms"], Value::Null);
@@ -370,10 +373,19 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
     assert_eq!(policy.text().await.unwrap(), FAR_FIRST);
     let policy = get("/admin/traffic-policy", "application/json").await;
     let policy: Value = policy.json().await.unwrap();
-    assert_eq!((&policy["revision"], &policy["language"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&policy["revision"], &policy["language"]),
+        (&json!(0), &json!(1))
+    );
     assert_eq!(policy["sha256"].as_str().unwrap().len(), 64);
-    let top = GatewayCommand::new(BINARY, "top").arg("--once").arg("--admin");
-    let top = top.arg(scene.edge.gateway.admin_url("")).output().await.unwrap();
+    let top = GatewayCommand::new(BINARY, "top")
+        .arg("--once")
+        .arg("--admin");
+    let top = top
+        .arg(scene.edge.gateway.admin_url(""))
+        .output()
+        .await
+        .unwrap();
     let text = String::from_utf8(top.stdout).unwrap();
     assert!(text.contains("REGION      NODES  STATE  SINCE"), "{text}");
     assert!(text.contains("us-east-1   1      well"), "{text}");
