@@ -3,15 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ipnet::IpNet;
-
 use super::Router;
 use crate::endpoint::{RegionTables, RouteTables};
 use crate::http::RateLimits;
-use crate::regions::TrafficPolicy;
+use crate::regions::{Entrance, TrafficPolicy};
 use crate::sql::{Database, POSITION};
 use crate::upstream::Upstreams;
-use tidegate_model::{ConfigError, RegionId};
+use tidegate_model::ConfigError;
 use tidegate_policy::PolicyTable;
 
 /// Statements that a connection prepares before it serves. Each takes the server some tenths of a
@@ -75,18 +73,17 @@ impl Routes {
     pub fn put_in_force(
         &self,
         tables: &RegionTables,
-        (own, trusted_proxies): (&RegionId, &[IpNet]),
+        entrance: &Entrance,
         database: &Database,
         before: Option<&Arc<TrafficPolicy>>,
     ) {
         let Some(policy) = &tables.policy else { return };
         let upstreams = self.upstreams.iter();
-        let nodes = upstreams.flat_map(|upstream| upstream.region_nodes(own));
+        let nodes = upstreams.flat_map(|upstream| upstream.region_nodes(&entrance.region));
         let nodes = nodes.chain(database.region_nodes()).collect();
-        let here = (own.clone(), trusted_proxies.to_vec());
         let (policy, geo) = (Arc::clone(policy), tables.geo.clone());
         let before = before.map(|before| &**before);
-        let started = TrafficPolicy::start(policy, geo, here, nodes, before);
+        let started = TrafficPolicy::start(policy, geo, entrance.clone(), nodes, before);
         let _first = self.traffic.set(started);
     }
 

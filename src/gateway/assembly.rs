@@ -24,9 +24,10 @@ use crate::http::{
     serve,
 };
 use crate::postgres::monitor::steer;
+use crate::regions::{Entrance, Receipts};
 use crate::sql::{Database, DatabaseSettings};
 use crate::upstream::{Patience, Proxy, Pseudonym};
-use tidegate_model::{ConfigError, NodeId, TokenKeys, TokenKeysError};
+use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
 
 /// Samples of a node for each look at its catalogue, which costs more and changes rarely.
@@ -36,6 +37,7 @@ const SAMPLES_PER_CATALOGUE: u32 = 4;
 pub struct Gateway {
     settings: Settings,
     frontend: Arc<Frontend>,
+    entrance: Entrance,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
@@ -103,14 +105,24 @@ impl Gateway {
         if let Some(policy) = &settings.routes.regions.policy {
             tell_of_policy(policy);
         }
-        let here = (&settings.region, &*settings.server.trusted_proxies);
+        let receipts = Receipts::open(&settings.observe).await;
+        let receipts =
+            receipts.map_err(|error| ConfigError::new(&Place::Name("observe.receipts"), error))?;
+        let entrance = Entrance {
+            region: settings.region.clone(),
+            trusted_proxies: settings.server.trusted_proxies.clone(),
+            receipts: receipts.map(Arc::new),
+        };
         let regions = &settings.routes.regions;
-        routes.load().put_in_force(regions, here, &database, None);
+        routes
+            .load()
+            .put_in_force(regions, &entrance, &database, None);
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let frontend = frontend(&settings, routes, database, tokens)?;
         Ok(Self {
             settings,
             frontend: Arc::new(frontend),
+            entrance,
             health,
             recorder,
             drain,
@@ -168,8 +180,7 @@ impl Gateway {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
-            region: self.settings.region.clone(),
-            trusted_proxies: self.settings.server.trusted_proxies.clone(),
+            entrance: self.entrance.clone(),
         }
     }
 

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::postgres::{Server, Session};
-use crate::regions::PolicyFile;
-use tidegate_model::{ConfigError, RegionId};
+use crate::regions::{Entrance, PolicyFile};
+use tidegate_model::ConfigError;
 
 /// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and says why.
 pub(super) struct Reloader {
     pub(super) frontend: Arc<Frontend>,
     pub(super) servers: Vec<Server>,
     pub(super) session: Session,
-    pub(super) region: RegionId,
-    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) entrance: Entrance,
 }
 
 /// Logs which policy is in force from now on, and its warnings.
@@ -62,9 +60,8 @@ impl Reloader {
         if let Some(policy) = &tables.regions.policy {
             tell_of_policy(policy);
         }
-        let here = (&self.region, &*self.trusted_proxies);
         let database = &self.frontend.backends.database;
-        routes.put_in_force(&tables.regions, here, database, before.traffic());
+        routes.put_in_force(&tables.regions, &self.entrance, database, before.traffic());
         self.frontend.routes.swap(routes);
         if let Some(cache) = &self.frontend.cache {
             cache.keep_revision(revision);

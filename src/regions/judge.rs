@@ -33,6 +33,10 @@ pub struct RegionView {
 pub struct RegionJudge {
     board: Board,
     regions: Vec<Record>,
+    local: Option<RegionIndex>,
+    /// By region: the round trip that its distance lets expect, in milliseconds.
+    expected_ms: Vec<f64>,
+    near: Vec<RegionIndex>,
     schedule: Schedule,
     open: OpenWindows,
     /// When the windows were looked at, and when one opens or closes next.
@@ -95,8 +99,14 @@ impl RegionView {
 }
 
 impl RegionJudge {
-    /// Begins with every region well, or with what was known by another plan.
-    pub fn new(plan: &Plan, before: Option<(&Plan, &Self)>, now: Duration) -> Self {
+    /// Begins with every region well, or with what was known by another plan; `local` is the region of
+    /// this process, if the plan declares it.
+    pub fn new(
+        plan: &Plan,
+        local: Option<RegionIndex>,
+        before: Option<(&Plan, &Self)>,
+        now: Duration,
+    ) -> Self {
         let record = |region: RegionIndex| {
             let (known, judge) = before?;
             let index = known.region_index(plan.region_id(region).as_str())?;
@@ -111,6 +121,9 @@ impl RegionJudge {
             regions: regions
                 .map(|region| record(region).unwrap_or_default())
                 .collect(),
+            local,
+            expected_ms: expected_ms(plan, local),
+            near: by_distance(plan, local),
             schedule: Schedule::new(plan.windows()),
             open: OpenWindows::default(),
             looked_ms: i64::MAX,
@@ -157,7 +170,6 @@ impl RegionJudge {
     pub fn step(
         &mut self,
         plan: &Plan,
-        local: Option<RegionIndex>,
         (views, fresh): (&[RegionView], RegionMask),
         (time_ms, now): (i64, Duration),
     ) -> Conditions {
@@ -187,9 +199,12 @@ impl RegionJudge {
         }
         self.board.step(plan, &readings, false, now);
         self.forgive(plan);
+        if fresh == plan.all_regions() {
+            self.order_by_round_trip(views);
+        }
         Conditions {
-            local,
-            near: near(plan, local, views),
+            local: self.local,
+            near: self.near.clone(),
             draining: drained_by_hand(views),
             unreachable: self.board.unreachable(),
             open: self.open,
@@ -222,6 +237,20 @@ impl RegionJudge {
             State::Well => 2,
         };
         states.min_by_key(rank).unwrap_or(State::Well)
+    }
+
+    /// Orders the regions by their round trip: as measured, else as expected.
+    fn order_by_round_trip(&mut self, views: &[RegionView]) {
+        let millis = |region: &RegionIndex| {
+            let measured = views.get(region.get()).and_then(RegionView::distance);
+            match measured.filter(|_| Some(*region) != self.local) {
+                // Whole milliseconds, so that noise does not change the order.
+                Some(measured) => (measured.as_secs_f64() * 1_000.0).round(),
+                None => self.expected_ms[region.get()],
+            }
+        };
+        self.near
+            .sort_by(|one, other| millis(one).total_cmp(&millis(other)).then(one.cmp(other)));
     }
 
     fn look_at_windows(&mut self, time_ms: i64) {
@@ -292,26 +321,13 @@ fn drained_by_hand(views: &[RegionView]) -> RegionMask {
     drained.map(|(region, _)| region).collect()
 }
 
-/// Orders the regions by their round trip: as measured, else by distance.
-fn near(plan: &Plan, local: Option<RegionIndex>, views: &[RegionView]) -> Vec<RegionIndex> {
-    let mut near = by_distance(plan, local);
+/// Returns by region the round trip that its distance lets expect.
+fn expected_ms(plan: &Plan, local: Option<RegionIndex>) -> Vec<f64> {
     let place = |region: RegionIndex| plan.regions()[region.get()].place;
-    let millis = |region: &RegionIndex| -> f64 {
-        if Some(*region) == local {
-            return 0.0;
-        }
-        if let Some(measured) = views.get(region.get()).and_then(RegionView::distance) {
-            return measured.as_secs_f64() * 1_000.0;
-        }
-        match (local.and_then(place), place(*region)) {
-            (Some(from), Some(to)) => from.distance_km(&to) / KM_PER_MS,
-            _ => f64::INFINITY,
-        }
+    let expected = |region: RegionIndex| match (local.and_then(place), place(region)) {
+        _ if Some(region) == local => 0.0,
+        (Some(from), Some(to)) => from.distance_km(&to) / KM_PER_MS,
+        _ => f64::INFINITY,
     };
-    // Whole milliseconds, so that noise does not change the order.
-    near.sort_by(|one, other| {
-        let [one, other] = [one, other].map(|it| millis(it).round());
-        one.total_cmp(&other)
-    });
-    near
+    plan.all_regions().iter().map(expected).collect()
 }

@@ -7,6 +7,7 @@
 //! gateways; a region's quantities are what this gateway sees of its nodes there.
 
 mod settings;
+mod receipts;
 mod policy_file;
 mod geo;
 mod location;
@@ -21,9 +22,10 @@ pub use judge::{RegionJudge, RegionView};
 pub use location::ClientLocation;
 pub use node::RegionNode;
 pub use policy_file::{PolicyFile, PolicyFileError};
+pub use receipts::{ObserveSettings, Receipts};
 pub use route::{NoRegion, Reaches, RegionRoute};
 pub use settings::{GEOIP_DATABASE, TRAFFIC_POLICY};
-pub use traffic::{RegionSummary, TrafficPolicy};
+pub use traffic::{Entrance, RegionSummary, TrafficPolicy};
 
 #[cfg(test)]
 mod tests;

@@ -73,7 +73,15 @@ impl RegionRoute {
             request: &request,
             decision: &decision,
         };
-        chosen.route(reaches)
+        let route = chosen.route(reaches);
+        if let Some(receipts) = traffic.receipts() {
+            let reason = match &route {
+                Ok(route) => route.routed.reason,
+                Err(refused) => refused.routed.reason,
+            };
+            receipts.record((traffic.plan(), &facts), &request, &decision, reason);
+        }
+        route
     }
 
     /// Returns a region's place in the order; none if it is not in it.
@@ -169,12 +177,12 @@ impl Chosen<'_> {
         let region = match region {
             Target::Region(region) => region,
             Target::Here => {
-                let own = std::iter::once(traffic.own.clone());
+                let own = std::iter::once(traffic.own().clone());
                 let near = self.facts.conditions().near.iter();
                 let others = near.map(|region| plan.region_id(*region).clone());
-                return Ok(self.to(&traffic.own, reason, own.chain(others)));
+                return Ok(self.to(traffic.own(), reason, own.chain(others)));
             }
-            Target::Status(status) => return Err(self.none(status)),
+            Target::Status(status) => return Err(self.none(status, RegionReason::Else)),
         };
         let chosen = plan.region_id(region);
         let standbys = standbys.in_order(plan, self.facts, self.request, policy);
@@ -186,13 +194,13 @@ impl Chosen<'_> {
         let only = plan.policies()[policy].only;
         let may_be_here = only.is_none_or(|only| traffic.local.is_some_and(|it| only.has(it)));
         if may_be_here {
-            let first = first.chain(std::iter::once(traffic.own.clone()));
-            return Ok(self.to(&traffic.own, RegionReason::NoTunnel, first.chain(standbys)));
+            let first = first.chain(std::iter::once(traffic.own().clone()));
+            return Ok(self.to(traffic.own(), RegionReason::NoTunnel, first.chain(standbys)));
         }
         match self.facts.policy(policy).otherwise {
-            Else::Status(status) => Err(self.none(status)),
+            Else::Status(status) => Err(self.none(status, RegionReason::NoTunnel)),
             // Refused by the compiler together with an `only` that leaves out a region.
-            Else::Local => Err(self.none(503)),
+            Else::Local => Err(self.none(503, RegionReason::NoTunnel)),
         }
     }
 
@@ -217,8 +225,8 @@ impl Chosen<'_> {
         }
     }
 
-    fn none(&self, status: u16) -> NoRegion {
-        let routed = self.routed(None, RegionReason::Else);
+    fn none(&self, status: u16, reason: RegionReason) -> NoRegion {
+        let routed = self.routed(None, reason);
         self.traffic.seen.decided(&routed);
         NoRegion { routed, status }
     }

@@ -15,7 +15,7 @@ use super::judge::{RegionJudge, RegionView};
 use super::node::{Answering, RegionNode};
 use super::policy_file::PolicyFile;
 use super::seen::{Seen, show_state};
-use super::{ClientLocation, GeoDatabase};
+use super::{ClientLocation, GeoDatabase, Receipts};
 use tidegate_model::RegionId;
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::health::{Outcome, Quantities, State};
@@ -24,12 +24,22 @@ use tidegate_traffic::plan::{Plan, RegionIndex, RegionMask};
 /// How often regions are judged if nothing happens: conditions hold for seconds.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Where requests enter.
+#[derive(Clone)]
+pub struct Entrance {
+    /// The region of this process.
+    pub region: RegionId,
+    /// Networks whose word on the client is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where decisions are recorded, if they are.
+    pub receipts: Option<Arc<Receipts>>,
+}
+
 /// The traffic policy in force on this gateway.
 pub struct TrafficPolicy {
     file: Arc<PolicyFile>,
     geo: Option<Arc<GeoDatabase>>,
-    trusted_proxies: Vec<IpNet>,
-    pub(super) own: RegionId,
+    entrance: Entrance,
     pub(super) local: Option<RegionIndex>,
     /// By region.
     nodes: Vec<Vec<RegionNode>>,
@@ -75,17 +85,17 @@ impl TrafficPolicy {
     pub fn start(
         file: Arc<PolicyFile>,
         geo: Option<Arc<GeoDatabase>>,
-        (own, trusted_proxies): (RegionId, Vec<IpNet>),
+        entrance: Entrance,
         nodes: Vec<RegionNode>,
         before: Option<&Self>,
     ) -> Arc<Self> {
         let plan = &file.plan;
-        let local = plan.region_index(own.as_str());
+        let local = plan.region_index(entrance.region.as_str());
         let epoch = before.map_or_else(Instant::now, |before| before.epoch);
         let judge = {
             let known = before.map(|before| (&before.file.plan, before.lock()));
             let known = known.as_ref().map(|(plan, judge)| (*plan, &**judge));
-            RegionJudge::new(plan, known, epoch.elapsed())
+            RegionJudge::new(plan, local, known, epoch.elapsed())
         };
         let mut by_region: Vec<Vec<_>> = plan.regions().iter().map(|_| Vec::new()).collect();
         for node in nodes {
@@ -110,10 +120,9 @@ impl TrafficPolicy {
             nodes: by_region,
             seen: Seen::default(),
             tasks: Mutex::default(),
-            trusted_proxies,
+            entrance,
             file,
             geo,
-            own,
             local,
             epoch,
         });
@@ -173,9 +182,19 @@ impl TrafficPolicy {
         self.plan().all_regions().iter().map(summary).collect()
     }
 
+    /// Returns the region of this process.
+    pub(super) fn own(&self) -> &RegionId {
+        &self.entrance.region
+    }
+
+    /// Returns where decisions are recorded, if they are.
+    pub(super) fn receipts(&self) -> Option<&Receipts> {
+        self.entrance.receipts.as_deref()
+    }
+
     /// Returns where the client of a request is.
     pub(super) fn locate(&self, head: &Parts) -> ClientLocation {
-        ClientLocation::of(head, &self.trusted_proxies, self.geo.as_deref())
+        ClientLocation::of(head, &self.entrance.trusted_proxies, self.geo.as_deref())
     }
 
     fn lock(&self) -> MutexGuard<'_, RegionJudge> {
@@ -193,7 +212,7 @@ impl TrafficPolicy {
             i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
         });
         let time = (time_ms, now.saturating_duration_since(self.epoch));
-        let conditions = judge.step(self.plan(), self.local, (&views, fresh), time);
+        let conditions = judge.step(self.plan(), (&views, fresh), time);
         let before = self.facts.load_full();
         if *before.conditions() == conditions {
             return;

@@ -200,3 +200,31 @@ impl Member {
         self.name.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_equal_steps_change_places() {
+        let step = |node, as_primary| Step {
+            node,
+            reason: Reason::Fresh,
+            as_primary,
+            wait_for: None,
+        };
+        let mut plan: NodePlan = [
+            step(0, false),
+            step(1, true),
+            step(2, false),
+            step(3, false),
+        ]
+        .into_iter()
+        .collect();
+        // The last one is not as good as the others.
+        let is_equal = |step: &Step| !step.as_primary && step.node != 3;
+        arrange(&mut plan, is_equal, |step| 9 - step.node);
+        let nodes: Vec<_> = plan.iter().map(|step| step.node).collect();
+        assert_eq!(nodes, [2, 1, 0, 3]);
+    }
+}

@@ -247,3 +247,29 @@ impl Balance {
         self.records[node].hedge_delay.get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order of four nodes, of which the second and the fourth are in the preferred region.
+    fn order(balance: &Balance, repeats_max: usize) -> NodeOrder {
+        let rank = |node: usize| [Some(1), Some(0), None, Some(0)][node];
+        balance.order_by(false, rank, repeats_max)
+    }
+
+    #[test]
+    fn regions_order_nodes_and_one_that_fails_comes_after_all_that_work() {
+        let balance = Balance::new(4, &SteeringSettings::default());
+        let all = order(&balance, 1);
+        assert_eq!(all.nodes.as_slice(), [1, 3, 0]);
+        assert_eq!((all.near, all.repeats), (2, 2));
+        assert_eq!(order(&balance, 2).repeats, 3);
+        balance.selector().lose(1, Instant::now());
+        let lost = order(&balance, 1);
+        assert_eq!(lost.nodes.as_slice(), [3, 0, 1]);
+        assert_eq!((lost.near, lost.repeats), (1, 1));
+        balance.selector().drain(3, true, Instant::now());
+        assert_eq!(order(&balance, 1).nodes.as_slice(), [0, 1]);
+    }
+}

@@ -13,6 +13,7 @@ use crate::endpoint::EndpointConfig;
 use crate::http::ServerSettings;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::regions::ObserveSettings;
 use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
@@ -53,6 +54,7 @@ pub(super) struct Content {
     upstream: Vec<UpstreamSection>,
     pub(super) steering: SteeringSettings,
     pub(super) spill: SpillSettings,
+    pub(super) observe: ObserveSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
 }

@@ -10,7 +10,7 @@ use crate::http::{ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
-use crate::regions::{GEOIP_DATABASE, TRAFFIC_POLICY};
+use crate::regions::{GEOIP_DATABASE, ObserveSettings, TRAFFIC_POLICY};
 use crate::upstream::UpstreamLimits;
 use tidegate_model::settings::{Section, Setting};
 use tidegate_model::{RegionId, TokenKeys};
@@ -82,7 +82,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 17] = [
+pub const TABLES: [Table; 18] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -118,6 +118,10 @@ pub const TABLES: [Table; 17] = [
     section::<SpillSettings>(
         "[spill]",
         "What the primary does for replicas that cannot serve.",
+    ),
+    section::<ObserveSettings>(
+        "[observe]",
+        "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions.",
     ),
     row(
         "[[policy]]",

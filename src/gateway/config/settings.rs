@@ -17,6 +17,7 @@ use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::regions::ObserveSettings;
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub steering: SteeringSettings,
     /// `[spill]`.
     pub spill: SpillSettings,
+    /// `[observe]`.
+    pub observe: ObserveSettings,
     /// Policies and endpoints.
     pub routes: RouteTables,
 }
@@ -118,6 +121,7 @@ impl Settings {
             cache: content.cache.clone(),
             steering: content.steering.clone(),
             spill: content.spill.clone(),
+            observe: content.observe.clone(),
             region,
             primary,
             replicas,

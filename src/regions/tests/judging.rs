@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 
-use super::{file, goes_to, head, in_force, region, routed};
+use super::{entrance, file, goes_to, head, in_force, region, routed};
 use crate::regions::{RegionJudge, RegionNode, RegionView};
 use tidegate_steering::{AttemptOutcome, Selector, SharedSelector, SteeringSettings};
 use tidegate_traffic::health::{Outcome, State};
@@ -53,7 +53,7 @@ fn until(
     loop {
         let view = at(judge, now);
         let views = [RegionView::default(), view];
-        judge.step(&file.plan, None, (&views, RegionMask::first(2)), (0, now));
+        judge.step(&file.plan, (&views, RegionMask::first(2)), (0, now));
         if judge.worst(&file.plan, FAR) == state {
             return now - from;
         }
@@ -65,7 +65,7 @@ fn until(
 #[test]
 fn errors_over_the_bound_for_its_time_make_a_region_leave_and_its_checks_bring_it_back() {
     let file = file(POLICY);
-    let mut judge = RegionJudge::new(&file.plan, None, Duration::ZERO);
+    let mut judge = RegionJudge::new(&file.plan, None, None, Duration::ZERO);
     let answering = || RegionView {
         nodes: vec![Some(80 * MS)],
         ..RegionView::default()
@@ -90,12 +90,12 @@ fn errors_over_the_bound_for_its_time_make_a_region_leave_and_its_checks_bring_i
 #[test]
 fn distance_is_not_slowness() {
     let file = file(POLICY);
-    let mut judge = RegionJudge::new(&file.plan, None, Duration::ZERO);
+    let mut judge = RegionJudge::new(&file.plan, None, None, Duration::ZERO);
     for step in 0..100 {
         let now = step * 100 * MS;
         judge.add(FAR, "a", Outcome::Served, 300 * MS, now);
         let views = [RegionView::default(), RegionView::default()];
-        judge.step(&file.plan, None, (&views, RegionMask::first(2)), (0, now));
+        judge.step(&file.plan, (&views, RegionMask::first(2)), (0, now));
         assert_eq!(judge.worst(&file.plan, FAR), State::Well);
     }
     let left = until(&mut judge, State::Left, 10 * SECOND, |judge, now| {
@@ -145,9 +145,8 @@ async fn another_policy_takes_over_what_is_known_of_regions() {
     let request = head("203.0.113.7", &[]);
     assert_eq!(goes_to(&before, &request), "eu-west-1");
     let other = file(&POLICY.replace("policy p", "policy q"));
-    let here = (region("eu-west-1"), Vec::new());
     let nodes = vec![node(&selector, 0)];
-    let after = crate::regions::TrafficPolicy::start(other, None, here, nodes, Some(&before));
+    let after = crate::regions::TrafficPolicy::start(other, None, entrance(), nodes, Some(&before));
     assert_eq!(goes_to(&after, &request), "eu-west-1");
     selector.report(0, AttemptOutcome::Answered, Some(MS), Instant::now());
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::extract::ConnectInfo;
 use http::request::Parts;
 
-use super::{GeoDatabase, PolicyFile, Reaches, RegionNode, RegionRoute, TrafficPolicy};
+use super::{Entrance, GeoDatabase, PolicyFile, Reaches, RegionNode, RegionRoute, TrafficPolicy};
 use crate::http::Routed;
 use tidegate_model::RegionId;
 
@@ -31,14 +31,21 @@ pub(super) fn file(text: &str) -> Arc<PolicyFile> {
     Arc::new(PolicyFile::of("test.policy", text.as_bytes()).unwrap())
 }
 
+pub(super) fn entrance() -> Entrance {
+    Entrance {
+        region: region("eu-west-1"),
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        receipts: None,
+    }
+}
+
 /// Puts a policy in force on a gateway in eu-west-1 that trusts 10.0.0.0/8.
 pub(super) fn in_force(
     text: &str,
     geo: Option<Arc<GeoDatabase>>,
     nodes: Vec<RegionNode>,
 ) -> Arc<TrafficPolicy> {
-    let here = (region("eu-west-1"), vec!["10.0.0.0/8".parse().unwrap()]);
-    TrafficPolicy::start(file(text), geo, here, nodes, None)
+    TrafficPolicy::start(file(text), geo, entrance(), nodes, None)
 }
 
 /// A request for /x from an address.

@@ -394,3 +394,38 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
     let url = edge.gateway.admin_url("/admin/traffic-policy");
     problem(edge.client.get(url).send().await.unwrap(), 404, "not-found").await;
 }
+
+#[tokio::test]
+async fn decisions_are_recorded_and_decided_again_the_same_way() {
+    let folder = TempDir::new().unwrap();
+    let receipts = folder.path().join("receipts.jsonl");
+    let more = format!(
+        "[observe]\nreceipts = \"{}\"\nreceipts_sample = 1.0\n",
+        receipts.display()
+    );
+    let near = App::answering(200, "near").await;
+    let scene = Scene::with(near, FAR_FIRST, &more).await;
+    for path in ["/app/x", "/app/own/x", "/app/bound/x"] {
+        drop(scene.edge.get(path).await);
+    }
+    let lines = async || {
+        let text = std::fs::read_to_string(&receipts)?;
+        Ok((text.lines().count() == 3).then_some(text))
+    };
+    let text = until("three receipts are written", DEADLINE, lines)
+        .await
+        .unwrap();
+    assert!(text.contains("\"reason\":\"no-tunnel\""), "{text}");
+    let replay = async |policy: &str| {
+        std::fs::write(&scene.policy, policy).unwrap();
+        let command = GatewayCommand::new(BINARY, "policy")
+            .arg("replay")
+            .arg(&receipts);
+        let command = command.arg("--policy").arg(&scene.policy);
+        command.output().await.unwrap()
+    };
+    let same = replay(FAR_FIRST).await;
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    let other = replay(&FAR_FIRST.replace("local | us-east-1", "us-east-1 | local")).await;
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+}
