@@ -4,6 +4,9 @@
 CARGO ?= cargo
 CARGO_FLAGS := --locked
 
+# Behind what the machine has itself.
+export PATH := $(PATH):$(CURDIR)/target/tools/bin
+
 # `make demo TOUR=1` walks through by itself; `make demo PORT_BASE=9001` listens elsewhere.
 DEMO_FLAGS := $(if $(TOUR),--tour) $(if $(PORT_BASE),--port-base $(PORT_BASE))
 
@@ -100,6 +103,8 @@ doc:
 postgresql:
 	$(RUN_TESTS) postgresql_is_found_or_installed
 
+# What the tests need beyond Rust and a C compiler, into target/tools, once.
 tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
+	@tests/tools.sh

@@ -1,7 +1,7 @@
 //! Tidegate: a regional edge gateway with read-replica consistency routing.
 //!
-//! The folders are listed in the order of their arrows: each imports only from those above it. Crates of
-//! their own, below all of these: `src/model`.
+//! The modules are listed in the order of their dependencies: each imports only from those above it. The
+//! other folders of `src/` are separate crates, below all of these modules.
 
 pub mod postgres;
 pub mod http;

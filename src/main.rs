@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use tidegate::gateway::cli::{self, Cli};
 use tidegate_model::Environment;
 
-/// Requests take and give back large futures all the time, which glibc is slow at: worth a tenth.
+/// Requests constantly allocate and free large futures, which glibc does slowly: this gains a
+/// tenth.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

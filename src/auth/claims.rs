@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::AuthError;
 use crate::http::json_text;
 
-/// How far an issuer's clock may differ from ours.
+/// How far an issuer's clock may differ from this machine's.
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The claims of an accepted token, each as written in the token.
@@ -19,7 +19,7 @@ const LEEWAY: Duration = Duration::from_secs(30);
 pub struct Claims(pub BTreeMap<String, Box<RawValue>>);
 
 impl Claims {
-    /// The text of a claim, as bound by a statement; none if it is absent, `null` or has no text.
+    /// The text of a claim, as bound by a statement; `None` if it is absent, `null` or has no text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         json_text(self.0.get(name)?)
@@ -31,7 +31,7 @@ impl Claims {
         self.read("sub").ok().flatten()
     }
 
-    /// The value of a claim of a known type; none if it is absent.
+    /// The value of a claim of a known type; `None` if it is absent.
     fn read<'a, T: Deserialize<'a>>(&'a self, name: &'static str) -> Result<Option<T>, AuthError> {
         let json = self.0.get(name).map(|json| json.get());
         let value = json.map(serde_json::from_str).transpose();
@@ -39,7 +39,7 @@ impl Claims {
     }
 }
 
-/// What is required of the claims of every token.
+/// The requirements for the claims of every token.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     pub(super) audience: Option<String>,

@@ -1,4 +1,4 @@
-//! How bearers are recognised: the `AUTH_*` variables.
+//! How bearer tokens are verified: the `AUTH_*` variables.
 //!
 //! The environment is read elsewhere: a variable that is not set is absent here.
 
@@ -57,7 +57,7 @@ pub const JWT_ISSUER: Setting = Setting {
 /// bytes are better (RFC 7518, section 3.2).
 const SECRET_BYTES_MIN: usize = 16;
 
-/// What a token must show to be accepted.
+/// The requirements for a token to be accepted.
 #[derive(Debug, Clone, Default)]
 pub struct AuthConfig {
     /// The keys that signatures are checked with.
@@ -68,7 +68,7 @@ pub struct AuthConfig {
     pub issuer: Option<String>,
 }
 
-/// Where verification keys come from.
+/// The source of verification keys.
 #[derive(Debug, Clone, Default)]
 pub enum KeySource {
     /// No tokens can be verified: every endpoint that needs one answers 401.
@@ -84,8 +84,8 @@ impl AuthConfig {
     /// Reads the `AUTH_*` variables; `get` gives the value of one.
     ///
     /// # Errors
-    /// A secret beside a JWKS, a secret under 16 bytes, an audience or issuer without either, or a
-    /// JWKS URL that is neither `https` nor `http` on a loopback address.
+    /// A secret together with a JWKS, a secret under 16 bytes, an audience or issuer without
+    /// either, or a JWKS URL that is neither `https` nor `http` on a loopback address.
     pub fn resolve<'a>(get: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, ConfigError> {
         let keys = match (get(SECRET), get(JWKS_URL)) {
             (None, None) => KeySource::None,
@@ -158,7 +158,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 impl KeySource {
-    /// The shared secret, if that is what tokens are signed with.
+    /// The shared secret, if tokens are signed with one.
     #[must_use]
     pub fn hs256_secret(&self) -> Option<&[u8]> {
         match self {

@@ -43,7 +43,7 @@ impl Default for Pace {
     }
 }
 
-/// A key set by its address.
+/// A key set at a URL.
 #[derive(Debug)]
 pub(super) struct Jwks(Arc<Inner>);
 

@@ -1,4 +1,4 @@
-//! Where a key set is fetched from.
+//! The source of a key set.
 
 use reqwest::{Client, Url, redirect};
 use tokio::time::Duration;

@@ -64,7 +64,7 @@ impl<'a> Token<'a> {
 /// The token in an `Authorization` field (RFC 6750, section 2.1).
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub fn bearer(field: Option<&HeaderValue>) -> Result<&str, AuthError> {
     let field = field.ok_or(AuthError::Missing)?;
     let text = field.to_str().map_err(|_not_ascii| AuthError::Malformed)?;

@@ -74,11 +74,11 @@ impl Verifier {
         self.verify_at(authorization, SystemTime::now()).await
     }
 
-    /// As [`verify`](Self::verify), of a token that has all the claims that are `needed`: nothing is
-    /// bound in place of one that says who the client is.
+    /// Like [`verify`](Self::verify), for a token that must have all `needed` claims: no NULL is
+    /// bound in place of a claim that identifies the client.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify), or [`AuthError::Claim`].
+    /// See [`verify`](Self::verify); also [`AuthError::Claim`].
     pub async fn verify_with(
         &self,
         authorization: Option<&HeaderValue>,

@@ -1,5 +1,5 @@
 //! Request collapsing: one fetch answers all concurrent requests for the same answer, from the store
-//! or from a fetch that others wait for too; when such fetches failed, a request makes its own.
+//! or from a shared fetch; a request whose shared fetches failed makes its own.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::http::{Account, CacheResult, CacheStatus, Problem, Timing};
 /// The response cache of a process.
 pub type AnswerCache = ResponseCache<Origin, FetchOutcome>;
 
-/// Shared fetches that may fail under a request before it fetches for itself. A failed leader fails
-/// nobody else; were there no end to it, one waiter after another would lead into the same failure
-/// while the others wait.
+/// Shared fetches that may fail for a request before it makes its own. A leader's failure does not
+/// fail its followers; without this bound, one follower after another would lead a fetch into the
+/// same failure while the others wait.
 const SHARED_FETCHES_MAX: usize = 2;
 
-/// What a leader's fetch tells its followers.
+/// The result of a leader's fetch, for its followers.
 #[derive(Clone)]
 pub struct FetchOutcome {
     entry: Result<Arc<Entry<Origin>>, Missed>,
@@ -28,7 +28,7 @@ pub struct FetchOutcome {
     timing: Timing,
 }
 
-/// An answer, and how the cache came by it.
+/// An answer, and how the cache obtained it.
 struct Found {
     entry: Arc<Entry<Origin>>,
     status: CacheStatus,
@@ -36,20 +36,20 @@ struct Found {
 
 /// One request that the cache may answer.
 pub struct CachedRequest<'a, F> {
-    /// Where its answer may be.
+    /// The cache that may contain its answer.
     pub cache: &'a Arc<AnswerCache>,
-    /// What it asks for.
+    /// The key of its answer.
     pub key: CacheKey,
-    /// How it is asked of a backend.
+    /// Fetches the answer from a backend.
     pub fetch: Arc<F>,
-    /// When it came.
+    /// When it arrived.
     pub started: Instant,
     /// How long a fetch may take.
     pub time: Duration,
 }
 
 impl<F: Fetch> CachedRequest<'_, F> {
-    /// Answers the request; none when it has to be answered for itself.
+    /// Answers the request; `None` if it needs an answer of its own.
     pub async fn answer(self, headers: &HeaderMap, account: &mut Account) -> Option<Response> {
         let missed = CacheStatus::Forwarded {
             result: CacheResult::Miss,
@@ -78,7 +78,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
         )
     }
 
-    /// Looks into the store, and asks the nodes where that is not enough.
+    /// Looks in the store, and fetches from a node if that is not enough.
     async fn find(&self, timing: &mut Timing) -> Result<Found, Missed> {
         let seen = self.cache.get(&self.key);
         let usable = seen.as_ref().map(|entry| entry.usable(self.started));
@@ -103,14 +103,14 @@ impl<F: Fetch> CachedRequest<'_, F> {
         }
     }
 
-    /// Fetches in the background, unless somebody does already.
+    /// Fetches in the background, unless another request already does.
     fn renew(&self, stale: &Arc<Entry<Origin>>, refresh: bool) {
         if refresh && let Some(leader) = self.cache.refresh(&self.key, stale) {
             self.lead_apart(leader, Some(stale));
         }
     }
 
-    /// Lets a fetch run in a task of its own, so that no client that goes away takes it along.
+    /// Runs a fetch in its own task, so that it continues if the client disconnects.
     fn lead_apart(&self, leader: Leader<Origin, FetchOutcome>, stale: Option<&Arc<Entry<Origin>>>) {
         tokio::spawn(lead(Arc::clone(&self.fetch), leader, stale.cloned()));
     }
@@ -183,7 +183,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
 }
 
 impl Found {
-    /// A stored answer, since none could be fetched.
+    /// A stored answer, served because none could be fetched.
     fn despite(missed: &Missed, entry: Arc<Entry<Origin>>) -> Self {
         let status = CacheStatus::Despite(missed.status());
         Self { entry, status }
@@ -191,7 +191,7 @@ impl Found {
 }
 
 impl FetchOutcome {
-    /// What followers take from a leader that ended without a word.
+    /// The result for followers of a leader that ended without one.
     fn missing() -> Self {
         Self {
             entry: Err(CacheError::EndedEarly.into()),
@@ -201,7 +201,8 @@ impl FetchOutcome {
     }
 }
 
-/// Fetches, stores and tells. `stale` is what the cache serves if this fails.
+/// Fetches, stores, and informs the followers. `stale` is the answer that the cache serves if this
+/// fails.
 async fn lead<F: Fetch>(
     fetch: Arc<F>,
     leader: Leader<Origin, FetchOutcome>,
@@ -211,7 +212,7 @@ async fn lead<F: Fetch>(
     let entry = fetch.fetch(&mut timing).await;
     let stored = match &entry {
         Ok(entry) if entry.origin.status == StatusCode::OK => leader.store(entry, Instant::now()),
-        // Those who wait for it get it all the same.
+        // The followers still get it.
         Ok(_) => {
             leader.forget();
             false
@@ -233,7 +234,7 @@ async fn lead<F: Fetch>(
     });
 }
 
-/// No client gets this problem, so that nobody else would log it.
+/// No client gets this problem, so nothing else logs it.
 fn log_failure(fetch: &impl Fetch, missed: &Missed) {
     let endpoint = fetch.endpoint().label();
     let status = missed.status().as_u16();

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, header};
 use ring::digest::{SHA256, digest};
 
-/// Bytes of the digest that are kept: different answers of one path are not expected to share 128
+/// Bytes of the digest that are used: different answers of one path are not expected to share 128
 /// bits of SHA-256.
 const DIGEST_BYTES: usize = 16;
 
@@ -57,8 +57,8 @@ pub fn precondition_holds(
     !since.is_some_and(later)
 }
 
-/// Whether a list of tags has the one, or is `*`. Tags made here have no comma, so a part of a
-/// foreign tag between commas cannot equal one that has both quotes.
+/// Whether a list of tags contains the given tag, or is `*`. Tags made here have no comma, so a
+/// part of another server's tag between commas cannot equal one, which has both quotes.
 fn names(field: &[u8], tag: &[u8]) -> bool {
     let mut listed = field.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     listed.any(|one| one == b"*" || one.strip_prefix(b"W/").unwrap_or(one) == tag)

@@ -14,7 +14,7 @@ use tidegate_policy::Lifetime;
 /// `O` is where it came from, which the cache does not interpret.
 #[derive(Debug)]
 pub struct Entry<O> {
-    /// The bytes, in their own memory.
+    /// The body, in its own memory.
     pub body: Bytes,
     /// The strong tag of the body.
     pub tag: HeaderValue,
@@ -24,9 +24,9 @@ pub struct Entry<O> {
     pub origin_bytes: usize,
     /// The lifetime that its policy row declares.
     lifetime: Lifetime,
-    /// The time before the request to the node was sent, so that the round trip counts as age.
+    /// Taken before the request to the node was sent, so that the round trip counts as age.
     asked_at: Instant,
-    /// The proven bound on the node's staleness when it answered; none if nothing is proven.
+    /// The proven bound on the node's staleness when it answered; `None` if nothing is proven.
     staleness: Option<Duration>,
     /// When obtaining a newer answer last failed.
     failed_at: Mutex<Option<Instant>>,
@@ -54,7 +54,7 @@ impl<O> Entry<O> {
         }
     }
 
-    /// Returns the greatest possible age of the data; none if nothing is proven.
+    /// Returns the greatest possible age of the data; `None` if nothing is proven.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         Some(self.staleness? + now.saturating_duration_since(self.asked_at))
     }

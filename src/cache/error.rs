@@ -1,4 +1,4 @@
-//! Why a request that the cache may answer has no answer.
+//! Why a request that the cache may answer gets no answer.
 
 use crate::http::{Problem, ProblemKind};
 

@@ -1,8 +1,8 @@
-//! The cache fast path: a fresh stored answer, given without passing any of the layers.
+//! The cache fast path: a fresh stored answer, returned without passing any of the layers.
 //!
-//! Nothing is decided here that they would decide otherwise. What is stored under a path was decided
-//! upon with the same tables, for a request that stated nothing; one that states anything, or whose
-//! path has a budget, an escape or a query, goes the long way.
+//! No decision differs from theirs. The answer stored under a path was decided with the same tables,
+//! for a request that stated no requirements; a request that states any, or whose path has a budget,
+//! an escape or a query, passes all layers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::http::{
 };
 use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
-/// A stored answer that may be given at once.
+/// A stored answer that may be returned at once.
 pub struct Hit {
     entry: Arc<Entry<Origin>>,
     age: Duration,
@@ -28,8 +28,8 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// Looks for the answer to a request. `revision` says which tables cover its path, or none when
-    /// the path has a budget.
+    /// Looks for the answer to a request. `revision` returns that of the tables that cover its
+    /// path, or `None` if the path has a budget.
     pub fn find<B>(
         cache: &AnswerCache,
         request: &Request<B>,
@@ -42,7 +42,8 @@ impl Hit {
         if !plain || states_something(request.headers()) {
             return None;
         }
-        // A path that is stored is in normal form, and without an escape this one is the same.
+        // Stored paths are in normal form, and without an escape this one can equal a stored one
+        // only if it is in normal form too.
         let entry = cache.get_path(revision(uri.path())?, uri.path())?;
         let started = Instant::now();
         Some(Self {
@@ -52,7 +53,7 @@ impl Hit {
         })
     }
 
-    /// Gives the answer.
+    /// Returns the answer.
     pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
         let entry = &*self.entry;
         let method = method_label(request.method());
@@ -87,7 +88,7 @@ impl Hit {
     }
 }
 
-/// Whether a request is owed more than what anybody may have.
+/// Whether a request needs more than an answer for all clients.
 fn states_something(headers: &HeaderMap) -> bool {
     has_precondition(headers)
         || headers.contains_key(AUTHORIZATION)

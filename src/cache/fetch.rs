@@ -1,4 +1,4 @@
-//! What a fetch brings, free of the request that first wanted it.
+//! The result of a fetch, independent of the request that first needed it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,64 +14,64 @@ use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Lifetime};
 use tidegate_telemetry::EndpointMetrics;
 
-/// A request whose answer others may have too: it has nothing of any client.
+/// A request whose answer is for all clients: it contains nothing of any single client.
 pub struct SharedRequest {
-    /// What all who ask it are owed.
+    /// The decision for all clients that send it.
     pub decision: Decision,
     /// Where the traffic policy sends it, if there is one.
     pub route: Option<Arc<RegionRoute>>,
     /// The values of the path template.
     pub path_values: Vec<(String, String)>,
-    /// The address.
+    /// Its URI.
     pub uri: Uri,
-    /// For how long the answer may be kept.
+    /// How long the answer may be stored.
     pub lifetime: Lifetime,
 }
 
-/// Asks a backend for an answer that may be kept.
+/// Fetches from a backend an answer that may be stored.
 pub trait Fetch: Send + Sync + 'static {
-    /// The endpoint that is asked.
+    /// The endpoint of the answer.
     fn endpoint(&self) -> &EndpointMetrics;
 
-    /// Asks, and waits for the whole of the answer.
+    /// Sends the request, and waits for the complete answer.
     fn fetch(
         &self,
         timing: &mut Timing,
     ) -> impl Future<Output = Result<Arc<Entry<Origin>>, Missed>> + Send;
 }
 
-/// The head of an answer that may be kept.
+/// The head of an answer that may be stored.
 pub struct Fetched {
-    /// Which node made it.
+    /// The node that made it.
     pub served: Served,
     /// Its status.
     pub status: StatusCode,
-    /// What describes the body and the resource.
+    /// The headers that describe the body and the resource.
     pub headers: HeaderMap,
-    /// Bytes that the headers take for this answer alone.
+    /// Bytes that the headers occupy for this answer alone.
     pub header_bytes: usize,
-    /// How stale the data can have been when it was read; none when nothing is proven.
+    /// Upper bound of the data's staleness when it was read; `None` if nothing is proven.
     pub staleness: Option<Duration>,
     /// Its body.
     pub body: FetchedBody,
 }
 
-/// The body of an answer that may be kept.
+/// The body of an answer that may be stored.
 pub enum FetchedBody {
-    /// It is there.
+    /// It is complete.
     Whole(Bytes),
-    /// It is on its way.
+    /// It is still being received.
     Coming(BoxFuture<'static, Result<Bytes, Missed>>),
 }
 
-/// Why a fetch brought nothing to keep.
+/// Why a fetch produced nothing to store.
 #[derive(Clone, Debug)]
 pub enum Missed {
     /// There is no answer.
     Problem(Arc<Problem>),
-    /// The backend answered that it cannot (5xx).
+    /// The backend answered with a failure (5xx).
     Failed(Arc<Entry<Origin>>),
-    /// The answer is too large to be kept, or it is not the same for all.
+    /// The answer is too large to be stored, or it is not the same for all clients.
     NotForAll,
 }
 
@@ -97,7 +97,7 @@ impl Missed {
         }
     }
 
-    /// What was answered instead.
+    /// The status of the answer given instead.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Problem(problem) => problem.status(),
@@ -108,10 +108,11 @@ impl Missed {
 }
 
 impl Fetched {
-    /// Waits for the body and makes an entry of it all.
+    /// Waits for the body and makes an entry of the whole answer.
     ///
     /// # Errors
-    /// Why there is nothing to keep: a failure of the backend is given to those who wait for it alone.
+    /// Why there is nothing to store: a failure of the backend is returned only to requests that
+    /// wait for it.
     pub async fn into_entry(
         self,
         shared: &SharedRequest,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Where a flight's landing is announced; the map of flights and the leader share it.
+/// The channel that announces a flight's landing; the map of flights and the leader share it.
 pub(super) type Landing<L> = Arc<watch::Sender<Option<L>>>;
 
 /// Waits for a flight, and is counted as waiting until it is dropped.
@@ -30,7 +30,7 @@ impl<L> Drop for Follower<L> {
 }
 
 impl<L: Clone> Follower<L> {
-    /// Returns the result of the flight; none if it ended without landing. Cancel-safe.
+    /// Returns the result of the flight; `None` if it ended without landing. Cancel-safe.
     pub async fn outcome(mut self) -> Option<L> {
         let landing = self.landing.wait_for(Option::is_some).await;
         landing.ok()?.clone()

@@ -1,9 +1,10 @@
 //! How an answer of a given age may be used: pure arithmetic after RFC 9111 section 4.2 and RFC
 //! 5861.
 //!
-//! An age here is how old the *data* can be: the node's proven staleness when the request was sent,
-//! plus the time since then. The staleness takes the place of the `Age` of a response in RFC 9111,
-//! so that age and staleness together never exceed what the policy row declares.
+//! An age here is the greatest possible age of the *data*: the node's proven staleness when the
+//! request was sent, plus the time since then. The staleness takes the place of the `Age` of a
+//! response in RFC 9111, so that age and staleness together never exceed what the policy row
+//! declares.
 
 use std::time::Duration;
 

@@ -1,21 +1,22 @@
-//! What identifies an answer in the cache.
+//! The identity of an answer in the cache.
 
 use quick_cache::Equivalent;
 
-/// Names one answer: the revision of the tables, the normalised path, and the values of the query
-/// parameters that the endpoint reads, sorted by name.
+/// Identifies one answer: the revision of the tables, the normalised path, and the values of the
+/// query parameters that the endpoint reads, sorted by name.
 ///
 /// `HEAD` shares the entry of `GET`. A parameter that no statement reads cannot change the answer,
 /// so it can neither fill the cache nor bypass it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey {
     revision: u64,
-    /// The path, then `NUL name NUL value` for each parameter; neither path nor name has a NUL.
+    /// The path, then `NUL name NUL value` for each parameter; neither path nor name contains a
+    /// NUL.
     target: Box<str>,
 }
 
 impl CacheKey {
-    /// Makes the key of a request; none if a value contains a NUL, for which there is no answer.
+    /// Makes the key of a request; `None` if a value contains a NUL, for which there is no answer.
     pub fn new<'a>(
         revision: u64,
         path: &str,

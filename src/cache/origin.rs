@@ -1,4 +1,4 @@
-//! Where a stored answer came from, and how it is given again.
+//! Where a stored answer came from, and how it is served again.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use crate::http::Served;
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
 
-/// What was decided and done when a stored answer was made; the same for all who are given it.
+/// How a stored answer was decided and produced; the same for all clients that get it.
 #[derive(Debug)]
 pub struct Origin {
-    /// What the answer is good for.
+    /// The decision that the answer satisfies.
     pub decision: Decision,
-    /// Which node made it.
+    /// The node that made it.
     pub served: Served,
     /// Its status.
     pub status: StatusCode,
-    /// What describes the body and the resource.
+    /// The headers that describe the body and the resource.
     pub headers: HeaderMap,
-    /// The endpoint that it is an answer of.
+    /// The endpoint that gave it.
     pub endpoint: Arc<EndpointMetrics>,
 }
 
 impl Entry<Origin> {
-    /// Answers a request that the entry is good for; none when a condition of it does not hold.
-    /// Conditions count for a 200 alone.
+    /// Answers a request that the entry satisfies; `None` if a precondition of the request does not
+    /// hold. Conditions apply only to a 200.
     pub(super) fn respond(&self, request: &HeaderMap) -> Option<Response> {
         let (status, body) = match self.origin.status {
             StatusCode::OK => {
@@ -46,7 +46,7 @@ impl Entry<Origin> {
         Some(response)
     }
 
-    /// Returns the answer whole, or 304 if the client has it.
+    /// Returns the complete answer, or 304 if the client has it.
     pub(super) fn conditional(&self, request: &HeaderMap) -> (StatusCode, Bytes) {
         match none_match(request, &self.tag) {
             true => (StatusCode::OK, self.body.clone()),
@@ -54,7 +54,7 @@ impl Entry<Origin> {
         }
     }
 
-    /// Sets the headers that describe the bytes.
+    /// Sets the headers that describe the representation.
     pub(super) fn represent(&self, headers: &mut HeaderMap, status: StatusCode) {
         if status != StatusCode::NOT_MODIFIED {
             for (name, value) in &self.origin.headers {

@@ -1,4 +1,4 @@
-//! What serves an endpoint: one variant for each kind of backend.
+//! The backends that serve endpoints: one variant for each kind.
 //!
 //! Admission, caching, the decision, tokens, headers and the access line are handled above all of
 //! them; a backend answers a request that is routed, decided, authenticated and admitted.
@@ -25,7 +25,7 @@ use tidegate_model::RegionId;
 use tidegate_policy::Decision;
 use tidegate_traffic::health::Outcome;
 
-/// What serves an endpoint.
+/// The backend of an endpoint.
 #[derive(Debug)]
 pub enum Backend {
     /// Runs a statement.
@@ -93,7 +93,7 @@ pub struct Call {
     pub time: Duration,
 }
 
-/// What an answer that any client may receive depends on, besides the path.
+/// The part of a request, besides the path, that determines an answer that any client may receive.
 #[derive(Debug, Clone, Copy)]
 pub enum SharedBy<'a> {
     /// These query parameters, sorted.
@@ -103,10 +103,10 @@ pub enum SharedBy<'a> {
 }
 
 impl Backend {
-    /// Makes the backend of an endpoint ready.
+    /// Prepares the backend of an endpoint.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// States what is wrong with it.
     pub fn compile(config: &EndpointConfig, upstreams: &Upstreams) -> Result<Self, EndpointError> {
         Ok(match &config.target {
             TargetConfig::Sql(sql) => {
@@ -197,8 +197,8 @@ impl Backend {
         }
     }
 
-    /// Returns what an answer depends on besides the path; none if it depends on more than path and
-    /// query, or is not a plain 200, so that no other client may receive it.
+    /// Returns what determines an answer besides the path; `None` if more than path and query
+    /// determine it, or if it is not a plain 200, so that no other client may receive it.
     #[must_use]
     pub fn shared_by(&self) -> Option<SharedBy<'_>> {
         match self {
@@ -218,7 +218,7 @@ impl Backend {
         }
     }
 
-    /// Whether an answer may be meant only for the request's client.
+    /// Whether an answer may be intended only for the request's client.
     #[must_use]
     pub fn may_answer_bearer(&self, headers: &HeaderMap) -> bool {
         matches!(self, Self::Upstream { .. }) && headers.contains_key(AUTHORIZATION)

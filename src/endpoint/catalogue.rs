@@ -2,7 +2,7 @@
 //!
 //! A statement is prepared once per connection and proven once to leave nothing in a session; both
 //! hold as long as the catalogue does not change. A change is noticed within the interval, or later
-//! if a look takes long.
+//! if reading the catalogue takes long.
 
 use std::sync::Arc;
 
@@ -17,14 +17,15 @@ use crate::sql::{fingerprint, stateless};
 use tidegate_model::error_chain;
 use tidegate_telemetry::names;
 
-/// Looks take at most one part in this many of the time, as far as the longest interval allows.
+/// Reading catalogues takes at most one part in this many of the time, as far as the longest
+/// interval allows.
 const SHARE_MAX: u32 = 50;
-/// Longest time between two looks, unless the shortest interval is longer.
+/// Longest time between two reads, unless the shortest interval is longer.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
-/// A look that takes longer is cancelled; reading a catalogue with a million columns takes less.
+/// A read that takes longer is cancelled; a catalogue with a million columns takes less.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
-/// Watches the catalogue of a node for as long as the process runs, on a connection of its own.
+/// Watches the catalogue of a node for as long as the process runs, on its own connection.
 pub async fn watch_catalogue(
     node: Arc<Node>,
     index: usize,
@@ -62,11 +63,11 @@ pub async fn watch_catalogue(
 #[derive(PartialEq, Eq)]
 struct Seen {
     fingerprint: String,
-    /// The revision of the tables whose statements were judged.
+    /// The revision of the tables whose statements were checked.
     tables: u64,
 }
 
-/// Reads the catalogue once, and judges all statements if it or the statements have changed.
+/// Reads the catalogue once, and checks all statements if it or the statements have changed.
 async fn look(
     node: &Node,
     index: usize,

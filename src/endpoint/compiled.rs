@@ -19,7 +19,7 @@ pub struct Endpoint {
     pub template: String,
     /// The authentication that it requires.
     pub auth: EndpointAuth,
-    /// What serves it.
+    /// Its backend.
     pub backend: Backend,
     /// Its metrics.
     pub metrics: Arc<EndpointMetrics>,

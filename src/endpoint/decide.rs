@@ -15,7 +15,7 @@ use tidegate_model::{
 use tidegate_policy::{Decision, Lifetime};
 
 impl Reached<'_> {
-    /// Decides what the request is owed.
+    /// Decides how the request is served.
     ///
     /// # Errors
     /// The problem to answer: `invalid-consistency` or `invalid-token`.
@@ -40,14 +40,14 @@ impl Reached<'_> {
         })
     }
 
-    /// Returns for how long the answer may be kept and given to others.
+    /// Returns how long the answer may be stored and given to other clients.
     ///
     /// A request's own `Cache-Control` and `Pragma` are not obeyed, which RFC 9111 section 5.2.1
-    /// permits: they would let anybody send all load to the database. Clients that need fresher data
-    /// must state a level.
+    /// permits: they would let any client send all load to the database. Clients that need fresher
+    /// data must state a level.
     ///
     /// # Errors
-    /// Why this request has no part in the cache.
+    /// Why this request does not use the cache.
     pub fn lifetime(&self, decision: &Decision, headers: &HeaderMap) -> Result<Lifetime, Uncached> {
         let get = EndpointMethod::One(Method::GET);
         let row = self.policy.filter(|_| self.endpoint.method == get);
@@ -66,19 +66,19 @@ impl Reached<'_> {
 /// Why a request is neither answered from the response cache nor stored in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Uncached {
-    /// Nothing declares for how long.
+    /// No lifetime is declared.
     #[error("only a GET whose policy row is public and has a lifetime")]
     Path,
     /// It states a level or carries a token.
     #[error("a level or a token is stated")]
     Stated,
-    /// It says who is asking.
+    /// It identifies the client.
     #[error("it carries Authorization")]
     Authorization,
     /// It carries a token that this path does not read; other gateways may.
     #[error("it carries a session cookie")]
     SessionCookie,
-    /// The answer depends on more than the address.
+    /// The answer depends on more than the URL.
     #[error(
         "the endpoint needs a JWT, reads a header, does not answer 200, or has an `upstream` and no \
          `cache = true`"

@@ -1,4 +1,4 @@
-//! Why a request reaches no endpoint, and why one of the configuration cannot be used.
+//! Why a request reaches no endpoint, and why an endpoint of the configuration cannot be used.
 
 use http::HeaderValue;
 use http::header::ALLOW;
@@ -17,7 +17,7 @@ pub enum RouteError {
     /// There is no such path.
     #[error("there is nothing here")]
     NotFound,
-    /// The path has no such method, but those listed.
+    /// The path does not have this method, only those listed.
     #[error("the method is not allowed here")]
     MethodNotAllowed(HeaderValue),
 }
@@ -45,7 +45,7 @@ pub enum EndpointError {
     /// Whether a statement may write depends on its method.
     #[error("it is allowed only with `upstream`")]
     AnyMethod,
-    /// An upstream that is not there.
+    /// An upstream that does not exist.
     #[error("there is no [[upstream]] named `{0}`")]
     NoUpstream(String),
     /// A template that does not begin with a slash.

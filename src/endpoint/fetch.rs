@@ -1,4 +1,4 @@
-//! The part of a request in the response cache.
+//! The requests that the response cache may answer.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::regions::{NoRegion, RegionRoute};
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
 
-/// One question to the backend of an endpoint.
+/// One request to the backend of an endpoint.
 pub(super) struct EndpointFetch {
     frontend: Arc<Frontend>,
     endpoint: Arc<Endpoint>,
@@ -49,10 +49,10 @@ impl Fetch for EndpointFetch {
     }
 }
 
-/// Returns the part of a request in the response cache, if it has one.
+/// Returns the request as the response cache needs it, if the cache may answer it.
 ///
 /// # Errors
-/// `invalid-parameter` when the query string cannot be understood.
+/// `invalid-parameter` if the query string cannot be parsed.
 pub(super) fn cached_request<'a>(
     frontend: &'a Arc<Frontend>,
     revision: u64,
@@ -94,7 +94,7 @@ pub(super) fn cached_request<'a>(
     }))
 }
 
-/// Names what a request asks for; none when no answer can have that name.
+/// The key of a request's answer; `None` if the answer cannot be stored.
 fn key(
     revision: u64,
     reached: &Reached<'_>,

@@ -1,4 +1,4 @@
-//! What stands between a request and the backends.
+//! The state of the layers in front of the backends.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use crate::http::ServerSettings;
 use crate::http::{Observer, Shedding};
 use tidegate_model::TokenKeys;
 
-/// What all requests of one process share, by the step that needs it.
+/// The state that all requests of one process share, by the step that needs it.
 pub struct Frontend {
     /// Accounts for every request.
     pub observer: Observer,
-    /// Which endpoint, which policy, which budget.
+    /// The endpoints, policies and budgets.
     pub routes: Arc<LiveRoutes>,
     /// Verifies JWTs.
     pub verifier: Verifier,
     /// Signs and verifies consistency tokens.
     pub tokens: Arc<TokenKeys>,
-    /// Answers kept in memory; none when it is turned off.
+    /// Answers kept in memory; `None` if the cache is turned off.
     pub cache: Option<Arc<AnswerCache>>,
     /// Room for requests in flight.
     pub shedding: Arc<Shedding>,
-    /// What the backends run on.
+    /// The resources of the backends.
     pub backends: Backends,
-    /// What one client may take.
+    /// The limits of one client.
     pub server: ServerSettings,
 }

@@ -11,8 +11,8 @@ use crate::upstream::Upstream;
 /// Policies and endpoints in force; a reload swaps them whole.
 pub struct LiveRoutes {
     current: Arc<ArcSwap<Routes>>,
-    /// Held while a node of an upstream is drained and while tables are swapped: a drain goes either
-    /// to the tables that are copied from or to those that are in force.
+    /// Held while a node of an upstream is drained and while tables are swapped: a drain applies
+    /// either to the tables that are copied from or to those that are in force.
     swapping: Mutex<()>,
 }
 
@@ -26,26 +26,26 @@ impl LiveRoutes {
         }
     }
 
-    /// Returns the tables for a look.
+    /// Returns the tables for short use.
     #[must_use]
     pub fn load(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.current.load()
     }
 
-    /// Returns the tables to keep.
+    /// Returns the tables for longer use.
     #[must_use]
     pub fn load_full(&self) -> Arc<Routes> {
         self.current.load_full()
     }
 
-    /// Puts other tables in force, with the drains of the present ones.
+    /// Puts other tables in force; they take over the drains of the present ones.
     pub fn swap(&self, next: Routes) {
         let _swapping = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         next.upstreams.keep_drains(&self.current.load().upstreams);
         self.current.store(Arc::new(next));
     }
 
-    /// Takes a node of an upstream out of the order or back in; none when there is no such node.
+    /// Takes a node of an upstream out of the order or back in; `None` if there is no such node.
     pub fn drain_upstream(
         &self,
         upstream: &str,

@@ -1,7 +1,7 @@
-//! The endpoints: from method and path to what serves a request, and the stack that a request
-//! passes on the way.
+//! The endpoints: from method and path to the backend that serves a request, and the layers that a
+//! request passes on the way.
 //!
-//! [`Public`] is the stack that every request passes; [`Backend`] is what serves it in the end.
+//! [`Public`] is the stack that every request passes; [`Backend`] finally serves it.
 //! [`Router`] finds the endpoint of a method and a normalised path; [`sql`](crate::sql) turns its
 //! statement and a request's values into an answer whose bytes PostgreSQL produces;
 //! [`upstream`](crate::upstream) forwards the request to an application.

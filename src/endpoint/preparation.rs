@@ -11,7 +11,7 @@ use tidegate_model::ConfigError;
 ///
 /// # Errors
 /// Names the first endpoint whose statement PostgreSQL refuses. A connection that breaks is not an
-/// error: nothing is known then, and the statements are prepared when they are needed.
+/// error: the statements are then prepared when they are needed.
 pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
     let endpoints: Vec<_> = routes.router.sql_endpoints().collect();
     let texts = endpoints.iter().map(|(_, sql)| sql.statement.text());

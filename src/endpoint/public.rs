@@ -1,14 +1,14 @@
 //! The public service: the stack that every request passes, in order.
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
-//!    a request that does not say which host it is for ends here;
+//!    a request whose host is missing or ambiguous ends here;
 //! 2. panics become `internal` problems;
 //! 3. `rate_limit`: the budget that the client has on the path's policy row;
-//! 4. `serve`: decide, authenticate, look into the cache, read the body, and let the backend serve while
-//!    there is room for one more.
+//! 4. `serve`: decide, authenticate, check the cache, read the body, and let the backend serve if there
+//!    is room for another request.
 //!
-//! Probes pass only the first two: they are answered from memory. A fresh stored answer to a request
-//! that states nothing passes none of them: the cache fast path.
+//! Probes pass only the first two: they are answered from memory. A request that states no
+//! requirements and has a fresh stored answer passes none of them: the cache fast path.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -42,11 +42,11 @@ pub struct Public {
     probes: Router,
 }
 
-/// Stored bytes as they are, or what the stack has made.
+/// Stored bytes, or the body that the stack has made.
 type AnswerBody = EitherBody<Full<Bytes>, Body>;
 
 impl Public {
-    /// Puts the stack before the endpoints of `frontend` and before `probes`.
+    /// Puts the stack in front of the endpoints of `frontend` and in front of `probes`.
     #[must_use]
     pub fn new(frontend: &Arc<Frontend>, probes: Router) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Public {
         }
     }
 
-    /// Looks for a fresh stored answer; paths with a budget go the long way.
+    /// Looks for a fresh stored answer; requests for paths with a budget pass all layers instead.
     fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
         let cache = self.frontend.cache.as_ref()?;
         Hit::find(cache, request, |path| {
@@ -114,7 +114,8 @@ where
     }
 }
 
-/// The answer to `HEAD`: says how long the body would be. On HTTP/2 nobody else leaves it out.
+/// The answer to `HEAD`: states the length that the body would have. On HTTP/2, nothing else
+/// removes the body.
 fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
     let length = response.body().size_hint().exact();
     if let Some(length) = length.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
@@ -129,7 +130,7 @@ async fn probe(mut probes: Router, request: Request) -> Accounted {
     response.into()
 }
 
-/// What a probe answers to any other method.
+/// The answer of a probe to any other method.
 async fn only_get() -> Problem {
     RouteError::MethodNotAllowed(HeaderValue::from_static("GET, HEAD")).into()
 }

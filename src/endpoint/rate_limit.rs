@@ -1,7 +1,7 @@
 //! Holds every client to the rate limit of the policy row that covers the path.
 //!
-//! Before anything that costs: no authentication, no body, no node. Every request that the row
-//! covers counts, whatever becomes of it.
+//! This comes before anything expensive: authentication, bodies and nodes. Every request that the
+//! row covers counts, whatever its outcome.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Lets a request go on while its client has something left.
+/// Passes a request on while its client has budget left.
 pub(super) async fn rate_limit(
     frontend: &Arc<Frontend>,
     request: Request,
@@ -47,7 +47,7 @@ pub(super) async fn rate_limit(
     answered
 }
 
-/// Takes the request from its client's budget, if the row that covers the path has a limit.
+/// Charges the request to its client's budget, if the row that covers the path has a limit.
 fn spend(
     frontend: &Frontend,
     request: &Request,
@@ -57,7 +57,7 @@ fn spend(
     if routes.rate_limits.is_empty() {
         return None;
     }
-    // A path that has no normal form is refused further on.
+    // A path that has no normal form is refused later.
     let path = normalise(request.uri().path()).ok()?;
     let row = routes.rate_limits.row(routes.policies.lookup(&path)?)?;
     let spent = row.spend(client(frontend, request));
@@ -71,7 +71,8 @@ fn spend(
 
 fn client(frontend: &Frontend, request: &Request) -> Client {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    // The server knows every peer; strangers would share one budget.
+    // The server knows the address of every peer; clients of unknown address would share one
+    // budget.
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let forwarded_for = request.headers().get_all(&X_FORWARDED_FOR);
     client_address(peer, forwarded_for.iter(), &frontend.server.trusted_proxies).into()
@@ -85,7 +86,8 @@ fn note_endpoint(routes: &Routes, request: &Request, seen: &EndpointSeen) {
     }
 }
 
-/// Whether shared caches may keep a response: what one client has left is not for the others.
+/// Whether shared caches may keep a response: the remaining budget of one client is not for the
+/// others.
 fn is_for_everybody(answered: &Accounted) -> bool {
     let decision = answered
         .account

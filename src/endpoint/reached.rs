@@ -23,7 +23,7 @@ pub struct Reached<'a> {
 }
 
 impl<'a> Reached<'a> {
-    /// Finds what a method and a path, as it was sent, lead to.
+    /// Finds the endpoint and the policy row of a method and a path as sent.
     ///
     /// # Errors
     /// The problem to answer: `invalid-path`, `not-found` or `method-not-allowed`.

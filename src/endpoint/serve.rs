@@ -1,4 +1,4 @@
-//! One request: decide, authenticate, look into the cache, read the body, let the backend serve, answer.
+//! One request: decide, authenticate, check the cache, read the body, let the backend serve, answer.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use tidegate_model::{
 };
 use tidegate_policy::Decision;
 
-/// Serves every path that is not a probe, and says how the answer came about.
+/// Serves every path that is not a probe, and returns how the answer was produced.
 pub(super) async fn serve(
     frontend: &Arc<Frontend>,
     request: Request,
@@ -32,7 +32,8 @@ pub(super) async fn serve(
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     let decision = account.as_ref().and_then(|known| known.decision.as_ref());
     if lost && decision.is_some_and(|decision| decision.session_cookie) {
-        // Told once: a browser could not go on without the cookie by itself.
+        // Drops the cookie, so that the client gets this error only once: a browser cannot do so by
+        // itself.
         let headers = response.headers_mut();
         headers.append(SET_COOKIE, FORGET_SESSION_COOKIE.clone());
     }
@@ -74,7 +75,7 @@ async fn answer(
     let asked = (&decision, &route);
     let cached = cached_request(frontend, revision, &reached, asked, &head, account)?;
     if let Some(cached) = cached
-        // Boxed, as all that is large and not of every request.
+        // Boxed: large and rarely needed.
         && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
     {
         return Ok(response);

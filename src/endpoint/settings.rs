@@ -1,4 +1,4 @@
-//! The tables of the configuration as they are written: policies, endpoints and upstreams.
+//! The tables of the configuration as written: policies, endpoints and upstreams.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct RouteTables {
     pub policies: Vec<PolicyRow>,
     /// Endpoints, in the order of the file.
     pub endpoints: Vec<EndpointConfig>,
-    /// The upstreams that endpoints name, and those that they give the URL of.
+    /// The upstreams that endpoints refer to by name or by URL.
     pub upstreams: Vec<UpstreamConfig>,
     /// Which region serves a request.
     pub regions: RegionTables,
@@ -33,10 +33,10 @@ pub struct RegionTables {
     pub geo: Option<Arc<GeoDatabase>>,
 }
 
-/// Who may call an endpoint.
+/// The clients that may call an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointAuth {
-    /// Anybody.
+    /// All clients.
     None,
     /// The bearer of a valid JWT.
     Jwt,
@@ -45,15 +45,15 @@ pub enum EndpointAuth {
 /// Method + path template → target.
 #[derive(Debug, Clone)]
 pub struct EndpointConfig {
-    /// Where it is written.
+    /// Its place in the file.
     pub place: Place,
-    /// Which methods it answers.
+    /// The methods that it answers.
     pub method: EndpointMethod,
     /// A template such as `/api/v1/rates/{base}/{quote}`.
     pub path: String,
-    /// Who may call it.
+    /// The clients that may call it.
     pub auth: EndpointAuth,
-    /// What it does.
+    /// Its target.
     pub target: TargetConfig,
 }
 
@@ -75,19 +75,19 @@ impl fmt::Display for EndpointMethod {
     }
 }
 
-/// What an endpoint does.
+/// The target of an endpoint.
 #[derive(Debug, Clone)]
 pub enum TargetConfig {
     /// Runs a statement.
     Sql(SqlConfig),
-    /// Hands the request on.
+    /// Forwards the request.
     Upstream(UpstreamTarget),
 }
 
-/// Which application answers, and whether everybody gets the same from it.
+/// The application that answers, and whether all clients get the same answer from it.
 #[derive(Debug, Clone)]
 pub struct UpstreamTarget {
-    /// The upstream's.
+    /// The name of the upstream.
     pub name: String,
     /// Whether an answer depends on path and query alone, so that the response cache may keep it.
     pub cache: bool,

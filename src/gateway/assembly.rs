@@ -30,10 +30,10 @@ use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
 
-/// Samples of a node for each look at its catalogue, which costs more and changes rarely.
+/// Samples of a node per read of its catalogue, which costs more and changes rarely.
 const SAMPLES_PER_CATALOGUE: u32 = 4;
 
-/// One gateway, put together but not yet listening.
+/// One gateway, assembled but not yet listening.
 pub struct Gateway {
     settings: Settings,
     frontend: Arc<Frontend>,
@@ -45,13 +45,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Puts a gateway together and starts watching the nodes; nothing is listening yet.
+    /// Assembles a gateway and starts to monitor the nodes; nothing is listening yet.
     ///
     /// # Errors
-    /// When the configuration cannot be used: also when a statement does not prepare while a
+    /// If the configuration cannot be used, for example if a statement cannot be prepared while a
     /// database is up.
     pub async fn assemble(mut settings: Settings) -> Result<Self, GatewayError> {
-        // First of all, since a SIGHUP without a handler would end the process.
+        // Comes first: a SIGHUP without a handler would end the process.
         let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Signals)?;
         let routes = Routes::compile(&settings.routes)?;
         check_on_any_node(&settings.servers(), &session(&settings), &routes).await?;
@@ -130,7 +130,7 @@ impl Gateway {
         })
     }
 
-    /// Listens until the drain is over; `reload` reads the tables anew on SIGHUP.
+    /// Listens until the drain is over; `reload` reads the tables again on SIGHUP.
     ///
     /// # Errors
     /// When an address cannot be bound or signals cannot be handled.
@@ -241,7 +241,7 @@ fn frontend(
     })
 }
 
-/// Who may write over the admin listener.
+/// Access control of the admin listener.
 fn access(settings: &Settings, listener: &Listener) -> Access {
     let address = listener.local_addr();
     let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());

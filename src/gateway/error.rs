@@ -1,4 +1,4 @@
-//! Why a gateway cannot start or go on.
+//! Why a gateway cannot start or continue.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use crate::gateway::admin::RecorderError;
 use crate::postgres::pool::PoolBuildError;
 use tidegate_model::{ConfigError, TokenKeysError};
 
-/// Why a gateway cannot start or go on.
+/// Why a gateway cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The configuration cannot be used.

@@ -1,6 +1,6 @@
 //! The process: configuration, assembly, reload, the admin listener, health answers and the command line.
 //!
-//! The only room that knows all others.
+//! The only room that may use all others.
 
 mod assembly;
 mod error;

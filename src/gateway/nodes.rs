@@ -1,4 +1,4 @@
-//! The nodes of the database: what watches them, their pools, and their first order.
+//! The nodes of the database: their monitor, their pools, and their initial order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::postgres::{Server, Session};
 use tidegate_model::NodeId;
 use tidegate_steering::{Selector, SharedSelector};
 
-/// What a node is taken to be farther away than the one before it, until its latency is known.
+/// The assumed extra latency of a node over the one before it, until its latency is known.
 const DISTANCE: Duration = Duration::from_millis(20);
 
-/// What the sessions of this process are called and bound by.
+/// The application name and the statement timeout of this process's sessions.
 pub(super) fn session(settings: &Settings) -> Session {
     Session {
         application_name: format!("tidegate/{}", settings.region),
@@ -108,7 +108,7 @@ pub(super) fn selector(settings: &Settings, nodes: &[Arc<Node>]) -> SharedSelect
     SharedSelector::new(selector, now)
 }
 
-/// Says what in the URL of a server has no effect.
+/// Logs the parts of a server's URL that have no effect.
 pub(super) fn warn_of_url(server: &Server) {
     for warning in server.warnings() {
         tracing::warn!(%server, "{warning}");

@@ -1,4 +1,4 @@
-//! SIGHUP: policies and endpoints are read anew and swapped as a whole, or not at all.
+//! SIGHUP: policies and endpoints are read again and swapped as a whole, or not at all.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::postgres::{Server, Session};
 use crate::regions::{Entrance, PolicyFile};
 use tidegate_model::ConfigError;
 
-/// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and says why.
+/// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and logs why.
 pub(super) struct Reloader {
     pub(super) frontend: Arc<Frontend>,
     pub(super) servers: Vec<Server>,

@@ -1,4 +1,4 @@
-//! Statements are prepared on a real database before they are taken over.
+//! Statements are prepared on a real database before they take effect.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tidegate_model::ConfigError;
 /// not answer, so it is shorter than a request would wait for a connection.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Prepares all statements on the first node that answers; with none up they are taken as they
-/// are.
+/// Prepares all statements on the first node that answers; if none is up, they are accepted
+/// unchecked.
 pub(super) async fn check_on_any_node(
     servers: &[Server],
     session: &Session,

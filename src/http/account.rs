@@ -1,4 +1,4 @@
-//! How an answer came about.
+//! How an answer was produced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tidegate_model::{Level, RegionId, WalPosition};
 use tidegate_policy::{Decision, Reason};
 use tidegate_traffic::decide::RegionReason;
 
-/// A response with the account of how it came about.
+/// A response with the account of how it was produced.
 #[derive(Debug)]
 pub struct Accounted {
     /// A problem is in its extensions, and has no body yet.
@@ -28,18 +28,18 @@ impl From<Response> for Accounted {
     }
 }
 
-/// What is known of one request when its response leaves.
+/// Everything known about one request when its response is sent.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     /// The decision, if the request could be understood.
     pub decision: Option<Decision>,
-    /// Which node served, if one did.
+    /// The node that served, if one did.
     pub served: Option<Served>,
-    /// The position that the client has now seen, if the answer is to carry a token.
+    /// The position that the client has now seen, if the answer has to carry a token.
     pub seen: Option<WalPosition>,
-    /// How old the data of a stored answer can be by now.
+    /// Upper bound of the age of a stored answer's data now.
     pub stored_age: Option<Duration>,
-    /// What the response cache did, if it was concerned.
+    /// The result of the response cache, if it was involved.
     pub cache: Option<CacheStatus>,
     /// The trace that was started for it.
     pub trace: Option<String>,
@@ -63,7 +63,7 @@ pub struct Routed {
 }
 
 impl Account {
-    /// Returns what headers, access line and metrics say.
+    /// Returns the part that headers, access line and metrics need.
     #[must_use]
     pub fn view(&self) -> AccountView<'_> {
         let staleness = self.served.as_ref().and_then(|it| it.staleness);
@@ -79,16 +79,16 @@ impl Account {
     }
 }
 
-/// What headers, access line and metrics say of one answer.
+/// The data for headers, access line and metrics of one answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AccountView<'a> {
     /// The decision, if the request could be understood.
     pub decision: Option<&'a Decision>,
-    /// Which node made the answer, now or when it was stored.
+    /// The node that made the answer, now or when it was stored.
     pub served: Option<&'a Served>,
     /// Upper bound of the age of the data now.
     pub staleness: Option<Duration>,
-    /// What the response cache did, if it was concerned.
+    /// The result of the response cache, if it was involved.
     pub cache: Option<CacheStatus>,
     /// The trace that was started for it.
     pub trace: Option<&'a str>,
@@ -99,7 +99,7 @@ pub struct AccountView<'a> {
 }
 
 impl AccountView<'_> {
-    /// Returns whether a node was asked for this very request.
+    /// Returns whether a node was contacted for this request itself.
     #[must_use]
     pub fn asked_a_node(&self) -> bool {
         let result = self.cache.map(CacheStatus::result);
@@ -113,24 +113,24 @@ impl AccountView<'_> {
     }
 }
 
-/// How a node served.
+/// The node that served a request, and how.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// What logs and metrics call the node.
+    /// The node's name in logs and metrics.
     pub node: Arc<str>,
     /// Its region, if configured.
     pub region: Option<RegionId>,
-    /// What it is.
+    /// Its role.
     pub role: NodeRole,
-    /// Which upstream it belongs to, if it belongs to one.
+    /// The upstream that it belongs to, if any.
     pub upstream: Option<Arc<str>>,
-    /// Why it was chosen; none for the first node of an upstream.
+    /// Why it was chosen; `None` for the first node of an upstream.
     pub reason: Option<Reason>,
-    /// Proven upper bound of the answer's age then; none when nothing is proven.
+    /// Proven upper bound of the answer's age at that time; `None` if nothing is proven.
     pub staleness: Option<Duration>,
 }
 
-/// What a node that served is: the closed set of `node` in `Consistency-Status`.
+/// The role of a node that served: the closed set of `node` in `Consistency-Status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeRole {
     /// The database server that takes the writes, whatever its name is.
@@ -141,7 +141,7 @@ pub enum NodeRole {
     Upstream,
 }
 
-/// Where the time of one request went.
+/// The time that one request spent in each stage.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timing {
     /// Deciding, authenticating and planning.
@@ -150,12 +150,12 @@ pub struct Timing {
     pub wait: Duration,
     /// The database.
     pub db: Duration,
-    /// The application behind the path, to the head of its answer.
+    /// The application behind the path, until the head of its answer.
     pub upstream: Duration,
 }
 
 impl Timing {
-    /// Adds what a part of the request took.
+    /// Adds the time that a part of the request took.
     pub fn add(&mut self, part: &Self) {
         self.route += part.route;
         self.wait += part.wait;

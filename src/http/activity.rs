@@ -54,7 +54,7 @@ impl Activity {
         self.state().read(bytes, Instant::now());
     }
 
-    /// Bytes of the head that is being read; none while a request is in flight.
+    /// Bytes of the head that is being read; `None` while a request is in flight.
     pub(super) fn head_bytes(&self) -> Option<usize> {
         let state = self.state();
         (state.in_flight == 0).then_some(state.head_bytes)

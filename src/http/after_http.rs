@@ -1,4 +1,4 @@
-//! What happens with a connection that leaves HTTP.
+//! The continuation of a connection that leaves HTTP.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

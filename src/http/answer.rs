@@ -1,4 +1,4 @@
-//! The response headers that say how an answer came about.
+//! The response headers that describe how an answer was produced.
 
 use std::time::Duration;
 
@@ -28,24 +28,29 @@ pub fn describe(
     // One piece of memory for all values that are made for this answer.
     let mut text = HeaderText::with_capacity(256);
     write_consistency_status(&mut text, region, account);
-    headers.insert(&CONSISTENCY_STATUS, text.value());
+    let consistency_status = text.end();
+    let cache_status = account.cache.map(|cache| {
+        cache.write(&mut text);
+        text.end()
+    });
+    let role = account.served.map(|served| served.role);
+    let server_timing = account.timing.map(|timing| {
+        timing.write(&mut text, role == Some(NodeRole::Upstream));
+        text.end()
+    });
+    let values = text.values();
+    headers.insert(&CONSISTENCY_STATUS, values.at(consistency_status));
     if let Some(decision) = account.decision {
         write_cache_control(headers, status, decision, account);
     }
-    if let Some(cache) = account.cache {
-        cache.write(&mut text);
-        headers.insert(&CACHE_STATUS, text.value());
+    if let Some(place) = cache_status {
+        headers.insert(&CACHE_STATUS, values.at(place));
     }
-    if account
-        .served
-        .is_some_and(|served| served.role == NodeRole::Primary)
-    {
+    if role == Some(NodeRole::Primary) {
         headers.insert(&X_ROUTE_PRIMARY, HeaderValue::from_static("true"));
     }
-    if let Some(timing) = account.timing {
-        let is_upstream = |served: &Served| served.role == NodeRole::Upstream;
-        timing.write(&mut text, account.served.is_some_and(is_upstream));
-        headers.append(&SERVER_TIMING, text.value());
+    if let Some(place) = server_timing {
+        headers.append(&SERVER_TIMING, values.at(place));
     }
 }
 
@@ -62,7 +67,7 @@ fn write_cache_control(
     };
     headers.insert(CACHE_CONTROL, cache_control.clone());
     if decision.vary {
-        // Beside what an application says of its own answer.
+        // In addition to the application's own `Vary`.
         headers.append(VARY, VARY_BY_CONSISTENCY.clone());
     }
     if let Some(age) = age(decision, account).filter(|_| kept) {
@@ -70,8 +75,8 @@ fn write_cache_control(
     }
 }
 
-/// Whether the row's `Cache-Control` goes with an answer: shared caches may keep a 200 and what
-/// revalidates one, nothing else.
+/// Whether the row's `Cache-Control` is set on an answer: shared caches may keep a 200 and a 304
+/// that revalidates one, nothing else.
 pub fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
     match decision.shared_cacheable {
         true => matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED),
@@ -79,14 +84,15 @@ pub fn may_be_kept(status: StatusCode, decision: &Decision) -> bool {
     }
 }
 
-/// How old the data can be, so that caches downstream keep it for so much less. An answer that no
-/// cache may keep has none, nor has one of unknown age or of the primary's this very moment.
+/// The possible age of the data, by which caches downstream keep it for less time. There is none
+/// for an answer that no cache may keep, for one of unknown age, and for one that the primary has
+/// just given.
 fn age(decision: &Decision, account: &AccountView<'_>) -> Option<u64> {
     let age = account.staleness.filter(|_| decision.shared_cacheable)?;
     (!age.is_zero()).then(|| age_in_header(age))
 }
 
-/// An RFC 9651 list item in the style of RFC 9211: the region, then what is known.
+/// An RFC 9651 list item in the style of RFC 9211: the region, then the known parameters.
 fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &AccountView<'_>) {
     text.text(region.as_str());
     if let Some(level) = account.level() {
@@ -138,9 +144,9 @@ impl Served {
         if let Some(region) = &self.region {
             text.text("; node-region=").text(region.as_str());
         }
-        // How fresh an application's answer is cannot be known here.
+        // The freshness of an application's answer cannot be known here.
         if let Some(staleness) = staleness.filter(|_| self.role != NodeRole::Upstream) {
-            // Rounded up: a bound must not shrink in print.
+            // Rounded up: rounding must not lower a bound.
             let millis = saturated(staleness.as_nanos().div_ceil(1_000_000));
             text.text("; staleness=").thousandths(millis);
         }
@@ -151,7 +157,7 @@ impl Served {
 }
 
 impl Timing {
-    /// Writes milliseconds by stage, as `Server-Timing` has it.
+    /// Writes milliseconds by stage, as `Server-Timing` defines them.
     fn write(&self, text: &mut HeaderText, with_upstream: bool) {
         let mut stage = |name, took: Duration| {
             text.text(name).thousandths(saturated(took.as_micros()));

@@ -1,25 +1,25 @@
-//! What the response cache did for one request, and how RFC 9211 says it.
+//! The result of the response cache for one request, and its form in RFC 9211.
 
 use http::StatusCode;
 
 use super::header_text::HeaderText;
 use tidegate_telemetry::names;
 
-/// What the response cache did for one request.
+/// The result of the response cache for one request.
 #[derive(Debug, Clone, Copy)]
 pub enum CacheStatus {
-    /// It was not asked.
+    /// It was not used.
     Bypass,
     /// It had the answer.
     Stored {
         /// Whether it was fresh.
         result: CacheResult,
-        /// Seconds of freshness left, below zero when it is stale.
+        /// Seconds of freshness left, below zero if it is stale.
         ttl: i64,
     },
-    /// It had a stale one, which had to do since the nodes answered with a problem.
+    /// It had a stale answer, which is served because the nodes answered with a problem.
     Despite(StatusCode),
-    /// The nodes were asked.
+    /// The nodes were contacted.
     Forwarded {
         /// For this request or for another.
         result: CacheResult,
@@ -31,7 +31,7 @@ pub enum CacheStatus {
 }
 
 impl CacheStatus {
-    /// Returns what it did, as metrics and logs count it.
+    /// Returns the result as counted in metrics and logs.
     #[must_use]
     pub fn result(self) -> CacheResult {
         match self {
@@ -107,7 +107,7 @@ impl CacheResult {
     }
 }
 
-/// Counts what the response cache did.
+/// Counts the results of the response cache.
 pub struct CacheCounters([metrics::Counter; CacheResult::ALL.len()]);
 
 impl Default for CacheCounters {
@@ -160,7 +160,8 @@ mod tests {
         ] {
             let mut text = HeaderText::with_capacity(64);
             cache.write(&mut text);
-            assert_eq!(text.value(), status);
+            let place = text.end();
+            assert_eq!(text.values().at(place), status);
             sfv::Parser::new(status).parse::<sfv::List>().unwrap();
         }
     }

@@ -1,16 +1,16 @@
-//! A bound on what is under way at the same time; a gauge shows how much is.
+//! A bound on the number of concurrent requests; a gauge shows the current number.
 
 use metrics::Gauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Lets a bounded number of requests be under way.
+/// Allows a bounded number of requests to be in progress.
 pub struct ConcurrencyLimit {
     free: Semaphore,
     count: usize,
     taken: Gauge,
 }
 
-/// Room for one request; it is free again when this is dropped.
+/// Room for one request; dropping it frees the room.
 pub struct Permit<'a> {
     _permit: SemaphorePermit<'a>,
     taken: &'a Gauge,
@@ -27,12 +27,12 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// How many may be under way.
+    /// How many requests may be in progress.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// For how many more there is room.
+    /// The number of further requests that there is room for.
     pub fn free(&self) -> usize {
         self.free.available_permits()
     }

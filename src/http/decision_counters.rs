@@ -1,4 +1,4 @@
-//! Counts decisions, with the handles made once.
+//! Counts decisions; each counter handle is created once.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,12 +18,12 @@ pub struct DecisionCounters(Vec<(Arc<str>, Counters)>);
 type Counters = Box<[[OnceLock<Counter>; REASONS]; LEVELS]>;
 
 impl DecisionCounters {
-    /// Makes none yet: most combinations never occur.
+    /// Creates no handles yet: most combinations never occur.
     pub fn of(nodes: impl Iterator<Item = Arc<str>>) -> Self {
         Self(nodes.map(|node| (node, Counters::default())).collect())
     }
 
-    /// Counts a request for which a node of the database was asked.
+    /// Counts a request for which a node of the database was contacted.
     pub(super) fn count(&self, account: &AccountView<'_>) {
         if !account.asked_a_node() {
             return;

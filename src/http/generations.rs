@@ -1,4 +1,4 @@
-//! What is remembered about clients: bounded, and only as long as it matters.
+//! The state kept for clients: bounded, and kept only as long as it matters.
 //!
 //! There are two generations of clients. A client that sends a request is in the newer one; when
 //! that has lasted as long as it takes to restore a spent burst, or is full, it becomes the older

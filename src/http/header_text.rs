@@ -1,19 +1,26 @@
-//! Header values made in one piece of memory.
+//! Header values built in one piece of memory.
 
-use bytes::BytesMut;
+use std::ops::Range;
+
+use bytes::Bytes;
 use http::HeaderValue;
 
-/// Writes values one after another, and hands each out without a copy.
-pub(super) struct HeaderText(BytesMut);
+/// Writes values one after another.
+pub(super) struct HeaderText {
+    text: String,
+    /// Where the value that is being written begins.
+    begin: usize,
+}
 
 impl HeaderText {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self(BytesMut::with_capacity(bytes))
+        let text = String::with_capacity(bytes);
+        Self { text, begin: 0 }
     }
 
     /// Adds a text to the value.
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        self.0.extend_from_slice(text.as_bytes());
+        self.text.push_str(text);
         self
     }
 
@@ -33,10 +40,27 @@ impl HeaderText {
             .text(decimals.get(1..).unwrap_or_default())
     }
 
-    /// Ends the value. What no header may have, which nothing here is, gives an empty one.
-    pub(super) fn value(&mut self) -> HeaderValue {
-        let text = self.0.split().freeze();
-        HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static(""))
+    /// Ends the value and returns its place in [`HeaderValues`].
+    pub(super) fn end(&mut self) -> Range<usize> {
+        let begin = std::mem::replace(&mut self.begin, self.text.len());
+        begin..self.begin
+    }
+
+    /// Ends writing.
+    pub(super) fn values(self) -> HeaderValues {
+        HeaderValues(self.text.into())
+    }
+}
+
+/// The values that were written, handed out without a copy.
+pub(super) struct HeaderValues(Bytes);
+
+impl HeaderValues {
+    /// Returns the value at a place. Bytes that are not valid in a header, which nothing here writes,
+    /// give an empty value.
+    pub(super) fn at(&self, place: Range<usize>) -> HeaderValue {
+        let value = HeaderValue::from_maybe_shared(self.0.slice(place));
+        value.unwrap_or(HeaderValue::from_static(""))
     }
 }
 
@@ -47,8 +71,13 @@ mod tests {
     #[test]
     fn values_follow_one_another_and_decimals_keep_their_zeros() {
         let mut text = HeaderText::with_capacity(16);
-        assert_eq!(text.text("dur=").thousandths(0).value(), "dur=0.000");
-        assert_eq!(text.thousandths(12_034).value(), "12.034");
-        assert_eq!(text.text("ttl=").number(-3_i64).value(), "ttl=-3");
+        let places = [
+            text.text("dur=").thousandths(0).end(),
+            text.thousandths(12_034).end(),
+            text.text("ttl=").number(-3_i64).end(),
+        ];
+        let values = text.values();
+        let values = places.map(|place| values.at(place));
+        assert_eq!(values, ["dur=0.000", "12.034", "ttl=-3"]);
     }
 }

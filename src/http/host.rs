@@ -1,14 +1,14 @@
-//! Which host a request is for (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
+//! The host that a request is for (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
 //!
-//! A request that leaves it open is refused before anything else: what stands before the gateway may
-//! have understood another host than what comes after it.
+//! A request whose host is ambiguous is refused before anything else: a proxy in front of the
+//! gateway may have chosen another host than the application behind it will.
 
 use std::net::Ipv6Addr;
 
 use http::header::HOST;
 use http::{Request, Version};
 
-/// Says why a request does not say which host it is for.
+/// Why it is not clear which host a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// There is no `Host`, and no `:authority` either.
@@ -25,10 +25,10 @@ pub enum HostError {
     Differs,
 }
 
-/// Returns the host, perhaps with a port, that a request is for; none where HTTP/1.0 leaves it out.
+/// Returns the host, perhaps with a port, that a request is for; `None` if HTTP/1.0 omits it.
 ///
 /// # Errors
-/// When the request is not one that RFC 9112 or RFC 9113 allows.
+/// If RFC 9112 or RFC 9113 does not allow the request.
 pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, HostError> {
     let mut fields = request.headers().get_all(HOST).iter();
     let field = fields.next();
@@ -49,7 +49,8 @@ pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, HostError> {
         {
             Err(HostError::Differs)
         }
-        // In HTTP/1 a target that is a whole URL counts, not the field (RFC 9112 section 3.2.2).
+        // In HTTP/1 an absolute URL as the target takes precedence over the field (RFC 9112 section
+        // 3.2.2).
         (authority, field) => Ok(authority.or(field)),
     }
 }
@@ -67,7 +68,7 @@ fn valid(host: &str) -> Result<&str, HostError> {
     let port = match host.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(HostError::Invalid)?;
-            // The grammar has addresses of future versions, too. There are none.
+            // The grammar also allows addresses of future IP versions, of which there are none.
             let _address: Ipv6Addr = address.parse().map_err(|_other| HostError::Invalid)?;
             port
         }

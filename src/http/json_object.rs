@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
 /// would treat an object with a certain key as a number.
 fn check_strings(json: &str) -> Result<(), BodyError> {
     let mut keys = HashSet::new();
-    // The number of each object that is open; none for an array.
+    // The number of each object that is open; `None` for an array.
     let mut open = Vec::new();
     let mut objects = 0_usize;
     let mut key_follows = false;

@@ -7,7 +7,7 @@ use super::problem_kind::ProblemKind;
 use super::shed_reason::ShedReason;
 use tidegate_policy::RateLimit;
 
-/// As many requests are in flight as may be.
+/// The maximum number of requests is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many requests are being served")]
 pub struct Overloaded;
@@ -16,7 +16,7 @@ pub struct Overloaded;
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("this client has sent too many requests: the limit here is {limit}")]
 pub struct RateLimited {
-    /// The row's.
+    /// The limit of the row.
     pub limit: RateLimit,
     /// When the next request may succeed.
     pub wait: Duration,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use tidegate_model::values::{Form, Given, value};
 
 /// Most networks in one list: it is walked for every entry of `X-Forwarded-For`. Enough for all
-/// ranges from which a CDN speaks.
+/// ranges that a CDN connects from.
 const NETWORKS_MAX: usize = 1_000;
 
 const EXPECTED: &str = "a network such as \"10.0.0.0/8\", or an address";
@@ -36,7 +36,7 @@ impl Form<Vec<IpNet>> for Networks {
     }
 }
 
-/// One of them: a type of its own, so that an error has its line.
+/// One network: a type of its own, so that an error has the line of the network.
 struct Network(IpNet);
 
 impl<'de> Deserialize<'de> for Network {
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Reads one, or says what is expected in its place.
+/// Reads one network, or states what is expected in its place.
 fn network(text: &str) -> Result<IpNet, String> {
     let address = |text: &str| text.parse::<IpAddr>().map(IpNet::from).ok();
     let network = text.parse().ok().or_else(|| address(text));

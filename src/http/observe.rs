@@ -24,18 +24,18 @@ use tidegate_telemetry::EndpointMetrics;
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
 
-/// The status under which a request counts whose client left before the answer, as in nginx.
+/// The status counted for a request whose client disconnected before the answer, as in nginx.
 const CLIENT_GONE: u16 = 499;
 
-/// What the outermost layer needs to account for every request.
+/// The state that the outermost layer needs to account for every request.
 pub struct Observer {
     /// The region of this process.
     pub region: RegionId,
-    /// What was refused for lack of room.
+    /// Counts the requests that are refused for lack of room.
     pub shedding: Arc<Shedding>,
-    /// What was decided how often.
+    /// Counts the decisions.
     pub decisions: DecisionCounters,
-    /// What the response cache did how often; none when it is turned off.
+    /// Counts the results of the response cache; `None` if the cache is turned off.
     pub cache: Option<CacheCounters>,
 }
 
@@ -76,7 +76,7 @@ impl Observer {
         response
     }
 
-    /// Counts what the response cache did for a request.
+    /// Counts the result of the response cache for a request.
     pub fn count_cache(&self, result: CacheResult) {
         if let Some(counters) = &self.cache {
             counters.count(result);
@@ -107,7 +107,7 @@ impl EndpointSeen {
     }
 }
 
-/// What the access line says of the request itself.
+/// The fields of the access line that describe the request itself.
 pub struct AccessEntry {
     /// The id of the request.
     pub id: HeaderValue,
@@ -184,7 +184,7 @@ impl AccessEntry {
     }
 }
 
-/// Accounts for a request that is dropped before its answer: nothing else would.
+/// Accounts for a request that is dropped before its answer, which nothing else does.
 struct Unanswered<'a>(Option<(&'a AccessEntry, &'a EndpointSeen, Option<usize>)>);
 
 impl Drop for Unanswered<'_> {
@@ -210,12 +210,12 @@ fn access_lines_are_wanted() -> bool {
     tracing::enabled!(target: "tidegate::access", tracing::Level::INFO)
 }
 
-/// What a request without an endpoint is counted as.
+/// The label for requests without an endpoint.
 static UNMATCHED: LazyLock<EndpointMetrics> = LazyLock::new(|| EndpointMetrics::new("unmatched"));
 static PROBES: LazyLock<[EndpointMetrics; PROBE_PATHS.len()]> =
     LazyLock::new(|| PROBE_PATHS.map(EndpointMetrics::new));
 
-/// The endpoint's template labels it: never anything a client chose.
+/// The label is the endpoint's template, never text that a client chose.
 fn metrics_of(seen: &EndpointSeen, probe: Option<usize>) -> &EndpointMetrics {
     let endpoint = seen.0.get().map(|endpoint| &**endpoint);
     endpoint
@@ -223,7 +223,7 @@ fn metrics_of(seen: &EndpointSeen, probe: Option<usize>) -> &EndpointMetrics {
         .unwrap_or(&UNMATCHED)
 }
 
-/// Which of the probes a path is.
+/// The index of the probe with this path, if it is one.
 fn probe_index(path: &str) -> Option<usize> {
     PROBE_PATHS.iter().position(|probe| *probe == path)
 }

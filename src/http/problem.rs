@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457): what a client gets when there is no answer.
+//! Problem details (RFC 9457): what a client receives if there is no answer.
 //!
 //! Each room turns its errors into a [`Problem`] by one `From`. A problem becomes a response in two
 //! steps: [`IntoResponse`] sets status and headers and leaves the problem in the response's extensions;
@@ -22,16 +22,16 @@ use super::shed_reason::ShedReason;
 use tidegate_model::error_chain;
 use tidegate_model::{ConsistencyError, PathError, TokenError, WriteLost};
 
-/// Where problem types live; each type's page explains it.
+/// The base URL of problem types; each type has a page that explains it.
 const TYPE_BASE: &str = "https://tidegate.dev/problems/";
 
-/// How long a client is asked to wait unless it is known better.
+/// How long a client is asked to wait unless a better value is known.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
-/// The detail of a problem whose cause is not for the client.
+/// The detail of a problem whose cause is not shown to the client.
 const IN_THE_LOG: &str = "the cause is in the log under this request id";
 
-/// One problem, as the client and the log get it.
+/// One problem, for the client and the log.
 #[derive(Debug)]
 pub struct Problem {
     kind: ProblemKind,
@@ -58,13 +58,13 @@ impl Problem {
         }
     }
 
-    /// Makes a problem of an error that may be shown to the client; its sources are for the log.
+    /// Makes a problem from an error that may be shown to the client; its sources are for the log.
     #[must_use]
     pub fn of(kind: ProblemKind, error: impl Error + Send + Sync + 'static) -> Self {
         Self::new(kind, error.to_string()).caused_by(error)
     }
 
-    /// Makes a problem of an error that is for the log alone.
+    /// Makes a problem from an error that is only logged.
     #[must_use]
     pub fn internal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut problem = Self::new(ProblemKind::Internal, IN_THE_LOG);
@@ -72,21 +72,21 @@ impl Problem {
         problem
     }
 
-    /// Says for the log what it was made of.
+    /// Sets the cause, for the log.
     #[must_use]
     pub fn caused_by(mut self, error: impl Error + Send + Sync + 'static) -> Self {
         self.error = Some(Box::new(error));
         self
     }
 
-    /// Answers with another status than the kind's.
+    /// Sets a status other than that of the kind.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// Says when the same request may succeed.
+    /// Sets when the same request may succeed.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -106,7 +106,7 @@ impl Problem {
         self
     }
 
-    /// Says that the request was refused for lack of room: nothing is broken then.
+    /// Marks the request as refused for lack of room, which is not a fault.
     #[must_use]
     pub fn shed(mut self, reason: ShedReason) -> Self {
         self.shed_reason = Some(reason);
@@ -131,7 +131,7 @@ impl Problem {
         self.shed_reason
     }
 
-    /// What caused it, on one line: for the log only.
+    /// Its cause, on one line: for the log only.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         let error = self.error.as_ref()?;
@@ -198,7 +198,7 @@ impl Problem {
     }
 }
 
-/// For the log, which may know more than the client.
+/// For the log, which may contain more than the client receives.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.error {

@@ -17,7 +17,7 @@ pub enum ProblemKind {
     InvalidBody,
     /// The client is not recognised.
     Unauthorized,
-    /// The listener does not take the request from there.
+    /// The listener does not accept the request from this origin or address.
     Forbidden,
     /// The listener does not answer for the request's host.
     Misdirected,
@@ -27,7 +27,7 @@ pub enum ProblemKind {
     MethodNotAllowed,
     /// The request conflicts with what exists, or with another request.
     Conflict,
-    /// What the token has seen did not survive a failover.
+    /// The token's position did not survive a failover.
     WriteLostInFailover,
     /// A condition of the request does not hold.
     PreconditionFailed,

@@ -90,7 +90,7 @@ pub struct LimitedRow {
 /// The result of charging one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spent {
-    /// It is allowed, and so are this many right after it.
+    /// It is allowed, and this many more are allowed right after it.
     Left(u32),
     /// It is refused; the next one is allowed after this time.
     Refused(Duration),

@@ -1,4 +1,4 @@
-//! What can be wrong with a request itself.
+//! Errors in a request itself.
 
 use http::StatusCode;
 

@@ -14,7 +14,7 @@ pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest id taken over from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// The client's id when it is short and plain, else a new UUID of version 7.
+/// The client's id if it is short and plain, else a new UUID of version 7.
 pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let given = headers
         .get(&X_REQUEST_ID)
@@ -26,8 +26,8 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// A UUID of version 7. Its random bits come from a generator of the thread: an id must be another
-/// for every request, and need not be hard to guess.
+/// A UUID of version 7. Its random bits come from a thread-local generator: an id must be unique to
+/// its request, but need not be hard to guess.
 fn new_id() -> Uuid {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = since_epoch.unwrap_or_default().as_millis();
@@ -53,8 +53,9 @@ pub struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// Reads the field; none when it is absent, malformed or there twice. Of a version to come only
-    /// what version 00 has is read, as the specification tells, whatever follows it.
+    /// Reads the field; `None` if it is absent, malformed or present twice. Of a future version,
+    /// only the parts of version 00 are read, as the specification requires, and the rest is
+    /// ignored.
     pub fn read(headers: &'a HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(&TRACEPARENT).iter();
         let field = lines
@@ -84,7 +85,8 @@ impl<'a> Trace<'a> {
         })
     }
 
-    /// Writes the field that hands it on: as it came, but as version 00, the one known here.
+    /// Writes the field to forward: as received, except that the version is 00, the one supported
+    /// here.
     pub fn field(&self) -> HeaderValue {
         let sampled = self.flags & 1;
         let field = match self.field.starts_with("00") {
@@ -99,8 +101,8 @@ fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Starts a trace: its id, and the field that hands it on. It is marked as sampled, as it would be by
-/// an application that nobody hands a trace.
+/// Starts a trace: returns its id and the field to forward. It is marked as sampled, as by an
+/// application that receives no trace.
 pub fn start_trace() -> (String, HeaderValue) {
     let trace = format!("{:032x}", fastrand::u128(1..));
     let field = format!("00-{trace}-{:016x}-01", fastrand::u64(1..));

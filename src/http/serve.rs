@@ -27,8 +27,8 @@ pub struct Drained {
 }
 
 /// Serves a listener until its drain is over: after `drain` has begun, it serves as before for
-/// `drain_delay`, then nothing more is accepted, idle connections are closed, and requests in
-/// flight finish within `drain_timeout`. Dropping the future ends everything at once.
+/// `drain_delay`, then no more connections are accepted, idle connections are closed, and requests
+/// in flight finish within `drain_timeout`. Dropping the future ends everything at once.
 ///
 /// Requests carry the client's address as `ConnectInfo<SocketAddr>`.
 pub async fn serve<S, B>(

@@ -10,10 +10,10 @@ use tidegate_model::values::{ByteSize, DURATION, DURATION_OR_ZERO, count};
 
 use super::networks::Networks;
 
-/// Where clients are served unless something else is set.
+/// The default address of the public listener.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 
-/// Where operators are served unless something else is set: on this machine alone.
+/// The default address of the admin listener: reachable from this machine only.
 pub const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// The address of the public listener.
@@ -39,7 +39,7 @@ pub const ADMIN: Setting = Setting {
     ..Setting::UNNAMED
 };
 
-/// What writes over the admin listener need.
+/// The token required for writes over the admin listener.
 pub const ADMIN_TOKEN: Setting = Setting {
     variable: Some("ADMIN_TOKEN"),
     default: || "none".to_owned(),

@@ -1,17 +1,17 @@
-//! What there was no room for.
+//! The reasons for load shedding.
 
-/// Why a request was refused for want of room.
+/// Why a request was refused for lack of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShedReason {
-    /// As many are in flight as may be.
+    /// The maximum number of requests is in flight.
     RequestsMax,
-    /// It would not have got a connection in time, and was not let wait for one.
+    /// It would not have got a connection in time, and was not allowed to wait for one.
     Deadline,
-    /// It waited for a connection in vain.
+    /// It waited for a connection without getting one in time.
     AcquireTimeout,
-    /// Its upstream has as many requests under way as it may.
+    /// Its upstream has its maximum number of requests in progress.
     ConnectionsMax,
-    /// The primary serves as many reads in place of a replica as it may.
+    /// The primary serves its maximum number of reads in place of a replica.
     SpillBudget,
 }
 
@@ -25,7 +25,7 @@ impl ShedReason {
         Self::SpillBudget,
     ];
 
-    /// As it is written in metrics and logs.
+    /// Returns the label of metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

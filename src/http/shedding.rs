@@ -1,10 +1,10 @@
-//! Refuses at once what cannot be served in time.
+//! Refuses at once requests that cannot be served in time.
 //!
-//! Here is the bound on requests in flight; whether a node has a connection in time is judged by
-//! its pool. A request is in flight while nodes are asked for it, all tries included, until an
-//! answer's head is there: connections that are idle, bodies that have yet to arrive and answers from
-//! memory take no room, so that no client can hold any by being slow. Only bodies that stream to an
-//! upstream do: `body_timeout` and its `connections_max` bound that.
+//! This file bounds the requests in flight; a node's pool judges whether a connection will be free in
+//! time. A request is in flight while nodes are contacted for it, all attempts included, until the
+//! head of an answer is available: idle connections, bodies that have yet to arrive and answers from
+//! memory take no room, so that no client can hold any by being slow. Only bodies that are streamed
+//! to an upstream do; `body_timeout` and the upstream's `connections_max` bound that.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::limit_error::Overloaded;
 use super::shed_reason::ShedReason;
 use tidegate_telemetry::{Throttle, names};
 
-/// Sheds come in floods: each is counted, and one line a second tells of them.
+/// Sheds come in floods: each is counted, and one line per second reports them.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The room of a process for requests in flight, and the count of those it had to refuse.
@@ -26,7 +26,7 @@ pub struct Shedding {
 }
 
 impl Shedding {
-    /// Makes room for so many requests in flight.
+    /// Makes room for the given number of requests in flight.
     #[must_use]
     pub fn new(requests_max: usize) -> Self {
         for reason in ShedReason::ALL {
@@ -44,7 +44,7 @@ impl Shedding {
     /// Takes room for one request at once or not at all.
     ///
     /// # Errors
-    /// `overloaded` when there is none.
+    /// `overloaded` if there is none.
     pub fn enter(&self) -> Result<Permit<'_>, Overloaded> {
         self.requests.enter().ok_or(Overloaded)
     }

@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-/// Sends a request and reads its answer, which must arrive and be short.
+/// Sends a request and reads its answer, which must arrive and must be short.
 async fn exchange(socket: &mut TcpStream, request: &[u8]) -> String {
     socket.write_all(request).await.unwrap();
     read_answer(socket).await

@@ -56,7 +56,8 @@ where
     }
 }
 
-/// What follows an answer that leaves HTTP. Its request remains in flight: no further head follows.
+/// The continuation after an answer that leaves HTTP. Its request remains in flight: no further
+/// head follows.
 pub(super) struct Left {
     pub(super) tunnel: AfterHttp,
     _in_flight: Option<InFlight>,

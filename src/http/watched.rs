@@ -169,8 +169,8 @@ mod tests {
 
     use super::*;
 
-    /// What is detected for a client that sends something, piece by piece, and what can be read
-    /// then.
+    /// The protocol detected for a client that sends these pieces, and the bytes that can be read
+    /// afterwards.
     async fn told(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap())

@@ -10,11 +10,11 @@ use crate::postgres::monitor::Monitor;
 use crate::postgres::pool::Node;
 use tidegate_steering::{AttemptOutcome, BreakerState, SharedSelector};
 
-/// How long a probed node may take to answer its monitor, which asks a trivial question at once.
-/// A garbage collector, a checkpoint or a busy core is over by then; a few of these in a row open
+/// How long a probed node may take to answer its monitor, which immediately sends a trivial query.
+/// A garbage collection, a checkpoint or a busy core is over by then; a few of these in a row open
 /// the breaker.
 const PATIENCE_MIN: Duration = Duration::from_millis(50);
-/// For a node that is far: so many of its round trips.
+/// For a distant node: this many of its round trips.
 const ROUND_TRIPS: u32 = 4;
 
 /// Probes nodes, each by one task at a time.
@@ -51,7 +51,7 @@ impl ActiveProbes {
         }
     }
 
-    /// Begins to probe a node, unless it is being probed already.
+    /// Starts to probe a node, unless it is already being probed.
     pub(super) fn probe(&self, candidate: usize) {
         let node = &self.nodes[candidate];
         if !node.is_probed.swap(true, Ordering::AcqRel) {
@@ -65,7 +65,7 @@ impl ActiveProbes {
 }
 
 impl ProbedNode {
-    /// Ends when the node answers its monitor, or is known not to.
+    /// Ends when the node answers its monitor, or when its breaker is no longer closed.
     async fn probe(&self) {
         loop {
             let asked = Some(Instant::now());

@@ -1,4 +1,5 @@
-//! One attempt: waits for what the node needs to have, sends it the statement, and reports how it did.
+//! One attempt: waits until the node has the required position, sends it the statement, and reports
+//! the result.
 
 use std::sync::Arc;
 
@@ -19,28 +20,29 @@ use tidegate_policy::Step;
 use tidegate_steering::AttemptOutcome;
 use tidegate_telemetry::names;
 
-/// One node of a plan, about to be asked.
+/// One attempt at a node of a plan.
 pub(super) struct Attempt<'a> {
     pub(super) planned: &'a PlannedRequest<'a>,
     pub(super) tried: &'a Try,
 }
 
-/// What was known of the node when the statement was sent.
+/// What was known about the node when the statement was sent.
 pub(super) struct Known {
     status: Arc<NodeStatus>,
-    /// Whether that was known of the server life that was asked.
+    /// Whether it was known about the server life that got the statement.
     current: bool,
 }
 
 impl Known {
-    /// What was known of the server life that was asked.
+    /// Returns what was known about the server life that got the statement.
     fn of_this_life(&self) -> Option<&NodeStatus> {
         self.current.then_some(&*self.status)
     }
 }
 
 impl Attempt<'_> {
-    /// Asks the node. Its breaker and the endpoint's latencies hear of it.
+    /// Sends the statement to the node and reports the result to its breaker and to the endpoint's
+    /// latencies.
     pub(super) async fn run(&self, timing: &mut Timing) -> StepResult {
         let _room = self.room()?;
         let started = Instant::now();
@@ -142,8 +144,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the newest sample, if it speaks of the life we are connected to, still proves what
-    /// the step needs: time has passed since the plan.
+    /// Whether the newest sample, if it is from the server life of this connection, still proves
+    /// what the step needs: time has passed since the plan.
     fn is_proven(&self, known: &Known) -> bool {
         let (decision, now) = (&self.planned.decision, Instant::now());
         let as_primary = self.step().as_primary;
@@ -175,8 +177,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// An answer carries a token unless it is eventual, or may be kept by shared caches. A node that is
-    /// asked as the primary must also show that it is, unless the monitor knows that of its life.
+    /// An answer carries a token unless it is eventual, or may be kept by shared caches. A node
+    /// contacted as the primary must also show that it is the primary, unless the monitor already knows
+    /// this about its server life.
     fn wants_position(&self, known: &Known) -> bool {
         let decision = &self.planned.decision;
         let eventual = decision.consistency.level == Level::Eventual;
@@ -184,7 +187,8 @@ impl Attempt<'_> {
         token || self.step().as_primary && !known.current
     }
 
-    /// Reports how the node did. Errors that the statement or the client caused are answers.
+    /// Reports the result to the node's breaker. Errors that the statement or the client caused are
+    /// answers.
     fn report(&self, answer: &Result<Answer, SendError>) {
         let failed = match answer {
             Ok(_) => Some(false),
@@ -203,7 +207,7 @@ impl Attempt<'_> {
         selector.report(self.step().node, outcome, None, Instant::now());
     }
 
-    /// Says what a failure means for the request.
+    /// Determines what a failure means for the request.
     fn judge(&self, error: SendError) -> StepError {
         let terms = self.planned.terms();
         let (verdict, failure) = match error {
@@ -227,8 +231,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Says how an answer came about, or that it took too long to be proven any more: then the node
-    /// is well, and another one has to answer.
+    /// Describes how an answer was produced. If it took so long that it is no longer proven, the
+    /// node is healthy and another one has to answer.
     fn outcome(&self, known: &Known, answer: Answer) -> StepResult {
         let (step, member) = (self.step(), self.planned.member(self.step()));
         let (role, staleness) = match step.as_primary {

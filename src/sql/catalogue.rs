@@ -178,7 +178,7 @@ pub(crate) async fn stateless<'a>(
     Ok(stateless.map(|(sql, _)| *sql).collect())
 }
 
-/// What the catalogue says about some words.
+/// The catalogue's information about some words.
 #[derive(Default)]
 struct Found {
     /// Words that name something that may leave something in a session.

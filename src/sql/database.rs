@@ -1,4 +1,4 @@
-//! The nodes of the database, and what all requests to them share.
+//! The nodes of the database, and the state that all requests to them share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use tidegate_policy::{Decision, NodePlan, NodeView, Reason, Step, plan};
 use tidegate_steering::{Ranking, SecondTries, SharedSelector, Standing, Won};
 use tidegate_telemetry::names;
 
-/// What SQL endpoints run their statements on.
+/// The database that SQL endpoints run their statements on.
 pub struct Database {
-    /// The nodes, nearest first; plans, rankings and the selector know them by their index.
+    /// The nodes, nearest first; plans, rankings and the selector refer to them by index.
     pub members: Vec<Member>,
-    /// What is known of them.
+    /// What is known about them.
     pub monitor: Arc<Monitor>,
-    /// Which of them is asked first.
+    /// Determines the order in which they are tried.
     pub selector: Arc<SharedSelector>,
-    /// What the primary may do in place of the replicas.
+    /// Limits the reads that the primary serves in place of replicas.
     pub spill: Spill,
     pub(super) probes: ActiveProbes,
     pub(super) session_wait: Duration,
@@ -35,23 +35,23 @@ pub struct Member {
     pub node: Arc<Node>,
     /// Its name in logs and metrics.
     pub name: Arc<str>,
-    /// How often a request to it may be sent elsewhere as well.
+    /// How often a request to it may also be sent to another node.
     pub(super) second_tries: SecondTries,
 }
 
-/// How a database is used.
+/// The settings of a database.
 #[derive(Debug, Clone, Copy)]
 pub struct DatabaseSettings {
-    /// The share of the requests to a node that may be sent elsewhere as well.
+    /// The share of the requests to a node that may also be sent to another node.
     pub retry_budget: f64,
     /// Most reads that the primary serves in place of replicas at a time.
     pub spill_concurrency: usize,
-    /// How long a replica is waited for until it has replayed a token's position.
+    /// How long a request waits for a replica to replay its token's position.
     pub session_wait: Duration,
 }
 
 impl Database {
-    /// Puts a database together; its counters begin at zero, so that a first retry shows as an
+    /// Assembles a database; its counters begin at zero, so that a first retry shows as an
     /// increase.
     #[must_use]
     pub fn new(
@@ -167,7 +167,7 @@ fn arrange(plan: &mut NodePlan, is_equal: impl Fn(&Step) -> bool, rank: impl Fn(
 }
 
 impl Member {
-    /// Takes a second try out of the budget of this node, which failed or is slow.
+    /// Takes a second try from the retry budget of this node, which failed or is slow.
     pub(super) fn grants_second_try(&self) -> bool {
         let granted = self.second_tries.grant(Instant::now());
         if !granted {
@@ -176,12 +176,12 @@ impl Member {
         granted
     }
 
-    /// Counts a request that goes on to another node after this one failed.
+    /// Counts a request that continues with another node after this one failed.
     pub(super) fn count_retry(&self) {
         metrics::counter!(names::RETRIES, "node" => self.label()).increment(1);
     }
 
-    /// Counts a request that was sent to another node as well since this one was slow.
+    /// Counts a request that was also sent to another node because this one was slow.
     pub(super) fn count_hedge(&self, won: Won) {
         metrics::counter!(names::HEDGES, "node" => self.label(), "won" => won.as_str())
             .increment(1);

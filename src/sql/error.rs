@@ -1,4 +1,4 @@
-//! Why a request for an SQL endpoint has no answer.
+//! Why a request for an SQL endpoint gets no answer.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::postgres::pool::PoolError;
 use http::StatusCode;
 use tidegate_model::WriteLost;
 
-/// The longest wait asked for when a queue is long: a stalled server may be back any moment.
+/// The longest `Retry-After` when a queue is long: a stalled server may recover at any moment.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
-/// Why a request has no answer.
+/// Why a request gets no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlError {
     /// A value cannot be bound.
@@ -35,10 +35,10 @@ pub enum SqlError {
     /// No node can honour the request.
     #[error("no node can answer this with the freshness it asks for")]
     NoNode,
-    /// The primary serves as many reads in place of replicas as it may.
+    /// The primary serves its maximum number of reads in place of replicas.
     #[error("no replica can answer this, and the primary has no room for more of their readers")]
     SpillBudget,
-    /// What the token has seen did not survive a failover.
+    /// The token's position did not survive a failover.
     #[error(transparent)]
     WriteLost(#[from] WriteLost),
     /// The request took longer than `request_deadline`.
@@ -72,7 +72,7 @@ impl From<SqlError> for Problem {
     }
 }
 
-/// The client is not told which node it was.
+/// The detail does not name the node.
 fn no_connection(error: PoolError) -> Problem {
     let problem = |kind| Problem::new(kind, "no connection to a node could be had; try again");
     let problem = match &error {
@@ -105,7 +105,7 @@ impl From<Failure> for Problem {
     }
 }
 
-/// The kind of a status that a function chose.
+/// The kind for a status that a function chose.
 fn kind_of_raised(status: StatusCode) -> ProblemKind {
     match status {
         StatusCode::BAD_REQUEST => ProblemKind::InvalidParameter,

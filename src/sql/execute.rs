@@ -41,7 +41,7 @@ pub struct Position {
     pub timeline: Option<Timeline>,
 }
 
-/// What is sent with a read.
+/// The options of a read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
     /// Whether a position is requested.
@@ -289,8 +289,8 @@ fn reset(first: &str) -> String {
     )
 }
 
-/// What the failure of a write's statement means. The types of its parameters are requested only
-/// now, because only the message for a value that does not fit names them.
+/// The meaning of the failure of a write's statement. The types of its parameters are requested
+/// only now, because only the message for a value that does not fit names them.
 async fn failed_write(lease: &Lease, statement: &SqlStatement, cause: Error) -> Failure {
     let class = cause.code().and_then(|code| code.code().get(..2));
     let prepared = match class {

@@ -1,4 +1,4 @@
-//! What a failed statement means, by SQLSTATE.
+//! The meaning of a failed statement, by SQLSTATE.
 //!
 //! Only what the statement's author meant for clients (a raised message, a constraint's name, the
 //! parameter that does not parse) is included; PostgreSQL's own texts are kept in the cause.
@@ -14,7 +14,7 @@ use super::statement::SqlStatement;
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct Failure {
-    /// What it means.
+    /// Its meaning.
     pub kind: FailureKind,
     /// Whether the statement was sent, so that it may have taken effect.
     pub sent: bool,
@@ -31,7 +31,7 @@ pub enum FailureKind {
     InvalidValue {
         /// The parameter, where PostgreSQL names it.
         parameter: Option<Parameter>,
-        /// What it should be, e.g. `an integer`.
+        /// The expected form, e.g. `an integer`.
         expected: &'static str,
     },
     /// The row already exists, or violates an exclusion constraint.

@@ -1,14 +1,15 @@
-//! What becomes of a hedged read: which of two ends the client gets. Pure.
+//! The result of a hedged read: which of two results the client gets. Pure.
 
 use super::planned::{StepError, StepResult};
 use tidegate_steering::{Turn, Won};
 
-/// Whether the client can have an end, so that no other is awaited.
+/// Whether the client can get this result, so that no other is awaited.
 pub(super) fn is_good(end: &StepResult) -> bool {
     matches!(end, Ok(_) | Err(StepError::Final(_)))
 }
 
-/// Of two ends that were both awaited: the later if it is good, else a failure rather than a refusal.
+/// Chooses between two results that were both awaited: the later if it is good, else a failure rather
+/// than a refusal.
 pub(super) fn of_two(earlier: StepResult, turn: Turn, later: StepResult) -> (Won, StepResult) {
     match (&earlier, is_good(&later)) {
         (_, true) => (Won::by(turn), later),

@@ -10,8 +10,8 @@ use tidegate_steering::HedgeDelay;
 /// Most nodes that are tracked; any others are ignored.
 const NODES_MAX: usize = 32;
 
-/// Recent latencies of one endpoint; nodes are known by their indices. A slow statement is slow on
-/// every node, so what is slow for one endpoint is no measure for another.
+/// Recent latencies of one endpoint; nodes are identified by their indices. A slow statement is
+/// slow on every node, so the latency of one endpoint says nothing about another.
 #[derive(Debug, Default)]
 pub struct Latencies(Box<[OnceLock<HedgeDelay>; NODES_MAX]>);
 
@@ -24,7 +24,7 @@ impl Latencies {
         }
     }
 
-    /// Returns how long to wait for a node's answer before a hedge is sent; none before its first
+    /// Returns how long to wait for a node's answer before a hedge is sent; `None` before its first
     /// answer.
     pub fn hedge_delay(&self, node: usize) -> Option<Duration> {
         Some(self.0.get(node)?.get()?.get())

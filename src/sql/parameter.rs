@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where a parameter's value comes from.
+/// The source of a parameter's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterSource {
     /// A `{name}` of the path template.
@@ -34,9 +34,9 @@ impl ParameterSource {
 /// One `:source.name`. Displays as in errors for clients: `query parameter "limit"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// Where the value comes from.
+    /// The source of the value.
     pub source: ParameterSource,
-    /// Its name there; that of a header is in lower case.
+    /// Its name in the source; that of a header is in lower case.
     pub name: String,
 }
 

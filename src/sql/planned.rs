@@ -12,7 +12,7 @@ use tidegate_model::Level;
 use tidegate_policy::{Decision, Reason, Step};
 use tidegate_steering::Ranking;
 
-/// A request with its plan: everything in it is judged by what was known at one moment.
+/// A request with its plan: everything in it is decided from what was known at one moment.
 pub(super) struct PlannedRequest<'a> {
     pub(super) request: &'a SqlRequest<'a>,
     /// With the token expressed in terms of `known`.
@@ -26,22 +26,23 @@ pub(super) struct PlannedRequest<'a> {
 pub(super) enum StepError {
     /// The node cannot prove what the request needs; the next step has its own reason.
     Unproven,
-    /// The node was not asked, for others need it more; the next step has its own reason.
+    /// The node was not contacted, because other requests need it more; the next step has its own
+    /// reason.
     Refused(SqlError),
-    /// The node failed and has done nothing; the next step may not.
+    /// The node failed without executing anything; the next step may succeed.
     Next(SqlError),
     /// The client gets this.
     Final(SqlError),
 }
 
-/// The end of a step.
+/// The result of a step.
 pub(super) type StepResult = Result<SqlOutcome, StepError>;
 
-/// One step as it is tried.
+/// One step while it is tried.
 pub(super) struct Try {
     pub(super) step: Step,
     pub(super) reason: Reason,
-    /// Whether another node has answered first, so that the answer of this one is not waited for.
+    /// Whether another node has answered first, so that the answer of this one is not awaited.
     pub(super) beaten: AtomicBool,
 }
 
@@ -56,10 +57,10 @@ impl Try {
 }
 
 impl PlannedRequest<'_> {
-    /// Whether the primary is asked in place of a nearer replica.
+    /// Whether the primary serves in place of a nearer replica.
     pub(super) fn is_spill(&self, step: &Step) -> bool {
         let strong = self.decision.consistency.level == Level::Strong;
-        // Nodes are listed by distance: before the first there is none.
+        // Nodes are listed by distance: none is nearer than the first.
         self.request.safe && !strong && step.as_primary && step.node > 0
     }
 

@@ -1,4 +1,4 @@
-//! What is proven of a replica: before it is asked, and of the answer that it gave. Pure.
+//! What is proven about a replica before a request is sent to it, and about its answer. Pure.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use tidegate_policy::Decision;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unproven;
 
-/// Whether what is known of a replica proves that it may be asked now; `known` is none when nothing
-/// is known of the server life that would answer.
+/// Whether the known state of a replica proves that the request may be sent to it now; `known` is
+/// `None` if nothing is known about the server life that would answer.
 pub(super) fn may_be_asked(decision: &Decision, known: Option<&NodeStatus>, now: Instant) -> bool {
     let bound = decision.consistency.max_staleness;
     let within = |status: &NodeStatus| {
@@ -34,23 +34,24 @@ pub(super) fn may_be_asked(decision: &Decision, known: Option<&NodeStatus>, now:
     }
 }
 
-/// Judges a replica's answer once it is there, so that the time that it took counts. Returns its
-/// staleness, the proven upper bound on its age; none where nothing is proven and nothing need be.
+/// Judges a replica's answer after it has arrived, so that the time that it took counts. Returns
+/// its staleness, the proven upper bound on its age; `None` if nothing is proven and nothing needs
+/// to be.
 ///
-/// `before` is what was known of the server life that answered when the statement was sent, `newest`
-/// what is known now.
+/// `before` is what was known about the server life that answered when the statement was sent,
+/// `newest` what is known now.
 ///
 /// The answer was read from a snapshot that was taken at some time after the statement was sent.
 /// Replay does not go back within a server's life, and a position is published once its commits
-/// are visible, so the snapshot has everything up to `before.position`. Hence any fence at or below
-/// that position proves the answer, whenever the fence was taken: a primary that writes nothing
-/// shows the same position again, later. What is known now is derived from the newest sample's
-/// position. If that is the same one, the fences it has passed are those that the snapshot has,
-/// and its proof is the answer's. If it is a later one, the replica may have come to it after the
-/// snapshot was taken, and it proves nothing about this answer.
+/// are visible, so the snapshot contains everything up to `before.position`. Hence any fence at or
+/// below that position proves the answer, whenever the fence was taken: a primary that writes
+/// nothing shows the same position again, later. What is known now is derived from the newest
+/// sample's position. If that is the same position, the sample has passed the same fences as the
+/// snapshot, and its proof applies to the answer. If it is a later one, the replica may have
+/// reached it after the snapshot was taken, and it proves nothing about this answer.
 ///
 /// # Errors
-/// [`Unproven`] when the request has a bound and the answer is not proven to be within it.
+/// [`Unproven`] if the request has a bound and the answer is not proven to be within it.
 pub(super) fn staleness_of_answer(
     bound: Option<Duration>,
     before: Option<&NodeStatus>,
@@ -66,9 +67,11 @@ pub(super) fn staleness_of_answer(
     })
 }
 
-/// The time since a moment whose whole state is proven to be there, if it is within the bound.
+/// The time since a moment whose whole state the replica is proven to have, if it is within the
+/// bound.
 ///
-/// Bounds are whole milliseconds, so that what is within one is so in print too, rounded up to them.
+/// Bounds are whole milliseconds, so a staleness within a bound is still within it when printed,
+/// rounded up to whole milliseconds.
 fn staleness_within(
     bound: Option<Duration>,
     proven_at: Option<Instant>,
@@ -99,7 +102,8 @@ mod tests {
         }
     }
 
-    /// A replica that has replayed a position, and is proven by a fence so long before `now`.
+    /// A replica that has replayed a position, and is proven by a fence that was taken this long
+    /// before `now`.
     fn replica(lsn: u64, now: Instant, proven: Option<Duration>) -> NodeStatus {
         NodeStatus {
             position: Some(at(lsn)),

@@ -6,35 +6,36 @@ use std::time::Duration;
 /// Most nodes that are tracked; on any others no statement counts as quick.
 const NODES_MAX: usize = 32;
 
-/// The mean from which a read is not quick: those behind it on a shared connection would notice.
+/// The mean from which a read is not quick: it would noticeably delay those behind it on a shared
+/// connection.
 const QUICK_MAX_US: u32 = 5_000;
 
-/// The mean from which a read shares no connection even when none is free: those behind it would
-/// wait longer than in the queue.
+/// The mean from which a read does not share a connection even if none is free: those behind it
+/// would wait longer than in the queue.
 const MODERATE_MAX_US: u32 = 20_000;
 
 /// The most that one answer contributes, so that a brief stall of the machine does not make a
 /// statement slow: that takes several slow answers in a row.
 const COUNTED_MAX_US: u32 = 2 * MODERATE_MAX_US;
 
-/// An answer contributes one eighth to the mean, so that a slow one matters for some dozens of
+/// An answer contributes one eighth to the mean, so that a slow one matters for a few dozen
 /// answers.
 const WEIGHT: u32 = 8;
 
 const UNKNOWN: u32 = u32::MAX;
 
-/// How long a read keeps others on the same connection waiting.
+/// How long a read delays others on the same connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     /// Not noticeably.
     Quick,
-    /// Less than a queue for a connection would, or not known.
+    /// Less than a queue for a connection would, or unknown.
     Moderate,
     /// Longer.
     Slow,
 }
 
-/// Decaying means of one statement; nodes are known by their indices.
+/// Decaying means of one statement; nodes are identified by their indices.
 #[derive(Debug)]
 pub struct Quickness(Box<[AtomicU32; NODES_MAX]>);
 

@@ -1,11 +1,11 @@
-//! When a node that gave no answer is sent the same statement once more. Pure.
+//! Whether the same statement is sent again to a node that gave no answer. Pure.
 //!
-//! A connection lost is not a node lost: a server process was terminated, or something on the way
-//! forgot the connection, and everything that was sent on it is unanswered though the node is well.
-//! So what may be sent again goes to the same node on another connection, and if that one is lost
-//! too, on one that is known to work. That takes nothing out of the retry budget and is no failure of
-//! the node's. If there is no such connection, the node is lost; if it is lost as well, the node or
-//! the statement is to blame.
+//! A lost connection is not a lost node: a server process was terminated, or a device on the path
+//! dropped the connection, and everything that was sent on it is unanswered although the node is
+//! healthy. So a statement that may be sent again is sent to the same node on another connection, and
+//! if that one is lost too, on one that is known to work. This takes nothing from the retry budget
+//! and does not count as a failure of the node. If there is no such connection, the node is lost; if
+//! it is lost as well, the node or the statement is at fault.
 
 use super::Pace;
 
@@ -14,17 +14,17 @@ use super::Pace;
 pub(super) enum LeaseKind {
     /// Other quick reads may use it at the same time.
     Shared,
-    /// As `Exclusive` if one is free, else as `Shared`.
+    /// Like `Exclusive` if one is free, else like `Shared`.
     Free,
-    /// It is used for nothing else.
+    /// It is used for nothing else at the same time.
     Exclusive,
-    /// As `Exclusive`, after one was lost.
+    /// Like `Exclusive`, after one was lost.
     Another,
-    /// As `Another`, and it was opened just now or has just answered.
+    /// Like `Another`, and it has just been opened or has just answered.
     Checked,
 }
 
-/// Why a statement got no answer, where the node itself may be well.
+/// Why a statement got no answer although the node itself may be healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interruption {
     /// Another read on the same connection is in the way.
@@ -34,7 +34,7 @@ pub(super) enum Interruption {
 }
 
 impl LeaseKind {
-    /// Returns what to send a statement of some pace on.
+    /// Returns the kind of connection for the first try of a statement of some pace.
     pub(super) fn first(safe: bool, pace: Pace) -> Self {
         match pace {
             _ if !safe => Self::Exclusive,

@@ -22,10 +22,10 @@ pub(super) struct SqlRequest<'a> {
     pub(super) deadline: Instant,
 }
 
-/// An answer and how it came about.
+/// An answer and how it was produced.
 pub(super) struct SqlOutcome {
     pub(super) answer: Answer,
     pub(super) served: Served,
-    /// The position the client has now seen, if the answer is to carry a token.
+    /// The position the client has now seen, if the answer has to carry a token.
     pub(super) seen: Option<WalPosition>,
 }

@@ -1,27 +1,28 @@
-//! In which role a server answered, and which position its answer shows. Pure.
+//! The role in which a server answered, and the position that its answer shows. Pure.
 
 use super::Position;
 use tidegate_model::{RequestToken, SystemId, Timeline, WalPosition};
 
-/// A node as it was asked.
+/// The assumptions under which a statement was sent to a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AskedAs {
-    /// Whether it was asked as the one that takes the writes.
+    /// Whether it was contacted as the primary.
     pub(super) primary: bool,
-    /// Whether what is known of it is known of the server life that was asked.
+    /// Whether its known state is that of the server life that got the statement.
     pub(super) current: bool,
     /// Whether the statement may not write.
     pub(super) safe: bool,
-    /// The timeline that the request was judged by.
+    /// The timeline that the request was planned with.
     pub(super) timeline: Option<Timeline>,
 }
 
-/// Whether the primary was the primary of the timeline that the request was judged by, and no later
-/// timeline was heard of meanwhile (`newest`); whether a replica still was one.
+/// For a primary: whether it was the primary of the timeline that the request was planned with, and
+/// no later timeline has become known meanwhile (`newest`). For a replica: whether it still was
+/// one.
 ///
-/// Without a position a write says so itself, since it began no other way; and so does the life of the
-/// server: it was seen in its role, and neither goes back to recovery nor to an earlier timeline within
-/// one life.
+/// Without a position, a write is proof in itself, since it begins only on such a server. So is the
+/// life of the server: it was seen in its role, and within one life a server returns neither to
+/// recovery nor to an earlier timeline.
 pub(super) fn is_as_asked(
     asked: AskedAs,
     shown: Option<Position>,
@@ -38,8 +39,8 @@ pub(super) fn is_as_asked(
     shown_or_known && newest() == asked.timeline
 }
 
-/// The newer of what the request had seen and what an answer showed. `known` is the last position of
-/// the node that answered, `system` the cluster as its history has it.
+/// The newer of the position that the request had seen and the one that an answer showed. `known` is
+/// the last position of the node that answered, `system` the cluster according to its history.
 pub(super) fn newest_seen(
     token: RequestToken,
     shown: Position,

@@ -1,4 +1,5 @@
-//! Sends the statement of one request on one connection, and waits for its answer or for a reason not to.
+//! Sends the statement of one request on one connection, and waits for its answer, or for a reason to
+//! stop waiting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,18 +14,19 @@ use crate::postgres::pool::{Lease, Node};
 use tidegate_model::NodeCondition;
 
 /// How long a statement may be unanswered before one missed sample of its node counts. With the
-/// sample's own timeout of a second a frozen node costs a read less than two seconds, even one that
-/// no other node could answer; a slow statement on a node that answers its monitor is left alone.
+/// sample's own timeout of a second, a frozen node costs a read less than two seconds, even one
+/// that no other node could answer; a slow statement on a node that answers its monitor is left
+/// alone.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a statement is out before anything but its answer is looked at.
+/// How long a statement is in progress before anything but its answer is watched.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// A statement about to be sent to a node.
 pub(super) struct Sending<'a> {
     pub(super) request: &'a SqlRequest<'a>,
     pub(super) node: &'a Node,
-    /// Its place among the nodes.
+    /// The index of the node.
     pub(super) index: usize,
     pub(super) asked: AskedAs,
     pub(super) options: ReadOptions,
@@ -34,12 +36,12 @@ pub(super) struct Sending<'a> {
 pub(super) enum SendError {
     /// The statement failed, and every answer to it was read.
     Failed(Failure),
-    /// There is nothing to wait for any longer, or the answer does not count.
+    /// There is no reason to wait any longer, or the answer does not count.
     Silent(Silence),
 }
 
 impl SendError {
-    /// What was wrong with the connection, if that is all that is known to be wrong.
+    /// The problem of the connection, if nothing else is known to be wrong.
     pub(super) fn interruption(&self) -> Option<Interruption> {
         match self {
             Self::Silent(Silence::HeldUp) => Some(Interruption::HeldUp),
@@ -54,8 +56,8 @@ impl SendError {
     }
 }
 
-/// A lease whose connection is kept although its answer is not waited for, if another node was
-/// quicker: that happens often, and says nothing against the connection.
+/// A lease whose connection is kept although its answer is not awaited, if another node was faster:
+/// that happens often, and does not mean that the connection is broken.
 pub(super) struct Loan<'a> {
     lease: Option<Lease>,
     beaten: &'a AtomicBool,
@@ -74,7 +76,7 @@ impl<'a> Loan<'a> {
         lease.expect("only settling takes the lease")
     }
 
-    /// Returns how long the server took at most.
+    /// Returns an upper bound of the time that the server took.
     fn settle(mut self) -> Option<Duration> {
         self.lease.take().map(Lease::settle)
     }
@@ -92,8 +94,8 @@ impl Drop for Loan<'_> {
 
 impl Sending<'_> {
     /// Sends the statement and reads its answer; a lease that is given up here closes its
-    /// connection, so that the next request does not meet the same server, unless another node was
-    /// merely quicker.
+    /// connection, so that the next request does not get the same server process, unless another
+    /// node was merely faster.
     pub(super) async fn send(&self, loan: Loan<'_>) -> Result<Answer, SendError> {
         let SqlRequest {
             target, arguments, ..
@@ -101,7 +103,7 @@ impl Sending<'_> {
         let (lease, statement) = (loan.lease(), &target.statement);
         let sent = async {
             match self.asked.timeline {
-                // Boxed, as all that is large and not of every read.
+                // Boxed: large and not needed for reads.
                 Some(timeline) if !self.request.safe => {
                     Box::pin(write(lease, statement, arguments, timeline)).await
                 }
@@ -116,7 +118,7 @@ impl Sending<'_> {
         match answer {
             Ok(answer) => {
                 if !is_of_use(&answer) {
-                    // Dropped and not settled: no other request is to meet it.
+                    // Dropped without being settled: no other request must get it.
                     loan.lease().condemn();
                 } else if let (Some(took), Ok(_)) = (loan.settle(), &answer) {
                     target.quickness.add(self.index, took);
@@ -132,8 +134,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Ends when an answer is not worth waiting for any longer. Most come before anything needs to
-    /// be watched.
+    /// Ends when an answer is not worth waiting for any longer. Most answers arrive before anything
+    /// needs to be watched.
     async fn silence(&self, lease: &Lease) -> Silence {
         let deadline = self.request.deadline;
         sleep_until(deadline.min(Instant::now() + UNWATCHED)).await;
@@ -145,8 +147,8 @@ impl Sending<'_> {
         }
     }
 
-    /// Passes on what a server said in the role it was asked in. Another server is given up, and the
-    /// monitor told.
+    /// Returns the answer of a server that is in the expected role. A server in another role is
+    /// given up, and the monitor is informed.
     fn in_role(
         &self,
         answer: Result<Answer, Failure>,
@@ -157,7 +159,7 @@ impl Sending<'_> {
             usual => return Ok(usual),
         };
         tracing::debug!(node = %self.node.id, "answered in another role than it was asked in");
-        // Where one was demoted, another was promoted.
+        // If one was demoted, another was promoted.
         self.request.database.monitor.doubt_all();
         Err(other_role)
     }
@@ -167,8 +169,8 @@ impl Sending<'_> {
         is_as_asked(self.asked, answer.position, newest)
     }
 
-    /// Ends when the monitor loses the node, or misses one sample of it while the statement is out
-    /// for longer than [`PATIENCE`]; a write is awaited to its deadline all the same.
+    /// Ends when the monitor loses the node, or misses one sample of it while the statement is
+    /// unanswered for longer than [`PATIENCE`]; a write is still awaited until its deadline.
     async fn lost(&self) {
         let mut watch = self.request.database.monitor.watch(&self.node.id);
         let mut patient = watch.clone();
@@ -189,7 +191,7 @@ impl Sending<'_> {
     }
 }
 
-/// Whether others can use the connection: one that may still look open can have nothing more to say.
+/// Whether other requests can use the connection: one that still looks open may never answer again.
 fn is_of_use(answer: &Result<Answer, Failure>) -> bool {
     match answer {
         Ok(answer) => answer.session_is_clean,

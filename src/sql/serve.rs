@@ -22,7 +22,7 @@ use tidegate_policy::Decision;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A request that is known, allowed and read whole.
+/// A request that is routed, allowed and completely read.
 pub struct SqlCall<'a> {
     /// Its head.
     pub head: &'a Parts,
@@ -30,9 +30,9 @@ pub struct SqlCall<'a> {
     pub path_values: &'a [(String, String)],
     /// Its body, if the statement reads it.
     pub body: Option<&'a [u8]>,
-    /// The claims of its JWT, if the endpoint demands one.
+    /// The claims of its JWT, if the endpoint requires one.
     pub claims: Option<&'a Claims>,
-    /// What it is owed.
+    /// Its decision.
     pub decision: &'a Decision,
     /// Where the traffic policy sends it, if there is one.
     pub route: Option<&'a RegionRoute>,
@@ -101,7 +101,7 @@ impl SqlTarget {
         Ok(request.answer(timing).await?)
     }
 
-    /// Runs the statement for an answer that the response cache may keep.
+    /// Runs the statement for an answer that the response cache may store.
     ///
     /// # Errors
     /// The problem to answer.
@@ -143,7 +143,8 @@ impl SqlTarget {
         })
     }
 
-    /// Whether a safe request wants this answer, of which it knows the tag from a stored one.
+    /// Whether the preconditions of a safe request, which knows the tag from a stored answer, allow
+    /// this answer.
     fn is_wanted(&self, head: &Parts, body: &[u8]) -> bool {
         let counts = head.method.is_safe()
             && self.status == StatusCode::OK

@@ -1,4 +1,4 @@
-//! An SQL endpoint as it is configured.
+//! An SQL endpoint as configured.
 
 use http::StatusCode;
 

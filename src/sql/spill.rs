@@ -1,4 +1,5 @@
-//! What the primary does for replicas that cannot serve, so that it is never drowned by it.
+//! Limits the reads that the primary serves for replicas that cannot, so that they never overload
+//! it.
 
 use metrics::Counter;
 
@@ -13,7 +14,7 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// Starts with all of its room free.
+    /// Starts with all room free.
     #[must_use]
     pub fn new(concurrency_max: usize) -> Self {
         let counter = |result: &'static str| {

@@ -1,11 +1,11 @@
-//! Which statements are proven to leave nothing in a session, on which nodes.
+//! The statements that are proven to leave nothing in a session, by node.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most nodes for which a proof is kept; on any others the session is always reset.
 const NODES_MAX: usize = 32;
 
-/// The proofs of one statement; nodes are known by their indices.
+/// The proofs of one statement; nodes are identified by their indices.
 ///
 /// A proof holds for one revision of a node's catalogue: the next one invalidates it.
 #[derive(Debug)]

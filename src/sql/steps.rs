@@ -1,10 +1,10 @@
 //! Plans a request and attempts the nodes, in the order of the plan, until one answers; plans once more
-//! when a promotion was seen meanwhile.
+//! if a promotion was seen meanwhile.
 //!
-//! A safe request goes on to the next step when a node fails, as far as the node's retry budget
-//! goes, and is sent to the next node as well when one is slow; the first good answer counts. The delay
+//! A safe request continues with the next step when a node fails, as far as the node's retry budget
+//! allows, and is also sent to the next node when one is slow; the first good answer counts. The delay
 //! follows the endpoint's recent answers on that node, so hedges stay rare while nothing is wrong. An
-//! unsafe request has a single step, and once its statement was sent it is never sent again.
+//! unsafe request has a single step, and once its statement has been sent it is never sent again.
 
 use std::iter::Peekable;
 use std::sync::atomic::Ordering;
@@ -25,30 +25,30 @@ use tidegate_model::RequestToken;
 use tidegate_policy::{Decision, NodePlan, Reason, Step};
 use tidegate_steering::{Race, RaceEvent, Standing, Turn, Won};
 
-/// How often a request is planned at most: promotions are rare, so the second plan has the new
-/// primary if it is known at all.
+/// Most plans for one request: promotions are rare, so the second plan has the new primary if it is
+/// known at all.
 const PLANS_MAX: usize = 2;
 
 /// The least delay, in round trips to the node, while its answers are unknown.
 const ROUND_TRIPS_UNKNOWN: u32 = 3;
-/// The delay then, if it is near.
+/// The least delay in that case, for a near node.
 const DELAY_UNKNOWN: Duration = Duration::from_millis(150);
 
-/// What is left of a plan.
+/// The remaining steps of a plan.
 type Steps = Peekable<<NodePlan as IntoIterator>::IntoIter>;
 
 /// Why a plan gave no answer.
 pub(super) enum PlanError {
     /// The client gets this.
     Final(SqlError),
-    /// The client gets this unless there is a better plan: nothing was written.
+    /// The client gets this unless another plan succeeds: nothing was written.
     NothingDone(SqlError),
 }
 
 impl SqlRequest<'_> {
     /// Makes a plan and follows it; `timing` collects where the time went, failed steps included.
     ///
-    /// Boxed: it is large, and what is answered from memory should not carry it around.
+    /// Boxed: it is large, and requests that are answered from memory should not carry it around.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -78,7 +78,7 @@ impl SqlRequest<'_> {
         }
     }
 
-    /// Judges the token by what is known now.
+    /// Makes a plan from what is known now, and judges the token by it.
     fn plan(&self, known: Arc<Knowledge>) -> Result<PlannedRequest<'_>, SqlError> {
         let lineage = known.lineage.as_deref();
         let token = self.decision.token.at_present(lineage)?;
@@ -198,7 +198,7 @@ impl PlannedRequest<'_> {
         (timing, end)
     }
 
-    /// Whether a node is one to ask for an answer that may come without it.
+    /// Whether a node may get a hedge, whose answer may not be needed.
     fn may_hedge_to(&self, next: &Step) -> bool {
         let standing = self.ranking.of(next.node).standing;
         self.request.safe
@@ -225,12 +225,12 @@ impl PlannedRequest<'_> {
         rest.next_if(|_| self.member(slow).grants_second_try())
     }
 
-    /// Tells the loser that its connection is fine.
+    /// Marks the loser, whose connection remains usable.
     fn account(&self, first: &Try, second: &Try, won: Won) {
         match won {
             Won::First => second.beaten.store(true, Ordering::Relaxed),
-            // How long it would have taken is not known. Taking it for slow would put off the hedges
-            // of a frozen node; the budget sees to it that a slow one is waited for again.
+            // How long it would have taken is unknown. Counting it as slow would delay the hedges of
+            // a frozen node; the budget ensures that a slow one is awaited again.
             Won::Second => first.beaten.store(true, Ordering::Relaxed),
             Won::Neither => {}
         }

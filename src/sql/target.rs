@@ -18,25 +18,25 @@ pub struct SqlTarget {
     pub body_strings: Vec<String>,
     /// Whether any parameter names a member of the body.
     pub reads_body: bool,
-    /// The query parameters that an answer depends on, sorted; none if it depends on more than path
-    /// and query, or is not a plain 200.
+    /// The query parameters that an answer depends on, sorted; `None` if it depends on more than
+    /// path and query, or is not a plain 200.
     pub shared_parameters: Option<Vec<String>>,
     /// How long its answers took recently.
     pub latencies: Latencies,
-    /// On which nodes it is quick.
+    /// How quick it is on each node.
     pub quickness: Quickness,
     /// On which nodes it is proven to leave nothing in a session.
     pub stateless: Stateless,
 }
 
-/// Where an SQL endpoint is reached, and by whom.
+/// The method and path of an SQL endpoint, and whether it is open.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlPlace<'a> {
     /// Its one method.
     pub method: &'a Method,
     /// Its path template.
     pub template: &'a str,
-    /// Whether it needs no token.
+    /// Whether it requires no token.
     pub is_open: bool,
 }
 
@@ -46,7 +46,7 @@ pub enum SqlTargetError {
     /// The statement itself.
     #[error("{0}")]
     Statement(#[from] StatementError),
-    /// A path parameter that the template lacks.
+    /// A path parameter that is not in the template.
     #[error("`:path.{0}` is not in the path template")]
     NotInTemplate(String),
     /// A claim on an endpoint without authentication.

@@ -1,9 +1,9 @@
-//! What a node's failure means for the request, and for the node. Pure.
+//! The meaning of a node's failure for the request and for the node. Pure.
 
 use super::FailureKind;
 use tidegate_model::Level;
 
-/// What the request is, as far as a failure's meaning depends on it.
+/// The properties of a request that determine the meaning of a failure.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     /// Whether it may be sent twice.
@@ -12,7 +12,7 @@ pub(super) struct Terms {
     pub(super) level: Level,
 }
 
-/// What becomes of a request whose statement failed on a node.
+/// The consequence for a request whose statement failed on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The client gets the failure.
@@ -21,18 +21,18 @@ pub(super) enum Verdict {
     OutcomeUnknown,
     /// Another node may answer; if none does, the client gets the failure.
     Next,
-    /// As `Next`; if no node answers, the client learns that there is none.
+    /// Like `Next`; if no node answers, the client gets the error that there is none.
     NextOrNoNode,
 }
 
-/// Why a node gave no answer, where it is not a failure that it reported.
+/// Why a node gave no answer, apart from failures that it reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
     /// The deadline passed.
     Deadline,
     /// The monitor lost the node meanwhile.
     Lost,
-    /// An answer came, from a server in another role than the one it was asked in.
+    /// An answer came from a server in another role than expected.
     OtherRole,
     /// A read of another request on the same connection is in the way.
     HeldUp,
@@ -50,7 +50,7 @@ pub(super) fn of_failure(
         FailureKind::Unavailable if !terms.safe && sent => Verdict::OutcomeUnknown,
         FailureKind::Unavailable if terms.level == Level::Strong => Verdict::NextOrNoNode,
         FailureKind::Unavailable if terms.safe => Verdict::Next,
-        // Nothing writes on a replica but recovery: the next node has no such conflict. On the primary
+        // Only recovery writes on a replica: the next node has no such conflict. On the primary
         // another transaction won, and the client has to try again.
         FailureKind::Collision if terms.safe && !as_primary => Verdict::Next,
         FailureKind::Unavailable
@@ -65,8 +65,8 @@ pub(super) fn of_failure(
     }
 }
 
-/// Judges a node that gave no answer. A write that the primary began was done; whether it survives is
-/// not known.
+/// Judges a node that gave no answer. A write that the primary began was executed; whether it
+/// survives is unknown.
 pub(super) fn of_silence(terms: Terms, silence: Silence) -> Verdict {
     match silence {
         Silence::Deadline | Silence::OtherRole if !terms.safe => Verdict::OutcomeUnknown,
@@ -75,8 +75,8 @@ pub(super) fn of_silence(terms: Terms, silence: Silence) -> Verdict {
     }
 }
 
-/// Whether a silence counts against the node; none where the monitor has reported it or will, or where
-/// the node is not at fault.
+/// Whether a silence counts as a failure of the node; `None` if the monitor has reported it or will,
+/// or if the node is not at fault.
 pub(super) fn node_failed(silence: Silence) -> Option<bool> {
     match silence {
         Silence::Deadline => Some(true),

@@ -98,7 +98,7 @@ impl Candidates {
         metrics::counter!(name, self.label()).increment(by);
     }
 
-    /// All series of a metric have the same labels, so upstreams have metrics of their own.
+    /// All series of a metric have the same labels, so upstreams have separate metrics.
     fn metric(&self, of_database: &'static str, of_upstream: &'static str) -> &'static str {
         match self.upstream {
             Some(_) => of_upstream,

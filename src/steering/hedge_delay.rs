@@ -18,6 +18,11 @@ const HEDGE_DELAY_MIN: Duration = Duration::from_millis(20);
 const HEDGE_DELAY_MAX: Duration = Duration::from_millis(500);
 const HEDGE_DELAY_UNKNOWN: Duration = Duration::from_millis(150);
 
+/// Up to this many answers, each one updates the quantile; beyond that, one in [`ANSWERS_PER_QUANTILE`]
+/// does, because computing the quantile costs more than everything else here and it hardly changes.
+const ANSWERS_FEW: u64 = 100;
+const ANSWERS_PER_QUANTILE: u64 = 8;
+
 /// Tracks the answers of one node, or of one endpoint on one node, without a lock that requests
 /// wait for.
 #[derive(Debug)]
@@ -40,6 +45,10 @@ impl HedgeDelay {
         // An answer may be left out while another is being added.
         if let Ok(mut latencies) = self.latencies.try_lock() {
             latencies.add(latency, now);
+            let total = latencies.total();
+            if total > ANSWERS_FEW && !total.is_multiple_of(ANSWERS_PER_QUANTILE) {
+                return;
+            }
             let delay = latencies.quantile(HEDGED_QUANTILE).map(|slow| 2 * slow);
             let delay = delay.unwrap_or(HEDGE_DELAY_UNKNOWN);
             let delay = delay.clamp(HEDGE_DELAY_MIN, HEDGE_DELAY_MAX);
@@ -78,5 +87,18 @@ mod tests {
         let delay = delay_after(80 * MS);
         assert!((160 * MS..200 * MS).contains(&delay), "{delay:?}");
         assert_eq!(delay_after(2_000 * MS), HEDGE_DELAY_MAX);
+    }
+
+    #[test]
+    fn a_delay_follows_its_answers_however_many_there_were() {
+        let now = Instant::now();
+        let delay = HedgeDelay::new(now);
+        for _ in 0..10 * ANSWERS_FEW {
+            delay.add(MS, now);
+        }
+        for _ in 0..10 * ANSWERS_FEW {
+            delay.add(80 * MS, now);
+        }
+        assert!(delay.get() >= 160 * MS, "{:?}", delay.get());
     }
 }

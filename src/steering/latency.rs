@@ -1,4 +1,4 @@
-//! How fast a node has been recently.
+//! The recent latency of a node.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl LatencyAverage {
         self.0 = Some((average, now));
     }
 
-    /// None before the first sample.
+    /// `None` before the first sample.
     pub(super) fn get(&self) -> Option<Duration> {
         self.0
             .map(|(average, _)| Duration::from_secs_f64(average.max(0.0)))
@@ -50,7 +50,8 @@ const SAMPLES_MIN: u64 = 20;
 /// each, so a quantile is at most that much too high.
 #[derive(Clone, Debug)]
 pub struct RecentLatencies {
-    counts: [u32; BUCKETS],
+    counts: [u64; BUCKETS],
+    total: u64,
     halved_at: Instant,
 }
 
@@ -59,6 +60,7 @@ impl RecentLatencies {
     pub fn new(now: Instant) -> Self {
         Self {
             counts: [0; BUCKETS],
+            total: 0,
             halved_at: now,
         }
     }
@@ -70,22 +72,27 @@ impl RecentLatencies {
             for count in &mut self.counts {
                 *count /= 2;
             }
+            self.total = self.counts.iter().sum();
         }
-        let count = &mut self.counts[bucket(latency)];
-        *count = count.saturating_add(1);
+        self.counts[bucket(latency)] += 1;
+        self.total += 1;
     }
 
-    /// Returns an upper bound on a quantile (from 0 to 1) of the recent latencies; none while there
-    /// are too few.
+    /// Returns how many answers count.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Returns an upper bound on a quantile (from 0 to 1) of the recent latencies; `None` while
+    /// there are too few.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
-        let total: u64 = self.counts.iter().copied().map(u64::from).sum();
-        if total < SAMPLES_MIN {
+        if self.total < SAMPLES_MIN {
             return None;
         }
-        let wanted = part.clamp(0.0, 1.0) * total as f64;
+        let wanted = part.clamp(0.0, 1.0) * self.total as f64;
         let mut seen = 0;
         let index = self.counts.iter().position(|&count| {
-            seen += u64::from(count);
+            seen += count;
             seen > 0 && seen as f64 >= wanted
         })?;
         Some(upper_bound(index))

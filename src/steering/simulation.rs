@@ -42,7 +42,7 @@ enum Kind {
     Flapping,
 }
 
-/// What a gateway sees of a node.
+/// A gateway's view of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     Good,

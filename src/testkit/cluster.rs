@@ -135,7 +135,7 @@ impl Cluster {
         &self.workspace
     }
 
-    /// The command for `psql`, by its path if it is installed beside the server.
+    /// The command for `psql`, by its path if it is installed next to the server.
     pub(super) fn psql(&self) -> String {
         let beside = self.binaries.program("psql");
         if beside.is_file() {

@@ -40,7 +40,7 @@ impl PostgresServer {
             .with_context(|| sql.to_owned())
     }
 
-    /// The first column of the first row, as text; none without a row or if it is null.
+    /// The first column of the first row, as text; `None` without a row or if it is null.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Three regions: a primary, two replicas, a gateway beside each, and the long links between them.
+//! Three regions: a primary, two replicas, a gateway next to each, and the long links between them.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub(super) regions: Vec<Region>,
     /// A JWT for the account `alice`.
     pub(super) jwt: String,
-    /// What the gateways' admin listeners want for writes.
+    /// The token that the gateways' admin listeners require for writes.
     pub(super) admin_token: String,
     _feed: RateFeed,
     pub(super) cluster: Cluster,
@@ -48,7 +48,7 @@ pub(super) struct World {
 pub(super) struct Region {
     pub(super) name: &'static str,
     pub(super) gateway: GatewayProcess,
-    /// Its index among the replicas; none in the primary's region.
+    /// Its index among the replicas; `None` in the primary's region.
     pub(super) replica: Option<usize>,
     pub(super) round_trip: Duration,
     _line: Option<DelayProxy>,

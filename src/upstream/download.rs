@@ -17,8 +17,8 @@ use super::node::Visit;
 use tidegate_model::error_chain;
 use tidegate_steering::AttemptOutcome;
 
-/// What is occupied until the last byte: a place in the upstream's `connections_max`, and one at
-/// the node.
+/// The places occupied until the last byte: one in the upstream's `connections_max`, and one at the
+/// node.
 pub(super) type Place = (OwnedSemaphorePermit, Visit);
 
 /// How often a body that waits for its node signals progress: the server ends HTTP/2 streams

@@ -6,11 +6,11 @@ use hyper_util::client::legacy;
 use crate::http::{Problem, ProblemKind, ShedReason};
 use tidegate_model::error_chain;
 
-/// Why a request to an upstream has no answer. Causes are for the log: none contains a header or
+/// Why a request to an upstream gets no answer. Causes are for the log: none contains a header or
 /// body.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// As many requests as allowed are under way.
+    /// The maximum number of requests is in progress.
     #[error("the application behind this path is busy")]
     Busy,
     /// The request was passed on by this process before.
@@ -100,7 +100,7 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
-    /// Why the request has no answer, if no other node answers either.
+    /// Why the request gets no answer, if no other node answers either.
     pub(super) fn unanswered(self) -> UpstreamError {
         match self {
             Self::Misframed { .. } => UpstreamError::BadAnswer(self),

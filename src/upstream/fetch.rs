@@ -1,7 +1,8 @@
-//! An application's answer that the response cache keeps, where its endpoint says that path and query
-//! alone decide on it.
+//! Fetches an application's answer for the response cache, if its endpoint declares that only path
+//! and query determine it.
 //!
-//! The request carries no field of any client's, so that nobody can shape what others are given.
+//! The request carries no field of any client, so that no client can influence the answers that
+//! others get.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,10 +26,10 @@ use crate::http::{Problem, Timing};
 use tidegate_model::normalise;
 use tidegate_policy::Reuse;
 
-/// Most bytes of the fields that are kept; they take room beside the body.
+/// Most bytes of the stored fields, which take room in addition to the body.
 const HEADER_BYTES_MAX: usize = 4 << 10;
 
-/// What is said anew of every answer, or was true of one transfer alone.
+/// Fields that are set again on every answer, or that applied to a single transfer only.
 static NOT_KEPT: [HeaderName; 8] = [
     ACCEPT_RANGES,
     AGE,
@@ -41,11 +42,11 @@ static NOT_KEPT: [HeaderName; 8] = [
 ];
 
 impl Proxy {
-    /// Asks the application for an answer that the response cache may keep, of at most `bytes_max`; its
-    /// body has to be there within `time`.
+    /// Requests from the application an answer that the response cache may store, of at most
+    /// `bytes_max`; its body has to arrive within `time`.
     ///
     /// # Errors
-    /// Why there is nothing to keep.
+    /// Why there is nothing to store.
     pub async fn fetch(
         &self,
         upstream: &Arc<Upstream>,
@@ -61,7 +62,7 @@ impl Proxy {
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
         let said = answered.response.headers();
-        // A failure is given to nobody else, and does not end what is stored.
+        // A failure is not given to other clients, and does not invalidate the stored answer.
         if !answered.response.status().is_server_error() && !is_for_all(said) {
             return Err(Missed::NotForAll);
         }
@@ -115,8 +116,8 @@ async fn in_time(body: Body, bytes_max: usize, deadline: Instant) -> Result<Byte
     }
 }
 
-/// Whether the application does not object: it varies by nothing that is not asked of it here, and
-/// lets caches reuse the answer.
+/// Whether the application permits storing: the answer varies only by the encoding, which is not
+/// negotiated here, and caches may reuse it.
 fn is_for_all(headers: &HeaderMap) -> bool {
     let varies_by_encoding_alone = {
         let fields = headers.get_all(VARY).into_iter();
@@ -141,7 +142,7 @@ fn bytes_of(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// Reads a body, unless it is too large to be kept.
+/// Reads a body, unless it is too large to be stored.
 async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Missed> {
     let least = usize::try_from(body.size_hint().lower());
     if least.map_or(true, |least| least > bytes_max) {

@@ -1,7 +1,7 @@
-//! Hands a request on to an upstream, with the decision, and its answer back.
+//! Forwards a request to an upstream, with the decision, and returns its answer.
 //!
-//! The application behind the gateway is told what was decided and is trusted to obey it; nothing
-//! it answers is proven here, so no answer of its carries a staleness.
+//! The application behind the gateway receives the decision and is trusted to obey it; nothing in
+//! its answers is proven here, so none of them carries a staleness.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,15 +26,15 @@ use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Reason};
 use tidegate_steering::Turn;
 
-/// One request to pass on.
+/// One request to forward.
 pub struct ProxiedRequest {
     /// Its head.
     pub head: Parts,
-    /// Its body, as it comes.
+    /// Its body, as it arrives.
     pub body: Body,
     /// Its normalised path.
     pub path: String,
-    /// What it is owed.
+    /// Its decision.
     pub decision: Decision,
     /// Where the traffic policy sends it, if there is one.
     pub route: Option<Arc<RegionRoute>>,
@@ -52,7 +52,7 @@ impl Proxy {
         }
     }
 
-    /// Passes a request on, and returns the answer with the body yet to come.
+    /// Forwards a request, and returns the answer with the body yet to come.
     ///
     /// # Errors
     /// The problem to answer.
@@ -149,7 +149,7 @@ impl Proxy {
     }
 }
 
-/// How a node of an upstream served.
+/// Describes the node of an upstream that served.
 pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
     Served {
         node: answered.node().name.as_str().into(),
@@ -165,7 +165,8 @@ pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
     }
 }
 
-/// Says anew what was said on the other connection: fields of one connection are never passed on.
+/// Sets the fields that the other connection also had: fields of one connection are never
+/// forwarded.
 fn with_websocket(mut headers: HeaderMap) -> HeaderMap {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -177,8 +178,8 @@ fn is_longer(body: &Body, bytes_max: usize) -> bool {
     usize::try_from(declared).map_or(true, |declared| declared > bytes_max)
 }
 
-/// Only HTTP/1.1 has this way to change the protocol (RFC 6455), and only to one that is known not
-/// to be HTTP: `h2c` would carry requests past everything here.
+/// Only HTTP/1.1 has this way to change the protocol (RFC 6455). Only WebSocket is accepted, which
+/// is not HTTP: with `h2c`, requests would bypass the gateway.
 fn wants_websocket(head: &Parts, has_no_body: bool) -> bool {
     head.version == Version::HTTP_11
         && head.method == Method::GET

@@ -1,7 +1,8 @@
-//! Who asked, for whom and over what: `Forwarded` (RFC 7239) and the fields that came before it.
+//! The client, the host and the protocol of a request: `Forwarded` (RFC 7239) and the fields that
+//! preceded it.
 //!
-//! What a client says of itself counts only as far as a trusted proxy has passed it on; all else is
-//! set anew, so that an application can believe what it reads.
+//! A client's own fields count only as far as a trusted proxy has forwarded them; everything else
+//! is set again, so that an application can trust the fields.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -18,7 +19,7 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Sets the fields on a request that is handed on; `headers` has none of them.
+/// Sets the fields on a request that is forwarded; `headers` has none of them.
 pub(super) fn describe(headers: &mut HeaderMap, head: &Parts, trusted: &[IpNet]) {
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -54,7 +55,7 @@ fn proto_of_proxy(headers: &HeaderMap) -> &'static str {
     }
 }
 
-/// The host that was asked for: of the target when it names one (RFC 9112 section 3.2.2).
+/// The requested host: that of the target if it names one (RFC 9112 section 3.2.2).
 fn host(head: &Parts) -> Option<Authority> {
     let of_target = head.uri.authority().cloned();
     let of_field = || {
@@ -75,7 +76,7 @@ fn forwarded(client: IpAddr, host: Option<&Authority>, proto: &str) -> String {
 }
 
 fn append(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
-    // All that is written here is made of addresses, hosts and two words.
+    // The values consist only of addresses, hosts and two words.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.append(name, value);
     }

@@ -1,8 +1,8 @@
 //! Upstream endpoints: requests forwarded to an application over HTTP/1.1, and its answers.
 //!
 //! An [`Upstream`] has nodes, one of which serves a request: the selector's first, or another if
-//! that fails. Bodies are streamed both ways and never held as a whole. Deliberately absent: what
-//! the headers of a decision say, HTTP/2 to applications, and balancing load among nodes of one
+//! that fails. Bodies are streamed both ways and never held as a whole. Deliberately absent: the
+//! meaning of a decision's headers, HTTP/2 to applications, and balancing load among nodes of one
 //! region, which a load balancer's address does better.
 
 mod settings;

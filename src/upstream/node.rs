@@ -1,4 +1,4 @@
-//! One place where an upstream runs.
+//! One node of an upstream.
 
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ fn after_path(url: &Url) -> String {
     [query, fragment].into_iter().flatten().collect()
 }
 
-/// Writes a normalised path as it is sent.
+/// Encodes a normalised path as it is sent.
 pub(super) fn encode_path(normalised: &str) -> String {
     utf8_percent_encode(normalised, ESCAPED).to_string()
 }

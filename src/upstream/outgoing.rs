@@ -1,4 +1,4 @@
-//! A request as it is sent to a node, and what it may take.
+//! A request as it is sent to a node, and its limits.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What requests to upstreams have in common.
+//! The state that requests to upstreams share.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use super::{Patience, Pseudonym};
 use crate::sql::Database;
 use tidegate_model::{RegionId, TokenKeys};
 
-/// What every request to an upstream needs beside the upstream.
+/// The state that every request to an upstream needs besides the upstream.
 pub struct Proxy {
     /// The region of this process.
     pub region: RegionId,
-    /// What this process is called in `Via`.
+    /// The name of this process in `Via`.
     pub pseudonym: Pseudonym,
     /// Signs and verifies consistency tokens.
     pub tokens: Arc<TokenKeys>,
-    /// Networks whose word on the client is taken.
+    /// Networks of the proxies whose information about the client is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// The limits of a request.
     pub patience: Patience,
-    /// What the replicas that applications read from can honour.
+    /// The replicas that applications read from.
     pub database: Arc<Database>,
 }

@@ -48,7 +48,7 @@ pub(super) struct UpstreamRace<'r> {
     failed: Option<Failure>,
 }
 
-/// What an attempt has come to.
+/// The result of an attempt.
 type Tried = Result<(Response<Incoming>, Visit), AttemptError>;
 
 /// An answer that is passed on.
@@ -160,8 +160,8 @@ impl<'r> UpstreamRace<'r> {
         next.is_some()
     }
 
-    /// Handles the end of one attempt: returns an answer to pass on, or none while others may still
-    /// answer.
+    /// Handles the end of one attempt: returns an answer to pass on, or `None` while others may
+    /// still answer.
     fn take_in(&mut self, entrant: Entrant, answer: Tried) -> Result<Option<Found>, UpstreamError> {
         let Entrant { node, turn, since } = entrant;
         let took = since.elapsed();
@@ -251,7 +251,7 @@ impl<'r> UpstreamRace<'r> {
 
     /// A node that was tried before a hedge and has been completely silent since counts as failed:
     /// a frozen node would never be detected otherwise, because no request waits for it any more.
-    /// If it answers other requests it is well, and this request is inherently slow.
+    /// If it answers other requests it is healthy, and this request is inherently slow.
     fn note_overtaken(&self, by: Turn) {
         if by != Turn::Hedge {
             return;

@@ -1,4 +1,4 @@
-//! The fields of a request as an application gets them.
+//! The fields of a request as forwarded to an application.
 
 use http::header::{ACCEPT, COOKIE, EXPECT};
 use http::request::Parts;
@@ -34,7 +34,7 @@ const OURS: [&str; 22] = [
     "x-real-ip",
     // Between the CDN and the load balancer: a secret.
     "x-origin-verify",
-    // Fields by which some frameworks take another path than the one that was decided on.
+    // Fields that make some frameworks use another path than the one that was decided on.
     "x-original-url",
     "x-rewrite-url",
     // The environment variable HTTP_PROXY of a CGI program.
@@ -44,7 +44,7 @@ const OURS: [&str; 22] = [
     "host",
 ];
 
-/// Fields by which some frameworks take another method than the one that was decided on.
+/// Fields that make some frameworks use another method than the one that was decided on.
 const OTHER_METHODS: [&str; 3] = [
     "x-http-method-override",
     "x-http-method",
@@ -60,7 +60,7 @@ pub(super) fn fields(
 ) -> HeaderMap {
     let mut headers = head.headers.clone();
     strip_hop_by_hop(&mut headers);
-    // Answered here: the body is asked for when the node's connection has room.
+    // Answered here: the body is requested when the node's connection has room.
     headers.remove(EXPECT);
     drop_ours(&mut headers, head.method.is_safe());
     forwarded::describe(&mut headers, head, &proxy.trusted_proxies);
@@ -74,7 +74,7 @@ pub(super) fn fields(
     headers
 }
 
-/// Makes the fields of a request for what everybody may be given: none is a client's.
+/// Makes the fields of a request for an answer for all clients: none is from a client.
 pub(super) fn shared_fields(proxy: &Proxy, decision: &Decision) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
@@ -99,7 +99,8 @@ fn drop_ours(headers: &mut HeaderMap, safe: bool) {
     }
 }
 
-/// The level in force, what the client has seen, and whether only the primary will do.
+/// Sets the effective level, the position that the client has seen, and whether only the primary
+/// can serve.
 fn hand_on_decision(headers: &mut HeaderMap, proxy: &Proxy, decision: &Decision, safe: bool) {
     let level = decision.consistency.to_string();
     if let Ok(level) = HeaderValue::try_from(level) {
@@ -118,7 +119,7 @@ fn hand_on_decision(headers: &mut HeaderMap, proxy: &Proxy, decision: &Decision,
     }
 }
 
-/// Passes a trace on, or starts one. A malformed one cannot be gone on with.
+/// Forwards a trace, or starts one. A malformed one cannot be continued.
 fn keep_trace(headers: &mut HeaderMap, received: &HeaderMap, account: &mut Account) {
     if let Some(trace) = Trace::read(received) {
         headers.insert(&TRACEPARENT, trace.field());
@@ -130,8 +131,8 @@ fn keep_trace(headers: &mut HeaderMap, received: &HeaderMap, account: &mut Accou
     account.trace = Some(trace);
 }
 
-/// What everybody may be given must not depend on who asked first. The gateway's own cookie is
-/// nobody else's business.
+/// An answer for all clients must not depend on the client that requested it first. The gateway's
+/// own cookie is not forwarded.
 fn cookies(headers: &mut HeaderMap, decision: &Decision) {
     if decision.shared_cacheable {
         headers.remove(COOKIE);

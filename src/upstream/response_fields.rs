@@ -1,4 +1,4 @@
-//! The fields of an application's answer as the client gets them.
+//! The fields of an application's answer as returned to the client.
 
 use http::header::{EXPIRES, LOCATION, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -8,8 +8,8 @@ use crate::http::may_be_kept;
 use tidegate_model::{RequestToken, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN};
 use tidegate_policy::{Decision, is_targeted};
 
-/// What the gateway alone says to a client, and what would contradict the `Cache-Control` that goes
-/// out.
+/// Fields that only the gateway sets for a client, and fields that would contradict the
+/// `Cache-Control` that is sent.
 static NOT_PASSED_ON: [HeaderName; 8] = [
     HeaderName::from_static("consistency-status"),
     HeaderName::from_static("x-consistency"),
@@ -21,9 +21,9 @@ static NOT_PASSED_ON: [HeaderName; 8] = [
     PRAGMA,
 ];
 
-/// Makes an application's fields fit to be passed on. What describes the answer (`Cache-Control`,
-/// `Vary`, `Consistency-Status`) is set later, with that of every other answer; so is the token, whose
-/// position is returned.
+/// Prepares an application's fields for the client. The fields that describe the answer
+/// (`Cache-Control`, `Vary`, `Consistency-Status`) are set later, as for every other answer; so is the
+/// token, whose position is returned.
 pub(super) fn rewrite(
     tokens: &TokenKeys,
     headers: &mut HeaderMap,
@@ -43,14 +43,15 @@ pub(super) fn rewrite(
     seen(tokens, headers, decision)
 }
 
-/// `Location` as the client can follow it, where the application names the node by its own URL.
+/// `Location` in a form that the client can follow, if the application refers to the node by its
+/// own URL.
 pub(super) fn location(node: &UpstreamNode, headers: &HeaderMap) -> Option<HeaderValue> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     HeaderValue::try_from(node.as_asked(location)?).ok()
 }
 
-/// Takes out a token that is one of ours: its position, or the client's own if that is newer. An
-/// application has one to pass on from an SQL endpoint that it asked.
+/// Removes a token, and returns its position if this gateway's keys signed it, or the client's own
+/// position if that is newer. An application has such a token if it has used an SQL endpoint.
 fn seen(tokens: &TokenKeys, headers: &mut HeaderMap, decision: &Decision) -> Option<WalPosition> {
     let fields = headers.get_all(&X_CONSISTENCY_TOKEN);
     let said = RequestToken::from_fields(fields, tokens);

@@ -1,4 +1,4 @@
-//! One upstream: an application that serves over HTTP, in one place or several.
+//! One upstream: an application that serves over HTTP, in one region or several.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ use tidegate_model::settings;
 use tidegate_model::values::{DURATION, Optional, count};
 use tidegate_steering::SteeringSettings;
 
-/// An application that endpoints hand requests to.
+/// An application that endpoints forward requests to.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
-    /// Where it is written.
+    /// Its place in the file.
     pub place: Place,
-    /// What endpoints, logs and metrics call it: the URL where an endpoint gives one in place of a
+    /// Its name for endpoints, logs and metrics: the URL if an endpoint gives one in place of a
     /// name.
     pub name: String,
     /// Everything else.
@@ -42,7 +42,7 @@ impl UpstreamConfig {
     }
 }
 
-/// Where an upstream is and what it may take.
+/// The nodes of an upstream and its limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamSettings {
     /// Where it runs, nearest first; never empty.
@@ -55,12 +55,12 @@ pub struct UpstreamSettings {
     pub steering: SteeringSettings,
 }
 
-/// One place where an upstream runs.
+/// One node of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamNodeConfig {
-    /// The region it is in; `None` for the single URL of an endpoint.
+    /// Its region; `None` for the single URL of an endpoint.
     pub region: Option<RegionId>,
-    /// Where requests go.
+    /// The URL that requests are sent to.
     pub url: NodeUrl,
 }
 
@@ -75,12 +75,12 @@ pub struct CheckConfig {
 }
 
 impl CheckConfig {
-    /// How often a node is checked unless the file says otherwise.
+    /// How often a node is checked unless the file sets another interval.
     pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 }
 
 settings! {
-    /// What an upstream may take.
+    /// The limits of an upstream.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct UpstreamLimits {
         /// Time to open a connection, TLS included.
@@ -105,7 +105,7 @@ settings! {
 
 /// The URL of a node: scheme, host, port, and perhaps a path that requests' paths are appended to.
 ///
-/// It carries no credentials, so that it may be shown.
+/// It contains no credentials, so that it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeUrl(Url);
 
@@ -116,7 +116,7 @@ impl NodeUrl {
         &self.0
     }
 
-    /// The URL without its scheme: what logs, metrics and operators call the node.
+    /// The URL without its scheme: the node's name for logs, metrics and operators.
     #[must_use]
     pub fn node_name(&self) -> String {
         let url = self.to_string();

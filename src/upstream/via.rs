@@ -1,23 +1,23 @@
-//! `Via` (RFC 9110 section 7.6.3): by which protocol a request came, and whether it has been here
-//! before.
+//! `Via` (RFC 9110 section 7.6.3): records the protocol of a request, and shows whether it has
+//! passed this process before.
 
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Version};
 
 use tidegate_model::RegionId;
 
-/// Holds the name under which this process is known to others, which no other process has.
+/// Holds the name by which other proxies know this process; it is unique to the process.
 #[derive(Debug)]
 pub struct Pseudonym(String);
 
 impl Pseudonym {
-    /// Makes one up for a process in a region.
+    /// Makes a random one for a process in a region.
     #[must_use]
     pub fn random(region: &RegionId) -> Self {
         Self(format!("tidegate-{region}-{:08x}", fastrand::u32(..)))
     }
 
-    /// Adds this process to those that have handed a request on.
+    /// Adds this process to those that have forwarded a request.
     pub(super) fn sign(&self, headers: &mut HeaderMap, version: Version) {
         let protocol = match version {
             Version::HTTP_2 => "2",
@@ -30,7 +30,7 @@ impl Pseudonym {
         }
     }
 
-    /// Returns whether this process has handed the request on before.
+    /// Returns whether this process has forwarded the request before.
     pub(super) fn has_signed(&self, headers: &HeaderMap) -> bool {
         let lines = headers.get_all(VIA).into_iter();
         let mut entries = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));

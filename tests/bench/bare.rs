@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::process::{Server, command, free_address};
 
-/// The role of this program other than measuring. The name of the role is its first argument, the
-/// second the address, the third the body, or the whole answer.
+/// The role of this program other than measuring. Its first argument is the name of the role, the
+/// second the address, the third the body or the whole answer.
 #[derive(Clone, Copy)]
 pub(crate) enum Role {
     Axum,

@@ -1,5 +1,5 @@
-//! Cached hits, beside nginx, Varnish and a bare handler: 1 KB of JSON, 64 kept-alive connections,
-//! the server on one core.
+//! Cached hits, compared with nginx, Varnish and a bare handler: 1 KB of JSON, 64 kept-alive
+//! connections, the server on one core.
 
 use std::fmt::Write as _;
 
@@ -168,7 +168,7 @@ async fn nginx_with_lines(scene: &Scene, core: Option<usize>, origin: &Server) -
     nginx(scene, core, origin, "/dev/null").await
 }
 
-/// One worker, as many as cores; everything kept alive; metadata of cached files kept open.
+/// One worker per core; everything kept alive; metadata of cached files kept open.
 async fn nginx(
     scene: &Scene,
     core: Option<usize>,

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::load::{Sample, Wrk, pgbench};
 use super::report::say;
 
-/// How often and for how long.
+/// The number and the duration of rounds.
 pub(crate) struct Pace {
     pub(crate) rounds: usize,
     pub(crate) seconds: u32,

@@ -1,4 +1,5 @@
-//! The decision: what a request is owed, and which nodes can honour it, in which order.
+//! The decision: the consistency that a request requires, and which nodes can honour it, in which
+//! order.
 //!
 //! Everything that a request needs before it is sent to a node, except reading its headers and
 //! finding its endpoint. `make bench` reads this table.

@@ -6,7 +6,7 @@ use tokio::process::Command;
 use super::process::output;
 use super::report::{Report, say};
 
-/// A line of divan's table, what it is, and the greatest median in nanoseconds.
+/// A line of divan's table, its description, and the greatest allowed median in nanoseconds.
 const ROWS: [(&str, &str, f64); 4] = [
     (
         "decision",
@@ -50,7 +50,7 @@ fn row(report: &mut Report, told: &str, bench: &str, (what, max): (&str, f64)) -
     let line = lines.find(|line| line.contains('─') && is_bench(line) && line.contains("ns"));
     let line = line.with_context(|| format!("divan reports nothing about {bench}"))?;
     let nanoseconds = nanoseconds(median(line)?)?;
-    // A line that says `alloc:`, then how many; neither when there were none at all.
+    // A line with `alloc:`, then the number; both are missing if there were no allocations.
     let mut lines = lines.take_while(|line| !line.contains('─'));
     let allocations = match lines.find(|line| line.contains("alloc:")) {
         Some(_) => median(lines.next().context("divan reports how many")?)?,

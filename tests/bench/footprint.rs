@@ -47,7 +47,7 @@ pub(crate) async fn measure_start(scene: &Scene, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// A request by hand: creating an HTTP client would take longer than the measured time.
+/// A hand-written request: creating an HTTP client would take longer than the measured time.
 async fn is_ready(admin: std::net::SocketAddr) -> bool {
     let answer = async {
         let mut socket = TcpStream::connect(admin).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn measure_memory(scene: &Scene, report: &mut Report) -> Result
     Ok(())
 }
 
-/// A connection that has had one answer and is kept alive.
+/// A connection that has received one answer and is kept alive.
 async fn connect(gateway: &Gateway) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(gateway.server.address).await?;
     let request = b"GET /cached/1 HTTP/1.1\r\nHost: bench\r\n\r\n";

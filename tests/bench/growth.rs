@@ -1,4 +1,5 @@
-//! The same requests before ever longer tables: 1, 10, 100 and 1,000 rows and endpoints more.
+//! The same requests with increasingly long tables: 1, 10, 100 and 1,000 additional rows and
+//! endpoints.
 
 use anyhow::Result;
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::process::{command, output};
 
-/// Clients of every load, each with a connection of its own.
+/// Clients of every load, each with its own connection.
 pub(crate) const CLIENTS: usize = 64;
 
 /// One round of one contender.
@@ -20,7 +20,7 @@ pub(crate) struct Sample {
     pub(crate) p99_ms: Option<f64>,
 }
 
-/// How `wrk` is to load a server.
+/// How `wrk` loads a server.
 #[derive(Clone)]
 pub(crate) struct Wrk {
     pub(crate) url: String,

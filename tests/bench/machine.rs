@@ -1,11 +1,11 @@
-//! The machine a run is made on, and how it is divided.
+//! The machine of a run, and how its cores are divided.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// What a reader needs to judge the figures.
+/// The facts that a reader needs to judge the figures.
 pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) description: String,
@@ -34,7 +34,7 @@ impl Machine {
         })
     }
 
-    /// The core for a server whose load comes from the other; none where there is only one.
+    /// The core for a server whose load comes from the other; `None` if there is only one.
     pub(crate) fn server_core(&self) -> Option<usize> {
         (self.cores > 1).then_some(0)
     }

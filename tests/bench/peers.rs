@@ -1,4 +1,4 @@
-//! The programs to compare with and to measure by, from Debian where they are missing.
+//! The programs for comparison and measurement, installed from Debian if they are missing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Programs, and the packages that have them.
+/// Programs, and the packages that contain them.
 const NEEDED: [(&str, &str); 6] = [
     ("nginx", "nginx"),
     ("varnishd", "varnish"),
@@ -84,8 +84,8 @@ fn run(command: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Keeps packages from starting services while it lives, unless the machine has a rule of its own
-/// or this user may not make one.
+/// Keeps packages from starting services while it lives, unless the machine already has its own
+/// rule or this user may not create one.
 struct ServicesRefused(bool);
 
 impl ServicesRefused {

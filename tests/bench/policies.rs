@@ -1,5 +1,5 @@
-//! 30 regions, 64 policies of which the last one matches, and clients: what the decision of a region is
-//! measured with.
+//! The input for measuring the decision of a region: 30 regions, 64 policies of which the last one
+//! matches, and clients.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -47,7 +47,7 @@ const REGIONS: [&str; 30] = [
     "us-west-2",
 ];
 
-/// Requests that are decided in turns, each of another client.
+/// Requests that are decided in turns, each from another client.
 pub(crate) const CLIENTS: usize = 64;
 /// 64 policies of which the last one matches the requests, and the one that every file ends with.
 pub(crate) fn plan(tier: &Tier, wants: impl Fn(usize) -> Vec<Condition>) -> Plan {
@@ -60,7 +60,8 @@ pub(crate) fn plan(tier: &Tier, wants: impl Fn(usize) -> Vec<Condition>) -> Plan
     sources(policies.collect())
 }
 
-/// A path, a method and a country; only the path differs, so that nothing else decides.
+/// A path, a method and a country; only the path differs, so that nothing else determines the
+/// match.
 pub(crate) fn path(number: usize) -> Vec<Condition> {
     let path = PathPattern::new(format!("/area-{number}"), Covers::Below);
     let countries = ["DE", "FR", "IE"].map(country).into_iter().collect();
@@ -71,7 +72,7 @@ pub(crate) fn path(number: usize) -> Vec<Condition> {
     ]
 }
 
-/// A header besides; only the header differs.
+/// In addition a header; only the header differs.
 pub(crate) fn header(number: usize) -> Vec<Condition> {
     let name = HeaderName::try_from(format!("x-tenant-{number}")).expect("a header's name");
     let header = Condition::Header(name, Some("gold".into()));
@@ -112,7 +113,7 @@ pub(crate) fn all_regions() -> RegionMask {
     RegionMask::first(REGIONS.len())
 }
 
-/// What a browser sends, and a session.
+/// The headers that a browser sends, and a session.
 fn headers(client: usize) -> HeaderMap {
     let mut headers: HeaderMap = [
         ("accept", "application/json, text/plain, */*"),

@@ -45,7 +45,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Takes over a server that was started.
+    /// Takes over a server that has been started.
     pub(crate) fn adopt(child: Child, address: SocketAddr) -> Self {
         Self { child, address }
     }

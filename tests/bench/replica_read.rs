@@ -1,5 +1,5 @@
-//! Reads by primary key through the gateway, beside `pgbench` on the same replica with the same
-//! statement: 64 clients each, all cores shared by all.
+//! Reads by primary key through the gateway, compared with `pgbench` on the same replica with the
+//! same statement: 64 clients each, all cores shared by all.
 
 use anyhow::{Result, ensure};
 

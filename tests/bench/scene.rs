@@ -1,4 +1,4 @@
-//! A primary, a replica, and gateways before them.
+//! A primary, a replica, and gateways in front of them.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::process::{Server, command, file, free_address, open_directory};
 /// Rows that reads by primary key choose from.
 pub(crate) const ACCOUNTS: u32 = 100_000;
 
-/// Bytes of the JSON that caches are compared with.
+/// Bytes of the JSON for the comparison of caches.
 pub(crate) const BODY_BYTES: usize = 1_024;
 
 const SCHEMA: &str = "
@@ -59,7 +59,7 @@ pub(crate) const READ: &str = "with tidegate as materialized \
     (select aid, bid, abalance from accounts where aid = :aid\n) \
     select row_to_json(tidegate)::text from tidegate limit 1";
 
-/// The databases; gateways come and go.
+/// The databases; gateways are started and stopped as needed.
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
     pub(crate) directory: tempfile::TempDir,
@@ -99,7 +99,7 @@ impl Scene {
         })
     }
 
-    /// Starts a gateway beside the replica and waits until it is ready.
+    /// Starts a gateway next to the replica and waits until it is ready.
     pub(crate) async fn gateway(&self, setting: &Setting) -> Result<Gateway> {
         let (command, listen, admin) = self.command(setting)?;
         let server = Server::start(command, listen).await?;

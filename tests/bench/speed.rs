@@ -2,7 +2,7 @@
 //!
 //! `make bench` runs everything and writes `RESULTS.md`; `make bench ONLY=cached` runs the
 //! measurements whose names start with that and writes nothing. All servers listen on loopback,
-//! loads are bounded in time and clients, and what is compared alternates round by round, so that a
+//! loads are bounded in time and clients, and the contenders alternate round by round, so that a
 //! slow moment of the machine affects both sides.
 
 mod bare;
@@ -30,7 +30,7 @@ use scene::Scene;
 
 const USAGE: &str = "usage: bench [--only NAME] [--rounds N] [--seconds N]";
 
-/// What to measure.
+/// The measurements to run.
 struct Plan {
     only: Option<String>,
     pace: Pace,

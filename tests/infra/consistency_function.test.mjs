@@ -1,5 +1,5 @@
-// The CloudFront viewer-request function. The file has no exports, since its runtime knows no modules;
-// vm evaluates it and hands out `handler`.
+// The CloudFront viewer-request function. The file has no exports, since its runtime does not support
+// modules; `vm` evaluates it and returns `handler`.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ const path = process.env.FUNCTION ?? new URL('../../infra/terraform/functions/co
 const source = readFileSync(path, 'utf8');
 const { handler } = vm.runInNewContext(`${source}; ({ handler });`);
 
-// A header's lines as CloudFront gives them: `value` is the last, `multiValue` has all when repeated.
+// A header's lines in CloudFront's form: `value` is the last, `multiValue` has all if it is repeated.
 function header(...lines) {
   const last = { value: lines.at(-1) };
   return lines.length === 1 ? last : { ...last, multiValue: lines.map((value) => ({ value })) };

@@ -1,4 +1,4 @@
-// dist-test.sh against small servers that behave as gateways should, or fail in one way each.
+// dist-test.sh against small servers that behave as gateways should, or that each fail in one way.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -14,7 +14,7 @@ const policy = JSON.parse(readFileSync(new URL('../../infra/edge-policy.json', i
 const servers = [];
 after(() => servers.forEach((server) => server.close()));
 
-// A gateway that is as it should be but for `change(answer, request, gateway)`.
+// A gateway that behaves correctly except for `change(answer, request, gateway)`.
 async function gateway(region, change = () => {}) {
   const state = { region, cached: new Set(), seen: [], tokens: 0 };
   const server = createServer(async (request, response) => {
@@ -85,7 +85,7 @@ test('three good regions and an edge are green', async () => {
   assert.equal(stderr, '');
 });
 
-// The failing line must name the check, and the region beside it.
+// The failing line must name the check and the region.
 const faults = {
   'drops Consistency-Status': ['headers', /missing Consistency-Status/, (a) => (a.headers['Consistency-Status'] = null)],
   'drops X-Request-Id': ['headers', /missing X-Request-Id/, (a) => (a.headers['X-Request-Id'] = null)],
@@ -251,7 +251,7 @@ test('every row of the policy table is checked, as the table says', () => {
 
 test('--local expects the gateways to cache by themselves', async () => {
   const uncached = (answer) => (answer.headers['Cache-Status'] = null);
-  // --local takes three ports in a row; the other two need not be there to see the first.
+  // --local uses three consecutive ports; the other two need not exist to see the first.
   const us = await gateway('us-east-1', uncached);
   const { stdout } = await run([...budget, '--local', us.url]);
   assert.match(stdout, /FAIL  cache +the second GET \/public\/rates is no hit: X-Cache "", Cache-Status ""/);
@@ -279,7 +279,7 @@ test('a server that drips its body does not outlast the deadline', async () => {
   assert.notEqual(code, 0);
 });
 
-// A server that answers by hand, byte by byte.
+// A server whose answers are written byte by byte.
 async function raw(talk) {
   const server = createTcpServer((socket) => {
     socket.on('error', () => {});
@@ -295,7 +295,7 @@ function every(milliseconds, socket, write) {
   socket.on('close', () => clearInterval(timer));
 }
 
-// Endless as fast as the reader takes it, until the connection ends.
+// Sends without end, as fast as the reader reads, until the connection ends.
 function pour(socket, text) {
   const more = () => {
     while (!socket.destroyed && socket.write(text));
@@ -324,7 +324,7 @@ const endless = {
   },
 };
 
-// All at once, with the deadline that is built in: what is slow here waits, and computes nothing.
+// All at once, with the built-in deadline: the slow tests only wait and use no CPU time.
 test('against a server without end it ends within a minute', { concurrency: true }, async (t) => {
   const tests = Object.entries(endless).flatMap(([what, talk]) => [
     t.test(`a server that ${what}`, async () => {

@@ -1,8 +1,8 @@
 // Static check that every regional resource is made by its region's provider. `terraform test` cannot
 // see it: mocked providers have no region. Usage: node regions.mjs <infra/terraform>
 //
-// It reads blocks and arguments of `terraform fmt`ed files, not HCL in general; a form it does not know
-// is a finding, not a silence.
+// It reads blocks and arguments of `terraform fmt`ed files, not HCL in general; a form that it does not
+// know is reported, not ignored.
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -10,7 +10,7 @@ import { basename, join } from 'node:path';
 const root = process.argv[2];
 const findings = [];
 
-// Holds what there is once (regions.tf); the first database is made there.
+// Contains the resources that exist once (regions.tf); the first database is created there.
 const home = 'us-east-1';
 const aliases = readAliases();
 checkRoot();
@@ -52,7 +52,7 @@ function fileBlocks(path) {
   return found;
 }
 
-// The value of a top-level argument of a block, a one-line or a braced one.
+// The value of a top-level argument of a block, either on one line or in braces.
 function argument(block, name) {
   const braced = new RegExp(`^  ${name} += \\{\\n([\\s\\S]*?)^  \\}`, 'm').exec(block.body);
   if (braced) return braced[1].trim().replace(/\s*\n\s*/g, ', ');
@@ -86,8 +86,8 @@ function readAliases() {
   return found;
 }
 
-// All that the root module makes itself is global or must be in us-east-1: CloudFront, its certificate
-// and web ACL, Route 53 and the alarms on its metrics, the secrets' originals.
+// Everything that the root module creates itself is global or must be in us-east-1: CloudFront, its
+// certificate and web ACL, Route 53 and the alarms on its metrics, the primary copies of the secrets.
 function checkRoot() {
   for (const block of blocks(root).filter(isMade)) {
     expect(block, 'provider', argument(block, 'provider'), block.type === 'ephemeral' ? 'aws.secrets' : 'aws.us_east_1');
@@ -116,7 +116,7 @@ function checkRegionCalls() {
   }
 }
 
-// The maps that name every region: a line left out, or crossed, is a region without DNS, URL or secrets.
+// The maps that name every region: a missing or swapped line is a region without DNS, URL or secrets.
 function checkRegionMaps() {
   const maps = { deployed: (alias) => `module.${alias}`, database_hosts: (alias) => `module.${alias}.database.host`, replica_keys: (alias) => `module.${alias}.kms_key_arn` };
   for (const [name, value] of Object.entries(maps)) {

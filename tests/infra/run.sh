@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
-# Checks everything under infra/ that can be checked without an account. A step whose tool or provider
-# cannot be had says so and is skipped; a step that fails ends the run with 1.
+# Checks everything under infra/ that can be checked without an account. A step whose tool or provider is
+# not available says so and is skipped; if a step fails, the run ends with 1.
 #
 #   tests/infra/run.sh              all steps
 #   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image dist
 #
 # INFRA=dir          check another copy of infra/ (the mutations do)
 # TF_PLUGIN_DIR=dir  Terraform's provider plugins; else a directory named tf-plugins is looked for, at
-#                    most two levels below the root; else the registry is asked
+#                    most two levels below the root; else the registry is used
 # TF_TESTS="a b"     only these test files of infra/terraform/tests
 # TF_INITIALISED=yes terraform init has been run there already
-# CACHE_DIR=dir      where checkov and promtool are kept between runs
+#
+# tests/tools.sh installs what may be missing.
 
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 infra=${INFRA:-$repository/infra}
-cache=${CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate-infra}
 terraform_dir=$infra/terraform
+PATH=$PATH:$repository/target/tools/bin
 
 # A file that is named but missing makes every call print a warning.
 [ -e "${TF_CLI_CONFIG_FILE:-/dev/null}" ] || unset TF_CLI_CONFIG_FILE
@@ -53,7 +54,7 @@ plugin_dir() {
     fi
 }
 
-# Initialises once per run; the mutations bring the result with their copies.
+# Initialises once per run; the copies of the mutations already contain the result.
 initialised() {
     if [ -n "${TF_INITIALISED:-}" ]; then return 0; fi
     local plugins arguments=(-backend=false -input=false -no-color)
@@ -72,7 +73,7 @@ initialised() {
     return 1
 }
 
-# Skips a step that needs the provider, or fails it where the provider is there and init does not work.
+# Skips a step that needs the provider, or fails it if the provider is available and init does not work.
 needs_provider() {
     if ! have terraform; then skip "$1" "terraform is not installed"; return 1; fi
     broken=
@@ -115,21 +116,9 @@ run_test() {
 }
 
 run_checkov() {
-    local venv checkov
-    venv=$cache/checkov-$(cksum <"$here/requirements.txt" | cut -d ' ' -f 1)
-    checkov=$venv/bin/checkov
-    if [ ! -x "$venv/ready" ]; then
-        have python3 || { skip checkov "python3 is not installed"; return; }
-        mkdir -p "$cache"
-        if ! { python3 -m venv "$venv" && timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check \
-            --requirement "$here/requirements.txt"; } >"$log" 2>&1; then
-            skip checkov "it cannot be installed from PyPI: $(tail -n 1 "$log" | cut -c 1-120)"
-            return
-        fi
-        install -m 755 /dev/null "$venv/ready"
-    fi
+    have checkov || { skip checkov "it cannot be installed from PyPI"; return; }
     step checkov "no finding without an explained skip" \
-        "$checkov" --directory "$infra" --framework terraform dockerfile --compact --quiet --skip-download
+        checkov --directory "$infra" --framework terraform dockerfile --compact --quiet --skip-download
     if grep -rnE '#checkov:skip=[A-Z0-9_]+(:.{0,14})?$' "$infra" >"$log"; then
         say checkov "FAILED: a skip without a reason"
         sed 's/^/    /' "$log"
@@ -137,28 +126,15 @@ run_checkov() {
     fi
 }
 
-# promtool comes in Debian's package of Prometheus; unpacked, not installed, so that nothing starts.
-find_promtool() {
-    if have promtool; then type -P promtool; return; fi
-    if [ ! -x "$cache/promtool" ] && have apt-get && have dpkg; then
-        mkdir -p "$log.d" "$cache"
-        (cd "$log.d" && timeout 120 apt-get download prometheus && dpkg -x prometheus_*.deb .) >/dev/null 2>&1 &&
-            cp "$log.d/usr/bin/promtool" "$cache/promtool"
-    fi
-    [ -x "$cache/promtool" ] && echo "$cache/promtool"
-}
-
 run_alerts() {
-    local promtool
-    promtool=$(find_promtool)
-    [ -n "$promtool" ] || { skip alerts "promtool is not installed and Debian's package cannot be had"; return; }
-    step alerts "promtool check rules" "$promtool" check rules "$infra/prometheus/alerts.yml"
-    step alerts "promtool test rules" "$promtool" test rules "$infra/prometheus/alerts.test.yml"
+    have promtool || { skip alerts "promtool is not installed and Debian's package cannot be had"; return; }
+    step alerts "promtool check rules" promtool check rules "$infra/prometheus/alerts.yml"
+    step alerts "promtool test rules" promtool test rules "$infra/prometheus/alerts.test.yml"
     step alerts "every alert is tested and explained" every_alert
     have node || { skip alerts "node is not installed, which the dashboard's expressions are read with"; return; }
     mkdir -p "$log.d"
     node "$here/dashboard_rules.mjs" "$infra/grafana/tidegate.json" >"$log.d/dashboard.yml"
-    step alerts "the dashboard's expressions" "$promtool" check rules "$log.d/dashboard.yml"
+    step alerts "the dashboard's expressions" promtool check rules "$log.d/dashboard.yml"
 }
 
 every_alert() {
@@ -173,15 +149,15 @@ every_alert() {
 run_unit() {
     have systemd-analyze || { skip unit "systemd-analyze is not installed"; return; }
     mkdir -p "$log.d"
-    # verify wants the programme to exist; another that does stands in for it.
+    # `verify` requires that the program exists, so an existing one replaces it.
     sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|; s|^EnvironmentFile=|&-|' "$infra/systemd/tidegate.service" >"$log.d/tidegate.service"
     step unit "systemd-analyze verify" systemd-analyze verify --man=no "$log.d/tidegate.service"
     step unit "systemd-analyze security: exposure 1.5 at most" \
         systemd-analyze security --offline=true --threshold=15 --no-pager "$log.d/tidegate.service"
 }
 
-# Nothing here can build an image; the Dockerfile's claims are read from its text, and checkov's
-# Dockerfile rules run in their step.
+# No tool here can build an image: the Dockerfile is checked as text, and checkov's Dockerfile rules run in
+# their own step.
 run_image() {
     step image "the Dockerfile's claims (not built: that needs a container engine)" image_claims
 }
@@ -198,7 +174,7 @@ image_claims() {
     done
 }
 
-# dist-test.sh against small servers; bash, curl and awk are there where this runs.
+# dist-test.sh against small servers; bash, curl and awk exist wherever this runs.
 run_dist() {
     have node || { skip dist "node is not installed"; return; }
     step dist "dist-test.sh, against servers that fail in one way each" node --test "$here/dist_test.test.mjs"

@@ -162,7 +162,7 @@ fn all_rust_files(src: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the folder of each crate: `src` itself, and those in it with a `Cargo.toml`.
-fn crates(src: &Path) -> Vec<PathBuf> {
+pub(crate) fn crates(src: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(src)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -171,7 +171,7 @@ fn crates(src: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the source files of a crate, without those of crates in it.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -15,6 +15,7 @@ mod connection_limit;
 #[path = "../consistency/mod.rs"]
 mod consistency;
 mod demo;
+mod dependencies;
 mod docs;
 #[path = "../drills/mod.rs"]
 mod drills;

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::auth::jwks::Pace;
 
-// An RSA key whose private half was thrown away, and a token it signed for alice until 2100.
+// An RSA key whose private key was discarded, and a token that it signed for alice until 2100.
 const RSA_MODULUS: &str = "kTNV8bY2SDffq9NGsTdZMTNBVJ7QnAn3NUwGtWy0ycke7cpYT-2lIgrfXh3psVZpIzCm\
 dnElBN0dmkvJVUVqeAFPKIxsw545kHBggvK5O7troAKKC0hUXmSGB4IxBbjCn9Oy3uC8PvivsuZ_eDbajxDqtSbQfJ45nRC\
 iJU64XdowvXxNLRnxTgLnnbrMAeWSZhVokNtatHDMyBpaYzNz4NZjCcaOZdboztZEdiEwwU_PlhECxEnlpuOCEXP41Ezqh_\

@@ -1,4 +1,4 @@
-//! The stored answers, and the flights that fetch new ones.
+//! The stored answers, and the flights (shared fetches) that fetch new ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,12 +23,12 @@ const TYPICAL_BYTES: usize = 4 << 10;
 /// Shards of the store, each with its own lock, so that requests do not contend for one.
 const SHARDS_MAX: usize = 16;
 
-/// Entries that a shard must have room for when all are as large as allowed; otherwise there are
+/// Entries that a shard must have room for if all are as large as allowed; otherwise there are
 /// fewer shards.
 const SHARD_ENTRIES_MIN: usize = 8;
 
-/// Answers of one process by key; bounded by bytes. `O` is where an answer came from, `L` is what a
-/// flight gives to its followers.
+/// Answers of one process by key; bounded by bytes. `O` is where an answer came from, `L` is the
+/// result that a flight gives to its followers.
 pub struct ResponseCache<O, L> {
     store: Cache<CacheKey, Arc<Entry<O>>, Weight>,
     flights: Mutex<HashMap<CacheKey, Landing<L>>>,
@@ -63,7 +63,7 @@ fn bytes_of<O>(key: &CacheKey, entry: &Entry<O>) -> usize {
 }
 
 impl<O, L> ResponseCache<O, L> {
-    /// Makes an empty cache; none if the settings turn it off. Memory is allocated as answers are
+    /// Makes an empty cache; `None` if the settings turn it off. Memory is allocated as answers are
     /// stored.
     pub fn new(settings: &CacheSettings) -> Option<Self> {
         if settings.bytes_max == 0 {
@@ -87,7 +87,7 @@ impl<O, L> ResponseCache<O, L> {
         })
     }
 
-    /// Returns what is stored under a key.
+    /// Returns the answer stored under a key.
     pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry<O>>> {
         self.store.get(key)
     }
@@ -97,7 +97,7 @@ impl<O, L> ResponseCache<O, L> {
         self.settings.entry_bytes_max
     }
 
-    /// Returns what is stored under a path without parameters; nothing is allocated.
+    /// Returns the answer stored under a path without parameters; allocates nothing.
     pub fn get_path(&self, revision: u64, path: &str) -> Option<Arc<Entry<O>>> {
         self.store.get(&PathKey { revision, path })
     }
@@ -236,7 +236,7 @@ impl<O, L> Leader<O, L> {
         self.cache.store(&self.key, &self.landing, entry, now)
     }
 
-    /// Removes what is stored, because it no longer exists.
+    /// Removes the stored answer, because the resource no longer exists.
     pub fn forget(&self) {
         self.cache.forget(&self.key, &self.landing);
     }

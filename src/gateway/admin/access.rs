@@ -1,9 +1,10 @@
-//! Who may ask what of the admin listener: checks that come before everything else.
+//! Access control of the admin listener: checks that run before everything else.
 //!
 //! An operator's browser reaches this listener, so any website can send requests to it. A website's name
-//! that was made to lead here (DNS rebinding) is refused by its `Host`, a request from another site by
-//! what the browser says of it. Writes need `ADMIN_TOKEN` where there is one, and where the listener is
-//! not on a loopback address. There is no CORS: no other origin is ever allowed to read anything.
+//! that resolves to this listener (DNS rebinding) is refused by its `Host`, a request from another site
+//! by the headers that the browser adds. Writes need `ADMIN_TOKEN` if it is set; without it, they are
+//! allowed on a loopback address only. There is no CORS: no other origin is ever allowed to read
+//! anything.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,30 +21,30 @@ use super::described::described;
 use crate::auth::{AuthError, bearer};
 use crate::http::{HostError, Problem, ProblemKind, host, without_port};
 
-/// What load balancers and Prometheus ask for, by whatever name they know this process.
+/// Paths that load balancers and Prometheus request, under whatever name they know this process.
 const FOR_ANY_HOST: [&str; 3] = ["/metrics", "/livez", "/readyz"];
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What decides on a request.
+/// The settings that decide whether a request is allowed.
 #[derive(Debug)]
 pub struct Access {
     /// `ADMIN_TOKEN`.
     pub token: Option<SecretString>,
     /// Whether the listener is on a loopback address.
     pub is_loopback: bool,
-    /// Names that the listener answers for, beside `localhost` and addresses.
+    /// Names that the listener answers for, besides `localhost` and addresses.
     pub hosts: Vec<String>,
 }
 
-/// Why a request is not let through.
+/// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 enum AccessError {
     /// It does not say which host it is for.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// It is for a name that is not the listener's.
+    /// It is for a name that the listener does not answer for.
     #[error(
         "this listener does not answer for this host; [admin] hosts lists the names that it answers for"
     )]
@@ -72,7 +73,7 @@ impl From<AccessError> for Problem {
     }
 }
 
-/// Lets a request through or answers it with a problem, and says of every answer how it may be used.
+/// Passes a request on or answers it with a problem, and sets the security headers of every answer.
 pub(super) async fn guard(
     State(access): State<Arc<Access>>,
     request: Request,
@@ -120,7 +121,7 @@ impl Access {
     }
 }
 
-/// Whether a request comes from no website, or from a page of this listener's own.
+/// Whether a request comes from a page of this listener, or from no website at all.
 fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     let is_own = |origin: &HeaderValue| {
         let origin = origin.to_str().ok();
@@ -132,7 +133,7 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
         && headers.get_all(&SEC_FETCH_SITE).iter().all(is_from_here)
 }
 
-/// Takes as long whichever byte of the token is wrong.
+/// Takes the same time whichever byte of the token is wrong.
 fn check_token(headers: &HeaderMap, token: &SecretString) -> Result<(), AuthError> {
     let given = bearer(headers.get(AUTHORIZATION))?.as_bytes();
     match given.ct_eq(token.expose_secret().as_bytes()).into() {

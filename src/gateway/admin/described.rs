@@ -1,4 +1,4 @@
-//! Problems with their bodies, which on the public listener are written by `observe`.
+//! Problems with their bodies; on the public listener, `observe` writes the bodies.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use crate::http::{Problem, request_id};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A whole response.
+/// A complete response.
 pub(super) fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {
     let problem = problem.into();
     let id = request_id(headers);
@@ -24,7 +24,7 @@ pub(super) fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Res
     response
 }
 
-/// What any other method gets.
+/// The answer to any method other than POST.
 pub(super) async fn only_post(headers: HeaderMap) -> Response {
     let allow = HeaderValue::from_static("POST");
     described(RouteError::MethodNotAllowed(allow), &headers)

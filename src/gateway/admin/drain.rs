@@ -1,8 +1,9 @@
-//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in; those
-//! of an upstream at `/admin/upstreams/{upstream}/nodes/{node}/…`.
+//! `POST /admin/nodes/{node}/drain` and `…/undrain`: takes a node out of the order, or back in; the
+//! nodes of an upstream are at `/admin/upstreams/{upstream}/nodes/{node}/…`.
 //!
-//! A drained replica is asked nothing; the drained primary is asked only what nobody else can answer.
-//! A drained node of an upstream gets no new request. It holds for this process and until it ends.
+//! A drained replica gets no requests; the drained primary gets only those that no other node can
+//! answer. A drained node of an upstream gets no new request. A drain applies to this process until
+//! it ends.
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub(super) async fn undrain_upstream(
     set_upstream(&state, &upstream, &node, false, &headers)
 }
 
-/// Answers with the node as it stands then.
+/// Answers with the state of the node after the change.
 fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Response {
     let mut nodes = state.database.members.iter();
     let Some(index) = nodes.position(|member| &*member.name == name) else {
@@ -70,7 +71,7 @@ fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Re
     Json(NodeEntry::of(state, index, now)).into_response()
 }
 
-/// As [`set`], for an upstream's.
+/// Like [`set`], for a node of an upstream.
 fn set_upstream(
     state: &AdminState,
     upstream: &str,

@@ -25,7 +25,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
-/// The admin service: `/metrics`, `/admin/*`, and the probes the gateway hands in.
+/// The admin service: `/metrics`, `/admin/*`, and the given probes.
 pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router, access: Access) -> Router {
     let only_post = |handler: MethodRouter<Arc<AdminState>>| handler.fallback(described::only_post);
     let nodes = Router::new()

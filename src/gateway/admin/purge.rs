@@ -45,7 +45,7 @@ fn prefix(query: &str) -> Result<String, Problem> {
     let query = Query::parse(query)?;
     let prefix = query.get("prefix").filter(|_| query.len() == 1);
     let prefix = prefix.ok_or_else(|| Problem::new(ProblemKind::InvalidParameter, NO_PREFIX))?;
-    // Anything else is the start of no path, so that nothing would be purged, and nobody would know.
+    // No path starts with anything else: nothing would be purged, and the operator would not notice.
     match normalise(prefix)? == prefix {
         true => Ok(prefix.to_owned()),
         false => Err(Problem::new(ProblemKind::InvalidParameter, ESCAPED)),

@@ -1,10 +1,11 @@
-//! How a node stands with its selector, for people.
+//! The standing of a node with its selector, in words.
 
 use tokio::time::Instant;
 
 use tidegate_steering::{Ranked, Ranking, Standing};
 
-/// All candidates: those to ask in the order in which they are asked, then the others.
+/// All candidates: first those that get requests, in the order in which they are tried, then the
+/// others.
 pub(super) fn order(ranking: &Ranking) -> Vec<usize> {
     let mut order = ranking.choose(|_| true).to_vec();
     for ranked in ranking.best_first() {
@@ -15,8 +16,8 @@ pub(super) fn order(ranking: &Ranking) -> Vec<usize> {
     order
 }
 
-/// Why a node stands where it stands. `probe` is what decides whether it works again; of one that is
-/// trusted `trusted` tells more.
+/// Explains a node's place in the order. `probe` names what decides whether it works again;
+/// `trusted` describes a node that is trusted.
 pub(super) fn why(
     ranked: &Ranked,
     probe: &str,

@@ -1,4 +1,4 @@
-//! What the admin listener shows and changes.
+//! The state that the admin listener shows and changes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::endpoint::LiveRoutes;
 use crate::sql::Database;
 use tidegate_model::RegionId;
 
-/// What the admin listener shows and changes.
+/// The state that the admin listener shows and changes.
 pub struct AdminState {
     /// The region of this process.
     pub region: RegionId,
@@ -15,6 +15,6 @@ pub struct AdminState {
     pub database: Arc<Database>,
     /// The tables in force.
     pub routes: Arc<LiveRoutes>,
-    /// Answers kept in memory; none when it is turned off.
+    /// Answers kept in memory; `None` if the cache is turned off.
     pub cache: Option<Arc<AnswerCache>>,
 }

@@ -1,5 +1,5 @@
 //! `GET /admin/topology`: the nodes of the database and of the upstreams, each in the order in which
-//! they are asked, and why.
+//! they are tried, with the reasons.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use tidegate_model::{NodeCondition, NodeStatus};
 pub struct Topology {
     /// The region of the process.
     pub region: String,
-    /// Those of the database, best first.
+    /// The nodes of the database, best first.
     pub nodes: Vec<NodeEntry>,
-    /// What the primary does for replicas that cannot serve.
+    /// The reads that the primary serves in place of replicas.
     pub spill: SpillEntry,
-    /// By name.
+    /// The upstreams, by name.
     pub upstreams: Vec<UpstreamEntry>,
     /// Those of the traffic policy, by name; absent without a policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -34,25 +34,25 @@ pub struct Topology {
 /// One node of the database.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeEntry {
-    /// `primary`, or the replica's region: as `/admin/nodes/{node}/drain` calls it.
+    /// `primary`, or the replica's region: its name in `/admin/nodes/{node}/drain`.
     pub node: String,
-    /// Where it is, if the configuration says so.
+    /// Its region, if it is configured.
     pub region: Option<String>,
-    /// `primary` for the one that takes the writes, whatever its name is; else `replica`.
+    /// `primary` for the node that takes the writes, whatever its name is; else `replica`.
     pub role: String,
-    /// What it is good for, as its selector sees it.
+    /// Its standing with its selector.
     pub standing: String,
     /// The state of its breaker: `closed`, `open` or `half-open`.
     pub breaker: String,
-    /// Why it stands where it stands, for people.
+    /// Why it has this place in the order, in words.
     pub why: String,
     /// Average time to answer its monitor.
     pub latency_ms: f64,
-    /// What the monitor calls it.
+    /// Its condition, as determined by the monitor.
     pub condition: String,
-    /// How far it is behind at least; null while unknown.
+    /// Lower bound of its lag; null while unknown.
     pub lag_secs: Option<f64>,
-    /// How old its answers can be at most; null while unproven.
+    /// Upper bound of the age of its answers; null while unproven.
     pub staleness_secs: Option<f64>,
     /// Its connections.
     pub connections: ConnectionsEntry,
@@ -63,7 +63,7 @@ pub struct NodeEntry {
 pub struct ConnectionsEntry {
     /// Open ones.
     pub open: usize,
-    /// Those of them that nobody uses.
+    /// Open ones that are not in use.
     pub idle: usize,
     /// Requests that wait for one.
     pub waiting: usize,
@@ -74,7 +74,7 @@ pub struct ConnectionsEntry {
 pub struct SpillEntry {
     /// Reads that are being served.
     pub active: usize,
-    /// The most at the same time.
+    /// Most reads at the same time.
     pub concurrency_max: usize,
 }
 

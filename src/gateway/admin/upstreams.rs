@@ -9,7 +9,7 @@ use crate::upstream::Upstream;
 /// One upstream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpstreamEntry {
-    /// Its name, or the URL of an endpoint that gives one in its place.
+    /// Its name, or its URL if an endpoint gives the URL in place of a name.
     pub upstream: String,
     /// Best first.
     pub nodes: Vec<UpstreamNodeEntry>,
@@ -18,20 +18,20 @@ pub struct UpstreamEntry {
 /// One node of an upstream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpstreamNodeEntry {
-    /// Its URL without the scheme: as `/admin/upstreams/{upstream}/nodes/{node}/drain` calls it.
+    /// Its URL without the scheme: its name in `/admin/upstreams/{upstream}/nodes/{node}/drain`.
     pub node: String,
-    /// Where it is; null when an endpoint gives its URL.
+    /// Its region; null if an endpoint gives its URL.
     pub region: Option<String>,
-    /// Where its requests go; it carries no credentials.
+    /// The URL that requests are sent to; it contains no credentials.
     pub url: String,
-    /// What it is good for, as its selector sees it.
+    /// Its standing with its selector.
     pub standing: String,
     /// The state of its breaker: `closed`, `open` or `half-open`.
     pub breaker: String,
-    /// Why it stands where it stands, for people.
+    /// Why it has this place in the order, in words.
     pub why: String,
-    /// Average time to answer its check, or requests where there is none; until the first answer what
-    /// its place in the list lets expect.
+    /// Average time to answer its check, or requests if it has no check; until the first answer, an
+    /// estimate from its place in the list.
     pub latency_ms: f64,
     /// Requests and WebSockets under way, until their last byte.
     pub under_way: usize,

@@ -23,11 +23,11 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the process's arguments; prints help or version and ends the process if asked for
-    /// them, or for nothing at all.
+    /// Reads the process's arguments; prints help or version and ends the process if they are
+    /// requested, or if there are no arguments at all.
     ///
     /// # Errors
-    /// When the arguments make no sense.
+    /// If the arguments are not valid.
     pub fn read() -> Result<Self, Exit> {
         Self::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp
@@ -38,14 +38,14 @@ impl Cli {
     }
 }
 
-/// What is wrong, on one line, without the hints that follow it.
+/// The error on one line, without the hints that follow it.
 fn first_paragraph(error: &str) -> String {
     let lines = error.lines().take_while(|line| !line.is_empty());
     let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     without_credentials(text.trim_start_matches("error: "))
 }
 
-/// Cuts URLs with a user or a password off behind their scheme: an argument in the wrong place is
+/// Truncates URLs with a user or a password after their scheme: an argument in the wrong place is
 /// quoted too.
 fn without_credentials(text: &str) -> String {
     let shown = |word: &str| match word.split_once("://") {

@@ -1,4 +1,4 @@
-//! `tidegate check`: what `serve` would do, without doing it.
+//! `tidegate check`: reports what `serve` would do, without doing it.
 
 use std::fmt::Write;
 
@@ -116,7 +116,7 @@ fn endpoints(routes: &Routes) -> String {
     text
 }
 
-/// Nothing when there is none.
+/// The table of upstreams; empty if there are none.
 fn upstreams(routes: &Routes) -> String {
     let mut text = String::new();
     for upstream in routes.upstreams.iter() {
@@ -140,7 +140,7 @@ fn upstreams(routes: &Routes) -> String {
     text
 }
 
-/// Every setting with its value and what set it.
+/// Every setting with its value and its source.
 fn settings_in_force(values: Vec<InForce>) -> String {
     let mut text = "\nSETTINGS, and where they come from\n".to_owned();
     for InForce { name, value, place } in values {

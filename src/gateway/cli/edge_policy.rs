@@ -27,7 +27,7 @@ struct EdgePolicy {
     rows: Vec<EdgeRow>,
 }
 
-/// Holds one row; seconds are 0 where nothing may be kept.
+/// Holds one row; seconds are 0 if nothing may be stored.
 #[derive(Serialize)]
 struct EdgeRow {
     path: String,
@@ -35,7 +35,8 @@ struct EdgeRow {
     consistency: String,
     cache_control: String,
     cached: bool,
-    /// The age up to which a shared cache uses an answer without asking: `s-maxage`, else `max-age`.
+    /// The age up to which a shared cache uses an answer without revalidation: `s-maxage`, else
+    /// `max-age`.
     max_age: u64,
     stale_while_revalidate: u64,
     /// Whether the CDN must pass the session's cookie on; such a row is never cached.
@@ -60,7 +61,7 @@ impl EdgeRow {
     }
 }
 
-/// Names what a pattern covers in the CDN's terms, where `/x/*` does not cover `/x`.
+/// The paths that a pattern covers, in the CDN's syntax, in which `/x/*` does not cover `/x`.
 fn cdn_paths(row: &Row) -> Vec<String> {
     let pattern = row.pattern().to_string();
     let literal = row.pattern().literal();

@@ -71,15 +71,15 @@ pub(super) async fn migrate(
     connection.close().await.map_err(|error| failed(&error))
 }
 
-/// Connects as [`Session::open`](crate::postgres::Session::open) does: the other way where the server
-/// refuses the first of `sslmode`.
+/// Connects as [`Session::open`](crate::postgres::Session::open) does: if the server refuses the
+/// first way that `sslmode` allows, it tries the second.
 async fn connect(options: PgConnectOptions, mode: SslMode) -> Result<PgConnection, sqlx::Error> {
     let negotiate = async |negotiation| {
         let options = options.clone();
         let options = match negotiation {
             Negotiation::Disable => options.ssl_mode(PgSslMode::Disable),
             Negotiation::Require if mode == SslMode::Allow => options.ssl_mode(PgSslMode::Require),
-            // What its own parser made of the URL.
+            // As sqlx parsed it from the URL.
             _ => options,
         };
         PgConnection::connect_with(&options).await
@@ -91,7 +91,7 @@ async fn connect(options: PgConnectOptions, mode: SslMode) -> Result<PgConnectio
     }
 }
 
-/// Whether the server may take a connection that is encrypted the other way.
+/// Whether the server may accept a connection with the other choice of encryption.
 fn is_refusal(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     let authorization = code.is_some_and(|code| code.starts_with("28") || code.starts_with("08"));

@@ -24,7 +24,7 @@ use tidegate_model::Environment;
 /// Runs one command line.
 ///
 /// # Errors
-/// [`Exit`] says with which code and which line on standard error the process ends.
+/// [`Exit`] contains the exit code and the line for standard error.
 pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
     match cli.command {
         Command::Serve(flags) => serve::serve(flags, environment).await,

@@ -5,7 +5,7 @@ use crate::postgres::Server;
 use tidegate_model::ConfigError;
 use tidegate_model::Environment;
 
-/// The primary that a flag names, else the variable.
+/// The primary given by the flag, else by the variable.
 pub(super) struct Primary<'a> {
     /// How to reach it.
     pub(super) server: Server,
@@ -32,7 +32,7 @@ impl<'a> Primary<'a> {
         Ok(Self { server, url, name })
     }
 
-    /// Refuses it.
+    /// The error that refuses the URL.
     pub(super) fn refused(&self, why: impl std::fmt::Display) -> Exit {
         ConfigError::variable(self.name, self.url, why).into()
     }

@@ -11,7 +11,7 @@ use tidegate_model::ConfigError;
 use tidegate_model::Environment;
 use tidegate_model::{TokenKeys, TokenParts};
 
-/// Mints or inspects, and prints the outcome.
+/// Mints or inspects, and prints the result.
 pub(super) fn token(command: TokenCommand, environment: &Environment) -> Result<(), Exit> {
     let text = match (command.action, command.sub) {
         (Some(TokenAction::Inspect { token }), _) => inspect(&token, environment)?,

@@ -1,10 +1,10 @@
-//! What in the URL of a server has no effect, for commands that do not log.
+//! Warnings about parts of a server's URL that have no effect, for commands that do not log.
 
 use std::io::Write;
 
 use crate::postgres::Server;
 
-/// Says it on standard error, a line each.
+/// Prints the warnings to standard error, one per line.
 pub(super) fn warn_of_url(server: &Server) {
     for warning in server.warnings() {
         let _unwritable = writeln!(std::io::stderr(), "tidegate: warning: {server}: {warning}");

@@ -1,4 +1,4 @@
-//! `admin`: an address, or a section with the address and more.
+//! `admin`: an address, or a section with the address and other keys.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! An `[[endpoint]]` as TOML has it, and the way from there to an [`EndpointConfig`].
+//! An `[[endpoint]]` as written in TOML, and its conversion to an [`EndpointConfig`].
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -28,7 +28,7 @@ pub(super) struct EndpointSection {
     cache: Option<Spanned<bool>>,
 }
 
-/// What a success of an SQL endpoint answers.
+/// The status of a successful SQL endpoint unless it sets another.
 const STATUS_DEFAULT: StatusCode = StatusCode::OK;
 
 /// The keys of an `[[endpoint]]`.
@@ -159,7 +159,7 @@ impl EndpointSection {
         })
     }
 
-    /// Whether everybody gets the same answer from an upstream; of a statement's that is known.
+    /// Whether all clients get the same answer from an upstream; for a statement this is known.
     fn cache(
         &self,
         source: &Source,
@@ -178,7 +178,7 @@ impl EndpointSection {
         Err(source.refused(cache, "cache", refused))
     }
 
-    /// What shapes the answer of a statement means nothing to an upstream.
+    /// Refuses keys that shape the answer of a statement: they mean nothing to an upstream.
     fn refuse_sql_keys(&self, source: &Source) -> Result<(), ConfigError> {
         let why = "it goes with `sql`, not with `upstream`";
         let status = self

@@ -22,7 +22,7 @@ use tidegate_model::{ConfigError, Place};
 use tidegate_policy::{ConsistencySettings, PolicyRow};
 use tidegate_steering::SteeringSettings;
 
-/// The configuration that applies where the operator's file says nothing.
+/// The configuration that applies where the operator's file sets nothing.
 const BUILT_IN: &str = include_str!("builtin.toml");
 
 /// Largest configuration file read, so that a wrong path cannot fill the memory.
@@ -111,7 +111,7 @@ impl ConfigFile {
         Self::parse("built-in", BUILT_IN.to_owned())
     }
 
-    /// Reads and parses a file of the operator's.
+    /// Reads and parses the operator's file.
     pub(super) fn read(path: &str) -> Result<Self, ConfigError> {
         let unreadable = |why: &dyn std::fmt::Display| {
             ConfigError::new(&Place::File(path.into()), format!("cannot be read: {why}"))

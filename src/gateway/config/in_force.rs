@@ -14,15 +14,15 @@ use tidegate_model::{ConfigError, Place};
 /// One value in force.
 #[derive(Debug)]
 pub struct InForce {
-    /// The setting's name, behind that of its section.
+    /// The setting's name, after that of its section.
     pub name: String,
     /// The value as the file would write it; of a secret, only whether it is set.
     pub value: String,
-    /// What set it; none where the default applies.
+    /// Where it was set; `None` if the default applies.
     pub place: Option<Place>,
 }
 
-/// All values of the process, of the file's sections and of the limits of its upstreams.
+/// All values of the process, the file's sections and the limits of its upstreams.
 ///
 /// # Errors
 /// Names the file, line and key that cannot be used.

@@ -18,7 +18,7 @@ pub(super) struct Merge<'a> {
     pub(super) file: &'a ConfigFile,
 }
 
-/// What sets a setting: the flag, else the variable, else the file.
+/// The source of a setting's value: the flag, else the variable, else the file.
 pub(super) enum Given<'a> {
     /// A flag or a variable, by name.
     Named(&'static str, &'a str),
@@ -27,7 +27,7 @@ pub(super) enum Given<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// What is given for a setting, if it is set.
+    /// The source of a setting, if it is set.
     pub(super) fn given(&self, setting: &Setting) -> Option<Given<'a>> {
         let variable = || {
             let name = setting.variable?;
@@ -76,7 +76,7 @@ impl<'a> Merge<'a> {
         self.file.source.parsed(value, key, |_| text.parse())
     }
 
-    /// What may be shown of a setting, and where it was set, if it was.
+    /// The value of a setting as it may be shown, and where it was set, if it is.
     pub(super) fn shown(&self, setting: &Setting) -> Result<Option<(String, Place)>, ConfigError> {
         let shown = self.given(setting).map(|given| match given {
             Given::Named(name, text) => Ok(((setting.shown)(text), Place::Name(name))),

@@ -1,9 +1,9 @@
 //! Flags, environment and TOML file → validated plain data.
 //!
-//! [`Settings::resolve`] is the one way in: flags win over variables, variables over the file, the
+//! [`Settings::resolve`] is the only entry point: flags win over variables, variables over the file, the
 //! file over the defaults. An impossible value is a [`ConfigError`](tidegate_model::ConfigError) that names the variable, or the
 //! file, line and key. Nothing here opens a socket; compiling policies and statements is left to the
-//! rooms that use them, which report errors with the [`Place`](tidegate_model::Place) kept beside each row.
+//! rooms that use them, which report errors with the [`Place`](tidegate_model::Place) kept with each row.
 
 mod admin_section;
 mod endpoint_section;

@@ -9,7 +9,7 @@ use tidegate_model::settings::Setting;
 pub struct Overrides(BTreeMap<&'static str, String>);
 
 impl Overrides {
-    /// The same with the flag of a setting, if it was given.
+    /// Adds the flag of a setting, if it was given.
     #[must_use]
     pub fn with(mut self, setting: &Setting, value: Option<String>) -> Self {
         self.0.extend(setting.flag.zip(value));

@@ -1,4 +1,4 @@
-//! A `[[policy]]` as TOML has it, and the way from there to a [`PolicyRow`].
+//! A `[[policy]]` as written in TOML, and its conversion to a [`PolicyRow`].
 
 use serde::Deserialize;
 use toml::Spanned;

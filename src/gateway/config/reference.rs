@@ -18,7 +18,7 @@ use tidegate_policy::ConsistencySettings;
 use tidegate_steering::SteeringSettings;
 use tidegate_telemetry::{LOG_FILTER, LogFormat};
 
-/// The file.
+/// The path of the file.
 pub const CONFIG: Setting = Setting {
     variable: Some("TIDEGATE_CONFIG"),
     flag: Some("--config"),
@@ -53,11 +53,11 @@ pub const PROCESS: [Setting; 16] = [
 pub struct Table {
     /// The header of the table, or the key that holds it.
     pub header: &'static str,
-    /// What it is about.
+    /// Its subject.
     pub about: &'static str,
     /// Its keys.
     pub settings: &'static [Setting],
-    /// Whether all of its keys have defaults, which are in force where it is absent.
+    /// Whether all of its keys have defaults, which apply if it is absent.
     pub is_section: bool,
 }
 

@@ -12,7 +12,8 @@ use tidegate_model::RegionId;
 use tidegate_model::quoted;
 
 impl RouteTables {
-    /// Reads the tables of the operator's file; a table it does not list is the built-in one.
+    /// Reads the tables of the operator's file; for a table that it does not contain, the built-in
+    /// one is used.
     ///
     /// # Errors
     /// Names the file, line and key that cannot be used.
@@ -95,7 +96,7 @@ fn check_names(upstreams: &[UpstreamConfig]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// An upstream that nobody uses is more likely a slip than a wish.
+/// An upstream that no endpoint uses is most likely a mistake.
 fn check_used(
     upstreams: &[UpstreamConfig],
     endpoints: &[EndpointConfig],

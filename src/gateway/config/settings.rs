@@ -33,7 +33,7 @@ pub struct Settings {
     pub region: RegionId,
     /// The primary.
     pub primary: Server,
-    /// Where the primary is, if the file says so.
+    /// The region of the primary, if the file sets it.
     pub primary_region: Option<RegionId>,
     /// Every replica, the local one first; at most one per region.
     pub replicas: Vec<ReplicaConfig>,
@@ -41,13 +41,13 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
-    /// What writes over the admin listener need; absent without `ADMIN_TOKEN`.
+    /// The token required for writes over the admin listener; absent without `ADMIN_TOKEN`.
     pub admin_token: Option<SecretString>,
     /// `[admin] hosts`: the names that the admin listener answers for.
     pub admin_hosts: Vec<String>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
-    /// How bearers are recognised.
+    /// How bearer tokens are verified.
     pub auth: AuthConfig,
     /// The form of log lines.
     pub log_format: LogFormat,
@@ -77,8 +77,8 @@ impl Settings {
     /// Merges flags, variables, file and defaults.
     ///
     /// # Errors
-    /// The first value that is missing or cannot be used, by the name of its variable or by file,
-    /// line and key.
+    /// The first value that is missing or cannot be used, with the name of its variable or with
+    /// file, line and key.
     pub fn resolve(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
         let file = operator_file(overrides, environment)?;
         let region = region(overrides, environment, file.as_ref())?;
@@ -198,15 +198,15 @@ pub fn cache_settings(
     Ok(file.content.cache)
 }
 
-/// How bearers are recognised.
+/// How bearer tokens are verified.
 ///
 /// # Errors
-/// As [`AuthConfig::resolve`].
+/// See [`AuthConfig::resolve`].
 pub fn auth_config(environment: &Environment) -> Result<AuthConfig, ConfigError> {
     AuthConfig::resolve(|name| environment.get(name))
 }
 
-/// The value of `ADMIN_TOKEN`, if it is set. An empty one is no token that anybody could have meant.
+/// The value of `ADMIN_TOKEN`, if it is set. An empty one cannot be intended.
 fn admin_token(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
     let refused = |why| Err(ConfigError::new(&Place::Name("ADMIN_TOKEN"), why));
     match environment.get("ADMIN_TOKEN") {
@@ -253,7 +253,7 @@ fn check_pool(file: &ConfigFile) -> Result<(), ConfigError> {
     }
 }
 
-/// Nor can one answer be larger than all of them.
+/// An answer limit above that of the whole cache is a contradiction.
 fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
     let CacheSettings {
         bytes_max: all,

@@ -1,4 +1,4 @@
-//! The text of a TOML file: where things stand in it, and its errors with file, line and key.
+//! The text of a TOML file: the positions of its values, and its errors with file, line and key.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,19 +29,20 @@ impl Source {
         }
     }
 
-    /// What stands there.
+    /// The text at a position.
     fn written(&self, span: Range<usize>) -> &str {
         self.text.get(span).unwrap_or_default()
     }
 
-    /// Where the value of a section's key stands.
+    /// The position of the value of a section's key.
     fn find(&self, section: &str, key: &str) -> Option<Range<usize>> {
         let file = DeTable::parse(&self.text).ok()?;
         let section = file.get_ref().get(section)?.get_ref();
         Some(section.get(key)?.span())
     }
 
-    /// Where the values of these keys stand in the table at a place of an array, as far as they do.
+    /// The lines of these keys' values in the table at an index of an array, as far as they are
+    /// set.
     pub(super) fn lines_in(
         &self,
         array: &str,
@@ -60,12 +61,12 @@ impl Source {
         keys.iter().filter_map(line).collect()
     }
 
-    /// Where a value stands in the file.
+    /// The place of a value in the file.
     pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
         self.at(value.span().start, Arc::default())
     }
 
-    /// Where a table stands that begins with a value, and where some of its keys do.
+    /// The place of a table that begins with a value, and of some of its keys.
     pub(super) fn table<T>(
         &self,
         first: &Spanned<T>,
@@ -76,7 +77,7 @@ impl Source {
         self.table_with_lines(first, &keys.collect::<Vec<_>>())
     }
 
-    /// The same with the lines of the keys.
+    /// The same, given the lines of the keys.
     pub(super) fn table_with_lines<T>(
         &self,
         first: &Spanned<T>,
@@ -85,7 +86,7 @@ impl Source {
         self.at(first.span().start, lines.into())
     }
 
-    /// Where the value of a section's key stands, if the file sets it.
+    /// The place of the value of a section's key, if the file sets it.
     pub(super) fn place_in(&self, section: &str, key: &str) -> Option<Place> {
         let span = self.find(section, key)?;
         Some(self.at(span.start, Arc::default()))
@@ -102,8 +103,8 @@ impl Source {
         ConfigError::refused(&self.place(value), key, written, why)
     }
 
-    /// Refuses a value that has been merged with defaults: the first of these keys of a section that
-    /// stands in the file.
+    /// Refuses a value that has been merged with defaults: names the first of these keys of a
+    /// section that the file sets.
     pub(super) fn refused_in<'a>(
         &self,
         section: &str,
@@ -122,7 +123,7 @@ impl Source {
         })
     }
 
-    /// Parses a value, naming file, line and key when it does not parse.
+    /// Parses a value; the error names file, line and key.
     pub(super) fn parsed<T, V, E: std::fmt::Display>(
         &self,
         value: &Spanned<T>,
@@ -132,7 +133,7 @@ impl Source {
         parse(value.get_ref()).map_err(|why| self.refused(value, key, why))
     }
 
-    /// Replaces every `${NAME}` in a value by the variable; a missing one is an error.
+    /// Replaces every `${NAME}` in a value with the variable; a missing one is an error.
     pub(super) fn expanded(
         &self,
         value: &Spanned<String>,
@@ -142,7 +143,8 @@ impl Source {
         expand(value.get_ref(), environment).map_err(|why| self.refused(value, key, why))
     }
 
-    /// Turns the parser's error into one line with file, line, key and value, as far as there are.
+    /// Turns the parser's error into one line with file, line, key and value, as far as they are
+    /// known.
     pub(super) fn explain(&self, error: &toml::de::Error) -> ConfigError {
         let message = error.message();
         let Some(span) = error.span() else {
@@ -171,7 +173,7 @@ impl Source {
         }
     }
 
-    /// The key whose value, or an element of it, begins there.
+    /// The key whose value, or an element of it, begins at this offset.
     fn key_of(&self, offset: usize) -> Option<&str> {
         let (before, _) = self.text[..offset].rsplit_once('=')?;
         let before = before.trim_end();
@@ -182,7 +184,7 @@ impl Source {
     }
 }
 
-/// Whether a text is a TOML key as people write it; what is none may be a password.
+/// Whether a text is an ordinary TOML key; anything else may be a password.
 fn is_key(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -190,7 +192,7 @@ fn is_key(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }
 
-/// What serde says was expected, in TOML's words; none when the error is not about a value.
+/// The value that serde expected, in TOML's terms; `None` if the error is not about a value.
 fn expected(message: &str) -> Option<String> {
     let about_value = ["invalid type: ", "invalid value: ", "invalid length "];
     about_value

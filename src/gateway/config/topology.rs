@@ -1,11 +1,11 @@
-//! Where the databases are: `[topology]`, and the replicas with their regions.
+//! The database servers: `[topology]`, and the replicas with their regions.
 
 use super::merge::Merge;
 use crate::postgres::Server;
 use tidegate_model::settings::Setting;
 use tidegate_model::{ConfigError, RegionId};
 
-/// Where the primary is.
+/// The region of the primary.
 pub(super) const PRIMARY_REGION: Setting = Setting {
     key: "primary_region",
     default: || "none".to_owned(),
@@ -34,14 +34,14 @@ pub(super) const REPLICA: &[Setting] = &[
 /// One replica of the topology.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
-    /// Where it is.
+    /// Its region.
     pub region: RegionId,
     /// How to reach it.
     pub server: Server,
 }
 
 impl Merge<'_> {
-    /// The replicas of the topology; the local one comes first and a flag or variable replaces it.
+    /// The replicas of the topology; the local one comes first, and a flag or variable replaces it.
     pub(super) fn replicas(&self, local: &RegionId) -> Result<Vec<ReplicaConfig>, ConfigError> {
         let content = &self.file.content;
         let own = self.value(&Server::READ_REPLICA)?;

@@ -1,4 +1,4 @@
-//! An `[[upstream]]` as TOML has it, and the way from there to an [`UpstreamConfig`].
+//! An `[[upstream]]` as written in TOML, and its conversion to an [`UpstreamConfig`].
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ struct CheckSection {
     interval: Option<Duration>,
 }
 
-/// The keys of an `[[upstream]]` beside its limits.
+/// The keys of an `[[upstream]]` besides its limits.
 pub(super) const UPSTREAM: &[Setting] = &[
     Setting {
         key: "name",
@@ -186,7 +186,7 @@ impl UpstreamSection {
     }
 }
 
-/// Whether a text may name an upstream; no URL does.
+/// Whether a text is a valid name for an upstream; a URL is not.
 pub(super) fn is_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     (1..=NAME_LENGTH_MAX).contains(&text.len()) && text.bytes().all(plain)

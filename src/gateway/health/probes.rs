@@ -19,7 +19,7 @@ use tidegate_model::{NodeId, RegionId};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What the probes report on.
+/// The state that the probes report on.
 #[derive(Clone)]
 pub struct HealthState {
     /// The region of this process.

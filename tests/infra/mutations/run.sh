@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Shows that the checks of infra/ bite: applies each fault of this folder to a copy and reports which
-# step caught it. A fault that no step catches, or that no longer applies, ends the run with 1.
+# Shows that the checks of infra/ are effective: applies each fault of this folder to a copy and reports
+# which step caught it. A fault that no step catches, or that no longer applies, ends the run with 1.
 #
-#   tests/infra/mutations/run.sh [NAME…]     all faults, or those whose name starts so
+#   tests/infra/mutations/run.sh [NAME…]     all faults, or those whose name starts with NAME
 #
 # JOBS=n     faults at a time (default 2)
 # SAMPLE=n   only every nth fault
@@ -41,7 +41,7 @@ run_step() {
     fi
 }
 
-# Applies one fault to a copy of its own and prints `name<TAB>step`.
+# Applies one fault to its own copy and prints `name<TAB>step`.
 try_fault() {
     local fault=$1 name copy file test step
     name=$(basename "$fault" .mutation)
@@ -55,7 +55,7 @@ try_fault() {
         printf '%s\t%s\n' "$name" "DOES NOT APPLY"
         return
     fi
-    # A fault is not to be caught for its spelling, unless that is the fault.
+    # A fault must not be caught for its formatting, unless that is the fault.
     case $name in *-unformatted) ;; *) terraform fmt "$copy/infra/$file" >/dev/null 2>&1 ;; esac
     for step in $(steps_for "$file" "$test"); do
         if ! run_step "$step" "$copy" "$test" >"$copy/$step.log" 2>&1; then

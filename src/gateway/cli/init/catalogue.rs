@@ -1,8 +1,8 @@
-//! What the catalogue says of a database: its tables as far as the role may use them, and its replicas.
+//! The contents of a database's catalogue: the tables that the role may use, and the replicas.
 
 use tokio_postgres::{Client, Error, Row};
 
-/// Most columns that are read, of all tables together.
+/// Most columns that are read, over all tables.
 const COLUMNS_MAX: usize = 10_000;
 
 /// Most replicas that are listed; a server has ten by default.
@@ -37,12 +37,12 @@ const REPLICAS: &str = "\
            coalesce(application_name, '') \
     from pg_stat_replication where state is distinct from 'backup' order by 1 limit $1";
 
-/// What was found.
+/// The relevant part of a catalogue.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     /// Whether the server follows another one.
     pub(super) is_replica: bool,
-    /// The role that was connected with.
+    /// The role of the connection.
     pub(super) role: String,
     /// Whether the role may see what other sessions do.
     pub(super) sees_replicas: bool,
@@ -50,7 +50,7 @@ pub(super) struct Catalogue {
     pub(super) connections_max: String,
     /// The address and the application name of every replica that streams.
     pub(super) replicas: Vec<(String, String)>,
-    /// The tables of which the role may read something.
+    /// The tables that the role may read, at least in part.
     pub(super) tables: Vec<Table>,
 }
 
@@ -60,9 +60,9 @@ pub(super) struct Table {
     /// Its schema, unless that is the role's own first one.
     pub(super) schema: Option<String>,
     pub(super) name: String,
-    /// As SQL writes it.
+    /// Quoted as SQL requires.
     pub(super) quoted: String,
-    /// In the order of the table.
+    /// Its columns, in the order of the table.
     pub(super) columns: Vec<Column>,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Table {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// As SQL writes it.
+    /// Quoted as SQL requires.
     pub(super) quoted: String,
     /// Whether it holds text.
     pub(super) is_text: bool,
@@ -84,7 +84,7 @@ pub(super) struct Column {
 }
 
 impl Catalogue {
-    /// Asks the server.
+    /// Queries the server.
     pub(super) async fn read(client: &Client) -> Result<Self, Error> {
         let limit = |most: usize| most as i64;
         let server = client.query_one(SERVER, &[]).await?;
@@ -102,7 +102,7 @@ impl Catalogue {
     }
 }
 
-/// Puts the columns of each table together, which follow each other.
+/// Groups the columns by table; those of one table are adjacent.
 fn tables(rows: &[Row]) -> Result<Vec<Table>, Error> {
     let mut tables: Vec<Table> = Vec::new();
     for row in rows {

@@ -1,16 +1,16 @@
-//! The text of a configuration for what was found: pure.
+//! The text of a configuration for a catalogue: pure.
 //!
-//! What the catalogue cannot tell is marked with "Not known:" and left to be filled in. Endpoints require a
-//! JWT, since nothing in a catalogue says whom rows may be shown to.
+//! Values that the catalogue does not contain are marked with "Not known:" and left to be filled in.
+//! Endpoints require a JWT, since nothing in a catalogue says which clients may see rows.
 
 use std::fmt::Write;
 
 use super::catalogue::{Catalogue, Column, Table};
 
-/// Tables that get endpoints: the result is to be read before it is used.
+/// Most tables that get endpoints: the operator has to read the result before using it.
 const TABLES_MAX: usize = 50;
 
-/// The text of the configuration; the server as it may be shown.
+/// The text of the configuration; `server` contains no credentials.
 pub(super) fn configuration(server: &str, found: &Catalogue) -> String {
     let server = plain(server);
     let mut text = format!(
@@ -41,7 +41,7 @@ pub(super) fn configuration(server: &str, found: &Catalogue) -> String {
     text + &without_endpoints(&left_out)
 }
 
-/// Where the nodes are: the catalogue knows addresses, and no regions.
+/// The topology: the catalogue contains addresses, but no regions.
 fn topology(found: &Catalogue) -> String {
     let mut text = "\n# Not known: the region of the primary.\n\
                     # [topology]\n# primary_region = \"us-east-1\"\n"
@@ -148,7 +148,7 @@ fn endpoints(table: &Table) -> String {
     text
 }
 
-/// What an endpoint answers of a row.
+/// The columns of a row that an endpoint returns.
 fn shown(table: &Table) -> String {
     let columns = table.columns.iter().filter(|column| column.may_select);
     let columns: Vec<_> = columns.map(|column| column.quoted.as_str()).collect();
@@ -203,13 +203,13 @@ fn without_endpoints(left_out: &[(String, &str)]) -> String {
     }
 }
 
-/// Whether a name can stand in a path and behind `:body.`.
+/// Whether a name can be used in a path and after `:body.`.
 fn is_plain(name: &str) -> bool {
     let mut bytes = name.bytes();
     !name.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A name within a comment: on one line, whatever it contains.
+/// A name for use in a comment: on one line, whatever it contains.
 fn plain(name: &str) -> String {
     name.escape_debug().to_string()
 }

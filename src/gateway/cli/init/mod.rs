@@ -20,10 +20,10 @@ use configuration::configuration;
 use tidegate_model::ConfigError;
 use tidegate_model::Environment;
 
-/// Time to reach the primary, and time for each question to it.
+/// Time to reach the primary, and time for each query to it.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Reads the catalogue and writes what `serve` can begin with.
+/// Reads the catalogue and writes a configuration that `serve` can start with.
 pub(super) async fn init(command: InitCommand, environment: &Environment) -> Result<(), Exit> {
     let primary = Primary::given(command.database_url.as_deref(), environment)?;
     let out = command.out.as_deref();

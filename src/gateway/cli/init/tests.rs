@@ -1,4 +1,4 @@
-//! What is written for a catalogue; no database.
+//! The text written for a catalogue; no database.
 
 use super::catalogue::{Catalogue, Column, Table};
 use super::configuration::configuration;

@@ -1,4 +1,4 @@
-//! Asks a gateway's admin listener how things stand.
+//! Reads the state of a gateway from its admin listener.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::gateway::admin::Topology;
 use tidegate_telemetry::Exposition;
 
-/// It answers from memory.
+/// The listener answers from memory.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The admin listener of a gateway.
@@ -20,7 +20,7 @@ pub(super) struct Gateway {
     base: Url,
 }
 
-/// How things stood at one moment.
+/// The state at one moment.
 pub(super) struct Look {
     pub(super) at: Instant,
     pub(super) topology: Topology,
@@ -28,7 +28,7 @@ pub(super) struct Look {
 }
 
 impl Gateway {
-    /// Takes an address as `ADMIN_ADDR` has it, or a URL, and what to authorize with.
+    /// Takes an address in the form of `ADMIN_ADDR` or a URL, and the value of `Authorization`.
     pub(super) fn at(admin: &str, authorization: Option<HeaderValue>) -> Result<Self, String> {
         let headers = authorization.map(|value| (AUTHORIZATION, value));
         let client = Client::builder()
@@ -42,7 +42,7 @@ impl Gateway {
         })
     }
 
-    /// Looks once.
+    /// Reads the state once.
     pub(super) async fn look(&self) -> Result<Look, String> {
         let topology = self.get("/admin/topology").await?;
         let topology = serde_json::from_str(&topology)
@@ -73,14 +73,14 @@ impl Gateway {
     }
 }
 
-/// What a problem says of itself.
+/// The detail of a problem.
 fn detail(problem: &str) -> String {
     let problem: Value = serde_json::from_str(problem).unwrap_or_default();
     let detail = problem["detail"].as_str();
     detail.map_or_else(String::new, |detail| format!(": {detail}"))
 }
 
-/// An address as `ADMIN_ADDR` has it, or a URL.
+/// Parses an address in the form of `ADMIN_ADDR`, or a URL.
 fn base(admin: &str) -> Result<Url, String> {
     let url = match admin.contains("://") {
         true => admin.to_owned(),
@@ -91,7 +91,7 @@ fn base(admin: &str) -> Result<Url, String> {
         .ok_or_else(|| "expected an address and a port, such as 127.0.0.1:9090".to_owned())
 }
 
-/// Who listens on every address is reached on this machine's own.
+/// A listener on all addresses is reached at the loopback address.
 fn reachable(admin: &str) -> String {
     let everywhere = ["0.0.0.0:", "[::]:"];
     let port = everywhere
@@ -100,7 +100,7 @@ fn reachable(admin: &str) -> String {
     port.map_or_else(|| admin.to_owned(), |port| format!("127.0.0.1:{port}"))
 }
 
-/// The cause that says most; those around it name the URL again.
+/// The most specific cause; the errors around it repeat the URL.
 fn innermost(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {

@@ -1,4 +1,4 @@
-//! `tidegate top`: the nodes of a running gateway, the order in which they are asked, and why.
+//! `tidegate top`: the nodes of a running gateway, the order in which they are tried, and why.
 
 mod look;
 mod table;
@@ -18,7 +18,7 @@ const ADMIN_DEFAULT: &str = "127.0.0.1:9090";
 
 const NO_TERMINAL: &str = "standard output is no terminal: `--once` prints one table";
 
-/// Prints one look, or shows them on the terminal until somebody has seen enough.
+/// Prints the state once, or shows it on the terminal until the user quits.
 pub(super) async fn top(command: TopCommand, environment: &Environment) -> Result<(), Exit> {
     let flag = command.admin.as_deref().map(|admin| ("--admin", admin));
     let variable = || Some(("ADMIN_ADDR", environment.get("ADMIN_ADDR")?));

@@ -1,4 +1,4 @@
-//! Looks on a terminal, one after the other.
+//! Shows the state on a terminal and updates it.
 
 use std::io;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::table::{Table, counters, nodes, regions, title, upstreams};
 /// How soon a key takes effect.
 const TICK: Duration = Duration::from_millis(50);
 
-/// What is on the screen.
+/// The contents of the screen.
 #[derive(Default)]
 struct Shown {
     before: Option<Look>,
@@ -25,10 +25,10 @@ struct Shown {
     trouble: Option<String>,
 }
 
-/// Shows the gateway until `q`, Escape or Ctrl-C; a gateway that does not answer is waited for.
+/// Shows the gateway until `q`, Escape or Ctrl-C; keeps trying a gateway that does not answer.
 ///
 /// # Errors
-/// When there is no terminal.
+/// If there is no terminal.
 pub(super) async fn show(gateway: &Gateway, interval: Duration) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let mut shown = Shown::default();
@@ -51,7 +51,7 @@ pub(super) async fn show(gateway: &Gateway, interval: Duration) -> io::Result<()
     ended
 }
 
-/// Whether somebody has pressed a key to end it.
+/// Whether the user has pressed a key to quit.
 fn is_enough() -> io::Result<bool> {
     while event::poll(Duration::ZERO)? {
         let Event::Key(key) = event::read()? else {
@@ -98,7 +98,7 @@ impl Shown {
     }
 }
 
-/// One below the other, with a line between them.
+/// Draws the tables one below the other, with a line between them.
 fn draw_tables(frame: &mut Frame<'_>, area: Rect, look: &Look, before: Option<&Look>) {
     let (nodes, upstreams, regions) = (nodes(look, before), upstreams(look, before), regions(look));
     // The header, and a line below the last row; nothing where there is no row.
@@ -120,7 +120,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, look: &Look, before: Option<&L
 fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static> {
     let widths = table.widths();
     let widths: [_; COLUMNS] = std::array::from_fn(|column| {
-        // The last one takes what is left.
+        // The last one takes the remaining space.
         match column + 1 == COLUMNS {
             true => Constraint::Min(0),
             false => Constraint::Length(u16::try_from(widths[column]).unwrap_or(u16::MAX)),

@@ -1,4 +1,4 @@
-//! One look as rows of text: pure.
+//! The state as rows of text: pure.
 
 use super::look::Look;
 use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
@@ -10,14 +10,14 @@ pub(super) struct Table<const COLUMNS: usize> {
     pub(super) rows: Vec<[String; COLUMNS]>,
 }
 
-/// How a counter is called, its metric, and the labels of its series.
+/// The name of a counter, its metric, and the labels of its series.
 type Counter = (
     &'static str,
     &'static str,
     &'static [(&'static str, &'static str)],
 );
 
-/// What is counted since the gateway started.
+/// The counters since the gateway started.
 const COUNTERS: [Counter; 6] = [
     ("switches", names::STEERING_SWITCHES, &[]),
     ("retries", names::RETRIES, &[]),
@@ -37,7 +37,7 @@ pub(super) fn title(look: &Look) -> String {
     )
 }
 
-/// One line of what has happened so far.
+/// One line with the counters.
 pub(super) fn counters(look: &Look) -> String {
     let count = |(label, metric, labels): &Counter| {
         let count = look.metrics.sum(metric, labels).unwrap_or(0.0);
@@ -46,7 +46,7 @@ pub(super) fn counters(look: &Look) -> String {
     COUNTERS.iter().map(count).collect::<Vec<_>>().join("   ")
 }
 
-/// The nodes of the database in the order in which they are asked; the look before gives the rates.
+/// The nodes of the database in the order in which they are tried; rates need the previous state.
 pub(super) fn nodes(look: &Look, before: Option<&Look>) -> Table<10> {
     let nodes = look.topology.nodes.iter();
     Table {
@@ -87,7 +87,7 @@ fn node_row(node: &NodeEntry, look: &Look, before: Option<&Look>) -> [String; 10
     ]
 }
 
-/// The nodes of every upstream, likewise; empty when there is none.
+/// The nodes of every upstream, in the same way; empty if there is none.
 pub(super) fn upstreams(look: &Look, before: Option<&Look>) -> Table<9> {
     let mut rows = Vec::new();
     for upstream in &look.topology.upstreams {
@@ -154,7 +154,7 @@ fn region_row(region: &RegionEntry) -> [String; 9] {
     ]
 }
 
-/// Answers a second.
+/// Answers per second.
 fn rate(metric: &str, labels: &[(&str, &str)], look: &Look, before: Option<&Look>) -> String {
     let answers = |look: &Look| look.metrics.sum(metric, labels).unwrap_or(0.0);
     let rate = before.and_then(|before| {
@@ -169,7 +169,7 @@ fn unknown() -> String {
     "-".to_owned()
 }
 
-/// The whole look as plain text.
+/// The whole state as plain text.
 pub(super) fn text(look: &Look, before: Option<&Look>) -> String {
     let (title, counters) = (title(look), counters(look));
     let (nodes, upstreams) = (nodes(look, before), upstreams(look, before));
@@ -203,7 +203,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             .collect()
     }
 
-    /// How wide each column must be.
+    /// The width that each column needs.
     pub(super) fn widths(&self) -> [usize; COLUMNS] {
         std::array::from_fn(|column| {
             let widths = self.rows.iter().map(|row| row[column].chars().count());

@@ -19,7 +19,7 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
     Environment::from_pairs(required.iter().chain(pairs).copied())
 }
 
-/// What a file's text and an environment amount to; the file's name is cut from the error.
+/// The settings from a file's text and an environment; the file's name is removed from the error.
 fn with_file(text: &str, environment: &Environment) -> Result<Settings, String> {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Endpoints that lead to upstreams, and the upstreams themselves.
+//! Endpoints backed by upstreams, and the upstreams themselves.
 
 use super::*;
 

