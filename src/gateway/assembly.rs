@@ -102,21 +102,7 @@ impl Gateway {
                 session_wait: settings.consistency.session_wait,
             },
         ));
-        if let Some(policy) = &settings.routes.regions.policy {
-            tell_of_policy(policy);
-        }
-        let receipts = Receipts::open(&settings.observe).await;
-        let receipts =
-            receipts.map_err(|error| ConfigError::new(&Place::Name("observe.receipts"), error))?;
-        let entrance = Entrance {
-            region: settings.region.clone(),
-            trusted_proxies: settings.server.trusted_proxies.clone(),
-            receipts: receipts.map(Arc::new),
-        };
-        let regions = &settings.routes.regions;
-        routes
-            .load()
-            .put_in_force(regions, &entrance, &database, None);
+        let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let frontend = frontend(&settings, routes, database, tokens)?;
         Ok(Self {
@@ -198,6 +184,27 @@ impl Gateway {
     pub fn drain(&self) -> Drain {
         self.drain.clone()
     }
+}
+
+/// Puts the traffic policy in force, if there is one; returns where requests enter.
+async fn put_policy_in_force(
+    settings: &Settings,
+    routes: &Routes,
+    database: &Database,
+) -> Result<Entrance, ConfigError> {
+    let receipts = Receipts::open(&settings.observe).await;
+    let refuse = |error| ConfigError::new(&Place::Name("observe.receipts"), error);
+    let entrance = Entrance {
+        region: settings.region.clone(),
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        receipts: receipts.map_err(refuse)?.map(Arc::new),
+    };
+    let regions = &settings.routes.regions;
+    if let Some(policy) = &regions.policy {
+        tell_of_policy(policy);
+    }
+    routes.put_in_force(regions, &entrance, database, None);
+    Ok(entrance)
 }
 
 /// Puts together what stands between a request and the backends, and these.

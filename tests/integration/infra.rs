@@ -53,6 +53,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_have_a_name() {
 
 /// Endpoints that change every metric that alerts and the dashboard use.
 const FILE: &str = r#"
+traffic_policy = "${TRAFFIC_POLICY}"
 [[policy]]
 path = "/public/*"
 consistency = "eventual"
@@ -107,6 +108,9 @@ async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
     cluster.primary.execute(schema).await.unwrap();
     cluster.wait_for_replicas().await.unwrap();
     let gateway = configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", url);
+    let policy = cluster.workspace().path().join("traffic.policy");
+    std::fs::write(&policy, "region eu-west-1\npolicy p { prefer local }\n").unwrap();
+    let gateway = gateway.env("TRAFFIC_POLICY", policy);
     let mut world = World::over(cluster, gateway).await;
     exercise(&mut world).await;
 

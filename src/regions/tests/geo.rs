@@ -28,7 +28,7 @@ fn database(networks: &[(u8, &str, f64, f64)]) -> Vec<u8> {
         map(&mut data, 2);
         for (name, degrees) in [("latitude", latitude), ("longitude", longitude)] {
             text(&mut data, name);
-            data.push(3 << 5 | 8);
+            data.push(0b011_01000);
             data.extend(degrees.to_be_bytes());
         }
     }
@@ -52,11 +52,12 @@ fn database(networks: &[(u8, &str, f64, f64)]) -> Vec<u8> {
         ("binary_format_minor_version", 0),
     ] {
         text(&mut bytes, name);
-        let kind = if name == "node_count" { 6 } else { 5 };
-        bytes.push(kind << 5 | 4 * u8::from(kind == 6) | 2 * u8::from(kind == 5));
-        match kind {
-            6 => bytes.extend(value.to_be_bytes()),
-            _ => bytes.extend((value as u16).to_be_bytes()),
+        if name == "node_count" {
+            bytes.push(0b110_00100);
+            bytes.extend(value.to_be_bytes());
+        } else {
+            bytes.push(0b101_00010);
+            bytes.extend((value as u16).to_be_bytes());
         }
     }
     text(&mut bytes, "build_epoch");
@@ -80,7 +81,7 @@ fn tree(networks: &[(u8, &str, f64, f64)], offsets: &[u32]) -> (Vec<[Option<u32>
     for (first, ..) in networks {
         let mut at = 0;
         for bit in (1..8).rev() {
-            let side = usize::from(first >> bit & 1);
+            let side = usize::from((first >> bit) & 1);
             at = match nodes[at][side] {
                 Some(next) => next as usize,
                 None => {
@@ -96,7 +97,7 @@ fn tree(networks: &[(u8, &str, f64, f64)], offsets: &[u32]) -> (Vec<[Option<u32>
     for ((first, ..), offset) in networks.iter().zip(offsets) {
         let mut at = 0;
         for bit in (1..8).rev() {
-            at = nodes[at][usize::from(first >> bit & 1)].unwrap() as usize;
+            at = nodes[at][usize::from((first >> bit) & 1)].unwrap() as usize;
         }
         nodes[at][usize::from(first & 1)] = Some(count + 16 + offset);
     }
@@ -104,11 +105,11 @@ fn tree(networks: &[(u8, &str, f64, f64)], offsets: &[u32]) -> (Vec<[Option<u32>
 }
 
 fn map(bytes: &mut Vec<u8>, pairs: u8) {
-    bytes.push(7 << 5 | pairs);
+    bytes.push(0b111_00000 | pairs);
 }
 
 fn text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.push(2 << 5 | u8::try_from(text.len()).unwrap());
+    bytes.push(0b010_00000 | u8::try_from(text.len()).unwrap());
     bytes.extend(text.as_bytes());
 }
 
