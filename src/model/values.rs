@@ -272,13 +272,13 @@ impl Form<usize> for ByteSizeOrZero {
     }
 }
 
-/// The path of a file.
+/// The path of a file; empty for none.
 #[derive(Debug)]
 pub struct FilePath;
 
 impl Form<String> for FilePath {
     fn range(&self) -> String {
-        "the path of a file".to_owned()
+        "the path of a file, or empty for none".to_owned()
     }
 
     fn written(&self, value: &String) -> String {
@@ -287,8 +287,8 @@ impl Form<String> for FilePath {
 
     fn read<'de, D: Deserializer<'de>>(&self, from: D) -> Result<String, D::Error> {
         simple(from, "the path of a file", |given| match given {
-            Given::Text(text) if !text.is_empty() => Some(text.to_owned()),
-            Given::Text(_) | Given::Whole(_) | Given::Decimal(_) => None,
+            Given::Text(text) => Some(text.to_owned()),
+            Given::Whole(_) | Given::Decimal(_) => None,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_model::settings;
-use tidegate_model::values::{FilePath, Optional, Share};
+use tidegate_model::values::{FilePath, Share};
 use tidegate_traffic::decide::{RegionDecision, RegionReason, Request};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::plan::Plan;
@@ -25,8 +25,8 @@ settings! {
     #[derive(Debug, Clone)]
     pub struct ObserveSettings {
         /// The file that receipts of the traffic policy's decisions are appended to: JSON, one a line, for
-        /// `tidegate policy replay`.
-        receipts: Option<String> = None, Optional(FilePath, "none");
+        /// `tidegate policy replay`. Without one, none are written.
+        receipts: String = String::new(), FilePath;
         /// The share of decisions that are recorded.
         receipts_sample: f64 = 0.01, Share,
             low "rare decisions are not recorded.",
@@ -48,9 +48,10 @@ impl Receipts {
     /// # Errors
     /// When the file cannot be opened.
     pub async fn open(settings: &ObserveSettings) -> io::Result<Option<Self>> {
-        let Some(path) = &settings.receipts else {
+        let path = &settings.receipts;
+        if path.is_empty() {
             return Ok(None);
-        };
+        }
         let file = OpenOptions::new()
             .append(true)
             .create(true)
