@@ -11,5 +11,6 @@ pub mod cache;
 pub mod sql;
 pub mod upstream;
 pub mod endpoint;
+pub mod peers;
 pub mod testkit;
 pub mod gateway;

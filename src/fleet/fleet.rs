@@ -252,6 +252,11 @@ impl Fleet {
         self.place(id).map(|place| &self.regions[place])
     }
 
+    /// Returns the smallest round trip to a region, while it is known.
+    pub fn round_trip(&self, region: &FleetRegion) -> Option<Duration> {
+        region.round_trip(self.clock.steady)
+    }
+
     /// Returns whether this gateway suspects itself.
     pub fn suspects(&self) -> bool {
         self.suspicion.suspects()

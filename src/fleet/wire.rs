@@ -22,6 +22,13 @@ pub struct DrainRequest {
     pub force: bool,
 }
 
+impl DrainRequest {
+    /// Reads what a peer sent.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+}
+
 /// It was done.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct DrainResponse {}

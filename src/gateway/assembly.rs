@@ -17,12 +17,14 @@ use crate::gateway::config::Settings;
 use crate::gateway::error::GatewayError;
 use crate::gateway::health::{self, HealthState};
 use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
+use crate::gateway::own_health::own_health;
 use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, raise_open_files,
     serve,
 };
+use crate::peers::Membership;
 use crate::postgres::monitor::steer;
 use crate::regions::{Entrance, Receipts};
 use crate::sql::{Database, DatabaseSettings};
@@ -138,9 +140,17 @@ impl Gateway {
         );
         let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
         let limits = Limits::from(&self.settings.server);
+        let fleet = match &self.settings.fleet {
+            Some(config) => {
+                let own = own_health(self.health.clone());
+                Some(Membership::begin(config, &self.settings.region, own).await?)
+            }
+            None => None,
+        };
+        let fleet = fleet.map(Arc::new);
         let admin = admin(
             self.recorder.clone(),
-            Arc::new(self.admin_state()),
+            Arc::new(self.admin_state(fleet)),
             health::admin_routes(self.health.clone()),
             access(&self.settings, &admin_listener),
         );
@@ -170,12 +180,13 @@ impl Gateway {
         }
     }
 
-    fn admin_state(&self) -> AdminState {
+    fn admin_state(&self, fleet: Option<Arc<Membership>>) -> AdminState {
         AdminState {
             region: self.settings.region.clone(),
             database: Arc::clone(&self.frontend.backends.database),
             routes: Arc::clone(&self.frontend.routes),
             cache: self.frontend.cache.clone(),
+            fleet,
         }
     }
 

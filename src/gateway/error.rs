@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::auth::AuthSetupError;
 use crate::gateway::admin::RecorderError;
+use crate::peers::MembershipError;
 use crate::postgres::pool::PoolBuildError;
 use tidegate_model::{ConfigError, TokenKeysError};
 
@@ -29,6 +30,9 @@ pub enum GatewayError {
     /// A listener cannot be bound.
     #[error("{0} = \"{1}\": {2}")]
     Listen(&'static str, SocketAddr, #[source] io::Error),
+    /// It cannot take part in its fleet.
+    #[error(transparent)]
+    Fleet(#[from] MembershipError),
     /// Signals cannot be handled.
     #[error("signals: {0}")]
     Signals(#[source] io::Error),

@@ -5,6 +5,7 @@
 mod assembly;
 mod error;
 mod nodes;
+mod own_health;
 mod reload;
 mod statement_check;
 

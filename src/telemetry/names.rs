@@ -106,3 +106,11 @@ pub const FAILOVER: &str = "tidegate_failover_seconds";
 pub const REGION_STATE: &str = "tidegate_region_state";
 /// Always 1; labels `version`, `region`.
 pub const BUILD_INFO: &str = "tidegate_build_info";
+
+/// Handshakes of the fleet that were refused. Counter; label `reason`: `none`, `untrusted`, `expired`,
+/// `revoked`, `usage`, `no-region` or `region`.
+pub const FLEET_HANDSHAKES_REFUSED: &str = "tidegate_fleet_handshakes_refused_total";
+/// Time until the fleet's certificate expires, in seconds; negative afterwards. Gauge.
+pub const FLEET_CERTIFICATE_EXPIRES: &str = "tidegate_fleet_certificate_expires_seconds";
+/// Probes of regions that have left. Counter.
+pub const FLEET_PROBES: &str = "tidegate_fleet_probes_total";

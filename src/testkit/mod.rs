@@ -24,6 +24,7 @@ mod run;
 
 pub use cluster::Cluster;
 pub use delay_proxy::DelayProxy;
+pub use free_port::free_port;
 pub use gateway_process::{GatewayCommand, GatewayProcess};
 pub use postgres_binaries::PostgresBinaries;
 pub use postgres_server::{PostgresServer, Shutdown, Variables};

@@ -29,7 +29,8 @@ const PROBLEMS_PAGE: &str = "docs/endpoints.md";
 const README_LINES_MAX: usize = 200;
 
 /// Variables that blocks of TOML refer to.
-const VARIABLES: [(&str, &str); 4] = [
+const VARIABLES: [(&str, &str); 5] = [
+    ("TOKEN_SECRET", "a-token-secret-for-tests"),
     ("REGION", "eu-west-1"),
     ("DATABASE_URL", "postgres://primary/app"),
     ("AP_REPLICA_URL", "postgres://replica/app"),

@@ -20,6 +20,7 @@ mod docs;
 #[path = "../drills/mod.rs"]
 mod drills;
 mod faults;
+mod fleet;
 mod health;
 mod host;
 mod infra;

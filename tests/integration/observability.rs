@@ -9,6 +9,7 @@ use tidegate::testkit::{GatewayCommand, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::fleet::certificates;
 use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
 use crate::world::{
     DEADLINE, JWT_SECRET, TOKEN_SECRET, World, configured, gateway_of, header, jwt,
@@ -150,7 +151,19 @@ async fn provoke(world: &World) {
 async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
     let application = echo(AGREED).await;
     let url = format!("http://{}", application.address);
-    let world = world(|gateway| gateway.env("APP_URL", &url)).await;
+    let place = tempfile::tempdir().unwrap();
+    let written = certificates(place.path(), &["--regions", "eu-west-1"]).await;
+    assert!(written.status.success(), "{written:?}");
+    let file = |name: &str| place.path().join(name);
+    let world = world(|gateway| {
+        gateway
+            .env("APP_URL", &url)
+            .env("FLEET_ADDR", "127.0.0.1:0")
+            .env("FLEET_CERT", file("eu-west-1.crt"))
+            .env("FLEET_KEY", file("eu-west-1.key"))
+            .env("FLEET_CA", file("ca.crt"))
+    })
+    .await;
     provoke(&world).await;
     open_websocket(&world).await;
     for path in ["docs/", "", "docs/x/", "..%2f"] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::AnswerCache;
 use crate::endpoint::LiveRoutes;
+use crate::peers::Membership;
 use crate::sql::Database;
 use tidegate_model::RegionId;
 
@@ -17,4 +18,6 @@ pub struct AdminState {
     pub routes: Arc<LiveRoutes>,
     /// Answers kept in memory; `None` if the cache is turned off.
     pub cache: Option<Arc<AnswerCache>>,
+    /// The other gateways; `None` without `FLEET_ADDR`.
+    pub fleet: Option<Arc<Membership>>,
 }

@@ -13,6 +13,7 @@ use super::AdminState;
 use super::regions::{self, RegionEntry};
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
+use crate::peers::FleetView;
 use tidegate_model::{NodeCondition, NodeStatus};
 
 /// All nodes that one process knows.
@@ -29,6 +30,9 @@ pub struct Topology {
     /// Those of the traffic policy, by name; absent without a policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<RegionEntry>,
+    /// The other gateways, where there is a fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetView>,
 }
 
 /// One node of the database.
@@ -98,6 +102,7 @@ impl Topology {
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
             regions: regions::entries(state),
+            fleet: state.fleet.as_ref().map(|fleet| (*fleet.view()).clone()),
         }
     }
 }

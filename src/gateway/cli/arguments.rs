@@ -74,6 +74,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// Work with the fleet: the gateways of several regions.
+    Fleet {
+        #[command(subcommand)]
+        command: FleetCommand,
+    },
     /// Write a configuration for an existing database, from its catalogue; changes nothing.
     Init(InitCommand),
     /// Apply the schema to the primary.
@@ -120,6 +125,28 @@ impl FromArgMatches for Overrides {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FleetCommand {
+    /// Write a CA, and a certificate and key for each region, for development.
+    Certificates(CertificatesCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CertificatesCommand {
+    /// The regions, such as eu-west-1,us-east-1.
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(super) regions: Vec<tidegate_model::RegionId>,
+    /// The directory that they are written to.
+    #[arg(long, default_value = "fleet-certificates")]
+    pub(super) out: std::path::PathBuf,
+    /// The directory of an existing ca.crt and ca.key that sign them.
+    #[arg(long)]
+    pub(super) ca: Option<std::path::PathBuf>,
+    /// How many days they are valid.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(super) days: u32,
 }
 
 #[derive(Debug, Args)]

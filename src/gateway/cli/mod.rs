@@ -6,6 +6,7 @@ mod demo;
 mod edge_policy;
 mod exit;
 mod explain;
+mod fleet;
 mod init;
 mod migrate;
 mod policy;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
         Command::Check(command) => check::check(command, &environment),
         Command::Explain(command) => explain::explain(command, &environment),
         Command::Policy { command } => policy::policy(command, &environment),
+        Command::Fleet { command } => fleet::fleet(&command),
         Command::Init(command) => init::init(command, &environment).await,
         Command::Migrate(command) => migrate::migrate(command, &environment).await,
     }

@@ -33,7 +33,7 @@ impl From<GatewayError> for Exit {
     fn from(error: GatewayError) -> Self {
         match error {
             GatewayError::Config(error) => error.into(),
-            GatewayError::Listen(..) => Self::unusable(error),
+            GatewayError::Listen(..) | GatewayError::Fleet(_) => Self::unusable(error),
             GatewayError::Recorder(_)
             | GatewayError::Verifier(_)
             | GatewayError::TokenKeys(_)

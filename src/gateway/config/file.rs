@@ -5,6 +5,7 @@ use toml::Spanned;
 
 use super::admin_section::AdminSection;
 use super::endpoint_section::EndpointSection;
+use super::fleet_section::FleetSection;
 use super::policy_section::PolicySection;
 use super::source::Source;
 use super::upstream_section::UpstreamSection;
@@ -44,6 +45,7 @@ pub(super) struct Content {
     traffic_policy: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
     pub(super) admin: AdminSection,
+    pub(super) fleet: FleetSection,
     pub(super) topology: TopologySection,
     pub(super) server: ServerSettings,
     pub(super) pool: PoolSettings,
@@ -84,6 +86,10 @@ impl Content {
             "listen" => ("listen", &self.listen),
             "admin" => (self.admin.key, &self.admin.listen),
             "primary_region" => ("topology.primary_region", &self.topology.primary_region),
+            "fleet.listen" => ("fleet.listen", &self.fleet.listen),
+            "fleet.certificate" => ("fleet.certificate", &self.fleet.certificate),
+            "fleet.key" => ("fleet.key", &self.fleet.key),
+            "fleet.ca" => ("fleet.ca", &self.fleet.ca),
             _ => return None,
         };
         Some((key, value.as_ref()?))

@@ -5,9 +5,12 @@
 //! file, line and key. Nothing here opens a socket; compiling policies and statements is left to the
 //! rooms that use them, which report errors with the [`Place`](tidegate_model::Place) kept with each row.
 
+mod address;
 mod admin_section;
 mod endpoint_section;
 mod file;
+mod fleet;
+mod fleet_section;
 mod in_force;
 mod merge;
 mod overrides;

@@ -7,6 +7,7 @@ use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
 use crate::auth::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET};
 use crate::cache::CacheSettings;
 use crate::http::{ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings};
+use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -29,7 +30,7 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 16] = [
+pub const PROCESS: [Setting; 20] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
@@ -39,6 +40,10 @@ pub const PROCESS: [Setting; 16] = [
     LISTEN,
     ADMIN,
     ADMIN_TOKEN,
+    FLEET_LISTEN,
+    FLEET_CERTIFICATE,
+    FLEET_KEY,
+    FLEET_CA,
     TokenKeys::SETTING,
     JWT_SECRET,
     JWT_KEY_SET,
@@ -82,7 +87,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 18] = [
+pub const TABLES: [Table; 19] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -97,6 +102,11 @@ pub const TABLES: [Table; 18] = [
         "[admin]",
         "The [admin listener](security.md#the-admin-listener).",
         ADMIN_SECTION,
+    ),
+    row(
+        "[[fleet.peers]]",
+        "The gateways of other regions; see [the fleet](fleet.md).",
+        PEER,
     ),
     section::<ServerSettings>("[server]", "What one client may take from the process."),
     section::<PoolSettings>("[pool]", "Connections to one node."),

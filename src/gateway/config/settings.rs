@@ -1,12 +1,13 @@
 //! The whole configuration of one process, merged and validated.
 
 use std::net::SocketAddr;
-use std::str::FromStr;
 
 use secrecy::SecretString;
 
 use super::Overrides;
+use super::address::Address;
 use super::file::ConfigFile;
+use super::fleet::fleet;
 use super::merge::Merge;
 use super::reference::CONFIG;
 use super::topology::{PRIMARY_REGION, ReplicaConfig};
@@ -14,6 +15,7 @@ use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
 use crate::endpoint::RouteTables;
 use crate::http::{ADMIN, ADMIN_DEFAULT, LISTEN, LISTEN_DEFAULT, ServerSettings};
+use crate::peers::FleetConfig;
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -45,6 +47,8 @@ pub struct Settings {
     pub admin_token: Option<SecretString>,
     /// `[admin] hosts`: the names that the admin listener answers for.
     pub admin_hosts: Vec<String>,
+    /// `[fleet]`; absent without `FLEET_ADDR`.
+    pub fleet: Option<FleetConfig>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearer tokens are verified.
@@ -98,6 +102,7 @@ impl Settings {
         let replicas = merge.replicas(&region)?;
         check_pool(&file)?;
         check_cache(&file)?;
+        let token_keys = token_keys(environment)?;
         let listener = |setting, default| {
             let address = merge.value(setting)?;
             Ok(address.map_or(default, |Address(address)| address))
@@ -108,7 +113,8 @@ impl Settings {
             admin: listener(&ADMIN, ADMIN_DEFAULT)?,
             admin_token: admin_token(environment)?,
             admin_hosts: file.admin_hosts()?,
-            token_keys: token_keys(environment)?,
+            fleet: fleet(&merge, token_keys.is_some())?,
+            token_keys,
             auth: auth_config(environment)?,
             log_format: merge
                 .value(&LogFormat::SETTING)?
@@ -272,18 +278,6 @@ fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
     match file.source.refused_in("cache", keys.into_iter()) {
         Some(error) if all > 0 && one > all => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// The address of a listener.
-struct Address(SocketAddr);
-
-impl FromStr for Address {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let expected = "expected an IP address and a port, such as 127.0.0.1:8080";
-        text.parse().map(Self).map_err(|_unparsable| expected)
     }
 }
 

@@ -12,6 +12,8 @@ mod policies;
 mod reach;
 mod rules;
 pub(crate) mod space;
+mod survival;
+pub(crate) mod times;
 mod together;
 pub(crate) mod values;
 mod windows;

@@ -12,9 +12,10 @@ use crate::check::Checked;
 use crate::check::clauses::repeated;
 use crate::check::conditions::kept;
 use crate::check::names::{Declared, read_place};
+use crate::check::times::instant;
 use crate::check::values::{
-    Value, country, duration, header, instant, meant, method, name, percent, quantity,
-    quantity_value, refused,
+    Value, country, duration, header, meant, method, name, percent, quantity, quantity_value,
+    refused,
 };
 use crate::decide::RegionReason;
 use crate::syntax::ast::{

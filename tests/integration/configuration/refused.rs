@@ -23,6 +23,14 @@ admin | 5 | 1: admin = 5: expected an address or a table
 admin.listen | 'nowhere' | 2: admin.listen = 'nowhere': expected an IP address and a port
 admin.hosts | 'x' | 2: hosts = 'x': expected an array
 admin.hosts | ['x', 'x:80'] | 2: admin.hosts = 'x:80': expected the name of a host, without a port
+fleet | 5 | 1: fleet = 5: expected a table
+fleet.listen | 'x' | 2: fleet.listen = 'x': expected an IP address and a port
+fleet.certificate | 5 | 2: certificate = 5: expected a string
+fleet.key | 5 | 2: key = 5: expected a string
+fleet.ca | 5 | 2: ca = 5: expected a string
+fleet.peers | 5 | 2: peers = 5: expected an array
+fleet.peers.region | 'X' | 3: fleet.peers.region = 'X': a region name is lower-case letters
+fleet.peers.address | 'x' | 3: fleet.peers.address = 'x': expected a host and a port
 topology | 'x' | 1: topology = 'x': expected a table
 server | 5 | 1: server = 5: expected a table
 pool | 5 | 1: pool = 5: expected a table
@@ -113,6 +121,7 @@ fn table(section: &str) -> (&str, &[&str]) {
             "[[topology.replica]]",
             &["region = 'a'", "url = 'postgres://a/x'"],
         ),
+        "fleet.peers" => ("[[fleet.peers]]", &["region = 'a'", "address = 'a:8443'"]),
         "policy" => ("[[policy]]", &["path = '/x'"]),
         "endpoint" => (
             "[[endpoint]]",

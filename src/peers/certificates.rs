@@ -1,0 +1,201 @@
+//! Certificates of a fleet for development: a CA, and one certificate for each region.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, string::Ia5String,
+};
+
+use super::identity::REGION_URI;
+use tidegate_model::RegionId;
+
+const CA_CERTIFICATE: &str = "ca.crt";
+const CA_KEY: &str = "ca.key";
+
+/// Only its owner may read a key.
+const KEY_MODE: u32 = 0o600;
+const CERTIFICATE_MODE: u32 = 0o644;
+
+/// A certificate counts from a while ago: clocks differ.
+const BEFORE: Duration = Duration::from_secs(60 * 60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why certificates were not written.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificatesError {
+    /// A file is there already.
+    #[error("{0:?} exists and is not overwritten")]
+    Exists(PathBuf),
+    /// A file or directory cannot be read or written.
+    #[error("{0:?}: {1}")]
+    File(PathBuf, #[source] io::Error),
+    /// The CA cannot be used, or something cannot be signed.
+    #[error("{0:?}: {1}")]
+    Certificate(PathBuf, #[source] rcgen::Error),
+}
+
+/// What certificates to make.
+#[derive(Clone, Debug)]
+pub struct CertificatesPlan<'a> {
+    /// The regions, each of which gets one.
+    pub regions: &'a [RegionId],
+    /// Where to.
+    pub directory: &'a Path,
+    /// Where the CA is that signs them, if it is there already.
+    pub authority: Option<&'a Path>,
+    /// How many days they are valid.
+    pub days: u32,
+}
+
+/// Writes the certificates and keys, and returns the files; none if one of them is there already.
+///
+/// # Errors
+/// Names the file.
+pub fn write_certificates(plan: &CertificatesPlan<'_>) -> Result<Vec<PathBuf>, CertificatesError> {
+    let lifetime = DAY * plan.days;
+    let mut files = Vec::new();
+    let (ca, ca_key) = match plan.authority {
+        Some(directory) => read_authority(directory)?,
+        None => {
+            let made = authority(lifetime);
+            made.map_err(|error| CertificatesError::Certificate(CA_CERTIFICATE.into(), error))?
+        }
+    };
+    let key = ca_key.serialize_pem();
+    let refused = |name: &str| {
+        let file = plan.directory.join(name);
+        |error| CertificatesError::Certificate(file, error)
+    };
+    let issuer = Issuer::from_ca_cert_pem(&ca, ca_key).map_err(refused(CA_CERTIFICATE))?;
+    if plan.authority.is_none() {
+        files.push((CA_CERTIFICATE.to_owned(), ca, CERTIFICATE_MODE));
+        files.push((CA_KEY.to_owned(), key, KEY_MODE));
+    }
+    for region in plan.regions {
+        let made = KeyPair::generate().and_then(|key| {
+            let certificate = leaf(region, lifetime)?.signed_by(&key, &issuer)?;
+            Ok((certificate.pem(), key.serialize_pem()))
+        });
+        let (certificate, key) = made.map_err(refused(region.as_str()))?;
+        files.push((format!("{region}.crt"), certificate, CERTIFICATE_MODE));
+        files.push((format!("{region}.key"), key, KEY_MODE));
+    }
+    fs::create_dir_all(plan.directory)
+        .map_err(|error| CertificatesError::File(plan.directory.into(), error))?;
+    let there = files.iter().map(|(name, ..)| plan.directory.join(name));
+    if let Some(there) = { there }.find(|file| file.exists()) {
+        return Err(CertificatesError::Exists(there));
+    }
+    let write = |(name, text, mode): (String, String, u32)| {
+        let file = plan.directory.join(name);
+        write_new(&file, &text, mode)
+            .map_err(|error| CertificatesError::File(file.clone(), error))?;
+        Ok(file)
+    };
+    files.into_iter().map(write).collect()
+}
+
+fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(mode).open(file)?;
+    file.write_all(text.as_bytes())
+}
+
+fn read_authority(directory: &Path) -> Result<(String, KeyPair), CertificatesError> {
+    let read = |name: &str| {
+        let file = directory.join(name);
+        let text = fs::read_to_string(&file);
+        text.map_err(|error| CertificatesError::File(file, error))
+    };
+    let key = KeyPair::from_pem(&read(CA_KEY)?);
+    let key = key.map_err(|error| CertificatesError::Certificate(directory.join(CA_KEY), error))?;
+    Ok((read(CA_CERTIFICATE)?, key))
+}
+
+fn authority(lifetime: Duration) -> Result<(String, KeyPair), rcgen::Error> {
+    let mut params = valid_for(lifetime);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let name = &mut params.distinguished_name;
+    name.push(DnType::CommonName, "Tidegate fleet");
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate.pem(), key))
+}
+
+fn leaf(region: &RegionId, lifetime: Duration) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = valid_for(lifetime);
+    let uri = Ia5String::try_from(format!("{REGION_URI}{region}"))?;
+    params.subject_alt_names = vec![SanType::URI(uri)];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    let name = &mut params.distinguished_name;
+    name.push(DnType::CommonName, region.as_str());
+    Ok(params)
+}
+
+fn valid_for(lifetime: Duration) -> CertificateParams {
+    let now = SystemTime::now();
+    let mut params = CertificateParams::default();
+    params.not_before = (now - BEFORE).into();
+    params.not_after = (now + lifetime).into();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use rustls::pki_types::CertificateDer;
+
+    use super::*;
+
+    /// A leaf certificate to be made wrong.
+    pub(crate) struct Leaf {
+        pub(crate) uris: Vec<String>,
+        pub(crate) host: Option<String>,
+        pub(crate) for_servers: bool,
+        pub(crate) for_clients: bool,
+        pub(crate) is_ca: bool,
+    }
+
+    /// Returns the certificate of eu-west-1, edited and signed by itself.
+    pub(crate) fn leaf(edit: impl FnOnce(&mut Leaf)) -> CertificateDer<'static> {
+        let mut wanted = Leaf {
+            uris: vec![format!("{REGION_URI}eu-west-1")],
+            host: None,
+            for_servers: true,
+            for_clients: true,
+            is_ca: false,
+        };
+        edit(&mut wanted);
+        let mut params = valid_for(DAY);
+        let uris = wanted.uris.into_iter();
+        params.subject_alt_names = uris
+            .map(|it| SanType::URI(it.try_into().unwrap()))
+            .collect();
+        let host = wanted
+            .host
+            .map(|it| SanType::DnsName(it.try_into().unwrap()));
+        params.subject_alt_names.extend(host);
+        let usages = [
+            (wanted.for_servers, ExtendedKeyUsagePurpose::ServerAuth),
+            (wanted.for_clients, ExtendedKeyUsagePurpose::ClientAuth),
+        ];
+        let usages = usages.into_iter().filter(|(wanted, _)| *wanted);
+        params.extended_key_usages = usages.map(|(_, usage)| usage).collect();
+        if wanted.is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+}

@@ -1,0 +1,120 @@
+//! A connection that this gateway dials.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tidegate_fleet::{ConnectionId, Purpose};
+use tidegate_model::RegionId;
+use tidegate_telemetry::names;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+
+use super::credentials::Credentials;
+use super::event::Event;
+use super::grpc::{BytesCodec, WATCH, client};
+use super::heard::{Heard, HeardFlag};
+use super::refusal::Refusal;
+
+/// The windows of a stream and of a connection, in bytes.
+pub(super) const STREAM_WINDOW: u32 = 512 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Where to, and what for.
+#[derive(Clone, Debug)]
+pub(super) struct Dial {
+    pub(super) connection: ConnectionId,
+    pub(super) region: RegionId,
+    pub(super) address: SocketAddr,
+    pub(super) purpose: Purpose,
+}
+
+impl Dial {
+    /// Opens the connection and drives it until it ends; the driver hears of both.
+    pub(super) async fn run(
+        self,
+        credentials: Arc<ArcSwap<Credentials>>,
+        heard: HeardFlag,
+        events: mpsc::Sender<Event>,
+    ) {
+        if let Err(error) = self.drive(&credentials.load_full(), heard, &events).await {
+            let (region, address) = (&self.region, self.address);
+            if let Some(refusal) = Refusal::of(&*error) {
+                let reason = refusal.as_str();
+                metrics::counter!(names::FLEET_HANDSHAKES_REFUSED, "reason" => reason).increment(1);
+                tracing::warn!(%region, %address, reason, "a gateway that was dialled is refused");
+            } else {
+                tracing::debug!(%region, %address, %error, "a connection to a gateway has ended");
+            }
+        }
+        let _driver_gone = events.send(Event::Closed(self.connection)).await;
+    }
+
+    async fn drive(
+        &self,
+        credentials: &Credentials,
+        heard: HeardFlag,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let socket = TcpStream::connect(self.address).await?;
+        socket.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(&credentials.client));
+        // The name counts for nothing: the certificate's region does.
+        let name = ServerName::IpAddress(self.address.ip().into());
+        let socket = connector.connect(name, socket).await?;
+        let peer = socket.get_ref().1.peer_certificates().unwrap_or_default();
+        if credentials.region_of(peer)? != self.region {
+            return Err(Refusal::Region.into());
+        }
+        let socket = Heard {
+            socket,
+            flag: heard,
+        };
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake::<_, Body>(TokioIo::new(socket))
+            .await?;
+        let opened = Event::Opened(self.connection, sender.clone());
+        events.send(opened).await.map_err(io::Error::other)?;
+        match self.purpose {
+            Purpose::Tunnel => {
+                drop(sender);
+                connection.await?;
+            }
+            Purpose::Control => {
+                tokio::select! {
+                    ended = connection => ended?,
+                    ended = self.watch(sender, events) => ended?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches the peer until its stream ends.
+    async fn watch(
+        &self,
+        sender: http2::SendRequest<Body>,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut client = client(sender);
+        client.ready().await?;
+        let request = tonic::Request::new(Bytes::new());
+        let answer = client.server_streaming(request, WATCH, BytesCodec).await?;
+        let mut updates = answer.into_inner();
+        while let Some(update) = updates.message().await? {
+            let received = Event::Received(self.connection, update);
+            events.send(received).await.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! What the driver hears of.
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::client::conn::http2::SendRequest;
+use tidegate_fleet::{ConnectionId, WatcherId};
+use tidegate_model::RegionId;
+use tidegate_traffic::health::Outcome;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Duration;
+
+/// What the driver hears of, from connections, the listener and operators.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A connection stands.
+    Opened(ConnectionId, SendRequest<Body>),
+    /// A connection was lost or could not be opened.
+    Closed(ConnectionId),
+    /// A message of a `Watch`.
+    Received(ConnectionId, Bytes),
+    /// A ping was answered.
+    Pong(ConnectionId),
+    /// A probe has ended.
+    Probed(ConnectionId, Outcome, Duration),
+    /// A peer wants to watch; it is told whether it may.
+    Watch {
+        /// The region in its certificate.
+        region: RegionId,
+        /// Where its updates go.
+        updates: mpsc::Sender<Bytes>,
+        /// Gets its number.
+        admitted: oneshot::Sender<Option<WatcherId>>,
+    },
+    /// A `Watch` of a peer has ended.
+    Unwatch(WatcherId),
+    /// This region is to be drained for a time; none ends it.
+    Drain(Duration),
+    /// The names of a region's gateways were resolved.
+    Resolved(RegionId, Vec<std::net::SocketAddr>),
+}

@@ -1,0 +1,51 @@
+//! The certificate is renewed while the gateway runs.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use tidegate_model::RegionId;
+use tidegate_telemetry::names;
+use tokio::time::sleep;
+
+use super::credentials::{CredentialFiles, Credentials};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Reads the set every second and takes over one that counts; the same fault is logged once.
+pub(super) async fn renew(
+    files: CredentialFiles,
+    region: RegionId,
+    credentials: Arc<ArcSwap<Credentials>>,
+) {
+    let mut refused = String::new();
+    loop {
+        show_expiry(&credentials.load());
+        sleep(EVERY).await;
+        let (files, region) = (files.clone(), region.clone());
+        let read = tokio::task::spawn_blocking(move || files.read(&region)).await;
+        match read {
+            Ok(Ok(read)) => {
+                refused.clear();
+                if !read.is_same(&credentials.load()) {
+                    tracing::info!("the fleet's certificate was renewed");
+                }
+                credentials.store(Arc::new(read));
+            }
+            Ok(Err(error)) => {
+                let error = error.to_string();
+                if error != refused {
+                    tracing::warn!(error, "kept the fleet's certificate");
+                    refused = error;
+                }
+            }
+            Err(error) => tracing::error!(%error, "the fleet's certificate was not read"),
+        }
+    }
+}
+
+fn show_expiry(credentials: &Credentials) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let left = credentials.not_after as f64 - now.unwrap_or_default().as_secs_f64();
+    metrics::gauge!(names::FLEET_CERTIFICATE_EXPIRES).set(left);
+}

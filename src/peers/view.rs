@@ -1,0 +1,82 @@
+//! What is shown of the fleet.
+
+use serde::{Deserialize, Serialize};
+use tidegate_fleet::{Fleet, Judge};
+use tidegate_traffic::health::State;
+use tidegate_traffic::plan::{Plan, RegionIndex};
+
+/// The fleet, as this gateway sees it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FleetView {
+    /// This gateway's id.
+    pub gateway: String,
+    /// Whether it suspects itself: it has lost more than half of the others.
+    pub suspect: bool,
+    /// The regions, its own first.
+    pub regions: Vec<RegionView>,
+}
+
+/// One region of the fleet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RegionView {
+    /// Its name.
+    pub region: String,
+    /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst of all judgements.
+    pub state: String,
+    /// The gateways that are known there, without this one.
+    pub gateways: usize,
+    /// The tunnels that are open.
+    pub tunnels: usize,
+    /// The smallest round trip to it; null while unknown and for its own.
+    pub round_trip_ms: Option<f64>,
+    /// What it says that it serves.
+    pub rps: f64,
+    /// For how long its drain lasts.
+    pub drained_for_s: u64,
+}
+
+impl FleetView {
+    /// Looks at the fleet by one plan.
+    pub(super) fn of(fleet: &Fleet, judge: &Judge, plan: &Plan) -> Self {
+        let regions = fleet.regions().iter().enumerate();
+        let region = |(place, region): (usize, &tidegate_fleet::FleetRegion)| {
+            let index = plan.region_index(region.id().as_str());
+            let own = place == 0;
+            let state = match index {
+                Some(index) => state(judge, plan, index),
+                None if own || region.is_reachable() => "well",
+                None => "unreachable",
+            };
+            RegionView {
+                region: region.id().to_string(),
+                state: state.to_owned(),
+                gateways: region.gateways().count(),
+                tunnels: region.tunnels().count(),
+                round_trip_ms: fleet.round_trip(region).map(|it| it.as_secs_f64() * 1e3),
+                rps: region.said().rate,
+                drained_for_s: fleet.drained_for(region.id()).as_secs(),
+            }
+        };
+        Self {
+            gateway: fleet.id().to_string(),
+            suspect: fleet.suspects(),
+            regions: regions.map(region).collect(),
+        }
+    }
+}
+
+fn state(judge: &Judge, plan: &Plan, region: RegionIndex) -> &'static str {
+    if judge.unreachable().has(region) {
+        return "unreachable";
+    }
+    if judge.draining().has(region) {
+        return "draining";
+    }
+    let judgements = 0..plan.judgements().len();
+    let states = judgements.map(|it| judge.state(region, it));
+    states.fold("well", |worst, state| match (worst, state) {
+        ("left", _) | (_, State::Left) => "left",
+        ("ramping", _) | (_, State::Ramping { .. }) => "ramping",
+        _ => worst,
+    })
+}
