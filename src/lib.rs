@@ -5,6 +5,7 @@
 
 pub mod postgres;
 pub mod http;
+pub mod regions;
 pub mod auth;
 pub mod cache;
 pub mod sql;

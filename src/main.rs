@@ -22,7 +22,12 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
-            let _unwritable = writeln!(std::io::stderr(), "tidegate: {}", exit.message);
+            let _unwritable = writeln!(
+                std::io::stderr(),
+                "{}tidegate: {}",
+                exit.report,
+                exit.message
+            );
             ExitCode::from(exit.code)
         }
     }

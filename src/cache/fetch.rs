@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{CacheError, Entry, Origin};
 use crate::http::{Problem, Served, Timing};
+use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Lifetime};
 use tidegate_telemetry::EndpointMetrics;
 
@@ -17,6 +18,8 @@ use tidegate_telemetry::EndpointMetrics;
 pub struct SharedRequest {
     /// The decision for all clients that send it.
     pub decision: Decision,
+    /// Where the traffic policy sends it, if there is one.
+    pub route: Option<Arc<RegionRoute>>,
     /// The values of the path template.
     pub path_values: Vec<(String, String)>,
     /// Its URI.

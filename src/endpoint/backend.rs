@@ -8,19 +8,22 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use tokio::time::Duration;
 
 use super::{EndpointAuth, EndpointConfig, EndpointError, EndpointMethod, TargetConfig};
 use crate::auth::Claims;
 use crate::cache::{Fetched, Missed, SharedRequest};
 
-use crate::http::{Account, Problem, Timing};
+use crate::http::{Account, Problem, Served, Timing};
+use crate::regions::{Reaches, RegionRoute};
 use crate::sql::{Database, SqlCall, SqlPlace, SqlTarget};
 use crate::upstream::{ProxiedRequest, Proxy, Upstream, Upstreams};
+use tidegate_model::RegionId;
 use tidegate_policy::Decision;
+use tidegate_traffic::health::Outcome;
 
 /// The backend of an endpoint.
 #[derive(Debug)]
@@ -34,6 +37,30 @@ pub enum Backend {
         /// Whether its answer depends on path and query alone.
         cache: bool,
     },
+}
+
+impl Reaches for Backend {
+    fn has_node_in(&self, region: &RegionId) -> bool {
+        match self {
+            // Statements run here, whatever the nodes that they run on.
+            Self::Sql(_) => false,
+            Self::Upstream { upstream, .. } => {
+                let mut nodes = upstream.nodes().iter();
+                nodes.any(|node| node.region.as_ref() == Some(region))
+            }
+        }
+    }
+}
+
+/// Records which region's node has run a statement.
+fn sample(route: &RegionRoute, served: &Served, status: StatusCode, took: Duration) {
+    let outcome = match status.is_server_error() {
+        true => Outcome::Failed,
+        false => Outcome::Served,
+    };
+    if let Some(region) = &served.region {
+        route.sample(region, &served.node, outcome, took);
+    }
 }
 
 /// The resources of a process's backends.
@@ -58,6 +85,8 @@ pub struct Call {
     pub path_values: Vec<(String, String)>,
     /// Its decision.
     pub decision: Decision,
+    /// Where the traffic policy sends it, if there is one.
+    pub route: Option<Arc<RegionRoute>>,
     /// The claims of its JWT, if the endpoint requires one.
     pub claims: Option<Claims>,
     /// The time that the nodes may take.
@@ -120,9 +149,14 @@ impl Backend {
                     body: call.json.as_deref(),
                     claims: call.claims.as_ref(),
                     decision: &call.decision,
+                    route: call.route.as_deref(),
                     time: call.time,
                 };
-                target.serve(&backends.database, &call, account).await
+                let response = target.serve(&backends.database, &call, account).await?;
+                if let (Some(route), Some(served)) = (call.route, &account.served) {
+                    sample(route, served, response.status(), account.timing.db);
+                }
+                Ok(response)
             }
             Self::Upstream { upstream, .. } => {
                 let request = ProxiedRequest {
@@ -130,6 +164,7 @@ impl Backend {
                     body: call.body,
                     path: call.path,
                     decision: call.decision,
+                    route: call.route,
                 };
                 // Boxed: large and rarely needed.
                 Box::pin(backends.proxy.forward(upstream, request, account)).await

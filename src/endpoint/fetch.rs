@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
+use crate::regions::{NoRegion, RegionRoute};
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
 
@@ -16,6 +17,8 @@ pub(super) struct EndpointFetch {
     frontend: Arc<Frontend>,
     endpoint: Arc<Endpoint>,
     shared: SharedRequest,
+    /// Why no region may be asked.
+    refused: Option<NoRegion>,
 }
 
 impl Fetch for EndpointFetch {
@@ -26,14 +29,21 @@ impl Fetch for EndpointFetch {
     async fn fetch(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Missed> {
         let frontend = &*self.frontend;
         let asked_at = Instant::now();
+        if let Some(error) = &self.refused {
+            return Err(Problem::from(error.clone()).into());
+        }
         let cache = frontend.cache.as_ref();
         let bytes_max = cache.map_or(0, |cache| cache.entry_bytes_max());
         let fetched = {
             let _permit = frontend.shedding.enter().map_err(Problem::from)?;
             let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
             let fetched = backend.fetch(&frontend.backends, &self.shared, bytes_max, time, timing);
-            fetched.await?
+            fetched.await
         };
+        if let Some(route) = &self.shared.route {
+            route.acted_upon(asked_at.elapsed());
+        }
+        let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;
         fetched.into_entry(&self.shared, endpoint, asked_at).await
     }
@@ -47,7 +57,7 @@ pub(super) fn cached_request<'a>(
     frontend: &'a Arc<Frontend>,
     revision: u64,
     reached: &Reached<'_>,
-    decision: &Decision,
+    (decision, route): (&Decision, &Option<Result<Arc<RegionRoute>, NoRegion>>),
     head: &Parts,
     account: &mut Account,
 ) -> Result<Option<CachedRequest<'a, EndpointFetch>>, Problem> {
@@ -62,7 +72,13 @@ pub(super) fn cached_request<'a>(
     let fetch = || EndpointFetch {
         frontend: Arc::clone(frontend),
         endpoint: Arc::clone(&reached.endpoint),
+        refused: route
+            .as_ref()
+            .and_then(|route| route.as_ref().err().cloned()),
         shared: SharedRequest {
+            route: route
+                .as_ref()
+                .and_then(|route| route.as_ref().ok().cloned()),
             decision: decision.clone(),
             path_values: reached.path_values.clone(),
             uri: head.uri.clone(),

@@ -36,5 +36,6 @@ pub use reached::Reached;
 pub use router::{Found, Router};
 pub use routes::Routes;
 pub use settings::{
-    EndpointAuth, EndpointConfig, EndpointMethod, RouteTables, TargetConfig, UpstreamTarget,
+    EndpointAuth, EndpointConfig, EndpointMethod, RegionTables, RouteTables, TargetConfig,
+    UpstreamTarget,
 };

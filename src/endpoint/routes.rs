@@ -1,11 +1,13 @@
 //! Policies and endpoints together, which a reload replaces as one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::Router;
-use crate::endpoint::RouteTables;
+use crate::endpoint::{RegionTables, RouteTables};
 use crate::http::RateLimits;
-use crate::sql::POSITION;
+use crate::regions::{Entrance, TrafficPolicy};
+use crate::sql::{Database, POSITION};
 use crate::upstream::Upstreams;
 use tidegate_model::ConfigError;
 use tidegate_policy::PolicyTable;
@@ -18,7 +20,6 @@ const WARM_MAX: usize = 100;
 static REVISIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Everything that is decided by path.
-#[derive(Debug)]
 pub struct Routes {
     /// Distinguishes these tables from all others of this process: their stored answers are not
     /// served by others.
@@ -31,6 +32,8 @@ pub struct Routes {
     pub router: Router,
     /// The applications that endpoints forward requests to.
     pub upstreams: Upstreams,
+    /// The traffic policy, once it is in force.
+    traffic: OnceLock<Arc<TrafficPolicy>>,
 }
 
 impl Routes {
@@ -55,7 +58,33 @@ impl Routes {
             policies,
             router: Router::compile(&tables.endpoints, &upstreams)?,
             upstreams,
+            traffic: OnceLock::new(),
         })
+    }
+
+    /// The traffic policy in force, if there is one.
+    #[must_use]
+    pub fn traffic(&self) -> Option<&Arc<TrafficPolicy>> {
+        self.traffic.get()
+    }
+
+    /// Puts the traffic policy of the tables in force, if they have one; what is known about regions
+    /// is taken over from the one before.
+    pub fn put_in_force(
+        &self,
+        tables: &RegionTables,
+        entrance: &Entrance,
+        database: &Database,
+        before: Option<&Arc<TrafficPolicy>>,
+    ) {
+        let Some(policy) = &tables.policy else { return };
+        let upstreams = self.upstreams.iter();
+        let nodes = upstreams.flat_map(|upstream| upstream.region_nodes(&entrance.region));
+        let nodes = nodes.chain(database.region_nodes()).collect();
+        let (policy, geo) = (Arc::clone(policy), tables.geo.clone());
+        let before = before.map(|before| &**before);
+        let started = TrafficPolicy::start(policy, geo, entrance.clone(), nodes, before);
+        let _first = self.traffic.set(started);
     }
 
     /// Whether a normalised path may have a budget for every client.
@@ -91,7 +120,9 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
-    use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig};
+    use crate::endpoint::{
+        EndpointAuth, EndpointConfig, EndpointMethod, RegionTables, TargetConfig,
+    };
     use crate::sql::SqlConfig;
     use tidegate_model::Place;
 
@@ -116,6 +147,7 @@ mod tests {
             policies: Vec::new(),
             endpoints: (0..2 * WARM_MAX).map(endpoint).collect(),
             upstreams: Vec::new(),
+            regions: RegionTables::default(),
         };
         let routes = Routes::compile(&tables).unwrap();
         let is_warm = |number: usize| {

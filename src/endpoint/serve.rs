@@ -6,12 +6,14 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, AUTHORIZATION, SET_COOKIE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::fetch::cached_request;
-use super::{Call, EndpointAuth, Frontend, Reached, RouteError};
-use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
+use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
+use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, Routed, read_json};
+use crate::regions::{NoRegion, RegionRoute};
 use tidegate_model::{
     FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,
 };
@@ -68,8 +70,10 @@ async fn answer(
     };
     account.timing.route = started.elapsed();
 
+    let route = route(&routes, &reached, &head);
     let revision = routes.revision;
-    let cached = cached_request(frontend, revision, &reached, &decision, &head, account)?;
+    let asked = (&decision, &route);
+    let cached = cached_request(frontend, revision, &reached, asked, &head, account)?;
     if let Some(cached) = cached
         // Boxed: large and rarely needed.
         && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
@@ -77,6 +81,8 @@ async fn answer(
         return Ok(response);
     }
 
+    account.routed = routed(route.as_ref());
+    let route = route.transpose()?;
     let (json, body) = match endpoint.backend.reads_json() {
         true => {
             let json = read_json(&head.headers, body, &frontend.server).await?;
@@ -91,18 +97,41 @@ async fn answer(
         body,
         json,
         decision,
+        route: route.clone(),
         claims,
         time: frontend.server.request_deadline,
     };
     let permit = frontend.shedding.enter()?;
     let backends = &frontend.backends;
-    let mut response = endpoint.backend.serve(backends, call, account).await?;
+    let response = endpoint.backend.serve(backends, call, account).await;
+    if let Some(route) = &route {
+        route.acted_upon(started.elapsed());
+    }
+    let mut response = response?;
     // What remains depends on how fast the client reads.
     drop(permit);
     if let (Some(decision), Some(seen)) = (&account.decision, &account.seen) {
         give_token(&frontend.tokens, response.headers_mut(), decision, seen);
     }
     Ok(response)
+}
+
+fn routed(route: Option<&Result<Arc<RegionRoute>, NoRegion>>) -> Option<Arc<Routed>> {
+    Some(Arc::clone(match route? {
+        Ok(route) => &route.routed,
+        Err(error) => &error.routed,
+    }))
+}
+
+/// Decides which region serves a request, if there is a traffic policy.
+fn route(
+    routes: &Routes,
+    reached: &Reached<'_>,
+    head: &Parts,
+) -> Option<Result<Arc<RegionRoute>, NoRegion>> {
+    let (traffic, endpoint) = (routes.traffic()?, &reached.endpoint);
+    let decided = RegionRoute::decide(traffic, head, &reached.path, &endpoint.backend);
+    Some(decided.map(Arc::new))
 }
 
 /// Gives a client the position that it has seen by now.

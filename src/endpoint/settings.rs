@@ -1,9 +1,11 @@
 //! The tables of the configuration as written: policies, endpoints and upstreams.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::Method;
 
+use crate::regions::{GeoDatabase, PolicyFile};
 use crate::sql::SqlConfig;
 use crate::upstream::UpstreamConfig;
 use tidegate_model::Place;
@@ -18,6 +20,17 @@ pub struct RouteTables {
     pub endpoints: Vec<EndpointConfig>,
     /// The upstreams that endpoints refer to by name or by URL.
     pub upstreams: Vec<UpstreamConfig>,
+    /// Which region serves a request.
+    pub regions: RegionTables,
+}
+
+/// The traffic policy and the address database.
+#[derive(Debug, Clone, Default)]
+pub struct RegionTables {
+    /// The policy; without one, every request is served here.
+    pub policy: Option<Arc<PolicyFile>>,
+    /// Where clients are.
+    pub geo: Option<Arc<GeoDatabase>>,
 }
 
 /// The clients that may call an endpoint.

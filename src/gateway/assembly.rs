@@ -18,7 +18,7 @@ use crate::gateway::error::GatewayError;
 use crate::gateway::health::{self, HealthState};
 use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
 use crate::gateway::own_health::own_health;
-use crate::gateway::reload::Reloader;
+use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
@@ -26,9 +26,10 @@ use crate::http::{
 };
 use crate::peers::Membership;
 use crate::postgres::monitor::steer;
+use crate::regions::{Entrance, Receipts};
 use crate::sql::{Database, DatabaseSettings};
 use crate::upstream::{Patience, Proxy, Pseudonym};
-use tidegate_model::{ConfigError, NodeId, TokenKeys, TokenKeysError};
+use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
 
 /// Samples of a node per read of its catalogue, which costs more and changes rarely.
@@ -38,6 +39,7 @@ const SAMPLES_PER_CATALOGUE: u32 = 4;
 pub struct Gateway {
     settings: Settings,
     frontend: Arc<Frontend>,
+    entrance: Entrance,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
@@ -104,11 +106,13 @@ impl Gateway {
                 session_wait: settings.consistency.session_wait,
             },
         ));
+        let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let frontend = frontend(&settings, routes, database, tokens)?;
         Ok(Self {
             settings,
             frontend: Arc::new(frontend),
+            entrance,
             health,
             recorder,
             drain,
@@ -177,6 +181,7 @@ impl Gateway {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
+            entrance: self.entrance.clone(),
         }
     }
 
@@ -202,6 +207,27 @@ async fn renewal(tls: Option<Arc<TlsAcceptor>>) {
     if let Some(tls) = tls {
         tls.keep_renewed().await;
     }
+}
+
+/// Puts the traffic policy in force, if there is one; returns where requests enter.
+async fn put_policy_in_force(
+    settings: &Settings,
+    routes: &Routes,
+    database: &Database,
+) -> Result<Entrance, ConfigError> {
+    let receipts = Receipts::open(&settings.observe).await;
+    let refuse = |error| ConfigError::new(&Place::Name("observe.receipts"), error);
+    let entrance = Entrance {
+        region: settings.region.clone(),
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        receipts: receipts.map_err(refuse)?.map(Arc::new),
+    };
+    let regions = &settings.routes.regions;
+    if let Some(policy) = &regions.policy {
+        tell_of_policy(policy);
+    }
+    routes.put_in_force(regions, &entrance, database, None);
+    Ok(entrance)
 }
 
 /// Puts together what stands between a request and the backends, and these.

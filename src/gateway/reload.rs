@@ -7,6 +7,7 @@ use tokio::signal::unix::Signal;
 use crate::endpoint::{Frontend, RouteTables, Routes};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::postgres::{Server, Session};
+use crate::regions::{Entrance, PolicyFile};
 use tidegate_model::ConfigError;
 
 /// Swaps policies and endpoints on every SIGHUP, or keeps the old ones and logs why.
@@ -14,6 +15,19 @@ pub(super) struct Reloader {
     pub(super) frontend: Arc<Frontend>,
     pub(super) servers: Vec<Server>,
     pub(super) session: Session,
+    pub(super) entrance: Entrance,
+}
+
+/// Logs which policy is in force from now on, and its warnings.
+pub(super) fn tell_of_policy(policy: &PolicyFile) {
+    let (file, summary) = (&policy.name, &policy.summary);
+    tracing::info!(file, summary, "a traffic policy is in force");
+    if !policy.warnings.is_empty() {
+        tracing::warn!(
+            file,
+            "the traffic policy has warnings: `tidegate policy check` shows them"
+        );
+    }
 }
 
 impl Reloader {
@@ -35,12 +49,19 @@ impl Reloader {
         read: &impl Fn() -> Result<RouteTables, ConfigError>,
     ) -> Result<(), ConfigError> {
         let before = self.frontend.routes.load_full();
-        let mut routes = Routes::recompile(&read()?, &before.upstreams)?;
+        // The files may be large.
+        let tables = tokio::task::block_in_place(read)?;
+        let mut routes = Routes::recompile(&tables, &before.upstreams)?;
         check_on_any_node(&self.servers, &self.session, &routes).await?;
         routes.rate_limits.go_on_from(&before.rate_limits);
         let revision = routes.revision;
         before.upstreams.retire(&routes.upstreams).await;
         routes.upstreams.watch();
+        if let Some(policy) = &tables.regions.policy {
+            tell_of_policy(policy);
+        }
+        let database = &self.frontend.backends.database;
+        routes.put_in_force(&tables.regions, &self.entrance, database, before.traffic());
         self.frontend.routes.swap(routes);
         if let Some(cache) = &self.frontend.cache {
             cache.keep_revision(revision);

@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::cache_status::{CacheResult, CacheStatus};
 use tidegate_model::{Level, RegionId, WalPosition};
 use tidegate_policy::{Decision, Reason};
+use tidegate_traffic::decide::RegionReason;
 
 /// A response with the account of how it was produced.
 #[derive(Debug)]
@@ -42,8 +43,23 @@ pub struct Account {
     pub cache: Option<CacheStatus>,
     /// The trace that was started for it.
     pub trace: Option<String>,
+    /// Where the traffic policy sent it, if there is one.
+    pub routed: Option<Arc<Routed>>,
     /// Where the time went.
     pub timing: Timing,
+}
+
+/// Where the traffic policy sent a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Routed {
+    /// The policy that governs it.
+    pub policy: Arc<str>,
+    /// Where it would have gone with every region well.
+    pub proposed: Option<RegionId>,
+    /// Where it was sent; none if no region may serve it.
+    pub region: Option<RegionId>,
+    /// Why.
+    pub reason: RegionReason,
 }
 
 impl Account {
@@ -57,6 +73,7 @@ impl Account {
             staleness: self.stored_age.or(staleness),
             cache: self.cache,
             trace: self.trace.as_deref(),
+            routed: self.routed.as_deref(),
             timing: Some(self.timing),
         }
     }
@@ -75,6 +92,8 @@ pub struct AccountView<'a> {
     pub cache: Option<CacheStatus>,
     /// The trace that was started for it.
     pub trace: Option<&'a str>,
+    /// Where the traffic policy sent it, if there is one.
+    pub routed: Option<&'a Routed>,
     /// Where the time went, if the request reached an endpoint.
     pub timing: Option<Timing>,
 }

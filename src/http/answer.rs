@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::header::{AGE, CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::account::{AccountView, NodeRole, Served, Timing};
+use super::account::{AccountView, NodeRole, Routed, Served, Timing};
 use super::header_text::HeaderText;
 use tidegate_model::RegionId;
 use tidegate_policy::{Decision, NO_STORE_PRIVATE};
+use tidegate_traffic::decide::RegionReason;
 
 static CONSISTENCY_STATUS: HeaderName = HeaderName::from_static("consistency-status");
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
@@ -99,6 +100,31 @@ fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &
     }
     if let Some(served) = account.served {
         served.write(text, account.staleness);
+    }
+    if let Some(routed) = account.routed {
+        routed.write(text, region);
+    }
+}
+
+impl Routed {
+    /// Adds a list item if the request was meant for another region than this one.
+    fn write(&self, text: &mut HeaderText, own: &RegionId) {
+        let elsewhere = self.region.as_ref().filter(|region| *region != own);
+        if elsewhere.is_none() && self.reason != RegionReason::NoTunnel {
+            return;
+        }
+        text.text(", ").text(own.as_str());
+        if let Some(region) = elsewhere {
+            text.text("; fwd=").text(region.as_str());
+        }
+        // A token begins with a letter (RFC 9651 section 3.3.4).
+        let is_token = self.policy.starts_with(|it: char| it.is_ascii_alphabetic());
+        let quote = if is_token { "" } else { "\"" };
+        text.text("; policy=")
+            .text(quote)
+            .text(&self.policy)
+            .text(quote);
+        text.text("; reason=").text(self.reason.as_str());
     }
 }
 

@@ -48,7 +48,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, AccountView, Accounted, NodeRole, Served, Timing};
+pub use account::{Account, AccountView, Accounted, NodeRole, Routed, Served, Timing};
 pub use after_http::AfterHttp;
 pub use answer::{age_in_header, describe, may_be_kept};
 pub use body::read_json;

@@ -51,6 +51,8 @@ pub enum ProblemKind {
     NoPrimary,
     /// No node can serve the request.
     NoNode,
+    /// The traffic policy lets no region serve the request.
+    NoRegion,
     /// Something took too long.
     Deadline,
     /// The gateway has passed the request on before.
@@ -59,7 +61,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidConsistency,
         Self::InvalidToken,
         Self::InvalidPath,
@@ -83,6 +85,7 @@ impl ProblemKind {
         Self::Overloaded,
         Self::NoPrimary,
         Self::NoNode,
+        Self::NoRegion,
         Self::Deadline,
         Self::LoopDetected,
     ];
@@ -163,6 +166,11 @@ impl ProblemKind {
                 Status::SERVICE_UNAVAILABLE,
             ),
             Self::NoNode => ("no-node", "No node available", Status::SERVICE_UNAVAILABLE),
+            Self::NoRegion => (
+                "no-region",
+                "No region available",
+                Status::SERVICE_UNAVAILABLE,
+            ),
             Self::Deadline => ("deadline", "Deadline exceeded", Status::GATEWAY_TIMEOUT),
             Self::LoopDetected => ("loop-detected", "Loop detected", Status::LOOP_DETECTED),
         }

@@ -55,8 +55,11 @@ impl fmt::Display for Place {
 /// A configuration value that cannot be used. Displays as one line: `place: message`, or with the
 /// refused value `file:3: consistency = "eventully": why`.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
+#[error("{line}")]
+pub struct ConfigError {
+    line: String,
+    report: String,
+}
 
 impl ConfigError {
     /// Names the place and states what is wrong there.
@@ -81,8 +84,23 @@ impl ConfigError {
         Self::on_one_line(&format!("{name} = {}: {why}", shown(name, &quoted)))
     }
 
+    /// Adds a report of several lines, for a terminal.
+    #[must_use]
+    pub fn with_report(mut self, report: String) -> Self {
+        self.report = report;
+        self
+    }
+
+    /// Returns the report of several lines; empty if there is none.
+    pub fn report(&self) -> &str {
+        &self.report
+    }
+
     fn on_one_line(message: &str) -> Self {
-        Self(message.replace(char::is_control, " "))
+        Self {
+            line: message.replace(char::is_control, " "),
+            report: String::new(),
+        }
     }
 }
 

@@ -272,6 +272,27 @@ impl Form<usize> for ByteSizeOrZero {
     }
 }
 
+/// The path of a file; empty for none.
+#[derive(Debug)]
+pub struct FilePath;
+
+impl Form<String> for FilePath {
+    fn range(&self) -> String {
+        "the path of a file, or empty for none".to_owned()
+    }
+
+    fn written(&self, value: &String) -> String {
+        crate::quoted(value)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(&self, from: D) -> Result<String, D::Error> {
+        simple(from, "the path of a file", |given| match given {
+            Given::Text(text) => Some(text.to_owned()),
+            Given::Whole(_) | Given::Decimal(_) => None,
+        })
+    }
+}
+
 /// In the largest unit that leaves no remainder.
 fn size(bytes: usize) -> String {
     let units = [("MiB", 1 << 20), ("KiB", 1 << 10)];
@@ -335,5 +356,6 @@ mod tests {
         written(&ByteSize, 64 << 10, "\"64KiB\"");
         written(&ByteSizeOrZero, 1 << 30, "\"1024MiB\"");
         written(&ByteSizeOrZero, 0, "0");
+        written(&FilePath, "a/b c".to_owned(), "\"a/b c\"");
     }
 }

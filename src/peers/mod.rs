@@ -23,4 +23,4 @@ pub use driver::OwnHealth;
 pub use membership::{Membership, MembershipError};
 pub use refusal::Refusal;
 pub use settings::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, FleetConfig, PEER, Peer};
-pub use view::{FleetView, RegionView};
+pub use view::{FleetRegionView, FleetView};

@@ -13,12 +13,12 @@ pub struct FleetView {
     /// Whether it suspects itself: it has lost more than half of the others.
     pub suspect: bool,
     /// The regions, its own first.
-    pub regions: Vec<RegionView>,
+    pub regions: Vec<FleetRegionView>,
 }
 
 /// One region of the fleet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RegionView {
+pub struct FleetRegionView {
     /// Its name.
     pub region: String,
     /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst of all judgements.
@@ -47,7 +47,7 @@ impl FleetView {
                 None if own || region.is_reachable() => "well",
                 None => "unreachable",
             };
-            RegionView {
+            FleetRegionView {
                 region: region.id().to_string(),
                 state: state.to_owned(),
                 gateways: region.gateways().count(),

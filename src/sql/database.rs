@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::{ActiveProbes, Spill};
 use crate::postgres::monitor::{Knowledge, Monitor};
 use crate::postgres::pool::Node;
+use crate::regions::{RegionNode, RegionRoute};
 use tidegate_model::RegionId;
 use tidegate_policy::{Decision, NodePlan, NodeView, Reason, Step, plan};
-use tidegate_steering::{Ranking, SecondTries, SharedSelector, Won};
+use tidegate_steering::{Ranking, SecondTries, SharedSelector, Standing, Won};
 use tidegate_telemetry::names;
 
 /// The database that SQL endpoints run their statements on.
@@ -77,6 +78,21 @@ impl Database {
         }
     }
 
+    /// Returns the nodes as their regions are judged by them.
+    pub fn region_nodes(&self) -> impl Iterator<Item = RegionNode> {
+        let members = self.members.iter().enumerate();
+        members.filter_map(|(candidate, member)| {
+            let node = &member.node;
+            Some(RegionNode {
+                region: node.region.clone()?,
+                selector: Arc::clone(&self.selector),
+                candidate,
+                is_checked: true,
+                database: Some((Arc::clone(&self.monitor), node.id.clone())),
+            })
+        })
+    }
+
     /// Plans one request by what is known at one moment.
     pub(super) fn plan(
         &self,
@@ -93,6 +109,24 @@ impl Database {
             })
             .collect();
         plan(decision, safe, &views, ranking, Instant::now())
+    }
+
+    /// Orders the replicas of a plan that can honour the request equally well by the traffic policy's
+    /// order of regions; all other steps keep their places.
+    pub(super) fn prefer(&self, plan: &mut NodePlan, route: &RegionRoute, ranking: &Ranking) {
+        let is_equal = |step: &Step| {
+            let standing = ranking.of(step.node).standing;
+            !step.as_primary
+                && step.wait_for.is_none()
+                && step.reason != Reason::ReplicaLagging
+                && matches!(standing, Standing::Trusted | Standing::OnProbation)
+        };
+        let rank = |step: &Step| {
+            let region = self.members[step.node].node.region.as_ref();
+            let rank = region.and_then(|region| route.rank(region));
+            rank.unwrap_or(usize::MAX)
+        };
+        arrange(plan, is_equal, rank);
     }
 
     /// Returns the regions whose replica can honour a decision now, and until when it is proven to;
@@ -119,6 +153,16 @@ impl Database {
             Some((node.region.clone()?, until))
         };
         ready.filter_map(region_until).collect()
+    }
+}
+
+/// Sorts those steps that are equal by their rank; the others keep their places.
+fn arrange(plan: &mut NodePlan, is_equal: impl Fn(&Step) -> bool, rank: impl Fn(&Step) -> usize) {
+    let places: SmallVec<[usize; 4]> = (0..plan.len()).filter(|at| is_equal(&plan[*at])).collect();
+    let mut steps: NodePlan = places.iter().map(|at| plan[*at]).collect();
+    steps.sort_by_key(rank);
+    for (at, step) in places.into_iter().zip(steps) {
+        plan[at] = step;
     }
 }
 
@@ -154,5 +198,33 @@ impl Member {
 
     fn label(&self) -> String {
         self.name.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_equal_steps_change_places() {
+        let step = |node, as_primary| Step {
+            node,
+            reason: Reason::Fresh,
+            as_primary,
+            wait_for: None,
+        };
+        let mut plan: NodePlan = [
+            step(0, false),
+            step(1, true),
+            step(2, false),
+            step(3, false),
+        ]
+        .into_iter()
+        .collect();
+        // The last one is not as good as the others.
+        let is_equal = |step: &Step| !step.as_primary && step.node != 3;
+        arrange(&mut plan, is_equal, |step| 9 - step.node);
+        let nodes: Vec<_> = plan.iter().map(|step| step.node).collect();
+        assert_eq!(nodes, [2, 1, 0, 3]);
     }
 }

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::{Answer, Argument, Database, SqlTarget};
 use crate::http::Served;
+use crate::regions::RegionRoute;
 use tidegate_model::WalPosition;
 use tidegate_policy::Decision;
 
@@ -12,6 +13,8 @@ pub(super) struct SqlRequest<'a> {
     pub(super) database: &'a Database,
     pub(super) target: &'a SqlTarget,
     pub(super) decision: &'a Decision,
+    /// Where the traffic policy sends it, if there is one.
+    pub(super) route: Option<&'a RegionRoute>,
     pub(super) arguments: &'a [Argument<'a>],
     /// Whether the method is safe, so that the request may be sent again.
     pub(super) safe: bool,

@@ -17,6 +17,7 @@ use crate::cache::{
     precondition_holds,
 };
 use crate::http::{Account, JsonObject, Problem, Query, Timing};
+use crate::regions::RegionRoute;
 use tidegate_policy::Decision;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -33,6 +34,8 @@ pub struct SqlCall<'a> {
     pub claims: Option<&'a Claims>,
     /// Its decision.
     pub decision: &'a Decision,
+    /// Where the traffic policy sends it, if there is one.
+    pub route: Option<&'a RegionRoute>,
     /// How long the nodes may take, all tries included.
     pub time: Duration,
 }
@@ -90,6 +93,7 @@ impl SqlTarget {
             database,
             target: self,
             decision: call.decision,
+            route: call.route,
             arguments: &arguments,
             safe: call.head.method.is_safe(),
             deadline: Instant::now() + call.time,
@@ -122,6 +126,7 @@ impl SqlTarget {
             database,
             target: self,
             decision: &shared.decision,
+            route: shared.route.as_deref(),
             arguments: &arguments,
             safe: true,
             deadline,

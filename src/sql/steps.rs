@@ -107,7 +107,10 @@ impl PlannedRequest<'_> {
     /// Tries step after step; `timing` collects where the time went, failed steps included.
     pub(super) async fn follow(&self, timing: &mut Timing) -> Result<SqlOutcome, PlanError> {
         let SqlRequest { database, safe, .. } = self.request;
-        let plan = database.plan(&self.decision, *safe, &self.known, &self.ranking);
+        let mut plan = database.plan(&self.decision, *safe, &self.known, &self.ranking);
+        if let Some(route) = self.request.route {
+            database.prefer(&mut plan, route, &self.ranking);
+        }
         let mut steps = plan.into_iter().peekable();
         if let Some(first) = steps.peek() {
             self.member(first).second_tries.sent();

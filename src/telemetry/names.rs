@@ -96,6 +96,20 @@ pub const UPSTREAM_BREAKER_MOVES: &str = "tidegate_upstream_breaker_moves_total"
 pub const UPSTREAM_SWITCHES: &str = "tidegate_upstream_switches_total";
 /// Open WebSockets. Gauge; label `upstream`.
 pub const UPSTREAM_TUNNELS: &str = "tidegate_upstream_tunnels_open";
+/// Requests decided by the traffic policy and not answered from memory. Counter; labels `policy`, `proposed`,
+/// `region` and `reason`: `local`, `named`, `nearest`, `weighted`, `spread`, `left`, `draining`, `ramping`,
+/// `panic`, `else`, `hop` or `no-tunnel`.
+pub const TRAFFIC_DECISIONS: &str = "tidegate_traffic_decisions_total";
+/// Time to the head of their answers. Histogram; labels `policy`, `region`.
+pub const TRAFFIC_DURATION: &str = "tidegate_traffic_duration_seconds";
+/// How near the region is that serves, among those that the policy names. Counter; label `served`:
+/// `nearest`, `next` or `farther`.
+pub const TRAFFIC_LOCALITY: &str = "tidegate_traffic_locality_total";
+/// Time from a region's first bad sample to the first decision for another region. Histogram.
+pub const FAILOVER: &str = "tidegate_failover_seconds";
+/// 1 for the state of a region of the traffic policy, 0 for the others. Gauge; labels `region` and
+/// `state`: `well`, `ramping`, `left`, `draining` or `unreachable`.
+pub const REGION_STATE: &str = "tidegate_region_state";
 /// Always 1; labels `version`, `region`.
 pub const BUILD_INFO: &str = "tidegate_build_info";
 

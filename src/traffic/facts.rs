@@ -159,6 +159,23 @@ impl Facts {
     }
 }
 
+/// Returns a plan's regions by their distance to one of them.
+pub fn by_distance(plan: &Plan, from: Option<RegionIndex>) -> Vec<RegionIndex> {
+    let place = |region: RegionIndex| plan.regions()[region.get()].place;
+    let mut near: Vec<_> = plan.all_regions().iter().collect();
+    let distance = |to: RegionIndex| match (from.and_then(place), place(to)) {
+        _ if Some(to) == from => 0.0,
+        (Some(from), Some(to)) => from.distance_km(&to),
+        _ => f64::INFINITY,
+    };
+    near.sort_by(|one, other| {
+        distance(*one)
+            .total_cmp(&distance(*other))
+            .then(one.cmp(other))
+    });
+    near
+}
+
 /// Returns whether the well regions have less than the bound's share of the undrained ones' capacity.
 ///
 /// If a region that the policy names declares no capacity, all count alike.

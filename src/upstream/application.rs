@@ -9,10 +9,13 @@ use tokio::time::{Duration, Instant};
 use super::balance::{Balance, NodeOrder};
 use super::client::Client;
 use super::connector::Connector;
+use super::outgoing::Outgoing;
 use super::task_set::TaskSet;
 use super::{UpstreamConfig, UpstreamLimits, UpstreamSettings};
 use super::{UpstreamError, UpstreamNode, UpstreamSetupError};
 use crate::http::roots;
+use crate::regions::RegionNode;
+use tidegate_model::RegionId;
 use tidegate_steering::{AttemptOutcome, Candidates, SharedSelector, Standing};
 use tidegate_telemetry::names;
 
@@ -72,6 +75,18 @@ impl Upstream {
         self.balance.selector()
     }
 
+    /// Returns the nodes as their regions are judged by them; one without a region is in `own`.
+    pub fn region_nodes(&self, own: &RegionId) -> impl Iterator<Item = RegionNode> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.map(|(candidate, node)| RegionNode {
+            region: node.region.as_ref().unwrap_or(own).clone(),
+            selector: Arc::clone(self.selector()),
+            candidate,
+            is_checked: self.settings.check.is_some(),
+            database: None,
+        })
+    }
+
     /// The nodes' names in logs and metrics.
     pub(super) fn candidates(&self) -> Candidates {
         Candidates {
@@ -106,8 +121,18 @@ impl Upstream {
 
     /// The nodes for a request, in order. Checks probe whether a failed one works again; requests
     /// do so only if there are no checks.
-    pub(super) fn order(&self) -> NodeOrder {
-        self.balance().order(self.settings().check.is_none())
+    pub(super) fn order(&self, outgoing: &Outgoing) -> NodeOrder {
+        let may_probe = self.settings().check.is_none();
+        let Some(route) = &outgoing.route else {
+            return self.balance().order(may_probe);
+        };
+        let rank = |node: usize| outgoing.rank(self.nodes[node].region.as_ref());
+        let order = self.balance().order_by(may_probe, rank, route.repeats_max);
+        match order.nodes.is_empty() && !route.is_bound {
+            // It has no node where the policy would have it.
+            true => self.balance().order(may_probe),
+            false => order,
+        }
     }
 
     /// Records a node's outcome, for the order of the nodes and for the metrics.

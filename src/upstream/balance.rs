@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::fault::{Fault, ServerErrors};
@@ -44,6 +45,22 @@ pub(super) struct NodeOrder {
     /// The node that would have been first: its server errors are to be compared with another
     /// node's answer.
     pub(super) passed_over: Option<usize>,
+    /// How many of them are in the first one's region.
+    pub(super) near: usize,
+    /// How many of them may be tried although one may have acted on the request.
+    pub(super) repeats: usize,
+}
+
+impl NodeOrder {
+    /// An order of nodes that are all alike.
+    fn of(nodes: Choice, passed_over: Option<usize>) -> Self {
+        Self {
+            near: nodes.len(),
+            repeats: nodes.len(),
+            nodes,
+            passed_over,
+        }
+    }
 }
 
 impl Balance {
@@ -80,21 +97,81 @@ impl Balance {
         if let Some(node) = due.filter(|&node| self.selector.claim_probe(node, now)) {
             let mut nodes = Choice::from_slice(&[node]);
             nodes.extend(ranking.choose(|other| other != node));
-            return NodeOrder {
-                nodes,
-                passed_over: None,
-            };
+            return NodeOrder::of(nodes, None);
         }
         let mut nodes = ranking.choose(|_| true);
-        let passed_over = nodes.first().copied();
-        let passed_over = passed_over.filter(|&node| {
-            let in_row = self.records[node].in_row.load(Ordering::Relaxed);
-            nodes.len() > 1 && in_row && self.server_errors(node).claim_comparison(now)
-        });
+        let passed_over = self.pass_over(&nodes, now);
         if passed_over.is_some() {
             nodes.swap(0, 1);
         }
-        NodeOrder { nodes, passed_over }
+        NodeOrder::of(nodes, passed_over)
+    }
+
+    /// The same by the traffic policy: nodes that work before those that do not, and among these by
+    /// the `rank` of their regions; without a rank a node is left out. In `repeats_max` regions the
+    /// request may be tried although one may have acted on it.
+    pub(super) fn order_by(
+        &self,
+        may_probe: bool,
+        rank: impl Fn(usize) -> Option<usize>,
+        repeats_max: usize,
+    ) -> NodeOrder {
+        let now = Instant::now();
+        let ranking = self.selector.ranking(now);
+        let ranked = ranking.best_first().iter().filter_map(|it| {
+            let works = match it.standing {
+                Standing::Trusted => 0,
+                Standing::OnProbation => 1,
+                Standing::ProbeDue | Standing::Failed => 2,
+                Standing::Drained => return None,
+            };
+            let rank = rank(it.candidate)?;
+            Some(((works == 2, rank, works), it.candidate))
+        });
+        let mut ranked: SmallVec<[_; 8]> = ranked.collect();
+        ranked.sort_by_key(|(key, _)| *key);
+        let first_rank = ranked.iter().map(|((_, rank, _), _)| *rank).min();
+        let mut nodes: Choice = ranked.iter().map(|(_, node)| *node).collect();
+        let rank_of = |node: &usize| rank(*node);
+        let due = ranking.probe_due().filter(|_| may_probe);
+        let due = due.filter(|node| rank_of(node) == first_rank);
+        let mut passed_over = None;
+        if let Some(due) = due.filter(|&node| self.selector.claim_probe(node, now)) {
+            nodes.retain(|node| *node != due);
+            nodes.insert(0, due);
+        } else if nodes.len() > 1 && rank_of(&nodes[0]) == rank_of(&nodes[1]) {
+            passed_over = self.pass_over(&nodes, now);
+            if passed_over.is_some() {
+                nodes.swap(0, 1);
+            }
+        }
+        let first = nodes.first().and_then(rank_of);
+        let near = nodes.iter().take_while(|node| rank_of(node) == first);
+        let near = near.count();
+        let mut regions: SmallVec<[_; 8]> = SmallVec::new();
+        let repeats = nodes.iter().take_while(|node| {
+            let rank = rank_of(node);
+            if !regions.contains(&rank) {
+                regions.push(rank);
+            }
+            regions.len() <= repeats_max
+        });
+        let repeats = repeats.count();
+        NodeOrder {
+            nodes,
+            passed_over,
+            near,
+            repeats,
+        }
+    }
+
+    /// Returns the first node if another one's answer is to be compared with its server errors.
+    fn pass_over(&self, nodes: &Choice, now: Instant) -> Option<usize> {
+        let first = nodes.first().copied();
+        first.filter(|&node| {
+            let in_row = self.records[node].in_row.load(Ordering::Relaxed);
+            nodes.len() > 1 && in_row && self.server_errors(node).claim_comparison(now)
+        })
     }
 
     /// Claims the one request that probes whether a node works again, if one is due.
@@ -178,4 +255,30 @@ impl Balance {
 fn works(ranking: &Ranking, node: usize) -> bool {
     let standing = ranking.of(node).standing;
     matches!(standing, Standing::Trusted | Standing::OnProbation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order of four nodes, of which the second and the fourth are in the preferred region.
+    fn order(balance: &Balance, repeats_max: usize) -> NodeOrder {
+        let rank = |node: usize| [Some(1), Some(0), None, Some(0)][node];
+        balance.order_by(false, rank, repeats_max)
+    }
+
+    #[test]
+    fn regions_order_nodes_and_one_that_fails_comes_after_all_that_work() {
+        let balance = Balance::new(4, &SteeringSettings::default());
+        let all = order(&balance, 1);
+        assert_eq!(all.nodes.as_slice(), [1, 3, 0]);
+        assert_eq!((all.near, all.repeats), (2, 2));
+        assert_eq!(order(&balance, 2).repeats, 3);
+        balance.selector().lose(1, Instant::now());
+        let lost = order(&balance, 1);
+        assert_eq!(lost.nodes.as_slice(), [3, 0, 1]);
+        assert_eq!((lost.near, lost.repeats), (1, 1));
+        balance.selector().drain(3, true, Instant::now());
+        assert_eq!(order(&balance, 1).nodes.as_slice(), [0, 1]);
+    }
 }

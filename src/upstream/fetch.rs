@@ -56,7 +56,8 @@ impl Proxy {
         timing: &mut Timing,
     ) -> Result<Fetched, Missed> {
         let asked_at = Instant::now();
-        let outgoing = self.shared_outgoing(shared)?;
+        let mut outgoing = self.shared_outgoing(shared)?;
+        outgoing.take_route(shared.route.clone());
         let answered = exchange(upstream, outgoing, None, self.patience).await;
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
@@ -102,6 +103,7 @@ impl Proxy {
             wants_websocket: false,
             replica_regions: self.database.replica_regions(decision, true),
             local_region: self.region.clone(),
+            route: None,
         })
     }
 }

@@ -22,6 +22,7 @@ use super::{
     response_fields, tunnel,
 };
 use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
+use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Reason};
 use tidegate_steering::Turn;
 
@@ -35,6 +36,8 @@ pub struct ProxiedRequest {
     pub path: String,
     /// Its decision.
     pub decision: Decision,
+    /// Where the traffic policy sends it, if there is one.
+    pub route: Option<Arc<RegionRoute>>,
 }
 
 impl Proxy {
@@ -64,6 +67,7 @@ impl Proxy {
             body,
             path,
             mut decision,
+            route,
         } = request;
         let known = self.database.monitor.knowledge();
         decision.token = decision.token.at_present(known.lineage.as_deref())?;
@@ -75,7 +79,8 @@ impl Proxy {
         let client = wants_websocket(&head, body.is_none())
             .then(|| head.extensions.remove::<OnUpgrade>())
             .flatten();
-        let outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
+        let mut outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
+        outgoing.take_route(route);
         let started = Instant::now();
         let answered = exchange(upstream, outgoing, body, self.patience).await;
         account.timing.upstream = started.elapsed();
@@ -105,6 +110,7 @@ impl Proxy {
             wants_websocket,
             replica_regions: self.database.replica_regions(decision, safe),
             local_region: self.region.clone(),
+            route: None,
             query: head.uri.query().map(str::to_owned),
             method: head.method.clone(),
             path,

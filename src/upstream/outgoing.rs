@@ -1,9 +1,16 @@
 //! A request as it is sent to a node, and its limits.
 
-use http::{HeaderMap, Method};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Method};
 use tokio::time::{Duration, Instant};
 
+use super::UpstreamNode;
+use crate::regions::RegionRoute;
 use tidegate_model::RegionId;
+use tidegate_traffic::health::Outcome;
+
+static TIDEGATE_ROUTE: HeaderName = HeaderName::from_static("tidegate-route");
 
 /// A request as it will be sent.
 pub struct Outgoing {
@@ -22,6 +29,8 @@ pub struct Outgoing {
     pub replica_regions: Vec<(RegionId, Option<Instant>)>,
     /// The region assumed for a node without one.
     pub local_region: RegionId,
+    /// Where the traffic policy sends it, if there is one.
+    pub route: Option<Arc<RegionRoute>>,
 }
 
 /// The limits of a request.
@@ -36,6 +45,31 @@ pub struct Patience {
 }
 
 impl Outgoing {
+    /// Sends it where the traffic policy says, and says so to the application.
+    pub(super) fn take_route(&mut self, route: Option<Arc<RegionRoute>>) {
+        if let Some(field) = route.as_ref().and_then(|route| route.field()) {
+            self.headers.insert(&TIDEGATE_ROUTE, field);
+        }
+        self.route = route;
+    }
+
+    /// Returns the place of a node's region in the traffic policy's order; 0 without a policy.
+    pub(super) fn rank(&self, region: Option<&RegionId>) -> Option<usize> {
+        let region = region.unwrap_or(&self.local_region);
+        match &self.route {
+            Some(route) => route.rank(region),
+            None => Some(0),
+        }
+    }
+
+    /// Records the end of an attempt for the traffic policy, if there is one.
+    pub(super) fn sample(&self, node: &UpstreamNode, outcome: Outcome, took: Duration) {
+        if let Some(route) = &self.route {
+            let region = node.region.as_ref().unwrap_or(&self.local_region);
+            route.sample(region, &node.name, outcome, took);
+        }
+    }
+
     /// Whether an application in this region may read from its replica if the request is sent now:
     /// it may have waited for another node first.
     pub(super) fn reads_replica_in(&self, region: Option<&RegionId>, now: Instant) -> bool {
@@ -65,6 +99,7 @@ mod tests {
                 (unbounded.clone(), None),
             ],
             local_region: bounded.clone(),
+            route: None,
         };
         let reads =
             |region, after| outgoing.reads_replica_in(region, now + Duration::from_millis(after));

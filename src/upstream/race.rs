@@ -16,8 +16,9 @@ use super::fault::Fault;
 use super::node::Visit;
 use super::outgoing::{Outgoing, Patience};
 use super::upload::{Upload, UploadState};
-use super::{Upstream, UpstreamError};
+use super::{Upstream, UpstreamError, UpstreamNode};
 use tidegate_steering::{Choice, Entrant, Race, RaceEvent, Turn};
+use tidegate_traffic::health::Outcome;
 
 /// How often a request that waits wakes its task, as in [`super::download`].
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -37,6 +38,10 @@ pub(super) struct UpstreamRace<'r> {
     first: usize,
     /// The nodes that have not been tried yet.
     order: <Choice as IntoIterator>::IntoIter,
+    /// How many of the last ones are in another region than the first, and get no hedges.
+    far: usize,
+    /// How many of the last ones are tried only if nothing of the request was sent.
+    unrepeated: usize,
     race: Race<'r, Tried>,
     /// The nodes whose server errors are not judged yet.
     refused: Choice,
@@ -72,7 +77,7 @@ impl<'r> UpstreamRace<'r> {
         patience: Patience,
     ) -> Self {
         let repeatable = outgoing.method.is_safe() && upload.is_none();
-        let order = upstream.order();
+        let order = upstream.order(outgoing);
         Self {
             upstream,
             outgoing,
@@ -81,6 +86,8 @@ impl<'r> UpstreamRace<'r> {
             started: Instant::now(),
             repeatable,
             first: 0,
+            far: order.nodes.len() - order.near,
+            unrepeated: order.nodes.len() - order.repeats,
             order: order.nodes.into_iter(),
             race: Race::default(),
             refused: order.passed_over.into_iter().collect(),
@@ -126,7 +133,9 @@ impl<'r> UpstreamRace<'r> {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
         let visit = upstream.nodes()[node].visit();
         let attempt = async move {
+            let asked = Instant::now();
             let answer = attempt(upstream, node, outgoing, upload).await;
+            sample(&upstream.nodes()[node], outgoing, upload, &answer, asked);
             answer.map(|response| (response, visit))
         };
         self.race.enter(node, turn, attempt);
@@ -134,6 +143,13 @@ impl<'r> UpstreamRace<'r> {
 
     /// Sends the request to the next node, if there is one and the budget allows it.
     fn ask_another(&mut self, turn: Turn) -> bool {
+        let beyond = match turn {
+            Turn::Hedge => self.far.max(self.unrepeated),
+            Turn::First | Turn::Retry => self.unrepeated,
+        };
+        if self.order.len() <= beyond {
+            return false;
+        }
         let next = self.order.as_slice().first().copied();
         let may = |next| self.upstream.balance().may_go_on(self.first, next);
         next.is_some_and(may) && self.go_on(turn)
@@ -259,6 +275,8 @@ impl<'r> UpstreamRace<'r> {
         }
         for entrant in self.race.entrants().iter() {
             self.upstream.note(entrant.node, "timeout", None);
+            let node = &self.upstream.nodes()[entrant.node];
+            self.outgoing.sample(node, Outcome::Failed, Duration::ZERO);
         }
         self.judge(None);
         match self.failed.take() {
@@ -267,6 +285,26 @@ impl<'r> UpstreamRace<'r> {
             _ => Err(UpstreamError::OutcomeUnknown(None)),
         }
     }
+}
+
+/// Records the end of an attempt for the traffic policy, unless the client has caused it.
+fn sample(
+    node: &UpstreamNode,
+    outgoing: &Outgoing,
+    upload: Option<&Upload>,
+    answer: &Result<Response<Incoming>, AttemptError>,
+    asked: Instant,
+) {
+    let sent = match upload.map(Upload::state) {
+        Some(UploadState::TooLarge | UploadState::TooSlow | UploadState::Broken) => return,
+        Some(UploadState::Taken(at)) => at,
+        Some(UploadState::Whole | UploadState::Flowing) | None => asked,
+    };
+    let outcome = match answer {
+        Ok(answer) if !answer.status().is_server_error() => Outcome::Served,
+        Ok(_) | Err(_) => Outcome::Failed,
+    };
+    outgoing.sample(node, outcome, sent.elapsed());
 }
 
 impl Failure {

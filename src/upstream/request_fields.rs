@@ -16,13 +16,14 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What only the gateway says to an application, in lower case: a client's word for it is dropped,
 /// also when written with underscores, which many applications cannot tell from dashes.
-const OURS: [&str; 21] = [
+const OURS: [&str; 22] = [
     "x-request-id",
     "x-consistency",
     "x-consistency-token",
     "x-route-primary",
     "x-database-role",
     "consistency-status",
+    "tidegate-route",
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",

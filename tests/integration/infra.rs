@@ -54,6 +54,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_have_a_name() {
 
 /// Endpoints that change every metric that alerts and the dashboard use.
 const FILE: &str = r#"
+traffic_policy = "${TRAFFIC_POLICY}"
 [[policy]]
 path = "/public/*"
 consistency = "eventual"
@@ -120,7 +121,9 @@ async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
     let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
     socket.write_all(&[22]).await.unwrap();
     drop(socket);
-    let plain = gateway();
+    let policy = cluster.workspace().path().join("traffic.policy");
+    std::fs::write(&policy, "region eu-west-1\npolicy p { prefer local }\n").unwrap();
+    let plain = gateway().env("TRAFFIC_POLICY", policy);
     let mut world = World::over(cluster, plain).await;
     exercise(&mut world).await;
 

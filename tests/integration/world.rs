@@ -346,7 +346,8 @@ pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 /// A parameter of a response's `Consistency-Status`, empty when it is absent.
 pub(crate) fn told<'a>(response: &'a Response, parameter: &str) -> &'a str {
     let status = header(response, "consistency-status");
-    let mut parameters = status
+    let first = status.split(", ").next().unwrap_or_default();
+    let mut parameters = first
         .split("; ")
         .filter_map(|parameter| parameter.split_once('='));
     parameters

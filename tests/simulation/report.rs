@@ -169,13 +169,16 @@ const NOTES: &str = "
 * **A region whose gateways are gone** cannot be helped by a policy: its clients' requests reach no
   gateway until DNS sends them elsewhere. That takes three probes and what is left of a minute in resolvers'
   caches; only what stands before the gateways can be faster. Clients that enter elsewhere are not affected.
-* **More lost than the rest is sized for.** Here every region has half as much again as what enters it when
-  one region is lost, and two are. The neighbour that is overloaded sheds; shedding counts among `errors`, so
-  it leaves, with all its own clients; so does the next one, and `panic` ends that only when half of the world
-  has left. In the row *shedding not counted* the same policy, on the same requests, does not count a
-  shed request as an error of the region: such requests go to the next region out of the retry budget, and
-  nothing else moves. Declare `capacity` and `load`, and `require survive N` for the losses that must be
-  survived: in the row before it the same two regions are lost, and the others are sized for that.
+
+## Why shedding is not among `errors`
+
+Where more is lost than the rest is sized for, the neighbour that is overloaded sheds. In the row *shedding
+counted* a shed request is an error of the region, as an early version of this policy had it: the neighbour
+leaves, with all its own clients; so does the next one, and `panic` ends that only when half of the world
+has left. A shed request says that a region is full, not that it is broken: it goes to the next region out of
+the retry budget, and nothing else moves. In no other event does a region shed. `p99` and `saturation` still
+make an overloaded region leave while the others have room for what it serves. Declare `capacity` and `load`,
+and `require survive N` for the losses that must be survived.
 
 ## What is modelled, and what is not
 

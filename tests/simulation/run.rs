@@ -26,14 +26,14 @@ pub(crate) enum System {
     Steering,
     /// And hand requests to another region by the policy.
     Policy,
-    /// The same, if shedding were not a reason to leave a region.
-    Patient,
+    /// The same, if shedding were a reason to leave a region.
+    Strict,
 }
 
 impl System {
     /// What is compared in an event.
     pub(crate) fn compared(event: &Event) -> &'static [Self] {
-        let all = &[Self::Dns, Self::Steering, Self::Policy, Self::Patient];
+        let all = &[Self::Dns, Self::Steering, Self::Policy, Self::Strict];
         if event.regions().len() > event.sized_for {
             all
         } else {
@@ -46,7 +46,7 @@ impl System {
             Self::Dns => "DNS alone",
             Self::Steering => "node steering",
             Self::Policy => "traffic policy",
-            Self::Patient => "the same, shedding not counted",
+            Self::Strict => "the same, shedding counted",
         }
     }
 }
@@ -137,8 +137,8 @@ impl<'a> Run<'a> {
     fn new(world: &'a World, event: &Event, system: System) -> Self {
         let capacity = world.capacity(event.sized_for);
         let count = capacity.len();
-        let decides = matches!(system, System::Policy | System::Patient);
-        let gateways = || Gateways::new(&capacity, system == System::Policy);
+        let decides = matches!(system, System::Policy | System::Strict);
+        let gateways = || Gateways::new(&capacity, system == System::Strict);
         Self {
             world,
             system,

@@ -6,6 +6,7 @@ mod metrics;
 mod described;
 mod standing;
 mod upstreams;
+mod regions;
 mod topology;
 mod drain;
 mod purge;
@@ -13,6 +14,7 @@ mod state;
 
 pub use access::Access;
 pub use metrics::{Recorder, RecorderError};
+pub use regions::RegionEntry;
 pub use state::AdminState;
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
 pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
@@ -28,6 +30,8 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router, access:
     let only_post = |handler: MethodRouter<Arc<AdminState>>| handler.fallback(described::only_post);
     let nodes = Router::new()
         .route("/admin/topology", get(topology::topology))
+        .route("/admin/regions", get(regions::regions))
+        .route("/admin/traffic-policy", get(regions::policy))
         .route("/admin/nodes/{node}/drain", only_post(post(drain::drain)))
         .route(
             "/admin/nodes/{node}/undrain",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::AdminState;
+use super::regions::{self, RegionEntry};
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
 use crate::peers::FleetView;
@@ -26,6 +27,9 @@ pub struct Topology {
     pub spill: SpillEntry,
     /// The upstreams, by name.
     pub upstreams: Vec<UpstreamEntry>,
+    /// Those of the traffic policy, by name; absent without a policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<RegionEntry>,
     /// The other gateways, where there is a fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetView>,
@@ -97,6 +101,7 @@ impl Topology {
                 concurrency_max: state.database.spill.concurrency_max(),
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
+            regions: regions::entries(state),
             fleet: state.fleet.as_ref().map(|fleet| (*fleet.view()).clone()),
         }
     }

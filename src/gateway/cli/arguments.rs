@@ -200,6 +200,51 @@ pub(super) enum PolicyCommand {
         /// The policy file.
         file: String,
     },
+    /// Print where one request goes, and why.
+    Explain(ExplainPolicyCommand),
+    /// Decide recorded requests again; exit 1 if a decision differs.
+    Replay {
+        /// The receipts: JSON, one a line.
+        receipts: String,
+        /// The policy file (TIDEGATE_TRAFFIC_POLICY).
+        #[arg(long)]
+        policy: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainPolicyCommand {
+    /// The request's method.
+    pub(super) method: String,
+    /// The request's path, with or without a query string.
+    pub(super) path: String,
+    /// The policy file (TIDEGATE_TRAFFIC_POLICY).
+    #[arg(long)]
+    pub(super) policy: Option<String>,
+    /// The region where the request enters.
+    #[arg(long)]
+    pub(super) region: Option<String>,
+    /// The client's address.
+    #[arg(long)]
+    pub(super) client: Option<String>,
+    /// The client's country: two letters.
+    #[arg(long)]
+    pub(super) country: Option<String>,
+    /// The client's location in degrees: LATITUDE,LONGITUDE.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(super) at: Option<String>,
+    /// A request header, `Name: value`; may be repeated.
+    #[arg(short = 'H', long = "header")]
+    pub(super) headers: Vec<String>,
+    /// A region's state, REGION=left, drained, unreachable or ramp:30%; may be repeated.
+    #[arg(long = "region-state")]
+    pub(super) region_states: Vec<String>,
+    /// The time, which determines the open windows; by default now.
+    #[arg(long)]
+    pub(super) time: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -25,6 +25,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
             nodes(&settings),
             certificate(&settings)?,
             trusted_proxies(&settings),
+            traffic_policy(&settings),
             policies(&routes),
             endpoints(&routes),
             upstreams(&routes),
@@ -79,6 +80,20 @@ fn trusted_proxies(settings: &Settings) -> String {
         line(&mut text, format_args!("{network}"));
     }
     text
+}
+
+/// Nothing when there is none.
+fn traffic_policy(settings: &Settings) -> String {
+    let Some(policy) = &settings.routes.regions.policy else {
+        return String::new();
+    };
+    let (name, summary) = (&policy.name, &policy.summary);
+    let stated = format!("\nTRAFFIC POLICY\n{name}: {summary}\n");
+    let region = &settings.region;
+    match policy.plan.region_index(region.as_str()) {
+        Some(_) => stated,
+        None => stated + &format!("it does not declare this region, {region}\n"),
+    }
 }
 
 fn policies(routes: &Routes) -> String {

@@ -9,6 +9,8 @@ use tidegate_model::ConfigError;
 pub struct Exit {
     /// 1 when the work failed, 2 when the input cannot be used.
     pub code: u8,
+    /// Some lines before that one; mostly empty.
+    pub report: String,
     /// One line.
     pub message: String,
 }
@@ -18,6 +20,7 @@ impl Exit {
     pub fn failed(message: impl Display) -> Self {
         Self {
             code: 1,
+            report: String::new(),
             message: message.to_string(),
         }
     }
@@ -26,6 +29,7 @@ impl Exit {
     pub fn unusable(message: impl Display) -> Self {
         Self {
             code: 2,
+            report: String::new(),
             message: message.to_string(),
         }
     }
@@ -33,6 +37,9 @@ impl Exit {
 
 impl From<ConfigError> for Exit {
     fn from(error: ConfigError) -> Self {
-        Self::unusable(error)
+        Self {
+            report: error.report().to_owned(),
+            ..Self::unusable(error)
+        }
     }
 }

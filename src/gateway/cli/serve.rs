@@ -32,10 +32,10 @@ pub(super) async fn serve(overrides: Overrides, environment: Environment) -> Res
 impl From<GatewayError> for Exit {
     fn from(error: GatewayError) -> Self {
         match error {
-            GatewayError::Config(_)
-            | GatewayError::Tls(_)
-            | GatewayError::Listen(..)
-            | GatewayError::Fleet(_) => Self::unusable(error),
+            GatewayError::Config(error) => error.into(),
+            GatewayError::Tls(_) | GatewayError::Listen(..) | GatewayError::Fleet(_) => {
+                Self::unusable(error)
+            }
             GatewayError::Recorder(_)
             | GatewayError::Verifier(_)
             | GatewayError::TokenKeys(_)

@@ -14,6 +14,7 @@ use crate::endpoint::EndpointConfig;
 use crate::http::ServerSettings;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::regions::ObserveSettings;
 use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
@@ -41,6 +42,7 @@ pub(super) struct Content {
     region: Option<Spanned<String>>,
     database_url: Option<Spanned<String>>,
     read_replica_url: Option<Spanned<String>>,
+    traffic_policy: Option<Spanned<String>>,
     listen: Option<Spanned<String>>,
     pub(super) admin: AdminSection,
     tls: TlsSection,
@@ -55,6 +57,7 @@ pub(super) struct Content {
     upstream: Vec<UpstreamSection>,
     pub(super) steering: SteeringSettings,
     pub(super) spill: SpillSettings,
+    pub(super) observe: ObserveSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
 }
@@ -87,6 +90,7 @@ impl Content {
             "region" => ("region", &self.region),
             "database_url" => ("database_url", &self.database_url),
             "read_replica_url" => ("read_replica_url", &self.read_replica_url),
+            "traffic_policy" => ("traffic_policy", &self.traffic_policy),
             "listen" => ("listen", &self.listen),
             "admin" => (self.admin.key, &self.admin.listen),
             "tls.cert" => ("tls.cert", &self.tls.cert),

@@ -52,6 +52,7 @@ pub fn in_force(
     section(&file, "cache", &content.cache, &mut all);
     section(&file, "steering", &content.steering, &mut all);
     section(&file, "spill", &content.spill, &mut all);
+    section(&file, "observe", &content.observe, &mut all);
     all.extend(upstreams.iter().flat_map(limits));
     Ok(all)
 }

@@ -45,11 +45,23 @@ impl<'a> Merge<'a> {
         &self,
         setting: &Setting,
     ) -> Result<Option<T>, ConfigError> {
+        self.value_by(setting, str::parse)
+    }
+
+    /// The value of a setting as `parse` reads it, if it is set.
+    pub(super) fn value_by<T, E: Display>(
+        &self,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
         let parsed = self.given(setting).map(|given| match given {
-            Given::Named(name, text) => text
-                .parse()
-                .map_err(|why| ConfigError::variable(name, text, why)),
-            Given::InFile(key, value) => self.file_value(value, key),
+            Given::Named(name, text) => {
+                parse(text).map_err(|why| ConfigError::variable(name, text, why))
+            }
+            Given::InFile(key, value) => {
+                let text = self.file.source.expanded(value, key, self.environment)?;
+                self.file.source.parsed(value, key, |_| parse(&text))
+            }
         });
         parsed.transpose()
     }

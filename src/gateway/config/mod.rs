@@ -16,6 +16,7 @@ mod merge;
 mod overrides;
 mod policy_section;
 mod reference;
+mod region_tables;
 mod route_tables;
 mod settings;
 mod source;

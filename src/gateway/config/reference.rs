@@ -13,6 +13,7 @@ use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::regions::{GEOIP_DATABASE, ObserveSettings, TRAFFIC_POLICY};
 use crate::upstream::UpstreamLimits;
 use tidegate_model::settings::{Section, Setting};
 use tidegate_model::{RegionId, TokenKeys};
@@ -31,11 +32,13 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 20] = [
+pub const PROCESS: [Setting; 22] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
     CONFIG,
+    TRAFFIC_POLICY,
+    GEOIP_DATABASE,
     LISTEN,
     ADMIN,
     ADMIN_TOKEN,
@@ -88,7 +91,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 19] = [
+pub const TABLES: [Table; 20] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -134,6 +137,10 @@ pub const TABLES: [Table; 19] = [
     section::<SpillSettings>(
         "[spill]",
         "What the primary does for replicas that cannot serve.",
+    ),
+    section::<ObserveSettings>(
+        "[observe]",
+        "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions.",
     ),
     row(
         "[[policy]]",

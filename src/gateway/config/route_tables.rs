@@ -2,6 +2,8 @@
 
 use super::Overrides;
 use super::file::ConfigFile;
+use super::merge::Merge;
+use super::region_tables::regions;
 use crate::endpoint::{EndpointConfig, RouteTables, TargetConfig, UpstreamTarget};
 use crate::upstream::UpstreamConfig;
 use tidegate_model::ConfigError;
@@ -18,7 +20,7 @@ impl RouteTables {
     pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
         let file = super::settings::operator_file(overrides, environment)?;
         let region = super::settings::region(overrides, environment, file.as_ref())?;
-        Self::of(file.as_ref(), environment, region.as_ref())
+        Self::of((overrides, file.as_ref()), environment, region.as_ref())
     }
 
     /// The tables of a configuration file's text.
@@ -27,7 +29,8 @@ impl RouteTables {
     /// Names the line and key that cannot be used; the file by the given name.
     pub fn of_text(name: &str, text: &str) -> Result<Self, ConfigError> {
         let file = ConfigFile::parse(name, text.to_owned())?;
-        Self::of(Some(&file), &Environment::default(), None)
+        let overrides = Overrides::default();
+        Self::of((&overrides, Some(&file)), &Environment::default(), None)
     }
 
     /// The tables compiled into the binary.
@@ -35,12 +38,12 @@ impl RouteTables {
     /// # Errors
     /// Only when the built-in file is broken, which a test rules out.
     pub fn built_in() -> Result<Self, ConfigError> {
-        Self::of(None, &Environment::default(), None)
+        Self::of((&Overrides::default(), None), &Environment::default(), None)
     }
 
     /// Nodes of the `local` region come first in every upstream.
     pub(super) fn of(
-        file: Option<&ConfigFile>,
+        (overrides, file): (&Overrides, Option<&ConfigFile>),
         environment: &Environment,
         local: Option<&RegionId>,
     ) -> Result<Self, ConfigError> {
@@ -62,7 +65,13 @@ impl RouteTables {
                 .unwrap_or_default(),
         };
         check_used(&upstreams, &endpoints)?;
+        let merge = Merge {
+            overrides,
+            environment,
+            file: file.unwrap_or(&built_in),
+        };
         Ok(Self {
+            regions: regions(&merge)?,
             policies: policies.or(built_in.policies()?).unwrap_or_default(),
             endpoints,
             upstreams,

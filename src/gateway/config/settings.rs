@@ -24,6 +24,7 @@ use crate::peers::FleetConfig;
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
+use crate::regions::ObserveSettings;
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub steering: SteeringSettings,
     /// `[spill]`.
     pub spill: SpillSettings,
+    /// `[observe]`.
+    pub observe: ObserveSettings,
     /// Policies and endpoints.
     pub routes: RouteTables,
 }
@@ -90,7 +93,7 @@ impl Settings {
     pub fn resolve(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
         let file = operator_file(overrides, environment)?;
         let region = region(overrides, environment, file.as_ref())?;
-        let routes = RouteTables::of(file.as_ref(), environment, region.as_ref())?;
+        let routes = RouteTables::of((overrides, file.as_ref()), environment, region.as_ref())?;
         let file = file.map_or_else(ConfigFile::built_in, Ok)?;
         let merge = Merge {
             overrides,
@@ -132,6 +135,7 @@ impl Settings {
             cache: content.cache.clone(),
             steering: content.steering.clone(),
             spill: content.spill.clone(),
+            observe: content.observe.clone(),
             region,
             primary,
             replicas,

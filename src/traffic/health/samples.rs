@@ -131,20 +131,7 @@ impl Samples {
     /// A failure common to all regions is not a reason to leave one: without `primary_elsewhere`, a
     /// primary that cannot be reached is not an error.
     pub fn quantities(&self, primary_elsewhere: bool, now: Duration) -> Quantities {
-        let summary = self.summary(now);
-        if summary.requests < FEWEST as u64 {
-            return Quantities::NONE;
-        }
-        let no_primary = if primary_elsewhere {
-            summary.no_primary
-        } else {
-            0
-        };
-        Quantities {
-            errors: Some((summary.failed + no_primary) * MILLION / summary.requests),
-            p99: Some(summary.points[P99].as_micros() as u64),
-            ..Quantities::NONE
-        }
+        self.summary(now).quantities(primary_elsewhere)
     }
 
     /// Counts the requests of the window that ends now.
@@ -179,6 +166,25 @@ impl Samples {
             failed: counts.failed,
             no_primary: counts.no_primary,
             points: points(&buckets, counts.requests),
+        }
+    }
+}
+
+impl Summary {
+    /// Returns errors and p99, as [`Samples::quantities`].
+    pub fn quantities(&self, primary_elsewhere: bool) -> Quantities {
+        if self.requests < FEWEST as u64 {
+            return Quantities::NONE;
+        }
+        let no_primary = if primary_elsewhere {
+            self.no_primary
+        } else {
+            0
+        };
+        Quantities {
+            errors: Some((self.failed + no_primary) * MILLION / self.requests),
+            p99: Some(self.points[P99].as_micros() as u64),
+            ..Quantities::NONE
         }
     }
 }

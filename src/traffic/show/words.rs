@@ -103,7 +103,7 @@ pub(super) fn condition(condition: &Condition) -> Option<String> {
 }
 
 /// Writes a tree, in parentheses if the surrounding operator binds more tightly.
-fn tree(condition: &Condition, around: u8) -> String {
+pub(super) fn tree(condition: &Condition, around: u8) -> String {
     let joined = |parts: &[Condition], joint: &str, binds: u8| {
         let parts: Vec<_> = parts.iter().map(|part| tree(part, binds)).collect();
         let text = parts.join(joint);

@@ -5,7 +5,7 @@ use super::never::Prover;
 use super::read::Test;
 use super::timeline::{STEPS_MAX, play};
 use crate::decide::decide;
-use crate::facts::{Conditions, Facts};
+use crate::facts::{Conditions, Facts, by_distance};
 use crate::plan::{Plan, RegionIndex};
 use crate::schedule::Schedule;
 
@@ -55,7 +55,7 @@ impl<'a> Runner<'a> {
             plan,
             Conditions {
                 local,
-                near: near(plan, local),
+                near: by_distance(plan, local),
                 draining: outcome.draining,
                 unreachable: outcome.unreachable,
                 open: open.unwrap_or_default(),
@@ -67,21 +67,4 @@ impl<'a> Runner<'a> {
         let decision = decide(plan, &facts, &request);
         test.expected.compare(plan, &facts, &request, &decision)
     }
-}
-
-/// Returns the regions by their distance to one.
-fn near(plan: &Plan, from: Option<RegionIndex>) -> Vec<RegionIndex> {
-    let place = |region: RegionIndex| plan.regions()[region.get()].place;
-    let mut near: Vec<_> = plan.all_regions().iter().collect();
-    let distance = |to: RegionIndex| match (from.and_then(place), place(to)) {
-        _ if Some(to) == from => 0.0,
-        (Some(from), Some(to)) => from.distance_km(&to),
-        _ => f64::INFINITY,
-    };
-    near.sort_by(|one, other| {
-        distance(*one)
-            .total_cmp(&distance(*other))
-            .then(one.cmp(other))
-    });
-    near
 }

@@ -4,6 +4,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 use tidegate::testkit::GatewayCommand;
+use tidegate_traffic::syntax::Source;
 
 use crate::world::BINARY;
 
@@ -245,4 +246,162 @@ async fn any_bytes_are_refused_and_exit_with_2() {
         assert_eq!(outcome.code, 2, "{outcome:?}");
         assert!(outcome.stderr.contains(" --> FILE:1:"), "{outcome:?}");
     }
+}
+
+/// Two policies, one of them for accounts.
+const TWO: &str = "\
+region eu-west-1
+region us-east-1
+
+policy accounts {
+  match   path /account/* and country in (IE)
+  only    eu-west-1
+  prefer  eu-west-1
+}
+
+policy everything {
+  prefer  nearest(eu-west-1, us-east-1)
+}
+
+window maintenance {
+  every   sunday 02:00-03:00 Europe/Dublin
+  drain   us-east-1
+}
+";
+
+#[tokio::test]
+async fn explain_says_which_policy_decided_and_why_the_others_did_not() {
+    let policy = Policy::new(TWO);
+    let request = ["explain", "GET", "/account/1", "--country", "FR"];
+    let given = ["--at", "38.9,-77.0", "--region", "eu-west-1"];
+    let state = ["--region-state", "us-east-1=left"];
+    let time = ["--time", "2026-07-06T12:00Z", "--policy"];
+    let outcome = policy
+        .run(&[&request[..], &given, &state, &time].concat())
+        .await;
+    let expected = "\
+region    eu-west-1
+policy    everything
+proposed  us-east-1
+standbys  none
+reason    left
+
+POLICIES, in the order in which they are tried
+accounts             does not match: country in (IE)
+everything           matches
+
+TIERS of everything
+nearest(eu-west-1, us-east-1)
+
+FACTS
+entered in           eu-west-1
+windows open         none
+us-east-1            left
+";
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
+    let window = ["--time", "2026-07-05T02:30+01:00", "--json", "--policy"];
+    let outcome = policy.run(&[&request[..], &given, &window].concat()).await;
+    let explained: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(explained["reason"], "draining");
+    assert_eq!(explained["windows"][0], "maintenance");
+}
+
+#[tokio::test]
+async fn explain_refuses_what_it_cannot_read_and_says_what_would_be_right() {
+    let policy = Policy::new(TWO);
+    for (given, expected) in [
+        (
+            &["--client", "home"][..],
+            "--client = \"home\": expected an IP address",
+        ),
+        (
+            &["--country", "Ireland"],
+            "--country = \"Ireland\": expected two letters",
+        ),
+        (
+            &["--at", "91,0"],
+            "--at = \"91,0\": expected LATITUDE,LONGITUDE",
+        ),
+        (
+            &["--region", "mars"],
+            "--region = \"mars\": the policy declares no such region",
+        ),
+        (
+            &["--region-state", "eu-west-1=ramp:101%"],
+            "expected REGION=left, drained,",
+        ),
+        (
+            &["--time", "noon"],
+            "--time = \"noon\": expected an instant",
+        ),
+        (
+            &["-H", "no colon"],
+            "-H = \"no colon\": expected Name: value",
+        ),
+    ] {
+        let arguments = [&["explain", "GET", "/"], given, &["--policy"]].concat();
+        let outcome = policy.run(&arguments).await;
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
+        assert!(outcome.stderr.contains(expected), "{outcome:?}");
+    }
+}
+
+/// A receipt of a request from Ireland to /account/1, by a policy.
+fn receipt(policy: &str) -> String {
+    use tidegate_traffic::decide::{Request, decide};
+    use tidegate_traffic::facts::{Conditions, Facts};
+    use tidegate_traffic::receipt::Receipt;
+    let compiled = tidegate_traffic::compile(&Source::new("p", policy.as_bytes()));
+    let plan = compiled.plan.unwrap();
+    let facts = Facts::new(&plan, Conditions::default());
+    let headers = http::HeaderMap::new();
+    let request = Request {
+        method: &http::Method::GET,
+        path: "/account/1",
+        query: "",
+        host: "",
+        headers: &headers,
+        client: [192, 0, 2, 1].into(),
+        country: "IE".parse().ok(),
+        place: None,
+        hint: "us-east-1",
+        recorded: &[],
+    };
+    let decision = decide(&plan, &facts, &request);
+    let receipt = Receipt::new((0, 0), &plan, &facts, &request, &decision);
+    receipt.line().unwrap() + "\n"
+}
+
+#[tokio::test]
+async fn replay_prints_what_another_policy_decides_differently() {
+    let policy = Policy::new(TWO);
+    let receipts = policy.folder.path().join("receipts.jsonl");
+    let receipts = receipts.to_str().unwrap();
+    std::fs::write(receipts, receipt(TWO).repeat(3)).unwrap();
+    let replay = ["replay", receipts, "--policy"];
+    let outcome = policy.run(&replay).await;
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str()),
+        (0, "3 receipts: 0 differ, 0 not judged\n")
+    );
+    let other = Policy::new(&TWO.replace("(IE)", "(PT)"));
+    let outcome = other.run(&replay).await;
+    let first = "1: eu-west-1 by accounts because named (proposed eu-west-1; standbys ) -> \
+                 us-east-1 by everything because nearest (proposed us-east-1; standbys eu-west-1)\n";
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stdout.starts_with(first), "{outcome:?}");
+    assert!(
+        outcome
+            .stdout
+            .ends_with("3 receipts: 3 differ, 0 not judged\n")
+    );
+    std::fs::write(receipts, receipt(TWO) + "{\n").unwrap();
+    let outcome = policy.run(&replay).await;
+    assert_eq!(outcome.code, 2);
+    assert!(
+        outcome
+            .stderr
+            .contains("receipts.jsonl:2: the line is not a receipt: EOF"),
+        "{outcome:?}"
+    );
 }

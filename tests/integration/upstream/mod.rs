@@ -14,5 +14,6 @@ mod policy;
 mod server_errors;
 mod steering;
 mod streaming;
+mod traffic;
 mod tls;
 pub(crate) mod websocket;

@@ -12,7 +12,7 @@ use ratatui::widgets::{self, Row};
 use tokio::time::{Instant, sleep};
 
 use super::look::{Gateway, Look};
-use super::table::{Table, counters, nodes, title, upstreams};
+use super::table::{Table, counters, nodes, regions, title, upstreams};
 
 /// How soon a key takes effect.
 const TICK: Duration = Duration::from_millis(50);
@@ -100,15 +100,21 @@ impl Shown {
 
 /// Draws the tables one below the other, with a line between them.
 fn draw_tables(frame: &mut Frame<'_>, area: Rect, look: &Look, before: Option<&Look>) {
-    let (nodes, upstreams) = (nodes(look, before), upstreams(look, before));
-    // The header, and a line below the last row.
-    let height = u16::try_from(nodes.rows.len() + 2).unwrap_or(u16::MAX);
-    let [above, below] =
-        Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(area);
-    frame.render_widget(table(nodes), above);
-    if !upstreams.rows.is_empty() {
-        frame.render_widget(table(upstreams), below);
-    }
+    let (nodes, upstreams, regions) = (nodes(look, before), upstreams(look, before), regions(look));
+    // The header, and a line below the last row; nothing where there is no row.
+    let height = |rows: usize| match rows {
+        0 => Constraint::Length(0),
+        rows => Constraint::Length(u16::try_from(rows + 2).unwrap_or(u16::MAX)),
+    };
+    let [first, second, third] = Layout::vertical([
+        height(nodes.rows.len()),
+        height(upstreams.rows.len()),
+        height(regions.rows.len()),
+    ])
+    .areas(area);
+    frame.render_widget(table(nodes), first);
+    frame.render_widget(table(upstreams), second);
+    frame.render_widget(table(regions), third);
 }
 
 fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static> {
@@ -132,9 +138,9 @@ fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static>
 
 fn style(standing: &str) -> Style {
     let colour = match standing {
-        "trusted" => Color::Green,
-        "on-probation" => Color::Yellow,
-        "drained" => Color::Blue,
+        "trusted" | "well" => Color::Green,
+        "on-probation" | "ramping" => Color::Yellow,
+        "drained" | "draining" => Color::Blue,
         _ => Color::Red,
     };
     Style::new().fg(colour)

@@ -1,7 +1,7 @@
 //! The state as rows of text: pure.
 
 use super::look::Look;
-use crate::gateway::admin::{NodeEntry, UpstreamNodeEntry};
+use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
 use tidegate_telemetry::names;
 
 /// Rows below a header. The third column is the standing in every table.
@@ -127,6 +127,33 @@ fn upstream_row(
     ]
 }
 
+/// The regions of the traffic policy; empty without one.
+pub(super) fn regions(look: &Look) -> Table<9> {
+    let regions = look.topology.regions.iter();
+    Table {
+        header: [
+            "REGION", "NODES", "STATE", "SINCE", "LATENCY", "REQ/S", "ERRORS", "P99", "LAG",
+        ],
+        rows: regions.map(region_row).collect(),
+    }
+}
+
+fn region_row(region: &RegionEntry) -> [String; 9] {
+    let millis = |value: Option<f64>| value.map_or_else(unknown, |it| format!("{it:.1} ms"));
+    let errors = region.errors.map(|it| format!("{:.1} %", it * 100.0));
+    [
+        region.region.clone(),
+        region.nodes.to_string(),
+        region.state.clone(),
+        format!("{:.0} s", region.since_s),
+        millis(region.round_trip_ms),
+        format!("{:.1}", region.rps),
+        errors.unwrap_or_else(unknown),
+        millis(region.p99_ms),
+        millis(region.lag_ms),
+    ]
+}
+
 /// Answers per second.
 fn rate(metric: &str, labels: &[(&str, &str)], look: &Look, before: Option<&Look>) -> String {
     let answers = |look: &Look| look.metrics.sum(metric, labels).unwrap_or(0.0);
@@ -150,6 +177,11 @@ pub(super) fn text(look: &Look, before: Option<&Look>) -> String {
     if !upstreams.rows.is_empty() {
         text.push('\n');
         text.push_str(&upstreams.text());
+    }
+    let regions = regions(look);
+    if !regions.rows.is_empty() {
+        text.push('\n');
+        text.push_str(&regions.text());
     }
     text
 }

@@ -1,21 +1,32 @@
-//! `tidegate policy`: checks, tests, formats and shows a traffic policy.
+//! `tidegate policy`: checks, tests, formats, shows, explains and replays a traffic policy.
 
-use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+mod explain;
+mod file;
+mod replay;
 
-use tidegate_traffic::syntax::{BYTES_MAX, Diagnostics, Source, format, parse};
-use tidegate_traffic::{Compiled, compile, show};
+use tidegate_model::Environment;
+use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
+use tidegate_traffic::{compile, show};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
+use file::{accepted, policy_file, print, read, refuse, report};
 
 /// Runs one of the subcommands.
-pub(super) fn policy(command: PolicyCommand) -> Result<(), Exit> {
+pub(super) fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
     match command {
         PolicyCommand::Check { file } => check(&file),
         PolicyCommand::Test { file } => test(&file),
         PolicyCommand::Fmt { check, file } => fmt(&file, check),
         PolicyCommand::Show { json, file } => show_plan(&file, json),
+        PolicyCommand::Explain(command) => {
+            let file = policy_file(command.policy.as_deref(), environment)?;
+            explain::explain(&command, &file)
+        }
+        PolicyCommand::Replay { receipts, policy } => {
+            let file = policy_file(policy.as_deref(), environment)?;
+            replay::replay(&receipts, &file)
+        }
     }
 }
 
@@ -91,44 +102,4 @@ fn show_plan(file: &str, json: bool) -> Result<(), Exit> {
         false => shown.to_string(),
     };
     print(&text)
-}
-
-/// Reads a file, or as much of it as shows that it is too large.
-fn read(file: &str) -> Result<Vec<u8>, Exit> {
-    let mut bytes = Vec::new();
-    let limit = BYTES_MAX as u64 + 1;
-    let outcome = File::open(file).and_then(|open| open.take(limit).read_to_end(&mut bytes));
-    outcome.map_err(|error| Exit::unusable(format_args!("{file}: {error}")))?;
-    Ok(bytes)
-}
-
-/// Prints what is wrong; returns a summary if that is nothing but warnings.
-fn accepted(compiled: &Compiled, source: &Source<'_>) -> Result<String, Exit> {
-    refuse(&compiled.diagnostics, source)?;
-    report(&compiled.diagnostics, source);
-    Ok(compiled.summary())
-}
-
-fn refuse(diagnostics: &Diagnostics, source: &Source<'_>) -> Result<(), Exit> {
-    if diagnostics.errors() == 0 {
-        return Ok(());
-    }
-    report(diagnostics, source);
-    Err(Exit::unusable(format_args!(
-        "{}: {}",
-        source.name(),
-        diagnostics.summary()
-    )))
-}
-
-fn report(diagnostics: &Diagnostics, source: &Source<'_>) {
-    let mut stderr = std::io::stderr();
-    let text = diagnostics.render(source, stderr.is_terminal());
-    let _unwritable = stderr.write_all(text.as_bytes());
-}
-
-fn print(text: &str) -> Result<(), Exit> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(Exit::failed)
 }

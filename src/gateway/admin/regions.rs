@@ -1,0 +1,155 @@
+//! The regions of the traffic policy, and the policy itself.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use super::AdminState;
+use super::described::described;
+use crate::endpoint::RouteError;
+use crate::regions::RegionSummary;
+use tidegate_traffic::health::Quantities;
+
+/// The version of the policy language.
+const LANGUAGE: u32 = 1;
+
+/// What is in force comes from a file: revisions are of the policy store.
+const REVISION: u32 = 0;
+
+/// A region of the traffic policy, as this gateway sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RegionEntry {
+    /// Its name.
+    pub region: String,
+    /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies.
+    pub state: String,
+    /// For how long.
+    pub since_s: f64,
+    /// How many of its nodes this gateway knows.
+    pub nodes: usize,
+    /// How far away it is; null without a node that answers.
+    pub round_trip_ms: Option<f64>,
+    /// Requests per second that this gateway has handed there.
+    pub rps: f64,
+    /// The share of them that failed, 0 to 1; null while there are too few.
+    pub errors: Option<f64>,
+    /// The 99th percentile of the time to the head, less the least; null while there are too few.
+    pub p99_ms: Option<f64>,
+    /// How far its replica is behind; null while unknown.
+    pub lag_ms: Option<f64>,
+    /// What the policy says it can serve, in requests per second.
+    pub capacity_rps: Option<u32>,
+}
+
+impl From<RegionSummary> for RegionEntry {
+    fn from(region: RegionSummary) -> Self {
+        let Quantities {
+            errors, p99, lag, ..
+        } = region.quantities;
+        let known = lag != Quantities::LAG_UNKNOWN;
+        Self {
+            region: region.region.to_string(),
+            state: region.state.to_owned(),
+            since_s: region.since.as_secs_f64(),
+            nodes: region.nodes,
+            round_trip_ms: region.round_trip.map(|it| it.as_secs_f64() * 1_000.0),
+            rps: region.rps,
+            errors: errors.map(|it| it as f64 / 1_000_000.0),
+            p99_ms: p99.map(|it| it as f64 / 1_000.0),
+            lag_ms: known.then_some(lag as f64 / 1_000.0),
+            capacity_rps: region.capacity_rps,
+        }
+    }
+}
+
+/// The regions; none without a policy.
+pub(super) fn entries(state: &AdminState) -> Vec<RegionEntry> {
+    let routes = state.routes.load();
+    let traffic = routes.traffic();
+    let regions = traffic.map(|traffic| traffic.regions());
+    let regions = regions.into_iter().flatten();
+    regions.map(RegionEntry::from).collect()
+}
+
+/// A region in the words of health records.
+#[derive(Serialize)]
+struct HealthRecord {
+    region: String,
+    latency_ms: Option<f64>,
+    error_rate: Option<f64>,
+    capacity_pct: Option<f64>,
+    lag_secs: Option<f64>,
+    timestamp: String,
+    state: String,
+    seen_by: String,
+}
+
+/// Answers from memory.
+pub(super) async fn regions(State(state): State<Arc<AdminState>>) -> Response {
+    let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let record = |entry: RegionEntry| HealthRecord {
+        latency_ms: entry.round_trip_ms,
+        error_rate: entry.errors,
+        capacity_pct: entry
+            .capacity_rps
+            .map(|it| entry.rps * 100.0 / f64::from(it)),
+        lag_secs: entry.lag_ms.map(|it| it / 1_000.0),
+        timestamp: timestamp.clone(),
+        state: entry.state,
+        region: entry.region,
+        seen_by: state.region.to_string(),
+    };
+    let records = entries(&state).into_iter().map(record);
+    Json(records.collect::<Vec<_>>()).into_response()
+}
+
+/// What is in force, about the text.
+#[derive(Serialize)]
+struct PolicyEntry {
+    revision: u32,
+    rollout: Option<u64>,
+    stage: Option<&'static str>,
+    region: String,
+    share: f64,
+    sha256: String,
+    language: u32,
+}
+
+/// Answers with the text in force, or with what is known about it if JSON is wanted.
+pub(super) async fn policy(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
+    let routes = state.routes.load_full();
+    let Some(traffic) = routes.traffic() else {
+        return described(RouteError::NotFound, &headers);
+    };
+    let text = &traffic.file().text;
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("application/json")) {
+        let hash = digest(&SHA256, text.as_bytes());
+        let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        let entry = PolicyEntry {
+            revision: REVISION,
+            rollout: None,
+            stage: None,
+            region: state.region.to_string(),
+            share: 1.0,
+            sha256: hex.collect(),
+            language: LANGUAGE,
+        };
+        return Json(entry).into_response();
+    }
+    let fields = [
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        ),
+        (ETAG, HeaderValue::from_static("\"0\"")),
+    ];
+    (fields, text.clone()).into_response()
+}

@@ -1,0 +1,142 @@
+//! `tidegate policy explain`: the decision for one request, and why.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use jiff::Timestamp;
+use tidegate_model::normalise;
+use tidegate_traffic::decide::{Request, decide};
+use tidegate_traffic::facts::{Conditions, Facts, RegionStanding, by_distance};
+use tidegate_traffic::hash::RAMP_END;
+use tidegate_traffic::place::GeoPoint;
+use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
+use tidegate_traffic::schedule::Schedule;
+use tidegate_traffic::show;
+
+use super::file::{compiled, print};
+use crate::gateway::cli::Exit;
+use crate::gateway::cli::arguments::ExplainPolicyCommand;
+use crate::http::without_port;
+
+/// An address reserved for documentation by RFC 5737.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Prints the decision for one request.
+pub(super) fn explain(command: &ExplainPolicyCommand, file: &str) -> Result<(), Exit> {
+    let plan = compiled(file)?;
+    let facts = Facts::new(&plan, conditions(&plan, command)?);
+    let method: Method = parsed("METHOD", &command.method, "an HTTP method such as GET")?;
+    let uri: Uri = parsed("PATH", &command.path, "a path such as /account?x=1")?;
+    let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
+    let headers = headers(&command.headers)?;
+    let country = command.country.as_deref();
+    let country = country.map(|code| parsed::<Country>("--country", code, "two letters"));
+    let place = command.at.as_deref().map(place).transpose()?;
+    let client = command.client.as_deref();
+    let client = client.map(|text| parsed("--client", text, "an IP address"));
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let request = Request {
+        method: &method,
+        path: &path,
+        query: uri.query().unwrap_or_default(),
+        host: without_port(text("host").unwrap_or_default()),
+        headers: &headers,
+        client: client.transpose()?.unwrap_or(CLIENT),
+        country: country.transpose()?,
+        place,
+        hint: text("x-region-hint").unwrap_or_default(),
+        recorded: &[],
+    };
+    let decision = decide(&plan, &facts, &request);
+    let explained = show::explain(&plan, &facts, &request, &decision);
+    match command.json {
+        true => print(&(serde_json::to_string_pretty(&explained).map_err(Exit::failed)? + "\n")),
+        false => print(&explained.to_string()),
+    }
+}
+
+fn conditions(plan: &Plan, command: &ExplainPolicyCommand) -> Result<Conditions, Exit> {
+    let local = command.region.as_deref();
+    let local = local
+        .map(|name| known(plan, "--region", name))
+        .transpose()?;
+    let time = match &command.time {
+        Some(text) => parsed("--time", text, "an instant such as 2026-12-31T22:00Z")?,
+        None => Timestamp::try_from(SystemTime::now()).map_err(Exit::failed)?,
+    };
+    let mut conditions = Conditions {
+        local,
+        near: by_distance(plan, local),
+        open: Schedule::new(plan.windows()).open(time.as_millisecond()),
+        ..Conditions::default()
+    };
+    let mut standing = RegionStanding::default();
+    for state in &command.region_states {
+        let why = "REGION=left, drained, unreachable or ramp:30%";
+        let flag = "--region-state";
+        let expected = || refused(flag, state, format_args!("expected {why}"));
+        let (name, word) = state.split_once('=').ok_or_else(expected)?;
+        let region = known(plan, flag, name)?;
+        let one = RegionMask::of(region);
+        match word {
+            "left" => standing.left = standing.left.or(one),
+            "drained" => conditions.draining = conditions.draining.or(one),
+            "unreachable" => conditions.unreachable = conditions.unreachable.or(one),
+            _ => {
+                let position = ramp(word).ok_or_else(expected)?;
+                standing.ramps.push((region, position));
+            }
+        }
+    }
+    conditions.standings = vec![standing; plan.judgements().len()];
+    Ok(conditions)
+}
+
+/// Reads `ramp:30%`, of 10,000.
+fn ramp(word: &str) -> Option<u16> {
+    let percent = word.strip_prefix("ramp:")?.strip_suffix('%')?;
+    let percent: f64 = percent.parse().ok()?;
+    let position = percent / 100.0 * f64::from(RAMP_END);
+    (0.0..=f64::from(RAMP_END))
+        .contains(&position)
+        .then_some(position as u16)
+}
+
+fn place(text: &str) -> Result<GeoPoint, Exit> {
+    let degrees = text.split_once(',').and_then(|(latitude, longitude)| {
+        let [latitude, longitude] = [latitude, longitude].map(|it| it.trim().parse().ok());
+        GeoPoint::new(latitude?, longitude?)
+    });
+    let why = "expected LATITUDE,LONGITUDE in degrees, such as 52.5,13.4";
+    degrees.ok_or_else(|| refused("--at", text, why))
+}
+
+fn known(plan: &Plan, flag: &str, name: &str) -> Result<RegionIndex, Exit> {
+    let missing = || refused(flag, name, "the policy declares no such region");
+    plan.region_index(name).ok_or_else(missing)
+}
+
+fn headers(lines: &[String]) -> Result<HeaderMap, Exit> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let parts = line.split_once(':').and_then(|(name, value)| {
+            let name: HeaderName = name.trim().parse().ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
+        });
+        let (name, value) = parts.ok_or_else(|| refused("-H", line, "expected Name: value"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn parsed<T: std::str::FromStr>(name: &str, text: &str, expected: &str) -> Result<T, Exit> {
+    let why = |_unparsable| refused(name, text, format_args!("expected {expected}"));
+    text.parse().map_err(why)
+}
+
+fn refused(name: &str, text: &str, why: impl Display) -> Exit {
+    let text: String = text.chars().filter(|it| !it.is_control()).collect();
+    Exit::unusable(format_args!("{name} = \"{text}\": {why}"))
+}

@@ -1,0 +1,69 @@
+//! A policy file of a command: read, judged, and its errors printed.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+
+use tidegate_model::Environment;
+use tidegate_traffic::plan::Plan;
+use tidegate_traffic::syntax::{BYTES_MAX, Diagnostics, Source};
+use tidegate_traffic::{Compiled, compile};
+
+use crate::gateway::cli::Exit;
+
+/// Returns the file to use: the one given, else the one that a gateway with this environment reads.
+pub(super) fn policy_file(given: Option<&str>, environment: &Environment) -> Result<String, Exit> {
+    let given = given.or_else(|| environment.get("TIDEGATE_TRAFFIC_POLICY"));
+    let missing =
+        || Exit::unusable("--policy or TIDEGATE_TRAFFIC_POLICY is required: a policy file");
+    given.map(str::to_owned).ok_or_else(missing)
+}
+
+/// Compiles a file whose tests pass.
+pub(super) fn compiled(file: &str) -> Result<Plan, Exit> {
+    let bytes = read(file)?;
+    let source = Source::new(file, &bytes);
+    let compiled = compile(&source);
+    refuse(&compiled.diagnostics, &source)?;
+    let no_plan = || Exit::unusable(format_args!("{file}: it cannot be used"));
+    compiled.plan.ok_or_else(no_plan)
+}
+
+/// Reads a file, or as much of it as shows that it is too large.
+pub(super) fn read(file: &str) -> Result<Vec<u8>, Exit> {
+    let mut bytes = Vec::new();
+    let limit = BYTES_MAX as u64 + 1;
+    let outcome = File::open(file).and_then(|open| open.take(limit).read_to_end(&mut bytes));
+    outcome.map_err(|error| Exit::unusable(format_args!("{file}: {error}")))?;
+    Ok(bytes)
+}
+
+/// Prints what is wrong; returns a summary if that is nothing but warnings.
+pub(super) fn accepted(compiled: &Compiled, source: &Source<'_>) -> Result<String, Exit> {
+    refuse(&compiled.diagnostics, source)?;
+    report(&compiled.diagnostics, source);
+    Ok(compiled.summary())
+}
+
+pub(super) fn refuse(diagnostics: &Diagnostics, source: &Source<'_>) -> Result<(), Exit> {
+    if diagnostics.errors() == 0 {
+        return Ok(());
+    }
+    report(diagnostics, source);
+    Err(Exit::unusable(format_args!(
+        "{}: {}",
+        source.name(),
+        diagnostics.summary()
+    )))
+}
+
+pub(super) fn report(diagnostics: &Diagnostics, source: &Source<'_>) {
+    let mut stderr = std::io::stderr();
+    let text = diagnostics.render(source, stderr.is_terminal());
+    let _unwritable = stderr.write_all(text.as_bytes());
+}
+
+pub(super) fn print(text: &str) -> Result<(), Exit> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Exit::failed)
+}

@@ -1,0 +1,77 @@
+//! `tidegate policy replay`: recorded requests, decided again by another policy.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+use tidegate_traffic::plan::OpenWindows;
+use tidegate_traffic::receipt::{Receipt, RecordedDecision, Verdict};
+use tidegate_traffic::schedule::Schedule;
+
+use super::file::{compiled, print};
+use crate::gateway::cli::Exit;
+
+/// Most differences that are printed; all are counted.
+const SHOWN_MAX: usize = 100;
+
+/// Longest line that is read; a receipt of a request with heads of 64 KiB is shorter.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// Decides recorded requests again, and prints what differs.
+pub(super) fn replay(receipts: &str, file: &str) -> Result<(), Exit> {
+    let plan = compiled(file)?;
+    let schedule = Schedule::new(plan.windows());
+    let unreadable = |error| Exit::unusable(format_args!("{receipts}: {error}"));
+    let mut lines = BufReader::new(File::open(receipts).map_err(unreadable)?);
+    let (mut number, mut differing, mut not_judged) = (0_u64, 0, 0);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let read = lines.by_ref().take(LINE_BYTES_MAX).read_line(&mut line);
+        if read.map_err(unreadable)? == 0 {
+            break;
+        }
+        number += 1;
+        let bad = |error| Exit::unusable(format_args!("{receipts}:{number}: {error}"));
+        let receipt = Receipt::read(line.trim_end()).map_err(bad)?;
+        // Windows of the receipt's own policy have the names under which they were recorded.
+        let OpenWindows(by_name) = receipt.windows_by_name(&plan);
+        let OpenWindows(by_time) = schedule.open(receipt.time_ms);
+        let replayed = receipt.replay(&plan, OpenWindows(by_name | by_time));
+        let replayed = replayed.map_err(bad)?;
+        match receipt.decision.verdict(&replayed) {
+            Verdict::Same => {}
+            Verdict::NotJudged => not_judged += 1,
+            Verdict::Differs => {
+                differing += 1;
+                if differing <= SHOWN_MAX {
+                    let (was, is) = (words(&receipt.decision), words(&replayed));
+                    print(&format!("{number}: {was} -> {is}\n"))?;
+                }
+            }
+        }
+    }
+    if differing > SHOWN_MAX {
+        print(&format!("and {} more\n", differing - SHOWN_MAX))?;
+    }
+    print(&format!(
+        "{number} receipts: {differing} differ, {not_judged} not judged\n"
+    ))?;
+    match differing {
+        0 => Ok(()),
+        _ => Err(Exit::failed(format_args!(
+            "{differing} of {number} receipts are decided differently by {file}"
+        ))),
+    }
+}
+
+fn words(decision: &RecordedDecision) -> String {
+    let region = match (&decision.region, decision.status) {
+        (Some(region), _) => region.clone(),
+        (None, Some(status)) => format!("status {status}"),
+        (None, None) => "here".to_owned(),
+    };
+    let (policy, reason) = (&decision.policy, &decision.reason);
+    let proposed = decision.proposed.as_deref().unwrap_or("none");
+    let standbys = decision.standbys.join(", ");
+    format!("{region} by {policy} because {reason} (proposed {proposed}; standbys {standbys})")
+}

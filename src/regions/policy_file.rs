@@ -1,0 +1,85 @@
+//! A policy file, read and compiled.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use tidegate_traffic::compile;
+use tidegate_traffic::plan::Plan;
+use tidegate_traffic::syntax::{BYTES_MAX, Severity, Source};
+
+/// A traffic policy that can be put in force: it has no errors and its tests pass.
+#[derive(Debug)]
+pub struct PolicyFile {
+    /// The file's name, as the operator gave it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// What it contains, in one line.
+    pub summary: String,
+    /// Its warnings, as `policy check` prints them; empty if there are none.
+    pub warnings: String,
+    /// The plan that decisions are made from.
+    pub plan: Plan,
+}
+
+/// Why a policy file cannot be used. Displays without its name.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyFileError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It has errors, or its tests fail.
+    #[error("{first} ({summary})")]
+    Refused {
+        /// The first error.
+        first: String,
+        /// How many there are.
+        summary: String,
+        /// All of them, as `policy check` prints them.
+        report: String,
+    },
+}
+
+impl PolicyFile {
+    /// Reads and compiles a file, and runs its tests. Takes less than two seconds.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has an error, or a test of it fails.
+    pub fn read(name: &str) -> Result<Self, PolicyFileError> {
+        let mut bytes = Vec::new();
+        let limit = BYTES_MAX as u64 + 1;
+        File::open(name)?.take(limit).read_to_end(&mut bytes)?;
+        Self::of(name, &bytes)
+    }
+
+    /// Compiles a text.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of(name: &str, text: &[u8]) -> Result<Self, PolicyFileError> {
+        let source = Source::new(name, text);
+        let compiled = compile(&source);
+        let diagnostics = &compiled.diagnostics;
+        let report = diagnostics.render(&source, false);
+        let summary = compiled.summary();
+        match compiled.plan {
+            Some(plan) if diagnostics.errors() == 0 => Ok(Self {
+                name: name.to_owned(),
+                text: String::from_utf8_lossy(text).into_owned(),
+                summary,
+                warnings: report,
+                plan,
+            }),
+            _ => {
+                let shown = diagnostics.shown();
+                let mut errors = shown.iter().filter(|it| it.severity == Severity::Error);
+                let first = errors.next().map(|it| it.title.clone());
+                Err(PolicyFileError::Refused {
+                    first: first.unwrap_or_default(),
+                    summary: diagnostics.summary(),
+                    report,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Writes receipts: decisions with everything that they were made from, one a line.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidegate_model::settings;
+use tidegate_model::values::{FilePath, Share};
+use tidegate_traffic::decide::{RegionDecision, RegionReason, Request};
+use tidegate_traffic::facts::Facts;
+use tidegate_traffic::plan::Plan;
+use tidegate_traffic::receipt::Receipt;
+use tokio::fs::{File, OpenOptions};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+/// Most receipts that wait to be written; more are dropped.
+const WAITING_MAX: usize = 1_024;
+
+/// A policy from a file has no revision.
+const REVISION: u32 = 0;
+
+settings! {
+    /// `[observe]`: what is recorded of decisions.
+    #[derive(Debug, Clone)]
+    pub struct ObserveSettings {
+        /// The file that receipts of the traffic policy's decisions are appended to: JSON, one a line, for
+        /// `tidegate policy replay`. Without one, none are written.
+        receipts: String = String::new(), FilePath;
+        /// The share of decisions that are recorded.
+        receipts_sample: f64 = 0.01, Share,
+            low "rare decisions are not recorded.",
+            high "the file grows by some hundred bytes a request.";
+    }
+}
+
+/// The file of receipts.
+pub struct Receipts {
+    sample: f64,
+    lines: mpsc::Sender<String>,
+    dropped: AtomicBool,
+}
+
+impl Receipts {
+    /// Opens the file and starts to write; none if there is none to write. Must be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub async fn open(settings: &ObserveSettings) -> io::Result<Option<Self>> {
+        let path = &settings.receipts;
+        if path.is_empty() {
+            return Ok(None);
+        }
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .await?;
+        let (lines, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(write(file, waiting));
+        Ok(Some(Self {
+            sample: settings.receipts_sample,
+            lines,
+            dropped: AtomicBool::new(false),
+        }))
+    }
+
+    /// Records a decision if it is drawn; `reason` is what became of it.
+    pub(super) fn record(
+        &self,
+        (plan, facts): (&Plan, &Facts),
+        request: &Request<'_>,
+        decision: &RegionDecision,
+        reason: RegionReason,
+    ) {
+        if fastrand::f64() >= self.sample {
+            return;
+        }
+        let time = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let mut receipt = Receipt::new((time_ms, REVISION), plan, facts, request, decision);
+        reason.as_str().clone_into(&mut receipt.decision.reason);
+        let Ok(line) = receipt.line() else { return };
+        let is_full = self.lines.try_send(line + "\n").is_err();
+        if is_full && !self.dropped.swap(true, Ordering::Relaxed) {
+            tracing::warn!("receipts are dropped: they cannot be written as fast as they are made");
+        }
+    }
+}
+
+async fn write(mut file: File, mut waiting: mpsc::Receiver<String>) {
+    let mut works = true;
+    while let Some(mut lines) = waiting.recv().await {
+        while let Ok(line) = waiting.try_recv() {
+            lines += &line;
+        }
+        let written = async {
+            file.write_all(lines.as_bytes()).await?;
+            file.flush().await
+        };
+        match written.await {
+            Ok(()) => works = true,
+            Err(error) if works => {
+                works = false;
+                tracing::warn!(%error, "receipts cannot be written");
+            }
+            Err(_) => {}
+        }
+    }
+}

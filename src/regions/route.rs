@@ -1,0 +1,270 @@
+//! Where one request goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, StatusCode};
+use smallvec::SmallVec;
+
+use super::TrafficPolicy;
+use super::seen::{count_locality, failed_over};
+use crate::http::{Problem, ProblemKind, Routed, without_port};
+use tidegate_model::RegionId;
+use tidegate_traffic::decide::{RegionDecision, RegionReason, Request, Target, decide};
+use tidegate_traffic::facts::Facts;
+use tidegate_traffic::health::Outcome;
+use tidegate_traffic::plan::{Else, RegionIndex, Retry};
+
+static X_REGION_HINT: HeaderName = HeaderName::from_static("x-region-hint");
+
+/// Where one request goes, and where it may go if that fails.
+pub struct RegionRoute {
+    pub(super) traffic: Arc<TrafficPolicy>,
+    /// The decision, for headers, logs and metrics.
+    pub routed: Arc<Routed>,
+    /// The regions, best first.
+    pub(super) order: SmallVec<[RegionId; 8]>,
+    /// Whether no other region may serve it, whatever happens.
+    pub is_bound: bool,
+    /// How many of the regions that the policy names are nearer than the one that serves.
+    nearer: usize,
+    /// In how many of the regions it may be tried although one may have acted on it.
+    pub repeats_max: usize,
+}
+
+impl RegionRoute {
+    /// Decides where a request goes. The path is normalised.
+    ///
+    /// # Errors
+    /// When no region may serve it.
+    pub fn decide(
+        traffic: &Arc<TrafficPolicy>,
+        head: &Parts,
+        path: &str,
+        reaches: &impl Reaches,
+    ) -> Result<Self, NoRegion> {
+        let location = traffic.locate(head);
+        let hint = head.headers.get(&X_REGION_HINT);
+        let request = Request {
+            method: &head.method,
+            path,
+            query: head.uri.query().unwrap_or_default(),
+            host: host_of(head),
+            headers: &head.headers,
+            client: location.address,
+            country: location.country,
+            place: location.place,
+            hint: hint.and_then(|hint| hint.to_str().ok()).unwrap_or_default(),
+            recorded: &[],
+        };
+        let facts = traffic.facts.load();
+        let decision = decide(traffic.plan(), &facts, &request);
+        if let Some(proposed) = decision.proposed
+            && decision.reason == RegionReason::Left
+            && let Some(took) = traffic.end_failover(proposed)
+        {
+            failed_over(took);
+        }
+        let chosen = Chosen {
+            traffic,
+            facts: &facts,
+            request: &request,
+            decision: &decision,
+        };
+        let route = chosen.route(reaches);
+        if let Some(receipts) = traffic.receipts() {
+            let reason = match &route {
+                Ok(route) => route.routed.reason,
+                Err(refused) => refused.routed.reason,
+            };
+            receipts.record((traffic.plan(), &facts), &request, &decision, reason);
+        }
+        route
+    }
+
+    /// Returns a region's place in the order; none if it is not in it.
+    #[must_use]
+    pub fn rank(&self, region: &RegionId) -> Option<usize> {
+        self.order.iter().position(|it| it == region)
+    }
+
+    /// Records the end of an attempt at a node of a region. `took` is from the request's last byte
+    /// to the head of the answer.
+    pub fn sample(&self, region: &RegionId, node: &str, outcome: Outcome, took: Duration) {
+        self.traffic.sample(region, node, outcome, took);
+    }
+
+    /// Counts the decision, and records how long the answer took since the request arrived.
+    pub fn acted_upon(&self, took: Duration) {
+        self.traffic.seen.decided(&self.routed);
+        self.traffic.seen.answered(&self.routed, took);
+        count_locality(self.nearer);
+    }
+
+    /// Returns the value of `Tidegate-Route`.
+    #[must_use]
+    pub fn field(&self) -> Option<HeaderValue> {
+        let Routed {
+            policy,
+            proposed,
+            region,
+            reason,
+        } = &*self.routed;
+        // A token begins with a letter (RFC 9651 section 3.3.4).
+        let policy = match policy.starts_with(|it: char| it.is_ascii_alphabetic()) {
+            true => policy.to_string(),
+            false => format!("\"{policy}\""),
+        };
+        let named = |name: &str, region: &Option<RegionId>| match region {
+            Some(region) => format!(", {name}={region}"),
+            None => String::new(),
+        };
+        let (region, proposed) = (named("region", region), named("proposed", proposed));
+        let text = format!("policy={policy}{region}{proposed}, reason={reason}");
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+/// What an endpoint can hand a request to.
+pub trait Reaches {
+    /// Returns whether it has a node in a region.
+    fn has_node_in(&self, region: &RegionId) -> bool;
+}
+
+/// The policy lets no region serve a request.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the traffic policy lets no region serve this request now")]
+pub struct NoRegion {
+    /// The decision, for headers, logs and metrics.
+    pub routed: Arc<Routed>,
+    status: u16,
+}
+
+impl From<NoRegion> for Problem {
+    fn from(error: NoRegion) -> Self {
+        let status = StatusCode::from_u16(error.status);
+        let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        Self::of(ProblemKind::NoRegion, error).with_status(status)
+    }
+}
+
+fn host_of(head: &Parts) -> &str {
+    let of_field = || head.headers.get(http::header::HOST)?.to_str().ok();
+    let authority = head.uri.authority().map(Authority::as_str);
+    without_port(authority.or_else(of_field).unwrap_or_default())
+}
+
+/// A decision with what it was made from.
+struct Chosen<'a> {
+    traffic: &'a Arc<TrafficPolicy>,
+    facts: &'a Facts,
+    request: &'a Request<'a>,
+    decision: &'a RegionDecision,
+}
+
+impl Chosen<'_> {
+    fn route(&self, reaches: &impl Reaches) -> Result<RegionRoute, NoRegion> {
+        let (traffic, plan) = (self.traffic, self.traffic.plan());
+        let RegionDecision {
+            policy,
+            region,
+            standbys,
+            reason,
+            ..
+        } = *self.decision;
+        let region = match region {
+            Target::Region(region) => region,
+            Target::Here => {
+                let own = std::iter::once(traffic.own().clone());
+                let near = self.facts.conditions().near.iter();
+                let others = near.map(|region| plan.region_id(*region).clone());
+                return Ok(self.to(traffic.own(), reason, own.chain(others)));
+            }
+            Target::Status(status) => return Err(self.none(status, RegionReason::Else)),
+        };
+        let chosen = plan.region_id(region);
+        let standbys = standbys.in_order(plan, self.facts, self.request, policy);
+        let standbys = standbys.map(|region| plan.region_id(region).clone());
+        let first = std::iter::once(chosen.clone());
+        if Some(region) == traffic.local || reaches.has_node_in(chosen) {
+            return Ok(self.to(chosen, reason, first.chain(standbys)));
+        }
+        let only = plan.policies()[policy].only;
+        let may_be_here = only.is_none_or(|only| traffic.local.is_some_and(|it| only.has(it)));
+        if may_be_here {
+            let first = first.chain(std::iter::once(traffic.own().clone()));
+            return Ok(self.to(traffic.own(), RegionReason::NoTunnel, first.chain(standbys)));
+        }
+        match self.facts.policy(policy).otherwise {
+            Else::Status(status) => Err(self.none(status, RegionReason::NoTunnel)),
+            // Refused by the compiler together with an `only` that leaves out a region.
+            Else::Local => Err(self.none(503, RegionReason::NoTunnel)),
+        }
+    }
+
+    fn to(
+        &self,
+        region: &RegionId,
+        reason: RegionReason,
+        order: impl Iterator<Item = RegionId>,
+    ) -> RegionRoute {
+        let policy = self.decision.policy;
+        let routed = self.routed(Some(region.clone()), reason);
+        RegionRoute {
+            nearer: self.nearer(region),
+            traffic: Arc::clone(self.traffic),
+            order: order.collect(),
+            is_bound: self.traffic.plan().policies()[policy].only.is_some(),
+            repeats_max: match self.facts.policy(policy).retry {
+                Retry::Never => 1,
+                Retry::Idempotent { regions, .. } => 1 + regions as usize,
+            },
+            routed,
+        }
+    }
+
+    fn none(&self, status: u16, reason: RegionReason) -> NoRegion {
+        let routed = self.routed(None, reason);
+        self.traffic.seen.decided(&routed);
+        NoRegion { routed, status }
+    }
+
+    fn routed(&self, region: Option<RegionId>, reason: RegionReason) -> Arc<Routed> {
+        let proposed = self.decision.proposed;
+        Arc::new(Routed {
+            policy: Arc::clone(&self.traffic.names[self.decision.policy]),
+            proposed: proposed.map(|it| self.traffic.plan().region_id(it).clone()),
+            region,
+            reason,
+        })
+    }
+
+    fn nearer(&self, region: &RegionId) -> usize {
+        let plan = self.traffic.plan();
+        let Some(region) = plan.region_index(region.as_str()) else {
+            return usize::MAX;
+        };
+        let named = self.facts.policy(self.decision.policy).named;
+        let place = |region: RegionIndex| plan.regions()[region.get()].place;
+        let near = &self.facts.conditions().near;
+        match (self.request.place, place(region)) {
+            (Some(client), Some(served)) => {
+                let distance = client.distance_km(&served);
+                let others = named
+                    .iter()
+                    .filter(|other| *other != region)
+                    .filter_map(place);
+                others
+                    .filter(|other| client.distance_km(other) < distance)
+                    .count()
+            }
+            _ => near
+                .iter()
+                .take_while(|other| **other != region)
+                .filter(|other| named.has(**other))
+                .count(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+
+use super::{entrance, file, goes_to, head, in_force, region, routed};
+use crate::regions::{RegionJudge, RegionNode, RegionView};
+use tidegate_steering::{AttemptOutcome, Selector, SharedSelector, SteeringSettings};
+use tidegate_traffic::health::{Outcome, State};
+use tidegate_traffic::plan::{RegionIndex, RegionMask};
+
+const POLICY: &str = "\
+region eu-west-1
+region us-east-1
+defaults {
+  leave   when errors > 5% or p99 > 100ms for 2s
+  return  when errors < 1% and p99 < 50ms for 10s
+}
+policy p { prefer us-east-1 | eu-west-1 }
+";
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const FAR: RegionIndex = RegionIndex(1);
+
+fn selector(nodes: usize) -> Arc<SharedSelector> {
+    let now = Instant::now();
+    let estimates = vec![MS; nodes];
+    let selector = Selector::new(SteeringSettings::default(), 0, &estimates, now);
+    Arc::new(SharedSelector::new(selector, now))
+}
+
+/// A node of us-east-1.
+fn node(selector: &Arc<SharedSelector>, candidate: usize) -> RegionNode {
+    RegionNode {
+        region: region("us-east-1"),
+        selector: Arc::clone(selector),
+        candidate,
+        is_checked: true,
+        database: None,
+    }
+}
+
+/// Judges in steps of 100 ms, and returns when a state was reached.
+fn until(
+    judge: &mut RegionJudge,
+    state: State,
+    from: Duration,
+    mut at: impl FnMut(&mut RegionJudge, Duration) -> RegionView,
+) -> Duration {
+    let file = file(POLICY);
+    let mut now = from;
+    loop {
+        let view = at(judge, now);
+        let views = [RegionView::default(), view];
+        judge.step(&file.plan, (&views, RegionMask::first(2)), (0, now));
+        if judge.worst(&file.plan, FAR) == state {
+            return now - from;
+        }
+        now += 100 * MS;
+        assert!(now - from < 60 * SECOND, "never {state:?}");
+    }
+}
+
+#[test]
+fn errors_over_the_bound_for_its_time_make_a_region_leave_and_its_checks_bring_it_back() {
+    let file = file(POLICY);
+    let mut judge = RegionJudge::new(&file.plan, None, None, Duration::ZERO);
+    let answering = || RegionView {
+        nodes: vec![Some(80 * MS)],
+        ..RegionView::default()
+    };
+    let left = until(&mut judge, State::Left, Duration::ZERO, |judge, now| {
+        for outcome in [Outcome::Served, Outcome::Failed] {
+            judge.add(FAR, "a", outcome, 80 * MS, now);
+        }
+        answering()
+    });
+    // Five samples are needed first.
+    assert_eq!(left, Duration::from_millis(2_200));
+    assert_eq!(judge.bad_since(FAR), Some(Duration::ZERO));
+    let back = until(&mut judge, State::Well, left + 5 * SECOND, |_, _| {
+        answering()
+    });
+    // The last failures are in the window for as long as there are not 50 newer samples.
+    assert!(back > 10 * SECOND && back < 17 * SECOND, "{back:?}");
+    assert_eq!(judge.bad_since(FAR), None);
+}
+
+#[test]
+fn distance_is_not_slowness() {
+    let file = file(POLICY);
+    let mut judge = RegionJudge::new(&file.plan, None, None, Duration::ZERO);
+    for step in 0..100 {
+        let now = step * 100 * MS;
+        judge.add(FAR, "a", Outcome::Served, 300 * MS, now);
+        let views = [RegionView::default(), RegionView::default()];
+        judge.step(&file.plan, (&views, RegionMask::first(2)), (0, now));
+        assert_eq!(judge.worst(&file.plan, FAR), State::Well);
+    }
+    let left = until(&mut judge, State::Left, 10 * SECOND, |judge, now| {
+        judge.add(FAR, "a", Outcome::Served, 500 * MS, now);
+        RegionView::default()
+    });
+    assert!(left < 3 * SECOND, "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_is_unreachable_as_soon_as_its_last_node_does_not_answer() {
+    let selector = selector(2);
+    let traffic = in_force(POLICY, None, vec![node(&selector, 0), node(&selector, 1)]);
+    let request = head("203.0.113.7", &[]);
+    assert_eq!(goes_to(&traffic, &request), "us-east-1");
+    selector.lose(0, Instant::now());
+    tokio::task::yield_now().await;
+    assert_eq!(goes_to(&traffic, &request), "us-east-1");
+    selector.lose(1, Instant::now());
+    advance(MS).await;
+    assert_eq!(goes_to(&traffic, &request), "eu-west-1");
+    assert_eq!(routed(&traffic, &request).reason.as_str(), "left");
+    assert_eq!(traffic.regions()[1].state, "unreachable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_all_of_whose_nodes_are_drained_is_draining() {
+    let selector = selector(1);
+    let traffic = in_force(POLICY, None, vec![node(&selector, 0)]);
+    selector.drain(0, true, Instant::now());
+    advance(MS).await;
+    let request = head("203.0.113.7", &[]);
+    assert_eq!(goes_to(&traffic, &request), "eu-west-1");
+    assert_eq!(routed(&traffic, &request).reason.as_str(), "draining");
+    assert_eq!(traffic.regions()[1].state, "draining");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_policy_takes_over_what_is_known_of_regions() {
+    let selector = selector(1);
+    let before = in_force(POLICY, None, vec![node(&selector, 0)]);
+    for _ in 0..30 {
+        let far = region("us-east-1");
+        before.sample(&far, "a", Outcome::Failed, MS);
+        advance(100 * MS).await;
+    }
+    let request = head("203.0.113.7", &[]);
+    assert_eq!(goes_to(&before, &request), "eu-west-1");
+    let other = file(&POLICY.replace("policy p", "policy q"));
+    let nodes = vec![node(&selector, 0)];
+    let after = crate::regions::TrafficPolicy::start(other, None, entrance(), nodes, Some(&before));
+    assert_eq!(goes_to(&after, &request), "eu-west-1");
+    selector.report(0, AttemptOutcome::Answered, Some(MS), Instant::now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_square_wave_of_five_seconds_moves_a_region_once_in_ten_minutes() {
+    let policy = POLICY.replace("for 10s", "for 60s ramp 5m");
+    let selector = selector(1);
+    let traffic = in_force(&policy, None, vec![node(&selector, 0)]);
+    let (mut moves, mut state) = (0, "well");
+    let far = region("us-east-1");
+    for step in 0..6_000 {
+        let bad = (step / 50) % 2 == 0;
+        // What a gateway would see: requests, or checks that fail in the same rhythm.
+        let outcome = if bad {
+            Outcome::Failed
+        } else {
+            Outcome::Served
+        };
+        traffic.sample(&far, "a", outcome, MS);
+        advance(100 * MS).await;
+        let now = traffic.regions()[1].state;
+        moves += u32::from(now != state);
+        state = now;
+    }
+    assert_eq!((moves, state), (1, "left"));
+}
