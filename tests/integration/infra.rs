@@ -115,15 +115,19 @@ async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
     let schema = "create table words (word text)";
     cluster.primary.execute(schema).await.unwrap();
     cluster.wait_for_replicas().await.unwrap();
-    let gateway = || configured(&cluster, gateway_of(&cluster), FILE).env("APP_URL", &url);
+    let policy = cluster.workspace().path().join("traffic.policy");
+    std::fs::write(&policy, "region eu-west-1\npolicy p { prefer local }\n").unwrap();
+    let gateway = || {
+        configured(&cluster, gateway_of(&cluster), FILE)
+            .env("APP_URL", &url)
+            .env("TRAFFIC_POLICY", &policy)
+    };
     let secure = with_tls(gateway()).start().await.unwrap();
     // The beginning of a handshake.
     let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
     socket.write_all(&[22]).await.unwrap();
     drop(socket);
-    let policy = cluster.workspace().path().join("traffic.policy");
-    std::fs::write(&policy, "region eu-west-1\npolicy p { prefer local }\n").unwrap();
-    let plain = gateway().env("TRAFFIC_POLICY", policy);
+    let plain = gateway();
     let mut world = World::over(cluster, plain).await;
     exercise(&mut world).await;
 
