@@ -98,7 +98,7 @@ async fn exercise(world: &mut World) {
     }
 }
 
-fn with_tls(gateway: GatewayCommand) -> GatewayCommand {
+pub(crate) fn with_tls(gateway: GatewayCommand) -> GatewayCommand {
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
     gateway
         .env("TLS_CERT", format!("{files}/server.pem"))

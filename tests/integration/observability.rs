@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fleet::certificates;
+use crate::infra::with_tls;
 use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
 use crate::world::{
     DEADLINE, JWT_SECRET, TOKEN_SECRET, World, configured, gateway_of, header, jwt,
@@ -147,6 +148,9 @@ async fn provoke(world: &World) {
     world.cluster.replicas[0].resume_replay().await.unwrap();
 }
 
+/// It appears with the first failover, which a test of traffic policies brings about.
+const OF_A_FAILOVER: &str = "tidegate_failover_seconds";
+
 #[tokio::test]
 async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
     let application = echo(AGREED).await;
@@ -155,9 +159,12 @@ async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
     let written = certificates(place.path(), &["--regions", "eu-west-1"]).await;
     assert!(written.status.success(), "{written:?}");
     let file = |name: &str| place.path().join(name);
+    let policy = "region eu-west-1\npolicy p { prefer local }\n";
+    std::fs::write(file("traffic.policy"), policy).unwrap();
     let world = world(|gateway| {
         gateway
             .env("APP_URL", &url)
+            .env("TIDEGATE_TRAFFIC_POLICY", file("traffic.policy"))
             .env("FLEET_ADDR", "127.0.0.1:0")
             .env("FLEET_CERT", file("eu-west-1.crt"))
             .env("FLEET_KEY", file("eu-west-1.key"))
@@ -179,11 +186,24 @@ async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
     }
     let names = NAMES
         .split('"')
-        .filter(|word| word.starts_with("tidegate_"));
+        .filter(|word| word.starts_with("tidegate_") && *word != OF_A_FAILOVER);
     let names: Vec<_> = names.collect();
     assert!(names.len() >= 16);
+    let secure = gateway_of(&world.cluster).env("APP_URL", &url);
+    let secure = with_tls(configured(&world.cluster, secure, FILE));
+    let secure = secure.start().await.unwrap();
+    let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
+    // The beginning of a handshake.
+    socket.write_all(&[22]).await.unwrap();
+    drop(socket);
     until("every metric is there", DEADLINE, async || {
-        let page = world.metrics().await;
+        let of_tls = world
+            .client
+            .get(secure.admin_url("/metrics"))
+            .send()
+            .await?;
+        let of_tls = of_tls.text().await?;
+        let page = world.metrics().await + &of_tls;
         let absent = |name: &&&str| !page.contains(&format!("# TYPE {name} "));
         let absent: Vec<_> = names.iter().filter(absent).collect();
         anyhow::ensure!(absent.is_empty(), "no {absent:?}");
