@@ -1,11 +1,12 @@
 //! What operators see: metrics, one line per request, causes; and what must not be visible.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use reqwest::{Client, Method};
 use serde_json::Value;
 use tidegate::http::JsonObject;
-use tidegate::testkit::{GatewayCommand, until};
+use tidegate::testkit::{GatewayCommand, GatewayProcess, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -151,26 +152,43 @@ async fn provoke(world: &World) {
 /// It appears with the first failover, which a test of traffic policies brings about.
 const OF_A_FAILOVER: &str = "tidegate_failover_seconds";
 
-#[tokio::test]
-async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
-    let application = echo(AGREED).await;
-    let url = format!("http://{}", application.address);
-    let place = tempfile::tempdir().unwrap();
-    let written = certificates(place.path(), &["--regions", "eu-west-1"]).await;
+/// A gateway with a fleet and a traffic policy, whose files are in a directory.
+async fn world_with_everything(place: &Path, url: &str) -> World {
+    let written = certificates(place, &["--regions", "eu-west-1"]).await;
     assert!(written.status.success(), "{written:?}");
-    let file = |name: &str| place.path().join(name);
+    let file = |name: &str| place.join(name);
     let policy = "region eu-west-1\npolicy p { prefer local }\n";
     std::fs::write(file("traffic.policy"), policy).unwrap();
-    let world = world(|gateway| {
+    world(|gateway| {
         gateway
-            .env("APP_URL", &url)
+            .env("APP_URL", url)
             .env("TIDEGATE_TRAFFIC_POLICY", file("traffic.policy"))
             .env("FLEET_ADDR", "127.0.0.1:0")
             .env("FLEET_CERT", file("eu-west-1.crt"))
             .env("FLEET_KEY", file("eu-west-1.key"))
             .env("FLEET_CA", file("ca.crt"))
     })
-    .await;
+    .await
+}
+
+/// A second gateway, with TLS, of which a handshake has begun.
+async fn gateway_with_tls(world: &World, url: &str) -> GatewayProcess {
+    let secure = gateway_of(&world.cluster).env("APP_URL", url);
+    let secure = with_tls(configured(&world.cluster, secure, FILE));
+    let secure = secure.start().await.unwrap();
+    let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
+    // The beginning of a handshake.
+    socket.write_all(&[22]).await.unwrap();
+    drop(socket);
+    secure
+}
+
+#[tokio::test]
+async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
+    let application = echo(AGREED).await;
+    let url = format!("http://{}", application.address);
+    let place = tempfile::tempdir().unwrap();
+    let world = world_with_everything(place.path(), &url).await;
     provoke(&world).await;
     open_websocket(&world).await;
     for path in ["docs/", "", "docs/x/", "..%2f"] {
@@ -189,13 +207,7 @@ async fn every_metric_is_there_and_no_label_is_chosen_by_a_client() {
         .filter(|word| word.starts_with("tidegate_") && *word != OF_A_FAILOVER);
     let names: Vec<_> = names.collect();
     assert!(names.len() >= 16);
-    let secure = gateway_of(&world.cluster).env("APP_URL", &url);
-    let secure = with_tls(configured(&world.cluster, secure, FILE));
-    let secure = secure.start().await.unwrap();
-    let mut socket = TcpStream::connect(secure.listen()).await.unwrap();
-    // The beginning of a handshake.
-    socket.write_all(&[22]).await.unwrap();
-    drop(socket);
+    let secure = gateway_with_tls(&world, &url).await;
     until("every metric is there", DEADLINE, async || {
         let of_tls = world
             .client
