@@ -8,22 +8,21 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use tokio::time::Duration;
 
 use super::{EndpointAuth, EndpointConfig, EndpointError, EndpointMethod, TargetConfig};
 use crate::auth::Claims;
 use crate::cache::{Fetched, Missed, SharedRequest};
 
-use crate::http::{Account, Problem, Served, Timing};
+use crate::http::{Account, Problem, Timing};
 use crate::regions::{Reaches, RegionRoute};
 use crate::sql::{Database, SqlCall, SqlPlace, SqlTarget};
 use crate::upstream::{ProxiedRequest, Proxy, Upstream, Upstreams};
 use tidegate_model::RegionId;
 use tidegate_policy::Decision;
-use tidegate_traffic::health::Outcome;
 
 /// The backend of an endpoint.
 #[derive(Debug)]
@@ -49,17 +48,6 @@ impl Reaches for Backend {
                 nodes.any(|node| node.region.as_ref() == Some(region))
             }
         }
-    }
-}
-
-/// Records which region's node has run a statement.
-fn sample(route: &RegionRoute, served: &Served, status: StatusCode, took: Duration) {
-    let outcome = match status.is_server_error() {
-        true => Outcome::Failed,
-        false => Outcome::Served,
-    };
-    if let Some(region) = &served.region {
-        route.sample(region, &served.node, outcome, took);
     }
 }
 
@@ -152,11 +140,7 @@ impl Backend {
                     route: call.route.as_deref(),
                     time: call.time,
                 };
-                let response = target.serve(&backends.database, &call, account).await?;
-                if let (Some(route), Some(served)) = (call.route, &account.served) {
-                    sample(route, served, response.status(), account.timing.db);
-                }
-                Ok(response)
+                target.serve(&backends.database, &call, account).await
             }
             Self::Upstream { upstream, .. } => {
                 let request = ProxiedRequest {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
-use crate::regions::{NoRegion, RegionRoute};
+use crate::regions::RegionRoute;
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
 
@@ -17,8 +17,6 @@ pub(super) struct EndpointFetch {
     frontend: Arc<Frontend>,
     endpoint: Arc<Endpoint>,
     shared: SharedRequest,
-    /// Why no region may be asked.
-    refused: Option<NoRegion>,
 }
 
 impl Fetch for EndpointFetch {
@@ -29,9 +27,6 @@ impl Fetch for EndpointFetch {
     async fn fetch(&self, timing: &mut Timing) -> Result<Arc<Entry<Origin>>, Missed> {
         let frontend = &*self.frontend;
         let asked_at = Instant::now();
-        if let Some(error) = &self.refused {
-            return Err(Problem::from(error.clone()).into());
-        }
         let cache = frontend.cache.as_ref();
         let bytes_max = cache.map_or(0, |cache| cache.entry_bytes_max());
         let fetched = {
@@ -57,13 +52,18 @@ pub(super) fn cached_request<'a>(
     frontend: &'a Arc<Frontend>,
     revision: u64,
     reached: &Reached<'_>,
-    (decision, route): (&Decision, &Option<Result<Arc<RegionRoute>, NoRegion>>),
+    (decision, route): (&Decision, &Option<Arc<RegionRoute>>),
     head: &Parts,
     account: &mut Account,
 ) -> Result<Option<CachedRequest<'a, EndpointFetch>>, Problem> {
     let Some(cache) = &frontend.cache else {
         return Ok(None);
     };
+    // What may be served in some regions alone is fetched for no request of another policy.
+    if route.as_ref().is_some_and(|route| route.is_bound) {
+        account.cache = decision.vary.then_some(CacheStatus::Bypass);
+        return Ok(None);
+    }
     let Ok(lifetime) = reached.lifetime(decision, &head.headers) else {
         account.cache = decision.vary.then_some(CacheStatus::Bypass);
         return Ok(None);
@@ -72,13 +72,8 @@ pub(super) fn cached_request<'a>(
     let fetch = || EndpointFetch {
         frontend: Arc::clone(frontend),
         endpoint: Arc::clone(&reached.endpoint),
-        refused: route
-            .as_ref()
-            .and_then(|route| route.as_ref().err().cloned()),
         shared: SharedRequest {
-            route: route
-                .as_ref()
-                .and_then(|route| route.as_ref().ok().cloned()),
+            route: route.clone(),
             decision: decision.clone(),
             path_values: reached.path_values.clone(),
             uri: head.uri.clone(),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::fetch::cached_request;
 use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
-use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, Routed, read_json};
+use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
 use crate::regions::{NoRegion, RegionRoute};
 use tidegate_model::{
     FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,
@@ -70,7 +70,7 @@ async fn answer(
     };
     account.timing.route = started.elapsed();
 
-    let route = route(&routes, &reached, &head);
+    let route = route(&routes, &reached, &head, account)?;
     let revision = routes.revision;
     let asked = (&decision, &route);
     let cached = cached_request(frontend, revision, &reached, asked, &head, account)?;
@@ -81,8 +81,7 @@ async fn answer(
         return Ok(response);
     }
 
-    account.routed = routed(route.as_ref());
-    let route = route.transpose()?;
+    account.routed = route.as_ref().map(|route| Arc::clone(&route.routed));
     let (json, body) = match endpoint.backend.reads_json() {
         true => {
             let json = read_json(&head.headers, body, &frontend.server).await?;
@@ -116,22 +115,23 @@ async fn answer(
     Ok(response)
 }
 
-fn routed(route: Option<&Result<Arc<RegionRoute>, NoRegion>>) -> Option<Arc<Routed>> {
-    Some(Arc::clone(match route? {
-        Ok(route) => &route.routed,
-        Err(error) => &error.routed,
-    }))
-}
-
 /// Decides which region serves a request, if there is a traffic policy.
 fn route(
     routes: &Routes,
     reached: &Reached<'_>,
     head: &Parts,
-) -> Option<Result<Arc<RegionRoute>, NoRegion>> {
-    let (traffic, endpoint) = (routes.traffic()?, &reached.endpoint);
-    let decided = RegionRoute::decide(traffic, head, &reached.path, &endpoint.backend);
-    Some(decided.map(Arc::new))
+    account: &mut Account,
+) -> Result<Option<Arc<RegionRoute>>, NoRegion> {
+    let (Some(traffic), endpoint) = (routes.traffic(), &reached.endpoint) else {
+        return Ok(None);
+    };
+    match RegionRoute::decide(traffic, head, &reached.path, &endpoint.backend) {
+        Ok(route) => Ok(Some(Arc::new(route))),
+        Err(refused) => {
+            account.routed = Some(Arc::clone(&refused.routed));
+            Err(refused)
+        }
+    }
 }
 
 /// Gives a client the position that it has seen by now.

@@ -147,7 +147,10 @@ impl Gateway {
         let fleet = match &self.settings.fleet {
             Some(config) => {
                 let own = own_health(self.health.clone());
-                Some(Membership::begin(config, &self.settings.region, own).await?)
+                Some({
+                    let health = health::public_routes(self.health.clone());
+                    Membership::begin(config, &self.settings.region, own, health).await?
+                })
             }
             None => None,
         };

@@ -78,7 +78,7 @@ pub use shed_reason::ShedReason;
 pub use shedding::Shedding;
 pub use signals::drain_on_signals;
 pub use tls::{
-    Certificate, CertificateError, CertificateFiles, TLS_CERT, TLS_KEY, TLS_SECTION, TlsAcceptor,
-    TlsSetupError, roots,
+    Certificate, CertificateError, CertificateFiles, Handshakes, TLS_CERT, TLS_KEY, TLS_SECTION,
+    TlsAcceptor, TlsSetupError, roots,
 };
 pub use tracked::OverTls;

@@ -140,7 +140,12 @@ impl<B> TrackedBody<B> {
     }
 
     fn next_piece(&mut self) -> Frame<Bytes> {
-        Frame::data(self.rest.split_to(self.rest.len().min(self.piece_max)))
+        if self.piece_max == usize::MAX {
+            return Frame::data(std::mem::take(&mut self.rest));
+        }
+        let piece = self.rest.split_to(self.rest.len().min(self.piece_max));
+        // A copy: a piece that the client does not take must not keep the whole answer in memory.
+        Frame::data(Bytes::copy_from_slice(&piece))
     }
 }
 

@@ -32,6 +32,9 @@ pub enum CertificatesError {
     /// A file is there already.
     #[error("{0:?} exists and is not overwritten")]
     Exists(PathBuf),
+    /// Two regions would have the same file, or one that of the CA.
+    #[error("{0:?} would be written twice: name each region once, and none of them \"ca\"")]
+    Twice(String),
     /// A file or directory cannot be read or written.
     #[error("{0:?}: {1}")]
     File(PathBuf, #[source] io::Error),
@@ -85,6 +88,11 @@ pub fn write_certificates(plan: &CertificatesPlan<'_>) -> Result<Vec<PathBuf>, C
         let (certificate, key) = made.map_err(refused(region.as_str()))?;
         files.push((format!("{region}.crt"), certificate, CERTIFICATE_MODE));
         files.push((format!("{region}.key"), key, KEY_MODE));
+    }
+    let mut names: Vec<_> = files.iter().map(|(name, ..)| name).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(CertificatesError::Twice(pair[0].clone()));
     }
     fs::create_dir_all(plan.directory)
         .map_err(|error| CertificatesError::File(plan.directory.into(), error))?;

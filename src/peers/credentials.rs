@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -78,6 +79,32 @@ impl CredentialFiles {
     /// # Errors
     /// Names the file that cannot be used.
     pub fn read(&self, region: &RegionId) -> Result<Credentials, CredentialsError> {
+        self.read_as_of(region, |_leaf| UnixTime::now())
+    }
+
+    /// The same, with a certificate that may be expired: its peers refuse it until it is renewed, and
+    /// the region is served alone meanwhile.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used.
+    pub fn read_at_start(&self, region: &RegionId) -> Result<Credentials, CredentialsError> {
+        let read = self.read(region);
+        let Err(CredentialsError::Refused(file, Refusal::Expired)) = &read else {
+            return read;
+        };
+        tracing::error!(?file, "the fleet's certificate is expired: peers refuse it");
+        let within = |leaf: &CertificateDer<'_>| {
+            let end = not_after(leaf).and_then(|end| u64::try_from(end).ok());
+            UnixTime::since_unix_epoch(Duration::from_secs(end.unwrap_or_default()))
+        };
+        self.read_as_of(region, within)
+    }
+
+    fn read_as_of(
+        &self,
+        region: &RegionId,
+        time: impl Fn(&CertificateDer<'_>) -> UnixTime,
+    ) -> Result<Credentials, CredentialsError> {
         let certificates = self.certificates()?;
         let content = |why: String| CredentialsError::Content("FLEET_KEY", self.key.clone(), why);
         let text = read("FLEET_KEY", &self.key)?;
@@ -93,7 +120,7 @@ impl CredentialFiles {
             return Err(content("there is no certificate".to_owned()));
         };
         for usage in [KeyUsage::server_auth(), KeyUsage::client_auth()] {
-            let of = trust.verify(leaf, intermediates, UnixTime::now(), usage);
+            let of = trust.verify(leaf, intermediates, time(leaf), usage);
             let refused = |refusal| CredentialsError::Refused(self.certificate.clone(), refusal);
             let of = of.map_err(refused)?;
             if of != *region {

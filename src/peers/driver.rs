@@ -22,15 +22,13 @@ use super::dial::Dial;
 use super::event::Event;
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
+use super::probe::PROBE_PATH;
 use super::view::FleetView;
 
 const TICK: Duration = Duration::from_millis(50);
 
 /// A probe has failed after this time.
 const PROBE_MAX: Duration = Duration::from_secs(3);
-
-/// What is asked of a region that has left while no path of a client's is known.
-const PROBE_PATH: &str = "/health/edge";
 
 /// Returns how this gateway is.
 pub type OwnHealth = Box<dyn Fn() -> Own + Send + Sync>;
@@ -155,7 +153,14 @@ impl Driver {
                 let _peer_gone = admitted.send(may.then_some(watcher));
             }
             Event::Unwatch(watcher) => self.unwatch(watcher),
-            Event::Drain(time) => self.fleet.drain(time, now),
+            Event::Drain { by, time, done } => {
+                let may = self.fleet.region(&by).is_some();
+                if may {
+                    tracing::info!(%by, ?time, "a peer drains this region");
+                    self.fleet.drain(time, now);
+                }
+                let _peer_gone = done.send(may);
+            }
             Event::Resolved(region, addresses) => {
                 let room = self.fleet.set_addresses(&region, &addresses, &mut self.out);
                 if !room {
@@ -285,5 +290,5 @@ impl Driver {
 }
 
 fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error()
+    !status.is_success()
 }

@@ -33,8 +33,15 @@ pub(super) enum Event {
     },
     /// A `Watch` of a peer has ended.
     Unwatch(WatcherId),
-    /// This region is to be drained for a time; none ends it.
-    Drain(Duration),
+    /// A peer wants this region to be drained.
+    Drain {
+        /// The region in its certificate.
+        by: RegionId,
+        /// For how long; none ends the drain.
+        time: Duration,
+        /// Gets whether it may.
+        done: oneshot::Sender<bool>,
+    },
     /// The names of a region's gateways were resolved.
     Resolved(RegionId, Vec<std::net::SocketAddr>),
 }

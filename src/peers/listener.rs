@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
@@ -18,22 +19,22 @@ use tidegate_fleet::{DrainRequest, WatcherId};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tonic::Status;
+use tower::ServiceExt;
 
 use super::credentials::Credentials;
 use super::dial::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::event::Event;
 use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
+use super::probe::PROBE_PATH;
 use super::refusal::Refusal;
+use crate::http::Handshakes;
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-
-/// Connections without an identity at the same time.
-const HANDSHAKES_MAX: usize = 1024;
 
 /// After so long without a frame, this side asks whether the peer is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -49,12 +50,14 @@ pub(super) struct FleetListener {
     pub(super) socket: TcpListener,
     pub(super) credentials: Arc<ArcSwap<Credentials>>,
     pub(super) events: mpsc::Sender<Event>,
+    /// Answers probes.
+    pub(super) health: Router,
 }
 
 impl FleetListener {
     /// Accepts connections for ever.
     pub(super) async fn run(self) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let handshakes = Arc::<Handshakes>::default();
         loop {
             let (socket, address) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
@@ -64,17 +67,30 @@ impl FleetListener {
                     continue;
                 }
             };
-            // One more without an identity has to wait until another has one, or has run out of time.
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
-                return;
-            };
             let credentials = self.credentials.load_full();
             let events = self.events.clone();
+            let health = self.health.clone();
+            let handshakes = Arc::clone(&handshakes);
             tokio::spawn(async move {
-                let handshake = timeout(HANDSHAKE_MAX, identify(socket, &credentials)).await;
-                drop(permit);
-                match handshake {
-                    Ok(Ok((region, socket))) => serve(socket, Peer { region, events }).await,
+                let identified = {
+                    let mut handshake = handshakes.begin();
+                    tokio::select! {
+                        () = handshake.displaced() => return,
+                        identified = timeout(HANDSHAKE_MAX, identify(socket, &credentials)) => identified,
+                    }
+                };
+                match identified {
+                    Ok(Ok((region, socket))) => {
+                        serve(
+                            socket,
+                            Peer {
+                                region,
+                                events,
+                                health,
+                            },
+                        )
+                        .await
+                    }
                     Ok(Err(error)) => refuse(address, &error),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
                 }
@@ -128,6 +144,7 @@ async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
 struct Peer {
     region: RegionId,
     events: mpsc::Sender<Event>,
+    health: Router,
 }
 
 impl Peer {
@@ -142,6 +159,9 @@ impl Peer {
         } else if path == CHECK.path() {
             let check = answering(|| async { Ok(tonic::Response::new(SERVING)) });
             server().unary(check, request).await
+        } else if path == PROBE_PATH {
+            let health = self.health.clone();
+            return health.oneshot(request.map(Body::new)).await;
         } else {
             let mut answer = Response::new(tonic::body::Body::empty());
             *answer.status_mut() = StatusCode::NOT_FOUND;
@@ -189,9 +209,18 @@ impl Peer {
         let request = DrainRequest::parse(&request.into_inner());
         let request = request.ok_or_else(|| Status::invalid_argument("no DrainRequest"))?;
         let time = Duration::from_secs(u64::from(request.seconds));
-        let sent = self.events.send(Event::Drain(time)).await;
-        sent.map_err(|_gone| Status::unavailable("the gateway ends"))?;
-        Ok(tonic::Response::new(Bytes::new()))
+        let (done, answer) = oneshot::channel();
+        let event = Event::Drain {
+            by: self.region.clone(),
+            time,
+            done,
+        };
+        let ended = |()| Status::unavailable("the gateway ends");
+        self.events.send(event).await.map_err(|_gone| ended(()))?;
+        match answer.await.map_err(|_gone| ended(()))? {
+            true => Ok(tonic::Response::new(Bytes::new())),
+            false => Err(Status::permission_denied("its region is not listed here")),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use tidegate_fleet::{Fleet, Identity};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
@@ -47,9 +48,10 @@ pub enum MembershipError {
     /// Its certificate, key or CA cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// The built-in policy needs to know where the regions are.
+    /// A region has a name that no policy can speak of, or there are too many.
     #[error(
-        "the built-in traffic policy needs regions of AWS: state a policy that says where they are"
+        "[fleet] peers: no traffic policy can be made of these regions: at most 64, and no name may be a \
+         word of the language"
     )]
     BuiltIn,
     /// The listener cannot be bound.
@@ -66,9 +68,10 @@ impl Membership {
         config: &FleetConfig,
         region: &RegionId,
         own: OwnHealth,
+        health: Router,
     ) -> Result<Self, MembershipError> {
         show_metrics();
-        let credentials = config.files.read(region)?;
+        let credentials = config.files.read_at_start(region)?;
         let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let unbound = |error| MembershipError::Listen(config.listen, error);
         let socket = TcpListener::bind(config.listen).await.map_err(unbound)?;
@@ -88,6 +91,7 @@ impl Membership {
             socket,
             credentials: Arc::clone(&credentials),
             events: events.clone(),
+            health,
         };
         tasks.spawn(listener.run());
         let identity = Identity {
@@ -133,12 +137,17 @@ fn built_in(region: &RegionId, config: &FleetConfig) -> Result<Arc<Plan>, Member
     let others: Vec<_> = peers.filter(|it| *it != region.as_str()).collect();
     let names = std::iter::once(region.as_str()).chain(others.iter().copied());
     let declared: String = names.map(|name| format!("region {name}\n")).collect();
-    let tiers = match others.is_empty() {
+    let plan = |tiers: String| {
+        let text = format!("{declared}{DEFAULTS}policy everything {{ prefer {tiers} }}\n");
+        compile(&Source::new("built-in", text.as_bytes())).plan
+    };
+    let nearest = match others.is_empty() {
         true => "local".to_owned(),
         false => format!("local | nearest({})", others.join(", ")),
     };
-    let text = format!("{declared}{DEFAULTS}policy everything {{ prefer {tiers} }}\n");
-    let compiled = compile(&Source::new("built-in", text.as_bytes()));
-    let plan = compiled.plan.ok_or(MembershipError::BuiltIn)?;
-    Ok(Arc::new(plan))
+    // Where a region's place is not known, there is no nearest: the order of the list counts.
+    let listed = || std::iter::once("local").chain(others.iter().copied());
+    let listed = || listed().collect::<Vec<_>>().join(" | ");
+    let plan = plan(nearest).or_else(|| plan(listed()));
+    plan.map(Arc::new).ok_or(MembershipError::BuiltIn)
 }

@@ -12,6 +12,7 @@ mod resolve;
 mod heard;
 mod grpc;
 mod dial;
+mod probe;
 mod listener;
 mod view;
 mod driver;

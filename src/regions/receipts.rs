@@ -55,6 +55,7 @@ impl Receipts {
         let file = OpenOptions::new()
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(path)
             .await?;
         let (lines, waiting) = mpsc::channel(WAITING_MAX);

@@ -176,6 +176,7 @@ impl Chosen<'_> {
         } = *self.decision;
         let region = match region {
             Target::Region(region) => region,
+            Target::Here if !self.may_be_here() => return Err(self.none(503, RegionReason::Else)),
             Target::Here => {
                 let own = std::iter::once(traffic.own().clone());
                 let near = self.facts.conditions().near.iter();
@@ -191,9 +192,7 @@ impl Chosen<'_> {
         if Some(region) == traffic.local || reaches.has_node_in(chosen) {
             return Ok(self.to(chosen, reason, first.chain(standbys)));
         }
-        let only = plan.policies()[policy].only;
-        let may_be_here = only.is_none_or(|only| traffic.local.is_some_and(|it| only.has(it)));
-        if may_be_here {
+        if self.may_be_here() {
             let first = first.chain(std::iter::once(traffic.own().clone()));
             return Ok(self.to(traffic.own(), RegionReason::NoTunnel, first.chain(standbys)));
         }
@@ -202,6 +201,12 @@ impl Chosen<'_> {
             // Refused by the compiler together with an `only` that leaves out a region.
             Else::Local => Err(self.none(503, RegionReason::NoTunnel)),
         }
+    }
+
+    /// Whether `only` allows this region, which the policy need not declare.
+    fn may_be_here(&self) -> bool {
+        let only = self.traffic.plan().policies()[self.decision.policy].only;
+        only.is_none_or(|only| self.traffic.local.is_some_and(|it| only.has(it)))
     }
 
     fn to(

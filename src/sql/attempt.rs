@@ -20,6 +20,7 @@ use tidegate_model::{Level, Lsn, NodeStatus, WalPosition};
 use tidegate_policy::Step;
 use tidegate_steering::AttemptOutcome;
 use tidegate_telemetry::names;
+use tidegate_traffic::health::Outcome;
 
 /// One attempt at a node of a plan.
 pub(super) struct Attempt<'a> {
@@ -80,7 +81,7 @@ impl Attempt<'_> {
                 kind = again;
                 continue;
             }
-            self.report(&answer);
+            self.report(&answer, took);
             if answer.is_ok() {
                 self.report_to_spill(took);
                 let latencies = &request.target.latencies;
@@ -135,6 +136,7 @@ impl Attempt<'_> {
     /// Waits for a connection.
     async fn lease(&self, kind: LeaseKind) -> Result<Lease, StepError> {
         let (node, deadline) = (self.node(), self.planned.request.deadline);
+        let started = Instant::now();
         let leased = async {
             match kind {
                 LeaseKind::Shared => node.share(deadline).await,
@@ -153,6 +155,7 @@ impl Attempt<'_> {
             return Err(StepError::Next(SqlError::Pool(error)));
         }
         self.report_to_breaker(AttemptOutcome::Failed);
+        self.report_to_region(Outcome::Failed, started.elapsed());
         tracing::debug!(%error, "no connection");
         Err(StepError::Next(match self.step().as_primary {
             true => self.planned.no_node(),
@@ -213,16 +216,30 @@ impl Attempt<'_> {
 
     /// Reports the result to the node's breaker. Errors that the statement or the client caused are
     /// answers.
-    fn report(&self, answer: &Result<Answer, SendError>) {
+    fn report(&self, answer: &Result<Answer, SendError>, took: Duration) {
         let failed = match answer {
             Ok(_) => Some(false),
             Err(SendError::Failed(failure)) => Some(failure.kind == FailureKind::Unavailable),
             Err(SendError::Silent(silence)) => verdict::node_failed(*silence),
         };
         match failed {
-            Some(true) => self.report_to_breaker(AttemptOutcome::Failed),
-            Some(false) => self.report_to_breaker(AttemptOutcome::Answered),
+            Some(true) => {
+                self.report_to_breaker(AttemptOutcome::Failed);
+                self.report_to_region(Outcome::Failed, took);
+            }
+            Some(false) => {
+                self.report_to_breaker(AttemptOutcome::Answered);
+                self.report_to_region(Outcome::Served, took);
+            }
             None => {}
+        }
+    }
+
+    /// Lets the traffic policy know how the node's region does.
+    fn report_to_region(&self, outcome: Outcome, took: Duration) {
+        let member = self.planned.member(self.step());
+        if let (Some(route), Some(region)) = (self.planned.request.route, &member.node.region) {
+            route.sample(region, &member.name, outcome, took);
         }
     }
 

@@ -123,14 +123,17 @@ impl Upstream {
     /// do so only if there are no checks.
     pub(super) fn order(&self, outgoing: &Outgoing) -> NodeOrder {
         let may_probe = self.settings().check.is_none();
+        let kind = || outgoing.kind();
         let Some(route) = &outgoing.route else {
-            return self.balance().order(may_probe);
+            return self.balance().order(may_probe, kind);
         };
         let rank = |node: usize| outgoing.rank(self.nodes[node].region.as_ref());
-        let order = self.balance().order_by(may_probe, rank, route.repeats_max);
+        let order = self
+            .balance()
+            .order_by(may_probe, rank, route.repeats_max, kind);
         match order.nodes.is_empty() && !route.is_bound {
             // It has no node where the policy would have it.
-            true => self.balance().order(may_probe),
+            true => self.balance().order(may_probe, kind),
             false => order,
         }
     }

@@ -90,7 +90,7 @@ impl Balance {
 
     /// The nodes in the order in which to try them; one that is due for a probe comes first if the
     /// caller's request is the probe.
-    pub(super) fn order(&self, may_probe: bool) -> NodeOrder {
+    pub(super) fn order(&self, may_probe: bool, kind: impl Fn() -> u64) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
         let due = ranking.probe_due().filter(|_| may_probe);
@@ -100,7 +100,7 @@ impl Balance {
             return NodeOrder::of(nodes, None);
         }
         let mut nodes = ranking.choose(|_| true);
-        let passed_over = self.pass_over(&nodes, now);
+        let passed_over = self.pass_over(&nodes, kind, now);
         if passed_over.is_some() {
             nodes.swap(0, 1);
         }
@@ -115,6 +115,7 @@ impl Balance {
         may_probe: bool,
         rank: impl Fn(usize) -> Option<usize>,
         repeats_max: usize,
+        kind: impl Fn() -> u64,
     ) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
@@ -140,7 +141,7 @@ impl Balance {
             nodes.retain(|node| *node != due);
             nodes.insert(0, due);
         } else if nodes.len() > 1 && rank_of(&nodes[0]) == rank_of(&nodes[1]) {
-            passed_over = self.pass_over(&nodes, now);
+            passed_over = self.pass_over(&nodes, kind, now);
             if passed_over.is_some() {
                 nodes.swap(0, 1);
             }
@@ -166,11 +167,11 @@ impl Balance {
     }
 
     /// Returns the first node if another one's answer is to be compared with its server errors.
-    fn pass_over(&self, nodes: &Choice, now: Instant) -> Option<usize> {
+    fn pass_over(&self, nodes: &Choice, kind: impl Fn() -> u64, now: Instant) -> Option<usize> {
         let first = nodes.first().copied();
         first.filter(|&node| {
             let in_row = self.records[node].in_row.load(Ordering::Relaxed);
-            nodes.len() > 1 && in_row && self.server_errors(node).claim_comparison(now)
+            nodes.len() > 1 && in_row && self.server_errors(node).claim_comparison(kind(), now)
         })
     }
 
@@ -202,8 +203,8 @@ impl Balance {
     }
 
     /// Records a server error that no other node's answer was compared with.
-    pub(super) fn refused(&self, node: usize) {
-        let counts = self.server_errors(node).add(Instant::now());
+    pub(super) fn refused(&self, node: usize, kind: u64) {
+        let counts = self.server_errors(node).add(kind, Instant::now());
         self.records[node].in_row.store(true, Ordering::Relaxed);
         if counts {
             self.report(node, AttemptOutcome::Failed, None);
@@ -264,7 +265,7 @@ mod tests {
     /// The order of four nodes, of which the second and the fourth are in the preferred region.
     fn order(balance: &Balance, repeats_max: usize) -> NodeOrder {
         let rank = |node: usize| [Some(1), Some(0), None, Some(0)][node];
-        balance.order_by(false, rank, repeats_max)
+        balance.order_by(false, rank, repeats_max, || 0)
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) enum Fault {
 pub(super) struct ServerErrors {
     /// In a row, since the last comparison.
     uncompared: u32,
+    /// The kind of the last request that was not compared.
+    kind: u64,
     compared: Option<(Fault, Instant)>,
     claimed: Option<Instant>,
 }
@@ -55,21 +57,24 @@ impl ServerErrors {
         }
     }
 
-    /// Records a server error that is compared with nothing. Returns whether it counts against the
-    /// node.
-    pub(super) fn add(&mut self, now: Instant) -> bool {
+    /// Records a server error that is compared with nothing, of a request of some kind. Returns
+    /// whether it counts against the node.
+    pub(super) fn add(&mut self, kind: u64, now: Instant) -> bool {
         let fault = self.recent(now);
         if fault.is_none() {
+            self.kind = kind;
             self.uncompared = self.uncompared.saturating_add(1);
         }
         fault == Some(Fault::Node)
     }
 
     /// Claims the one request that is sent to another node first, to make a comparison, if one is
-    /// needed.
-    pub(super) fn claim_comparison(&mut self, now: Instant) -> bool {
+    /// needed. Only a request of the kind that has failed can make it: another one may well succeed
+    /// anywhere.
+    pub(super) fn claim_comparison(&mut self, kind: u64, now: Instant) -> bool {
         let is_past = |at| now.saturating_duration_since(at) >= COMPARISON_TAKES;
         let claimed = self.uncompared >= UNCOMPARED_MAX
+            && self.kind == kind
             && self.recent(now).is_none()
             && self.claimed.is_none_or(is_past);
         if claimed {
@@ -88,13 +93,15 @@ impl ServerErrors {
 mod tests {
     use super::*;
 
+    const KIND: u64 = 7;
+
     #[test]
     fn an_error_that_another_node_does_not_share_counts_and_so_do_those_that_follow() {
         let now = Instant::now();
         let mut errors = ServerErrors::default();
         assert_eq!(errors.compare(Fault::Node, now), 1);
-        assert!(errors.add(now + COMPARISON_HOLDS / 2));
-        assert!(!errors.add(now + COMPARISON_HOLDS));
+        assert!(errors.add(KIND, now + COMPARISON_HOLDS / 2));
+        assert!(!errors.add(KIND, now + COMPARISON_HOLDS));
     }
 
     #[test]
@@ -103,10 +110,10 @@ mod tests {
         let mut errors = ServerErrors::default();
         assert_eq!(errors.compare(Fault::Application, now), 0);
         for _ in 0..100 {
-            assert!(!errors.add(now));
+            assert!(!errors.add(KIND, now));
         }
         assert!(
-            !errors.claim_comparison(now),
+            !errors.claim_comparison(KIND, now),
             "it was compared a moment ago"
         );
     }
@@ -116,14 +123,14 @@ mod tests {
         let now = Instant::now();
         let mut errors = ServerErrors::default();
         for _ in 0..UNCOMPARED_MAX {
-            assert!(!errors.claim_comparison(now));
-            assert!(!errors.add(now));
+            assert!(!errors.claim_comparison(KIND, now));
+            assert!(!errors.add(KIND, now));
         }
-        assert!(errors.claim_comparison(now));
-        assert!(!errors.claim_comparison(now), "one at a time");
-        assert!(errors.claim_comparison(now + COMPARISON_TAKES));
+        assert!(errors.claim_comparison(KIND, now));
+        assert!(!errors.claim_comparison(KIND, now), "one at a time");
+        assert!(errors.claim_comparison(KIND, now + COMPARISON_TAKES));
         assert_eq!(errors.compare(Fault::Node, now), UNCOMPARED_MAX);
-        assert!(!errors.claim_comparison(now + COMPARISON_TAKES));
+        assert!(!errors.claim_comparison(KIND, now + COMPARISON_TAKES));
     }
 
     #[test]
@@ -131,9 +138,20 @@ mod tests {
         let now = Instant::now();
         let mut errors = ServerErrors::default();
         for _ in 0..10 * UNCOMPARED_MAX {
-            errors.add(now);
+            errors.add(KIND, now);
             errors.end_row();
         }
-        assert!(!errors.claim_comparison(now));
+        assert!(!errors.claim_comparison(KIND, now));
+    }
+
+    #[test]
+    fn a_request_of_another_kind_makes_no_comparison() {
+        let now = Instant::now();
+        let mut errors = ServerErrors::default();
+        for _ in 0..UNCOMPARED_MAX {
+            errors.add(KIND, now);
+        }
+        assert!(!errors.claim_comparison(KIND + 1, now));
+        assert!(errors.claim_comparison(KIND, now));
     }
 }

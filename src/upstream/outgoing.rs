@@ -1,5 +1,6 @@
 //! A request as it is sent to a node, and its limits.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
@@ -45,6 +46,13 @@ pub struct Patience {
 }
 
 impl Outgoing {
+    /// Returns a hash of what it asks for: requests of one kind fail alike.
+    pub(super) fn kind(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.method, &self.path).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Sends it where the traffic policy says, and says so to the application.
     pub(super) fn take_route(&mut self, route: Option<Arc<RegionRoute>>) {
         if let Some(field) = route.as_ref().and_then(|route| route.field()) {

@@ -45,6 +45,8 @@ pub(super) struct UpstreamRace<'r> {
     race: Race<'r, Tried>,
     /// The nodes whose server errors are not judged yet.
     refused: Choice,
+    /// The node whose earlier server errors the first answer is compared with.
+    passed_over: Option<usize>,
     failed: Option<Failure>,
 }
 
@@ -90,7 +92,8 @@ impl<'r> UpstreamRace<'r> {
             unrepeated: order.nodes.len() - order.repeats,
             order: order.nodes.into_iter(),
             race: Race::default(),
-            refused: order.passed_over.into_iter().collect(),
+            refused: Choice::new(),
+            passed_over: order.passed_over,
             failed: None,
         }
     }
@@ -186,7 +189,9 @@ impl<'r> UpstreamRace<'r> {
             Ok(found) => {
                 self.upstream.count(node, "refused");
                 self.upstream.balance().heard(node);
-                self.refused.push(node);
+                if !self.refused.contains(&node) {
+                    self.refused.push(node);
+                }
                 if !self.repeatable {
                     self.judge(None);
                     return Ok(Some(found));
@@ -213,19 +218,25 @@ impl<'r> UpstreamRace<'r> {
         }
     }
 
-    /// Judges the server errors so far by the node that answered well, if one did.
+    /// Judges the server errors so far by the node that answered well, if one did. A node is compared
+    /// with others that have answered, never with itself.
     fn judge(&mut self, answered: Option<usize>) {
         let balance = self.upstream.balance();
         let refused = std::mem::take(&mut self.refused);
+        let passed_over = self.passed_over.take();
+        let passed_over = passed_over.filter(|node| !refused.contains(node));
+        let compared = || refused.iter().copied().chain(passed_over);
         match answered {
-            Some(well) => refused
-                .iter()
-                .filter(|&&node| node != well)
-                .for_each(|&node| balance.compared(node, Fault::Node)),
-            None if refused.len() > 1 => refused
-                .iter()
-                .for_each(|&node| balance.compared(node, Fault::Application)),
-            None => refused.iter().for_each(|&node| balance.refused(node)),
+            Some(well) => compared()
+                .filter(|&node| node != well)
+                .for_each(|node| balance.compared(node, Fault::Node)),
+            None if !refused.is_empty() && compared().count() > 1 => {
+                compared().for_each(|node| balance.compared(node, Fault::Application));
+            }
+            None => {
+                let kind = self.outgoing.kind();
+                refused.iter().for_each(|&node| balance.refused(node, kind));
+            }
         }
     }
 

@@ -388,3 +388,34 @@ async fn a_renewed_certificate_is_shown_to_new_connections() {
     let us = pair.command(US, 1).start().await.unwrap();
     wait_for_state(&us, EU, "well").await;
 }
+
+#[tokio::test]
+async fn an_expired_certificate_does_not_keep_a_region_from_serving_alone() {
+    let pair = Pair::new().await;
+    let uri = format!("tidegate://region/{EU}");
+    let shown = Shown {
+        uris: &[&uri],
+        days: -1,
+    };
+    signed(pair.certificates.path(), EU, &shown);
+    let eu = pair.command(EU, 0).start().await.unwrap();
+    wait_ready(&client(), &eu).await;
+    let expired = "the fleet's certificate is expired: peers refuse it";
+    eu.wait_for_log(expired).await.unwrap();
+    let valid = Shown { days: 1, ..shown };
+    signed(pair.certificates.path(), EU, &valid);
+    let us = pair.command(US, 1).start().await.unwrap();
+    wait_for_state(&us, EU, "well").await;
+}
+
+#[tokio::test]
+async fn certificates_that_would_share_a_file_are_refused_before_any_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    for regions in ["eu-west-1,eu-west-1", "eu-west-1,ca"] {
+        let output = certificates(place.path(), &["--regions", regions]).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("would be written twice"), "{error}");
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+}

@@ -72,7 +72,14 @@ fn host_and_port(text: &str) -> Result<String, &'static str> {
     let expected = "expected a host and a port, such as gateways.us.internal:8443";
     let (host, port) = text.rsplit_once(':').ok_or(expected)?;
     let port: u16 = port.parse().map_err(|_unparsable| expected)?;
-    match host.is_empty() || port == 0 {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let is_host = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', '/', '@', ' ']),
+    };
+    match !is_host || port == 0 {
         true => Err(expected),
         false => Ok(text.to_owned()),
     }

@@ -12,7 +12,7 @@ const HANDSHAKES_MAX: usize = 1024;
 /// The handshakes of one listener. One more than there is room for ends the oldest: clients that
 /// never finish make room for those that do.
 #[derive(Debug, Default)]
-pub(super) struct Handshakes(Mutex<Pending>);
+pub struct Handshakes(Mutex<Pending>);
 
 #[derive(Debug, Default)]
 struct Pending {
@@ -22,7 +22,7 @@ struct Pending {
 }
 
 /// One handshake; it counts until this is dropped.
-pub(super) struct Handshake<'a> {
+pub struct Handshake<'a> {
     all: &'a Handshakes,
     id: u64,
     displaced: oneshot::Receiver<()>,
@@ -30,7 +30,7 @@ pub(super) struct Handshake<'a> {
 
 impl Handshakes {
     /// Counts one more handshake.
-    pub(super) fn begin(&self) -> Handshake<'_> {
+    pub fn begin(&self) -> Handshake<'_> {
         let (keep, displaced) = oneshot::channel();
         let mut pending = self.pending();
         if pending.open.len() >= HANDSHAKES_MAX {
@@ -54,7 +54,7 @@ impl Handshakes {
 
 impl Handshake<'_> {
     /// Waits until a newer handshake has taken the place of this one. Cancel-safe.
-    pub(super) async fn displaced(&mut self) {
+    pub async fn displaced(&mut self) {
         // Nothing is ever sent.
         let _dropped = (&mut self.displaced).await;
     }

@@ -16,5 +16,6 @@ pub use acceptor::{TlsAcceptor, TlsSetupError};
 pub(super) use acceptor::{begins_tls, chose_http2};
 pub use certificate::{Certificate, CertificateError, CertificateFiles};
 pub(super) use cleartext::refuse_cleartext;
+pub use handshakes::Handshakes;
 pub use roots::roots;
 pub use settings::{TLS_CERT, TLS_KEY, TLS_SECTION};

@@ -1,5 +1,8 @@
 //! The traffic policy in force: which region's node serves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use axum::Router;
 use axum::routing::any;
 use http::{Method, StatusCode};
@@ -428,4 +431,36 @@ async fn decisions_are_recorded_and_decided_again_the_same_way() {
     assert_eq!(same.status.code(), Some(0), "{same:?}");
     let other = replay(&FAR_FIRST.replace("local | us-east-1", "us-east-1 | local")).await;
     assert_eq!(other.status.code(), Some(1), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_no_region_may_serve_takes_no_stored_answer_from_others() {
+    let status = Arc::new(AtomicU16::new(200));
+    let told = Arc::clone(&status);
+    let answer = move || {
+        let code = told.load(Ordering::Relaxed);
+        async move { (StatusCode::from_u16(code).unwrap(), "kept") }
+    };
+    let app = App::serve(Router::new().fallback(answer)).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("traffic.policy");
+    let policy = "region eu-west-1\nregion ap-south-1\n\
+         policy beta { match header x-beta\n only ap-south-1\n prefer ap-south-1\n else 451 }\n\
+         policy all { prefer local }\n";
+    std::fs::write(&file, policy).unwrap();
+    let toml = format!(
+        "traffic_policy = \"{}\"\n[[policy]]\npath = \"/app/*\"\nconsistency = \"eventual\"\n\
+         cache_control = \"public, max-age=0, stale-if-error=3600\"\n{}{}cache = true\n",
+        file.display(),
+        upstream(&[("eu-west-1", &app.url())], ""),
+        endpoint("GET", "/app/{*rest}", "app"),
+    );
+    let edge = Edge::start(&toml).await;
+    assert_eq!(edge.get("/app/kept").await.status(), 200);
+    let beta = edge.request(Method::GET, "/app/kept").header("X-Beta", "1");
+    assert_eq!(beta.send().await.unwrap().status(), 451);
+    status.store(500, Ordering::Relaxed);
+    let despite = edge.get("/app/kept").await;
+    assert_eq!(despite.status(), 200);
+    assert!(header(&despite, "cache-status").contains("stale-if-error"));
 }
