@@ -113,11 +113,11 @@ impl Attempt<'_> {
     /// Lets the spill budget follow the primary's reads.
     fn report_to_spill(&self, took: Duration) {
         if self.step().as_primary && self.planned.request.safe {
-            let round_trip = self.planned.round_trip(self.step());
+            let spill = &self.database().spill;
+            let round_trip = spill.distance(self.planned.round_trip(self.step()));
             let took = took.saturating_sub(round_trip);
             let unloaded = &self.planned.request.target.unloaded;
             let unloaded = unloaded.add(took, Instant::now());
-            let spill = &self.database().spill;
             spill.answered(took, unloaded, round_trip);
         }
     }

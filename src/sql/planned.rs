@@ -70,7 +70,8 @@ impl PlannedRequest<'_> {
 
     /// What the step takes out of the spill budget on a connection of a kind.
     pub(super) fn spill_share(&self, step: &Step, kind: LeaseKind) -> Share {
-        let round_trip = self.round_trip(step);
+        let spill = &self.request.database.spill;
+        let round_trip = spill.distance(self.round_trip(step));
         let work = self.request.target.quickness.mean(step.node, round_trip);
         Share::of(work, round_trip, kind != LeaseKind::Shared)
     }

@@ -6,13 +6,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use metrics::{Counter, Gauge};
 use tokio::time::{Duration, Instant};
 
+use super::LeastRecent;
 use super::spill_budget::{Share, SpillBudget};
 use tidegate_telemetry::names;
+
+/// A primary that queues for so long, or twice as long, counts as one that is farther away.
+const DISTANCE_WINDOW: Duration = Duration::from_secs(300);
 
 /// The reads that the primary serves in place of a replica.
 pub struct Spill {
     concurrency_max: usize,
     budget: Mutex<SpillBudget>,
+    distance: LeastRecent,
     active: Gauge,
     served: Counter,
     refused: Counter,
@@ -38,6 +43,7 @@ impl Spill {
         Self {
             concurrency_max,
             budget: Mutex::new(SpillBudget::new(concurrency_max, Instant::now())),
+            distance: LeastRecent::over(DISTANCE_WINDOW),
             active,
             served: counter("served"),
             refused: counter("refused"),
@@ -80,6 +86,12 @@ impl Spill {
             true => self.served.increment(1),
             false => self.refused.increment(1),
         }
+    }
+
+    /// Returns the distance to the primary, by the time that its monitor's samples take now. These queue
+    /// there like all else, so the least of recent ones counts.
+    pub(super) fn distance(&self, samples_take: Duration) -> Duration {
+        self.distance.add(samples_take, Instant::now())
     }
 
     /// Takes in how long an answer of the primary took, without the distance, and how long the

@@ -1,9 +1,11 @@
 //! The statement of an endpoint, checked against the rest of the endpoint.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 
 use super::{ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError};
-use crate::sql::{Latencies, Quickness, Unloaded};
+use crate::sql::{Latencies, LeastRecent, Quickness};
 
 /// An endpoint that runs a statement.
 #[derive(Debug)]
@@ -26,10 +28,13 @@ pub struct SqlTarget {
     /// How quick it is on each node.
     pub quickness: Quickness,
     /// How long it takes on the primary without load.
-    pub unloaded: Unloaded,
+    pub unloaded: LeastRecent,
     /// On which nodes it is proven to leave nothing in a session.
     pub stateless: Stateless,
 }
+
+/// A statement that becomes slower by itself counts as loaded for so long, or twice as long.
+const UNLOADED_WINDOW: Duration = Duration::from_secs(30);
 
 /// The method and path of an SQL endpoint, and whether it is open.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +113,7 @@ impl SqlTarget {
             body_strings: sql.body_strings.clone(),
             latencies: Latencies::default(),
             quickness: Quickness::default(),
-            unloaded: Unloaded::default(),
+            unloaded: LeastRecent::over(UNLOADED_WINDOW),
             stateless: Stateless::default(),
         })
     }

@@ -1,16 +1,16 @@
-//! How long a statement takes on a server without load.
+//! The least of some recent times: what something takes without load.
 
 use std::sync::Mutex;
 
 use tokio::time::{Duration, Instant};
 
-/// How long the least time is kept at least, and at most twice as long: a statement that becomes
-/// slower by itself counts as loaded for no longer.
-const WINDOW: Duration = Duration::from_secs(30);
-
 /// The least of the recent times.
-#[derive(Debug, Default)]
-pub struct Unloaded(Mutex<Option<Windows>>);
+#[derive(Debug)]
+pub struct LeastRecent {
+    /// How long the least time is kept at least, and at most twice as long.
+    window: Duration,
+    windows: Mutex<Option<Windows>>,
+}
 
 #[derive(Debug)]
 struct Windows {
@@ -19,11 +19,19 @@ struct Windows {
     least_before: Duration,
 }
 
-impl Unloaded {
-    /// Records how long an answer took, and returns the least of the recent times. Of two
-    /// simultaneous answers, one may be left out.
+impl LeastRecent {
+    /// Starts without any time; what becomes slower by itself counts as loaded for as long as a window.
+    pub const fn over(window: Duration) -> Self {
+        Self {
+            window,
+            windows: Mutex::new(None),
+        }
+    }
+
+    /// Records a time, and returns the least of the recent ones. Of two simultaneous ones, one may be
+    /// left out.
     pub fn add(&self, took: Duration, now: Instant) -> Duration {
-        let Ok(mut windows) = self.0.try_lock() else {
+        let Ok(mut windows) = self.windows.try_lock() else {
             return took;
         };
         let windows = windows.get_or_insert(Windows {
@@ -31,7 +39,7 @@ impl Unloaded {
             least: took,
             least_before: took,
         });
-        if now.saturating_duration_since(windows.since) >= WINDOW {
+        if now.saturating_duration_since(windows.since) >= self.window {
             windows.since = now;
             windows.least_before = windows.least;
             windows.least = took;
@@ -45,12 +53,13 @@ impl Unloaded {
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(30);
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn the_least_time_is_kept_for_a_while_and_then_forgotten() {
         let now = Instant::now();
-        let unloaded = Unloaded::default();
+        let unloaded = LeastRecent::over(WINDOW);
         assert_eq!(unloaded.add(5 * MS, now), 5 * MS);
         assert_eq!(unloaded.add(3 * MS, now), 3 * MS);
         assert_eq!(unloaded.add(40 * MS, now + WINDOW), 3 * MS);
