@@ -22,7 +22,7 @@ pub(super) enum Event {
     Pong(ConnectionId),
     /// A probe has ended.
     Probed(ConnectionId, Outcome, Duration),
-    /// A peer wants to watch; it is told whether it may.
+    /// A peer asks to watch.
     Watch {
         /// The region in its certificate.
         region: RegionId,

@@ -1,4 +1,4 @@
-//! The listener of the fleet: gateways with a certificate of their region, and nobody else.
+//! The listener of the fleet: only gateways with a certificate of their region may connect.
 
 use std::io;
 use std::net::SocketAddr;
@@ -233,7 +233,7 @@ struct Updates {
 
 impl Drop for Updates {
     fn drop(&mut self) {
-        // Where there is no room, the next update finds that nobody receives it.
+        // Without room for it, the next update finds that its receiver is gone.
         let _no_room = self.events.try_send(Event::Unwatch(self.watcher));
     }
 }

@@ -33,7 +33,9 @@ pub(super) fn why(
         Standing::Failed => format!("it failed; looked at again in {left:.1} s"),
         Standing::ProbeDue => format!("it failed; the next {probe} decides"),
         Standing::OnProbation => {
-            format!("it failed of late; trusted again in {left:.1} s if it does not once more")
+            format!(
+                "it failed recently; trusted again in {left:.1} s if it does not fail once more"
+            )
         }
         Standing::Trusted => trusted(),
     }

@@ -87,7 +87,7 @@ pub(super) enum Command {
     Token(TokenCommand),
     /// Run three regions on this machine.
     Demo(DemoCommand),
-    /// Show the nodes of a running gateway, the order in which they are asked, and why.
+    /// Show the nodes of a running gateway, the order in which they are tried, and why.
     Top(TopCommand),
 }
 

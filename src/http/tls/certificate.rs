@@ -41,7 +41,7 @@ pub struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     /// When it expires.
     pub not_after: SystemTime,
-    /// What tells the content of its files from any other.
+    /// Identifies the content of its files.
     pub(super) digest: ContentDigest,
 }
 

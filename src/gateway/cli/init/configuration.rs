@@ -130,7 +130,7 @@ fn endpoints(table: &Table) -> String {
     let (quoted, wanted, shown) = (&table.quoted, wanted.join(" and "), shown(table));
     let select = toml_string(&format!("select {shown} from {quoted} where {wanted}"));
     let mut text = format!(
-        "\n# {quoted}. Not known: whom its rows belong to; `and owner = :claims.sub` shows each to its owner alone.\n\
+        "\n# {quoted}. Not known: the owners of its rows; `and owner = :claims.sub` shows each to its owner alone.\n\
          [[policy]]\n\
          path = \"{prefix}/*\"\n\
          consistency = \"session\"          # nothing older than what the client has seen or written\n\n\
