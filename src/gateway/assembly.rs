@@ -149,7 +149,7 @@ impl Gateway {
                 let own = own_health(self.health.clone());
                 Some({
                     let health = health::public_routes(self.health.clone());
-                    Membership::begin(config, &self.settings.region, own, health).await?
+                    Membership::begin(config, &self.settings.region, own, health)?
                 })
             }
             None => None,

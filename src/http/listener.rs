@@ -71,7 +71,7 @@ impl Listener {
     /// Waits for the next connection. Errors are counted. After an error of one connection there is
     /// no delay; after one of the process (no free file, no memory) there is a growing delay,
     /// because the kernel would report it again at once. Cancel-safe.
-    pub(super) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.socket.accept().await {
                 Ok(accepted) => {

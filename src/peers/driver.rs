@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::Request;
 use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::{ConnectionId, Fleet, Judge, Output, Own, Purpose, WatcherId};
 use tidegate_telemetry::names;
@@ -22,8 +22,8 @@ use super::dial::Dial;
 use super::event::Event;
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
-use super::probe::PROBE_PATH;
 use super::view::FleetView;
+use crate::http::PROBE_PATHS;
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -270,7 +270,7 @@ impl Driver {
         metrics::counter!(names::FLEET_PROBES).increment(1);
         let events = self.events.clone();
         tokio::spawn(async move {
-            let path = path.as_deref().unwrap_or(PROBE_PATH);
+            let path = path.as_deref().unwrap_or(PROBE_PATHS[0]);
             let Ok(request) = Request::get(format!("{ORIGIN}{path}")).body(Body::empty()) else {
                 return;
             };
@@ -280,15 +280,11 @@ impl Driver {
                 sender.send_request(request).await
             };
             let outcome = match tokio::time::timeout(PROBE_MAX, asked).await {
-                Ok(Ok(answer)) if !is_failure(answer.status()) => Outcome::Served,
+                Ok(Ok(answer)) if answer.status().is_success() => Outcome::Served,
                 _ => Outcome::Failed,
             };
             let probed = Event::Probed(id, outcome, began.elapsed());
             let _driver_gone = events.send(probed).await;
         });
     }
-}
-
-fn is_failure(status: StatusCode) -> bool {
-    !status.is_success()
 }

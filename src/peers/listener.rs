@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tidegate_fleet::{DrainRequest, WatcherId};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -29,9 +29,8 @@ use super::credentials::Credentials;
 use super::dial::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::event::Event;
 use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
-use super::probe::PROBE_PATH;
 use super::refusal::Refusal;
-use crate::http::Handshakes;
+use crate::http::{Handshakes, Listener, PROBE_PATHS};
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -47,7 +46,7 @@ const UPDATES_MAX: usize = 64;
 
 /// Serves peers until it is dropped.
 pub(super) struct FleetListener {
-    pub(super) socket: TcpListener,
+    pub(super) listener: Listener,
     pub(super) credentials: Arc<ArcSwap<Credentials>>,
     pub(super) events: mpsc::Sender<Event>,
     /// Answers probes.
@@ -56,17 +55,10 @@ pub(super) struct FleetListener {
 
 impl FleetListener {
     /// Accepts connections for ever.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let handshakes = Arc::<Handshakes>::default();
         loop {
-            let (socket, address) = match self.socket.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::debug!(%error, "a connection of the fleet cannot be accepted");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-            };
+            let (socket, address) = self.listener.accept().await;
             let credentials = self.credentials.load_full();
             let events = self.events.clone();
             let health = self.health.clone();
@@ -81,15 +73,12 @@ impl FleetListener {
                 };
                 match identified {
                     Ok(Ok((region, socket))) => {
-                        serve(
-                            socket,
-                            Peer {
-                                region,
-                                events,
-                                health,
-                            },
-                        )
-                        .await
+                        let peer = Peer {
+                            region,
+                            events,
+                            health,
+                        };
+                        serve(socket, peer).await;
                     }
                     Ok(Err(error)) => refuse(address, &error),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
@@ -159,7 +148,7 @@ impl Peer {
         } else if path == CHECK.path() {
             let check = answering(|| async { Ok(tonic::Response::new(SERVING)) });
             server().unary(check, request).await
-        } else if path == PROBE_PATH {
+        } else if path == PROBE_PATHS[0] {
             let health = self.health.clone();
             return health.oneshot(request.map(Body::new)).await;
         } else {

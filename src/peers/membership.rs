@@ -11,7 +11,6 @@ use tidegate_telemetry::names;
 use tidegate_traffic::compile;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::Source;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -23,6 +22,7 @@ use super::renewal::renew;
 use super::resolve::resolve;
 use super::settings::FleetConfig;
 use super::view::FleetView;
+use crate::http::Listener;
 
 /// Events that wait for the driver; those who bring more of them wait.
 const EVENTS_MAX: usize = 4_096;
@@ -38,7 +38,6 @@ const DEFAULTS: &str = "defaults {
 #[derive(Debug)]
 pub struct Membership {
     view: Arc<ArcSwap<FleetView>>,
-    address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
@@ -60,11 +59,11 @@ pub enum MembershipError {
 }
 
 impl Membership {
-    /// Binds the listener and begins to dial the peers.
+    /// Binds the listener and begins to dial the peers. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// Names the variable that cannot be used.
-    pub async fn begin(
+    pub fn begin(
         config: &FleetConfig,
         region: &RegionId,
         own: OwnHealth,
@@ -74,8 +73,7 @@ impl Membership {
         let credentials = config.files.read_at_start(region)?;
         let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let unbound = |error| MembershipError::Listen(config.listen, error);
-        let socket = TcpListener::bind(config.listen).await.map_err(unbound)?;
-        let address = socket.local_addr().map_err(unbound)?;
+        let listener = Listener::bind("fleet", config.listen).map_err(unbound)?;
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let view = Arc::<ArcSwap<FleetView>>::default();
         let mut tasks = JoinSet::new();
@@ -88,7 +86,7 @@ impl Membership {
             tasks.spawn(resolve(peer.clone(), events.clone()));
         }
         let listener = FleetListener {
-            socket,
+            listener,
             credentials: Arc::clone(&credentials),
             events: events.clone(),
             health,
@@ -104,7 +102,6 @@ impl Membership {
         tasks.spawn(driver.run(received));
         Ok(Self {
             view,
-            address,
             _tasks: tasks,
         })
     }
@@ -113,12 +110,6 @@ impl Membership {
     #[must_use]
     pub fn view(&self) -> Arc<FleetView> {
         self.view.load_full()
-    }
-
-    /// Returns where the listener is.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 

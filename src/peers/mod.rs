@@ -12,7 +12,6 @@ mod resolve;
 mod heard;
 mod grpc;
 mod dial;
-mod probe;
 mod listener;
 mod view;
 mod driver;

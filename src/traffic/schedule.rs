@@ -15,6 +15,17 @@ use crate::plan::{OpenWindows, Period, Window};
 /// The zones that are compiled in.
 pub(crate) static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
+/// The days of the week, as policies name them.
+pub(crate) const DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
+
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::check::values::{Value, meant, refused};
-use crate::schedule::ZONES;
+use crate::schedule::{DAYS, ZONES};
 use crate::syntax::ast::Word;
 
 /// Reads a zone.
@@ -71,15 +71,6 @@ fn minutes(text: &str) -> Option<u16> {
 
 /// Reads `day` or a day of the week, as a set: bit 0 is Monday.
 pub(crate) fn weekdays(word: Word<'_>) -> Value<u8> {
-    const DAYS: [&str; 7] = [
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-    ];
     if word.text == "day" {
         return Ok(0x7f);
     }

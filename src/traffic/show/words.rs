@@ -6,16 +6,7 @@ use crate::place::Continent;
 use crate::plan::{
     AffinityKey, Condition, CountrySet, Else, Percent, Period, Plan, RegionMask, Retry, Tier,
 };
-
-const DAYS: [&str; 7] = [
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-];
+use crate::schedule::DAYS;
 
 pub(super) fn retry(retry: Retry) -> String {
     match retry {
