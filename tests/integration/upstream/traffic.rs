@@ -467,6 +467,15 @@ async fn decisions_are_recorded_and_decided_again_the_same_way() {
         .await
         .unwrap();
     assert!(text.contains("\"reason\":\"no-tunnel\""), "{text}");
+    let rotated = folder.path().join("receipts.jsonl.1");
+    std::fs::rename(&receipts, &rotated).unwrap();
+    drop(scene.edge.get("/app/x").await);
+    let written = async || Ok(std::fs::read_to_string(&receipts).ok());
+    let new = until("a new file is begun", DEADLINE, written)
+        .await
+        .unwrap();
+    assert!(new.lines().count() <= 1, "{new}");
+    let receipts = rotated;
     let replay = async |policy: &str| {
         std::fs::write(&scene.policy, policy).unwrap();
         let command = GatewayCommand::new(BINARY, "policy")
