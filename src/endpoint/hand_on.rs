@@ -119,13 +119,15 @@ impl Journey<'_> {
     /// Whether one of these regions can be asked after a failure.
     fn may_go_on(&self, trip: &Trip, failure: Failure, regions: &[&RegionId]) -> bool {
         let needs_primary = failure == Failure::Unprocessed(Unprocessed::NoPrimary);
-        regions.iter().any(|region| match self.reach.is_here(region) {
-            true => !trip.was_here && (!needs_primary || self.reaches_primary()),
-            false => {
-                self.tunnels.is_open(region)
-                    && (!needs_primary || self.tunnels.reaches_primary(region))
-            }
-        })
+        regions
+            .iter()
+            .any(|region| match self.reach.is_here(region) {
+                true => !trip.was_here && (!needs_primary || self.reaches_primary()),
+                false => {
+                    self.tunnels.is_open(region)
+                        && (!needs_primary || self.tunnels.reaches_primary(region))
+                }
+            })
     }
 
     fn reaches_primary(&self) -> bool {
@@ -261,12 +263,7 @@ impl Trip {
 }
 
 impl Rest {
-    fn end(
-        self,
-        end: End,
-        region: &RegionId,
-        account: &mut Account,
-    ) -> Result<Response, Problem> {
+    fn end(self, end: End, region: &RegionId, account: &mut Account) -> Result<Response, Problem> {
         match (self, end) {
             (Self::Here(problem), _) => Err(problem),
             (Self::There(Some(answer)), End::Answer) => {
@@ -298,8 +295,12 @@ mod tests {
 
     #[test]
     fn only_requests_that_are_nobodys_are_asked_again_by_probes() {
-        let field = |name: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), "x".parse().unwrap())]);
-        let may = |headers: &HeaderMap, query| may_be_probed(&Method::GET, headers, query, &Payload::None);
+        let field = |name: &'static str| {
+            HeaderMap::from_iter([(name.parse().unwrap(), "x".parse().unwrap())])
+        };
+        let may = |headers: &HeaderMap, query| {
+            may_be_probed(&Method::GET, headers, query, &Payload::None)
+        };
         assert!(may(&field("accept"), None));
         assert!(!may(&HeaderMap::new(), Some("a=1")));
         for name in ["authorization", "cookie", "x-consistency-token"] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -14,7 +15,7 @@ use super::fetch::cached_request;
 use super::hand_on::Journey;
 use super::here::{authenticate, serve_here};
 use super::reach::Reach;
-use super::{Call, Frontend, Reached, RouteError, Routes};
+use super::{Call, Endpoint, Frontend, Reached, RouteError, Routes};
 use crate::http::{
     Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
     read_json,
@@ -77,13 +78,7 @@ async fn answer(
         backend: &endpoint.backend,
         tunnels: frontend.tunnels.as_deref(),
     };
-    let route = match hop {
-        None => route(&routes, &reached, &head, reach, account)?,
-        Some(hop) => {
-            account.routed = Some(hop.routed(reach.own, &head.headers));
-            None
-        }
-    };
+    let route = route(&routes, &reached, &head, reach, account)?;
     let hands_on = route.as_ref().is_some_and(|route| reach.hands_on(route));
     // The gateway that serves a request authenticates it.
     let claims = match hands_on {
@@ -92,11 +87,10 @@ async fn answer(
     };
     account.timing.route = started.elapsed();
 
-    let revision = routes.revision;
     let asked = (&decision, &route);
     let cached = match hands_on {
         true => None,
-        false => cached_request(frontend, revision, &reached, asked, &head, account)?,
+        false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };
     if let Some(cached) = cached
         // Boxed: large and rarely needed.
@@ -108,13 +102,7 @@ async fn answer(
     if let Some(route) = &route {
         account.routed = Some(Arc::clone(&route.routed));
     }
-    let (json, body) = match endpoint.backend.reads_json() {
-        true => {
-            let json = read_json(&head.headers, body, &frontend.server).await?;
-            (Some(json), Body::empty())
-        }
-        false => (None, body),
-    };
+    let (json, body) = read(frontend, &endpoint, &head, body).await?;
     let deadline = frontend.server.request_deadline;
     let call = Call {
         path: reached.path.into_owned(),
@@ -127,27 +115,51 @@ async fn answer(
         time: hop.map_or(deadline, |hop| hop.time.min(deadline)),
         head,
     };
-    let response = match (&route, &frontend.tunnels) {
-        (Some(route), Some(tunnels)) => {
-            let journey = Journey {
-                frontend,
-                endpoint: &endpoint,
-                route,
-                reach,
-                tunnels,
-            };
-            // Boxed: large and only in a fleet.
-            Box::pin(journey.serve(call, account)).await
-        }
-        _ => serve_here(frontend, &endpoint, call, account).await,
-    };
+    let response = carry_out(frontend, &endpoint, reach, call, account).await;
     if let (Some(route), Some(routed)) = (&route, &account.routed) {
         route.acted_upon(routed, started.elapsed());
     }
     response
 }
 
-/// Decides which region serves a request, if there is a traffic policy.
+/// Reads the body as a whole if the backend needs that.
+async fn read(
+    frontend: &Frontend,
+    endpoint: &Endpoint,
+    head: &Parts,
+    body: Body,
+) -> Result<(Option<Bytes>, Body), Problem> {
+    if !endpoint.backend.reads_json() {
+        return Ok((None, body));
+    }
+    let json = read_json(&head.headers, body, &frontend.server).await?;
+    Ok((Some(json), Body::empty()))
+}
+
+/// Serves a request here, or in the regions that the traffic policy lists.
+async fn carry_out(
+    frontend: &Frontend,
+    endpoint: &Endpoint,
+    reach: Reach<'_>,
+    call: Call,
+    account: &mut Account,
+) -> Result<Response, Problem> {
+    let (Some(route), Some(tunnels)) = (call.route.clone(), reach.tunnels) else {
+        return serve_here(frontend, endpoint, call, account).await;
+    };
+    let journey = Journey {
+        frontend,
+        endpoint,
+        route: &route,
+        reach,
+        tunnels,
+    };
+    // Boxed: large and only in a fleet.
+    Box::pin(journey.serve(call, account)).await
+}
+
+/// Decides which region serves a request, if there is a traffic policy. What was handed on is served
+/// here.
 fn route(
     routes: &Routes,
     reached: &Reached<'_>,
@@ -155,6 +167,10 @@ fn route(
     reach: Reach<'_>,
     account: &mut Account,
 ) -> Result<Option<Arc<RegionRoute>>, NoRegion> {
+    if let Some(hop) = head.extensions.get::<Hop>() {
+        account.routed = Some(hop.routed(reach.own, &head.headers));
+        return Ok(None);
+    }
     let Some(traffic) = routes.traffic() else {
         return Ok(None);
     };

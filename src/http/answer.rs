@@ -58,7 +58,11 @@ pub fn describe(
 }
 
 /// Adds this gateway's list item to those of the gateway that has answered.
-fn add_to_consistency_status(headers: &mut HeaderMap, region: &RegionId, account: &AccountView<'_>) {
+fn add_to_consistency_status(
+    headers: &mut HeaderMap,
+    region: &RegionId,
+    account: &AccountView<'_>,
+) {
     let Some(routed) = account.routed else { return };
     let mut text = HeaderText::with_capacity(128);
     let said = headers.get(&CONSISTENCY_STATUS);

@@ -112,7 +112,12 @@ mod tests {
     #[test]
     fn a_request_without_a_deadline_is_not_handed_on() {
         let region: RegionId = "us-east-1".parse().unwrap();
-        for (value, expected) in [("9730", Some(9_730)), ("", None), ("-1", None), ("1s", None)] {
+        for (value, expected) in [
+            ("9730", Some(9_730)),
+            ("", None),
+            ("-1", None),
+            ("1s", None),
+        ] {
             let hop = Hop::read(&region, &headers(&TIDEGATE_DEADLINE, value));
             assert_eq!(hop.map(|it| it.time.as_millis()), expected, "{value}");
         }
@@ -123,22 +128,36 @@ mod tests {
     fn the_entrys_decision_is_taken_over_with_the_reason_hop() {
         let own: RegionId = "us-east-1".parse().unwrap();
         let time = Duration::ZERO;
-        let hop = Hop { region: own.clone(), time };
+        let hop = Hop {
+            region: own.clone(),
+            time,
+        };
         let said = "policy=\"1st\", region=us-east-1, proposed=eu-west-1, reason=left";
         let routed = hop.routed(&own, &headers(&TIDEGATE_ROUTE, said));
         assert_eq!(&*routed.policy, "1st");
         assert_eq!(routed.proposed, Some("eu-west-1".parse().unwrap()));
-        assert_eq!((&routed.region, routed.reason), (&Some(own), RegionReason::Hop));
+        assert_eq!(
+            (&routed.region, routed.reason),
+            (&Some(own), RegionReason::Hop)
+        );
     }
 
     #[test]
     fn the_three_problems_of_a_request_that_nothing_was_done_for_are_read_again() {
-        for kind in [ProblemKind::NoNode, ProblemKind::NoPrimary, ProblemKind::Overloaded] {
+        for kind in [
+            ProblemKind::NoNode,
+            ProblemKind::NoPrimary,
+            ProblemKind::Overloaded,
+        ] {
             let unprocessed = Unprocessed::of(kind).unwrap();
-            let headers = HeaderMap::from_iter([(TIDEGATE_UNPROCESSED.clone(), unprocessed.field())]);
+            let headers =
+                HeaderMap::from_iter([(TIDEGATE_UNPROCESSED.clone(), unprocessed.field())]);
             assert_eq!(Unprocessed::read(&headers), Some(unprocessed));
         }
         assert_eq!(Unprocessed::of(ProblemKind::Deadline), None);
-        assert_eq!(Unprocessed::read(&headers(&TIDEGATE_UNPROCESSED, "x")), None);
+        assert_eq!(
+            Unprocessed::read(&headers(&TIDEGATE_UNPROCESSED, "x")),
+            None
+        );
     }
 }

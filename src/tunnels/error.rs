@@ -11,7 +11,9 @@ pub enum HandOnError {
     #[error("no gateway of {0} has served the request")]
     Unavailable(RegionId),
     /// It may have taken effect.
-    #[error("the request was handed to {0} but no answer arrived: it is unknown whether it took effect")]
+    #[error(
+        "the request was handed to {0} but no answer arrived: it is unknown whether it took effect"
+    )]
     Unknown(RegionId),
     /// It was not answered in time.
     #[error("{0} took too long to answer")]

@@ -16,7 +16,7 @@ use super::table::RegionTunnels;
 use super::tunnel::Seat;
 use super::{Failure, Handed, HandedEnd, Parcel, Payload, Tunnels};
 use crate::http::Unprocessed;
-use crate::upstream::{UpstreamError, UploadState};
+use crate::upstream::{UploadState, UpstreamError};
 
 /// How long an answer may be silent once it has begun.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ impl Tunnels {
         let Some(known) = self.region(region) else {
             return Ok(Sent::Failed(Failure::NoTunnel, None));
         };
-        self.count(&known, parcel.budget);
+        known.count(parcel.budget);
         let mut outcome = OutcomeCount {
             region,
             outcome: "cancelled",
@@ -120,7 +120,9 @@ impl Tunnels {
                         end: HandedEnd::Lost,
                         path: None,
                     }),
-                    Failure::Reset => self.tell(ended_as(connection, Outcome::Failed, took(parcel))),
+                    Failure::Reset => {
+                        self.tell(ended_as(connection, Outcome::Failed, took(parcel)))
+                    }
                     _ => {}
                 }
                 Ok(Sent::Failed(failure, None))

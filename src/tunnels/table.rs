@@ -109,11 +109,6 @@ impl Tunnels {
         region.is_some_and(|it| it.with_budget(share, RetryBudget::withdraw))
     }
 
-    /// Counts a request towards what may be tried elsewhere.
-    pub(super) fn count(&self, region: &RegionTunnels, share: u32) {
-        region.with_budget(share, |budget, now| budget.deposit(1, now));
-    }
-
     pub(super) fn region(&self, region: &RegionId) -> Option<Arc<RegionTunnels>> {
         self.regions.load().get(region).map(Arc::clone)
     }
@@ -138,6 +133,11 @@ impl Tunnels {
 }
 
 impl RegionTunnels {
+    /// Counts a request towards what may be tried elsewhere.
+    pub(super) fn count(&self, share: u32) {
+        self.with_budget(share, |budget, now| budget.deposit(1, now));
+    }
+
     pub(super) fn tunnels(&self) -> arc_swap::Guard<Arc<Vec<Arc<Tunnel>>>> {
         self.tunnels.load()
     }

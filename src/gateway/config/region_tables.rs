@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::fleet::peers_of;
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
-use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
 use crate::peers::built_in_policy;
+use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
 use tidegate_model::{ConfigError, RegionId};
 
 /// The traffic policy and the address database, as far as they are configured.

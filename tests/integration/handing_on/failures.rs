@@ -2,7 +2,8 @@
 
 use super::kit::{FleetScene, entry, serving};
 
-const AWAY: &str = "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
+const AWAY: &str =
+    "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
 
 #[tokio::test]
 async fn after_a_kill_the_next_request_is_served_here() {

@@ -89,7 +89,10 @@ impl FleetScene {
             .collect();
         let file = |name: &str| self.folder.path().join(name);
         let policy = match at {
-            0 => format!("traffic_policy = \"{}\"\n", file("traffic.policy").display()),
+            0 => format!(
+                "traffic_policy = \"{}\"\n",
+                file("traffic.policy").display()
+            ),
             _ => String::new(),
         };
         let toml = format!(

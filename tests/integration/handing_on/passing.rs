@@ -96,9 +96,16 @@ async fn a_path_of_the_gateways_own_calls_is_an_ordinary_one_for_clients() {
     let drain = "/tidegate.fleet.v1.Health/Drain";
     let request = scene.request(Method::POST, drain);
     let request = request.header("content-type", "application/grpc");
-    let response = request.body(vec![0, 0, 0, 0, 2, 8, 60]).send().await.unwrap();
+    let response = request
+        .body(vec![0, 0, 0, 0, 2, 8, 60])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.text().await.unwrap(), "us-east-1");
     assert_eq!(scene.app(1).last().target, drain);
     let view = scene.view(1).await;
-    assert!(view.regions.iter().all(|it| it.drained_for_s == 0), "{view:?}");
+    assert!(
+        view.regions.iter().all(|it| it.drained_for_s == 0),
+        "{view:?}"
+    );
 }
