@@ -19,7 +19,7 @@ use super::{Call, Endpoint, Frontend};
 use crate::http::{Account, Problem, Routed, TIDEGATE_ROUTE, Unprocessed};
 use crate::regions::{RegionRoute, route_field};
 use crate::tunnels::{
-    End, Failure, HandOnError, Next, Parcel, Payload, Sent, Standing, Tunnels, next,
+    Circumstances, End, HandOnError, Next, Parcel, Payload, Sent, TunnelFailure, Tunnels, next,
 };
 use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host};
 use tidegate_model::{RegionId, X_CONSISTENCY_TOKEN};
@@ -39,7 +39,7 @@ pub(super) struct Journey<'a> {
 
 /// What a region that has not served a request leaves.
 struct Failed {
-    failure: Failure,
+    failure: TunnelFailure,
     rest: Rest,
 }
 
@@ -85,15 +85,15 @@ impl Journey<'_> {
                 }
                 Err(failed) => failed,
             };
-            failed += usize::from(failure != Failure::NoTunnel);
-            let standing = Standing {
+            failed += usize::from(failure != TunnelFailure::NoTunnel);
+            let circumstances = Circumstances {
                 safe: trip.parcel.is_safe(),
                 whole: trip.parcel.payload.is_whole(),
-                sent: failure != Failure::NoTunnel,
+                sent: failure != TunnelFailure::NoTunnel,
                 failed,
                 regions_max: self.route.repeats_max,
             };
-            let end = match next(failure, &standing) {
+            let end = match next(failure, &circumstances) {
                 Next::Region { paid, .. }
                     if self.may_go_on(&trip, failure, &regions[at + 1..])
                         && (!paid || self.tunnels.may_retry(region, self.route.budget)) =>
@@ -117,8 +117,8 @@ impl Journey<'_> {
     }
 
     /// Whether one of these regions can be asked after a failure.
-    fn may_go_on(&self, trip: &Trip, failure: Failure, regions: &[&RegionId]) -> bool {
-        let needs_primary = failure == Failure::Unprocessed(Unprocessed::NoPrimary);
+    fn may_go_on(&self, trip: &Trip, failure: TunnelFailure, regions: &[&RegionId]) -> bool {
+        let needs_primary = failure == TunnelFailure::Unprocessed(Unprocessed::NoPrimary);
         regions
             .iter()
             .any(|region| match self.reach.is_here(region) {
@@ -146,7 +146,7 @@ impl Journey<'_> {
             Ok(response) => Ok(Ok((response, false))),
             Err(problem) => match Unprocessed::of(problem.kind()) {
                 Some(why) => Ok(Err(Failed {
-                    failure: Failure::Unprocessed(why),
+                    failure: TunnelFailure::Unprocessed(why),
                     rest: Rest::Here(problem),
                 })),
                 None => Err(problem),

@@ -8,7 +8,7 @@ use crate::http::Unprocessed;
 
 /// Why a region has not served a request that was handed to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum TunnelFailure {
     /// No tunnel to it is open, all are full, or none has taken the request: nothing of it was acted on.
     NoTunnel,
     /// Its gateway says that nothing was done.
@@ -21,7 +21,7 @@ pub enum Failure {
     Deadline,
 }
 
-impl Failure {
+impl TunnelFailure {
     /// Reads the error of a connection on which a request was sent.
     pub(super) fn of(error: &hyper::Error) -> Self {
         // Never given to the connection.

@@ -14,8 +14,8 @@ mod parcel;
 mod send;
 
 pub use error::HandOnError;
-pub use failure::Failure;
+pub use failure::TunnelFailure;
 pub use parcel::{Parcel, Payload};
 pub use send::{SendError, Sent};
 pub use table::{Handed, HandedEnd, Tunnels};
-pub use verdict::{End, Next, Standing, next};
+pub use verdict::{Circumstances, End, Next, next};

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::{count, pass_on};
 use super::table::RegionTunnels;
 use super::tunnel::Seat;
-use super::{Failure, Handed, HandedEnd, Parcel, Payload, Tunnels};
+use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
 use crate::http::Unprocessed;
 use crate::upstream::{UploadState, UpstreamError};
 
@@ -29,7 +29,7 @@ pub enum Sent {
     /// An answer, which is passed on.
     Answer(Response),
     /// The region has not served it; perhaps it says so itself.
-    Failed(Failure, Option<Response>),
+    Failed(TunnelFailure, Option<Response>),
 }
 
 /// The client's body could not be passed on: no other region can help.
@@ -43,7 +43,7 @@ impl Tunnels {
     /// When the client's body is too large, late or broken.
     pub async fn send(&self, region: &RegionId, parcel: &Parcel) -> Result<Sent, SendError> {
         let Some(known) = self.region(region) else {
-            return Ok(Sent::Failed(Failure::NoTunnel, None));
+            return Ok(Sent::Failed(TunnelFailure::NoTunnel, None));
         };
         known.count(parcel.budget);
         let mut outcome = OutcomeCount {
@@ -53,9 +53,9 @@ impl Tunnels {
         let sent = self.send_over_any(region, &known, parcel).await;
         outcome.outcome = match &sent {
             Ok(Sent::Answer(_)) => "answered",
-            Ok(Sent::Failed(Failure::NoTunnel, _)) => "refused",
-            Ok(Sent::Failed(Failure::Deadline, _)) => "deadline",
-            Ok(Sent::Failed(Failure::Unprocessed(_), _)) => "moved",
+            Ok(Sent::Failed(TunnelFailure::NoTunnel, _)) => "refused",
+            Ok(Sent::Failed(TunnelFailure::Deadline, _)) => "deadline",
+            Ok(Sent::Failed(TunnelFailure::Unprocessed(_), _)) => "moved",
             Ok(Sent::Failed(..)) if parcel.is_safe() => "moved",
             Ok(Sent::Failed(..)) => "unknown",
             Err(_) => "cancelled",
@@ -73,12 +73,12 @@ impl Tunnels {
         loop {
             let seat = Seat::take(&known.tunnels(), &tried);
             let Some(seat) = seat.filter(|_| parcel.payload.is_whole()) else {
-                return Ok(Sent::Failed(Failure::NoTunnel, None));
+                return Ok(Sent::Failed(TunnelFailure::NoTunnel, None));
             };
             tried.push(seat.0.connection);
             match self.send_over(region, seat, parcel).await? {
                 // Another gateway of the region may take it.
-                Sent::Failed(Failure::NoTunnel, _) => {}
+                Sent::Failed(TunnelFailure::NoTunnel, _) => {}
                 sent => return Ok(sent),
             }
         }
@@ -103,7 +103,7 @@ impl Tunnels {
                 ended?;
                 let took = took(parcel);
                 self.tell(ended_as(connection, Outcome::Failed, took));
-                return Ok(Sent::Failed(Failure::Deadline, None));
+                return Ok(Sent::Failed(TunnelFailure::Deadline, None));
             }
         };
         match answered {
@@ -112,15 +112,15 @@ impl Tunnels {
                 if let Some(error) = body_error(parcel) {
                     return Err(error);
                 }
-                let failure = Failure::of(&error);
+                let failure = TunnelFailure::of(&error);
                 tracing::debug!(%region, ?failure, %error, "a request that was handed on has failed");
                 match failure {
-                    Failure::Lost => self.tell(Handed {
+                    TunnelFailure::Lost => self.tell(Handed {
                         connection,
                         end: HandedEnd::Lost,
                         path: None,
                     }),
-                    Failure::Reset => {
+                    TunnelFailure::Reset => {
                         self.tell(ended_as(connection, Outcome::Failed, took(parcel)))
                     }
                     _ => {}
@@ -154,7 +154,7 @@ impl Tunnels {
         });
         let answer = pass_on(answer, seat, region, IDLE_TIMEOUT);
         match unprocessed {
-            Some(why) => Sent::Failed(Failure::Unprocessed(why), Some(answer)),
+            Some(why) => Sent::Failed(TunnelFailure::Unprocessed(why), Some(answer)),
             None => Sent::Answer(answer),
         }
     }

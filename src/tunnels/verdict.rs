@@ -1,11 +1,11 @@
 //! What follows a failure: pure, the table of the tunnels' contract.
 
-use super::Failure;
+use super::TunnelFailure;
 use crate::http::Unprocessed;
 
 /// The state of a request when it has failed in a region.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct Circumstances {
     /// Whether it is a GET, HEAD or OPTIONS without a body.
     pub safe: bool,
     /// Whether all of it can be sent again: its body was kept, or no byte of it was read.
@@ -47,39 +47,41 @@ pub enum End {
 
 /// Decides what follows a failure.
 #[must_use]
-pub fn next(failure: Failure, standing: &Standing) -> Next {
-    let Standing { safe, whole, .. } = *standing;
-    let unknown = match standing.sent {
+pub fn next(failure: TunnelFailure, circumstances: &Circumstances) -> Next {
+    let Circumstances { safe, whole, .. } = *circumstances;
+    let unknown = match circumstances.sent {
         true => End::Unknown,
         false => End::Unavailable,
     };
     let elsewhere = |paid, end| Next::Region { paid, end };
     match failure {
         // Not one of the further regions: it was sent nowhere.
-        Failure::NoTunnel if safe || whole => elsewhere(false, End::Unavailable),
-        Failure::NoTunnel => Next::End(End::Unavailable),
-        Failure::Unprocessed(Unprocessed::Overloaded) if safe && standing.may_go_on(false) => {
+        TunnelFailure::NoTunnel if safe || whole => elsewhere(false, End::Unavailable),
+        TunnelFailure::NoTunnel => Next::End(End::Unavailable),
+        TunnelFailure::Unprocessed(Unprocessed::Overloaded)
+            if safe && circumstances.may_go_on(false) =>
+        {
             elsewhere(true, End::Answer)
         }
-        Failure::Unprocessed(Unprocessed::Overloaded) => Next::End(End::Answer),
-        Failure::Unprocessed(_) if (safe || whole) && standing.may_go_on(true) => {
+        TunnelFailure::Unprocessed(Unprocessed::Overloaded) => Next::End(End::Answer),
+        TunnelFailure::Unprocessed(_) if (safe || whole) && circumstances.may_go_on(true) => {
             elsewhere(false, End::Answer)
         }
-        Failure::Unprocessed(_) => Next::End(End::Answer),
-        Failure::Reset | Failure::Lost if !safe => match standing.sent || !whole {
+        TunnelFailure::Unprocessed(_) => Next::End(End::Answer),
+        TunnelFailure::Reset | TunnelFailure::Lost if !safe => match circumstances.sent || !whole {
             true => Next::End(unknown),
             false => elsewhere(false, unknown),
         },
-        Failure::Reset | Failure::Lost if standing.may_go_on(false) => {
-            elsewhere(failure == Failure::Reset, End::Unavailable)
+        TunnelFailure::Reset | TunnelFailure::Lost if circumstances.may_go_on(false) => {
+            elsewhere(failure == TunnelFailure::Reset, End::Unavailable)
         }
-        Failure::Reset | Failure::Lost => Next::End(End::Unavailable),
-        Failure::Deadline if safe || !standing.sent => Next::End(End::Deadline),
-        Failure::Deadline => Next::End(End::Unknown),
+        TunnelFailure::Reset | TunnelFailure::Lost => Next::End(End::Unavailable),
+        TunnelFailure::Deadline if safe || !circumstances.sent => Next::End(End::Deadline),
+        TunnelFailure::Deadline => Next::End(End::Unknown),
     }
 }
 
-impl Standing {
+impl Circumstances {
     /// Whether a further region may be asked; where nothing was done, one always may.
     fn may_go_on(&self, nothing_done: bool) -> bool {
         let regions_max = match nothing_done {
@@ -94,7 +96,7 @@ impl Standing {
 mod tests {
     use super::*;
 
-    const SAFE: Standing = Standing {
+    const SAFE: Circumstances = Circumstances {
         safe: true,
         whole: true,
         sent: true,
@@ -102,12 +104,12 @@ mod tests {
         regions_max: 2,
     };
     /// An unsafe request whose body was kept.
-    const KEPT: Standing = Standing {
+    const KEPT: Circumstances = Circumstances {
         safe: false,
         ..SAFE
     };
     /// An unsafe request whose body is gone.
-    const GONE: Standing = Standing {
+    const GONE: Circumstances = Circumstances {
         whole: false,
         ..KEPT
     };
@@ -123,66 +125,84 @@ mod tests {
 
     #[test]
     fn what_no_tunnel_has_taken_goes_to_the_next_region_while_it_is_whole() {
-        let far = Standing { failed: 9, ..SAFE };
-        for standing in [SAFE, KEPT, far] {
-            assert_eq!(next(Failure::NoTunnel, &standing), FREE_OR_UNAVAILABLE);
+        let far = Circumstances { failed: 9, ..SAFE };
+        for circumstances in [SAFE, KEPT, far] {
+            assert_eq!(
+                next(TunnelFailure::NoTunnel, &circumstances),
+                FREE_OR_UNAVAILABLE
+            );
         }
         let end = Next::End(End::Unavailable);
-        assert_eq!(next(Failure::NoTunnel, &GONE), end);
+        assert_eq!(next(TunnelFailure::NoTunnel, &GONE), end);
     }
 
     #[test]
     fn where_nothing_was_done_the_next_region_is_asked_without_charge() {
         for why in [Unprocessed::NoNode, Unprocessed::NoPrimary] {
-            let failure = Failure::Unprocessed(why);
+            let failure = TunnelFailure::Unprocessed(why);
             assert_eq!(next(failure, &SAFE), FREE_OR_ANSWER);
             assert_eq!(next(failure, &KEPT), FREE_OR_ANSWER);
             assert_eq!(next(failure, &GONE), Next::End(End::Answer));
             // Once, even if the policy says never.
-            let never = Standing {
+            let never = Circumstances {
                 regions_max: 1,
                 ..SAFE
             };
             assert_eq!(next(failure, &never), FREE_OR_ANSWER);
-            let again = Standing { failed: 2, ..never };
+            let again = Circumstances { failed: 2, ..never };
             assert_eq!(next(failure, &again), Next::End(End::Answer));
         }
     }
 
     #[test]
     fn an_overload_and_a_reset_are_retried_from_the_budget_and_only_if_safe() {
-        let overloaded = Failure::Unprocessed(Unprocessed::Overloaded);
+        let overloaded = TunnelFailure::Unprocessed(Unprocessed::Overloaded);
         let paid = |end| Next::Region { paid: true, end };
         assert_eq!(next(overloaded, &SAFE), paid(End::Answer));
         assert_eq!(next(overloaded, &KEPT), Next::End(End::Answer));
-        assert_eq!(next(Failure::Reset, &SAFE), paid(End::Unavailable));
-        assert_eq!(next(Failure::Reset, &KEPT), Next::End(End::Unknown));
-        let spent = Standing { failed: 2, ..SAFE };
+        assert_eq!(next(TunnelFailure::Reset, &SAFE), paid(End::Unavailable));
+        assert_eq!(next(TunnelFailure::Reset, &KEPT), Next::End(End::Unknown));
+        let spent = Circumstances { failed: 2, ..SAFE };
         assert_eq!(next(overloaded, &spent), Next::End(End::Answer));
-        assert_eq!(next(Failure::Reset, &spent), Next::End(End::Unavailable));
+        assert_eq!(
+            next(TunnelFailure::Reset, &spent),
+            Next::End(End::Unavailable)
+        );
     }
 
     #[test]
     fn a_lost_tunnel_costs_a_safe_request_nothing_and_leaves_another_unknown() {
-        assert_eq!(next(Failure::Lost, &SAFE), FREE_OR_UNAVAILABLE);
-        for standing in [KEPT, GONE] {
-            assert_eq!(next(Failure::Lost, &standing), Next::End(End::Unknown));
+        assert_eq!(next(TunnelFailure::Lost, &SAFE), FREE_OR_UNAVAILABLE);
+        for circumstances in [KEPT, GONE] {
+            assert_eq!(
+                next(TunnelFailure::Lost, &circumstances),
+                Next::End(End::Unknown)
+            );
         }
-        let unsent = Standing {
+        let unsent = Circumstances {
             sent: false,
             ..KEPT
         };
-        assert_eq!(next(Failure::Lost, &unsent), FREE_OR_UNAVAILABLE);
+        assert_eq!(next(TunnelFailure::Lost, &unsent), FREE_OR_UNAVAILABLE);
     }
 
     #[test]
     fn a_deadline_ends_every_request() {
-        assert_eq!(next(Failure::Deadline, &SAFE), Next::End(End::Deadline));
-        assert_eq!(next(Failure::Deadline, &KEPT), Next::End(End::Unknown));
-        let unsent = Standing {
+        assert_eq!(
+            next(TunnelFailure::Deadline, &SAFE),
+            Next::End(End::Deadline)
+        );
+        assert_eq!(
+            next(TunnelFailure::Deadline, &KEPT),
+            Next::End(End::Unknown)
+        );
+        let unsent = Circumstances {
             sent: false,
             ..GONE
         };
-        assert_eq!(next(Failure::Deadline, &unsent), Next::End(End::Deadline));
+        assert_eq!(
+            next(TunnelFailure::Deadline, &unsent),
+            Next::End(End::Deadline)
+        );
     }
 }
