@@ -36,7 +36,7 @@ impl Fetch for EndpointFetch {
             fetched.await
         };
         if let Some(route) = &self.shared.route {
-            route.acted_upon(asked_at.elapsed());
+            route.acted_upon(&route.routed, asked_at.elapsed());
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;

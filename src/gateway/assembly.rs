@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::auth::Verifier;
@@ -24,10 +25,11 @@ use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
     raise_open_files, serve,
 };
-use crate::peers::Membership;
+use crate::peers::{FleetParts, Membership};
 use crate::postgres::monitor::steer;
 use crate::regions::{Entrance, Receipts};
 use crate::sql::{Database, DatabaseSettings};
+use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
@@ -45,6 +47,8 @@ pub struct Gateway {
     drain: Drain,
     hangup: Signal,
     tls: Option<Arc<TlsAcceptor>>,
+    /// The tunnels of a fleet, and what becomes of the requests on them.
+    tunnels: Option<(Arc<Tunnels>, mpsc::Receiver<Handed>)>,
 }
 
 impl Gateway {
@@ -108,7 +112,9 @@ impl Gateway {
         ));
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
-        let frontend = frontend(&settings, routes, database, tokens)?;
+        let tunnels = settings.fleet.as_ref().map(|_| Tunnels::new());
+        let mut frontend = frontend(&settings, routes, database, tokens)?;
+        frontend.tunnels = tunnels.as_ref().map(|(tunnels, _)| Arc::clone(tunnels));
         Ok(Self {
             settings,
             frontend: Arc::new(frontend),
@@ -118,6 +124,7 @@ impl Gateway {
             drain,
             hangup,
             tls: tls.map(Arc::new),
+            tunnels,
         })
     }
 
@@ -126,7 +133,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound or signals cannot be handled.
     pub async fn serve(
-        self,
+        mut self,
         reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) -> Result<(), GatewayError> {
         let listen = |label, name, address| {
@@ -136,25 +143,30 @@ impl Gateway {
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
         let listener = listener.with_tls(self.tls.clone());
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
+        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
+        let limits = Limits::from(&self.settings.server);
+        let fleet = match self.settings.fleet.as_ref().zip(self.tunnels.take()) {
+            Some((config, (tunnels, handed))) => {
+                let health = health::public_routes(self.health.clone());
+                let parts = FleetParts {
+                    own: own_health(self.health.clone()),
+                    routes: Arc::clone(&self.frontend.routes),
+                    tunnels,
+                };
+                let region = &self.settings.region;
+                let begun =
+                    Membership::begin(config, region, (parts, handed), services.clone(), health);
+                Some(begun?)
+            }
+            None => None,
+        };
+        let fleet = fleet.map(Arc::new);
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
             admin = admin_listener.local_addr().ok().map(tracing::field::display),
             region = %self.settings.region,
             "listening"
         );
-        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
-        let limits = Limits::from(&self.settings.server);
-        let fleet = match &self.settings.fleet {
-            Some(config) => {
-                let own = own_health(self.health.clone());
-                Some({
-                    let health = health::public_routes(self.health.clone());
-                    Membership::begin(config, &self.settings.region, own, health)?
-                })
-            }
-            None => None,
-        };
-        let fleet = fleet.map(Arc::new);
         let admin = admin(
             self.recorder.clone(),
             Arc::new(self.admin_state(fleet)),
@@ -259,6 +271,7 @@ fn frontend(
             body_bytes_max: server.body_bytes_max,
             body_timeout: server.body_timeout,
             deadline: server.request_deadline,
+            time_left: None,
         },
         database: Arc::clone(&database),
     };
@@ -269,6 +282,7 @@ fn frontend(
         tokens,
         cache,
         shedding,
+        tunnels: None,
         backends: Backends { database, proxy },
         server: server.clone(),
     })

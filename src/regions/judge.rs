@@ -42,6 +42,8 @@ pub struct RegionJudge {
     /// When the windows were looked at, and when one opens or closes next.
     looked_ms: i64,
     next_change_ms: Option<i64>,
+    /// How the fleet judges the regions, if there is one.
+    fleet: Option<Conditions>,
 }
 
 /// What has been seen of a region.
@@ -128,6 +130,7 @@ impl RegionJudge {
             open: OpenWindows::default(),
             looked_ms: i64::MAX,
             next_change_ms: None,
+            fleet: None,
         }
     }
 
@@ -162,6 +165,11 @@ impl RegionJudge {
         };
         let time = took.saturating_sub(least);
         record.samples.add(outcome, time, now);
+    }
+
+    /// Takes in how the fleet judges the regions, which every step then returns.
+    pub fn adopt_fleet(&mut self, conditions: Conditions) {
+        self.fleet = Some(conditions);
     }
 
     /// Judges all regions by what is known of their nodes, in the plan's order, and by the requests of
@@ -201,6 +209,12 @@ impl RegionJudge {
         self.forgive(plan);
         if fresh == plan.all_regions() {
             self.order_by_round_trip(views);
+        }
+        if let Some(fleet) = &self.fleet {
+            return Conditions {
+                open: self.open,
+                ..fleet.clone()
+            };
         }
         Conditions {
             local: self.local,

@@ -19,7 +19,7 @@ use super::{ClientLocation, GeoDatabase, Receipts};
 use tidegate_model::RegionId;
 use tidegate_traffic::facts::{Conditions, Facts};
 use tidegate_traffic::health::{Outcome, Quantities, State};
-use tidegate_traffic::plan::{Plan, RegionIndex, RegionMask};
+use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 
 /// How often regions are judged if nothing happens: conditions hold for seconds.
 const TICK: Duration = Duration::from_millis(100);
@@ -93,7 +93,7 @@ impl TrafficPolicy {
         let local = plan.region_index(entrance.region.as_str());
         let epoch = before.map_or_else(Instant::now, |before| before.epoch);
         let judge = {
-            let known = before.map(|before| (&before.file.plan, before.lock()));
+            let known = before.map(|before| (before.plan(), before.lock()));
             let known = known.as_ref().map(|(plan, judge)| (*plan, &**judge));
             RegionJudge::new(plan, local, known, epoch.elapsed())
         };
@@ -158,6 +158,20 @@ impl TrafficPolicy {
         if outcome == Outcome::Failed && judge.worst(self.plan(), region) != State::Left {
             self.renew(&mut judge, RegionMask::of(region));
         }
+    }
+
+    /// Takes in how the fleet judges the regions, which from then on counts instead of what this gateway sees
+    /// of their nodes.
+    pub fn judged_by_fleet(&self, conditions: Conditions) {
+        let mut judge = self.lock();
+        judge.adopt_fleet(conditions);
+        self.renew(&mut judge, RegionMask::EMPTY);
+    }
+
+    /// Returns the windows that are open.
+    #[must_use]
+    pub fn open_windows(&self) -> OpenWindows {
+        self.facts.load().conditions().open
     }
 
     /// Returns the regions of the plan as operators see them.

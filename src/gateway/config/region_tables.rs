@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
+use super::fleet::peers_of;
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
+use crate::peers::built_in_policy;
 use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
-use tidegate_model::ConfigError;
+use tidegate_model::{ConfigError, RegionId};
 
 /// The traffic policy and the address database, as far as they are configured.
 ///
 /// # Errors
 /// Names what sets the file that cannot be used, and says why; the report has every error of a
 /// policy.
-pub(super) fn regions(merge: &Merge<'_>) -> Result<RegionTables, ConfigError> {
+pub(super) fn regions(
+    merge: &Merge<'_>,
+    local: Option<&RegionId>,
+) -> Result<RegionTables, ConfigError> {
     let mut report = String::new();
     let policy = merge.value_by(&TRAFFIC_POLICY, |name| {
         PolicyFile::read(name).inspect_err(|error| {
@@ -22,10 +27,26 @@ pub(super) fn regions(merge: &Merge<'_>) -> Result<RegionTables, ConfigError> {
         })
     });
     let geo = merge.value_by(&GEOIP_DATABASE, GeoDatabase::read)?;
+    let policy = match policy.map_err(|error| error.with_report(report))? {
+        Some(policy) => Some(policy),
+        None => built_in(merge, local)?,
+    };
     Ok(RegionTables {
-        policy: policy
-            .map_err(|error| error.with_report(report))?
-            .map(Arc::new),
+        policy: policy.map(Arc::new),
         geo: geo.map(Arc::new),
     })
+}
+
+/// The policy of a fleet without a file; none without peers in other regions.
+fn built_in(
+    merge: &Merge<'_>,
+    local: Option<&RegionId>,
+) -> Result<Option<PolicyFile>, ConfigError> {
+    let Some(local) = local else { return Ok(None) };
+    let peers = peers_of(merge)?;
+    match peers.iter().any(|peer| peer.region != *local) {
+        // Names of which no policy can be made are refused with the fleet.
+        true => Ok(built_in_policy(local, &peers)),
+        false => Ok(None),
+    }
 }
