@@ -30,11 +30,11 @@ const KEPT_BYTES_MAX: u64 = 64 * 1024;
 
 /// One request, on its way from region to region.
 pub(super) struct Journey<'a> {
-    pub(super) frontend: &'a Frontend,
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) route: &'a RegionRoute,
-    pub(super) reach: Reach<'a>,
-    pub(super) tunnels: &'a Tunnels,
+    frontend: &'a Frontend,
+    endpoint: &'a Endpoint,
+    route: &'a RegionRoute,
+    reach: Reach<'a>,
+    tunnels: &'a Tunnels,
 }
 
 /// What a region that has not served a request leaves.
@@ -51,7 +51,23 @@ enum Rest {
     Here(Problem),
 }
 
-impl Journey<'_> {
+impl<'a> Journey<'a> {
+    pub(super) fn new(
+        frontend: &'a Frontend,
+        endpoint: &'a Endpoint,
+        route: &'a RegionRoute,
+        reach: Reach<'a>,
+        tunnels: &'a Tunnels,
+    ) -> Self {
+        Self {
+            frontend,
+            endpoint,
+            route,
+            reach,
+            tunnels,
+        }
+    }
+
     /// Serves a request, here or in another region.
     ///
     /// # Errors
