@@ -88,7 +88,8 @@ async fn answer(
     account.timing.route = started.elapsed();
 
     let asked = (&decision, &route);
-    let cached = match hands_on {
+    let is_probe = hop.is_some_and(|hop| hop.is_probe);
+    let cached = match hands_on || is_probe {
         true => None,
         false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };

@@ -31,6 +31,7 @@ mod request_id;
 mod concurrency_limit;
 mod shedding;
 mod decision_counters;
+mod served_requests;
 mod observe;
 mod open_files;
 mod drain;
@@ -72,6 +73,7 @@ pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
 pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
+pub use served_requests::ServedRequests;
 pub use serve::{Drained, serve};
 pub use settings::{
     ADMIN, ADMIN_DEFAULT, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, LISTEN_DEFAULT, ServerSettings,

@@ -89,6 +89,9 @@ impl Proxy {
         let answered = exchange(upstream, outgoing, body, patience).await;
         account.timing.upstream = started.elapsed();
         let answered = answered?;
+        if let Some(read_at) = answered.read_at {
+            account.timing.upload = read_at.saturating_duration_since(started);
+        }
         account.served = Some(served(upstream, &answered));
         let said = answered.response.headers();
         let decision = decision.restricted_by(said, SystemTime::now());
