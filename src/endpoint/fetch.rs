@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use tokio::time::Instant;
 
+use super::hand_on::Journey;
+use super::reach::Reach;
 use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
@@ -32,8 +34,29 @@ impl Fetch for EndpointFetch {
         let fetched = {
             let _permit = frontend.shedding.enter().map_err(Problem::from)?;
             let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
-            let fetched = backend.fetch(&frontend.backends, &self.shared, bytes_max, time, timing);
-            fetched.await
+            let reach = Reach {
+                own: &frontend.observer.region,
+                backend,
+                tunnels: frontend.tunnels.as_deref(),
+            };
+            match (&self.shared.route, reach.tunnels) {
+                (Some(route), Some(tunnels)) => {
+                    let journey = Journey {
+                        frontend,
+                        endpoint: &self.endpoint,
+                        route,
+                        reach,
+                        tunnels,
+                    };
+                    let fetched = journey.fetch(&self.shared, bytes_max, time, timing);
+                    Box::pin(fetched).await
+                }
+                _ => {
+                    let backends = &frontend.backends;
+                    let fetched = backend.fetch(backends, &self.shared, bytes_max, time, timing);
+                    fetched.await
+                }
+            }
         };
         if let Some(route) = &self.shared.route {
             route.acted_upon(&route.routed, asked_at.elapsed());

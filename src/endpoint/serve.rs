@@ -15,7 +15,7 @@ use super::fetch::cached_request;
 use super::hand_on::Journey;
 use super::here::{authenticate, serve_here};
 use super::reach::Reach;
-use super::{Call, Endpoint, Frontend, Reached, RouteError, Routes};
+use super::{Call, Endpoint, EndpointAuth, Frontend, Reached, RouteError, Routes};
 use crate::http::{
     Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
     read_json,
@@ -89,7 +89,9 @@ async fn answer(
 
     let asked = (&decision, &route);
     let is_probe = hop.is_some_and(|hop| hop.is_probe);
-    let cached = match hands_on || is_probe {
+    // Where a token is needed, it was not verified yet.
+    let needs_token = hands_on && endpoint.auth == EndpointAuth::Jwt;
+    let cached = match needs_token || is_probe {
         true => None,
         false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };

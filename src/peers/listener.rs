@@ -14,9 +14,11 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -34,14 +36,15 @@ use super::credentials::Credentials;
 use super::dial::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::event::Event;
 use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
-use super::refusal::Refusal;
-use crate::endpoint::Public;
 use super::order::DrainError;
 use super::peer_limits::{PeerConnection, PeerLimits};
+use super::refusal::Refusal;
+use crate::endpoint::Public;
 use crate::http::{
-    Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem, TIDEGATE_UNPROCESSED,
-    Unprocessed, X_REQUEST_ID, request_id,
+    AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem,
+    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, request_id,
 };
+use crate::upstream::{strip_hop_by_hop, with_websocket};
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -119,8 +122,20 @@ impl FleetListener {
                 };
                 match identified {
                     Ok(Ok((region, socket))) => match limits.connect(&region, address.ip()) {
-                        Some(connection) => serve(socket, Peer { region, host, connection }).await,
-                        None => tracing::warn!(%region, %address, "a peer has too many connections"),
+                        Some(connection) => {
+                            serve(
+                                socket,
+                                Peer {
+                                    region,
+                                    host,
+                                    connection,
+                                },
+                            )
+                            .await
+                        }
+                        None => {
+                            tracing::warn!(%region, %address, "a peer has too many connections")
+                        }
                     },
                     Ok(Err(error)) => refuse(address, &error),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
@@ -166,6 +181,7 @@ async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD_BYTES_MAX)
+        .enable_connect_protocol()
         // Clients that go away together reset their requests together.
         .max_pending_accept_reset_streams(STREAMS_MAX as usize)
         .serve_connection(TokioIo::new(socket), service);
@@ -240,7 +256,22 @@ impl Peer {
             return Ok(overloaded(request.headers()));
         };
         request.extensions_mut().insert(hop);
-        let Ok(answer) = self.host.public.clone().call(request).await;
+        let connects = request.method() == Method::CONNECT;
+        if connects && !become_upgrade(&mut request) {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::NOT_IMPLEMENTED;
+            return Ok(answer);
+        }
+        let Ok(mut answer) = self.host.public.clone().call(request).await;
+        if connects && let Some(rest) = answer.extensions_mut().remove::<AfterHttp>() {
+            *answer.status_mut() = StatusCode::OK;
+            strip_hop_by_hop(answer.headers_mut());
+            tokio::spawn(async move {
+                rest.run().await;
+                drop(room);
+            });
+            return Ok(answer.map(|_empty| Body::empty()));
+        }
         Ok(answer.map(|body| Body::new(InRoom { body, _room: room })))
     }
 
@@ -256,7 +287,11 @@ impl Peer {
             admitted,
         };
         let ended = || Status::unavailable("the gateway ends");
-        self.host.events.send(event).await.map_err(|_gone| ended())?;
+        self.host
+            .events
+            .send(event)
+            .await
+            .map_err(|_gone| ended())?;
         match answer.await.map_err(|_gone| ended())? {
             Some(watcher) => {
                 let events = self.host.events.clone();
@@ -292,10 +327,16 @@ impl Peer {
             done,
         };
         let ended = |()| Status::unavailable("the gateway ends");
-        self.host.events.send(event).await.map_err(|_gone| ended(()))?;
+        self.host
+            .events
+            .send(event)
+            .await
+            .map_err(|_gone| ended(()))?;
         match answer.await.map_err(|_gone| ended(()))? {
             Ok(()) => Ok(tonic::Response::new(Bytes::new())),
-            Err(error @ DrainError::Unknown(_)) => Err(Status::permission_denied(error.to_string())),
+            Err(error @ DrainError::Unknown(_)) => {
+                Err(Status::permission_denied(error.to_string()))
+            }
             Err(error) => Err(Status::failed_precondition(error.to_string())),
         }
     }
@@ -332,6 +373,23 @@ const SERVING: Bytes = Bytes::from_static(&[8, 1]);
 
 /// `HealthCheckResponse { status: NOT_SERVING }`.
 const NOT_SERVING: Bytes = Bytes::from_static(&[8, 2]);
+
+/// Turns the extended CONNECT of a WebSocket (RFC 8441) into the request that its client has sent; returns
+/// whether it is one.
+fn become_upgrade(request: &mut Request<Incoming>) -> bool {
+    let protocol = request.extensions_mut().remove::<Protocol>();
+    let host = request.uri().authority().map(|host| host.as_str().parse());
+    let (Some(Ok(host)), Some(target)) = (host, request.uri().path_and_query()) else {
+        return false;
+    };
+    *request.uri_mut() = target.clone().into();
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = with_websocket(std::mem::take(request.headers_mut()));
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(HOST, host);
+    protocol.is_some_and(|it| it.as_str() == "websocket")
+}
 
 /// The answer to one request too many of a region.
 fn overloaded(headers: &HeaderMap) -> Response<Body> {

@@ -46,7 +46,7 @@ impl Membership {
             let mut regions = view.regions.iter();
             let region = regions.find(|it| it.region == order.region.as_str());
             let region = region.ok_or_else(unreachable)?;
-            let is_heard = (region.drained_for_s > 0) == !order.time.is_zero();
+            let is_heard = (region.drained_for_s > 0) != order.time.is_zero();
             if is_heard || Instant::now() >= until {
                 return Ok(region.clone());
             }

@@ -8,17 +8,28 @@ use tidegate::testkit::until;
 use super::kit::{FleetScene, entry, serving};
 use crate::world::{DEADLINE, problem};
 
-const AWAY: &str = "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
+const AWAY: &str =
+    "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
 
 impl FleetScene {
     async fn operate(&self, at: usize, what: &str) -> Response {
-        let url = self.gateway(at).admin_url(&format!("/admin/regions/{what}"));
+        let url = self
+            .gateway(at)
+            .admin_url(&format!("/admin/regions/{what}"));
         self.client.post(url).send().await.unwrap()
     }
 
     async fn regions(&self) -> Vec<RegionEntry> {
         let url = self.gateway(0).admin_url("/admin/topology");
-        let topology: Value = self.client.get(url).send().await.unwrap().json().await.unwrap();
+        let topology: Value = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         serde_json::from_value(topology["regions"].clone()).unwrap()
     }
 }
@@ -75,7 +86,10 @@ async fn what_a_region_serves_is_heard_of_in_the_others() {
     let scene = FleetScene::start(2, AWAY).await;
     for _ in 0..100 {
         let response = scene.get("/app/x").await;
-        assert_eq!(entry(&response), "eu-west-1; fwd=us-east-1; policy=away; reason=named");
+        assert_eq!(
+            entry(&response),
+            "eu-west-1; fwd=us-east-1; policy=away; reason=named"
+        );
     }
     until("its rate is heard", DEADLINE, async || {
         let regions = scene.regions().await;
@@ -99,7 +113,8 @@ async fn a_gateway_that_ends_finishes_what_was_handed_to_it() {
         };
         axum::Router::new().fallback(answer)
     };
-    let scene = FleetScene::with(2, AWAY, slow).await;
+    let brief = "[server]\ndrain_delay = \"100ms\"\n";
+    let scene = FleetScene::with(2, AWAY, brief, slow).await;
     let under_way = scene.request(http::Method::POST, "/app/x").send();
     let under_way = tokio::spawn(under_way);
     until("it is under way", DEADLINE, async || {
@@ -117,6 +132,31 @@ async fn a_gateway_that_ends_finishes_what_was_handed_to_it() {
     let response = scene.get("/app/y").await;
     assert_eq!(serving(&response), "eu-west-1");
     let response = under_way.await.unwrap().unwrap();
-    assert_eq!((response.status().as_u16(), serving(&response)), (200, "us-east-1"));
+    assert_eq!(
+        (response.status().as_u16(), serving(&response)),
+        (200, "us-east-1")
+    );
     assert_eq!(response.text().await.unwrap(), "late");
+}
+
+#[tokio::test]
+async fn check_lists_the_peers_and_warns_of_a_region_that_is_none() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let policy = "region eu-west-1\nregion us-east-1\nregion eu-north-1\n\
+                  policy all { prefer local | us-east-1 | eu-north-1 }\n";
+    std::fs::write(scene.file("traffic.policy"), policy).unwrap();
+    let printed = crate::world::printed(scene.command(0, "check")).await;
+    let fleet = printed.split("\nFLEET\n").nth(1).unwrap();
+    let fleet = fleet.split("\n\n").next().unwrap();
+    assert!(
+        fleet.contains("eu-west-1.crt is of eu-west-1\nus-east-1        127.0.0.1:"),
+        "{fleet}"
+    );
+    let warning =
+        "warning: eu-north-1 is a region of the traffic policy and no peer: it is unreachable";
+    assert!(fleet.ends_with(warning), "{fleet}");
+    let key = scene.file("us-east-1.key");
+    let refused = scene.command(0, "check").env("FLEET_KEY", key);
+    let refused = refused.output().await.unwrap();
+    assert_eq!(refused.status.code(), Some(2));
 }
