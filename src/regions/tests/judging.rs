@@ -144,10 +144,13 @@ async fn another_policy_takes_over_what_is_known_of_regions() {
     }
     let request = head("203.0.113.7", &[]);
     assert_eq!(goes_to(&before, &request), "eu-west-1");
+    let since = before.regions()[1].since;
+    assert!(since >= MS, "{since:?}");
     let other = file(&POLICY.replace("policy p", "policy q"));
     let nodes = vec![node(&selector, 0)];
     let after = crate::regions::TrafficPolicy::start(other, None, entrance(), nodes, Some(&before));
     assert_eq!(goes_to(&after, &request), "eu-west-1");
+    assert_eq!(after.regions()[1].since, since);
     selector.report(0, AttemptOutcome::Answered, Some(MS), Instant::now());
 }
 
