@@ -14,7 +14,7 @@ use super::fetch::cached_request;
 use super::hand_on::Journey;
 use super::here::{authenticate, serve_here};
 use super::reach::Reach;
-use super::{Call, Frontend, Reached, RouteError, Routes};
+use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
 use crate::http::{
     Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
     read_json,
@@ -72,11 +72,7 @@ async fn answer(
     account.decision = Some(decision.clone());
     endpoint.backend.check(&frontend.backends, &head.headers)?;
     let hop = head.extensions.get::<Hop>();
-    let reach = Reach {
-        own: &frontend.observer.region,
-        backend: &endpoint.backend,
-        tunnels: frontend.tunnels.as_deref(),
-    };
+    let reach = Reach::of(frontend, &endpoint.backend);
     let route = route(&routes, &reached, (&head, hop), reach, account)?;
     let hands_on = route.as_ref().is_some_and(|route| reach.hands_on(route));
     // The gateway that serves a request authenticates it.
@@ -87,7 +83,10 @@ async fn answer(
     account.timing.route = started.elapsed();
 
     let asked = (&decision, &route);
-    let cached = match hands_on {
+    let is_probe = hop.is_some_and(|hop| hop.is_probe);
+    // Where a token is needed, it was not verified yet.
+    let needs_token = hands_on && endpoint.auth == EndpointAuth::Jwt;
+    let cached = match needs_token || is_probe {
         true => None,
         false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };
@@ -119,13 +118,10 @@ async fn answer(
         time: time_for(hop, frontend.server.request_deadline),
         head,
     };
-    let response = match (&route, reach.tunnels) {
-        (Some(route), Some(tunnels)) => {
-            let journey = Journey::new(frontend, &endpoint, route, reach, tunnels);
-            // Boxed: large and only in a fleet.
-            Box::pin(journey.serve(call, account)).await
-        }
-        _ => serve_here(frontend, &endpoint, call, account).await,
+    let response = match Journey::by(frontend, &endpoint, route.as_deref()) {
+        // Boxed: large and only in a fleet.
+        Some(journey) => Box::pin(journey.serve(call, account)).await,
+        None => serve_here(frontend, &endpoint, call, account).await,
     };
     if let (Some(route), Some(routed)) = (&route, &account.routed) {
         route.acted_upon(routed, started.elapsed());

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::auth::Verifier;
 use crate::cache::AnswerCache;
@@ -25,7 +26,7 @@ use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
     raise_open_files, serve,
 };
-use crate::peers::{FleetParts, Membership};
+use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::postgres::monitor::steer;
 use crate::regions::{Entrance, Receipts};
 use crate::sql::{Database, DatabaseSettings};
@@ -99,6 +100,7 @@ impl Gateway {
             monitor: Arc::clone(&monitor),
             drain: drain.clone(),
             max_lag: settings.replication.max_lag,
+            suspects: settings.fleet.as_ref().map(|_| Arc::default()),
         };
         let database = Arc::new(Database::new(
             &nodes,
@@ -145,17 +147,27 @@ impl Gateway {
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
         let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
         let limits = Limits::from(&self.settings.server);
-        let fleet = match self.settings.fleet.as_ref().zip(self.tunnels.take()) {
-            Some((config, (tunnels, handed))) => {
+        let parts = self.tunnels.take().zip(self.health.suspects.as_ref());
+        let fleet = match self.settings.fleet.as_ref().zip(parts) {
+            Some((config, ((tunnels, handed), suspects))) => {
                 let health = health::public_routes(self.health.clone());
                 let parts = FleetParts {
-                    own: own_health(self.health.clone()),
+                    own: own_health(
+                        self.health.clone(),
+                        Arc::clone(&self.frontend),
+                        self.settings.pool.connections_max,
+                    ),
                     routes: Arc::clone(&self.frontend.routes),
                     tunnels,
+                    suspects: Arc::clone(suspects),
                 };
-                let region = &self.settings.region;
-                let begun =
-                    Membership::begin(config, region, (parts, handed), services.clone(), health);
+                let drain = FleetDrain {
+                    drain: self.drain.clone(),
+                    delay: self.settings.server.drain_delay,
+                };
+                let (region, services) = (&self.settings.region, services.clone());
+                let parts = (parts, handed);
+                let begun = Membership::begin(config, region, parts, services, health, drain);
                 Some(begun?)
             }
             None => None,
@@ -169,7 +181,7 @@ impl Gateway {
         );
         let admin = admin(
             self.recorder.clone(),
-            Arc::new(self.admin_state(fleet)),
+            Arc::new(self.admin_state(fleet.clone())),
             health::admin_routes(self.health.clone()),
             access(&self.settings, &admin_listener),
         );
@@ -184,7 +196,13 @@ impl Gateway {
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
+        let drain_timeout = self.settings.server.drain_timeout;
         let drained = serve(listener, services, limits, self.drain.clone()).await;
+        if let Some(fleet) = fleet
+            && timeout(drain_timeout, fleet.ended()).await.is_err()
+        {
+            tracing::warn!("connections of peers outlasted the drain and are cut off");
+        }
         tracing::info!(cut = drained.cut, "drained");
         Ok(())
     }
@@ -261,6 +279,7 @@ fn frontend(
         shedding: Arc::clone(&shedding),
         decisions: DecisionCounters::of(names),
         cache: cache.as_ref().map(|_| CacheCounters::default()),
+        served: settings.fleet.as_ref().map(|_| Arc::default()),
     };
     let proxy = Proxy {
         region: region.clone(),

@@ -439,7 +439,10 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
         .await
         .unwrap();
     let text = String::from_utf8(top.stdout).unwrap();
-    assert!(text.contains("REGION      NODES  STATE  SINCE"), "{text}");
+    assert!(
+        text.contains("REGION      NODES  TUNNELS  STATE  SINCE"),
+        "{text}"
+    );
     assert!(text.contains("us-east-1   1      well"), "{text}");
     let app = App::answering(200, "app").await;
     let edge = Edge::before(&app, "").await;
