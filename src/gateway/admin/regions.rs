@@ -16,9 +16,7 @@ use super::described::described;
 use crate::endpoint::RouteError;
 use crate::regions::RegionSummary;
 use tidegate_traffic::health::Quantities;
-
-/// The version of the policy language.
-const LANGUAGE: u32 = 1;
+use tidegate_traffic::syntax::LANGUAGE;
 
 /// What is in force comes from a file: revisions are of the policy store.
 const REVISION: u32 = 0;
