@@ -12,5 +12,6 @@ pub mod sql;
 pub mod upstream;
 pub mod endpoint;
 pub mod peers;
+pub mod policy_store;
 pub mod testkit;
 pub mod gateway;

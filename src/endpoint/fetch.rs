@@ -36,7 +36,13 @@ impl Fetch for EndpointFetch {
             fetched.await
         };
         if let Some(route) = &self.shared.route {
-            route.acted_upon(asked_at.elapsed());
+            let failed = match &fetched {
+                Ok(fetched) => fetched.status.is_server_error(),
+                Err(Missed::Problem(problem)) => problem.status().is_server_error(),
+                Err(Missed::Failed(_)) => true,
+                Err(Missed::NotForAll) => false,
+            };
+            route.acted_upon(asked_at.elapsed(), failed);
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;

@@ -104,7 +104,11 @@ async fn answer(
     let backends = &frontend.backends;
     let response = endpoint.backend.serve(backends, call, account).await;
     if let Some(route) = &route {
-        route.acted_upon(started.elapsed());
+        let status = match &response {
+            Ok(response) => response.status(),
+            Err(problem) => problem.status(),
+        };
+        route.acted_upon(started.elapsed(), status.is_server_error());
     }
     let mut response = response?;
     // What remains depends on how fast the client reads.
@@ -122,11 +126,9 @@ fn route(
     head: &Parts,
     account: &mut Account,
 ) -> Result<Option<Arc<RegionRoute>>, NoRegion> {
-    let (Some(traffic), endpoint) = (routes.traffic(), &reached.endpoint) else {
-        return Ok(None);
-    };
-    match RegionRoute::decide(traffic, head, &reached.path, &endpoint.backend) {
-        Ok(route) => Ok(Some(Arc::new(route))),
+    let backend = &reached.endpoint.backend;
+    match RegionRoute::decide(&routes.plans(), head, &reached.path, backend) {
+        Ok(route) => Ok(route.map(Arc::new)),
         Err(refused) => {
             account.routed = Some(Arc::clone(&refused.routed));
             Err(refused)

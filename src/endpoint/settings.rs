@@ -10,6 +10,7 @@ use crate::sql::SqlConfig;
 use crate::upstream::UpstreamConfig;
 use tidegate_model::Place;
 use tidegate_policy::PolicyRow;
+use tidegate_rollout::TrustedKeys;
 
 /// Policies, endpoints and upstreams.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct RegionTables {
     pub policy: Option<Arc<PolicyFile>>,
     /// Where clients are.
     pub geo: Option<Arc<GeoDatabase>>,
+    /// Whose signatures of revisions count.
+    pub trust: TrustedKeys,
 }
 
 /// The clients that may call an endpoint.

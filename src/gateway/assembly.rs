@@ -25,8 +25,9 @@ use crate::http::{
     raise_open_files, serve,
 };
 use crate::peers::Membership;
+use crate::policy_store::{StoreFollower, StoreStatus};
 use crate::postgres::monitor::steer;
-use crate::regions::{Entrance, Receipts};
+use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
@@ -40,6 +41,7 @@ pub struct Gateway {
     settings: Settings,
     frontend: Arc<Frontend>,
     entrance: Entrance,
+    store: Arc<StoreStatus>,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
@@ -107,10 +109,12 @@ impl Gateway {
             },
         ));
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
+        let trust = settings.routes.regions.trust.clone();
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let frontend = frontend(&settings, routes, database, tokens)?;
         Ok(Self {
             settings,
+            store: StoreStatus::new(trust),
             frontend: Arc::new(frontend),
             entrance,
             health,
@@ -168,6 +172,7 @@ impl Gateway {
         });
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
+        tasks.spawn(self.follower().run());
         let reloader = self.reloader();
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
@@ -185,7 +190,20 @@ impl Gateway {
             servers: self.settings.servers(),
             session: session(&self.settings),
             entrance: self.entrance.clone(),
+            store: Arc::clone(&self.store),
         }
+    }
+
+    fn follower(&self) -> StoreFollower {
+        let frontend = &self.frontend;
+        let routes = Arc::clone(&frontend.routes);
+        let database = Arc::clone(&frontend.backends.database);
+        StoreFollower::new(
+            &self.settings.store,
+            self.entrance.clone(),
+            (routes, database),
+            Arc::clone(&self.store),
+        )
     }
 
     fn admin_state(&self, fleet: Option<Arc<Membership>>) -> AdminState {
@@ -195,6 +213,7 @@ impl Gateway {
             routes: Arc::clone(&self.frontend.routes),
             cache: self.frontend.cache.clone(),
             fleet,
+            store: Arc::clone(&self.store),
         }
     }
 
@@ -229,7 +248,7 @@ async fn put_policy_in_force(
     if let Some(policy) = &regions.policy {
         tell_of_policy(policy);
     }
-    routes.put_in_force(regions, &entrance, database, None);
+    routes.put_in_force(regions, &entrance, database, &TrafficPlans::default());
     Ok(entrance)
 }
 

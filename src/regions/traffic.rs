@@ -1,6 +1,6 @@
 //! The traffic policy in force, and its tasks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +55,8 @@ pub struct TrafficPolicy {
     states_since: Vec<AtomicU64>,
     pub(super) seen: Seen,
     tasks: Mutex<JoinSet<()>>,
+    /// Whether what it finds is logged and shown: not while it only decides beside another one.
+    is_shown: AtomicBool,
 }
 
 /// A region as operators see it.
@@ -89,6 +91,34 @@ impl TrafficPolicy {
         nodes: Vec<RegionNode>,
         before: Option<&Self>,
     ) -> Arc<Self> {
+        Self::begin(file, (geo, entrance), nodes, before, true)
+    }
+
+    /// As [`start`](Self::start), for a policy that decides beside the one in force until it
+    /// [takes over](Self::take_over).
+    #[must_use]
+    pub fn start_beside(
+        file: Arc<PolicyFile>,
+        (geo, entrance): (Option<Arc<GeoDatabase>>, Entrance),
+        nodes: Vec<RegionNode>,
+        before: Option<&Self>,
+    ) -> Arc<Self> {
+        Self::begin(file, (geo, entrance), nodes, before, false)
+    }
+
+    /// Shows what this policy finds from now on.
+    pub fn take_over(&self) {
+        self.is_shown.store(true, Ordering::Relaxed);
+        self.show_states();
+    }
+
+    fn begin(
+        file: Arc<PolicyFile>,
+        (geo, entrance): (Option<Arc<GeoDatabase>>, Entrance),
+        nodes: Vec<RegionNode>,
+        before: Option<&Self>,
+        is_shown: bool,
+    ) -> Arc<Self> {
         let plan = &file.plan;
         let local = plan.region_index(entrance.region.as_str());
         let epoch = before.map_or_else(Instant::now, |before| before.epoch);
@@ -120,6 +150,7 @@ impl TrafficPolicy {
             nodes: by_region,
             seen: Seen::default(),
             tasks: Mutex::default(),
+            is_shown: AtomicBool::new(is_shown),
             entrance,
             file,
             geo,
@@ -127,11 +158,17 @@ impl TrafficPolicy {
             epoch,
         });
         traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
-        for region in traffic.plan().all_regions().iter() {
-            show_state(traffic.plan().region_id(region), traffic.state(region));
+        if is_shown {
+            traffic.show_states();
         }
         traffic.watch();
         traffic
+    }
+
+    fn show_states(&self) {
+        for region in self.plan().all_regions().iter() {
+            show_state(self.plan().region_id(region), self.state(region));
+        }
     }
 
     /// Returns the plan in force.
@@ -143,6 +180,12 @@ impl TrafficPolicy {
     /// Returns the file that is in force.
     #[must_use]
     pub fn file(&self) -> &PolicyFile {
+        &self.file
+    }
+
+    /// Returns the file, to be put in force again.
+    #[must_use]
+    pub fn shared_file(&self) -> &Arc<PolicyFile> {
         &self.file
     }
 
@@ -231,11 +274,13 @@ impl TrafficPolicy {
         if state == was {
             return;
         }
-        let quantities = judge.quantities(region);
-        let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
-        let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
-        tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
-        show_state(name, state);
+        if self.is_shown.load(Ordering::Relaxed) {
+            let quantities = judge.quantities(region);
+            let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
+            let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
+            tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
+            show_state(name, state);
+        }
         let now = micros(self.epoch.elapsed());
         self.states_since[region.get()].store(now, Ordering::Relaxed);
         let left = matches!(state, "left" | "unreachable");

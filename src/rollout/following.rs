@@ -123,6 +123,13 @@ impl Following {
         self.trial.is_some()
     }
 
+    /// Returns the open rollout and its revision, if one is known.
+    #[must_use]
+    pub fn open_rollout(&self) -> Option<(u64, u32)> {
+        let row = self.trial.as_ref().map(|trial| &trial.row)?;
+        Some((row.rollout, row.revision))
+    }
+
     /// Returns what to decide by now. A lease that has run out while the new plan was used is remembered.
     pub fn posture(&mut self, now: Duration) -> Posture {
         let in_force = self.in_force.map(|(_, revision)| revision);
@@ -202,7 +209,10 @@ impl Following {
         };
         if let Some(trial) = &self.trial {
             let (known, row) = (trial.timeline, &trial.row);
-            let is_other = view.open.as_ref().is_none_or(|it| it.rollout != row.rollout);
+            let is_other = view
+                .open
+                .as_ref()
+                .is_none_or(|it| it.rollout != row.rollout);
             // A node that is behind may not have seen it begin.
             let has_ended = is_other && (view.newest >= row.rollout || view.timeline > known);
             if has_ended {

@@ -218,7 +218,9 @@ impl Leading {
         reports.iter().filter(move |it| it.rollout == rollout)
     }
 
-    fn region_of(&self, stage: StageAt) -> Option<&str> {
+    /// Returns the name of a stage's region.
+    #[must_use]
+    pub fn region_of(&self, stage: StageAt) -> Option<&str> {
         match stage {
             StageAt::Shadow => None,
             StageAt::Share { region, .. } => self.course.regions.get(region).map(String::as_str),
@@ -226,7 +228,13 @@ impl Leading {
     }
 
     fn has_all_keys(&self) -> bool {
-        matches!(self.at, StageAt::Share { share: SHARE_ALL, .. })
+        matches!(
+            self.at,
+            StageAt::Share {
+                share: SHARE_ALL,
+                ..
+            }
+        )
     }
 
     /// Whether a gateway does what the stage says.
@@ -262,7 +270,11 @@ impl Leading {
 
     fn wait_for_gateways(&mut self, reports: &[GatewayReport], now: Duration) -> LeaderStep {
         let here = |it: &&GatewayReport| self.region().is_none_or(|own| own == it.region);
-        let alive: Vec<_> = reports.iter().filter(|it| it.follows()).filter(here).collect();
+        let alive: Vec<_> = reports
+            .iter()
+            .filter(|it| it.follows())
+            .filter(here)
+            .collect();
         if alive.is_empty() && self.region().is_some() {
             let region = self.region().unwrap_or_default().to_owned();
             self.passed_over.push(region);
@@ -343,7 +355,10 @@ impl fmt::Display for StopReason {
             } => match state {
                 GatewayState::Vetoed => {
                     let counts = counts(arms);
-                    write!(f, "gateway {gateway} in {region} has vetoed: {cause} ({counts})")
+                    write!(
+                        f,
+                        "gateway {gateway} in {region} has vetoed: {cause} ({counts})"
+                    )
                 }
                 _ if cause.is_empty() => write!(f, "gateway {gateway} in {region} has {state}"),
                 _ => write!(f, "gateway {gateway} in {region} has {state}: {cause}"),
@@ -353,7 +368,10 @@ impl fmt::Display for StopReason {
                 write!(f, "these gateways do not follow: {gateways}")
             }
             Self::Samples { requests } => {
-                write!(f, "only {requests} requests were decided by the new revision in ten bakes")
+                write!(
+                    f,
+                    "only {requests} requests were decided by the new revision in ten bakes"
+                )
             }
         }
     }

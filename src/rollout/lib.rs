@@ -25,7 +25,7 @@ pub use rows::{FinishedRollout, OpenRollout, RevisionHead, RolloutPosition, Stor
 pub use saved::{SavedPolicy, SavedPolicyError};
 pub use share::belongs_to_new;
 pub use signature::{KeyError, SigningKey, StoredRevision, TrustedKey, TrustedKeys, sha256_hex};
-pub use stage::{RolloutStage, SHARES, SHARE_ALL, StageAt};
+pub use stage::{RolloutStage, SHARE_ALL, SHARES, StageAt};
 pub use windows::WindowJudge;
 pub use worse::{ALPHA, WorseBy, greater, worse};
 

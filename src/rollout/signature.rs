@@ -105,7 +105,9 @@ impl FromStr for TrustedKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = STANDARD.decode(text).map_err(|_unreadable| KeyError::Public)?;
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|_unreadable| KeyError::Public)?;
         let bytes = bytes.try_into().map_err(|_length| KeyError::Public)?;
         Ok(Self(bytes))
     }
@@ -140,7 +142,9 @@ impl SigningKey {
         let (_, rest) = text.split_once(PEM_BEGIN).ok_or(KeyError::Private)?;
         let (body, _) = rest.split_once(PEM_END).ok_or(KeyError::Private)?;
         let body: String = body.split_whitespace().collect();
-        let der = STANDARD.decode(body).map_err(|_unreadable| KeyError::Private)?;
+        let der = STANDARD
+            .decode(body)
+            .map_err(|_unreadable| KeyError::Private)?;
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der);
         pair.map(Self).map_err(|_rejected| KeyError::Private)
     }
@@ -170,10 +174,14 @@ impl fmt::Debug for SigningKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A private one.
-    #[error("expected an unencrypted Ed25519 key in PKCS#8 PEM, as `tidegate policy key` writes it")]
+    #[error(
+        "expected an unencrypted Ed25519 key in PKCS#8 PEM, as `tidegate policy key` writes it"
+    )]
     Private,
     /// A public one.
-    #[error("expected the 32 bytes of an Ed25519 public key in base64, as `tidegate policy key` prints them")]
+    #[error(
+        "expected the 32 bytes of an Ed25519 public key in base64, as `tidegate policy key` prints them"
+    )]
     Public,
     /// There are no random numbers.
     #[error("the system has no random numbers")]
@@ -234,16 +242,35 @@ mod tests {
         assert_eq!(good.admit(&trust(&[&unknown, &key]), 0), Ok(()));
         let refused = Err(RevisionRefusal::Signature);
         assert_eq!(good.admit(&trust(&[&unknown]), 0), refused);
-        let elsewhere = TrustedKeys { fleet: "other".to_owned(), ..trust(&[&key]) };
+        let elsewhere = TrustedKeys {
+            fleet: "other".to_owned(),
+            ..trust(&[&key])
+        };
         assert_eq!(good.admit(&elsewhere, 0), refused);
-        let renumbered = StoredRevision { revision: 8, ..good.clone() };
+        let renumbered = StoredRevision {
+            revision: 8,
+            ..good.clone()
+        };
         assert_eq!(renumbered.admit(&trust(&[&key]), 0), refused);
-        let lower = StoredRevision { floor: 1, ..good.clone() };
+        let lower = StoredRevision {
+            floor: 1,
+            ..good.clone()
+        };
         assert_eq!(lower.admit(&trust(&[&key]), 0), refused);
-        let rewritten = StoredRevision { signature: good.signature.clone(), floor: 2, ..stored(7, "other") };
+        let rewritten = StoredRevision {
+            signature: good.signature.clone(),
+            floor: 2,
+            ..stored(7, "other")
+        };
         assert_eq!(rewritten.admit(&trust(&[&key]), 0), refused);
-        let unsigned = StoredRevision { signature: None, ..good };
-        assert_eq!(unsigned.admit(&trust(&[&key]), 0), Err(RevisionRefusal::Unsigned));
+        let unsigned = StoredRevision {
+            signature: None,
+            ..good
+        };
+        assert_eq!(
+            unsigned.admit(&trust(&[&key]), 0),
+            Err(RevisionRefusal::Unsigned)
+        );
     }
 
     #[test]

@@ -69,7 +69,12 @@ fn rollout(load: Load, windows: usize, random: &mut fastrand::Rng) -> Option<usi
 #[test]
 fn of_ten_thousand_rollouts_of_an_equally_good_revision_at_most_one_in_a_hundred_is_stopped() {
     let mut random = fastrand::Rng::with_seed(7);
-    let load = Load { requests: 40, errors: 0.01, new_errors: 0.01, slower: 1.0 };
+    let load = Load {
+        requests: 40,
+        errors: 0.01,
+        new_errors: 0.01,
+        slower: 1.0,
+    };
     let stopped = (0..10_000).filter(|_| rollout(load, 3, &mut random).is_some());
     let stopped = stopped.count();
     assert!(stopped <= 100, "{stopped}");
@@ -78,7 +83,12 @@ fn of_ten_thousand_rollouts_of_an_equally_good_revision_at_most_one_in_a_hundred
 #[test]
 fn a_revision_whose_requests_take_one_and_a_half_times_as_long_is_found_in_the_first_region() {
     let mut random = fastrand::Rng::with_seed(8);
-    let load = Load { requests: 200, errors: 0.01, new_errors: 0.01, slower: 1.5 };
+    let load = Load {
+        requests: 200,
+        errors: 0.01,
+        new_errors: 0.01,
+        slower: 1.5,
+    };
     for _ in 0..50 {
         let passed = rollout(load, 30, &mut random).expect("it was not found");
         assert!(passed <= 90, "{passed}");
@@ -88,7 +98,12 @@ fn a_revision_whose_requests_take_one_and_a_half_times_as_long_is_found_in_the_f
 #[test]
 fn a_revision_that_sends_requests_to_a_region_that_errors_exposes_few_and_is_found_in_seconds() {
     let mut random = fastrand::Rng::with_seed(9);
-    let load = Load { requests: 1_000, errors: 0.0, new_errors: 1.0, slower: 1.0 };
+    let load = Load {
+        requests: 1_000,
+        errors: 0.0,
+        new_errors: 1.0,
+        slower: 1.0,
+    };
     for _ in 0..50 {
         let passed = rollout(load, 30, &mut random).expect("it was not found");
         assert!(passed <= 2, "{passed}");

@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn the_chances_are_those_of_fishers_tables() {
         let near = |chance: f64, expected: f64| {
-            assert!((chance - expected).abs() < 1e-6, "{chance} is not {expected}");
+            assert!(
+                (chance - expected).abs() < 1e-6,
+                "{chance} is not {expected}"
+            );
         };
         // The lady tasting tea: 3 of 4 cups right is chance in 17 of 70, 4 of 4 in 1 of 70.
         near(greater((3, 4), (1, 4)), 17.0 / 70.0);

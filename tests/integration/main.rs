@@ -38,6 +38,7 @@ mod overload;
 mod pool;
 mod promotion;
 mod rate_limit;
+mod rollouts;
 mod round_trips;
 mod session_cookie;
 mod schema_change;

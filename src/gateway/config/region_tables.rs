@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
+use crate::policy_store::FLEET_NAME;
 use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
 use tidegate_model::ConfigError;
+use tidegate_rollout::TrustedKeys;
 
 /// The traffic policy and the address database, as far as they are configured.
 ///
@@ -27,5 +29,23 @@ pub(super) fn regions(merge: &Merge<'_>) -> Result<RegionTables, ConfigError> {
             .map_err(|error| error.with_report(report))?
             .map(Arc::new),
         geo: geo.map(Arc::new),
+        trust: trust(merge)?,
+    })
+}
+
+/// The fleet's name, and whose signatures count in it.
+fn trust(merge: &Merge<'_>) -> Result<TrustedKeys, ConfigError> {
+    let name = merge.value_by(&FLEET_NAME, |name| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        match (1..=64).contains(&name.len()) && name.chars().all(is_word) {
+            true => Ok(name.to_owned()),
+            false => Err("expected one word of at most 64 letters, digits, -, _ and ."),
+        }
+    })?;
+    let keys = merge.file.content.fleet.trusted_keys.iter();
+    let key = |key| merge.file_value(key, "fleet.trusted_keys");
+    Ok(TrustedKeys {
+        fleet: name.unwrap_or_else(|| "default".to_owned()),
+        keys: keys.map(key).collect::<Result<_, _>>()?,
     })
 }

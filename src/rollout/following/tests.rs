@@ -29,7 +29,10 @@ fn view(open: Option<OpenRollout>) -> StoreView {
         is_current: true,
         newest: open.as_ref().map_or(1, |it| it.rollout),
         open,
-        finished: Some(FinishedRollout { rollout: 1, revision: 1 }),
+        finished: Some(FinishedRollout {
+            rollout: 1,
+            revision: 1,
+        }),
         revisions: Vec::new(),
     }
 }
@@ -78,9 +81,17 @@ fn after_a_promotion_what_has_survived_counts_even_where_it_is_older() {
     gateway.observe(&at(2, Some((6, 3))), &usable, S);
     assert_eq!(gateway.posture(S).in_force, Some(3));
     gateway.observe(&at(1, Some((8, 5))), &usable, S);
-    assert_eq!(gateway.posture(S).in_force, Some(3), "the old primary's rows are late");
+    assert_eq!(
+        gateway.posture(S).in_force,
+        Some(3),
+        "the old primary's rows are late"
+    );
     gateway.observe(&at(3, None), &usable, S);
-    assert_eq!(gateway.posture(S).in_force, Some(0), "all rollouts were lost");
+    assert_eq!(
+        gateway.posture(S).in_force,
+        Some(0),
+        "all rollouts were lost"
+    );
 }
 
 #[test]
@@ -89,7 +100,10 @@ fn a_refused_revision_changes_nothing_and_is_reported_until_it_can_be_used() {
     gateway.observe(&view(None), &usable, S);
     let next = StoreView {
         newest: 2,
-        finished: Some(FinishedRollout { rollout: 2, revision: 2 }),
+        finished: Some(FinishedRollout {
+            rollout: 2,
+            revision: 2,
+        }),
         ..view(None)
     };
     let digest = |revision| match revision {
@@ -98,7 +112,10 @@ fn a_refused_revision_changes_nothing_and_is_reported_until_it_can_be_used() {
     };
     assert!(!gateway.observe(&next, &digest, S));
     let posture = gateway.posture(S);
-    assert_eq!((posture.in_force, posture.state), (Some(1), GatewayState::Refused));
+    assert_eq!(
+        (posture.in_force, posture.state),
+        (Some(1), GatewayState::Refused)
+    );
     assert_eq!(posture.refused, Some("digest"));
     assert!(gateway.observe(&next, &usable, S));
     assert_eq!(gateway.posture(S).in_force, Some(2));
@@ -112,7 +129,10 @@ fn a_changed_row_of_what_is_in_force_is_reported_and_changes_nothing() {
     let changed = |_| Admission::Refused(RevisionRefusal::Changed);
     assert!(!gateway.observe(&view(None), &changed, S));
     let posture = gateway.posture(S);
-    assert_eq!((posture.in_force, posture.refused), (Some(1), Some("changed")));
+    assert_eq!(
+        (posture.in_force, posture.refused),
+        (Some(1), Some("changed"))
+    );
 }
 
 #[test]
@@ -146,7 +166,10 @@ fn without_a_sign_of_the_leader_a_gateway_lapses_in_ten_seconds_and_stays_so() {
     assert_eq!(share(&mut gateway, 12 * S), 500);
     let posture = gateway.posture(12 * S + Duration::from_millis(1));
     assert_eq!(posture.trial.unwrap().share, 0);
-    assert_eq!((posture.in_force, posture.state), (Some(1), GatewayState::Lapsed));
+    assert_eq!(
+        (posture.in_force, posture.state),
+        (Some(1), GatewayState::Lapsed)
+    );
     gateway.observe(&view(Some(open(2, 2, Some(("b", 500))))), &usable, 13 * S);
     assert_eq!(share(&mut gateway, 13 * S), 0);
     assert_eq!(gateway.posture(13 * S).state, GatewayState::Lapsed);
@@ -180,7 +203,10 @@ fn rows_that_arrive_late_or_again_move_nothing() {
     gateway.observe(&view(None), &usable, 4 * S);
     assert_eq!(share(&mut gateway, 4 * S), 2_500);
     // It was aborted; a node that is behind still shows it.
-    let ended = StoreView { newest: 2, ..view(None) };
+    let ended = StoreView {
+        newest: 2,
+        ..view(None)
+    };
     gateway.observe(&ended, &usable, 5 * S);
     assert_eq!(share(&mut gateway, 5 * S), 0);
     for beat in [2, 3] {
@@ -198,7 +224,10 @@ fn a_veto_holds_for_the_rest_of_the_rollout() {
     gateway.observe(&view(Some(open(2, 2, Some(("b", 10_000))))), &usable, 3 * S);
     let posture = gateway.posture(3 * S);
     assert_eq!(posture.trial.unwrap().share, 0);
-    assert_eq!((posture.state, posture.refused), (GatewayState::Vetoed, Some("errors")));
+    assert_eq!(
+        (posture.state, posture.refused),
+        (GatewayState::Vetoed, Some("errors"))
+    );
 }
 
 #[test]
@@ -206,7 +235,10 @@ fn a_finished_rollout_is_in_force_for_all_keys_at_once() {
     let mut gateway = led(Some(("c", 10_000)));
     let done = StoreView {
         newest: 2,
-        finished: Some(FinishedRollout { rollout: 2, revision: 2 }),
+        finished: Some(FinishedRollout {
+            rollout: 2,
+            revision: 2,
+        }),
         ..view(None)
     };
     gateway.observe(&done, &usable, 3 * S);
@@ -218,7 +250,10 @@ fn a_finished_rollout_is_in_force_for_all_keys_at_once() {
 #[test]
 fn a_promotion_that_has_lost_the_open_rollout_ends_it() {
     let mut gateway = led(Some(("b", 500)));
-    let promoted = StoreView { timeline: 2, ..view(None) };
+    let promoted = StoreView {
+        timeline: 2,
+        ..view(None)
+    };
     gateway.observe(&promoted, &usable, 3 * S);
     let posture = gateway.posture(3 * S);
     assert_eq!((posture.in_force, posture.trial), (Some(1), None));
@@ -233,17 +268,27 @@ fn a_new_plan_that_is_refused_has_no_share() {
     };
     gateway.observe(&view(Some(open(2, 2, Some(("b", 500))))), &refused, 3 * S);
     let posture = gateway.posture(3 * S);
-    assert_eq!((posture.trial, posture.state), (None, GatewayState::Refused));
+    assert_eq!(
+        (posture.trial, posture.state),
+        (None, GatewayState::Refused)
+    );
     assert_eq!(posture.refused, Some("language"));
 }
 
 #[test]
 fn what_the_state_file_says_holds_until_the_store_shows_something_greater() {
-    let position = RolloutPosition { timeline: 1, rollout: 5 };
+    let position = RolloutPosition {
+        timeline: 1,
+        rollout: 5,
+    };
     let mut gateway = Following::new("b", Some((position, 4)));
     assert_eq!(gateway.posture(S).in_force, Some(4));
     gateway.observe(&view(None), &usable, S);
-    assert_eq!(gateway.posture(S).in_force, Some(4), "a node that is behind");
+    assert_eq!(
+        gateway.posture(S).in_force,
+        Some(4),
+        "a node that is behind"
+    );
     gateway.forget();
     gateway.observe(&view(None), &usable, S);
     assert_eq!(gateway.posture(S).in_force, Some(1), "another database");

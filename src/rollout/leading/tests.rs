@@ -55,11 +55,18 @@ fn arms(new: (u64, u64), old: (u64, u64)) -> ArmPair {
         }
         arm
     };
-    ArmPair { new: arm(new), old: arm(old) }
+    ArmPair {
+        new: arm(new),
+        old: arm(old),
+    }
 }
 
 /// Goes on second by second until there is something to do.
-fn next(leading: &mut Leading, now: &mut Duration, reports: impl Fn(&Leading) -> Vec<GatewayReport>) -> LeaderStep {
+fn next(
+    leading: &mut Leading,
+    now: &mut Duration,
+    reports: impl Fn(&Leading) -> Vec<GatewayReport>,
+) -> LeaderStep {
     loop {
         let reports = reports(leading);
         match leading.step(&reports, false, *now) {
@@ -123,7 +130,11 @@ fn a_gateway_that_does_not_follow_in_time_ends_it_and_is_named() {
 
 #[test]
 fn a_gateway_that_vetoes_lapses_or_refuses_ends_it_at_once_if_it_is_of_this_rollout() {
-    for state in [GatewayState::Vetoed, GatewayState::Lapsed, GatewayState::Refused] {
+    for state in [
+        GatewayState::Vetoed,
+        GatewayState::Lapsed,
+        GatewayState::Refused,
+    ] {
         let mut leading = Leading::new(course(), Duration::ZERO);
         let mut reports = followed(&leading);
         reports[1].state = state;
@@ -131,7 +142,10 @@ fn a_gateway_that_vetoes_lapses_or_refuses_ends_it_at_once_if_it_is_of_this_roll
         assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
         reports[1].rollout = 2;
         let step = leading.step(&reports, false, S);
-        assert!(matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })), "{step:?}");
+        assert!(
+            matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })),
+            "{step:?}"
+        );
     }
 }
 
@@ -147,12 +161,18 @@ fn too_many_changed_decisions_stop_it_from_two_hundred_on_and_at_the_end_in_any_
     };
     let ends = |decided, changed| {
         let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
-        (next(&mut leading, &mut now, counted(decided, changed)), now.as_secs())
+        (
+            next(&mut leading, &mut now, counted(decided, changed)),
+            now.as_secs(),
+        )
     };
     let stop = |decided, changed| LeaderStep::Stop(StopReason::BlastRadius { changed, decided });
     assert_eq!(ends(200, 21), (stop(200, 21), 0));
     assert_eq!(ends(100, 11), (stop(100, 11), 60));
-    let on = LeaderStep::Enter(StageAt::Share { region: 0, share: 500 });
+    let on = LeaderStep::Enter(StageAt::Share {
+        region: 0,
+        share: 500,
+    });
     assert_eq!(ends(200, 20), (on, 60));
 }
 
@@ -168,7 +188,8 @@ fn a_worse_arm_stops_it_at_the_stages_end_and_too_few_requests_are_unjudged() {
     let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
     assert!(leading.told(&followed(&leading)).unjudged);
     next(&mut leading, &mut now, bad);
-    let LeaderStep::Stop(StopReason::Worse { region, by, .. }) = next(&mut leading, &mut now, bad) else {
+    let LeaderStep::Stop(StopReason::Worse { region, by, .. }) = next(&mut leading, &mut now, bad)
+    else {
         panic!("it was not stopped");
     };
     assert_eq!((region.as_str(), by), ("a", "errors"));
@@ -179,7 +200,9 @@ fn with_all_keys_new_errors_are_judged_against_the_stage_before() {
     let reports = |leading: &Leading| {
         let mut reports = followed(leading);
         reports[0].arms.arms = match leading.stage() {
-            StageAt::Share { share: SHARE_ALL, .. } => arms((200, 20), (0, 0)),
+            StageAt::Share {
+                share: SHARE_ALL, ..
+            } => arms((200, 20), (0, 0)),
             _ => arms((200, 0), (200, 0)),
         };
         reports
@@ -189,7 +212,10 @@ fn with_all_keys_new_errors_are_judged_against_the_stage_before() {
     for _ in 0..4 {
         last = next(&mut leading, &mut now, reports);
     }
-    assert!(matches!(last, LeaderStep::Stop(StopReason::Worse { .. })), "{last:?}");
+    assert!(
+        matches!(last, LeaderStep::Stop(StopReason::Worse { .. })),
+        "{last:?}"
+    );
 }
 
 #[test]
@@ -198,7 +224,13 @@ fn a_region_without_a_living_gateway_is_passed_over_and_named() {
     let only_b = |leading: &Leading| followed(leading).split_off(1);
     next(&mut leading, &mut now, only_b);
     let step = next(&mut leading, &mut now, only_b);
-    assert_eq!(step, LeaderStep::Enter(StageAt::Share { region: 1, share: 500 }));
+    assert_eq!(
+        step,
+        LeaderStep::Enter(StageAt::Share {
+            region: 1,
+            share: 500
+        })
+    );
     assert_eq!(leading.passed_over(), ["a"]);
 }
 
@@ -210,14 +242,24 @@ fn while_it_is_paused_nothing_bakes_and_a_veto_holds() {
     for second in 0..200 {
         assert_eq!(leading.step(&reports, true, second * S), LeaderStep::Wait);
     }
-    assert_eq!(leading.step(&reports, false, 258 * S), LeaderStep::Wait, "it begins again");
+    assert_eq!(
+        leading.step(&reports, false, 258 * S),
+        LeaderStep::Wait,
+        "it begins again"
+    );
     reports[0].state = GatewayState::Vetoed;
-    assert!(matches!(leading.step(&reports, true, 259 * S), LeaderStep::Stop(_)));
+    assert!(matches!(
+        leading.step(&reports, true, 259 * S),
+        LeaderStep::Stop(_)
+    ));
 }
 
 #[test]
 fn a_stage_waits_for_its_samples_ten_bakes_at_most() {
-    let course = Course { min_samples: 50, ..course() };
+    let course = Course {
+        min_samples: 50,
+        ..course()
+    };
     let (mut leading, mut now) = (Leading::new(course, Duration::ZERO), Duration::ZERO);
     next(&mut leading, &mut now, followed);
     let begun = now;

@@ -1,0 +1,6 @@
+//! The policy store: revisions reach every gateway, and go back.
+
+mod kit;
+mod safety;
+mod stages;
+mod store;
