@@ -54,7 +54,7 @@ pub struct LeadEvent {
 /// # Errors
 /// When the store fails for as long as the lease lasts.
 pub async fn lead(
-    store: &StoreSession,
+    store: &mut StoreSession,
     (course, leader): (Course, &str),
     mut interrupted: watch::Receiver<bool>,
     mut tell: impl FnMut(LeadEvent),
@@ -75,7 +75,10 @@ pub async fn lead(
         match lead.look(started.elapsed(), &mut tell).await {
             Ok(None) => {}
             Ok(Some(ended)) => return Ok(ended),
-            Err(_) if lead.renewed.elapsed() < LEASE => {}
+            Err(_) if lead.renewed.elapsed() < LEASE => {
+                // It is tried again, until the lease has run out.
+                let _unreachable = lead.store.reopen().await;
+            }
             Err(error) => return Ok(Leadership::Lost(error.to_string())),
         }
         tokio::select! {
@@ -86,7 +89,7 @@ pub async fn lead(
 }
 
 struct Lead<'a> {
-    store: &'a StoreSession,
+    store: &'a mut StoreSession,
     mandate: (u64, &'a str),
     machine: Leading,
     /// When the lease was last renewed.

@@ -30,6 +30,7 @@ const LED: &str = "rollout = $1 and leader = $2 and outcome is null \
 
 /// One connection to the primary.
 pub struct StoreSession {
+    server: Server,
     connection: Connection,
 }
 
@@ -171,12 +172,21 @@ impl StoreSession {
     /// # Errors
     /// When it cannot be reached.
     pub async fn open(server: &Server) -> Result<Self, StoreError> {
-        let session = Session {
-            application_name: "tidegate/policy".to_owned(),
-            statement_timeout: STATEMENT_MAX,
-        };
-        let connection = connect(server, &session, CONNECT_MAX).await?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection: connect_to(server).await?,
+            server: server.clone(),
+        })
+    }
+
+    /// Connects again if the connection has ended.
+    ///
+    /// # Errors
+    /// When the primary cannot be reached.
+    pub async fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.connection.client.is_closed() {
+            self.connection = connect_to(&self.server).await?;
+        }
+        Ok(())
     }
 
     /// Stores a revision; an unchanged text keeps its number. Returns the number, and whether it is new.
@@ -565,6 +575,14 @@ impl StoreSession {
     async fn rows(&self, sql: &str, arguments: Arguments<'_>) -> Result<Vec<Row>, StoreError> {
         Ok(self.connection.client.query(sql, arguments).await?)
     }
+}
+
+async fn connect_to(server: &Server) -> Result<Connection, StoreError> {
+    let session = Session {
+        application_name: "tidegate/policy".to_owned(),
+        statement_timeout: STATEMENT_MAX,
+    };
+    Ok(connect(server, &session, CONNECT_MAX).await?)
 }
 
 /// Whether a push would store what is there: the same text, floor and key.

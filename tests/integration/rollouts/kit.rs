@@ -1,11 +1,19 @@
 //! A primary in us-east-1, a replica in eu-west-1, a gateway in either, and an application in both.
 
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, until};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::upstream::kit::{App, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, client, configured, gateway_of, header, wait_ready};
@@ -32,6 +40,11 @@ policy everything {
   prefer  us-east-1 | eu-west-1
 }
 ";
+
+/// As [`LOCAL`] and [`TO_US`], with a key for each client.
+pub(super) fn by_client(policy: &str) -> String {
+    policy.replace("}\n", "  affinity  header x-client\n}\n")
+}
 
 /// How a command has ended.
 #[derive(Debug)]
@@ -134,18 +147,19 @@ impl Scene {
         self.done(&["push", &file]).await
     }
 
-    /// Puts a revision in force without stages.
+    /// Puts a revision in force without stages, as only who owns the database can.
     pub(super) async fn put_in_force(&self, revision: &str) {
-        let rollout = [
-            "rollout",
-            revision,
-            "--bake",
-            "1ms",
-            "--blast-radius",
-            "100%",
-        ];
-        self.done(&rollout).await;
+        self.roll_out_by_hand(revision).await;
         self.until_revision(revision, DEADLINE).await;
+    }
+
+    pub(super) async fn roll_out_by_hand(&self, revision: &str) {
+        let sql = format!(
+            "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, outcome, ended_at) \
+             select 'rollout', {revision}, coalesce((select revision from tidegate.traffic_rollout \
+                 where outcome = 'done' order by rollout desc limit 1), 0), '{{}}', '', 'ada', 'done', now()"
+        );
+        self.cluster.primary.execute(&sql).await.unwrap();
     }
 
     /// Waits until both gateways decide by a revision.
@@ -190,6 +204,79 @@ impl Scene {
         })
         .await
         .unwrap();
+    }
+}
+
+/// A `tidegate policy rollout` under way.
+pub(super) struct Leader(Child);
+
+impl Leader {
+    pub(super) fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["policy", "rollout", "--json"])
+            .args(arguments);
+        command
+            .env_clear()
+            .env("USER", "ada")
+            .env("DATABASE_URL", scene.cluster.primary.url());
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Self(command.spawn().unwrap())
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.0.id().unwrap()).unwrap();
+        nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ended(self) -> Ended {
+        let output = timeout(DEADLINE, self.0.wait_with_output()).await;
+        let output = output.expect("it ends").unwrap();
+        Ended {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            told: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// How many requests are under way.
+const SENDERS: usize = 8;
+
+/// Requests of many clients to both gateways, until it is dropped.
+pub(super) struct Traffic {
+    _tasks: JoinSet<()>,
+    pub(super) failed: Arc<AtomicU64>,
+}
+
+impl Traffic {
+    pub(super) fn start(scene: &Scene) -> Self {
+        let urls: Vec<_> = scene.gateways.iter().map(|it| it.url("/app/x")).collect();
+        let failed = Arc::<AtomicU64>::default();
+        let mut tasks = JoinSet::new();
+        for sender in 0..SENDERS {
+            let (urls, failed) = (urls.clone(), Arc::clone(&failed));
+            tasks.spawn(async move {
+                let client = client();
+                for number in (sender..).step_by(SENDERS) {
+                    for url in &urls {
+                        let request = client.get(url).header("x-client", number.to_string());
+                        let answer = request.send().await;
+                        let bad = answer.map_or(true, |it| it.status().is_server_error());
+                        failed.fetch_add(u64::from(bad), Ordering::Relaxed);
+                    }
+                    sleep(Duration::from_millis(2)).await;
+                }
+            });
+        }
+        Self {
+            _tasks: tasks,
+            failed,
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn rollout(
     environment: &Environment,
     command: &RolloutCommand,
 ) -> Result<(), Exit> {
-    let store = open(environment).await?;
+    let mut store = open(environment).await?;
     let revision = command.revision;
     let stored = store.revision(revision).await?;
     let name = format!("revision {revision}");
@@ -77,7 +77,7 @@ pub(super) async fn rollout(
             false => print(&text_line(&event)),
         };
     };
-    let ended = lead(&store, (course, &leader), interrupts()?, told).await?;
+    let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
     end(&store, ended, (rollout, in_force, revision)).await
 }
 
