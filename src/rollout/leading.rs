@@ -278,7 +278,7 @@ impl Leading {
         if alive.is_empty() && self.region().is_some() {
             let region = self.region().unwrap_or_default().to_owned();
             self.passed_over.push(region);
-            return self.go_on(self.at.skip(self.course.regions.len()));
+            return go_on(self.at.skip(self.course.regions.len()));
         }
         let behind = alive.iter().filter(|it| !self.is_at_work(it));
         let behind: Vec<_> = behind.map(|it| it.gateway.clone()).collect();
@@ -317,12 +317,12 @@ impl Leading {
             });
         }
         self.old = told.arms.old.clone();
-        self.go_on(self.at.next(self.course.regions.len()))
+        go_on(self.at.next(self.course.regions.len()))
     }
+}
 
-    fn go_on(&self, next: Option<StageAt>) -> LeaderStep {
-        next.map_or(LeaderStep::Finish, LeaderStep::Enter)
-    }
+fn go_on(next: Option<StageAt>) -> LeaderStep {
+    next.map_or(LeaderStep::Finish, LeaderStep::Enter)
 }
 
 fn too_wide(told: &Told) -> StopReason {

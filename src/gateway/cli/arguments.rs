@@ -323,6 +323,9 @@ pub(super) struct ExplainPolicyCommand {
     /// The policy file (TIDEGATE_TRAFFIC_POLICY).
     #[arg(long)]
     pub(super) policy: Option<String>,
+    /// A revision in the policy store in place of a file: its number, `active` or `candidate`.
+    #[arg(long, conflicts_with = "policy")]
+    pub(super) revision: Option<String>,
     /// The region where the request enters.
     #[arg(long)]
     pub(super) region: Option<String>,

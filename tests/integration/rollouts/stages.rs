@@ -130,7 +130,10 @@ async fn a_revision_that_sends_requests_to_a_region_that_errors_is_vetoed_and_ta
     );
     assert!(exposed > 0.0 && exposed <= 0.02 * decided, "{last}");
     assert!(traffic.failed.load(Ordering::Relaxed) > before);
-    let vetoes = metric(&scene.gateways[0], "tidegate_traffic_vetoes_total{cause=\"errors\"}");
+    let vetoes = metric(
+        &scene.gateways[0],
+        "tidegate_traffic_vetoes_total{cause=\"errors\"}",
+    );
     assert_eq!(vetoes.await, f64::from(u8::from(vetoed)));
     scene.until_revision("1", DEADLINE).await;
     assert_eq!(scene.served_by(0, "/app/x").await, "near");

@@ -15,7 +15,7 @@ use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
-use file::{accepted, policy_file, print, read, refuse, report};
+use file::{accepted, compiled, policy_file, print, read, refuse, report};
 
 /// Runs one of the subcommands.
 pub(super) async fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
@@ -37,8 +37,11 @@ pub(super) async fn policy(command: PolicyCommand, environment: &Environment) ->
         PolicyCommand::Abort => rollout::abort(environment).await,
         PolicyCommand::Rollback { to } => rollback::roll_back(environment, to).await,
         PolicyCommand::Explain(command) => {
-            let file = policy_file(command.policy.as_deref(), environment)?;
-            explain::explain(&command, &file)
+            let plan = match &command.revision {
+                Some(revision) => store::plan(environment, revision).await?,
+                None => compiled(&policy_file(command.policy.as_deref(), environment)?)?,
+            };
+            explain::explain(&command, &plan)
         }
         PolicyCommand::Replay { receipts, policy } => {
             let file = policy_file(policy.as_deref(), environment)?;

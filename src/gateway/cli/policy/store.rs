@@ -5,10 +5,11 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use tidegate_model::Environment;
 use tidegate_rollout::SigningKey;
+use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
 use tidegate_traffic::{compile, show};
 
-use super::file::{accepted, print, read};
+use super::file::{accepted, print, read, refuse};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::PushCommand;
 use crate::gateway::cli::primary::Primary;
@@ -171,6 +172,16 @@ fn differing(before: &str, after: &str) -> String {
     text
 }
 
+/// Returns the plan of a revision.
+pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Plan, Exit> {
+    let (name, bytes) = content(environment, revision).await?;
+    let source = Source::new(&name, &bytes);
+    let compiled = compile(&source);
+    refuse(&compiled.diagnostics, &source)?;
+    let no_plan = || Exit::unusable(format_args!("{name}: it cannot be used"));
+    compiled.plan.ok_or_else(no_plan)
+}
+
 /// Makes a key and prints the public one.
 pub(super) fn key(file: &str) -> Result<(), Exit> {
     let (pem, key) = SigningKey::generate().map_err(Exit::failed)?;
@@ -191,7 +202,7 @@ fn signing_key(file: &str) -> Result<SigningKey, Exit> {
 /// The name and the text of a file, a revision, or what is in force.
 async fn content(environment: &Environment, policy: &str) -> Result<(String, Vec<u8>), Exit> {
     let is_number = policy.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number && policy != "active" {
+    if !is_number && !["active", "candidate"].contains(&policy) {
         return Ok((policy.to_owned(), read(policy)?));
     }
     let store = open(environment).await?;
@@ -199,6 +210,14 @@ async fn content(environment: &Environment, policy: &str) -> Result<(String, Vec
         "active" => match store.in_force().await?.revision {
             0 => return Err(Exit::unusable("no revision is in force yet")),
             revision => revision,
+        },
+        "candidate" => match store.newest(true).await? {
+            None => {
+                return Err(Exit::unusable(
+                    "no rollout is under way: there is no candidate",
+                ));
+            }
+            Some(open) => open.revision,
         },
         number => number
             .parse()
