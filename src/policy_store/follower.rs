@@ -173,7 +173,10 @@ impl StoreFollower {
                     self.looked = Some((Instant::now(), there));
                     return there;
                 }
-                Err(error) => self.complain(&error),
+                Err(error) => {
+                    self.wait_if_refused(&error);
+                    self.complain(&error);
+                }
             }
         }
         false
@@ -183,8 +186,8 @@ impl StoreFollower {
     async fn poll(&mut self) {
         let trust = self.status.trusted();
         if trust != self.trust {
-            let in_force = self.following.posture(self.started.elapsed()).in_force;
-            self.bodies.keep_only(|it| Some(it) == in_force);
+            let in_force = self.following.in_force();
+            self.bodies.keep_only(|it| in_force == Some(it));
             self.trust = trust;
         }
         for (status, is_current) in self.nodes() {
@@ -194,8 +197,10 @@ impl StoreFollower {
                     return;
                 }
                 Ok(false) => {}
-                Err(StoreError::Missing) => self.looked = None,
-                Err(error) => self.complain(&error),
+                Err(error) => {
+                    self.wait_if_refused(&error);
+                    self.complain(&error);
+                }
             }
         }
     }
@@ -208,7 +213,7 @@ impl StoreFollower {
         let Some(client) = self.monitor.client(&status.node) else {
             return Ok(false);
         };
-        let in_force = self.following.posture(self.started.elapsed()).in_force;
+        let in_force = self.following.in_force();
         let polled = statement::poll(&client, in_force.unwrap_or_default()).await?;
         let position = status.position.as_ref();
         let known = self.monitor.knowledge().timeline;
@@ -242,7 +247,9 @@ impl StoreFollower {
             self.save(before, &view);
         }
         let used: Vec<_> = view.revisions.iter().map(|it| it.revision).collect();
-        self.bodies.keep_only(|it| used.contains(&it));
+        let in_force = self.following.in_force();
+        self.bodies
+            .keep_only(|it| used.contains(&it) || in_force == Some(it));
         Ok(true)
     }
 
@@ -271,12 +278,14 @@ impl StoreFollower {
     fn save(&self, before: Option<RolloutPosition>, view: &StoreView) {
         let revision = view.finished.map_or(0, |it| it.revision);
         let (rollout, timeline) = (view.finished.map_or(0, |it| it.rollout), view.timeline);
-        tracing::info!(
-            revision,
-            rollout,
-            timeline,
-            "a revision of the traffic policy is in force"
-        );
+        if before.is_some() || rollout > 0 {
+            tracing::info!(
+                revision,
+                rollout,
+                timeline,
+                "a revision of the traffic policy is in force"
+            );
+        }
         if before.is_some_and(|before| before.timeline < timeline && before.rollout > rollout) {
             tracing::warn!(
                 rollout,
@@ -422,6 +431,13 @@ impl StoreFollower {
         Reported {
             row,
             is_open: trial.is_some(),
+        }
+    }
+
+    /// What the role may not do, or what is not there, is asked for again only after a while.
+    fn wait_if_refused(&mut self, error: &StoreError) {
+        if matches!(error, StoreError::Rights(_) | StoreError::Missing) {
+            self.looked = Some((Instant::now(), false));
         }
     }
 

@@ -7,7 +7,7 @@ use tidegate_rollout::GatewayReport;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::statement;
+use super::{StoreError, statement};
 use crate::postgres::monitor::Monitor;
 
 /// How often a row is written when nothing happens.
@@ -18,6 +18,9 @@ const OPEN: Duration = Duration::from_secs(2);
 
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Pause after the role was refused: only an operator can change that.
+const REFUSED: Duration = Duration::from_secs(30);
 
 /// What is to be reported.
 #[derive(Clone, Debug)]
@@ -64,23 +67,29 @@ pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Op
             continue;
         }
         match write(&monitor, &row).await {
-            true => {
+            Ok(()) => {
                 last = Some(row);
                 due = now + if is_open { OPEN } else { STEADY };
             }
-            false => (held, due) = (now + RETRY, now + RETRY),
+            Err(pause) => (held, due) = (now + pause, now + pause),
         }
     }
 }
 
-async fn write(monitor: &Monitor, row: &GatewayReport) -> bool {
+/// Returns how long to wait if it could not be written.
+async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
     let primary = monitor.knowledge().primary().map(|it| it.node.clone());
-    let Some(client) = primary.and_then(|node| monitor.client(&node)) else {
-        return false;
-    };
+    let client = primary.and_then(|node| monitor.client(&node));
+    let client = client.ok_or(RETRY)?;
     let written = statement::report(&client, row).await;
-    if let Err(error) = &written {
-        tracing::debug!(%error, "the report to the policy store could not be written");
-    }
-    written.is_ok()
+    written.map_err(|error| match error {
+        StoreError::Rights(_) | StoreError::Missing => {
+            tracing::warn!(%error, "the report to the policy store is refused");
+            REFUSED
+        }
+        error => {
+            tracing::debug!(%error, "the report to the policy store could not be written");
+            RETRY
+        }
+    })
 }

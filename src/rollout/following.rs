@@ -123,6 +123,12 @@ impl Following {
         self.trial.is_some()
     }
 
+    /// Returns the revision in force; 0 for the built-in policy, nothing before the store was read.
+    #[must_use]
+    pub fn in_force(&self) -> Option<u32> {
+        self.in_force.map(|(_, revision)| revision)
+    }
+
     /// Returns the open rollout and its revision, if one is known.
     #[must_use]
     pub fn open_rollout(&self) -> Option<(u64, u32)> {
@@ -132,7 +138,7 @@ impl Following {
 
     /// Returns what to decide by now. A lease that has run out while the new plan was used is remembered.
     pub fn posture(&mut self, now: Duration) -> Posture {
-        let in_force = self.in_force.map(|(_, revision)| revision);
+        let in_force = self.in_force();
         let rollout = self.in_force.map_or(0, |(position, _)| position.rollout);
         let region = &self.region;
         let Some(trial) = &mut self.trial else {

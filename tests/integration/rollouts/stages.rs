@@ -41,9 +41,13 @@ async fn until_at(scene: &Scene, region: &str, share: u64) {
 }
 
 #[tokio::test]
-async fn a_good_revision_passes_shadow_and_every_regions_shares_and_is_in_force() {
-    let scene = Scene::start("").await;
+async fn a_good_revision_passes_shadow_and_a_regions_shares_and_is_in_force() {
+    let mut scene = Scene::start("").await;
     two_revisions(&scene).await;
+    // The other region has no living gateway.
+    scene.gateways.truncate(1);
+    let forget = "delete from tidegate.traffic_gateway where region = 'us-east-1'";
+    scene.cluster.primary.execute(forget).await.unwrap();
     let traffic = Traffic::start(&scene);
     let order = format!("{EU},{US}");
     let arguments = [
@@ -71,7 +75,7 @@ async fn a_good_revision_passes_shadow_and_every_regions_shares_and_is_in_force(
     let expected = [
         vec![("all".to_owned(), 0.0)],
         shares(EU).to_vec(),
-        shares(US).to_vec(),
+        shares(US)[..1].to_vec(),
     ]
     .concat();
     assert_eq!(stages, expected, "{ended:?}");
@@ -89,6 +93,7 @@ async fn a_good_revision_passes_shadow_and_every_regions_shares_and_is_in_force(
         (&last["state"], &last["revision"]),
         (&"done".into(), &2.into())
     );
+    assert_eq!(last["reason"], "without a living gateway: us-east-1");
     scene.until_revision("2", DEADLINE).await;
     assert_eq!(scene.served_by(0, "/app/x").await, "far");
     assert_eq!(traffic.failed.load(Ordering::Relaxed), 0);
@@ -107,7 +112,7 @@ async fn a_revision_that_sends_requests_to_a_region_that_errors_is_vetoed_and_ta
     let arguments = [
         "2",
         "--bake",
-        "8s",
+        "6s",
         "--blast-radius",
         "100%",
         "--canary",
@@ -226,7 +231,7 @@ async fn a_leader_that_stands_still_for_long_loses_its_lease_and_every_gateway_f
     let arguments = [
         "2",
         "--bake",
-        "1s",
+        "600ms",
         "--blast-radius",
         "100%",
         "--canary",
@@ -242,11 +247,6 @@ async fn a_leader_that_stands_still_for_long_loses_its_lease_and_every_gateway_f
     leader.signal(Signal::SIGSTOP);
     until("the old plan decides", DEADLINE, async || {
         Ok((scene.served_by(0, "/app/x").await == "near").then_some(()))
-    })
-    .await
-    .unwrap();
-    until("the rollout has expired", DEADLINE, async || {
-        Ok((scene.status().await["last"]["outcome"] == "expired").then_some(()))
     })
     .await
     .unwrap();

@@ -174,3 +174,21 @@ async fn the_database_refuses_changes_of_what_was_stored_and_a_second_open_rollo
     let changed = "update tidegate.traffic_rollout set regions = '{}' where outcome is null";
     refused(changed, "do not change").await;
 }
+
+#[tokio::test]
+async fn an_open_rollout_whose_leader_is_gone_for_15_s_has_expired_and_hinders_nothing() {
+    let scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    let open = "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, renewed_at) \
+        values ('rollout', 1, 0, '{eu-west-1}', 'x', 'ada', now() - interval '16 s')";
+    scene.cluster.primary.execute(open).await.unwrap();
+    let status = scene.status().await;
+    assert_eq!(
+        (&status["last"]["outcome"], &status["open"]),
+        (&"expired".into(), &Value::Null)
+    );
+    scene.cluster.primary.execute(open).await.unwrap();
+    let quick = ["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"];
+    scene.done(&quick).await;
+    scene.until_revision("1", SOON).await;
+}
