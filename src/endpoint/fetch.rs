@@ -42,7 +42,7 @@ impl Fetch for EndpointFetch {
                 Err(Missed::Failed(_)) => true,
                 Err(Missed::NotForAll) => false,
             };
-            route.acted_upon(asked_at.elapsed(), failed);
+            route.acted_upon(&route.routed, asked_at.elapsed(), failed);
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;

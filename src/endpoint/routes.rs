@@ -40,6 +40,7 @@ pub struct Routes {
     plans: ArcSwap<TrafficPlans>,
     /// Where clients are, for policies that are started later.
     geo: OnceLock<Option<Arc<GeoDatabase>>>,
+    built_in: OnceLock<Option<Arc<PolicyFile>>>,
 }
 
 impl Routes {
@@ -66,6 +67,7 @@ impl Routes {
             upstreams,
             plans: ArcSwap::default(),
             geo: OnceLock::new(),
+            built_in: OnceLock::new(),
         })
     }
 
@@ -96,21 +98,22 @@ impl Routes {
         before: &TrafficPlans,
     ) {
         let _first = self.geo.set(tables.geo.clone());
-        if let Some(policy) = &tables.policy {
-            let known = before.in_force.as_deref();
+        let start = |file: &Arc<PolicyFile>, known: Option<&Arc<TrafficPolicy>>| {
+            let known = known.map(|known| &**known);
+            self.start_policy(Arc::clone(file), entrance, database, known)
+        };
+        let known = before.in_force.as_ref();
+        let given = tables.policy.as_ref().map(|file| start(file, known));
+        if !tables.is_built_in {
             return self.put_plans(TrafficPlans {
-                in_force: Some(self.start_policy(Arc::clone(policy), entrance, database, known)),
+                pinned: given.is_some(),
+                in_force: given,
                 trial: None,
-                pinned: true,
             });
         }
-        if before.pinned {
-            return;
-        }
-        let again = |policy: &Arc<TrafficPolicy>| {
-            let file = Arc::clone(policy.shared_file());
-            self.start_policy(file, entrance, database, Some(policy))
-        };
+        let _first = self.built_in.set(tables.policy.clone());
+        let is_stored = |it: &&Arc<TrafficPolicy>| !before.pinned && it.file().revision > 0;
+        let stored = known.filter(is_stored);
         let beside = |trial: &PolicyTrial| PolicyTrial {
             policy: {
                 let file = Arc::clone(trial.policy.shared_file());
@@ -118,11 +121,18 @@ impl Routes {
             },
             ..trial.clone()
         };
+        let again = stored.map(|policy| start(policy.shared_file(), Some(policy)));
         self.put_plans(TrafficPlans {
-            in_force: before.in_force.as_ref().map(again),
+            in_force: again.or(given),
             trial: before.trial.as_ref().map(beside),
             pinned: false,
         });
+    }
+
+    /// Returns the policy that is in force before the first rollout, if this gateway is in a fleet.
+    #[must_use]
+    pub fn built_in(&self) -> Option<&Arc<PolicyFile>> {
+        self.built_in.get()?.as_ref()
     }
 
     /// Starts a policy over the nodes of these tables; what is known about regions is taken over.

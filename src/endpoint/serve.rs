@@ -5,19 +5,23 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, AUTHORIZATION, SET_COOKIE};
+use bytes::Bytes;
+use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::fetch::cached_request;
-use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
-use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
-use crate::regions::{NoRegion, RegionRoute};
-use tidegate_model::{
-    FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,
+use super::hand_on::Journey;
+use super::here::{authenticate, serve_here};
+use super::reach::Reach;
+use super::{Call, Endpoint, Frontend, Reached, RouteError, Routes};
+use crate::http::{
+    Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
+    read_json,
 };
-use tidegate_policy::Decision;
+use crate::regions::{NoRegion, RegionRoute};
+use tidegate_model::FORGET_SESSION_COOKIE;
 
 /// Serves every path that is not a probe, and returns how the answer was produced.
 pub(super) async fn serve(
@@ -26,10 +30,17 @@ pub(super) async fn serve(
     seen: &EndpointSeen,
 ) -> Accounted {
     let mut account = None;
+    let is_hop = request.extensions().get::<Hop>().is_some();
     let answer = answer(frontend, request, seen, &mut account).await;
     let is_lost = |problem: &Problem| problem.kind() == ProblemKind::WriteLostInFailover;
     let lost = answer.as_ref().is_err_and(is_lost);
+    let unprocessed = answer.as_ref().err().filter(|_| is_hop);
+    let unprocessed = unprocessed.and_then(|problem| Unprocessed::of(problem.kind()));
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(unprocessed) = unprocessed {
+        let headers = response.headers_mut();
+        headers.insert(&TIDEGATE_UNPROCESSED, unprocessed.field());
+    }
     let decision = account.as_ref().and_then(|known| known.decision.as_ref());
     if lost && decision.is_some_and(|decision| decision.session_cookie) {
         // Drops the cookie, so that the client gets this error only once: a browser cannot do so by
@@ -61,19 +72,26 @@ async fn answer(
     let decision = reached.decide(&frontend.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
     endpoint.backend.check(&frontend.backends, &head.headers)?;
-    let claims = match endpoint.auth {
-        EndpointAuth::None => None,
-        EndpointAuth::Jwt => {
-            let (token, needed) = (head.headers.get(AUTHORIZATION), endpoint.backend.claims());
-            Some(frontend.verifier.verify_with(token, needed).await?)
-        }
+    let hop = head.extensions.get::<Hop>();
+    let reach = Reach {
+        own: &frontend.observer.region,
+        backend: &endpoint.backend,
+        tunnels: frontend.tunnels.as_deref(),
+    };
+    let route = route(&routes, &reached, &head, reach, account)?;
+    let hands_on = route.as_ref().is_some_and(|route| reach.hands_on(route));
+    // The gateway that serves a request authenticates it.
+    let claims = match hands_on {
+        true => None,
+        false => authenticate(frontend, &endpoint, &head.headers).await?,
     };
     account.timing.route = started.elapsed();
 
-    let route = route(&routes, &reached, &head, account)?;
-    let revision = routes.revision;
     let asked = (&decision, &route);
-    let cached = cached_request(frontend, revision, &reached, asked, &head, account)?;
+    let cached = match hands_on {
+        true => None,
+        false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
+    };
     if let Some(cached) = cached
         // Boxed: large and rarely needed.
         && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
@@ -81,75 +99,87 @@ async fn answer(
         return Ok(response);
     }
 
-    account.routed = route.as_ref().map(|route| Arc::clone(&route.routed));
-    let (json, body) = match endpoint.backend.reads_json() {
-        true => {
-            let json = read_json(&head.headers, body, &frontend.server).await?;
-            (Some(json), Body::empty())
-        }
-        false => (None, body),
-    };
+    if let Some(route) = &route {
+        account.routed = Some(Arc::clone(&route.routed));
+    }
+    let (json, body) = read(frontend, &endpoint, &head, body).await?;
+    let deadline = frontend.server.request_deadline;
     let call = Call {
         path: reached.path.into_owned(),
         path_values: reached.path_values,
-        head,
         body,
         json,
         decision,
         route: route.clone(),
         claims,
-        time: frontend.server.request_deadline,
+        time: hop.map_or(deadline, |hop| hop.time.min(deadline)),
+        head,
     };
-    let permit = frontend.shedding.enter()?;
-    let backends = &frontend.backends;
-    let response = endpoint.backend.serve(backends, call, account).await;
-    if let Some(route) = &route {
+    let response = carry_out(frontend, &endpoint, reach, call, account).await;
+    if let (Some(route), Some(routed)) = (&route, &account.routed) {
         let status = match &response {
             Ok(response) => response.status(),
             Err(problem) => problem.status(),
         };
-        route.acted_upon(started.elapsed(), status.is_server_error());
+        route.acted_upon(routed, started.elapsed(), status.is_server_error());
     }
-    let mut response = response?;
-    // What remains depends on how fast the client reads.
-    drop(permit);
-    if let (Some(decision), Some(seen)) = (&account.decision, &account.seen) {
-        give_token(&frontend.tokens, response.headers_mut(), decision, seen);
-    }
-    Ok(response)
+    response
 }
 
-/// Decides which region serves a request, if there is a traffic policy.
+/// Reads the body as a whole if the backend needs that.
+async fn read(
+    frontend: &Frontend,
+    endpoint: &Endpoint,
+    head: &Parts,
+    body: Body,
+) -> Result<(Option<Bytes>, Body), Problem> {
+    if !endpoint.backend.reads_json() {
+        return Ok((None, body));
+    }
+    let json = read_json(&head.headers, body, &frontend.server).await?;
+    Ok((Some(json), Body::empty()))
+}
+
+/// Serves a request here, or in the regions that the traffic policy lists.
+async fn carry_out(
+    frontend: &Frontend,
+    endpoint: &Endpoint,
+    reach: Reach<'_>,
+    call: Call,
+    account: &mut Account,
+) -> Result<Response, Problem> {
+    let (Some(route), Some(tunnels)) = (call.route.clone(), reach.tunnels) else {
+        return serve_here(frontend, endpoint, call, account).await;
+    };
+    let journey = Journey {
+        frontend,
+        endpoint,
+        route: &route,
+        reach,
+        tunnels,
+    };
+    // Boxed: large and only in a fleet.
+    Box::pin(journey.serve(call, account)).await
+}
+
+/// Decides which region serves a request, if there is a traffic policy. What was handed on is served
+/// here.
 fn route(
     routes: &Routes,
     reached: &Reached<'_>,
     head: &Parts,
+    reach: Reach<'_>,
     account: &mut Account,
 ) -> Result<Option<Arc<RegionRoute>>, NoRegion> {
-    let backend = &reached.endpoint.backend;
-    match RegionRoute::decide(&routes.plans(), head, &reached.path, backend) {
+    if let Some(hop) = head.extensions.get::<Hop>() {
+        account.routed = Some(hop.routed(reach.own, &head.headers));
+        return Ok(None);
+    }
+    match RegionRoute::decide(&routes.plans(), head, &reached.path, &reach) {
         Ok(route) => Ok(route.map(Arc::new)),
         Err(refused) => {
             account.routed = Some(Arc::clone(&refused.routed));
             Err(refused)
         }
-    }
-}
-
-/// Gives a client the position that it has seen by now.
-fn give_token(
-    tokens: &TokenKeys,
-    headers: &mut HeaderMap,
-    decision: &Decision,
-    seen: &WalPosition,
-) {
-    let token = tokens.sign(seen);
-    if decision.session_cookie
-        && let Ok(cookie) = session_cookie(&token)
-    {
-        headers.append(SET_COOKIE, cookie);
-    }
-    if let Ok(token) = HeaderValue::try_from(token) {
-        headers.insert(&X_CONSISTENCY_TOKEN, token);
     }
 }

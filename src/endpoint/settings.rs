@@ -30,6 +30,8 @@ pub struct RouteTables {
 pub struct RegionTables {
     /// The policy; without one, every request is served here.
     pub policy: Option<Arc<PolicyFile>>,
+    /// Whether the policy is the built-in one of a fleet: one of the policy store comes before it.
+    pub is_built_in: bool,
     /// Where clients are.
     pub geo: Option<Arc<GeoDatabase>>,
     /// Whose signatures of revisions count.

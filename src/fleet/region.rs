@@ -87,6 +87,11 @@ impl FleetRegion {
         self.links.usable(Purpose::Tunnel).next().is_some()
     }
 
+    /// Returns whether one of its gateways says that it reaches the primary.
+    pub fn reaches_primary(&self) -> bool {
+        self.has(GatewayConditions::PRIMARY)
+    }
+
     /// Returns how many connections lead there, open or not.
     pub fn connections(&self) -> usize {
         self.links.iter().count()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::auth::Verifier;
@@ -24,11 +25,12 @@ use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
     raise_open_files, serve,
 };
-use crate::peers::Membership;
+use crate::peers::{FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
 use crate::postgres::monitor::steer;
 use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
+use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
@@ -47,6 +49,8 @@ pub struct Gateway {
     drain: Drain,
     hangup: Signal,
     tls: Option<Arc<TlsAcceptor>>,
+    /// The tunnels of a fleet, and what becomes of the requests on them.
+    tunnels: Option<(Arc<Tunnels>, mpsc::Receiver<Handed>)>,
 }
 
 impl Gateway {
@@ -111,7 +115,9 @@ impl Gateway {
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
         let trust = settings.routes.regions.trust.clone();
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
-        let frontend = frontend(&settings, routes, database, tokens)?;
+        let tunnels = settings.fleet.as_ref().map(|_| Tunnels::new());
+        let mut frontend = frontend(&settings, routes, database, tokens)?;
+        frontend.tunnels = tunnels.as_ref().map(|(tunnels, _)| Arc::clone(tunnels));
         Ok(Self {
             settings,
             store: StoreStatus::new(trust),
@@ -122,6 +128,7 @@ impl Gateway {
             drain,
             hangup,
             tls: tls.map(Arc::new),
+            tunnels,
         })
     }
 
@@ -130,7 +137,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound or signals cannot be handled.
     pub async fn serve(
-        self,
+        mut self,
         reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) -> Result<(), GatewayError> {
         let listen = |label, name, address| {
@@ -140,25 +147,31 @@ impl Gateway {
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
         let listener = listener.with_tls(self.tls.clone());
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
+        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
+        let limits = Limits::from(&self.settings.server);
+        let fleet = match self.settings.fleet.as_ref().zip(self.tunnels.take()) {
+            Some((config, (tunnels, handed))) => {
+                let health = health::public_routes(self.health.clone());
+                let parts = FleetParts {
+                    own: own_health(self.health.clone(), Arc::clone(&self.store)),
+                    routes: Arc::clone(&self.frontend.routes),
+                    tunnels,
+                };
+                let region = &self.settings.region;
+                let begun =
+                    Membership::begin(config, region, (parts, handed), services.clone(), health);
+                Some(begun?)
+            }
+            None => None,
+        };
+        let fleet = fleet.map(Arc::new);
+        let follower = self.follower(fleet.clone());
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
             admin = admin_listener.local_addr().ok().map(tracing::field::display),
             region = %self.settings.region,
             "listening"
         );
-        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
-        let limits = Limits::from(&self.settings.server);
-        let fleet = match &self.settings.fleet {
-            Some(config) => {
-                let own = own_health(self.health.clone());
-                Some({
-                    let health = health::public_routes(self.health.clone());
-                    Membership::begin(config, &self.settings.region, own, health)?
-                })
-            }
-            None => None,
-        };
-        let fleet = fleet.map(Arc::new);
         let admin = admin(
             self.recorder.clone(),
             Arc::new(self.admin_state(fleet)),
@@ -172,7 +185,7 @@ impl Gateway {
         });
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
-        tasks.spawn(self.follower().run());
+        tasks.spawn(follower.run());
         let reloader = self.reloader();
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
@@ -194,7 +207,7 @@ impl Gateway {
         }
     }
 
-    fn follower(&self) -> StoreFollower {
+    fn follower(&self, fleet: Option<Arc<Membership>>) -> StoreFollower {
         let frontend = &self.frontend;
         let routes = Arc::clone(&frontend.routes);
         let database = Arc::clone(&frontend.backends.database);
@@ -203,6 +216,7 @@ impl Gateway {
             self.entrance.clone(),
             (routes, database),
             Arc::clone(&self.store),
+            fleet,
         )
     }
 
@@ -278,6 +292,7 @@ fn frontend(
             body_bytes_max: server.body_bytes_max,
             body_timeout: server.body_timeout,
             deadline: server.request_deadline,
+            time_left: None,
         },
         database: Arc::clone(&database),
     };
@@ -288,6 +303,7 @@ fn frontend(
         tokens,
         cache,
         shedding,
+        tunnels: None,
         backends: Backends { database, proxy },
         server: server.clone(),
     })

@@ -25,6 +25,9 @@ pub fn describe(
     region: &RegionId,
     account: &AccountView<'_>,
 ) {
+    if account.handed_on {
+        return add_to_consistency_status(headers, region, account);
+    }
     // One piece of memory for all values that are made for this answer.
     let mut text = HeaderText::with_capacity(256);
     write_consistency_status(&mut text, region, account);
@@ -52,6 +55,24 @@ pub fn describe(
     if let Some(place) = server_timing {
         headers.append(&SERVER_TIMING, values.at(place));
     }
+}
+
+/// Adds this gateway's list item to those of the gateway that has answered.
+fn add_to_consistency_status(
+    headers: &mut HeaderMap,
+    region: &RegionId,
+    account: &AccountView<'_>,
+) {
+    let Some(routed) = account.routed else { return };
+    let mut text = HeaderText::with_capacity(128);
+    let said = headers.get(&CONSISTENCY_STATUS);
+    match said.and_then(|said| said.to_str().ok()) {
+        Some(said) => text.text(said),
+        None => text.text(routed.region.as_ref().map_or("unknown", RegionId::as_str)),
+    };
+    routed.write(&mut text, region);
+    let place = text.end();
+    headers.insert(&CONSISTENCY_STATUS, text.values().at(place));
 }
 
 fn write_cache_control(

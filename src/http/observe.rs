@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::account::{Account, AccountView, Accounted, NodeRole, Served};
 use super::answer::describe;
 use super::cache_status::{CacheCounters, CacheResult};
 use super::decision_counters::DecisionCounters;
+use super::hop::Hop;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
 use super::shedding::Shedding;
@@ -46,8 +47,7 @@ impl Observer {
         mut request: Request,
         answer: impl AsyncFnOnce(Request, &EndpointSeen) -> Accounted,
     ) -> Response {
-        let method = method_label(request.method());
-        let entry = AccessEntry::new(request.headers(), method, Instant::now());
+        let entry = AccessEntry::new(&request, Instant::now());
         let probe = probe_index(request.uri().path());
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
@@ -113,18 +113,23 @@ pub struct AccessEntry {
     pub id: HeaderValue,
     trace: Option<String>,
     method: &'static str,
+    /// The region that has handed it on.
+    via: Option<RegionId>,
     started: Instant,
 }
 
 impl AccessEntry {
     /// Begins the entry of a request.
     #[must_use]
-    pub fn new(headers: &HeaderMap, method: &'static str, started: Instant) -> Self {
+    pub fn new<B>(request: &http::Request<B>, started: Instant) -> Self {
+        let headers = request.headers();
         let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
+        let via = || Some(request.extensions().get::<Hop>()?.region.clone());
         Self {
             id: request_id(headers),
             trace: access_lines_are_wanted().then(trace).flatten(),
-            method,
+            via: access_lines_are_wanted().then(via).flatten(),
+            method: method_label(request.method()),
             started,
         }
     }
@@ -161,6 +166,7 @@ impl AccessEntry {
             request_id = self.id.to_str().unwrap_or_default(),
             trace_id = self.trace.as_deref().or(account.trace),
             method = self.method,
+            via = self.via.as_ref().map(RegionId::as_str),
             endpoint,
             status,
             problem = problem.map(|problem| problem.kind().name()),
@@ -229,8 +235,7 @@ fn probe_index(path: &str) -> Option<usize> {
 }
 
 /// Labels a method in metrics and logs.
-#[must_use]
-pub fn method_label(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

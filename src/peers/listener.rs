@@ -23,14 +23,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tonic::Status;
-use tower::ServiceExt;
+use tower::{Service as _, ServiceExt};
 
 use super::credentials::Credentials;
 use super::dial::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::event::Event;
 use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
 use super::refusal::Refusal;
-use crate::http::{Handshakes, Listener, PROBE_PATHS};
+use crate::endpoint::Public;
+use crate::http::{Handshakes, Hop, Listener, PROBE_PATHS};
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -51,6 +52,8 @@ pub(super) struct FleetListener {
     pub(super) events: mpsc::Sender<Event>,
     /// Answers probes.
     pub(super) health: Router,
+    /// Answers requests.
+    pub(super) public: Public,
 }
 
 impl FleetListener {
@@ -62,6 +65,7 @@ impl FleetListener {
             let credentials = self.credentials.load_full();
             let events = self.events.clone();
             let health = self.health.clone();
+            let public = self.public.clone();
             let handshakes = Arc::clone(&handshakes);
             tokio::spawn(async move {
                 let identified = {
@@ -77,6 +81,7 @@ impl FleetListener {
                             region,
                             events,
                             health,
+                            public,
                         };
                         serve(socket, peer).await;
                     }
@@ -134,10 +139,17 @@ struct Peer {
     region: RegionId,
     events: mpsc::Sender<Event>,
     health: Router,
+    public: Public,
 }
 
 impl Peer {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Answer {
+        // Whatever its path is: what clients may ask for is never a call of a gateway's own.
+        if let Some(hop) = Hop::read(&self.region, request.headers()) {
+            request.extensions_mut().insert(hop);
+            let Ok(answer) = self.public.clone().call(request).await;
+            return Ok(answer.map(Body::new));
+        }
         let path = request.uri().path();
         let answer = if path == WATCH.path() {
             let watch = answering(move || self.watch());

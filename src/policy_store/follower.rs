@@ -12,6 +12,7 @@ use super::reporter::{self, Reported};
 use super::state_dir::StateDir;
 use super::{StoreError, StoreSettings, StoreStatus, statement};
 use crate::endpoint::LiveRoutes;
+use crate::peers::Membership;
 use crate::postgres::monitor::Monitor;
 use crate::regions::{Entrance, PolicyFile, PolicyTrial, TrafficPlans, TrialCounters};
 use crate::sql::Database;
@@ -41,8 +42,9 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// Follows the store on one gateway.
 pub struct StoreFollower {
     region: RegionId,
-    /// Names this process in reports.
+    /// Names this process in reports, outside a fleet.
     gateway: String,
+    fleet: Option<Arc<Membership>>,
     monitor: Arc<Monitor>,
     database: Arc<Database>,
     routes: Arc<LiveRoutes>,
@@ -70,10 +72,12 @@ impl StoreFollower {
         entrance: Entrance,
         (routes, database): (Arc<LiveRoutes>, Arc<Database>),
         status: Arc<StoreStatus>,
+        fleet: Option<Arc<Membership>>,
     ) -> Self {
         let region = entrance.region.clone();
         Self {
             gateway: format!("{:016x}", fastrand::u64(..)),
+            fleet,
             monitor: Arc::clone(&database.monitor),
             state_dir: settings.state_dir.as_deref().map(StateDir::new),
             following: Following::new(region.as_str(), None),
@@ -113,7 +117,8 @@ impl StoreFollower {
                 self.judge(&posture, now);
                 self.status.show(&posture);
             }
-            if is_there {
+            // A gateway that suspects itself does not confirm a stage.
+            if is_there && !self.suspects_itself() {
                 reports.send_replace(Some(self.reported(&posture, is_pinned)));
             }
             let pause = match self.following.is_open() {
@@ -324,7 +329,7 @@ impl StoreFollower {
         if in_use(&plans) != revision {
             plans.in_force = match (&before.trial, self.bodies.policy(revision)) {
                 (Some(trial), _) if trial.policy.file().revision == revision => {
-                    trial.policy.take_over();
+                    trial.policy.take_over(before.in_force.as_deref());
                     Some(Arc::clone(&trial.policy))
                 }
                 (_, Some(file)) => Some(routes.start_policy(
@@ -333,7 +338,14 @@ impl StoreFollower {
                     &self.database,
                     before.in_force.as_deref(),
                 )),
-                (_, None) => None,
+                (_, None) => routes.built_in().map(|file| {
+                    routes.start_policy(
+                        Arc::clone(file),
+                        &self.entrance,
+                        &self.database,
+                        before.in_force.as_deref(),
+                    )
+                }),
             };
         }
         let trial = posture.trial.as_ref().filter(|it| it.revision != revision);
@@ -382,7 +394,8 @@ impl StoreFollower {
             self.judge = WindowJudge::default();
             return;
         };
-        if trial.share == 0 || now.saturating_sub(self.judged_at) < WINDOW {
+        if trial.share == 0 || self.suspects_itself() || now.saturating_sub(self.judged_at) < WINDOW
+        {
             return;
         }
         self.judged_at = now;
@@ -401,6 +414,10 @@ impl StoreFollower {
         }
     }
 
+    fn suspects_itself(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|it| it.view().suspect)
+    }
+
     fn counters(&self) -> Option<Arc<TrialCounters>> {
         let routes = self.routes.load();
         let plans = routes.plans();
@@ -412,7 +429,10 @@ impl StoreFollower {
         let (rollout, revision) = trial.unwrap_or((posture.rollout, posture.in_force.unwrap_or(0)));
         let arms = self.counters().map(|it| it.report()).unwrap_or_default();
         let row = GatewayReport {
-            gateway: self.gateway.clone(),
+            gateway: match &self.fleet {
+                Some(fleet) => fleet.id().to_owned(),
+                None => self.gateway.clone(),
+            },
             region: self.region.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             language: LANGUAGE,

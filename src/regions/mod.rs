@@ -25,7 +25,7 @@ pub use node::RegionNode;
 pub use plans::{PolicyTrial, TrafficPlans, TrialCounters};
 pub use policy_file::{PolicyFile, PolicyFileError};
 pub use receipts::{ObserveSettings, Receipts};
-pub use route::{NoRegion, Reaches, RegionRoute};
+pub use route::{NoRegion, Reaches, RegionRoute, route_field};
 pub use settings::{GEOIP_DATABASE, TRAFFIC_POLICY};
 pub use traffic::{Entrance, RegionSummary, TrafficPolicy};
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use tidegate_traffic::compile;
 use tidegate_traffic::plan::Plan;
@@ -21,7 +22,7 @@ pub struct PolicyFile {
     /// Its warnings, as `policy check` prints them; empty if there are none.
     pub warnings: String,
     /// The plan that decisions are made from.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
 }
 
 /// Why a policy file cannot be used. Displays without its name.
@@ -73,7 +74,7 @@ impl PolicyFile {
                 text: String::from_utf8_lossy(text).into_owned(),
                 summary,
                 warnings: report,
-                plan,
+                plan: Arc::new(plan),
             }),
             plan => {
                 let shown = diagnostics.shown();

@@ -34,6 +34,10 @@ pub struct RegionRoute {
     nearer: usize,
     /// In how many of the regions it may be tried although one may have acted on it.
     pub repeats_max: usize,
+    /// The share of a region's requests that may be tried elsewhere, in millionths.
+    pub budget: u32,
+    /// Whether this gateway's region may serve it, whatever its state.
+    pub may_be_here: bool,
     compared: Option<Compared>,
 }
 
@@ -102,6 +106,25 @@ impl RegionRoute {
         self.order.iter().position(|it| it == region)
     }
 
+    /// Returns the regions that may serve it, best first.
+    #[must_use]
+    pub fn order(&self) -> &[RegionId] {
+        &self.order
+    }
+
+    /// Returns what becomes of the decision if the chosen region cannot be asked and another is.
+    #[must_use]
+    pub fn moved_to(&self, region: &RegionId) -> Arc<Routed> {
+        if self.routed.region.as_ref() == Some(region) {
+            return Arc::clone(&self.routed);
+        }
+        Arc::new(Routed {
+            region: Some(region.clone()),
+            reason: RegionReason::NoTunnel,
+            ..(*self.routed).clone()
+        })
+    }
+
     /// Records the end of an attempt at a node of a region. `took` is from the request's last byte
     /// to the head of the answer.
     pub fn sample(&self, region: &RegionId, node: &str, outcome: Outcome, took: Duration) {
@@ -111,38 +134,21 @@ impl RegionRoute {
         }
     }
 
-    /// Counts the decision, and records how long the answer took since the request arrived, and whether it
-    /// failed.
-    pub fn acted_upon(&self, took: Duration, failed: bool) {
+    /// Counts the decision as it was carried out, and records how long the answer took since the request
+    /// arrived, and whether it failed.
+    pub fn acted_upon(&self, routed: &Routed, took: Duration, failed: bool) {
         if let Some(compared) = &self.compared {
             compared.counters.count(compared.arm, failed, took);
         }
-        self.traffic.seen.decided(&self.routed);
-        self.traffic.seen.answered(&self.routed, took);
+        self.traffic.seen.decided(routed);
+        self.traffic.seen.answered(routed, took);
         count_locality(self.nearer);
     }
 
     /// Returns the value of `Tidegate-Route`.
     #[must_use]
     pub fn field(&self) -> Option<HeaderValue> {
-        let Routed {
-            policy,
-            proposed,
-            region,
-            reason,
-        } = &*self.routed;
-        // A token begins with a letter (RFC 9651 section 3.3.4).
-        let policy = match policy.starts_with(|it: char| it.is_ascii_alphabetic()) {
-            true => policy.to_string(),
-            false => format!("\"{policy}\""),
-        };
-        let named = |name: &str, region: &Option<RegionId>| match region {
-            Some(region) => format!(", {name}={region}"),
-            None => String::new(),
-        };
-        let (region, proposed) = (named("region", region), named("proposed", proposed));
-        let text = format!("policy={policy}{region}{proposed}, reason={reason}");
-        HeaderValue::try_from(text).ok()
+        route_field(&self.routed)
     }
 }
 
@@ -167,6 +173,29 @@ impl From<NoRegion> for Problem {
         let status = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Self::of(ProblemKind::NoRegion, error).with_status(status)
     }
+}
+
+/// Returns the value of `Tidegate-Route` for a decision.
+#[must_use]
+pub fn route_field(routed: &Routed) -> Option<HeaderValue> {
+    let Routed {
+        policy,
+        proposed,
+        region,
+        reason,
+    } = routed;
+    // A token begins with a letter (RFC 9651 section 3.3.4).
+    let policy = match policy.starts_with(|it: char| it.is_ascii_alphabetic()) {
+        true => policy.to_string(),
+        false => format!("\"{policy}\""),
+    };
+    let named = |name: &str, region: &Option<RegionId>| match region {
+        Some(region) => format!(", {name}={region}"),
+        None => String::new(),
+    };
+    let (region, proposed) = (named("region", region), named("proposed", proposed));
+    let text = format!("policy={policy}{region}{proposed}, reason={reason}");
+    HeaderValue::try_from(text).ok()
 }
 
 fn host_of(head: &Parts) -> &str {
@@ -311,15 +340,18 @@ impl Chosen<'_> {
     ) -> RegionRoute {
         let policy = self.decision.policy;
         let routed = self.routed(Some(region.clone()), reason);
+        let (repeats_max, budget) = match self.facts.policy(policy).retry {
+            Retry::Never => (1, 0),
+            Retry::Idempotent { regions, budget } => (1 + regions as usize, budget),
+        };
         RegionRoute {
             nearer: self.nearer(region),
             traffic: Arc::clone(self.traffic),
             order: order.collect(),
             is_bound: self.traffic.plan().policies()[policy].only.is_some(),
-            repeats_max: match self.facts.policy(policy).retry {
-                Retry::Never => 1,
-                Retry::Idempotent { regions, .. } => 1 + regions as usize,
-            },
+            may_be_here: self.may_be_here(),
+            repeats_max,
+            budget,
             compared: None,
             routed,
         }

@@ -133,5 +133,11 @@ pub const BUILD_INFO: &str = "tidegate_build_info";
 pub const FLEET_HANDSHAKES_REFUSED: &str = "tidegate_fleet_handshakes_refused_total";
 /// Time until the fleet's certificate expires, in seconds; negative afterwards. Gauge.
 pub const FLEET_CERTIFICATE_EXPIRES: &str = "tidegate_fleet_certificate_expires_seconds";
+/// Requests handed to another region's gateway. Counter; labels `region` and `outcome`: `answered`, `moved`,
+/// `refused`, `unknown`, `deadline`, `cancelled` or `cut`.
+pub const TUNNEL_REQUESTS: &str = "tidegate_tunnel_requests_total";
+/// Time from the last byte of a request that was handed on to the head of its answer. Histogram; label
+/// `region`.
+pub const TUNNEL_DURATION: &str = "tidegate_tunnel_duration_seconds";
 /// Probes of regions that have left. Counter.
 pub const FLEET_PROBES: &str = "tidegate_fleet_probes_total";

@@ -7,7 +7,7 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::download::{Download, Place};
+use super::download::{Download, FromNode, Place};
 use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
 use super::upload::Upload;
@@ -39,7 +39,12 @@ impl Answered {
         let (mut head, body) = self.response.into_parts();
         // The fields are about the node's connection, not the client's.
         head.version = Version::default();
-        let body = Download::new(body, self.upstream, self.node, self.place);
+        let source = FromNode {
+            upstream: self.upstream,
+            node: self.node,
+            _place: self.place,
+        };
+        let body = Download::new(body, source);
         Response::from_parts(head, Body::new(body))
     }
 }

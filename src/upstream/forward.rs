@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use super::exchange::exchange;
 use super::{
-    Answered, Outgoing, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
+    Answered, Outgoing, Patience, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
     response_fields, tunnel,
 };
-use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
+use crate::http::{Account, AfterHttp, Hop, NodeRole, Problem, Served};
 use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Reason};
 use tidegate_steering::Turn;
@@ -82,7 +82,11 @@ impl Proxy {
         let mut outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
         outgoing.take_route(route);
         let started = Instant::now();
-        let answered = exchange(upstream, outgoing, body, self.patience).await;
+        let patience = Patience {
+            time_left: head.extensions.get::<Hop>().map(|hop| hop.time),
+            ..self.patience
+        };
+        let answered = exchange(upstream, outgoing, body, patience).await;
         account.timing.upstream = started.elapsed();
         let answered = answered?;
         account.served = Some(served(upstream, &answered));

@@ -21,6 +21,7 @@ mod docs;
 mod drills;
 mod faults;
 mod fleet;
+mod handing_on;
 mod health;
 mod host;
 mod infra;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::fleet::peers_of;
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
+use crate::peers::built_in_policy;
 use crate::policy_store::FLEET_NAME;
 use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
-use tidegate_model::ConfigError;
+use tidegate_model::{ConfigError, RegionId};
 use tidegate_rollout::TrustedKeys;
 
 /// The traffic policy and the address database, as far as they are configured.
@@ -14,7 +16,10 @@ use tidegate_rollout::TrustedKeys;
 /// # Errors
 /// Names what sets the file that cannot be used, and says why; the report has every error of a
 /// policy.
-pub(super) fn regions(merge: &Merge<'_>) -> Result<RegionTables, ConfigError> {
+pub(super) fn regions(
+    merge: &Merge<'_>,
+    local: Option<&RegionId>,
+) -> Result<RegionTables, ConfigError> {
     let mut report = String::new();
     let policy = merge.value_by(&TRAFFIC_POLICY, |name| {
         PolicyFile::read(name).inspect_err(|error| {
@@ -24,10 +29,15 @@ pub(super) fn regions(merge: &Merge<'_>) -> Result<RegionTables, ConfigError> {
         })
     });
     let geo = merge.value_by(&GEOIP_DATABASE, GeoDatabase::read)?;
+    let file = policy.map_err(|error| error.with_report(report))?;
+    let is_built_in = file.is_none();
+    let policy = match file {
+        Some(policy) => Some(policy),
+        None => built_in(merge, local)?,
+    };
     Ok(RegionTables {
-        policy: policy
-            .map_err(|error| error.with_report(report))?
-            .map(Arc::new),
+        policy: policy.map(Arc::new),
+        is_built_in,
         geo: geo.map(Arc::new),
         trust: trust(merge)?,
     })
@@ -48,4 +58,18 @@ fn trust(merge: &Merge<'_>) -> Result<TrustedKeys, ConfigError> {
         fleet: name.unwrap_or_else(|| "default".to_owned()),
         keys: keys.map(key).collect::<Result<_, _>>()?,
     })
+}
+
+/// The policy of a fleet without a file; none without peers in other regions.
+fn built_in(
+    merge: &Merge<'_>,
+    local: Option<&RegionId>,
+) -> Result<Option<PolicyFile>, ConfigError> {
+    let Some(local) = local else { return Ok(None) };
+    let peers = peers_of(merge)?;
+    match peers.iter().any(|peer| peer.region != *local) {
+        // Names of which no policy can be made are refused with the fleet.
+        true => Ok(built_in_policy(local, &peers)),
+        false => Ok(None),
+    }
 }

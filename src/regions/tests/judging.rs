@@ -147,10 +147,13 @@ async fn another_policy_takes_over_what_is_known_of_regions() {
     }
     let request = head("203.0.113.7", &[]);
     assert_eq!(goes_to(&before, &request), "eu-west-1");
+    let since = before.regions()[1].since;
+    assert!(since >= MS, "{since:?}");
     let other = file(&POLICY.replace("policy p", "policy q"));
     let nodes = vec![node(&selector, 0)];
     let after = TrafficPolicy::start(other, None, entrance(), nodes, Some(&before));
     assert_eq!(goes_to(&after, &request), "eu-west-1");
+    assert_eq!(after.regions()[1].since, since);
     selector.report(0, AttemptOutcome::Answered, Some(MS), Instant::now());
 }
 
@@ -168,7 +171,7 @@ async fn a_policy_on_trial_keeps_what_is_known_of_regions_and_goes_on_with_it_in
     let nodes = vec![node(&selector, 0)];
     let beside = TrafficPolicy::start_beside(other, (None, entrance()), nodes, Some(&before));
     assert_eq!(goes_to(&beside, &request), "eu-west-1");
-    beside.take_over();
+    beside.take_over(Some(&before));
     assert_eq!(goes_to(&beside, &request), "eu-west-1");
     assert_eq!(beside.regions()[1].state, "left");
 }
@@ -195,7 +198,7 @@ async fn while_a_rollout_is_open_each_key_is_decided_by_one_plan_and_both_learn_
         let head = head(&format!("203.0.113.{client}"), &[]);
         let route = RegionRoute::decide(&plans(share), &head, "/x", &Everywhere);
         let route = route.unwrap().unwrap();
-        route.acted_upon(MS, false);
+        route.acted_upon(&route.routed, MS, false);
         route.routed.region.as_ref().unwrap().to_string()
     };
     let moved = |share| {

@@ -28,7 +28,8 @@ const SOURCES: &str = r#"
 ## Where values come from
 
 Flags take precedence over environment variables, variables over the file, and the file over the defaults. An empty
-variable counts as absent, except `ADMIN_TOKEN`, which must not be empty. `tidegate check` prints every setting in force with its value and where that came from;
+variable counts as absent, except `ADMIN_TOKEN`, which must not be empty. A variable that is not set may be a file of its
+name in `CREDENTIALS_DIRECTORY`, where systemd puts [credentials](deployment.md). `tidegate check` prints every setting in force with its value and where that came from;
 secrets are never printed. A value that cannot be used ends the process at start with exit code 2 and one line that names
 the variable, or the file, line and key.
 

@@ -1,0 +1,5 @@
+//! Requests that one region's gateway hands to another's, through real processes.
+
+mod failures;
+mod kit;
+mod passing;
