@@ -47,7 +47,13 @@ impl Fetch for EndpointFetch {
             }
         };
         if let Some(route) = &self.shared.route {
-            route.acted_upon(&route.routed, asked_at.elapsed());
+            let failed = match &fetched {
+                Ok(fetched) => fetched.status.is_server_error(),
+                Err(Missed::Problem(problem)) => problem.status().is_server_error(),
+                Err(Missed::Failed(_)) => true,
+                Err(Missed::NotForAll) => false,
+            };
+            route.acted_upon(&route.routed, asked_at.elapsed(), failed);
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;

@@ -124,7 +124,11 @@ async fn answer(
         None => serve_here(frontend, &endpoint, call, account).await,
     };
     if let (Some(route), Some(routed)) = (&route, &account.routed) {
-        route.acted_upon(routed, started.elapsed());
+        let status = match &response {
+            Ok(response) => response.status(),
+            Err(problem) => problem.status(),
+        };
+        route.acted_upon(routed, started.elapsed(), status.is_server_error());
     }
     response
 }
@@ -163,11 +167,8 @@ fn route(
         account.routed = Some(hop.routed(reach.own, &head.headers));
         return Ok(None);
     }
-    let Some(traffic) = routes.traffic() else {
-        return Ok(None);
-    };
-    match RegionRoute::decide(traffic, head, &reached.path, &reach) {
-        Ok(route) => Ok(Some(Arc::new(route))),
+    match RegionRoute::decide(&routes.plans(), head, &reached.path, &reach) {
+        Ok(route) => Ok(route.map(Arc::new)),
         Err(refused) => {
             account.routed = Some(Arc::clone(&refused.routed));
             Err(refused)

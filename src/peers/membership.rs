@@ -33,6 +33,7 @@ const EVENTS_MAX: usize = 4_096;
 /// The tasks of a gateway's membership, which end with it.
 #[derive(Debug)]
 pub struct Membership {
+    id: String,
     view: Arc<ArcSwap<FleetView>>,
     pub(super) events: mpsc::Sender<Event>,
     /// Ends with the last connection of a peer.
@@ -103,6 +104,7 @@ impl Membership {
             random: fastrand::u64(..),
         };
         let fleet = Fleet::new(identity);
+        let id = fleet.id().to_string();
         // By which nothing is decided: there is a policy in force wherever there are peers.
         let plan = built_in_policy(region, &config.peers).ok_or(MembershipError::BuiltIn)?;
         let driver = Driver::new(
@@ -115,6 +117,7 @@ impl Membership {
         );
         tasks.spawn(driver.run(received));
         Ok(Self {
+            id,
             view,
             events,
             ended: Mutex::new(ended),
@@ -126,6 +129,12 @@ impl Membership {
     pub async fn ended(&self) {
         // Nothing is ever sent.
         let _none = self.ended.lock().await.recv().await;
+    }
+
+    /// Returns the id of this gateway.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Returns what is known of the fleet now.
