@@ -10,6 +10,7 @@ pub mod auth;
 pub mod cache;
 pub mod sql;
 pub mod upstream;
+pub mod storage;
 pub mod endpoint;
 pub mod peers;
 pub mod testkit;

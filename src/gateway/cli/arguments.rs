@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
+use super::storage_arguments::StorageCommand;
 use crate::gateway::config::{Overrides, PROCESS};
 use tidegate_model::settings::Setting;
 
@@ -78,6 +79,11 @@ pub(super) enum Command {
     Fleet {
         #[command(subcommand)]
         command: FleetCommand,
+    },
+    /// Work with object storage: buckets, repositories and their keys.
+    Storage {
+        #[command(subcommand)]
+        command: StorageCommand,
     },
     /// Write a configuration for an existing database, from its catalogue; changes nothing.
     Init(InitCommand),
@@ -262,9 +268,21 @@ pub(super) struct MigrateCommand {
     /// URL of the primary (DATABASE_URL).
     #[arg(long)]
     pub(super) database_url: Option<String>,
+    /// The schemas to apply: those of the built-in API, and of object storage.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Schema::Api])]
+    pub(super) only: Vec<Schema>,
     /// Also add accounts, balances, rates, fees and documents to try the API with.
     #[arg(long)]
     pub(super) demo_data: bool,
+}
+
+/// A part of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Schema {
+    /// The built-in API.
+    Api,
+    /// Object storage.
+    Storage,
 }
 
 #[derive(Debug, Args)]

@@ -7,15 +7,15 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
 use super::Exit;
-use super::arguments::MigrateCommand;
+use super::arguments::{MigrateCommand, Schema};
 use super::primary::Primary;
 use super::url_warning::warn_of_url;
 use crate::postgres::SslMode;
 use tidegate_model::Environment;
 use tokio_postgres::config::SslMode as Negotiation;
 
-/// The files of `migrations/`, by version.
-const FILES: [(i64, &str, &str); 5] = [
+/// The files of `migrations/` for the built-in API, by version.
+const API: [(i64, &str, &str); 5] = [
     (
         1,
         "reference",
@@ -43,6 +43,13 @@ const FILES: [(i64, &str, &str); 5] = [
     ),
 ];
 
+/// The same for object storage.
+const STORAGE: [(i64, &str, &str); 1] = [(
+    7,
+    "storage",
+    include_str!("../../../migrations/0007_storage.sql"),
+)];
+
 const DEMO_DATA: &str = include_str!("demo_data.sql");
 
 /// Applies what is missing; doing it again changes nothing.
@@ -60,7 +67,7 @@ pub(super) async fn migrate(
     let mut connection = connect(options, server.ssl_mode())
         .await
         .map_err(|error| failed(&error))?;
-    migrator()
+    migrator(&command.only)
         .run(&mut connection)
         .await
         .map_err(|error| failed(&error))?;
@@ -103,7 +110,7 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     authorization || handshake
 }
 
-fn migrator() -> Migrator {
+fn migrator(only: &[Schema]) -> Migrator {
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(
             version,
@@ -113,5 +120,14 @@ fn migrator() -> Migrator {
             false,
         )
     };
-    Migrator::with_migrations(FILES.into_iter().map(migration).collect())
+    let files = only.iter().flat_map(|schema| match schema {
+        Schema::Api => &API[..],
+        Schema::Storage => &STORAGE[..],
+    });
+    let mut files: Vec<_> = files.copied().collect();
+    files.sort_unstable();
+    let mut migrator = Migrator::with_migrations(files.into_iter().map(migration).collect());
+    // Those of the schemas that were not named.
+    migrator.set_ignore_missing(true);
+    migrator
 }

@@ -12,6 +12,7 @@ use super::file::ConfigFile;
 use super::fleet::fleet;
 use super::merge::Merge;
 use super::reference::CONFIG;
+use super::storage::storage;
 use super::topology::{PRIMARY_REGION, ReplicaConfig};
 use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
@@ -25,6 +26,7 @@ use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
+use crate::storage::StorageConfig;
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub tls: Option<CertificateFiles>,
     /// `[fleet]`; absent without `FLEET_ADDR`.
     pub fleet: Option<FleetConfig>,
+    /// Object storage; absent without `STORAGE_ADDR`.
+    pub storage: Option<StorageConfig>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearer tokens are verified.
@@ -122,6 +126,7 @@ impl Settings {
             admin_hosts: file.admin_hosts()?,
             tls: certificate_files(&merge)?,
             fleet: fleet(&merge, token_keys.is_some())?,
+            storage: storage(&merge)?,
             token_keys,
             auth: auth_config(environment)?,
             log_format: merge
