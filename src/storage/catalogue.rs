@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidegate_steering::{
-    HedgeDelay, Ranking, Selector, SharedSelector, Standing, SteeringSettings,
+    AttemptOutcome, HedgeDelay, Ranking, Selector, SharedSelector, Standing, SteeringSettings,
 };
+use tidegate_telemetry::names;
 use tokio::time::Instant;
 
 use super::database::{IndexDatabase, Owed};
+use super::fault::{Fault, FaultKind};
 use super::placement::MemberView;
 use super::registry::{self, RepositoryRow};
 use super::{Backend, BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};
@@ -157,6 +159,37 @@ impl Catalogue {
             policy,
             order: order.into_iter().map(|at| repository.members[at]).collect(),
         }
+    }
+}
+
+impl Catalogue {
+    /// Notes how an attempt at a bucket has ended.
+    pub(super) fn report(&self, bucket: usize, fault: Option<&Fault>, latency: Option<Duration>) {
+        let now = Instant::now();
+        match fault {
+            None => self
+                .selector
+                .report(bucket, AttemptOutcome::Answered, latency, now),
+            Some(fault) if fault.kind == FaultKind::Refused => {
+                let name = self.buckets[bucket].name();
+                tracing::error!(bucket = name, %fault, "a bucket refuses its credentials");
+                self.selector.lose(bucket, now);
+            }
+            Some(fault) if fault.kind.opens_breaker() => {
+                self.selector
+                    .report(bucket, AttemptOutcome::Failed, None, now);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Notes that a request goes on with another bucket.
+    pub(super) fn fell_back(&self, bucket: usize, fault: &Fault) {
+        self.report(bucket, Some(fault), None);
+        let (name, reason) = (self.buckets[bucket].name().to_owned(), fault.kind.as_str());
+        tracing::warn!(bucket = name, %fault, "going on with another bucket");
+        metrics::counter!(names::STORAGE_FALLBACKS, "bucket" => name, "reason" => reason)
+            .increment(1);
     }
 }
 

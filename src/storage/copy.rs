@@ -44,7 +44,7 @@ impl Store {
         Ok(Spool::new(room, bytes, length, Box::new(Unchecked))?)
     }
 
-    /// Adds a copy of every blob of a version in one bucket, where there is none: version and ETag stay.
+    /// Adds a copy of every blob of a version in one bucket, where there is none: version and `ETag` stay.
     pub(super) async fn add_copies(
         self: &Arc<Self>,
         target: &Target<'_>,

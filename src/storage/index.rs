@@ -78,7 +78,7 @@ pub(super) struct NewVersion<'a> {
     pub(super) conditions: &'a Conditions,
 }
 
-/// `If-Match` and `If-None-Match`: an ETag without quotes, or `*`.
+/// `If-Match` and `If-None-Match`: an `ETag` without quotes, or `*`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Conditions {
     pub(super) if_match: Option<String>,

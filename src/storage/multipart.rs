@@ -202,7 +202,7 @@ impl UploadAt<'_> {
 }
 
 impl Store {
-    /// Stores a body as a part of an upload; returns its ETag.
+    /// Stores a body as a part of an upload; returns its `ETag`.
     pub(super) async fn put_part(
         &self,
         target: &Target<'_>,
@@ -217,7 +217,7 @@ impl Store {
     }
 }
 
-/// The ETag of parts that are put together: the MD5 of their MD5s, and how many there are.
+/// The `ETag` of parts that are put together: the MD5 of their `MD5s`, and how many there are.
 pub(super) fn combined_etag<'a>(etags: impl ExactSizeIterator<Item = &'a str>) -> Option<String> {
     let parts = etags.len();
     let mut md5 = Md5::new();

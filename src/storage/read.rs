@@ -177,8 +177,7 @@ impl Source {
                     let took = entrant.since.elapsed();
                     let bucket = &self.catalogue.buckets[from.bucket];
                     bucket.live.hedge.add(took, Instant::now());
-                    self.store
-                        .report(&self.catalogue, from.bucket, None, Some(took));
+                    self.catalogue.report(from.bucket, None, Some(took));
                     self.report_overtaken(&race, &entered);
                     // Those that were tried and are silent are the last resort.
                     let silent = race.entrants().iter().map(|it| entered[it.node].clone());
@@ -191,7 +190,8 @@ impl Source {
                     });
                 }
                 RaceEvent::Ended(entrant, Err(fault)) => {
-                    self.fell_back(entered[entrant.node].bucket, &fault);
+                    self.catalogue
+                        .fell_back(entered[entrant.node].bucket, &fault);
                     failed = fault;
                 }
             }
@@ -206,16 +206,8 @@ impl Source {
                 kind: FaultKind::Slow,
                 detail: format!("no byte in {took:?}, and another bucket has answered"),
             };
-            self.store
-                .report(&self.catalogue, bucket, Some(&fault), None);
+            self.catalogue.report(bucket, Some(&fault), None);
         }
-    }
-
-    fn fell_back(&self, bucket: usize, fault: &Fault) {
-        self.store
-            .report(&self.catalogue, bucket, Some(fault), None);
-        self.store
-            .count_fallback(&self.catalogue.buckets[bucket], fault);
     }
 
     async fn first_bytes(
@@ -296,7 +288,7 @@ impl Reading {
             Ok(bytes) => return Ok(bytes),
             Err(fault) => fault,
         };
-        self.source.fell_back(current.from.bucket, &fault);
+        self.source.catalogue.fell_back(current.from.bucket, &fault);
         let rest = current.at..current.piece.range.end;
         let copies = std::mem::take(&mut current.copies);
         if copies.is_empty() {
@@ -335,7 +327,7 @@ impl Reading {
             kind: FaultKind::Damaged,
             detail: "the bytes are not those that were stored".to_owned(),
         };
-        self.source.fell_back(current.from.bucket, &fault);
+        self.source.catalogue.fell_back(current.from.bucket, &fault);
         if current.one_copy {
             self.source.store.distrust(&current.from.id).await;
         }

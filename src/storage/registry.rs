@@ -349,7 +349,7 @@ pub(super) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketRow, StorageE
     Ok(BucketRow {
         declared: NewBucket {
             name: row.try_get(1)?,
-            provider: provider.parse().map_err(|_| {
+            provider: provider.parse().map_err(|_unparsable| {
                 StorageError::Invalid(format!("a bucket has the provider `{provider}`"))
             })?,
             region: row.try_get(3)?,
@@ -386,14 +386,14 @@ pub(super) fn key_pair(keys: &MasterKeys, row: &Row) -> Result<KeyPair, StorageE
     let (id, mode): (String, &str) = (row.try_get(0)?, row.try_get(4)?);
     let sealed: &[u8] = row.try_get(2)?;
     let secret = String::from_utf8(keys.open(of_key(&id), sealed)?);
-    let secret = secret.map_err(|_| StorageError::Sealed("a secret is not readable"))?;
+    let secret = secret.map_err(|_unreadable| StorageError::Sealed("a secret is not readable"))?;
     Ok(KeyPair {
         key_id: row.try_get(1)?,
         secret: secret.into(),
         repository: row.try_get(3)?,
         mode: mode
             .parse()
-            .map_err(|_| StorageError::Invalid(format!("a key has the mode `{mode}`")))?,
+            .map_err(|_unreadable| StorageError::Invalid(format!("a key has the mode `{mode}`")))?,
         id,
     })
 }

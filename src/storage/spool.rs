@@ -72,7 +72,7 @@ pub(super) struct Spool {
 /// The digests of a whole body.
 #[derive(Debug, Clone)]
 pub(super) struct Digests {
-    /// Lower-case hexadecimal, as ETags have it.
+    /// Lower-case hexadecimal, as `ETags` have it.
     pub(super) md5: String,
     /// Lower-case hexadecimal.
     pub(super) sha256: String,

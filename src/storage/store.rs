@@ -6,22 +6,19 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tidegate_model::{RegionId, TokenKeys};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::catalogue::{Bucket, Catalogue};
+use super::catalogue::Catalogue;
 use super::database::{IndexDatabase, Owed};
-use super::fault::{Fault, FaultKind};
 use super::index::Index;
 use super::spool::SpoolRoom;
 use super::{KeyPair, MasterKeys, StorageConfig, StorageError, StorageSettings};
 use crate::sql::Database;
-use tidegate_steering::AttemptOutcome;
-use tidegate_telemetry::names;
 
 /// How often the rows are read again: what an operator changes is in force everywhere within 5 s.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a name that is not known makes the rows be read again.
-const UNKNOWN_INTERVAL: Duration = Duration::from_millis(500);
+/// The shortest time between two reads of the rows because of names that are not known.
+const UNKNOWN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Object storage, as one gateway serves it.
 pub struct Store {
@@ -32,6 +29,7 @@ pub struct Store {
     pub(super) settings: StorageSettings,
     pub(super) region: RegionId,
     keys: MasterKeys,
+    /// When the rows were last read.
     refreshed: Mutex<Option<Instant>>,
 }
 
@@ -64,7 +62,12 @@ impl Store {
     /// Keeps buckets, repositories and keys up to date; never ends.
     pub async fn keep_up_to_date(self: Arc<Self>) {
         loop {
-            if let Err(error) = self.refresh(Owed::EVENTUAL).await {
+            // Without a primary, from a replica, so that reads go on after a restart.
+            let refreshed = match self.refresh(Owed::STRONG).await {
+                Err(StorageError::NoNode(_)) => self.refresh(Owed::EVENTUAL).await,
+                refreshed => refreshed,
+            };
+            if let Err(error) = refreshed {
                 tracing::warn!(%error, "the storage catalogue cannot be read");
             }
             sleep(REFRESH_INTERVAL).await;
@@ -73,27 +76,35 @@ impl Store {
 
     /// Reads the rows again.
     pub(super) async fn refresh(&self, owed: Owed) -> Result<(), StorageError> {
-        let mut refreshed = self.refreshed.lock().await;
+        let mut begun = self.refreshed.lock().await;
+        self.read_rows(&mut begun, owed).await
+    }
+
+    /// Reads the rows again on behalf of a client that uses a name that is not known, unless that has
+    /// begun since the client asked. Clients that guess names share one read in a while.
+    pub(super) async fn look_again(&self) {
+        let asked = Instant::now();
+        let mut begun = self.refreshed.lock().await;
+        if begun.is_some_and(|at| at >= asked) {
+            return;
+        }
+        if let Some(at) = *begun {
+            sleep_until(at + UNKNOWN_INTERVAL).await;
+        }
+        if let Err(error) = self.read_rows(&mut begun, Owed::STRONG).await {
+            tracing::warn!(%error, "the storage catalogue cannot be read");
+        }
+    }
+
+    async fn read_rows(&self, begun: &mut Option<Instant>, owed: Owed) -> Result<(), StorageError> {
+        *begun = Some(Instant::now());
         let before = self.catalogue.load_full();
         let root = &self.settings.file_root;
         let loaded = before
             .load(&self.index.database, owed, &self.keys, root)
             .await?;
         self.catalogue.store(Arc::new(loaded));
-        *refreshed = Some(Instant::now());
         Ok(())
-    }
-
-    /// Reads the rows again on behalf of a client that uses a name that is not known, unless that was
-    /// just done.
-    pub(super) async fn look_again(&self) {
-        let refreshed = *self.refreshed.lock().await;
-        if refreshed.is_some_and(|at| at.elapsed() < UNKNOWN_INTERVAL) {
-            return;
-        }
-        if let Err(error) = self.refresh(Owed::STRONG).await {
-            tracing::warn!(%error, "the storage catalogue cannot be read");
-        }
     }
 
     /// Finds a key pair by the id that clients send.
@@ -104,37 +115,5 @@ impl Store {
         }
         self.look_again().await;
         find()
-    }
-
-    /// Notes how an attempt at a bucket has ended.
-    pub(super) fn report(
-        &self,
-        catalogue: &Catalogue,
-        bucket: usize,
-        fault: Option<&Fault>,
-        latency: Option<Duration>,
-    ) {
-        let selector = &catalogue.selector;
-        let now = Instant::now();
-        match fault {
-            None => selector.report(bucket, AttemptOutcome::Answered, latency, now),
-            Some(fault) if fault.kind == FaultKind::Refused => {
-                let name = catalogue.buckets[bucket].name();
-                tracing::error!(bucket = name, %fault, "a bucket refuses its credentials");
-                selector.lose(bucket, now);
-            }
-            Some(fault) if fault.kind.opens_breaker() => {
-                selector.report(bucket, AttemptOutcome::Failed, None, now);
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Counts a request that goes on with another bucket.
-    pub(super) fn count_fallback(&self, bucket: &Bucket, fault: &Fault) {
-        let (name, reason) = (bucket.name().to_owned(), fault.kind.as_str());
-        tracing::warn!(bucket = name, %fault, "going on with another bucket");
-        metrics::counter!(names::STORAGE_FALLBACKS, "bucket" => name, "reason" => reason)
-            .increment(1);
     }
 }

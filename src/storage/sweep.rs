@@ -90,7 +90,7 @@ impl Store {
         let deleted = delete_all(&claimed.rows, backend_of).await?;
         for (bucket, fault) in &deleted.faults {
             if let Some(index) = index_of(bucket) {
-                self.report(&catalogue, index, Some(fault), None);
+                catalogue.report(index, Some(fault), None);
             }
         }
         if !deleted.gone.is_empty() {
@@ -119,7 +119,7 @@ impl Store {
                     Ok(()) => (None, Some(took)),
                     Err(fault) => (Some(fault), None),
                 };
-                self.report(catalogue, index, fault.as_ref(), latency);
+                catalogue.report(index, fault.as_ref(), latency);
             }
         });
         futures_util::future::join_all(probes).await;

@@ -166,7 +166,7 @@ impl Store {
         let fault = match sent {
             Ok(()) => {
                 bucket.live.add_written(bytes);
-                self.report(catalogue, index, None, None);
+                catalogue.report(index, None, None);
                 return Ok(copy);
             }
             Err(SendError::Body(error, left)) => {
@@ -175,8 +175,7 @@ impl Store {
             }
             Err(SendError::Fault(fault)) => fault,
         };
-        self.report(catalogue, index, Some(&fault), None);
-        self.count_fallback(bucket, &fault);
+        catalogue.fell_back(index, &fault);
         let left = match fault.kind {
             FaultKind::Quota | FaultKind::Refused | FaultKind::Throttled => Left::Nothing,
             _ => Left::Unknown,

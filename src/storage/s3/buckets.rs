@@ -26,7 +26,7 @@ pub(super) async fn create(
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let allowed = allowed(&request)?;
     let name = &request.input.bucket;
-    check_name(name).map_err(|_| s3_error!(InvalidBucketName))?;
+    check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;
     let id = new_id();
     let values: Values<'_> = &[
         (&id, Type::TEXT),
@@ -46,7 +46,6 @@ pub(super) async fn create(
     store.refresh(Owed::STRONG).await?;
     Ok(S3Response::new(CreateBucketOutput {
         location: Some(format!("/{name}")),
-        ..CreateBucketOutput::default()
     }))
 }
 

@@ -17,7 +17,7 @@ pub(super) struct ReadConditions<'a> {
 }
 
 impl ReadConditions<'_> {
-    /// Judges a version by RFC 9110 section 13.2.2: those with ETags come before those with dates.
+    /// Judges a version by RFC 9110 section 13.2.2: those with `ETags` come before those with dates.
     pub(super) fn check(&self, version: &Version) -> S3Result<()> {
         let modified = Timestamp::from(time_of(version.modified));
         match (self.if_match, self.if_unmodified_since) {
@@ -72,7 +72,7 @@ pub(super) fn time_of(seconds: i64) -> std::time::SystemTime {
     std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
 }
 
-/// An ETag as it is sent.
+/// An `ETag` as it is sent.
 pub(super) fn etag(value: &str) -> ETag {
     ETag::Strong(value.to_owned())
 }

@@ -7,9 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
     Bucket, CommonPrefix, EncodingType, GetBucketLocationInput, GetBucketLocationOutput,
-    HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
-    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Owner,
-    Timestamp,
+    GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput, HeadBucketOutput,
+    ListBucketsInput, ListBucketsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
+    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectStorageClass, ObjectVersion, Owner, Timestamp,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -26,6 +27,9 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/')
     .remove(b'*');
+
+/// The version of every object.
+const UNVERSIONED: &str = "null";
 
 /// How texts are written.
 #[derive(Clone, Copy)]
@@ -130,6 +134,61 @@ pub(super) async fn objects(
         ..ListObjectsOutput::default()
     };
     Ok(S3Response::new(output))
+}
+
+/// As an unversioned bucket has them: one version of each key, `null`.
+pub(super) async fn versions(
+    store: &Arc<Store>,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let query = ListQuery {
+        prefix: input.prefix.unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after: input.key_marker.clone().unwrap_or_default(),
+        max: max(input.max_keys)?,
+    };
+    let page = store
+        .index
+        .list(owed, &allowed.repository.row.id, &query)
+        .await?;
+    let next = page.next.clone();
+    let (contents, common_prefixes) = listed(page, encoding, true);
+    let version = |object: Object| ObjectVersion {
+        key: object.key,
+        size: object.size,
+        e_tag: object.e_tag,
+        last_modified: object.last_modified,
+        owner: object.owner,
+        is_latest: Some(true),
+        version_id: Some(UNVERSIONED.to_owned()),
+        ..ObjectVersion::default()
+    };
+    let output = ListObjectVersionsOutput {
+        name: Some(input.bucket),
+        prefix: Some(encoding.text(query.prefix)),
+        key_marker: Some(encoding.text(query.after)),
+        max_keys: i32::try_from(query.max).ok(),
+        is_truncated: Some(next.is_some()),
+        next_version_id_marker: next.as_ref().map(|_| UNVERSIONED.to_owned()),
+        next_key_marker: next.map(|it| encoding.text(it)),
+        versions: Some(contents.into_iter().map(version).collect()),
+        common_prefixes: Some(common_prefixes),
+        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        encoding_type: input.encoding_type,
+        ..ListObjectVersionsOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) fn versioning(
+    request: &S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    allowed(request)?;
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 pub(super) fn buckets(

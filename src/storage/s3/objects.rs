@@ -7,9 +7,11 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::dto::{
-    Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
-    DeletedObject, Error, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    ObjectIdentifier, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, TimestampFormat,
+    Checksum, Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, DeletedObject, Error, GetObjectAttributesInput, GetObjectAttributesOutput,
+    GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    ObjectAttributes, ObjectIdentifier, ObjectPart, PutObjectInput, PutObjectOutput, StorageClass,
+    StreamingBlob, Timestamp, TimestampFormat,
 };
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tidegate_model::WalPosition;
@@ -28,7 +30,7 @@ use crate::storage::{StorageError, Store};
 
 /// How long a URL is valid that a client is sent to.
 const REDIRECT_VALID: std::time::Duration = std::time::Duration::from_secs(300);
-/// Keys of one DeleteObjects, as S3 has it.
+/// Keys of one `DeleteObjects`, as S3 has it.
 const DELETES_MAX: usize = 1_000;
 /// User metadata of an object, names and values, as S3 has it.
 const USER_META_BYTES_MAX: usize = 2 << 10;
@@ -40,7 +42,11 @@ macro_rules! meta_of {
             content_type: $input.content_type.take(),
             cache_control: $input.cache_control.take(),
             content_disposition: $input.content_disposition.take(),
-            content_encoding: $input.content_encoding.take().and_then(without_aws_chunked),
+            content_encoding: $input
+                .content_encoding
+                .take()
+                .as_deref()
+                .and_then(without_aws_chunked),
             content_language: $input.content_language.take(),
             expires: $input.expires.take().and_then(|date| http_date(&date)),
             user: $input
@@ -183,6 +189,67 @@ pub(super) async fn head(
         ..HeadObjectOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), position))
+}
+
+pub(super) async fn attributes(
+    store: &Arc<Store>,
+    request: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = &request.input;
+    let (version, position) = find(store, &allowed, owed, &input.key).await?;
+    let wants = |name| input.object_attributes.iter().any(|it| it.as_str() == name);
+    let of = output_of(&version, true);
+    let is_multipart = version.etag.contains('-');
+    let output = GetObjectAttributesOutput {
+        e_tag: of.e_tag.filter(|_| wants(ObjectAttributes::ETAG)),
+        last_modified: of.last_modified,
+        object_size: i64::try_from(version.size)
+            .ok()
+            .filter(|_| wants(ObjectAttributes::OBJECT_SIZE)),
+        storage_class: wants(ObjectAttributes::STORAGE_CLASS)
+            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+        checksum: wants(ObjectAttributes::CHECKSUM).then(|| Checksum {
+            checksum_crc32: of.checksum_crc32,
+            checksum_crc32c: of.checksum_crc32c,
+            checksum_crc64nvme: of.checksum_crc64nvme,
+            checksum_sha1: of.checksum_sha1,
+            checksum_sha256: of.checksum_sha256,
+            ..Checksum::default()
+        }),
+        object_parts: (is_multipart && wants(ObjectAttributes::OBJECT_PARTS))
+            .then(|| parts_of(&version, input)),
+        ..GetObjectAttributesOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), position))
+}
+
+/// The parts of a version, a page of them.
+fn parts_of(version: &Version, input: &GetObjectAttributesInput) -> GetObjectAttributesParts {
+    let after = input.part_number_marker.unwrap_or_default();
+    let most = input.max_parts.unwrap_or(1_000).clamp(0, 1_000);
+    let all = (1..).zip(&version.blobs).map(|(number, blob)| ObjectPart {
+        part_number: Some(number),
+        size: i64::try_from(blob.size).ok(),
+        ..ObjectPart::default()
+    });
+    let page = all.filter(|part| part.part_number > Some(after));
+    let page = page.take(usize::try_from(most).unwrap_or_default());
+    let page: Vec<_> = page.collect();
+    let last = page
+        .last()
+        .and_then(|part| part.part_number)
+        .unwrap_or(after);
+    let total = i32::try_from(version.blobs.len()).unwrap_or(i32::MAX);
+    GetObjectAttributesParts {
+        is_truncated: Some(last < total),
+        max_parts: Some(most),
+        next_part_number_marker: Some(last),
+        part_number_marker: Some(after),
+        parts: Some(page),
+        total_parts_count: Some(total),
+    }
 }
 
 pub(super) async fn delete(
@@ -413,7 +480,7 @@ pub(super) fn checked(meta: Meta) -> S3Result<Meta> {
 }
 
 /// The coding of the transfer is not one of the object.
-pub(super) fn without_aws_chunked(coding: String) -> Option<String> {
+pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
     let kept = coding
         .split(',')
         .map(str::trim)

@@ -230,7 +230,7 @@ pub(super) fn part_number(number: i32) -> S3Result<i32> {
     }
 }
 
-/// The numbers and ETags of the parts that are to be put together, which must be in order.
+/// The numbers and `ETags` of the parts that are to be put together, which must be in order.
 fn wanted(parts: &[CompletedPart]) -> S3Result<Vec<(i32, String)>> {
     let part = |part: &CompletedPart| {
         let etag = part.e_tag.as_ref().map(|it| it.value().to_owned());

@@ -111,6 +111,30 @@ async fn a_key_opens_its_own_repository_and_a_reader_writes_nothing() {
 }
 
 #[tokio::test]
+async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let denied = (403, "AccessDenied".to_owned());
+    assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
+    let admin = world.key("admin").await;
+    assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
+    let again = code(admin.put("made-here", "", b"").await).await;
+    assert_eq!(again, (409, "BucketAlreadyOwnedByYou".to_owned()));
+    let taken = code(admin.put("bucket-0", "", b"").await).await;
+    assert_eq!(taken.0, 409);
+    assert_eq!(admin.put("made-here", "key", b"bytes").await.status(), 200);
+    assert_eq!(code(world.s3.get("made-here", "key").await).await, denied);
+    let listed = admin.get("", "").await.text().await.unwrap();
+    assert!(listed.contains("<Name>made-here</Name>") && listed.contains("<Name>app-data</Name>"));
+    let full = code(admin.delete("made-here", "").await).await;
+    assert_eq!(full, (409, "BucketNotEmpty".to_owned()));
+    admin.delete("made-here", "key").await;
+    assert_eq!(admin.delete("made-here", "").await.status(), 204);
+    let gone = code(admin.get("made-here", "key").await).await;
+    assert_eq!(gone, (404, "NoSuchBucket".to_owned()));
+    assert_eq!(code(admin.delete(REPOSITORY, "").await).await, denied);
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_what_was_declared_is_400_and_nothing_is_visible() {
     let world = StorageWorld::start(&[], &[]).await;
     let put = || {

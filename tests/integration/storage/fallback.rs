@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
+use tidegate::testkit::until;
 
 use super::bucket_server::BucketFault;
 use super::s3_client::code;
 use super::world::{REPOSITORY, StorageWorld};
+use crate::world::DEADLINE;
 
 /// More than is sent at once, so that it goes in parts.
 const LARGE: usize = 20 << 20;
@@ -20,7 +22,6 @@ async fn a_write_that_a_member_refuses_lands_at_the_next_in_the_same_request() {
         BucketFault::Answer(503, "<Error><Code>SlowDown</Code></Error>"),
         BucketFault::Answer(500, ""),
         BucketFault::Reset,
-        BucketFault::Answer(403, "<Error><Code>AccessDenied</Code></Error>"),
         BucketFault::Answer(403, "QUOTA_EXCEEDED: the credit is spent"),
     ];
     for (index, fault) in faults.into_iter().enumerate() {
@@ -36,11 +37,11 @@ async fn a_write_that_a_member_refuses_lands_at_the_next_in_the_same_request() {
             .iter()
             .filter(|size| **size == 5)
             .count(),
-        6
+        5
     );
     let metrics = world.s3.client.get(world.gateways[0].admin_url("/metrics"));
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    for reason in ["throttled", "server", "connection", "refused", "quota"] {
+    for reason in ["throttled", "server", "connection", "quota"] {
         let series =
             format!("tidegate_storage_fallbacks_total{{bucket=\"bucket-0\",reason=\"{reason}\"}}");
         assert!(metrics.contains(&series), "{series}");
@@ -60,6 +61,28 @@ async fn a_member_that_names_a_quota_gets_no_more_writes_until_it_is_enabled() {
     assert_eq!(world.bucket(0).await["writes"], false);
     world.storage(&["bucket", "enable", "bucket-0"]).await;
     assert_eq!(world.bucket(0).await["writes"], true);
+}
+
+#[tokio::test]
+async fn a_member_that_refuses_its_credentials_is_passed_over_and_said() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let denied = "<Error><Code>AccessDenied</Code></Error>";
+    world.buckets[0].fail_all(&BucketFault::Answer(403, denied));
+    for key in ["one", "two"] {
+        assert_eq!(world.s3.put(REPOSITORY, key, b"x").await.status(), 200);
+    }
+    assert_eq!(world.buckets[0].count(&Method::PUT), 1);
+    assert_eq!(world.bucket(0).await["writes"], true);
+    let said = "a bucket refuses its credentials";
+    world.gateways[0].wait_for_log(said).await.unwrap();
+    world.buckets[0].heal();
+    let used_again = async || {
+        world.s3.put(REPOSITORY, "three", b"x").await;
+        Ok((world.buckets[0].count(&Method::PUT) > 1).then_some(()))
+    };
+    until("it is used again", DEADLINE, used_again)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

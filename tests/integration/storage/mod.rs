@@ -5,6 +5,7 @@ mod s3_client;
 mod world;
 
 mod access;
+mod ceph;
 mod clients;
 mod crash;
 mod fallback;

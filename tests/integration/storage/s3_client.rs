@@ -3,16 +3,24 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use reqwest::{Client, Method, Response};
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 
-use crate::world::client;
+use crate::world::{DEADLINE, client};
 
 /// A client of one listener, with one key.
 #[derive(Clone)]
 pub(super) struct S3Client {
+    /// For what is not signed.
     pub(super) client: Client,
+    /// It leaves paths as they are.
+    plain: HyperClient<HttpConnector, Full<Bytes>>,
     /// Scheme, host and port.
     pub(super) base: String,
     pub(super) key_id: String,
@@ -37,6 +45,7 @@ impl S3Client {
     pub(super) fn new(base: String, key_id: &str, secret: &str) -> Self {
         Self {
             client: client(),
+            plain: HyperClient::builder(TokioExecutor::new()).build_http(),
             base,
             key_id: key_id.to_owned(),
             secret: secret.to_owned(),
@@ -133,17 +142,24 @@ impl S3Request {
     }
 
     /// Sends it to a gateway that may die.
-    pub(super) async fn try_send(self) -> reqwest::Result<Response> {
+    pub(super) async fn try_send(self) -> anyhow::Result<Response> {
         let hash = hex(digest(&SHA256, &self.body).as_ref());
-        self.signed_with_hash(&hash).send().await
+        self.send_signed(&hash).await
     }
 
     /// Sends it with the SHA-256 of another body.
     pub(super) async fn send_with_hash(self, hash: &str) -> Response {
-        self.signed_with_hash(hash).send().await.unwrap()
+        self.send_signed(hash).await.unwrap()
     }
 
-    fn signed_with_hash(mut self, hash: &str) -> reqwest::RequestBuilder {
+    async fn send_signed(self, hash: &str) -> anyhow::Result<Response> {
+        let plain = self.of.plain.clone();
+        let answered = plain.request(self.signed_with_hash(hash));
+        let response = tokio::time::timeout(DEADLINE, answered).await??;
+        Ok(response.map(reqwest::Body::wrap).into())
+    }
+
+    fn signed_with_hash(mut self, hash: &str) -> http::Request<Full<Bytes>> {
         let (date, stamp) = stamps(self.at);
         let host = self.of.base.split_once("://").unwrap().1.to_owned();
         let mut signed = self.headers.clone();
@@ -178,11 +194,11 @@ impl S3Request {
             "" => format!("{}{path}", self.of.base),
             query => format!("{}{path}?{query}", self.of.base),
         };
-        let mut request = self.of.client.request(method.clone(), url);
+        let mut request = http::Request::builder().method(method).uri(url);
         for (name, value) in &signed {
             request = request.header(name, value);
         }
-        request.body(self.body)
+        request.body(Full::from(self.body)).unwrap()
     }
 
     /// A URL that is valid for some seconds.

@@ -106,8 +106,13 @@ impl StorageWorld {
 
     /// Makes a key; returns a client with it.
     pub(super) async fn key(&self, mode: &str) -> S3Client {
+        self.key_of(REPOSITORY, mode).await
+    }
+
+    /// Makes a key of another repository.
+    pub(super) async fn key_of(&self, repository: &str, mode: &str) -> S3Client {
         let key = self
-            .storage(&["key", "add", REPOSITORY, "--mode", mode])
+            .storage(&["key", "add", repository, "--mode", mode])
             .await;
         let text = |name: &str| key[name].as_str().unwrap().to_owned();
         S3Client::new(self.s3.base.clone(), &text("keyId"), &text("secret"))
