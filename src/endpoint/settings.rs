@@ -8,7 +8,7 @@ use http::Method;
 use crate::regions::{GeoDatabase, PolicyFile};
 use crate::sql::SqlConfig;
 use crate::upstream::UpstreamConfig;
-use tidegate_model::Place;
+use tidegate_model::{Place, RegionId};
 use tidegate_policy::PolicyRow;
 
 /// Policies, endpoints and upstreams.
@@ -31,6 +31,8 @@ pub struct RegionTables {
     pub policy: Option<Arc<PolicyFile>>,
     /// Where clients are.
     pub geo: Option<Arc<GeoDatabase>>,
+    /// The regions of the fleet's peers, and the addresses of their gateways.
+    pub peers: Vec<(RegionId, String)>,
 }
 
 /// The clients that may call an endpoint.

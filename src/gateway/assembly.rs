@@ -192,7 +192,7 @@ impl Gateway {
         });
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
-        let reloader = self.reloader();
+        let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
@@ -209,12 +209,13 @@ impl Gateway {
 }
 
 impl Gateway {
-    fn reloader(&self) -> Reloader {
+    fn reloader(&self, fleet: Option<Arc<Membership>>) -> Reloader {
         Reloader {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
             entrance: self.entrance.clone(),
+            fleet,
         }
     }
 

@@ -6,6 +6,7 @@ use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
 use crate::gateway::statement_check::check_on_any_node;
+use crate::peers::Membership;
 use crate::postgres::{Server, Session};
 use crate::regions::{Entrance, PolicyFile};
 use tidegate_model::ConfigError;
@@ -16,6 +17,7 @@ pub(super) struct Reloader {
     pub(super) servers: Vec<Server>,
     pub(super) session: Session,
     pub(super) entrance: Entrance,
+    pub(super) fleet: Option<Arc<Membership>>,
 }
 
 /// Logs which policy is in force from now on, and its warnings.
@@ -63,6 +65,9 @@ impl Reloader {
         let database = &self.frontend.backends.database;
         routes.put_in_force(&tables.regions, &self.entrance, database, before.traffic());
         self.frontend.routes.swap(routes);
+        if let Some(fleet) = &self.fleet {
+            fleet.set_peers(&tables.regions.peers).await;
+        }
         if let Some(cache) = &self.frontend.cache {
             cache.keep_revision(revision);
         }
