@@ -19,8 +19,8 @@ use crate::world::{
     BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, migrated_cluster, wait_ready,
 };
 
-const EU: &str = "eu-west-1";
-const US: &str = "us-east-1";
+pub(crate) const EU: &str = "eu-west-1";
+pub(crate) const US: &str = "us-east-1";
 
 /// Writes certificates, and returns what the command has printed.
 pub(crate) async fn certificates(directory: &Path, arguments: &[&str]) -> std::process::Output {
@@ -65,14 +65,15 @@ fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
     std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-struct Pair {
-    cluster: Cluster,
+/// Two regions' gateways over one cluster.
+pub(crate) struct Pair {
+    pub(crate) cluster: Cluster,
     certificates: tempfile::TempDir,
     ports: [u16; 2],
 }
 
 impl Pair {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let certificates_of = tempfile::tempdir().unwrap();
         let regions = format!("{EU},{US}");
         let output = certificates(certificates_of.path(), &["--regions", &regions]).await;
@@ -84,17 +85,22 @@ impl Pair {
         }
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.certificates.path().join(name)
     }
 
-    fn command(&self, region: &str, own: usize) -> GatewayCommand {
+    pub(crate) fn command(&self, region: &str, own: usize) -> GatewayCommand {
+        self.command_with(region, own, "")
+    }
+
+    /// With more in the configuration.
+    pub(crate) fn command_with(&self, region: &str, own: usize, more: &str) -> GatewayCommand {
         let (other_region, other) = match own {
             0 => (US, 1),
             _ => (EU, 0),
         };
         let toml = format!(
-            "[fleet]\npeers = [{{ region = \"{other_region}\", address = \"127.0.0.1:{}\" }}]\n",
+            "[fleet]\npeers = [{{ region = \"{other_region}\", address = \"127.0.0.1:{}\" }}]\n{more}",
             self.ports[other]
         );
         let command = configured(&self.cluster, gateway_of(&self.cluster), &toml);
@@ -132,7 +138,7 @@ async fn wait_until(gateway: &GatewayProcess, what: &str, holds: impl Fn(&FleetV
     .unwrap();
 }
 
-async fn wait_for_state(gateway: &GatewayProcess, region: &str, wanted: &str) {
+pub(crate) async fn wait_for_state(gateway: &GatewayProcess, region: &str, wanted: &str) {
     let what = format!("{region} is {wanted}");
     wait_until(gateway, &what, |view| state(view, region) == wanted).await;
 }

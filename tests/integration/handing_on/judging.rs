@@ -1,7 +1,7 @@
 //! Which region serves, by how the regions are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -123,4 +123,44 @@ async fn peers_and_the_built_in_policy_are_read_anew() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_killed_or_restarted_under_load_fails_no_safe_request() {
+    let policy = "policy away { prefer us-east-1 | ap-southeast-1 | local\n retry idempotent 1 budget 20% }\n";
+    let brief = "[server]\ndrain_delay = \"300ms\"\n";
+    let mut scene = FleetScene::configured(3, policy, brief).await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let (ended, client) = (Arc::clone(&ended), scene.client.clone());
+            let url = scene.gateway(0).url("/app/x");
+            tokio::spawn(async move {
+                let mut served = std::collections::BTreeMap::<String, usize>::new();
+                while !ended.load(Ordering::Relaxed) {
+                    let response = client.get(&url).send().await.unwrap();
+                    assert_eq!(response.status(), 200, "{}", entry(&response));
+                    *served.entry(serving(&response).to_owned()).or_default() += 1;
+                    response.bytes().await.unwrap();
+                }
+                served
+            })
+        })
+        .collect();
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        scene.until_served_in("us-east-1").await;
+        scene.gateway(1).signal(signal);
+        scene.until_served_in("ap-southeast-1").await;
+        let mut ending = scene.members[1].gateway.take().unwrap();
+        ending.wait().await.unwrap();
+        scene.start_one(1).await;
+    }
+    ended.store(true, Ordering::Relaxed);
+    for load in load {
+        let served = load.await.unwrap();
+        assert!(
+            served.len() > 1 && !served.contains_key("eu-west-1"),
+            "{served:?}"
+        );
+    }
 }

@@ -5,3 +5,4 @@ mod judging;
 mod kit;
 mod operating;
 mod passing;
+mod sql;
