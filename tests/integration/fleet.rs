@@ -14,6 +14,7 @@ use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, free_port, unti
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::world::{
     BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, migrated_cluster, wait_ready,
@@ -225,6 +226,16 @@ async fn hostile_peers_are_refused_and_counted_and_move_nothing() {
 
 /// Connects with a certificate or without, and tells whether the gateway goes on talking.
 async fn is_accepted(port: u16, shown: Option<&Path>) -> bool {
+    let Some(mut socket) = connect(port, shown).await else {
+        return false;
+    };
+    let mut settings = [0; 9];
+    socket.read_exact(&mut settings).await.is_ok()
+}
+
+/// Connects with a certificate or without; in TLS 1.3 a client's handshake ends before the server has seen its
+/// certificate.
+pub(crate) async fn connect(port: u16, shown: Option<&Path>) -> Option<TlsStream<TcpStream>> {
     let builder = rustls::ClientConfig::builder()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody));
@@ -241,13 +252,10 @@ async fn is_accepted(port: u16, shown: Option<&Path>) -> bool {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    let name = "fleet".try_into().unwrap();
-    // In TLS 1.3 the client's handshake ends before the server has seen its certificate.
-    let Ok(mut socket) = connector.connect(name, socket).await else {
-        return false;
-    };
-    let mut settings = [0; 9];
-    socket.read_exact(&mut settings).await.is_ok()
+    connector
+        .connect("fleet".try_into().unwrap(), socket)
+        .await
+        .ok()
 }
 
 /// Trusts any server.

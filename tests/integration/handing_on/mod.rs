@@ -1,6 +1,7 @@
 //! Requests that one region's gateway hands to another's, through real processes.
 
 mod failures;
+mod hostile;
 mod judging;
 mod kit;
 mod operating;
