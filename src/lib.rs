@@ -13,5 +13,6 @@ pub mod upstream;
 pub mod tunnels;
 pub mod endpoint;
 pub mod peers;
+pub mod policy_store;
 pub mod testkit;
 pub mod gateway;

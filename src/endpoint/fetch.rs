@@ -6,7 +6,6 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::hand_on::Journey;
-use super::reach::Reach;
 use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
@@ -34,24 +33,13 @@ impl Fetch for EndpointFetch {
         let fetched = {
             let _permit = frontend.shedding.enter().map_err(Problem::from)?;
             let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
-            let reach = Reach {
-                own: &frontend.observer.region,
-                backend,
-                tunnels: frontend.tunnels.as_deref(),
-            };
-            match (&self.shared.route, reach.tunnels) {
-                (Some(route), Some(tunnels)) => {
-                    let journey = Journey {
-                        frontend,
-                        endpoint: &self.endpoint,
-                        route,
-                        reach,
-                        tunnels,
-                    };
+            let route = self.shared.route.as_deref();
+            match Journey::by(frontend, &self.endpoint, route) {
+                Some(journey) => {
                     let fetched = journey.fetch(&self.shared, bytes_max, time, timing);
                     Box::pin(fetched).await
                 }
-                _ => {
+                None => {
                     let backends = &frontend.backends;
                     let fetched = backend.fetch(backends, &self.shared, bytes_max, time, timing);
                     fetched.await
@@ -59,7 +47,13 @@ impl Fetch for EndpointFetch {
             }
         };
         if let Some(route) = &self.shared.route {
-            route.acted_upon(&route.routed, asked_at.elapsed());
+            let failed = match &fetched {
+                Ok(fetched) => fetched.status.is_server_error(),
+                Err(Missed::Problem(problem)) => problem.status().is_server_error(),
+                Err(Missed::Failed(_)) => true,
+                Err(Missed::NotForAll) => false,
+            };
+            route.acted_upon(&route.routed, asked_at.elapsed(), failed);
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;

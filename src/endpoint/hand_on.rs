@@ -55,7 +55,23 @@ enum Rest {
     Here(Problem),
 }
 
-impl Journey<'_> {
+impl<'a> Journey<'a> {
+    /// Returns the journey of a request by the traffic policy's decision, if there is one, and a fleet.
+    pub(super) fn by(
+        frontend: &'a Frontend,
+        endpoint: &'a Endpoint,
+        route: Option<&'a RegionRoute>,
+    ) -> Option<Self> {
+        let reach = Reach::of(frontend, &endpoint.backend);
+        Some(Self {
+            frontend,
+            endpoint,
+            route: route?,
+            reach,
+            tunnels: reach.tunnels?,
+        })
+    }
+
     /// Serves a request, here or in another region.
     ///
     /// # Errors

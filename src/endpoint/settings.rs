@@ -10,6 +10,7 @@ use crate::sql::SqlConfig;
 use crate::upstream::UpstreamConfig;
 use tidegate_model::{Place, RegionId};
 use tidegate_policy::PolicyRow;
+use tidegate_rollout::TrustedKeys;
 
 /// Policies, endpoints and upstreams.
 #[derive(Debug)]
@@ -29,10 +30,14 @@ pub struct RouteTables {
 pub struct RegionTables {
     /// The policy; without one, every request is served here.
     pub policy: Option<Arc<PolicyFile>>,
+    /// Whether the policy is the built-in one of a fleet: one of the policy store comes before it.
+    pub is_built_in: bool,
     /// Where clients are.
     pub geo: Option<Arc<GeoDatabase>>,
     /// The regions of the fleet's peers, and the addresses of their gateways.
     pub peers: Vec<(RegionId, String)>,
+    /// Whose signatures of revisions count.
+    pub trust: TrustedKeys,
 }
 
 /// The clients that may call an endpoint.

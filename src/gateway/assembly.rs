@@ -27,8 +27,9 @@ use crate::http::{
     raise_open_files, serve,
 };
 use crate::peers::{FleetDrain, FleetParts, Membership};
-use crate::postgres::monitor::steer;
-use crate::regions::{Entrance, Receipts};
+use crate::policy_store::{StoreFollower, StoreStatus};
+use crate::postgres::monitor::{Monitor, steer};
+use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
 use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
@@ -43,6 +44,7 @@ pub struct Gateway {
     settings: Settings,
     frontend: Arc<Frontend>,
     entrance: Entrance,
+    store: Arc<StoreStatus>,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
@@ -92,16 +94,7 @@ impl Gateway {
             nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
         };
         tokio::spawn(announce(Arc::clone(&selector), candidates));
-        let health = HealthState {
-            region: settings.region.clone(),
-            replica: settings
-                .local_replica()
-                .map(|replica| NodeId::Replica(replica.region.clone())),
-            monitor: Arc::clone(&monitor),
-            drain: drain.clone(),
-            max_lag: settings.replication.max_lag,
-            suspects: settings.fleet.as_ref().map(|_| Arc::default()),
-        };
+        let health = health_state(&settings, &monitor, &drain);
         let database = Arc::new(Database::new(
             &nodes,
             monitor,
@@ -113,12 +106,14 @@ impl Gateway {
             },
         ));
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
+        let trust = settings.routes.regions.trust.clone();
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let tunnels = settings.fleet.as_ref().map(|_| Tunnels::new());
         let mut frontend = frontend(&settings, routes, database, tokens)?;
         frontend.tunnels = tunnels.as_ref().map(|(tunnels, _)| Arc::clone(tunnels));
         Ok(Self {
             settings,
+            store: StoreStatus::new(trust),
             frontend: Arc::new(frontend),
             entrance,
             health,
@@ -147,32 +142,8 @@ impl Gateway {
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
         let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
         let limits = Limits::from(&self.settings.server);
-        let parts = self.tunnels.take().zip(self.health.suspects.as_ref());
-        let fleet = match self.settings.fleet.as_ref().zip(parts) {
-            Some((config, ((tunnels, handed), suspects))) => {
-                let health = health::public_routes(self.health.clone());
-                let parts = FleetParts {
-                    own: own_health(
-                        self.health.clone(),
-                        Arc::clone(&self.frontend),
-                        self.settings.pool.connections_max,
-                    ),
-                    routes: Arc::clone(&self.frontend.routes),
-                    tunnels,
-                    suspects: Arc::clone(suspects),
-                };
-                let drain = FleetDrain {
-                    drain: self.drain.clone(),
-                    delay: self.settings.server.drain_delay,
-                };
-                let (region, services) = (&self.settings.region, services.clone());
-                let parts = (parts, handed);
-                let begun = Membership::begin(config, region, parts, services, health, drain);
-                Some(begun?)
-            }
-            None => None,
-        };
-        let fleet = fleet.map(Arc::new);
+        let fleet = self.join_fleet(&services)?;
+        let follower = self.follower(fleet.clone());
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
             admin = admin_listener.local_addr().ok().map(tracing::field::display),
@@ -192,6 +163,7 @@ impl Gateway {
         });
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
+        tasks.spawn(follower.run());
         let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
@@ -209,6 +181,35 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Becomes a member of the fleet, if there is one; peers get `services`.
+    fn join_fleet(&mut self, services: &Public) -> Result<Option<Arc<Membership>>, GatewayError> {
+        let parts = self.tunnels.take().zip(self.health.suspects.as_ref());
+        let Some((config, ((tunnels, handed), suspects))) = self.settings.fleet.as_ref().zip(parts)
+        else {
+            return Ok(None);
+        };
+        let parts = FleetParts {
+            own: own_health(
+                self.health.clone(),
+                Arc::clone(&self.frontend),
+                self.settings.pool.connections_max,
+                Arc::clone(&self.store),
+            ),
+            routes: Arc::clone(&self.frontend.routes),
+            tunnels,
+            suspects: Arc::clone(suspects),
+        };
+        let drain = FleetDrain {
+            drain: self.drain.clone(),
+            delay: self.settings.server.drain_delay,
+        };
+        let health = health::public_routes(self.health.clone());
+        let (region, services) = (&self.settings.region, services.clone());
+        let parts = (parts, handed);
+        let fleet = Membership::begin(config, region, parts, services, health, drain)?;
+        Ok(Some(Arc::new(fleet)))
+    }
+
     fn reloader(&self, fleet: Option<Arc<Membership>>) -> Reloader {
         Reloader {
             frontend: Arc::clone(&self.frontend),
@@ -216,7 +217,21 @@ impl Gateway {
             session: session(&self.settings),
             entrance: self.entrance.clone(),
             fleet,
+            store: Arc::clone(&self.store),
         }
+    }
+
+    fn follower(&self, fleet: Option<Arc<Membership>>) -> StoreFollower {
+        let frontend = &self.frontend;
+        let routes = Arc::clone(&frontend.routes);
+        let database = Arc::clone(&frontend.backends.database);
+        StoreFollower::new(
+            &self.settings.store,
+            self.entrance.clone(),
+            (routes, database),
+            Arc::clone(&self.store),
+            fleet,
+        )
     }
 
     fn admin_state(&self, fleet: Option<Arc<Membership>>) -> AdminState {
@@ -226,6 +241,7 @@ impl Gateway {
             routes: Arc::clone(&self.frontend.routes),
             cache: self.frontend.cache.clone(),
             fleet,
+            store: Arc::clone(&self.store),
         }
     }
 
@@ -233,6 +249,19 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> Drain {
         self.drain.clone()
+    }
+}
+
+/// What health answers are made from.
+fn health_state(settings: &Settings, monitor: &Arc<Monitor>, drain: &Drain) -> HealthState {
+    let replica = settings.local_replica();
+    HealthState {
+        region: settings.region.clone(),
+        replica: replica.map(|replica| NodeId::Replica(replica.region.clone())),
+        monitor: Arc::clone(monitor),
+        drain: drain.clone(),
+        max_lag: settings.replication.max_lag,
+        suspects: settings.fleet.as_ref().map(|_| Arc::default()),
     }
 }
 
@@ -260,7 +289,7 @@ async fn put_policy_in_force(
     if let Some(policy) = &regions.policy {
         tell_of_policy(policy);
     }
-    routes.put_in_force(regions, &entrance, database, None);
+    routes.put_in_force(regions, &entrance, database, &TrafficPlans::default());
     Ok(entrance)
 }
 

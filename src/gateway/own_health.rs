@@ -8,12 +8,14 @@ use tidegate_fleet::Own;
 use crate::endpoint::Frontend;
 use crate::gateway::health::HealthState;
 use crate::peers::OwnHealth;
+use crate::policy_store::StoreStatus;
 
 /// Makes what a gateway says of itself from what its monitor knows and what it has served.
 pub(super) fn own_health(
     health: HealthState,
     frontend: Arc<Frontend>,
     connections_max: usize,
+    store: Arc<StoreStatus>,
 ) -> OwnHealth {
     Box::new(move || {
         let knowledge = health.monitor.knowledge();
@@ -28,8 +30,8 @@ pub(super) fn own_health(
             saturation_pct: (busy * 100.0).round().clamp(0.0, 100.0) as u8,
             lag,
             reaches_primary: knowledge.primary().is_some(),
+            revision: store.shown().revision,
             leaving: health.drain.is_draining(),
-            ..Own::default()
         }
     })
 }

@@ -73,6 +73,8 @@ pub(super) struct Driver {
     plan: Arc<Plan>,
     /// The policy that the plan is of, and what it was last told.
     told: Option<(Arc<TrafficPolicy>, Option<Conditions>)>,
+    /// The policy of an open rollout, its judge, and what it was last told.
+    trial: Option<(Arc<TrafficPolicy>, Judge, Option<Conditions>)>,
     parts: FleetParts,
     handed: mpsc::Receiver<Handed>,
     began: Instant,
@@ -101,6 +103,7 @@ impl Driver {
             fleet,
             plan,
             told: None,
+            trial: None,
             parts,
             handed,
             began: Instant::now(),
@@ -167,14 +170,26 @@ impl Driver {
     /// Judges by the policy in force from now on.
     fn take_policy(&mut self) {
         let routes = self.parts.routes.load();
-        let Some(policy) = routes.traffic() else {
+        let plans = routes.plans();
+        let Some(policy) = &plans.in_force else {
             return;
         };
         let known = self.told.as_ref().map(|(known, _)| known);
         if known.is_none_or(|known| !Arc::ptr_eq(known, policy)) {
             self.plan = Arc::clone(&policy.file().plan);
-            self.judge = self.judge.adopt(Arc::clone(&self.plan));
+            let of_trial = self.trial.take();
+            let of_trial = of_trial.filter(|(known, ..)| Arc::ptr_eq(known, policy));
+            self.judge = match of_trial {
+                Some((_, judge, _)) => judge,
+                None => self.judge.adopt(Arc::clone(&self.plan)),
+            };
             self.told = Some((Arc::clone(policy), None));
+        }
+        let trial = plans.trial.as_ref().map(|trial| &trial.policy);
+        let known = self.trial.as_ref().map(|(known, ..)| known);
+        if known.map(Arc::as_ptr) != trial.map(Arc::as_ptr) {
+            let judge = |policy: &TrafficPolicy| self.judge.adopt(Arc::clone(&policy.file().plan));
+            self.trial = trial.map(|policy| (Arc::clone(policy), judge(policy), None));
         }
     }
 
@@ -191,6 +206,15 @@ impl Driver {
         if told.as_ref() != Some(&conditions) {
             policy.judged_by_fleet(conditions.clone());
             *told = Some(conditions);
+        }
+        if let Some((policy, judge, told)) = &mut self.trial {
+            let open = policy.open_windows();
+            judge.step(&self.fleet, open);
+            let conditions = judge.conditions(&self.fleet, open);
+            if told.as_ref() != Some(&conditions) {
+                policy.judged_by_fleet(conditions.clone());
+                *told = Some(conditions);
+            }
         }
     }
 

@@ -33,6 +33,7 @@ const EVENTS_MAX: usize = 4_096;
 /// The tasks of a gateway's membership, which end with it.
 #[derive(Debug)]
 pub struct Membership {
+    id: String,
     view: Arc<ArcSwap<FleetView>>,
     pub(super) events: mpsc::Sender<Event>,
     peers: Mutex<Peers>,
@@ -121,6 +122,7 @@ impl Membership {
             random: fastrand::u64(..),
         };
         let fleet = Fleet::new(identity);
+        let id = fleet.id().to_string();
         // By which nothing is decided: there is a policy in force wherever there are peers.
         let plan = built_in_policy(region, &config.peers).ok_or(MembershipError::BuiltIn)?;
         let driver = Driver::new(
@@ -133,6 +135,7 @@ impl Membership {
         );
         tasks.spawn(driver.run(received));
         Ok(Self {
+            id,
             view,
             peers: Mutex::new(Peers::new(config.peers.clone(), &events)),
             events,
@@ -169,6 +172,12 @@ impl Membership {
     pub async fn ended(&self) {
         // Nothing is ever sent.
         let _none = self.ended.lock().await.recv().await;
+    }
+
+    /// Returns the id of this gateway.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Returns what is known of the fleet now.

@@ -12,6 +12,15 @@ pub struct FleetView {
     pub gateway: String,
     /// Whether it suspects itself: it has lost more than half of the others.
     pub suspect: bool,
+    /// The revision of the traffic policy in force; 0 for the built-in one or a file.
+    #[serde(default)]
+    pub revision: u32,
+    /// The rollout that is open, or has put it in force.
+    #[serde(default)]
+    pub rollout: Option<u64>,
+    /// The share of the keys that belongs to the open rollout here, 0 to 1.
+    #[serde(default)]
+    pub share: f64,
     /// The regions, its own first.
     pub regions: Vec<FleetRegionView>,
 }
@@ -85,6 +94,7 @@ impl FleetView {
             gateway: fleet.id().to_string(),
             suspect: fleet.suspects(),
             regions: regions.map(region).collect(),
+            ..Self::default()
         }
     }
 }

@@ -18,9 +18,6 @@ use tokio::sync::mpsc;
 /// Most receipts that wait to be written; more are dropped.
 const WAITING_MAX: usize = 1_024;
 
-/// A policy from a file has no revision.
-const REVISION: u32 = 0;
-
 settings! {
     /// `[observe]`: what is recorded of decisions.
     #[derive(Debug, Clone)]
@@ -63,13 +60,15 @@ impl Receipts {
         }))
     }
 
-    /// Records a decision if it is drawn; `reason` is what became of it.
+    /// Records a decision if it is drawn; `reason` is what became of it, `arm` the plan that was used if a
+    /// rollout is open.
     pub(super) fn record(
         &self,
-        (plan, facts): (&Plan, &Facts),
+        (plan, facts, revision): (&Plan, &Facts, u32),
         request: &Request<'_>,
         decision: &RegionDecision,
         reason: RegionReason,
+        arm: Option<&str>,
     ) {
         if fastrand::f64() >= self.sample {
             return;
@@ -78,7 +77,8 @@ impl Receipts {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let mut receipt = Receipt::new((time_ms, REVISION), plan, facts, request, decision);
+        let mut receipt = Receipt::new((time_ms, revision), plan, facts, request, decision);
+        receipt.arm = arm.map(str::to_owned);
         reason.as_str().clone_into(&mut receipt.decision.reason);
         let Ok(line) = receipt.line() else { return };
         let is_full = self.lines.try_send(line + "\n").is_err();

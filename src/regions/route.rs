@@ -8,10 +8,12 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
-use super::TrafficPolicy;
+use super::plans::{Arm, PolicyTrial, TrialCounters};
 use super::seen::{count_locality, failed_over};
+use super::{TrafficPlans, TrafficPolicy};
 use crate::http::{Problem, ProblemKind, Routed, without_port};
 use tidegate_model::RegionId;
+use tidegate_rollout::belongs_to_new;
 use tidegate_traffic::decide::{RegionDecision, RegionReason, Request, Target, decide};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::health::Outcome;
@@ -36,19 +38,33 @@ pub struct RegionRoute {
     pub budget: u32,
     /// Whether this gateway's region may serve it, whatever its state.
     pub may_be_here: bool,
+    compared: Option<Compared>,
+}
+
+/// What is counted of a request while a rollout is open.
+#[derive(Clone)]
+struct Compared {
+    counters: Arc<TrialCounters>,
+    /// The plan that was used, if they differ.
+    arm: Option<Arm>,
+    /// The policy that was not used, which learns from the request too.
+    other: Arc<TrafficPolicy>,
 }
 
 impl RegionRoute {
-    /// Decides where a request goes. The path is normalised.
+    /// Decides where a request goes; nothing where there is no policy. The path is normalised.
     ///
     /// # Errors
     /// When no region may serve it.
     pub fn decide(
-        traffic: &Arc<TrafficPolicy>,
+        plans: &TrafficPlans,
         head: &Parts,
         path: &str,
         reaches: &impl Reaches,
-    ) -> Result<Self, NoRegion> {
+    ) -> Result<Option<Self>, NoRegion> {
+        let Some(traffic) = &plans.in_force else {
+            return Ok(None);
+        };
         let location = traffic.locate(head);
         let hint = head.headers.get(&X_REGION_HINT);
         let request = Request {
@@ -63,29 +79,25 @@ impl RegionRoute {
             hint: hint.and_then(|hint| hint.to_str().ok()).unwrap_or_default(),
             recorded: &[],
         };
-        let facts = traffic.facts.load();
-        let decision = decide(traffic.plan(), &facts, &request);
-        if let Some(proposed) = decision.proposed
-            && decision.reason == RegionReason::Left
-            && let Some(took) = traffic.end_failover(proposed)
-        {
-            failed_over(took);
-        }
-        let chosen = Chosen {
-            traffic,
-            facts: &facts,
-            request: &request,
-            decision: &decision,
+        let old = Decided::by(traffic, &request, reaches);
+        let (used, arm, compared) = match &plans.trial {
+            Some(trial) => trial.choose(old, &request, reaches),
+            None => (old, None, None),
         };
-        let route = chosen.route(reaches);
-        if let Some(receipts) = traffic.receipts() {
-            let reason = match &route {
-                Ok(route) => route.routed.reason,
-                Err(refused) => refused.routed.reason,
-            };
-            receipts.record((traffic.plan(), &facts), &request, &decision, reason);
+        used.note(&request, arm.map(Arm::as_str));
+        match used.route {
+            Ok(route) => Ok(Some(Self { compared, ..route })),
+            Err(refused) => {
+                used.traffic.seen.decided(&refused.routed);
+                if let Some(compared) = compared {
+                    let failed = refused.status >= 500;
+                    compared
+                        .counters
+                        .count(compared.arm, failed, Duration::ZERO);
+                }
+                Err(refused)
+            }
         }
-        route
     }
 
     /// Returns a region's place in the order; none if it is not in it.
@@ -117,11 +129,17 @@ impl RegionRoute {
     /// to the head of the answer.
     pub fn sample(&self, region: &RegionId, node: &str, outcome: Outcome, took: Duration) {
         self.traffic.sample(region, node, outcome, took);
+        if let Some(compared) = &self.compared {
+            compared.other.sample(region, node, outcome, took);
+        }
     }
 
     /// Counts the decision as it was carried out, and records how long the answer took since the request
-    /// arrived.
-    pub fn acted_upon(&self, routed: &Routed, took: Duration) {
+    /// arrived, and whether it failed.
+    pub fn acted_upon(&self, routed: &Routed, took: Duration, failed: bool) {
+        if let Some(compared) = &self.compared {
+            compared.counters.count(compared.arm, failed, took);
+        }
         self.traffic.seen.decided(routed);
         self.traffic.seen.answered(routed, took);
         count_locality(self.nearer);
@@ -184,6 +202,81 @@ fn host_of(head: &Parts) -> &str {
     let of_field = || head.headers.get(http::header::HOST)?.to_str().ok();
     let authority = head.uri.authority().map(Authority::as_str);
     without_port(authority.or_else(of_field).unwrap_or_default())
+}
+
+/// What one policy makes of a request.
+struct Decided {
+    traffic: Arc<TrafficPolicy>,
+    facts: Arc<Facts>,
+    decision: RegionDecision,
+    route: Result<RegionRoute, NoRegion>,
+}
+
+impl Decided {
+    fn by(traffic: &Arc<TrafficPolicy>, request: &Request<'_>, reaches: &impl Reaches) -> Self {
+        let facts = traffic.facts.load_full();
+        let decision = decide(traffic.plan(), &facts, request);
+        let chosen = Chosen {
+            traffic,
+            facts: &facts,
+            request,
+            decision: &decision,
+        };
+        let route = chosen.route(reaches);
+        Self {
+            traffic: Arc::clone(traffic),
+            facts,
+            decision,
+            route,
+        }
+    }
+
+    fn routed(&self) -> &Routed {
+        match &self.route {
+            Ok(route) => &route.routed,
+            Err(refused) => &refused.routed,
+        }
+    }
+
+    /// Records what is acted upon.
+    fn note(&self, request: &Request<'_>, arm: Option<&str>) {
+        let (traffic, decision) = (&self.traffic, &self.decision);
+        if let Some(proposed) = decision.proposed
+            && decision.reason == RegionReason::Left
+            && let Some(took) = traffic.end_failover(proposed)
+        {
+            failed_over(took);
+        }
+        if let Some(receipts) = traffic.receipts() {
+            let made_from = (traffic.plan(), &*self.facts, traffic.file().revision);
+            receipts.record(made_from, request, decision, self.routed().reason, arm);
+        }
+    }
+}
+
+impl PolicyTrial {
+    /// Decides by the new plan too; returns what is used, by which plan, and what is to be counted.
+    fn choose(
+        &self,
+        old: Decided,
+        request: &Request<'_>,
+        reaches: &impl Reaches,
+    ) -> (Decided, Option<Arm>, Option<Compared>) {
+        let new = Decided::by(&self.policy, request, reaches);
+        let governing = &old.traffic.plan().policies()[old.decision.policy];
+        let key = request.key(&governing.affinity);
+        let differs = old.routed().region != new.routed().region;
+        let (used, arm, other) = match belongs_to_new(self.rollout, key, self.share) {
+            true => (new, Arm::New, old),
+            false => (old, Arm::Old, new),
+        };
+        let compared = Compared {
+            counters: Arc::clone(&self.counters),
+            arm: differs.then_some(arm),
+            other: other.traffic,
+        };
+        (used, Some(arm), Some(compared))
+    }
 }
 
 /// A decision with what it was made from.
@@ -259,13 +352,13 @@ impl Chosen<'_> {
             may_be_here: self.may_be_here(),
             repeats_max,
             budget,
+            compared: None,
             routed,
         }
     }
 
     fn none(&self, status: u16, reason: RegionReason) -> NoRegion {
         let routed = self.routed(None, reason);
-        self.traffic.seen.decided(&routed);
         NoRegion { routed, status }
     }
 

@@ -1,6 +1,6 @@
 //! The traffic policy in force, and its tasks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +55,8 @@ pub struct TrafficPolicy {
     states_since: Vec<AtomicU64>,
     pub(super) seen: Arc<Seen>,
     tasks: Mutex<JoinSet<()>>,
+    /// Whether what it finds is logged and shown: not while it only decides beside another one.
+    is_shown: AtomicBool,
 }
 
 /// A region as operators see it.
@@ -89,6 +91,40 @@ impl TrafficPolicy {
         nodes: Vec<RegionNode>,
         before: Option<&Self>,
     ) -> Arc<Self> {
+        Self::begin(file, (geo, entrance), nodes, before, true)
+    }
+
+    /// As [`start`](Self::start), for a policy that decides beside the one in force until it
+    /// [takes over](Self::take_over).
+    #[must_use]
+    pub fn start_beside(
+        file: Arc<PolicyFile>,
+        (geo, entrance): (Option<Arc<GeoDatabase>>, Entrance),
+        nodes: Vec<RegionNode>,
+        before: Option<&Self>,
+    ) -> Arc<Self> {
+        Self::begin(file, (geo, entrance), nodes, before, false)
+    }
+
+    /// Shows what this policy finds from now on, in place of the one before.
+    pub fn take_over(&self, before: Option<&Self>) {
+        self.is_shown.store(true, Ordering::Relaxed);
+        if let Some(before) = before {
+            before.is_shown.store(false, Ordering::Relaxed);
+            before.hide_others_than(self);
+        }
+        for region in self.plan().all_regions().iter() {
+            show_state(self.plan().region_id(region), self.state(region));
+        }
+    }
+
+    fn begin(
+        file: Arc<PolicyFile>,
+        (geo, entrance): (Option<Arc<GeoDatabase>>, Entrance),
+        nodes: Vec<RegionNode>,
+        before: Option<&Self>,
+        is_shown: bool,
+    ) -> Arc<Self> {
         let plan = &file.plan;
         let local = plan.region_index(entrance.region.as_str());
         let epoch = before.map_or_else(Instant::now, |before| before.epoch);
@@ -118,21 +154,27 @@ impl TrafficPolicy {
             nodes: by_region,
             seen: before.map_or_else(Arc::default, |before| Arc::clone(&before.seen)),
             tasks: Mutex::default(),
+            is_shown: AtomicBool::new(is_shown),
             entrance,
             file,
             geo,
             local,
             epoch,
         });
-        traffic.begin(before);
-        if let Some(before) = before {
-            let all = before.plan().all_regions().iter();
-            let all = all.map(|region| before.plan().region_id(region));
-            let removed = all.filter(|it| traffic.plan().region_index(it.as_str()).is_none());
-            removed.for_each(hide_state);
+        traffic.publish(before);
+        if let Some(before) = before.filter(|_| is_shown) {
+            before.hide_others_than(&traffic);
         }
         traffic.watch();
         traffic
+    }
+
+    /// Shows no more the regions that another policy does not have.
+    fn hide_others_than(&self, other: &Self) {
+        let all = self.plan().all_regions().iter();
+        let all = all.map(|region| self.plan().region_id(region));
+        let removed = all.filter(|it| other.plan().region_index(it.as_str()).is_none());
+        removed.for_each(hide_state);
     }
 
     /// Returns the plan in force.
@@ -144,6 +186,12 @@ impl TrafficPolicy {
     /// Returns the file that is in force.
     #[must_use]
     pub fn file(&self) -> &PolicyFile {
+        &self.file
+    }
+
+    /// Returns the file, to be put in force again.
+    #[must_use]
+    pub fn shared_file(&self) -> &Arc<PolicyFile> {
         &self.file
     }
 
@@ -218,14 +266,16 @@ impl TrafficPolicy {
     }
 
     /// Publishes the first facts, and tells what has changed since the policy before.
-    fn begin(&self, before: Option<&Self>) {
+    fn publish(&self, before: Option<&Self>) {
         let mut judge = self.lock();
         let conditions = self.judge(&mut judge, self.plan().all_regions());
         self.facts
             .store(Arc::new(Facts::new(self.plan(), conditions)));
         for region in self.plan().all_regions().iter() {
             let name = self.plan().region_id(region);
-            show_state(name, self.state(region));
+            if self.is_shown.load(Ordering::Relaxed) {
+                show_state(name, self.state(region));
+            }
             let was = before.and_then(|before| {
                 let region = before.plan().region_index(name.as_str())?;
                 Some(before.state(region))
@@ -267,11 +317,13 @@ impl TrafficPolicy {
         if state == was {
             return;
         }
-        let quantities = judge.quantities(region);
-        let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
-        let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
-        tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
-        show_state(name, state);
+        if self.is_shown.load(Ordering::Relaxed) {
+            let quantities = judge.quantities(region);
+            let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
+            let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
+            tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
+            show_state(name, state);
+        }
         let now = micros(self.epoch.elapsed());
         self.states_since[region.get()].store(now, Ordering::Relaxed);
         let left = matches!(state, "left" | "unreachable");

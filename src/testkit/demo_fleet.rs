@@ -64,7 +64,10 @@ impl DemoFleet {
         let own = |extension: &str| self.folder.join(format!("{region}.{extension}"));
         Ok(command
             .env("TIDEGATE_CONFIG", file)
-            .env("TIDEGATE_TRAFFIC_POLICY", self.folder.join("traffic.policy"))
+            .env(
+                "TIDEGATE_TRAFFIC_POLICY",
+                self.folder.join("traffic.policy"),
+            )
             .env("FLEET_ADDR", format!("127.0.0.1:{}", self.ports[index]))
             .env("FLEET_CERT", own("crt"))
             .env("FLEET_KEY", own("key"))

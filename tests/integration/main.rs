@@ -39,6 +39,7 @@ mod overload;
 mod pool;
 mod promotion;
 mod rate_limit;
+mod rollouts;
 mod round_trips;
 mod session_cookie;
 mod schema_change;

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue};
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
@@ -16,13 +15,9 @@ use super::described::described;
 use crate::endpoint::RouteError;
 use crate::peers::FleetView;
 use crate::regions::RegionSummary;
+use tidegate_rollout::{RolloutStage, sha256_hex};
 use tidegate_traffic::health::Quantities;
-
-/// The version of the policy language.
-const LANGUAGE: u32 = 1;
-
-/// What is in force comes from a file: revisions are of the policy store.
-const REVISION: u32 = 0;
+use tidegate_traffic::syntax::LANGUAGE;
 
 /// A region of the traffic policy, as this gateway sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,7 +153,7 @@ pub(super) async fn regions(State(state): State<Arc<AdminState>>) -> Response {
 struct PolicyEntry {
     revision: u32,
     rollout: Option<u64>,
-    stage: Option<&'static str>,
+    stage: Option<RolloutStage>,
     region: String,
     share: f64,
     sha256: String,
@@ -171,28 +166,33 @@ pub(super) async fn policy(State(state): State<Arc<AdminState>>, headers: Header
     let Some(traffic) = routes.traffic() else {
         return described(RouteError::NotFound, &headers);
     };
-    let text = &traffic.file().text;
+    let (text, revision) = (&traffic.file().text, traffic.file().revision);
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
-        let hash = digest(&SHA256, text.as_bytes());
-        let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        let shown = state.store.shown();
+        let is_open = shown.stage.is_some();
         let entry = PolicyEntry {
-            revision: REVISION,
-            rollout: None,
-            stage: None,
+            revision,
+            rollout: shown.rollout,
+            stage: shown.stage,
             region: state.region.to_string(),
-            share: 1.0,
-            sha256: hex.collect(),
+            share: if is_open {
+                f64::from(shown.share) / 10_000.0
+            } else {
+                1.0
+            },
+            sha256: sha256_hex(text.as_bytes()),
             language: LANGUAGE,
         };
         return Json(entry).into_response();
     }
+    let tag = HeaderValue::try_from(format!("\"{revision}\""));
     let fields = [
         (
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         ),
-        (ETAG, HeaderValue::from_static("\"0\"")),
+        (ETAG, tag.unwrap_or(HeaderValue::from_static("\"0\""))),
     ];
     (fields, text.clone()).into_response()
 }

@@ -7,9 +7,10 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr};
 
 use super::Exit;
-use super::arguments::MigrateCommand;
+use super::arguments::{MigrateCommand, Schema};
 use super::primary::Primary;
 use super::url_warning::warn_of_url;
+use crate::gateway::config::has_fleet;
 use crate::postgres::SslMode;
 use tidegate_model::Environment;
 use tokio_postgres::config::SslMode as Negotiation;
@@ -43,6 +44,13 @@ const FILES: [(i64, &str, &str); 5] = [
     ),
 ];
 
+/// The files of `migrations/traffic/`, by version: the policy store, in a schema of its own.
+const STORE_FILES: [(i64, &str, &str); 1] = [(
+    1,
+    "policy_store",
+    include_str!("../../../migrations/traffic/0001_policy_store.sql"),
+)];
+
 const DEMO_DATA: &str = include_str!("demo_data.sql");
 
 /// Applies what is missing; doing it again changes nothing.
@@ -60,10 +68,15 @@ pub(super) async fn migrate(
     let mut connection = connect(options, server.ssl_mode())
         .await
         .map_err(|error| failed(&error))?;
-    migrator()
-        .run(&mut connection)
-        .await
-        .map_err(|error| failed(&error))?;
+    let store = || has_fleet(environment).map(|has| has.then(store_migrator));
+    let migrators = match command.only {
+        Some(Schema::Traffic) => [None, Some(store_migrator())],
+        None => [Some(migrator(&FILES)), store()?],
+    };
+    for migrator in migrators.iter().flatten() {
+        let run = migrator.run(&mut connection).await;
+        run.map_err(|error| failed(&error))?;
+    }
     if command.demo_data {
         let all = connection.execute(sqlx::raw_sql(AssertSqlSafe(DEMO_DATA)));
         all.await.map_err(|error| failed(&error))?;
@@ -103,15 +116,23 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     authorization || handshake
 }
 
-fn migrator() -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+/// Remembers what it has applied beside the store's tables.
+fn store_migrator() -> Migrator {
+    let mut migrator = migrator(&STORE_FILES);
+    migrator.create_schema("tidegate");
+    migrator.dangerous_set_table_name("tidegate.migrations");
+    migrator
+}
+
+fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(
-            version,
-            name.into(),
+            *version,
+            (*name).into(),
             MigrationType::Simple,
-            sql.into_sql_str(),
+            (*sql).into_sql_str(),
             false,
         )
     };
-    Migrator::with_migrations(FILES.into_iter().map(migration).collect())
+    Migrator::with_migrations(files.iter().map(migration).collect())
 }

@@ -6,8 +6,10 @@ use super::fleet::peers_of;
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
 use crate::peers::{Peer, built_in_policy};
+use crate::policy_store::FLEET_NAME;
 use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
 use tidegate_model::{ConfigError, RegionId};
+use tidegate_rollout::TrustedKeys;
 
 /// The traffic policy and the address database, as far as they are configured.
 ///
@@ -28,17 +30,38 @@ pub(super) fn regions(
     });
     let geo = merge.value_by(&GEOIP_DATABASE, GeoDatabase::read)?;
     let peers = peers_of(merge)?;
-    let policy = match policy.map_err(|error| error.with_report(report))? {
+    let file = policy.map_err(|error| error.with_report(report))?;
+    let is_built_in = file.is_none();
+    let policy = match file {
         Some(policy) => Some(policy),
         None => built_in(&peers, local),
     };
     Ok(RegionTables {
         policy: policy.map(Arc::new),
+        is_built_in,
         geo: geo.map(Arc::new),
         peers: peers
             .into_iter()
             .map(|it| (it.region, it.address))
             .collect(),
+        trust: trust(merge)?,
+    })
+}
+
+/// The fleet's name, and whose signatures count in it.
+fn trust(merge: &Merge<'_>) -> Result<TrustedKeys, ConfigError> {
+    let name = merge.value_by(&FLEET_NAME, |name| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        match (1..=64).contains(&name.len()) && name.chars().all(is_word) {
+            true => Ok(name.to_owned()),
+            false => Err("expected one word of at most 64 letters, digits, -, _ and ."),
+        }
+    })?;
+    let keys = merge.file.content.fleet.trusted_keys.iter();
+    let key = |key| merge.file_value(key, "fleet.trusted_keys");
+    Ok(TrustedKeys {
+        fleet: name.unwrap_or_else(|| "default".to_owned()),
+        keys: keys.map(key).collect::<Result<_, _>>()?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Peers with a certificate that misbehave: others are served, and nothing moves.
 
-use std::time::{Duration, Instant};
+use tokio::time::{Duration, Instant};
 
 use axum::Router;
 use http::Request;

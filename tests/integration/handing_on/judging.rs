@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use tokio::time::{Duration, Instant};
 
 use axum::Router;
 use http::StatusCode;

@@ -10,8 +10,9 @@ use nix::sys::signal::Signal;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate::testkit::{GatewayCommand, address_database, until};
+use tidegate::testkit::{GatewayCommand, until};
 
+use super::address_database::address_database;
 use super::kit::{App, Edge, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, header, problem, told};
 
