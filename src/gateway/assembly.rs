@@ -176,7 +176,7 @@ impl Gateway {
             };
             begin_storage(config, shared, &mut tasks)?;
         }
-        let reloader = self.reloader();
+        let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
@@ -222,12 +222,13 @@ impl Gateway {
         Ok(Some(Arc::new(fleet)))
     }
 
-    fn reloader(&self) -> Reloader {
+    fn reloader(&self, fleet: Option<Arc<Membership>>) -> Reloader {
         Reloader {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
             entrance: self.entrance.clone(),
+            fleet,
             store: Arc::clone(&self.store),
         }
     }

@@ -14,13 +14,14 @@ use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, free_port, unti
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::world::{
     BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, migrated_cluster, wait_ready,
 };
 
-const EU: &str = "eu-west-1";
-const US: &str = "us-east-1";
+pub(crate) const EU: &str = "eu-west-1";
+pub(crate) const US: &str = "us-east-1";
 
 /// Writes certificates, and returns what the command has printed.
 pub(crate) async fn certificates(directory: &Path, arguments: &[&str]) -> std::process::Output {
@@ -65,14 +66,15 @@ fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
     std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-struct Pair {
-    cluster: Cluster,
+/// Two regions' gateways over one cluster.
+pub(crate) struct Pair {
+    pub(crate) cluster: Cluster,
     certificates: tempfile::TempDir,
     ports: [u16; 2],
 }
 
 impl Pair {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let certificates_of = tempfile::tempdir().unwrap();
         let regions = format!("{EU},{US}");
         let output = certificates(certificates_of.path(), &["--regions", &regions]).await;
@@ -84,17 +86,22 @@ impl Pair {
         }
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.certificates.path().join(name)
     }
 
-    fn command(&self, region: &str, own: usize) -> GatewayCommand {
+    pub(crate) fn command(&self, region: &str, own: usize) -> GatewayCommand {
+        self.command_with(region, own, "")
+    }
+
+    /// With more in the configuration.
+    pub(crate) fn command_with(&self, region: &str, own: usize, more: &str) -> GatewayCommand {
         let (other_region, other) = match own {
             0 => (US, 1),
             _ => (EU, 0),
         };
         let toml = format!(
-            "[fleet]\npeers = [{{ region = \"{other_region}\", address = \"127.0.0.1:{}\" }}]\n",
+            "[fleet]\npeers = [{{ region = \"{other_region}\", address = \"127.0.0.1:{}\" }}]\n{more}",
             self.ports[other]
         );
         let command = configured(&self.cluster, gateway_of(&self.cluster), &toml);
@@ -132,7 +139,7 @@ async fn wait_until(gateway: &GatewayProcess, what: &str, holds: impl Fn(&FleetV
     .unwrap();
 }
 
-async fn wait_for_state(gateway: &GatewayProcess, region: &str, wanted: &str) {
+pub(crate) async fn wait_for_state(gateway: &GatewayProcess, region: &str, wanted: &str) {
     let what = format!("{region} is {wanted}");
     wait_until(gateway, &what, |view| state(view, region) == wanted).await;
 }
@@ -219,6 +226,16 @@ async fn hostile_peers_are_refused_and_counted_and_move_nothing() {
 
 /// Connects with a certificate or without, and tells whether the gateway goes on talking.
 async fn is_accepted(port: u16, shown: Option<&Path>) -> bool {
+    let Some(mut socket) = connect(port, shown).await else {
+        return false;
+    };
+    let mut settings = [0; 9];
+    socket.read_exact(&mut settings).await.is_ok()
+}
+
+/// Connects with a certificate or without; in TLS 1.3 a client's handshake ends before the server has seen its
+/// certificate.
+pub(crate) async fn connect(port: u16, shown: Option<&Path>) -> Option<TlsStream<TcpStream>> {
     let builder = rustls::ClientConfig::builder()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody));
@@ -235,13 +252,10 @@ async fn is_accepted(port: u16, shown: Option<&Path>) -> bool {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    let name = "fleet".try_into().unwrap();
-    // In TLS 1.3 the client's handshake ends before the server has seen its certificate.
-    let Ok(mut socket) = connector.connect(name, socket).await else {
-        return false;
-    };
-    let mut settings = [0; 9];
-    socket.read_exact(&mut settings).await.is_ok()
+    connector
+        .connect("fleet".try_into().unwrap(), socket)
+        .await
+        .ok()
 }
 
 /// Trusts any server.
