@@ -153,3 +153,51 @@ fn without_own_vary(headers: &mut HeaderMap) {
         headers.insert(VARY, others);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+    use crate::http::ProblemKind;
+
+    fn answer(fields: &[(&'static str, &'static str)]) -> Response {
+        let mut answer = Response::default();
+        for (name, value) in fields {
+            let name = HeaderName::from_static(name);
+            answer
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+
+    #[test]
+    fn a_staleness_that_is_not_known_there_is_not_known_here() {
+        let region = "us-east-1".parse().unwrap();
+        for (status, age, expected) in [
+            ("us-east-1; node=replica", "7", None),
+            ("us-east-1; node=replica; staleness=9.5", "7", Some(9_500)),
+            ("us-east-1; node=primary; staleness=0", "7", Some(7_000)),
+            ("us-east-1; node=upstream", "7", Some(7_000)),
+        ] {
+            let kept = kept(
+                answer(&[("consistency-status", status), ("age", age)]),
+                &region,
+            );
+            let staleness = kept.staleness.map(|it| it.as_millis());
+            assert_eq!(staleness, expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_a_region_says_of_a_request_it_has_not_served_is_kept() {
+        let fields = [("tidegate-unprocessed", "overloaded"), ("retry-after", "7")];
+        let Some(Missed::Problem(problem)) = said_there(&answer(&fields)) else {
+            panic!("it says so");
+        };
+        assert_eq!(problem.kind(), ProblemKind::Overloaded);
+        assert_eq!(problem.respond().headers()[RETRY_AFTER], "7");
+        assert!(said_there(&answer(&[("retry-after", "7")])).is_none());
+    }
+}

@@ -234,3 +234,39 @@ fn body_error(parcel: &Parcel) -> Option<SendError> {
         UploadState::Whole | UploadState::Flowing | UploadState::Taken(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Method;
+
+    use super::*;
+    use crate::upstream::Upload;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_a_region_does_not_read_is_waited_for_no_longer_than_it_may_take() {
+        let until = Instant::now() + Duration::from_secs(30);
+        let parcel = Parcel {
+            method: Method::POST,
+            path: "/x".to_owned(),
+            query: None,
+            host: None,
+            headers: HeaderMap::new(),
+            payload: Payload::Stream(Upload::new(Body::from("x"), 10, until)),
+            time: Duration::from_secs(10),
+            started: Instant::now(),
+            budget: 0,
+            may_be_probed: false,
+            websocket: None,
+        };
+        assert!(out_of_time(&parcel).await.is_ok());
+        assert!(until.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn only_a_failure_of_the_region_counts_as_one() {
+        let outcome = |status| outcome_of(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+        assert_eq!([200, 304, 404, 429].map(outcome), [Outcome::Served; 4]);
+        assert_eq!([500, 503].map(outcome), [Outcome::Failed; 2]);
+    }
+}

@@ -3,6 +3,7 @@
 mod address_database;
 mod geo;
 mod judging;
+mod standbys;
 mod trigger;
 
 use std::net::SocketAddr;

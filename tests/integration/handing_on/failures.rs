@@ -150,3 +150,33 @@ async fn without_a_primary_anywhere_the_other_regions_answer_is_final() {
     assert!(response.headers().get("tidegate-unprocessed").is_none());
     problem(response, 503, "no-primary").await;
 }
+
+#[tokio::test]
+async fn a_small_write_that_nothing_was_done_for_here_goes_to_the_next_region() {
+    let policy = "policy near { prefer local | us-east-1 }\n";
+    let mut scene = FleetScene::start(2, policy).await;
+    // Nothing is heard here any more.
+    scene.members[0].app = crate::upstream::kit::App::answering(200, "elsewhere").await;
+    let write = scene.request(Method::POST, "/app/x").body("x");
+    let response = write.send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), serving(&response)),
+        (200, "us-east-1")
+    );
+}
+
+#[tokio::test]
+async fn a_read_with_a_body_that_is_lost_there_is_of_unknown_outcome() {
+    let app = |region| {
+        let answer = move || async move {
+            // The connection ends with it.
+            assert_ne!(region, "us-east-1", "no answer");
+            region
+        };
+        Router::new().fallback(answer)
+    };
+    let scene = FleetScene::with(2, AWAY, "", app).await;
+    let read = scene.request(Method::GET, "/app/x").body("x");
+    problem(read.send().await.unwrap(), 502, "outcome-unknown").await;
+    assert!(scene.app(0).asked().is_empty());
+}

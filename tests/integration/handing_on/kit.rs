@@ -86,6 +86,22 @@ impl FleetScene {
         scene
     }
 
+    /// Gives all regions but the first one a policy, and starts their gateways anew.
+    pub(crate) async fn restart_others(&mut self, policy: &str) {
+        let regions = self
+            .members
+            .iter()
+            .map(|it| format!("region {}\n", it.region));
+        let text = regions.collect::<String>() + policy;
+        std::fs::write(self.file("others.policy"), text).unwrap();
+        for at in 1..self.members.len() {
+            self.start_one(at).await;
+        }
+        for at in 0..self.members.len() {
+            self.until_all_are(at, "well").await;
+        }
+    }
+
     /// Starts the gateway of a region.
     pub(crate) async fn start_one(&mut self, at: usize) {
         self.kill(at);
@@ -99,12 +115,13 @@ impl FleetScene {
             })
             .collect();
         let file = |name: &str| self.file(name);
-        let policy = match at {
-            0 => format!(
-                "traffic_policy = \"{}\"\n",
-                file("traffic.policy").display()
-            ),
-            _ => String::new(),
+        let policy = file(match at {
+            0 => "traffic.policy",
+            _ => "others.policy",
+        });
+        let policy = match policy.exists() {
+            true => format!("traffic_policy = \"{}\"\n", policy.display()),
+            false => String::new(),
         };
         let toml = format!(
             "{policy}\n[fleet]\npeers = [{}]\n{}",

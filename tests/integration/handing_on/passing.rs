@@ -1,5 +1,7 @@
 //! What passes through a tunnel, both ways.
 
+use std::time::Duration;
+
 use http::Method;
 use tokio::net::TcpStream;
 
@@ -9,6 +11,12 @@ use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
 use crate::world::{header, problem};
 
 const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
+
+/// An endpoint whose answers are kept.
+const CACHED: &str = "[[policy]]\npath = \"/cached/*\"\nconsistency = \"eventual\"\n\
+                      cache_control = \"public, max-age=300\"\n\
+                      [[endpoint]]\nmethod = \"GET\"\npath = \"/cached/{*rest}\"\nupstream = \"${APP}\"\n\
+                      cache = true\n";
 
 #[tokio::test]
 async fn a_request_is_served_by_the_region_that_the_policy_names_and_says_so() {
@@ -134,11 +142,7 @@ async fn a_websocket_passes_as_an_extended_connect() {
 
 #[tokio::test]
 async fn an_answer_for_all_clients_is_kept_where_requests_enter() {
-    let cached = "[[policy]]\npath = \"/cached/*\"\nconsistency = \"eventual\"\n\
-                  cache_control = \"public, max-age=300\"\n\
-                  [[endpoint]]\nmethod = \"GET\"\npath = \"/cached/{*rest}\"\nupstream = \"${APP}\"\n\
-                  cache = true\n";
-    let scene = FleetScene::configured(2, AWAY, cached).await;
+    let scene = FleetScene::configured(2, AWAY, CACHED).await;
     for result in ["fwd=miss", "hit"] {
         let response = scene.get("/cached/x").await;
         assert_eq!(response.status(), 200);
@@ -148,6 +152,50 @@ async fn an_answer_for_all_clients_is_kept_where_requests_enter() {
     }
     assert_eq!(scene.app(1).asked().len(), 1);
     assert!(scene.app(0).asked().is_empty());
+}
+
+#[tokio::test]
+async fn gateways_that_hand_the_same_path_to_each_other_do_not_wait_for_each_other() {
+    let slow = |region| {
+        let answer = move || async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            region
+        };
+        axum::Router::new().fallback(answer)
+    };
+    let brief = format!("[server]\nrequest_deadline = \"4s\"\n{CACHED}");
+    let mut scene = FleetScene::with(2, AWAY, &brief, slow).await;
+    scene
+        .restart_others("policy back { prefer eu-west-1 | local }\n")
+        .await;
+    let asked = (0..10).flat_map(|path| {
+        let ask = |at| {
+            scene
+                .client
+                .get(scene.gateway(at).url(&format!("/cached/{path}")))
+        };
+        [ask(0).send(), ask(1).send()]
+    });
+    for answer in futures_util::future::join_all(asked).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_answered_without_an_upgrade_is_an_ordinary_answer() {
+    let plain = |_region| axum::Router::new().fallback(|| async { "answered plainly" });
+    let scene = FleetScene::with(2, AWAY, "", plain).await;
+    for _ in 0..6 {
+        let mut raw = Raw(TcpStream::connect(scene.gateway(0).listen()).await.unwrap());
+        raw.send(HANDSHAKE).await;
+        let answer = raw.read_until("answered plainly").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(!answer.contains("tidegate-status"), "{answer}");
+        assert!(answer.contains("consistency-status: us-east-1"), "{answer}");
+    }
+    assert!(scene.app(0).asked().is_empty());
+    let answered = "tidegate_tunnel_requests_total{region=\"us-east-1\",outcome=\"answered\"}";
+    assert!((scene.metric(answered).await - 6.0).abs() < f64::EPSILON);
 }
 
 #[tokio::test]
