@@ -33,8 +33,8 @@ fn decided(tiers: &str, reaches: &One) -> RegionRoute {
     route.unwrap().unwrap()
 }
 
-#[test]
-fn without_a_tunnel_to_the_chosen_region_the_next_one_that_is_reached_serves() {
+#[tokio::test]
+async fn without_a_tunnel_to_the_chosen_region_the_next_one_that_is_reached_serves() {
     let mut reaches = One {
         region: region("ap-southeast-1"),
         has_fleet: true,
