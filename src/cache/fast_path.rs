@@ -76,7 +76,7 @@ impl Hit {
             ..AccountView::default()
         };
         describe(&mut headers, status, &observer.region, &account);
-        observer.count_cache(CacheResult::Hit);
+        observer.count_hit();
         access.account_for(&entry.origin.endpoint, status.as_u16(), &account, None);
         headers.insert(&X_REQUEST_ID, access.id);
         let mut response = Response::new(Full::new(body));

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout};
 
@@ -19,9 +20,10 @@ use super::{Call, Endpoint, Frontend};
 use crate::http::{Account, Problem, Routed, TIDEGATE_ROUTE, Unprocessed};
 use crate::regions::{RegionRoute, route_field};
 use crate::tunnels::{
-    Circumstances, End, HandOnError, Next, Parcel, Payload, Sent, TunnelFailure, Tunnels, next,
+    Circumstances, End, HandOnError, Next, Parcel, Payload, SendError, Sent, TunnelFailure,
+    Tunnels, next,
 };
-use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host};
+use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host, wants_websocket};
 use tidegate_model::{RegionId, X_CONSISTENCY_TOKEN};
 
 /// The longest body that is read before a request is handed on, so that it can be sent again. Longer
@@ -51,7 +53,23 @@ enum Rest {
     Here(Problem),
 }
 
-impl Journey<'_> {
+impl<'a> Journey<'a> {
+    /// Returns the journey of a request by the traffic policy's decision, if there is one, and a fleet.
+    pub(super) fn by(
+        frontend: &'a Frontend,
+        endpoint: &'a Endpoint,
+        route: Option<&'a RegionRoute>,
+    ) -> Option<Self> {
+        let reach = Reach::of(frontend, &endpoint.backend);
+        Some(Self {
+            frontend,
+            endpoint,
+            route: route?,
+            reach,
+            tunnels: reach.tunnels?,
+        })
+    }
+
     /// Serves a request, here or in another region.
     ///
     /// # Errors
@@ -69,7 +87,6 @@ impl Journey<'_> {
             return serve_here(self.frontend, self.endpoint, call, account).await;
         }
         let mut trip = self.begin(call, account).await?;
-        let mut failed = 0;
         for (at, region) in regions.iter().enumerate() {
             let routed = self.route.moved_to(region);
             account.routed = Some(Arc::clone(&routed));
@@ -85,30 +102,42 @@ impl Journey<'_> {
                 }
                 Err(failed) => failed,
             };
-            failed += usize::from(failure != TunnelFailure::NoTunnel);
-            let circumstances = Circumstances {
-                safe: trip.parcel.is_safe(),
-                whole: trip.parcel.payload.is_whole(),
-                sent: failure != TunnelFailure::NoTunnel,
-                failed,
-                regions_max: self.route.repeats_max,
-            };
-            let end = match next(failure, &circumstances) {
-                Next::Region { paid, .. }
-                    if self.may_go_on(&trip, failure, &regions[at + 1..])
-                        && (!paid || self.tunnels.may_retry(region, self.route.budget)) =>
-                {
-                    continue;
-                }
-                Next::Region { end, .. } | Next::End(end) => end,
-            };
-            return rest.end(end, region, account);
+            if let Err(end) = self.follow(failure, region, &regions[at + 1..], &mut trip) {
+                return rest.end(end, region, account);
+            }
         }
         Err(HandOnError::of(End::Unavailable, regions[0]).into())
     }
 
+    /// Decides what follows a failure in a region: one of the `others`, or the end.
+    pub(super) fn follow(
+        &self,
+        failure: TunnelFailure,
+        region: &RegionId,
+        others: &[&RegionId],
+        trip: &mut Trip,
+    ) -> Result<(), End> {
+        let reached = failure != TunnelFailure::NoTunnel;
+        trip.failed += usize::from(reached);
+        let circumstances = Circumstances {
+            safe: trip.parcel.is_safe(),
+            whole: trip.parcel.payload.is_whole(),
+            sent: reached,
+            failed: trip.failed,
+            regions_max: self.route.repeats_max,
+        };
+        match next(failure, &circumstances) {
+            Next::Region { paid, end } => {
+                let pays = || !paid || self.tunnels.may_retry(region, self.route.budget);
+                let goes_on = self.may_go_on(trip, failure, others) && pays();
+                if goes_on { Ok(()) } else { Err(end) }
+            }
+            Next::End(end) => Err(end),
+        }
+    }
+
     /// Returns the regions of the route, and this one as the last resort if it may serve.
-    fn regions(&self) -> SmallVec<[&RegionId; 8]> {
+    pub(super) fn regions(&self) -> SmallVec<[&RegionId; 8]> {
         let mut regions: SmallVec<[_; 8]> = self.route.order().iter().collect();
         if self.route.may_be_here && !regions.contains(&self.reach.own) {
             regions.push(self.reach.own);
@@ -154,16 +183,26 @@ impl Journey<'_> {
         }
     }
 
+    /// Sends a request to another region.
+    pub(super) async fn send(
+        &self,
+        trip: &mut Trip,
+        region: &RegionId,
+        routed: &Routed,
+    ) -> Result<Sent, SendError> {
+        if let Some(field) = route_field(routed) {
+            trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
+        }
+        self.tunnels.send(region, &trip.parcel).await
+    }
+
     async fn ask_there(
         &self,
         trip: &mut Trip,
         region: &RegionId,
         routed: &Routed,
     ) -> Result<Result<(Response, bool), Failed>, Problem> {
-        if let Some(field) = route_field(routed) {
-            trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
-        }
-        match self.tunnels.send(region, &trip.parcel).await? {
+        match self.send(trip, region, routed).await? {
             Sent::Answer(answer) => Ok(Ok((answer, true))),
             Sent::Failed(failure, answer) => Ok(Err(Failed {
                 failure,
@@ -173,7 +212,7 @@ impl Journey<'_> {
     }
 
     /// Prepares a request to be sent to several regions.
-    async fn begin(&self, call: Call, account: &mut Account) -> Result<Trip, Problem> {
+    pub(super) async fn begin(&self, call: Call, account: &mut Account) -> Result<Trip, Problem> {
         let Call {
             head,
             body,
@@ -188,12 +227,17 @@ impl Journey<'_> {
         };
         let proxy = &self.frontend.backends.proxy;
         let server = &self.frontend.server;
+        let websocket = wants_websocket(&head, matches!(payload, Payload::None))
+            .then(|| head.extensions.get::<OnUpgrade>().cloned())
+            .flatten();
         let parcel = Parcel {
             method: head.method.clone(),
             query: head.uri.query().map(str::to_owned),
             host: requested_host(&head),
             headers: gateway_fields(proxy, &head, account),
-            may_be_probed: may_be_probed(&head.method, &head.headers, head.uri.query(), &payload),
+            may_be_probed: websocket.is_none()
+                && may_be_probed(&head.method, &head.headers, head.uri.query(), &payload),
+            websocket,
             payload,
             time: self.endpoint.backend.time(server.request_deadline),
             started: Instant::now(),
@@ -204,6 +248,7 @@ impl Journey<'_> {
             parcel,
             reads_json,
             was_here: false,
+            failed: 0,
             rest: Call {
                 head,
                 body: Body::empty(),
@@ -236,11 +281,13 @@ impl Journey<'_> {
 }
 
 /// A request that may be sent to several regions.
-struct Trip {
-    parcel: Parcel,
+pub(super) struct Trip {
+    pub(super) parcel: Parcel,
     reads_json: bool,
     /// Whether this gateway's own backend was asked.
-    was_here: bool,
+    pub(super) was_here: bool,
+    /// In how many regions it has failed that it may have reached.
+    failed: usize,
     /// All but the body.
     rest: Call,
 }

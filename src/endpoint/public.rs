@@ -59,6 +59,13 @@ impl Public {
     /// Looks for a fresh stored answer; requests for paths with a budget pass all layers instead.
     fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
         let cache = self.frontend.cache.as_ref()?;
+        if request
+            .extensions()
+            .get::<Hop>()
+            .is_some_and(|hop| hop.is_probe)
+        {
+            return None;
+        }
         Hit::find(cache, request, |path| {
             let routes = self.frontend.routes.load();
             (!routes.limits(path)).then_some(routes.revision)

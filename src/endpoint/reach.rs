@@ -1,6 +1,6 @@
 //! The regions that a request to an endpoint can be sent to.
 
-use super::Backend;
+use super::{Backend, Frontend};
 use crate::regions::{Reaches, RegionRoute};
 use crate::tunnels::Tunnels;
 use tidegate_model::RegionId;
@@ -14,7 +14,15 @@ pub(super) struct Reach<'a> {
     pub(super) tunnels: Option<&'a Tunnels>,
 }
 
-impl Reach<'_> {
+impl<'a> Reach<'a> {
+    pub(super) fn of(frontend: &'a Frontend, backend: &'a Backend) -> Self {
+        Self {
+            own: &frontend.observer.region,
+            backend,
+            tunnels: frontend.tunnels.as_deref(),
+        }
+    }
+
     /// Whether this gateway's own backend serves a region.
     pub(super) fn is_here(&self, region: &RegionId) -> bool {
         region == self.own || self.backend.has_node_in(region)

@@ -5,23 +5,23 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::fetch::cached_request;
 use super::hand_on::Journey;
 use super::here::{authenticate, serve_here};
 use super::reach::Reach;
-use super::{Call, Endpoint, Frontend, Reached, RouteError, Routes};
+use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
 use crate::http::{
     Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
     read_json,
 };
 use crate::regions::{NoRegion, RegionRoute};
 use tidegate_model::FORGET_SESSION_COOKIE;
+use tidegate_traffic::decide::RegionReason;
 
 /// Serves every path that is not a probe, and returns how the answer was produced.
 pub(super) async fn serve(
@@ -30,12 +30,13 @@ pub(super) async fn serve(
     seen: &EndpointSeen,
 ) -> Accounted {
     let mut account = None;
-    let is_hop = request.extensions().get::<Hop>().is_some();
-    let answer = answer(frontend, request, seen, &mut account).await;
+    // Boxed: large, and moved by all that surrounds it.
+    let answer = Box::pin(answer(frontend, request, seen, &mut account)).await;
     let is_lost = |problem: &Problem| problem.kind() == ProblemKind::WriteLostInFailover;
     let lost = answer.as_ref().is_err_and(is_lost);
-    let unprocessed = answer.as_ref().err().filter(|_| is_hop);
+    let unprocessed = answer.as_ref().err();
     let unprocessed = unprocessed.and_then(|problem| Unprocessed::of(problem.kind()));
+    let unprocessed = unprocessed.filter(|_| account.as_ref().is_some_and(is_hop));
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     if let Some(unprocessed) = unprocessed {
         let headers = response.headers_mut();
@@ -61,10 +62,8 @@ async fn answer(
     let (head, body) = request.into_parts();
     let routes = frontend.routes.load_full();
     let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
-        Err(RouteError::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
-            return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
-        }
-        reached => reached?,
+        Err(error) => return options(&head.method, error),
+        Ok(reached) => reached,
     };
     let endpoint = Arc::clone(&reached.endpoint);
     seen.note(&endpoint.metrics);
@@ -73,12 +72,8 @@ async fn answer(
     account.decision = Some(decision.clone());
     endpoint.backend.check(&frontend.backends, &head.headers)?;
     let hop = head.extensions.get::<Hop>();
-    let reach = Reach {
-        own: &frontend.observer.region,
-        backend: &endpoint.backend,
-        tunnels: frontend.tunnels.as_deref(),
-    };
-    let route = route(&routes, &reached, &head, reach, account)?;
+    let reach = Reach::of(frontend, &endpoint.backend);
+    let route = route(&routes, &reached, (&head, hop), reach, account)?;
     let hands_on = route.as_ref().is_some_and(|route| reach.hands_on(route));
     // The gateway that serves a request authenticates it.
     let claims = match hands_on {
@@ -88,7 +83,10 @@ async fn answer(
     account.timing.route = started.elapsed();
 
     let asked = (&decision, &route);
-    let cached = match hands_on {
+    let is_probe = hop.is_some_and(|hop| hop.is_probe);
+    // Where a token is needed, it was not verified yet.
+    let needs_token = hands_on && endpoint.auth == EndpointAuth::Jwt;
+    let cached = match needs_token || is_probe {
         true => None,
         false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };
@@ -102,8 +100,13 @@ async fn answer(
     if let Some(route) = &route {
         account.routed = Some(Arc::clone(&route.routed));
     }
-    let (json, body) = read(frontend, &endpoint, &head, body).await?;
-    let deadline = frontend.server.request_deadline;
+    let (json, body) = match endpoint.backend.reads_json() {
+        true => (
+            Some(read_json(&head.headers, body, &frontend.server).await?),
+            Body::empty(),
+        ),
+        false => (None, body),
+    };
     let call = Call {
         path: reached.path.into_owned(),
         path_values: reached.path_values,
@@ -112,10 +115,14 @@ async fn answer(
         decision,
         route: route.clone(),
         claims,
-        time: hop.map_or(deadline, |hop| hop.time.min(deadline)),
+        time: time_for(hop, frontend.server.request_deadline),
         head,
     };
-    let response = carry_out(frontend, &endpoint, reach, call, account).await;
+    let response = match Journey::by(frontend, &endpoint, route.as_deref()) {
+        // Boxed: large and only in a fleet.
+        Some(journey) => Box::pin(journey.serve(call, account)).await,
+        None => serve_here(frontend, &endpoint, call, account).await,
+    };
     if let (Some(route), Some(routed)) = (&route, &account.routed) {
         let status = match &response {
             Ok(response) => response.status(),
@@ -126,40 +133,25 @@ async fn answer(
     response
 }
 
-/// Reads the body as a whole if the backend needs that.
-async fn read(
-    frontend: &Frontend,
-    endpoint: &Endpoint,
-    head: &Parts,
-    body: Body,
-) -> Result<(Option<Bytes>, Body), Problem> {
-    if !endpoint.backend.reads_json() {
-        return Ok((None, body));
-    }
-    let json = read_json(&head.headers, body, &frontend.server).await?;
-    Ok((Some(json), Body::empty()))
+/// Returns how long a request may take.
+fn time_for(hop: Option<&Hop>, deadline: Duration) -> Duration {
+    hop.map_or(deadline, |hop| hop.time.min(deadline))
 }
 
-/// Serves a request here, or in the regions that the traffic policy lists.
-async fn carry_out(
-    frontend: &Frontend,
-    endpoint: &Endpoint,
-    reach: Reach<'_>,
-    call: Call,
-    account: &mut Account,
-) -> Result<Response, Problem> {
-    let (Some(route), Some(tunnels)) = (call.route.clone(), reach.tunnels) else {
-        return serve_here(frontend, endpoint, call, account).await;
-    };
-    let journey = Journey {
-        frontend,
-        endpoint,
-        route: &route,
-        reach,
-        tunnels,
-    };
-    // Boxed: large and only in a fleet.
-    Box::pin(journey.serve(call, account)).await
+/// Answers a request that has no endpoint: OPTIONS lists the methods of its path.
+fn options(method: &Method, error: RouteError) -> Result<Response, Problem> {
+    match error {
+        RouteError::MethodNotAllowed(allow) if method == Method::OPTIONS => {
+            Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response())
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Whether another region's gateway has handed a request on; it is served here.
+fn is_hop(account: &Account) -> bool {
+    let routed = account.routed.as_ref();
+    routed.is_some_and(|routed| routed.reason == RegionReason::Hop)
 }
 
 /// Decides which region serves a request, if there is a traffic policy. What was handed on is served
@@ -167,11 +159,11 @@ async fn carry_out(
 fn route(
     routes: &Routes,
     reached: &Reached<'_>,
-    head: &Parts,
+    (head, hop): (&Parts, Option<&Hop>),
     reach: Reach<'_>,
     account: &mut Account,
 ) -> Result<Option<Arc<RegionRoute>>, NoRegion> {
-    if let Some(hop) = head.extensions.get::<Hop>() {
+    if let Some(hop) = hop {
         account.routed = Some(hop.routed(reach.own, &head.headers));
         return Ok(None);
     }

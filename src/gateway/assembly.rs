@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::auth::Verifier;
 use crate::cache::AnswerCache;
@@ -21,13 +22,14 @@ use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_o
 use crate::gateway::own_health::own_health;
 use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
+use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
     raise_open_files, serve,
 };
-use crate::peers::{FleetParts, Membership};
+use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
-use crate::postgres::monitor::steer;
+use crate::postgres::monitor::{Monitor, steer};
 use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
 use crate::tunnels::{Handed, Tunnels};
@@ -93,15 +95,7 @@ impl Gateway {
             nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
         };
         tokio::spawn(announce(Arc::clone(&selector), candidates));
-        let health = HealthState {
-            region: settings.region.clone(),
-            replica: settings
-                .local_replica()
-                .map(|replica| NodeId::Replica(replica.region.clone())),
-            monitor: Arc::clone(&monitor),
-            drain: drain.clone(),
-            max_lag: settings.replication.max_lag,
-        };
+        let health = health_state(&settings, &monitor, &drain);
         let database = Arc::new(Database::new(
             &nodes,
             monitor,
@@ -149,22 +143,7 @@ impl Gateway {
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
         let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
         let limits = Limits::from(&self.settings.server);
-        let fleet = match self.settings.fleet.as_ref().zip(self.tunnels.take()) {
-            Some((config, (tunnels, handed))) => {
-                let health = health::public_routes(self.health.clone());
-                let parts = FleetParts {
-                    own: own_health(self.health.clone(), Arc::clone(&self.store)),
-                    routes: Arc::clone(&self.frontend.routes),
-                    tunnels,
-                };
-                let region = &self.settings.region;
-                let begun =
-                    Membership::begin(config, region, (parts, handed), services.clone(), health);
-                Some(begun?)
-            }
-            None => None,
-        };
-        let fleet = fleet.map(Arc::new);
+        let fleet = self.join_fleet(&services)?;
         let follower = self.follower(fleet.clone());
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
@@ -174,7 +153,7 @@ impl Gateway {
         );
         let admin = admin(
             self.recorder.clone(),
-            Arc::new(self.admin_state(fleet)),
+            Arc::new(self.admin_state(fleet.clone())),
             health::admin_routes(self.health.clone()),
             access(&self.settings, &admin_listener),
         );
@@ -186,17 +165,63 @@ impl Gateway {
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());
+        if let Some(config) = &self.settings.storage {
+            let shared = Shared {
+                region: &self.settings.region,
+                server: &self.settings.server,
+                database: &self.frontend.backends.database,
+                tokens: &self.frontend.tokens,
+                tls: self.tls.clone(),
+                drain: &self.drain,
+            };
+            begin_storage(config, shared, &mut tasks)?;
+        }
         let reloader = self.reloader();
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
+        let drain_timeout = self.settings.server.drain_timeout;
         let drained = serve(listener, services, limits, self.drain.clone()).await;
+        if let Some(fleet) = fleet
+            && timeout(drain_timeout, fleet.ended()).await.is_err()
+        {
+            tracing::warn!("connections of peers outlasted the drain and are cut off");
+        }
         tracing::info!(cut = drained.cut, "drained");
         Ok(())
     }
 }
 
 impl Gateway {
+    /// Becomes a member of the fleet, if there is one; peers get `services`.
+    fn join_fleet(&mut self, services: &Public) -> Result<Option<Arc<Membership>>, GatewayError> {
+        let parts = self.tunnels.take().zip(self.health.suspects.as_ref());
+        let Some((config, ((tunnels, handed), suspects))) = self.settings.fleet.as_ref().zip(parts)
+        else {
+            return Ok(None);
+        };
+        let parts = FleetParts {
+            own: own_health(
+                self.health.clone(),
+                Arc::clone(&self.frontend),
+                self.settings.pool.connections_max,
+                Arc::clone(&self.store),
+            ),
+            routes: Arc::clone(&self.frontend.routes),
+            tunnels,
+            suspects: Arc::clone(suspects),
+        };
+        let drain = FleetDrain {
+            drain: self.drain.clone(),
+            delay: self.settings.server.drain_delay,
+        };
+        let health = health::public_routes(self.health.clone());
+        let (region, services) = (&self.settings.region, services.clone());
+        let parts = (parts, handed);
+        let fleet = Membership::begin(config, region, parts, services, health, drain)?;
+        Ok(Some(Arc::new(fleet)))
+    }
+
     fn reloader(&self) -> Reloader {
         Reloader {
             frontend: Arc::clone(&self.frontend),
@@ -235,6 +260,19 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> Drain {
         self.drain.clone()
+    }
+}
+
+/// What health answers are made from.
+fn health_state(settings: &Settings, monitor: &Arc<Monitor>, drain: &Drain) -> HealthState {
+    let replica = settings.local_replica();
+    HealthState {
+        region: settings.region.clone(),
+        replica: replica.map(|replica| NodeId::Replica(replica.region.clone())),
+        monitor: Arc::clone(monitor),
+        drain: drain.clone(),
+        max_lag: settings.replication.max_lag,
+        suspects: settings.fleet.as_ref().map(|_| Arc::default()),
     }
 }
 
@@ -282,6 +320,7 @@ fn frontend(
         shedding: Arc::clone(&shedding),
         decisions: DecisionCounters::of(names),
         cache: cache.as_ref().map(|_| CacheCounters::default()),
+        served: settings.fleet.as_ref().map(|_| Arc::default()),
     };
     let proxy = Proxy {
         region: region.clone(),

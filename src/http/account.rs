@@ -157,6 +157,8 @@ pub struct Timing {
     pub db: Duration,
     /// The application behind the path, until the head of its answer.
     pub upstream: Duration,
+    /// The part of that in which the request's body was still arriving.
+    pub upload: Duration,
 }
 
 impl Timing {
@@ -166,5 +168,6 @@ impl Timing {
         self.wait += part.wait;
         self.db += part.db;
         self.upstream += part.upstream;
+        self.upload += part.upload;
     }
 }

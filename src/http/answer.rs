@@ -127,6 +127,32 @@ fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &
     }
 }
 
+/// Reads from a `Consistency-Status` what has served in another region, and how old the answer may be.
+#[must_use]
+pub fn served_there(headers: &HeaderMap, region: &RegionId) -> Served {
+    let said = headers.get(&CONSISTENCY_STATUS);
+    let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let first = said.split(", ").next().unwrap_or_default();
+    let parameter = |name: &str| {
+        let mut all = first.split("; ").filter_map(|it| it.split_once('='));
+        all.find(|(it, _)| *it == name).map(|(_, value)| value)
+    };
+    let role = match parameter("node") {
+        Some("primary") => NodeRole::Primary,
+        Some("replica") => NodeRole::Replica,
+        _ => NodeRole::Upstream,
+    };
+    let seconds = parameter("staleness").and_then(|it| it.parse().ok());
+    Served {
+        node: region.as_str().into(),
+        region: parameter("node-region").and_then(|it| it.parse().ok()),
+        role,
+        upstream: None,
+        reason: None,
+        staleness: seconds.and_then(|it| Duration::try_from_secs_f64(it).ok()),
+    }
+}
+
 impl Routed {
     /// Adds a list item if the request was meant for another region than this one.
     fn write(&self, text: &mut HeaderText, own: &RegionId) {

@@ -27,7 +27,12 @@ pub struct Hop {
     pub region: RegionId,
     /// The time that is left for it.
     pub time: Duration,
+    /// Whether it is a probe of the gateway itself, which no stored answer satisfies.
+    pub is_probe: bool,
 }
+
+/// The time for a probe.
+const PROBE_TIME: Duration = Duration::from_secs(3);
 
 /// Why nothing was done for a request that was handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +53,18 @@ impl Hop {
         Some(Self {
             region: region.clone(),
             time: Duration::from_millis(millis.parse().ok()?),
+            is_probe: false,
         })
+    }
+
+    /// Makes the one of a probe.
+    #[must_use]
+    pub fn probe(region: &RegionId) -> Self {
+        Self {
+            region: region.clone(),
+            time: PROBE_TIME,
+            is_probe: true,
+        }
     }
 
     /// Returns the decision of the gateway that has handed the request on, as far as it says so.
@@ -127,11 +143,7 @@ mod tests {
     #[test]
     fn the_entrys_decision_is_taken_over_with_the_reason_hop() {
         let own: RegionId = "us-east-1".parse().unwrap();
-        let time = Duration::ZERO;
-        let hop = Hop {
-            region: own.clone(),
-            time,
-        };
+        let hop = Hop::probe(&own);
         let said = "policy=\"1st\", region=us-east-1, proposed=eu-west-1, reason=left";
         let routed = hop.routed(&own, &headers(&TIDEGATE_ROUTE, said));
         assert_eq!(&*routed.policy, "1st");

@@ -31,6 +31,7 @@ mod request_id;
 mod concurrency_limit;
 mod shedding;
 mod decision_counters;
+mod served_requests;
 mod observe;
 mod open_files;
 mod drain;
@@ -51,7 +52,7 @@ mod tests;
 
 pub use account::{Account, AccountView, Accounted, NodeRole, Routed, Served, Timing};
 pub use after_http::AfterHttp;
-pub use answer::{age_in_header, describe, may_be_kept};
+pub use answer::{age_in_header, describe, may_be_kept, served_there};
 pub use body::read_json;
 pub use cache_status::{CacheCounters, CacheResult, CacheStatus};
 pub use client::{Client, client_address};
@@ -73,6 +74,7 @@ pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
 pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
 pub use serve::{Drained, serve};
+pub use served_requests::ServedRequests;
 pub use settings::{
     ADMIN, ADMIN_DEFAULT, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, LISTEN_DEFAULT, ServerSettings,
 };

@@ -17,6 +17,7 @@ use super::decision_counters::DecisionCounters;
 use super::hop::Hop;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
+use super::served_requests::ServedRequests;
 use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
@@ -38,6 +39,8 @@ pub struct Observer {
     pub decisions: DecisionCounters,
     /// Counts the results of the response cache; `None` if the cache is turned off.
     pub cache: Option<CacheCounters>,
+    /// Counts what is served here; `None` without a fleet.
+    pub served: Option<Arc<ServedRequests>>,
 }
 
 impl Observer {
@@ -71,9 +74,20 @@ impl Observer {
         if let Some(status) = view.cache {
             self.count_cache(status.result());
         }
+        if let Some(served) = &self.served {
+            served.add(&self.region, status.as_u16(), &view, problem.as_deref());
+        }
         let endpoint = metrics_of(&seen, probe);
         entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
         response
+    }
+
+    /// Counts a request that the response cache has answered at once.
+    pub fn count_hit(&self) {
+        self.count_cache(CacheResult::Hit);
+        if let Some(served) = &self.served {
+            served.add_hit();
+        }
     }
 
     /// Counts the result of the response cache for a request.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,8 @@ use super::dial::Dial;
 use super::event::Event;
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
+use super::order::{DrainError, DrainOrder, DrainWay};
+use super::shown::show;
 use super::view::FleetView;
 use crate::endpoint::LiveRoutes;
 use crate::http::PROBE_PATHS;
@@ -31,6 +34,9 @@ use crate::regions::TrafficPolicy;
 use crate::tunnels::{Handed, HandedEnd, Tunnels};
 
 const TICK: Duration = Duration::from_millis(50);
+
+/// Metrics are read less often.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// A probe has failed after this time.
 const PROBE_MAX: Duration = Duration::from_secs(3);
@@ -46,6 +52,8 @@ pub struct FleetParts {
     pub routes: Arc<LiveRoutes>,
     /// Where open connections for requests are kept.
     pub tunnels: Arc<Tunnels>,
+    /// Whether this gateway suspects itself.
+    pub suspects: Arc<AtomicBool>,
 }
 
 /// One connection that was dialled.
@@ -70,6 +78,8 @@ pub(super) struct Driver {
     parts: FleetParts,
     handed: mpsc::Receiver<Handed>,
     began: Instant,
+    /// When the metrics were set.
+    shown_at: Instant,
     connections: HashMap<ConnectionId, Connection>,
     watchers: HashMap<WatcherId, mpsc::Sender<Bytes>>,
     next_watcher: u64,
@@ -97,6 +107,7 @@ impl Driver {
             parts,
             handed,
             began: Instant::now(),
+            shown_at: Instant::now(),
             connections: HashMap::new(),
             watchers: HashMap::new(),
             next_watcher: 0,
@@ -137,6 +148,10 @@ impl Driver {
         let own = (self.parts.own)();
         let opinion = *self.judge.opinion();
         self.fleet.tick(&own, &opinion, now, &mut self.out);
+        if self.shown_at.elapsed() >= SHOWN_EVERY {
+            self.shown_at = Instant::now();
+            show(&self.fleet);
+        }
         self.step();
     }
 
@@ -210,6 +225,7 @@ impl Driver {
         self.judge.step(&self.fleet, open);
         self.tell();
         let view = FleetView::of(&self.fleet, &self.judge, &self.plan);
+        self.parts.suspects.store(view.suspect, Ordering::Relaxed);
         self.view.store(Arc::new(view));
     }
 
@@ -252,13 +268,22 @@ impl Driver {
                 let _peer_gone = admitted.send(may.then_some(watcher));
             }
             Event::Unwatch(watcher) => self.unwatch(watcher),
-            Event::Drain { by, time, done } => {
-                let may = self.fleet.region(&by).is_some();
-                if may {
-                    tracing::info!(%by, ?time, "a peer drains this region");
-                    self.fleet.drain(time, now);
-                }
-                let _peer_gone = done.send(may);
+            Event::Drain {
+                by,
+                time,
+                force,
+                done,
+            } => {
+                let known = self.fleet.region(&by).is_some();
+                let drained = match known {
+                    true => self.drain_own(time, force, now),
+                    false => Err(DrainError::Unknown(by.clone())),
+                };
+                tracing::info!(%by, ?time, ?drained, "a peer drains or undrains this region");
+                let _peer_gone = done.send(drained);
+            }
+            Event::Operate { order, done } => {
+                let _operator_gone = done.send(self.operate(&order, now));
             }
             Event::Resolved(region, addresses) => {
                 let room = self.fleet.set_addresses(&region, &addresses, &mut self.out);
@@ -267,6 +292,33 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn drain_own(&mut self, time: Duration, force: bool, now: Duration) -> Result<(), DrainError> {
+        let own = self.fleet.regions()[0].id();
+        if !time.is_zero() && !force && !self.judge.another_is_well(own) {
+            return Err(DrainError::Last);
+        }
+        self.fleet.drain(time, now);
+        self.tick();
+        Ok(())
+    }
+
+    fn operate(&mut self, order: &DrainOrder, now: Duration) -> Result<DrainWay, DrainError> {
+        let region = &order.region;
+        let Some(known) = self.fleet.region(region) else {
+            return Err(DrainError::Unknown(region.clone()));
+        };
+        if known.id() == self.fleet.regions()[0].id() {
+            let done = self.drain_own(order.time, order.force, now);
+            return done.map(|()| DrainWay::Done);
+        }
+        if !order.time.is_zero() && !order.force && !self.judge.another_is_well(region) {
+            return Err(DrainError::Last);
+        }
+        let sender = known.control().and_then(|control| self.sender(control));
+        let sender = sender.ok_or_else(|| DrainError::Unreachable(region.clone()))?;
+        Ok(DrainWay::Ask(sender))
     }
 
     fn unwatch(&mut self, watcher: WatcherId) {

@@ -1,5 +1,6 @@
 //! This gateway's membership in the fleet, put together.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,13 +9,15 @@ use axum::Router;
 use tidegate_fleet::{Fleet, Identity};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use super::built_in::built_in_policy;
 use super::credentials::CredentialsError;
 use super::driver::{Driver, FleetParts};
-use super::listener::FleetListener;
+use super::event::Event;
+use super::listener::{FleetDrain, FleetListener};
+use super::peer_limits::PeerLimits;
 use super::refusal::Refusal;
 use super::renewal::renew;
 use super::resolve::resolve;
@@ -32,6 +35,9 @@ const EVENTS_MAX: usize = 4_096;
 pub struct Membership {
     id: String,
     view: Arc<ArcSwap<FleetView>>,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Ends with the last connection of a peer.
+    ended: Mutex<mpsc::Receiver<Infallible>>,
     _tasks: JoinSet<()>,
 }
 
@@ -63,8 +69,10 @@ impl Membership {
         parts: (FleetParts, mpsc::Receiver<Handed>),
         public: Public,
         health: Router,
+        drain: FleetDrain,
     ) -> Result<Self, MembershipError> {
         show_metrics();
+        let (alive, ended) = mpsc::channel(1);
         let credentials = config.files.read_at_start(region)?;
         let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let unbound = |error| MembershipError::Listen(config.listen, error);
@@ -86,6 +94,9 @@ impl Membership {
             events: events.clone(),
             health,
             public,
+            limits: PeerLimits::default(),
+            drain,
+            alive,
         };
         tasks.spawn(listener.run());
         let identity = Identity {
@@ -101,15 +112,23 @@ impl Membership {
             plan.plan,
             parts,
             credentials,
-            events,
+            events.clone(),
             Arc::clone(&view),
         );
         tasks.spawn(driver.run(received));
         Ok(Self {
             id,
             view,
+            events,
+            ended: Mutex::new(ended),
             _tasks: tasks,
         })
+    }
+
+    /// Waits until no peer is connected any more, which the listener's drain brings about.
+    pub async fn ended(&self) {
+        // Nothing is ever sent.
+        let _none = self.ended.lock().await.recv().await;
     }
 
     /// Returns the id of this gateway.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_fleet::{Fleet, Judge};
-use tidegate_traffic::health::State;
+use tidegate_traffic::health::{Quantities, State};
 use tidegate_traffic::plan::{Plan, RegionIndex};
 
 /// The fleet, as this gateway sees it.
@@ -40,6 +40,19 @@ pub struct FleetRegionView {
     pub round_trip_ms: Option<f64>,
     /// What it says that it serves.
     pub rps: f64,
+    /// The share of that which fails, 0 to 1, by what it says and what is seen of it; null while there is too
+    /// little.
+    #[serde(default)]
+    pub errors: Option<f64>,
+    /// The 99th percentile of the time to the head; null while there is too little.
+    #[serde(default)]
+    pub p99_ms: Option<f64>,
+    /// How busy the busiest of its pools and limits is, 0 to 1; null while it says nothing.
+    #[serde(default)]
+    pub saturation: Option<f64>,
+    /// How far its replica is behind; null while unknown.
+    #[serde(default)]
+    pub lag_ms: Option<f64>,
     /// For how long its drain lasts.
     pub drained_for_s: u64,
 }
@@ -56,7 +69,18 @@ impl FleetView {
                 None if own || region.is_reachable() => "well",
                 None => "unreachable",
             };
+            let Quantities {
+                errors,
+                p99,
+                saturation,
+                lag,
+            } = region.quantities();
+            let millionths = |it: u64| it as f64 / 1e6;
             FleetRegionView {
+                errors: errors.map(millionths),
+                p99_ms: p99.map(|it| it as f64 / 1e3),
+                saturation: saturation.map(millionths),
+                lag_ms: (lag != Quantities::LAG_UNKNOWN).then_some(lag as f64 / 1e3),
                 region: region.id().to_string(),
                 state: state.to_owned(),
                 gateways: region.gateways().count(),

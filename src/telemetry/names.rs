@@ -47,6 +47,10 @@ pub const SPILL_ACTIVE: &str = "tidegate_spill_active";
 /// `served` or `refused`.
 pub const SPILL: &str = "tidegate_spill_total";
 
+/// Storage requests that went on with another bucket. Counter; labels `bucket`, the one that failed, and
+/// `reason`.
+pub const STORAGE_FALLBACKS: &str = "tidegate_storage_fallbacks_total";
+
 /// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
 pub const REQUESTS: &str = "tidegate_requests_total";
 /// Time to answer a request. Histogram; label `endpoint`.
@@ -139,5 +143,14 @@ pub const TUNNEL_REQUESTS: &str = "tidegate_tunnel_requests_total";
 /// Time from the last byte of a request that was handed on to the head of its answer. Histogram; label
 /// `region`.
 pub const TUNNEL_DURATION: &str = "tidegate_tunnel_duration_seconds";
+/// 1 while this gateway suspects itself: it has lost more than half of the other regions. Gauge.
+pub const FLEET_SUSPECT: &str = "tidegate_fleet_suspect";
+/// What peers have sent and was dropped. Counter; label `reason`: `region`, `sequence`, `range`, `malformed` or
+/// `flood`.
+pub const FLEET_RECORDS_DROPPED: &str = "tidegate_fleet_records_dropped_total";
+/// The smallest round trip of the last hour. Gauge; label `region`.
+pub const FLEET_ROUND_TRIP: &str = "tidegate_fleet_round_trip_seconds";
+/// Connections to gateways of other regions. Gauge; labels `region` and `state`: `open` or `dialling`.
+pub const FLEET_STREAMS: &str = "tidegate_fleet_streams";
 /// Probes of regions that have left. Counter.
 pub const FLEET_PROBES: &str = "tidegate_fleet_probes_total";

@@ -3,7 +3,6 @@
 //! `tidegate demo` shows them and the integration tests break them. Nothing here links against the
 //! gateway: the released binary is started as a child process.
 
-mod address_database;
 mod wait;
 mod process_tree;
 mod free_port;
@@ -23,7 +22,6 @@ mod view;
 mod tour;
 mod run;
 
-pub use address_database::address_database;
 pub use cluster::Cluster;
 pub use delay_proxy::DelayProxy;
 pub use free_port::free_port;

@@ -2,14 +2,18 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::Version;
+use futures_util::FutureExt;
+use http::{StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tidegate_model::RegionId;
 use tokio::time::Duration;
 
 use super::tunnel::Seat;
-use crate::http::TIDEGATE_UNPROCESSED;
-use crate::upstream::{AnswerSource, Download, DownloadError, strip_hop_by_hop};
+use crate::http::{AfterHttp, TIDEGATE_UNPROCESSED};
+use crate::upstream::{
+    AnswerSource, Download, DownloadError, relay_upgraded, strip_hop_by_hop, with_websocket,
+};
 use tidegate_telemetry::names;
 
 /// What an answer comes over.
@@ -50,6 +54,29 @@ pub(super) fn pass_on(
         idle_timeout,
     };
     Response::from_parts(head, Body::new(Download::new(body, source)))
+}
+
+/// Connects a client to the application that has accepted a WebSocket there.
+pub(super) fn switch(
+    mut answer: Response<Incoming>,
+    seat: Seat,
+    client: OnUpgrade,
+    idle_timeout: Duration,
+) -> Response {
+    let there = hyper::upgrade::on(&mut answer);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let mut headers = std::mem::take(answer.headers_mut());
+    strip_hop_by_hop(&mut headers);
+    *response.headers_mut() = with_websocket(headers);
+    let rest = async move {
+        relay_upgraded(client, there, idle_timeout).await;
+        drop(seat);
+    };
+    response
+        .extensions_mut()
+        .insert(AfterHttp::new(rest.boxed()));
+    response
 }
 
 /// Counts how a request ended that was handed on.

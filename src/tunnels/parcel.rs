@@ -4,11 +4,15 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request};
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::{Duration, Instant};
 
 use crate::http::TIDEGATE_DEADLINE;
 use crate::upstream::{Upload, UploadState, encode_path};
 use tidegate_model::RegionId;
+
+const WEBSOCKET: Protocol = Protocol::from_static("websocket");
 
 /// A request that can be sent to one region after the other.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Parcel {
     pub budget: u32,
     /// Whether a probe may ask for the same.
     pub may_be_probed: bool,
+    /// The client's connection, if it wants to become a WebSocket.
+    pub websocket: Option<OnUpgrade>,
 }
 
 /// The body of a request.
@@ -96,6 +102,11 @@ impl Parcel {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri(region);
         *request.headers_mut() = self.headers.clone();
+        if self.websocket.is_some() {
+            // RFC 8441.
+            *request.method_mut() = Method::CONNECT;
+            request.extensions_mut().insert(WEBSOCKET);
+        }
         let millis = self.time_left().as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
         let headers = request.headers_mut();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use http::StatusCode;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tidegate_fleet::ConnectionId;
@@ -11,7 +12,7 @@ use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{count, pass_on};
+use super::answer::{count, pass_on, switch};
 use super::table::RegionTunnels;
 use super::tunnel::Seat;
 use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
@@ -152,6 +153,11 @@ impl Tunnels {
             path,
             ..ended_as(seat.0.connection, outcome, took)
         });
+        if let Some(client) = &parcel.websocket
+            && answer.status() == StatusCode::OK
+        {
+            return Sent::Answer(switch(answer, seat, client.clone(), IDLE_TIMEOUT));
+        }
         let answer = pass_on(answer, seat, region, IDLE_TIMEOUT);
         match unprocessed {
             Some(why) => Sent::Failed(TunnelFailure::Unprocessed(why), Some(answer)),

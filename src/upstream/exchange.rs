@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::download::{Download, FromNode, Place};
 use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
-use super::upload::Upload;
+use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError, UpstreamNode};
 use tidegate_steering::Turn;
 
@@ -24,6 +24,8 @@ pub struct Answered {
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) place: Place,
+    /// When the last byte of the request had arrived, as far as it has.
+    pub(super) read_at: Option<Instant>,
 }
 
 impl Answered {
@@ -71,5 +73,9 @@ pub(super) async fn exchange(
         upstream: Arc::clone(upstream),
         node: found.node,
         place: (place, found.visit),
+        read_at: upload.and_then(|upload| match upload.state() {
+            UploadState::Taken(at) => Some(at),
+            _ => None,
+        }),
     })
 }

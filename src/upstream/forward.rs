@@ -89,6 +89,9 @@ impl Proxy {
         let answered = exchange(upstream, outgoing, body, patience).await;
         account.timing.upstream = started.elapsed();
         let answered = answered?;
+        if let Some(read_at) = answered.read_at {
+            account.timing.upload = read_at.saturating_duration_since(started);
+        }
         account.served = Some(served(upstream, &answered));
         let said = answered.response.headers();
         let decision = decision.restricted_by(said, SystemTime::now());
@@ -171,7 +174,8 @@ pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
 
 /// Sets the fields that the other connection also had: fields of one connection are never
 /// forwarded.
-fn with_websocket(mut headers: HeaderMap) -> HeaderMap {
+#[must_use]
+pub fn with_websocket(mut headers: HeaderMap) -> HeaderMap {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers
@@ -182,9 +186,12 @@ fn is_longer(body: &Body, bytes_max: usize) -> bool {
     usize::try_from(declared).map_or(true, |declared| declared > bytes_max)
 }
 
+/// Returns whether a request asks to become a WebSocket.
+///
 /// Only HTTP/1.1 has this way to change the protocol (RFC 6455). Only WebSocket is accepted, which
 /// is not HTTP: with `h2c`, requests would bypass the gateway.
-fn wants_websocket(head: &Parts, has_no_body: bool) -> bool {
+#[must_use]
+pub fn wants_websocket(head: &Parts, has_no_body: bool) -> bool {
     head.version == Version::HTTP_11
         && head.method == Method::GET
         && has_no_body

@@ -82,6 +82,16 @@ pub fn gateway_fields(proxy: &Proxy, head: &Parts, account: &mut Account) -> Hea
     headers
 }
 
+/// Makes the fields of a request to another region's gateway for an answer for all clients.
+#[must_use]
+pub fn shared_gateway_fields(proxy: &Proxy) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    proxy.pseudonym.sign(&mut headers, Version::HTTP_11);
+    headers.insert(&TRACEPARENT, start_trace().1);
+    headers
+}
+
 /// What a client has sent and may be passed on, and who it is.
 fn forwardable(
     proxy: &Proxy,

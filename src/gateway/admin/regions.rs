@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::AdminState;
 use super::described::described;
 use crate::endpoint::RouteError;
+use crate::peers::FleetView;
 use crate::regions::RegionSummary;
 use tidegate_rollout::{RolloutStage, sha256_hex};
 use tidegate_traffic::health::Quantities;
@@ -41,6 +42,18 @@ pub struct RegionEntry {
     pub lag_ms: Option<f64>,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
+    /// How busy the busiest of its pools and limits is, 0 to 1; null without a fleet.
+    #[serde(default)]
+    pub saturation: Option<f64>,
+    /// How many of its gateways are known, without this one; null without a fleet.
+    #[serde(default)]
+    pub gateways: Option<usize>,
+    /// The tunnels to it that are open; null without a fleet.
+    #[serde(default)]
+    pub tunnels: Option<usize>,
+    /// For how long its drain lasts; null without a fleet.
+    #[serde(default)]
+    pub drained_for_s: Option<u64>,
 }
 
 impl From<RegionSummary> for RegionEntry {
@@ -60,6 +73,32 @@ impl From<RegionSummary> for RegionEntry {
             p99_ms: p99.map(|it| it as f64 / 1_000.0),
             lag_ms: known.then_some(lag as f64 / 1_000.0),
             capacity_rps: region.capacity_rps,
+            saturation: None,
+            gateways: None,
+            tunnels: None,
+            drained_for_s: None,
+        }
+    }
+}
+
+impl RegionEntry {
+    /// With a fleet, what its gateways say counts.
+    fn with_fleet(self, fleet: &FleetView) -> Self {
+        let mut regions = fleet.regions.iter();
+        let Some(said) = regions.find(|it| it.region == self.region) else {
+            return self;
+        };
+        Self {
+            round_trip_ms: said.round_trip_ms,
+            rps: said.rps,
+            errors: said.errors,
+            p99_ms: said.p99_ms,
+            lag_ms: said.lag_ms,
+            saturation: said.saturation,
+            gateways: Some(said.gateways),
+            tunnels: Some(said.tunnels),
+            drained_for_s: Some(said.drained_for_s),
+            ..self
         }
     }
 }
@@ -70,7 +109,11 @@ pub(super) fn entries(state: &AdminState) -> Vec<RegionEntry> {
     let traffic = routes.traffic();
     let regions = traffic.map(|traffic| traffic.regions());
     let regions = regions.into_iter().flatten();
-    regions.map(RegionEntry::from).collect()
+    let entries = regions.map(RegionEntry::from);
+    match state.fleet.as_ref().map(|fleet| fleet.view()) {
+        Some(fleet) => entries.map(|it| it.with_fleet(&fleet)).collect(),
+        None => entries.collect(),
+    }
 }
 
 /// A region in the words of health records.

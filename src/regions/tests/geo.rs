@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::address_database::address_database;
 use super::{goes_to, head, in_force};
 use crate::regions::GeoDatabase;
-use crate::testkit::address_database;
 
 const POLICY: &str = "\
 region eu-west-1

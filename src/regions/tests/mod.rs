@@ -1,5 +1,6 @@
 //! Regions judged by samples and nodes, and how soon that decides.
 
+mod address_database;
 mod geo;
 mod judging;
 mod trigger;

@@ -1,5 +1,7 @@
 //! Gateways of several regions as a fleet, each with an application behind it and no database.
 
+use std::path::PathBuf;
+
 use axum::Router;
 use http::Method;
 use reqwest::{Client, RequestBuilder, Response};
@@ -29,22 +31,30 @@ pub(crate) struct FleetScene {
     pub(crate) client: Client,
     folder: TempDir,
     ports: Vec<u16>,
+    /// What every configuration has; `${APP}` is the URL of the region's application.
+    more: String,
 }
 
 impl FleetScene {
     /// Starts gateways; the first one's policy sends requests elsewhere.
     pub(crate) async fn start(regions: usize, policy: &str) -> Self {
-        Self::with(regions, policy, |region| {
+        Self::configured(regions, policy, "").await
+    }
+
+    /// Starts gateways with more in their configurations.
+    pub(crate) async fn configured(regions: usize, policy: &str, more: &str) -> Self {
+        let app = |region| {
             let answer = move || async move { region };
             Router::new().fallback(answer)
-        })
-        .await
+        };
+        Self::with(regions, policy, more, app).await
     }
 
     /// Starts gateways with an application each.
     pub(crate) async fn with(
         regions: usize,
         policy: &str,
+        more: &str,
         app: impl Fn(&'static str) -> Router,
     ) -> Self {
         let folder = TempDir::new().unwrap();
@@ -57,6 +67,7 @@ impl FleetScene {
             client: client(),
             folder,
             ports: regions.iter().map(|_| free_port().unwrap()).collect(),
+            more: more.to_owned(),
         };
         for region in regions {
             let app = App::serve(app(region)).await;
@@ -67,7 +78,7 @@ impl FleetScene {
             });
         }
         for at in 0..regions.len() {
-            scene.start_one(at, "").await;
+            scene.start_one(at).await;
         }
         for at in 0..regions.len() {
             scene.until_all_are(at, "well").await;
@@ -76,7 +87,7 @@ impl FleetScene {
     }
 
     /// Starts the gateway of a region.
-    pub(crate) async fn start_one(&mut self, at: usize, more: &str) {
+    pub(crate) async fn start_one(&mut self, at: usize) {
         self.kill(at);
         let member = &self.members[at];
         let others = self.members.iter().zip(&self.ports);
@@ -87,7 +98,7 @@ impl FleetScene {
                 format!("{{ region = \"{region}\", address = \"127.0.0.1:{port}\" }}")
             })
             .collect();
-        let file = |name: &str| self.folder.path().join(name);
+        let file = |name: &str| self.file(name);
         let policy = match at {
             0 => format!(
                 "traffic_policy = \"{}\"\n",
@@ -96,24 +107,36 @@ impl FleetScene {
             _ => String::new(),
         };
         let toml = format!(
-            "{policy}{more}\n[fleet]\npeers = [{}]\n{}",
+            "{policy}\n[fleet]\npeers = [{}]\n{}",
             peers.join(", "),
-            endpoint("*", "/app/{*rest}", &member.app.url())
+            self.more.replace("${APP}", &member.app.url())
+                + &endpoint("*", "/app/{*rest}", &member.app.url())
         );
         let configuration = file(&format!("{}.toml", member.region));
         std::fs::write(&configuration, toml).unwrap();
-        let gateway = GatewayCommand::new(BINARY, "serve")
-            .env("REGION", member.region)
+        let gateway = self
+            .command(at, "serve")
+            .env("RUST_LOG", "info,tidegate=debug");
+        self.members[at].gateway = Some(gateway.start().await.unwrap());
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A subcommand with the configuration of a region's gateway.
+    pub(crate) fn command(&self, at: usize, subcommand: &str) -> GatewayCommand {
+        let region = self.members[at].region;
+        GatewayCommand::new(BINARY, subcommand)
+            .env("REGION", region)
             .env("DATABASE_URL", "postgres://app@127.0.0.1:1/app")
             .env("AUTH_JWT_SECRET", JWT_SECRET)
             .env("TOKEN_SECRET", TOKEN_SECRET)
-            .env("TIDEGATE_CONFIG", configuration)
-            .env("RUST_LOG", "info,tidegate=debug")
+            .env("TIDEGATE_CONFIG", self.file(&format!("{region}.toml")))
             .env("FLEET_ADDR", format!("127.0.0.1:{}", self.ports[at]))
-            .env("FLEET_CERT", file(&format!("{}.crt", member.region)))
-            .env("FLEET_KEY", file(&format!("{}.key", member.region)))
-            .env("FLEET_CA", file("ca.crt"));
-        self.members[at].gateway = Some(gateway.start().await.unwrap());
+            .env("FLEET_CERT", self.file(&format!("{region}.crt")))
+            .env("FLEET_KEY", self.file(&format!("{region}.key")))
+            .env("FLEET_CA", self.file("ca.crt"))
     }
 
     /// Kills the gateway of a region.

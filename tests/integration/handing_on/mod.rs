@@ -2,4 +2,5 @@
 
 mod failures;
 mod kit;
+mod operating;
 mod passing;

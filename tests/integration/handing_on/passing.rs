@@ -1,9 +1,12 @@
 //! What passes through a tunnel, both ways.
 
 use http::Method;
+use tokio::net::TcpStream;
 
 use super::kit::{FleetScene, entry, serving};
-use crate::world::header;
+use crate::upstream::kit::Raw;
+use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
+use crate::world::{header, problem};
 
 const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
 
@@ -68,7 +71,7 @@ async fn a_body_of_any_length_passes_both_ways() {
         let echo = |body: axum::body::Body| async { body };
         axum::Router::new().fallback(echo)
     };
-    let scene = FleetScene::with(2, AWAY, echo).await;
+    let scene = FleetScene::with(2, AWAY, "", echo).await;
     for length in [0, 1, 60_000, 1_000_000] {
         let body: Vec<u8> = (0..length).map(|at: u32| at.to_le_bytes()[0]).collect();
         let request = scene.request(Method::POST, "/app/x").body(body.clone());
@@ -84,15 +87,8 @@ async fn a_body_of_any_length_passes_both_ways() {
 
 #[tokio::test]
 async fn a_path_of_the_gateways_own_calls_is_an_ordinary_one_for_clients() {
-    let endpoint = "[[endpoint]]\nmethod = \"*\"\npath = \"/{*rest}\"\n";
-    let mut scene = FleetScene::start(2, AWAY).await;
-    for at in 0..2 {
-        let app = scene.app(at).url();
-        scene
-            .start_one(at, &format!("{endpoint}upstream = \"{app}\"\n"))
-            .await;
-    }
-    scene.until_all_are(0, "well").await;
+    let all = "[[endpoint]]\nmethod = \"*\"\npath = \"/{*rest}\"\nupstream = \"${APP}\"\n";
+    let scene = FleetScene::configured(2, AWAY, all).await;
     let drain = "/tidegate.fleet.v1.Health/Drain";
     let request = scene.request(Method::POST, drain);
     let request = request.header("content-type", "application/grpc");
@@ -107,5 +103,65 @@ async fn a_path_of_the_gateways_own_calls_is_an_ordinary_one_for_clients() {
     assert!(
         view.regions.iter().all(|it| it.drained_for_s == 0),
         "{view:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_websocket_passes_as_an_extended_connect() {
+    let echo = echo(AGREED).await;
+    let url = format!("http://{}", echo.address);
+    let endpoint =
+        format!("[[endpoint]]\nmethod = \"GET\"\npath = \"/app/ws\"\nupstream = \"{url}\"\n");
+    let mut scene = FleetScene::configured(2, AWAY, &endpoint).await;
+    let mut raw = Raw(TcpStream::connect(scene.gateway(0).listen()).await.unwrap());
+    raw.send(HANDSHAKE).await;
+    let head = raw.read_until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(head.contains("consistency-status: us-east-1"), "{head}");
+    assert!(head.contains("upgrade: websocket\r\n"), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "{head}"
+    );
+    for text in ["one", "two"] {
+        raw.send(text).await;
+        assert_eq!(raw.read_until(text).await, text);
+    }
+    // It ends with its tunnel.
+    scene.kill(1);
+    assert_eq!(raw.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn an_answer_for_all_clients_is_kept_where_requests_enter() {
+    let cached = "[[policy]]\npath = \"/cached/*\"\nconsistency = \"eventual\"\n\
+                  cache_control = \"public, max-age=300\"\n\
+                  [[endpoint]]\nmethod = \"GET\"\npath = \"/cached/{*rest}\"\nupstream = \"${APP}\"\n\
+                  cache = true\n";
+    let scene = FleetScene::configured(2, AWAY, cached).await;
+    for result in ["fwd=miss", "hit"] {
+        let response = scene.get("/cached/x").await;
+        assert_eq!(response.status(), 200);
+        let status = header(&response, "cache-status").to_owned();
+        assert!(status.contains(result), "{status}");
+        assert_eq!(response.text().await.unwrap(), "us-east-1");
+    }
+    assert_eq!(scene.app(1).asked().len(), 1);
+    assert!(scene.app(0).asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_gateway_that_serves_authenticates() {
+    let private = "[[endpoint]]\nmethod = \"GET\"\npath = \"/private\"\nauth = \"jwt\"\nupstream = \"${APP}\"\n";
+    let scene = FleetScene::configured(2, AWAY, private).await;
+    let refused = scene.get("/private").await;
+    assert_eq!(serving(&refused), "us-east-1");
+    problem(refused, 401, "unauthorized").await;
+    let token = crate::world::jwt("1").await;
+    let response = scene.request(Method::GET, "/private").bearer_auth(token);
+    let response = response.send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), serving(&response)),
+        (200, "us-east-1")
     );
 }

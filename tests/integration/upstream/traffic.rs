@@ -10,8 +10,9 @@ use nix::sys::signal::Signal;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate::testkit::{GatewayCommand, address_database, until};
+use tidegate::testkit::{GatewayCommand, until};
 
+use super::address_database::address_database;
 use super::kit::{App, Edge, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, header, problem, told};
 
@@ -438,7 +439,10 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
         .await
         .unwrap();
     let text = String::from_utf8(top.stdout).unwrap();
-    assert!(text.contains("REGION      NODES  STATE  SINCE"), "{text}");
+    assert!(
+        text.contains("REGION      NODES  TUNNELS  STATE  SINCE"),
+        "{text}"
+    );
     assert!(text.contains("us-east-1   1      well"), "{text}");
     let app = App::answering(200, "app").await;
     let edge = Edge::before(&app, "").await;

@@ -1,9 +1,8 @@
-//! A small address database in MaxMind's format.
+//! A small address database in MaxMind's format, for the tests of this crate and of the binary.
 
 /// Writes a database of IPv4 networks of 8 bits, each with its country, latitude and longitude, in the
 /// format of <https://maxmind.github.io/MaxMind-DB/>: the search tree, 16 zeros, the records, the metadata.
-#[must_use]
-pub fn address_database(networks: &[(u8, &str, f64, f64)]) -> Vec<u8> {
+pub(crate) fn address_database(networks: &[(u8, &str, f64, f64)]) -> Vec<u8> {
     let mut data = Vec::new();
     let mut offsets = Vec::new();
     for (_, country, latitude, longitude) in networks {
