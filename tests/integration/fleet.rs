@@ -17,7 +17,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::world::{
-    BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, migrated_cluster, wait_ready,
+    BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, header, migrated_cluster,
+    printed, wait_ready,
 };
 
 pub(crate) const EU: &str = "eu-west-1";
@@ -432,4 +433,54 @@ async fn certificates_that_would_share_a_file_are_refused_before_any_is_written(
         assert!(error.contains("would be written twice"), "{error}");
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     }
+}
+
+#[tokio::test]
+async fn in_a_fleet_revisions_come_before_the_built_in_policy_and_a_rollback_returns_to_it() {
+    let pair = Pair::new().await;
+    let toml = "[fleet]\nname = \"default\"\n";
+    let migrate = configured(&pair.cluster, GatewayCommand::new(BINARY, "migrate"), toml);
+    printed(migrate.env("DATABASE_URL", pair.cluster.primary.url())).await;
+    let gateways = [
+        pair.command(EU, 0).start().await.unwrap(),
+        pair.command(US, 1).start().await.unwrap(),
+    ];
+    let text = async |gateway: &GatewayProcess| {
+        let answer = client()
+            .get(gateway.admin_url("/admin/traffic-policy"))
+            .send()
+            .await;
+        let answer = answer.unwrap();
+        let revision = header(&answer, "etag").to_owned();
+        (revision, answer.text().await.unwrap())
+    };
+    let until_text = async |wanted: &str, holds: &dyn Fn(&str) -> bool| {
+        for gateway in &gateways {
+            until("it is in force", DEADLINE, async || {
+                let (revision, text) = text(gateway).await;
+                Ok((revision == wanted && holds(&text)).then_some(()))
+            })
+            .await
+            .unwrap();
+        }
+    };
+    until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("traffic.policy");
+    let policy =
+        "region eu-west-1\nregion us-east-1\npolicy all {\n  prefer us-east-1 | eu-west-1\n}\n";
+    std::fs::write(&file, policy).unwrap();
+    let run = async |arguments: &[&str]| {
+        let command = GatewayCommand::new(BINARY, "policy");
+        let command = arguments.iter().fold(command, |all, it| all.arg(it));
+        printed(command.env("DATABASE_URL", pair.cluster.primary.url())).await
+    };
+    run(&["push", &file.display().to_string()]).await;
+    run(&["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"]).await;
+    until_text("\"1\"", &|text| text == policy).await;
+    for gateway in &gateways {
+        wait_until(gateway, "its revision is shown", |view| view.revision == 1).await;
+    }
+    run(&["rollback"]).await;
+    until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
 }
