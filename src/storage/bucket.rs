@@ -220,7 +220,7 @@ pub(super) fn is_valid_name(name: &str) -> bool {
         && name.bytes().all(inner)
         && name.bytes().next().is_some_and(plain)
         && name.bytes().last().is_some_and(plain)
-        && !name.contains("..")
+        && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
         && name.parse::<IpAddr>().is_err()
 }
 

@@ -68,7 +68,7 @@ impl Store {
                         ..version.clone()
                     };
                     let mut spool = self.body_of(source(), &alone, 0..blob.size).await?;
-                    let landed = self.send(target, &mut spool).await?;
+                    let landed = self.land(target, &mut spool).await?;
                     let first = landed.copies.into_iter().next();
                     first.ok_or(StorageError::NoMember(None))?
                 }

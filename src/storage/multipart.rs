@@ -142,7 +142,7 @@ impl Index {
         most: i64,
     ) -> Result<Vec<StoredPart>, StorageError> {
         self.check_upload(upload).await?;
-        let sql = "select number, size, etag, extract(epoch from modified)::bigint \
+        let sql = "select number, size, etag, floor(extract(epoch from modified))::bigint \
              from tidegate.storage_blob where version = $1 and number > $2 order by number limit $3";
         let values: Values<'_> = &[
             (&upload.id, Type::TEXT),
@@ -169,7 +169,7 @@ impl Index {
         after: (&str, &str),
         most: i64,
     ) -> Result<Vec<BegunUpload>, StorageError> {
-        let sql = "select id, key, extract(epoch from started)::bigint from tidegate.storage_upload \
+        let sql = "select id, key, floor(extract(epoch from started))::bigint from tidegate.storage_upload \
              where repository = $1 and starts_with(key, $2) and (key, id) > ($3 collate \"C\", $4) \
              order by key, id limit $5";
         let values: Values<'_> = &[
@@ -211,7 +211,7 @@ impl Store {
         mut spool: Spool,
     ) -> Result<String, StorageError> {
         self.index.check_upload(upload).await?;
-        let landed = self.send(target, &mut spool).await?;
+        let landed = self.land(target, &mut spool).await?;
         self.index.put_part(upload.id, number, &landed).await?;
         Ok(landed.digests.md5)
     }

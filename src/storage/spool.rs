@@ -24,6 +24,9 @@ use super::{StorageError, StorageSettings};
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Largest upload, as S3 has it.
 pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
+/// What is taken of a body that was refused.
+const DRAIN_BYTES_MAX: usize = 64 << 20;
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// The unit in which room is counted.
 const UNIT: usize = 1 << 10;
 const TAG_BYTES: usize = 16;
@@ -147,6 +150,21 @@ impl Spool {
             file.read_at = 0;
         }
         !self.incomplete
+    }
+
+    /// Lets some of the rest go, so that a client that is still sending reads why it was refused, and not
+    /// that the connection was closed.
+    pub(super) async fn drain(&mut self) {
+        let mut left = DRAIN_BYTES_MAX;
+        let draining = async {
+            while let Some(Ok(bytes)) = self.incoming.next().await {
+                left = left.saturating_sub(bytes.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _drained_or_elapsed = timeout(DRAIN_MAX, draining).await;
     }
 
     /// Returns the next bytes, up to a number of them; fewer only at the end, and none after it.

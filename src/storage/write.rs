@@ -56,7 +56,7 @@ impl Store {
         meta: impl FnOnce() -> Meta,
         conditions: &Conditions,
     ) -> Result<Written, StorageError> {
-        let landed = self.send(target, &mut spool).await?;
+        let landed = self.land(target, &mut spool).await?;
         let version = new_id();
         let new = NewVersion {
             repository: &target.repository.row.id,
@@ -75,7 +75,10 @@ impl Store {
                 position,
             }),
             Err(error) => {
-                if matches!(error, StorageError::ConditionFailed) {
+                if matches!(
+                    error,
+                    StorageError::ConditionFailed | StorageError::NoSuchKey
+                ) {
                     self.release(&landed.copies).await;
                 }
                 // Else it may have been committed: the sweeper finds out.
@@ -84,12 +87,20 @@ impl Store {
         }
     }
 
-    /// Sends a body to as many members as the policy wants.
-    pub(super) async fn send(
+    /// Sends a body to as many members as the policy wants; takes some of the rest if that fails.
+    pub(super) async fn land(
         &self,
         target: &Target<'_>,
         spool: &mut Spool,
     ) -> Result<Landed, StorageError> {
+        let landed = self.send(target, spool).await;
+        if landed.is_err() {
+            spool.drain().await;
+        }
+        landed
+    }
+
+    async fn send(&self, target: &Target<'_>, spool: &mut Spool) -> Result<Landed, StorageError> {
         let bytes = spool.declared();
         let placement = target.placement(bytes);
         let wanted = match target.only {

@@ -74,12 +74,7 @@ fn named(code: &str) -> S3ErrorCode {
 
 /// There is no such part of an object.
 pub(super) fn no_such_part() -> S3Error {
-    let mut error = S3Error::with_message(
-        named("InvalidPartNumber"),
-        "The requested partnumber is not satisfiable",
-    );
-    error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
-    error
+    s3_error!(InvalidPart, "The object has no such part")
 }
 
 /// The response to a request that was refused before it was read.

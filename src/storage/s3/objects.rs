@@ -8,21 +8,21 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::dto::{
     Checksum, Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, Error, GetObjectAttributesInput, GetObjectAttributesOutput,
-    GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    ObjectAttributes, ObjectIdentifier, ObjectPart, PutObjectInput, PutObjectOutput, StorageClass,
-    StreamingBlob, Timestamp, TimestampFormat,
+    DeleteObjectsOutput, DeletedObject, ETag, Error, GetObjectAttributesInput,
+    GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, ObjectAttributes, ObjectIdentifier, ObjectPart,
+    PutObjectInput, PutObjectOutput, StorageClass, StreamingBlob, Timestamp, TimestampFormat,
 };
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tidegate_model::WalPosition;
 
 use super::access::Allowed;
 use super::body::{Declared, incoming};
-use super::conditions::{ReadConditions, bytes_of, etag, of_write, time_of};
+use super::conditions::{ReadConditions, bytes_of, etag, of_write, seconds_of, time_of};
 use super::errors::{no_such_key, no_such_part};
 use super::request::{allowed, owed, with_token};
 use crate::storage::database::Owed;
-use crate::storage::index::{Meta, Version};
+use crate::storage::index::{DeleteConditions, Meta, Version};
 use crate::storage::read::{Reading, Source};
 use crate::storage::spool::Spool;
 use crate::storage::write::Target;
@@ -257,12 +257,16 @@ pub(super) async fn delete(
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let allowed = allowed(&request)?;
-    let conditions = of_write(request.input.if_match.as_ref(), None);
-    let if_match = conditions.if_match.as_deref();
+    let input = &request.input;
+    let conditions = DeleteConditions {
+        etag: of_write(input.if_match.as_ref(), None).if_match,
+        size: input.if_match_size,
+        modified: input.if_match_last_modified_time.as_ref().map(seconds_of),
+    };
     let repository = &allowed.repository.row.id;
     let position = store
         .index
-        .delete(repository, &request.input.key, if_match)
+        .delete(repository, &request.input.key, &conditions)
         .await?;
     Ok(with_token(
         store,
@@ -281,10 +285,21 @@ pub(super) async fn delete_several(
         return Err(s3_error!(MalformedXML));
     }
     let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
-    for ObjectIdentifier { key, e_tag, .. } in objects {
-        let if_match = e_tag.as_ref().map(|it| it.value());
+    for object in objects {
+        let ObjectIdentifier {
+            key,
+            e_tag,
+            last_modified_time,
+            size,
+            ..
+        } = object;
+        let conditions = DeleteConditions {
+            etag: e_tag.map(ETag::into_value),
+            size,
+            modified: last_modified_time.as_ref().map(seconds_of),
+        };
         let repository = &allowed.repository.row.id;
-        match store.index.delete(repository, &key, if_match).await {
+        match store.index.delete(repository, &key, &conditions).await {
             Ok(position) => {
                 newest = position.or(newest);
                 deleted.push(DeletedObject {
@@ -485,7 +500,7 @@ pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
         .split(',')
         .map(str::trim)
         .filter(|it| *it != "aws-chunked");
-    let kept = kept.collect::<Vec<_>>().join(",");
+    let kept = kept.collect::<Vec<_>>().join(", ");
     (!kept.is_empty()).then_some(kept)
 }
 

@@ -155,7 +155,7 @@ async fn conditions_and_ranges_are_those_of_s3() {
             .body(b"0123456789");
         request.header(name, value).send()
     };
-    assert_eq!(put("if-match", "*").await.status(), 412);
+    assert_eq!(put("if-match", "*").await.status(), 404);
     assert_eq!(put("if-none-match", "*").await.status(), 200);
     assert_eq!(put("if-none-match", "*").await.status(), 412);
     assert_eq!(

@@ -20,7 +20,7 @@ pub(super) struct S3Client {
     /// For what is not signed.
     pub(super) client: Client,
     /// It leaves paths as they are.
-    plain: HyperClient<HttpConnector, Full<Bytes>>,
+    pub(super) plain: HyperClient<HttpConnector, Full<Bytes>>,
     /// Scheme, host and port.
     pub(super) base: String,
     pub(super) key_id: String,
