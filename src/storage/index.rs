@@ -267,6 +267,18 @@ impl Index {
         }
     }
 
+    /// Adds a copy of a blob that has others.
+    pub(super) async fn add_copy(&self, blob: &str, copy: &str) -> Result<(), StorageError> {
+        let sql = "select tidegate.storage_add_copy($1, $2)";
+        let values: Values<'_> = &[(&blob, Type::TEXT), (&copy, Type::TEXT)];
+        let shown = self.database.write(sql, values).await?;
+        let row = shown.rows.first();
+        match row.map(|row| row.try_get(0)).transpose()? {
+            Some(true) => Ok(()),
+            _ => Err(StorageError::NoSuchKey),
+        }
+    }
+
     /// Takes a bucket out of writes until the next month, since its provider has named a quota.
     pub(super) async fn refuse_writes(&self, bucket: &str) -> Result<(), StorageError> {
         let sql = "update tidegate.storage_bucket set refused_month = tidegate.storage_month() where id = $1";

@@ -16,7 +16,7 @@ use ring::digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::error::BodyError;
+use super::error::IncomingError;
 use super::seal::{aes, random};
 use super::{StorageError, StorageSettings};
 
@@ -40,7 +40,7 @@ pub(super) struct SpoolRoom {
 }
 
 /// What a client sends.
-pub(super) type Incoming = BoxStream<'static, Result<Bytes, BodyError>>;
+pub(super) type Incoming = BoxStream<'static, Result<Bytes, IncomingError>>;
 
 /// What follows a body: digests that could be compared only when it has ended.
 pub(super) trait Check: Send {
@@ -48,7 +48,7 @@ pub(super) trait Check: Send {
     fn update(&mut self, bytes: &[u8]);
 
     /// Judges, when all bytes have been taken.
-    fn finish(&mut self) -> Result<(), BodyError>;
+    fn finish(&mut self) -> Result<(), IncomingError>;
 }
 
 /// A body, as far as it has arrived.
@@ -109,9 +109,9 @@ impl Spool {
         incoming: Incoming,
         declared: u64,
         check: Box<dyn Check>,
-    ) -> Result<Self, BodyError> {
+    ) -> Result<Self, IncomingError> {
         if declared > BODY_BYTES_MAX {
-            return Err(BodyError::TooLarge);
+            return Err(IncomingError::TooLarge);
         }
         Ok(Self {
             room,
@@ -207,14 +207,14 @@ impl Spool {
 
     async fn receive(&mut self) -> Result<Option<Bytes>, StorageError> {
         let next = timeout(SILENCE_MAX, self.incoming.next()).await;
-        let next = next.map_err(|_elapsed| BodyError::TimedOut)?;
+        let next = next.map_err(|_elapsed| IncomingError::TimedOut)?;
         let Some(bytes) = next.transpose()? else {
             self.end()?;
             return Ok(None);
         };
         self.received += bytes.len() as u64;
         if self.received > self.declared {
-            return Err(BodyError::Incomplete.into());
+            return Err(IncomingError::Incomplete.into());
         }
         self.md5.update(&bytes);
         self.sha256.update(&bytes);
@@ -223,9 +223,9 @@ impl Spool {
         Ok(Some(bytes))
     }
 
-    fn end(&mut self) -> Result<(), BodyError> {
+    fn end(&mut self) -> Result<(), IncomingError> {
         if self.received != self.declared {
-            return Err(BodyError::Incomplete);
+            return Err(IncomingError::Incomplete);
         }
         self.check.finish()?;
         let sha256 = self.sha256.clone().finish();
@@ -358,7 +358,7 @@ mod tests {
     impl Check for Anything {
         fn update(&mut self, _: &[u8]) {}
 
-        fn finish(&mut self) -> Result<(), BodyError> {
+        fn finish(&mut self) -> Result<(), IncomingError> {
             Ok(())
         }
     }
@@ -427,7 +427,7 @@ mod tests {
             let refused = all(&mut spool, 100).await;
             assert!(matches!(
                 refused,
-                Err(StorageError::Body(BodyError::Incomplete))
+                Err(StorageError::Body(IncomingError::Incomplete))
             ));
             assert!(spool.digests().is_none());
         }
@@ -440,7 +440,7 @@ mod tests {
         let refused = silent.take(1).await;
         assert!(matches!(
             refused,
-            Err(StorageError::Body(BodyError::TimedOut))
+            Err(StorageError::Body(IncomingError::TimedOut))
         ));
     }
 }

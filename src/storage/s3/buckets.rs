@@ -58,7 +58,7 @@ pub(super) async fn delete(
     store.refresh(Owed::STRONG).await?;
     let name = &request.input.bucket;
     let found = Allowed {
-        catalogue: store.catalogue.load_full(),
+        inventory: store.inventory.load_full(),
         ..home
     }
     .named(name)?;

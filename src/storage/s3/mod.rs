@@ -29,6 +29,7 @@ use s3s::host::SingleDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use super::Store;
+use super::registry::new_id;
 use access::{Keys, Permissions};
 use operations::Operations;
 
@@ -67,16 +68,19 @@ impl tower::Service<Request<Incoming>> for S3Front {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let service = self.0.clone();
         Box::pin(async move {
-            if let Err(error) = guard::check(&request) {
-                return Ok(errors::response(error));
-            }
-            let head = request.method().clone();
-            let answered = service.call(request.map(Body::from)).await;
-            let mut response = answered.unwrap_or_else(|error| {
-                tracing::error!(?error, method = %head, "an S3 request could not be answered");
-                errors::unavailable()
-            });
+            let (id, method) = (new_id(), request.method().clone());
+            let mut response = match guard::check(&request) {
+                Err(error) => errors::response(error),
+                Ok(()) => {
+                    let answered = service.call(request.map(Body::from)).await;
+                    answered.unwrap_or_else(|error| {
+                        tracing::error!(?error, %method, id, "an S3 request could not be answered");
+                        errors::unavailable()
+                    })
+                }
+            };
             errors::ask_to_retry(&mut response);
+            errors::identify(&mut response, &id);
             Ok(response)
         })
     }

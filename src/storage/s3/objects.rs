@@ -73,14 +73,12 @@ pub(super) async fn put(
     let (bytes, length) = incoming(input.body.take(), input.content_length)?;
     let room = Arc::clone(&store.room);
     let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
-    let target = target(&allowed, &input.key);
+    let target = target(store, &allowed, &input.key);
     let with_checksums = || Meta {
         checksums: computed.get(),
         ..meta
     };
-    let written = store
-        .put(&target, spool, with_checksums, &conditions)
-        .await?;
+    let written = target.put(spool, with_checksums, &conditions).await?;
     let mut checksums = computed.get();
     let output = PutObjectOutput {
         e_tag: Some(etag(&written.etag)),
@@ -199,7 +197,10 @@ pub(super) async fn attributes(
     let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
     let input = &request.input;
     let (version, position) = find(store, &allowed, owed, &input.key).await?;
-    let wants = |name| input.object_attributes.iter().any(|it| it.as_str() == name);
+    // They come as one text, or as several.
+    let named = input.object_attributes.iter().map(ObjectAttributes::as_str);
+    let named: Vec<_> = named.flat_map(|it| it.split(',')).map(str::trim).collect();
+    let wants = |name| named.contains(&name);
     let of = output_of(&version, true);
     let is_multipart = version.etag.contains('-');
     let output = GetObjectAttributesOutput {
@@ -327,9 +328,10 @@ pub(super) async fn delete_several(
 }
 
 /// Where the body for a key goes.
-pub(super) fn target<'a>(allowed: &'a Allowed, key: &'a str) -> Target<'a> {
+pub(super) fn target<'a>(store: &'a Store, allowed: &'a Allowed, key: &'a str) -> Target<'a> {
     Target {
-        catalogue: &allowed.catalogue,
+        store,
+        inventory: &allowed.inventory,
         repository: &allowed.repository,
         key,
         only: allowed.only,
@@ -365,7 +367,7 @@ pub(super) async fn open(
 ) -> S3Result<(Version, Reading)> {
     let source = || Source {
         store: Arc::clone(store),
-        catalogue: Arc::clone(&allowed.catalogue),
+        inventory: Arc::clone(&allowed.inventory),
         repository: Arc::clone(&allowed.repository),
         only: allowed.only,
     };
@@ -386,7 +388,7 @@ fn is_at(allowed: &Allowed, version: &Version) -> bool {
     let Some(only) = allowed.only else {
         return true;
     };
-    let bucket = &allowed.catalogue.buckets[only].row.id;
+    let bucket = &allowed.inventory.buckets[only].row.id;
     let mut blobs = version.blobs.iter();
     blobs.all(|blob| blob.copies.iter().any(|copy| copy.bucket == *bucket))
 }
@@ -398,13 +400,13 @@ async fn redirect(allowed: &Allowed, version: &Version) -> Option<S3Response<Get
     };
     let mut copies = blob.copies.iter();
     let (index, copy) = copies.find_map(|copy| {
-        let index = allowed.catalogue.index_of(&copy.bucket)?;
+        let index = allowed.inventory.index_of(&copy.bucket)?;
         allowed
             .only
             .is_none_or(|only| only == index)
             .then_some((index, copy))
     })?;
-    let backend = allowed.catalogue.buckets[index].backend();
+    let backend = allowed.inventory.buckets[index].backend();
     let url = backend.presigned(&copy.id, REDIRECT_VALID).await?;
     let mut response = S3Response::new(GetObjectOutput::default());
     response.status = Some(StatusCode::TEMPORARY_REDIRECT);
