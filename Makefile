@@ -44,9 +44,10 @@ lint: tools
 test-rust: postgresql
 	$(RUN_TESTS) $(SKIP_DRILLS)
 
-# Steady traffic and a real fault in the middle, at full length; prints a table.
+# Steady traffic and a real fault in the middle, at full length, with the release build; prints a table.
 drill: postgresql
-	$(CARGO) test $(CARGO_FLAGS) --test integration all_drills_at_full_length -- --ignored --nocapture
+	$(CARGO) build $(CARGO_FLAGS) --release
+	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration all_drills_at_full_length -- --ignored --nocapture
 
 # The same with shorter settings, one after the other since they measure.
 drill-short: postgresql

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::{AnswerCache, Entry, Origin};
 use crate::http::{
     AccessEntry, AccountView, CacheResult, CacheStatus, Observer, Timing, X_REQUEST_ID, describe,
-    method_label,
 };
 use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
@@ -56,9 +55,8 @@ impl Hit {
     /// Returns the answer.
     pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
         let entry = &*self.entry;
-        let method = method_label(request.method());
         let (status, body) = entry.conditional(request.headers());
-        let access = AccessEntry::new(request.headers(), method, self.started);
+        let access = AccessEntry::new(&request, self.started);
         // The request's map has room for as many headers; hyper takes it back for the next request.
         let mut headers = request.into_parts().0.headers;
         headers.clear();
@@ -78,7 +76,7 @@ impl Hit {
             ..AccountView::default()
         };
         describe(&mut headers, status, &observer.region, &account);
-        observer.count_cache(CacheResult::Hit);
+        observer.count_hit();
         access.account_for(&entry.origin.endpoint, status.as_u16(), &account, None);
         headers.insert(&X_REQUEST_ID, access.id);
         let mut response = Response::new(Full::new(body));

@@ -81,6 +81,24 @@ pub struct Call {
     pub time: Duration,
 }
 
+impl Call {
+    /// Returns the same request without its body.
+    #[must_use]
+    pub(super) fn without_body(&self) -> Self {
+        Self {
+            head: self.head.clone(),
+            body: Body::empty(),
+            json: None,
+            path: self.path.clone(),
+            path_values: self.path_values.clone(),
+            decision: self.decision.clone(),
+            route: self.route.clone(),
+            claims: self.claims.clone(),
+            time: self.time,
+        }
+    }
+}
+
 /// The part of a request, besides the path, that determines an answer that any client may receive.
 #[derive(Debug, Clone, Copy)]
 pub enum SharedBy<'a> {
@@ -153,6 +171,15 @@ impl Backend {
                 // Boxed: large and rarely needed.
                 Box::pin(backends.proxy.forward(upstream, request, account)).await
             }
+        }
+    }
+
+    /// Returns how long an answer may take, `default` if the endpoint does not say so.
+    #[must_use]
+    pub fn time(&self, default: Duration) -> Duration {
+        match self {
+            Self::Sql(_) => default,
+            Self::Upstream { upstream, .. } => upstream.limits().timeout.unwrap_or(default),
         }
     }
 

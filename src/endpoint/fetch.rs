@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tokio::time::Instant;
 
+use super::hand_on::Journey;
 use super::{Endpoint, Frontend, Reached, SharedBy};
 use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
 use crate::http::{Account, CacheStatus, Problem, Query, Timing};
@@ -32,11 +33,27 @@ impl Fetch for EndpointFetch {
         let fetched = {
             let _permit = frontend.shedding.enter().map_err(Problem::from)?;
             let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
-            let fetched = backend.fetch(&frontend.backends, &self.shared, bytes_max, time, timing);
-            fetched.await
+            let route = self.shared.route.as_deref();
+            match Journey::by(frontend, &self.endpoint, route) {
+                Some(journey) => {
+                    let fetched = journey.fetch(&self.shared, bytes_max, time, timing);
+                    Box::pin(fetched).await
+                }
+                None => {
+                    let backends = &frontend.backends;
+                    let fetched = backend.fetch(backends, &self.shared, bytes_max, time, timing);
+                    fetched.await
+                }
+            }
         };
         if let Some(route) = &self.shared.route {
-            route.acted_upon(asked_at.elapsed());
+            let failed = match &fetched {
+                Ok(fetched) => fetched.status.is_server_error(),
+                Err(Missed::Problem(problem)) => problem.status().is_server_error(),
+                Err(Missed::Failed(_)) => true,
+                Err(Missed::NotForAll) => false,
+            };
+            route.acted_upon(&route.routed, asked_at.elapsed(), failed);
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;

@@ -7,6 +7,7 @@ use crate::auth::Verifier;
 use crate::cache::AnswerCache;
 use crate::http::ServerSettings;
 use crate::http::{Observer, Shedding};
+use crate::tunnels::Tunnels;
 use tidegate_model::TokenKeys;
 
 /// The state that all requests of one process share, by the step that needs it.
@@ -23,6 +24,8 @@ pub struct Frontend {
     pub cache: Option<Arc<AnswerCache>>,
     /// Room for requests in flight.
     pub shedding: Arc<Shedding>,
+    /// The tunnels to other regions; `None` without a fleet.
+    pub tunnels: Option<Arc<Tunnels>>,
     /// The resources of the backends.
     pub backends: Backends,
     /// The limits of one client.

@@ -31,9 +31,10 @@ use http_body_util::{Either as EitherBody, Full};
 use tower::Service;
 
 use super::rate_limit::rate_limit;
+use super::serve::serve;
 use super::{Frontend, RouteError};
 use crate::cache::Hit;
-use crate::http::{Accounted, EndpointSeen, PROBE_PATHS, Problem, host};
+use crate::http::{Accounted, EndpointSeen, Hop, PROBE_PATHS, Problem, host};
 
 /// Answers every request of the public listener. Always ready.
 #[derive(Clone)]
@@ -58,6 +59,13 @@ impl Public {
     /// Looks for a fresh stored answer; requests for paths with a budget pass all layers instead.
     fn hit<B>(&self, request: &http::Request<B>) -> Option<Hit> {
         let cache = self.frontend.cache.as_ref()?;
+        if request
+            .extensions()
+            .get::<Hop>()
+            .is_some_and(|hop| hop.is_probe)
+        {
+            return None;
+        }
         Hit::find(cache, request, |path| {
             let routes = self.frontend.routes.load();
             (!routes.limits(path)).then_some(routes.revision)
@@ -100,6 +108,10 @@ where
                     return Problem::from(error).into_response().into();
                 }
                 let stack = AssertUnwindSafe(async {
+                    // The gateway that has handed it on answers probes and limits rates.
+                    if request.extensions().get::<Hop>().is_some() {
+                        return serve(&frontend, request, seen).await;
+                    }
                     match PROBE_PATHS.contains(&request.uri().path()) {
                         true => probe(probes, request).await,
                         false => rate_limit(&frontend, request, seen).await,

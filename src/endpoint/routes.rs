@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::{ArcSwap, Guard};
+
 use super::Router;
 use crate::endpoint::{RegionTables, RouteTables};
 use crate::http::RateLimits;
-use crate::regions::{Entrance, TrafficPolicy};
+use crate::regions::{
+    Entrance, GeoDatabase, PolicyFile, PolicyTrial, RegionNode, TrafficPlans, TrafficPolicy,
+};
 use crate::sql::{Database, POSITION};
 use crate::upstream::Upstreams;
-use tidegate_model::ConfigError;
+use tidegate_model::{ConfigError, RegionId};
 use tidegate_policy::PolicyTable;
 
 /// Statements that a connection prepares before it serves. Each takes the server some tenths of a
@@ -32,8 +36,11 @@ pub struct Routes {
     pub router: Router,
     /// The applications that endpoints forward requests to.
     pub upstreams: Upstreams,
-    /// The traffic policy, once it is in force.
-    traffic: OnceLock<Arc<TrafficPolicy>>,
+    /// The traffic policy in force, and the one of an open rollout.
+    plans: ArcSwap<TrafficPlans>,
+    /// Where clients are, for policies that are started later.
+    geo: OnceLock<Option<Arc<GeoDatabase>>>,
+    built_in: OnceLock<Option<Arc<PolicyFile>>>,
 }
 
 impl Routes {
@@ -58,33 +65,109 @@ impl Routes {
             policies,
             router: Router::compile(&tables.endpoints, &upstreams)?,
             upstreams,
-            traffic: OnceLock::new(),
+            plans: ArcSwap::default(),
+            geo: OnceLock::new(),
+            built_in: OnceLock::new(),
         })
     }
 
     /// The traffic policy in force, if there is one.
     #[must_use]
-    pub fn traffic(&self) -> Option<&Arc<TrafficPolicy>> {
-        self.traffic.get()
+    pub fn traffic(&self) -> Option<Arc<TrafficPolicy>> {
+        self.plans.load().in_force.clone()
     }
 
-    /// Puts the traffic policy of the tables in force, if they have one; what is known about regions
-    /// is taken over from the one before.
+    /// The traffic policy in force, and the one of an open rollout, for short use.
+    #[must_use]
+    pub fn plans(&self) -> Guard<Arc<TrafficPlans>> {
+        self.plans.load()
+    }
+
+    /// Swaps both.
+    pub fn put_plans(&self, plans: TrafficPlans) {
+        self.plans.store(Arc::new(plans));
+    }
+
+    /// Puts the traffic policy of the tables in force; without one, those of the policy store stay. What
+    /// is known about regions is taken over.
     pub fn put_in_force(
         &self,
         tables: &RegionTables,
         entrance: &Entrance,
         database: &Database,
-        before: Option<&Arc<TrafficPolicy>>,
+        before: &TrafficPlans,
     ) {
-        let Some(policy) = &tables.policy else { return };
+        let _first = self.geo.set(tables.geo.clone());
+        let start = |file: &Arc<PolicyFile>, known: Option<&Arc<TrafficPolicy>>| {
+            let known = known.map(|known| &**known);
+            self.start_policy(Arc::clone(file), entrance, database, known)
+        };
+        let known = before.in_force.as_ref();
+        let given = tables.policy.as_ref().map(|file| start(file, known));
+        if !tables.is_built_in {
+            return self.put_plans(TrafficPlans {
+                pinned: given.is_some(),
+                in_force: given,
+                trial: None,
+            });
+        }
+        let _first = self.built_in.set(tables.policy.clone());
+        let is_stored = |it: &&Arc<TrafficPolicy>| !before.pinned && it.file().revision > 0;
+        let stored = known.filter(is_stored);
+        let beside = |trial: &PolicyTrial| PolicyTrial {
+            policy: {
+                let file = Arc::clone(trial.policy.shared_file());
+                self.start_beside(file, entrance, database, Some(&trial.policy))
+            },
+            ..trial.clone()
+        };
+        let again = stored.map(|policy| start(policy.shared_file(), Some(policy)));
+        self.put_plans(TrafficPlans {
+            in_force: again.or(given),
+            trial: before.trial.as_ref().map(beside),
+            pinned: false,
+        });
+    }
+
+    /// Returns the policy that is in force before the first rollout, if this gateway is in a fleet.
+    #[must_use]
+    pub fn built_in(&self) -> Option<&Arc<PolicyFile>> {
+        self.built_in.get()?.as_ref()
+    }
+
+    /// Starts a policy over the nodes of these tables; what is known about regions is taken over.
+    #[must_use]
+    pub fn start_policy(
+        &self,
+        file: Arc<PolicyFile>,
+        entrance: &Entrance,
+        database: &Database,
+        before: Option<&TrafficPolicy>,
+    ) -> Arc<TrafficPolicy> {
+        let nodes = self.region_nodes(&entrance.region, database);
+        let geo = self.geo.get().cloned().flatten();
+        TrafficPolicy::start(file, geo, entrance.clone(), nodes, before)
+    }
+
+    /// As [`start_policy`](Self::start_policy), for one that decides beside the one in force.
+    #[must_use]
+    pub fn start_beside(
+        &self,
+        file: Arc<PolicyFile>,
+        entrance: &Entrance,
+        database: &Database,
+        before: Option<&TrafficPolicy>,
+    ) -> Arc<TrafficPolicy> {
+        let nodes = self.region_nodes(&entrance.region, database);
+        let geo = self.geo.get().cloned().flatten();
+        TrafficPolicy::start_beside(file, (geo, entrance.clone()), nodes, before)
+    }
+
+    /// Returns the nodes by which regions are judged.
+    fn region_nodes(&self, own: &RegionId, database: &Database) -> Vec<RegionNode> {
         let upstreams = self.upstreams.iter();
-        let nodes = upstreams.flat_map(|upstream| upstream.region_nodes(&entrance.region));
-        let nodes = nodes.chain(database.region_nodes()).collect();
-        let (policy, geo) = (Arc::clone(policy), tables.geo.clone());
-        let before = before.map(|before| &**before);
-        let started = TrafficPolicy::start(policy, geo, entrance.clone(), nodes, before);
-        let _first = self.traffic.set(started);
+        let nodes = upstreams.flat_map(|upstream| upstream.region_nodes(own));
+        nodes.chain(database.region_nodes()).collect()
     }
 
     /// Whether a normalised path may have a budget for every client.

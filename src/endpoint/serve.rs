@@ -5,19 +5,23 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, AUTHORIZATION, SET_COOKIE};
+use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tokio::time::Instant;
+use http::{Method, StatusCode};
+use tokio::time::{Duration, Instant};
 
 use super::fetch::cached_request;
+use super::hand_on::Journey;
+use super::here::{authenticate, serve_here};
+use super::reach::Reach;
 use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
-use crate::http::{Account, Accounted, EndpointSeen, Problem, ProblemKind, read_json};
-use crate::regions::{NoRegion, RegionRoute};
-use tidegate_model::{
-    FORGET_SESSION_COOKIE, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie,
+use crate::http::{
+    Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
+    read_json,
 };
-use tidegate_policy::Decision;
+use crate::regions::{NoRegion, RegionRoute};
+use tidegate_model::FORGET_SESSION_COOKIE;
+use tidegate_traffic::decide::RegionReason;
 
 /// Serves every path that is not a probe, and returns how the answer was produced.
 pub(super) async fn serve(
@@ -26,10 +30,18 @@ pub(super) async fn serve(
     seen: &EndpointSeen,
 ) -> Accounted {
     let mut account = None;
-    let answer = answer(frontend, request, seen, &mut account).await;
+    // Boxed: large, and moved by all that surrounds it.
+    let answer = Box::pin(answer(frontend, request, seen, &mut account)).await;
     let is_lost = |problem: &Problem| problem.kind() == ProblemKind::WriteLostInFailover;
     let lost = answer.as_ref().is_err_and(is_lost);
+    let unprocessed = answer.as_ref().err();
+    let unprocessed = unprocessed.and_then(|problem| Unprocessed::of(problem.kind()));
+    let unprocessed = unprocessed.filter(|_| account.as_ref().is_some_and(is_hop));
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some(unprocessed) = unprocessed {
+        let headers = response.headers_mut();
+        headers.insert(&TIDEGATE_UNPROCESSED, unprocessed.field());
+    }
     let decision = account.as_ref().and_then(|known| known.decision.as_ref());
     if lost && decision.is_some_and(|decision| decision.session_cookie) {
         // Drops the cookie, so that the client gets this error only once: a browser cannot do so by
@@ -50,10 +62,8 @@ async fn answer(
     let (head, body) = request.into_parts();
     let routes = frontend.routes.load_full();
     let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
-        Err(RouteError::MethodNotAllowed(allow)) if head.method == Method::OPTIONS => {
-            return Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response());
-        }
-        reached => reached?,
+        Err(error) => return options(&head.method, error),
+        Ok(reached) => reached,
     };
     let endpoint = Arc::clone(&reached.endpoint);
     seen.note(&endpoint.metrics);
@@ -61,19 +71,25 @@ async fn answer(
     let decision = reached.decide(&frontend.tokens, &head.method, &head.headers)?;
     account.decision = Some(decision.clone());
     endpoint.backend.check(&frontend.backends, &head.headers)?;
-    let claims = match endpoint.auth {
-        EndpointAuth::None => None,
-        EndpointAuth::Jwt => {
-            let (token, needed) = (head.headers.get(AUTHORIZATION), endpoint.backend.claims());
-            Some(frontend.verifier.verify_with(token, needed).await?)
-        }
+    let hop = head.extensions.get::<Hop>();
+    let reach = Reach::of(frontend, &endpoint.backend);
+    let route = route(&routes, &reached, (&head, hop), reach, account)?;
+    let hands_on = route.as_ref().is_some_and(|route| reach.hands_on(route));
+    // The gateway that serves a request authenticates it.
+    let claims = match hands_on {
+        true => None,
+        false => authenticate(frontend, &endpoint, &head.headers).await?,
     };
     account.timing.route = started.elapsed();
 
-    let route = route(&routes, &reached, &head, account)?;
-    let revision = routes.revision;
     let asked = (&decision, &route);
-    let cached = cached_request(frontend, revision, &reached, asked, &head, account)?;
+    let is_probe = hop.is_some_and(|hop| hop.is_probe);
+    // Where a token is needed, it was not verified yet.
+    let needs_token = hands_on && endpoint.auth == EndpointAuth::Jwt;
+    let cached = match needs_token || is_probe {
+        true => None,
+        false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
+    };
     if let Some(cached) = cached
         // Boxed: large and rarely needed.
         && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
@@ -81,73 +97,81 @@ async fn answer(
         return Ok(response);
     }
 
-    account.routed = route.as_ref().map(|route| Arc::clone(&route.routed));
+    if let Some(route) = &route {
+        account.routed = Some(Arc::clone(&route.routed));
+    }
     let (json, body) = match endpoint.backend.reads_json() {
-        true => {
-            let json = read_json(&head.headers, body, &frontend.server).await?;
-            (Some(json), Body::empty())
-        }
+        true => (
+            Some(read_json(&head.headers, body, &frontend.server).await?),
+            Body::empty(),
+        ),
         false => (None, body),
     };
     let call = Call {
         path: reached.path.into_owned(),
         path_values: reached.path_values,
-        head,
         body,
         json,
         decision,
         route: route.clone(),
         claims,
-        time: frontend.server.request_deadline,
+        time: time_for(hop, frontend.server.request_deadline),
+        head,
     };
-    let permit = frontend.shedding.enter()?;
-    let backends = &frontend.backends;
-    let response = endpoint.backend.serve(backends, call, account).await;
-    if let Some(route) = &route {
-        route.acted_upon(started.elapsed());
+    let response = match Journey::by(frontend, &endpoint, route.as_deref()) {
+        // Boxed: large and only in a fleet.
+        Some(journey) => Box::pin(journey.serve(call, account)).await,
+        None => serve_here(frontend, &endpoint, call, account).await,
+    };
+    if let (Some(route), Some(routed)) = (&route, &account.routed) {
+        let status = match &response {
+            Ok(response) => response.status(),
+            Err(problem) => problem.status(),
+        };
+        route.acted_upon(routed, started.elapsed(), status.is_server_error());
     }
-    let mut response = response?;
-    // What remains depends on how fast the client reads.
-    drop(permit);
-    if let (Some(decision), Some(seen)) = (&account.decision, &account.seen) {
-        give_token(&frontend.tokens, response.headers_mut(), decision, seen);
-    }
-    Ok(response)
+    response
 }
 
-/// Decides which region serves a request, if there is a traffic policy.
+/// Returns how long a request may take.
+fn time_for(hop: Option<&Hop>, deadline: Duration) -> Duration {
+    hop.map_or(deadline, |hop| hop.time.min(deadline))
+}
+
+/// Answers a request that has no endpoint: OPTIONS lists the methods of its path.
+fn options(method: &Method, error: RouteError) -> Result<Response, Problem> {
+    match error {
+        RouteError::MethodNotAllowed(allow) if method == Method::OPTIONS => {
+            Ok((StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response())
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Whether another region's gateway has handed a request on; it is served here.
+fn is_hop(account: &Account) -> bool {
+    let routed = account.routed.as_ref();
+    routed.is_some_and(|routed| routed.reason == RegionReason::Hop)
+}
+
+/// Decides which region serves a request, if there is a traffic policy. What was handed on is served
+/// here.
 fn route(
     routes: &Routes,
     reached: &Reached<'_>,
-    head: &Parts,
+    (head, hop): (&Parts, Option<&Hop>),
+    reach: Reach<'_>,
     account: &mut Account,
 ) -> Result<Option<Arc<RegionRoute>>, NoRegion> {
-    let (Some(traffic), endpoint) = (routes.traffic(), &reached.endpoint) else {
+    if let Some(hop) = hop {
+        account.routed = Some(hop.routed(reach.own, &head.headers));
         return Ok(None);
-    };
-    match RegionRoute::decide(traffic, head, &reached.path, &endpoint.backend) {
-        Ok(route) => Ok(Some(Arc::new(route))),
+    }
+    match RegionRoute::decide(&routes.plans(), head, &reached.path, &reach) {
+        Ok(route) => Ok(route.map(Arc::new)),
         Err(refused) => {
             account.routed = Some(Arc::clone(&refused.routed));
             Err(refused)
         }
-    }
-}
-
-/// Gives a client the position that it has seen by now.
-fn give_token(
-    tokens: &TokenKeys,
-    headers: &mut HeaderMap,
-    decision: &Decision,
-    seen: &WalPosition,
-) {
-    let token = tokens.sign(seen);
-    if decision.session_cookie
-        && let Ok(cookie) = session_cookie(&token)
-    {
-        headers.append(SET_COOKIE, cookie);
-    }
-    if let Ok(token) = HeaderValue::try_from(token) {
-        headers.insert(&X_CONSISTENCY_TOKEN, token);
     }
 }

@@ -10,6 +10,7 @@ use crate::sql::SqlConfig;
 use crate::upstream::UpstreamConfig;
 use tidegate_model::Place;
 use tidegate_policy::PolicyRow;
+use tidegate_rollout::TrustedKeys;
 
 /// Policies, endpoints and upstreams.
 #[derive(Debug)]
@@ -29,8 +30,12 @@ pub struct RouteTables {
 pub struct RegionTables {
     /// The policy; without one, every request is served here.
     pub policy: Option<Arc<PolicyFile>>,
+    /// Whether the policy is the built-in one of a fleet: one of the policy store comes before it.
+    pub is_built_in: bool,
     /// Where clients are.
     pub geo: Option<Arc<GeoDatabase>>,
+    /// Whose signatures of revisions count.
+    pub trust: TrustedKeys,
 }
 
 /// The clients that may call an endpoint.

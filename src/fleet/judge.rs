@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_model::RegionId;
 use tidegate_traffic::facts::Conditions;
-use tidegate_traffic::health::{Board, Quantities, Reading, State};
+use tidegate_traffic::health::{Board, Reading, State};
 use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 
 use crate::fleet::Fleet;
@@ -126,7 +126,7 @@ impl Judge {
         let region = &fleet.regions()[place];
         let own = Fleet::is_own(place);
         Reading {
-            quantities: worse(region.said().quantities, region.seen()),
+            quantities: region.quantities(),
             reachable: own || region.is_reachable(),
             draining: fleet.drains(place),
             room: true,
@@ -225,16 +225,6 @@ impl Judge {
     fn indexes(&self) -> impl Iterator<Item = RegionIndex> + use<> {
         let count = self.plan.regions().len() as u8;
         (0..count).map(RegionIndex)
-    }
-}
-
-/// Returns per quantity the worse of two.
-fn worse(said: Quantities, seen: Quantities) -> Quantities {
-    Quantities {
-        errors: said.errors.max(seen.errors),
-        p99: said.p99.max(seen.p99),
-        saturation: said.saturation.max(seen.saturation),
-        lag: said.lag.max(seen.lag),
     }
 }
 

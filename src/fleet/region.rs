@@ -87,13 +87,34 @@ impl FleetRegion {
         self.links.usable(Purpose::Tunnel).next().is_some()
     }
 
+    /// Returns its quantities: of each the worse of what it says and what is seen of it.
+    pub fn quantities(&self) -> Quantities {
+        let (said, seen) = (self.said.quantities, self.seen.quantities());
+        Quantities {
+            errors: said.errors.max(seen.errors),
+            p99: said.p99.max(seen.p99),
+            saturation: said.saturation.max(seen.saturation),
+            lag: said.lag.max(seen.lag),
+        }
+    }
+
+    /// Returns whether one of its gateways says that it reaches the primary.
+    pub fn reaches_primary(&self) -> bool {
+        self.has(GatewayConditions::PRIMARY)
+    }
+
+    /// Returns how many connections there are open.
+    pub fn open_connections(&self) -> usize {
+        self.links.iter().filter(|link| link.is_open()).count()
+    }
+
     /// Returns how many connections lead there, open or not.
     pub fn connections(&self) -> usize {
         self.links.iter().count()
     }
 
     /// Returns the open connection that probes go over.
-    pub(crate) fn control(&self) -> Option<ConnectionId> {
+    pub fn control(&self) -> Option<ConnectionId> {
         let mut usable = self.links.usable(Purpose::Control);
         usable.next().map(|(connection, _)| connection)
     }

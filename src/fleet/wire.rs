@@ -23,6 +23,11 @@ pub struct DrainRequest {
 }
 
 impl DrainRequest {
+    /// Returns the message.
+    pub fn encoded(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
     /// Reads what a peer sent.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         Self::decode(bytes).ok()

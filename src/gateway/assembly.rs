@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::auth::Verifier;
 use crate::cache::AnswerCache;
@@ -25,10 +27,12 @@ use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
     raise_open_files, serve,
 };
-use crate::peers::Membership;
-use crate::postgres::monitor::steer;
-use crate::regions::{Entrance, Receipts};
+use crate::peers::{FleetDrain, FleetParts, Membership};
+use crate::policy_store::{StoreFollower, StoreStatus};
+use crate::postgres::monitor::{Monitor, steer};
+use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
+use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
@@ -41,11 +45,14 @@ pub struct Gateway {
     settings: Settings,
     frontend: Arc<Frontend>,
     entrance: Entrance,
+    store: Arc<StoreStatus>,
     health: HealthState,
     recorder: Recorder,
     drain: Drain,
     hangup: Signal,
     tls: Option<Arc<TlsAcceptor>>,
+    /// The tunnels of a fleet, and what becomes of the requests on them.
+    tunnels: Option<(Arc<Tunnels>, mpsc::Receiver<Handed>)>,
 }
 
 impl Gateway {
@@ -88,15 +95,7 @@ impl Gateway {
             nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
         };
         tokio::spawn(announce(Arc::clone(&selector), candidates));
-        let health = HealthState {
-            region: settings.region.clone(),
-            replica: settings
-                .local_replica()
-                .map(|replica| NodeId::Replica(replica.region.clone())),
-            monitor: Arc::clone(&monitor),
-            drain: drain.clone(),
-            max_lag: settings.replication.max_lag,
-        };
+        let health = health_state(&settings, &monitor, &drain);
         let database = Arc::new(Database::new(
             &nodes,
             monitor,
@@ -108,10 +107,14 @@ impl Gateway {
             },
         ));
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
+        let trust = settings.routes.regions.trust.clone();
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
-        let frontend = frontend(&settings, routes, database, tokens)?;
+        let tunnels = settings.fleet.as_ref().map(|_| Tunnels::new());
+        let mut frontend = frontend(&settings, routes, database, tokens)?;
+        frontend.tunnels = tunnels.as_ref().map(|(tunnels, _)| Arc::clone(tunnels));
         Ok(Self {
             settings,
+            store: StoreStatus::new(trust),
             frontend: Arc::new(frontend),
             entrance,
             health,
@@ -119,6 +122,7 @@ impl Gateway {
             drain,
             hangup,
             tls: tls.map(Arc::new),
+            tunnels,
         })
     }
 
@@ -127,7 +131,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound or signals cannot be handled.
     pub async fn serve(
-        self,
+        mut self,
         reload: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) -> Result<(), GatewayError> {
         let listen = |label, name, address| {
@@ -137,28 +141,19 @@ impl Gateway {
         let listener = listen("public", "LISTEN_ADDR", self.settings.listen)?;
         let listener = listener.with_tls(self.tls.clone());
         let admin_listener = listen("admin", "ADMIN_ADDR", self.settings.admin)?;
+        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
+        let limits = Limits::from(&self.settings.server);
+        let fleet = self.join_fleet(&services)?;
+        let follower = self.follower(fleet.clone());
         tracing::info!(
             listen = listener.local_addr().ok().map(tracing::field::display),
             admin = admin_listener.local_addr().ok().map(tracing::field::display),
             region = %self.settings.region,
             "listening"
         );
-        let services = Public::new(&self.frontend, health::public_routes(self.health.clone()));
-        let limits = Limits::from(&self.settings.server);
-        let fleet = match &self.settings.fleet {
-            Some(config) => {
-                let own = own_health(self.health.clone());
-                Some({
-                    let health = health::public_routes(self.health.clone());
-                    Membership::begin(config, &self.settings.region, own, health)?
-                })
-            }
-            None => None,
-        };
-        let fleet = fleet.map(Arc::new);
         let admin = admin(
             self.recorder.clone(),
-            Arc::new(self.admin_state(fleet)),
+            Arc::new(self.admin_state(fleet.clone())),
             health::admin_routes(self.health.clone()),
             access(&self.settings, &admin_listener),
         );
@@ -169,6 +164,7 @@ impl Gateway {
         });
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
+        tasks.spawn(follower.run());
         if let Some(config) = &self.settings.storage {
             let shared = Shared {
                 region: &self.settings.region,
@@ -184,20 +180,69 @@ impl Gateway {
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
+        let drain_timeout = self.settings.server.drain_timeout;
         let drained = serve(listener, services, limits, self.drain.clone()).await;
+        if let Some(fleet) = fleet
+            && timeout(drain_timeout, fleet.ended()).await.is_err()
+        {
+            tracing::warn!("connections of peers outlasted the drain and are cut off");
+        }
         tracing::info!(cut = drained.cut, "drained");
         Ok(())
     }
 }
 
 impl Gateway {
+    /// Becomes a member of the fleet, if there is one; peers get `services`.
+    fn join_fleet(&mut self, services: &Public) -> Result<Option<Arc<Membership>>, GatewayError> {
+        let parts = self.tunnels.take().zip(self.health.suspects.as_ref());
+        let Some((config, ((tunnels, handed), suspects))) = self.settings.fleet.as_ref().zip(parts)
+        else {
+            return Ok(None);
+        };
+        let parts = FleetParts {
+            own: own_health(
+                self.health.clone(),
+                Arc::clone(&self.frontend),
+                self.settings.pool.connections_max,
+                Arc::clone(&self.store),
+            ),
+            routes: Arc::clone(&self.frontend.routes),
+            tunnels,
+            suspects: Arc::clone(suspects),
+        };
+        let drain = FleetDrain {
+            drain: self.drain.clone(),
+            delay: self.settings.server.drain_delay,
+        };
+        let health = health::public_routes(self.health.clone());
+        let (region, services) = (&self.settings.region, services.clone());
+        let parts = (parts, handed);
+        let fleet = Membership::begin(config, region, parts, services, health, drain)?;
+        Ok(Some(Arc::new(fleet)))
+    }
+
     fn reloader(&self) -> Reloader {
         Reloader {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
             entrance: self.entrance.clone(),
+            store: Arc::clone(&self.store),
         }
+    }
+
+    fn follower(&self, fleet: Option<Arc<Membership>>) -> StoreFollower {
+        let frontend = &self.frontend;
+        let routes = Arc::clone(&frontend.routes);
+        let database = Arc::clone(&frontend.backends.database);
+        StoreFollower::new(
+            &self.settings.store,
+            self.entrance.clone(),
+            (routes, database),
+            Arc::clone(&self.store),
+            fleet,
+        )
     }
 
     fn admin_state(&self, fleet: Option<Arc<Membership>>) -> AdminState {
@@ -207,6 +252,7 @@ impl Gateway {
             routes: Arc::clone(&self.frontend.routes),
             cache: self.frontend.cache.clone(),
             fleet,
+            store: Arc::clone(&self.store),
         }
     }
 
@@ -214,6 +260,19 @@ impl Gateway {
     #[must_use]
     pub fn drain(&self) -> Drain {
         self.drain.clone()
+    }
+}
+
+/// What health answers are made from.
+fn health_state(settings: &Settings, monitor: &Arc<Monitor>, drain: &Drain) -> HealthState {
+    let replica = settings.local_replica();
+    HealthState {
+        region: settings.region.clone(),
+        replica: replica.map(|replica| NodeId::Replica(replica.region.clone())),
+        monitor: Arc::clone(monitor),
+        drain: drain.clone(),
+        max_lag: settings.replication.max_lag,
+        suspects: settings.fleet.as_ref().map(|_| Arc::default()),
     }
 }
 
@@ -241,7 +300,7 @@ async fn put_policy_in_force(
     if let Some(policy) = &regions.policy {
         tell_of_policy(policy);
     }
-    routes.put_in_force(regions, &entrance, database, None);
+    routes.put_in_force(regions, &entrance, database, &TrafficPlans::default());
     Ok(entrance)
 }
 
@@ -261,6 +320,7 @@ fn frontend(
         shedding: Arc::clone(&shedding),
         decisions: DecisionCounters::of(names),
         cache: cache.as_ref().map(|_| CacheCounters::default()),
+        served: settings.fleet.as_ref().map(|_| Arc::default()),
     };
     let proxy = Proxy {
         region: region.clone(),
@@ -271,6 +331,7 @@ fn frontend(
             body_bytes_max: server.body_bytes_max,
             body_timeout: server.body_timeout,
             deadline: server.request_deadline,
+            time_left: None,
         },
         database: Arc::clone(&database),
     };
@@ -281,6 +342,7 @@ fn frontend(
         tokens,
         cache,
         shedding,
+        tunnels: None,
         backends: Backends { database, proxy },
         server: server.clone(),
     })

@@ -6,6 +6,7 @@ use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
 use crate::gateway::statement_check::check_on_any_node;
+use crate::policy_store::StoreStatus;
 use crate::postgres::{Server, Session};
 use crate::regions::{Entrance, PolicyFile};
 use tidegate_model::ConfigError;
@@ -16,6 +17,7 @@ pub(super) struct Reloader {
     pub(super) servers: Vec<Server>,
     pub(super) session: Session,
     pub(super) entrance: Entrance,
+    pub(super) store: Arc<StoreStatus>,
 }
 
 /// Logs which policy is in force from now on, and its warnings.
@@ -61,7 +63,8 @@ impl Reloader {
             tell_of_policy(policy);
         }
         let database = &self.frontend.backends.database;
-        routes.put_in_force(&tables.regions, &self.entrance, database, before.traffic());
+        routes.put_in_force(&tables.regions, &self.entrance, database, &before.plans());
+        self.store.trust(tables.regions.trust.clone());
         self.frontend.routes.swap(routes);
         if let Some(cache) = &self.frontend.cache {
             cache.keep_revision(revision);

@@ -45,6 +45,8 @@ pub struct Account {
     pub trace: Option<String>,
     /// Where the traffic policy sent it, if there is one.
     pub routed: Option<Arc<Routed>>,
+    /// Whether another region's gateway has answered, which has described its answer.
+    pub handed_on: bool,
     /// Where the time went.
     pub timing: Timing,
 }
@@ -74,6 +76,7 @@ impl Account {
             cache: self.cache,
             trace: self.trace.as_deref(),
             routed: self.routed.as_deref(),
+            handed_on: self.handed_on,
             timing: Some(self.timing),
         }
     }
@@ -94,6 +97,8 @@ pub struct AccountView<'a> {
     pub trace: Option<&'a str>,
     /// Where the traffic policy sent it, if there is one.
     pub routed: Option<&'a Routed>,
+    /// Whether another region's gateway has answered, which has described its answer.
+    pub handed_on: bool,
     /// Where the time went, if the request reached an endpoint.
     pub timing: Option<Timing>,
 }
@@ -152,6 +157,8 @@ pub struct Timing {
     pub db: Duration,
     /// The application behind the path, until the head of its answer.
     pub upstream: Duration,
+    /// The part of that in which the request's body was still arriving.
+    pub upload: Duration,
 }
 
 impl Timing {
@@ -161,5 +168,6 @@ impl Timing {
         self.wait += part.wait;
         self.db += part.db;
         self.upstream += part.upstream;
+        self.upload += part.upload;
     }
 }

@@ -25,6 +25,9 @@ pub fn describe(
     region: &RegionId,
     account: &AccountView<'_>,
 ) {
+    if account.handed_on {
+        return add_to_consistency_status(headers, region, account);
+    }
     // One piece of memory for all values that are made for this answer.
     let mut text = HeaderText::with_capacity(256);
     write_consistency_status(&mut text, region, account);
@@ -52,6 +55,24 @@ pub fn describe(
     if let Some(place) = server_timing {
         headers.append(&SERVER_TIMING, values.at(place));
     }
+}
+
+/// Adds this gateway's list item to those of the gateway that has answered.
+fn add_to_consistency_status(
+    headers: &mut HeaderMap,
+    region: &RegionId,
+    account: &AccountView<'_>,
+) {
+    let Some(routed) = account.routed else { return };
+    let mut text = HeaderText::with_capacity(128);
+    let said = headers.get(&CONSISTENCY_STATUS);
+    match said.and_then(|said| said.to_str().ok()) {
+        Some(said) => text.text(said),
+        None => text.text(routed.region.as_ref().map_or("unknown", RegionId::as_str)),
+    };
+    routed.write(&mut text, region);
+    let place = text.end();
+    headers.insert(&CONSISTENCY_STATUS, text.values().at(place));
 }
 
 fn write_cache_control(
@@ -103,6 +124,32 @@ fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &
     }
     if let Some(routed) = account.routed {
         routed.write(text, region);
+    }
+}
+
+/// Reads from a `Consistency-Status` what has served in another region, and how old the answer may be.
+#[must_use]
+pub fn served_there(headers: &HeaderMap, region: &RegionId) -> Served {
+    let said = headers.get(&CONSISTENCY_STATUS);
+    let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let first = said.split(", ").next().unwrap_or_default();
+    let parameter = |name: &str| {
+        let mut all = first.split("; ").filter_map(|it| it.split_once('='));
+        all.find(|(it, _)| *it == name).map(|(_, value)| value)
+    };
+    let role = match parameter("node") {
+        Some("primary") => NodeRole::Primary,
+        Some("replica") => NodeRole::Replica,
+        _ => NodeRole::Upstream,
+    };
+    let seconds = parameter("staleness").and_then(|it| it.parse().ok());
+    Served {
+        node: region.as_str().into(),
+        region: parameter("node-region").and_then(|it| it.parse().ok()),
+        role,
+        upstream: None,
+        reason: None,
+        staleness: seconds.and_then(|it| Duration::try_from_secs_f64(it).ok()),
     }
 }
 

@@ -7,15 +7,17 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use tokio::time::Instant;
 
 use super::account::{Account, AccountView, Accounted, NodeRole, Served};
 use super::answer::describe;
 use super::cache_status::{CacheCounters, CacheResult};
 use super::decision_counters::DecisionCounters;
+use super::hop::Hop;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
+use super::served_requests::ServedRequests;
 use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
@@ -37,6 +39,8 @@ pub struct Observer {
     pub decisions: DecisionCounters,
     /// Counts the results of the response cache; `None` if the cache is turned off.
     pub cache: Option<CacheCounters>,
+    /// Counts what is served here; `None` without a fleet.
+    pub served: Option<Arc<ServedRequests>>,
 }
 
 impl Observer {
@@ -46,8 +50,7 @@ impl Observer {
         mut request: Request,
         answer: impl AsyncFnOnce(Request, &EndpointSeen) -> Accounted,
     ) -> Response {
-        let method = method_label(request.method());
-        let entry = AccessEntry::new(request.headers(), method, Instant::now());
+        let entry = AccessEntry::new(&request, Instant::now());
         let probe = probe_index(request.uri().path());
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
@@ -71,9 +74,20 @@ impl Observer {
         if let Some(status) = view.cache {
             self.count_cache(status.result());
         }
+        if let Some(served) = &self.served {
+            served.add(&self.region, status.as_u16(), &view, problem.as_deref());
+        }
         let endpoint = metrics_of(&seen, probe);
         entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
         response
+    }
+
+    /// Counts a request that the response cache has answered at once.
+    pub fn count_hit(&self) {
+        self.count_cache(CacheResult::Hit);
+        if let Some(served) = &self.served {
+            served.add_hit();
+        }
     }
 
     /// Counts the result of the response cache for a request.
@@ -113,18 +127,23 @@ pub struct AccessEntry {
     pub id: HeaderValue,
     trace: Option<String>,
     method: &'static str,
+    /// The region that has handed it on.
+    via: Option<RegionId>,
     started: Instant,
 }
 
 impl AccessEntry {
     /// Begins the entry of a request.
     #[must_use]
-    pub fn new(headers: &HeaderMap, method: &'static str, started: Instant) -> Self {
+    pub fn new<B>(request: &http::Request<B>, started: Instant) -> Self {
+        let headers = request.headers();
         let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
+        let via = || Some(request.extensions().get::<Hop>()?.region.clone());
         Self {
             id: request_id(headers),
             trace: access_lines_are_wanted().then(trace).flatten(),
-            method,
+            via: access_lines_are_wanted().then(via).flatten(),
+            method: method_label(request.method()),
             started,
         }
     }
@@ -161,6 +180,7 @@ impl AccessEntry {
             request_id = self.id.to_str().unwrap_or_default(),
             trace_id = self.trace.as_deref().or(account.trace),
             method = self.method,
+            via = self.via.as_ref().map(RegionId::as_str),
             endpoint,
             status,
             problem = problem.map(|problem| problem.kind().name()),
@@ -229,8 +249,7 @@ fn probe_index(path: &str) -> Option<usize> {
 }
 
 /// Labels a method in metrics and logs.
-#[must_use]
-pub fn method_label(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

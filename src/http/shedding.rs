@@ -49,6 +49,13 @@ impl Shedding {
         self.requests.enter().ok_or(Overloaded)
     }
 
+    /// Returns the share of the room that is taken, from 0 to 1.
+    #[must_use]
+    pub fn taken(&self) -> f64 {
+        let count = self.requests.count();
+        (count - self.requests.free()) as f64 / count.max(1) as f64
+    }
+
     /// Counts a request that was refused for lack of room.
     pub fn note(&self, reason: ShedReason) {
         let reason = reason.as_str();

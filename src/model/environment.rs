@@ -1,13 +1,23 @@
 //! The one file that reads the environment of the process.
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// Where systemd puts the files of `LoadCredential=`.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// No secret is longer, in bytes.
+const CREDENTIAL_BYTES_MAX: u64 = 64 * 1024;
 
 /// A snapshot of environment variables. An empty variable counts as absent.
 #[derive(Clone, Default)]
 pub struct Environment(HashMap<String, String>);
 
 impl Environment {
-    /// Takes the variables of this process; those that are not UTF-8 are left out.
+    /// Takes the variables of this process and, for those that are not set, the credentials of its
+    /// service: the files in `CREDENTIALS_DIRECTORY` that are named like a variable. Values that are not
+    /// UTF-8 are left out.
     #[allow(
         clippy::disallowed_methods,
         reason = "this is the one file that may read them"
@@ -17,7 +27,15 @@ impl Environment {
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self(std::env::vars_os().filter_map(utf8).collect())
+        let mut variables = Self(std::env::vars_os().filter_map(utf8).collect());
+        if let Some(directory) = variables.get(CREDENTIALS_DIRECTORY) {
+            for (name, value) in credentials(directory.as_ref()) {
+                if variables.get(&name).is_none() {
+                    variables.0.insert(name, value);
+                }
+            }
+        }
+        variables
     }
 
     /// Builds an environment from pairs.
@@ -46,4 +64,21 @@ impl Environment {
             .map(String::as_str)
             .filter(|value| !value.is_empty())
     }
+}
+
+/// Reads the files that are named like a variable, without the line feed at their end.
+fn credentials(directory: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(directory).into_iter().flatten().flatten();
+    let credential = |file: fs::DirEntry| {
+        let name = file.file_name().into_string().ok()?;
+        let is_variable = |it: char| it.is_ascii_uppercase() || it.is_ascii_digit() || it == '_';
+        let metadata = fs::metadata(file.path()).ok()?;
+        if !name.chars().all(is_variable) || metadata.len() > CREDENTIAL_BYTES_MAX {
+            return None;
+        }
+        let value = fs::read_to_string(file.path()).ok()?;
+        let value = value.strip_suffix('\n').unwrap_or(&value);
+        Some((name, value.to_owned()))
+    };
+    files.filter_map(credential).collect()
 }

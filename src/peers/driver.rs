@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,9 @@ use bytes::Bytes;
 use http::Request;
 use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::{ConnectionId, Fleet, Judge, Output, Own, Purpose, WatcherId};
+use tidegate_model::RegionId;
 use tidegate_telemetry::names;
+use tidegate_traffic::facts::Conditions;
 use tidegate_traffic::health::Outcome;
 use tidegate_traffic::plan::{OpenWindows, Plan};
 use tokio::sync::mpsc;
@@ -22,10 +25,18 @@ use super::dial::Dial;
 use super::event::Event;
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
+use super::order::{DrainError, DrainOrder, DrainWay};
+use super::shown::show;
 use super::view::FleetView;
+use crate::endpoint::LiveRoutes;
 use crate::http::PROBE_PATHS;
+use crate::regions::TrafficPolicy;
+use crate::tunnels::{Handed, HandedEnd, Tunnels};
 
 const TICK: Duration = Duration::from_millis(50);
+
+/// Metrics are read less often.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// A probe has failed after this time.
 const PROBE_MAX: Duration = Duration::from_secs(3);
@@ -33,9 +44,22 @@ const PROBE_MAX: Duration = Duration::from_secs(3);
 /// Returns how this gateway is.
 pub type OwnHealth = Box<dyn Fn() -> Own + Send + Sync>;
 
+/// What the fleet works with of the process.
+pub struct FleetParts {
+    /// How this gateway is.
+    pub own: OwnHealth,
+    /// The traffic policy in force, which the fleet judges the regions for.
+    pub routes: Arc<LiveRoutes>,
+    /// Where open connections for requests are kept.
+    pub tunnels: Arc<Tunnels>,
+    /// Whether this gateway suspects itself.
+    pub suspects: Arc<AtomicBool>,
+}
+
 /// One connection that was dialled.
 struct Connection {
     task: JoinHandle<()>,
+    region: RegionId,
     purpose: Purpose,
     heard: HeardFlag,
     /// Once it is open, and until it is retired.
@@ -47,8 +71,15 @@ pub(super) struct Driver {
     fleet: Fleet,
     judge: Judge,
     plan: Arc<Plan>,
-    own: OwnHealth,
+    /// The policy that the plan is of, and what it was last told.
+    told: Option<(Arc<TrafficPolicy>, Option<Conditions>)>,
+    /// The policy of an open rollout, its judge, and what it was last told.
+    trial: Option<(Arc<TrafficPolicy>, Judge, Option<Conditions>)>,
+    parts: FleetParts,
+    handed: mpsc::Receiver<Handed>,
     began: Instant,
+    /// When the metrics were set.
+    shown_at: Instant,
     connections: HashMap<ConnectionId, Connection>,
     watchers: HashMap<WatcherId, mpsc::Sender<Bytes>>,
     next_watcher: u64,
@@ -62,7 +93,7 @@ impl Driver {
     pub(super) fn new(
         fleet: Fleet,
         plan: Arc<Plan>,
-        own: OwnHealth,
+        (parts, handed): (FleetParts, mpsc::Receiver<Handed>),
         credentials: Arc<ArcSwap<Credentials>>,
         events: mpsc::Sender<Event>,
         view: Arc<ArcSwap<FleetView>>,
@@ -71,8 +102,12 @@ impl Driver {
             judge: Judge::new(Arc::clone(&plan), &fleet),
             fleet,
             plan,
-            own,
+            told: None,
+            trial: None,
+            parts,
+            handed,
             began: Instant::now(),
+            shown_at: Instant::now(),
             connections: HashMap::new(),
             watchers: HashMap::new(),
             next_watcher: 0,
@@ -107,15 +142,90 @@ impl Driver {
                 self.fleet.heard(*id, now);
             }
         }
-        let own = (self.own)();
+        while let Ok(handed) = self.handed.try_recv() {
+            self.take_handed(handed, now);
+        }
+        let own = (self.parts.own)();
         let opinion = *self.judge.opinion();
         self.fleet.tick(&own, &opinion, now, &mut self.out);
+        if self.shown_at.elapsed() >= SHOWN_EVERY {
+            self.shown_at = Instant::now();
+            show(&self.fleet);
+        }
         self.step();
     }
 
+    fn take_handed(&mut self, handed: Handed, now: Duration) {
+        match handed.end {
+            HandedEnd::Ended(outcome, time) => {
+                self.fleet.handed(handed.connection, outcome, time, now);
+            }
+            HandedEnd::Lost => self.fleet.lost(handed.connection, 1, now),
+        }
+        if let Some((region, path)) = handed.path {
+            self.fleet.remember(&region, &path);
+        }
+    }
+
+    /// Judges by the policy in force from now on.
+    fn take_policy(&mut self) {
+        let routes = self.parts.routes.load();
+        let plans = routes.plans();
+        let Some(policy) = &plans.in_force else {
+            return;
+        };
+        let known = self.told.as_ref().map(|(known, _)| known);
+        if known.is_none_or(|known| !Arc::ptr_eq(known, policy)) {
+            self.plan = Arc::clone(&policy.file().plan);
+            let of_trial = self.trial.take();
+            let of_trial = of_trial.filter(|(known, ..)| Arc::ptr_eq(known, policy));
+            self.judge = match of_trial {
+                Some((_, judge, _)) => judge,
+                None => self.judge.adopt(Arc::clone(&self.plan)),
+            };
+            self.told = Some((Arc::clone(policy), None));
+        }
+        let trial = plans.trial.as_ref().map(|trial| &trial.policy);
+        let known = self.trial.as_ref().map(|(known, ..)| known);
+        if known.map(Arc::as_ptr) != trial.map(Arc::as_ptr) {
+            let judge = |policy: &TrafficPolicy| self.judge.adopt(Arc::clone(&policy.file().plan));
+            self.trial = trial.map(|policy| (Arc::clone(policy), judge(policy), None));
+        }
+    }
+
+    /// Tells the policy in force how the regions are, if that has changed.
+    fn tell(&mut self) {
+        for region in self.fleet.regions() {
+            let reaches = region.reaches_primary();
+            self.parts.tunnels.set_reaches_primary(region.id(), reaches);
+        }
+        let Some((policy, told)) = &mut self.told else {
+            return;
+        };
+        let conditions = self.judge.conditions(&self.fleet, policy.open_windows());
+        if told.as_ref() != Some(&conditions) {
+            policy.judged_by_fleet(conditions.clone());
+            *told = Some(conditions);
+        }
+        if let Some((policy, judge, told)) = &mut self.trial {
+            let open = policy.open_windows();
+            judge.step(&self.fleet, open);
+            let conditions = judge.conditions(&self.fleet, open);
+            if told.as_ref() != Some(&conditions) {
+                policy.judged_by_fleet(conditions.clone());
+                *told = Some(conditions);
+            }
+        }
+    }
+
     fn step(&mut self) {
-        self.judge.step(&self.fleet, OpenWindows(0));
+        self.take_policy();
+        let policy = self.told.as_ref().map(|(policy, _)| policy);
+        let open = policy.map_or(OpenWindows(0), |policy| policy.open_windows());
+        self.judge.step(&self.fleet, open);
+        self.tell();
         let view = FleetView::of(&self.fleet, &self.judge, &self.plan);
+        self.parts.suspects.store(view.suspect, Ordering::Relaxed);
         self.view.store(Arc::new(view));
     }
 
@@ -124,13 +234,18 @@ impl Driver {
         match event {
             Event::Opened(id, sender) => match self.connections.get_mut(&id) {
                 Some(connection) => {
+                    if connection.purpose == Purpose::Tunnel {
+                        let tunnels = &self.parts.tunnels;
+                        tunnels.open(&connection.region, id, sender.clone());
+                    }
                     connection.sender = Some(sender);
                     self.fleet.opened(id, now);
+                    self.step();
                 }
                 None => tracing::trace!("a connection opened that was given up"),
             },
             Event::Closed(id) => {
-                if self.connections.remove(&id).is_some() {
+                if self.forget(id).is_some() {
                     self.fleet.closed(id, now, &mut self.out);
                     self.step();
                 }
@@ -153,13 +268,22 @@ impl Driver {
                 let _peer_gone = admitted.send(may.then_some(watcher));
             }
             Event::Unwatch(watcher) => self.unwatch(watcher),
-            Event::Drain { by, time, done } => {
-                let may = self.fleet.region(&by).is_some();
-                if may {
-                    tracing::info!(%by, ?time, "a peer drains this region");
-                    self.fleet.drain(time, now);
-                }
-                let _peer_gone = done.send(may);
+            Event::Drain {
+                by,
+                time,
+                force,
+                done,
+            } => {
+                let known = self.fleet.region(&by).is_some();
+                let drained = match known {
+                    true => self.drain_own(time, force, now),
+                    false => Err(DrainError::Unknown(by.clone())),
+                };
+                tracing::info!(%by, ?time, ?drained, "a peer drains or undrains this region");
+                let _peer_gone = done.send(drained);
+            }
+            Event::Operate { order, done } => {
+                let _operator_gone = done.send(self.operate(&order, now));
             }
             Event::Resolved(region, addresses) => {
                 let room = self.fleet.set_addresses(&region, &addresses, &mut self.out);
@@ -168,6 +292,33 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn drain_own(&mut self, time: Duration, force: bool, now: Duration) -> Result<(), DrainError> {
+        let own = self.fleet.regions()[0].id();
+        if !time.is_zero() && !force && !self.judge.another_is_well(own) {
+            return Err(DrainError::Last);
+        }
+        self.fleet.drain(time, now);
+        self.tick();
+        Ok(())
+    }
+
+    fn operate(&mut self, order: &DrainOrder, now: Duration) -> Result<DrainWay, DrainError> {
+        let region = &order.region;
+        let Some(known) = self.fleet.region(region) else {
+            return Err(DrainError::Unknown(region.clone()));
+        };
+        if known.id() == self.fleet.regions()[0].id() {
+            let done = self.drain_own(order.time, order.force, now);
+            return done.map(|()| DrainWay::Done);
+        }
+        if !order.time.is_zero() && !order.force && !self.judge.another_is_well(region) {
+            return Err(DrainError::Last);
+        }
+        let sender = known.control().and_then(|control| self.sender(control));
+        let sender = sender.ok_or_else(|| DrainError::Unreachable(region.clone()))?;
+        Ok(DrainWay::Ask(sender))
     }
 
     fn unwatch(&mut self, watcher: WatcherId) {
@@ -197,7 +348,7 @@ impl Driver {
                 purpose,
             }),
             Output::Close { connection } => {
-                if let Some(connection) = self.connections.remove(&connection) {
+                if let Some(connection) = self.forget(connection) {
                     connection.task.abort();
                 }
             }
@@ -208,10 +359,18 @@ impl Driver {
         }
     }
 
+    /// Forgets a connection that was lost or is to be closed: nothing new is sent over it.
+    fn forget(&mut self, id: ConnectionId) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        self.parts.tunnels.close(&connection.region, id);
+        Some(connection)
+    }
+
     fn retire(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        self.parts.tunnels.close(&connection.region, id);
         // A tunnel ends with its last request, since nothing else can send over it.
         connection.sender = None;
         if connection.purpose == Purpose::Control {
@@ -223,10 +382,12 @@ impl Driver {
     fn dial(&mut self, dial: Dial) {
         let purpose = dial.purpose;
         let (id, heard) = (dial.connection, HeardFlag::default());
+        let region = dial.region.clone();
         let credentials = Arc::clone(&self.credentials);
         let task = dial.run(credentials, heard.clone(), self.events.clone());
         let connection = Connection {
             task: tokio::spawn(task),
+            region,
             purpose,
             heard,
             sender: None,

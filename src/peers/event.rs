@@ -6,6 +6,8 @@ use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::{ConnectionId, WatcherId};
 use tidegate_model::RegionId;
 use tidegate_traffic::health::Outcome;
+
+use super::order::{DrainError, DrainOrder, DrainWay};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Duration;
 
@@ -39,8 +41,17 @@ pub(super) enum Event {
         by: RegionId,
         /// For how long; none ends the drain.
         time: Duration,
+        /// Even if no other region would be well.
+        force: bool,
         /// Gets whether it may.
-        done: oneshot::Sender<bool>,
+        done: oneshot::Sender<Result<(), DrainError>>,
+    },
+    /// An operator wants a region to be drained.
+    Operate {
+        /// Which, and for how long.
+        order: DrainOrder,
+        /// Gets how it is carried out.
+        done: oneshot::Sender<Result<DrainWay, DrainError>>,
     },
     /// The names of a region's gateways were resolved.
     Resolved(RegionId, Vec<std::net::SocketAddr>),

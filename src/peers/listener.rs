@@ -1,17 +1,24 @@
 //! The listener of the fleet: only gateways with a certificate of their region may connect.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,18 +26,25 @@ use tidegate_fleet::{DrainRequest, WatcherId};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tonic::Status;
-use tower::ServiceExt;
+use tower::{Service as _, ServiceExt};
 
 use super::credentials::Credentials;
 use super::dial::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::event::Event;
 use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
+use super::order::DrainError;
+use super::peer_limits::{PeerConnection, PeerLimits};
 use super::refusal::Refusal;
-use crate::http::{Handshakes, Listener, PROBE_PATHS};
+use crate::endpoint::Public;
+use crate::http::{
+    AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem,
+    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, request_id,
+};
+use crate::upstream::{strip_hop_by_hop, with_websocket};
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -40,6 +54,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Streams of one connection.
 const STREAMS_MAX: u32 = 1_000;
+
+/// The head of a request: as large as the public listener takes, and what the entry adds.
+const HEAD_BYTES_MAX: u32 = 36 * 1024;
 
 /// Updates that a watcher may be behind by.
 const UPDATES_MAX: usize = 64;
@@ -51,18 +68,50 @@ pub(super) struct FleetListener {
     pub(super) events: mpsc::Sender<Event>,
     /// Answers probes.
     pub(super) health: Router,
+    /// Answers requests.
+    pub(super) public: Public,
+    pub(super) limits: PeerLimits,
+    pub(super) drain: FleetDrain,
+    /// Dropped with the last connection.
+    pub(super) alive: mpsc::Sender<Infallible>,
+}
+
+/// How the listener ends: it goes on for a while after the drain has begun, in which peers move away.
+#[derive(Clone, Debug)]
+pub struct FleetDrain {
+    /// Begins with the process's drain.
+    pub drain: Drain,
+    /// How long it goes on from then.
+    pub delay: Duration,
+}
+
+impl FleetDrain {
+    async fn over(&self) {
+        self.drain.begun().await;
+        sleep(self.delay).await;
+    }
 }
 
 impl FleetListener {
-    /// Accepts connections for ever.
+    /// Accepts connections until the drain is over.
     pub(super) async fn run(mut self) {
         let handshakes = Arc::<Handshakes>::default();
+        let drain = self.drain.clone();
+        let mut over = pin!(drain.over());
         loop {
-            let (socket, address) = self.listener.accept().await;
+            let (socket, address) = tokio::select! {
+                () = &mut over => return,
+                accepted = self.listener.accept() => accepted,
+            };
             let credentials = self.credentials.load_full();
-            let events = self.events.clone();
-            let health = self.health.clone();
-            let handshakes = Arc::clone(&handshakes);
+            let host = Host {
+                events: self.events.clone(),
+                health: self.health.clone(),
+                public: self.public.clone(),
+                drain: self.drain.clone(),
+                _alive: self.alive.clone(),
+            };
+            let (handshakes, limits) = (Arc::clone(&handshakes), self.limits.clone());
             tokio::spawn(async move {
                 let identified = {
                     let mut handshake = handshakes.begin();
@@ -72,14 +121,22 @@ impl FleetListener {
                     }
                 };
                 match identified {
-                    Ok(Ok((region, socket))) => {
-                        let peer = Peer {
-                            region,
-                            events,
-                            health,
-                        };
-                        serve(socket, peer).await;
-                    }
+                    Ok(Ok((region, socket))) => match limits.connect(&region, address.ip()) {
+                        Some(connection) => {
+                            serve(
+                                socket,
+                                Peer {
+                                    region,
+                                    host,
+                                    connection,
+                                },
+                            )
+                            .await
+                        }
+                        None => {
+                            tracing::warn!(%region, %address, "a peer has too many connections")
+                        }
+                    },
                     Ok(Err(error)) => refuse(address, &error),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
                 }
@@ -113,50 +170,109 @@ fn refuse(address: SocketAddr, error: &io::Error) {
 }
 
 async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
+    let drain = peer.host.drain.clone();
     let peer = Arc::new(peer);
     let service = service_fn(move |request| Arc::clone(&peer).answer(request));
-    let served = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(SILENCE_MAX)
         .keep_alive_timeout(HANDSHAKE_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .serve_connection(TokioIo::new(socket), service)
-        .await;
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .enable_connect_protocol()
+        // Clients that go away together reset their requests together.
+        .max_pending_accept_reset_streams(STREAMS_MAX as usize)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = drain.over() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the fleet has ended");
     }
 }
 
+/// What answers peers.
+struct Host {
+    events: mpsc::Sender<Event>,
+    health: Router,
+    public: Public,
+    drain: FleetDrain,
+    _alive: mpsc::Sender<Infallible>,
+}
+
 /// A gateway that has shown its certificate.
 struct Peer {
     region: RegionId,
-    events: mpsc::Sender<Event>,
-    health: Router,
+    host: Host,
+    connection: PeerConnection,
 }
 
 impl Peer {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        // Whatever its path is: what clients may ask for is never a call of a gateway's own.
+        if let Some(hop) = Hop::read(&self.region, request.headers()) {
+            return self.serve(request, hop).await;
+        }
         let path = request.uri().path();
-        let answer = if path == WATCH.path() {
-            let watch = answering(move || self.watch());
-            server().server_streaming(watch, request).await
-        } else if path == DRAIN.path() {
-            let drain = tower::service_fn(move |request| Arc::clone(&self).drain(request));
-            server().unary(drain, request).await
-        } else if path == CHECK.path() {
-            let check = answering(|| async { Ok(tonic::Response::new(SERVING)) });
-            server().unary(check, request).await
-        } else if path == PROBE_PATHS[0] {
-            let health = self.health.clone();
-            return health.oneshot(request.map(Body::new)).await;
-        } else {
-            let mut answer = Response::new(tonic::body::Body::empty());
-            *answer.status_mut() = StatusCode::NOT_FOUND;
-            answer
+        let answer = match *request.method() {
+            Method::GET if path == PROBE_PATHS[0] => {
+                let health = self.host.health.clone();
+                return health.oneshot(request.map(Body::new)).await;
+            }
+            Method::GET => return self.serve(request, Hop::probe(&self.region)).await,
+            _ if path == WATCH.path() => {
+                let watch = answering(move || self.watch());
+                server().server_streaming(watch, request).await
+            }
+            _ if path == DRAIN.path() => {
+                let drain = tower::service_fn(move |request| Arc::clone(&self).drain(request));
+                server().unary(drain, request).await
+            }
+            _ if path == CHECK.path() => {
+                let serves = !self.host.drain.drain.is_draining();
+                let status = if serves { SERVING } else { NOT_SERVING };
+                let check = answering(move || async move { Ok(tonic::Response::new(status)) });
+                server().unary(check, request).await
+            }
+            _ => {
+                let mut answer = Response::new(tonic::body::Body::empty());
+                *answer.status_mut() = StatusCode::NOT_FOUND;
+                answer
+            }
         };
         Ok(answer.map(Body::new))
+    }
+
+    /// Serves what a client has asked another gateway for, or a probe.
+    async fn serve(&self, mut request: Request<Incoming>, hop: Hop) -> Answer {
+        let Some(room) = self.connection.enter() else {
+            return Ok(overloaded(request.headers()));
+        };
+        request.extensions_mut().insert(hop);
+        let connects = request.method() == Method::CONNECT;
+        if connects && !become_upgrade(&mut request) {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::NOT_IMPLEMENTED;
+            return Ok(answer);
+        }
+        let Ok(mut answer) = self.host.public.clone().call(request).await;
+        if connects && let Some(rest) = answer.extensions_mut().remove::<AfterHttp>() {
+            *answer.status_mut() = StatusCode::OK;
+            strip_hop_by_hop(answer.headers_mut());
+            tokio::spawn(async move {
+                rest.run().await;
+                drop(room);
+            });
+            return Ok(answer.map(|_empty| Body::empty()));
+        }
+        Ok(answer.map(|body| Body::new(InRoom { body, _room: room })))
     }
 
     async fn watch(
@@ -171,18 +287,23 @@ impl Peer {
             admitted,
         };
         let ended = || Status::unavailable("the gateway ends");
-        self.events.send(event).await.map_err(|_gone| ended())?;
+        self.host
+            .events
+            .send(event)
+            .await
+            .map_err(|_gone| ended())?;
         match answer.await.map_err(|_gone| ended())? {
             Some(watcher) => {
-                let events = self.events.clone();
+                let events = self.host.events.clone();
                 let updates = Updates {
                     receiver,
                     watcher,
                     events,
+                    drain: self.host.drain.clone(),
                 };
                 Ok(tonic::Response::new(stream::unfold(
                     updates,
-                    |mut updates| async { Some((Ok(updates.receiver.recv().await?), updates)) },
+                    |mut updates| async { Some((Ok(updates.next().await?), updates)) },
                 )))
             }
             None => Err(Status::resource_exhausted(
@@ -202,13 +323,21 @@ impl Peer {
         let event = Event::Drain {
             by: self.region.clone(),
             time,
+            force: request.force,
             done,
         };
         let ended = |()| Status::unavailable("the gateway ends");
-        self.events.send(event).await.map_err(|_gone| ended(()))?;
+        self.host
+            .events
+            .send(event)
+            .await
+            .map_err(|_gone| ended(()))?;
         match answer.await.map_err(|_gone| ended(()))? {
-            true => Ok(tonic::Response::new(Bytes::new())),
-            false => Err(Status::permission_denied("its region is not listed here")),
+            Ok(()) => Ok(tonic::Response::new(Bytes::new())),
+            Err(error @ DrainError::Unknown(_)) => {
+                Err(Status::permission_denied(error.to_string()))
+            }
+            Err(error) => Err(Status::failed_precondition(error.to_string())),
         }
     }
 }
@@ -218,6 +347,18 @@ struct Updates {
     receiver: mpsc::Receiver<Bytes>,
     watcher: WatcherId,
     events: mpsc::Sender<Event>,
+    drain: FleetDrain,
+}
+
+impl Updates {
+    /// Ends with the drain, so that the connection can end.
+    async fn next(&mut self) -> Option<Bytes> {
+        tokio::select! {
+            biased;
+            () = self.drain.over() => None,
+            update = self.receiver.recv() => update,
+        }
+    }
 }
 
 impl Drop for Updates {
@@ -229,3 +370,62 @@ impl Drop for Updates {
 
 /// `HealthCheckResponse { status: SERVING }` of `grpc.health.v1`.
 const SERVING: Bytes = Bytes::from_static(&[8, 1]);
+
+/// `HealthCheckResponse { status: NOT_SERVING }`.
+const NOT_SERVING: Bytes = Bytes::from_static(&[8, 2]);
+
+/// Turns the extended CONNECT of a WebSocket (RFC 8441) into the request that its client has sent; returns
+/// whether it is one.
+fn become_upgrade(request: &mut Request<Incoming>) -> bool {
+    let protocol = request.extensions_mut().remove::<Protocol>();
+    let host = request.uri().authority().map(|host| host.as_str().parse());
+    let (Some(Ok(host)), Some(target)) = (host, request.uri().path_and_query()) else {
+        return false;
+    };
+    *request.uri_mut() = target.clone().into();
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = with_websocket(std::mem::take(request.headers_mut()));
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(HOST, host);
+    protocol.is_some_and(|it| it.as_str() == "websocket")
+}
+
+/// The answer to one request too many of a region.
+fn overloaded(headers: &HeaderMap) -> Response<Body> {
+    let problem = Problem::from(Overloaded);
+    let id = request_id(headers);
+    let body = problem.body(id.to_str().unwrap_or_default());
+    let mut answer = problem.into_response();
+    *answer.body_mut() = Body::from(body);
+    let headers = answer.headers_mut();
+    headers.insert(&TIDEGATE_UNPROCESSED, Unprocessed::Overloaded.field());
+    headers.insert(&X_REQUEST_ID, id);
+    answer
+}
+
+/// The body of an answer, which takes room until its end.
+struct InRoom<B> {
+    body: B,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for InRoom<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,5 +1,6 @@
 //! This gateway's membership in the fleet, put together.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,36 +9,35 @@ use axum::Router;
 use tidegate_fleet::{Fleet, Identity};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
-use tidegate_traffic::compile;
-use tidegate_traffic::plan::Plan;
-use tidegate_traffic::syntax::Source;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
+use super::built_in::built_in_policy;
 use super::credentials::CredentialsError;
-use super::driver::{Driver, OwnHealth};
-use super::listener::FleetListener;
+use super::driver::{Driver, FleetParts};
+use super::event::Event;
+use super::listener::{FleetDrain, FleetListener};
+use super::peer_limits::PeerLimits;
 use super::refusal::Refusal;
 use super::renewal::renew;
 use super::resolve::resolve;
 use super::settings::FleetConfig;
 use super::view::FleetView;
+use crate::endpoint::Public;
 use crate::http::Listener;
+use crate::tunnels::Handed;
 
 /// Events that wait for the driver; those who bring more of them wait.
 const EVENTS_MAX: usize = 4_096;
 
-/// When regions leave and return, where no policy says so.
-const DEFAULTS: &str = "defaults {
-  leave when errors > 2% or p99 > 400ms or lag > 5s for 2s
-  return when errors < 0.5% and p99 < 250ms for 60s ramp 5m
-}
-";
-
 /// The tasks of a gateway's membership, which end with it.
 #[derive(Debug)]
 pub struct Membership {
+    id: String,
     view: Arc<ArcSwap<FleetView>>,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Ends with the last connection of a peer.
+    ended: Mutex<mpsc::Receiver<Infallible>>,
     _tasks: JoinSet<()>,
 }
 
@@ -66,10 +66,13 @@ impl Membership {
     pub fn begin(
         config: &FleetConfig,
         region: &RegionId,
-        own: OwnHealth,
+        parts: (FleetParts, mpsc::Receiver<Handed>),
+        public: Public,
         health: Router,
+        drain: FleetDrain,
     ) -> Result<Self, MembershipError> {
         show_metrics();
+        let (alive, ended) = mpsc::channel(1);
         let credentials = config.files.read_at_start(region)?;
         let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let unbound = |error| MembershipError::Listen(config.listen, error);
@@ -90,6 +93,10 @@ impl Membership {
             credentials: Arc::clone(&credentials),
             events: events.clone(),
             health,
+            public,
+            limits: PeerLimits::default(),
+            drain,
+            alive,
         };
         tasks.spawn(listener.run());
         let identity = Identity {
@@ -97,13 +104,37 @@ impl Membership {
             random: fastrand::u64(..),
         };
         let fleet = Fleet::new(identity);
-        let plan = built_in(region, config)?;
-        let driver = Driver::new(fleet, plan, own, credentials, events, Arc::clone(&view));
+        let id = fleet.id().to_string();
+        // By which nothing is decided: there is a policy in force wherever there are peers.
+        let plan = built_in_policy(region, &config.peers).ok_or(MembershipError::BuiltIn)?;
+        let driver = Driver::new(
+            fleet,
+            plan.plan,
+            parts,
+            credentials,
+            events.clone(),
+            Arc::clone(&view),
+        );
         tasks.spawn(driver.run(received));
         Ok(Self {
+            id,
             view,
+            events,
+            ended: Mutex::new(ended),
             _tasks: tasks,
         })
+    }
+
+    /// Waits until no peer is connected any more, which the listener's drain brings about.
+    pub async fn ended(&self) {
+        // Nothing is ever sent.
+        let _none = self.ended.lock().await.recv().await;
+    }
+
+    /// Returns the id of this gateway.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Returns what is known of the fleet now.
@@ -120,25 +151,4 @@ fn show_metrics() {
         let reason = refusal.as_str();
         metrics::counter!(names::FLEET_HANDSHAKES_REFUSED, "reason" => reason).increment(0);
     }
-}
-
-/// The policy of a fleet without one: here while this region is well, else in the nearest.
-fn built_in(region: &RegionId, config: &FleetConfig) -> Result<Arc<Plan>, MembershipError> {
-    let peers = config.peers.iter().map(|peer| peer.region.as_str());
-    let others: Vec<_> = peers.filter(|it| *it != region.as_str()).collect();
-    let names = std::iter::once(region.as_str()).chain(others.iter().copied());
-    let declared: String = names.map(|name| format!("region {name}\n")).collect();
-    let plan = |tiers: String| {
-        let text = format!("{declared}{DEFAULTS}policy everything {{ prefer {tiers} }}\n");
-        compile(&Source::new("built-in", text.as_bytes())).plan
-    };
-    let nearest = match others.is_empty() {
-        true => "local".to_owned(),
-        false => format!("local | nearest({})", others.join(", ")),
-    };
-    // Where a region's place is not known, there is no nearest: the order of the list counts.
-    let listed = || std::iter::once("local").chain(others.iter().copied());
-    let listed = || listed().collect::<Vec<_>>().join(" | ");
-    let plan = plan(nearest).or_else(|| plan(listed()));
-    plan.map(Arc::new).ok_or(MembershipError::BuiltIn)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_fleet::{Fleet, Judge};
-use tidegate_traffic::health::State;
+use tidegate_traffic::health::{Quantities, State};
 use tidegate_traffic::plan::{Plan, RegionIndex};
 
 /// The fleet, as this gateway sees it.
@@ -12,6 +12,15 @@ pub struct FleetView {
     pub gateway: String,
     /// Whether it suspects itself: it has lost more than half of the others.
     pub suspect: bool,
+    /// The revision of the traffic policy in force; 0 for the built-in one or a file.
+    #[serde(default)]
+    pub revision: u32,
+    /// The rollout that is open, or has put it in force.
+    #[serde(default)]
+    pub rollout: Option<u64>,
+    /// The share of the keys that belongs to the open rollout here, 0 to 1.
+    #[serde(default)]
+    pub share: f64,
     /// The regions, its own first.
     pub regions: Vec<FleetRegionView>,
 }
@@ -31,6 +40,19 @@ pub struct FleetRegionView {
     pub round_trip_ms: Option<f64>,
     /// What it says that it serves.
     pub rps: f64,
+    /// The share of that which fails, 0 to 1, by what it says and what is seen of it; null while there is too
+    /// little.
+    #[serde(default)]
+    pub errors: Option<f64>,
+    /// The 99th percentile of the time to the head; null while there is too little.
+    #[serde(default)]
+    pub p99_ms: Option<f64>,
+    /// How busy the busiest of its pools and limits is, 0 to 1; null while it says nothing.
+    #[serde(default)]
+    pub saturation: Option<f64>,
+    /// How far its replica is behind; null while unknown.
+    #[serde(default)]
+    pub lag_ms: Option<f64>,
     /// For how long its drain lasts.
     pub drained_for_s: u64,
 }
@@ -47,7 +69,18 @@ impl FleetView {
                 None if own || region.is_reachable() => "well",
                 None => "unreachable",
             };
+            let Quantities {
+                errors,
+                p99,
+                saturation,
+                lag,
+            } = region.quantities();
+            let millionths = |it: u64| it as f64 / 1e6;
             FleetRegionView {
+                errors: errors.map(millionths),
+                p99_ms: p99.map(|it| it as f64 / 1e3),
+                saturation: saturation.map(millionths),
+                lag_ms: (lag != Quantities::LAG_UNKNOWN).then_some(lag as f64 / 1e3),
                 region: region.id().to_string(),
                 state: state.to_owned(),
                 gateways: region.gateways().count(),
@@ -61,6 +94,7 @@ impl FleetView {
             gateway: fleet.id().to_string(),
             suspect: fleet.suspects(),
             regions: regions.map(region).collect(),
+            ..Self::default()
         }
     }
 }

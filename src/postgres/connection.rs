@@ -1,5 +1,6 @@
 //! One connection and the settings of its session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -141,7 +142,7 @@ pub async fn identify(client: &Client) -> Result<ServerIdentity, ConnectError> {
 #[derive(Debug)]
 pub struct Connection {
     /// Sends statements; concurrent ones are pipelined.
-    pub client: Client,
+    pub client: Arc<Client>,
     /// The server that answered when the connection opened; it stays the same while it is open.
     pub identity: ServerIdentity,
     driver: Driver,
@@ -185,7 +186,7 @@ async fn open(server: &Server, session: &Session) -> Result<Connection, ConnectE
     let driver = Driver(tokio::spawn(driver.in_current_span()));
     let identity = identify(&client).await?;
     Ok(Connection {
-        client,
+        client: Arc::new(client),
         identity,
         driver,
     })

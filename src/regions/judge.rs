@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tidegate_traffic::facts::{Conditions, by_distance};
+use tidegate_traffic::facts::{Conditions, RegionStanding, by_distance};
 use tidegate_traffic::health::{Board, Outcome, Quantities, Reading, Samples, State, Summary};
-use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
+use tidegate_traffic::plan::{Judgement, OpenWindows, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
 
 /// How long the least time of a node counts.
@@ -42,6 +42,8 @@ pub struct RegionJudge {
     /// When the windows were looked at, and when one opens or closes next.
     looked_ms: i64,
     next_change_ms: Option<i64>,
+    /// How the fleet judges the regions, if there is one.
+    fleet: Option<Conditions>,
 }
 
 /// What has been seen of a region.
@@ -128,6 +130,8 @@ impl RegionJudge {
             open: OpenWindows::default(),
             looked_ms: i64::MAX,
             next_change_ms: None,
+            fleet: before
+                .and_then(|(known, judge)| Some(carried(judge.fleet.as_ref()?, known, plan))),
         }
     }
 
@@ -162,6 +166,11 @@ impl RegionJudge {
         };
         let time = took.saturating_sub(least);
         record.samples.add(outcome, time, now);
+    }
+
+    /// Takes in how the fleet judges the regions, which every step then returns.
+    pub fn adopt_fleet(&mut self, conditions: Conditions) {
+        self.fleet = Some(conditions);
     }
 
     /// Judges all regions by what is known of their nodes, in the plan's order, and by the requests of
@@ -201,6 +210,12 @@ impl RegionJudge {
         self.forgive(plan);
         if fresh == plan.all_regions() {
             self.order_by_round_trip(views);
+        }
+        if let Some(fleet) = &self.fleet {
+            return Conditions {
+                open: self.open,
+                ..fleet.clone()
+            };
         }
         Conditions {
             local: self.local,
@@ -312,6 +327,37 @@ impl RegionJudge {
                 record.bad_since = None;
             }
         }
+    }
+}
+
+/// Returns what the fleet has said by another plan, until it speaks by this one.
+fn carried(conditions: &Conditions, old: &Plan, new: &Plan) -> Conditions {
+    let region = |it: RegionIndex| new.region_index(old.region_id(it).as_str());
+    let mask = |regions: RegionMask| regions.iter().filter_map(region).collect::<RegionMask>();
+    let worst = RegionStanding::worst(&conditions.standings);
+    let standing = |judgement: &Judgement| {
+        let kept = old.judgements().iter().position(|it| it == judgement);
+        let kept = kept.and_then(|at| conditions.standings.get(at));
+        let kept = kept.unwrap_or(&worst);
+        let ramp = |(it, position): &(RegionIndex, u16)| Some((region(*it)?, *position));
+        RegionStanding {
+            left: mask(kept.left),
+            ramps: kept.ramps.iter().filter_map(ramp).collect(),
+        }
+    };
+    let near: Vec<_> = conditions
+        .near
+        .iter()
+        .filter_map(|it| region(*it))
+        .collect();
+    let others = new.all_regions().iter().filter(|it| !near.contains(it));
+    Conditions {
+        local: conditions.local.and_then(region),
+        draining: mask(conditions.draining),
+        unreachable: mask(conditions.unreachable),
+        open: OpenWindows::default(),
+        standings: new.judgements().iter().map(standing).collect(),
+        near: near.iter().copied().chain(others).collect(),
     }
 }
 

@@ -15,15 +15,17 @@ mod node;
 mod judge;
 mod seen;
 mod traffic;
+mod plans;
 mod route;
 
 pub use geo::{GeoDatabase, GeoError};
 pub use judge::{RegionJudge, RegionView};
 pub use location::ClientLocation;
 pub use node::RegionNode;
+pub use plans::{PolicyTrial, TrafficPlans, TrialCounters};
 pub use policy_file::{PolicyFile, PolicyFileError};
 pub use receipts::{ObserveSettings, Receipts};
-pub use route::{NoRegion, Reaches, RegionRoute};
+pub use route::{NoRegion, Reaches, RegionRoute, route_field};
 pub use settings::{GEOIP_DATABASE, TRAFFIC_POLICY};
 pub use traffic::{Entrance, RegionSummary, TrafficPolicy};
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use tidegate_traffic::compile;
 use tidegate_traffic::plan::Plan;
@@ -12,6 +13,8 @@ use tidegate_traffic::syntax::{BYTES_MAX, Severity, Source};
 pub struct PolicyFile {
     /// The file's name, as the operator gave it.
     pub name: String,
+    /// Its number in the policy store; 0 if it is not from there.
+    pub revision: u32,
     /// Its text.
     pub text: String,
     /// What it contains, in one line.
@@ -19,7 +22,7 @@ pub struct PolicyFile {
     /// Its warnings, as `policy check` prints them; empty if there are none.
     pub warnings: String,
     /// The plan that decisions are made from.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
 }
 
 /// Why a policy file cannot be used. Displays without its name.
@@ -37,6 +40,8 @@ pub enum PolicyFileError {
         summary: String,
         /// All of them, as `policy check` prints them.
         report: String,
+        /// Whether nothing but a test is wrong.
+        only_tests: bool,
     },
 }
 
@@ -65,12 +70,13 @@ impl PolicyFile {
         match compiled.plan {
             Some(plan) if diagnostics.errors() == 0 => Ok(Self {
                 name: name.to_owned(),
+                revision: 0,
                 text: String::from_utf8_lossy(text).into_owned(),
                 summary,
                 warnings: report,
-                plan,
+                plan: Arc::new(plan),
             }),
-            _ => {
+            plan => {
                 let shown = diagnostics.shown();
                 let mut errors = shown.iter().filter(|it| it.severity == Severity::Error);
                 let first = errors.next().map(|it| it.title.clone());
@@ -78,6 +84,7 @@ impl PolicyFile {
                     first: first.unwrap_or_default(),
                     summary: diagnostics.summary(),
                     report,
+                    only_tests: plan.is_some(),
                 })
             }
         }

@@ -1,6 +1,7 @@
 //! Writes receipts: decisions with everything that they were made from, one a line.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,15 +11,12 @@ use tidegate_traffic::decide::{RegionDecision, RegionReason, Request};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::receipt::Receipt;
-use tokio::fs::{File, OpenOptions};
+use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 /// Most receipts that wait to be written; more are dropped.
 const WAITING_MAX: usize = 1_024;
-
-/// A policy from a file has no revision.
-const REVISION: u32 = 0;
 
 settings! {
     /// `[observe]`: what is recorded of decisions.
@@ -52,12 +50,7 @@ impl Receipts {
         if path.is_empty() {
             return Ok(None);
         }
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .await?;
+        let file = ReceiptsFile::open(path).await?;
         let (lines, waiting) = mpsc::channel(WAITING_MAX);
         tokio::spawn(write(file, waiting));
         Ok(Some(Self {
@@ -67,13 +60,15 @@ impl Receipts {
         }))
     }
 
-    /// Records a decision if it is drawn; `reason` is what became of it.
+    /// Records a decision if it is drawn; `reason` is what became of it, `arm` the plan that was used if a
+    /// rollout is open.
     pub(super) fn record(
         &self,
-        (plan, facts): (&Plan, &Facts),
+        (plan, facts, revision): (&Plan, &Facts, u32),
         request: &Request<'_>,
         decision: &RegionDecision,
         reason: RegionReason,
+        arm: Option<&str>,
     ) {
         if fastrand::f64() >= self.sample {
             return;
@@ -82,7 +77,8 @@ impl Receipts {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let mut receipt = Receipt::new((time_ms, REVISION), plan, facts, request, decision);
+        let mut receipt = Receipt::new((time_ms, revision), plan, facts, request, decision);
+        receipt.arm = arm.map(str::to_owned);
         reason.as_str().clone_into(&mut receipt.decision.reason);
         let Ok(line) = receipt.line() else { return };
         let is_full = self.lines.try_send(line + "\n").is_err();
@@ -92,17 +88,44 @@ impl Receipts {
     }
 }
 
-async fn write(mut file: File, mut waiting: mpsc::Receiver<String>) {
+/// The file, and its name.
+struct ReceiptsFile {
+    path: String,
+    file: File,
+}
+
+impl ReceiptsFile {
+    async fn open(path: &str) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .await?;
+        let path = path.to_owned();
+        Ok(Self { path, file })
+    }
+
+    /// Appends lines; to a new file if this one was moved away or removed, as log rotation does.
+    async fn append(&mut self, lines: &str) -> io::Result<()> {
+        let open = self.file.metadata().await?;
+        let named = fs::metadata(&self.path).await;
+        if !named.is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino())) {
+            *self = Self::open(&self.path).await?;
+        }
+        self.file.write_all(lines.as_bytes()).await?;
+        self.file.flush().await
+    }
+}
+
+async fn write(mut file: ReceiptsFile, mut waiting: mpsc::Receiver<String>) {
     let mut works = true;
     while let Some(mut lines) = waiting.recv().await {
         while let Ok(line) = waiting.try_recv() {
             lines += &line;
         }
-        let written = async {
-            file.write_all(lines.as_bytes()).await?;
-            file.flush().await
-        };
-        match written.await {
+        match file.append(&lines).await {
             Ok(()) => works = true,
             Err(error) if works => {
                 works = false;

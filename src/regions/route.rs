@@ -8,10 +8,12 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
-use super::TrafficPolicy;
+use super::plans::{Arm, PolicyTrial, TrialCounters};
 use super::seen::{count_locality, failed_over};
+use super::{TrafficPlans, TrafficPolicy};
 use crate::http::{Problem, ProblemKind, Routed, without_port};
 use tidegate_model::RegionId;
+use tidegate_rollout::belongs_to_new;
 use tidegate_traffic::decide::{RegionDecision, RegionReason, Request, Target, decide};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::health::Outcome;
@@ -32,19 +34,37 @@ pub struct RegionRoute {
     nearer: usize,
     /// In how many of the regions it may be tried although one may have acted on it.
     pub repeats_max: usize,
+    /// The share of a region's requests that may be tried elsewhere, in millionths.
+    pub budget: u32,
+    /// Whether this gateway's region may serve it, whatever its state.
+    pub may_be_here: bool,
+    compared: Option<Compared>,
+}
+
+/// What is counted of a request while a rollout is open.
+#[derive(Clone)]
+struct Compared {
+    counters: Arc<TrialCounters>,
+    /// The plan that was used, if they differ.
+    arm: Option<Arm>,
+    /// The policy that was not used, which learns from the request too.
+    other: Arc<TrafficPolicy>,
 }
 
 impl RegionRoute {
-    /// Decides where a request goes. The path is normalised.
+    /// Decides where a request goes; nothing where there is no policy. The path is normalised.
     ///
     /// # Errors
     /// When no region may serve it.
     pub fn decide(
-        traffic: &Arc<TrafficPolicy>,
+        plans: &TrafficPlans,
         head: &Parts,
         path: &str,
         reaches: &impl Reaches,
-    ) -> Result<Self, NoRegion> {
+    ) -> Result<Option<Self>, NoRegion> {
+        let Some(traffic) = &plans.in_force else {
+            return Ok(None);
+        };
         let location = traffic.locate(head);
         let hint = head.headers.get(&X_REGION_HINT);
         let request = Request {
@@ -59,29 +79,25 @@ impl RegionRoute {
             hint: hint.and_then(|hint| hint.to_str().ok()).unwrap_or_default(),
             recorded: &[],
         };
-        let facts = traffic.facts.load();
-        let decision = decide(traffic.plan(), &facts, &request);
-        if let Some(proposed) = decision.proposed
-            && decision.reason == RegionReason::Left
-            && let Some(took) = traffic.end_failover(proposed)
-        {
-            failed_over(took);
-        }
-        let chosen = Chosen {
-            traffic,
-            facts: &facts,
-            request: &request,
-            decision: &decision,
+        let old = Decided::by(traffic, &request, reaches);
+        let (used, arm, compared) = match &plans.trial {
+            Some(trial) => trial.choose(old, &request, reaches),
+            None => (old, None, None),
         };
-        let route = chosen.route(reaches);
-        if let Some(receipts) = traffic.receipts() {
-            let reason = match &route {
-                Ok(route) => route.routed.reason,
-                Err(refused) => refused.routed.reason,
-            };
-            receipts.record((traffic.plan(), &facts), &request, &decision, reason);
+        used.note(&request, arm.map(Arm::as_str));
+        match used.route {
+            Ok(route) => Ok(Some(Self { compared, ..route })),
+            Err(refused) => {
+                used.traffic.seen.decided(&refused.routed);
+                if let Some(compared) = compared {
+                    let failed = refused.status >= 500;
+                    compared
+                        .counters
+                        .count(compared.arm, failed, Duration::ZERO);
+                }
+                Err(refused)
+            }
         }
-        route
     }
 
     /// Returns a region's place in the order; none if it is not in it.
@@ -90,40 +106,49 @@ impl RegionRoute {
         self.order.iter().position(|it| it == region)
     }
 
+    /// Returns the regions that may serve it, best first.
+    #[must_use]
+    pub fn order(&self) -> &[RegionId] {
+        &self.order
+    }
+
+    /// Returns what becomes of the decision if the chosen region cannot be asked and another is.
+    #[must_use]
+    pub fn moved_to(&self, region: &RegionId) -> Arc<Routed> {
+        if self.routed.region.as_ref() == Some(region) {
+            return Arc::clone(&self.routed);
+        }
+        Arc::new(Routed {
+            region: Some(region.clone()),
+            reason: RegionReason::NoTunnel,
+            ..(*self.routed).clone()
+        })
+    }
+
     /// Records the end of an attempt at a node of a region. `took` is from the request's last byte
     /// to the head of the answer.
     pub fn sample(&self, region: &RegionId, node: &str, outcome: Outcome, took: Duration) {
         self.traffic.sample(region, node, outcome, took);
+        if let Some(compared) = &self.compared {
+            compared.other.sample(region, node, outcome, took);
+        }
     }
 
-    /// Counts the decision, and records how long the answer took since the request arrived.
-    pub fn acted_upon(&self, took: Duration) {
-        self.traffic.seen.decided(&self.routed);
-        self.traffic.seen.answered(&self.routed, took);
+    /// Counts the decision as it was carried out, and records how long the answer took since the request
+    /// arrived, and whether it failed.
+    pub fn acted_upon(&self, routed: &Routed, took: Duration, failed: bool) {
+        if let Some(compared) = &self.compared {
+            compared.counters.count(compared.arm, failed, took);
+        }
+        self.traffic.seen.decided(routed);
+        self.traffic.seen.answered(routed, took);
         count_locality(self.nearer);
     }
 
     /// Returns the value of `Tidegate-Route`.
     #[must_use]
     pub fn field(&self) -> Option<HeaderValue> {
-        let Routed {
-            policy,
-            proposed,
-            region,
-            reason,
-        } = &*self.routed;
-        // A token begins with a letter (RFC 9651 section 3.3.4).
-        let policy = match policy.starts_with(|it: char| it.is_ascii_alphabetic()) {
-            true => policy.to_string(),
-            false => format!("\"{policy}\""),
-        };
-        let named = |name: &str, region: &Option<RegionId>| match region {
-            Some(region) => format!(", {name}={region}"),
-            None => String::new(),
-        };
-        let (region, proposed) = (named("region", region), named("proposed", proposed));
-        let text = format!("policy={policy}{region}{proposed}, reason={reason}");
-        HeaderValue::try_from(text).ok()
+        route_field(&self.routed)
     }
 }
 
@@ -150,10 +175,108 @@ impl From<NoRegion> for Problem {
     }
 }
 
+/// Returns the value of `Tidegate-Route` for a decision.
+#[must_use]
+pub fn route_field(routed: &Routed) -> Option<HeaderValue> {
+    let Routed {
+        policy,
+        proposed,
+        region,
+        reason,
+    } = routed;
+    // A token begins with a letter (RFC 9651 section 3.3.4).
+    let policy = match policy.starts_with(|it: char| it.is_ascii_alphabetic()) {
+        true => policy.to_string(),
+        false => format!("\"{policy}\""),
+    };
+    let named = |name: &str, region: &Option<RegionId>| match region {
+        Some(region) => format!(", {name}={region}"),
+        None => String::new(),
+    };
+    let (region, proposed) = (named("region", region), named("proposed", proposed));
+    let text = format!("policy={policy}{region}{proposed}, reason={reason}");
+    HeaderValue::try_from(text).ok()
+}
+
 fn host_of(head: &Parts) -> &str {
     let of_field = || head.headers.get(http::header::HOST)?.to_str().ok();
     let authority = head.uri.authority().map(Authority::as_str);
     without_port(authority.or_else(of_field).unwrap_or_default())
+}
+
+/// What one policy makes of a request.
+struct Decided {
+    traffic: Arc<TrafficPolicy>,
+    facts: Arc<Facts>,
+    decision: RegionDecision,
+    route: Result<RegionRoute, NoRegion>,
+}
+
+impl Decided {
+    fn by(traffic: &Arc<TrafficPolicy>, request: &Request<'_>, reaches: &impl Reaches) -> Self {
+        let facts = traffic.facts.load_full();
+        let decision = decide(traffic.plan(), &facts, request);
+        let chosen = Chosen {
+            traffic,
+            facts: &facts,
+            request,
+            decision: &decision,
+        };
+        let route = chosen.route(reaches);
+        Self {
+            traffic: Arc::clone(traffic),
+            facts,
+            decision,
+            route,
+        }
+    }
+
+    fn routed(&self) -> &Routed {
+        match &self.route {
+            Ok(route) => &route.routed,
+            Err(refused) => &refused.routed,
+        }
+    }
+
+    /// Records what is acted upon.
+    fn note(&self, request: &Request<'_>, arm: Option<&str>) {
+        let (traffic, decision) = (&self.traffic, &self.decision);
+        if let Some(proposed) = decision.proposed
+            && decision.reason == RegionReason::Left
+            && let Some(took) = traffic.end_failover(proposed)
+        {
+            failed_over(took);
+        }
+        if let Some(receipts) = traffic.receipts() {
+            let made_from = (traffic.plan(), &*self.facts, traffic.file().revision);
+            receipts.record(made_from, request, decision, self.routed().reason, arm);
+        }
+    }
+}
+
+impl PolicyTrial {
+    /// Decides by the new plan too; returns what is used, by which plan, and what is to be counted.
+    fn choose(
+        &self,
+        old: Decided,
+        request: &Request<'_>,
+        reaches: &impl Reaches,
+    ) -> (Decided, Option<Arm>, Option<Compared>) {
+        let new = Decided::by(&self.policy, request, reaches);
+        let governing = &old.traffic.plan().policies()[old.decision.policy];
+        let key = request.key(&governing.affinity);
+        let differs = old.routed().region != new.routed().region;
+        let (used, arm, other) = match belongs_to_new(self.rollout, key, self.share) {
+            true => (new, Arm::New, old),
+            false => (old, Arm::Old, new),
+        };
+        let compared = Compared {
+            counters: Arc::clone(&self.counters),
+            arm: differs.then_some(arm),
+            other: other.traffic,
+        };
+        (used, Some(arm), Some(compared))
+    }
 }
 
 /// A decision with what it was made from.
@@ -217,22 +340,25 @@ impl Chosen<'_> {
     ) -> RegionRoute {
         let policy = self.decision.policy;
         let routed = self.routed(Some(region.clone()), reason);
+        let (repeats_max, budget) = match self.facts.policy(policy).retry {
+            Retry::Never => (1, 0),
+            Retry::Idempotent { regions, budget } => (1 + regions as usize, budget),
+        };
         RegionRoute {
             nearer: self.nearer(region),
             traffic: Arc::clone(self.traffic),
             order: order.collect(),
             is_bound: self.traffic.plan().policies()[policy].only.is_some(),
-            repeats_max: match self.facts.policy(policy).retry {
-                Retry::Never => 1,
-                Retry::Idempotent { regions, .. } => 1 + regions as usize,
-            },
+            may_be_here: self.may_be_here(),
+            repeats_max,
+            budget,
+            compared: None,
             routed,
         }
     }
 
     fn none(&self, status: u16, reason: RegionReason) -> NoRegion {
         let routed = self.routed(None, reason);
-        self.traffic.seen.decided(&routed);
         NoRegion { routed, status }
     }
 

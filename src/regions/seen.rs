@@ -94,10 +94,19 @@ pub(super) fn failed_over(took: Duration) {
 
 /// Shows a region's state.
 pub(super) fn show_state(region: &RegionId, state: &'static str) {
-    for known in ["well", "ramping", "left", "draining", "unreachable"] {
-        let labels = [("region", region.to_string()), ("state", known.to_owned())];
-        let is_it = f64::from(u8::from(known == state));
-        metrics::gauge!(names::REGION_STATE, &labels).set(is_it);
+    set_states(region, |known| known == state);
+}
+
+/// Shows that a region is in no state: the policy does not name it any more.
+pub(super) fn hide_state(region: &RegionId) {
+    set_states(region, |_| false);
+}
+
+fn set_states(region: &RegionId, is_in: impl Fn(&'static str) -> bool) {
+    for state in ["well", "ramping", "left", "draining", "unreachable"] {
+        let labels = [("region", region.to_string()), ("state", state.to_owned())];
+        let is_in = f64::from(u8::from(is_in(state)));
+        metrics::gauge!(names::REGION_STATE, &labels).set(is_in);
     }
 }
 

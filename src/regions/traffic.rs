@@ -1,6 +1,6 @@
 //! The traffic policy in force, and its tasks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,12 +14,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::judge::{RegionJudge, RegionView};
 use super::node::{Answering, RegionNode};
 use super::policy_file::PolicyFile;
-use super::seen::{Seen, show_state};
+use super::seen::{Seen, hide_state, show_state};
 use super::{ClientLocation, GeoDatabase, Receipts};
 use tidegate_model::RegionId;
-use tidegate_traffic::facts::Facts;
+use tidegate_traffic::facts::{Conditions, Facts};
 use tidegate_traffic::health::{Outcome, Quantities, State};
-use tidegate_traffic::plan::{Plan, RegionIndex, RegionMask};
+use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 
 /// How often regions are judged if nothing happens: conditions hold for seconds.
 const TICK: Duration = Duration::from_millis(100);
@@ -53,8 +53,10 @@ pub struct TrafficPolicy {
     failing_over: Vec<AtomicU64>,
     /// By region: since when it has been in its state, in microseconds since the epoch.
     states_since: Vec<AtomicU64>,
-    pub(super) seen: Seen,
+    pub(super) seen: Arc<Seen>,
     tasks: Mutex<JoinSet<()>>,
+    /// Whether what it finds is logged and shown: not while it only decides beside another one.
+    is_shown: AtomicBool,
 }
 
 /// A region as operators see it.
@@ -89,11 +91,45 @@ impl TrafficPolicy {
         nodes: Vec<RegionNode>,
         before: Option<&Self>,
     ) -> Arc<Self> {
+        Self::begin(file, (geo, entrance), nodes, before, true)
+    }
+
+    /// As [`start`](Self::start), for a policy that decides beside the one in force until it
+    /// [takes over](Self::take_over).
+    #[must_use]
+    pub fn start_beside(
+        file: Arc<PolicyFile>,
+        (geo, entrance): (Option<Arc<GeoDatabase>>, Entrance),
+        nodes: Vec<RegionNode>,
+        before: Option<&Self>,
+    ) -> Arc<Self> {
+        Self::begin(file, (geo, entrance), nodes, before, false)
+    }
+
+    /// Shows what this policy finds from now on, in place of the one before.
+    pub fn take_over(&self, before: Option<&Self>) {
+        self.is_shown.store(true, Ordering::Relaxed);
+        if let Some(before) = before {
+            before.is_shown.store(false, Ordering::Relaxed);
+            before.hide_others_than(self);
+        }
+        for region in self.plan().all_regions().iter() {
+            show_state(self.plan().region_id(region), self.state(region));
+        }
+    }
+
+    fn begin(
+        file: Arc<PolicyFile>,
+        (geo, entrance): (Option<Arc<GeoDatabase>>, Entrance),
+        nodes: Vec<RegionNode>,
+        before: Option<&Self>,
+        is_shown: bool,
+    ) -> Arc<Self> {
         let plan = &file.plan;
         let local = plan.region_index(entrance.region.as_str());
         let epoch = before.map_or_else(Instant::now, |before| before.epoch);
         let judge = {
-            let known = before.map(|before| (&before.file.plan, before.lock()));
+            let known = before.map(|before| (before.plan(), before.lock()));
             let known = known.as_ref().map(|(plan, judge)| (*plan, &**judge));
             RegionJudge::new(plan, local, known, epoch.elapsed())
         };
@@ -109,29 +145,36 @@ impl TrafficPolicy {
                 .iter()
                 .map(|it| (&*it.name).into())
                 .collect(),
-            failing_over: plan.regions().iter().map(|_| AtomicU64::new(0)).collect(),
-            states_since: plan
-                .regions()
-                .iter()
-                .map(|_| AtomicU64::new(micros(epoch.elapsed())))
-                .collect(),
+            failing_over: by_region_before(plan, before, 0, |it| &it.failing_over),
+            states_since: by_region_before(plan, before, micros(epoch.elapsed()), |it| {
+                &it.states_since
+            }),
             facts: ArcSwap::from_pointee(Facts::new(plan, Default::default())),
             judge: Mutex::new(judge),
             nodes: by_region,
-            seen: Seen::default(),
+            seen: before.map_or_else(Arc::default, |before| Arc::clone(&before.seen)),
             tasks: Mutex::default(),
+            is_shown: AtomicBool::new(is_shown),
             entrance,
             file,
             geo,
             local,
             epoch,
         });
-        traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
-        for region in traffic.plan().all_regions().iter() {
-            show_state(traffic.plan().region_id(region), traffic.state(region));
+        traffic.publish(before);
+        if let Some(before) = before.filter(|_| is_shown) {
+            before.hide_others_than(&traffic);
         }
         traffic.watch();
         traffic
+    }
+
+    /// Shows no more the regions that another policy does not have.
+    fn hide_others_than(&self, other: &Self) {
+        let all = self.plan().all_regions().iter();
+        let all = all.map(|region| self.plan().region_id(region));
+        let removed = all.filter(|it| other.plan().region_index(it.as_str()).is_none());
+        removed.for_each(hide_state);
     }
 
     /// Returns the plan in force.
@@ -146,6 +189,12 @@ impl TrafficPolicy {
         &self.file
     }
 
+    /// Returns the file, to be put in force again.
+    #[must_use]
+    pub fn shared_file(&self) -> &Arc<PolicyFile> {
+        &self.file
+    }
+
     /// Records the end of an attempt at a node of a region. A failure that completes a condition is
     /// acted upon at once.
     pub fn sample(&self, region: &RegionId, node: &str, outcome: Outcome, took: Duration) {
@@ -157,6 +206,20 @@ impl TrafficPolicy {
         if outcome == Outcome::Failed && judge.worst(self.plan(), region) != State::Left {
             self.renew(&mut judge, RegionMask::of(region));
         }
+    }
+
+    /// Takes in how the fleet judges the regions, which from then on counts instead of what this gateway sees
+    /// of their nodes.
+    pub fn judged_by_fleet(&self, conditions: Conditions) {
+        let mut judge = self.lock();
+        judge.adopt_fleet(conditions);
+        self.renew(&mut judge, RegionMask::EMPTY);
+    }
+
+    /// Returns the windows that are open.
+    #[must_use]
+    pub fn open_windows(&self) -> OpenWindows {
+        self.facts.load().conditions().open
     }
 
     /// Returns the regions of the plan as operators see them.
@@ -202,8 +265,41 @@ impl TrafficPolicy {
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Publishes the first facts, and tells what has changed since the policy before.
+    fn publish(&self, before: Option<&Self>) {
+        let mut judge = self.lock();
+        let conditions = self.judge(&mut judge, self.plan().all_regions());
+        self.facts
+            .store(Arc::new(Facts::new(self.plan(), conditions)));
+        for region in self.plan().all_regions().iter() {
+            let name = self.plan().region_id(region);
+            if self.is_shown.load(Ordering::Relaxed) {
+                show_state(name, self.state(region));
+            }
+            let was = before.and_then(|before| {
+                let region = before.plan().region_index(name.as_str())?;
+                Some(before.state(region))
+            });
+            self.tell(&judge, region, was.unwrap_or("well"));
+        }
+    }
+
     /// Judges the regions, and publishes the facts if they have changed.
     fn renew(&self, judge: &mut RegionJudge, fresh: RegionMask) {
+        let conditions = self.judge(judge, fresh);
+        let before = self.facts.load_full();
+        if *before.conditions() == conditions {
+            return;
+        }
+        // Published first: workers decide by it while the rest is shown.
+        self.facts
+            .store(Arc::new(Facts::new(self.plan(), conditions)));
+        for region in self.plan().all_regions().iter() {
+            self.tell(judge, region, worst_state(&before, region));
+        }
+    }
+
+    fn judge(&self, judge: &mut RegionJudge, fresh: RegionMask) -> Conditions {
         let now = Instant::now();
         let regions = self.plan().all_regions().iter();
         let views: Vec<_> = regions.map(|region| self.view(region, now)).collect();
@@ -212,17 +308,7 @@ impl TrafficPolicy {
             i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
         });
         let time = (time_ms, now.saturating_duration_since(self.epoch));
-        let conditions = judge.step(self.plan(), (&views, fresh), time);
-        let before = self.facts.load_full();
-        if *before.conditions() == conditions {
-            return;
-        }
-        let states: SmallVec<[_; 8]> = self.states();
-        self.facts
-            .store(Arc::new(Facts::new(self.plan(), conditions)));
-        for (region, was) in self.plan().all_regions().iter().zip(states) {
-            self.tell(judge, region, was);
-        }
+        judge.step(self.plan(), (&views, fresh), time)
     }
 
     /// Logs and shows a change of a region's state.
@@ -231,11 +317,13 @@ impl TrafficPolicy {
         if state == was {
             return;
         }
-        let quantities = judge.quantities(region);
-        let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
-        let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
-        tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
-        show_state(name, state);
+        if self.is_shown.load(Ordering::Relaxed) {
+            let quantities = judge.quantities(region);
+            let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
+            let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
+            tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
+            show_state(name, state);
+        }
         let now = micros(self.epoch.elapsed());
         self.states_since[region.get()].store(now, Ordering::Relaxed);
         let left = matches!(state, "left" | "unreachable");
@@ -244,32 +332,9 @@ impl TrafficPolicy {
         self.failing_over[region.get()].store(since, Ordering::Relaxed);
     }
 
-    fn states(&self) -> SmallVec<[&'static str; 8]> {
-        let regions = self.plan().all_regions().iter();
-        regions.map(|region| self.state(region)).collect()
-    }
-
     /// Returns the worst state of a region over all policies.
     fn state(&self, region: RegionIndex) -> &'static str {
-        let facts = self.facts.load();
-        let conditions = facts.conditions();
-        let has_left = conditions.standings.iter().any(|it| it.left.has(region));
-        let ramps = |it: &(RegionIndex, u16)| it.0 == region;
-        if conditions.unreachable.has(region) {
-            "unreachable"
-        } else if facts.draining().has(region) {
-            "draining"
-        } else if has_left {
-            "left"
-        } else if conditions
-            .standings
-            .iter()
-            .any(|it| it.ramps.iter().any(ramps))
-        {
-            "ramping"
-        } else {
-            "well"
-        }
+        worst_state(&self.facts.load(), region)
     }
 
     fn view(&self, region: RegionIndex, now: Instant) -> RegionView {
@@ -319,6 +384,43 @@ impl TrafficPolicy {
         }
         let since = Duration::from_micros(since.swap(0, Ordering::Relaxed));
         (!since.is_zero()).then(|| self.epoch.elapsed().saturating_sub(since))
+    }
+}
+
+/// Returns a value for each region of a plan: the one by the policy before, where that has the region.
+fn by_region_before(
+    plan: &Plan,
+    before: Option<&TrafficPolicy>,
+    new: u64,
+    values: impl Fn(&TrafficPolicy) -> &[AtomicU64],
+) -> Vec<AtomicU64> {
+    let value = |region: RegionIndex| {
+        let before = before?;
+        let index = before
+            .plan()
+            .region_index(plan.region_id(region).as_str())?;
+        Some(values(before)[index.get()].load(Ordering::Relaxed))
+    };
+    let regions = plan.all_regions().iter();
+    regions
+        .map(|region| AtomicU64::new(value(region).unwrap_or(new)))
+        .collect()
+}
+
+fn worst_state(facts: &Facts, region: RegionIndex) -> &'static str {
+    let conditions = facts.conditions();
+    let ramps = |it: &(RegionIndex, u16)| it.0 == region;
+    let mut standings = conditions.standings.iter();
+    if conditions.unreachable.has(region) {
+        "unreachable"
+    } else if facts.draining().has(region) {
+        "draining"
+    } else if standings.clone().any(|it| it.left.has(region)) {
+        "left"
+    } else if standings.any(|it| it.ramps.iter().any(ramps)) {
+        "ramping"
+    } else {
+        "well"
     }
 }
 

@@ -12,7 +12,7 @@ use super::request::SqlOutcome;
 use super::role::{AskedAs, newest_seen};
 use super::send::{Loan, SendError, Sending};
 use super::spill::SpillPermit;
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Silence, Verdict};
 use super::{Answer, Database, FailureKind, Position, ReadOptions, SqlError};
 use crate::http::{NodeRole, Served, Timing};
 use crate::postgres::pool::{Lease, Node};
@@ -47,10 +47,7 @@ impl Attempt<'_> {
     /// latencies.
     pub(super) async fn run(&self, timing: &mut Timing) -> StepResult {
         let (request, node) = (self.planned.request, self.step().node);
-        let round_trip = self.planned.round_trip(self.step());
-        let pace = request.target.quickness.of(node, round_trip);
-        let kind = LeaseKind::first(request.safe, pace);
-        let (_room, mut kind) = self.room(kind)?;
+        let (mut room, mut kind) = self.room()?;
         let started = Instant::now();
         if let Some(lsn) = self.step().wait_for
             && !self.reaches(lsn).await
@@ -79,11 +76,16 @@ impl Attempt<'_> {
             if let Some(again) = interruption.and_then(|it| kind.after(it, request.safe)) {
                 self.log_reconnect(interruption);
                 kind = again;
+                if let Some(room) = &mut room {
+                    room.change(self.planned.spill_share(self.step(), kind));
+                }
                 continue;
             }
             self.report(&answer, took);
-            if answer.is_ok() {
+            if let Ok(_) | Err(SendError::Silent(Silence::Deadline)) = &answer {
                 self.report_to_spill(took);
+            }
+            if answer.is_ok() {
                 let latencies = &request.target.latencies;
                 latencies.add(node, waited.elapsed(), Instant::now());
             }
@@ -94,7 +96,8 @@ impl Attempt<'_> {
 
     /// Leaves room on the primary for those requests that no other node can serve. Also returns
     /// what kind of connection the request may use there.
-    fn room(&self, kind: LeaseKind) -> Result<(Option<SpillPermit<'_>>, LeaseKind), StepError> {
+    fn room(&self) -> Result<(Option<SpillPermit<'_>>, LeaseKind), StepError> {
+        let kind = self.planned.first_lease(self.step());
         if !self.planned.is_spill(self.step()) {
             return Ok((None, kind));
         }
@@ -110,7 +113,7 @@ impl Attempt<'_> {
         entered.ok_or(StepError::Refused(SqlError::SpillBudget))
     }
 
-    /// Lets the spill budget follow the primary's reads.
+    /// Lets the spill budget follow the primary's reads; one that ran out of time took at least as long.
     fn report_to_spill(&self, took: Duration) {
         if self.step().as_primary && self.planned.request.safe {
             let spill = &self.database().spill;

@@ -68,6 +68,13 @@ impl PlannedRequest<'_> {
         self.request.safe && !strong && step.as_primary && step.node > 0
     }
 
+    /// The kind of connection that the step uses at first.
+    pub(super) fn first_lease(&self, step: &Step) -> LeaseKind {
+        let quickness = &self.request.target.quickness;
+        let pace = quickness.of(step.node, self.round_trip(step));
+        LeaseKind::first(self.request.safe, pace)
+    }
+
     /// What the step takes out of the spill budget on a connection of a kind.
     pub(super) fn spill_share(&self, step: &Step, kind: LeaseKind) -> Share {
         let spill = &self.request.database.spill;

@@ -107,6 +107,16 @@ impl Spill {
     }
 }
 
+impl SpillPermit<'_> {
+    /// Takes another share instead, of a read that is sent again on a connection of another kind. There may
+    /// be no room for it: refusing what is under way would cost its answer.
+    pub(super) fn change(&mut self, share: Share) {
+        self.spill.budget().change(self.share, share);
+        self.spill.active.increment(share.work - self.share.work);
+        self.share = share;
+    }
+}
+
 impl Drop for SpillPermit<'_> {
     fn drop(&mut self) {
         self.spill.budget().give_back(self.share);

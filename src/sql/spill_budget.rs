@@ -88,11 +88,21 @@ impl SpillBudget {
     pub(super) fn take(&mut self, share: Share, connections_max: usize) -> bool {
         let has_room = self.has_room(share, connections_max);
         if has_room {
-            self.reads += 1;
-            self.work += share.work;
-            self.connections += usize::from(share.connection);
+            self.add(share);
         }
         has_room
+    }
+
+    /// Replaces a share that was taken, whether there is room or not.
+    pub(super) fn change(&mut self, from: Share, to: Share) {
+        self.give_back(from);
+        self.add(to);
+    }
+
+    fn add(&mut self, share: Share) {
+        self.reads += 1;
+        self.work += share.work;
+        self.connections += usize::from(share.connection);
     }
 
     /// Returns a share that was taken.
@@ -184,6 +194,18 @@ mod tests {
         };
         assert!(budget.has_room(shared, CONNECTIONS));
         assert!(!budget.has_room(alone, 2), "the server takes two");
+    }
+
+    #[test]
+    fn a_read_that_goes_on_alone_takes_a_connection_and_gives_it_back() {
+        let shared = Share::of(Some(10 * MS), 200 * MS, false);
+        let alone = Share::of(Some(10 * MS), 200 * MS, true);
+        let mut budget = SpillBudget::new(8, Instant::now());
+        assert!(budget.take(shared, CONNECTIONS));
+        budget.change(shared, alone);
+        assert_eq!(fill(&mut budget, alone), 5, "one of six is taken");
+        (0..6).for_each(|_| budget.give_back(alone));
+        assert_eq!(fill(&mut budget, alone), 6);
     }
 
     #[test]

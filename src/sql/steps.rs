@@ -18,7 +18,6 @@ use super::SqlError;
 use super::attempt::Attempt;
 use super::hedge::{is_good, of_two};
 use super::planned::{PlannedRequest, StepError, StepResult, Try};
-use super::reconnect::LeaseKind;
 use super::request::{SqlOutcome, SqlRequest};
 use crate::http::Timing;
 use crate::postgres::monitor::Knowledge;
@@ -212,8 +211,9 @@ impl PlannedRequest<'_> {
 
     fn has_spill_room(&self, step: &Step) -> bool {
         let connections_max = self.member(step).node.connections_max();
-        let share = self.spill_share(step, LeaseKind::Shared);
-        self.request.database.spill.has_room(share, connections_max)
+        let spill = &self.request.database.spill;
+        let mut kinds = self.first_lease(step).or_shared();
+        kinds.any(|kind| spill.has_room(self.spill_share(step, kind), connections_max))
     }
 
     fn hedge_delay(&self, step: &Step) -> Duration {

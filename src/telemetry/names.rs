@@ -111,6 +111,21 @@ pub const TRAFFIC_DURATION: &str = "tidegate_traffic_duration_seconds";
 pub const TRAFFIC_LOCALITY: &str = "tidegate_traffic_locality_total";
 /// Time from a region's first bad sample to the first decision for another region. Histogram.
 pub const FAILOVER: &str = "tidegate_failover_seconds";
+/// The revision of the traffic policy, 0 for the built-in one. Gauge; label `stage`: `active`, or
+/// `candidate` while a rollout is open.
+pub const TRAFFIC_REVISION: &str = "tidegate_traffic_revision";
+/// The share of keys that belongs to the candidate, 0 to 1. Gauge.
+pub const TRAFFIC_SHARE: &str = "tidegate_traffic_share";
+/// Requests for which the two plans of an open rollout choose different regions. Counter; labels `arm`:
+/// `new` or `old`, the plan that was used, and `outcome`: `answered` or `failed`.
+pub const TRAFFIC_ARM_REQUESTS: &str = "tidegate_traffic_arm_requests_total";
+/// Rollouts that this gateway has vetoed. Counter; label `cause`: `errors`, `latency` or `tail`.
+pub const TRAFFIC_VETOES: &str = "tidegate_traffic_vetoes_total";
+/// Revisions that this gateway has refused, once for each version of a row. Counter; label `reason`:
+/// `size`, `digest`, `invalid`, `test`, `language`, `unsigned`, `signature`, `floor` or `changed`.
+pub const TRAFFIC_REVISION_REFUSED: &str = "tidegate_traffic_revision_refused_total";
+/// Uses of the state file of the traffic policy. Counter; label `outcome`: `written`, `failed` or `ignored`.
+pub const TRAFFIC_STATE_FILE: &str = "tidegate_traffic_state_file_total";
 /// 1 for the state of a region of the traffic policy, 0 for the others. Gauge; labels `region` and
 /// `state`: `well`, `ramping`, `left`, `draining` or `unreachable`.
 pub const REGION_STATE: &str = "tidegate_region_state";
@@ -122,5 +137,20 @@ pub const BUILD_INFO: &str = "tidegate_build_info";
 pub const FLEET_HANDSHAKES_REFUSED: &str = "tidegate_fleet_handshakes_refused_total";
 /// Time until the fleet's certificate expires, in seconds; negative afterwards. Gauge.
 pub const FLEET_CERTIFICATE_EXPIRES: &str = "tidegate_fleet_certificate_expires_seconds";
+/// Requests handed to another region's gateway. Counter; labels `region` and `outcome`: `answered`, `moved`,
+/// `refused`, `unknown`, `deadline`, `cancelled` or `cut`.
+pub const TUNNEL_REQUESTS: &str = "tidegate_tunnel_requests_total";
+/// Time from the last byte of a request that was handed on to the head of its answer. Histogram; label
+/// `region`.
+pub const TUNNEL_DURATION: &str = "tidegate_tunnel_duration_seconds";
+/// 1 while this gateway suspects itself: it has lost more than half of the other regions. Gauge.
+pub const FLEET_SUSPECT: &str = "tidegate_fleet_suspect";
+/// What peers have sent and was dropped. Counter; label `reason`: `region`, `sequence`, `range`, `malformed` or
+/// `flood`.
+pub const FLEET_RECORDS_DROPPED: &str = "tidegate_fleet_records_dropped_total";
+/// The smallest round trip of the last hour. Gauge; label `region`.
+pub const FLEET_ROUND_TRIP: &str = "tidegate_fleet_round_trip_seconds";
+/// Connections to gateways of other regions. Gauge; labels `region` and `state`: `open` or `dialling`.
+pub const FLEET_STREAMS: &str = "tidegate_fleet_streams";
 /// Probes of regions that have left. Counter.
 pub const FLEET_PROBES: &str = "tidegate_fleet_probes_total";

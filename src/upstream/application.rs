@@ -107,7 +107,9 @@ impl Upstream {
         }
     }
 
-    pub(super) fn limits(&self) -> &UpstreamLimits {
+    /// Returns its limits.
+    #[must_use]
+    pub fn limits(&self) -> &UpstreamLimits {
         &self.settings.limits
     }
 

@@ -25,47 +25,78 @@ pub(super) type Place = (OwnedSemaphorePermit, Visit);
 /// without progress for about thirty seconds, such as those of clients that do not read.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
-/// The body of one answer. It counts towards the upstream's `connections_max` until it ends.
-pub(super) struct Download {
+/// What sends an answer, and learns how its transfer goes. Dropped when the transfer ends.
+pub trait AnswerSource: Unpin {
+    /// How long it may be silent.
+    fn idle_timeout(&self) -> Duration;
+
+    /// Something has arrived.
+    fn heard(&self);
+
+    /// The answer has ended early.
+    fn failed(&self, error: &DownloadError);
+}
+
+/// The body of one answer.
+pub struct Download<S> {
     body: Incoming,
-    upstream: Arc<Upstream>,
-    node: usize,
-    /// When the wait for the node began.
+    source: S,
+    /// When the wait for the source began.
     silent_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     ended: bool,
-    _place: Place,
+}
+
+/// A node of an upstream. An answer counts towards the upstream's `connections_max` until it ends.
+pub(super) struct FromNode {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) node: usize,
+    pub(super) _place: Place,
 }
 
 /// Why an answer ends early; the client's connection ends with it, so that the client notices.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DownloadError {
+pub enum DownloadError {
+    /// The connection broke.
     #[error("the answer was interrupted: {}", error_chain::first(.0))]
     Broken(#[source] hyper::Error),
+    /// Nothing came for too long.
     #[error("the answer stalled")]
     Silent,
 }
 
-impl Download {
-    pub(super) fn new(body: Incoming, upstream: Arc<Upstream>, node: usize, place: Place) -> Self {
+impl AnswerSource for FromNode {
+    fn idle_timeout(&self) -> Duration {
+        self.upstream.limits().idle_timeout
+    }
+
+    fn heard(&self) {
+        self.upstream.balance().heard(self.node);
+    }
+
+    fn failed(&self, error: &DownloadError) {
+        let (upstream, node) = (&self.upstream, &self.upstream.nodes()[self.node].name);
+        tracing::warn!(upstream = upstream.name(), node, %error, "an answer ended early");
+        let balance = upstream.balance();
+        balance.report(self.node, AttemptOutcome::Failed, None);
+    }
+}
+
+impl<S: AnswerSource> Download<S> {
+    /// Transfers the body that a source sends.
+    pub fn new(body: Incoming, source: S) -> Self {
         Self {
             body,
-            upstream,
-            node,
+            source,
             silent_since: None,
             timer: Box::pin(sleep(SIGN_OF_LIFE)),
             ended: false,
-            _place: place,
         }
     }
 
     fn fail(&mut self, error: DownloadError) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         self.ended = true;
-        let (upstream, node) = (&self.upstream, &self.upstream.nodes()[self.node].name);
-        tracing::warn!(upstream = upstream.name(), node, %error, "an answer ended early");
-        upstream
-            .balance()
-            .report(self.node, AttemptOutcome::Failed, None);
+        self.source.failed(&error);
         Poll::Ready(Some(Err(error)))
     }
 
@@ -76,7 +107,7 @@ impl Download {
             self.timer.as_mut().reset(now + SIGN_OF_LIFE);
             now
         });
-        let end = since + self.upstream.limits().idle_timeout;
+        let end = since + self.source.idle_timeout();
         loop {
             if Instant::now() >= end {
                 return Poll::Ready(());
@@ -91,7 +122,7 @@ impl Download {
     }
 }
 
-impl hyper::body::Body for Download {
+impl<S: AnswerSource> hyper::body::Body for Download<S> {
     type Data = Bytes;
     type Error = DownloadError;
 
@@ -107,7 +138,7 @@ impl hyper::body::Body for Download {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silent_since = None;
-                    this.upstream.balance().heard(this.node);
+                    this.source.heard();
                     if let Ok(data) = frame.into_data() {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }

@@ -7,10 +7,10 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::download::{Download, Place};
+use super::download::{Download, FromNode, Place};
 use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
-use super::upload::Upload;
+use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError, UpstreamNode};
 use tidegate_steering::Turn;
 
@@ -24,6 +24,8 @@ pub struct Answered {
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) place: Place,
+    /// When the last byte of the request had arrived, as far as it has.
+    pub(super) read_at: Option<Instant>,
 }
 
 impl Answered {
@@ -39,7 +41,12 @@ impl Answered {
         let (mut head, body) = self.response.into_parts();
         // The fields are about the node's connection, not the client's.
         head.version = Version::default();
-        let body = Download::new(body, self.upstream, self.node, self.place);
+        let source = FromNode {
+            upstream: self.upstream,
+            node: self.node,
+            _place: self.place,
+        };
+        let body = Download::new(body, source);
         Response::from_parts(head, Body::new(body))
     }
 }
@@ -66,5 +73,9 @@ pub(super) async fn exchange(
         upstream: Arc::clone(upstream),
         node: found.node,
         place: (place, found.visit),
+        read_at: upload.and_then(|upload| match upload.state() {
+            UploadState::Taken(at) => Some(at),
+            _ => None,
+        }),
     })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::FutureExt;
 use http::header::{
@@ -22,15 +23,15 @@ use super::exchange::exchange;
 use super::forward::served;
 use super::{Outgoing, Proxy, Upstream, UpstreamError, request_fields, response_fields};
 use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
-use crate::http::{Problem, Timing};
-use tidegate_model::normalise;
-use tidegate_policy::Reuse;
+use crate::http::{Problem, Served, Timing};
+use tidegate_model::{TokenKeys, normalise};
+use tidegate_policy::{Decision, Reuse};
 
 /// Most bytes of the stored fields, which take room in addition to the body.
 const HEADER_BYTES_MAX: usize = 4 << 10;
 
 /// Fields that are set again on every answer, or that applied to a single transfer only.
-static NOT_KEPT: [HeaderName; 8] = [
+static NOT_KEPT: [HeaderName; 10] = [
     ACCEPT_RANGES,
     AGE,
     CACHE_CONTROL,
@@ -39,6 +40,9 @@ static NOT_KEPT: [HeaderName; 8] = [
     ETAG,
     SET_COOKIE,
     HeaderName::from_static("server-timing"),
+    // Of the gateway of another region.
+    HeaderName::from_static("cache-status"),
+    HeaderName::from_static("x-request-id"),
 ];
 
 impl Proxy {
@@ -62,35 +66,20 @@ impl Proxy {
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
         let said = answered.response.headers();
-        // A failure is not given to other clients, and does not invalidate the stored answer.
-        if !answered.response.status().is_server_error() && !is_for_all(said) {
-            return Err(Missed::NotForAll);
-        }
         let staleness = Some(age(said));
         let served = served(upstream, &answered);
         let location = response_fields::location(answered.node(), said);
-        let (head, body) = answered.into_response().into_parts();
-        let (status, mut headers) = (head.status, head.headers);
-        let decision = &shared.decision;
-        let _seen = response_fields::rewrite(&self.tokens, &mut headers, status, decision);
-        for name in &NOT_KEPT {
-            headers.remove(name);
-        }
-        if let Some(location) = location {
-            headers.insert(LOCATION, location);
-        }
-        let header_bytes = bytes_of(&headers);
-        if header_bytes > HEADER_BYTES_MAX {
-            return Err(Missed::NotForAll);
-        }
-        Ok(Fetched {
+        let answer = KeptAnswer {
+            response: answered.into_response(),
             served,
-            status,
-            headers,
-            header_bytes,
             staleness,
-            body: FetchedBody::Coming(in_time(body, bytes_max, asked_at + time).boxed()),
-        })
+        };
+        let limits = (bytes_max, asked_at + time);
+        let mut kept = keep(&self.tokens, &shared.decision, answer, limits)?;
+        if let Some(location) = location {
+            kept.headers.insert(LOCATION, location);
+        }
+        Ok(kept)
     }
 
     fn shared_outgoing(&self, shared: &SharedRequest) -> Result<Outgoing, Problem> {
@@ -106,6 +95,50 @@ impl Proxy {
             route: None,
         })
     }
+}
+
+/// An answer that may be for all clients.
+pub struct KeptAnswer {
+    /// The answer.
+    pub response: Response,
+    /// What has served it.
+    pub served: Served,
+    /// Upper bound of its staleness; `None` if nothing is proven.
+    pub staleness: Option<Duration>,
+}
+
+/// Prepares an answer for the response cache: of at most so many bytes, which have to arrive until then.
+///
+/// # Errors
+/// [`Missed::NotForAll`] if it may not be kept.
+pub fn keep(
+    tokens: &TokenKeys,
+    decision: &Decision,
+    answer: KeptAnswer,
+    (bytes_max, until): (usize, Instant),
+) -> Result<Fetched, Missed> {
+    let (head, body) = answer.response.into_parts();
+    let (status, mut headers) = (head.status, head.headers);
+    // A failure is not given to other clients, and does not invalidate the stored answer.
+    if !status.is_server_error() && !is_for_all(&headers) {
+        return Err(Missed::NotForAll);
+    }
+    let _seen = response_fields::rewrite(tokens, &mut headers, status, decision);
+    for name in &NOT_KEPT {
+        headers.remove(name);
+    }
+    let header_bytes = bytes_of(&headers);
+    if header_bytes > HEADER_BYTES_MAX {
+        return Err(Missed::NotForAll);
+    }
+    Ok(Fetched {
+        served: answer.served,
+        status,
+        headers,
+        header_bytes,
+        staleness: answer.staleness,
+        body: FetchedBody::Coming(in_time(body, bytes_max, until).boxed()),
+    })
 }
 
 /// Reads a body until a deadline.

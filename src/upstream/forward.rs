@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use super::exchange::exchange;
 use super::{
-    Answered, Outgoing, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
+    Answered, Outgoing, Patience, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
     response_fields, tunnel,
 };
-use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
+use crate::http::{Account, AfterHttp, Hop, NodeRole, Problem, Served};
 use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Reason};
 use tidegate_steering::Turn;
@@ -82,9 +82,16 @@ impl Proxy {
         let mut outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
         outgoing.take_route(route);
         let started = Instant::now();
-        let answered = exchange(upstream, outgoing, body, self.patience).await;
+        let patience = Patience {
+            time_left: head.extensions.get::<Hop>().map(|hop| hop.time),
+            ..self.patience
+        };
+        let answered = exchange(upstream, outgoing, body, patience).await;
         account.timing.upstream = started.elapsed();
         let answered = answered?;
+        if let Some(read_at) = answered.read_at {
+            account.timing.upload = read_at.saturating_duration_since(started);
+        }
         account.served = Some(served(upstream, &answered));
         let said = answered.response.headers();
         let decision = decision.restricted_by(said, SystemTime::now());
@@ -167,7 +174,8 @@ pub(super) fn served(upstream: &Upstream, answered: &Answered) -> Served {
 
 /// Sets the fields that the other connection also had: fields of one connection are never
 /// forwarded.
-fn with_websocket(mut headers: HeaderMap) -> HeaderMap {
+#[must_use]
+pub fn with_websocket(mut headers: HeaderMap) -> HeaderMap {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers
@@ -178,9 +186,12 @@ fn is_longer(body: &Body, bytes_max: usize) -> bool {
     usize::try_from(declared).map_or(true, |declared| declared > bytes_max)
 }
 
+/// Returns whether a request asks to become a WebSocket.
+///
 /// Only HTTP/1.1 has this way to change the protocol (RFC 6455). Only WebSocket is accepted, which
 /// is not HTTP: with `h2c`, requests would bypass the gateway.
-fn wants_websocket(head: &Parts, has_no_body: bool) -> bool {
+#[must_use]
+pub fn wants_websocket(head: &Parts, has_no_body: bool) -> bool {
     head.version == Version::HTTP_11
         && head.method == Method::GET
         && has_no_body

@@ -13,14 +13,24 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::http::{OverTls, client_address};
+use crate::http::{Hop, OverTls, client_address};
+use tidegate_model::RegionId;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Sets the fields on a request that is forwarded; `headers` has none of them.
-pub(super) fn describe(headers: &mut HeaderMap, head: &Parts, trusted: &[IpNet]) {
+/// Sets the fields on a request that is forwarded, `by` a region if a gateway receives it; `headers` has
+/// none of them.
+pub(super) fn describe(
+    headers: &mut HeaderMap,
+    head: &Parts,
+    trusted: &[IpNet],
+    by: Option<&RegionId>,
+) {
+    if head.extensions.get::<Hop>().is_some() {
+        return pass_on(headers, &head.headers);
+    }
     let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let peer = peer.to_canonical();
@@ -40,12 +50,26 @@ pub(super) fn describe(headers: &mut HeaderMap, head: &Parts, trusted: &[IpNet])
     let proto = of_proxy.unwrap_or(own);
     append(headers, &X_FORWARDED_FOR, &peer.to_string());
     append(headers, &X_FORWARDED_PROTO, proto);
-    let host = host(head);
+    let host = requested_host(head);
     if let Some(host) = &host {
         append(headers, &X_FORWARDED_HOST, host.as_str());
     }
-    let forwarded = forwarded(client, host.as_ref(), proto);
+    let forwarded = forwarded((client, by), host.as_ref(), proto);
     append(headers, &FORWARDED, &forwarded);
+}
+
+/// The gateway where a request entered has described its client.
+fn pass_on(headers: &mut HeaderMap, received: &HeaderMap) {
+    for name in [
+        &FORWARDED,
+        &X_FORWARDED_FOR,
+        &X_FORWARDED_HOST,
+        &X_FORWARDED_PROTO,
+    ] {
+        for value in received.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
 }
 
 /// What clients use towards the load balancer in front, if it says so.
@@ -58,7 +82,8 @@ fn proto_of_proxy(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// The requested host: that of the target if it names one (RFC 9112 section 3.2.2).
-fn host(head: &Parts) -> Option<Authority> {
+#[must_use]
+pub fn requested_host(head: &Parts) -> Option<Authority> {
     let of_target = head.uri.authority().cloned();
     let of_field = || {
         let field = head.headers.get(HOST)?;
@@ -68,13 +93,18 @@ fn host(head: &Parts) -> Option<Authority> {
     (!host.as_str().contains('@')).then_some(host)
 }
 
-fn forwarded(client: IpAddr, host: Option<&Authority>, proto: &str) -> String {
+fn forwarded(
+    (client, by): (IpAddr, Option<&RegionId>),
+    host: Option<&Authority>,
+    proto: &str,
+) -> String {
     let client = match client {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
     let host = host.map_or_else(String::new, |host| format!(";host=\"{host}\""));
-    format!("for={client}{host};proto={proto}")
+    let by = by.map_or_else(String::new, |region| format!(";by={region}"));
+    format!("for={client}{by}{host};proto={proto}")
 }
 
 fn append(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
@@ -99,7 +129,7 @@ mod tests {
         request.extensions_mut().insert(ConnectInfo(peer));
         let mut headers = HeaderMap::new();
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        describe(&mut headers, &request.into_parts().0, &trusted);
+        describe(&mut headers, &request.into_parts().0, &trusted, None);
         headers
     }
 

@@ -36,17 +36,22 @@ mod forward;
 mod fetch;
 
 pub use application::Upstream;
+pub use download::{AnswerSource, Download, DownloadError};
 pub use error::{AttemptError, UpstreamError, UpstreamSetupError};
 pub use exchange::Answered;
-pub use forward::ProxiedRequest;
+pub use fetch::{KeptAnswer, keep};
+pub use forward::{ProxiedRequest, wants_websocket, with_websocket};
+pub use forwarded::requested_host;
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
-pub use node::UpstreamNode;
+pub use node::{UpstreamNode, encode_path};
 pub use outgoing::{Outgoing, Patience};
 pub use proxy::Proxy;
+pub use request_fields::{gateway_fields, shared_gateway_fields};
 pub use settings::{
     CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
     UpstreamSettings,
 };
-pub use tunnel::tunnel;
+pub use tunnel::{relay_upgraded, tunnel};
+pub use upload::{Upload, UploadBody, UploadError, UploadState};
 pub use upstreams::Upstreams;
 pub use via::Pseudonym;

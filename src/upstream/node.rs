@@ -112,7 +112,8 @@ fn after_path(url: &Url) -> String {
 }
 
 /// Encodes a normalised path as it is sent.
-pub(super) fn encode_path(normalised: &str) -> String {
+#[must_use]
+pub fn encode_path(normalised: &str) -> String {
     utf8_percent_encode(normalised, ESCAPED).to_string()
 }
 

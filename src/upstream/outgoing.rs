@@ -3,15 +3,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, Method};
 use tokio::time::{Duration, Instant};
 
 use super::UpstreamNode;
+use crate::http::TIDEGATE_ROUTE;
 use crate::regions::RegionRoute;
 use tidegate_model::RegionId;
 use tidegate_traffic::health::Outcome;
-
-static TIDEGATE_ROUTE: HeaderName = HeaderName::from_static("tidegate-route");
 
 /// A request as it will be sent.
 pub struct Outgoing {
@@ -43,6 +42,8 @@ pub struct Patience {
     pub body_timeout: Duration,
     /// Time from then to the head of the answer, unless the upstream sets its own.
     pub deadline: Duration,
+    /// What the gateway that has handed the request on leaves of that time, if one has.
+    pub time_left: Option<Duration>,
 }
 
 impl Outgoing {

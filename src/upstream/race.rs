@@ -365,6 +365,7 @@ async fn out_of_time(
         }
     };
     let timeout = upstream.limits().timeout.unwrap_or(patience.deadline);
+    let timeout = patience.time_left.map_or(timeout, |it| timeout.min(it));
     sleep_until(sent + timeout).await;
     UpstreamError::Timeout
 }

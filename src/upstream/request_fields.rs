@@ -5,9 +5,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::{Proxy, forwarded, strip_hop_by_hop};
-use crate::http::{Account, TRACEPARENT, Trace, X_REQUEST_ID, start_trace};
+use crate::http::{Account, Hop, TIDEGATE_ROUTE, TRACEPARENT, Trace, X_REQUEST_ID, start_trace};
 use tidegate_model::{
-    Level, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
+    Level, RegionId, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
 };
 use tidegate_policy::Decision;
 
@@ -16,7 +16,7 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What only the gateway says to an application, in lower case: a client's word for it is dropped,
 /// also when written with underscores, which many applications cannot tell from dashes.
-const OURS: [&str; 22] = [
+const OURS: [&str; 23] = [
     "x-request-id",
     "x-consistency",
     "x-consistency-token",
@@ -24,6 +24,7 @@ const OURS: [&str; 22] = [
     "x-database-role",
     "consistency-status",
     "tidegate-route",
+    "tidegate-deadline",
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -58,19 +59,57 @@ pub(super) fn fields(
     decision: &Decision,
     account: &mut Account,
 ) -> HeaderMap {
+    let mut headers = forwardable(proxy, head, None, account);
+    if head.extensions.get::<Hop>().is_some()
+        && let Some(route) = head.headers.get(&TIDEGATE_ROUTE)
+    {
+        headers.insert(&TIDEGATE_ROUTE, route.clone());
+    }
+    hand_on_decision(&mut headers, proxy, decision, head.method.is_safe());
+    cookies(&mut headers, decision);
+    headers
+}
+
+/// Makes the fields to send to another region's gateway, which decides about consistency itself.
+#[must_use]
+pub fn gateway_fields(proxy: &Proxy, head: &Parts, account: &mut Account) -> HeaderMap {
+    let mut headers = forwardable(proxy, head, Some(&proxy.region), account);
+    for name in [&X_CONSISTENCY, &X_CONSISTENCY_TOKEN] {
+        for value in head.headers.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+/// Makes the fields of a request to another region's gateway for an answer for all clients.
+#[must_use]
+pub fn shared_gateway_fields(proxy: &Proxy) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    proxy.pseudonym.sign(&mut headers, Version::HTTP_11);
+    headers.insert(&TRACEPARENT, start_trace().1);
+    headers
+}
+
+/// What a client has sent and may be passed on, and who it is.
+fn forwardable(
+    proxy: &Proxy,
+    head: &Parts,
+    by: Option<&RegionId>,
+    account: &mut Account,
+) -> HeaderMap {
     let mut headers = head.headers.clone();
     strip_hop_by_hop(&mut headers);
     // Answered here: the body is requested when the node's connection has room.
     headers.remove(EXPECT);
     drop_ours(&mut headers, head.method.is_safe());
-    forwarded::describe(&mut headers, head, &proxy.trusted_proxies);
-    hand_on_decision(&mut headers, proxy, decision, head.method.is_safe());
+    forwarded::describe(&mut headers, head, &proxy.trusted_proxies, by);
     if let Some(id) = head.headers.get(&X_REQUEST_ID) {
         headers.insert(&X_REQUEST_ID, id.clone());
     }
     proxy.pseudonym.sign(&mut headers, head.version);
     keep_trace(&mut headers, &head.headers, account);
-    cookies(&mut headers, decision);
     headers
 }
 

@@ -10,8 +10,9 @@ use tidegate_policy::{Decision, is_targeted};
 
 /// Fields that only the gateway sets for a client, and fields that would contradict the
 /// `Cache-Control` that is sent.
-static NOT_PASSED_ON: [HeaderName; 8] = [
+static NOT_PASSED_ON: [HeaderName; 9] = [
     HeaderName::from_static("consistency-status"),
+    HeaderName::from_static("tidegate-unprocessed"),
     HeaderName::from_static("x-consistency"),
     HeaderName::from_static("x-route-primary"),
     HeaderName::from_static("x-database-role"),

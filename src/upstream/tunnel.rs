@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::sync::Notify;
@@ -26,11 +26,8 @@ pub async fn tunnel(client: OnUpgrade, mut answered: Answered) {
     let node = hyper::upgrade::on(&mut answered.response);
     let (upstream, place) = (answered.upstream, answered.place);
     let node_name = &upstream.nodes()[answered.node].name;
-    let both = async { tokio::try_join!(client, node) };
-    let (client, node) = match timeout(UPGRADE_TIMEOUT, both).await {
-        Ok(Ok(both)) => both,
-        Ok(Err(error)) => return tracing::debug!(%error, "a tunnel was not opened"),
-        Err(_elapsed) => return tracing::debug!("a tunnel was not opened in time"),
+    let Some((client, node)) = both(client, node).await else {
+        return;
     };
     let _open = Open::new(upstream.name());
     let idle = upstream.limits().idle_timeout;
@@ -38,6 +35,26 @@ pub async fn tunnel(client: OnUpgrade, mut answered: Answered) {
     let upstream = upstream.name();
     tracing::debug!(upstream, node = node_name, end, "a tunnel ended");
     drop(place);
+}
+
+/// Connects a client to another gateway that has accepted the change of protocol, until either side ends
+/// or nothing was sent for `idle`.
+pub async fn relay_upgraded(client: OnUpgrade, gateway: OnUpgrade, idle: Duration) {
+    if let Some((client, gateway)) = both(client, gateway).await {
+        let end = relay(TokioIo::new(client), TokioIo::new(gateway), idle).await;
+        tracing::debug!(end, "a WebSocket to another region ended");
+    }
+}
+
+/// Waits until both connections have left HTTP.
+async fn both(client: OnUpgrade, node: OnUpgrade) -> Option<(Upgraded, Upgraded)> {
+    let both = async { tokio::try_join!(client, node) };
+    match timeout(UPGRADE_TIMEOUT, both).await {
+        Ok(Ok(both)) => return Some(both),
+        Ok(Err(error)) => tracing::debug!(%error, "a tunnel was not opened"),
+        Err(_elapsed) => tracing::debug!("a tunnel was not opened in time"),
+    }
+    None
 }
 
 /// Counts as an open tunnel until it is dropped.

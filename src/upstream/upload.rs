@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 /// One request's body. Several attempts may receive it, but only one can have read from it.
 #[derive(Clone, Debug)]
-pub(super) struct Upload(Arc<Shared>);
+pub struct Upload(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -36,7 +36,7 @@ struct Source {
 
 /// The progress of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UploadState {
+pub enum UploadState {
     /// No byte was read.
     Whole,
     /// Some bytes were read.
@@ -54,10 +54,12 @@ pub(super) enum UploadState {
 /// Why a body ends early; the connection to the node ends with it.
 #[derive(Debug, thiserror::Error)]
 #[error("the client's body ended early")]
-pub(super) struct UploadError;
+pub struct UploadError;
 
 impl Upload {
-    pub(super) fn new(body: Body, bytes_max: usize, until: Instant) -> Self {
+    /// Takes a body of at most `bytes_max`, which has to arrive until then.
+    #[must_use]
+    pub fn new(body: Body, bytes_max: usize, until: Instant) -> Self {
         let source = Source {
             body,
             taken: 0,
@@ -71,16 +73,36 @@ impl Upload {
     }
 
     /// The body for one attempt.
-    pub(super) fn body(&self) -> UploadBody {
+    #[must_use]
+    pub fn body(&self) -> UploadBody {
         UploadBody(Arc::clone(&self.0))
     }
 
-    pub(super) fn state(&self) -> UploadState {
+    /// Returns how long it may be.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.0.bytes_max
+    }
+
+    /// Returns how far it is.
+    #[must_use]
+    pub fn state(&self) -> UploadState {
         *self.0.state.borrow()
     }
 
+    /// Takes the body back, for another upload of it, if no byte was read.
+    #[must_use]
+    pub fn take_back(&self) -> Option<Body> {
+        let mut source = self.0.source();
+        if self.state() != UploadState::Whole {
+            return None;
+        }
+        self.0.turn(UploadState::Taken(Instant::now()));
+        Some(std::mem::take(&mut source.body))
+    }
+
     /// Waits until no more of it will be read. Cancel-safe.
-    pub(super) async fn ended(&self) -> UploadState {
+    pub async fn ended(&self) -> UploadState {
         let mut states = self.0.state.subscribe();
         let ended =
             states.wait_for(|state| !matches!(state, UploadState::Whole | UploadState::Flowing));
@@ -90,7 +112,7 @@ impl Upload {
 }
 
 /// The body as read by a connection.
-pub(super) struct UploadBody(Arc<Shared>);
+pub struct UploadBody(Arc<Shared>);
 
 /// Reads and discards the rest of the client's body if no node needs it, for example after an early
 /// answer. The client can read that answer only while its connection remains open. The bounds of

@@ -206,6 +206,9 @@ fn file(path: &str) -> String {
 }
 
 /// Runs `tidegate check` on a configuration file.
+/// Where the pages keep the certificates of a fleet.
+const FLEET_FILES: &str = "/etc/tidegate/fleet";
+
 pub(crate) fn check(toml: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");
@@ -216,6 +219,16 @@ pub(crate) fn check(toml: &str) -> Result<(), String> {
         .fold(toml.to_owned(), |toml, (named, file)| {
             toml.replace(&format!("/etc/tidegate/{named}"), &format!("{own}/{file}"))
         });
+    let fleet = folder.path().join("fleet");
+    let with_files = match toml.contains(FLEET_FILES) {
+        true => {
+            let mut certificates = Command::new(BINARY);
+            certificates.args(["fleet", "certificates", "--regions", "eu-west-1", "--out"]);
+            assert!(certificates.arg(&fleet).output().unwrap().status.success());
+            with_files.replace(FLEET_FILES, fleet.to_str().unwrap())
+        }
+        false => with_files,
+    };
     fs::write(&path, with_files).unwrap();
     let mut command = Command::new(BINARY);
     command

@@ -49,6 +49,7 @@ impl Probes {
             monitor: Arc::new(Monitor::start(nodes, settings)),
             drain: drain.clone(),
             max_lag,
+            suspects: None,
         };
         let routes = public_routes(state.clone()).merge(admin_routes(state));
         Self { routes, drain }

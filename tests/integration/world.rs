@@ -21,8 +21,11 @@ pub(crate) const JWT_SECRET: &str = "a-secret-for-tests-that-is-long-enough";
 /// The token key of every gateway in the tests.
 pub(crate) const TOKEN_SECRET: &str = "a-token-secret-for-tests";
 
-/// The binary under test.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+/// The binary under test; `make drill` sets the release build.
+pub(crate) const BINARY: &str = match option_env!("TIDEGATE_BINARY") {
+    Some(binary) => binary,
+    None => env!("CARGO_BIN_EXE_tidegate"),
+};
 
 /// A primary in us-east-1, a replica in eu-west-1, and a gateway in eu-west-1.
 pub(crate) struct World {

@@ -9,6 +9,7 @@ mod upstreams;
 mod regions;
 mod topology;
 mod drain;
+mod region_drain;
 mod purge;
 mod state;
 
@@ -44,6 +45,14 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router, access:
         .route(
             "/admin/upstreams/{upstream}/nodes/{node}/undrain",
             only_post(post(drain::undrain_upstream)),
+        )
+        .route(
+            "/admin/regions/{region}/drain",
+            only_post(post(region_drain::drain)),
+        )
+        .route(
+            "/admin/regions/{region}/undrain",
+            only_post(post(region_drain::undrain)),
         )
         .route("/admin/cache/purge", only_post(post(purge::purge)))
         .with_state(state);

@@ -8,20 +8,16 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue};
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
 use super::described::described;
 use crate::endpoint::RouteError;
+use crate::peers::FleetView;
 use crate::regions::RegionSummary;
+use tidegate_rollout::{RolloutStage, sha256_hex};
 use tidegate_traffic::health::Quantities;
-
-/// The version of the policy language.
-const LANGUAGE: u32 = 1;
-
-/// What is in force comes from a file: revisions are of the policy store.
-const REVISION: u32 = 0;
+use tidegate_traffic::syntax::LANGUAGE;
 
 /// A region of the traffic policy, as this gateway sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +42,18 @@ pub struct RegionEntry {
     pub lag_ms: Option<f64>,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
+    /// How busy the busiest of its pools and limits is, 0 to 1; null without a fleet.
+    #[serde(default)]
+    pub saturation: Option<f64>,
+    /// How many of its gateways are known, without this one; null without a fleet.
+    #[serde(default)]
+    pub gateways: Option<usize>,
+    /// The tunnels to it that are open; null without a fleet.
+    #[serde(default)]
+    pub tunnels: Option<usize>,
+    /// For how long its drain lasts; null without a fleet.
+    #[serde(default)]
+    pub drained_for_s: Option<u64>,
 }
 
 impl From<RegionSummary> for RegionEntry {
@@ -65,6 +73,32 @@ impl From<RegionSummary> for RegionEntry {
             p99_ms: p99.map(|it| it as f64 / 1_000.0),
             lag_ms: known.then_some(lag as f64 / 1_000.0),
             capacity_rps: region.capacity_rps,
+            saturation: None,
+            gateways: None,
+            tunnels: None,
+            drained_for_s: None,
+        }
+    }
+}
+
+impl RegionEntry {
+    /// With a fleet, what its gateways say counts.
+    fn with_fleet(self, fleet: &FleetView) -> Self {
+        let mut regions = fleet.regions.iter();
+        let Some(said) = regions.find(|it| it.region == self.region) else {
+            return self;
+        };
+        Self {
+            round_trip_ms: said.round_trip_ms,
+            rps: said.rps,
+            errors: said.errors,
+            p99_ms: said.p99_ms,
+            lag_ms: said.lag_ms,
+            saturation: said.saturation,
+            gateways: Some(said.gateways),
+            tunnels: Some(said.tunnels),
+            drained_for_s: Some(said.drained_for_s),
+            ..self
         }
     }
 }
@@ -75,7 +109,11 @@ pub(super) fn entries(state: &AdminState) -> Vec<RegionEntry> {
     let traffic = routes.traffic();
     let regions = traffic.map(|traffic| traffic.regions());
     let regions = regions.into_iter().flatten();
-    regions.map(RegionEntry::from).collect()
+    let entries = regions.map(RegionEntry::from);
+    match state.fleet.as_ref().map(|fleet| fleet.view()) {
+        Some(fleet) => entries.map(|it| it.with_fleet(&fleet)).collect(),
+        None => entries.collect(),
+    }
 }
 
 /// A region in the words of health records.
@@ -115,7 +153,7 @@ pub(super) async fn regions(State(state): State<Arc<AdminState>>) -> Response {
 struct PolicyEntry {
     revision: u32,
     rollout: Option<u64>,
-    stage: Option<&'static str>,
+    stage: Option<RolloutStage>,
     region: String,
     share: f64,
     sha256: String,
@@ -128,28 +166,33 @@ pub(super) async fn policy(State(state): State<Arc<AdminState>>, headers: Header
     let Some(traffic) = routes.traffic() else {
         return described(RouteError::NotFound, &headers);
     };
-    let text = &traffic.file().text;
+    let (text, revision) = (&traffic.file().text, traffic.file().revision);
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
-        let hash = digest(&SHA256, text.as_bytes());
-        let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        let shown = state.store.shown();
+        let is_open = shown.stage.is_some();
         let entry = PolicyEntry {
-            revision: REVISION,
-            rollout: None,
-            stage: None,
+            revision,
+            rollout: shown.rollout,
+            stage: shown.stage,
             region: state.region.to_string(),
-            share: 1.0,
-            sha256: hex.collect(),
+            share: if is_open {
+                f64::from(shown.share) / 10_000.0
+            } else {
+                1.0
+            },
+            sha256: sha256_hex(text.as_bytes()),
             language: LANGUAGE,
         };
         return Json(entry).into_response();
     }
+    let tag = HeaderValue::try_from(format!("\"{revision}\""));
     let fields = [
         (
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         ),
-        (ETAG, HeaderValue::from_static("\"0\"")),
+        (ETAG, tag.unwrap_or(HeaderValue::from_static("\"0\""))),
     ];
     (fields, text.clone()).into_response()
 }

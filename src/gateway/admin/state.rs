@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::AnswerCache;
 use crate::endpoint::LiveRoutes;
 use crate::peers::Membership;
+use crate::policy_store::StoreStatus;
 use crate::sql::Database;
 use tidegate_model::RegionId;
 
@@ -18,6 +19,8 @@ pub struct AdminState {
     pub routes: Arc<LiveRoutes>,
     /// Answers kept in memory; `None` if the cache is turned off.
     pub cache: Option<Arc<AnswerCache>>,
+    /// What this gateway makes of the policy store.
+    pub store: Arc<StoreStatus>,
     /// The other gateways; `None` without `FLEET_ADDR`.
     pub fleet: Option<Arc<Membership>>,
 }

@@ -102,8 +102,22 @@ impl Topology {
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
             regions: regions::entries(state),
-            fleet: state.fleet.as_ref().map(|fleet| (*fleet.view()).clone()),
+            fleet: state
+                .fleet
+                .as_ref()
+                .map(|fleet| fleet_view(state, &fleet.view())),
         }
+    }
+}
+
+/// The fleet, and what this gateway makes of the policy store.
+fn fleet_view(state: &AdminState, fleet: &FleetView) -> FleetView {
+    let shown = state.store.shown();
+    FleetView {
+        revision: shown.revision,
+        rollout: shown.rollout,
+        share: f64::from(shown.share) / 10_000.0,
+        ..fleet.clone()
     }
 }
 

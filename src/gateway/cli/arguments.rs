@@ -62,6 +62,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|why| format!("{why}; {expected}"))
 }
 
+/// Reads a share, of 10,000.
+fn percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').and_then(|it| it.parse().ok());
+    let share = number.filter(|it: &f64| (0.0..=100.0).contains(it));
+    let share = share.ok_or("expected a share such as 10%")?;
+    Ok((share * 100.0).round() as u32)
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve: the gateway of one region.
@@ -198,12 +206,55 @@ pub(super) enum PolicyCommand {
         /// The policy file.
         file: String,
     },
-    /// Print what a policy file says, with groups resolved and defaults filled in.
+    /// Print what a policy says, with groups resolved and defaults filled in.
     Show {
+        /// Print JSON.
+        #[arg(long, conflicts_with = "text")]
+        json: bool,
+        /// Print the text as it was pushed.
+        #[arg(long)]
+        text: bool,
+        /// The policy file, or the number of a revision in the policy store.
+        policy: String,
+    },
+    /// Store a policy file as a revision; the last line is its number. Nothing is in force by that.
+    Push(PushCommand),
+    /// List the revisions in the policy store, newest first.
+    List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// The policy file.
+    },
+    /// Print how two policies differ in meaning; exit 1 if they do.
+    Diff {
+        /// A revision, a policy file, or `active`.
+        old: String,
+        /// A revision, a policy file, or `active`.
+        new: String,
+    },
+    /// Put a revision in force: in shadow, then region by region, by shares; taken back if it is worse.
+    Rollout(RolloutCommand),
+    /// Show what is in force, the open rollout and the gateways.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the open rollout stand still.
+    Pause,
+    /// Let its stage bake again.
+    Resume,
+    /// End the open rollout: what was in force stays.
+    Abort,
+    /// End the open rollout; else go back to what was in force before, at once and everywhere.
+    Rollback {
+        /// The revision to go back to.
+        #[arg(long)]
+        to: Option<u32>,
+    },
+    /// Make a key that signs revisions, and print the public one.
+    Key {
+        /// A file that does not exist yet.
         file: String,
     },
     /// Print where one request goes, and why.
@@ -219,6 +270,57 @@ pub(super) enum PolicyCommand {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct PushCommand {
+    /// The policy file.
+    pub(super) file: String,
+    /// What the revision is for.
+    #[arg(long, default_value = "")]
+    pub(super) note: String,
+    /// Who has written it; by default the user.
+    #[arg(long)]
+    pub(super) author: Option<String>,
+    /// The key that signs it.
+    #[arg(long)]
+    pub(super) sign: Option<String>,
+    /// Revisions below this number are void from then on.
+    #[arg(long, requires = "sign", default_value_t = 0)]
+    pub(super) floor: u32,
+    /// The fleet's name, which is in the signature; by default that of the configuration.
+    #[arg(long, requires = "sign")]
+    pub(super) fleet: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RolloutCommand {
+    /// The revision.
+    pub(super) revision: u32,
+    /// The region that comes first; by default the one with the least load.
+    #[arg(long)]
+    pub(super) canary: Option<String>,
+    /// The regions that come first, in this order.
+    #[arg(long, value_delimiter = ',', conflicts_with = "canary")]
+    pub(super) order: Vec<String>,
+    /// How long each stage lasts.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub(super) bake: Duration,
+    /// How long a gateway may take to follow.
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub(super) wait: Duration,
+    /// The greatest share of decisions whose region may change.
+    #[arg(long, default_value = "10%", value_parser = percent)]
+    pub(super) blast_radius: u32,
+    /// What is judged: errors,latency or errors.
+    #[arg(long, default_value = "errors,latency", value_parser = ["errors,latency", "errors"])]
+    pub(super) judge: String,
+    /// How many requests of the new revision each stage waits for.
+    #[arg(long, default_value_t = 0)]
+    pub(super) min_samples: u64,
+    /// Print a line of JSON for each change.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ExplainPolicyCommand {
     /// The request's method.
     pub(super) method: String,
@@ -227,6 +329,9 @@ pub(super) struct ExplainPolicyCommand {
     /// The policy file (TIDEGATE_TRAFFIC_POLICY).
     #[arg(long)]
     pub(super) policy: Option<String>,
+    /// A revision in the policy store in place of a file: its number, `active` or `candidate`.
+    #[arg(long, conflicts_with = "policy")]
+    pub(super) revision: Option<String>,
     /// The region where the request enters.
     #[arg(long)]
     pub(super) region: Option<String>,
@@ -268,8 +373,9 @@ pub(super) struct MigrateCommand {
     /// URL of the primary (DATABASE_URL).
     #[arg(long)]
     pub(super) database_url: Option<String>,
-    /// The schemas to apply: those of the built-in API, and of object storage.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Schema::Api])]
+    /// The schemas to apply. By default that of the built-in API, and the policy store's if the
+    /// configuration has a [fleet] section.
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub(super) only: Vec<Schema>,
     /// Also add accounts, balances, rates, fees and documents to try the API with.
     #[arg(long)]
@@ -281,6 +387,8 @@ pub(super) struct MigrateCommand {
 pub(super) enum Schema {
     /// The built-in API.
     Api,
+    /// The policy store.
+    Traffic,
     /// Object storage.
     Storage,
 }

@@ -1,6 +1,7 @@
 //! `tidegate check`: reports what `serve` would do, without doing it.
 
 use std::fmt::Write;
+use std::net::ToSocketAddrs;
 
 use super::Exit;
 use super::arguments::CheckCommand;
@@ -9,6 +10,7 @@ use super::url_warning::warn_of_url;
 use crate::endpoint::{Backend, Routes};
 use crate::endpoint::{EndpointAuth, RouteTables};
 use crate::gateway::config::{InForce, Settings, in_force};
+use crate::peers::{CredentialsError, Peer, Refusal};
 use tidegate_model::Environment;
 
 /// Validates everything that needs no database and prints the effective tables.
@@ -26,6 +28,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
             certificate(&settings)?,
             trusted_proxies(&settings),
             traffic_policy(&settings),
+            fleet(&settings)?,
             policies(&routes),
             endpoints(&routes),
             upstreams(&routes),
@@ -94,6 +97,37 @@ fn traffic_policy(settings: &Settings) -> String {
         Some(_) => stated,
         None => stated + &format!("it does not declare this region, {region}\n"),
     }
+}
+
+/// The fleet's certificate and the peers; nothing without a fleet.
+fn fleet(settings: &Settings) -> Result<String, Exit> {
+    let Some(fleet) = &settings.fleet else {
+        return Ok(String::new());
+    };
+    let expired = match fleet.files.read(&settings.region) {
+        Ok(_) => "",
+        Err(CredentialsError::Refused(_, Refusal::Expired)) => " (warning: it is expired)",
+        Err(error) => return Err(Exit::unusable(error)),
+    };
+    let path = fleet.files.certificate.display();
+    let mut text = format!("\nFLEET\n{path} is of {}{expired}\n", settings.region);
+    for Peer { region, address } in &fleet.peers {
+        let warning = match address.to_socket_addrs() {
+            Ok(_) => "",
+            Err(_) => " (warning: the name does not resolve)",
+        };
+        line(&mut text, format_args!("{region:<16} {address}{warning}"));
+    }
+    let policy = settings.routes.regions.policy.iter();
+    for region in policy.flat_map(|policy| policy.plan.regions()) {
+        let is_listed = fleet.peers.iter().any(|peer| peer.region == region.id);
+        if !is_listed && region.id != settings.region {
+            let region = &region.id;
+            let what = "is a region of the traffic policy and no peer: it is unreachable";
+            line(&mut text, format_args!("warning: {region} {what}"));
+        }
+    }
+    Ok(text)
 }
 
 fn policies(routes: &Routes) -> String {

@@ -7,7 +7,7 @@ use tidegate_model::ConfigError;
 /// An exit code and the line for standard error that explains it.
 #[derive(Debug)]
 pub struct Exit {
-    /// 1 when the work failed, 2 when the input cannot be used.
+    /// 1 when the work failed, 2 when the input cannot be used; rollouts have more.
     pub code: u8,
     /// Some lines before that one; mostly empty.
     pub report: String,
@@ -16,6 +16,14 @@ pub struct Exit {
 }
 
 impl Exit {
+    /// The work ended as another code says.
+    pub fn with_code(code: u8, message: impl Display) -> Self {
+        Self {
+            code,
+            ..Self::failed(message)
+        }
+    }
+
     /// The work failed.
     pub fn failed(message: impl Display) -> Self {
         Self {

@@ -10,6 +10,7 @@ use super::Exit;
 use super::arguments::{MigrateCommand, Schema};
 use super::primary::Primary;
 use super::url_warning::warn_of_url;
+use crate::gateway::config::has_fleet;
 use crate::postgres::SslMode;
 use tidegate_model::Environment;
 use tokio_postgres::config::SslMode as Negotiation;
@@ -43,11 +44,18 @@ const API: [(i64, &str, &str); 5] = [
     ),
 ];
 
-/// The same for object storage.
+/// The files of `migrations/traffic/`: the policy store.
+const TRAFFIC: [(i64, &str, &str); 1] = [(
+    1,
+    "policy_store",
+    include_str!("../../../migrations/traffic/0001_policy_store.sql"),
+)];
+
+/// The files of `migrations/storage/`: object storage.
 const STORAGE: [(i64, &str, &str); 1] = [(
-    7,
+    1,
     "storage",
-    include_str!("../../../migrations/0007_storage.sql"),
+    include_str!("../../../migrations/storage/0001_storage.sql"),
 )];
 
 const DEMO_DATA: &str = include_str!("demo_data.sql");
@@ -67,10 +75,17 @@ pub(super) async fn migrate(
     let mut connection = connect(options, server.ssl_mode())
         .await
         .map_err(|error| failed(&error))?;
-    migrator(&command.only)
-        .run(&mut connection)
-        .await
-        .map_err(|error| failed(&error))?;
+    let mut schemas = command.only;
+    if schemas.is_empty() {
+        schemas.push(Schema::Api);
+        if has_fleet(environment)? {
+            schemas.push(Schema::Traffic);
+        }
+    }
+    for schema in schemas {
+        let run = migrator(schema).run(&mut connection).await;
+        run.map_err(|error| failed(&error))?;
+    }
     if command.demo_data {
         let all = connection.execute(sqlx::raw_sql(AssertSqlSafe(DEMO_DATA)));
         all.await.map_err(|error| failed(&error))?;
@@ -110,24 +125,26 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     authorization || handshake
 }
 
-fn migrator(only: &[Schema]) -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+/// The schemas beside the API's remember what was applied beside their tables.
+fn migrator(schema: Schema) -> Migrator {
+    let (files, table) = match schema {
+        Schema::Api => (&API[..], None),
+        Schema::Traffic => (&TRAFFIC[..], Some("tidegate.migrations")),
+        Schema::Storage => (&STORAGE[..], Some("tidegate.storage_migrations")),
+    };
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(
-            version,
-            name.into(),
+            *version,
+            (*name).into(),
             MigrationType::Simple,
-            sql.into_sql_str(),
+            (*sql).into_sql_str(),
             false,
         )
     };
-    let files = only.iter().flat_map(|schema| match schema {
-        Schema::Api => &API[..],
-        Schema::Storage => &STORAGE[..],
-    });
-    let mut files: Vec<_> = files.copied().collect();
-    files.sort_unstable();
-    let mut migrator = Migrator::with_migrations(files.into_iter().map(migration).collect());
-    // Those of the schemas that were not named.
-    migrator.set_ignore_missing(true);
+    let mut migrator = Migrator::with_migrations(files.iter().map(migration).collect());
+    if let Some(table) = table {
+        migrator.create_schema("tidegate");
+        migrator.dangerous_set_table_name(table);
+    }
     migrator
 }

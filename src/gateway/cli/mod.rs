@@ -37,7 +37,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
 
         Command::Check(command) => check::check(command, &environment),
         Command::Explain(command) => explain::explain(command, &environment),
-        Command::Policy { command } => policy::policy(command, &environment),
+        Command::Policy { command } => policy::policy(command, &environment).await,
         Command::Fleet { command } => fleet::fleet(&command),
         Command::Storage { command } => storage::storage(command, &environment).await,
         Command::Init(command) => init::init(command, &environment).await,

@@ -98,6 +98,8 @@ impl Content {
             "tls.cert" => ("tls.cert", &self.tls.cert),
             "tls.key" => ("tls.key", &self.tls.key),
             "primary_region" => ("topology.primary_region", &self.topology.primary_region),
+            "fleet.name" => ("fleet.name", &self.fleet.name),
+            "fleet.state_dir" => ("fleet.state_dir", &self.fleet.state_dir),
             "fleet.listen" => ("fleet.listen", &self.fleet.listen),
             "fleet.certificate" => ("fleet.certificate", &self.fleet.certificate),
             "fleet.key" => ("fleet.key", &self.fleet.key),

@@ -51,6 +51,15 @@ fn credential(merge: &Merge<'_>, setting: &Setting) -> Result<PathBuf, ConfigErr
     })
 }
 
+/// Returns the peers of a gateway that belongs to a fleet.
+pub(super) fn peers_of(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
+    let listen: Option<Address> = merge.value(&FLEET_LISTEN)?;
+    match listen {
+        Some(_) => peers(merge),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn peers(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
     let source = &merge.file.source;
     let mut peers: Vec<Peer> = Vec::new();

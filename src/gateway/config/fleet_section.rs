@@ -7,11 +7,23 @@ use toml::Spanned;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct FleetSection {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) state_dir: Option<Spanned<String>>,
+    pub(super) trusted_keys: Vec<Spanned<String>>,
     pub(super) listen: Option<Spanned<String>>,
     pub(super) certificate: Option<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
     pub(super) ca: Option<Spanned<String>>,
     pub(super) peers: Vec<PeerSection>,
+}
+
+impl FleetSection {
+    /// Whether the file says anything about the fleet.
+    pub(super) fn is_used(&self) -> bool {
+        let values = [&self.name, &self.state_dir, &self.listen, &self.certificate];
+        let lists = self.peers.is_empty() && self.trusted_keys.is_empty();
+        values.into_iter().any(Option::is_some) || !lists
+    }
 }
 
 /// One of the peers.

@@ -27,7 +27,9 @@ mod upstream_section;
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
-pub use settings::{Settings, auth_config, cache_settings, storage_settings, token_keys};
+pub use settings::{
+    Settings, auth_config, cache_settings, fleet_name, has_fleet, storage_settings, token_keys,
+};
 pub use storage::storage_keys;
 pub use topology::ReplicaConfig;
 

@@ -10,6 +10,7 @@ use crate::http::{
     ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings, TLS_CERT, TLS_KEY, TLS_SECTION,
 };
 use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
+use crate::policy_store::FLEET_STORE;
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -94,7 +95,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 22] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -115,6 +116,7 @@ pub const TABLES: [Table; 21] = [
         "[TLS for clients](security.md#tls-for-clients), on the public listener.",
         TLS_SECTION,
     ),
+    row("[fleet]", "The [policy store](rollouts.md).", FLEET_STORE),
     row(
         "[[fleet.peers]]",
         "The gateways of other regions; see [the fleet](fleet.md).",

@@ -71,7 +71,7 @@ impl RouteTables {
             file: file.unwrap_or(&built_in),
         };
         Ok(Self {
-            regions: regions(&merge)?,
+            regions: regions(&merge, local)?,
             policies: policies.or(built_in.policies()?).unwrap_or_default(),
             endpoints,
             upstreams,

@@ -22,6 +22,7 @@ use crate::http::{
     TLS_KEY,
 };
 use crate::peers::FleetConfig;
+use crate::policy_store::{FLEET_NAME, STATE_DIR, StoreSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub tls: Option<CertificateFiles>,
     /// `[fleet]`; absent without `FLEET_ADDR`.
     pub fleet: Option<FleetConfig>,
+    /// What a gateway needs to know of the policy store.
+    pub store: StoreSettings,
     /// Object storage; absent without `STORAGE_ADDR`.
     pub storage: Option<StorageConfig>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
@@ -126,6 +129,9 @@ impl Settings {
             admin_hosts: file.admin_hosts()?,
             tls: certificate_files(&merge)?,
             fleet: fleet(&merge, token_keys.is_some())?,
+            store: StoreSettings {
+                state_dir: merge.value(&STATE_DIR)?.map(|FilePath(path)| path),
+            },
             storage: storage(&merge)?,
             token_keys,
             auth: auth_config(environment)?,
@@ -227,6 +233,33 @@ pub fn storage_settings(
 ) -> Result<StorageSettings, ConfigError> {
     let file = operator_file(overrides, environment)?.map_or_else(ConfigFile::built_in, Ok)?;
     Ok(file.content.storage)
+}
+
+/// Whether a configuration has a `[fleet]`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn has_fleet(environment: &Environment) -> Result<bool, ConfigError> {
+    let file = operator_file(&Overrides::default(), environment)?;
+    let has_section = file.is_some_and(|file| file.content.fleet.is_used());
+    Ok(has_section || environment.get("FLEET_ADDR").is_some())
+}
+
+/// The fleet's name in a configuration, if there is one.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn fleet_name(environment: &Environment) -> Result<String, ConfigError> {
+    let overrides = Overrides::default();
+    let file = operator_file(&overrides, environment)?;
+    let file = file.map_or_else(ConfigFile::built_in, Ok)?;
+    let merge = Merge {
+        overrides: &overrides,
+        environment,
+        file: &file,
+    };
+    let name = merge.value(&FLEET_NAME)?;
+    Ok(name.unwrap_or_else(|| "default".to_owned()))
 }
 
 /// How bearer tokens are verified.

@@ -1,6 +1,7 @@
 //! The probes as HTTP.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -32,6 +33,8 @@ pub struct HealthState {
     pub drain: Drain,
     /// Greatest healthy lag.
     pub max_lag: Duration,
+    /// Whether this gateway suspects itself; `None` without a fleet.
+    pub suspects: Option<Arc<AtomicBool>>,
 }
 
 impl HealthState {
@@ -80,6 +83,7 @@ pub async fn edge(State(state): State<HealthState>) -> Response {
         monitor_alive: state.monitor.alive(Instant::now()),
         draining: state.drain.is_draining(),
         max_lag: state.max_lag,
+        suspects: state.suspects.as_ref().map(|it| it.load(Ordering::Relaxed)),
     });
     let body = serde_json::to_vec(&report).expect("a report has no maps and no failing parts");
     let json = HeaderValue::from_static("application/json");

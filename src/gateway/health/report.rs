@@ -23,6 +23,8 @@ pub struct HealthFacts<'a> {
     pub draining: bool,
     /// Greatest healthy lag.
     pub max_lag: Duration,
+    /// Whether this gateway suspects itself; `None` without a fleet.
+    pub suspects: Option<bool>,
 }
 
 /// Whether this region should get traffic. As JSON it stays below 1 KiB.
@@ -45,6 +47,9 @@ struct Checks {
     monitor: Check,
     #[serde(skip_serializing_if = "Option::is_none")]
     drain: Option<Check>,
+    /// A gateway that suspects itself still serves: this is never a reason to send it no requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<NodeCheck>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,6 +115,10 @@ impl Checks {
                 ok: facts.monitor_alive,
             },
             drain: facts.draining.then_some(Check { ok: false }),
+            fleet: facts.suspects.map(|suspects| NodeCheck {
+                ok: true,
+                condition: if suspects { "suspect" } else { "well" },
+            }),
         }
     }
 
@@ -191,6 +200,7 @@ mod tests {
                 monitor_alive: self.monitor_alive,
                 draining: self.draining,
                 max_lag: Duration::from_secs(5),
+                suspects: None,
             });
             (report.is_healthy(), serde_json::to_string(&report).unwrap())
         }

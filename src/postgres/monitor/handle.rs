@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 use tracing::Instrument;
 
 use crate::postgres::Server;
@@ -82,6 +83,15 @@ impl Monitor {
     /// As [`Monitor::status`].
     pub fn take_refusal(&self, node: &NodeId) -> Option<String> {
         self.published.refusal(self.index(node)).take()
+    }
+
+    /// Returns the connection over which a node is sampled, if there is one: for a few small statements a
+    /// second that must not depend on the load of the pools.
+    ///
+    /// # Panics
+    /// As [`Monitor::status`].
+    pub fn client(&self, node: &NodeId) -> Option<Arc<Client>> {
+        self.published.client(self.index(node))
     }
 
     /// Doubts every node, because a promotion was reported.

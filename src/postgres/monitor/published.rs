@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use crate::postgres::monitor::announce::{log_condition, log_roles, measure};
 use crate::postgres::monitor::observations::Observations;
@@ -38,6 +39,8 @@ struct PublishedNode {
     doubt: Notify,
     /// What the server said when it refused the task's connection for want of room.
     refusal: Mutex<Option<String>>,
+    /// The task's connection, while it samples.
+    client: ArcSwapOption<Client>,
 }
 
 /// A waiter for a node; dropping it ends the wait.
@@ -60,6 +63,7 @@ impl Published {
             hurry: Notify::new(),
             doubt: Notify::new(),
             refusal: Mutex::default(),
+            client: ArcSwapOption::empty(),
         };
         Self {
             observations: Mutex::new(Observations::new(nodes.iter().cloned(), settings)),
@@ -92,6 +96,16 @@ impl Published {
         while node.waiters.load(Ordering::Acquire) == 0 {
             node.hurry.notified().await;
         }
+    }
+
+    /// Lends a task's connection, or takes it back.
+    pub(super) fn lend(&self, index: usize, client: Option<Arc<Client>>) {
+        self.nodes[index].client.store(client);
+    }
+
+    /// Returns the connection that a node's task samples over.
+    pub(super) fn client(&self, index: usize) -> Option<Arc<Client>> {
+        self.nodes[index].client.load_full()
     }
 
     /// Makes a node's task re-resolve its name.

@@ -71,7 +71,10 @@ impl NodeTask {
         while let Some(mut connection) = next {
             let interval = self.settings.sample_interval;
             let mut look = FreshLook::new(&self.server, session, interval);
+            self.published
+                .lend(self.index, Some(Arc::clone(&connection.client)));
             let ended = self.sample(&mut connection, &mut look, backoff).await;
+            self.published.lend(self.index, None);
             drop(connection);
             next = match ended {
                 Ended::Lost(reason) => {

@@ -3,8 +3,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 
-use super::{entrance, file, goes_to, head, in_force, region, routed};
-use crate::regions::{RegionJudge, RegionNode, RegionView};
+use super::{Everywhere, entrance, file, goes_to, head, in_force, region, routed};
+use crate::regions::{
+    PolicyTrial, RegionJudge, RegionNode, RegionRoute, RegionView, TrafficPlans, TrafficPolicy,
+    TrialCounters,
+};
 use tidegate_steering::{AttemptOutcome, Selector, SharedSelector, SteeringSettings};
 use tidegate_traffic::health::{Outcome, State};
 use tidegate_traffic::plan::{RegionIndex, RegionMask};
@@ -144,11 +147,84 @@ async fn another_policy_takes_over_what_is_known_of_regions() {
     }
     let request = head("203.0.113.7", &[]);
     assert_eq!(goes_to(&before, &request), "eu-west-1");
+    let since = before.regions()[1].since;
+    assert!(since >= MS, "{since:?}");
     let other = file(&POLICY.replace("policy p", "policy q"));
     let nodes = vec![node(&selector, 0)];
-    let after = crate::regions::TrafficPolicy::start(other, None, entrance(), nodes, Some(&before));
+    let after = TrafficPolicy::start(other, None, entrance(), nodes, Some(&before));
     assert_eq!(goes_to(&after, &request), "eu-west-1");
+    assert_eq!(after.regions()[1].since, since);
     selector.report(0, AttemptOutcome::Answered, Some(MS), Instant::now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_on_trial_keeps_what_is_known_of_regions_and_goes_on_with_it_in_force() {
+    let selector = selector(1);
+    let before = in_force(POLICY, None, vec![node(&selector, 0)]);
+    let far = region("us-east-1");
+    for _ in 0..30 {
+        before.sample(&far, "a", Outcome::Failed, MS);
+        advance(100 * MS).await;
+    }
+    let request = head("203.0.113.7", &[]);
+    let other = file(&POLICY.replace("policy p", "policy q"));
+    let nodes = vec![node(&selector, 0)];
+    let beside = TrafficPolicy::start_beside(other, (None, entrance()), nodes, Some(&before));
+    assert_eq!(goes_to(&beside, &request), "eu-west-1");
+    beside.take_over(Some(&before));
+    assert_eq!(goes_to(&beside, &request), "eu-west-1");
+    assert_eq!(beside.regions()[1].state, "left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_rollout_is_open_each_key_is_decided_by_one_plan_and_both_learn_of_regions() {
+    let selector = selector(1);
+    let old = in_force(POLICY, None, vec![node(&selector, 0)]);
+    let stay = POLICY.replace("prefer us-east-1 | eu-west-1", "prefer eu-west-1");
+    let nodes = vec![node(&selector, 0)];
+    let new = TrafficPolicy::start_beside(file(&stay), (None, entrance()), nodes, Some(&old));
+    let counters = Arc::<TrialCounters>::default();
+    let plans = |share| TrafficPlans {
+        in_force: Some(Arc::clone(&old)),
+        trial: Some(PolicyTrial {
+            policy: Arc::clone(&new),
+            rollout: 7,
+            share,
+            counters: Arc::clone(&counters),
+        }),
+        pinned: false,
+    };
+    let decide = |share, client: u8| {
+        let head = head(&format!("203.0.113.{client}"), &[]);
+        let route = RegionRoute::decide(&plans(share), &head, "/x", &Everywhere);
+        let route = route.unwrap().unwrap();
+        route.acted_upon(&route.routed, MS, false);
+        route.routed.region.as_ref().unwrap().to_string()
+    };
+    let moved = |share| {
+        (0..200)
+            .filter(|it| decide(share, *it) == "eu-west-1")
+            .count()
+    };
+    assert_eq!(moved(0), 0);
+    assert!((20..80).contains(&moved(2_500)));
+    assert_eq!(moved(10_000), 200);
+    let report = counters.report();
+    assert_eq!((report.decided, report.changed), (600, 600));
+    assert_eq!(report.arms.new.requests + report.arms.old.requests, 600);
+
+    let far = region("us-east-1");
+    let head = head("203.0.113.7", &[]);
+    let route = RegionRoute::decide(&plans(0), &head, "/x", &Everywhere);
+    let route = route.unwrap().unwrap();
+    for _ in 0..30 {
+        route.sample(&far, "a", Outcome::Failed, MS);
+        advance(100 * MS).await;
+    }
+    assert_eq!(
+        [&old, &new].map(|it| it.regions()[1].state),
+        ["left", "left"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

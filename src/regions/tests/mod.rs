@@ -1,5 +1,6 @@
 //! Regions judged by samples and nodes, and how soon that decides.
 
+mod address_database;
 mod geo;
 mod judging;
 mod trigger;
@@ -10,7 +11,10 @@ use std::sync::Arc;
 use axum::extract::ConnectInfo;
 use http::request::Parts;
 
-use super::{Entrance, GeoDatabase, PolicyFile, Reaches, RegionNode, RegionRoute, TrafficPolicy};
+use super::{
+    Entrance, GeoDatabase, PolicyFile, Reaches, RegionNode, RegionRoute, TrafficPlans,
+    TrafficPolicy,
+};
 use crate::http::Routed;
 use tidegate_model::RegionId;
 
@@ -60,8 +64,12 @@ pub(super) fn head(client: &str, fields: &[(&'static str, &'static str)]) -> Par
 }
 
 pub(super) fn routed(traffic: &Arc<TrafficPolicy>, head: &Parts) -> Arc<Routed> {
-    match RegionRoute::decide(traffic, head, "/x", &Everywhere) {
-        Ok(route) => route.routed,
+    let plans = TrafficPlans {
+        in_force: Some(Arc::clone(traffic)),
+        ..TrafficPlans::default()
+    };
+    match RegionRoute::decide(&plans, head, "/x", &Everywhere) {
+        Ok(route) => route.unwrap().routed,
         Err(refused) => refused.routed,
     }
 }

@@ -32,7 +32,7 @@ impl<'a> Request<'a> {
     }
 
     /// Returns the hash of the first key that the request has, else of the client's address.
-    pub(crate) fn key(&self, affinity: &[AffinityKey]) -> Key {
+    pub fn key(&self, affinity: &[AffinityKey]) -> Key {
         let mut found = affinity.iter().filter_map(|key| self.key_of(key));
         found.next().unwrap_or_else(|| {
             let address = self.key_of(&AffinityKey::ADDRESS);

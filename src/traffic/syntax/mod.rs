@@ -3,6 +3,9 @@
 //! The meaning of a text is not determined here: names, units and rules about several clauses
 //! belong to `check`.
 
+/// The version of the language: raised with every change of syntax or meaning.
+pub const LANGUAGE: u32 = 1;
+
 pub mod ast;
 mod diagnostic;
 mod format;

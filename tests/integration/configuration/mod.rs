@@ -59,6 +59,31 @@ async fn arguments_that_make_no_sense_are_named_on_one_line() {
 }
 
 #[tokio::test]
+async fn a_credential_of_the_service_counts_where_its_variable_is_not_set() {
+    let credentials = TempDir::new().unwrap();
+    let credential = |name: &str, value: &str| {
+        std::fs::write(credentials.path().join(name), value).unwrap();
+    };
+    credential("DATABASE_URL", &format!("{URL}\n"));
+    credential("TOKEN_SECRET", "a-token-secret-that-is-long-enough");
+    credential("REGION", "ap-southeast-1");
+    credential("key.pem", "not a variable");
+    let check = || tidegate("check").env("CREDENTIALS_DIRECTORY", credentials.path());
+    let text = printed(check().env("REGION", "eu-west-1")).await;
+    for named in ["eu-west-1", "DATABASE_URL", "TOKEN_SECRET"] {
+        assert!(text.contains(named), "{named} in\n{text}");
+    }
+    assert!(
+        !text.contains("ap-southeast-1") && !text.contains(PASSWORD),
+        "{text}"
+    );
+
+    credential("DATABASE_URL", "mysql://app:hunter2@db/app");
+    let line = refusal(check()).await;
+    assert!(line.starts_with("DATABASE_URL = "), "{line}");
+}
+
+#[tokio::test]
 async fn a_variable_that_cannot_be_used_is_named_before_anything_listens() {
     let alone = tidegate("serve").env("DATABASE_URL", URL);
     assert!(refusal(alone).await.starts_with("REGION: is required"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::any;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -275,6 +276,16 @@ async fn empty_data_costs_no_memory() {
 }
 
 #[tokio::test]
+async fn tiny_data_costs_no_memory() {
+    check(End::Any, || {
+        let start = frame(HEADERS, END_HEADERS, 1, &request(POST, "/app/never"));
+        let tiny = frame(DATA, 0, 1, b"x").repeat(1_000);
+        Box::new(std::iter::once(start).chain(std::iter::repeat_n(tiny, 300)))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_small_block_of_huge_fields_costs_no_memory() {
     check(End::Any, || {
         // A field of 4,000 bytes in the table of the connection, then a thousand references to it.
@@ -319,6 +330,70 @@ async fn a_stream_that_takes_nothing_is_reset_and_the_others_go_on() {
             .await
             .expect("the connection goes on");
     }
+}
+
+#[tokio::test]
+async fn the_limits_of_a_connection_are_announced_and_one_more_stream_is_refused() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    const MAX_HEADER_LIST_SIZE: u16 = 6;
+    const REFUSED_STREAM: u8 = 7;
+    const STREAMS_MAX: u32 = 128;
+    let world = World::start().await;
+    for (kind, _) in world.gateways() {
+        let (mut from, mut to) = world.open(kind, &frame(SETTINGS, 0, 0, &[])).await;
+        let settings = read_until(&mut from, SETTINGS).await.unwrap().payload;
+        let value = |id: u16| {
+            let of_id = |it: &&[u8]| it[..2] == id.to_be_bytes();
+            let parameter = settings.chunks(6).find(of_id).unwrap();
+            u32::from_be_bytes(parameter[2..].try_into().unwrap())
+        };
+        assert_eq!(value(MAX_CONCURRENT_STREAMS), STREAMS_MAX, "{kind}");
+        assert_eq!(value(MAX_HEADER_LIST_SIZE), 32 * 1024, "{kind}");
+        // The client sees the limit first.
+        to.write_all(&frame(SETTINGS, 1, 0, &[])).await.unwrap();
+        for stream in streams(STREAMS_MAX + 1) {
+            to.write_all(&get(stream, "/app/never")).await.unwrap();
+        }
+        to.flush().await.unwrap();
+        let refused = read_until(&mut from, RST_STREAM).await.unwrap();
+        assert_eq!(refused.stream, 2 * STREAMS_MAX + 1, "{kind}");
+        assert_eq!(refused.payload[3], REFUSED_STREAM, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_says_goaway_and_what_is_under_way_is_answered() {
+    let answer = async || {
+        sleep(Duration::from_secs(1)).await;
+        "late"
+    };
+    let app = App::serve(Router::new().fallback(any(answer))).await;
+    let secure = Secure::before(app, "[server]\ndrain_delay = \"100ms\"\n").await;
+    let stream = secure.authority.connect(&secure.edge, &["h2"]).await;
+    let (mut from, mut to) = split(stream);
+    to.write_all(PREFACE).await.unwrap();
+    to.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    to.write_all(&get(1, "/app/slow")).await.unwrap();
+    to.flush().await.unwrap();
+    while secure.app.asked().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    secure.edge.gateway.signal(Signal::SIGTERM);
+    read_until(&mut from, GOAWAY).await.expect("a GOAWAY");
+    let mut body = Vec::new();
+    while let Some(frame) = timeout(DEADLINE, read(&mut from)).await.unwrap() {
+        match frame.kind {
+            DATA => body.extend(frame.payload),
+            PING => {
+                to.write_all(&super::frames::frame(PING, 1, 0, &frame.payload))
+                    .await
+                    .unwrap();
+                to.flush().await.unwrap();
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(body, b"late");
 }
 
 /// Waits until one more connection was ended because its client took nothing.

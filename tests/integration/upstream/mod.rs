@@ -1,5 +1,7 @@
 //! Upstream endpoints: a real gateway before real HTTP servers, which fail in real ways.
 
+#[path = "../../../src/regions/tests/address_database.rs"]
+mod address_database;
 mod answers;
 mod cached;
 mod decision;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::testkit::{GatewayCommand, until};
 
+use super::address_database::address_database;
 use super::kit::{App, Edge, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, header, problem, told};
 
@@ -31,6 +32,10 @@ impl Scene {
     }
 
     async fn with(near: App, policy: &str, more: &str) -> Self {
+        Self::with_addresses(near, policy, more, "").await
+    }
+
+    async fn with_addresses(near: App, policy: &str, more: &str, database: &str) -> Self {
         let far = App::answering(200, "far").await;
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("traffic.policy");
@@ -39,7 +44,7 @@ impl Scene {
         let traffic = format!("traffic_policy = \"{}\"\n", file.display());
         let toml = upstream(&nodes, "") + &endpoint("*", "/app/{*rest}", "app");
         Self {
-            edge: Edge::start(&(traffic + more + &toml)).await,
+            edge: Edge::with("GEOIP_DB", database, traffic + more + &toml).await,
             near,
             far,
             policy: file,
@@ -290,6 +295,50 @@ async fn where_a_client_is_counts_only_from_a_trusted_proxy() {
 }
 
 #[tokio::test]
+async fn an_address_database_is_taken_anew_on_sighup_unless_it_is_damaged() {
+    let policy = "region eu-west-1\nregion us-east-1\n\
+                  policy french {\n  match country in (FR)\n  prefer us-east-1\n}\n\
+                  policy others {\n  prefer eu-west-1\n}\n";
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("addresses.mmdb");
+    let french = |network: u8| address_database(&[(network, "FR", 48.9, 2.4)]);
+    std::fs::write(&file, french(10)).unwrap();
+    let near = App::answering(200, "near").await;
+    let scene = Scene::with_addresses(near, policy, "", file.to_str().unwrap()).await;
+    assert_eq!(scene.served_by("/app/x").await, "near");
+
+    std::fs::write(&file, &french(127)[..200]).unwrap();
+    scene.edge.gateway.signal(Signal::SIGHUP);
+    let kept = scene.edge.gateway.wait_for_log("kept the old policies");
+    let kept = kept.await.unwrap();
+    assert!(kept.contains("addresses.mmdb"), "{kept}");
+    assert_eq!(scene.served_by("/app/x").await, "near");
+
+    std::fs::write(&file, french(127)).unwrap();
+    scene.edge.gateway.signal(Signal::SIGHUP);
+    scene.until_served_by("/app/x", "us-east-1").await;
+}
+
+#[tokio::test]
+async fn each_session_stays_in_its_region_and_sessions_are_spread() {
+    let policy = "region eu-west-1\nregion us-east-1\n\
+                  policy all {\n  prefer spread(eu-west-1, us-east-1)\n  affinity cookie sid\n}\n";
+    let scene = Scene::new(policy).await;
+    let served = async |session: usize| {
+        let request = scene.edge.request(Method::GET, "/app/x");
+        let request = request.header("cookie", format!("a=b; sid=s{session}"));
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    let mut far = 0;
+    for session in 0..40 {
+        let first = served(session).await;
+        assert_eq!(served(session).await, first, "session {session}");
+        far += usize::from(first == "far");
+    }
+    assert!((8..=32).contains(&far), "{far} of 40 are far");
+}
+
+#[tokio::test]
 async fn a_good_file_is_taken_over_on_sighup_and_a_bad_one_is_not() {
     let scene = Scene::new(FAR_FIRST).await;
     assert_eq!(scene.served_by("/app/x").await, "far");
@@ -390,7 +439,10 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
         .await
         .unwrap();
     let text = String::from_utf8(top.stdout).unwrap();
-    assert!(text.contains("REGION      NODES  STATE  SINCE"), "{text}");
+    assert!(
+        text.contains("REGION      NODES  TUNNELS  STATE  SINCE"),
+        "{text}"
+    );
     assert!(text.contains("us-east-1   1      well"), "{text}");
     let app = App::answering(200, "app").await;
     let edge = Edge::before(&app, "").await;
@@ -419,6 +471,15 @@ async fn decisions_are_recorded_and_decided_again_the_same_way() {
         .await
         .unwrap();
     assert!(text.contains("\"reason\":\"no-tunnel\""), "{text}");
+    let rotated = folder.path().join("receipts.jsonl.1");
+    std::fs::rename(&receipts, &rotated).unwrap();
+    drop(scene.edge.get("/app/x").await);
+    let written = async || Ok(std::fs::read_to_string(&receipts).ok());
+    let new = until("a new file is begun", DEADLINE, written)
+        .await
+        .unwrap();
+    assert!(new.lines().count() <= 1, "{new}");
+    let receipts = rotated;
     let replay = async |policy: &str| {
         std::fs::write(&scene.policy, policy).unwrap();
         let command = GatewayCommand::new(BINARY, "policy")

@@ -15,7 +15,7 @@ use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show;
 
-use super::file::{compiled, print};
+use super::file::print;
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::ExplainPolicyCommand;
 use crate::http::without_port;
@@ -24,9 +24,8 @@ use crate::http::without_port;
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Prints the decision for one request.
-pub(super) fn explain(command: &ExplainPolicyCommand, file: &str) -> Result<(), Exit> {
-    let plan = compiled(file)?;
-    let facts = Facts::new(&plan, conditions(&plan, command)?);
+pub(super) fn explain(command: &ExplainPolicyCommand, plan: &Plan) -> Result<(), Exit> {
+    let facts = Facts::new(plan, conditions(plan, command)?);
     let method: Method = parsed("METHOD", &command.method, "an HTTP method such as GET")?;
     let uri: Uri = parsed("PATH", &command.path, "a path such as /account?x=1")?;
     let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
@@ -49,8 +48,8 @@ pub(super) fn explain(command: &ExplainPolicyCommand, file: &str) -> Result<(), 
         hint: text("x-region-hint").unwrap_or_default(),
         recorded: &[],
     };
-    let decision = decide(&plan, &facts, &request);
-    let explained = show::explain(&plan, &facts, &request, &decision);
+    let decision = decide(plan, &facts, &request);
+    let explained = show::explain(plan, &facts, &request, &decision);
     match command.json {
         true => print(&(serde_json::to_string_pretty(&explained).map_err(Exit::failed)? + "\n")),
         false => print(&explained.to_string()),

@@ -1,27 +1,47 @@
-//! `tidegate policy`: checks, tests, formats, shows, explains and replays a traffic policy.
+//! `tidegate policy`: checks, tests, formats, shows, explains and replays a traffic policy; stores and
+//! rolls out its revisions.
 
 mod explain;
 mod file;
 mod replay;
+mod rollback;
+mod rollout;
+mod status;
+mod store;
 
 use tidegate_model::Environment;
+use tidegate_traffic::compile;
 use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
-use tidegate_traffic::{compile, show};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
-use file::{accepted, policy_file, print, read, refuse, report};
+use file::{accepted, compiled, policy_file, print, read, refuse, report};
 
 /// Runs one of the subcommands.
-pub(super) fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
+pub(super) async fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
     match command {
         PolicyCommand::Check { file } => check(&file),
         PolicyCommand::Test { file } => test(&file),
         PolicyCommand::Fmt { check, file } => fmt(&file, check),
-        PolicyCommand::Show { json, file } => show_plan(&file, json),
+        PolicyCommand::Show { json, text, policy } => {
+            store::show(environment, &policy, (json, text)).await
+        }
+        PolicyCommand::Push(command) => store::push(environment, &command).await,
+        PolicyCommand::List { json } => store::list(environment, json).await,
+        PolicyCommand::Diff { old, new } => store::diff(environment, &old, &new).await,
+        PolicyCommand::Key { file } => store::key(&file),
+        PolicyCommand::Rollout(command) => rollout::rollout(environment, &command).await,
+        PolicyCommand::Status { json } => status::status(environment, json).await,
+        PolicyCommand::Pause => rollout::pause(environment, true).await,
+        PolicyCommand::Resume => rollout::pause(environment, false).await,
+        PolicyCommand::Abort => rollout::abort(environment).await,
+        PolicyCommand::Rollback { to } => rollback::roll_back(environment, to).await,
         PolicyCommand::Explain(command) => {
-            let file = policy_file(command.policy.as_deref(), environment)?;
-            explain::explain(&command, &file)
+            let plan = match &command.revision {
+                Some(revision) => store::plan(environment, revision).await?,
+                None => compiled(&policy_file(command.policy.as_deref(), environment)?)?,
+            };
+            explain::explain(&command, &plan)
         }
         PolicyCommand::Replay { receipts, policy } => {
             let file = policy_file(policy.as_deref(), environment)?;
@@ -86,20 +106,4 @@ fn fmt(file: &str, check: bool) -> Result<(), Exit> {
         )));
     }
     std::fs::write(file, text).map_err(|error| Exit::failed(format_args!("{file}: {error}")))
-}
-
-fn show_plan(file: &str, json: bool) -> Result<(), Exit> {
-    let bytes = read(file)?;
-    let source = Source::new(file, &bytes);
-    let compiled = compile(&source);
-    accepted(&compiled, &source)?;
-    let Some(plan) = &compiled.plan else {
-        return Ok(());
-    };
-    let shown = show::show(plan);
-    let text = match json {
-        true => serde_json::to_string_pretty(&shown).map_err(Exit::failed)? + "\n",
-        false => shown.to_string(),
-    };
-    print(&text)
 }

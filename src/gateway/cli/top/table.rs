@@ -128,28 +128,33 @@ fn upstream_row(
 }
 
 /// The regions of the traffic policy; empty without one.
-pub(super) fn regions(look: &Look) -> Table<9> {
+pub(super) fn regions(look: &Look) -> Table<11> {
     let regions = look.topology.regions.iter();
     Table {
         header: [
-            "REGION", "NODES", "STATE", "SINCE", "LATENCY", "REQ/S", "ERRORS", "P99", "LAG",
+            "REGION", "NODES", "TUNNELS", "STATE", "SINCE", "LATENCY", "REQ/S", "ERRORS", "P99",
+            "BUSY", "LAG",
         ],
         rows: regions.map(region_row).collect(),
     }
 }
 
-fn region_row(region: &RegionEntry) -> [String; 9] {
+fn region_row(region: &RegionEntry) -> [String; 11] {
     let millis = |value: Option<f64>| value.map_or_else(unknown, |it| format!("{it:.1} ms"));
-    let errors = region.errors.map(|it| format!("{:.1} %", it * 100.0));
+    let percent =
+        |value: Option<f64>| value.map_or_else(unknown, |it| format!("{:.1} %", it * 100.0));
+    let tunnels = region.tunnels.map(|it| it.to_string());
     [
         region.region.clone(),
         region.nodes.to_string(),
+        tunnels.unwrap_or_else(unknown),
         region.state.clone(),
         format!("{:.0} s", region.since_s),
         millis(region.round_trip_ms),
         format!("{:.1}", region.rps),
-        errors.unwrap_or_else(unknown),
+        percent(region.errors),
         millis(region.p99_ms),
+        percent(region.saturation),
         millis(region.lag_ms),
     ]
 }

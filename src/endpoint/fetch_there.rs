@@ -1,0 +1,131 @@
+//! Fetches an answer for the response cache from the regions that the traffic policy lists.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{AGE, VARY};
+use http::{HeaderMap, HeaderValue, Request};
+use tokio::time::{Duration, Instant};
+
+use super::Call;
+use super::hand_on::Journey;
+use crate::cache::{Fetched, Missed, SharedRequest};
+use crate::http::{Account, Problem, Timing, Unprocessed, served_there};
+use crate::tunnels::{End, HandOnError, Sent, TunnelFailure};
+use crate::upstream::{KeptAnswer, keep, shared_gateway_fields};
+use tidegate_model::{RegionId, normalise};
+
+impl Journey<'_> {
+    /// Requests an answer that the response cache may store, of at most `bytes_max`, within `time`.
+    ///
+    /// # Errors
+    /// Why there is nothing to store.
+    pub(super) async fn fetch(
+        &self,
+        shared: &SharedRequest,
+        bytes_max: usize,
+        time: Duration,
+        timing: &mut Timing,
+    ) -> Result<Fetched, Missed> {
+        let started = Instant::now();
+        let (call, mut account) = (self.shared_call(shared)?, Account::default());
+        let mut trip = self.begin(call, &mut account).await?;
+        trip.parcel.headers = shared_gateway_fields(&self.frontend.backends.proxy);
+        let regions = self.regions();
+        for (at, region) in regions.iter().enumerate() {
+            let (failure, missed) = if self.reach.is_here(region) {
+                if trip.was_here {
+                    continue;
+                }
+                trip.was_here = true;
+                let (backend, backends) = (&self.endpoint.backend, &self.frontend.backends);
+                let fetched = backend
+                    .fetch(backends, shared, bytes_max, time, timing)
+                    .await;
+                match fetched.map_err(|missed| (unprocessed(&missed), missed)) {
+                    Ok(fetched) => return Ok(fetched),
+                    Err((Some(why), missed)) => (TunnelFailure::Unprocessed(why), Some(missed)),
+                    Err((None, missed)) => return Err(missed),
+                }
+            } else {
+                let routed = self.route.moved_to(region);
+                match self
+                    .send(&mut trip, region, &routed)
+                    .await
+                    .map_err(Problem::from)?
+                {
+                    Sent::Answer(answer) => {
+                        timing.upstream += started.elapsed();
+                        let limits = (bytes_max, started + time);
+                        let tokens = &self.frontend.tokens;
+                        return keep(tokens, &shared.decision, kept(answer, region), limits);
+                    }
+                    Sent::Failed(failure, _) => (failure, None),
+                }
+            };
+            if let Err(end) = self.follow(failure, region, &regions[at + 1..], &mut trip) {
+                let problem = || Problem::from(HandOnError::of(end, region)).into();
+                return Err(missed.unwrap_or_else(problem));
+            }
+        }
+        Err(Problem::from(HandOnError::of(End::Unavailable, regions[0])).into())
+    }
+
+    /// The request without anything of its client.
+    fn shared_call(&self, shared: &SharedRequest) -> Result<Call, Problem> {
+        let mut request = Request::new(());
+        *request.uri_mut() = shared.uri.clone();
+        let deadline = self.frontend.server.request_deadline;
+        Ok(Call {
+            head: request.into_parts().0,
+            body: Body::empty(),
+            json: None,
+            path: normalise(shared.uri.path())?.into_owned(),
+            path_values: shared.path_values.clone(),
+            decision: shared.decision.clone(),
+            route: shared.route.as_ref().map(Arc::clone),
+            claims: None,
+            time: deadline,
+        })
+    }
+}
+
+/// Whether nothing was done for a request that was missed here.
+fn unprocessed(missed: &Missed) -> Option<Unprocessed> {
+    match missed {
+        Missed::Problem(problem) => Unprocessed::of(problem.kind()),
+        Missed::Failed(_) | Missed::NotForAll => None,
+    }
+}
+
+/// What another region's gateway has answered; what it has set for its own clients does not count.
+fn kept(mut answer: Response, region: &RegionId) -> KeptAnswer {
+    let served = served_there(answer.headers(), region);
+    let headers = answer.headers_mut();
+    let age = headers
+        .get(AGE)
+        .and_then(|age| age.to_str().ok()?.parse().ok());
+    let age = Duration::from_secs(age.unwrap_or_default());
+    without_own_vary(headers);
+    KeptAnswer {
+        staleness: Some(served.staleness.unwrap_or_default().max(age)),
+        response: answer,
+        served,
+    }
+}
+
+/// Removes what every gateway sets anew.
+fn without_own_vary(headers: &mut HeaderMap) {
+    let fields = headers.get_all(VARY).iter();
+    let names = fields.filter_map(|field| field.to_str().ok());
+    let names = names.flat_map(|field| field.split(',')).map(str::trim);
+    let others = names.filter(|name| !name.to_ascii_lowercase().starts_with("x-consistency"));
+    let others = others.collect::<Vec<_>>().join(", ");
+    headers.remove(VARY);
+    if let Ok(others) = HeaderValue::try_from(&others)
+        && !others.is_empty()
+    {
+        headers.insert(VARY, others);
+    }
+}

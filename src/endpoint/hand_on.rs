@@ -1,0 +1,361 @@
+//! Serves a request in the regions that the traffic policy lists, one after the other, until one has
+//! served it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, Method};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout};
+
+use super::here::serve_here;
+use super::reach::Reach;
+use super::{Call, Endpoint, Frontend};
+use crate::http::{Account, Problem, Routed, TIDEGATE_ROUTE, Unprocessed};
+use crate::regions::{RegionRoute, route_field};
+use crate::tunnels::{
+    Circumstances, End, HandOnError, Next, Parcel, Payload, SendError, Sent, TunnelFailure,
+    Tunnels, next,
+};
+use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host, wants_websocket};
+use tidegate_model::{RegionId, X_CONSISTENCY_TOKEN};
+
+/// The longest body that is read before a request is handed on, so that it can be sent again. Longer
+/// ones are passed on as they arrive.
+const KEPT_BYTES_MAX: u64 = 64 * 1024;
+
+/// One request, on its way from region to region.
+pub(super) struct Journey<'a> {
+    pub(super) frontend: &'a Frontend,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) route: &'a RegionRoute,
+    pub(super) reach: Reach<'a>,
+    pub(super) tunnels: &'a Tunnels,
+}
+
+/// What a region that has not served a request leaves.
+struct Failed {
+    failure: TunnelFailure,
+    rest: Rest,
+}
+
+/// What the client gets where it is the end.
+enum Rest {
+    /// The answer of another region's gateway, or nothing.
+    There(Option<Response>),
+    /// The problem that was met here.
+    Here(Problem),
+}
+
+impl<'a> Journey<'a> {
+    /// Returns the journey of a request by the traffic policy's decision, if there is one, and a fleet.
+    pub(super) fn by(
+        frontend: &'a Frontend,
+        endpoint: &'a Endpoint,
+        route: Option<&'a RegionRoute>,
+    ) -> Option<Self> {
+        let reach = Reach::of(frontend, &endpoint.backend);
+        Some(Self {
+            frontend,
+            endpoint,
+            route: route?,
+            reach,
+            tunnels: reach.tunnels?,
+        })
+    }
+
+    /// Serves a request, here or in another region.
+    ///
+    /// # Errors
+    /// The problem to answer.
+    pub(super) async fn serve(
+        &self,
+        call: Call,
+        account: &mut Account,
+    ) -> Result<Response, Problem> {
+        let regions = self.regions();
+        let starts_here = self.reach.is_here(regions[0]);
+        let may_move = call.json.is_some() || call.body.is_end_stream();
+        let others = || regions.iter().any(|it| self.tunnels.is_open(it));
+        if starts_here && !(may_move && others()) {
+            return serve_here(self.frontend, self.endpoint, call, account).await;
+        }
+        let mut trip = self.begin(call, account).await?;
+        for (at, region) in regions.iter().enumerate() {
+            let routed = self.route.moved_to(region);
+            account.routed = Some(Arc::clone(&routed));
+            let sent = match self.reach.is_here(region) {
+                true if trip.was_here => continue,
+                true => self.ask_here(&mut trip, account).await?,
+                false => self.ask_there(&mut trip, region, &routed).await?,
+            };
+            let Failed { failure, rest } = match sent {
+                Ok((response, handed_on)) => {
+                    account.handed_on = handed_on;
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            if let Err(end) = self.follow(failure, region, &regions[at + 1..], &mut trip) {
+                return rest.end(end, region, account);
+            }
+        }
+        Err(HandOnError::of(End::Unavailable, regions[0]).into())
+    }
+
+    /// Decides what follows a failure in a region: one of the `others`, or the end.
+    pub(super) fn follow(
+        &self,
+        failure: TunnelFailure,
+        region: &RegionId,
+        others: &[&RegionId],
+        trip: &mut Trip,
+    ) -> Result<(), End> {
+        let reached = failure != TunnelFailure::NoTunnel;
+        trip.failed += usize::from(reached);
+        let circumstances = Circumstances {
+            safe: trip.parcel.is_safe(),
+            whole: trip.parcel.payload.is_whole(),
+            sent: reached,
+            failed: trip.failed,
+            regions_max: self.route.repeats_max,
+        };
+        match next(failure, &circumstances) {
+            Next::Region { paid, end } => {
+                let pays = || !paid || self.tunnels.may_retry(region, self.route.budget);
+                let goes_on = self.may_go_on(trip, failure, others) && pays();
+                if goes_on { Ok(()) } else { Err(end) }
+            }
+            Next::End(end) => Err(end),
+        }
+    }
+
+    /// Returns the regions of the route, and this one as the last resort if it may serve.
+    pub(super) fn regions(&self) -> SmallVec<[&RegionId; 8]> {
+        let mut regions: SmallVec<[_; 8]> = self.route.order().iter().collect();
+        if self.route.may_be_here && !regions.contains(&self.reach.own) {
+            regions.push(self.reach.own);
+        }
+        regions
+    }
+
+    /// Whether one of these regions can be asked after a failure.
+    fn may_go_on(&self, trip: &Trip, failure: TunnelFailure, regions: &[&RegionId]) -> bool {
+        let needs_primary = failure == TunnelFailure::Unprocessed(Unprocessed::NoPrimary);
+        regions
+            .iter()
+            .any(|region| match self.reach.is_here(region) {
+                true => !trip.was_here && (!needs_primary || self.reaches_primary()),
+                false => {
+                    self.tunnels.is_open(region)
+                        && (!needs_primary || self.tunnels.reaches_primary(region))
+                }
+            })
+    }
+
+    fn reaches_primary(&self) -> bool {
+        let monitor = &self.frontend.backends.database.monitor;
+        monitor.knowledge().primary().is_some()
+    }
+
+    async fn ask_here(
+        &self,
+        trip: &mut Trip,
+        account: &mut Account,
+    ) -> Result<Result<(Response, bool), Failed>, Problem> {
+        trip.was_here = true;
+        let call = trip.call();
+        match serve_here(self.frontend, self.endpoint, call, account).await {
+            Ok(response) => Ok(Ok((response, false))),
+            Err(problem) => match Unprocessed::of(problem.kind()) {
+                Some(why) => Ok(Err(Failed {
+                    failure: TunnelFailure::Unprocessed(why),
+                    rest: Rest::Here(problem),
+                })),
+                None => Err(problem),
+            },
+        }
+    }
+
+    /// Sends a request to another region.
+    pub(super) async fn send(
+        &self,
+        trip: &mut Trip,
+        region: &RegionId,
+        routed: &Routed,
+    ) -> Result<Sent, SendError> {
+        if let Some(field) = route_field(routed) {
+            trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
+        }
+        self.tunnels.send(region, &trip.parcel).await
+    }
+
+    async fn ask_there(
+        &self,
+        trip: &mut Trip,
+        region: &RegionId,
+        routed: &Routed,
+    ) -> Result<Result<(Response, bool), Failed>, Problem> {
+        match self.send(trip, region, routed).await? {
+            Sent::Answer(answer) => Ok(Ok((answer, true))),
+            Sent::Failed(failure, answer) => Ok(Err(Failed {
+                failure,
+                rest: Rest::There(answer),
+            })),
+        }
+    }
+
+    /// Prepares a request to be sent to several regions.
+    pub(super) async fn begin(&self, call: Call, account: &mut Account) -> Result<Trip, Problem> {
+        let Call {
+            head,
+            body,
+            json,
+            path,
+            ..
+        } = call;
+        let reads_json = json.is_some();
+        let payload = match json {
+            Some(json) => Payload::Whole(json),
+            None => self.payload(body).await?,
+        };
+        let proxy = &self.frontend.backends.proxy;
+        let server = &self.frontend.server;
+        let websocket = wants_websocket(&head, matches!(payload, Payload::None))
+            .then(|| head.extensions.get::<OnUpgrade>().cloned())
+            .flatten();
+        let parcel = Parcel {
+            method: head.method.clone(),
+            query: head.uri.query().map(str::to_owned),
+            host: requested_host(&head),
+            headers: gateway_fields(proxy, &head, account),
+            may_be_probed: websocket.is_none()
+                && may_be_probed(&head.method, &head.headers, head.uri.query(), &payload),
+            websocket,
+            payload,
+            time: self.endpoint.backend.time(server.request_deadline),
+            started: Instant::now(),
+            budget: self.route.budget,
+            path: path.clone(),
+        };
+        Ok(Trip {
+            parcel,
+            reads_json,
+            was_here: false,
+            failed: 0,
+            rest: Call {
+                head,
+                body: Body::empty(),
+                json: None,
+                path,
+                ..call
+            },
+        })
+    }
+
+    async fn payload(&self, body: Body) -> Result<Payload, Problem> {
+        let server = &self.frontend.server;
+        let hint = body.size_hint();
+        if body.is_end_stream() {
+            return Ok(Payload::None);
+        }
+        let bytes_max = server.body_bytes_max;
+        if hint.lower() > bytes_max as u64 {
+            return Err(UpstreamError::BodyTooLarge(bytes_max).into());
+        }
+        if hint.upper().is_some_and(|upper| upper <= KEPT_BYTES_MAX) {
+            let whole = timeout(server.body_timeout, body.collect()).await;
+            let whole = whole.map_err(|_elapsed| UpstreamError::BodyTooSlow)?;
+            let whole = whole.map_err(|_broken| UpstreamError::BodyBroken)?;
+            return Ok(Payload::Whole(whole.to_bytes()));
+        }
+        let until = Instant::now() + server.body_timeout;
+        Ok(Payload::Stream(Upload::new(body, bytes_max, until)))
+    }
+}
+
+/// A request that may be sent to several regions.
+pub(super) struct Trip {
+    pub(super) parcel: Parcel,
+    reads_json: bool,
+    /// Whether this gateway's own backend was asked.
+    pub(super) was_here: bool,
+    /// In how many regions it has failed that it may have reached.
+    failed: usize,
+    /// All but the body.
+    rest: Call,
+}
+
+impl Trip {
+    /// Returns the request for this gateway's own backend.
+    fn call(&self) -> Call {
+        let (body, json) = match &self.parcel.payload {
+            Payload::None => (Body::empty(), self.reads_json.then(Bytes::new)),
+            Payload::Whole(bytes) if self.reads_json => (Body::empty(), Some(bytes.clone())),
+            Payload::Whole(bytes) => (Body::from(bytes.clone()), None),
+            Payload::Stream(upload) => (upload.take_back().unwrap_or_default(), None),
+        };
+        Call {
+            body,
+            json,
+            ..self.rest.without_body()
+        }
+    }
+}
+
+impl Rest {
+    fn end(self, end: End, region: &RegionId, account: &mut Account) -> Result<Response, Problem> {
+        match (self, end) {
+            (Self::Here(problem), _) => Err(problem),
+            (Self::There(Some(answer)), End::Answer) => {
+                account.handed_on = true;
+                Ok(answer)
+            }
+            (Self::There(_), end) => Err(HandOnError::of(end, region).into()),
+        }
+    }
+}
+
+/// Whether a probe may ask for the same: nothing of it is one client's.
+fn may_be_probed(
+    method: &Method,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    payload: &Payload,
+) -> bool {
+    let of_client = [AUTHORIZATION, COOKIE, X_CONSISTENCY_TOKEN.clone()];
+    *method == Method::GET
+        && query.is_none()
+        && matches!(payload, Payload::None)
+        && !of_client.iter().any(|name| headers.contains_key(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_that_are_nobodys_are_asked_again_by_probes() {
+        let field = |name: &'static str| {
+            HeaderMap::from_iter([(name.parse().unwrap(), "x".parse().unwrap())])
+        };
+        let may = |headers: &HeaderMap, query| {
+            may_be_probed(&Method::GET, headers, query, &Payload::None)
+        };
+        assert!(may(&field("accept"), None));
+        assert!(!may(&HeaderMap::new(), Some("a=1")));
+        for name in ["authorization", "cookie", "x-consistency-token"] {
+            assert!(!may(&field(name), None), "{name}");
+        }
+        let none = HeaderMap::new();
+        assert!(!may_be_probed(&Method::POST, &none, None, &Payload::None));
+        let body = Payload::Whole(Bytes::from_static(b"x"));
+        assert!(!may_be_probed(&Method::GET, &none, None, &body));
+    }
+}

@@ -1,0 +1,245 @@
+//! `tidegate policy rollout`, `pause`, `resume` and `abort`.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+use tidegate_model::Environment;
+use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason};
+use tidegate_traffic::compile;
+use tidegate_traffic::plan::Plan;
+use tidegate_traffic::syntax::Source;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::file::{accepted, print};
+use super::rollback::all_follow;
+use super::store::{author, open};
+use crate::gateway::cli::Exit;
+use crate::gateway::cli::arguments::RolloutCommand;
+use crate::policy_store::{
+    InForceRow, LeadEvent, Leadership, NewRollout, StoreError, StoreSession, lead,
+};
+
+/// Exit codes of a rollout.
+const STOPPED: u8 = 4;
+const ABORTED: u8 = 5;
+const LEASE_LOST: u8 = 6;
+
+/// Rolls a revision out, and leads it until it ends.
+pub(super) async fn rollout(
+    environment: &Environment,
+    command: &RolloutCommand,
+) -> Result<(), Exit> {
+    let mut store = open(environment).await?;
+    let revision = command.revision;
+    let stored = store.revision(revision).await?;
+    let name = format!("revision {revision}");
+    let source = Source::new(&name, stored.body.as_bytes());
+    let compiled = compile(&source);
+    accepted(&compiled, &source)?;
+    let Some(plan) = &compiled.plan else {
+        return Err(Exit::unusable(format_args!("{name}: it cannot be used")));
+    };
+    let in_force = store.in_force().await?.revision;
+    if revision < in_force {
+        return Err(StoreError::Below { revision, in_force }.into());
+    }
+    if revision == in_force {
+        return print(&format!("{name} is in force already\n"));
+    }
+    let gateways = store.gateways().await?;
+    refuse_old_gateways(&gateways, stored.language)?;
+    let regions = order(plan, &gateways, command)?;
+    let leader = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let new = NewRollout {
+        revision,
+        regions: &regions,
+        bake: command.bake,
+        blast_radius: command.blast_radius,
+        judge: &command.judge,
+        leader: &leader,
+        by: author(environment),
+    };
+    let rollout = store.begin(&new).await?;
+    let course = Course {
+        rollout,
+        regions,
+        bake: command.bake,
+        wait: command.wait,
+        blast_radius: command.blast_radius,
+        latency: command.judge.contains("latency"),
+        min_samples: command.min_samples,
+    };
+    let told = |event: LeadEvent| {
+        // Whoever reads may have gone; the rollout goes on.
+        let _unread = match command.json {
+            true => print(&json_line((rollout, revision), &event)),
+            false => print(&text_line(&event)),
+        };
+    };
+    let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
+    end(&store, ended, (rollout, in_force, revision)).await
+}
+
+async fn end(
+    store: &StoreSession,
+    ended: Leadership,
+    (rollout, base, revision): (u64, u32, u32),
+) -> Result<(), Exit> {
+    let taken_back =
+        |why: &dyn std::fmt::Display| format!("revision {revision} was taken back: {why}");
+    match ended {
+        Leadership::Done => {
+            let in_force = InForceRow {
+                rollout,
+                revision,
+                base,
+            };
+            all_follow(store, in_force).await
+        }
+        Leadership::Stopped(reason @ StopReason::Stalled { .. }) => {
+            Err(Exit::failed(taken_back(&reason)))
+        }
+        Leadership::Stopped(reason) => Err(Exit::with_code(STOPPED, taken_back(&reason))),
+        Leadership::Aborted(reason) => Err(Exit::with_code(ABORTED, taken_back(&reason))),
+        Leadership::Lost(reason) => Err(Exit::with_code(
+            LEASE_LOST,
+            format_args!("this process does not lead the rollout any more: {reason}"),
+        )),
+    }
+}
+
+/// Turns true on Ctrl-C and on SIGTERM.
+fn interrupts() -> Result<watch::Receiver<bool>, Exit> {
+    let (turn, interrupted) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).map_err(Exit::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Exit::failed)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        turn.send_replace(true);
+        // Kept, so that a receiver sees no end.
+        turn.closed().await;
+    });
+    Ok(interrupted)
+}
+
+fn refuse_old_gateways(gateways: &[GatewayReport], language: u32) -> Result<(), Exit> {
+    let old = |it: &&GatewayReport| it.follows() && it.language < language;
+    match gateways.iter().find(old) {
+        None => Ok(()),
+        Some(it) => Err(Exit::unusable(format_args!(
+            "gateway {} in {} (version {}) reads version {} of the language, and this revision needs {language}: \
+             upgrade it first",
+            it.gateway, it.region, it.version, it.language
+        ))),
+    }
+}
+
+/// The regions in their order: as given, then by load, capacity and name.
+fn order(
+    plan: &Plan,
+    gateways: &[GatewayReport],
+    command: &RolloutCommand,
+) -> Result<Vec<String>, Exit> {
+    let declared = plan.regions().iter();
+    let mut declared: Vec<_> = declared.collect();
+    declared.sort_by_key(|it| {
+        let least = |rps: Option<u32>| rps.unwrap_or(u32::MAX);
+        (least(it.load), least(it.capacity), it.id.clone())
+    });
+    let mut regions: Vec<_> = declared.iter().map(|it| it.id.to_string()).collect();
+    // Gateways of regions that the policy does not name follow too.
+    for gateway in gateways.iter().filter(|it| it.follows()) {
+        if !regions.contains(&gateway.region) {
+            regions.push(gateway.region.clone());
+        }
+    }
+    let first = command.canary.iter().chain(&command.order);
+    let first: Vec<_> = first.cloned().collect();
+    for region in &first {
+        if !regions.contains(region) {
+            let known = regions.join(", ");
+            return Err(Exit::unusable(format_args!(
+                "\"{region}\" is no region of this rollout: expected one of {known}"
+            )));
+        }
+    }
+    regions.retain(|it| !first.contains(it));
+    Ok([first, regions].concat())
+}
+
+fn json_line((rollout, revision): (u64, u32), event: &LeadEvent) -> String {
+    let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let [new_late, old_late] = event.told.arms.late();
+    let arm = |arm: &ArmCounts, late: u64| json!({ "requests": arm.requests, "errors": arm.errors, "late": late });
+    let line = json!({
+        "at": at,
+        "rollout": rollout,
+        "revision": revision,
+        "stage": event.stage,
+        "region": event.region,
+        "share": f64::from(event.share) / 10_000.0,
+        "state": event.state,
+        "decided": event.told.decided,
+        "changed": event.told.changed,
+        "exposed": event.told.exposed,
+        "new": arm(&event.told.arms.new, new_late),
+        "old": arm(&event.told.arms.old, old_late),
+        "reason": event.reason,
+    });
+    format!("{line}\n")
+}
+
+/// A line for a stage that has ended; nothing for what comes between.
+fn text_line(event: &LeadEvent) -> String {
+    if matches!(event.state, "entered" | "baking") {
+        return String::new();
+    }
+    let place = match &event.region {
+        Some(region) => format!("{region} {} %", f64::from(event.share) / 100.0),
+        None => "shadow".to_owned(),
+    };
+    let told = &event.told;
+    let unjudged = match event.region.is_some() && told.unjudged {
+        true => ", unjudged",
+        false => "",
+    };
+    let reason = event
+        .reason
+        .as_ref()
+        .map(|it| format!(": {it}"))
+        .unwrap_or_default();
+    format!(
+        "{place:<24} {}{unjudged}  {} of {} decisions changed{reason}\n",
+        event.state, told.changed, told.decided
+    )
+}
+
+/// Lets the open rollout stand still, or bake again.
+pub(super) async fn pause(environment: &Environment, paused: bool) -> Result<(), Exit> {
+    let open = open(environment).await?.pause(paused).await?;
+    let what = if paused {
+        "is paused"
+    } else {
+        "bakes its stage again"
+    };
+    print(&format!(
+        "rollout {} of revision {} {what}\n",
+        open.rollout, open.revision
+    ))
+}
+
+/// Ends the open rollout.
+pub(super) async fn abort(environment: &Environment) -> Result<(), Exit> {
+    let store = open(environment).await?;
+    let ended = store.abort(author(environment)).await?;
+    let in_force = store.in_force().await?;
+    print(&format!(
+        "rollout {} of revision {} is aborted\n",
+        ended.rollout, ended.revision
+    ))?;
+    all_follow(&store, in_force).await
+}

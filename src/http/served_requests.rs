@@ -1,0 +1,70 @@
+//! What this gateway has served recently, as the other gateways of a fleet hear of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidegate_traffic::health::{Outcome, Samples, Summary};
+use tokio::time::Instant;
+
+use super::account::AccountView;
+use super::problem::Problem;
+use super::problem_kind::ProblemKind;
+use tidegate_model::RegionId;
+
+/// The requests that were served here, whoever they came from.
+#[derive(Debug)]
+pub struct ServedRequests {
+    began: Instant,
+    samples: Mutex<Samples>,
+}
+
+impl Default for ServedRequests {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            samples: Mutex::default(),
+        }
+    }
+}
+
+impl ServedRequests {
+    /// Counts a request; one that another region has served, or none, does not count.
+    pub(super) fn add(
+        &self,
+        own: &RegionId,
+        status: u16,
+        account: &AccountView<'_>,
+        problem: Option<&Problem>,
+    ) {
+        let region = account.routed.map(|routed| routed.region.as_ref());
+        let elsewhere = region.is_some_and(|region| region != Some(own));
+        let Some(timing) = account.timing.filter(|_| !elsewhere && !account.handed_on) else {
+            return;
+        };
+        let outcome = match problem.map(Problem::kind) {
+            Some(ProblemKind::NoPrimary) => Outcome::NoPrimary,
+            _ if status >= 500 => Outcome::Failed,
+            _ => Outcome::Served,
+        };
+        let time = timing.route + timing.wait + timing.db + timing.upstream;
+        let time = time.saturating_sub(timing.upload);
+        self.samples().add(outcome, time, self.began.elapsed());
+    }
+
+    /// Counts an answer from memory, which takes no time beside the others.
+    pub(super) fn add_hit(&self) {
+        let now = self.began.elapsed();
+        self.samples().add(Outcome::Served, Duration::ZERO, now);
+    }
+
+    /// Counts the requests of the window that ends now.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.samples().summary(self.began.elapsed())
+    }
+
+    fn samples(&self) -> MutexGuard<'_, Samples> {
+        // A panic while the lock is held loses a sample at worst.
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,108 @@
+//! Why the store cannot do what a command asks.
+
+use tidegate_model::error_chain;
+use tidegate_rollout::KeyError;
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::ConnectError;
+
+/// Why the store cannot do what a command asks.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The primary cannot be reached.
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    /// A statement has failed.
+    #[error("{}", error_chain::chain(.0))]
+    Statement(tokio_postgres::Error),
+    /// It does not answer in time.
+    #[error("it does not answer within {0} s")]
+    Timeout(u64),
+    /// There are no tables.
+    #[error(
+        "there is no policy store in this database: `tidegate migrate --only traffic` makes it"
+    )]
+    Missing,
+    /// The role may not.
+    #[error("{0}: the role needs SELECT, INSERT and UPDATE on the tables of the schema tidegate")]
+    Rights(String),
+    /// The server takes no writes.
+    #[error("this server takes no writes: name the primary")]
+    ReadOnly,
+    /// A row cannot be read.
+    #[error("a row of the policy store cannot be read: {0}")]
+    Row(String),
+    /// A revision is not there.
+    #[error("there is no revision {revision}: {known}")]
+    NoRevision {
+        /// The one that was asked for.
+        revision: u32,
+        /// Those that there are, in words.
+        known: String,
+    },
+    /// A revision is below the one in force.
+    #[error(
+        "revision {revision} is below {in_force}, which is in force: `tidegate policy rollback` goes back"
+    )]
+    Below {
+        /// The one that was asked for.
+        revision: u32,
+        /// The one in force.
+        in_force: u32,
+    },
+    /// There is nothing to go back to.
+    #[error("nothing was in force before: there is nothing to go back to")]
+    NothingBefore,
+    /// No rollout is open.
+    #[error("no rollout is under way")]
+    NoneOpen,
+    /// Another rollout is open.
+    #[error("rollout {rollout} of revision {revision} is under way, led by {by} since {since}")]
+    Open {
+        /// Its number.
+        rollout: u64,
+        /// Its revision.
+        revision: u32,
+        /// Who leads it.
+        by: String,
+        /// Since when.
+        since: String,
+    },
+    /// A key cannot sign.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+}
+
+impl StoreError {
+    /// Whether what was asked cannot be done, rather than that it has failed.
+    #[must_use]
+    pub fn is_unusable(&self) -> bool {
+        match self {
+            Self::Missing
+            | Self::Rights(_)
+            | Self::ReadOnly
+            | Self::NoRevision { .. }
+            | Self::Below { .. }
+            | Self::NothingBefore
+            | Self::NoneOpen
+            | Self::Key(_) => true,
+            Self::Connect(_)
+            | Self::Statement(_)
+            | Self::Timeout(_)
+            | Self::Row(_)
+            | Self::Open { .. } => false,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let message = || error.as_db_error().map(|it| it.message().to_owned());
+        match error.code() {
+            Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME) => Self::Missing,
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::Rights(message().unwrap_or_default()),
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Self::ReadOnly,
+            _ => Self::Statement(error),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The policy store: revisions of the traffic policy and their rollouts, in PostgreSQL.
+//!
+//! [`StoreFollower`] is a gateway's side: it polls, checks, swaps and reports. [`StoreSession`] and
+//! [`lead`] are the commands' side. What either decides is in `tidegate_rollout`, which is pure.
+//! Deliberately absent: peers hand out no policies.
+
+mod settings;
+mod error;
+mod statement;
+mod bodies;
+mod state_dir;
+mod status;
+mod reporter;
+mod follower;
+mod session;
+mod lead;
+
+pub use error::StoreError;
+pub use follower::StoreFollower;
+pub use lead::{LeadEvent, Leadership, lead};
+pub use session::{
+    InForceRow, ListedRevision, NewRevision, NewRollout, OpenRow, PolicyRollback, RolloutEnd,
+    StoreSession,
+};
+pub use settings::{FLEET_NAME, FLEET_STORE, STATE_DIR, StoreSettings};
+pub use status::{StoreShown, StoreStatus};

@@ -1,0 +1,95 @@
+//! Writes a gateway's row on the primary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_rollout::GatewayReport;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::{StoreError, statement};
+use crate::postgres::monitor::Monitor;
+
+/// How often a row is written when nothing happens.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How often while a rollout is open.
+const OPEN: Duration = Duration::from_secs(2);
+
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Pause after the role was refused: only an operator can change that.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// What is to be reported.
+#[derive(Clone, Debug)]
+pub(super) struct Reported {
+    pub(super) row: GatewayReport,
+    pub(super) is_open: bool,
+}
+
+/// Whether a report says anything new.
+fn differs(one: &GatewayReport, other: &GatewayReport) -> bool {
+    let said = |it: &GatewayReport| {
+        (
+            it.rollout,
+            it.revision,
+            it.share,
+            it.state,
+            it.refused.clone(),
+        )
+    };
+    said(one) != said(other)
+}
+
+/// Reports when something has changed, and regularly; ends with the sender.
+pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Option<Reported>>) {
+    let mut last: Option<GatewayReport> = None;
+    // Until then nothing is written, whatever happens.
+    let mut held = Instant::now();
+    let mut due = held;
+    loop {
+        let changed = tokio::select! {
+            changed = latest.changed() => changed,
+            () = sleep_until(due) => Ok(()),
+        };
+        if changed.is_err() {
+            return;
+        }
+        let now = Instant::now();
+        let Some(Reported { row, is_open }) = latest.borrow_and_update().clone() else {
+            due = now + STEADY;
+            continue;
+        };
+        let is_new = last.as_ref().is_none_or(|last| differs(last, &row));
+        if now < held || !is_new && now < due {
+            continue;
+        }
+        match write(&monitor, &row).await {
+            Ok(()) => {
+                last = Some(row);
+                due = now + if is_open { OPEN } else { STEADY };
+            }
+            Err(pause) => (held, due) = (now + pause, now + pause),
+        }
+    }
+}
+
+/// Returns how long to wait if it could not be written.
+async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
+    let primary = monitor.knowledge().primary().map(|it| it.node.clone());
+    let client = primary.and_then(|node| monitor.client(&node));
+    let client = client.ok_or(RETRY)?;
+    let written = statement::report(&client, row).await;
+    written.map_err(|error| match error {
+        StoreError::Rights(_) | StoreError::Missing => {
+            tracing::warn!(%error, "the report to the policy store is refused");
+            REFUSED
+        }
+        error => {
+            tracing::debug!(%error, "the report to the policy store could not be written");
+            RETRY
+        }
+    })
+}

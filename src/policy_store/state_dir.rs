@@ -1,0 +1,113 @@
+//! The state file on disk.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tidegate_rollout::{SavedPolicy, SavedPolicyError};
+
+const NAME: &str = "traffic-policy.json";
+
+/// Largest file that is read: a text of 256 KiB, each byte escaped at worst.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// The directory of the state file.
+#[derive(Clone, Debug)]
+pub(super) struct StateDir(PathBuf);
+
+/// Why the file gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StateError {
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    #[error("it is larger than 1 MiB")]
+    Size,
+    #[error("{0}")]
+    Content(#[from] SavedPolicyError),
+}
+
+impl StateDir {
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Returns the file's path.
+    pub(super) fn file(&self) -> PathBuf {
+        self.0.join(NAME)
+    }
+
+    /// Reads the file, if there is one.
+    pub(super) fn read(&self, fleet: &str) -> Result<Option<SavedPolicy>, StateError> {
+        let mut bytes = Vec::new();
+        match std::fs::File::open(self.file()) {
+            Ok(file) => file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if bytes.len() as u64 > BYTES_MAX {
+            return Err(StateError::Size);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Some(SavedPolicy::read(&text, fleet)?))
+    }
+
+    /// Replaces the file: there is always a whole one.
+    pub(super) fn write(&self, saved: &SavedPolicy) -> Result<(), StateError> {
+        let text = saved.write()?;
+        let temporary = self.0.join(format!("{NAME}.new"));
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, self.file())?;
+        std::fs::File::open(&self.0)?.sync_all()?;
+        Ok(())
+    }
+
+    /// Removes the file: nothing is in force.
+    pub(super) fn remove(&self) -> Result<(), StateError> {
+        match std::fs::remove_file(self.file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn saved() -> SavedPolicy {
+        let body = "policy".to_owned();
+        SavedPolicy::of(&tidegate_rollout::StoredRevision {
+            revision: 3,
+            sha256: tidegate_rollout::sha256_hex(body.as_bytes()),
+            body,
+            language: 1,
+            floor: 0,
+            signature: None,
+        })
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_a_missing_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path());
+        assert!(state.read("").unwrap().is_none());
+        state.write(&saved()).unwrap();
+        assert_eq!(state.read("").unwrap(), Some(saved()));
+        state.remove().unwrap();
+        assert!(state.read("").unwrap().is_none());
+        state.remove().unwrap();
+    }
+
+    #[test]
+    fn garbage_a_file_that_is_too_large_and_a_missing_directory_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path());
+        std::fs::write(state.file(), [0xff; 100]).unwrap();
+        assert!(matches!(state.read(""), Err(StateError::Content(_))));
+        std::fs::write(state.file(), vec![b' '; (1 << 20) + 1]).unwrap();
+        assert!(matches!(state.read(""), Err(StateError::Size)));
+        let missing = StateDir::new(&folder.path().join("missing"));
+        assert!(missing.write(&saved()).is_err());
+    }
+}

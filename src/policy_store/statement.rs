@@ -1,0 +1,158 @@
+//! What a gateway asks the store, over the monitor's connection.
+//!
+//! Each is one message, and so one transaction that leaves nothing behind, whatever fails. Locks are
+//! waited for only briefly: the monitor's samples wait behind.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tidegate_rollout::{FinishedRollout, GatewayReport, OpenRollout, RevisionHead, StoredRevision};
+use tidegate_traffic::syntax::BYTES_MAX;
+use tokio::time::timeout;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::StoreError;
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a message begins.
+const BEGIN: &str = "set local lock_timeout = '100ms'; ";
+
+/// What one poll reads.
+#[derive(Debug, Deserialize)]
+pub(super) struct Polled {
+    pub(super) newest: u64,
+    pub(super) open: Option<OpenRollout>,
+    pub(super) finished: Option<FinishedRollout>,
+    pub(super) revisions: Vec<RevisionHead>,
+}
+
+/// Returns whether the store's tables are there.
+pub(super) async fn exists(client: &Client) -> Result<bool, StoreError> {
+    let sql = "select to_regclass('tidegate.traffic_gateway') is not null";
+    Ok(value(client, sql).await?.as_deref() == Some("t"))
+}
+
+/// Reads the rollouts and their revisions, in one snapshot.
+pub(super) async fn poll(client: &Client, in_force: u32) -> Result<Polled, StoreError> {
+    let sql = format!(
+        "with open as (select rollout, revision, base, regions, stage, region, share, beat, paused, judge \
+             from tidegate.traffic_rollout where outcome is null), \
+         finished as (select rollout, revision from tidegate.traffic_rollout \
+             where outcome = 'done' order by rollout desc limit 1) \
+         select json_build_object( \
+             'newest', (select coalesce(max(rollout), 0) from tidegate.traffic_rollout), \
+             'open', (select to_json(open) from open), \
+             'finished', (select to_json(finished) from finished), \
+             'revisions', (select coalesce(json_agg(json_build_object('revision', revision, \
+                 'version', xmin::text, 'bytes', octet_length(body), 'sha256', sha256)), '[]') \
+                 from tidegate.traffic_revision where revision in ( \
+                     select revision from open union select revision from finished union select {in_force})))"
+    );
+    let text = value(client, &sql).await?.unwrap_or_default();
+    serde_json::from_str(&text).map_err(|error| StoreError::Row(error.to_string()))
+}
+
+/// Reads a revision; nothing if it is not there or its text is too long.
+pub(super) async fn body(
+    client: &Client,
+    revision: u32,
+) -> Result<Option<StoredRevision>, StoreError> {
+    #[derive(Deserialize)]
+    struct Row {
+        body: String,
+        sha256: String,
+        language: u32,
+        floor: u32,
+        signature: Option<String>,
+    }
+    let sql = format!(
+        "select json_build_object('body', body, 'sha256', sha256, 'language', language, 'floor', floor, \
+             'signature', encode(signature, 'hex')) \
+         from tidegate.traffic_revision where revision = {revision} and octet_length(body) <= {BYTES_MAX}"
+    );
+    let Some(text) = value(client, &sql).await? else {
+        return Ok(None);
+    };
+    let row: Row = serde_json::from_str(&text).map_err(|it| StoreError::Row(it.to_string()))?;
+    Ok(Some(StoredRevision {
+        revision,
+        body: row.body,
+        sha256: row.sha256,
+        language: row.language,
+        floor: row.floor,
+        signature: row.signature.map(|hex| from_hex(&hex)),
+    }))
+}
+
+/// Writes a gateway's row, and removes those that are older than a day.
+pub(super) async fn report(client: &Client, report: &GatewayReport) -> Result<(), StoreError> {
+    let arms = serde_json::to_string(&report.arms).unwrap_or_default();
+    let refused = report.refused.as_ref();
+    let refused = refused.map_or_else(|| "null".to_owned(), |text| literal(text));
+    let GatewayReport {
+        language,
+        rollout,
+        revision,
+        share,
+        ..
+    } = report;
+    let values = [
+        literal(&report.gateway),
+        literal(&report.region),
+        literal(&report.version),
+        language.to_string(),
+        rollout.to_string(),
+        revision.to_string(),
+        share.to_string(),
+        literal(report.state.as_str()),
+        refused,
+        literal(&arms) + "::jsonb",
+        "clock_timestamp()".to_owned(),
+    ];
+    let columns = "gateway, region, version, language, rollout, revision, share, state, refused, report, reported_at";
+    let kept = columns.split(", ").skip(1);
+    let kept: Vec<_> = kept
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    let sql = format!(
+        "set local transaction_read_only = off; set local synchronous_commit = off; \
+         insert into tidegate.traffic_gateway ({columns}) values ({}) \
+         on conflict (gateway) do update set {}; \
+         delete from tidegate.traffic_gateway where reported_at < now() - interval '1 day'",
+        values.join(", "),
+        kept.join(", "),
+    );
+    messages(client, &sql).await.map(drop)
+}
+
+/// Returns the only value of the only row.
+async fn value(client: &Client, sql: &str) -> Result<Option<String>, StoreError> {
+    let messages = messages(client, sql).await?;
+    let row = messages.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    Ok(row.and_then(|row| row.get(0).map(str::to_owned)))
+}
+
+async fn messages(client: &Client, sql: &str) -> Result<Vec<SimpleQueryMessage>, StoreError> {
+    let sql = format!("{BEGIN}{sql}");
+    match timeout(TIMEOUT, client.simple_query(&sql)).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(StoreError::Timeout(TIMEOUT.as_secs())),
+    }
+}
+
+/// Writes a text so that no setting of the session changes its meaning.
+fn literal(text: &str) -> String {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("convert_from(decode('{hex}', 'hex'), 'UTF8')")
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    bytes.filter_map(byte).collect()
+}

@@ -1,0 +1,75 @@
+//! What is shown of the store on the admin listener.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tidegate_rollout::{Posture, RolloutStage, TrustedKeys};
+use tidegate_telemetry::names;
+
+/// What a gateway makes of the store, for others to read.
+#[derive(Default)]
+pub struct StoreStatus {
+    shown: ArcSwap<StoreShown>,
+    trust: ArcSwap<TrustedKeys>,
+}
+
+/// The state at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreShown {
+    /// The revision in force; 0 for the built-in policy or a file.
+    pub revision: u32,
+    /// The open rollout, else the one that has put the revision in force.
+    pub rollout: Option<u64>,
+    /// The stage of the open rollout.
+    pub stage: Option<RolloutStage>,
+    /// The revision of the open rollout.
+    pub candidate: Option<u32>,
+    /// The share of the keys that belongs to it, of 10,000.
+    pub share: u16,
+}
+
+impl StoreStatus {
+    /// Begins with the keys of the configuration.
+    #[must_use]
+    pub fn new(trust: TrustedKeys) -> Arc<Self> {
+        let status = Self::default();
+        status.trust.store(Arc::new(trust));
+        Arc::new(status)
+    }
+
+    /// Replaces the keys: the configuration was read again.
+    pub fn trust(&self, trust: TrustedKeys) {
+        self.trust.store(Arc::new(trust));
+    }
+
+    /// Returns the state.
+    #[must_use]
+    pub fn shown(&self) -> Arc<StoreShown> {
+        self.shown.load_full()
+    }
+
+    pub(super) fn trusted(&self) -> Arc<TrustedKeys> {
+        self.trust.load_full()
+    }
+
+    pub(super) fn show(&self, posture: &Posture) {
+        let trial = posture.trial.as_ref();
+        let finished = (posture.rollout > 0).then_some(posture.rollout);
+        let shown = StoreShown {
+            revision: posture.in_force.unwrap_or_default(),
+            rollout: trial.map(|it| it.rollout).or(finished),
+            stage: trial.map(|it| it.stage),
+            candidate: trial.map(|it| it.revision),
+            share: trial.map_or(0, |it| it.share),
+        };
+        let before = self.shown.swap(Arc::new(shown.clone()));
+        let revision = |stage: &'static str, revision: u32| {
+            metrics::gauge!(names::TRAFFIC_REVISION, "stage" => stage).set(revision);
+        };
+        revision("active", shown.revision);
+        if shown.candidate.or(before.candidate).is_some() {
+            revision("candidate", shown.candidate.unwrap_or_default());
+        }
+        metrics::gauge!(names::TRAFFIC_SHARE).set(f64::from(shown.share) / 10_000.0);
+    }
+}

@@ -1,0 +1,297 @@
+//! A gateway's side of rollouts: from what it reads to what it decides by.
+
+use std::time::Duration;
+
+use crate::{
+    GatewayState, OpenRollout, RevisionRefusal, RolloutPosition, RolloutStage, StoreView, WorseBy,
+};
+
+/// How long a stage is used without a sign of its leader.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// Whether a revision can be used on this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Its text has not been read yet.
+    Unknown,
+    /// It is checked, compiled and tested.
+    Usable,
+    /// It is refused.
+    Refused(RevisionRefusal),
+}
+
+/// What a gateway follows.
+#[derive(Debug, Default)]
+pub struct Following {
+    region: String,
+    in_force: Option<(RolloutPosition, u32)>,
+    /// Why the newest finished rollout is not in force here.
+    refused: Option<RevisionRefusal>,
+    trial: Option<Trialling>,
+    /// The newest rollout that was seen to have ended.
+    ended: Option<RolloutPosition>,
+}
+
+/// The open rollout, as this gateway has seen it.
+#[derive(Debug)]
+struct Trialling {
+    row: OpenRollout,
+    timeline: u32,
+    /// When the leader was last seen to count up.
+    moved_at: Option<Duration>,
+    admission: Admission,
+    lapsed: bool,
+    vetoed: Option<WorseBy>,
+    /// Whether the new plan has had keys here.
+    used: bool,
+}
+
+/// What a gateway decides by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posture {
+    /// The revision in force; 0 for the built-in policy, nothing before the store was read.
+    pub in_force: Option<u32>,
+    /// The finished rollout that has put it in force.
+    pub rollout: u64,
+    /// The new plan, while a rollout is open and its revision can be used.
+    pub trial: Option<OnTrial>,
+    /// What is reported.
+    pub state: GatewayState,
+    /// Why a revision is refused, or the new plan vetoed.
+    pub refused: Option<&'static str>,
+}
+
+/// The new plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnTrial {
+    /// The rollout.
+    pub rollout: u64,
+    /// Its revision.
+    pub revision: u32,
+    /// Its stage.
+    pub stage: RolloutStage,
+    /// The share of the keys that belongs to it here, of 10,000.
+    pub share: u16,
+    /// Whether time is judged, and not only errors.
+    pub latency: bool,
+}
+
+impl Following {
+    /// Begins with what the state file says was in force.
+    #[must_use]
+    pub fn new(region: &str, saved: Option<(RolloutPosition, u32)>) -> Self {
+        Self {
+            region: region.to_owned(),
+            in_force: saved,
+            ..Self::default()
+        }
+    }
+
+    /// Forgets everything: the database is another one.
+    pub fn forget(&mut self) {
+        *self = Self::new(&self.region, None);
+    }
+
+    /// Takes in what the store shows; returns whether another rollout is in force now.
+    pub fn observe(
+        &mut self,
+        view: &StoreView,
+        admission: &impl Fn(u32) -> Admission,
+        now: Duration,
+    ) -> bool {
+        let changed = self.observe_finished(view, admission);
+        self.observe_open(view, admission, now);
+        changed
+    }
+
+    /// Ends the use of the new plan on this gateway, for the rest of the rollout.
+    pub fn veto(&mut self, cause: WorseBy) {
+        if let Some(trial) = &mut self.trial {
+            trial.vetoed.get_or_insert(cause);
+        }
+    }
+
+    /// Returns the place in the order of the rollout in force, if one is known.
+    #[must_use]
+    pub fn position(&self) -> Option<RolloutPosition> {
+        self.in_force.map(|(position, _)| position)
+    }
+
+    /// Whether a rollout is open, as far as is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// Returns the revision in force; 0 for the built-in policy, nothing before the store was read.
+    #[must_use]
+    pub fn in_force(&self) -> Option<u32> {
+        self.in_force.map(|(_, revision)| revision)
+    }
+
+    /// Returns the open rollout and its revision, if one is known.
+    #[must_use]
+    pub fn open_rollout(&self) -> Option<(u64, u32)> {
+        let row = self.trial.as_ref().map(|trial| &trial.row)?;
+        Some((row.rollout, row.revision))
+    }
+
+    /// Returns what to decide by now. A lease that has run out while the new plan was used is remembered.
+    pub fn posture(&mut self, now: Duration) -> Posture {
+        let in_force = self.in_force();
+        let rollout = self.in_force.map_or(0, |(position, _)| position.rollout);
+        let region = &self.region;
+        let Some(trial) = &mut self.trial else {
+            return Posture {
+                in_force,
+                rollout,
+                trial: None,
+                state: match self.refused {
+                    Some(_) => GatewayState::Refused,
+                    None => GatewayState::InForce,
+                },
+                refused: self.refused.map(RevisionRefusal::as_str),
+            };
+        };
+        let share = trial.share(region, now);
+        let is_usable = trial.admission == Admission::Usable;
+        Posture {
+            in_force,
+            rollout,
+            trial: is_usable.then(|| OnTrial {
+                rollout: trial.row.rollout,
+                revision: trial.row.revision,
+                stage: trial.row.stage,
+                share,
+                latency: trial.row.judges_latency(),
+            }),
+            state: trial.state(share),
+            refused: match (trial.admission, trial.vetoed) {
+                (Admission::Refused(reason), _) => Some(reason.as_str()),
+                (_, Some(cause)) => Some(cause.as_str()),
+                _ => self.refused.map(RevisionRefusal::as_str),
+            },
+        }
+    }
+
+    fn observe_finished(
+        &mut self,
+        view: &StoreView,
+        admission: &impl Fn(u32) -> Admission,
+    ) -> bool {
+        let position = RolloutPosition {
+            timeline: view.timeline,
+            rollout: view.finished.map_or(0, |finished| finished.rollout),
+        };
+        let revision = view.finished.map_or(0, |finished| finished.revision);
+        let refusal = |revision| match admission(revision) {
+            Admission::Refused(reason) => Some(reason),
+            Admission::Usable | Admission::Unknown => None,
+        };
+        if let Some((known, in_force)) = self.in_force
+            && position <= known
+        {
+            // Nothing moves; but the row of what is in force may have been changed.
+            self.refused = refusal(in_force);
+            return false;
+        }
+        self.refused = refusal(revision);
+        if admission(revision) != Admission::Usable {
+            return false;
+        }
+        self.in_force = Some((position, revision));
+        true
+    }
+
+    fn observe_open(
+        &mut self,
+        view: &StoreView,
+        admission: &impl Fn(u32) -> Admission,
+        now: Duration,
+    ) {
+        let at = |rollout| RolloutPosition {
+            timeline: view.timeline,
+            rollout,
+        };
+        if let Some(trial) = &self.trial {
+            let (known, row) = (trial.timeline, &trial.row);
+            let is_other = view
+                .open
+                .as_ref()
+                .is_none_or(|it| it.rollout != row.rollout);
+            // A node that is behind may not have seen it begin.
+            let has_ended = is_other && (view.newest >= row.rollout || view.timeline > known);
+            if has_ended {
+                self.ended = self.ended.max(Some(RolloutPosition {
+                    timeline: known,
+                    rollout: row.rollout,
+                }));
+                self.trial = None;
+            }
+        }
+        let Some(open) = &view.open else { return };
+        let newest = self.ended.max(self.position());
+        if newest.is_some_and(|newest| at(open.rollout) <= newest) {
+            return;
+        }
+        match &mut self.trial {
+            Some(trial) => trial.renew(open, view.is_current, now),
+            None => self.trial = Some(Trialling::new(open, view.timeline)),
+        }
+        if let Some(trial) = &mut self.trial {
+            trial.admission = admission(trial.row.revision);
+        }
+    }
+}
+
+impl Trialling {
+    fn new(row: &OpenRollout, timeline: u32) -> Self {
+        Self {
+            row: row.clone(),
+            timeline,
+            moved_at: None,
+            admission: Admission::Unknown,
+            lapsed: false,
+            vetoed: None,
+            used: false,
+        }
+    }
+
+    /// Takes in the row as it is now; an older one moves nothing.
+    fn renew(&mut self, row: &OpenRollout, is_current: bool, now: Duration) {
+        if row.beat < self.row.beat {
+            return;
+        }
+        if row.beat > self.row.beat && is_current {
+            self.moved_at = Some(now);
+        }
+        self.row = row.clone();
+    }
+
+    fn share(&mut self, region: &str, now: Duration) -> u16 {
+        let is_led = |at: Duration| now.saturating_sub(at) <= LEASE;
+        let is_led = self.moved_at.is_some_and(is_led);
+        self.lapsed |= self.used && !is_led;
+        let is_usable = self.admission == Admission::Usable && self.vetoed.is_none();
+        if !is_led || self.lapsed || !is_usable {
+            return 0;
+        }
+        let share = self.row.share_in(region);
+        self.used |= share > 0;
+        share
+    }
+
+    fn state(&self, share: u16) -> GatewayState {
+        match self.admission {
+            Admission::Refused(_) => GatewayState::Refused,
+            Admission::Unknown => GatewayState::InForce,
+            Admission::Usable if self.vetoed.is_some() => GatewayState::Vetoed,
+            Admission::Usable if self.lapsed => GatewayState::Lapsed,
+            Admission::Usable if share > 0 => GatewayState::Applied,
+            Admission::Usable => GatewayState::Loaded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

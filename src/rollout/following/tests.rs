@@ -1,0 +1,295 @@
+use super::*;
+use crate::FinishedRollout;
+
+const S: Duration = Duration::from_secs(1);
+
+fn open(rollout: u64, beat: u64, share: Option<(&str, u16)>) -> OpenRollout {
+    OpenRollout {
+        rollout,
+        revision: 2,
+        base: 1,
+        regions: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        stage: match share {
+            Some(_) => RolloutStage::Share,
+            None => RolloutStage::Shadow,
+        },
+        region: share.map(|(region, _)| region.to_owned()),
+        share: share.map_or(0, |(_, share)| share),
+        beat,
+        paused: false,
+        judge: "errors,latency".to_owned(),
+    }
+}
+
+/// Revision 1 is in force by rollout 1.
+fn view(open: Option<OpenRollout>) -> StoreView {
+    StoreView {
+        system: Some(7),
+        timeline: 1,
+        is_current: true,
+        newest: open.as_ref().map_or(1, |it| it.rollout),
+        open,
+        finished: Some(FinishedRollout {
+            rollout: 1,
+            revision: 1,
+        }),
+        revisions: Vec::new(),
+    }
+}
+
+fn usable(_: u32) -> Admission {
+    Admission::Usable
+}
+
+/// A gateway in region b that has seen the leader move at 2 s.
+fn led(share: Option<(&str, u16)>) -> Following {
+    let mut gateway = Following::new("b", None);
+    gateway.observe(&view(Some(open(2, 0, None))), &usable, S);
+    gateway.observe(&view(Some(open(2, 1, share))), &usable, 2 * S);
+    gateway
+}
+
+fn share(gateway: &mut Following, now: Duration) -> u16 {
+    gateway.posture(now).trial.map_or(0, |it| it.share)
+}
+
+#[test]
+fn the_newest_finished_rollout_is_in_force_and_older_ones_move_nothing() {
+    let mut gateway = Following::new("b", None);
+    assert_eq!(gateway.posture(S).in_force, None);
+    let finished = |rollout, revision| StoreView {
+        newest: rollout,
+        finished: Some(FinishedRollout { rollout, revision }),
+        ..view(None)
+    };
+    for (rollout, revision, expected) in [(4, 3, 3), (2, 5, 3), (4, 3, 3), (5, 1, 1), (4, 3, 1)] {
+        gateway.observe(&finished(rollout, revision), &usable, S);
+        assert_eq!(gateway.posture(S).in_force, Some(expected), "{rollout}");
+    }
+}
+
+#[test]
+fn after_a_promotion_what_has_survived_counts_even_where_it_is_older() {
+    let mut gateway = Following::new("b", None);
+    let at = |timeline, finished: Option<(u64, u32)>| StoreView {
+        timeline,
+        newest: finished.map_or(0, |it| it.0),
+        finished: finished.map(|(rollout, revision)| FinishedRollout { rollout, revision }),
+        ..view(None)
+    };
+    gateway.observe(&at(1, Some((7, 4))), &usable, S);
+    gateway.observe(&at(2, Some((6, 3))), &usable, S);
+    assert_eq!(gateway.posture(S).in_force, Some(3));
+    gateway.observe(&at(1, Some((8, 5))), &usable, S);
+    assert_eq!(
+        gateway.posture(S).in_force,
+        Some(3),
+        "the old primary's rows are late"
+    );
+    gateway.observe(&at(3, None), &usable, S);
+    assert_eq!(
+        gateway.posture(S).in_force,
+        Some(0),
+        "all rollouts were lost"
+    );
+}
+
+#[test]
+fn a_refused_revision_changes_nothing_and_is_reported_until_it_can_be_used() {
+    let mut gateway = Following::new("b", None);
+    gateway.observe(&view(None), &usable, S);
+    let next = StoreView {
+        newest: 2,
+        finished: Some(FinishedRollout {
+            rollout: 2,
+            revision: 2,
+        }),
+        ..view(None)
+    };
+    let digest = |revision| match revision {
+        2 => Admission::Refused(RevisionRefusal::Digest),
+        _ => Admission::Usable,
+    };
+    assert!(!gateway.observe(&next, &digest, S));
+    let posture = gateway.posture(S);
+    assert_eq!(
+        (posture.in_force, posture.state),
+        (Some(1), GatewayState::Refused)
+    );
+    assert_eq!(posture.refused, Some("digest"));
+    assert!(gateway.observe(&next, &usable, S));
+    assert_eq!(gateway.posture(S).in_force, Some(2));
+    assert_eq!(gateway.posture(S).refused, None);
+}
+
+#[test]
+fn a_changed_row_of_what_is_in_force_is_reported_and_changes_nothing() {
+    let mut gateway = Following::new("b", None);
+    gateway.observe(&view(None), &usable, S);
+    let changed = |_| Admission::Refused(RevisionRefusal::Changed);
+    assert!(!gateway.observe(&view(None), &changed, S));
+    let posture = gateway.posture(S);
+    assert_eq!(
+        (posture.in_force, posture.refused),
+        (Some(1), Some("changed"))
+    );
+}
+
+#[test]
+fn in_shadow_no_key_is_the_new_plans_then_those_of_each_regions_share() {
+    let state = |share: Option<(&str, u16)>| {
+        let mut gateway = led(share);
+        let posture = gateway.posture(3 * S);
+        (posture.trial.unwrap().share, posture.state)
+    };
+    assert_eq!(state(None), (0, GatewayState::Loaded));
+    assert_eq!(state(Some(("a", 2_500))), (0, GatewayState::Loaded));
+    assert_eq!(state(Some(("b", 500))), (500, GatewayState::Applied));
+    assert_eq!(state(Some(("c", 500))), (10_000, GatewayState::Applied));
+}
+
+#[test]
+fn a_gateway_that_starts_waits_until_the_leader_moves() {
+    let mut gateway = Following::new("b", None);
+    let row = |beat| view(Some(open(2, beat, Some(("b", 500)))));
+    gateway.observe(&row(9), &usable, S);
+    assert_eq!(share(&mut gateway, S), 0);
+    gateway.observe(&row(9), &usable, 2 * S);
+    assert_eq!(share(&mut gateway, 2 * S), 0);
+    gateway.observe(&row(10), &usable, 3 * S);
+    assert_eq!(share(&mut gateway, 3 * S), 500);
+}
+
+#[test]
+fn without_a_sign_of_the_leader_a_gateway_lapses_in_ten_seconds_and_stays_so() {
+    let mut gateway = led(Some(("b", 500)));
+    assert_eq!(share(&mut gateway, 12 * S), 500);
+    let posture = gateway.posture(12 * S + Duration::from_millis(1));
+    assert_eq!(posture.trial.unwrap().share, 0);
+    assert_eq!(
+        (posture.in_force, posture.state),
+        (Some(1), GatewayState::Lapsed)
+    );
+    gateway.observe(&view(Some(open(2, 2, Some(("b", 500))))), &usable, 13 * S);
+    assert_eq!(share(&mut gateway, 13 * S), 0);
+    assert_eq!(gateway.posture(13 * S).state, GatewayState::Lapsed);
+}
+
+#[test]
+fn a_gateway_that_has_not_used_the_new_plan_goes_on_when_the_leader_is_back() {
+    let mut gateway = led(None);
+    assert_eq!(share(&mut gateway, 30 * S), 0);
+    gateway.observe(&view(Some(open(2, 2, Some(("b", 500))))), &usable, 31 * S);
+    assert_eq!(share(&mut gateway, 31 * S), 500);
+}
+
+#[test]
+fn a_lease_is_not_renewed_by_rows_of_a_node_that_is_far_behind() {
+    let mut gateway = led(Some(("b", 500)));
+    let late = StoreView {
+        is_current: false,
+        ..view(Some(open(2, 2, Some(("b", 500)))))
+    };
+    gateway.observe(&late, &usable, 11 * S);
+    assert_eq!(share(&mut gateway, 13 * S), 0);
+}
+
+#[test]
+fn rows_that_arrive_late_or_again_move_nothing() {
+    let mut gateway = led(Some(("b", 2_500)));
+    gateway.observe(&view(Some(open(2, 0, None))), &usable, 3 * S);
+    assert_eq!(share(&mut gateway, 3 * S), 2_500);
+    // Another node has not seen the rollout begin.
+    gateway.observe(&view(None), &usable, 4 * S);
+    assert_eq!(share(&mut gateway, 4 * S), 2_500);
+    // It was aborted; a node that is behind still shows it.
+    let ended = StoreView {
+        newest: 2,
+        ..view(None)
+    };
+    gateway.observe(&ended, &usable, 5 * S);
+    assert_eq!(share(&mut gateway, 5 * S), 0);
+    for beat in [2, 3] {
+        let row = view(Some(open(2, beat, Some(("b", 2_500)))));
+        gateway.observe(&row, &usable, 6 * S);
+        assert_eq!(share(&mut gateway, 6 * S), 0);
+    }
+    assert!(!gateway.is_open());
+}
+
+#[test]
+fn a_veto_holds_for_the_rest_of_the_rollout() {
+    let mut gateway = led(Some(("b", 500)));
+    gateway.veto(WorseBy::Errors);
+    gateway.observe(&view(Some(open(2, 2, Some(("b", 10_000))))), &usable, 3 * S);
+    let posture = gateway.posture(3 * S);
+    assert_eq!(posture.trial.unwrap().share, 0);
+    assert_eq!(
+        (posture.state, posture.refused),
+        (GatewayState::Vetoed, Some("errors"))
+    );
+}
+
+#[test]
+fn a_finished_rollout_is_in_force_for_all_keys_at_once() {
+    let mut gateway = led(Some(("c", 10_000)));
+    let done = StoreView {
+        newest: 2,
+        finished: Some(FinishedRollout {
+            rollout: 2,
+            revision: 2,
+        }),
+        ..view(None)
+    };
+    gateway.observe(&done, &usable, 3 * S);
+    let posture = gateway.posture(3 * S);
+    assert_eq!((posture.in_force, posture.trial), (Some(2), None));
+    assert_eq!((posture.rollout, posture.state), (2, GatewayState::InForce));
+}
+
+#[test]
+fn a_promotion_that_has_lost_the_open_rollout_ends_it() {
+    let mut gateway = led(Some(("b", 500)));
+    let promoted = StoreView {
+        timeline: 2,
+        ..view(None)
+    };
+    gateway.observe(&promoted, &usable, 3 * S);
+    let posture = gateway.posture(3 * S);
+    assert_eq!((posture.in_force, posture.trial), (Some(1), None));
+}
+
+#[test]
+fn a_new_plan_that_is_refused_has_no_share() {
+    let mut gateway = led(None);
+    let refused = |revision| match revision {
+        2 => Admission::Refused(RevisionRefusal::Language),
+        _ => Admission::Usable,
+    };
+    gateway.observe(&view(Some(open(2, 2, Some(("b", 500))))), &refused, 3 * S);
+    let posture = gateway.posture(3 * S);
+    assert_eq!(
+        (posture.trial, posture.state),
+        (None, GatewayState::Refused)
+    );
+    assert_eq!(posture.refused, Some("language"));
+}
+
+#[test]
+fn what_the_state_file_says_holds_until_the_store_shows_something_greater() {
+    let position = RolloutPosition {
+        timeline: 1,
+        rollout: 5,
+    };
+    let mut gateway = Following::new("b", Some((position, 4)));
+    assert_eq!(gateway.posture(S).in_force, Some(4));
+    gateway.observe(&view(None), &usable, S);
+    assert_eq!(
+        gateway.posture(S).in_force,
+        Some(4),
+        "a node that is behind"
+    );
+    gateway.forget();
+    gateway.observe(&view(None), &usable, S);
+    assert_eq!(gateway.posture(S).in_force, Some(1), "another database");
+}

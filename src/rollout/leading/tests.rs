@@ -1,0 +1,279 @@
+use super::*;
+use crate::ArmReport;
+
+const S: Duration = Duration::from_secs(1);
+
+fn course() -> Course {
+    Course {
+        rollout: 2,
+        regions: vec!["a".to_owned(), "b".to_owned()],
+        bake: 60 * S,
+        wait: 120 * S,
+        blast_radius: 1_000,
+        latency: true,
+        min_samples: 0,
+    }
+}
+
+fn report(gateway: &str, region: &str, state: GatewayState, share: u16) -> GatewayReport {
+    GatewayReport {
+        gateway: gateway.to_owned(),
+        region: region.to_owned(),
+        version: String::new(),
+        language: 1,
+        rollout: 2,
+        revision: 2,
+        share,
+        state,
+        refused: None,
+        age: S,
+        arms: ArmReport::default(),
+    }
+}
+
+/// What well-behaved gateways in both regions report at a stage.
+fn followed(leading: &Leading) -> Vec<GatewayReport> {
+    let StageAt::Share { region, share } = leading.stage() else {
+        return vec![
+            report("1", "a", GatewayState::Loaded, 0),
+            report("2", "b", GatewayState::Loaded, 0),
+        ];
+    };
+    let of = |place: usize, gateway, name| match place.cmp(&region) {
+        std::cmp::Ordering::Less => report(gateway, name, GatewayState::Applied, SHARE_ALL),
+        std::cmp::Ordering::Equal => report(gateway, name, GatewayState::Applied, share),
+        std::cmp::Ordering::Greater => report(gateway, name, GatewayState::Loaded, 0),
+    };
+    vec![of(0, "1", "a"), of(1, "2", "b")]
+}
+
+fn arms(new: (u64, u64), old: (u64, u64)) -> ArmPair {
+    let arm = |(requests, errors)| {
+        let mut arm = ArmCounts::default();
+        for request in 0..requests {
+            arm.add(request < errors, Duration::from_millis(10));
+        }
+        arm
+    };
+    ArmPair {
+        new: arm(new),
+        old: arm(old),
+    }
+}
+
+/// Goes on second by second until there is something to do.
+fn next(
+    leading: &mut Leading,
+    now: &mut Duration,
+    reports: impl Fn(&Leading) -> Vec<GatewayReport>,
+) -> LeaderStep {
+    loop {
+        let reports = reports(leading);
+        match leading.step(&reports, false, *now) {
+            LeaderStep::Wait => *now += S,
+            LeaderStep::Enter(stage) => {
+                leading.entered(stage, *now);
+                return LeaderStep::Enter(stage);
+            }
+            step => return step,
+        }
+    }
+}
+
+#[test]
+fn every_stage_bakes_once_its_gateways_have_followed_and_then_it_is_done() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    let mut stages = Vec::new();
+    loop {
+        match next(&mut leading, &mut now, followed) {
+            LeaderStep::Enter(StageAt::Share { region, share }) => stages.push((region, share)),
+            step => {
+                assert_eq!(step, LeaderStep::Finish);
+                break;
+            }
+        }
+    }
+    let of = |region| [500, 2_500, 10_000].map(|share| (region, share));
+    assert_eq!(stages, [of(0), of(1)].concat());
+    assert_eq!(now, 7 * 60 * S);
+}
+
+#[test]
+fn a_stage_does_not_bake_before_all_that_are_alive_have_followed() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    reports[1].state = GatewayState::InForce;
+    assert_eq!(leading.step(&reports, false, 90 * S), LeaderStep::Wait);
+    assert!(!leading.is_baking());
+    // One that is no longer alive is not waited for.
+    reports[1].age = ALIVE_NO_MORE;
+    assert_eq!(leading.step(&reports, false, 91 * S), LeaderStep::Wait);
+    assert!(leading.is_baking());
+}
+
+const ALIVE_NO_MORE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_gateway_that_does_not_follow_in_time_ends_it_and_is_named() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let reports = |leading: &Leading| {
+        let mut reports = followed(leading);
+        reports[1].state = GatewayState::InForce;
+        reports
+    };
+    let mut now = Duration::ZERO;
+    let step = next(&mut leading, &mut now, reports);
+    let gateways = vec!["2".to_owned()];
+    assert_eq!(step, LeaderStep::Stop(StopReason::Stalled { gateways }));
+    assert_eq!(now, 121 * S);
+}
+
+#[test]
+fn a_gateway_that_vetoes_lapses_or_refuses_ends_it_at_once_if_it_is_of_this_rollout() {
+    for state in [
+        GatewayState::Vetoed,
+        GatewayState::Lapsed,
+        GatewayState::Refused,
+    ] {
+        let mut leading = Leading::new(course(), Duration::ZERO);
+        let mut reports = followed(&leading);
+        reports[1].state = state;
+        reports[1].rollout = 1;
+        assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
+        reports[1].rollout = 2;
+        let step = leading.step(&reports, false, S);
+        assert!(
+            matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })),
+            "{step:?}"
+        );
+    }
+}
+
+#[test]
+fn too_many_changed_decisions_stop_it_from_two_hundred_on_and_at_the_end_in_any_case() {
+    let counted = |decided, changed| {
+        move |leading: &Leading| {
+            let mut reports = followed(leading);
+            reports[0].arms.decided = decided;
+            reports[0].arms.changed = changed;
+            reports
+        }
+    };
+    let ends = |decided, changed| {
+        let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+        (
+            next(&mut leading, &mut now, counted(decided, changed)),
+            now.as_secs(),
+        )
+    };
+    let stop = |decided, changed| LeaderStep::Stop(StopReason::BlastRadius { changed, decided });
+    assert_eq!(ends(200, 21), (stop(200, 21), 0));
+    assert_eq!(ends(100, 11), (stop(100, 11), 60));
+    let on = LeaderStep::Enter(StageAt::Share {
+        region: 0,
+        share: 500,
+    });
+    assert_eq!(ends(200, 20), (on, 60));
+}
+
+#[test]
+fn a_worse_arm_stops_it_at_the_stages_end_and_too_few_requests_are_unjudged() {
+    let bad = |leading: &Leading| {
+        let mut reports = followed(leading);
+        if leading.region() == Some("a") {
+            reports[0].arms.arms = arms((200, 20), (200, 0));
+        }
+        reports
+    };
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    assert!(leading.told(&followed(&leading)).unjudged);
+    next(&mut leading, &mut now, bad);
+    let LeaderStep::Stop(StopReason::Worse { region, by, .. }) = next(&mut leading, &mut now, bad)
+    else {
+        panic!("it was not stopped");
+    };
+    assert_eq!((region.as_str(), by), ("a", "errors"));
+}
+
+#[test]
+fn with_all_keys_new_errors_are_judged_against_the_stage_before() {
+    let reports = |leading: &Leading| {
+        let mut reports = followed(leading);
+        reports[0].arms.arms = match leading.stage() {
+            StageAt::Share {
+                share: SHARE_ALL, ..
+            } => arms((200, 20), (0, 0)),
+            _ => arms((200, 0), (200, 0)),
+        };
+        reports
+    };
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    let mut last = LeaderStep::Wait;
+    for _ in 0..4 {
+        last = next(&mut leading, &mut now, reports);
+    }
+    assert!(
+        matches!(last, LeaderStep::Stop(StopReason::Worse { .. })),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn a_region_without_a_living_gateway_is_passed_over_and_named() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    let only_b = |leading: &Leading| followed(leading).split_off(1);
+    next(&mut leading, &mut now, only_b);
+    let step = next(&mut leading, &mut now, only_b);
+    assert_eq!(
+        step,
+        LeaderStep::Enter(StageAt::Share {
+            region: 1,
+            share: 500
+        })
+    );
+    assert_eq!(leading.passed_over(), ["a"]);
+}
+
+#[test]
+fn while_it_is_paused_nothing_bakes_and_a_veto_holds() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    leading.step(&reports, false, Duration::ZERO);
+    for second in 0..200 {
+        assert_eq!(leading.step(&reports, true, second * S), LeaderStep::Wait);
+    }
+    assert_eq!(
+        leading.step(&reports, false, 258 * S),
+        LeaderStep::Wait,
+        "it begins again"
+    );
+    reports[0].state = GatewayState::Vetoed;
+    assert!(matches!(
+        leading.step(&reports, true, 259 * S),
+        LeaderStep::Stop(_)
+    ));
+}
+
+#[test]
+fn a_stage_waits_for_its_samples_ten_bakes_at_most() {
+    let course = Course {
+        min_samples: 50,
+        ..course()
+    };
+    let (mut leading, mut now) = (Leading::new(course, Duration::ZERO), Duration::ZERO);
+    next(&mut leading, &mut now, followed);
+    let begun = now;
+    let step = next(&mut leading, &mut now, followed);
+    assert_eq!(step, LeaderStep::Stop(StopReason::Samples { requests: 0 }));
+    assert_eq!(now - begun, 600 * S);
+}
+
+#[test]
+fn pinned_gateways_are_not_waited_for() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    reports[1].state = GatewayState::Pinned;
+    reports[1].rollout = 0;
+    leading.step(&reports, false, S);
+    assert!(leading.is_baking());
+}

@@ -1,0 +1,101 @@
+//! What a gateway reads of the policy store: one statement, one snapshot.
+
+use serde::Deserialize;
+
+use crate::{RolloutStage, SHARE_ALL};
+
+/// A place in the order of all rollouts. After a promotion the new timeline's rows count, even where
+/// they are older: that is what has survived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RolloutPosition {
+    /// The timeline on which the rollout was read.
+    pub timeline: u32,
+    /// Its number; 0 before the first.
+    pub rollout: u64,
+}
+
+/// The store at one moment, as one node shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreView {
+    /// The database's system identifier, if it could be read.
+    pub system: Option<u64>,
+    /// The node's timeline; 0 if it could not be read.
+    pub timeline: u32,
+    /// Whether this is the primary's word or at most ten seconds old.
+    pub is_current: bool,
+    /// The greatest number of a rollout, open or not.
+    pub newest: u64,
+    /// The open rollout.
+    pub open: Option<OpenRollout>,
+    /// The newest one that has finished.
+    pub finished: Option<FinishedRollout>,
+    /// The revisions of both, and the one in force.
+    pub revisions: Vec<RevisionHead>,
+}
+
+/// The open rollout.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct OpenRollout {
+    /// Its number.
+    pub rollout: u64,
+    /// The new revision.
+    pub revision: u32,
+    /// What was in force before.
+    pub base: u32,
+    /// The regions in their order.
+    pub regions: Vec<String>,
+    /// The stage.
+    pub stage: RolloutStage,
+    /// The region at work.
+    pub region: Option<String>,
+    /// The share of its keys, of 10,000.
+    pub share: u16,
+    /// Counted up by the leader.
+    pub beat: u64,
+    /// Whether the bake stands still.
+    pub paused: bool,
+    /// `errors,latency` or `errors`.
+    pub judge: String,
+}
+
+/// A rollout that has finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct FinishedRollout {
+    /// Its number.
+    pub rollout: u64,
+    /// Its revision; 0 for the built-in policy.
+    pub revision: u32,
+}
+
+/// A revision without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RevisionHead {
+    /// Its number.
+    pub revision: u32,
+    /// The transaction that wrote the row.
+    pub version: String,
+    /// The length of its text in bytes.
+    pub bytes: usize,
+    /// The digest of its text.
+    pub sha256: String,
+}
+
+impl OpenRollout {
+    /// Returns the share of a region's keys that belongs to the new plan.
+    #[must_use]
+    pub fn share_in(&self, region: &str) -> u16 {
+        let place = |name: &str| self.regions.iter().position(|it| it == name);
+        let at = self.region.as_deref().and_then(place);
+        match (self.stage, place(region), at) {
+            (RolloutStage::Share, Some(own), Some(at)) if own < at => SHARE_ALL,
+            (RolloutStage::Share, Some(own), Some(at)) if own == at => self.share.min(SHARE_ALL),
+            _ => 0,
+        }
+    }
+
+    /// Whether time is judged, and not only errors.
+    #[must_use]
+    pub fn judges_latency(&self) -> bool {
+        self.judge.split(',').any(|it| it.trim() == "latency")
+    }
+}

@@ -1,0 +1,219 @@
+//! Sends a request to a region, over whichever of its tunnels takes it.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use http::StatusCode;
+use hyper::body::Incoming;
+use smallvec::SmallVec;
+use tidegate_fleet::ConnectionId;
+use tidegate_model::RegionId;
+use tidegate_telemetry::names;
+use tidegate_traffic::health::Outcome;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::{count, pass_on, switch};
+use super::table::RegionTunnels;
+use super::tunnel::Seat;
+use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
+use crate::http::Unprocessed;
+use crate::upstream::{UploadState, UpstreamError};
+
+/// How long an answer may be silent once it has begun.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time after the body's own bound in which a late client body reports that itself.
+const UPLOAD_MARGIN: Duration = Duration::from_millis(50);
+
+/// What came of sending a request to a region.
+pub enum Sent {
+    /// An answer, which is passed on.
+    Answer(Response),
+    /// The region has not served it; perhaps it says so itself.
+    Failed(TunnelFailure, Option<Response>),
+}
+
+/// The client's body could not be passed on: no other region can help.
+pub type SendError = UpstreamError;
+
+impl Tunnels {
+    /// Sends a request to a region and waits for the head of the answer. Dropping the future resets the
+    /// stream, so that the work there ends.
+    ///
+    /// # Errors
+    /// When the client's body is too large, late or broken.
+    pub async fn send(&self, region: &RegionId, parcel: &Parcel) -> Result<Sent, SendError> {
+        let Some(known) = self.region(region) else {
+            return Ok(Sent::Failed(TunnelFailure::NoTunnel, None));
+        };
+        known.count(parcel.budget);
+        let mut outcome = OutcomeCount {
+            region,
+            outcome: "cancelled",
+        };
+        let sent = self.send_over_any(region, &known, parcel).await;
+        outcome.outcome = match &sent {
+            Ok(Sent::Answer(_)) => "answered",
+            Ok(Sent::Failed(TunnelFailure::NoTunnel, _)) => "refused",
+            Ok(Sent::Failed(TunnelFailure::Deadline, _)) => "deadline",
+            Ok(Sent::Failed(TunnelFailure::Unprocessed(_), _)) => "moved",
+            Ok(Sent::Failed(..)) if parcel.is_safe() => "moved",
+            Ok(Sent::Failed(..)) => "unknown",
+            Err(_) => "cancelled",
+        };
+        sent
+    }
+
+    async fn send_over_any(
+        &self,
+        region: &RegionId,
+        known: &RegionTunnels,
+        parcel: &Parcel,
+    ) -> Result<Sent, SendError> {
+        let mut tried = SmallVec::<[ConnectionId; 4]>::new();
+        loop {
+            let seat = Seat::take(&known.tunnels(), &tried);
+            let Some(seat) = seat.filter(|_| parcel.payload.is_whole()) else {
+                return Ok(Sent::Failed(TunnelFailure::NoTunnel, None));
+            };
+            tried.push(seat.0.connection);
+            match self.send_over(region, seat, parcel).await? {
+                // Another gateway of the region may take it.
+                Sent::Failed(TunnelFailure::NoTunnel, _) => {}
+                sent => return Ok(sent),
+            }
+        }
+    }
+
+    async fn send_over(
+        &self,
+        region: &RegionId,
+        seat: Seat,
+        parcel: &Parcel,
+    ) -> Result<Sent, SendError> {
+        let connection = seat.0.connection;
+        let mut sender = seat.0.sender();
+        let sending = async {
+            sender.ready().await?;
+            sender.send_request(parcel.request(region)).await
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = sending => answered,
+            ended = out_of_time(parcel) => {
+                ended?;
+                let took = took(parcel);
+                self.tell(ended_as(connection, Outcome::Failed, took));
+                return Ok(Sent::Failed(TunnelFailure::Deadline, None));
+            }
+        };
+        match answered {
+            Ok(answer) => Ok(self.take_answer(region, seat, parcel, answer)),
+            Err(error) => {
+                if let Some(error) = body_error(parcel) {
+                    return Err(error);
+                }
+                let failure = TunnelFailure::of(&error);
+                tracing::debug!(%region, ?failure, %error, "a request that was handed on has failed");
+                match failure {
+                    TunnelFailure::Lost => self.tell(Handed {
+                        connection,
+                        end: HandedEnd::Lost,
+                        path: None,
+                    }),
+                    TunnelFailure::Reset => {
+                        self.tell(ended_as(connection, Outcome::Failed, took(parcel)))
+                    }
+                    _ => {}
+                }
+                Ok(Sent::Failed(failure, None))
+            }
+        }
+    }
+
+    fn take_answer(
+        &self,
+        region: &RegionId,
+        seat: Seat,
+        parcel: &Parcel,
+        answer: Response<Incoming>,
+    ) -> Sent {
+        let unprocessed = Unprocessed::read(answer.headers());
+        let outcome = match unprocessed {
+            Some(Unprocessed::NoPrimary) => Outcome::NoPrimary,
+            _ if answer.status().is_server_error() => Outcome::Failed,
+            _ => Outcome::Served,
+        };
+        let took = took(parcel);
+        let labels = [("region", region.to_string())];
+        metrics::histogram!(names::TUNNEL_DURATION, &labels).record(took.as_secs_f64());
+        let path = (parcel.may_be_probed && outcome == Outcome::Served)
+            .then(|| (region.clone(), parcel.path.as_str().into()));
+        self.tell(Handed {
+            path,
+            ..ended_as(seat.0.connection, outcome, took)
+        });
+        if let Some(client) = &parcel.websocket
+            && answer.status() == StatusCode::OK
+        {
+            return Sent::Answer(switch(answer, seat, client.clone(), IDLE_TIMEOUT));
+        }
+        let answer = pass_on(answer, seat, region, IDLE_TIMEOUT);
+        match unprocessed {
+            Some(why) => Sent::Failed(TunnelFailure::Unprocessed(why), Some(answer)),
+            None => Sent::Answer(answer),
+        }
+    }
+}
+
+/// Counts how a request ends, also if it is dropped.
+struct OutcomeCount<'a> {
+    region: &'a RegionId,
+    outcome: &'static str,
+}
+
+impl Drop for OutcomeCount<'_> {
+    fn drop(&mut self) {
+        count(self.region, self.outcome);
+    }
+}
+
+fn ended_as(connection: ConnectionId, outcome: Outcome, took: Duration) -> Handed {
+    Handed {
+        connection,
+        end: HandedEnd::Ended(outcome, took),
+        path: None,
+    }
+}
+
+/// The time since the request was read: an answer to a body that was not read is immediate.
+fn took(parcel: &Parcel) -> Duration {
+    parcel.read_at().map_or(Duration::ZERO, |at| at.elapsed())
+}
+
+/// Completes when the request has taken too long.
+async fn out_of_time(parcel: &Parcel) -> Result<(), SendError> {
+    if let Payload::Stream(upload) = &parcel.payload {
+        upload.ended().await;
+        if let Some(error) = body_error(parcel) {
+            // The connection reports a broken body, too, and first.
+            tokio::time::sleep(UPLOAD_MARGIN).await;
+            return Err(error);
+        }
+    }
+    sleep_until(Instant::now() + parcel.time_left()).await;
+    Ok(())
+}
+
+/// Why the client's body cannot be passed on, if it cannot.
+fn body_error(parcel: &Parcel) -> Option<SendError> {
+    let Payload::Stream(upload) = &parcel.payload else {
+        return None;
+    };
+    match upload.state() {
+        UploadState::TooLarge => Some(UpstreamError::BodyTooLarge(upload.bytes_max())),
+        UploadState::TooSlow => Some(UpstreamError::BodyTooSlow),
+        UploadState::Broken => Some(UpstreamError::BodyBroken),
+        UploadState::Whole | UploadState::Flowing | UploadState::Taken(_) => None,
+    }
+}

@@ -1,0 +1,205 @@
+//! Gateways of several regions as a fleet, each with an application behind it and no database.
+
+use std::path::PathBuf;
+
+use axum::Router;
+use http::Method;
+use reqwest::{Client, RequestBuilder, Response};
+use tempfile::TempDir;
+use tidegate::gateway::admin::Topology;
+use tidegate::peers::{FleetRegionView, FleetView};
+use tidegate::testkit::{GatewayCommand, GatewayProcess, free_port, until};
+
+use crate::fleet::certificates;
+use crate::upstream::kit::{App, endpoint};
+use crate::world::{BINARY, DEADLINE, JWT_SECRET, TOKEN_SECRET, client, header};
+
+/// The regions of a fleet; requests enter at the first one.
+pub(crate) const REGIONS: [&str; 3] = ["eu-west-1", "us-east-1", "ap-southeast-1"];
+
+/// A gateway and its application.
+pub(crate) struct Member {
+    pub(crate) region: &'static str,
+    pub(crate) app: App,
+    /// None once it was killed.
+    pub(crate) gateway: Option<GatewayProcess>,
+}
+
+/// A fleet.
+pub(crate) struct FleetScene {
+    pub(crate) members: Vec<Member>,
+    pub(crate) client: Client,
+    folder: TempDir,
+    ports: Vec<u16>,
+    /// What every configuration has; `${APP}` is the URL of the region's application.
+    more: String,
+}
+
+impl FleetScene {
+    /// Starts gateways; the first one's policy sends requests elsewhere.
+    pub(crate) async fn start(regions: usize, policy: &str) -> Self {
+        Self::configured(regions, policy, "").await
+    }
+
+    /// Starts gateways with more in their configurations.
+    pub(crate) async fn configured(regions: usize, policy: &str, more: &str) -> Self {
+        let app = |region| {
+            let answer = move || async move { region };
+            Router::new().fallback(answer)
+        };
+        Self::with(regions, policy, more, app).await
+    }
+
+    /// Starts gateways with an application each.
+    pub(crate) async fn with(
+        regions: usize,
+        policy: &str,
+        more: &str,
+        app: impl Fn(&'static str) -> Router,
+    ) -> Self {
+        let folder = TempDir::new().unwrap();
+        let regions = &REGIONS[..regions];
+        certificates(folder.path(), &["--regions", &regions.join(",")]).await;
+        let declared: String = regions.iter().map(|it| format!("region {it}\n")).collect();
+        std::fs::write(folder.path().join("traffic.policy"), declared + policy).unwrap();
+        let mut scene = Self {
+            members: Vec::new(),
+            client: client(),
+            folder,
+            ports: regions.iter().map(|_| free_port().unwrap()).collect(),
+            more: more.to_owned(),
+        };
+        for region in regions {
+            let app = App::serve(app(region)).await;
+            scene.members.push(Member {
+                region,
+                app,
+                gateway: None,
+            });
+        }
+        for at in 0..regions.len() {
+            scene.start_one(at).await;
+        }
+        for at in 0..regions.len() {
+            scene.until_all_are(at, "well").await;
+        }
+        scene
+    }
+
+    /// Starts the gateway of a region.
+    pub(crate) async fn start_one(&mut self, at: usize) {
+        self.kill(at);
+        let member = &self.members[at];
+        let others = self.members.iter().zip(&self.ports);
+        let others = others.filter(|(other, _)| other.region != member.region);
+        let peers: Vec<_> = others
+            .map(|(other, port)| {
+                let region = other.region;
+                format!("{{ region = \"{region}\", address = \"127.0.0.1:{port}\" }}")
+            })
+            .collect();
+        let file = |name: &str| self.file(name);
+        let policy = match at {
+            0 => format!(
+                "traffic_policy = \"{}\"\n",
+                file("traffic.policy").display()
+            ),
+            _ => String::new(),
+        };
+        let toml = format!(
+            "{policy}\n[fleet]\npeers = [{}]\n{}",
+            peers.join(", "),
+            self.more.replace("${APP}", &member.app.url())
+                + &endpoint("*", "/app/{*rest}", &member.app.url())
+        );
+        let configuration = file(&format!("{}.toml", member.region));
+        std::fs::write(&configuration, toml).unwrap();
+        let gateway = self
+            .command(at, "serve")
+            .env("RUST_LOG", "info,tidegate=debug");
+        self.members[at].gateway = Some(gateway.start().await.unwrap());
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A subcommand with the configuration of a region's gateway.
+    pub(crate) fn command(&self, at: usize, subcommand: &str) -> GatewayCommand {
+        let region = self.members[at].region;
+        GatewayCommand::new(BINARY, subcommand)
+            .env("REGION", region)
+            .env("DATABASE_URL", "postgres://app@127.0.0.1:1/app")
+            .env("AUTH_JWT_SECRET", JWT_SECRET)
+            .env("TOKEN_SECRET", TOKEN_SECRET)
+            .env("TIDEGATE_CONFIG", self.file(&format!("{region}.toml")))
+            .env("FLEET_ADDR", format!("127.0.0.1:{}", self.ports[at]))
+            .env("FLEET_CERT", self.file(&format!("{region}.crt")))
+            .env("FLEET_KEY", self.file(&format!("{region}.key")))
+            .env("FLEET_CA", self.file("ca.crt"))
+    }
+
+    /// Kills the gateway of a region.
+    pub(crate) fn kill(&mut self, at: usize) {
+        self.members[at].gateway = None;
+    }
+
+    pub(crate) fn gateway(&self, at: usize) -> &GatewayProcess {
+        self.members[at].gateway.as_ref().unwrap()
+    }
+
+    pub(crate) fn app(&self, at: usize) -> &App {
+        &self.members[at].app
+    }
+
+    /// A request that enters at the first region.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.gateway(0).url(path))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    /// What a gateway knows of the fleet.
+    pub(crate) async fn view(&self, at: usize) -> FleetView {
+        let url = self.gateway(at).admin_url("/admin/topology");
+        let topology = self.client.get(url).send().await.unwrap();
+        let topology: Topology = topology.json().await.unwrap();
+        topology.fleet.unwrap()
+    }
+
+    /// Waits until a gateway has tunnels to all others and they are in a state.
+    pub(crate) async fn until_all_are(&self, at: usize, state: &str) {
+        let others = self.members.len() - 1;
+        let is_it = |region: &&FleetRegionView| region.tunnels > 0 && region.state == state;
+        until(state, DEADLINE, async || {
+            let view = self.view(at).await;
+            let there = view.regions.iter().skip(1).filter(is_it).count();
+            anyhow::ensure!(there == others, "{view:?}");
+            Ok(Some(()))
+        })
+        .await
+        .unwrap();
+    }
+
+    /// A metric's value at the first gateway; zero while it is absent.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let page = self.client.get(self.gateway(0).admin_url("/metrics"));
+        let page = page.send().await.unwrap().text().await.unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(series));
+        value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+}
+
+/// The last list item of an answer's `Consistency-Status`: what the gateway has added where it entered.
+pub(crate) fn entry(response: &Response) -> &str {
+    let status = header(response, "consistency-status");
+    status.split(", ").last().unwrap_or_default()
+}
+
+/// The first one: the region that has served.
+pub(crate) fn serving(response: &Response) -> &str {
+    let status = header(response, "consistency-status");
+    status.split([';', ',']).next().unwrap_or_default()
+}

@@ -1,0 +1,6 @@
+//! Requests that one region's gateway hands to another's, through real processes.
+
+mod failures;
+mod kit;
+mod operating;
+mod passing;

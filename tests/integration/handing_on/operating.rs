@@ -1,0 +1,162 @@
+//! What operators do and see.
+
+use reqwest::Response;
+use serde_json::Value;
+use tidegate::gateway::admin::RegionEntry;
+use tidegate::testkit::until;
+
+use super::kit::{FleetScene, entry, serving};
+use crate::world::{DEADLINE, problem};
+
+const AWAY: &str =
+    "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
+
+impl FleetScene {
+    async fn operate(&self, at: usize, what: &str) -> Response {
+        let url = self
+            .gateway(at)
+            .admin_url(&format!("/admin/regions/{what}"));
+        self.client.post(url).send().await.unwrap()
+    }
+
+    async fn regions(&self) -> Vec<RegionEntry> {
+        let url = self.gateway(0).admin_url("/admin/topology");
+        let topology: Value = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        serde_json::from_value(topology["regions"].clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_drained_region_gets_no_requests_until_the_drain_is_ended() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let drained = scene.operate(0, "us-east-1/drain?for=10m").await;
+    assert_eq!(drained.status(), 200);
+    let region: Value = drained.json().await.unwrap();
+    assert_eq!(region["region"], "us-east-1");
+    assert!(region["drained_for_s"].as_u64().unwrap() > 590, "{region}");
+    let response = scene.get("/app/x").await;
+    assert_eq!(serving(&response), "eu-west-1");
+    // The other region knows it of itself, and is the last one that is well.
+    let last = scene.operate(1, "eu-west-1/drain?for=10m").await;
+    problem(last, 409, "conflict").await;
+    let forced = scene.operate(1, "eu-west-1/drain?for=10m&force=true").await;
+    assert_eq!(forced.status(), 200);
+    for region in ["eu-west-1", "us-east-1"] {
+        let undrained = scene.operate(1, &format!("{region}/undrain")).await;
+        assert_eq!(undrained.status(), 200, "{region}");
+    }
+    until("it is served there again", DEADLINE, async || {
+        let response = scene.get("/app/x").await;
+        Ok((serving(&response) == "us-east-1").then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_that_cannot_be_done_says_why() {
+    let mut scene = FleetScene::start(2, AWAY).await;
+    let unknown = scene.operate(0, "eu-north-1/drain?for=1m").await;
+    problem(unknown, 404, "not-found").await;
+    for time in ["", "?for=0s", "?for=25h", "?for=x"] {
+        let invalid = scene.operate(0, &format!("us-east-1/drain{time}")).await;
+        problem(invalid, 400, "invalid-parameter").await;
+    }
+    scene.kill(1);
+    until("the region is unreachable", DEADLINE, async || {
+        let view = scene.view(0).await;
+        Ok((view.regions[1].tunnels == 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let gone = scene.operate(0, "us-east-1/drain?for=1m").await;
+    problem(gone, 503, "no-node").await;
+}
+
+#[tokio::test]
+async fn what_a_region_serves_is_heard_of_in_the_others() {
+    let scene = FleetScene::start(2, AWAY).await;
+    for _ in 0..100 {
+        let response = scene.get("/app/x").await;
+        assert_eq!(
+            entry(&response),
+            "eu-west-1; fwd=us-east-1; policy=away; reason=named"
+        );
+    }
+    until("its rate is heard", DEADLINE, async || {
+        let regions = scene.regions().await;
+        let us = regions.iter().find(|it| it.region == "us-east-1").unwrap();
+        let eu = regions.iter().find(|it| it.region == "eu-west-1").unwrap();
+        let heard = us.rps > 1.0 && us.errors == Some(0.0) && us.p99_ms.is_some();
+        anyhow::ensure!(heard, "{us:?}");
+        assert_eq!((eu.rps, us.tunnels, us.gateways), (0.0, Some(2), Some(1)));
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_finishes_what_was_handed_to_it() {
+    let slow = |_region| {
+        let answer = || async {
+            tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+            "late"
+        };
+        axum::Router::new().fallback(answer)
+    };
+    let brief = "[server]\ndrain_delay = \"100ms\"\n";
+    let scene = FleetScene::with(2, AWAY, brief, slow).await;
+    let under_way = scene.request(http::Method::POST, "/app/x").send();
+    let under_way = tokio::spawn(under_way);
+    until("it is under way", DEADLINE, async || {
+        Ok((!scene.app(1).asked().is_empty()).then_some(()))
+    })
+    .await
+    .unwrap();
+    scene.gateway(1).signal(nix::sys::signal::Signal::SIGTERM);
+    until("it is draining", DEADLINE, async || {
+        let view = scene.view(0).await;
+        Ok((view.regions[1].state == "draining").then_some(()))
+    })
+    .await
+    .unwrap();
+    let response = scene.get("/app/y").await;
+    assert_eq!(serving(&response), "eu-west-1");
+    let response = under_way.await.unwrap().unwrap();
+    assert_eq!(
+        (response.status().as_u16(), serving(&response)),
+        (200, "us-east-1")
+    );
+    assert_eq!(response.text().await.unwrap(), "late");
+}
+
+#[tokio::test]
+async fn check_lists_the_peers_and_warns_of_a_region_that_is_none() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let policy = "region eu-west-1\nregion us-east-1\nregion eu-north-1\n\
+                  policy all { prefer local | us-east-1 | eu-north-1 }\n";
+    std::fs::write(scene.file("traffic.policy"), policy).unwrap();
+    let printed = crate::world::printed(scene.command(0, "check")).await;
+    let fleet = printed.split("\nFLEET\n").nth(1).unwrap();
+    let fleet = fleet.split("\n\n").next().unwrap();
+    assert!(
+        fleet.contains("eu-west-1.crt is of eu-west-1\nus-east-1        127.0.0.1:"),
+        "{fleet}"
+    );
+    let warning =
+        "warning: eu-north-1 is a region of the traffic policy and no peer: it is unreachable";
+    assert!(fleet.ends_with(warning), "{fleet}");
+    let key = scene.file("us-east-1.key");
+    let refused = scene.command(0, "check").env("FLEET_KEY", key);
+    let refused = refused.output().await.unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}

@@ -1,0 +1,167 @@
+//! What passes through a tunnel, both ways.
+
+use http::Method;
+use tokio::net::TcpStream;
+
+use super::kit::{FleetScene, entry, serving};
+use crate::upstream::kit::Raw;
+use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
+use crate::world::{header, problem};
+
+const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
+
+#[tokio::test]
+async fn a_request_is_served_by_the_region_that_the_policy_names_and_says_so() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let response = scene.get("/app/a/../b%20c?q=1&&x=%2F").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(serving(&response), "us-east-1");
+    let expected = "eu-west-1; fwd=us-east-1; policy=away; reason=named";
+    assert_eq!(entry(&response), expected);
+    let id = header(&response, "x-request-id").to_owned();
+    assert_eq!(response.text().await.unwrap(), "us-east-1");
+
+    let asked = scene.app(1).last();
+    assert!(scene.app(0).asked().is_empty());
+    assert_eq!(asked.target, "/app/b%20c?q=1&&x=%2F");
+    assert_eq!(asked.field("x-request-id"), id);
+    let port = scene.gateway(0).listen().port();
+    let forwarded = format!("for=127.0.0.1;by=eu-west-1;host=\"127.0.0.1:{port}\";proto=http");
+    assert_eq!(asked.field("forwarded"), forwarded);
+    assert_eq!(asked.field("x-forwarded-for"), "127.0.0.1");
+    assert_eq!(asked.field("x-forwarded-proto"), "http");
+    let via = asked.field("via");
+    assert!(via.starts_with("1.1 tidegate-eu-west-1-"), "{via}");
+    assert!(via.contains(", 2 tidegate-us-east-1-"), "{via}");
+    let route = "policy=away, region=us-east-1, proposed=us-east-1, reason=named";
+    assert_eq!(asked.field("tidegate-route"), route);
+    assert_eq!(asked.field("tidegate-deadline"), "");
+    let line = scene.gateway(1).wait_for_log(&id).await.unwrap();
+    assert!(line.contains("\"via\":\"eu-west-1\""), "{line}");
+    assert!(line.contains("\"region_reason\":\"hop\""), "{line}");
+    let answered = "tidegate_tunnel_requests_total{region=\"us-east-1\",outcome=\"answered\"}";
+    assert!((scene.metric(answered).await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn what_a_client_says_about_hops_is_dropped() {
+    let scene = FleetScene::start(2, AWAY).await;
+    let request = scene.request(Method::GET, "/app/x");
+    let request = request
+        .header("tidegate-deadline", "1")
+        .header("tidegate-route", "policy=mine")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("x-consistency-token", "not-a-token");
+    // Consistency is checked where the request enters, too.
+    assert_eq!(request.send().await.unwrap().status(), 400);
+    let request = scene.request(Method::GET, "/app/x");
+    let request = request
+        .header("tidegate-deadline", "1")
+        .header("tidegate-route", "policy=mine")
+        .header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let asked = scene.app(1).last();
+    assert!(asked.field("tidegate-route").starts_with("policy=away"));
+    assert_eq!(asked.field("x-forwarded-for"), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_body_of_any_length_passes_both_ways() {
+    let echo = |_region| {
+        let echo = |body: axum::body::Body| async { body };
+        axum::Router::new().fallback(echo)
+    };
+    let scene = FleetScene::with(2, AWAY, "", echo).await;
+    for length in [0, 1, 60_000, 1_000_000] {
+        let body: Vec<u8> = (0..length).map(|at: u32| at.to_le_bytes()[0]).collect();
+        let request = scene.request(Method::POST, "/app/x").body(body.clone());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(serving(&response), "us-east-1");
+        assert_eq!(response.bytes().await.unwrap(), body);
+    }
+    let request = scene.request(Method::POST, "/app/x");
+    let response = request.body(vec![0; 1_100_000]).send().await.unwrap();
+    assert_eq!(response.status(), 413);
+}
+
+#[tokio::test]
+async fn a_path_of_the_gateways_own_calls_is_an_ordinary_one_for_clients() {
+    let all = "[[endpoint]]\nmethod = \"*\"\npath = \"/{*rest}\"\nupstream = \"${APP}\"\n";
+    let scene = FleetScene::configured(2, AWAY, all).await;
+    let drain = "/tidegate.fleet.v1.Health/Drain";
+    let request = scene.request(Method::POST, drain);
+    let request = request.header("content-type", "application/grpc");
+    let response = request
+        .body(vec![0, 0, 0, 0, 2, 8, 60])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.text().await.unwrap(), "us-east-1");
+    assert_eq!(scene.app(1).last().target, drain);
+    let view = scene.view(1).await;
+    assert!(
+        view.regions.iter().all(|it| it.drained_for_s == 0),
+        "{view:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_websocket_passes_as_an_extended_connect() {
+    let echo = echo(AGREED).await;
+    let url = format!("http://{}", echo.address);
+    let endpoint =
+        format!("[[endpoint]]\nmethod = \"GET\"\npath = \"/app/ws\"\nupstream = \"{url}\"\n");
+    let mut scene = FleetScene::configured(2, AWAY, &endpoint).await;
+    let mut raw = Raw(TcpStream::connect(scene.gateway(0).listen()).await.unwrap());
+    raw.send(HANDSHAKE).await;
+    let head = raw.read_until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(head.contains("consistency-status: us-east-1"), "{head}");
+    assert!(head.contains("upgrade: websocket\r\n"), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "{head}"
+    );
+    for text in ["one", "two"] {
+        raw.send(text).await;
+        assert_eq!(raw.read_until(text).await, text);
+    }
+    // It ends with its tunnel.
+    scene.kill(1);
+    assert_eq!(raw.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn an_answer_for_all_clients_is_kept_where_requests_enter() {
+    let cached = "[[policy]]\npath = \"/cached/*\"\nconsistency = \"eventual\"\n\
+                  cache_control = \"public, max-age=300\"\n\
+                  [[endpoint]]\nmethod = \"GET\"\npath = \"/cached/{*rest}\"\nupstream = \"${APP}\"\n\
+                  cache = true\n";
+    let scene = FleetScene::configured(2, AWAY, cached).await;
+    for result in ["fwd=miss", "hit"] {
+        let response = scene.get("/cached/x").await;
+        assert_eq!(response.status(), 200);
+        let status = header(&response, "cache-status").to_owned();
+        assert!(status.contains(result), "{status}");
+        assert_eq!(response.text().await.unwrap(), "us-east-1");
+    }
+    assert_eq!(scene.app(1).asked().len(), 1);
+    assert!(scene.app(0).asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_gateway_that_serves_authenticates() {
+    let private = "[[endpoint]]\nmethod = \"GET\"\npath = \"/private\"\nauth = \"jwt\"\nupstream = \"${APP}\"\n";
+    let scene = FleetScene::configured(2, AWAY, private).await;
+    let refused = scene.get("/private").await;
+    assert_eq!(serving(&refused), "us-east-1");
+    problem(refused, 401, "unauthorized").await;
+    let token = crate::world::jwt("1").await;
+    let response = scene.request(Method::GET, "/private").bearer_auth(token);
+    let response = response.send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), serving(&response)),
+        (200, "us-east-1")
+    );
+}

@@ -1,0 +1,7 @@
+//! The policy store: revisions reach every gateway, and go back.
+
+mod kit;
+mod incidents;
+mod safety;
+mod stages;
+mod store;
