@@ -21,7 +21,7 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply check-tls
+.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply check-tls check-s3
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -106,6 +106,16 @@ check-tls: $(TLS_TOOLS)/ready
 $(TLS_TOOLS)/ready: tests/tls/requirements.txt
 	python3 -m venv $(TLS_TOOLS)
 	$(TLS_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# The tests of ceph/s3-tests that tests/s3/names.txt lists, from a checkout: make check-s3 S3_TESTS=DIR
+S3_TOOLS := target/tools/check-s3
+check-s3: $(S3_TOOLS)/ready
+	S3_TESTS=$(S3_TESTS) $(CARGO) test $(CARGO_FLAGS) --test integration -- --nocapture storage::ceph
+
+$(S3_TOOLS)/ready: tests/s3/requirements.txt
+	python3 -m venv $(S3_TOOLS)
+	$(S3_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 doc:

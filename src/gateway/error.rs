@@ -37,6 +37,9 @@ pub enum GatewayError {
     /// It cannot take part in its fleet.
     #[error(transparent)]
     Fleet(#[from] MembershipError),
+    /// Object storage cannot be served.
+    #[error("storage.domain: {0}")]
+    Storage(String),
     /// Signals cannot be handled.
     #[error("signals: {0}")]
     Signals(#[source] io::Error),

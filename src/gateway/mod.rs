@@ -8,6 +8,7 @@ mod nodes;
 mod own_health;
 mod reload;
 mod statement_check;
+mod storage;
 
 pub mod admin;
 pub mod cli;

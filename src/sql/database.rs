@@ -78,6 +78,12 @@ impl Database {
         }
     }
 
+    /// Returns how long a request waits for a replica to replay its token's position.
+    #[must_use]
+    pub fn session_wait(&self) -> Duration {
+        self.session_wait
+    }
+
     /// Returns the nodes as their regions are judged by them.
     pub fn region_nodes(&self) -> impl Iterator<Item = RegionNode> {
         let members = self.members.iter().enumerate();

@@ -311,7 +311,7 @@ async fn position_anew(lease: &Lease) -> Option<Row> {
 /// Begins a transaction that fails on any server except the primary of a timeline: in recovery
 /// `read write` is refused, and on another timeline the text cannot be cast to a number. The
 /// statements that are sent with it then fail too, and the commit rolls back.
-fn begin_on(Timeline(number): Timeline) -> String {
+pub(crate) fn begin_on(Timeline(number): Timeline) -> String {
     format!(
         "begin isolation level read committed read write; \
          select (case left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) \

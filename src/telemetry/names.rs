@@ -47,6 +47,10 @@ pub const SPILL_ACTIVE: &str = "tidegate_spill_active";
 /// `served` or `refused`.
 pub const SPILL: &str = "tidegate_spill_total";
 
+/// Storage requests that went on with another bucket. Counter; labels `bucket`, the one that failed, and
+/// `reason`.
+pub const STORAGE_FALLBACKS: &str = "tidegate_storage_fallbacks_total";
+
 /// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
 pub const REQUESTS: &str = "tidegate_requests_total";
 /// Time to answer a request. Histogram; label `endpoint`.

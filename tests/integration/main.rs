@@ -46,6 +46,7 @@ mod schema_change;
 mod session_state;
 mod sharing;
 mod steering;
+mod storage;
 mod timelines;
 mod tls;
 mod token_command;

@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
+use super::storage_arguments::StorageCommand;
 use crate::gateway::config::{Overrides, PROCESS};
 use tidegate_model::settings::Setting;
 
@@ -86,6 +87,11 @@ pub(super) enum Command {
     Fleet {
         #[command(subcommand)]
         command: FleetCommand,
+    },
+    /// Work with object storage: buckets, repositories and their keys.
+    Storage {
+        #[command(subcommand)]
+        command: StorageCommand,
     },
     /// Write a configuration for an existing database, from its catalogue; changes nothing.
     Init(InitCommand),
@@ -362,25 +368,29 @@ pub(super) struct InitCommand {
     pub(super) out: Option<String>,
 }
 
-/// A schema that can be applied on its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Schema {
-    /// The policy store.
-    Traffic,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct MigrateCommand {
     /// URL of the primary (DATABASE_URL).
     #[arg(long)]
     pub(super) database_url: Option<String>,
-    /// Apply only one schema: `traffic`, the policy store. By default the policy store's is applied too if
-    /// the configuration has a [fleet] section.
-    #[arg(long)]
-    pub(super) only: Option<Schema>,
+    /// The schemas to apply. By default that of the built-in API, and the policy store's if the
+    /// configuration has a [fleet] section.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(super) only: Vec<Schema>,
     /// Also add accounts, balances, rates, fees and documents to try the API with.
     #[arg(long)]
     pub(super) demo_data: bool,
+}
+
+/// A part of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Schema {
+    /// The built-in API.
+    Api,
+    /// The policy store.
+    Traffic,
+    /// Object storage.
+    Storage,
 }
 
 #[derive(Debug, Args)]

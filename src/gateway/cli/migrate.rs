@@ -15,8 +15,8 @@ use crate::postgres::SslMode;
 use tidegate_model::Environment;
 use tokio_postgres::config::SslMode as Negotiation;
 
-/// The files of `migrations/`, by version.
-const FILES: [(i64, &str, &str); 5] = [
+/// The files of `migrations/` for the built-in API, by version.
+const API: [(i64, &str, &str); 5] = [
     (
         1,
         "reference",
@@ -44,11 +44,18 @@ const FILES: [(i64, &str, &str); 5] = [
     ),
 ];
 
-/// The files of `migrations/traffic/`, by version: the policy store, in a schema of its own.
-const STORE_FILES: [(i64, &str, &str); 1] = [(
+/// The files of `migrations/traffic/`: the policy store.
+const TRAFFIC: [(i64, &str, &str); 1] = [(
     1,
     "policy_store",
     include_str!("../../../migrations/traffic/0001_policy_store.sql"),
+)];
+
+/// The files of `migrations/storage/`: object storage.
+const STORAGE: [(i64, &str, &str); 1] = [(
+    1,
+    "storage",
+    include_str!("../../../migrations/storage/0001_storage.sql"),
 )];
 
 const DEMO_DATA: &str = include_str!("demo_data.sql");
@@ -68,13 +75,15 @@ pub(super) async fn migrate(
     let mut connection = connect(options, server.ssl_mode())
         .await
         .map_err(|error| failed(&error))?;
-    let store = || has_fleet(environment).map(|has| has.then(store_migrator));
-    let migrators = match command.only {
-        Some(Schema::Traffic) => [None, Some(store_migrator())],
-        None => [Some(migrator(&FILES)), store()?],
-    };
-    for migrator in migrators.iter().flatten() {
-        let run = migrator.run(&mut connection).await;
+    let mut schemas = command.only;
+    if schemas.is_empty() {
+        schemas.push(Schema::Api);
+        if has_fleet(environment)? {
+            schemas.push(Schema::Traffic);
+        }
+    }
+    for schema in schemas {
+        let run = migrator(schema).run(&mut connection).await;
         run.map_err(|error| failed(&error))?;
     }
     if command.demo_data {
@@ -116,15 +125,13 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     authorization || handshake
 }
 
-/// Remembers what it has applied beside the store's tables.
-fn store_migrator() -> Migrator {
-    let mut migrator = migrator(&STORE_FILES);
-    migrator.create_schema("tidegate");
-    migrator.dangerous_set_table_name("tidegate.migrations");
-    migrator
-}
-
-fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
+/// The schemas beside the API's remember what was applied beside their tables.
+fn migrator(schema: Schema) -> Migrator {
+    let (files, table) = match schema {
+        Schema::Api => (&API[..], None),
+        Schema::Traffic => (&TRAFFIC[..], Some("tidegate.migrations")),
+        Schema::Storage => (&STORAGE[..], Some("tidegate.storage_migrations")),
+    };
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(
             *version,
@@ -134,5 +141,10 @@ fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
             false,
         )
     };
-    Migrator::with_migrations(files.iter().map(migration).collect())
+    let mut migrator = Migrator::with_migrations(files.iter().map(migration).collect());
+    if let Some(table) = table {
+        migrator.create_schema("tidegate");
+        migrator.dangerous_set_table_name(table);
+    }
+    migrator
 }

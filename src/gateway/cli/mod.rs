@@ -12,6 +12,8 @@ mod migrate;
 mod policy;
 mod primary;
 mod serve;
+mod storage;
+mod storage_arguments;
 mod token;
 mod top;
 mod url_warning;
@@ -37,6 +39,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
         Command::Explain(command) => explain::explain(command, &environment),
         Command::Policy { command } => policy::policy(command, &environment).await,
         Command::Fleet { command } => fleet::fleet(&command),
+        Command::Storage { command } => storage::storage(command, &environment).await,
         Command::Init(command) => init::init(command, &environment).await,
         Command::Migrate(command) => migrate::migrate(command, &environment).await,
     }

@@ -40,6 +40,7 @@ impl From<GatewayError> for Exit {
             | GatewayError::Verifier(_)
             | GatewayError::TokenKeys(_)
             | GatewayError::Pool(_)
+            | GatewayError::Storage(_)
             | GatewayError::Signals(_) => Self::failed(error),
         }
     }

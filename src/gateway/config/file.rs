@@ -15,6 +15,7 @@ use crate::http::ServerSettings;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
+use crate::storage::StorageSettings;
 use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
@@ -58,6 +59,7 @@ pub(super) struct Content {
     pub(super) steering: SteeringSettings,
     pub(super) spill: SpillSettings,
     pub(super) observe: ObserveSettings,
+    pub(super) storage: StorageSettings,
     policy: Option<Vec<PolicySection>>,
     endpoint: Option<Vec<EndpointSection>>,
 }

@@ -53,6 +53,7 @@ pub fn in_force(
     section(&file, "steering", &content.steering, &mut all);
     section(&file, "spill", &content.spill, &mut all);
     section(&file, "observe", &content.observe, &mut all);
+    section(&file, "storage", &content.storage, &mut all);
     all.extend(upstreams.iter().flat_map(limits));
     Ok(all)
 }

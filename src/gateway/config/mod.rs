@@ -20,6 +20,7 @@ mod region_tables;
 mod route_tables;
 mod settings;
 mod source;
+mod storage;
 mod topology;
 mod upstream_section;
 
@@ -27,6 +28,7 @@ pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
 pub use settings::{Settings, auth_config, cache_settings, fleet_name, has_fleet, token_keys};
+pub use storage::{storage_keys, storage_settings};
 pub use topology::ReplicaConfig;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::{GEOIP_DATABASE, ObserveSettings, TRAFFIC_POLICY};
+use crate::storage::{STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageSettings};
 use crate::upstream::UpstreamLimits;
 use tidegate_model::settings::{Section, Setting};
 use tidegate_model::{RegionId, TokenKeys};
@@ -33,7 +34,7 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 22] = [
+pub const PROCESS: [Setting; 24] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
@@ -49,6 +50,8 @@ pub const PROCESS: [Setting; 22] = [
     FLEET_CERTIFICATE,
     FLEET_KEY,
     FLEET_CA,
+    STORAGE_LISTEN,
+    STORAGE_MASTER_KEY,
     TokenKeys::SETTING,
     JWT_SECRET,
     JWT_KEY_SET,
@@ -92,7 +95,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 22] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -143,6 +146,10 @@ pub const TABLES: [Table; 21] = [
     section::<ObserveSettings>(
         "[observe]",
         "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions.",
+    ),
+    section::<StorageSettings>(
+        "[storage]",
+        "Many buckets behind one S3 endpoint; see [object storage](storage.md).",
     ),
     row(
         "[[policy]]",

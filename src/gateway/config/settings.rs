@@ -12,6 +12,7 @@ use super::file::ConfigFile;
 use super::fleet::fleet;
 use super::merge::Merge;
 use super::reference::CONFIG;
+use super::storage::storage;
 use super::topology::{PRIMARY_REGION, ReplicaConfig};
 use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
@@ -26,6 +27,7 @@ use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
+use crate::storage::StorageConfig;
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub fleet: Option<FleetConfig>,
     /// What a gateway needs to know of the policy store.
     pub store: StoreSettings,
+    /// Object storage; absent without `STORAGE_ADDR`.
+    pub storage: Option<StorageConfig>,
     /// Keys of consistency tokens; absent without `TOKEN_SECRET`.
     pub token_keys: Option<TokenKeys>,
     /// How bearer tokens are verified.
@@ -128,6 +132,7 @@ impl Settings {
             store: StoreSettings {
                 state_dir: merge.value(&STATE_DIR)?.map(|FilePath(path)| path),
             },
+            storage: storage(&merge)?,
             token_keys,
             auth: auth_config(environment)?,
             log_format: merge

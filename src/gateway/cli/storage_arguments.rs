@@ -1,0 +1,167 @@
+//! The grammar of `tidegate storage`.
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "these comments are the help that people read"
+)]
+
+use clap::{Args, Subcommand};
+
+use crate::storage::{ByteCount, DefaultLevel, KeyMode, Provider, ReadPolicy, WritePolicy};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StorageCommand {
+    /// Buckets: where bytes can be stored.
+    Bucket {
+        #[command(subcommand)]
+        command: BucketCommand,
+    },
+    /// Repositories: what clients see as a bucket.
+    Repository {
+        #[command(subcommand)]
+        command: RepositoryCommand,
+    },
+    /// Keys: what clients sign requests with.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Delete now what is no longer needed.
+    Sweep(OutputArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BucketCommand {
+    /// Add a bucket; STORAGE_BUCKET_ACCESS_KEY_ID and STORAGE_BUCKET_SECRET_ACCESS_KEY open it.
+    Add(Box<AddBucket>),
+    /// Print all buckets and their use.
+    List(OutputArguments),
+    /// Write, read, list and delete a small object, and say which right is missing.
+    Check(NamedArguments),
+    /// Let a bucket take writes again that has named a quota.
+    Enable(NamedArguments),
+    /// Remove a bucket that no repository uses and that has no bytes.
+    Remove(NamedArguments),
+    /// Replace the credentials, from the same variables, after checking them.
+    Credentials(NamedArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddBucket {
+    /// Its name here.
+    pub(super) name: String,
+    /// aws, gcp, azure, s3 or file.
+    #[arg(long)]
+    pub(super) provider: Provider,
+    /// The provider's region.
+    #[arg(long)]
+    pub(super) region: String,
+    /// https://host/bucket, s3://bucket of AWS, or file:///directory.
+    #[arg(long)]
+    pub(super) url: String,
+    /// The share of the credit up to which it is preferred, such as 80%.
+    #[arg(long, default_value = "100%", value_parser = share)]
+    pub(super) soft_cap: f64,
+    /// Bytes that may be written in a month, such as 500GiB/month.
+    #[arg(long, value_parser = credit)]
+    pub(super) credit: Option<ByteCount>,
+    /// Bytes that it may hold, such as 1TiB.
+    #[arg(long)]
+    pub(super) quota: Option<ByteCount>,
+    /// USD for a GB that is read.
+    #[arg(long)]
+    pub(super) price_out: Option<f64>,
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RepositoryCommand {
+    /// Add a repository.
+    Add(Box<AddRepository>),
+    /// Print all repositories.
+    List(OutputArguments),
+    /// Remove a repository without objects, and its keys.
+    Remove(NamedArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddRepository {
+    /// What clients call it.
+    pub(super) name: String,
+    /// A bucket, in order of preference; may be repeated.
+    #[arg(long = "member", required = true)]
+    pub(super) members: Vec<String>,
+    /// credit, nearest or copies:N.
+    #[arg(long, default_value_t = WritePolicy::Credit)]
+    pub(super) write: WritePolicy,
+    /// fastest or order.
+    #[arg(long, default_value = "fastest")]
+    pub(super) read: ReadPolicy,
+    /// The level of reads that state none: strong, session or eventual.
+    #[arg(long, default_value = "strong")]
+    pub(super) consistency: DefaultLevel,
+    /// Answer GET with the bucket's own URL.
+    #[arg(long)]
+    pub(super) redirect: bool,
+    /// A bucket slower than this is read last, such as 50ms.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(super) read_slo: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key of a repository; its secret is printed once.
+    Add {
+        /// The repository.
+        repository: String,
+        /// read, write or admin.
+        #[arg(long)]
+        mode: KeyMode,
+        #[command(flatten)]
+        output: OutputArguments,
+    },
+    /// Print the keys of a repository, without their secrets.
+    List(NamedArguments),
+    /// Remove a key.
+    Remove(NamedArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NamedArguments {
+    /// Its name, or its id.
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OutputArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// URL of the primary (DATABASE_URL).
+    #[arg(long)]
+    pub(super) database_url: Option<String>,
+    /// TOML file (TIDEGATE_CONFIG).
+    #[arg(long)]
+    pub(super) config: Option<String>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let percent = text
+        .strip_suffix('%')
+        .and_then(|text| text.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("expected a share such as 80%".to_owned()),
+    }
+}
+
+fn credit(text: &str) -> Result<ByteCount, String> {
+    let bytes = text.strip_suffix("/month");
+    let bytes = bytes.ok_or("expected bytes a month, such as 500GiB/month")?;
+    Ok(bytes.parse()?)
+}

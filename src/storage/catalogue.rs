@@ -1,0 +1,289 @@
+//! Buckets, repositories and keys as this gateway knows them: one immutable value, made anew from the
+//! rows every second.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tidegate_steering::{
+    AttemptOutcome, HedgeDelay, Ranking, Selector, SharedSelector, Standing, SteeringSettings,
+};
+use tidegate_telemetry::names;
+use tokio::time::Instant;
+
+use super::database::{IndexDatabase, Owed};
+use super::fault::{Fault, FaultKind};
+use super::placement::MemberView;
+use super::registry::{self, RepositoryRow};
+use super::{Backend, BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};
+
+/// The latency that is expected of a bucket, and of each one after it a little more, until it is known.
+const ESTIMATE: Duration = Duration::from_millis(50);
+
+/// What there is.
+pub struct Catalogue {
+    /// All buckets that can be used; others refer to them by index.
+    pub(super) buckets: Vec<Arc<Bucket>>,
+    pub(super) repositories: Vec<Arc<Repository>>,
+    pub(super) keys: HashMap<String, Arc<KeyPair>>,
+    /// The latencies and breakers of the buckets.
+    pub(super) selector: Arc<SharedSelector>,
+}
+
+/// A bucket and what this gateway has learned about it.
+pub(super) struct Bucket {
+    pub(super) row: BucketRow,
+    pub(super) live: Arc<Live>,
+}
+
+/// What outlives a change of a bucket's limits.
+pub(super) struct Live {
+    pub(super) backend: Backend,
+    pub(super) hedge: HedgeDelay,
+    held: AtomicU64,
+    written: AtomicU64,
+}
+
+/// A repository and its members' indices.
+pub(super) struct Repository {
+    pub(super) row: RepositoryRow,
+    pub(super) members: Vec<usize>,
+}
+
+impl Catalogue {
+    /// Returns one without anything.
+    pub(super) fn empty() -> Self {
+        Self {
+            buckets: Vec::new(),
+            repositories: Vec::new(),
+            keys: HashMap::new(),
+            selector: Arc::new(new_selector(0)),
+        }
+    }
+
+    /// Reads the rows. What does not work alone, such as one bucket, is left out and said.
+    pub(super) async fn load(
+        &self,
+        database: &IndexDatabase,
+        owed: Owed,
+        keys: &MasterKeys,
+        file_root: &str,
+    ) -> Result<Self, StorageError> {
+        let rows = database.read(owed, registry::BUCKETS, &[]).await?.rows;
+        let rows = rows.iter().map(|row| registry::bucket(keys, row));
+        let opened = rows.map(|row| self.bucket(row?, file_root));
+        let buckets: Vec<_> = opened.filter_map(unless_broken).collect();
+
+        let rows = database.read(owed, registry::REPOSITORIES, &[]).await?.rows;
+        let rows = rows.iter().map(registry::repository);
+        let index = |name: &String| buckets.iter().position(|it| it.row.declared.name == *name);
+        let repositories = rows.filter_map(unless_broken).map(|row| {
+            let members = row.members.iter().filter_map(index).collect();
+            Arc::new(Repository { row, members })
+        });
+        let repositories = repositories.collect();
+
+        let rows = database.read(owed, registry::KEYS, &[]).await?.rows;
+        let pairs = rows.iter().map(|row| registry::key_pair(keys, row));
+        let pairs = pairs.filter_map(unless_broken);
+        let keys = pairs.map(|pair| (pair.key_id.clone(), Arc::new(pair)));
+        let keys = keys.collect();
+
+        let ids = |all: &[Arc<Bucket>]| all.iter().map(|it| it.row.id.clone()).collect::<Vec<_>>();
+        let selector = match ids(&buckets) == ids(&self.buckets) {
+            true => Arc::clone(&self.selector),
+            false => Arc::new(new_selector(buckets.len())),
+        };
+        Ok(Self {
+            buckets,
+            repositories,
+            keys,
+            selector,
+        })
+    }
+
+    /// Returns a bucket as it is now, with what is known of it if it leads to the same place.
+    fn bucket(&self, row: BucketRow, file_root: &str) -> Result<Arc<Bucket>, StorageError> {
+        let before = self.buckets.iter().find(|it| it.row.id == row.id);
+        let same = before.filter(|before| before.leads_to_same_place(&row));
+        let live = match same {
+            Some(before) => Arc::clone(&before.live),
+            None => Arc::new(Live {
+                backend: Backend::new(&row, file_root)?,
+                hedge: HedgeDelay::new(Instant::now()),
+                held: AtomicU64::default(),
+                written: AtomicU64::default(),
+            }),
+        };
+        live.note(row.held, row.written);
+        Ok(Arc::new(Bucket { row, live }))
+    }
+
+    /// Returns a repository by the name that clients use.
+    pub(super) fn repository(&self, name: &str) -> Option<&Arc<Repository>> {
+        self.repositories.iter().find(|it| it.row.name == name)
+    }
+
+    /// Returns a repository by its id.
+    pub(super) fn repository_of(&self, key: &KeyPair) -> Option<&Arc<Repository>> {
+        self.repositories
+            .iter()
+            .find(|it| it.row.id == key.repository)
+    }
+
+    /// Returns the index of a bucket.
+    pub(super) fn index_of(&self, id: &str) -> Option<usize> {
+        self.buckets.iter().position(|it| it.row.id == id)
+    }
+
+    /// Returns the index of a bucket by its name.
+    pub(super) fn named(&self, name: &str) -> Option<usize> {
+        self.buckets
+            .iter()
+            .position(|it| it.row.declared.name == name)
+    }
+
+    /// Returns the buckets that a write may go to, in the order in which they are tried, and how many
+    /// of them must have it.
+    pub(super) fn place(&self, repository: &Repository, key: &str, bytes: u64) -> Placement {
+        let ranking = self.selector.ranking(Instant::now());
+        let (policy, named) = repository.row.policy.for_key(key);
+        let views: Vec<_> = repository
+            .members
+            .iter()
+            .map(|&index| self.buckets[index].view(named, &ranking, index))
+            .collect();
+        let order = placement::order(policy, &views, bytes);
+        Placement {
+            policy,
+            order: order.into_iter().map(|at| repository.members[at]).collect(),
+        }
+    }
+}
+
+impl Catalogue {
+    /// Notes how an attempt at a bucket has ended.
+    pub(super) fn report(&self, bucket: usize, fault: Option<&Fault>, latency: Option<Duration>) {
+        let now = Instant::now();
+        match fault {
+            None => self
+                .selector
+                .report(bucket, AttemptOutcome::Answered, latency, now),
+            Some(fault) if fault.kind == FaultKind::Refused => {
+                let name = self.buckets[bucket].name();
+                tracing::error!(bucket = name, %fault, "a bucket refuses its credentials");
+                self.selector.lose(bucket, now);
+            }
+            Some(fault) if fault.kind.opens_breaker() => {
+                self.selector
+                    .report(bucket, AttemptOutcome::Failed, None, now);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Notes that a request goes on with another bucket.
+    pub(super) fn fell_back(&self, bucket: usize, fault: &Fault) {
+        self.report(bucket, Some(fault), None);
+        let (name, reason) = (self.buckets[bucket].name().to_owned(), fault.kind.as_str());
+        tracing::warn!(bucket = name, %fault, "going on with another bucket");
+        metrics::counter!(names::STORAGE_FALLBACKS, "bucket" => name, "reason" => reason)
+            .increment(1);
+    }
+}
+
+/// Where a write may go.
+pub(super) struct Placement {
+    pub(super) policy: WritePolicy,
+    pub(super) order: Vec<usize>,
+}
+
+impl Bucket {
+    /// Its name in logs and metrics.
+    pub(super) fn name(&self) -> &str {
+        &self.row.declared.name
+    }
+
+    pub(super) fn backend(&self) -> &Backend {
+        &self.live.backend
+    }
+
+    fn leads_to_same_place(&self, row: &BucketRow) -> bool {
+        let place = |row: &BucketRow| {
+            let credentials = row.credentials.as_ref();
+            let credentials =
+                credentials.map(|it| (it.access_key_id.clone(), it.secret_access_key.clone()));
+            let declared = &row.declared;
+            (
+                declared.url.clone(),
+                declared.region.clone(),
+                declared.provider,
+                credentials,
+            )
+        };
+        place(&self.row) == place(row)
+    }
+
+    fn view(&self, named: &[String], ranking: &Ranking, index: usize) -> MemberView {
+        let (standing, rank) = standing(ranking, index);
+        MemberView {
+            written: self.live.written.load(Ordering::Relaxed),
+            soft_limit: self.row.soft_limit(),
+            held: self.live.held.load(Ordering::Relaxed),
+            quota: self.row.declared.quota,
+            writes: self.row.writes,
+            healthy: works(standing),
+            allowed: named.is_empty() || named.iter().any(|name| name == self.name()),
+            rank,
+        }
+    }
+}
+
+impl Live {
+    /// Takes what the database says about its use.
+    pub(super) fn note(&self, held: u64, written: u64) {
+        self.held.store(held, Ordering::Relaxed);
+        self.written.store(written, Ordering::Relaxed);
+    }
+
+    /// Adds bytes that were written since.
+    pub(super) fn add_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Returns a bucket's standing and its place by speed.
+pub(super) fn standing(ranking: &Ranking, index: usize) -> (Standing, usize) {
+    let mut all = ranking.best_first().iter().enumerate();
+    let found = all.find(|(_, ranked)| ranked.candidate == index);
+    found.map_or((Standing::Failed, usize::MAX), |(rank, ranked)| {
+        (ranked.standing, rank)
+    })
+}
+
+/// Whether a bucket can be expected to answer.
+pub(super) fn works(standing: Standing) -> bool {
+    match standing {
+        Standing::Trusted | Standing::OnProbation => true,
+        // Probes are sent by a task, not by requests.
+        Standing::ProbeDue | Standing::Failed | Standing::Drained => false,
+    }
+}
+
+fn new_selector(buckets: usize) -> SharedSelector {
+    let now = Instant::now();
+    let estimates: Vec<_> = (0..buckets)
+        .map(|place| ESTIMATE + Duration::from_millis(1) * u32::try_from(place).unwrap_or_default())
+        .collect();
+    let settings = SteeringSettings::default();
+    let selector = Selector::new(settings, fastrand::u64(..), &estimates, now);
+    SharedSelector::new(selector, now)
+}
+
+fn unless_broken<T>(row: Result<T, StorageError>) -> Option<T> {
+    row.inspect_err(
+        |error| tracing::error!(%error, "a row of the storage catalogue cannot be used"),
+    )
+    .ok()
+}

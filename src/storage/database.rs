@@ -1,0 +1,282 @@
+//! The nodes of the database, as the index asks them: statements in one round trip each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, join3, join4};
+use smallvec::SmallVec;
+use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPosition};
+use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
+use tidegate_steering::AttemptOutcome;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::Row;
+use tokio_postgres::types::{PgLsn, ToSql, Type};
+
+use super::StorageError;
+use crate::postgres::pool::{Lease, Node};
+use crate::sql::{Database, POSITION, begin_on};
+
+/// Time to get an answer from the database, all nodes together.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Values of a statement's parameters, with their types: nothing has to be prepared.
+pub(super) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+
+/// Rows, and a position that covers what they show.
+pub(super) struct Shown {
+    pub(super) rows: Vec<Row>,
+    pub(super) position: Option<WalPosition>,
+}
+
+/// What a read is owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owed {
+    pub(super) consistency: Consistency,
+    pub(super) token: RequestToken,
+}
+
+impl Owed {
+    /// The primary's state.
+    pub(super) const STRONG: Self = Self {
+        consistency: Consistency::STRONG,
+        token: RequestToken::None,
+    };
+
+    /// Any committed state.
+    pub(super) const EVENTUAL: Self = Self {
+        consistency: Consistency::EVENTUAL,
+        token: RequestToken::None,
+    };
+
+    fn decision(self, token: RequestToken) -> Decision {
+        Decision {
+            consistency: self.consistency,
+            token,
+            stated: true,
+            cache_control: NO_STORE_PRIVATE.clone(),
+            shared_cacheable: false,
+            vary: false,
+            session_cookie: false,
+        }
+    }
+}
+
+/// The database that has the index.
+#[derive(Clone)]
+pub(super) struct IndexDatabase(pub(super) Arc<Database>);
+
+impl IndexDatabase {
+    /// Runs one statement on the primary, in a transaction of its own.
+    ///
+    /// # Errors
+    /// If no answer came, the statement may have been executed.
+    pub(super) async fn write(&self, sql: &str, values: Values<'_>) -> Result<Shown, StorageError> {
+        let deadline = Instant::now() + DEADLINE;
+        let (node, index) = self.primary()?;
+        let timeline = self.0.monitor.knowledge().timeline;
+        let begin = begin_on(timeline.ok_or_else(no_primary)?);
+        let lease = lease(node, false, deadline).await?;
+        let client = lease.client();
+        let sent = join4(
+            client.batch_execute(&begin),
+            client.query_typed(sql, values),
+            client.batch_execute("commit"),
+            client.query_typed(POSITION, &[]),
+        );
+        let answered = timeout_at(deadline, sent).await;
+        let Ok((begun, rows, committed, position)) = answered else {
+            self.report(index, AttemptOutcome::Failed);
+            return Err(StorageError::NoNode(
+                "the primary does not answer".to_owned(),
+            ));
+        };
+        let lost = [
+            begun.as_ref().err(),
+            rows.as_ref().err(),
+            committed.as_ref().err(),
+        ];
+        if lost.iter().flatten().any(|error| error.is_closed()) {
+            self.report(index, AttemptOutcome::Failed);
+        } else if begun.is_ok() && rows.is_ok() && committed.is_ok() {
+            lease.settle();
+        } else {
+            lease.settle_later();
+        }
+        begun?;
+        let rows = rows?;
+        committed?;
+        let position = position
+            .ok()
+            .and_then(|rows| self.position(rows.first()?, None));
+        Ok(Shown { rows, position })
+    }
+
+    /// Runs one read where its level and token allow it.
+    ///
+    /// # Errors
+    /// If no node that may be asked answers.
+    pub(super) async fn read(
+        &self,
+        owed: Owed,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Shown, StorageError> {
+        let deadline = Instant::now() + DEADLINE;
+        let known = self.0.monitor.knowledge();
+        let token = owed.token.at_present(known.lineage.as_deref());
+        let token = token.map_err(|error| StorageError::Invalid(error.to_string()))?;
+        let decision = owed.decision(token);
+        let members = self.0.members.iter();
+        let views: SmallVec<[_; 4]> = members
+            .map(|member| NodeView {
+                id: &member.node.id,
+                status: known.status(&member.node.id),
+            })
+            .collect();
+        let ranking = self.0.selector.ranking(Instant::now());
+        let steps = plan(&decision, true, &views, &ranking, Instant::now());
+        let mut failed = StorageError::NoNode(format!("none can honour {}", owed.consistency));
+        for step in steps {
+            match self.attempt(&step, &decision, sql, values, deadline).await {
+                Ok(Some(shown)) => return Ok(shown),
+                Ok(None) => {}
+                Err(error @ StorageError::Database(_)) => {
+                    let lost = matches!(&error, StorageError::Database(it) if it.is_closed());
+                    if !lost {
+                        return Err(error);
+                    }
+                    self.report(step.node, AttemptOutcome::Failed);
+                    failed = error;
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Asks one node; nothing if it turns out that it cannot honour the decision.
+    async fn attempt(
+        &self,
+        step: &Step,
+        decision: &Decision,
+        sql: &str,
+        values: Values<'_>,
+        deadline: Instant,
+    ) -> Result<Option<Shown>, StorageError> {
+        let node = &self.0.members[step.node].node;
+        if let Some(lsn) = step.wait_for
+            && !self.reaches(node, lsn).await
+        {
+            return Ok(None);
+        }
+        let lease = lease(node, true, deadline).await?;
+        let status = self.0.monitor.status(&node.id);
+        let is_current = status.identity == Some(lease.life());
+        if status.acts_as_primary != step.as_primary || !is_current {
+            lease.settle();
+            return Ok(None);
+        }
+        let both = async {
+            let client = lease.client();
+            let rows = client.query_typed(sql, values);
+            join(rows, client.query_typed(POSITION, &[])).await
+        };
+        let mut both = Box::pin(both);
+        let answered = timeout_at(deadline, lease.in_one_go(both.as_mut())).await;
+        drop(both);
+        let Ok((rows, position)) = answered else {
+            self.report(step.node, AttemptOutcome::Failed);
+            return Err(StorageError::NoNode(format!("{} does not answer", node.id)));
+        };
+        let rows = rows?;
+        lease.settle();
+        self.report(step.node, AttemptOutcome::Answered);
+        if self.is_too_old(decision, step, &status) {
+            return Ok(None);
+        }
+        let position = position.ok();
+        let position = position.and_then(|rows| self.position(rows.first()?, Some(&status)));
+        Ok(Some(Shown { rows, position }))
+    }
+
+    /// Whether an answer of a replica is older than a bound allows by the time that it arrives.
+    fn is_too_old(&self, decision: &Decision, step: &Step, status: &NodeStatus) -> bool {
+        let Some(bound) = decision.consistency.max_staleness else {
+            return false;
+        };
+        let newest = self.0.monitor.status(&status.node);
+        let proven = [status.proven_at, newest.proven_at]
+            .into_iter()
+            .flatten()
+            .max();
+        !step.as_primary && proven.is_none_or(|at| at + bound < Instant::now())
+    }
+
+    async fn reaches(&self, node: &Node, lsn: Lsn) -> bool {
+        let at_last = |status: &NodeStatus| status.position.is_some_and(|at| at.lsn >= lsn);
+        let reached = self.0.monitor.wait_for(&node.id, at_last);
+        timeout(self.0.session_wait(), reached).await.is_ok()
+    }
+
+    fn primary(&self) -> Result<(&Node, usize), StorageError> {
+        let known = self.0.monitor.knowledge();
+        let mut members = self.0.members.iter().enumerate();
+        let found = members.find(|(_, it)| known.status(&it.node.id).acts_as_primary);
+        found
+            .map(|(index, it)| (&*it.node, index))
+            .ok_or_else(no_primary)
+    }
+
+    fn report(&self, index: usize, outcome: AttemptOutcome) {
+        self.0.selector.report(index, outcome, None, Instant::now());
+    }
+
+    /// The position that a node has shown; a replica's timeline is known only to the monitor.
+    fn position(&self, row: &Row, status: Option<&NodeStatus>) -> Option<WalPosition> {
+        let lsn: PgLsn = row.try_get(0).ok()?;
+        let file: Option<&str> = row.try_get(1).ok()?;
+        let timeline = file.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
+        let known = self.0.monitor.knowledge();
+        let system = known.lineage.as_ref().map(|lineage| lineage.present().0)?;
+        let of_monitor = || Some(status?.position?.timeline);
+        Some(WalPosition {
+            system,
+            timeline: timeline.map(Timeline).or_else(of_monitor)?,
+            lsn: Lsn::from(u64::from(lsn)),
+        })
+    }
+}
+
+fn no_primary() -> StorageError {
+    StorageError::NoNode("there is no primary".to_owned())
+}
+
+async fn lease(node: &Node, shared: bool, deadline: Instant) -> Result<Lease, StorageError> {
+    let leased = async {
+        match shared {
+            true => node.lease_free_or_share(deadline).await,
+            false => node.lease(deadline).await,
+        }
+    };
+    let late = |_elapsed| StorageError::NoNode(format!("no connection to {} in time", node.id));
+    let leased = timeout_at(deadline, leased).await.map_err(late)?;
+    leased.map_err(|error| StorageError::NoNode(error.to_string()))
+}
+
+/// Runs a statement of the command line, in a transaction of its own.
+pub(super) async fn execute(
+    client: &tokio_postgres::Client,
+    sql: &str,
+    values: Values<'_>,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let (begun, rows, committed) = join3(
+        client.batch_execute("begin isolation level read committed read write"),
+        client.query_typed(sql, values),
+        client.batch_execute("commit"),
+    )
+    .await;
+    begun?;
+    let rows = rows?;
+    committed?;
+    Ok(rows)
+}

@@ -1,0 +1,293 @@
+//! The index of objects: what PostgreSQL knows about keys, versions and copies.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tidegate_model::WalPosition;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::StorageError;
+use super::database::{IndexDatabase, Owed, Values};
+use super::registry::{signed, unsigned};
+
+/// What a client has said about an object beside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Meta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content_disposition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content_language: Option<String>,
+    /// As an HTTP date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) user: BTreeMap<String, String>,
+    /// Checksums that the client has sent, by the name of their algorithm.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) checksums: BTreeMap<String, String>,
+}
+
+/// The newest version of a key.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) id: String,
+    pub(super) size: u64,
+    pub(super) etag: String,
+    pub(super) meta: Meta,
+    /// Seconds since 1970.
+    pub(super) modified: i64,
+    /// In the order of their bytes.
+    pub(super) blobs: Vec<Blob>,
+}
+
+/// A part of a version's bytes, and where its copies are.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Blob {
+    pub(super) id: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    pub(super) copies: Vec<StoredCopy>,
+}
+
+/// A copy that can be read.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct StoredCopy {
+    pub(super) id: String,
+    pub(super) bucket: String,
+}
+
+/// A version that is to become the newest.
+pub(super) struct NewVersion<'a> {
+    pub(super) repository: &'a str,
+    pub(super) key: &'a str,
+    pub(super) id: &'a str,
+    pub(super) size: u64,
+    pub(super) etag: &'a str,
+    pub(super) sha256: &'a str,
+    pub(super) meta: &'a Meta,
+    pub(super) copies: &'a [String],
+    pub(super) conditions: &'a Conditions,
+}
+
+/// `If-Match` and `If-None-Match`: an `ETag` without quotes, or `*`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions {
+    pub(super) if_match: Option<String>,
+    pub(super) if_none_match: Option<String>,
+}
+
+/// What a reservation has found about its bucket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    pub(super) held: u64,
+    pub(super) written: u64,
+}
+
+/// What a write that was given up has left in its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing was sent, or the bucket has refused it: the reservation ends at once.
+    Nothing,
+    /// Its bytes, which have to be deleted.
+    Bytes,
+    /// Perhaps its bytes, now or soon: the sweeper looks when the lease is over.
+    Unknown,
+}
+
+const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, extract(epoch from v.modified)::bigint, \
+     coalesce((select json_agg(json_build_object('id', b.id, 'size', b.size, \
+     'sha256', b.sha256, 'copies', coalesce((select json_agg(json_build_object('id', c.id, 'bucket', c.bucket)) \
+     from tidegate.storage_copy c where c.blob = b.id and c.state = 'stored'), '[]'::json)) order by b.number) \
+     from tidegate.storage_blob b where b.version = v.id), '[]'::json)::text \
+     from tidegate.storage_object o join tidegate.storage_version v on v.id = o.version \
+     where o.repository = $1 and o.key = $2";
+
+/// The index, in the database.
+#[derive(Clone)]
+pub(super) struct Index {
+    pub(super) database: IndexDatabase,
+    pub(super) lease: Duration,
+    pub(super) sweep_after: Duration,
+}
+
+impl Index {
+    /// Finds the newest version of a key.
+    pub(super) async fn find(
+        &self,
+        owed: Owed,
+        repository: &str,
+        key: &str,
+    ) -> Result<(Option<Version>, Option<WalPosition>), StorageError> {
+        let values: Values<'_> = &[(&repository, Type::TEXT), (&key, Type::TEXT)];
+        let shown = self.database.read(owed, FIND, values).await?;
+        let version = shown.rows.first().map(version).transpose()?;
+        Ok((version, shown.position))
+    }
+
+    /// Reserves bytes in a bucket; nothing if its quota forbids it.
+    pub(super) async fn reserve(
+        &self,
+        copy: &str,
+        bucket: &str,
+        bytes: u64,
+    ) -> Result<Option<Usage>, StorageError> {
+        let sql = "select held, written from tidegate.storage_reserve($1, $2, $3, $4::float8 * interval '1 s')";
+        let values: Values<'_> = &[
+            (&copy, Type::TEXT),
+            (&bucket, Type::TEXT),
+            (&signed(Some(bytes)), Type::INT8),
+            (&self.lease.as_secs_f64(), Type::FLOAT8),
+        ];
+        let rows = self.database.write(sql, values).await?.rows;
+        let usage = |row: &Row| {
+            let bytes = |at| {
+                row.try_get(at)
+                    .map(|it| unsigned(Some(it)).unwrap_or_default())
+            };
+            Ok(Usage {
+                held: bytes(0)?,
+                written: bytes(1)?,
+            })
+        };
+        rows.first().map(usage).transpose()
+    }
+
+    /// Keeps a reservation while its bytes are on their way.
+    pub(super) async fn renew(&self, copy: &str) -> Result<(), StorageError> {
+        let sql = "update tidegate.storage_copy set due = now() + $2::float8 * interval '1 s' \
+             where id = $1 and state = 'reserved'";
+        let values: Values<'_> = &[
+            (&copy, Type::TEXT),
+            (&self.lease.as_secs_f64(), Type::FLOAT8),
+        ];
+        self.database.write(sql, values).await.map(drop)
+    }
+
+    /// Gives a reservation up.
+    pub(super) async fn release(&self, copy: &str, left: Left) -> Result<(), StorageError> {
+        let sql = match left {
+            Left::Unknown => return Ok(()),
+            Left::Nothing => {
+                "with gone as (delete from tidegate.storage_copy where id = $1 and state = 'reserved' \
+                 returning bucket, bytes) update tidegate.storage_bucket b set held = held - gone.bytes \
+                 from gone where b.id = gone.bucket"
+            }
+            Left::Bytes => {
+                "update tidegate.storage_copy set state = 'doomed', due = now() \
+                 where id = $1 and state = 'reserved'"
+            }
+        };
+        let values: Values<'_> = &[(&copy, Type::TEXT)];
+        self.database.write(sql, values).await.map(drop)
+    }
+
+    /// Makes a version the newest of its key.
+    pub(super) async fn put(
+        &self,
+        new: &NewVersion<'_>,
+    ) -> Result<Option<WalPosition>, StorageError> {
+        let sql = "select tidegate.storage_put($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10, \
+             $11::float8 * interval '1 s')";
+        let meta = serde_json::to_string(new.meta).unwrap_or_default();
+        let values: Values<'_> = &[
+            (&new.repository, Type::TEXT),
+            (&new.key, Type::TEXT),
+            (&new.id, Type::TEXT),
+            (&signed(Some(new.size)), Type::INT8),
+            (&new.etag, Type::TEXT),
+            (&new.sha256, Type::TEXT),
+            (&meta, Type::TEXT),
+            (&new.copies, Type::TEXT_ARRAY),
+            (&new.conditions.if_match, Type::TEXT),
+            (&new.conditions.if_none_match, Type::TEXT),
+            (&self.sweep_after.as_secs_f64(), Type::FLOAT8),
+        ];
+        self.outcome(sql, values).await
+    }
+
+    /// Deletes a key's object.
+    pub(super) async fn delete(
+        &self,
+        repository: &str,
+        key: &str,
+        if_match: Option<&str>,
+    ) -> Result<Option<WalPosition>, StorageError> {
+        let sql = "select tidegate.storage_delete($1, $2, $3, $4::float8 * interval '1 s')";
+        let values: Values<'_> = &[
+            (&repository, Type::TEXT),
+            (&key, Type::TEXT),
+            (&if_match, Type::TEXT),
+            (&self.sweep_after.as_secs_f64(), Type::FLOAT8),
+        ];
+        self.outcome(sql, values).await
+    }
+
+    /// Runs a function that says in a word how it ended.
+    pub(super) async fn outcome(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Option<WalPosition>, StorageError> {
+        let shown = match self.database.write(sql, values).await {
+            Err(StorageError::Database(error)) => return Err(of_function(error)),
+            shown => shown?,
+        };
+        let row = shown.rows.first();
+        let outcome: &str = row
+            .map(|row| row.try_get(0))
+            .transpose()?
+            .unwrap_or_default();
+        match outcome {
+            "condition" => Err(StorageError::ConditionFailed),
+            "expired" => Err(StorageError::LeaseLost),
+            "upload" => Err(StorageError::NoSuchUpload),
+            _ => Ok(shown.position),
+        }
+    }
+
+    /// Takes a bucket out of writes until the next month, since its provider has named a quota.
+    pub(super) async fn refuse_writes(&self, bucket: &str) -> Result<(), StorageError> {
+        let sql = "update tidegate.storage_bucket set refused_month = tidegate.storage_month() where id = $1";
+        let values: Values<'_> = &[(&bucket, Type::TEXT)];
+        self.database.write(sql, values).await.map(drop)
+    }
+
+    /// Takes a copy out of reads, since its bytes are not those that were stored.
+    pub(super) async fn suspect(&self, copy: &str) -> Result<(), StorageError> {
+        let sql =
+            "update tidegate.storage_copy set state = 'suspect' where id = $1 and state = 'stored'";
+        let values: Values<'_> = &[(&copy, Type::TEXT)];
+        self.database.write(sql, values).await.map(drop)
+    }
+}
+
+/// What a function has raised.
+fn of_function(error: tokio_postgres::Error) -> StorageError {
+    let raised = error.as_db_error().filter(|it| it.code().code() == "TS001");
+    match raised.map(tokio_postgres::error::DbError::message) {
+        Some("small") => StorageError::PartTooSmall,
+        Some(_) => StorageError::InvalidPart,
+        None => StorageError::Database(error),
+    }
+}
+
+fn version(row: &Row) -> Result<Version, StorageError> {
+    let unreadable = |error| StorageError::Invalid(format!("a row of the index: {error}"));
+    Ok(Version {
+        id: row.try_get(0)?,
+        size: unsigned(Some(row.try_get(1)?)).unwrap_or_default(),
+        etag: row.try_get(2)?,
+        meta: serde_json::from_str(row.try_get(3)?).map_err(unreadable)?,
+        modified: row.try_get(4)?,
+        blobs: serde_json::from_str(row.try_get(5)?).map_err(unreadable)?,
+    })
+}

@@ -1,0 +1,46 @@
+//! Object storage: many vendor buckets behind one S3 endpoint.
+//!
+//! Clients see repositories; a repository's members are buckets of any provider. PostgreSQL keeps the
+//! index (which version of a key is the newest, and which buckets have a copy of its bytes), so levels
+//! and tokens hold for objects as they do for rows. What decides is pure: [`placement`] (which member
+//! gets a write), [`read_plan`] (which copy is read). Deliberately absent: versions that clients can
+//! name, access control lists, and any protocol other than S3.
+
+mod settings;
+mod error;
+mod seal;
+mod size;
+mod bucket;
+mod policy;
+mod key_pair;
+mod fault;
+mod backend;
+mod placement;
+mod read_plan;
+mod database;
+mod catalogue;
+mod registry;
+mod index;
+mod listing;
+mod spool;
+mod store;
+mod write;
+mod read;
+mod multipart;
+mod copy;
+mod sweep;
+mod s3;
+
+pub use backend::Backend;
+pub use bucket::{BucketRow, Credentials, NewBucket, Provider};
+pub use catalogue::Catalogue;
+pub use error::StorageError;
+pub use key_pair::{KeyMode, KeyPair, NewKey};
+pub use policy::{DefaultLevel, ReadPolicy, RepositoryPolicy, WritePolicy};
+pub use registry::{Registry, RepositoryRow};
+pub use s3::S3Front;
+pub use seal::MasterKeys;
+pub use settings::{STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageConfig, StorageSettings};
+pub use size::ByteCount;
+pub use store::Store;
+pub use sweep::{Swept, probe_forever, sweep_forever, sweep_once};

@@ -1,0 +1,227 @@
+//! What a repository does with its members.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tidegate_model::Consistency;
+
+/// Copies of an object at most.
+const COPIES_MAX: usize = 8;
+
+/// Which member gets a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WritePolicy {
+    /// The first one under its soft cap.
+    #[default]
+    Credit,
+    /// The fastest healthy one.
+    Nearest,
+    /// So many of them.
+    Copies(usize),
+}
+
+impl WritePolicy {
+    /// Returns how many members have the bytes when a write is answered.
+    #[must_use]
+    pub fn copies(self) -> usize {
+        match self {
+            Self::Credit | Self::Nearest => 1,
+            Self::Copies(copies) => copies,
+        }
+    }
+}
+
+impl fmt::Display for WritePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credit => f.write_str("credit"),
+            Self::Nearest => f.write_str("nearest"),
+            Self::Copies(copies) => write!(f, "copies:{copies}"),
+        }
+    }
+}
+
+impl FromStr for WritePolicy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected credit, nearest or copies:N with N from 1 to 8";
+        let copies = || text.strip_prefix("copies:")?.parse().ok();
+        match text {
+            "credit" => Ok(Self::Credit),
+            "nearest" => Ok(Self::Nearest),
+            _ => match copies() {
+                Some(copies @ 1..=COPIES_MAX) => Ok(Self::Copies(copies)),
+                _ => Err(expected),
+            },
+        }
+    }
+}
+
+impl Serialize for WritePolicy {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WritePolicy {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// Which copy is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadPolicy {
+    /// The fastest.
+    #[default]
+    Fastest,
+    /// That of the first member.
+    Order,
+}
+
+impl FromStr for ReadPolicy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "fastest" => Ok(Self::Fastest),
+            "order" => Ok(Self::Order),
+            _ => Err("expected fastest or order"),
+        }
+    }
+}
+
+/// A write policy for the keys below a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// What the keys begin with.
+    pub prefix: String,
+    /// The policy for them.
+    pub write: WritePolicy,
+    /// The only members for them, by name; all if it is empty.
+    #[serde(default)]
+    pub members: Vec<String>,
+}
+
+/// A repository's policy, as its row has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RepositoryPolicy {
+    /// Which member gets a write.
+    pub write: WritePolicy,
+    /// Which copy is read.
+    pub read: ReadPolicy,
+    /// The level of reads that state none: `strong`, `session` or `eventual`.
+    pub consistency: DefaultLevel,
+    /// Whether a GET is answered with the member's own URL.
+    pub redirect: bool,
+    /// A member whose p95 to the first byte is over it is asked last, in milliseconds.
+    pub read_slo_ms: Option<u64>,
+    /// Exceptions to `write`.
+    pub rules: Vec<Rule>,
+}
+
+impl RepositoryPolicy {
+    /// Returns the write policy for a key and the only members for it: those of the longest prefix.
+    #[must_use]
+    pub fn for_key(&self, key: &str) -> (WritePolicy, &[String]) {
+        let rules = self
+            .rules
+            .iter()
+            .filter(|rule| key.starts_with(&rule.prefix));
+        match rules.max_by_key(|rule| rule.prefix.len()) {
+            Some(rule) => (rule.write, &rule.members),
+            None => (self.write, &[]),
+        }
+    }
+
+    /// Returns `read_slo`.
+    #[must_use]
+    pub fn read_slo(&self) -> Option<Duration> {
+        self.read_slo_ms.map(Duration::from_millis)
+    }
+}
+
+/// The level of reads that state none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultLevel {
+    /// As S3 promises.
+    #[default]
+    Strong,
+    /// Nothing older than the client's token.
+    Session,
+    /// Any committed state.
+    Eventual,
+}
+
+impl DefaultLevel {
+    /// Returns what a read is owed.
+    #[must_use]
+    pub fn consistency(self) -> Consistency {
+        match self {
+            Self::Strong => Consistency::STRONG,
+            Self::Session => Consistency::SESSION,
+            Self::Eventual => Consistency::EVENTUAL,
+        }
+    }
+}
+
+impl FromStr for DefaultLevel {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "strong" => Ok(Self::Strong),
+            "session" => Ok(Self::Session),
+            "eventual" => Ok(Self::Eventual),
+            _ => Err("expected strong, session or eventual"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let rule = |prefix: &str, write| Rule {
+            prefix: prefix.to_owned(),
+            write,
+            members: vec![prefix.to_owned()],
+        };
+        let policy = RepositoryPolicy {
+            rules: vec![
+                rule("logs/", WritePolicy::Nearest),
+                rule("logs/audit/", WritePolicy::Copies(2)),
+            ],
+            ..RepositoryPolicy::default()
+        };
+        assert_eq!(policy.for_key("logs/audit/1").0, WritePolicy::Copies(2));
+        assert_eq!(policy.for_key("logs/1").1, ["logs/"]);
+        assert_eq!(policy.for_key("x"), (WritePolicy::Credit, &[][..]));
+    }
+
+    #[test]
+    fn a_policy_is_read_as_it_is_written() {
+        let json = r#"{"write":"copies:2","read":"order","consistency":"session","redirect":true,
+                       "readSloMs":50,"rules":[{"prefix":"a","write":"nearest"}]}"#;
+        let policy: RepositoryPolicy = serde_json::from_str(json).unwrap();
+        let again = serde_json::to_string(&policy).unwrap();
+        assert_eq!(
+            serde_json::from_str::<RepositoryPolicy>(&again).unwrap(),
+            policy
+        );
+        assert_eq!(policy.write.copies(), 2);
+        for wrong in ["copies:0", "copies:9", "copies:", "all"] {
+            assert!(wrong.parse::<WritePolicy>().is_err(), "{wrong}");
+        }
+    }
+}

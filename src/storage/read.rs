@@ -1,0 +1,432 @@
+//! A read: the bytes of a version, from whichever copies answer.
+//!
+//! The first byte is hedged; a bucket that fails in the middle is continued at the next one. Bytes of a
+//! whole blob are hashed on the way, and its last chunk is withheld if they are not those that were
+//! stored.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use ring::digest::{Context, SHA256};
+use tidegate_steering::{Race, RaceEvent, Turn};
+use tokio::time::Instant;
+
+use super::backend::{BYTES_PER_SECOND_MIN, Download, within_stream};
+use super::catalogue::{Catalogue, Repository, standing, works};
+use super::fault::{Fault, FaultKind};
+use super::index::{Blob, Version};
+use super::read_plan::{self, CopyView};
+use super::spool::hex;
+use super::store::Store;
+use super::{StorageError, policy::ReadPolicy};
+
+/// How long a bucket's pace is measured.
+const PACE_WINDOW: Duration = Duration::from_secs(4);
+
+/// What is read.
+pub(super) struct Source {
+    pub(super) store: Arc<Store>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) repository: Arc<Repository>,
+    /// The one bucket that the client has named, if it has.
+    pub(super) only: Option<usize>,
+}
+
+/// A read on its way.
+pub(super) struct Reading {
+    source: Source,
+    pieces: VecDeque<Piece>,
+    current: Option<Current>,
+    /// What has arrived and was not handed on yet.
+    ready: Option<Bytes>,
+}
+
+/// Bytes of one blob that are wanted.
+struct Piece {
+    blob: Blob,
+    range: Range<u64>,
+}
+
+/// A copy by its bucket and its key there.
+#[derive(Debug, Clone)]
+struct CopyAt {
+    bucket: usize,
+    id: String,
+}
+
+struct Current {
+    piece: Piece,
+    copies: VecDeque<CopyAt>,
+    from: CopyAt,
+    download: Download,
+    at: u64,
+    /// Absent where only a part is read, which cannot be compared.
+    hash: Option<Context>,
+    /// Whether all bytes so far came from one copy.
+    one_copy: bool,
+    waited: Duration,
+    arrived: u64,
+}
+
+/// A copy that has given its first bytes.
+struct Opened {
+    from: CopyAt,
+    first: Bytes,
+    download: Download,
+    left: VecDeque<CopyAt>,
+}
+
+impl Source {
+    /// Opens a part of a version: the first bytes have arrived when it returns.
+    pub(super) async fn open(
+        self,
+        version: &Version,
+        range: Range<u64>,
+    ) -> Result<Reading, StorageError> {
+        let mut reading = Reading {
+            pieces: pieces(version, range),
+            source: self,
+            current: None,
+            ready: None,
+        };
+        reading.ready = reading.next().await.map_err(failed)?;
+        Ok(reading)
+    }
+
+    /// The copies of a blob, in the order in which they are tried.
+    fn order(&self, blob: &Blob) -> VecDeque<CopyAt> {
+        let ranking = self.catalogue.selector.ranking(Instant::now());
+        let copies = blob.copies.iter().filter_map(|copy| {
+            let bucket = self.catalogue.index_of(&copy.bucket)?;
+            let wanted = self.only.is_none_or(|only| only == bucket);
+            wanted.then(|| CopyAt {
+                bucket,
+                id: copy.id.clone(),
+            })
+        });
+        let copies: Vec<_> = copies.collect();
+        let view = |copy: &CopyAt| {
+            let (standing, rank) = standing(&ranking, copy.bucket);
+            let latency = self.catalogue.selector.latency(copy.bucket);
+            let slo = self.repository.row.policy.read_slo();
+            let mut members = self.repository.members.iter();
+            let declared = &self.catalogue.buckets[copy.bucket].row.declared;
+            CopyView {
+                position: members
+                    .position(|&it| it == copy.bucket)
+                    .unwrap_or(usize::MAX),
+                rank,
+                healthy: works(standing),
+                latency,
+                over_slo: slo.is_some_and(|slo| latency > slo),
+                price: declared.price_out.unwrap_or_default(),
+            }
+        };
+        let views: Vec<_> = copies.iter().map(view).collect();
+        let policy = match self.only {
+            Some(_) => ReadPolicy::Order,
+            None => self.repository.row.policy.read,
+        };
+        let order = read_plan::order(policy, &views).into_iter();
+        order.map(|at| copies[at].clone()).collect()
+    }
+
+    /// Opens one of some copies: the first that gives its first bytes.
+    async fn first_of(
+        &self,
+        mut copies: VecDeque<CopyAt>,
+        range: &Range<u64>,
+    ) -> Result<Opened, Fault> {
+        let mut failed = Fault {
+            kind: FaultKind::Absent,
+            detail: "there is no copy".to_owned(),
+        };
+        let mut race = Race::default();
+        let mut entered = Vec::new();
+        let mut turn = Turn::First;
+        loop {
+            if race.entrants().is_empty() {
+                let Some(copy) = copies.pop_front() else {
+                    return Err(failed);
+                };
+                let hedge = self.catalogue.buckets[copy.bucket].live.hedge.get();
+                race.enter(
+                    entered.len(),
+                    turn,
+                    self.first_bytes(copy.clone(), range.clone()),
+                );
+                race.hedge_after(hedge);
+                entered.push(copy);
+                turn = Turn::Retry;
+            }
+            match race.next().await {
+                RaceEvent::Slow => {
+                    if let Some(copy) = copies.pop_front() {
+                        let second = self.first_bytes(copy.clone(), range.clone());
+                        race.enter(entered.len(), Turn::Hedge, second);
+                        entered.push(copy);
+                    }
+                }
+                RaceEvent::Ended(entrant, Ok((first, download))) => {
+                    let from = entered[entrant.node].clone();
+                    let took = entrant.since.elapsed();
+                    let bucket = &self.catalogue.buckets[from.bucket];
+                    bucket.live.hedge.add(took, Instant::now());
+                    self.catalogue.report(from.bucket, None, Some(took));
+                    self.report_overtaken(&race, &entered);
+                    // Those that were tried and are silent are the last resort.
+                    let silent = race.entrants().iter().map(|it| entered[it.node].clone());
+                    copies.extend(silent);
+                    return Ok(Opened {
+                        from,
+                        first,
+                        download,
+                        left: copies,
+                    });
+                }
+                RaceEvent::Ended(entrant, Err(fault)) => {
+                    self.catalogue
+                        .fell_back(entered[entrant.node].bucket, &fault);
+                    failed = fault;
+                }
+            }
+        }
+    }
+
+    /// A bucket that a hedge has overtaken is slow, which its latency has to show.
+    fn report_overtaken<T>(&self, race: &Race<'_, T>, entered: &[CopyAt]) {
+        for slow in race.entrants().overtaken() {
+            let (bucket, took) = (entered[slow.node].bucket, slow.since.elapsed());
+            let fault = Fault {
+                kind: FaultKind::Slow,
+                detail: format!("no byte in {took:?}, and another bucket has answered"),
+            };
+            self.catalogue.report(bucket, Some(&fault), None);
+        }
+    }
+
+    async fn first_bytes(
+        &self,
+        copy: CopyAt,
+        range: Range<u64>,
+    ) -> Result<(Bytes, Download), Fault> {
+        let backend = self.catalogue.buckets[copy.bucket].backend();
+        let mut download = backend.get(&copy.id, range).await?;
+        let first = within_stream(&mut download).await?;
+        Ok((first.unwrap_or_default(), download))
+    }
+}
+
+impl Reading {
+    /// All bytes, as they arrive.
+    pub(super) fn into_stream(self) -> BoxStream<'static, Result<Bytes, Fault>> {
+        let step = |mut reading: Self| async move {
+            if let Some(ready) = reading.ready.take() {
+                return Some((Ok(ready), reading));
+            }
+            match reading.next().await {
+                Ok(Some(bytes)) => Some((Ok(bytes), reading)),
+                Ok(None) => None,
+                Err(fault) => {
+                    tracing::error!(%fault, "a body is cut off: no copy can continue it");
+                    Some((Err(fault), reading))
+                }
+            }
+        };
+        stream::unfold(self, step).boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            if self.current.is_none() {
+                let Some(piece) = self.pieces.pop_front() else {
+                    return Ok(None);
+                };
+                let copies = self.source.order(&piece.blob);
+                let bytes = self.begin(piece, copies).await?;
+                if let Some(bytes) = self.accept(bytes).await? {
+                    return Ok(Some(bytes));
+                }
+                continue;
+            }
+            let bytes = self.arriving().await?;
+            if let Some(bytes) = self.accept(bytes).await? {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// Opens a piece at its beginning.
+    async fn begin(&mut self, piece: Piece, copies: VecDeque<CopyAt>) -> Result<Bytes, Fault> {
+        let opened = self.source.first_of(copies, &piece.range).await?;
+        let is_whole = piece.range == (0..piece.blob.size);
+        self.current = Some(Current {
+            at: piece.range.start,
+            hash: is_whole.then(|| Context::new(&SHA256)),
+            piece,
+            copies: opened.left,
+            from: opened.from,
+            download: opened.download,
+            one_copy: true,
+            waited: Duration::ZERO,
+            arrived: 0,
+        });
+        Ok(opened.first)
+    }
+
+    /// Waits for the next bytes of the current piece, from the next copy if one fails.
+    async fn arriving(&mut self) -> Result<Bytes, Fault> {
+        let Some(current) = &mut self.current else {
+            return Ok(Bytes::new());
+        };
+        let fault = match current.next().await {
+            Ok(bytes) => return Ok(bytes),
+            Err(fault) => fault,
+        };
+        self.source.catalogue.fell_back(current.from.bucket, &fault);
+        let rest = current.at..current.piece.range.end;
+        let copies = std::mem::take(&mut current.copies);
+        if copies.is_empty() {
+            return Err(fault);
+        }
+        let opened = self.source.first_of(copies, &rest).await?;
+        current.copies = opened.left;
+        current.from = opened.from;
+        current.download = opened.download;
+        current.one_copy = false;
+        (current.waited, current.arrived) = (Duration::ZERO, 0);
+        Ok(opened.first)
+    }
+
+    /// Takes bytes of the current piece; returns none if they turned out to be wrong and it begins anew.
+    async fn accept(&mut self, bytes: Bytes) -> Result<Option<Bytes>, Fault> {
+        let Some(current) = &mut self.current else {
+            return Ok(Some(bytes));
+        };
+        let before = current.at;
+        current.at += bytes.len() as u64;
+        if let Some(hash) = &mut current.hash {
+            hash.update(&bytes);
+        }
+        if current.at < current.piece.range.end {
+            return Ok((!bytes.is_empty()).then_some(bytes));
+        }
+        let is_right = current.at == current.piece.range.end && current.is_right();
+        let Some(current) = self.current.take() else {
+            return Ok(Some(bytes));
+        };
+        if is_right {
+            return Ok(Some(bytes));
+        }
+        let fault = Fault {
+            kind: FaultKind::Damaged,
+            detail: "the bytes are not those that were stored".to_owned(),
+        };
+        self.source.catalogue.fell_back(current.from.bucket, &fault);
+        if current.one_copy {
+            self.source.store.distrust(&current.from.id).await;
+        }
+        if before > current.piece.range.start || current.copies.is_empty() {
+            return Err(fault);
+        }
+        let bytes = self.begin(current.piece, current.copies).await?;
+        Box::pin(self.accept(bytes)).await
+    }
+}
+
+impl Current {
+    async fn next(&mut self) -> Result<Bytes, Fault> {
+        let started = Instant::now();
+        let bytes = within_stream(&mut self.download).await?;
+        let bytes = bytes.ok_or_else(|| Fault {
+            kind: FaultKind::Connection,
+            detail: "the body ended early".to_owned(),
+        })?;
+        self.waited += started.elapsed();
+        self.arrived += bytes.len() as u64;
+        if self.waited >= PACE_WINDOW {
+            let least = BYTES_PER_SECOND_MIN * self.waited.as_secs();
+            if self.arrived < least && !self.copies.is_empty() {
+                return Err(Fault {
+                    kind: FaultKind::Slow,
+                    detail: format!("{} bytes in {:?}", self.arrived, self.waited),
+                });
+            }
+            (self.waited, self.arrived) = (Duration::ZERO, 0);
+        }
+        Ok(bytes)
+    }
+
+    fn is_right(&self) -> bool {
+        let hash = self.hash.clone();
+        hash.is_none_or(|hash| hex(hash.finish().as_ref()) == self.piece.blob.sha256)
+    }
+}
+
+impl Store {
+    /// Takes a copy out of reads.
+    async fn distrust(&self, copy: &str) {
+        if let Err(error) = self.index.suspect(copy).await {
+            tracing::warn!(%error, copy, "a damaged copy could not be marked");
+        }
+    }
+}
+
+/// The parts of blobs that a range of a version consists of.
+fn pieces(version: &Version, range: Range<u64>) -> VecDeque<Piece> {
+    let mut begin = 0;
+    let blobs = version.blobs.iter().filter_map(|blob| {
+        let (start, end) = (begin, begin + blob.size);
+        begin = end;
+        let wanted = range.start.max(start)..range.end.min(end);
+        (wanted.start < wanted.end).then(|| Piece {
+            blob: blob.clone(),
+            range: wanted.start - start..wanted.end - start,
+        })
+    });
+    blobs.collect()
+}
+
+fn failed(fault: Fault) -> StorageError {
+    StorageError::NoCopy(Some(fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::index::Meta;
+
+    #[test]
+    fn a_range_over_several_parts_takes_the_right_bytes_of_each() {
+        let blob = |id: &str, size| Blob {
+            id: id.to_owned(),
+            size,
+            sha256: String::new(),
+            copies: Vec::new(),
+        };
+        let version = Version {
+            id: String::new(),
+            size: 25,
+            etag: String::new(),
+            meta: Meta::default(),
+            modified: 0,
+            blobs: vec![blob("a", 10), blob("b", 10), blob("c", 5)],
+        };
+        fn named<const N: usize>(parts: [(&str, Range<u64>); N]) -> Vec<(String, Range<u64>)> {
+            parts.map(|(id, range)| (id.to_owned(), range)).to_vec()
+        }
+        let of = |range| {
+            let pieces = pieces(&version, range).into_iter();
+            pieces.map(|it| (it.blob.id, it.range)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(0..25), named([("a", 0..10), ("b", 0..10), ("c", 0..5)]));
+        assert_eq!(of(9..21), named([("a", 9..10), ("b", 0..10), ("c", 0..1)]));
+        assert_eq!(of(20..25), named([("c", 0..5)]));
+        assert_eq!(of(3..3), named([]));
+    }
+}

@@ -1,0 +1,131 @@
+//! Who may do what: a key opens its own repository, and the members of that by their names. An admin key
+//! also opens the repositories that were made with it.
+
+use std::sync::Arc;
+
+use http::Method;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+
+use crate::storage::catalogue::{Catalogue, Repository};
+use crate::storage::registry::exposed;
+use crate::storage::{KeyMode, KeyPair, Store};
+
+/// The secrets that signatures are made with.
+pub(super) struct Keys(pub(super) Arc<Store>);
+
+/// What keys may do.
+pub(super) struct Permissions(pub(super) Arc<Store>);
+
+/// What a request was allowed to use.
+#[derive(Clone)]
+pub(super) struct Allowed {
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) key: Arc<KeyPair>,
+    /// The repository of the key.
+    pub(super) home: Arc<Repository>,
+    /// The one that is meant.
+    pub(super) repository: Arc<Repository>,
+    /// The member that the client has named in place of the repository.
+    pub(super) only: Option<usize>,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let found = self.0.key_pair(access_key).await;
+        let unknown = || s3_error!(InvalidAccessKeyId);
+        found
+            .map(|key| SecretKey::from(exposed(&key)))
+            .ok_or_else(unknown)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Permissions {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let credentials = context.credentials().ok_or_else(denied)?;
+        let key = self.0.key_pair(&credentials.access_key).await;
+        let key = key.ok_or_else(denied)?;
+        let needed = needed(context.method(), context.s3_op().name());
+        if key.mode < needed {
+            return Err(denied());
+        }
+        let name = context.s3_path().get_bucket_name().map(str::to_owned);
+        let home = Allowed::home(self.0.catalogue.load_full(), key)?;
+        let allowed = match (needed, name) {
+            (KeyMode::Admin, _) | (_, None) => home,
+            (_, Some(name)) => match home.named(&name) {
+                Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => {
+                    self.0.look_again().await;
+                    Allowed::home(self.0.catalogue.load_full(), home.key)?.named(&name)?
+                }
+                allowed => allowed?,
+            },
+        };
+        context.extensions_mut().insert(allowed);
+        Ok(())
+    }
+}
+
+impl Allowed {
+    fn home(catalogue: Arc<Catalogue>, key: Arc<KeyPair>) -> S3Result<Self> {
+        let home = catalogue.repository_of(&key).cloned();
+        let home = home.ok_or_else(denied)?;
+        Ok(Self {
+            repository: Arc::clone(&home),
+            home,
+            catalogue,
+            key,
+            only: None,
+        })
+    }
+
+    /// The same for another name: of a repository, or of a member of the key's own.
+    pub(super) fn named(&self, name: &str) -> S3Result<Self> {
+        if let Some(found) = self.catalogue.repository(name) {
+            return match self.opens(found) {
+                true => Ok(Self {
+                    repository: Arc::clone(found),
+                    only: None,
+                    ..self.clone()
+                }),
+                false => Err(denied()),
+            };
+        }
+        match self.catalogue.named(name) {
+            Some(bucket) if self.home.members.contains(&bucket) => Ok(Self {
+                repository: Arc::clone(&self.home),
+                only: Some(bucket),
+                ..self.clone()
+            }),
+            Some(_) => Err(denied()),
+            None => Err(s3_error!(NoSuchBucket)),
+        }
+    }
+
+    /// The repositories that the key opens.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Repository>> {
+        let all = self.catalogue.repositories.iter();
+        all.filter(|repository| self.opens(repository))
+    }
+
+    fn opens(&self, repository: &Repository) -> bool {
+        let home = &self.home.row.id;
+        let is_child = repository.row.parent.as_ref() == Some(home);
+        repository.row.id == *home || self.key.mode == KeyMode::Admin && is_child
+    }
+}
+
+fn needed(method: &Method, operation: &str) -> KeyMode {
+    match (operation, method) {
+        ("CreateBucket" | "DeleteBucket", _) => KeyMode::Admin,
+        (_, &Method::GET | &Method::HEAD) => KeyMode::Read,
+        _ => KeyMode::Write,
+    }
+}
+
+pub(super) fn denied() -> S3Error {
+    s3_error!(AccessDenied, "Access Denied")
+}

@@ -1,0 +1,77 @@
+//! Repositories, as admin keys make and remove them.
+
+use std::sync::Arc;
+
+use s3s::dto::{CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use super::access::{Allowed, denied};
+use super::request::allowed;
+use crate::storage::database::{Owed, Values};
+use crate::storage::registry::{check_name, new_id};
+use crate::storage::{StorageError, Store};
+
+/// A repository with the members and the policy of another.
+const CREATE: &str = "with added as (insert into tidegate.storage_repository (id, name, policy, parent) \
+     select $1, $2, policy, id from tidegate.storage_repository where id = $3), \
+     members as (insert into tidegate.storage_member \
+     select $1, bucket, position from tidegate.storage_member where repository = $3) \
+     insert into tidegate.storage_name (name, repository) values ($2, $1)";
+
+pub(super) async fn create(
+    store: &Arc<Store>,
+    request: S3Request<CreateBucketInput>,
+) -> S3Result<S3Response<CreateBucketOutput>> {
+    let allowed = allowed(&request)?;
+    let name = &request.input.bucket;
+    check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;
+    let id = new_id();
+    let values: Values<'_> = &[
+        (&id, Type::TEXT),
+        (name, Type::TEXT),
+        (&allowed.home.row.id, Type::TEXT),
+    ];
+    match store.index.database.write(CREATE, values).await {
+        Err(StorageError::Database(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            let is_own = allowed.named(name).is_ok();
+            return Err(match is_own {
+                true => s3_error!(BucketAlreadyOwnedByYou),
+                false => s3_error!(BucketAlreadyExists),
+            });
+        }
+        made => made?,
+    };
+    store.refresh(Owed::STRONG).await?;
+    Ok(S3Response::new(CreateBucketOutput {
+        location: Some(format!("/{name}")),
+    }))
+}
+
+pub(super) async fn delete(
+    store: &Arc<Store>,
+    request: S3Request<DeleteBucketInput>,
+) -> S3Result<S3Response<DeleteBucketOutput>> {
+    let home = allowed(&request)?;
+    store.refresh(Owed::STRONG).await?;
+    let name = &request.input.bucket;
+    let found = Allowed {
+        catalogue: store.catalogue.load_full(),
+        ..home
+    }
+    .named(name)?;
+    if found.only.is_some() || found.repository.row.parent.is_none() {
+        // The command line removes those that it has made.
+        return Err(denied());
+    }
+    let sql = "delete from tidegate.storage_repository where id = $1 and not exists \
+         (select from tidegate.storage_object where repository = $1) returning 1";
+    let values: Values<'_> = &[(&found.repository.row.id, Type::TEXT)];
+    let removed = store.index.database.write(sql, values).await?;
+    if removed.rows.is_empty() {
+        return Err(S3ErrorCode::BucketNotEmpty.into());
+    }
+    store.refresh(Owed::STRONG).await?;
+    Ok(S3Response::new(DeleteBucketOutput::default()))
+}

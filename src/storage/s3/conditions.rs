@@ -1,0 +1,78 @@
+//! Conditions of requests, and ranges: pure.
+
+use std::ops::Range;
+
+use s3s::dto::{ETag, ETagCondition, Timestamp};
+use s3s::{S3Error, S3Result, s3_error};
+
+use crate::storage::index::{Conditions, Version};
+
+/// The conditions of a read.
+#[derive(Default)]
+pub(super) struct ReadConditions<'a> {
+    pub(super) if_match: Option<&'a ETagCondition>,
+    pub(super) if_none_match: Option<&'a ETagCondition>,
+    pub(super) if_modified_since: Option<&'a Timestamp>,
+    pub(super) if_unmodified_since: Option<&'a Timestamp>,
+}
+
+impl ReadConditions<'_> {
+    /// Judges a version by RFC 9110 section 13.2.2: those with `ETags` come before those with dates.
+    pub(super) fn check(&self, version: &Version) -> S3Result<()> {
+        let modified = Timestamp::from(time_of(version.modified));
+        match (self.if_match, self.if_unmodified_since) {
+            (Some(condition), _) if !matches(condition, &version.etag) => {
+                return Err(s3_error!(PreconditionFailed));
+            }
+            (None, Some(date)) if modified > *date => return Err(s3_error!(PreconditionFailed)),
+            _ => {}
+        }
+        match (self.if_none_match, self.if_modified_since) {
+            (Some(condition), _) if matches(condition, &version.etag) => Err(not_modified()),
+            (None, Some(date)) if modified <= *date => Err(not_modified()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn not_modified() -> S3Error {
+    s3_error!(NotModified)
+}
+
+fn matches(condition: &ETagCondition, etag: &str) -> bool {
+    condition.is_any() || condition.as_etag().is_some_and(|it| it.value() == etag)
+}
+
+/// The conditions of a write, as the index judges them.
+pub(super) fn of_write(
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+) -> Conditions {
+    let text = |condition: &ETagCondition| match condition.as_etag() {
+        Some(etag) => etag.value().to_owned(),
+        None => "*".to_owned(),
+    };
+    Conditions {
+        if_match: if_match.map(text),
+        if_none_match: if_none_match.map(text),
+    }
+}
+
+/// The bytes that a range means.
+pub(super) fn bytes_of(range: Option<&s3s::dto::Range>, size: u64) -> S3Result<Range<u64>> {
+    match range {
+        None => Ok(0..size),
+        Some(range) => range.check(size).map_err(S3Error::from),
+    }
+}
+
+/// A time from seconds since 1970.
+pub(super) fn time_of(seconds: i64) -> std::time::SystemTime {
+    let seconds = u64::try_from(seconds).unwrap_or_default();
+    std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+}
+
+/// An `ETag` as it is sent.
+pub(super) fn etag(value: &str) -> ETag {
+    ETag::Strong(value.to_owned())
+}

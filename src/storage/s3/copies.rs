@@ -1,0 +1,187 @@
+//! `CopyObject` and `UploadPartCopy`.
+
+use std::sync::Arc;
+
+use s3s::dto::{
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource,
+    MetadataDirective, Range, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::access::Allowed;
+use super::conditions::{ReadConditions, bytes_of, etag};
+use super::objects::{checked, find, http_date, meta_of, target, without_aws_chunked};
+use super::request::{allowed, with_token};
+use super::uploads::{part_number, upload_at};
+use crate::storage::Store;
+use crate::storage::database::Owed;
+use crate::storage::index::{Conditions, Meta, NewVersion, Version};
+use crate::storage::read::Source;
+use crate::storage::registry::new_id;
+use crate::storage::write::{Target, Written};
+
+pub(super) async fn object(
+    store: &Arc<Store>,
+    mut request: S3Request<CopyObjectInput>,
+) -> S3Result<S3Response<CopyObjectOutput>> {
+    let allowed = allowed(&request)?;
+    let input = &mut request.input;
+    let (from, source_key) = source_of(&allowed, &input.copy_source)?;
+    let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
+    ReadConditions {
+        if_match: input.copy_source_if_match.as_ref(),
+        if_none_match: input.copy_source_if_none_match.as_ref(),
+        if_modified_since: input.copy_source_if_modified_since.as_ref(),
+        if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
+    }
+    .check(&version)
+    .map_err(|_failed| s3_error!(PreconditionFailed))?;
+    let replaces = input
+        .metadata_directive
+        .as_ref()
+        .is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
+    let meta = match replaces {
+        true => checked(meta_of!(input))?,
+        false => version.meta.clone(),
+    };
+    let key = input.key.clone();
+    let target = target(&allowed, &key);
+    let is_itself = source_key == key && from.repository.row.id == allowed.repository.row.id;
+    let written = match (is_itself, target.only) {
+        (true, Some(_)) => {
+            store
+                .add_copies(&target, || source(store, &from), &version)
+                .await?;
+            Written {
+                etag: version.etag.clone(),
+                position: None,
+            }
+        }
+        (true, None) if !replaces => {
+            return Err(s3_error!(
+                InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing \
+                 the object's metadata."
+            ));
+        }
+        _ => copied(store, &target, &from, &version, meta).await?,
+    };
+    let output = CopyObjectOutput {
+        copy_object_result: Some(CopyObjectResult {
+            e_tag: Some(etag(&written.etag)),
+            last_modified: Some(Timestamp::from(std::time::SystemTime::now())),
+            ..CopyObjectResult::default()
+        }),
+        ..CopyObjectOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), written.position))
+}
+
+pub(super) async fn part(
+    store: &Arc<Store>,
+    request: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let allowed = allowed(&request)?;
+    let input = &request.input;
+    let number = part_number(input.part_number)?;
+    let (from, source_key) = source_of(&allowed, &input.copy_source)?;
+    let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
+    let range = match &input.copy_source_range {
+        None => 0..version.size,
+        Some(text) => range_of(text, version.size)?,
+    };
+    let spool = store.body_of(source(store, &from), &version, range).await?;
+    let upload = upload_at(&allowed, &input.key, &input.upload_id);
+    let target = target(&allowed, &input.key);
+    let part = store.put_part(&target, upload, number, spool).await?;
+    let output = UploadPartCopyOutput {
+        copy_part_result: Some(CopyPartResult {
+            e_tag: Some(etag(&part)),
+            last_modified: Some(Timestamp::from(std::time::SystemTime::now())),
+            ..CopyPartResult::default()
+        }),
+        ..UploadPartCopyOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+/// Stores the bytes of a version under another key: by the bucket itself if it has them, else through
+/// this gateway.
+async fn copied(
+    store: &Arc<Store>,
+    target: &Target<'_>,
+    from: &Allowed,
+    version: &Version,
+    meta: Meta,
+) -> S3Result<Written> {
+    let conditions = Conditions::default();
+    if let [blob] = &version.blobs[..]
+        && !version.etag.contains('-')
+        && let Some(bucket) = target.first_alone(version.size)
+        && let Some(copy) = store.copied_by_provider(target, bucket, blob).await?
+    {
+        let new = NewVersion {
+            repository: &target.repository.row.id,
+            key: target.key,
+            id: &new_id(),
+            size: version.size,
+            etag: &version.etag,
+            sha256: &blob.sha256,
+            meta: &meta,
+            copies: &[copy],
+            conditions: &conditions,
+        };
+        let position = store.index.put(&new).await?;
+        return Ok(Written {
+            etag: version.etag.clone(),
+            position,
+        });
+    }
+    let spool = store
+        .body_of(source(store, from), version, 0..version.size)
+        .await?;
+    Ok(store.put(target, spool, || meta, &conditions).await?)
+}
+
+fn source(store: &Arc<Store>, from: &Allowed) -> Source {
+    Source {
+        store: Arc::clone(store),
+        catalogue: Arc::clone(&from.catalogue),
+        repository: Arc::clone(&from.repository),
+        only: from.only,
+    }
+}
+
+/// Where a copy comes from.
+fn source_of(allowed: &Allowed, source: &CopySource) -> S3Result<(Allowed, String)> {
+    let CopySource::Bucket {
+        bucket,
+        key,
+        version_id: None,
+    } = source
+    else {
+        return Err(s3_error!(
+            NotImplemented,
+            "only /bucket/key can be copied from"
+        ));
+    };
+    Ok((allowed.named(bucket)?, key.to_string()))
+}
+
+/// `bytes=FIRST-LAST`, which must lie within the source.
+fn range_of(text: &str, size: u64) -> S3Result<std::ops::Range<u64>> {
+    let invalid = || {
+        s3_error!(
+            InvalidArgument,
+            "The x-amz-copy-source-range value must be bytes=first-last"
+        )
+    };
+    let range = Range::parse(text).map_err(|_unparsable| invalid())?;
+    match range {
+        Range::Int {
+            last: Some(last), ..
+        } if last < size => bytes_of(Some(&range), size),
+        Range::Int { last: Some(_), .. } => Err(s3_error!(InvalidRange)),
+        _ => Err(invalid()),
+    }
+}

@@ -1,0 +1,132 @@
+//! What is refused before `s3s` reads a request: signatures of version 2, presigned URLs that are valid
+//! for more than seven days, headers that must be signed and are not, and keys that cannot be stored.
+
+use http::Request;
+use s3s::{S3Result, s3_error};
+
+/// Seconds that a presigned URL may be valid.
+const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
+
+/// Refuses a request by its head.
+pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
+    let query = request.uri().query().unwrap_or_default();
+    let authorization = request.headers().get(http::header::AUTHORIZATION);
+    let authorization = authorization.map(|it| it.to_str().unwrap_or_default());
+    if is_signature_v2(query, authorization) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        ));
+    }
+    if request.uri().path().contains("%00") {
+        return Err(s3_error!(InvalidURI, "a key cannot contain U+0000"));
+    }
+    let expires = parameter(query, "X-Amz-Expires");
+    let expires = expires.map(|text| text.parse().unwrap_or(u64::MAX));
+    if expires.is_some_and(|seconds| seconds > EXPIRES_MAX) {
+        return Err(s3_error!(
+            AuthorizationQueryParametersError,
+            "X-Amz-Expires must be at most seven days (604800 seconds)"
+        ));
+    }
+    let signed = match authorization {
+        Some(text) => signed_headers(text),
+        None => parameter(query, "X-Amz-SignedHeaders"),
+    };
+    let Some(signed) = signed else {
+        // Without a signature: access control refuses it.
+        return Ok(());
+    };
+    let signed = decoded(&signed);
+    let is_signed = |name: &str| signed.split(';').any(|it| it.eq_ignore_ascii_case(name));
+    let mut names = request.headers().keys().map(http::HeaderName::as_str);
+    let unsigned = names.find(|name| name.starts_with("x-amz-") && !is_signed(name));
+    match unsigned {
+        None if is_signed("host") => Ok(()),
+        _ => Err(s3_error!(
+            AccessDenied,
+            "There were headers present in the request which were not signed"
+        )),
+    }
+}
+
+fn is_signature_v2(query: &str, authorization: Option<&str>) -> bool {
+    authorization.is_some_and(|text| text.starts_with("AWS "))
+        || parameter(query, "Signature").is_some()
+        || parameter(query, "AWSAccessKeyId").is_some()
+}
+
+/// The value of a parameter as it stands in the query.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut found = pairs.filter(|(key, _)| decoded(key).eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value.to_owned())
+}
+
+fn signed_headers(authorization: &str) -> Option<String> {
+    let (_, rest) = authorization.split_once("SignedHeaders=")?;
+    let end = rest.find([',', ' ']).unwrap_or(rest.len());
+    Some(rest[..end].to_owned())
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = percent_encoding::percent_decode_str(text);
+    bytes.decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(uri: &str, headers: &[(&str, &str)]) -> Option<String> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let refused = check(&request.body(()).unwrap()).err();
+        refused.map(|error| error.code().as_str().to_owned())
+    }
+
+    #[test]
+    fn every_header_of_amazon_and_the_host_must_be_signed() {
+        let signed = |names: &str| {
+            format!("AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders={names}, Signature=c")
+        };
+        for (names, expected) in [
+            ("host;x-amz-date;x-amz-meta-a", None),
+            ("host;x-amz-date", Some("AccessDenied")),
+            ("x-amz-date;x-amz-meta-a", Some("AccessDenied")),
+        ] {
+            let headers = [
+                ("authorization", &*signed(names)),
+                ("x-amz-date", "x"),
+                ("x-amz-meta-a", "x"),
+            ];
+            assert_eq!(refused("/b/k", &headers).as_deref(), expected, "{names}");
+        }
+    }
+
+    #[test]
+    fn a_presigned_url_is_valid_for_seven_days_at_most() {
+        let url = |seconds: &str| format!("/b/k?X-Amz-SignedHeaders=host&X-Amz-Expires={seconds}");
+        assert_eq!(refused(&url("604800"), &[]), None);
+        for seconds in ["604801", "864000", "x", "-1", ""] {
+            let code = refused(&url(seconds), &[]);
+            assert_eq!(
+                code.as_deref(),
+                Some("AuthorizationQueryParametersError"),
+                "{seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn version_2_of_signatures_and_null_characters_are_refused() {
+        let code = refused("/b/k", &[("authorization", "AWS key:signature")]);
+        assert_eq!(code.as_deref(), Some("InvalidRequest"));
+        let code = refused("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[]);
+        assert_eq!(code.as_deref(), Some("InvalidRequest"));
+        assert_eq!(refused("/b/a%00b", &[]).as_deref(), Some("InvalidURI"));
+        assert_eq!(refused("/b/k", &[]), None);
+    }
+}

@@ -1,0 +1,275 @@
+//! Lists: of buckets, and of the keys of a repository.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::{
+    Bucket, CommonPrefix, EncodingType, GetBucketLocationInput, GetBucketLocationOutput,
+    GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput, HeadBucketOutput,
+    ListBucketsInput, ListBucketsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
+    ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
+    ObjectStorageClass, ObjectVersion, Owner, Timestamp,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::conditions::{etag, time_of};
+use super::request::{allowed, owed, with_token};
+use crate::storage::Store;
+use crate::storage::listing::{Entry, KEYS_MAX, ListQuery, Page};
+
+/// What `encoding-type=url` leaves as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'*');
+
+/// The version of every object.
+const UNVERSIONED: &str = "null";
+
+/// How texts are written.
+#[derive(Clone, Copy)]
+struct Encoding(bool);
+
+impl Encoding {
+    fn of(requested: Option<&EncodingType>) -> S3Result<Self> {
+        match requested.map(EncodingType::as_str) {
+            None => Ok(Self(false)),
+            Some("url") => Ok(Self(true)),
+            Some(_) => Err(s3_error!(
+                InvalidArgument,
+                "Invalid Encoding Method specified in Request"
+            )),
+        }
+    }
+
+    fn text(self, text: String) -> String {
+        match self.0 {
+            true => utf8_percent_encode(&text, PLAIN).to_string(),
+            false => text,
+        }
+    }
+}
+
+pub(super) async fn objects_v2(
+    store: &Arc<Store>,
+    request: S3Request<ListObjectsV2Input>,
+) -> S3Result<S3Response<ListObjectsV2Output>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let after = match &input.continuation_token {
+        Some(token) => after_of(token)?,
+        None => input.start_after.clone().unwrap_or_default(),
+    };
+    let query = ListQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after,
+        max: max(input.max_keys)?,
+    };
+    let page = store
+        .index
+        .list(owed, &allowed.repository.row.id, &query)
+        .await?;
+    let next = page.next.as_ref().map(|last| URL_SAFE_NO_PAD.encode(last));
+    let (contents, common_prefixes) = listed(page, encoding, input.fetch_owner.unwrap_or_default());
+    let output = ListObjectsV2Output {
+        name: Some(input.bucket),
+        prefix: Some(encoding.text(query.prefix)),
+        max_keys: i32::try_from(query.max).ok(),
+        key_count: i32::try_from(contents.len() + common_prefixes.len()).ok(),
+        continuation_token: input.continuation_token,
+        is_truncated: Some(next.is_some()),
+        next_continuation_token: next,
+        contents: Some(contents),
+        common_prefixes: Some(common_prefixes),
+        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        encoding_type: input.encoding_type,
+        start_after: input.start_after.map(|it| encoding.text(it)),
+        ..ListObjectsV2Output::default()
+    };
+    Ok(with_token(store, S3Response::new(output), None))
+}
+
+pub(super) async fn objects(
+    store: &Arc<Store>,
+    request: S3Request<ListObjectsInput>,
+) -> S3Result<S3Response<ListObjectsOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let query = ListQuery {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after: input.marker.clone().unwrap_or_default(),
+        max: max(input.max_keys)?,
+    };
+    let page = store
+        .index
+        .list(owed, &allowed.repository.row.id, &query)
+        .await?;
+    let next = page.next.clone();
+    let (contents, common_prefixes) = listed(page, encoding, true);
+    let output = ListObjectsOutput {
+        name: Some(input.bucket),
+        prefix: Some(encoding.text(query.prefix)),
+        marker: Some(encoding.text(query.after)),
+        max_keys: i32::try_from(query.max).ok(),
+        is_truncated: Some(next.is_some()),
+        contents: Some(contents),
+        common_prefixes: Some(common_prefixes),
+        // As S3 has it: without a delimiter, the last key is the marker.
+        next_marker: next
+            .filter(|_| !query.delimiter.is_empty())
+            .map(|it| encoding.text(it)),
+        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        encoding_type: input.encoding_type,
+        ..ListObjectsOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+/// As an unversioned bucket has them: one version of each key, `null`.
+pub(super) async fn versions(
+    store: &Arc<Store>,
+    request: S3Request<ListObjectVersionsInput>,
+) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = request.input;
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let query = ListQuery {
+        prefix: input.prefix.unwrap_or_default(),
+        delimiter: input.delimiter.clone().unwrap_or_default(),
+        after: input.key_marker.clone().unwrap_or_default(),
+        max: max(input.max_keys)?,
+    };
+    let page = store
+        .index
+        .list(owed, &allowed.repository.row.id, &query)
+        .await?;
+    let next = page.next.clone();
+    let (contents, common_prefixes) = listed(page, encoding, true);
+    let version = |object: Object| ObjectVersion {
+        key: object.key,
+        size: object.size,
+        e_tag: object.e_tag,
+        last_modified: object.last_modified,
+        owner: object.owner,
+        is_latest: Some(true),
+        version_id: Some(UNVERSIONED.to_owned()),
+        ..ObjectVersion::default()
+    };
+    let output = ListObjectVersionsOutput {
+        name: Some(input.bucket),
+        prefix: Some(encoding.text(query.prefix)),
+        key_marker: Some(encoding.text(query.after)),
+        max_keys: i32::try_from(query.max).ok(),
+        is_truncated: Some(next.is_some()),
+        next_version_id_marker: next.as_ref().map(|_| UNVERSIONED.to_owned()),
+        next_key_marker: next.map(|it| encoding.text(it)),
+        versions: Some(contents.into_iter().map(version).collect()),
+        common_prefixes: Some(common_prefixes),
+        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        encoding_type: input.encoding_type,
+        ..ListObjectVersionsOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) fn versioning(
+    request: &S3Request<GetBucketVersioningInput>,
+) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+    allowed(request)?;
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
+}
+
+pub(super) fn buckets(
+    request: &S3Request<ListBucketsInput>,
+) -> S3Result<S3Response<ListBucketsOutput>> {
+    let allowed = allowed(request)?;
+    let buckets = allowed.all().map(|it| Bucket {
+        name: Some(it.row.name.clone()),
+        creation_date: Some(Timestamp::from(time_of(it.row.created))),
+        ..Bucket::default()
+    });
+    let output = ListBucketsOutput {
+        buckets: Some(buckets.collect()),
+        owner: Some(owner()),
+        ..ListBucketsOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) fn head_bucket(
+    store: &Store,
+    request: &S3Request<HeadBucketInput>,
+) -> S3Result<S3Response<HeadBucketOutput>> {
+    allowed(request)?;
+    let output = HeadBucketOutput {
+        bucket_region: Some(store.region.to_string()),
+        ..HeadBucketOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) fn location(
+    request: &S3Request<GetBucketLocationInput>,
+) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    allowed(request)?;
+    Ok(S3Response::new(GetBucketLocationOutput::default()))
+}
+
+/// Whoever has a key; there are no accounts.
+pub(super) fn owner() -> Owner {
+    Owner {
+        display_name: Some("tidegate".to_owned()),
+        id: Some("tidegate".to_owned()),
+    }
+}
+
+fn listed(page: Page, encoding: Encoding, with_owner: bool) -> (Vec<Object>, Vec<CommonPrefix>) {
+    let object = |entry: Entry| Object {
+        key: Some(encoding.text(entry.key)),
+        size: i64::try_from(entry.size).ok(),
+        e_tag: Some(etag(&entry.etag)),
+        last_modified: Some(Timestamp::from(time_of(entry.modified))),
+        storage_class: Some(ObjectStorageClass::from_static(
+            ObjectStorageClass::STANDARD,
+        )),
+        owner: with_owner.then(owner),
+        ..Object::default()
+    };
+    let common = |prefix: String| CommonPrefix {
+        prefix: Some(encoding.text(prefix)),
+    };
+    let prefixes = page.common_prefixes.into_iter().map(common).collect();
+    (page.entries.into_iter().map(object).collect(), prefixes)
+}
+
+fn max(requested: Option<i32>) -> S3Result<usize> {
+    match requested.map(usize::try_from) {
+        None => Ok(KEYS_MAX),
+        Some(Ok(max)) => Ok(max.min(KEYS_MAX)),
+        Some(Err(_)) => Err(s3_error!(InvalidArgument, "max-keys must not be negative")),
+    }
+}
+
+fn after_of(token: &str) -> S3Result<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text.filter(|text| !text.is_empty());
+    text.ok_or_else(|| {
+        s3_error!(
+            InvalidArgument,
+            "The continuation token provided is incorrect"
+        )
+    })
+}

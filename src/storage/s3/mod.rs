@@ -1,0 +1,83 @@
+//! The front door: the S3 protocol by `s3s`, and what it leaves open.
+//!
+//! `guard` refuses what must not be accepted before `s3s` reads a request, `access` says who may do
+//! what, `body` compares digests, and `operations` is the protocol's meaning.
+
+mod errors;
+mod guard;
+mod access;
+mod body;
+mod conditions;
+mod request;
+mod objects;
+mod lists;
+mod uploads;
+mod copies;
+mod buckets;
+mod operations;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use s3s::Body;
+use s3s::host::SingleDomain;
+use s3s::service::{S3Service, S3ServiceBuilder};
+
+use super::Store;
+use access::{Keys, Permissions};
+use operations::Operations;
+
+/// The service behind the S3 listener.
+#[derive(Clone)]
+pub struct S3Front(S3Service);
+
+impl S3Front {
+    /// Puts it together.
+    ///
+    /// # Errors
+    /// If the domain of virtual hosts is not one.
+    pub fn new(store: &Arc<Store>) -> Result<Self, String> {
+        let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(store)));
+        // Without it, access would not be checked at all.
+        builder.set_auth(Keys(Arc::clone(store)));
+        builder.set_access(Permissions(Arc::clone(store)));
+        let domain = &store.settings.domain;
+        if !domain.is_empty() {
+            let host = SingleDomain::new(domain);
+            builder.set_host(host.map_err(|error| error.to_string())?);
+        }
+        Ok(Self(builder.build()))
+    }
+}
+
+impl tower::Service<Request<Incoming>> for S3Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move {
+            if let Err(error) = guard::check(&request) {
+                return Ok(errors::response(error));
+            }
+            let head = request.method().clone();
+            let answered = service.call(request.map(Body::from)).await;
+            let mut response = answered.unwrap_or_else(|error| {
+                tracing::error!(?error, method = %head, "an S3 request could not be answered");
+                errors::unavailable()
+            });
+            errors::ask_to_retry(&mut response);
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,496 @@
+//! Objects: put, get, head and delete.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use s3s::dto::{
+    Checksum, Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, DeletedObject, Error, GetObjectAttributesInput, GetObjectAttributesOutput,
+    GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    ObjectAttributes, ObjectIdentifier, ObjectPart, PutObjectInput, PutObjectOutput, StorageClass,
+    StreamingBlob, Timestamp, TimestampFormat,
+};
+use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
+use tidegate_model::WalPosition;
+
+use super::access::Allowed;
+use super::body::{Declared, incoming};
+use super::conditions::{ReadConditions, bytes_of, etag, of_write, time_of};
+use super::errors::{no_such_key, no_such_part};
+use super::request::{allowed, owed, with_token};
+use crate::storage::database::Owed;
+use crate::storage::index::{Meta, Version};
+use crate::storage::read::{Reading, Source};
+use crate::storage::spool::Spool;
+use crate::storage::write::Target;
+use crate::storage::{StorageError, Store};
+
+/// How long a URL is valid that a client is sent to.
+const REDIRECT_VALID: std::time::Duration = std::time::Duration::from_secs(300);
+/// Keys of one `DeleteObjects`, as S3 has it.
+const DELETES_MAX: usize = 1_000;
+/// User metadata of an object, names and values, as S3 has it.
+const USER_META_BYTES_MAX: usize = 2 << 10;
+
+/// Makes the client's words about an object one value.
+macro_rules! meta_of {
+    ($input:expr) => {
+        Meta {
+            content_type: $input.content_type.take(),
+            cache_control: $input.cache_control.take(),
+            content_disposition: $input.content_disposition.take(),
+            content_encoding: $input
+                .content_encoding
+                .take()
+                .as_deref()
+                .and_then(without_aws_chunked),
+            content_language: $input.content_language.take(),
+            expires: $input.expires.take().and_then(|date| http_date(&date)),
+            user: $input
+                .metadata
+                .take()
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            checksums: Default::default(),
+        }
+    };
+}
+pub(super) use meta_of;
+
+pub(super) async fn put(
+    store: &Arc<Store>,
+    mut request: S3Request<PutObjectInput>,
+) -> S3Result<S3Response<PutObjectOutput>> {
+    let allowed = allowed(&request)?;
+    let (declared, computed) = Declared::of(&request.headers, request.trailing_headers.take())?;
+    let input = &mut request.input;
+    let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
+    let meta = checked(meta_of!(input))?;
+    let (bytes, length) = incoming(input.body.take(), input.content_length)?;
+    let room = Arc::clone(&store.room);
+    let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
+    let target = target(&allowed, &input.key);
+    let with_checksums = || Meta {
+        checksums: computed.get(),
+        ..meta
+    };
+    let written = store
+        .put(&target, spool, with_checksums, &conditions)
+        .await?;
+    let mut checksums = computed.get();
+    let output = PutObjectOutput {
+        e_tag: Some(etag(&written.etag)),
+        checksum_crc32: checksums.remove("crc32"),
+        checksum_crc32c: checksums.remove("crc32c"),
+        checksum_sha1: checksums.remove("sha1"),
+        checksum_sha256: checksums.remove("sha256"),
+        checksum_crc64nvme: checksums.remove("crc64nvme"),
+        ..PutObjectOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), written.position))
+}
+
+pub(super) async fn get(
+    store: &Arc<Store>,
+    request: S3Request<GetObjectInput>,
+) -> S3Result<S3Response<GetObjectOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = &request.input;
+    let (version, position) = find(store, &allowed, owed, &input.key).await?;
+    ReadConditions {
+        if_match: input.if_match.as_ref(),
+        if_none_match: input.if_none_match.as_ref(),
+        if_modified_since: input.if_modified_since.as_ref(),
+        if_unmodified_since: input.if_unmodified_since.as_ref(),
+    }
+    .check(&version)?;
+    let range = match input.part_number {
+        Some(number) => Some(bytes_of_part(&version, number)?),
+        None => input
+            .range
+            .as_ref()
+            .map(|it| bytes_of(Some(it), version.size))
+            .transpose()?,
+    };
+    if allowed.repository.row.policy.redirect
+        && let Some(answer) = redirect(&allowed, &version).await
+    {
+        return Ok(answer);
+    }
+    let wanted = range.clone().unwrap_or(0..version.size);
+    let (version, reading) = open(store, &allowed, version, &input.key, wanted.clone()).await?;
+    let frames = reading.into_stream().map(|chunk| chunk.map(Frame::data));
+    let body = Body::http_body_unsync(StreamBody::new(frames));
+    let mut output = output_of(&version, input.checksum_mode.is_some() && range.is_none());
+    output.body = Some(StreamingBlob::from(body));
+    output.content_length = i64::try_from(wanted.end - wanted.start).ok();
+    let mut status = None;
+    if range.is_some() {
+        let last = wanted.end.saturating_sub(1);
+        output.content_range = Some(format!("bytes {}-{last}/{}", wanted.start, version.size));
+        status = Some(StatusCode::PARTIAL_CONTENT);
+    }
+    override_headers(&mut output, input);
+    let mut response = S3Response::new(output);
+    response.status = status;
+    Ok(with_token(store, response, position))
+}
+
+pub(super) async fn head(
+    store: &Arc<Store>,
+    request: S3Request<HeadObjectInput>,
+) -> S3Result<S3Response<HeadObjectOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = &request.input;
+    let (version, position) = find(store, &allowed, owed, &input.key).await?;
+    ReadConditions {
+        if_match: input.if_match.as_ref(),
+        if_none_match: input.if_none_match.as_ref(),
+        if_modified_since: input.if_modified_since.as_ref(),
+        if_unmodified_since: input.if_unmodified_since.as_ref(),
+    }
+    .check(&version)?;
+    let range = match input.part_number {
+        Some(number) => Some(bytes_of_part(&version, number)?),
+        None => input
+            .range
+            .as_ref()
+            .map(|it| bytes_of(Some(it), version.size))
+            .transpose()?,
+    };
+    let of = output_of(&version, input.checksum_mode.is_some() && range.is_none());
+    let wanted = range.clone().unwrap_or(0..version.size);
+    let last = wanted.end.saturating_sub(1);
+    let output = HeadObjectOutput {
+        accept_ranges: of.accept_ranges,
+        cache_control: of.cache_control,
+        checksum_crc32: of.checksum_crc32,
+        checksum_crc32c: of.checksum_crc32c,
+        checksum_crc64nvme: of.checksum_crc64nvme,
+        checksum_sha1: of.checksum_sha1,
+        checksum_sha256: of.checksum_sha256,
+        content_disposition: of.content_disposition,
+        content_encoding: of.content_encoding,
+        content_language: of.content_language,
+        content_length: i64::try_from(wanted.end - wanted.start).ok(),
+        content_range: range.map(|_| format!("bytes {}-{last}/{}", wanted.start, version.size)),
+        content_type: of.content_type,
+        e_tag: of.e_tag,
+        expires: of.expires,
+        last_modified: of.last_modified,
+        metadata: of.metadata,
+        parts_count: of.parts_count,
+        ..HeadObjectOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), position))
+}
+
+pub(super) async fn attributes(
+    store: &Arc<Store>,
+    request: S3Request<GetObjectAttributesInput>,
+) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+    let allowed = allowed(&request)?;
+    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
+    let input = &request.input;
+    let (version, position) = find(store, &allowed, owed, &input.key).await?;
+    let wants = |name| input.object_attributes.iter().any(|it| it.as_str() == name);
+    let of = output_of(&version, true);
+    let is_multipart = version.etag.contains('-');
+    let output = GetObjectAttributesOutput {
+        e_tag: of.e_tag.filter(|_| wants(ObjectAttributes::ETAG)),
+        last_modified: of.last_modified,
+        object_size: i64::try_from(version.size)
+            .ok()
+            .filter(|_| wants(ObjectAttributes::OBJECT_SIZE)),
+        storage_class: wants(ObjectAttributes::STORAGE_CLASS)
+            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+        checksum: wants(ObjectAttributes::CHECKSUM).then(|| Checksum {
+            checksum_crc32: of.checksum_crc32,
+            checksum_crc32c: of.checksum_crc32c,
+            checksum_crc64nvme: of.checksum_crc64nvme,
+            checksum_sha1: of.checksum_sha1,
+            checksum_sha256: of.checksum_sha256,
+            ..Checksum::default()
+        }),
+        object_parts: (is_multipart && wants(ObjectAttributes::OBJECT_PARTS))
+            .then(|| parts_of(&version, input)),
+        ..GetObjectAttributesOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), position))
+}
+
+/// The parts of a version, a page of them.
+fn parts_of(version: &Version, input: &GetObjectAttributesInput) -> GetObjectAttributesParts {
+    let after = input.part_number_marker.unwrap_or_default();
+    let most = input.max_parts.unwrap_or(1_000).clamp(0, 1_000);
+    let all = (1..).zip(&version.blobs).map(|(number, blob)| ObjectPart {
+        part_number: Some(number),
+        size: i64::try_from(blob.size).ok(),
+        ..ObjectPart::default()
+    });
+    let page = all.filter(|part| part.part_number > Some(after));
+    let page = page.take(usize::try_from(most).unwrap_or_default());
+    let page: Vec<_> = page.collect();
+    let last = page
+        .last()
+        .and_then(|part| part.part_number)
+        .unwrap_or(after);
+    let total = i32::try_from(version.blobs.len()).unwrap_or(i32::MAX);
+    GetObjectAttributesParts {
+        is_truncated: Some(last < total),
+        max_parts: Some(most),
+        next_part_number_marker: Some(last),
+        part_number_marker: Some(after),
+        parts: Some(page),
+        total_parts_count: Some(total),
+    }
+}
+
+pub(super) async fn delete(
+    store: &Arc<Store>,
+    request: S3Request<DeleteObjectInput>,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let allowed = allowed(&request)?;
+    let conditions = of_write(request.input.if_match.as_ref(), None);
+    let if_match = conditions.if_match.as_deref();
+    let repository = &allowed.repository.row.id;
+    let position = store
+        .index
+        .delete(repository, &request.input.key, if_match)
+        .await?;
+    Ok(with_token(
+        store,
+        S3Response::new(DeleteObjectOutput::default()),
+        position,
+    ))
+}
+
+pub(super) async fn delete_several(
+    store: &Arc<Store>,
+    request: S3Request<DeleteObjectsInput>,
+) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let allowed = allowed(&request)?;
+    let Delete { objects, quiet } = request.input.delete;
+    if objects.is_empty() || objects.len() > DELETES_MAX {
+        return Err(s3_error!(MalformedXML));
+    }
+    let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
+    for ObjectIdentifier { key, e_tag, .. } in objects {
+        let if_match = e_tag.as_ref().map(|it| it.value());
+        let repository = &allowed.repository.row.id;
+        match store.index.delete(repository, &key, if_match).await {
+            Ok(position) => {
+                newest = position.or(newest);
+                deleted.push(DeletedObject {
+                    key: Some(key),
+                    ..DeletedObject::default()
+                });
+            }
+            Err(error) => {
+                let error = S3Error::from(error);
+                errors.push(Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    message: error.message().map(str::to_owned),
+                    key: Some(key),
+                    ..Error::default()
+                });
+            }
+        }
+    }
+    let output = DeleteObjectsOutput {
+        deleted: (!quiet.unwrap_or_default()).then_some(deleted),
+        errors: (!errors.is_empty()).then_some(errors),
+        ..DeleteObjectsOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), newest))
+}
+
+/// Where the body for a key goes.
+pub(super) fn target<'a>(allowed: &'a Allowed, key: &'a str) -> Target<'a> {
+    Target {
+        catalogue: &allowed.catalogue,
+        repository: &allowed.repository,
+        key,
+        only: allowed.only,
+    }
+}
+
+/// Finds a version that can be read. A miss that a replica has reported is confirmed by the primary.
+pub(super) async fn find(
+    store: &Store,
+    allowed: &Allowed,
+    owed: Owed,
+    key: &str,
+) -> S3Result<(Version, Option<WalPosition>)> {
+    let repository = &allowed.repository.row.id;
+    let mut found = store.index.find(owed, repository, key).await?;
+    let is_strong = owed.consistency.level == tidegate_model::Level::Strong;
+    if found.0.is_none() && !is_strong {
+        found = store.index.find(Owed::STRONG, repository, key).await?;
+    }
+    let (version, position) = found;
+    let version = version.filter(|version| is_at(allowed, version));
+    let version = version.ok_or_else(no_such_key)?;
+    Ok((version, position))
+}
+
+/// Opens a version; if its bytes are gone, the newest one.
+pub(super) async fn open(
+    store: &Arc<Store>,
+    allowed: &Allowed,
+    version: Version,
+    key: &str,
+    range: std::ops::Range<u64>,
+) -> S3Result<(Version, Reading)> {
+    let source = || Source {
+        store: Arc::clone(store),
+        catalogue: Arc::clone(&allowed.catalogue),
+        repository: Arc::clone(&allowed.repository),
+        only: allowed.only,
+    };
+    let failed = match source().open(&version, range.clone()).await {
+        Ok(reading) => return Ok((version, reading)),
+        Err(failed) => failed,
+    };
+    let (newest, _) = find(store, allowed, Owed::STRONG, key).await?;
+    if newest.id == version.id || newest.size < range.end {
+        return Err(failed.into());
+    }
+    let reading = source().open(&newest, range).await?;
+    Ok((newest, reading))
+}
+
+/// Whether a version can be read where the client wants: in a bucket that it has named, all parts.
+fn is_at(allowed: &Allowed, version: &Version) -> bool {
+    let Some(only) = allowed.only else {
+        return true;
+    };
+    let bucket = &allowed.catalogue.buckets[only].row.id;
+    let mut blobs = version.blobs.iter();
+    blobs.all(|blob| blob.copies.iter().any(|copy| copy.bucket == *bucket))
+}
+
+/// Sends the client to a member's own URL, if the version is one object there.
+async fn redirect(allowed: &Allowed, version: &Version) -> Option<S3Response<GetObjectOutput>> {
+    let [blob] = &version.blobs[..] else {
+        return None;
+    };
+    let mut copies = blob.copies.iter();
+    let (index, copy) = copies.find_map(|copy| {
+        let index = allowed.catalogue.index_of(&copy.bucket)?;
+        allowed
+            .only
+            .is_none_or(|only| only == index)
+            .then_some((index, copy))
+    })?;
+    let backend = allowed.catalogue.buckets[index].backend();
+    let url = backend.presigned(&copy.id, REDIRECT_VALID).await?;
+    let mut response = S3Response::new(GetObjectOutput::default());
+    response.status = Some(StatusCode::TEMPORARY_REDIRECT);
+    let url = HeaderValue::try_from(url).ok()?;
+    response.headers.insert(header::LOCATION, url);
+    Some(response)
+}
+
+fn output_of(version: &Version, with_checksums: bool) -> GetObjectOutput {
+    let meta = version.meta.clone();
+    let mut checksums = meta.checksums;
+    if !with_checksums {
+        checksums.clear();
+    }
+    let is_multipart = version.etag.contains('-');
+    GetObjectOutput {
+        accept_ranges: Some("bytes".to_owned()),
+        cache_control: meta.cache_control,
+        content_disposition: meta.content_disposition,
+        content_encoding: meta.content_encoding,
+        content_language: meta.content_language,
+        content_type: Some(
+            meta.content_type
+                .unwrap_or_else(|| "binary/octet-stream".to_owned()),
+        ),
+        checksum_crc32: checksums.remove("crc32"),
+        checksum_crc32c: checksums.remove("crc32c"),
+        checksum_sha1: checksums.remove("sha1"),
+        checksum_sha256: checksums.remove("sha256"),
+        checksum_crc64nvme: checksums.remove("crc64nvme"),
+        e_tag: Some(etag(&version.etag)),
+        expires: meta
+            .expires
+            .and_then(|date| Timestamp::parse(TimestampFormat::HttpDate, &date).ok()),
+        last_modified: Some(Timestamp::from(time_of(version.modified))),
+        metadata: (!meta.user.is_empty()).then(|| meta.user.into_iter().collect()),
+        parts_count: is_multipart.then(|| i32::try_from(version.blobs.len()).unwrap_or_default()),
+        ..GetObjectOutput::default()
+    }
+}
+
+fn override_headers(output: &mut GetObjectOutput, input: &GetObjectInput) {
+    let set = |to: &mut Option<String>, from: &Option<String>| {
+        if from.is_some() {
+            to.clone_from(from);
+        }
+    };
+    set(&mut output.cache_control, &input.response_cache_control);
+    set(
+        &mut output.content_disposition,
+        &input.response_content_disposition,
+    );
+    set(
+        &mut output.content_encoding,
+        &input.response_content_encoding,
+    );
+    set(
+        &mut output.content_language,
+        &input.response_content_language,
+    );
+    set(&mut output.content_type, &input.response_content_type);
+    if let Some(expires) = &input.response_expires {
+        output.expires = Some(expires.clone());
+    }
+}
+
+/// The bytes of one part, counted from 1.
+fn bytes_of_part(version: &Version, number: i32) -> S3Result<std::ops::Range<u64>> {
+    let index = usize::try_from(number)
+        .ok()
+        .and_then(|number| number.checked_sub(1));
+    let found = index.and_then(|index| Some((index, version.blobs.get(index)?)));
+    let (index, blob) = found.ok_or_else(no_such_part)?;
+    let start: u64 = version.blobs[..index].iter().map(|blob| blob.size).sum();
+    Ok(start..start + blob.size)
+}
+
+pub(super) fn checked(meta: Meta) -> S3Result<Meta> {
+    let bytes: usize = meta
+        .user
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    match bytes > USER_META_BYTES_MAX {
+        true => Err(s3_error!(MetadataTooLarge)),
+        false => Ok(meta),
+    }
+}
+
+/// The coding of the transfer is not one of the object.
+pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
+    let kept = coding
+        .split(',')
+        .map(str::trim)
+        .filter(|it| *it != "aws-chunked");
+    let kept = kept.collect::<Vec<_>>().join(",");
+    (!kept.is_empty()).then_some(kept)
+}
+
+pub(super) fn http_date(date: &Timestamp) -> Option<String> {
+    let mut text = Vec::new();
+    date.format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}

@@ -1,0 +1,262 @@
+//! Multipart uploads.
+
+use std::sync::Arc;
+
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListPartsInput, ListPartsOutput, MultipartUpload, Part, StorageClass, Timestamp,
+    UploadPartInput, UploadPartOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::access::Allowed;
+use super::body::{Declared, incoming};
+use super::conditions::{etag, of_write, time_of};
+use super::lists::owner;
+use super::objects::{checked, http_date, meta_of, target, without_aws_chunked};
+use super::request::{allowed, with_token};
+use crate::storage::index::Meta;
+use crate::storage::multipart::{BegunUpload, PARTS_MAX, StoredPart, UploadAt, combined_etag};
+use crate::storage::spool::Spool;
+use crate::storage::{StorageError, Store};
+
+/// Parts or uploads of one answer.
+const LISTED_MAX: i32 = 1_000;
+
+pub(super) async fn create(
+    store: &Arc<Store>,
+    mut request: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    let allowed = allowed(&request)?;
+    let input = &mut request.input;
+    let meta = checked(meta_of!(input))?;
+    let repository = &allowed.repository.row.id;
+    let id = store
+        .index
+        .begin_upload(repository, &input.key, &meta)
+        .await?;
+    let output = CreateMultipartUploadOutput {
+        bucket: Some(input.bucket.clone()),
+        key: Some(input.key.clone()),
+        upload_id: Some(id),
+        ..CreateMultipartUploadOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn part(
+    store: &Arc<Store>,
+    mut request: S3Request<UploadPartInput>,
+) -> S3Result<S3Response<UploadPartOutput>> {
+    let allowed = allowed(&request)?;
+    let (declared, computed) = Declared::of(&request.headers, request.trailing_headers.take())?;
+    let input = &mut request.input;
+    let number = part_number(input.part_number)?;
+    let (bytes, length) = incoming(input.body.take(), input.content_length)?;
+    let room = Arc::clone(&store.room);
+    let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
+    let upload = upload_at(&allowed, &input.key, &input.upload_id);
+    let target = target(&allowed, &input.key);
+    let stored = store.put_part(&target, upload, number, spool).await?;
+    let mut checksums = computed.get();
+    let output = UploadPartOutput {
+        e_tag: Some(etag(&stored)),
+        checksum_crc32: checksums.remove("crc32"),
+        checksum_crc32c: checksums.remove("crc32c"),
+        checksum_sha1: checksums.remove("sha1"),
+        checksum_sha256: checksums.remove("sha256"),
+        checksum_crc64nvme: checksums.remove("crc64nvme"),
+        ..UploadPartOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn complete(
+    store: &Arc<Store>,
+    request: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    let allowed = allowed(&request)?;
+    let input = request.input;
+    let parts = input
+        .multipart_upload
+        .and_then(|it| it.parts)
+        .unwrap_or_default();
+    let parts = wanted(&parts)?;
+    let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
+    let combined = combined_etag(parts.iter().map(|(_, etag)| etag.as_str()));
+    let combined = combined.ok_or_else(|| s3_error!(InvalidPart))?;
+    let upload = upload_at(&allowed, &input.key, &input.upload_id);
+    let completed = store
+        .index
+        .complete(upload, &parts, &combined, &conditions)
+        .await;
+    let position = match completed {
+        // A client that has not seen the answer asks again.
+        Err(StorageError::NoSuchUpload) => {
+            let found = store
+                .index
+                .find(
+                    crate::storage::database::Owed::STRONG,
+                    upload.repository,
+                    upload.key,
+                )
+                .await?;
+            let is_done = found.0.is_some_and(|version| version.id == upload.id);
+            match is_done {
+                true => None,
+                false => return Err(StorageError::NoSuchUpload.into()),
+            }
+        }
+        completed => completed?,
+    };
+    let output = CompleteMultipartUploadOutput {
+        bucket: Some(input.bucket.clone()),
+        location: Some(format!("/{}/{}", input.bucket, input.key)),
+        key: Some(input.key),
+        e_tag: Some(etag(&combined)),
+        ..CompleteMultipartUploadOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), position))
+}
+
+pub(super) async fn abort(
+    store: &Arc<Store>,
+    request: S3Request<AbortMultipartUploadInput>,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    let allowed = allowed(&request)?;
+    let input = &request.input;
+    let upload = upload_at(&allowed, &input.key, &input.upload_id);
+    store.index.abort(upload).await?;
+    Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+}
+
+pub(super) async fn list_parts(
+    store: &Arc<Store>,
+    request: S3Request<ListPartsInput>,
+) -> S3Result<S3Response<ListPartsOutput>> {
+    let allowed = allowed(&request)?;
+    let input = request.input;
+    let most = most(input.max_parts)?;
+    let upload = upload_at(&allowed, &input.key, &input.upload_id);
+    let after = input.part_number_marker.unwrap_or_default();
+    let mut parts = store
+        .index
+        .parts(upload, after, i64::from(most) + 1)
+        .await?;
+    let is_truncated = cut(&mut parts, most);
+    let part = |part: &StoredPart| Part {
+        part_number: Some(part.number),
+        e_tag: Some(etag(&part.etag)),
+        size: i64::try_from(part.size).ok(),
+        last_modified: Some(Timestamp::from(time_of(part.modified))),
+        ..Part::default()
+    };
+    let output = ListPartsOutput {
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        upload_id: Some(input.upload_id),
+        part_number_marker: Some(after),
+        next_part_number_marker: parts.last().map(|part| part.number),
+        max_parts: Some(most),
+        is_truncated: Some(is_truncated),
+        parts: Some(parts.iter().map(part).collect()),
+        owner: Some(owner()),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        ..ListPartsOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) async fn list(
+    store: &Arc<Store>,
+    request: S3Request<ListMultipartUploadsInput>,
+) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+    let allowed = allowed(&request)?;
+    let input = request.input;
+    let most = most(input.max_uploads)?;
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let key_marker = input.key_marker.clone().unwrap_or_default();
+    // Without an upload's id, all uploads of the marker's key have been listed.
+    let id_marker = input.upload_id_marker.clone();
+    let after_id = id_marker.clone().unwrap_or_else(|| "~".to_owned());
+    let after = (key_marker.as_str(), after_id.as_str());
+    let repository = &allowed.repository.row.id;
+    let mut uploads = store
+        .index
+        .uploads(repository, &prefix, after, i64::from(most) + 1)
+        .await?;
+    let is_truncated = cut(&mut uploads, most);
+    let upload = |upload: &BegunUpload| MultipartUpload {
+        key: Some(upload.key.clone()),
+        upload_id: Some(upload.id.clone()),
+        initiated: Some(Timestamp::from(time_of(upload.started))),
+        owner: Some(owner()),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        ..MultipartUpload::default()
+    };
+    let last = uploads.last().filter(|_| is_truncated);
+    let output = ListMultipartUploadsOutput {
+        bucket: Some(input.bucket),
+        key_marker: Some(key_marker),
+        upload_id_marker: id_marker,
+        next_key_marker: last.map(|it| it.key.clone()),
+        next_upload_id_marker: last.map(|it| it.id.clone()),
+        max_uploads: Some(most),
+        is_truncated: Some(is_truncated),
+        prefix: input.prefix,
+        uploads: Some(uploads.iter().map(upload).collect()),
+        ..ListMultipartUploadsOutput::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+pub(super) fn upload_at<'a>(allowed: &'a Allowed, key: &'a str, id: &'a str) -> UploadAt<'a> {
+    UploadAt {
+        repository: &allowed.repository.row.id,
+        key,
+        id,
+    }
+}
+
+pub(super) fn part_number(number: i32) -> S3Result<i32> {
+    match (1..=PARTS_MAX).contains(&number) {
+        true => Ok(number),
+        false => Err(s3_error!(
+            InvalidArgument,
+            "Part number must be an integer between 1 and 10000, inclusive"
+        )),
+    }
+}
+
+/// The numbers and `ETags` of the parts that are to be put together, which must be in order.
+fn wanted(parts: &[CompletedPart]) -> S3Result<Vec<(i32, String)>> {
+    let part = |part: &CompletedPart| {
+        let etag = part.e_tag.as_ref().map(|it| it.value().to_owned());
+        Some((part.part_number?, etag?))
+    };
+    let wanted: Option<Vec<_>> = parts.iter().map(part).collect();
+    let wanted = wanted.filter(|parts| !parts.is_empty());
+    let wanted = wanted.ok_or_else(|| s3_error!(MalformedXML))?;
+    match wanted.is_sorted_by(|one, next| one.0 < next.0) {
+        true => Ok(wanted),
+        false => Err(s3_error!(InvalidPartOrder)),
+    }
+}
+
+fn most(requested: Option<i32>) -> S3Result<i32> {
+    match requested {
+        None => Ok(LISTED_MAX),
+        Some(most) if most >= 0 => Ok(most.min(LISTED_MAX)),
+        Some(_) => Err(s3_error!(InvalidArgument)),
+    }
+}
+
+/// Removes what is beyond the limit; whether there was anything.
+fn cut<T>(all: &mut Vec<T>, most: i32) -> bool {
+    let most = usize::try_from(most).unwrap_or_default();
+    let is_truncated = all.len() > most;
+    all.truncate(most);
+    is_truncated
+}

@@ -1,0 +1,119 @@
+//! Everything that a request needs, and what keeps it up to date.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tidegate_model::{RegionId, TokenKeys};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::catalogue::Catalogue;
+use super::database::{IndexDatabase, Owed};
+use super::index::Index;
+use super::spool::SpoolRoom;
+use super::{KeyPair, MasterKeys, StorageConfig, StorageError, StorageSettings};
+use crate::sql::Database;
+
+/// How often the rows are read again: what an operator changes is in force everywhere within 5 s.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest time between two reads of the rows because of names that are not known.
+const UNKNOWN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Object storage, as one gateway serves it.
+pub struct Store {
+    pub(super) catalogue: ArcSwap<Catalogue>,
+    pub(super) index: Index,
+    pub(super) room: Arc<SpoolRoom>,
+    pub(super) tokens: Arc<TokenKeys>,
+    pub(super) settings: StorageSettings,
+    pub(super) region: RegionId,
+    keys: MasterKeys,
+    /// When the rows were last read.
+    refreshed: Mutex<Option<Instant>>,
+}
+
+impl Store {
+    /// Puts it together; nothing is read yet.
+    #[must_use]
+    pub fn new(
+        config: &StorageConfig,
+        region: RegionId,
+        database: Arc<Database>,
+        tokens: Arc<TokenKeys>,
+    ) -> Self {
+        let settings = config.settings.clone();
+        Self {
+            catalogue: ArcSwap::from_pointee(Catalogue::empty()),
+            index: Index {
+                database: IndexDatabase(database),
+                lease: settings.lease,
+                sweep_after: settings.sweep_after,
+            },
+            room: Arc::new(SpoolRoom::new(&settings)),
+            tokens,
+            settings,
+            region,
+            keys: config.keys.clone(),
+            refreshed: Mutex::new(None),
+        }
+    }
+
+    /// Keeps buckets, repositories and keys up to date; never ends.
+    pub async fn keep_up_to_date(self: Arc<Self>) {
+        loop {
+            // Without a primary, from a replica, so that reads go on after a restart.
+            let refreshed = match self.refresh(Owed::STRONG).await {
+                Err(StorageError::NoNode(_)) => self.refresh(Owed::EVENTUAL).await,
+                refreshed => refreshed,
+            };
+            if let Err(error) = refreshed {
+                tracing::warn!(%error, "the storage catalogue cannot be read");
+            }
+            sleep(REFRESH_INTERVAL).await;
+        }
+    }
+
+    /// Reads the rows again.
+    pub(super) async fn refresh(&self, owed: Owed) -> Result<(), StorageError> {
+        let mut begun = self.refreshed.lock().await;
+        self.read_rows(&mut begun, owed).await
+    }
+
+    /// Reads the rows again on behalf of a client that uses a name that is not known, unless that has
+    /// begun since the client asked. Clients that guess names share one read in a while.
+    pub(super) async fn look_again(&self) {
+        let asked = Instant::now();
+        let mut begun = self.refreshed.lock().await;
+        if begun.is_some_and(|at| at >= asked) {
+            return;
+        }
+        if let Some(at) = *begun {
+            sleep_until(at + UNKNOWN_INTERVAL).await;
+        }
+        if let Err(error) = self.read_rows(&mut begun, Owed::STRONG).await {
+            tracing::warn!(%error, "the storage catalogue cannot be read");
+        }
+    }
+
+    async fn read_rows(&self, begun: &mut Option<Instant>, owed: Owed) -> Result<(), StorageError> {
+        *begun = Some(Instant::now());
+        let before = self.catalogue.load_full();
+        let root = &self.settings.file_root;
+        let loaded = before
+            .load(&self.index.database, owed, &self.keys, root)
+            .await?;
+        self.catalogue.store(Arc::new(loaded));
+        Ok(())
+    }
+
+    /// Finds a key pair by the id that clients send.
+    pub(super) async fn key_pair(&self, id: &str) -> Option<Arc<KeyPair>> {
+        let find = || self.catalogue.load().keys.get(id).cloned();
+        if let Some(found) = find() {
+            return Some(found);
+        }
+        self.look_again().await;
+        find()
+    }
+}

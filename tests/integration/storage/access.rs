@@ -1,0 +1,190 @@
+//! Signatures, keys and digests: what is refused, and in S3's words.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+
+use super::s3_client::{S3Client, code, hex};
+use super::world::{REPOSITORY, StorageWorld};
+
+#[tokio::test]
+async fn a_request_that_is_not_signed_as_it_must_be_is_403() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    let get = |s3: &S3Client| s3.request(Method::GET, REPOSITORY, "key");
+
+    let wrong = S3Client {
+        secret: "another".to_owned(),
+        ..s3.clone()
+    };
+    let unknown = S3Client {
+        key_id: "TGAKUNKNOWN".to_owned(),
+        ..s3.clone()
+    };
+    let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+    for (response, expected) in [
+        (get(&wrong).send().await, "SignatureDoesNotMatch"),
+        (get(&unknown).send().await, "InvalidAccessKeyId"),
+        (
+            get(s3).at(ago(16 * 60)).send().await,
+            "RequestTimeTooSkewed",
+        ),
+        (
+            get(s3).unsigned_header("x-amz-meta-a", "b").send().await,
+            "AccessDenied",
+        ),
+    ] {
+        assert_eq!(code(response).await, (403, expected.to_owned()));
+    }
+    let unsigned = s3.client.get(format!("{}/{REPOSITORY}/key", s3.base));
+    assert_eq!(code(unsigned.send().await.unwrap()).await.0, 403);
+    let version_2 = s3.client.get(format!("{}/{REPOSITORY}/key", s3.base));
+    let version_2 = version_2.header("authorization", "AWS key:signature");
+    assert_eq!(
+        code(version_2.send().await.unwrap()).await,
+        (400, "InvalidRequest".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_presigned_url_opens_one_key_for_its_time() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    let fetch = async |url: String| s3.client.get(url).send().await.unwrap();
+    let get = || s3.request(Method::GET, REPOSITORY, "key");
+    assert_eq!(
+        fetch(get().presigned(60)).await.text().await.unwrap(),
+        "bytes"
+    );
+    let other = get().presigned(60).replace("/key", "/other");
+    assert_eq!(
+        code(fetch(other).await).await,
+        (403, "SignatureDoesNotMatch".to_owned())
+    );
+    let old = get()
+        .at(SystemTime::now() - Duration::from_secs(61))
+        .presigned(60);
+    assert_eq!(
+        code(fetch(old).await).await,
+        (403, "AccessDenied".to_owned())
+    );
+    let long = code(fetch(get().presigned(864_000)).await).await;
+    assert_eq!(long, (400, "AuthorizationQueryParametersError".to_owned()));
+}
+
+#[tokio::test]
+async fn a_key_opens_its_own_repository_and_a_reader_writes_nothing() {
+    let world = StorageWorld::start(&[], &[]).await;
+    world.s3.put(REPOSITORY, "key", b"bytes").await;
+    let denied = (403, "AccessDenied".to_owned());
+    let reader = world.key("read").await;
+    assert_eq!(reader.read(REPOSITORY, "key").await, b"bytes");
+    assert_eq!(
+        code(reader.put(REPOSITORY, "key", b"x").await).await,
+        denied
+    );
+    assert_eq!(code(reader.delete(REPOSITORY, "key").await).await, denied);
+
+    world
+        .storage(&["repository", "add", "another", "--member", "bucket-0"])
+        .await;
+    assert_eq!(code(world.s3.get("another", "key").await).await, denied);
+    let nothing = world.s3.get("nothing-there", "key").await;
+    assert_eq!(code(nothing).await, (404, "NoSuchBucket".to_owned()));
+
+    let id = world.storage(&["key", "list", REPOSITORY]).await[1]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.storage(&["key", "remove", &id]).await;
+    let removed = async || {
+        let status = reader.get(REPOSITORY, "key").await.status();
+        Ok((status == 403).then_some(()))
+    };
+    tidegate::testkit::until("the key is gone", crate::world::DEADLINE, removed)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let denied = (403, "AccessDenied".to_owned());
+    assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
+    let admin = world.key("admin").await;
+    assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
+    let again = code(admin.put("made-here", "", b"").await).await;
+    assert_eq!(again, (409, "BucketAlreadyOwnedByYou".to_owned()));
+    let taken = code(admin.put("bucket-0", "", b"").await).await;
+    assert_eq!(taken.0, 409);
+    assert_eq!(admin.put("made-here", "key", b"bytes").await.status(), 200);
+    assert_eq!(code(world.s3.get("made-here", "key").await).await, denied);
+    let listed = admin.get("", "").await.text().await.unwrap();
+    assert!(listed.contains("<Name>made-here</Name>") && listed.contains("<Name>app-data</Name>"));
+    let full = code(admin.delete("made-here", "").await).await;
+    assert_eq!(full, (409, "BucketNotEmpty".to_owned()));
+    admin.delete("made-here", "key").await;
+    assert_eq!(admin.delete("made-here", "").await.status(), 204);
+    let gone = code(admin.get("made-here", "key").await).await;
+    assert_eq!(gone, (404, "NoSuchBucket".to_owned()));
+    assert_eq!(code(admin.delete(REPOSITORY, "").await).await, denied);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_was_declared_is_400_and_nothing_is_visible() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let put = || {
+        world
+            .s3
+            .request(Method::PUT, REPOSITORY, "key")
+            .body(b"bytes")
+    };
+    let md5 = STANDARD.encode([0; 16]);
+    let crc32 = STANDARD.encode([0; 4]);
+    for (response, expected) in [
+        (put().header("content-md5", &md5).send().await, "BadDigest"),
+        (
+            put().header("content-md5", "x").send().await,
+            "InvalidDigest",
+        ),
+        (
+            put().header("x-amz-checksum-crc32", &crc32).send().await,
+            "BadDigest",
+        ),
+        (
+            put().send_with_hash(&hex(&[0; 32])).await,
+            "XAmzContentSHA256Mismatch",
+        ),
+    ] {
+        assert_eq!(code(response).await, (400, expected.to_owned()));
+    }
+    assert_eq!(world.s3.get(REPOSITORY, "key").await.status(), 404);
+    assert!(world.buckets.iter().all(|bucket| bucket.sizes().is_empty()));
+}
+
+#[tokio::test]
+async fn a_dump_of_the_database_has_no_secret_that_can_be_used() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let dump = world
+        .value(
+            "select string_agg(t::text, ' ') from (select b::text as t from tidegate.storage_bucket b \
+             union all select k::text from tidegate.storage_key k) all_rows",
+        )
+        .await;
+    let secret = super::bucket_server::SECRET_KEY;
+    for secret in [secret, &world.s3.secret] {
+        assert!(!dump.contains(secret));
+        assert!(!dump.contains(&hex(secret.as_bytes())));
+    }
+    // What is sealed for one row does not open in another.
+    let swapped = "update tidegate.storage_key set secret = (select credentials from tidegate.storage_bucket limit 1)";
+    world.cluster.primary.execute(swapped).await.unwrap();
+    let command = super::world::storage_command(&world.cluster, &["key", "list", REPOSITORY]);
+    let output = command.output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("belongs to another row"), "{told}");
+}

@@ -1,0 +1,167 @@
+//! A cluster, buckets, a repository over them, and gateways that serve it.
+
+use serde_json::Value;
+use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess};
+
+use super::bucket_server::{ACCESS_KEY, BucketServer, SECRET_KEY};
+use super::s3_client::S3Client;
+use crate::world::{BINARY, configured, gateway_of, printed};
+
+const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// The repository of the tests.
+pub(super) const REPOSITORY: &str = "app-data";
+
+/// Object storage over some buckets, `bucket-0`, `bucket-1`, ….
+pub(super) struct StorageWorld {
+    pub(super) cluster: Cluster,
+    pub(super) gateways: Vec<GatewayProcess>,
+    pub(super) buckets: Vec<BucketServer>,
+    /// With a key that may write.
+    pub(super) s3: S3Client,
+}
+
+impl StorageWorld {
+    /// Starts two buckets, a repository and a gateway; the arguments are for every bucket, and for the
+    /// repository.
+    pub(super) async fn start(bucket: &[&str], repository: &[&str]) -> Self {
+        Self::with(2, bucket, repository, "", 0).await
+    }
+
+    /// The same with a number of buckets, a `[storage]` section, and replicas.
+    pub(super) async fn with(
+        buckets: usize,
+        bucket: &[&str],
+        repository: &[&str],
+        settings: &str,
+        replicas: usize,
+    ) -> Self {
+        let cluster = Cluster::start(replicas).await.unwrap();
+        let migrate = GatewayCommand::new(BINARY, "migrate")
+            .arg("--only")
+            .arg("api,storage");
+        printed(migrate.env("DATABASE_URL", cluster.primary.url())).await;
+        cluster.wait_for_replicas().await.unwrap();
+        let mut servers = Vec::new();
+        for index in 0..buckets {
+            let server = BucketServer::start().await;
+            let name = format!("bucket-{index}");
+            let url = server.url();
+            let mut arguments = vec![
+                "bucket",
+                "add",
+                &name,
+                "--provider",
+                "s3",
+                "--region",
+                "here",
+                "--url",
+                &url,
+            ];
+            arguments.extend(bucket);
+            storage(&cluster, &arguments).await;
+            servers.push(server);
+        }
+        let names: Vec<_> = (0..buckets)
+            .map(|index| format!("bucket-{index}"))
+            .collect();
+        let mut arguments = vec!["repository", "add", REPOSITORY];
+        for name in &names {
+            arguments.extend(["--member", name.as_str()]);
+        }
+        arguments.extend(repository);
+        storage(&cluster, &arguments).await;
+        let mut world = Self {
+            s3: S3Client::new(String::new(), "", ""),
+            gateways: Vec::new(),
+            buckets: servers,
+            cluster,
+        };
+        world.s3 = world.add_gateway(settings).await;
+        world
+    }
+
+    /// Starts another gateway; returns a client of it with a key that may write.
+    pub(super) async fn add_gateway(&mut self, settings: &str) -> S3Client {
+        let command = gateway_of(&self.cluster)
+            .env("STORAGE_ADDR", "127.0.0.1:0")
+            .env("STORAGE_MASTER_KEY", MASTER_KEY);
+        let toml = format!("[storage]\n{settings}\n");
+        let gateway = configured(&self.cluster, command, &toml)
+            .start()
+            .await
+            .unwrap();
+        let base = address(&gateway).await;
+        self.gateways.push(gateway);
+        match self.s3.key_id.as_str() {
+            "" => {
+                let key = self.key("write").await;
+                S3Client { base, ..key }
+            }
+            _ => S3Client {
+                base,
+                ..self.s3.clone()
+            },
+        }
+    }
+
+    /// Makes a key; returns a client with it.
+    pub(super) async fn key(&self, mode: &str) -> S3Client {
+        self.key_of(REPOSITORY, mode).await
+    }
+
+    /// Makes a key of another repository.
+    pub(super) async fn key_of(&self, repository: &str, mode: &str) -> S3Client {
+        let key = self
+            .storage(&["key", "add", repository, "--mode", mode])
+            .await;
+        let text = |name: &str| key[name].as_str().unwrap().to_owned();
+        S3Client::new(self.s3.base.clone(), &text("keyId"), &text("secret"))
+    }
+
+    /// Runs `tidegate storage … --json`.
+    pub(super) async fn storage(&self, arguments: &[&str]) -> Value {
+        storage(&self.cluster, arguments).await
+    }
+
+    /// What the database says about a bucket.
+    pub(super) async fn bucket(&self, index: usize) -> Value {
+        let all = self.storage(&["bucket", "list"]).await;
+        let name = format!("bucket-{index}");
+        let mut all = all.as_array().unwrap().iter();
+        all.find(|it| it["name"] == *name).unwrap().clone()
+    }
+
+    /// The first value of the first row of a query.
+    pub(super) async fn value(&self, sql: &str) -> String {
+        self.cluster
+            .primary
+            .value(sql)
+            .await
+            .unwrap()
+            .unwrap_or_default()
+    }
+}
+
+/// Where a gateway listens for S3.
+pub(super) async fn address(gateway: &GatewayProcess) -> String {
+    let line = gateway.wait_for_log("listening for S3").await.unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let fields = line.get("fields").unwrap_or(&line);
+    format!("http://{}", fields["storage"].as_str().unwrap())
+}
+
+pub(super) fn storage_command(cluster: &Cluster, arguments: &[&str]) -> GatewayCommand {
+    let command = GatewayCommand::new(BINARY, "storage")
+        .env("DATABASE_URL", cluster.primary.url())
+        .env("STORAGE_MASTER_KEY", MASTER_KEY)
+        .env("STORAGE_BUCKET_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("STORAGE_BUCKET_SECRET_ACCESS_KEY", SECRET_KEY);
+    arguments
+        .iter()
+        .fold(command, |command, argument| command.arg(argument))
+}
+
+async fn storage(cluster: &Cluster, arguments: &[&str]) -> Value {
+    let text = printed(storage_command(cluster, arguments).arg("--json")).await;
+    serde_json::from_str(&text).unwrap()
+}
