@@ -31,6 +31,7 @@ options
                    left, so that one that hangs leaves time for the others
   --write          with TOKEN: write in one region, read in another. The write is an on-ramp intent of
                    1.00 USD that nobody pays, so no money moves
+  --fleet          one check more for each region: who serves a request that arrives there
   --local          the three gateways of `make demo`: 127.0.0.1, ports 8081 to 8083, or from the port of
                    a URL given
   --json           one JSON document in place of the table
@@ -46,12 +47,14 @@ environment
 
 checks, for each region
   health           /health/edge: 200, its first three keys, no-store, under 1 KiB
-  region           /health/edge and Consistency-Status name the region that was asked
+  region           /health/edge and Consistency-Status name the region that was asked; an answer that another
+                   region has given for it is told, and is no failure
   headers          Consistency-Status, X-Request-Id, and Vary on what may be cached
   latency          average of warm GETs of PUBLIC_PATH within the budget; all samples answer 200
   cache            the second of two requests is a hit, by X-Cache or Cache-Status
   cache-control P  one check per row P of the policy table
   strong           stated twice on a cached path: no hit, no Age, no-store, served by the primary
+  fleet            with --fleet: an answer that no cache has given, and the region that has
   token            with --write: a session read elsewhere follows the write
 
 exit status: 0 all good, 1 a check failed, 2 usage, or nothing could be reached
@@ -285,8 +288,7 @@ check_region() {
     if [[ $body =~ \"region\":[[:space:]]*\"([^\"]*)\" ]]; then said=${BASH_REMATCH[1]}; fi
     request "$target" "$public_path"
     answered "$target" region || return 1
-    stated=$(header consistency-status)
-    stated=${stated%%[;,]*}
+    stated=$(asked_region)
     wanted=$target
     if [ "$target" = edge ]; then wanted='[a-z]*-[a-z]*-[0-9]*'; fi
     # shellcheck disable=SC2053 # a pattern on purpose
@@ -295,9 +297,48 @@ check_region() {
     elif [ -n "$stated" ] && [[ $stated != $wanted ]]; then
         fail "$target" region "Consistency-Status says \"$stated\", should be $wanted"
     else
-        pass "$target" region "$said"
+        pass "$target" region "$said$(handed_on)"
     fi
     check_headers "$target"
+}
+
+# The last item of Consistency-Status is of the region that was asked, the first of the one that served.
+asked_region() {
+    local item
+    item=$(header consistency-status)
+    item=${item##*, }
+    printf %s "${item%%;*}"
+}
+
+serving_region() {
+    local item
+    item=$(header consistency-status)
+    printf %s "${item%%[;,]*}"
+}
+
+# Says who has served instead of the region that was asked, and why.
+handed_on() {
+    local served item
+    served=$(serving_region)
+    [ "$served" != "$(asked_region)" ] || return 0
+    item=$(header consistency-status)
+    printf ', handed to %s' "$served"
+    if [[ ${item##*, } =~ reason=([a-z-]+) ]]; then printf ' (%s)' "${BASH_REMATCH[1]}"; fi
+}
+
+check_fleet() {
+    local target=$1 served
+    [ -n "$fleet" ] || return 0
+    request "$target" "$public_path" 'header = "X-Consistency: eventual"'
+    answered "$target" fleet || return 1
+    served=$(serving_region)
+    if [ "$status" != 200 ]; then
+        fail "$target" fleet "GET $public_path answers $status"
+    elif [ -z "$served" ]; then
+        fail "$target" fleet "Consistency-Status does not say who has served"
+    else
+        pass "$target" fleet "served by $served$(handed_on)"
+    fi
 }
 
 # Looks at the answer that check_region got.
@@ -441,7 +482,7 @@ test_target() {
     local target=$1 other=$2 check
     share_end=$((SECONDS + (deadline - SECONDS) / $3))
     avg[$target]=null p50[$target]=null p95[$target]=null p99[$target]=null
-    for check in health latency cache cache_control strong token; do
+    for check in health latency cache cache_control strong fleet token; do
         "check_$check" "$target" "$other"
         if [ -n "${hangs[$target]:-}" ]; then break; fi
     done
@@ -573,7 +614,7 @@ is_address() {
 is_port() { is_number "$1" && (($1 >= 1 && $1 <= 65535)); }
 
 # Options set these; see usage.
-base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' local='' json='' junit=''
+base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' fleet='' local='' json='' junit=''
 public_path=${PUBLIC_PATH:-/public/rates}
 
 parse_options() {
@@ -588,6 +629,7 @@ parse_options() {
             --deadline) limit=$2; shift ;;
             --junit) junit=$2; shift ;;
             --write) write=yes ;;
+            --fleet) fleet=yes ;;
             --local) local=yes ;;
             --json) json=yes ;;
             -h | --help) usage; exit 0 ;;

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::Call;
 use super::hand_on::Journey;
 use crate::cache::{Fetched, Missed, SharedRequest};
-use crate::http::{Account, Problem, Timing, Unprocessed, served_there};
+use crate::http::{Problem, Timing, Unprocessed, served_there};
 use crate::tunnels::{End, HandOnError, Sent, TunnelFailure};
 use crate::upstream::{KeptAnswer, keep, shared_gateway_fields};
 use tidegate_model::{RegionId, normalise};
@@ -29,15 +29,14 @@ impl Journey<'_> {
         timing: &mut Timing,
     ) -> Result<Fetched, Missed> {
         let started = Instant::now();
-        let (call, mut account) = (self.shared_call(shared)?, Account::default());
-        let mut trip = self.begin(call, &mut account).await?;
+        let mut trip = self.begin(self.shared_call(shared)?).await?;
         trip.parcel.headers = shared_gateway_fields(&self.frontend.backends.proxy);
         let regions = self.regions();
         for (at, region) in regions.iter().enumerate() {
+            if !self.can_be_asked(region, &trip) {
+                continue;
+            }
             let (failure, missed) = if self.reach.is_here(region) {
-                if trip.was_here {
-                    continue;
-                }
                 trip.was_here = true;
                 let (backend, backends) = (&self.endpoint.backend, &self.frontend.backends);
                 let fetched = backend
@@ -49,12 +48,7 @@ impl Journey<'_> {
                     Err((None, missed)) => return Err(missed),
                 }
             } else {
-                let routed = self.route.moved_to(region);
-                match self
-                    .send(&mut trip, region, &routed)
-                    .await
-                    .map_err(Problem::from)?
-                {
+                match self.send(&mut trip, region).await.map_err(Problem::from)? {
                     Sent::Answer(answer) => {
                         timing.upstream += started.elapsed();
                         let limits = (bytes_max, started + time);

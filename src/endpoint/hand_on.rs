@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::here::serve_here;
 use super::reach::Reach;
 use super::{Call, Endpoint, Frontend};
-use crate::http::{Account, Problem, Routed, TIDEGATE_ROUTE, Unprocessed};
+use crate::http::{Account, Problem, TIDEGATE_ROUTE, Unprocessed};
 use crate::regions::{RegionRoute, route_field};
 use crate::tunnels::{
     Circumstances, End, HandOnError, Next, Parcel, Payload, SendError, Sent, TunnelFailure,
@@ -39,10 +39,12 @@ pub(super) struct Journey<'a> {
     pub(super) tunnels: &'a Tunnels,
 }
 
-/// What a region that has not served a request leaves.
-struct Failed {
-    failure: TunnelFailure,
-    rest: Rest,
+/// What a region has made of a request.
+enum Asked {
+    /// It has served it.
+    Served(Response),
+    /// It has not.
+    Failed(TunnelFailure, Rest),
 }
 
 /// What the client gets where it is the end.
@@ -86,21 +88,20 @@ impl<'a> Journey<'a> {
         if starts_here && !(may_move && others()) {
             return serve_here(self.frontend, self.endpoint, call, account).await;
         }
-        let mut trip = self.begin(call, account).await?;
+        let mut trip = self.begin(call).await?;
         for (at, region) in regions.iter().enumerate() {
+            if !self.can_be_asked(region, &trip) {
+                continue;
+            }
             let routed = self.route.moved_to(region);
             account.routed = Some(Arc::clone(&routed));
-            let sent = match self.reach.is_here(region) {
-                true if trip.was_here => continue,
+            let asked = match self.reach.is_here(region) {
                 true => self.ask_here(&mut trip, account).await?,
-                false => self.ask_there(&mut trip, region, &routed).await?,
+                false => self.ask_there(&mut trip, region, account).await?,
             };
-            let Failed { failure, rest } = match sent {
-                Ok((response, handed_on)) => {
-                    account.handed_on = handed_on;
-                    return Ok(response);
-                }
-                Err(failed) => failed,
+            let (failure, rest) = match asked {
+                Asked::Served(response) => return Ok(response),
+                Asked::Failed(failure, rest) => (failure, rest),
             };
             if let Err(end) = self.follow(failure, region, &regions[at + 1..], &mut trip) {
                 return rest.end(end, region, account);
@@ -119,6 +120,7 @@ impl<'a> Journey<'a> {
     ) -> Result<(), End> {
         let reached = failure != TunnelFailure::NoTunnel;
         trip.failed += usize::from(reached);
+        trip.needs_primary |= failure == TunnelFailure::Unprocessed(Unprocessed::NoPrimary);
         let circumstances = Circumstances {
             safe: trip.parcel.is_safe(),
             whole: trip.parcel.payload.is_whole(),
@@ -129,8 +131,8 @@ impl<'a> Journey<'a> {
         match next(failure, &circumstances) {
             Next::Region { paid, end } => {
                 let pays = || !paid || self.tunnels.may_retry(region, self.route.budget);
-                let goes_on = self.may_go_on(trip, failure, others) && pays();
-                if goes_on { Ok(()) } else { Err(end) }
+                let is_left = others.iter().any(|it| self.can_be_asked(it, trip));
+                if is_left && pays() { Ok(()) } else { Err(end) }
             }
             Next::End(end) => Err(end),
         }
@@ -145,18 +147,16 @@ impl<'a> Journey<'a> {
         regions
     }
 
-    /// Whether one of these regions can be asked after a failure.
-    fn may_go_on(&self, trip: &Trip, failure: TunnelFailure, regions: &[&RegionId]) -> bool {
-        let needs_primary = failure == TunnelFailure::Unprocessed(Unprocessed::NoPrimary);
-        regions
-            .iter()
-            .any(|region| match self.reach.is_here(region) {
-                true => !trip.was_here && (!needs_primary || self.reaches_primary()),
-                false => {
-                    self.tunnels.is_open(region)
-                        && (!needs_primary || self.tunnels.reaches_primary(region))
-                }
-            })
+    /// Whether a region can be asked now.
+    pub(super) fn can_be_asked(&self, region: &RegionId, trip: &Trip) -> bool {
+        let (has_way, reaches_primary) = match self.reach.is_here(region) {
+            true => (!trip.was_here, self.reaches_primary()),
+            false => (
+                self.tunnels.is_open(region),
+                self.tunnels.reaches_primary(region),
+            ),
+        };
+        has_way && (!trip.needs_primary || reaches_primary)
     }
 
     fn reaches_primary(&self) -> bool {
@@ -164,55 +164,51 @@ impl<'a> Journey<'a> {
         monitor.knowledge().primary().is_some()
     }
 
-    async fn ask_here(
-        &self,
-        trip: &mut Trip,
-        account: &mut Account,
-    ) -> Result<Result<(Response, bool), Failed>, Problem> {
+    async fn ask_here(&self, trip: &mut Trip, account: &mut Account) -> Result<Asked, Problem> {
         trip.was_here = true;
         let call = trip.call();
         match serve_here(self.frontend, self.endpoint, call, account).await {
-            Ok(response) => Ok(Ok((response, false))),
+            Ok(response) => Ok(Asked::Served(response)),
             Err(problem) => match Unprocessed::of(problem.kind()) {
-                Some(why) => Ok(Err(Failed {
-                    failure: TunnelFailure::Unprocessed(why),
-                    rest: Rest::Here(problem),
-                })),
+                Some(why) => Ok(Asked::Failed(
+                    TunnelFailure::Unprocessed(why),
+                    Rest::Here(problem),
+                )),
                 None => Err(problem),
             },
         }
-    }
-
-    /// Sends a request to another region.
-    pub(super) async fn send(
-        &self,
-        trip: &mut Trip,
-        region: &RegionId,
-        routed: &Routed,
-    ) -> Result<Sent, SendError> {
-        if let Some(field) = route_field(routed) {
-            trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
-        }
-        self.tunnels.send(region, &trip.parcel).await
     }
 
     async fn ask_there(
         &self,
         trip: &mut Trip,
         region: &RegionId,
-        routed: &Routed,
-    ) -> Result<Result<(Response, bool), Failed>, Problem> {
-        match self.send(trip, region, routed).await? {
-            Sent::Answer(answer) => Ok(Ok((answer, true))),
-            Sent::Failed(failure, answer) => Ok(Err(Failed {
-                failure,
-                rest: Rest::There(answer),
-            })),
+        account: &mut Account,
+    ) -> Result<Asked, Problem> {
+        if trip.parcel.headers.is_empty() {
+            let proxy = &self.frontend.backends.proxy;
+            trip.parcel.headers = gateway_fields(proxy, &trip.rest.head, account);
         }
+        Ok(match self.send(trip, region).await? {
+            Sent::Answer(answer) => {
+                account.handed_on = true;
+                Asked::Served(answer)
+            }
+            Sent::Failed(failure, answer) => Asked::Failed(failure, Rest::There(answer)),
+        })
+    }
+
+    /// Sends a request to another region.
+    pub(super) async fn send(&self, trip: &mut Trip, region: &RegionId) -> Result<Sent, SendError> {
+        let routed = self.route.moved_to(region);
+        if let Some(field) = route_field(&routed) {
+            trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
+        }
+        self.tunnels.send(region, &trip.parcel).await
     }
 
     /// Prepares a request to be sent to several regions.
-    pub(super) async fn begin(&self, call: Call, account: &mut Account) -> Result<Trip, Problem> {
+    pub(super) async fn begin(&self, call: Call) -> Result<Trip, Problem> {
         let Call {
             head,
             body,
@@ -225,7 +221,6 @@ impl<'a> Journey<'a> {
             Some(json) => Payload::Whole(json),
             None => self.payload(body).await?,
         };
-        let proxy = &self.frontend.backends.proxy;
         let server = &self.frontend.server;
         let websocket = wants_websocket(&head, matches!(payload, Payload::None))
             .then(|| head.extensions.get::<OnUpgrade>().cloned())
@@ -234,7 +229,8 @@ impl<'a> Journey<'a> {
             method: head.method.clone(),
             query: head.uri.query().map(str::to_owned),
             host: requested_host(&head),
-            headers: gateway_fields(proxy, &head, account),
+            // Made when it is first handed on: most requests are not.
+            headers: HeaderMap::new(),
             may_be_probed: websocket.is_none()
                 && may_be_probed(&head.method, &head.headers, head.uri.query(), &payload),
             websocket,
@@ -249,6 +245,7 @@ impl<'a> Journey<'a> {
             reads_json,
             was_here: false,
             failed: 0,
+            needs_primary: false,
             rest: Call {
                 head,
                 body: Body::empty(),
@@ -288,6 +285,8 @@ pub(super) struct Trip {
     pub(super) was_here: bool,
     /// In how many regions it has failed that it may have reached.
     failed: usize,
+    /// Whether a region has not served it for want of a primary.
+    needs_primary: bool,
     /// All but the body.
     rest: Call,
 }
@@ -304,6 +303,7 @@ impl Trip {
         Call {
             body,
             json,
+            time: self.parcel.time_left().min(self.rest.time),
             ..self.rest.without_body()
         }
     }

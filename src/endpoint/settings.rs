@@ -8,7 +8,7 @@ use http::Method;
 use crate::regions::{GeoDatabase, PolicyFile};
 use crate::sql::SqlConfig;
 use crate::upstream::UpstreamConfig;
-use tidegate_model::Place;
+use tidegate_model::{Place, RegionId};
 use tidegate_policy::PolicyRow;
 use tidegate_rollout::TrustedKeys;
 
@@ -34,6 +34,8 @@ pub struct RegionTables {
     pub is_built_in: bool,
     /// Where clients are.
     pub geo: Option<Arc<GeoDatabase>>,
+    /// The regions of the fleet's peers, and the addresses of their gateways.
+    pub peers: Vec<(RegionId, String)>,
     /// Whose signatures of revisions count.
     pub trust: TrustedKeys,
 }

@@ -166,7 +166,7 @@ impl Gateway {
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());
         let storage = self.begin_storage(&mut tasks)?;
-        let reloader = self.reloader();
+        let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
@@ -234,12 +234,13 @@ impl Gateway {
         Ok(Some(Arc::new(fleet)))
     }
 
-    fn reloader(&self) -> Reloader {
+    fn reloader(&self, fleet: Option<Arc<Membership>>) -> Reloader {
         Reloader {
             frontend: Arc::clone(&self.frontend),
             servers: self.settings.servers(),
             session: session(&self.settings),
             entrance: self.entrance.clone(),
+            fleet,
             store: Arc::clone(&self.store),
         }
     }

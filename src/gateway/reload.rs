@@ -6,6 +6,7 @@ use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
 use crate::gateway::statement_check::check_on_any_node;
+use crate::peers::Membership;
 use crate::policy_store::StoreStatus;
 use crate::postgres::{Server, Session};
 use crate::regions::{Entrance, PolicyFile};
@@ -17,6 +18,7 @@ pub(super) struct Reloader {
     pub(super) servers: Vec<Server>,
     pub(super) session: Session,
     pub(super) entrance: Entrance,
+    pub(super) fleet: Option<Arc<Membership>>,
     pub(super) store: Arc<StoreStatus>,
 }
 
@@ -66,6 +68,9 @@ impl Reloader {
         routes.put_in_force(&tables.regions, &self.entrance, database, &before.plans());
         self.store.trust(tables.regions.trust.clone());
         self.frontend.routes.swap(routes);
+        if let Some(fleet) = &self.fleet {
+            fleet.set_peers(&tables.regions.peers).await;
+        }
         if let Some(cache) = &self.frontend.cache {
             cache.keep_revision(revision);
         }

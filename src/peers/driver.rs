@@ -349,6 +349,7 @@ impl Driver {
             }),
             Output::Close { connection } => {
                 if let Some(connection) = self.forget(connection) {
+                    connection.heard.close();
                     connection.task.abort();
                 }
             }

@@ -1,4 +1,4 @@
-//! A socket that notes that something was read from it.
+//! A socket that notes that something was read from it, and that can be closed from elsewhere.
 
 use std::io;
 use std::pin::Pin;
@@ -6,16 +6,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Whether something was read since the last look.
+/// Whether something was read since the last look, and whether the socket is to be closed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HeardFlag(Arc<AtomicBool>);
+pub(super) struct HeardFlag(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    heard: AtomicBool,
+    closed: AtomicBool,
+    reader: AtomicWaker,
+}
 
 impl HeardFlag {
     /// Returns whether something was read, and forgets it.
     pub(super) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+        self.0.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Fails the connection: what waits for an answer on it learns at once that it is lost. To drop what
+    /// drives HTTP/2 would let it wait.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.reader.wake();
+    }
+
+    fn is_closed(&self, context: &Context<'_>) -> bool {
+        self.0.reader.register(context.waker());
+        self.0.closed.load(Ordering::Acquire)
     }
 }
 
@@ -32,10 +52,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.flag.is_closed(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.flag.0.store(true, Ordering::Relaxed);
+            self.flag.0.heard.store(true, Ordering::Relaxed);
         }
         read
     }

@@ -1,10 +1,12 @@
 //! The listener of the fleet: only gateways with a certificate of their region may connect.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -172,7 +174,12 @@ fn refuse(address: SocketAddr, error: &io::Error) {
 async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
     let drain = peer.host.drain.clone();
     let peer = Arc::new(peer);
-    let service = service_fn(move |request| Arc::clone(&peer).answer(request));
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
+    let service = service_fn(move |request| {
+        asks.store(true, Ordering::Relaxed);
+        Arc::clone(&peer).answer(request)
+    });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(SILENCE_MAX)
@@ -188,6 +195,7 @@ async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        () = stays_silent(&asked) => return tracing::debug!("a peer has asked nothing in time"),
         () = drain.over() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -195,6 +203,14 @@ async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the fleet has ended");
+    }
+}
+
+/// Completes when a peer has asked nothing in the time of a handshake: gateways ping four times a second.
+async fn stays_silent(asked: &AtomicBool) {
+    sleep(HANDSHAKE_MAX).await;
+    if asked.load(Ordering::Relaxed) {
+        pending::<()>().await;
     }
 }
 

@@ -21,7 +21,7 @@ use super::peer_limits::PeerLimits;
 use super::refusal::Refusal;
 use super::renewal::renew;
 use super::resolve::resolve;
-use super::settings::FleetConfig;
+use super::settings::{FleetConfig, Peer};
 use super::view::FleetView;
 use crate::endpoint::Public;
 use crate::http::Listener;
@@ -36,9 +36,30 @@ pub struct Membership {
     id: String,
     view: Arc<ArcSwap<FleetView>>,
     pub(super) events: mpsc::Sender<Event>,
+    peers: Mutex<Peers>,
     /// Ends with the last connection of a peer.
     ended: Mutex<mpsc::Receiver<Infallible>>,
     _tasks: JoinSet<()>,
+}
+
+/// The peers that are listed, and the tasks that resolve their names.
+#[derive(Debug)]
+struct Peers {
+    listed: Vec<Peer>,
+    _resolving: JoinSet<()>,
+}
+
+impl Peers {
+    fn new(listed: Vec<Peer>, events: &mpsc::Sender<Event>) -> Self {
+        let mut resolving = JoinSet::new();
+        for peer in &listed {
+            resolving.spawn(resolve(peer.clone(), events.clone()));
+        }
+        Self {
+            listed,
+            _resolving: resolving,
+        }
+    }
 }
 
 /// Why a gateway cannot take part.
@@ -85,9 +106,6 @@ impl Membership {
             region.clone(),
             Arc::clone(&credentials),
         ));
-        for peer in &config.peers {
-            tasks.spawn(resolve(peer.clone(), events.clone()));
-        }
         let listener = FleetListener {
             listener,
             credentials: Arc::clone(&credentials),
@@ -119,10 +137,35 @@ impl Membership {
         Ok(Self {
             id,
             view,
+            peers: Mutex::new(Peers::new(config.peers.clone(), &events)),
             events,
             ended: Mutex::new(ended),
             _tasks: tasks,
         })
+    }
+
+    /// Takes the peers that a configuration lists now. Connections to the others end when they are idle.
+    pub async fn set_peers(&self, listed: &[(RegionId, String)]) {
+        let listed = listed.iter().map(|(region, address)| Peer {
+            region: region.clone(),
+            address: address.clone(),
+        });
+        let listed: Vec<_> = listed.collect();
+        let mut peers = self.peers.lock().await;
+        if peers.listed == listed {
+            return;
+        }
+        tracing::info!(
+            count = listed.len(),
+            "the fleet's list of peers has changed"
+        );
+        let before = std::mem::replace(&mut *peers, Peers::new(listed, &self.events));
+        for Peer { region, .. } in before.listed {
+            if peers.listed.iter().all(|peer| peer.region != region) {
+                let gone = Event::Resolved(region, Vec::new());
+                let _driver_gone = self.events.send(gone).await;
+            }
+        }
     }
 
     /// Waits until no peer is connected any more, which the listener's drain brings about.

@@ -75,7 +75,7 @@ pub struct FleetConfig {
 }
 
 /// The gateways of one region.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The region that their certificates must have.
     pub region: RegionId,

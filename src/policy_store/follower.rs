@@ -8,18 +8,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::bodies::Bodies;
+use super::nodes::StoreNodes;
+use super::plan_switch::PlanSwitch;
 use super::reporter::{self, Reported};
 use super::state_dir::StateDir;
+use super::status::show_metrics;
 use super::{StoreError, StoreSettings, StoreStatus, statement};
 use crate::endpoint::LiveRoutes;
 use crate::peers::Membership;
-use crate::postgres::monitor::Monitor;
-use crate::regions::{Entrance, PolicyFile, PolicyTrial, TrafficPlans, TrialCounters};
+use crate::regions::Entrance;
 use crate::sql::Database;
-use tidegate_model::{NodeCondition, NodeId, NodeStatus, RegionId};
+use tidegate_model::{NodeStatus, RegionId};
 use tidegate_rollout::{
-    Following, GatewayReport, GatewayState, OnTrial, Posture, RolloutPosition, SavedPolicy,
-    StoreView, TrustedKeys, WindowJudge,
+    Following, GatewayReport, GatewayState, Posture, RolloutPosition, SavedPolicy, StoreView,
+    TrustedKeys, WindowJudge,
 };
 use tidegate_telemetry::names;
 use tidegate_traffic::syntax::LANGUAGE;
@@ -33,9 +35,6 @@ const POLL_OPEN: Duration = Duration::from_millis(250);
 /// How often the tables are looked for.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// How old a node's rows may be to count as the leader's word.
-const CURRENT: Duration = Duration::from_secs(10);
-
 /// How often the arms are judged.
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -45,10 +44,8 @@ pub struct StoreFollower {
     /// Names this process in reports, outside a fleet.
     gateway: String,
     fleet: Option<Arc<Membership>>,
-    monitor: Arc<Monitor>,
-    database: Arc<Database>,
-    routes: Arc<LiveRoutes>,
-    entrance: Entrance,
+    nodes: StoreNodes,
+    plans: PlanSwitch,
     state_dir: Option<StateDir>,
     status: Arc<StoreStatus>,
     following: Following,
@@ -56,7 +53,8 @@ pub struct StoreFollower {
     trust: Arc<TrustedKeys>,
     /// The system identifier of the database that what is in force is from.
     system: Option<u64>,
-    judge: WindowJudge,
+    /// Of which rollout the arms are judged, and when they were last.
+    judge: (u64, WindowJudge),
     judged_at: Duration,
     started: Instant,
     /// When the tables were looked for, and whether they were there.
@@ -78,21 +76,23 @@ impl StoreFollower {
         Self {
             gateway: format!("{:016x}", fastrand::u64(..)),
             fleet,
-            monitor: Arc::clone(&database.monitor),
+            nodes: StoreNodes::new(region.clone(), Arc::clone(&database)),
+            plans: PlanSwitch {
+                routes,
+                database,
+                entrance,
+            },
             state_dir: settings.state_dir.as_deref().map(StateDir::new),
             following: Following::new(region.as_str(), None),
             bodies: Bodies::default(),
             trust: status.trusted(),
             system: None,
-            judge: WindowJudge::default(),
+            judge: (0, WindowJudge::default()),
             judged_at: Duration::ZERO,
             started: Instant::now(),
             looked: None,
             complained: false,
             region,
-            database,
-            routes,
-            entrance,
             status,
         }
     }
@@ -103,9 +103,9 @@ impl StoreFollower {
         self.read_state().await;
         let (reports, latest) = watch::channel(None);
         let mut tasks = JoinSet::new();
-        tasks.spawn(reporter::report(Arc::clone(&self.monitor), latest));
+        tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
         loop {
-            let is_pinned = self.routes.load().plans().pinned;
+            let is_pinned = self.plans.is_pinned();
             let is_there = self.look_for_tables().await;
             if is_there && !is_pinned {
                 self.poll().await;
@@ -113,7 +113,7 @@ impl StoreFollower {
             let now = self.started.elapsed();
             let posture = self.following.posture(now);
             if !is_pinned {
-                self.apply(&posture);
+                self.plans.apply(&posture, &self.bodies);
                 self.judge(&posture, now);
                 self.status.show(&posture);
             }
@@ -157,8 +157,8 @@ impl StoreFollower {
         let (revision, rollout) = (saved.revision, saved.rollout);
         tracing::info!(revision, rollout, "the state file's policy is in force");
         let posture = self.following.posture(self.started.elapsed());
-        if !self.routes.load().plans().pinned {
-            self.apply(&posture);
+        if !self.plans.is_pinned() {
+            self.plans.apply(&posture, &self.bodies);
         }
     }
 
@@ -169,8 +169,8 @@ impl StoreFollower {
         {
             return there;
         }
-        for (status, _) in self.nodes() {
-            let Some(client) = self.monitor.client(&status.node) else {
+        for (status, _) in self.nodes.by_preference() {
+            let Some(client) = self.nodes.client(&status) else {
                 continue;
             };
             match statement::exists(&client).await {
@@ -195,7 +195,7 @@ impl StoreFollower {
             self.bodies.keep_only(|it| in_force == Some(it));
             self.trust = trust;
         }
-        for (status, is_current) in self.nodes() {
+        for (status, is_current) in self.nodes.by_preference() {
             match self.poll_node(&status, is_current).await {
                 Ok(true) => {
                     self.complained = false;
@@ -215,13 +215,13 @@ impl StoreFollower {
         status: &NodeStatus,
         is_current: bool,
     ) -> Result<bool, StoreError> {
-        let Some(client) = self.monitor.client(&status.node) else {
+        let Some(client) = self.nodes.client(status) else {
             return Ok(false);
         };
         let in_force = self.following.in_force();
         let polled = statement::poll(&client, in_force.unwrap_or_default()).await?;
         let position = status.position.as_ref();
-        let known = self.monitor.knowledge().timeline;
+        let known = self.nodes.monitor().knowledge().timeline;
         let timeline = position.map(|it| it.timeline).or(known);
         let system = position.map(|it| it.system.0);
         if let (Some(before), Some(system)) = (self.system, system)
@@ -256,27 +256,6 @@ impl StoreFollower {
         self.bodies
             .keep_only(|it| used.contains(&it) || in_force == Some(it));
         Ok(true)
-    }
-
-    /// The nodes to ask, best first, and whether what they say is current.
-    fn nodes(&self) -> Vec<(Arc<NodeStatus>, bool)> {
-        let knowledge = self.monitor.knowledge();
-        let now = Instant::now();
-        let local = NodeId::Replica(self.region.clone());
-        let mut members = self.database.members.iter().map(|it| &it.node.id);
-        let local = members.find(|id| **id == local);
-        let local = local.map(|id| Arc::clone(knowledge.status(id)));
-        let local = local.filter(|it| it.condition != NodeCondition::Diverged);
-        let primary = knowledge.primary().cloned();
-        let current = |status: &NodeStatus| status.staleness(now).is_some_and(|it| it <= CURRENT);
-        let mut nodes: Vec<_> = local.into_iter().chain(primary).collect();
-        // A replica that is far behind is asked last.
-        nodes.sort_by_key(|status| !current(status));
-        nodes.dedup_by_key(|status| status.node.clone());
-        let nodes = nodes.into_iter();
-        nodes
-            .map(|status| (Arc::clone(&status), current(&status)))
-            .collect()
     }
 
     /// Records what is in force from now on.
@@ -318,99 +297,34 @@ impl StoreFollower {
         }
     }
 
-    /// Makes requests be decided as the posture says.
-    fn apply(&self, posture: &Posture) {
-        let routes = self.routes.load_full();
-        let before = routes.plans().clone();
-        let mut plans = TrafficPlans::clone(&before);
-        let revision = posture.in_force.unwrap_or_default();
-        let in_use =
-            |plans: &TrafficPlans| plans.in_force.as_ref().map_or(0, |it| it.file().revision);
-        if in_use(&plans) != revision {
-            plans.in_force = match (&before.trial, self.bodies.policy(revision)) {
-                (Some(trial), _) if trial.policy.file().revision == revision => {
-                    trial.policy.take_over(before.in_force.as_deref());
-                    Some(Arc::clone(&trial.policy))
-                }
-                (_, Some(file)) => Some(routes.start_policy(
-                    Arc::clone(file),
-                    &self.entrance,
-                    &self.database,
-                    before.in_force.as_deref(),
-                )),
-                (_, None) => routes.built_in().map(|file| {
-                    routes.start_policy(
-                        Arc::clone(file),
-                        &self.entrance,
-                        &self.database,
-                        before.in_force.as_deref(),
-                    )
-                }),
-            };
-        }
-        let trial = posture.trial.as_ref().filter(|it| it.revision != revision);
-        if trial.is_some() && plans.in_force.is_none() {
-            // Requests are compared with those that are served here.
-            plans.in_force = here(&self.region).map(|file| {
-                routes.start_policy(Arc::new(file), &self.entrance, &self.database, None)
-            });
-        }
-        plans.trial = trial.and_then(|trial| self.trial(trial, &plans));
-        let is_same = in_use(&plans) == in_use(&before)
-            && plans.in_force.is_some() == before.in_force.is_some()
-            && shape(plans.trial.as_ref()) == shape(before.trial.as_ref());
-        if !is_same {
-            routes.put_plans(plans);
-        }
-    }
-
-    fn trial(&self, trial: &OnTrial, plans: &TrafficPlans) -> Option<PolicyTrial> {
-        let same = plans.trial.as_ref();
-        let same = same.filter(|it| it.rollout == trial.rollout);
-        let begun = match same {
-            Some(known) => PolicyTrial {
-                share: trial.share,
-                ..known.clone()
-            },
-            None => {
-                let file = Arc::clone(self.bodies.policy(trial.revision)?);
-                let routes = self.routes.load();
-                let before = plans.in_force.as_deref();
-                PolicyTrial {
-                    policy: routes.start_beside(file, &self.entrance, &self.database, before),
-                    rollout: trial.rollout,
-                    share: trial.share,
-                    counters: Arc::new(TrialCounters::default()),
-                }
-            }
-        };
-        begun.counters.begin(begun.share);
-        Some(begun)
-    }
-
     /// Looks at the arms; vetoes the new plan if it is worse.
     fn judge(&mut self, posture: &Posture, now: Duration) {
         let Some(trial) = &posture.trial else {
-            self.judge = WindowJudge::default();
             return;
         };
+        if self.judge.0 != trial.rollout {
+            self.judge = (trial.rollout, WindowJudge::default());
+        }
         if trial.share == 0 || self.suspects_itself() || now.saturating_sub(self.judged_at) < WINDOW
         {
             return;
         }
         self.judged_at = now;
-        let Some(counters) = self.counters() else {
+        let Some(counters) = self.plans.counters() else {
             return;
         };
         let counted = counters.report().arms;
-        let found = self.judge.step(&counted, (trial.share, trial.latency), now);
+        let found = self
+            .judge
+            .1
+            .step(&counted, (trial.share, trial.latency), now);
         if let Some(cause) = found {
             let (rollout, revision) = (trial.rollout, trial.revision);
             tracing::error!(rollout, revision, %cause, "the new revision of the traffic policy is worse: vetoed");
             metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(1);
             self.following.veto(cause);
             let posture = self.following.posture(now);
-            self.apply(&posture);
+            self.plans.apply(&posture, &self.bodies);
         }
     }
 
@@ -418,16 +332,14 @@ impl StoreFollower {
         self.fleet.as_ref().is_some_and(|it| it.view().suspect)
     }
 
-    fn counters(&self) -> Option<Arc<TrialCounters>> {
-        let routes = self.routes.load();
-        let plans = routes.plans();
-        plans.trial.as_ref().map(|it| Arc::clone(&it.counters))
-    }
-
     fn reported(&self, posture: &Posture, is_pinned: bool) -> Reported {
         let trial = self.following.open_rollout();
         let (rollout, revision) = trial.unwrap_or((posture.rollout, posture.in_force.unwrap_or(0)));
-        let arms = self.counters().map(|it| it.report()).unwrap_or_default();
+        let arms = self
+            .plans
+            .counters()
+            .map(|it| it.report())
+            .unwrap_or_default();
         let row = GatewayReport {
             gateway: match &self.fleet {
                 Some(fleet) => fleet.id().to_owned(),
@@ -467,41 +379,4 @@ impl StoreFollower {
             tracing::warn!(%error, "the policy store cannot be read: what is in force stays");
         }
     }
-}
-
-/// What of a trial makes it another value.
-fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u16)> {
-    trial.map(|it| (it.rollout, it.share))
-}
-
-/// The policy of a gateway on its own: every request is served here.
-fn here(region: &RegionId) -> Option<PolicyFile> {
-    let text = format!("region {region}\npolicy everything {{ prefer local }}\n");
-    PolicyFile::of("built-in", text.as_bytes()).ok()
-}
-
-/// Shows the metrics before anything has happened.
-fn show_metrics() {
-    use tidegate_rollout::{RevisionRefusal, WorseBy};
-    for reason in RevisionRefusal::ALL {
-        metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str())
-            .increment(0);
-    }
-    for cause in WorseBy::ALL {
-        metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(0);
-    }
-    for outcome in ["written", "failed", "ignored"] {
-        metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => outcome).increment(0);
-    }
-    for (arm, outcome) in [
-        ("new", "answered"),
-        ("new", "failed"),
-        ("old", "answered"),
-        ("old", "failed"),
-    ] {
-        let labels = [("arm", arm), ("outcome", outcome)];
-        metrics::counter!(names::TRAFFIC_ARM_REQUESTS, &labels).increment(0);
-    }
-    metrics::gauge!(names::TRAFFIC_REVISION, "stage" => "active").set(0);
-    metrics::gauge!(names::TRAFFIC_SHARE).set(0);
 }

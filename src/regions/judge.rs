@@ -173,6 +173,11 @@ impl RegionJudge {
         self.fleet = Some(conditions);
     }
 
+    /// Returns whether the fleet judges the regions.
+    pub fn is_of_fleet(&self) -> bool {
+        self.fleet.is_some()
+    }
+
     /// Judges all regions by what is known of their nodes, in the plan's order, and by the requests of
     /// those that are `fresh`; of the others what was known at the last step counts. `time_ms` is the
     /// wall clock, since 1970.

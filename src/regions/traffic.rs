@@ -327,7 +327,9 @@ impl TrafficPolicy {
         let now = micros(self.epoch.elapsed());
         self.states_since[region.get()].store(now, Ordering::Relaxed);
         let left = matches!(state, "left" | "unreachable");
-        let since = judge.bad_since(region).filter(|_| left);
+        // With a fleet, the others' records do not say since when.
+        let begun = || judge.is_of_fleet().then(|| self.epoch.elapsed());
+        let since = judge.bad_since(region).or_else(begun).filter(|_| left);
         let since = since.map_or(0, |it| micros(it).max(1));
         self.failing_over[region.get()].store(since, Ordering::Relaxed);
     }

@@ -15,6 +15,7 @@ mod cluster;
 mod delay_proxy;
 mod gateway_process;
 mod rate_feed;
+mod demo_fleet;
 mod world;
 mod screen;
 mod http_client;

@@ -68,6 +68,9 @@ pub(super) fn print_invitation(world: &World, screen: &mut Screen) -> Result<()>
   curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST {drain}
   curl -i {rates_eu}?a=1
   curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST {undrain}
+  # hand its requests to the next region for a minute
+  curl -H "Authorization: Bearer $ADMIN_TOKEN" -X POST '{drain_region}'
+  curl -i -H 'X-Consistency: strong' {rates_eu}
 
 Ctrl-C ends it all.
 "#,
@@ -78,6 +81,9 @@ Ctrl-C ends it all.
         health_eu = eu.gateway.url("/health/edge"),
         admin_token = world.admin_token,
         drain = steer("drain"),
+        drain_region = eu
+            .gateway
+            .admin_url(&format!("/admin/regions/{}/drain?for=1m", eu.name)),
         undrain = steer("undrain"),
     ))
 }

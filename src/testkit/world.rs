@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::cluster::Cluster;
 use super::delay_proxy::DelayProxy;
+use super::demo_fleet::DemoFleet;
 use super::gateway_process::{GatewayCommand, GatewayProcess};
 use super::rate_feed::RateFeed;
 
@@ -61,6 +62,7 @@ struct Shared {
     admin_token: String,
     jwt_secret: String,
     ports: Ports,
+    fleet: DemoFleet,
 }
 
 impl World {
@@ -68,14 +70,17 @@ impl World {
     pub(super) async fn start(ports: Ports) -> Result<Self> {
         ports.check()?;
         let binary = std::env::current_exe().context("cannot find this binary")?;
+        let cluster = Cluster::start(REGIONS.len() - 1).await?;
+        let folder = cluster.workspace().path().join("fleet");
+        let names = REGIONS.iter().map(|(name, _)| *name).collect();
         let shared = Shared {
+            fleet: DemoFleet::prepare(&binary, folder, names).await?,
             binary,
             token_secret: secret(),
             admin_token: secret(),
             jwt_secret: secret(),
             ports,
         };
-        let cluster = Cluster::start(REGIONS.len() - 1).await?;
         migrate(&shared.binary, &cluster.primary.url()).await?;
         cluster.wait_for_replicas().await?;
         let feed = RateFeed::start(&cluster.primary).await?;
@@ -110,6 +115,7 @@ impl Region {
         if let Some(replica) = replica {
             command = command.env("DATABASE_READ_REPLICA_URL", cluster.replicas[replica].url());
         }
+        let command = shared.fleet.join(index, command)?;
         let gateway = command.start_in(cluster.workspace()).await;
         let gateway = gateway.with_context(|| format!("the gateway of {name}"))?;
         Ok(Self {

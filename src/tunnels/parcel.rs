@@ -91,7 +91,8 @@ impl Parcel {
     }
 
     /// Returns the time that is left for it.
-    pub(super) fn time_left(&self) -> Duration {
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
         let since = self.read_at().map_or(Duration::ZERO, |at| at.elapsed());
         self.time.saturating_sub(since)
     }

@@ -85,6 +85,20 @@ test('three good regions and an edge are green', async () => {
   assert.equal(stderr, '');
 });
 
+test('an answer that another region has given is told and no failure', async () => {
+  const us = await gateway('us-east-1');
+  const eu = await gateway('eu-west-1', (a) => {
+    const status = a.headers['Consistency-Status'];
+    const entry = 'eu-west-1; fwd=us-east-1; policy=everything; reason=left';
+    if (status) a.headers['Consistency-Status'] = `${status.replace('eu-west-1', 'us-east-1')}, ${entry}`;
+  });
+  const { code, stdout } = await run([...budget, '--fleet', us.url], { EU_WEST_1_IP: `127.0.0.1:${eu.port}` });
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /eu-west-1, handed to us-east-1 \(left\)/);
+  assert.match(stdout, /served by us-east-1, handed to us-east-1 \(left\)/);
+  assert.match(stdout, /served by us-east-1\n/);
+});
+
 // The failing line must name the check and the region.
 const faults = {
   'drops Consistency-Status': ['headers', /missing Consistency-Status/, (a) => (a.headers['Consistency-Status'] = null)],

@@ -14,13 +14,15 @@ use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, free_port, unti
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::world::{
-    BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, migrated_cluster, wait_ready,
+    BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, header, migrated_cluster,
+    printed, wait_ready,
 };
 
-const EU: &str = "eu-west-1";
-const US: &str = "us-east-1";
+pub(crate) const EU: &str = "eu-west-1";
+pub(crate) const US: &str = "us-east-1";
 
 /// Writes certificates, and returns what the command has printed.
 pub(crate) async fn certificates(directory: &Path, arguments: &[&str]) -> std::process::Output {
@@ -65,14 +67,15 @@ fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
     std::fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-struct Pair {
-    cluster: Cluster,
+/// Two regions' gateways over one cluster.
+pub(crate) struct Pair {
+    pub(crate) cluster: Cluster,
     certificates: tempfile::TempDir,
     ports: [u16; 2],
 }
 
 impl Pair {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let certificates_of = tempfile::tempdir().unwrap();
         let regions = format!("{EU},{US}");
         let output = certificates(certificates_of.path(), &["--regions", &regions]).await;
@@ -84,17 +87,22 @@ impl Pair {
         }
     }
 
-    fn file(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.certificates.path().join(name)
     }
 
-    fn command(&self, region: &str, own: usize) -> GatewayCommand {
+    pub(crate) fn command(&self, region: &str, own: usize) -> GatewayCommand {
+        self.command_with(region, own, "")
+    }
+
+    /// With more in the configuration.
+    pub(crate) fn command_with(&self, region: &str, own: usize, more: &str) -> GatewayCommand {
         let (other_region, other) = match own {
             0 => (US, 1),
             _ => (EU, 0),
         };
         let toml = format!(
-            "[fleet]\npeers = [{{ region = \"{other_region}\", address = \"127.0.0.1:{}\" }}]\n",
+            "[fleet]\npeers = [{{ region = \"{other_region}\", address = \"127.0.0.1:{}\" }}]\n{more}",
             self.ports[other]
         );
         let command = configured(&self.cluster, gateway_of(&self.cluster), &toml);
@@ -132,7 +140,7 @@ async fn wait_until(gateway: &GatewayProcess, what: &str, holds: impl Fn(&FleetV
     .unwrap();
 }
 
-async fn wait_for_state(gateway: &GatewayProcess, region: &str, wanted: &str) {
+pub(crate) async fn wait_for_state(gateway: &GatewayProcess, region: &str, wanted: &str) {
     let what = format!("{region} is {wanted}");
     wait_until(gateway, &what, |view| state(view, region) == wanted).await;
 }
@@ -219,6 +227,16 @@ async fn hostile_peers_are_refused_and_counted_and_move_nothing() {
 
 /// Connects with a certificate or without, and tells whether the gateway goes on talking.
 async fn is_accepted(port: u16, shown: Option<&Path>) -> bool {
+    let Some(mut socket) = connect(port, shown).await else {
+        return false;
+    };
+    let mut settings = [0; 9];
+    socket.read_exact(&mut settings).await.is_ok()
+}
+
+/// Connects with a certificate or without; in TLS 1.3 a client's handshake ends before the server has seen its
+/// certificate.
+pub(crate) async fn connect(port: u16, shown: Option<&Path>) -> Option<TlsStream<TcpStream>> {
     let builder = rustls::ClientConfig::builder()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody));
@@ -235,13 +253,10 @@ async fn is_accepted(port: u16, shown: Option<&Path>) -> bool {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    let name = "fleet".try_into().unwrap();
-    // In TLS 1.3 the client's handshake ends before the server has seen its certificate.
-    let Ok(mut socket) = connector.connect(name, socket).await else {
-        return false;
-    };
-    let mut settings = [0; 9];
-    socket.read_exact(&mut settings).await.is_ok()
+    connector
+        .connect("fleet".try_into().unwrap(), socket)
+        .await
+        .ok()
 }
 
 /// Trusts any server.
@@ -418,4 +433,54 @@ async fn certificates_that_would_share_a_file_are_refused_before_any_is_written(
         assert!(error.contains("would be written twice"), "{error}");
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     }
+}
+
+#[tokio::test]
+async fn in_a_fleet_revisions_come_before_the_built_in_policy_and_a_rollback_returns_to_it() {
+    let pair = Pair::new().await;
+    let toml = "[fleet]\nname = \"default\"\n";
+    let migrate = configured(&pair.cluster, GatewayCommand::new(BINARY, "migrate"), toml);
+    printed(migrate.env("DATABASE_URL", pair.cluster.primary.url())).await;
+    let gateways = [
+        pair.command(EU, 0).start().await.unwrap(),
+        pair.command(US, 1).start().await.unwrap(),
+    ];
+    let text = async |gateway: &GatewayProcess| {
+        let answer = client()
+            .get(gateway.admin_url("/admin/traffic-policy"))
+            .send()
+            .await;
+        let answer = answer.unwrap();
+        let revision = header(&answer, "etag").to_owned();
+        (revision, answer.text().await.unwrap())
+    };
+    let until_text = async |wanted: &str, holds: &dyn Fn(&str) -> bool| {
+        for gateway in &gateways {
+            until("it is in force", DEADLINE, async || {
+                let (revision, text) = text(gateway).await;
+                Ok((revision == wanted && holds(&text)).then_some(()))
+            })
+            .await
+            .unwrap();
+        }
+    };
+    until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("traffic.policy");
+    let policy =
+        "region eu-west-1\nregion us-east-1\npolicy all {\n  prefer us-east-1 | eu-west-1\n}\n";
+    std::fs::write(&file, policy).unwrap();
+    let run = async |arguments: &[&str]| {
+        let command = GatewayCommand::new(BINARY, "policy");
+        let command = arguments.iter().fold(command, |all, it| all.arg(it));
+        printed(command.env("DATABASE_URL", pair.cluster.primary.url())).await
+    };
+    run(&["push", &file.display().to_string()]).await;
+    run(&["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"]).await;
+    until_text("\"1\"", &|text| text == policy).await;
+    for gateway in &gateways {
+        wait_until(gateway, "its revision is shown", |view| view.revision == 1).await;
+    }
+    run(&["rollback"]).await;
+    until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
 }

@@ -149,12 +149,14 @@ async fn provoke(world: &World) {
     world.cluster.replicas[0].resume_replay().await.unwrap();
 }
 
-/// They appear with the first failover and the first request that is handed on, which tests of traffic
-/// policies and of tunnels bring about.
-const ELSEWHERE: [&str; 3] = [
+/// They appear with the first failover and with another region of a fleet, which tests of traffic policies
+/// and of tunnels bring about.
+const ELSEWHERE: [&str; 5] = [
     "tidegate_failover_seconds",
     "tidegate_tunnel_requests_total",
     "tidegate_tunnel_duration_seconds",
+    "tidegate_fleet_round_trip_seconds",
+    "tidegate_fleet_streams",
 ];
 
 /// A gateway with a fleet and a traffic policy, whose files are in a directory.

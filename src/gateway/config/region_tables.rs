@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fleet::peers_of;
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
-use crate::peers::built_in_policy;
+use crate::peers::{Peer, built_in_policy};
 use crate::policy_store::FLEET_NAME;
 use crate::regions::{GEOIP_DATABASE, GeoDatabase, PolicyFile, PolicyFileError, TRAFFIC_POLICY};
 use tidegate_model::{ConfigError, RegionId};
@@ -29,16 +29,21 @@ pub(super) fn regions(
         })
     });
     let geo = merge.value_by(&GEOIP_DATABASE, GeoDatabase::read)?;
+    let peers = peers_of(merge)?;
     let file = policy.map_err(|error| error.with_report(report))?;
     let is_built_in = file.is_none();
     let policy = match file {
         Some(policy) => Some(policy),
-        None => built_in(merge, local)?,
+        None => built_in(&peers, local),
     };
     Ok(RegionTables {
         policy: policy.map(Arc::new),
         is_built_in,
         geo: geo.map(Arc::new),
+        peers: peers
+            .into_iter()
+            .map(|it| (it.region, it.address))
+            .collect(),
         trust: trust(merge)?,
     })
 }
@@ -61,15 +66,9 @@ fn trust(merge: &Merge<'_>) -> Result<TrustedKeys, ConfigError> {
 }
 
 /// The policy of a fleet without a file; none without peers in other regions.
-fn built_in(
-    merge: &Merge<'_>,
-    local: Option<&RegionId>,
-) -> Result<Option<PolicyFile>, ConfigError> {
-    let Some(local) = local else { return Ok(None) };
-    let peers = peers_of(merge)?;
-    match peers.iter().any(|peer| peer.region != *local) {
-        // Names of which no policy can be made are refused with the fleet.
-        true => Ok(built_in_policy(local, &peers)),
-        false => Ok(None),
-    }
+fn built_in(peers: &[Peer], local: Option<&RegionId>) -> Option<PolicyFile> {
+    let local = local?;
+    // Names of which no policy can be made are refused with the fleet.
+    let has_others = peers.iter().any(|peer| peer.region != *local);
+    has_others.then(|| built_in_policy(local, peers)).flatten()
 }

@@ -30,7 +30,7 @@ pub(crate) struct FleetScene {
     pub(crate) members: Vec<Member>,
     pub(crate) client: Client,
     folder: TempDir,
-    ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     /// What every configuration has; `${APP}` is the URL of the region's application.
     more: String,
 }

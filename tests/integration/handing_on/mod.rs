@@ -1,6 +1,9 @@
 //! Requests that one region's gateway hands to another's, through real processes.
 
 mod failures;
+mod hostile;
+mod judging;
 mod kit;
 mod operating;
 mod passing;
+mod sql;

@@ -443,7 +443,7 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
         text.contains("REGION      NODES  TUNNELS  STATE  SINCE"),
         "{text}"
     );
-    assert!(text.contains("us-east-1   1      well"), "{text}");
+    assert!(text.contains("us-east-1   1      -        well"), "{text}");
     let app = App::answering(200, "app").await;
     let edge = Edge::before(&app, "").await;
     let url = edge.gateway.admin_url("/admin/traffic-policy");
