@@ -45,7 +45,7 @@ use super::vouched::{Shown, until_refused};
 use crate::endpoint::Public;
 use crate::http::{
     AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem,
-    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, request_id,
+    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, refuse_upgrade, request_id,
 };
 use crate::upstream::{strip_hop_by_hop, with_websocket};
 
@@ -298,6 +298,9 @@ impl Peer {
                 drop(room);
             });
             return Ok(answer.map(|_empty| Body::empty()));
+        }
+        if connects {
+            refuse_upgrade(&mut answer);
         }
         Ok(answer.map(|body| Body::new(InRoom { body, _room: room })))
     }
