@@ -111,10 +111,13 @@ impl StoreFollower {
                 self.poll().await;
             }
             let now = self.started.elapsed();
-            let posture = self.following.posture(now);
+            let mut posture = self.following.posture(now);
             if !is_pinned {
                 self.plans.apply(&posture, &self.bodies);
-                self.judge(&posture, now);
+                if self.judge(&posture, now) {
+                    posture = self.following.posture(now);
+                    self.plans.apply(&posture, &self.bodies);
+                }
                 self.status.show(&posture);
             }
             // A gateway that suspects itself does not confirm a stage.
@@ -137,14 +140,12 @@ impl StoreFollower {
             tracing::warn!(file = %file.display(), %reason, "the state file is ignored");
             metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => "ignored").increment(1);
         };
-        let saved = match state.read(&self.trust.fleet) {
+        let saved = match state.read(&self.trust.fleet).await {
             Ok(Some(saved)) => saved,
             Ok(None) => return,
             Err(error) => return ignored(&error),
         };
-        let (stored, floor) = (saved.stored(), saved.floor_accepted);
-        let accepted = self.bodies.accept_saved(stored, floor, &self.trust);
-        if let Err(reason) = accepted.await {
+        if let Err(reason) = self.bodies.accept_saved(&saved, &self.trust).await {
             return ignored(&format_args!("its revision is refused: {reason}"));
         }
         let position = RolloutPosition {
@@ -221,23 +222,33 @@ impl StoreFollower {
         let in_force = self.following.in_force();
         let polled = statement::poll(&client, in_force.unwrap_or_default()).await?;
         let position = status.position.as_ref();
-        let known = self.nodes.monitor().knowledge().timeline;
-        let timeline = position.map(|it| it.timeline).or(known);
+        // Rows whose timeline is not known never count as those of a newer one.
+        let known = self.following.position().map_or(0, |it| it.timeline);
+        let timeline = self.nodes.timeline(status).map_or(known, |it| it.0);
         let system = position.map(|it| it.system.0);
         if let (Some(before), Some(system)) = (self.system, system)
             && before != system
         {
             tracing::warn!("the database is another one: what the state file says does not count");
             self.following.forget();
-            self.bodies.keep_only(|_| false);
+            self.bodies = Bodies::default();
         }
         self.system = system.or(self.system);
         for head in &polled.revisions {
-            self.bodies.look(&client, head, &self.trust).await?;
+            let look = self.bodies.look(&client, (head, timeline), &self.trust);
+            look.await?;
+        }
+        let open = polled.open.as_ref().map_or(0, |it| it.revision);
+        let finished = polled.finished.map_or(0, |it| it.revision);
+        let rolled_out = [open, finished];
+        for &revision in rolled_out.iter().filter(|it| **it > 0) {
+            if polled.revisions.iter().all(|it| it.revision != revision) {
+                self.bodies.miss(revision, timeline);
+            }
         }
         let view = StoreView {
             system,
-            timeline: timeline.map_or(0, |it| it.0),
+            timeline,
             is_current,
             newest: polled.newest,
             open: polled.open,
@@ -249,17 +260,16 @@ impl StoreFollower {
         let admission = |revision| bodies.admission(revision);
         let now = self.started.elapsed();
         if self.following.observe(&view, &admission, now) {
-            self.save(before, &view);
+            self.save(before, &view).await;
         }
-        let used: Vec<_> = view.revisions.iter().map(|it| it.revision).collect();
         let in_force = self.following.in_force();
         self.bodies
-            .keep_only(|it| used.contains(&it) || in_force == Some(it));
+            .keep_only(|it| rolled_out.contains(&it) || in_force == Some(it));
         Ok(true)
     }
 
     /// Records what is in force from now on.
-    fn save(&self, before: Option<RolloutPosition>, view: &StoreView) {
+    async fn save(&self, before: Option<RolloutPosition>, view: &StoreView) {
         let revision = view.finished.map_or(0, |it| it.revision);
         let (rollout, timeline) = (view.finished.map_or(0, |it| it.rollout), view.timeline);
         if before.is_some() || rollout > 0 {
@@ -278,16 +288,23 @@ impl StoreFollower {
             );
         }
         let Some(state) = &self.state_dir else { return };
-        let written = match self.bodies.stored(revision) {
-            Some((stored, floor)) => state.write(&SavedPolicy {
-                fleet: self.trust.fleet.clone(),
-                system: view.system,
-                timeline,
-                rollout,
-                floor_accepted: floor,
-                ..SavedPolicy::of(stored)
-            }),
-            None => state.remove(),
+        let floor = self.bodies.floor();
+        let kept = match self.bodies.stored(revision) {
+            Some(stored) => Some(SavedPolicy::of(stored)),
+            // The floor holds for what follows the built-in policy.
+            None => (rollout > 0 || floor > 0).then(SavedPolicy::built_in),
+        };
+        let kept = kept.map(|kept| SavedPolicy {
+            fleet: self.trust.fleet.clone(),
+            system: view.system,
+            timeline,
+            rollout,
+            floor_accepted: floor,
+            ..kept
+        });
+        let written = match kept {
+            Some(saved) => state.write(saved).await,
+            None => state.remove().await,
         };
         let outcome = if written.is_ok() { "written" } else { "failed" };
         metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => outcome).increment(1);
@@ -297,21 +314,21 @@ impl StoreFollower {
         }
     }
 
-    /// Looks at the arms; vetoes the new plan if it is worse.
-    fn judge(&mut self, posture: &Posture, now: Duration) {
+    /// Looks at the arms; vetoes the new plan if it is worse, and returns whether it has.
+    fn judge(&mut self, posture: &Posture, now: Duration) -> bool {
         let Some(trial) = &posture.trial else {
-            return;
+            return false;
         };
         if self.judge.0 != trial.rollout {
             self.judge = (trial.rollout, WindowJudge::default());
         }
         if trial.share == 0 || self.suspects_itself() || now.saturating_sub(self.judged_at) < WINDOW
         {
-            return;
+            return false;
         }
         self.judged_at = now;
         let Some(counters) = self.plans.counters() else {
-            return;
+            return false;
         };
         let counted = counters.report().arms;
         let found = self
@@ -322,10 +339,10 @@ impl StoreFollower {
             let (rollout, revision) = (trial.rollout, trial.revision);
             tracing::error!(rollout, revision, %cause, "the new revision of the traffic policy is worse: vetoed");
             metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(1);
+            counters.keep();
             self.following.veto(cause);
-            let posture = self.following.posture(now);
-            self.plans.apply(&posture, &self.bodies);
         }
+        found.is_some()
     }
 
     fn suspects_itself(&self) -> bool {

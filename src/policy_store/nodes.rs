@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use crate::postgres::monitor::Monitor;
 use crate::sql::Database;
-use tidegate_model::{NodeCondition, NodeId, NodeStatus, RegionId};
+use tidegate_model::{NodeCondition, NodeId, NodeStatus, RegionId, Timeline, TimelineHistory};
 
 /// How old a node's rows may be to count as the leader's word.
 const CURRENT: Duration = Duration::from_secs(10);
@@ -36,6 +36,18 @@ impl StoreNodes {
     /// Returns the connection to a node, if there is one.
     pub(super) fn client(&self, status: &NodeStatus) -> Option<Arc<Client>> {
         self.monitor.client(&status.node)
+    }
+
+    /// Returns the timeline whose rows a node has, if it is known.
+    pub(super) fn timeline(&self, status: &NodeStatus) -> Option<Timeline> {
+        let position = status.position.as_ref()?;
+        if status.acts_as_primary {
+            return Some(position.timeline);
+        }
+        match &self.monitor.knowledge().lineage {
+            Some(lineage) => lineage.reached(position),
+            None => TimelineHistory::unread(position.system, position.timeline).reached(position),
+        }
     }
 
     /// The nodes to ask, best first, and whether what they say is current.

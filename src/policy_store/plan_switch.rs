@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::bodies::Bodies;
 use crate::endpoint::LiveRoutes;
-use crate::regions::{Entrance, PolicyFile, PolicyTrial, TrafficPlans, TrialCounters};
+use crate::regions::{
+    Entrance, PolicyFile, PolicyTrial, TrafficPlans, TrafficPolicy, TrialCounters,
+};
 use crate::sql::Database;
 use tidegate_model::RegionId;
 use tidegate_rollout::{OnTrial, Posture};
@@ -30,13 +32,18 @@ impl PlanSwitch {
         let revision = posture.in_force.unwrap_or_default();
         let in_use =
             |plans: &TrafficPlans| plans.in_force.as_ref().map_or(0, |it| it.file().revision);
-        if in_use(&plans) != revision {
+        let file = match revision {
+            0 => routes.built_in(),
+            _ => bodies.policy(revision),
+        };
+        let is_in_use = match (&plans.in_force, file) {
+            (Some(policy), Some(file)) => policy.file().is_same(file),
+            (None, Some(_)) => false,
+            (_, None) => in_use(&plans) == revision,
+        };
+        if !is_in_use {
             let trial = before.trial.as_ref().map(|trial| &trial.policy);
-            let trial = trial.filter(|policy| policy.file().revision == revision);
-            let file = match revision {
-                0 => routes.built_in(),
-                _ => bodies.policy(revision),
-            };
+            let trial = trial.filter(|policy| file.is_some_and(|file| policy.file().is_same(file)));
             let known = before.in_force.as_deref();
             plans.in_force = match (trial, file) {
                 (Some(policy), _) => {
@@ -60,8 +67,7 @@ impl PlanSwitch {
             });
         }
         plans.trial = trial.and_then(|trial| self.trial(trial, &plans, bodies));
-        let is_same = in_use(&plans) == in_use(&before)
-            && plans.in_force.is_some() == before.in_force.is_some()
+        let is_same = is_same(plans.in_force.as_ref(), before.in_force.as_ref())
             && shape(plans.trial.as_ref()) == shape(before.trial.as_ref());
         if !is_same {
             routes.put_plans(plans);
@@ -70,14 +76,15 @@ impl PlanSwitch {
 
     fn trial(&self, trial: &OnTrial, plans: &TrafficPlans, bodies: &Bodies) -> Option<PolicyTrial> {
         let same = plans.trial.as_ref();
-        let same = same.filter(|it| it.rollout == trial.rollout);
+        let file = bodies.policy(trial.revision)?;
+        let same = same.filter(|it| it.rollout == trial.rollout && it.policy.file().is_same(file));
         let begun = match same {
             Some(known) => PolicyTrial {
                 share: trial.share,
                 ..known.clone()
             },
             None => {
-                let file = Arc::clone(bodies.policy(trial.revision)?);
+                let file = Arc::clone(file);
                 let routes = self.routes.load();
                 let before = plans.in_force.as_deref();
                 PolicyTrial {
@@ -101,8 +108,12 @@ impl PlanSwitch {
 }
 
 /// What of a trial makes it another value.
-fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u16)> {
-    trial.map(|it| (it.rollout, it.share))
+fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u16, *const TrafficPolicy)> {
+    trial.map(|it| (it.rollout, it.share, Arc::as_ptr(&it.policy)))
+}
+
+fn is_same(one: Option<&Arc<TrafficPolicy>>, other: Option<&Arc<TrafficPolicy>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
 }
 
 /// The policy of a gateway on its own: every request is served here.

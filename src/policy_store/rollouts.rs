@@ -20,6 +20,7 @@ impl StoreSession {
     /// # Errors
     /// When another one is open, or the revision is below the one in force.
     pub async fn begin(&self, new: &NewRollout<'_>) -> Result<u64, StoreError> {
+        self.expire_if_left().await?;
         self.transaction(async || {
             self.lock_rollouts().await?;
             self.refuse_open().await?;
@@ -103,9 +104,9 @@ impl StoreSession {
     /// # Errors
     /// When none is open.
     pub async fn abort(&self, by: &str) -> Result<OpenRow, StoreError> {
+        self.expire_if_left().await?;
         self.transaction(async || {
             self.lock_rollouts().await?;
-            self.expire().await?;
             let open = self.newest(true).await?.ok_or(StoreError::NoneOpen)?;
             self.end_open(&format!("aborted by {by}")).await?;
             Ok(open)
@@ -118,9 +119,9 @@ impl StoreSession {
     /// # Errors
     /// When none is open.
     pub async fn pause(&self, paused: bool) -> Result<OpenRow, StoreError> {
+        self.expire_if_left().await?;
         self.transaction(async || {
             self.lock_rollouts().await?;
-            self.expire().await?;
             let sql = "update tidegate.traffic_rollout set paused = $1 where outcome is null";
             self.run(sql, &[&paused]).await?;
             self.newest(true).await?.ok_or(StoreError::NoneOpen)
@@ -136,19 +137,19 @@ impl StoreSession {
         if let Some(revision) = to.filter(|it| *it > 0) {
             self.revision(revision).await?;
         }
+        self.expire_if_left().await?;
         self.transaction(async || {
             self.lock_rollouts().await?;
-            self.expire().await?;
             let (open, in_force) = (self.newest(true).await?, self.in_force().await?);
+            if open.is_none() || to.is_some() {
+                refuse_step(to, in_force)?;
+            }
             if let Some(open) = open {
                 self.end_open(&format!("rolled back by {by}")).await?;
                 let rollout = open.rollout;
                 if to.is_none() {
                     return Ok(PolicyRollback::Ended { rollout, in_force });
                 }
-            }
-            if in_force.rollout == 0 || to.is_none() && in_force.revision == 0 {
-                return Err(StoreError::NothingBefore);
             }
             let revision = to.unwrap_or(in_force.base);
             let base = self.base_of(revision).await?;
@@ -168,12 +169,13 @@ impl StoreSession {
         .await
     }
 
-    /// Writes that an open rollout has expired, if it has.
+    /// Writes that an open rollout has expired, if it has; whatever fails afterwards, that is kept.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub async fn expire_if_left(&self) -> Result<(), StoreError> {
-        self.transaction(async || self.expire().await).await
+        self.transaction(async || self.run(EXPIRE, &[]).await.map(drop))
+            .await
     }
 
     /// What was in force before a revision was rolled out.
@@ -189,10 +191,6 @@ impl StoreSession {
         self.run(sql, &[]).await.map(drop)
     }
 
-    async fn expire(&self) -> Result<(), StoreError> {
-        self.run(EXPIRE, &[]).await.map(drop)
-    }
-
     async fn end_open(&self, reason: &str) -> Result<(), StoreError> {
         let sql = "update tidegate.traffic_rollout \
             set outcome = 'aborted', reason = $1, ended_at = clock_timestamp() where outcome is null";
@@ -200,7 +198,6 @@ impl StoreSession {
     }
 
     async fn refuse_open(&self) -> Result<(), StoreError> {
-        self.expire().await?;
         match self.newest(true).await? {
             None => Ok(()),
             Some(open) => Err(StoreError::Open {
@@ -215,6 +212,18 @@ impl StoreSession {
     async fn led(&self, sql: &str, arguments: Arguments<'_>) -> Result<bool, StoreError> {
         self.transaction(async || Ok(self.run(sql, arguments).await? == 1))
             .await
+    }
+}
+
+/// Refuses a rollback that does not go back.
+fn refuse_step(to: Option<u32>, in_force: InForceRow) -> Result<(), StoreError> {
+    let in_force = in_force.revision;
+    match to {
+        Some(revision) if revision > 0 && revision >= in_force => {
+            Err(StoreError::NotOlder { revision, in_force })
+        }
+        _ if in_force == 0 => Err(StoreError::NothingBefore),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::StoreError;
-use tidegate_rollout::{ArmReport, GatewayReport, SigningKey, StoredRevision};
+use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, SigningKey, StoredRevision};
 
 /// A revision to be stored.
 pub struct NewRevision<'a> {
@@ -149,25 +149,34 @@ pub(super) fn stored(row: &Row) -> Result<StoredRevision, StoreError> {
     })
 }
 
-pub(super) fn report(row: &Row) -> Result<GatewayReport, StoreError> {
-    let wrong = |error: &dyn std::fmt::Display| StoreError::Row(error.to_string());
-    let (state, arms): (String, String) = (row.try_get(7)?, row.try_get(9)?);
-    let age: f64 = row.try_get(10)?;
+/// Reads a gateway's row; one that this program cannot read is shown, and not waited for.
+pub(super) fn report(row: &Row) -> GatewayReport {
+    let text = |column| row.try_get(column).unwrap_or_default();
+    let state: String = text(7);
+    let share = number(row, 6).ok().and_then(|it| u16::try_from(it).ok());
+    let age = row.try_get(10).unwrap_or_default();
     // A newer gateway may count what this program does not know.
-    let arms: ArmReport = serde_json::from_str(&arms).unwrap_or_default();
-    Ok(GatewayReport {
-        gateway: row.try_get(0)?,
-        region: row.try_get(1)?,
-        version: row.try_get(2)?,
-        language: number(row, 3)?,
-        rollout: long(row, 4)?,
-        revision: number(row, 5)?,
-        share: u16::try_from(number(row, 6)?).map_err(|error| wrong(&error))?,
-        state: state.parse().map_err(|error: String| wrong(&error))?,
-        refused: row.try_get(8)?,
-        age: Duration::from_secs_f64(age.max(0.0)),
+    let arms: ArmReport = serde_json::from_str(&text(9)).unwrap_or_default();
+    let read = (|| {
+        let (rollout, revision) = (long(row, 4).ok()?, number(row, 5).ok()?);
+        let language = number(row, 3).ok()?;
+        Some((language, rollout, revision, share?, state.parse().ok()?))
+    })();
+    let unknown = (0, 0, 0, 0, GatewayState::Unknown);
+    let (language, rollout, revision, share, state) = read.unwrap_or(unknown);
+    GatewayReport {
+        gateway: text(0),
+        region: text(1),
+        version: text(2),
+        language,
+        rollout,
+        revision,
+        share,
+        state,
+        refused: row.try_get(8).unwrap_or_default(),
+        age: Duration::try_from_secs_f64(f64::max(age, 0.0)).unwrap_or(Duration::MAX),
         arms,
-    })
+    }
 }
 
 pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {

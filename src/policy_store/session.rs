@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::StoreError;
@@ -54,11 +55,9 @@ impl StoreSession {
     /// When it could not be stored.
     pub async fn push(&self, new: &NewRevision<'_>) -> Result<(u32, bool), StoreError> {
         self.transaction(async || {
-            self.run(
-                "lock table tidegate.traffic_revision in share row exclusive mode",
-                &[],
-            )
-            .await?;
+            // A lock of the table would need more than SELECT and INSERT.
+            let lock = "select pg_advisory_xact_lock(hashtext('tidegate.traffic_revision'))";
+            self.rows(lock, &[]).await?;
             let newest = "select revision, body, sha256, language, floor, signature \
                 from tidegate.traffic_revision order by revision desc limit 1";
             let newest = self.rows(newest, &[]).await?;
@@ -69,6 +68,10 @@ impl StoreSession {
                 return Ok((known.revision, false));
             }
             let revision = newest.map_or(0, |known| known.revision) + 1;
+            if new.floor > revision {
+                let floor = new.floor;
+                return Err(StoreError::Floor { floor, revision });
+            }
             let mut stored = StoredRevision {
                 revision,
                 body: new.body.to_owned(),
@@ -118,7 +121,7 @@ impl StoreSession {
                 created_at: row.try_get(3)?,
                 sha256: row.try_get(4)?,
                 signed: row.try_get(5)?,
-                floor: number(row, 6)?,
+                floor: number(row, 6).unwrap_or_default(),
                 in_force: revision == in_force,
             })
         };
@@ -205,9 +208,10 @@ impl StoreSession {
     /// When it cannot be read.
     pub async fn gateways(&self) -> Result<Vec<GatewayReport>, StoreError> {
         let sql = "select gateway, region, version, language, rollout, revision, share, state, refused, \
-            report::text, extract(epoch from clock_timestamp() - reported_at)::float8 \
+            report::text, case when isfinite(reported_at) then \
+                extract(epoch from clock_timestamp() - reported_at) else 1e9 end::float8 \
             from tidegate.traffic_gateway order by region, gateway limit 10000";
-        self.rows(sql, &[]).await?.iter().map(report).collect()
+        Ok(self.rows(sql, &[]).await?.iter().map(report).collect())
     }
 
     /// Runs statements as one: all of them, or none.
@@ -216,7 +220,12 @@ impl StoreSession {
         body: impl AsyncFnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let client = &self.connection.client;
-        client.batch_execute("begin read write").await?;
+        let begun = client.batch_execute("begin read write").await;
+        begun.map_err(|error| match error.code() {
+            // A replica cannot begin one that writes.
+            Some(&SqlState::FEATURE_NOT_SUPPORTED) => StoreError::ReadOnly,
+            _ => error.into(),
+        })?;
         let done = body().await;
         let end = if done.is_ok() { "commit" } else { "rollback" };
         let ended = client.batch_execute(end).await;
