@@ -16,7 +16,11 @@ create table tidegate.traffic_revision (
     note       text        not null default '',
     created_at timestamptz not null default now(),
     constraint traffic_revision_is_a_number check (revision > 0),
-    constraint traffic_body_is_bounded check (octet_length(body) between 1 and 262144)
+    constraint traffic_body_is_bounded check (octet_length(body) between 1 and 262144),
+    constraint traffic_floor_is_a_number check (floor >= 0),
+    constraint traffic_language_is_a_number check (language > 0),
+    constraint traffic_sha256_is_bounded check (octet_length(sha256) <= 64),
+    constraint traffic_signature_is_bounded check (octet_length(signature) <= 64)
 );
 
 create table tidegate.traffic_rollout (
@@ -44,6 +48,9 @@ create table tidegate.traffic_rollout (
     constraint traffic_revisions_are_numbers check (revision >= 0 and base >= 0),
     constraint traffic_stage_is_known check (stage in ('shadow', 'share')),
     constraint traffic_share_has_a_region check ((stage = 'share') = (region is not null)),
+    constraint traffic_beat_is_a_number check (beat >= 0),
+    constraint traffic_regions_are_names check (array_position(regions, null) is null),
+    constraint traffic_rollout_is_a_number check (rollout >= 0),
     constraint traffic_share_is_bounded check (share between 0 and 10000),
     constraint traffic_outcome_is_known check (outcome in ('done', 'aborted', 'stopped', 'expired')),
     constraint traffic_end_has_a_time check ((outcome is null) = (ended_at is null))

@@ -87,6 +87,28 @@ impl TimelineHistory {
         (self.system, self.timeline)
     }
 
+    /// Returns the timeline whose writes a replica at a position has: before the point where a
+    /// timeline begins, it has only those of the one before. None if that point is not known.
+    pub fn reached(&self, position: &WalPosition) -> Option<Timeline> {
+        if position.system != self.system || position.timeline > self.timeline {
+            return None;
+        }
+        let mut reached = position.timeline;
+        for &(number, switch) in self.ancestors.iter().rev() {
+            if number >= position.timeline {
+                continue;
+            }
+            if position.lsn >= switch {
+                return Some(reached);
+            }
+            reached = number;
+        }
+        match self.known_from {
+            Some(from) if reached <= from => None,
+            Some(_) | None => Some(reached),
+        }
+    }
+
     /// Returns whether what a position has seen is part of the current history.
     ///
     /// A position just behind a page header counts as the page's start, where a replica that has
@@ -199,6 +221,20 @@ mod tests {
             assert_eq!(second.survives(&at(1, padded)), Survival::Survived);
         }
         assert_eq!(second.survives(&at(1, 0x300_2030)), Survival::Lost);
+    }
+
+    #[test]
+    fn a_replica_has_a_timelines_writes_only_once_it_has_replayed_its_begin() {
+        let second = history(2, "1\t0/3002000\tx");
+        let reached = |timeline, lsn| second.reached(&at(timeline, lsn));
+        assert_eq!(reached(2, 0x300_1fff), Some(Timeline(1)));
+        assert_eq!(reached(2, 0x300_2000), Some(Timeline(2)));
+        assert_eq!(reached(1, 0x400_0000), Some(Timeline(1)));
+        assert_eq!(reached(3, 0x400_0000), None);
+        let unread = TimelineHistory::unread(SYSTEM, Timeline(2));
+        assert_eq!(unread.reached(&at(2, 0x300_2000)), None);
+        let first = TimelineHistory::unread(SYSTEM, Timeline(1));
+        assert_eq!(first.reached(&at(1, 1)), Some(Timeline(1)));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_rollout::{Admission, RevisionHead, RevisionRefusal, StoredRevision, TrustedKeys};
+use tidegate_rollout::{
+    Admission, RevisionHead, RevisionRefusal, SavedPolicy, StoredRevision, TrustedKeys,
+};
 use tidegate_telemetry::names;
 use tidegate_traffic::syntax::BYTES_MAX;
 use tokio::time::timeout;
@@ -24,11 +26,16 @@ pub(super) struct Bodies {
     floor: u32,
 }
 
+type Accepted = (StoredRevision, Arc<PolicyFile>);
+
 struct KnownBody {
-    /// The version of the row that was judged last.
+    /// The version of the row that was judged last, and the digest in it.
     version: String,
-    /// What was accepted; it stays what it is.
-    accepted: Option<(StoredRevision, Arc<PolicyFile>)>,
+    sha256: String,
+    /// The newest timeline on which it was accepted, or else refused.
+    timeline: u32,
+    /// What was accepted; it stays what it is until a promotion.
+    accepted: Option<Accepted>,
     /// Why the row as it is now does not count.
     refusal: Option<RevisionRefusal>,
 }
@@ -55,10 +62,15 @@ impl Bodies {
         Some(policy)
     }
 
-    /// Returns what was accepted under a number, and the greatest floor.
-    pub(super) fn stored(&self, revision: u32) -> Option<(&StoredRevision, u32)> {
+    /// Returns what was accepted under a number.
+    pub(super) fn stored(&self, revision: u32) -> Option<&StoredRevision> {
         let (stored, _) = self.known.get(&revision)?.accepted.as_ref()?;
-        Some((stored, self.floor))
+        Some(stored)
+    }
+
+    /// Returns the greatest floor of a revision that was accepted.
+    pub(super) fn floor(&self) -> u32 {
+        self.floor
     }
 
     /// Forgets all revisions but one.
@@ -69,18 +81,23 @@ impl Bodies {
     /// Accepts what the state file has, if it still counts.
     pub(super) async fn accept_saved(
         &mut self,
-        stored: StoredRevision,
-        floor: u32,
+        saved: &SavedPolicy,
         trust: &TrustedKeys,
     ) -> Result<(), RevisionRefusal> {
-        self.floor = self.floor.max(floor);
-        let policy = judge(&stored, trust, self.floor).await?;
-        let known = KnownBody {
-            version: String::new(),
-            refusal: None,
-            accepted: Some((stored.clone(), policy)),
-        };
-        self.known.insert(stored.revision, known);
+        let floor = self.floor.max(saved.floor_accepted);
+        if saved.revision > 0 {
+            let stored = saved.stored();
+            let policy = judge(&stored, trust, floor).await?;
+            let known = KnownBody {
+                version: String::new(),
+                sha256: String::new(),
+                timeline: saved.timeline,
+                refusal: None,
+                accepted: Some((stored, policy)),
+            };
+            self.known.insert(saved.revision, known);
+        }
+        self.floor = floor;
         Ok(())
     }
 
@@ -88,21 +105,63 @@ impl Bodies {
     pub(super) async fn look(
         &mut self,
         client: &Client,
-        head: &RevisionHead,
+        (head, timeline): (&RevisionHead, u32),
         trust: &TrustedKeys,
     ) -> Result<(), StoreError> {
-        let known = self.known.get(&head.revision);
-        if known.is_some_and(|known| known.version == head.version) {
+        if self.is_judged(head) {
+            let known = self.known.get_mut(&head.revision);
+            if let Some(known) = known.filter(|it| it.refusal.is_none()) {
+                known.timeline = known.timeline.max(timeline);
+            }
             return Ok(());
         }
-        let accepted = known.and_then(|known| known.accepted.clone());
         let judged = match head.bytes > BYTES_MAX {
             true => Err(RevisionRefusal::Size),
-            false => match statement::body(client, head.revision).await? {
-                None => return Ok(()),
-                Some(stored) => self.judge(stored, accepted.as_ref(), trust).await,
+            false => match statement::body(client, head.revision).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(stored)) => {
+                    let accepted = self.accepted_until(head.revision, timeline);
+                    self.judge(stored, accepted.as_ref(), trust).await
+                }
+                // No other row is hindered by it.
+                Err(StoreError::Row(_)) => Err(RevisionRefusal::Invalid),
+                Err(error) => return Err(error),
             },
         };
+        self.record((head, timeline), judged);
+        Ok(())
+    }
+
+    /// Refuses a revision of a rollout that has no row.
+    pub(super) fn miss(&mut self, revision: u32, timeline: u32) {
+        let head = RevisionHead {
+            revision,
+            version: "missing".to_owned(),
+            bytes: 0,
+            sha256: String::new(),
+        };
+        if !self.is_judged(&head) {
+            self.record((&head, timeline), Err(RevisionRefusal::Invalid));
+        }
+    }
+
+    fn is_judged(&self, head: &RevisionHead) -> bool {
+        let row = |known: &KnownBody| known.version == head.version && known.sha256 == head.sha256;
+        self.known.get(&head.revision).is_some_and(row)
+    }
+
+    /// Returns what was accepted under a number, unless a promotion may have replaced it since.
+    fn accepted_until(&self, revision: u32, timeline: u32) -> Option<Accepted> {
+        let known = self.known.get(&revision)?;
+        let known = (known.timeline >= timeline).then_some(known)?;
+        known.accepted.clone()
+    }
+
+    fn record(
+        &mut self,
+        (head, timeline): (&RevisionHead, u32),
+        judged: Result<Accepted, RevisionRefusal>,
+    ) {
         let refusal = judged.as_ref().err().copied();
         if let Some(reason) = refusal {
             let revision = head.revision;
@@ -110,21 +169,27 @@ impl Bodies {
             metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str())
                 .increment(1);
         }
+        let before = self.known.remove(&head.revision);
+        let known_on = before.as_ref().map(|it| it.timeline);
         let known = KnownBody {
             version: head.version.clone(),
+            sha256: head.sha256.clone(),
+            timeline: match refusal {
+                Some(_) => known_on.unwrap_or(timeline),
+                None => timeline.max(known_on.unwrap_or(0)),
+            },
             refusal,
-            accepted: judged.ok().or(accepted),
+            accepted: judged.ok().or(before.and_then(|it| it.accepted)),
         };
         self.known.insert(head.revision, known);
-        Ok(())
     }
 
     async fn judge(
         &mut self,
         stored: StoredRevision,
-        accepted: Option<&(StoredRevision, Arc<PolicyFile>)>,
+        accepted: Option<&Accepted>,
         trust: &TrustedKeys,
-    ) -> Result<(StoredRevision, Arc<PolicyFile>), RevisionRefusal> {
+    ) -> Result<Accepted, RevisionRefusal> {
         if let Some((known, policy)) = accepted {
             return match *known == stored {
                 true => Ok((stored, Arc::clone(policy))),

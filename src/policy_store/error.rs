@@ -50,6 +50,25 @@ pub enum StoreError {
         /// The one in force.
         in_force: u32,
     },
+    /// A revision that is no step back.
+    #[error(
+        "revision {revision} is not older than {in_force}, which is in force: \
+         `tidegate policy rollout {revision}` puts it in force"
+    )]
+    NotOlder {
+        /// The one that was asked for.
+        revision: u32,
+        /// The one in force.
+        in_force: u32,
+    },
+    /// A floor that would void its own revision.
+    #[error("the floor {floor} is above the revision itself, which would be {revision}")]
+    Floor {
+        /// The floor that was asked for.
+        floor: u32,
+        /// The number of the revision.
+        revision: u32,
+    },
     /// There is nothing to go back to.
     #[error("nothing was in force before: there is nothing to go back to")]
     NothingBefore,
@@ -83,6 +102,8 @@ impl StoreError {
             | Self::ReadOnly
             | Self::NoRevision { .. }
             | Self::Below { .. }
+            | Self::NotOlder { .. }
+            | Self::Floor { .. }
             | Self::NothingBefore
             | Self::NoneOpen
             | Self::Key(_) => true,

@@ -8,18 +8,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::bodies::Bodies;
+use super::nodes::StoreNodes;
+use super::plan_switch::PlanSwitch;
 use super::reporter::{self, Reported};
 use super::state_dir::StateDir;
+use super::status::show_metrics;
 use super::{StoreError, StoreSettings, StoreStatus, statement};
 use crate::endpoint::LiveRoutes;
 use crate::peers::Membership;
-use crate::postgres::monitor::Monitor;
-use crate::regions::{Entrance, PolicyFile, PolicyTrial, TrafficPlans, TrialCounters};
+use crate::regions::Entrance;
 use crate::sql::Database;
-use tidegate_model::{NodeCondition, NodeId, NodeStatus, RegionId};
+use tidegate_model::{NodeStatus, RegionId};
 use tidegate_rollout::{
-    Following, GatewayReport, GatewayState, OnTrial, Posture, RolloutPosition, SavedPolicy,
-    StoreView, TrustedKeys, WindowJudge,
+    Following, GatewayReport, GatewayState, Posture, RolloutPosition, SavedPolicy, StoreView,
+    TrustedKeys, WindowJudge,
 };
 use tidegate_telemetry::names;
 use tidegate_traffic::syntax::LANGUAGE;
@@ -33,9 +35,6 @@ const POLL_OPEN: Duration = Duration::from_millis(250);
 /// How often the tables are looked for.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// How old a node's rows may be to count as the leader's word.
-const CURRENT: Duration = Duration::from_secs(10);
-
 /// How often the arms are judged.
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -45,10 +44,8 @@ pub struct StoreFollower {
     /// Names this process in reports, outside a fleet.
     gateway: String,
     fleet: Option<Arc<Membership>>,
-    monitor: Arc<Monitor>,
-    database: Arc<Database>,
-    routes: Arc<LiveRoutes>,
-    entrance: Entrance,
+    nodes: StoreNodes,
+    plans: PlanSwitch,
     state_dir: Option<StateDir>,
     status: Arc<StoreStatus>,
     following: Following,
@@ -56,7 +53,8 @@ pub struct StoreFollower {
     trust: Arc<TrustedKeys>,
     /// The system identifier of the database that what is in force is from.
     system: Option<u64>,
-    judge: WindowJudge,
+    /// Of which rollout the arms are judged, and when they were last.
+    judge: (u64, WindowJudge),
     judged_at: Duration,
     started: Instant,
     /// When the tables were looked for, and whether they were there.
@@ -78,21 +76,23 @@ impl StoreFollower {
         Self {
             gateway: format!("{:016x}", fastrand::u64(..)),
             fleet,
-            monitor: Arc::clone(&database.monitor),
+            nodes: StoreNodes::new(region.clone(), Arc::clone(&database)),
+            plans: PlanSwitch {
+                routes,
+                database,
+                entrance,
+            },
             state_dir: settings.state_dir.as_deref().map(StateDir::new),
             following: Following::new(region.as_str(), None),
             bodies: Bodies::default(),
             trust: status.trusted(),
             system: None,
-            judge: WindowJudge::default(),
+            judge: (0, WindowJudge::default()),
             judged_at: Duration::ZERO,
             started: Instant::now(),
             looked: None,
             complained: false,
             region,
-            database,
-            routes,
-            entrance,
             status,
         }
     }
@@ -103,18 +103,21 @@ impl StoreFollower {
         self.read_state().await;
         let (reports, latest) = watch::channel(None);
         let mut tasks = JoinSet::new();
-        tasks.spawn(reporter::report(Arc::clone(&self.monitor), latest));
+        tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
         loop {
-            let is_pinned = self.routes.load().plans().pinned;
+            let is_pinned = self.plans.is_pinned();
             let is_there = self.look_for_tables().await;
             if is_there && !is_pinned {
                 self.poll().await;
             }
             let now = self.started.elapsed();
-            let posture = self.following.posture(now);
+            let mut posture = self.following.posture(now);
             if !is_pinned {
-                self.apply(&posture);
-                self.judge(&posture, now);
+                self.plans.apply(&posture, &self.bodies);
+                if self.judge(&posture, now) {
+                    posture = self.following.posture(now);
+                    self.plans.apply(&posture, &self.bodies);
+                }
                 self.status.show(&posture);
             }
             // A gateway that suspects itself does not confirm a stage.
@@ -137,14 +140,12 @@ impl StoreFollower {
             tracing::warn!(file = %file.display(), %reason, "the state file is ignored");
             metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => "ignored").increment(1);
         };
-        let saved = match state.read(&self.trust.fleet) {
+        let saved = match state.read(&self.trust.fleet).await {
             Ok(Some(saved)) => saved,
             Ok(None) => return,
             Err(error) => return ignored(&error),
         };
-        let (stored, floor) = (saved.stored(), saved.floor_accepted);
-        let accepted = self.bodies.accept_saved(stored, floor, &self.trust);
-        if let Err(reason) = accepted.await {
+        if let Err(reason) = self.bodies.accept_saved(&saved, &self.trust).await {
             return ignored(&format_args!("its revision is refused: {reason}"));
         }
         let position = RolloutPosition {
@@ -157,8 +158,8 @@ impl StoreFollower {
         let (revision, rollout) = (saved.revision, saved.rollout);
         tracing::info!(revision, rollout, "the state file's policy is in force");
         let posture = self.following.posture(self.started.elapsed());
-        if !self.routes.load().plans().pinned {
-            self.apply(&posture);
+        if !self.plans.is_pinned() {
+            self.plans.apply(&posture, &self.bodies);
         }
     }
 
@@ -169,8 +170,8 @@ impl StoreFollower {
         {
             return there;
         }
-        for (status, _) in self.nodes() {
-            let Some(client) = self.monitor.client(&status.node) else {
+        for (status, _) in self.nodes.by_preference() {
+            let Some(client) = self.nodes.client(&status) else {
                 continue;
             };
             match statement::exists(&client).await {
@@ -195,7 +196,7 @@ impl StoreFollower {
             self.bodies.keep_only(|it| in_force == Some(it));
             self.trust = trust;
         }
-        for (status, is_current) in self.nodes() {
+        for (status, is_current) in self.nodes.by_preference() {
             match self.poll_node(&status, is_current).await {
                 Ok(true) => {
                     self.complained = false;
@@ -215,29 +216,39 @@ impl StoreFollower {
         status: &NodeStatus,
         is_current: bool,
     ) -> Result<bool, StoreError> {
-        let Some(client) = self.monitor.client(&status.node) else {
+        let Some(client) = self.nodes.client(status) else {
             return Ok(false);
         };
         let in_force = self.following.in_force();
         let polled = statement::poll(&client, in_force.unwrap_or_default()).await?;
         let position = status.position.as_ref();
-        let known = self.monitor.knowledge().timeline;
-        let timeline = position.map(|it| it.timeline).or(known);
+        // Rows whose timeline is not known never count as those of a newer one.
+        let known = self.following.position().map_or(0, |it| it.timeline);
+        let timeline = self.nodes.timeline(status).map_or(known, |it| it.0);
         let system = position.map(|it| it.system.0);
         if let (Some(before), Some(system)) = (self.system, system)
             && before != system
         {
             tracing::warn!("the database is another one: what the state file says does not count");
             self.following.forget();
-            self.bodies.keep_only(|_| false);
+            self.bodies = Bodies::default();
         }
         self.system = system.or(self.system);
         for head in &polled.revisions {
-            self.bodies.look(&client, head, &self.trust).await?;
+            let look = self.bodies.look(&client, (head, timeline), &self.trust);
+            look.await?;
+        }
+        let open = polled.open.as_ref().map_or(0, |it| it.revision);
+        let finished = polled.finished.map_or(0, |it| it.revision);
+        let rolled_out = [open, finished];
+        for &revision in rolled_out.iter().filter(|it| **it > 0) {
+            if polled.revisions.iter().all(|it| it.revision != revision) {
+                self.bodies.miss(revision, timeline);
+            }
         }
         let view = StoreView {
             system,
-            timeline: timeline.map_or(0, |it| it.0),
+            timeline,
             is_current,
             newest: polled.newest,
             open: polled.open,
@@ -249,38 +260,16 @@ impl StoreFollower {
         let admission = |revision| bodies.admission(revision);
         let now = self.started.elapsed();
         if self.following.observe(&view, &admission, now) {
-            self.save(before, &view);
+            self.save(before, &view).await;
         }
-        let used: Vec<_> = view.revisions.iter().map(|it| it.revision).collect();
         let in_force = self.following.in_force();
         self.bodies
-            .keep_only(|it| used.contains(&it) || in_force == Some(it));
+            .keep_only(|it| rolled_out.contains(&it) || in_force == Some(it));
         Ok(true)
     }
 
-    /// The nodes to ask, best first, and whether what they say is current.
-    fn nodes(&self) -> Vec<(Arc<NodeStatus>, bool)> {
-        let knowledge = self.monitor.knowledge();
-        let now = Instant::now();
-        let local = NodeId::Replica(self.region.clone());
-        let mut members = self.database.members.iter().map(|it| &it.node.id);
-        let local = members.find(|id| **id == local);
-        let local = local.map(|id| Arc::clone(knowledge.status(id)));
-        let local = local.filter(|it| it.condition != NodeCondition::Diverged);
-        let primary = knowledge.primary().cloned();
-        let current = |status: &NodeStatus| status.staleness(now).is_some_and(|it| it <= CURRENT);
-        let mut nodes: Vec<_> = local.into_iter().chain(primary).collect();
-        // A replica that is far behind is asked last.
-        nodes.sort_by_key(|status| !current(status));
-        nodes.dedup_by_key(|status| status.node.clone());
-        let nodes = nodes.into_iter();
-        nodes
-            .map(|status| (Arc::clone(&status), current(&status)))
-            .collect()
-    }
-
     /// Records what is in force from now on.
-    fn save(&self, before: Option<RolloutPosition>, view: &StoreView) {
+    async fn save(&self, before: Option<RolloutPosition>, view: &StoreView) {
         let revision = view.finished.map_or(0, |it| it.revision);
         let (rollout, timeline) = (view.finished.map_or(0, |it| it.rollout), view.timeline);
         if before.is_some() || rollout > 0 {
@@ -299,16 +288,23 @@ impl StoreFollower {
             );
         }
         let Some(state) = &self.state_dir else { return };
-        let written = match self.bodies.stored(revision) {
-            Some((stored, floor)) => state.write(&SavedPolicy {
-                fleet: self.trust.fleet.clone(),
-                system: view.system,
-                timeline,
-                rollout,
-                floor_accepted: floor,
-                ..SavedPolicy::of(stored)
-            }),
-            None => state.remove(),
+        let floor = self.bodies.floor();
+        let kept = match self.bodies.stored(revision) {
+            Some(stored) => Some(SavedPolicy::of(stored)),
+            // The floor holds for what follows the built-in policy.
+            None => (rollout > 0 || floor > 0).then(SavedPolicy::built_in),
+        };
+        let kept = kept.map(|kept| SavedPolicy {
+            fleet: self.trust.fleet.clone(),
+            system: view.system,
+            timeline,
+            rollout,
+            floor_accepted: floor,
+            ..kept
+        });
+        let written = match kept {
+            Some(saved) => state.write(saved).await,
+            None => state.remove().await,
         };
         let outcome = if written.is_ok() { "written" } else { "failed" };
         metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => outcome).increment(1);
@@ -318,116 +314,49 @@ impl StoreFollower {
         }
     }
 
-    /// Makes requests be decided as the posture says.
-    fn apply(&self, posture: &Posture) {
-        let routes = self.routes.load_full();
-        let before = routes.plans().clone();
-        let mut plans = TrafficPlans::clone(&before);
-        let revision = posture.in_force.unwrap_or_default();
-        let in_use =
-            |plans: &TrafficPlans| plans.in_force.as_ref().map_or(0, |it| it.file().revision);
-        if in_use(&plans) != revision {
-            plans.in_force = match (&before.trial, self.bodies.policy(revision)) {
-                (Some(trial), _) if trial.policy.file().revision == revision => {
-                    trial.policy.take_over(before.in_force.as_deref());
-                    Some(Arc::clone(&trial.policy))
-                }
-                (_, Some(file)) => Some(routes.start_policy(
-                    Arc::clone(file),
-                    &self.entrance,
-                    &self.database,
-                    before.in_force.as_deref(),
-                )),
-                (_, None) => routes.built_in().map(|file| {
-                    routes.start_policy(
-                        Arc::clone(file),
-                        &self.entrance,
-                        &self.database,
-                        before.in_force.as_deref(),
-                    )
-                }),
-            };
-        }
-        let trial = posture.trial.as_ref().filter(|it| it.revision != revision);
-        if trial.is_some() && plans.in_force.is_none() {
-            // Requests are compared with those that are served here.
-            plans.in_force = here(&self.region).map(|file| {
-                routes.start_policy(Arc::new(file), &self.entrance, &self.database, None)
-            });
-        }
-        plans.trial = trial.and_then(|trial| self.trial(trial, &plans));
-        let is_same = in_use(&plans) == in_use(&before)
-            && plans.in_force.is_some() == before.in_force.is_some()
-            && shape(plans.trial.as_ref()) == shape(before.trial.as_ref());
-        if !is_same {
-            routes.put_plans(plans);
-        }
-    }
-
-    fn trial(&self, trial: &OnTrial, plans: &TrafficPlans) -> Option<PolicyTrial> {
-        let same = plans.trial.as_ref();
-        let same = same.filter(|it| it.rollout == trial.rollout);
-        let begun = match same {
-            Some(known) => PolicyTrial {
-                share: trial.share,
-                ..known.clone()
-            },
-            None => {
-                let file = Arc::clone(self.bodies.policy(trial.revision)?);
-                let routes = self.routes.load();
-                let before = plans.in_force.as_deref();
-                PolicyTrial {
-                    policy: routes.start_beside(file, &self.entrance, &self.database, before),
-                    rollout: trial.rollout,
-                    share: trial.share,
-                    counters: Arc::new(TrialCounters::default()),
-                }
-            }
-        };
-        begun.counters.begin(begun.share);
-        Some(begun)
-    }
-
-    /// Looks at the arms; vetoes the new plan if it is worse.
-    fn judge(&mut self, posture: &Posture, now: Duration) {
+    /// Looks at the arms; vetoes the new plan if it is worse, and returns whether it has.
+    fn judge(&mut self, posture: &Posture, now: Duration) -> bool {
         let Some(trial) = &posture.trial else {
-            self.judge = WindowJudge::default();
-            return;
+            return false;
         };
+        if self.judge.0 != trial.rollout {
+            self.judge = (trial.rollout, WindowJudge::default());
+        }
         if trial.share == 0 || self.suspects_itself() || now.saturating_sub(self.judged_at) < WINDOW
         {
-            return;
+            return false;
         }
         self.judged_at = now;
-        let Some(counters) = self.counters() else {
-            return;
+        let Some(counters) = self.plans.counters() else {
+            return false;
         };
         let counted = counters.report().arms;
-        let found = self.judge.step(&counted, (trial.share, trial.latency), now);
+        let found = self
+            .judge
+            .1
+            .step(&counted, (trial.share, trial.latency), now);
         if let Some(cause) = found {
             let (rollout, revision) = (trial.rollout, trial.revision);
             tracing::error!(rollout, revision, %cause, "the new revision of the traffic policy is worse: vetoed");
             metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(1);
+            counters.keep();
             self.following.veto(cause);
-            let posture = self.following.posture(now);
-            self.apply(&posture);
         }
+        found.is_some()
     }
 
     fn suspects_itself(&self) -> bool {
         self.fleet.as_ref().is_some_and(|it| it.view().suspect)
     }
 
-    fn counters(&self) -> Option<Arc<TrialCounters>> {
-        let routes = self.routes.load();
-        let plans = routes.plans();
-        plans.trial.as_ref().map(|it| Arc::clone(&it.counters))
-    }
-
     fn reported(&self, posture: &Posture, is_pinned: bool) -> Reported {
         let trial = self.following.open_rollout();
         let (rollout, revision) = trial.unwrap_or((posture.rollout, posture.in_force.unwrap_or(0)));
-        let arms = self.counters().map(|it| it.report()).unwrap_or_default();
+        let arms = self
+            .plans
+            .counters()
+            .map(|it| it.report())
+            .unwrap_or_default();
         let row = GatewayReport {
             gateway: match &self.fleet {
                 Some(fleet) => fleet.id().to_owned(),
@@ -467,41 +396,4 @@ impl StoreFollower {
             tracing::warn!(%error, "the policy store cannot be read: what is in force stays");
         }
     }
-}
-
-/// What of a trial makes it another value.
-fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u16)> {
-    trial.map(|it| (it.rollout, it.share))
-}
-
-/// The policy of a gateway on its own: every request is served here.
-fn here(region: &RegionId) -> Option<PolicyFile> {
-    let text = format!("region {region}\npolicy everything {{ prefer local }}\n");
-    PolicyFile::of("built-in", text.as_bytes()).ok()
-}
-
-/// Shows the metrics before anything has happened.
-fn show_metrics() {
-    use tidegate_rollout::{RevisionRefusal, WorseBy};
-    for reason in RevisionRefusal::ALL {
-        metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str())
-            .increment(0);
-    }
-    for cause in WorseBy::ALL {
-        metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(0);
-    }
-    for outcome in ["written", "failed", "ignored"] {
-        metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => outcome).increment(0);
-    }
-    for (arm, outcome) in [
-        ("new", "answered"),
-        ("new", "failed"),
-        ("old", "answered"),
-        ("old", "failed"),
-    ] {
-        let labels = [("arm", arm), ("outcome", outcome)];
-        metrics::counter!(names::TRAFFIC_ARM_REQUESTS, &labels).increment(0);
-    }
-    metrics::gauge!(names::TRAFFIC_REVISION, "stage" => "active").set(0);
-    metrics::gauge!(names::TRAFFIC_SHARE).set(0);
 }

@@ -66,13 +66,15 @@ pub async fn lead(
         machine: Leading::new(course, Duration::ZERO),
         renewed: started,
         was_baking: false,
+        stopping: None,
     };
     tell(lead.event("entered", Told::default(), None));
     loop {
-        if *interrupted.borrow() {
-            return lead.abort(&mut tell).await;
-        }
-        match lead.look(started.elapsed(), &mut tell).await {
+        let looked = match *interrupted.borrow() {
+            true => lead.abort(&mut tell).await.map(Some),
+            false => lead.look(started.elapsed(), &mut tell).await,
+        };
+        match looked {
             Ok(None) => {}
             Ok(Some(ended)) => return Ok(ended),
             Err(_) if lead.renewed.elapsed() < LEASE => {
@@ -95,6 +97,8 @@ struct Lead<'a> {
     /// When the lease was last renewed.
     renewed: Instant,
     was_baking: bool,
+    /// Why it was to be stopped, though the answer to that may be lost.
+    stopping: Option<StopReason>,
 }
 
 impl Lead<'_> {
@@ -167,6 +171,7 @@ impl Lead<'_> {
             }
             LeaderStep::Stop(reason) => {
                 let why = reason.to_string();
+                self.stopping = Some(reason.clone());
                 if !self
                     .store
                     .end(self.mandate, RolloutEnd::Stopped, &why)
@@ -201,11 +206,8 @@ impl Lead<'_> {
             .as_ref()
             .and_then(|it| it.reason.clone())
             .unwrap_or_default();
-        Ok(match own.and_then(|it| it.outcome).as_deref() {
-            Some("aborted") => Leadership::Aborted(reason),
-            Some(outcome) => Leadership::Lost(format!("the rollout has ended: {outcome} {reason}")),
-            None => Leadership::Lost("the lease was not renewed in time".to_owned()),
-        })
+        let outcome = own.and_then(|it| it.outcome);
+        Ok(ended(outcome.as_deref(), reason, self.stopping.clone()))
     }
 
     fn row_of(&self, stage: StageAt) -> (RolloutStage, Option<String>, u16) {
@@ -228,5 +230,44 @@ impl Lead<'_> {
             told,
             reason,
         }
+    }
+}
+
+/// How a rollout has ended, by its row. Only its leader writes that it is done or stopped: this process
+/// has, though the answer was lost.
+fn ended(outcome: Option<&str>, reason: String, stopping: Option<StopReason>) -> Leadership {
+    match (outcome, stopping) {
+        (Some("done"), _) => Leadership::Done,
+        (Some("stopped"), Some(stopping)) => Leadership::Stopped(stopping),
+        (Some("aborted"), _) => Leadership::Aborted(reason),
+        (Some(outcome), _) => {
+            Leadership::Lost(format!("the rollout has ended: {outcome} {reason}"))
+        }
+        (None, _) => Leadership::Lost("the lease was not renewed in time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_whose_answer_was_lost_is_what_the_row_says() {
+        let by_row = |outcome, stopping| ended(outcome, String::new(), stopping);
+        assert!(matches!(by_row(Some("done"), None), Leadership::Done));
+        let stopping = || Some(StopReason::Samples { requests: 1 });
+        assert!(matches!(
+            by_row(Some("stopped"), stopping()),
+            Leadership::Stopped(_)
+        ));
+        assert!(matches!(
+            by_row(Some("aborted"), stopping()),
+            Leadership::Aborted(_)
+        ));
+        assert!(matches!(
+            by_row(Some("expired"), stopping()),
+            Leadership::Lost(_)
+        ));
+        assert!(matches!(by_row(None, stopping()), Leadership::Lost(_)));
     }
 }

@@ -11,16 +11,20 @@ mod bodies;
 mod state_dir;
 mod status;
 mod reporter;
+mod plan_switch;
+mod nodes;
 mod follower;
+mod rows;
 mod session;
+mod rollouts;
 mod lead;
 
 pub use error::StoreError;
 pub use follower::StoreFollower;
 pub use lead::{LeadEvent, Leadership, lead};
-pub use session::{
+pub use rows::{
     InForceRow, ListedRevision, NewRevision, NewRollout, OpenRow, PolicyRollback, RolloutEnd,
-    StoreSession,
 };
+pub use session::StoreSession;
 pub use settings::{FLEET_NAME, FLEET_STORE, STATE_DIR, StoreSettings};
 pub use status::{StoreShown, StoreStatus};

@@ -19,6 +19,8 @@ pub(super) struct StateDir(PathBuf);
 pub(super) enum StateError {
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+    #[error("it is no regular file")]
+    Kind,
     #[error("it is larger than 1 MiB")]
     Size,
     #[error("{0}")]
@@ -36,13 +38,37 @@ impl StateDir {
     }
 
     /// Reads the file, if there is one.
-    pub(super) fn read(&self, fleet: &str) -> Result<Option<SavedPolicy>, StateError> {
-        let mut bytes = Vec::new();
-        match std::fs::File::open(self.file()) {
-            Ok(file) => file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?,
+    pub(super) async fn read(&self, fleet: &str) -> Result<Option<SavedPolicy>, StateError> {
+        let (state, fleet) = (self.clone(), fleet.to_owned());
+        blocking(move || state.read_now(&fleet)).await
+    }
+
+    /// Replaces the file: there is always a whole one.
+    pub(super) async fn write(&self, saved: SavedPolicy) -> Result<(), StateError> {
+        let state = self.clone();
+        blocking(move || state.write_now(&saved)).await
+    }
+
+    /// Removes the file: nothing is in force.
+    pub(super) async fn remove(&self) -> Result<(), StateError> {
+        let file = self.file();
+        blocking(move || match std::fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    fn read_now(&self, fleet: &str) -> Result<Option<SavedPolicy>, StateError> {
+        // Opening a pipe would wait for its writer.
+        match std::fs::metadata(self.file()) {
+            Ok(kind) if !kind.is_file() => return Err(StateError::Kind),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
+            found => found?,
         };
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(self.file())?;
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > BYTES_MAX {
             return Err(StateError::Size);
         }
@@ -50,8 +76,7 @@ impl StateDir {
         Ok(Some(SavedPolicy::read(&text, fleet)?))
     }
 
-    /// Replaces the file: there is always a whole one.
-    pub(super) fn write(&self, saved: &SavedPolicy) -> Result<(), StateError> {
+    fn write_now(&self, saved: &SavedPolicy) -> Result<(), StateError> {
         let text = saved.write()?;
         let temporary = self.0.join(format!("{NAME}.new"));
         let mut file = std::fs::File::create(&temporary)?;
@@ -61,14 +86,14 @@ impl StateDir {
         std::fs::File::open(&self.0)?.sync_all()?;
         Ok(())
     }
+}
 
-    /// Removes the file: nothing is in force.
-    pub(super) fn remove(&self) -> Result<(), StateError> {
-        match std::fs::remove_file(self.file()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
+/// Works on the file where waiting for a disk holds up nothing else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, StateError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
@@ -87,27 +112,30 @@ mod tests {
         })
     }
 
-    #[test]
-    fn what_is_written_is_read_again_and_a_missing_file_is_none() {
+    #[tokio::test]
+    async fn what_is_written_is_read_again_and_a_missing_file_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path());
-        assert!(state.read("").unwrap().is_none());
-        state.write(&saved()).unwrap();
-        assert_eq!(state.read("").unwrap(), Some(saved()));
-        state.remove().unwrap();
-        assert!(state.read("").unwrap().is_none());
-        state.remove().unwrap();
+        assert!(state.read("").await.unwrap().is_none());
+        state.write(saved()).await.unwrap();
+        assert_eq!(state.read("").await.unwrap(), Some(saved()));
+        state.remove().await.unwrap();
+        assert!(state.read("").await.unwrap().is_none());
+        state.remove().await.unwrap();
     }
 
-    #[test]
-    fn garbage_a_file_that_is_too_large_and_a_missing_directory_are_errors() {
+    #[tokio::test]
+    async fn garbage_a_file_that_is_too_large_and_a_missing_directory_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path());
         std::fs::write(state.file(), [0xff; 100]).unwrap();
-        assert!(matches!(state.read(""), Err(StateError::Content(_))));
+        assert!(matches!(state.read("").await, Err(StateError::Content(_))));
         std::fs::write(state.file(), vec![b' '; (1 << 20) + 1]).unwrap();
-        assert!(matches!(state.read(""), Err(StateError::Size)));
+        assert!(matches!(state.read("").await, Err(StateError::Size)));
+        std::fs::remove_file(state.file()).unwrap();
+        std::fs::create_dir(state.file()).unwrap();
+        assert!(matches!(state.read("").await, Err(StateError::Kind)));
         let missing = StateDir::new(&folder.path().join("missing"));
-        assert!(missing.write(&saved()).is_err());
+        assert!(missing.write(saved()).await.is_err());
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn poll(client: &Client, in_force: u32) -> Result<Polled, Store
              'open', (select to_json(open) from open), \
              'finished', (select to_json(finished) from finished), \
              'revisions', (select coalesce(json_agg(json_build_object('revision', revision, \
-                 'version', xmin::text, 'bytes', octet_length(body), 'sha256', sha256)), '[]') \
+                 'version', xmin::text, 'bytes', octet_length(body), 'sha256', left(sha256, 65))), '[]') \
                  from tidegate.traffic_revision where revision in ( \
                      select revision from open union select revision from finished union select {in_force})))"
     );
@@ -54,7 +54,7 @@ pub(super) async fn poll(client: &Client, in_force: u32) -> Result<Polled, Store
     serde_json::from_str(&text).map_err(|error| StoreError::Row(error.to_string()))
 }
 
-/// Reads a revision; nothing if it is not there or its text is too long.
+/// Reads a revision, one character more than a sound digest and signature have; nothing if it is not there or its text is too long.
 pub(super) async fn body(
     client: &Client,
     revision: u32,
@@ -68,8 +68,8 @@ pub(super) async fn body(
         signature: Option<String>,
     }
     let sql = format!(
-        "select json_build_object('body', body, 'sha256', sha256, 'language', language, 'floor', floor, \
-             'signature', encode(signature, 'hex')) \
+        "select json_build_object('body', body, 'sha256', left(sha256, 65), 'language', language, \
+             'floor', floor, 'signature', encode(substr(signature, 1, 65), 'hex')) \
          from tidegate.traffic_revision where revision = {revision} and octet_length(body) <= {BYTES_MAX}"
     );
     let Some(text) = value(client, &sql).await? else {

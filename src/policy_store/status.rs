@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tidegate_rollout::{Posture, RolloutStage, TrustedKeys};
+use tidegate_rollout::{Posture, RevisionRefusal, RolloutStage, TrustedKeys, WorseBy};
 use tidegate_telemetry::names;
 
 /// What a gateway makes of the store, for others to read.
@@ -72,4 +72,29 @@ impl StoreStatus {
         }
         metrics::gauge!(names::TRAFFIC_SHARE).set(f64::from(shown.share) / 10_000.0);
     }
+}
+
+/// Shows the metrics before anything has happened.
+pub(super) fn show_metrics() {
+    for reason in RevisionRefusal::ALL {
+        metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str())
+            .increment(0);
+    }
+    for cause in WorseBy::ALL {
+        metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(0);
+    }
+    for outcome in ["written", "failed", "ignored"] {
+        metrics::counter!(names::TRAFFIC_STATE_FILE, "outcome" => outcome).increment(0);
+    }
+    for (arm, outcome) in [
+        ("new", "answered"),
+        ("new", "failed"),
+        ("old", "answered"),
+        ("old", "failed"),
+    ] {
+        let labels = [("arm", arm), ("outcome", outcome)];
+        metrics::counter!(names::TRAFFIC_ARM_REQUESTS, &labels).increment(0);
+    }
+    metrics::gauge!(names::TRAFFIC_REVISION, "stage" => "active").set(0);
+    metrics::gauge!(names::TRAFFIC_SHARE).set(0);
 }

@@ -47,6 +47,8 @@ struct Stage {
     arms: ArmPair,
     /// Requests of the new arm that failed or were late in the stages before.
     exposed_before: u64,
+    /// Whether the arms stay what they are, for the report of a veto.
+    kept: bool,
 }
 
 /// Which plan a request was decided by, where they differ.
@@ -77,7 +79,7 @@ impl TrialCounters {
     /// Begins a stage: its arms are counted anew.
     pub fn begin(&self, share: u16) {
         let mut stage = self.lock();
-        if stage.share != share {
+        if stage.share != share && !stage.kept {
             let exposed_before = stage.exposed();
             *stage = Stage {
                 share,
@@ -85,6 +87,11 @@ impl TrialCounters {
                 ..Stage::default()
             };
         }
+    }
+
+    /// Keeps the arms as they are until the rollout ends: what they say has led to a veto.
+    pub fn keep(&self) {
+        self.lock().kept = true;
     }
 
     /// Returns the counts.
@@ -110,6 +117,7 @@ impl TrialCounters {
         let mut stage = self.lock();
         match arm {
             Arm::New => stage.arms.new.add(failed, took),
+            Arm::Old if stage.kept => {}
             Arm::Old => stage.arms.old.add(failed, took),
         }
     }
@@ -117,5 +125,25 @@ impl TrialCounters {
     fn lock(&self) -> MutexGuard<'_, Stage> {
         // A panic while the lock is held loses a count at worst.
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vetos_counts_are_kept_though_its_share_goes_to_nothing() {
+        let counters = TrialCounters::default();
+        counters.begin(500);
+        counters.count(Some(Arm::New), true, Duration::ZERO);
+        counters.count(Some(Arm::Old), false, Duration::ZERO);
+        counters.keep();
+        let before = counters.report().arms;
+        counters.begin(0);
+        counters.count(Some(Arm::Old), false, Duration::ZERO);
+        assert_eq!((before.new.errors, before.old.requests), (1, 1));
+        assert_eq!(counters.report().arms, before);
+        assert_eq!(counters.report().decided, 3);
     }
 }

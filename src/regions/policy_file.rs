@@ -57,6 +57,13 @@ impl PolicyFile {
         Self::of(name, &bytes)
     }
 
+    /// Whether both are the same revision with the same text: another database may have another text
+    /// under a number.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || (self.revision, &self.text) == (other.revision, &other.text)
+    }
+
     /// Compiles a text.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -212,16 +213,16 @@ fn host_of(head: &Parts) -> &str {
 }
 
 /// What one policy makes of a request.
-struct Decided {
-    traffic: Arc<TrafficPolicy>,
-    facts: Arc<Facts>,
+struct Decided<'a> {
+    traffic: &'a Arc<TrafficPolicy>,
+    facts: Guard<Arc<Facts>>,
     decision: RegionDecision,
     route: Result<RegionRoute, NoRegion>,
 }
 
-impl Decided {
-    fn by(traffic: &Arc<TrafficPolicy>, request: &Request<'_>, reaches: &impl Reaches) -> Self {
-        let facts = traffic.facts.load_full();
+impl<'a> Decided<'a> {
+    fn by(traffic: &'a Arc<TrafficPolicy>, request: &Request<'_>, reaches: &impl Reaches) -> Self {
+        let facts = traffic.facts.load();
         let decision = decide(traffic.plan(), &facts, request);
         let chosen = Chosen {
             traffic,
@@ -231,7 +232,7 @@ impl Decided {
         };
         let route = chosen.route(reaches);
         Self {
-            traffic: Arc::clone(traffic),
+            traffic,
             facts,
             decision,
             route,
@@ -247,7 +248,7 @@ impl Decided {
 
     /// Records what is acted upon.
     fn note(&self, request: &Request<'_>, arm: Option<&str>) {
-        let (traffic, decision) = (&self.traffic, &self.decision);
+        let (traffic, decision) = (self.traffic, &self.decision);
         if let Some(proposed) = decision.proposed
             && decision.reason == RegionReason::Left
             && let Some(took) = traffic.end_failover(proposed)
@@ -255,7 +256,8 @@ impl Decided {
             failed_over(took);
         }
         if let Some(receipts) = traffic.receipts() {
-            let made_from = (traffic.plan(), &*self.facts, traffic.file().revision);
+            let facts: &Facts = &self.facts;
+            let made_from = (traffic.plan(), facts, traffic.file().revision);
             receipts.record(made_from, request, decision, self.routed().reason, arm);
         }
     }
@@ -263,12 +265,12 @@ impl Decided {
 
 impl PolicyTrial {
     /// Decides by the new plan too; returns what is used, by which plan, and what is to be counted.
-    fn choose(
-        &self,
-        old: Decided,
+    fn choose<'a>(
+        &'a self,
+        old: Decided<'a>,
         request: &Request<'_>,
         reaches: &impl Reaches,
-    ) -> (Decided, Option<Arm>, Option<Compared>) {
+    ) -> (Decided<'a>, Option<Arm>, Option<Compared>) {
         let new = Decided::by(&self.policy, request, reaches);
         let governing = &old.traffic.plan().policies()[old.decision.policy];
         let key = request.key(&governing.affinity);
@@ -280,7 +282,7 @@ impl PolicyTrial {
         let compared = Compared {
             counters: Arc::clone(&self.counters),
             arm: differs.then_some(arm),
-            other: other.traffic,
+            other: Arc::clone(other.traffic),
         };
         (used, Some(arm), Some(compared))
     }

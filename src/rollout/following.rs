@@ -214,18 +214,15 @@ impl Following {
             rollout,
         };
         if let Some(trial) = &self.trial {
-            let (known, row) = (trial.timeline, &trial.row);
+            let row = &trial.row;
             let is_other = view
                 .open
                 .as_ref()
                 .is_none_or(|it| it.rollout != row.rollout);
             // A node that is behind may not have seen it begin.
-            let has_ended = is_other && (view.newest >= row.rollout || view.timeline > known);
+            let has_ended = is_other && at(view.newest) >= trial.position();
             if has_ended {
-                self.ended = self.ended.max(Some(RolloutPosition {
-                    timeline: known,
-                    rollout: row.rollout,
-                }));
+                self.ended = self.ended.max(Some(trial.position()));
                 self.trial = None;
             }
         }
@@ -235,8 +232,17 @@ impl Following {
             return;
         }
         match &mut self.trial {
-            Some(trial) => trial.renew(open, view.is_current, now),
-            None => self.trial = Some(Trialling::new(open, view.timeline)),
+            Some(trial) if trial.is_same(open) => {
+                if view.timeline < trial.timeline {
+                    return;
+                }
+                // It has survived a promotion, and so does a veto.
+                trial.timeline = view.timeline;
+                trial.renew(open, view.is_current, now);
+            }
+            // A row that arrives late.
+            Some(trial) if at(open.rollout) <= trial.position() => return,
+            _ => self.trial = Some(Trialling::new(open, view.timeline)),
         }
         if let Some(trial) = &mut self.trial {
             trial.admission = admission(trial.row.revision);
@@ -255,6 +261,19 @@ impl Trialling {
             vetoed: None,
             used: false,
         }
+    }
+
+    fn position(&self) -> RolloutPosition {
+        RolloutPosition {
+            timeline: self.timeline,
+            rollout: self.row.rollout,
+        }
+    }
+
+    /// Whether a row is that of this rollout, by what never changes in it.
+    fn is_same(&self, row: &OpenRollout) -> bool {
+        let fixed = |it: &OpenRollout| (it.rollout, it.revision, it.base);
+        fixed(row) == fixed(&self.row) && row.regions == self.row.regions
     }
 
     /// Takes in the row as it is now; an older one moves nothing.

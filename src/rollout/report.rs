@@ -29,6 +29,8 @@ pub enum GatewayState {
     Refused,
     /// It has a policy file, and reads no store.
     Pinned,
+    /// Its row cannot be read: it is of another version, perhaps.
+    Unknown,
 }
 
 /// A gateway's row.
@@ -68,7 +70,7 @@ impl GatewayReport {
     /// Whether it is alive and follows rollouts.
     #[must_use]
     pub fn follows(&self) -> bool {
-        self.is_alive() && self.state != GatewayState::Pinned
+        self.is_alive() && !matches!(self.state, GatewayState::Pinned | GatewayState::Unknown)
     }
 }
 
@@ -84,6 +86,7 @@ impl GatewayState {
             Self::Lapsed => "lapsed",
             Self::Refused => "refused",
             Self::Pinned => "pinned",
+            Self::Unknown => "unknown",
         }
     }
 

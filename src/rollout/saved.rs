@@ -78,6 +78,19 @@ impl SavedPolicy {
         }
     }
 
+    /// Returns what is to be saved while the built-in policy is in force.
+    #[must_use]
+    pub fn built_in() -> Self {
+        Self::of(&StoredRevision {
+            revision: 0,
+            body: String::new(),
+            sha256: String::new(),
+            language: 0,
+            floor: 0,
+            signature: None,
+        })
+    }
+
     /// Returns the revision, to be checked like one from the store.
     #[must_use]
     pub fn stored(&self) -> StoredRevision {
@@ -154,6 +167,16 @@ mod tests {
         for text in ["", "\n", "\n\n", "{}\n", "x"] {
             assert!(SavedPolicy::read(text, "shop").is_err());
         }
+    }
+
+    #[test]
+    fn a_floor_is_kept_while_the_built_in_policy_is_in_force() {
+        let built_in = SavedPolicy {
+            floor_accepted: 3,
+            ..SavedPolicy::built_in()
+        };
+        let read = SavedPolicy::read(&built_in.write().unwrap(), "").unwrap();
+        assert_eq!((read.revision, read.floor_accepted), (0, 3));
     }
 
     #[test]

@@ -37,9 +37,26 @@ impl Load {
     }
 }
 
-/// Runs all stages with bakes of some windows; returns how many windows it took until it was stopped.
-fn rollout(load: Load, windows: usize, random: &mut fastrand::Rng) -> Option<usize> {
-    let mut passed = 0;
+/// How a rollout was stopped.
+struct StoppedAt {
+    /// How many windows of shares it took.
+    windows: usize,
+    /// The share of all requests since the rollout began that the new plan moved and that failed.
+    exposed: f64,
+}
+
+/// Runs all stages with bakes of some windows; returns how it was stopped, if it was.
+fn rollout(load: Load, windows: usize, random: &mut fastrand::Rng) -> Option<StoppedAt> {
+    let (mut passed, mut failed) = (0, 0);
+    // In all regions, from shadow on.
+    let stopped = |passed: usize, failed: u64| {
+        let all = (windows + passed) * REGIONS;
+        let exposed = failed as f64 / (all as f64 * load.requests as f64);
+        Some(StoppedAt {
+            windows: passed,
+            exposed,
+        })
+    };
     for _ in 0..REGIONS {
         let mut judge = WindowJudge::default();
         let mut old = crate::ArmCounts::default();
@@ -50,7 +67,7 @@ fn rollout(load: Load, windows: usize, random: &mut fastrand::Rng) -> Option<usi
                 passed += 1;
                 let now = WINDOW * u32::try_from(window).unwrap_or(u32::MAX);
                 if judge.step(&pair, (share, true), now).is_some() {
-                    return Some(passed);
+                    return stopped(passed, failed + pair.new.errors);
                 }
             }
             let all = share == 10_000;
@@ -58,8 +75,9 @@ fn rollout(load: Load, windows: usize, random: &mut fastrand::Rng) -> Option<usi
                 pair.old = old.clone();
             }
             if worse(&pair, !all, ALPHA / REGIONS as f64).is_some() {
-                return Some(passed);
+                return stopped(passed, failed + pair.new.errors);
             }
+            failed += pair.new.errors;
             old = pair.old;
         }
     }
@@ -90,8 +108,8 @@ fn a_revision_whose_requests_take_one_and_a_half_times_as_long_is_found_in_the_f
         slower: 1.5,
     };
     for _ in 0..50 {
-        let passed = rollout(load, 30, &mut random).expect("it was not found");
-        assert!(passed <= 90, "{passed}");
+        let stopped = rollout(load, 30, &mut random).expect("it was not found");
+        assert!(stopped.windows <= 90, "{}", stopped.windows);
     }
 }
 
@@ -105,7 +123,8 @@ fn a_revision_that_sends_requests_to_a_region_that_errors_exposes_few_and_is_fou
         slower: 1.0,
     };
     for _ in 0..50 {
-        let passed = rollout(load, 30, &mut random).expect("it was not found");
-        assert!(passed <= 2, "{passed}");
+        let stopped = rollout(load, 30, &mut random).expect("it was not found");
+        assert!(stopped.windows <= 2, "{}", stopped.windows);
+        assert!(stopped.exposed <= 0.01, "{}", stopped.exposed);
     }
 }

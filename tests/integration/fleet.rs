@@ -17,7 +17,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::world::{
-    BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, migrated_cluster, wait_ready,
+    BINARY, DEADLINE, TOKEN_SECRET, client, configured, gateway_of, header, migrated_cluster,
+    printed, wait_ready,
 };
 
 pub(crate) const EU: &str = "eu-west-1";
@@ -404,6 +405,40 @@ async fn a_renewed_certificate_is_shown_to_new_connections() {
 }
 
 #[tokio::test]
+async fn connections_that_a_new_ca_does_not_verify_end() {
+    let pair = Pair::new().await;
+    let eu = pair.command(EU, 0).start().await.unwrap();
+    let us = pair.command(US, 1);
+    let other = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir().unwrap();
+    certificates(other.path(), &["--regions", US]).await;
+    for (file, name) in [
+        ("us-east-1.crt", "crt"),
+        ("us-east-1.key", "key"),
+        ("ca.crt", "ca"),
+    ] {
+        std::fs::copy(pair.file(file), own.path().join(name)).unwrap();
+    }
+    let us = us
+        .env("FLEET_CERT", own.path().join("crt"))
+        .env("FLEET_KEY", own.path().join("key"))
+        .env("FLEET_CA", own.path().join("ca"));
+    let us = us.start().await.unwrap();
+    wait_for_state(&eu, US, "well").await;
+    for (file, name) in [
+        ("us-east-1.crt", "crt"),
+        ("us-east-1.key", "key"),
+        ("ca.crt", "ca"),
+    ] {
+        std::fs::copy(other.path().join(file), own.path().join(name)).unwrap();
+    }
+    wait_for_state(&eu, US, "unreachable").await;
+    wait_for_state(&us, EU, "unreachable").await;
+    let refused = "an open connection to a peer is ended";
+    us.wait_for_log(refused).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_expired_certificate_does_not_keep_a_region_from_serving_alone() {
     let pair = Pair::new().await;
     let uri = format!("tidegate://region/{EU}");
@@ -432,4 +467,54 @@ async fn certificates_that_would_share_a_file_are_refused_before_any_is_written(
         assert!(error.contains("would be written twice"), "{error}");
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     }
+}
+
+#[tokio::test]
+async fn in_a_fleet_revisions_come_before_the_built_in_policy_and_a_rollback_returns_to_it() {
+    let pair = Pair::new().await;
+    let toml = "[fleet]\nname = \"default\"\n";
+    let migrate = configured(&pair.cluster, GatewayCommand::new(BINARY, "migrate"), toml);
+    printed(migrate.env("DATABASE_URL", pair.cluster.primary.url())).await;
+    let gateways = [
+        pair.command(EU, 0).start().await.unwrap(),
+        pair.command(US, 1).start().await.unwrap(),
+    ];
+    let text = async |gateway: &GatewayProcess| {
+        let answer = client()
+            .get(gateway.admin_url("/admin/traffic-policy"))
+            .send()
+            .await;
+        let answer = answer.unwrap();
+        let revision = header(&answer, "etag").to_owned();
+        (revision, answer.text().await.unwrap())
+    };
+    let until_text = async |wanted: &str, holds: &dyn Fn(&str) -> bool| {
+        for gateway in &gateways {
+            until("it is in force", DEADLINE, async || {
+                let (revision, text) = text(gateway).await;
+                Ok((revision == wanted && holds(&text)).then_some(()))
+            })
+            .await
+            .unwrap();
+        }
+    };
+    until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("traffic.policy");
+    let policy =
+        "region eu-west-1\nregion us-east-1\npolicy all {\n  prefer us-east-1 | eu-west-1\n}\n";
+    std::fs::write(&file, policy).unwrap();
+    let run = async |arguments: &[&str]| {
+        let command = GatewayCommand::new(BINARY, "policy");
+        let command = arguments.iter().fold(command, |all, it| all.arg(it));
+        printed(command.env("DATABASE_URL", pair.cluster.primary.url())).await
+    };
+    run(&["push", &file.display().to_string()]).await;
+    run(&["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"]).await;
+    until_text("\"1\"", &|text| text == policy).await;
+    for gateway in &gateways {
+        wait_until(gateway, "its revision is shown", |view| view.revision == 1).await;
+    }
+    run(&["rollback"]).await;
+    until_text("\"0\"", &|text| text.contains("prefer local | nearest")).await;
 }

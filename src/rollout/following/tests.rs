@@ -293,3 +293,42 @@ fn what_the_state_file_says_holds_until_the_store_shows_something_greater() {
     gateway.observe(&view(None), &usable, S);
     assert_eq!(gateway.posture(S).in_force, Some(1), "another database");
 }
+
+#[test]
+fn a_late_row_of_an_older_rollout_moves_nothing_while_a_newer_one_is_open() {
+    let mut gateway = Following::new("b", None);
+    gateway.observe(&view(Some(open(3, 0, None))), &usable, S);
+    let share_of_b = Some(("b", 2_500));
+    gateway.observe(&view(Some(open(3, 1, share_of_b))), &usable, 2 * S);
+    assert_eq!(share(&mut gateway, 2 * S), 2_500);
+    // A node that is behind still shows the one before, at a greater beat.
+    gateway.observe(&view(Some(open(2, 40, Some(("c", 500))))), &usable, 3 * S);
+    assert_eq!(gateway.open_rollout(), Some((3, 2)));
+    assert_eq!(share(&mut gateway, 3 * S), 2_500);
+    // So does the old primary, whatever it has begun since.
+    gateway.observe(
+        &StoreView {
+            timeline: 0,
+            ..view(Some(open(9, 1, share_of_b)))
+        },
+        &usable,
+        3 * S,
+    );
+    assert_eq!(gateway.open_rollout(), Some((3, 2)));
+    // A newer one takes its place, and waits for its own leader.
+    gateway.observe(&view(Some(open(4, 7, share_of_b))), &usable, 4 * S);
+    assert_eq!(gateway.open_rollout(), Some((4, 2)));
+    assert_eq!(share(&mut gateway, 4 * S), 0);
+}
+
+#[test]
+fn a_veto_holds_across_a_promotion_that_the_rollout_survives() {
+    let mut gateway = led(Some(("b", 500)));
+    gateway.veto(WorseBy::Errors);
+    let promoted = StoreView {
+        timeline: 2,
+        ..view(Some(open(2, 2, Some(("b", 500)))))
+    };
+    gateway.observe(&promoted, &usable, 3 * S);
+    assert_eq!(gateway.posture(3 * S).state, GatewayState::Vetoed);
+}

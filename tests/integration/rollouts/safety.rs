@@ -1,5 +1,6 @@
 //! What a gateway does not take over, and what it goes on with.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -43,6 +44,8 @@ async fn signed() -> (Scene, String) {
         .output()
         .await
         .unwrap();
+    let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let public = String::from_utf8(output.stdout).unwrap();
     let more = format!(
         "[fleet]\nname = \"shop\"\ntrusted_keys = [\"{}\"]\n",

@@ -255,3 +255,42 @@ async fn a_leader_that_stands_still_for_long_loses_its_lease_and_every_gateway_f
     assert_eq!(ended.code, Some(6), "{ended:?}");
     scene.until_revision("1", DEADLINE).await;
 }
+
+#[tokio::test]
+async fn without_a_primary_the_leader_gives_up_and_every_gateway_falls_back_and_agrees() {
+    let mut scene = Scene::start("").await;
+    two_revisions(&scene).await;
+    let arguments = [
+        "2",
+        "--bake",
+        "600ms",
+        "--blast-radius",
+        "100%",
+        "--canary",
+        EU,
+    ];
+    let leader = Leader::start(&scene, &arguments);
+    until_at(&scene, EU, 10_000).await;
+    until("the new plan decides", DEADLINE, async || {
+        Ok((scene.served_by(0, "/app/x").await == "far").then_some(()))
+    })
+    .await
+    .unwrap();
+    scene.cluster.primary.kill().await.unwrap();
+    until("the old plan decides", DEADLINE, async || {
+        Ok((scene.served_by(0, "/app/x").await == "near").then_some(()))
+    })
+    .await
+    .unwrap();
+    let ended = leader.ended().await;
+    assert_eq!(ended.code, Some(6), "{ended:?}");
+    scene.cluster.primary.start().await.unwrap();
+    until("the rollout has expired", DEADLINE, async || {
+        Ok((scene.status().await["last"]["outcome"] == "expired").then_some(()))
+    })
+    .await
+    .unwrap();
+    let agrees = |it: &Value| it["state"] == "in-force" && it["revision"] == 1;
+    scene.until_reported("all agree", agrees).await;
+    scene.until_revision("1", DEADLINE).await;
+}

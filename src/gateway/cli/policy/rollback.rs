@@ -7,6 +7,7 @@ use tidegate_rollout::GatewayReport;
 use tokio::time::{Instant, sleep};
 
 use super::file::print;
+use super::rollout::usable;
 use super::store::{author, open};
 use crate::gateway::cli::Exit;
 use crate::policy_store::{InForceRow, PolicyRollback, StoreSession};
@@ -18,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Ends an open rollout, else goes back; returns once all living gateways have followed.
 pub(super) async fn roll_back(environment: &Environment, to: Option<u32>) -> Result<(), Exit> {
     let store = open(environment).await?;
+    if let Some(revision) = to.filter(|it| *it > 0) {
+        usable(&store, revision).await?;
+    }
     let in_force = match store.roll_back(to, author(environment)).await? {
         PolicyRollback::Ended { rollout, in_force } => {
             print(&format!("rollout {rollout} has ended\n"))?;

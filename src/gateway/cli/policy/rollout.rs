@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde_json::json;
 use tidegate_model::Environment;
-use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason};
+use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason, StoredRevision};
 use tidegate_traffic::compile;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::Source;
@@ -32,24 +32,17 @@ pub(super) async fn rollout(
 ) -> Result<(), Exit> {
     let mut store = open(environment).await?;
     let revision = command.revision;
-    let stored = store.revision(revision).await?;
-    let name = format!("revision {revision}");
-    let source = Source::new(&name, stored.body.as_bytes());
-    let compiled = compile(&source);
-    accepted(&compiled, &source)?;
-    let Some(plan) = &compiled.plan else {
-        return Err(Exit::unusable(format_args!("{name}: it cannot be used")));
-    };
+    let (stored, plan) = usable(&store, revision).await?;
     let in_force = store.in_force().await?.revision;
     if revision < in_force {
         return Err(StoreError::Below { revision, in_force }.into());
     }
     if revision == in_force {
-        return print(&format!("{name} is in force already\n"));
+        return print(&format!("revision {revision} is in force already\n"));
     }
     let gateways = store.gateways().await?;
     refuse_old_gateways(&gateways, stored.language)?;
-    let regions = order(plan, &gateways, command)?;
+    let regions = order(&plan, &gateways, command)?;
     let leader = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
     let new = NewRollout {
         revision,
@@ -79,6 +72,22 @@ pub(super) async fn rollout(
     };
     let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
     end(&store, ended, (rollout, in_force, revision)).await
+}
+
+/// Returns a revision and its plan, compiled and tested.
+pub(super) async fn usable(
+    store: &StoreSession,
+    revision: u32,
+) -> Result<(StoredRevision, Plan), Exit> {
+    let stored = store.revision(revision).await?;
+    let name = format!("revision {revision}");
+    let source = Source::new(&name, stored.body.as_bytes());
+    let compiled = compile(&source);
+    accepted(&compiled, &source)?;
+    match compiled.plan {
+        Some(plan) => Ok((stored, plan)),
+        None => Err(Exit::unusable(format_args!("{name}: it cannot be used"))),
+    }
 }
 
 async fn end(
@@ -159,7 +168,12 @@ fn order(
     }
     let first = command.canary.iter().chain(&command.order);
     let first: Vec<_> = first.cloned().collect();
-    for region in &first {
+    for (place, region) in first.iter().enumerate() {
+        if first[..place].contains(region) {
+            return Err(Exit::unusable(format_args!(
+                "\"{region}\" is named twice: each region comes once"
+            )));
+        }
         if !regions.contains(region) {
             let known = regions.join(", ");
             return Err(Exit::unusable(format_args!(

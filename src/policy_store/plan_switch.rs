@@ -1,0 +1,123 @@
+//! Makes requests be decided by the plans that the store says: swapped as one value.
+
+use std::sync::Arc;
+
+use super::bodies::Bodies;
+use crate::endpoint::LiveRoutes;
+use crate::regions::{
+    Entrance, PolicyFile, PolicyTrial, TrafficPlans, TrafficPolicy, TrialCounters,
+};
+use crate::sql::Database;
+use tidegate_model::RegionId;
+use tidegate_rollout::{OnTrial, Posture};
+
+/// What policies are started with, and where they are put.
+pub(super) struct PlanSwitch {
+    pub(super) routes: Arc<LiveRoutes>,
+    pub(super) database: Arc<Database>,
+    pub(super) entrance: Entrance,
+}
+
+impl PlanSwitch {
+    /// Whether the policy in force is a file of this gateway.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.routes.load().plans().pinned
+    }
+
+    /// Makes requests be decided as the posture says.
+    pub(super) fn apply(&self, posture: &Posture, bodies: &Bodies) {
+        let routes = self.routes.load_full();
+        let before = routes.plans().clone();
+        let mut plans = TrafficPlans::clone(&before);
+        let revision = posture.in_force.unwrap_or_default();
+        let in_use =
+            |plans: &TrafficPlans| plans.in_force.as_ref().map_or(0, |it| it.file().revision);
+        let file = match revision {
+            0 => routes.built_in(),
+            _ => bodies.policy(revision),
+        };
+        let is_in_use = match (&plans.in_force, file) {
+            (Some(policy), Some(file)) => policy.file().is_same(file),
+            (None, Some(_)) => false,
+            (_, None) => in_use(&plans) == revision,
+        };
+        if !is_in_use {
+            let trial = before.trial.as_ref().map(|trial| &trial.policy);
+            let trial = trial.filter(|policy| file.is_some_and(|file| policy.file().is_same(file)));
+            let known = before.in_force.as_deref();
+            plans.in_force = match (trial, file) {
+                (Some(policy), _) => {
+                    policy.take_over(known);
+                    Some(Arc::clone(policy))
+                }
+                (None, Some(file)) => {
+                    let file = Arc::clone(file);
+                    Some(routes.start_policy(file, &self.entrance, &self.database, known))
+                }
+                (None, None) if revision == 0 => None,
+                // What is in force is kept until there is something to follow it.
+                (None, None) => plans.in_force,
+            };
+        }
+        let trial = posture.trial.as_ref().filter(|it| it.revision != revision);
+        if trial.is_some() && plans.in_force.is_none() {
+            // Requests are compared with those that are served here.
+            plans.in_force = here(&self.entrance.region).map(|file| {
+                routes.start_policy(Arc::new(file), &self.entrance, &self.database, None)
+            });
+        }
+        plans.trial = trial.and_then(|trial| self.trial(trial, &plans, bodies));
+        let is_same = is_same(plans.in_force.as_ref(), before.in_force.as_ref())
+            && shape(plans.trial.as_ref()) == shape(before.trial.as_ref());
+        if !is_same {
+            routes.put_plans(plans);
+        }
+    }
+
+    fn trial(&self, trial: &OnTrial, plans: &TrafficPlans, bodies: &Bodies) -> Option<PolicyTrial> {
+        let same = plans.trial.as_ref();
+        let file = bodies.policy(trial.revision)?;
+        let same = same.filter(|it| it.rollout == trial.rollout && it.policy.file().is_same(file));
+        let begun = match same {
+            Some(known) => PolicyTrial {
+                share: trial.share,
+                ..known.clone()
+            },
+            None => {
+                let file = Arc::clone(file);
+                let routes = self.routes.load();
+                let before = plans.in_force.as_deref();
+                PolicyTrial {
+                    policy: routes.start_beside(file, &self.entrance, &self.database, before),
+                    rollout: trial.rollout,
+                    share: trial.share,
+                    counters: Arc::new(TrialCounters::default()),
+                }
+            }
+        };
+        begun.counters.begin(begun.share);
+        Some(begun)
+    }
+
+    /// Returns what is counted of the open rollout.
+    pub(super) fn counters(&self) -> Option<Arc<TrialCounters>> {
+        let routes = self.routes.load();
+        let plans = routes.plans();
+        plans.trial.as_ref().map(|it| Arc::clone(&it.counters))
+    }
+}
+
+/// What of a trial makes it another value.
+fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u16, *const TrafficPolicy)> {
+    trial.map(|it| (it.rollout, it.share, Arc::as_ptr(&it.policy)))
+}
+
+fn is_same(one: Option<&Arc<TrafficPolicy>>, other: Option<&Arc<TrafficPolicy>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+}
+
+/// The policy of a gateway on its own: every request is served here.
+fn here(region: &RegionId) -> Option<PolicyFile> {
+    let text = format!("region {region}\npolicy everything {{ prefer local }}\n");
+    PolicyFile::of("built-in", text.as_bytes()).ok()
+}

@@ -1,0 +1,190 @@
+//! The store's rows, as commands see them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use super::StoreError;
+use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, SigningKey, StoredRevision};
+
+/// A revision to be stored.
+pub struct NewRevision<'a> {
+    /// Its text, checked.
+    pub body: &'a str,
+    /// The least language that it needs.
+    pub language: u32,
+    /// Who has written it.
+    pub author: &'a str,
+    /// What it is for.
+    pub note: &'a str,
+    /// Revisions below it are void.
+    pub floor: u32,
+    /// The fleet's name and the key that signs.
+    pub key: Option<(&'a str, &'a SigningKey)>,
+}
+
+/// A revision in the list.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedRevision {
+    /// Its number.
+    pub revision: u32,
+    /// Who has written it.
+    pub author: String,
+    /// What it is for.
+    pub note: String,
+    /// When it was stored.
+    pub created_at: String,
+    /// The digest of its text.
+    pub sha256: String,
+    /// Whether it is signed.
+    pub signed: bool,
+    /// Revisions below it are void.
+    pub floor: u32,
+    /// Whether it is in force.
+    pub in_force: bool,
+}
+
+/// The rollout that has put in force what is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InForceRow {
+    /// Its number; 0 before the first.
+    pub rollout: u64,
+    /// Its revision; 0 for the built-in policy.
+    pub revision: u32,
+    /// What was in force before.
+    pub base: u32,
+}
+
+/// A rollout, open or not.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpenRow {
+    /// Its number.
+    pub rollout: u64,
+    /// `rollout` or `rollback`.
+    pub kind: String,
+    /// Its revision.
+    pub revision: u32,
+    /// What was in force before.
+    pub base: u32,
+    /// Its stage.
+    pub stage: String,
+    /// The region at work.
+    pub region: Option<String>,
+    /// The share of its keys, of 10,000.
+    pub share: u16,
+    /// Whether the bake stands still.
+    pub paused: bool,
+    /// Who leads it.
+    pub by: String,
+    /// Since when.
+    pub started_at: String,
+    /// How it has ended.
+    pub outcome: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A rollout to begin.
+pub struct NewRollout<'a> {
+    /// The revision.
+    pub revision: u32,
+    /// The regions in their order.
+    pub regions: &'a [String],
+    /// How long each stage bakes.
+    pub bake: Duration,
+    /// Of 10,000 decisions.
+    pub blast_radius: u32,
+    /// What is judged.
+    pub judge: &'a str,
+    /// The random id of the leader.
+    pub leader: &'a str,
+    /// Who begins it.
+    pub by: &'a str,
+}
+
+/// What a rollback has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyRollback {
+    /// It has ended an open rollout: what was in force still is.
+    Ended {
+        /// The rollout.
+        rollout: u64,
+        /// What is in force.
+        in_force: InForceRow,
+    },
+    /// An older revision is in force.
+    Done(InForceRow),
+}
+
+/// How a rollout ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutEnd {
+    /// Its revision is in force.
+    Done,
+    /// An operator has ended it.
+    Aborted,
+    /// It was found bad.
+    Stopped,
+}
+
+impl RolloutEnd {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Aborted => "aborted",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+pub(super) fn stored(row: &Row) -> Result<StoredRevision, StoreError> {
+    Ok(StoredRevision {
+        revision: number(row, 0)?,
+        body: row.try_get(1)?,
+        sha256: row.try_get(2)?,
+        language: number(row, 3)?,
+        floor: number(row, 4)?,
+        signature: row.try_get(5)?,
+    })
+}
+
+/// Reads a gateway's row; one that this program cannot read is shown, and not waited for.
+pub(super) fn report(row: &Row) -> GatewayReport {
+    let text = |column| row.try_get(column).unwrap_or_default();
+    let state: String = text(7);
+    let share = number(row, 6).ok().and_then(|it| u16::try_from(it).ok());
+    let age = row.try_get(10).unwrap_or_default();
+    // A newer gateway may count what this program does not know.
+    let arms: ArmReport = serde_json::from_str(&text(9)).unwrap_or_default();
+    let read = (|| {
+        let (rollout, revision) = (long(row, 4).ok()?, number(row, 5).ok()?);
+        let language = number(row, 3).ok()?;
+        Some((language, rollout, revision, share?, state.parse().ok()?))
+    })();
+    let unknown = (0, 0, 0, 0, GatewayState::Unknown);
+    let (language, rollout, revision, share, state) = read.unwrap_or(unknown);
+    GatewayReport {
+        gateway: text(0),
+        region: text(1),
+        version: text(2),
+        language,
+        rollout,
+        revision,
+        share,
+        state,
+        refused: row.try_get(8).unwrap_or_default(),
+        age: Duration::try_from_secs_f64(f64::max(age, 0.0)).unwrap_or(Duration::MAX),
+        arms,
+    }
+}
+
+pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {
+    let number: i32 = row.try_get(column)?;
+    u32::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
+}
+
+pub(super) fn long(row: &Row, column: usize) -> Result<u64, StoreError> {
+    let number: i64 = row.try_get(column)?;
+    u64::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
+}
