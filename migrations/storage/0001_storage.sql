@@ -210,16 +210,18 @@ begin
     end if;
 end $$;
 
--- The whole commit of a PUT. Answers `stored`, `expired` or `condition`.
+-- The whole commit of a PUT. Answers `stored`, `expired`, `condition`, or `absent` if nothing can match.
 create function tidegate.storage_put(
     p_repository text, p_key text, p_version text, p_size bigint, p_etag text, p_sha256 text, p_meta jsonb,
     p_copies text[], p_match text, p_none_match text, p_after interval
 ) returns text
 language plpgsql
 as $$
+declare
+    current_etag text := tidegate.storage_lock(p_repository, p_key);
 begin
-    if not tidegate.storage_permits(tidegate.storage_lock(p_repository, p_key), p_match, p_none_match) then
-        return 'condition';
+    if not tidegate.storage_permits(current_etag, p_match, p_none_match) then
+        return case when current_etag is null then 'absent' else 'condition' end;
     end if;
     if not tidegate.storage_keep(p_version, p_version, 1, p_size, p_sha256, p_etag, p_copies) then
         return 'expired';
@@ -228,23 +230,31 @@ begin
     return 'stored';
 end $$;
 
--- Deletes a key's object, if it has one. Answers `deleted` or `condition`.
+-- Deletes a key's object, if it has one that is the client's: of this ETag, size and second, as far as they
+-- are given. Answers `deleted` or `condition`.
 create function tidegate.storage_delete(
-    p_repository text, p_key text, p_match text, p_after interval
+    p_repository text, p_key text, p_match text, p_size bigint, p_modified bigint, p_after interval
 ) returns text
 language plpgsql
 as $$
 declare
-    replaced text;
+    present tidegate.storage_version;
 begin
-    if not tidegate.storage_permits(tidegate.storage_lock(p_repository, p_key), p_match, null) then
+    perform tidegate.storage_lock(p_repository, p_key);
+    select v.* into present
+    from tidegate.storage_object o join tidegate.storage_version v on v.id = o.version
+    where o.repository = p_repository and o.key = p_key;
+    if not found then
+        return 'deleted';
+    end if;
+    if not tidegate.storage_permits(present.etag, p_match, null)
+        or present.size <> p_size
+        or floor(extract(epoch from present.modified))::bigint <> p_modified
+    then
         return 'condition';
     end if;
-    delete from tidegate.storage_object where repository = p_repository and key = p_key
-    returning version into replaced;
-    if replaced is not null then
-        perform tidegate.storage_doom(replaced, p_after);
-    end if;
+    delete from tidegate.storage_object where repository = p_repository and key = p_key;
+    perform tidegate.storage_doom(present.id, p_after);
     return 'deleted';
 end $$;
 
@@ -274,7 +284,7 @@ begin
 end $$;
 
 -- Puts the parts of an upload together; those that are not named are deleted. Answers `stored`,
--- `condition`, `upload`, `part` if one is missing, or `small` if one is too small.
+-- `condition`, `absent` or `upload`; raises `part` if one is missing, and `small` if one is too small.
 create function tidegate.storage_complete(
     p_repository text, p_key text, p_upload text, p_numbers integer[], p_etags text[], p_etag text,
     p_match text, p_none_match text, p_after interval
@@ -282,13 +292,14 @@ create function tidegate.storage_complete(
 language plpgsql
 as $$
 declare
+    current_etag text := tidegate.storage_lock(p_repository, p_key);
     upload_meta jsonb;
     found_parts integer;
     small_parts integer;
     total bigint;
 begin
-    if not tidegate.storage_permits(tidegate.storage_lock(p_repository, p_key), p_match, p_none_match) then
-        return 'condition';
+    if not tidegate.storage_permits(current_etag, p_match, p_none_match) then
+        return case when current_etag is null then 'absent' else 'condition' end;
     end if;
     delete from tidegate.storage_upload
     where id = p_upload and repository = p_repository and key = p_key

@@ -8,7 +8,8 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{
-    CacheError, CacheKey, Entry, Fetch, Joined, Leader, Missed, Origin, ResponseCache, Usable,
+    CacheError, CacheKey, Entry, Fetch, FlightScope, Joined, Leader, Missed, Origin, ResponseCache,
+    Usable,
 };
 use crate::http::{Account, CacheResult, CacheStatus, Problem, Timing};
 
@@ -40,6 +41,8 @@ pub struct CachedRequest<'a, F> {
     pub cache: &'a Arc<AnswerCache>,
     /// The key of its answer.
     pub key: CacheKey,
+    /// With which other requests it may share a fetch.
+    pub scope: FlightScope,
     /// Fetches the answer from a backend.
     pub fetch: Arc<F>,
     /// When it arrived.
@@ -105,7 +108,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
 
     /// Fetches in the background, unless another request already does.
     fn renew(&self, stale: &Arc<Entry<Origin>>, refresh: bool) {
-        if refresh && let Some(leader) = self.cache.refresh(&self.key, stale) {
+        if refresh && let Some(leader) = self.cache.refresh(&self.key, self.scope, stale) {
             self.lead_apart(leader, Some(stale));
         }
     }
@@ -134,7 +137,7 @@ impl<F: Fetch> CachedRequest<'_, F> {
         timing: &mut Timing,
     ) -> Result<Found, Missed> {
         for _ in 0..SHARED_FETCHES_MAX {
-            let (follower, result) = match self.cache.join(&self.key, seen) {
+            let (follower, result) = match self.cache.join(&self.key, self.scope, seen) {
                 Joined::Stored(entry) => return Ok(self.stored(entry, CacheResult::Hit)),
                 Joined::Follower(follower) => (follower, CacheResult::Collapsed),
                 Joined::Leader(leader) => {

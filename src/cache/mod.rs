@@ -28,4 +28,4 @@ pub use freshness::{Usable, ttl_in_header};
 pub use key::CacheKey;
 pub use origin::Origin;
 pub use settings::CacheSettings;
-pub use store::{Joined, Leader, ResponseCache};
+pub use store::{FlightScope, Joined, Leader, ResponseCache};

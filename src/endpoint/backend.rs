@@ -79,6 +79,8 @@ pub struct Call {
     pub claims: Option<Claims>,
     /// The time that the nodes may take.
     pub time: Duration,
+    /// What other regions leave of its time, if it was handed on or may be.
+    pub time_left: Option<Duration>,
 }
 
 impl Call {
@@ -95,6 +97,7 @@ impl Call {
             route: self.route.clone(),
             claims: self.claims.clone(),
             time: self.time,
+            time_left: self.time_left,
         }
     }
 }
@@ -167,6 +170,7 @@ impl Backend {
                     path: call.path,
                     decision: call.decision,
                     route: call.route,
+                    time_left: call.time_left,
                 };
                 // Boxed: large and rarely needed.
                 Box::pin(backends.proxy.forward(upstream, request, account)).await

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::hand_on::Journey;
 use super::{Endpoint, Frontend, Reached, SharedBy};
-use crate::cache::{CacheKey, CachedRequest, Entry, Fetch, Missed, Origin, SharedRequest};
-use crate::http::{Account, CacheStatus, Problem, Query, Timing};
+use crate::cache::{
+    CacheKey, CachedRequest, Entry, Fetch, FlightScope, Missed, Origin, SharedRequest,
+};
+use crate::http::{Account, CacheStatus, Hop, Problem, Query, Timing};
 use crate::regions::RegionRoute;
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
@@ -30,30 +32,32 @@ impl Fetch for EndpointFetch {
         let asked_at = Instant::now();
         let cache = frontend.cache.as_ref();
         let bytes_max = cache.map_or(0, |cache| cache.entry_bytes_max());
+        let route = self.shared.route.as_deref();
+        let mut routed = route.map(|route| Arc::clone(&route.routed));
         let fetched = {
             let _permit = frontend.shedding.enter().map_err(Problem::from)?;
             let (backend, time) = (&self.endpoint.backend, frontend.server.request_deadline);
-            let route = self.shared.route.as_deref();
-            match Journey::by(frontend, &self.endpoint, route) {
-                Some(journey) => {
-                    let fetched = journey.fetch(&self.shared, bytes_max, time, timing);
+            let journey = Journey::by(frontend, &self.endpoint, route);
+            match (journey, &mut routed) {
+                (Some(journey), Some(routed)) => {
+                    let fetched = journey.fetch(&self.shared, bytes_max, time, timing, routed);
                     Box::pin(fetched).await
                 }
-                None => {
+                _ => {
                     let backends = &frontend.backends;
                     let fetched = backend.fetch(backends, &self.shared, bytes_max, time, timing);
                     fetched.await
                 }
             }
         };
-        if let Some(route) = &self.shared.route {
+        if let (Some(route), Some(routed)) = (route, &routed) {
             let failed = match &fetched {
                 Ok(fetched) => fetched.status.is_server_error(),
                 Err(Missed::Problem(problem)) => problem.status().is_server_error(),
                 Err(Missed::Failed(_)) => true,
                 Err(Missed::NotForAll) => false,
             };
-            route.acted_upon(&route.routed, asked_at.elapsed(), failed);
+            route.acted_upon(routed, asked_at.elapsed(), failed);
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;
@@ -85,6 +89,7 @@ pub(super) fn cached_request<'a>(
         account.cache = decision.vary.then_some(CacheStatus::Bypass);
         return Ok(None);
     };
+    let hop = head.extensions.get::<Hop>();
     let key = key(revision, reached, head.uri.query())?;
     let fetch = || EndpointFetch {
         frontend: Arc::clone(frontend),
@@ -100,10 +105,19 @@ pub(super) fn cached_request<'a>(
     Ok(key.map(|key| CachedRequest {
         cache,
         key,
+        scope: match hop {
+            Some(_) => FlightScope::HandedOn,
+            None => FlightScope::Entered,
+        },
         fetch: Arc::new(fetch()),
         started: Instant::now(),
-        time: frontend.server.request_deadline,
+        time: time_for(hop, frontend.server.request_deadline),
     }))
+}
+
+/// Returns how long a request may take.
+pub(super) fn time_for(hop: Option<&Hop>, deadline: Duration) -> Duration {
+    hop.map_or(deadline, |hop| hop.time.min(deadline))
 }
 
 /// The key of a request's answer; `None` if the answer cannot be stored.

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{AGE, VARY};
+use http::header::{AGE, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, Request};
 use tokio::time::{Duration, Instant};
 
 use super::Call;
 use super::hand_on::Journey;
 use crate::cache::{Fetched, Missed, SharedRequest};
-use crate::http::{Problem, Timing, Unprocessed, served_there};
+use crate::http::{NodeRole, Problem, Routed, Timing, Unprocessed, served_there};
 use crate::tunnels::{End, HandOnError, Sent, TunnelFailure};
 use crate::upstream::{KeptAnswer, keep, shared_gateway_fields};
 use tidegate_model::{RegionId, normalise};
 
 impl Journey<'_> {
-    /// Requests an answer that the response cache may store, of at most `bytes_max`, within `time`.
+    /// Requests an answer that the response cache may store, of at most `bytes_max`, within `time`;
+    /// `routed` becomes the decision as it was carried out.
     ///
     /// # Errors
     /// Why there is nothing to store.
@@ -27,6 +28,7 @@ impl Journey<'_> {
         bytes_max: usize,
         time: Duration,
         timing: &mut Timing,
+        routed: &mut Arc<Routed>,
     ) -> Result<Fetched, Missed> {
         let started = Instant::now();
         let mut trip = self.begin(self.shared_call(shared)?).await?;
@@ -36,16 +38,22 @@ impl Journey<'_> {
             if !self.can_be_asked(region, &trip) {
                 continue;
             }
+            *routed = self.route.moved_to(region);
             let (failure, missed) = if self.reach.is_here(region) {
                 trip.was_here = true;
-                let (backend, backends) = (&self.endpoint.backend, &self.frontend.backends);
-                let fetched = backend
-                    .fetch(backends, shared, bytes_max, time, timing)
-                    .await;
-                match fetched.map_err(|missed| (unprocessed(&missed), missed)) {
-                    Ok(fetched) => return Ok(fetched),
-                    Err((Some(why), missed)) => (TunnelFailure::Unprocessed(why), Some(missed)),
-                    Err((None, missed)) => return Err(missed),
+                let time = time.saturating_sub(started.elapsed());
+                if time.is_zero() {
+                    (TunnelFailure::NoTime, None)
+                } else {
+                    let (backend, backends) = (&self.endpoint.backend, &self.frontend.backends);
+                    let fetched = backend
+                        .fetch(backends, shared, bytes_max, time, timing)
+                        .await;
+                    match fetched.map_err(|missed| (unprocessed(&missed), missed)) {
+                        Ok(fetched) => return Ok(fetched),
+                        Err((Some(why), missed)) => (TunnelFailure::Unprocessed(why), Some(missed)),
+                        Err((None, missed)) => return Err(missed),
+                    }
                 }
             } else {
                 match self.send(&mut trip, region).await.map_err(Problem::from)? {
@@ -55,10 +63,13 @@ impl Journey<'_> {
                         let tokens = &self.frontend.tokens;
                         return keep(tokens, &shared.decision, kept(answer, region), limits);
                     }
-                    Sent::Failed(failure, _) => (failure, None),
+                    Sent::Failed(failure, answer) => {
+                        (failure, answer.as_ref().and_then(said_there))
+                    }
                 }
             };
             if let Err(end) = self.follow(failure, region, &regions[at + 1..], &mut trip) {
+                let missed = missed.filter(|_| end == End::Answer || self.reach.is_here(region));
                 let problem = || Problem::from(HandOnError::of(end, region)).into();
                 return Err(missed.unwrap_or_else(problem));
             }
@@ -81,6 +92,7 @@ impl Journey<'_> {
             route: shared.route.as_ref().map(Arc::clone),
             claims: None,
             time: deadline,
+            time_left: None,
         })
     }
 }
@@ -93,6 +105,19 @@ fn unprocessed(missed: &Missed) -> Option<Unprocessed> {
     }
 }
 
+/// What another region's gateway says of a request for which nothing was done there.
+fn said_there(answer: &Response) -> Option<Missed> {
+    let why = Unprocessed::read(answer.headers())?;
+    let detail = "the gateway of another region has not served the request";
+    let problem = Problem::new(why.problem(), detail);
+    let wait = answer.headers().get(RETRY_AFTER);
+    let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+    Some(match wait {
+        Some(wait) => problem.retry_after(Duration::from_secs(wait)).into(),
+        None => problem.into(),
+    })
+}
+
 /// What another region's gateway has answered; what it has set for its own clients does not count.
 fn kept(mut answer: Response, region: &RegionId) -> KeptAnswer {
     let served = served_there(answer.headers(), region);
@@ -101,9 +126,14 @@ fn kept(mut answer: Response, region: &RegionId) -> KeptAnswer {
         .get(AGE)
         .and_then(|age| age.to_str().ok()?.parse().ok());
     let age = Duration::from_secs(age.unwrap_or_default());
+    let staleness = match served.role {
+        NodeRole::Upstream => Some(served.staleness.unwrap_or_default()),
+        // Unknown stays unknown.
+        NodeRole::Primary | NodeRole::Replica => served.staleness,
+    };
     without_own_vary(headers);
     KeptAnswer {
-        staleness: Some(served.staleness.unwrap_or_default().max(age)),
+        staleness: staleness.map(|it| it.max(age)),
         response: answer,
         served,
     }

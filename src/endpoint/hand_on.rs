@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::here::serve_here;
 use super::reach::Reach;
-use super::{Call, Endpoint, Frontend};
+use super::{Backend, Call, Endpoint, Frontend};
 use crate::http::{Account, Problem, TIDEGATE_ROUTE, Unprocessed};
 use crate::regions::{RegionRoute, route_field};
 use crate::tunnels::{
@@ -83,7 +83,7 @@ impl<'a> Journey<'a> {
     ) -> Result<Response, Problem> {
         let regions = self.regions();
         let starts_here = self.reach.is_here(regions[0]);
-        let may_move = call.json.is_some() || call.body.is_end_stream();
+        let may_move = call.json.is_some() || is_kept(&call.body);
         let others = || regions.iter().any(|it| self.tunnels.is_open(it));
         if starts_here && !(may_move && others()) {
             return serve_here(self.frontend, self.endpoint, call, account).await;
@@ -118,7 +118,7 @@ impl<'a> Journey<'a> {
         others: &[&RegionId],
         trip: &mut Trip,
     ) -> Result<(), End> {
-        let reached = failure != TunnelFailure::NoTunnel;
+        let reached = !matches!(failure, TunnelFailure::NoTunnel | TunnelFailure::NoTime);
         trip.failed += usize::from(reached);
         trip.needs_primary |= failure == TunnelFailure::Unprocessed(Unprocessed::NoPrimary);
         let circumstances = Circumstances {
@@ -140,6 +140,9 @@ impl<'a> Journey<'a> {
 
     /// Returns the regions of the route, and this one as the last resort if it may serve.
     pub(super) fn regions(&self) -> SmallVec<[&RegionId; 8]> {
+        if self.route.is_here_only {
+            return SmallVec::from_elem(self.reach.own, 1);
+        }
         let mut regions: SmallVec<[_; 8]> = self.route.order().iter().collect();
         if self.route.may_be_here && !regions.contains(&self.reach.own) {
             regions.push(self.reach.own);
@@ -166,6 +169,9 @@ impl<'a> Journey<'a> {
 
     async fn ask_here(&self, trip: &mut Trip, account: &mut Account) -> Result<Asked, Problem> {
         trip.was_here = true;
+        if trip.parcel.time_left().is_zero() {
+            return Ok(Asked::Failed(TunnelFailure::NoTime, Rest::There(None)));
+        }
         let call = trip.call();
         match serve_here(self.frontend, self.endpoint, call, account).await {
             Ok(response) => Ok(Asked::Served(response)),
@@ -222,7 +228,9 @@ impl<'a> Journey<'a> {
             None => self.payload(body).await?,
         };
         let server = &self.frontend.server;
-        let websocket = wants_websocket(&head, matches!(payload, Payload::None))
+        // A statement never changes the protocol.
+        let may_upgrade = matches!(self.endpoint.backend, Backend::Upstream { .. });
+        let websocket = (may_upgrade && wants_websocket(&head, matches!(payload, Payload::None)))
             .then(|| head.extensions.get::<OnUpgrade>().cloned())
             .flatten();
         let parcel = Parcel {
@@ -266,7 +274,7 @@ impl<'a> Journey<'a> {
         if hint.lower() > bytes_max as u64 {
             return Err(UpstreamError::BodyTooLarge(bytes_max).into());
         }
-        if hint.upper().is_some_and(|upper| upper <= KEPT_BYTES_MAX) {
+        if is_kept(&body) {
             let whole = timeout(server.body_timeout, body.collect()).await;
             let whole = whole.map_err(|_elapsed| UpstreamError::BodyTooSlow)?;
             let whole = whole.map_err(|_broken| UpstreamError::BodyBroken)?;
@@ -300,10 +308,12 @@ impl Trip {
             Payload::Whole(bytes) => (Body::from(bytes.clone()), None),
             Payload::Stream(upload) => (upload.take_back().unwrap_or_default(), None),
         };
+        let time_left = self.parcel.time_left();
         Call {
             body,
             json,
-            time: self.parcel.time_left().min(self.rest.time),
+            time: time_left.min(self.rest.time),
+            time_left: Some(time_left),
             ..self.rest.without_body()
         }
     }
@@ -320,6 +330,12 @@ impl Rest {
             (Self::There(_), end) => Err(HandOnError::of(end, region).into()),
         }
     }
+}
+
+/// Whether a body is read before its request is sent, so that it can be sent again.
+fn is_kept(body: &Body) -> bool {
+    let upper = body.size_hint().upper();
+    body.is_end_stream() || upper.is_some_and(|upper| upper <= KEPT_BYTES_MAX)
 }
 
 /// Whether a probe may ask for the same: nothing of it is one client's.

@@ -40,4 +40,8 @@ impl Reaches for Reach<'_> {
         let is_open = |tunnels: &Tunnels| tunnels.is_open(region);
         self.backend.has_node_in(region) || self.tunnels.is_some_and(is_open)
     }
+
+    fn has_fleet(&self) -> bool {
+        self.tunnels.is_some()
+    }
 }

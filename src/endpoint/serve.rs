@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, StatusCode};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
-use super::fetch::cached_request;
+use super::fetch::{cached_request, time_for};
 use super::hand_on::Journey;
 use super::here::{authenticate, serve_here};
 use super::reach::Reach;
@@ -116,6 +116,7 @@ async fn answer(
         route: route.clone(),
         claims,
         time: time_for(hop, frontend.server.request_deadline),
+        time_left: hop.map(|hop| hop.time),
         head,
     };
     let response = match Journey::by(frontend, &endpoint, route.as_deref()) {
@@ -131,11 +132,6 @@ async fn answer(
         route.acted_upon(routed, started.elapsed(), status.is_server_error());
     }
     response
-}
-
-/// Returns how long a request may take.
-fn time_for(hop: Option<&Hop>, deadline: Duration) -> Duration {
-    hop.map_or(deadline, |hop| hop.time.min(deadline))
 }
 
 /// Answers a request that has no endpoint: OPTIONS lists the methods of its path.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::auth::Verifier;
@@ -165,23 +165,16 @@ impl Gateway {
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());
-        if let Some(config) = &self.settings.storage {
-            let shared = Shared {
-                region: &self.settings.region,
-                server: &self.settings.server,
-                database: &self.frontend.backends.database,
-                tokens: &self.frontend.tokens,
-                tls: self.tls.clone(),
-                drain: &self.drain,
-            };
-            begin_storage(config, shared, &mut tasks)?;
-        }
+        let storage = self.begin_storage(&mut tasks)?;
         let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
         tasks.spawn(async move { verifying.verifier.warm().await });
         let drain_timeout = self.settings.server.drain_timeout;
         let drained = serve(listener, services, limits, self.drain.clone()).await;
+        if let Some(storage) = storage {
+            let _ended = storage.await;
+        }
         if let Some(fleet) = fleet
             && timeout(drain_timeout, fleet.ended()).await.is_err()
         {
@@ -193,6 +186,25 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Begins to serve object storage, if it is configured; what is returned ends with the drain.
+    fn begin_storage(
+        &self,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Option<JoinHandle<()>>, GatewayError> {
+        let Some(config) = &self.settings.storage else {
+            return Ok(None);
+        };
+        let shared = Shared {
+            region: &self.settings.region,
+            server: &self.settings.server,
+            database: &self.frontend.backends.database,
+            tokens: &self.frontend.tokens,
+            tls: self.tls.clone(),
+            drain: &self.drain,
+        };
+        begin_storage(config, shared, tasks).map(Some)
+    }
+
     /// Becomes a member of the fleet, if there is one; peers get `services`.
     fn join_fleet(&mut self, services: &Public) -> Result<Option<Arc<Membership>>, GatewayError> {
         let parts = self.tunnels.take().zip(self.health.suspects.as_ref());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::GatewayError;
 use crate::http::{Drain, Limits, Listener, ServerSettings, TlsAcceptor, serve};
@@ -24,12 +24,12 @@ pub(super) struct Shared<'a> {
     pub(super) drain: &'a Drain,
 }
 
-/// Begins to listen; the tasks end with the set.
+/// Begins to listen. The tasks end with the set; what is returned ends when the drain is over.
 pub(super) fn begin_storage(
     config: &StorageConfig,
     shared: Shared<'_>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), GatewayError> {
+) -> Result<JoinHandle<()>, GatewayError> {
     let listener = Listener::bind("storage", config.listen)
         .map_err(|error| GatewayError::Listen("STORAGE_ADDR", config.listen, error))?;
     let listener = listener.with_tls(shared.tls);
@@ -46,8 +46,8 @@ pub(super) fn begin_storage(
     tasks.spawn(sweep_forever(Arc::clone(&store)));
     tasks.spawn(probe_forever(store));
     let served = serve(listener, front, limits, shared.drain.clone());
-    tasks.spawn(async move {
-        let _drained = served.await;
-    });
-    Ok(())
+    Ok(tokio::spawn(async move {
+        let drained = served.await;
+        tracing::info!(cut = drained.cut, "drained of S3 requests");
+    }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::time::Duration;
 
 use super::account::Routed;
@@ -18,6 +18,10 @@ pub static TIDEGATE_DEADLINE: HeaderName = HeaderName::from_static("tidegate-dea
 
 /// Says of an answer to a gateway that nothing was done, and why.
 pub static TIDEGATE_UNPROCESSED: HeaderName = HeaderName::from_static("tidegate-unprocessed");
+
+/// Carries the status of an answer to a WebSocket's handshake that does not change the protocol: over
+/// HTTP/2 a successful answer to CONNECT would.
+static TIDEGATE_STATUS: HeaderName = HeaderName::from_static("tidegate-status");
 
 /// Stands in the extensions of a request that came over a tunnel. The gateway where it entered is
 /// believed about its client, and it is served here: it is never handed on again.
@@ -98,6 +102,16 @@ impl Unprocessed {
         }
     }
 
+    /// Returns the problem that means this.
+    #[must_use]
+    pub fn problem(self) -> ProblemKind {
+        match self {
+            Self::NoNode => ProblemKind::NoNode,
+            Self::NoPrimary => ProblemKind::NoPrimary,
+            Self::Overloaded => ProblemKind::Overloaded,
+        }
+    }
+
     /// Reads the field of an answer.
     #[must_use]
     pub fn read(headers: &HeaderMap) -> Option<Self> {
@@ -117,12 +131,47 @@ impl Unprocessed {
     }
 }
 
+/// Turns an answer that does not change the protocol into one that may be given to CONNECT.
+pub fn refuse_upgrade<B>(answer: &mut Response<B>) {
+    let status = answer.status();
+    let headers = answer.headers_mut();
+    headers.remove(&TIDEGATE_STATUS);
+    if status.is_success() {
+        headers.insert(&TIDEGATE_STATUS, HeaderValue::from(status.as_u16()));
+        *answer.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    }
+}
+
+/// Takes the status out of the fields of such an answer.
+pub fn refused_upgrade(headers: &mut HeaderMap) -> Option<StatusCode> {
+    let status = headers.remove(&TIDEGATE_STATUS)?;
+    let status = StatusCode::from_bytes(status.as_bytes()).ok()?;
+    status.is_success().then_some(status)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn headers(name: &HeaderName, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn a_successful_answer_without_an_upgrade_is_carried_by_another_status() {
+        for (status, carrier) in [(200, 426), (204, 426), (403, 403), (302, 302)] {
+            let mut answer = Response::new(());
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            // An application's own field counts for nothing.
+            answer
+                .headers_mut()
+                .insert(&TIDEGATE_STATUS, HeaderValue::from_static("299"));
+            refuse_upgrade(&mut answer);
+            assert_eq!(answer.status(), carrier);
+            let restored = refused_upgrade(answer.headers_mut());
+            assert_eq!(restored.unwrap_or(answer.status()), status);
+            assert!(answer.headers().is_empty());
+        }
     }
 
     #[test]
@@ -162,6 +211,7 @@ mod tests {
             ProblemKind::Overloaded,
         ] {
             let unprocessed = Unprocessed::of(kind).unwrap();
+            assert_eq!(unprocessed.problem(), kind);
             let headers =
                 HeaderMap::from_iter([(TIDEGATE_UNPROCESSED.clone(), unprocessed.field())]);
             assert_eq!(Unprocessed::read(&headers), Some(unprocessed));

@@ -59,7 +59,10 @@ pub use client::{Client, client_address};
 pub use concurrency_limit::{ConcurrencyLimit, Permit};
 pub use decision_counters::DecisionCounters;
 pub use drain::Drain;
-pub use hop::{Hop, TIDEGATE_DEADLINE, TIDEGATE_ROUTE, TIDEGATE_UNPROCESSED, Unprocessed};
+pub use hop::{
+    Hop, TIDEGATE_DEADLINE, TIDEGATE_ROUTE, TIDEGATE_UNPROCESSED, Unprocessed, refuse_upgrade,
+    refused_upgrade,
+};
 pub use host::{HostError, host, without_port};
 pub use json_object::{BodyError, JsonObject, json_text};
 pub use limit_error::{Overloaded, RateLimited};

@@ -23,6 +23,7 @@ use super::event::Event;
 use super::grpc::{BytesCodec, WATCH, client};
 use super::heard::{Heard, HeardFlag};
 use super::refusal::Refusal;
+use super::vouched::{Shown, until_refused};
 
 /// The windows of a stream and of a connection, in bytes.
 pub(super) const STREAM_WINDOW: u32 = 512 * 1024;
@@ -45,7 +46,7 @@ impl Dial {
         heard: HeardFlag,
         events: mpsc::Sender<Event>,
     ) {
-        if let Err(error) = self.drive(&credentials.load_full(), heard, &events).await {
+        if let Err(error) = self.drive(&credentials, heard, &events).await {
             let (region, address) = (&self.region, self.address);
             if let Some(refusal) = Refusal::of(&*error) {
                 let reason = refusal.as_str();
@@ -60,10 +61,11 @@ impl Dial {
 
     async fn drive(
         &self,
-        credentials: &Credentials,
+        vouching: &ArcSwap<Credentials>,
         heard: HeardFlag,
         events: &mpsc::Sender<Event>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let credentials = vouching.load_full();
         let socket = TcpStream::connect(self.address).await?;
         socket.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::clone(&credentials.client));
@@ -74,9 +76,10 @@ impl Dial {
         if credentials.region_of(peer)? != self.region {
             return Err(Refusal::Region.into());
         }
+        let shown: Shown = peer.to_vec();
         let socket = Heard {
             socket,
-            flag: heard,
+            flag: heard.clone(),
         };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -85,19 +88,28 @@ impl Dial {
             .await?;
         let opened = Event::Opened(self.connection, sender.clone());
         events.send(opened).await.map_err(io::Error::other)?;
-        match self.purpose {
-            Purpose::Tunnel => {
-                drop(sender);
-                connection.await?;
-            }
-            Purpose::Control => {
-                tokio::select! {
-                    ended = connection => ended?,
-                    ended = self.watch(sender, events) => ended?,
+        let driven = async {
+            match self.purpose {
+                Purpose::Tunnel => {
+                    drop(sender);
+                    connection.await?;
+                }
+                Purpose::Control => {
+                    tokio::select! {
+                        ended = connection => ended?,
+                        ended = self.watch(sender, events) => ended?,
+                    }
                 }
             }
+            Ok(())
+        };
+        tokio::select! {
+            ended = driven => ended,
+            () = until_refused(vouching, &shown) => {
+                heard.close();
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Watches the peer until its stream ends.

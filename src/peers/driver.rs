@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Uri};
 use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::{ConnectionId, Fleet, Judge, Output, Own, Purpose, WatcherId};
 use tidegate_model::RegionId;
@@ -31,7 +31,7 @@ use super::view::FleetView;
 use crate::endpoint::LiveRoutes;
 use crate::http::PROBE_PATHS;
 use crate::regions::TrafficPolicy;
-use crate::tunnels::{Handed, HandedEnd, Tunnels};
+use crate::tunnels::{Handed, HandedEnd, Tunnels, outcome_of};
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -432,21 +432,41 @@ impl Driver {
         metrics::counter!(names::FLEET_PROBES).increment(1);
         let events = self.events.clone();
         tokio::spawn(async move {
-            let path = path.as_deref().unwrap_or(PROBE_PATHS[0]);
-            let Ok(request) = Request::get(format!("{ORIGIN}{path}")).body(Body::empty()) else {
-                return;
-            };
+            let request = probe_request(path.as_deref());
             let began = Instant::now();
             let asked = async {
                 sender.ready().await?;
                 sender.send_request(request).await
             };
             let outcome = match tokio::time::timeout(PROBE_MAX, asked).await {
-                Ok(Ok(answer)) if answer.status().is_success() => Outcome::Served,
+                Ok(Ok(answer)) => outcome_of(answer.status(), answer.headers()),
                 _ => Outcome::Failed,
             };
             let probed = Event::Probed(id, outcome, began.elapsed());
             let _driver_gone = events.send(probed).await;
         });
+    }
+}
+
+/// Asks for a path as it was handed on; for one that cannot be sent, as without one.
+fn probe_request(path: Option<&str>) -> Request<Body> {
+    let uri = |path: &str| Uri::try_from(format!("{ORIGIN}{path}")).ok();
+    let uri = path.and_then(uri).or_else(|| uri(PROBE_PATHS[0]));
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = uri.unwrap_or_default();
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_of_a_path_that_cannot_be_sent_asks_for_the_health() {
+        let asked = |path| probe_request(path).uri().to_string();
+        let health = format!("{ORIGIN}{}", PROBE_PATHS[0]);
+        assert_eq!(asked(Some("/a%20b%3F")), format!("{ORIGIN}/a%20b%3F"));
+        assert_eq!(asked(None), health);
+        assert_eq!(asked(Some("/a b")), health);
     }
 }

@@ -17,7 +17,8 @@ pub(super) struct HeardFlag(Arc<Flags>);
 struct Flags {
     heard: AtomicBool,
     closed: AtomicBool,
-    reader: AtomicWaker,
+    /// The task that reads and writes.
+    task: AtomicWaker,
 }
 
 impl HeardFlag {
@@ -30,11 +31,11 @@ impl HeardFlag {
     /// drives HTTP/2 would let it wait.
     pub(super) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.reader.wake();
+        self.0.task.wake();
     }
 
     fn is_closed(&self, context: &Context<'_>) -> bool {
-        self.0.reader.register(context.waker());
+        self.0.task.register(context.waker());
         self.0.closed.load(Ordering::Acquire)
     }
 }
@@ -70,10 +71,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // HTTP/2 does not read while it has to write first.
+        if self.flag.is_closed(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flag.is_closed(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.socket).poll_flush(context)
     }
 

@@ -41,15 +41,19 @@ use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
 use super::order::DrainError;
 use super::peer_limits::{PeerConnection, PeerLimits};
 use super::refusal::Refusal;
+use super::vouched::{Shown, until_refused};
 use crate::endpoint::Public;
 use crate::http::{
     AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem,
-    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, request_id,
+    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, refuse_upgrade, request_id,
 };
 use crate::upstream::{strip_hop_by_hop, with_websocket};
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+/// How long requests may take to finish on a connection whose certificate counts no more.
+const GOODBYE_MAX: Duration = Duration::from_secs(4);
 
 /// After so long without a frame, this side asks whether the peer is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -105,7 +109,8 @@ impl FleetListener {
                 () = &mut over => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let credentials = self.credentials.load_full();
+            let vouching = Arc::clone(&self.credentials);
+            let credentials = vouching.load_full();
             let host = Host {
                 events: self.events.clone(),
                 health: self.health.clone(),
@@ -123,22 +128,17 @@ impl FleetListener {
                     }
                 };
                 match identified {
-                    Ok(Ok((region, socket))) => match limits.connect(&region, address.ip()) {
-                        Some(connection) => {
-                            serve(
-                                socket,
-                                Peer {
-                                    region,
-                                    host,
-                                    connection,
-                                },
-                            )
-                            .await
-                        }
-                        None => {
-                            tracing::warn!(%region, %address, "a peer has too many connections")
-                        }
-                    },
+                    Ok(Ok((region, socket))) => {
+                        let Some(connection) = limits.connect(&region, address.ip()) else {
+                            return tracing::warn!(%region, %address, "a peer has too many connections");
+                        };
+                        let peer = Peer {
+                            region,
+                            host,
+                            connection,
+                        };
+                        serve(socket, peer, &vouching).await;
+                    }
                     Ok(Err(error)) => refuse(address, &error),
                     Err(_elapsed) => tracing::debug!(%address, "a handshake took too long"),
                 }
@@ -171,7 +171,13 @@ fn refuse(address: SocketAddr, error: &io::Error) {
     }
 }
 
-async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
+async fn serve(
+    socket: tokio_rustls::server::TlsStream<TcpStream>,
+    peer: Peer,
+    credentials: &ArcSwap<Credentials>,
+) {
+    let shown = socket.get_ref().1.peer_certificates();
+    let shown: Shown = shown.unwrap_or_default().to_vec();
     let drain = peer.host.drain.clone();
     let peer = Arc::new(peer);
     let asked = Arc::new(AtomicBool::new(false));
@@ -199,6 +205,11 @@ async fn serve(socket: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) {
         () = drain.over() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = until_refused(credentials, &shown) => {
+            connection.as_mut().graceful_shutdown();
+            let ended = timeout(GOODBYE_MAX, connection).await;
+            return tracing::debug!(in_time = ended.is_ok(), "a peer's certificate counts no more");
         }
     };
     if let Err(error) = served {
@@ -287,6 +298,9 @@ impl Peer {
                 drop(room);
             });
             return Ok(answer.map(|_empty| Body::empty()));
+        }
+        if connects {
+            refuse_upgrade(&mut answer);
         }
         Ok(answer.map(|body| Body::new(InRoom { body, _room: room })))
     }

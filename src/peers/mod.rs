@@ -6,6 +6,7 @@ mod certificates;
 mod trust;
 mod credentials;
 mod renewal;
+mod vouched;
 mod settings;
 mod built_in;
 mod order;

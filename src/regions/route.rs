@@ -39,6 +39,8 @@ pub struct RegionRoute {
     pub budget: u32,
     /// Whether this gateway's region may serve it, whatever its state.
     pub may_be_here: bool,
+    /// Whether this gateway serves it and asks no other, whatever happens (`else local`).
+    pub is_here_only: bool,
     compared: Option<Compared>,
 }
 
@@ -157,6 +159,11 @@ impl RegionRoute {
 pub trait Reaches {
     /// Returns whether it has a node in a region.
     fn has_node_in(&self, region: &RegionId) -> bool;
+
+    /// Returns whether it may be handed to the gateways of other regions.
+    fn has_fleet(&self) -> bool {
+        false
+    }
 }
 
 /// The policy lets no region serve a request.
@@ -314,8 +321,19 @@ impl Chosen<'_> {
         let standbys = standbys.in_order(plan, self.facts, self.request, policy);
         let standbys = standbys.map(|region| plan.region_id(region).clone());
         let first = std::iter::once(chosen.clone());
-        if Some(region) == traffic.local || reaches.has_node_in(chosen) {
+        let reached = |region: &RegionId| {
+            let is_own = traffic.local.is_some() && region == traffic.own();
+            is_own || reaches.has_node_in(region)
+        };
+        if reached(chosen) {
             return Ok(self.to(chosen, reason, first.chain(standbys)));
+        }
+        let standbys: SmallVec<[RegionId; 8]> = standbys.collect();
+        if reaches.has_fleet()
+            && let Some(next) = standbys.iter().find(|region| reached(region))
+        {
+            let order = first.chain(standbys.iter().cloned());
+            return Ok(self.to(next, RegionReason::NoTunnel, order));
         }
         if self.may_be_here() {
             let first = first.chain(std::iter::once(traffic.own().clone()));
@@ -352,6 +370,7 @@ impl Chosen<'_> {
             order: order.collect(),
             is_bound: self.traffic.plan().policies()[policy].only.is_some(),
             may_be_here: self.may_be_here(),
+            is_here_only: self.decision.region == Target::Here,
             repeats_max,
             budget,
             compared: None,

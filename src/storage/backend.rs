@@ -36,7 +36,7 @@ const PREFIX: &str = "tidegate";
 
 /// One bucket at its provider.
 #[derive(Debug)]
-pub struct Backend {
+pub struct BucketBackend {
     store: Arc<dyn ObjectStore>,
     signer: Option<Arc<AmazonS3>>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Upload(Box<dyn MultipartUpload>);
 /// Bytes from a bucket.
 pub(super) type Download = BoxStream<'static, Result<Bytes, Fault>>;
 
-impl Backend {
+impl BucketBackend {
     /// Prepares access to a bucket; nothing is connected yet.
     ///
     /// # Errors

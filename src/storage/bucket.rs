@@ -57,20 +57,20 @@ impl FromStr for Provider {
 /// What opens a bucket.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Credentials {
+pub struct BucketCredentials {
     /// The id of the access key.
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: String,
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for BucketCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({}, …)", self.access_key_id)
+        write!(f, "BucketCredentials({}, …)", self.access_key_id)
     }
 }
 
-impl Credentials {
+impl BucketCredentials {
     /// Returns the secret.
     pub(super) fn secret(&self) -> SecretString {
         self.secret_access_key.clone().into()
@@ -106,7 +106,7 @@ pub struct BucketRow {
     /// What was declared.
     pub declared: NewBucket,
     /// Absent for files.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<BucketCredentials>,
     /// Whether it takes writes.
     pub writes: bool,
     /// Bytes stored, reserved and not yet swept.
@@ -220,7 +220,7 @@ pub(super) fn is_valid_name(name: &str) -> bool {
         && name.bytes().all(inner)
         && name.bytes().next().is_some_and(plain)
         && name.bytes().last().is_some_and(plain)
-        && !name.contains("..")
+        && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
         && name.parse::<IpAddr>().is_err()
 }
 

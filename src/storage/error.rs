@@ -46,7 +46,7 @@ pub enum StorageError {
     NotKept(#[source] Fault),
     /// The client's body cannot be used.
     #[error(transparent)]
-    Body(#[from] BodyError),
+    Body(#[from] IncomingError),
     /// The reservation has expired: the upload took longer than the lease without progress.
     #[error("the reservation has expired")]
     LeaseLost,
@@ -66,7 +66,7 @@ pub enum StorageError {
 
 /// What is wrong with a client's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
+pub enum IncomingError {
     /// It ended early, or is longer than declared.
     #[error("the body has another length than was declared")]
     Incomplete,

@@ -85,6 +85,16 @@ pub(super) struct Conditions {
     pub(super) if_none_match: Option<String>,
 }
 
+/// What the object must be that a client deletes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DeleteConditions {
+    /// Without quotes, or `*`.
+    pub(super) etag: Option<String>,
+    pub(super) size: Option<i64>,
+    /// Seconds since 1970.
+    pub(super) modified: Option<i64>,
+}
+
 /// What a reservation has found about its bucket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
@@ -103,7 +113,7 @@ pub(super) enum Left {
     Unknown,
 }
 
-const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, extract(epoch from v.modified)::bigint, \
+const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, floor(extract(epoch from v.modified))::bigint, \
      coalesce((select json_agg(json_build_object('id', b.id, 'size', b.size, \
      'sha256', b.sha256, 'copies', coalesce((select json_agg(json_build_object('id', c.id, 'bucket', c.bucket)) \
      from tidegate.storage_copy c where c.blob = b.id and c.state = 'stored'), '[]'::json)) order by b.number) \
@@ -214,18 +224,20 @@ impl Index {
         self.outcome(sql, values).await
     }
 
-    /// Deletes a key's object.
+    /// Deletes a key's object, if it satisfies the conditions.
     pub(super) async fn delete(
         &self,
         repository: &str,
         key: &str,
-        if_match: Option<&str>,
+        conditions: &DeleteConditions,
     ) -> Result<Option<WalPosition>, StorageError> {
-        let sql = "select tidegate.storage_delete($1, $2, $3, $4::float8 * interval '1 s')";
+        let sql = "select tidegate.storage_delete($1, $2, $3, $4, $5, $6::float8 * interval '1 s')";
         let values: Values<'_> = &[
             (&repository, Type::TEXT),
             (&key, Type::TEXT),
-            (&if_match, Type::TEXT),
+            (&conditions.etag, Type::TEXT),
+            (&conditions.size, Type::INT8),
+            (&conditions.modified, Type::INT8),
             (&self.sweep_after.as_secs_f64(), Type::FLOAT8),
         ];
         self.outcome(sql, values).await
@@ -248,9 +260,22 @@ impl Index {
             .unwrap_or_default();
         match outcome {
             "condition" => Err(StorageError::ConditionFailed),
+            "absent" => Err(StorageError::NoSuchKey),
             "expired" => Err(StorageError::LeaseLost),
             "upload" => Err(StorageError::NoSuchUpload),
             _ => Ok(shown.position),
+        }
+    }
+
+    /// Adds a copy of a blob that has others.
+    pub(super) async fn add_copy(&self, blob: &str, copy: &str) -> Result<(), StorageError> {
+        let sql = "select tidegate.storage_add_copy($1, $2)";
+        let values: Values<'_> = &[(&blob, Type::TEXT), (&copy, Type::TEXT)];
+        let shown = self.database.write(sql, values).await?;
+        let row = shown.rows.first();
+        match row.map(|row| row.try_get(0)).transpose()? {
+            Some(true) => Ok(()),
+            _ => Err(StorageError::NoSuchKey),
         }
     }
 

@@ -163,7 +163,7 @@ impl Index {
         from: &str,
         end: Option<&str>,
     ) -> Result<Vec<Entry>, StorageError> {
-        let sql = "select o.key, v.size, v.etag, extract(epoch from v.modified)::bigint \
+        let sql = "select o.key, v.size, v.etag, floor(extract(epoch from v.modified))::bigint \
              from tidegate.storage_object o join tidegate.storage_version v on v.id = o.version \
              where o.repository = $1 and o.key >= $2 and ($3::text is null or o.key < $3) \
              order by o.key limit $4";

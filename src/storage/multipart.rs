@@ -10,7 +10,6 @@ use super::database::{Owed, Values};
 use super::index::{Conditions, Index, Meta};
 use super::registry::{new_id, unsigned};
 use super::spool::{Spool, hex};
-use super::store::Store;
 use super::write::{Landed, Target};
 
 /// Parts of an upload, as S3 has it.
@@ -43,9 +42,12 @@ pub(super) struct UploadAt<'a> {
     pub(super) id: &'a str,
 }
 
-impl Index {
+/// The uploads that an index has.
+pub(super) struct Uploads<'a>(pub(super) &'a Index);
+
+impl Uploads<'_> {
     /// Begins an upload.
-    pub(super) async fn begin_upload(
+    pub(super) async fn begin(
         &self,
         repository: &str,
         key: &str,
@@ -61,15 +63,16 @@ impl Index {
             (&key, Type::TEXT),
             (&meta, Type::TEXT),
         ];
-        self.database.write(sql, values).await?;
+        self.0.database.write(sql, values).await?;
         Ok(id)
     }
 
     /// Fails if there is no such upload.
-    pub(super) async fn check_upload(&self, upload: UploadAt<'_>) -> Result<(), StorageError> {
+    pub(super) async fn check(&self, upload: UploadAt<'_>) -> Result<(), StorageError> {
         let sql =
             "select 1 from tidegate.storage_upload where id = $1 and repository = $2 and key = $3";
         let shown = self
+            .0
             .database
             .read(Owed::STRONG, sql, &upload.values())
             .await?;
@@ -96,9 +99,9 @@ impl Index {
             (&landed.digests.sha256, Type::TEXT),
             (&landed.digests.md5, Type::TEXT),
             (&landed.copies, Type::TEXT_ARRAY),
-            (&self.sweep_after.as_secs_f64(), Type::FLOAT8),
+            (&self.0.sweep_after.as_secs_f64(), Type::FLOAT8),
         ];
-        self.outcome(sql, values).await.map(drop)
+        self.0.outcome(sql, values).await.map(drop)
     }
 
     /// Puts parts together, in the order of their numbers.
@@ -120,18 +123,18 @@ impl Index {
             (&etag, Type::TEXT),
             (&conditions.if_match, Type::TEXT),
             (&conditions.if_none_match, Type::TEXT),
-            (&self.sweep_after.as_secs_f64(), Type::FLOAT8),
+            (&self.0.sweep_after.as_secs_f64(), Type::FLOAT8),
         ];
-        self.outcome(sql, values).await
+        self.0.outcome(sql, values).await
     }
 
     /// Gives an upload up.
     pub(super) async fn abort(&self, upload: UploadAt<'_>) -> Result<(), StorageError> {
         let sql = "select tidegate.storage_abort($2, $3, $1, $4::float8 * interval '1 s')";
-        let after = self.sweep_after.as_secs_f64();
+        let after = self.0.sweep_after.as_secs_f64();
         let [id, repository, key] = upload.values();
         let values: Values<'_> = &[id, repository, key, (&after, Type::FLOAT8)];
-        self.outcome(sql, values).await.map(drop)
+        self.0.outcome(sql, values).await.map(drop)
     }
 
     /// The parts after a number, in their order.
@@ -141,15 +144,15 @@ impl Index {
         after: i32,
         most: i64,
     ) -> Result<Vec<StoredPart>, StorageError> {
-        self.check_upload(upload).await?;
-        let sql = "select number, size, etag, extract(epoch from modified)::bigint \
+        self.check(upload).await?;
+        let sql = "select number, size, etag, floor(extract(epoch from modified))::bigint \
              from tidegate.storage_blob where version = $1 and number > $2 order by number limit $3";
         let values: Values<'_> = &[
             (&upload.id, Type::TEXT),
             (&after, Type::INT4),
             (&most, Type::INT8),
         ];
-        let rows = self.database.read(Owed::STRONG, sql, values).await?.rows;
+        let rows = self.0.database.read(Owed::STRONG, sql, values).await?.rows;
         let part = |row: &Row| {
             Ok(StoredPart {
                 number: row.try_get(0)?,
@@ -162,14 +165,14 @@ impl Index {
     }
 
     /// The uploads of a repository below a prefix that come after a key and an upload, in their order.
-    pub(super) async fn uploads(
+    pub(super) async fn list(
         &self,
         repository: &str,
         prefix: &str,
         after: (&str, &str),
         most: i64,
     ) -> Result<Vec<BegunUpload>, StorageError> {
-        let sql = "select id, key, extract(epoch from started)::bigint from tidegate.storage_upload \
+        let sql = "select id, key, floor(extract(epoch from started))::bigint from tidegate.storage_upload \
              where repository = $1 and starts_with(key, $2) and (key, id) > ($3 collate \"C\", $4) \
              order by key, id limit $5";
         let values: Values<'_> = &[
@@ -179,7 +182,7 @@ impl Index {
             (&after.1, Type::TEXT),
             (&most, Type::INT8),
         ];
-        let rows = self.database.read(Owed::STRONG, sql, values).await?.rows;
+        let rows = self.0.database.read(Owed::STRONG, sql, values).await?.rows;
         let upload = |row: &Row| {
             Ok(BegunUpload {
                 id: row.try_get(0)?,
@@ -201,20 +204,18 @@ impl UploadAt<'_> {
     }
 }
 
-impl Store {
-    /// Stores a body as a part of an upload; returns its `ETag`.
-    pub(super) async fn put_part(
-        &self,
-        target: &Target<'_>,
-        upload: UploadAt<'_>,
-        number: i32,
-        mut spool: Spool,
-    ) -> Result<String, StorageError> {
-        self.index.check_upload(upload).await?;
-        let landed = self.send(target, &mut spool).await?;
-        self.index.put_part(upload.id, number, &landed).await?;
-        Ok(landed.digests.md5)
-    }
+/// Stores a body as a part of an upload; returns its `ETag`.
+pub(super) async fn put_part(
+    target: &Target<'_>,
+    upload: UploadAt<'_>,
+    number: i32,
+    mut spool: Spool,
+) -> Result<String, StorageError> {
+    let uploads = Uploads(&target.store.index);
+    uploads.check(upload).await?;
+    let landed = target.land(&mut spool).await?;
+    uploads.put_part(upload.id, number, &landed).await?;
+    Ok(landed.digests.md5)
 }
 
 /// The `ETag` of parts that are put together: the MD5 of their `MD5s`, and how many there are.

@@ -17,9 +17,9 @@ use tidegate_steering::{Race, RaceEvent, Turn};
 use tokio::time::Instant;
 
 use super::backend::{BYTES_PER_SECOND_MIN, Download, within_stream};
-use super::catalogue::{Catalogue, Repository, standing, works};
 use super::fault::{Fault, FaultKind};
 use super::index::{Blob, Version};
+use super::inventory::{Inventory, Repository, standing, works};
 use super::read_plan::{self, CopyView};
 use super::spool::hex;
 use super::store::Store;
@@ -31,7 +31,7 @@ const PACE_WINDOW: Duration = Duration::from_secs(4);
 /// What is read.
 pub(super) struct Source {
     pub(super) store: Arc<Store>,
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) inventory: Arc<Inventory>,
     pub(super) repository: Arc<Repository>,
     /// The one bucket that the client has named, if it has.
     pub(super) only: Option<usize>,
@@ -100,9 +100,9 @@ impl Source {
 
     /// The copies of a blob, in the order in which they are tried.
     fn order(&self, blob: &Blob) -> VecDeque<CopyAt> {
-        let ranking = self.catalogue.selector.ranking(Instant::now());
+        let ranking = self.inventory.selector.ranking(Instant::now());
         let copies = blob.copies.iter().filter_map(|copy| {
-            let bucket = self.catalogue.index_of(&copy.bucket)?;
+            let bucket = self.inventory.index_of(&copy.bucket)?;
             let wanted = self.only.is_none_or(|only| only == bucket);
             wanted.then(|| CopyAt {
                 bucket,
@@ -112,10 +112,10 @@ impl Source {
         let copies: Vec<_> = copies.collect();
         let view = |copy: &CopyAt| {
             let (standing, rank) = standing(&ranking, copy.bucket);
-            let latency = self.catalogue.selector.latency(copy.bucket);
+            let latency = self.inventory.selector.latency(copy.bucket);
             let slo = self.repository.row.policy.read_slo();
             let mut members = self.repository.members.iter();
-            let declared = &self.catalogue.buckets[copy.bucket].row.declared;
+            let declared = &self.inventory.buckets[copy.bucket].row.declared;
             CopyView {
                 position: members
                     .position(|&it| it == copy.bucket)
@@ -154,7 +154,7 @@ impl Source {
                 let Some(copy) = copies.pop_front() else {
                     return Err(failed);
                 };
-                let hedge = self.catalogue.buckets[copy.bucket].live.hedge.get();
+                let hedge = self.inventory.buckets[copy.bucket].live.hedge.get();
                 race.enter(
                     entered.len(),
                     turn,
@@ -175,9 +175,9 @@ impl Source {
                 RaceEvent::Ended(entrant, Ok((first, download))) => {
                     let from = entered[entrant.node].clone();
                     let took = entrant.since.elapsed();
-                    let bucket = &self.catalogue.buckets[from.bucket];
+                    let bucket = &self.inventory.buckets[from.bucket];
                     bucket.live.hedge.add(took, Instant::now());
-                    self.catalogue.report(from.bucket, None, Some(took));
+                    self.inventory.report(from.bucket, None, Some(took));
                     self.report_overtaken(&race, &entered);
                     // Those that were tried and are silent are the last resort.
                     let silent = race.entrants().iter().map(|it| entered[it.node].clone());
@@ -190,7 +190,7 @@ impl Source {
                     });
                 }
                 RaceEvent::Ended(entrant, Err(fault)) => {
-                    self.catalogue
+                    self.inventory
                         .fell_back(entered[entrant.node].bucket, &fault);
                     failed = fault;
                 }
@@ -206,7 +206,14 @@ impl Source {
                 kind: FaultKind::Slow,
                 detail: format!("no byte in {took:?}, and another bucket has answered"),
             };
-            self.catalogue.report(bucket, Some(&fault), None);
+            self.inventory.report(bucket, Some(&fault), None);
+        }
+    }
+
+    /// Takes a copy out of reads.
+    async fn distrust(&self, copy: &str) {
+        if let Err(error) = self.store.index.suspect(copy).await {
+            tracing::warn!(%error, copy, "a damaged copy could not be marked");
         }
     }
 
@@ -215,7 +222,7 @@ impl Source {
         copy: CopyAt,
         range: Range<u64>,
     ) -> Result<(Bytes, Download), Fault> {
-        let backend = self.catalogue.buckets[copy.bucket].backend();
+        let backend = self.inventory.buckets[copy.bucket].backend();
         let mut download = backend.get(&copy.id, range).await?;
         let first = within_stream(&mut download).await?;
         Ok((first.unwrap_or_default(), download))
@@ -288,7 +295,7 @@ impl Reading {
             Ok(bytes) => return Ok(bytes),
             Err(fault) => fault,
         };
-        self.source.catalogue.fell_back(current.from.bucket, &fault);
+        self.source.inventory.fell_back(current.from.bucket, &fault);
         let rest = current.at..current.piece.range.end;
         let copies = std::mem::take(&mut current.copies);
         if copies.is_empty() {
@@ -327,9 +334,9 @@ impl Reading {
             kind: FaultKind::Damaged,
             detail: "the bytes are not those that were stored".to_owned(),
         };
-        self.source.catalogue.fell_back(current.from.bucket, &fault);
+        self.source.inventory.fell_back(current.from.bucket, &fault);
         if current.one_copy {
-            self.source.store.distrust(&current.from.id).await;
+            self.source.distrust(&current.from.id).await;
         }
         if before > current.piece.range.start || current.copies.is_empty() {
             return Err(fault);
@@ -365,15 +372,6 @@ impl Current {
     fn is_right(&self) -> bool {
         let hash = self.hash.clone();
         hash.is_none_or(|hash| hex(hash.finish().as_ref()) == self.piece.blob.sha256)
-    }
-}
-
-impl Store {
-    /// Takes a copy out of reads.
-    async fn distrust(&self, copy: &str) {
-        if let Err(error) = self.index.suspect(copy).await {
-            tracing::warn!(%error, copy, "a damaged copy could not be marked");
-        }
     }
 }
 

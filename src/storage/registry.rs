@@ -11,8 +11,8 @@ use super::bucket::is_valid_name;
 use super::database::{Values, execute};
 use super::seal::Cell;
 use super::{
-    BucketRow, Credentials, KeyMode, KeyPair, MasterKeys, NewBucket, NewKey, RepositoryPolicy,
-    StorageError,
+    BucketCredentials, BucketRow, KeyMode, KeyPair, MasterKeys, NewBucket, NewKey,
+    RepositoryPolicy, StorageError,
 };
 
 /// Members of a repository at most.
@@ -71,7 +71,7 @@ impl Registry<'_> {
     pub async fn add_bucket(
         &self,
         bucket: &NewBucket,
-        credentials: Option<&Credentials>,
+        credentials: Option<&BucketCredentials>,
     ) -> Result<String, StorageError> {
         check_name(&bucket.name)?;
         bucket.location().map_err(StorageError::Invalid)?;
@@ -105,7 +105,7 @@ impl Registry<'_> {
     pub async fn set_credentials(
         &self,
         name: &str,
-        credentials: &Credentials,
+        credentials: &BucketCredentials,
     ) -> Result<(), StorageError> {
         let bucket = self.bucket(name).await?;
         let sealed = self.seal(&bucket.id, credentials)?;
@@ -265,7 +265,7 @@ impl Registry<'_> {
         self.one("key", id, sql).await
     }
 
-    fn seal(&self, id: &str, credentials: &Credentials) -> Result<Vec<u8>, StorageError> {
+    fn seal(&self, id: &str, credentials: &BucketCredentials) -> Result<Vec<u8>, StorageError> {
         let text = serde_json::to_vec(credentials).unwrap_or_default();
         self.keys.seal(of_bucket(id), &text)
     }

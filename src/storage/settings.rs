@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::Deserializer;
 use tidegate_model::settings;
 use tidegate_model::settings::Setting;
-use tidegate_model::values::{ByteSize, ByteSizeOrZero, DURATION, FilePath, Form};
+use tidegate_model::values::{ByteSize, ByteSizeOrZero, DURATION, FilePath, Form, Given, value};
 
 use super::MasterKeys;
 
@@ -94,17 +94,17 @@ impl Form<String> for DomainName {
         format!("\"{value}\"")
     }
 
-    fn read<'de, D: serde::Deserializer<'de>>(&self, from: D) -> Result<String, D::Error> {
-        let text = String::deserialize(from)?.to_ascii_lowercase();
+    fn read<'de, D: Deserializer<'de>>(&self, from: D) -> Result<String, D::Error> {
+        let expected = "a DNS name, such as \"s3.example.com\"";
         let is_label = |label: &str| {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
             !label.is_empty() && label.len() < 64 && label.bytes().all(plain)
         };
-        match text.is_empty() || text.split('.').all(is_label) {
-            true => Ok(text),
-            false => Err(serde::de::Error::custom(
-                "expected a DNS name, such as s3.example.com",
-            )),
-        }
+        value(from, expected, |given| match given {
+            Given::Text(text) if text.is_empty() || text.split('.').all(is_label) => {
+                Ok(text.to_ascii_lowercase())
+            }
+            Given::Text(_) | Given::Whole(_) | Given::Decimal(_) => Err(expected.to_owned()),
+        })
     }
 }

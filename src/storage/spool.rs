@@ -16,7 +16,7 @@ use ring::digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::error::BodyError;
+use super::error::IncomingError;
 use super::seal::{aes, random};
 use super::{StorageError, StorageSettings};
 
@@ -24,6 +24,9 @@ use super::{StorageError, StorageSettings};
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Largest upload, as S3 has it.
 pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
+/// What is taken of a body that was refused.
+const DRAIN_BYTES_MAX: usize = 64 << 20;
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// The unit in which room is counted.
 const UNIT: usize = 1 << 10;
 const TAG_BYTES: usize = 16;
@@ -37,7 +40,7 @@ pub(super) struct SpoolRoom {
 }
 
 /// What a client sends.
-pub(super) type Incoming = BoxStream<'static, Result<Bytes, BodyError>>;
+pub(super) type Incoming = BoxStream<'static, Result<Bytes, IncomingError>>;
 
 /// What follows a body: digests that could be compared only when it has ended.
 pub(super) trait Check: Send {
@@ -45,7 +48,7 @@ pub(super) trait Check: Send {
     fn update(&mut self, bytes: &[u8]);
 
     /// Judges, when all bytes have been taken.
-    fn finish(&mut self) -> Result<(), BodyError>;
+    fn finish(&mut self) -> Result<(), IncomingError>;
 }
 
 /// A body, as far as it has arrived.
@@ -106,9 +109,9 @@ impl Spool {
         incoming: Incoming,
         declared: u64,
         check: Box<dyn Check>,
-    ) -> Result<Self, BodyError> {
+    ) -> Result<Self, IncomingError> {
         if declared > BODY_BYTES_MAX {
-            return Err(BodyError::TooLarge);
+            return Err(IncomingError::TooLarge);
         }
         Ok(Self {
             room,
@@ -147,6 +150,21 @@ impl Spool {
             file.read_at = 0;
         }
         !self.incomplete
+    }
+
+    /// Lets some of the rest go, so that a client that is still sending reads why it was refused, and not
+    /// that the connection was closed.
+    pub(super) async fn drain(&mut self) {
+        let mut left = DRAIN_BYTES_MAX;
+        let draining = async {
+            while let Some(Ok(bytes)) = self.incoming.next().await {
+                left = left.saturating_sub(bytes.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _drained_or_elapsed = timeout(DRAIN_MAX, draining).await;
     }
 
     /// Returns the next bytes, up to a number of them; fewer only at the end, and none after it.
@@ -189,14 +207,14 @@ impl Spool {
 
     async fn receive(&mut self) -> Result<Option<Bytes>, StorageError> {
         let next = timeout(SILENCE_MAX, self.incoming.next()).await;
-        let next = next.map_err(|_elapsed| BodyError::TimedOut)?;
+        let next = next.map_err(|_elapsed| IncomingError::TimedOut)?;
         let Some(bytes) = next.transpose()? else {
             self.end()?;
             return Ok(None);
         };
         self.received += bytes.len() as u64;
         if self.received > self.declared {
-            return Err(BodyError::Incomplete.into());
+            return Err(IncomingError::Incomplete.into());
         }
         self.md5.update(&bytes);
         self.sha256.update(&bytes);
@@ -205,9 +223,9 @@ impl Spool {
         Ok(Some(bytes))
     }
 
-    fn end(&mut self) -> Result<(), BodyError> {
+    fn end(&mut self) -> Result<(), IncomingError> {
         if self.received != self.declared {
-            return Err(BodyError::Incomplete);
+            return Err(IncomingError::Incomplete);
         }
         self.check.finish()?;
         let sha256 = self.sha256.clone().finish();
@@ -340,7 +358,7 @@ mod tests {
     impl Check for Anything {
         fn update(&mut self, _: &[u8]) {}
 
-        fn finish(&mut self) -> Result<(), BodyError> {
+        fn finish(&mut self) -> Result<(), IncomingError> {
             Ok(())
         }
     }
@@ -409,7 +427,7 @@ mod tests {
             let refused = all(&mut spool, 100).await;
             assert!(matches!(
                 refused,
-                Err(StorageError::Body(BodyError::Incomplete))
+                Err(StorageError::Body(IncomingError::Incomplete))
             ));
             assert!(spool.digests().is_none());
         }
@@ -422,7 +440,7 @@ mod tests {
         let refused = silent.take(1).await;
         assert!(matches!(
             refused,
-            Err(StorageError::Body(BodyError::TimedOut))
+            Err(StorageError::Body(IncomingError::TimedOut))
         ));
     }
 }

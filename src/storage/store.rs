@@ -8,9 +8,9 @@ use tidegate_model::{RegionId, TokenKeys};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::catalogue::Catalogue;
 use super::database::{IndexDatabase, Owed};
 use super::index::Index;
+use super::inventory::Inventory;
 use super::spool::SpoolRoom;
 use super::{KeyPair, MasterKeys, StorageConfig, StorageError, StorageSettings};
 use crate::sql::Database;
@@ -22,7 +22,7 @@ const UNKNOWN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Object storage, as one gateway serves it.
 pub struct Store {
-    pub(super) catalogue: ArcSwap<Catalogue>,
+    pub(super) inventory: ArcSwap<Inventory>,
     pub(super) index: Index,
     pub(super) room: Arc<SpoolRoom>,
     pub(super) tokens: Arc<TokenKeys>,
@@ -44,7 +44,7 @@ impl Store {
     ) -> Self {
         let settings = config.settings.clone();
         Self {
-            catalogue: ArcSwap::from_pointee(Catalogue::empty()),
+            inventory: ArcSwap::from_pointee(Inventory::empty()),
             index: Index {
                 database: IndexDatabase(database),
                 lease: settings.lease,
@@ -68,7 +68,7 @@ impl Store {
                 refreshed => refreshed,
             };
             if let Err(error) = refreshed {
-                tracing::warn!(%error, "the storage catalogue cannot be read");
+                tracing::warn!(%error, "the storage inventory cannot be read");
             }
             sleep(REFRESH_INTERVAL).await;
         }
@@ -92,24 +92,24 @@ impl Store {
             sleep_until(at + UNKNOWN_INTERVAL).await;
         }
         if let Err(error) = self.read_rows(&mut begun, Owed::STRONG).await {
-            tracing::warn!(%error, "the storage catalogue cannot be read");
+            tracing::warn!(%error, "the storage inventory cannot be read");
         }
     }
 
     async fn read_rows(&self, begun: &mut Option<Instant>, owed: Owed) -> Result<(), StorageError> {
         *begun = Some(Instant::now());
-        let before = self.catalogue.load_full();
+        let before = self.inventory.load_full();
         let root = &self.settings.file_root;
         let loaded = before
             .load(&self.index.database, owed, &self.keys, root)
             .await?;
-        self.catalogue.store(Arc::new(loaded));
+        self.inventory.store(Arc::new(loaded));
         Ok(())
     }
 
     /// Finds a key pair by the id that clients send.
     pub(super) async fn key_pair(&self, id: &str) -> Option<Arc<KeyPair>> {
-        let find = || self.catalogue.load().keys.get(id).cloned();
+        let find = || self.inventory.load().keys.get(id).cloned();
         if let Some(found) = find() {
             return Some(found);
         }

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::backend::Backend;
-use super::catalogue::{standing, works};
+use super::backend::BucketBackend;
 use super::database::{Values, execute};
 use super::fault::Fault;
+use super::inventory::{standing, works};
 use super::store::Store;
 use super::{Registry, StorageError};
 
@@ -84,13 +84,13 @@ impl Store {
 
     async fn sweep_some(&self) -> Result<Swept, StorageError> {
         let claimed = self.index.database.write(CLAIM_SQL, CLAIM_VALUES).await?;
-        let catalogue = self.catalogue.load_full();
-        let index_of = |bucket: &str| catalogue.index_of(bucket);
-        let backend_of = |bucket: &str| Some(catalogue.buckets[index_of(bucket)?].backend());
+        let inventory = self.inventory.load_full();
+        let index_of = |bucket: &str| inventory.index_of(bucket);
+        let backend_of = |bucket: &str| Some(inventory.buckets[index_of(bucket)?].backend());
         let deleted = delete_all(&claimed.rows, backend_of).await?;
         for (bucket, fault) in &deleted.faults {
             if let Some(index) = index_of(bucket) {
-                catalogue.report(index, Some(fault), None);
+                inventory.report(index, Some(fault), None);
             }
         }
         if !deleted.gone.is_empty() {
@@ -102,24 +102,24 @@ impl Store {
 
     /// Asks buckets whether they answer, so that latencies are known and those that failed are used again.
     async fn probe(&self, all: bool) {
-        let catalogue = self.catalogue.load_full();
-        let selector = &catalogue.selector;
+        let inventory = self.inventory.load_full();
+        let selector = &inventory.selector;
         let is_due = |&index: &usize| {
             let is_closed = works(standing(&selector.ranking(Instant::now()), index).0);
             all && is_closed || selector.claim_probe(index, Instant::now())
         };
-        let due = (0..catalogue.buckets.len()).filter(is_due);
+        let due = (0..inventory.buckets.len()).filter(is_due);
         let probes = due.map(|index| {
-            let catalogue = &catalogue;
+            let inventory = &inventory;
             async move {
                 let started = Instant::now();
-                let probed = catalogue.buckets[index].backend().probe().await;
+                let probed = inventory.buckets[index].backend().probe().await;
                 let took = started.elapsed();
                 let (fault, latency) = match probed {
                     Ok(()) => (None, Some(took)),
                     Err(fault) => (Some(fault), None),
                 };
-                catalogue.report(index, fault.as_ref(), latency);
+                inventory.report(index, fault.as_ref(), latency);
             }
         });
         futures_util::future::join_all(probes).await;
@@ -133,7 +133,7 @@ impl Store {
 pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swept, StorageError> {
     let mut backends = HashMap::new();
     for bucket in registry.buckets().await? {
-        let backend = Backend::new(&bucket, file_root)?;
+        let backend = BucketBackend::new(&bucket, file_root)?;
         backends.insert(bucket.id, backend);
     }
     let mut all = Swept::default();
@@ -174,7 +174,7 @@ impl Deleted {
 
 async fn delete_all<'a>(
     claimed: &[Row],
-    backend_of: impl Fn(&str) -> Option<&'a Backend>,
+    backend_of: impl Fn(&str) -> Option<&'a BucketBackend>,
 ) -> Result<Deleted, StorageError> {
     let mut deleted = Deleted::default();
     for row in claimed {
@@ -198,7 +198,7 @@ async fn delete_all<'a>(
 }
 
 /// Deletes the bytes of a copy. Of a reservation it is not known whether there are any.
-async fn delete(backend: &Backend, id: &str, was_reserved: bool) -> Result<(), Fault> {
+async fn delete(backend: &BucketBackend, id: &str, was_reserved: bool) -> Result<(), Fault> {
     if was_reserved && backend.head(id).await?.is_none() {
         return Ok(());
     }

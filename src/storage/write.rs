@@ -7,17 +7,18 @@ use tidegate_model::WalPosition;
 use tokio::time::{Instant, interval_at};
 
 use super::StorageError;
-use super::backend::{Backend, PART_BYTES};
-use super::catalogue::{Catalogue, Placement, Repository};
+use super::backend::{BucketBackend, PART_BYTES};
 use super::fault::{Fault, FaultKind};
 use super::index::{Conditions, Left, Meta, NewVersion};
+use super::inventory::{Inventory, Placement, Repository};
 use super::registry::new_id;
 use super::spool::{Digests, Spool};
 use super::store::Store;
 
 /// Where a body goes, and what it is for.
 pub(super) struct Target<'a> {
-    pub(super) catalogue: &'a Catalogue,
+    pub(super) store: &'a Store,
+    pub(super) inventory: &'a Inventory,
     pub(super) repository: &'a Repository,
     pub(super) key: &'a str,
     /// The one bucket that the client has named, if it has.
@@ -47,20 +48,19 @@ enum Missed {
     Final(StorageError),
 }
 
-impl Store {
+impl Target<'_> {
     /// Stores a body as the newest version of a key.
     pub(super) async fn put(
         &self,
-        target: &Target<'_>,
         mut spool: Spool,
         meta: impl FnOnce() -> Meta,
         conditions: &Conditions,
     ) -> Result<Written, StorageError> {
-        let landed = self.send(target, &mut spool).await?;
+        let landed = self.land(&mut spool).await?;
         let version = new_id();
         let new = NewVersion {
-            repository: &target.repository.row.id,
-            key: target.key,
+            repository: &self.repository.row.id,
+            key: self.key,
             id: &version,
             size: landed.size,
             etag: &landed.digests.md5,
@@ -69,13 +69,16 @@ impl Store {
             copies: &landed.copies,
             conditions,
         };
-        match self.index.put(&new).await {
+        match self.store.index.put(&new).await {
             Ok(position) => Ok(Written {
                 etag: landed.digests.md5,
                 position,
             }),
             Err(error) => {
-                if matches!(error, StorageError::ConditionFailed) {
+                if matches!(
+                    error,
+                    StorageError::ConditionFailed | StorageError::NoSuchKey
+                ) {
                     self.release(&landed.copies).await;
                 }
                 // Else it may have been committed: the sweeper finds out.
@@ -84,15 +87,19 @@ impl Store {
         }
     }
 
-    /// Sends a body to as many members as the policy wants.
-    pub(super) async fn send(
-        &self,
-        target: &Target<'_>,
-        spool: &mut Spool,
-    ) -> Result<Landed, StorageError> {
+    /// Sends a body to as many members as the policy wants; takes some of the rest if that fails.
+    pub(super) async fn land(&self, spool: &mut Spool) -> Result<Landed, StorageError> {
+        let landed = self.send(spool).await;
+        if landed.is_err() {
+            spool.drain().await;
+        }
+        landed
+    }
+
+    async fn send(&self, spool: &mut Spool) -> Result<Landed, StorageError> {
         let bytes = spool.declared();
-        let placement = target.placement(bytes);
-        let wanted = match target.only {
+        let placement = self.placement(bytes);
+        let wanted = match self.only {
             Some(_) => 1,
             None => placement.policy.copies(),
         };
@@ -106,7 +113,7 @@ impl Store {
                 self.release(&copies).await;
                 return Err(failed.map_or(StorageError::NoMember(None), StorageError::NotKept));
             }
-            match self.attempt(target.catalogue, bucket, spool).await {
+            match self.attempt(bucket, spool).await {
                 Ok(copy) => copies.push(copy),
                 Err(Missed::Quota) => {}
                 Err(Missed::Fault(fault)) => failed = Some(fault),
@@ -135,28 +142,23 @@ impl Store {
     }
 
     /// Sends a body to one bucket; returns the id of its copy.
-    async fn attempt(
-        &self,
-        catalogue: &Catalogue,
-        index: usize,
-        spool: &mut Spool,
-    ) -> Result<String, Missed> {
-        let bucket = &catalogue.buckets[index];
+    async fn attempt(&self, index: usize, spool: &mut Spool) -> Result<String, Missed> {
+        let bucket = &self.inventory.buckets[index];
         let (copy, bytes) = (new_id(), spool.declared());
-        let reserved = self.index.reserve(&copy, &bucket.row.id, bytes).await;
+        let reserved = self.store.index.reserve(&copy, &bucket.row.id, bytes).await;
         match reserved.map_err(Missed::Final)? {
             Some(usage) => bucket.live.note(usage.held, usage.written),
             None => return Err(Missed::Quota),
         }
         let sent = {
             let mut sending = pin!(send_body(bucket.backend(), &copy, spool));
-            let third = self.settings.lease / 3;
+            let third = self.store.settings.lease / 3;
             let mut renewal = interval_at(Instant::now() + third, third);
             loop {
                 tokio::select! {
                     sent = &mut sending => break sent,
                     _ = renewal.tick() => {
-                        if let Err(error) = self.index.renew(&copy).await {
+                        if let Err(error) = self.store.index.renew(&copy).await {
                             tracing::warn!(%error, "a reservation could not be renewed");
                         }
                     }
@@ -166,7 +168,7 @@ impl Store {
         let fault = match sent {
             Ok(()) => {
                 bucket.live.add_written(bytes);
-                catalogue.report(index, None, None);
+                self.inventory.report(index, None, None);
                 return Ok(copy);
             }
             Err(SendError::Body(error, left)) => {
@@ -175,14 +177,14 @@ impl Store {
             }
             Err(SendError::Fault(fault)) => fault,
         };
-        catalogue.fell_back(index, &fault);
+        self.inventory.fell_back(index, &fault);
         let left = match fault.kind {
             FaultKind::Quota | FaultKind::Refused | FaultKind::Throttled => Left::Nothing,
             _ => Left::Unknown,
         };
         self.give_up(&copy, left).await;
         if fault.kind == FaultKind::Quota
-            && let Err(error) = self.index.refuse_writes(&bucket.row.id).await
+            && let Err(error) = self.store.index.refuse_writes(&bucket.row.id).await
         {
             tracing::warn!(%error, "a bucket that is full could not be taken out of writes");
         }
@@ -196,7 +198,7 @@ impl Store {
     }
 
     async fn give_up(&self, copy: &str, left: Left) {
-        if let Err(error) = self.index.release(copy, left).await {
+        if let Err(error) = self.store.index.release(copy, left).await {
             // The lease ends it.
             tracing::debug!(%error, "a reservation could not be released");
         }
@@ -212,7 +214,7 @@ impl Target<'_> {
     }
 
     fn placement(&self, bytes: u64) -> Placement {
-        let placement = self.catalogue.place(self.repository, self.key, bytes);
+        let placement = self.inventory.place(self.repository, self.key, bytes);
         match self.only {
             Some(bucket) => Placement {
                 order: vec![bucket],
@@ -237,7 +239,11 @@ impl From<Fault> for SendError {
 }
 
 /// Sends a body at once if it is small, else in parts: the next one is received while one is sent.
-async fn send_body(backend: &Backend, copy: &str, spool: &mut Spool) -> Result<(), SendError> {
+async fn send_body(
+    backend: &BucketBackend,
+    copy: &str,
+    spool: &mut Spool,
+) -> Result<(), SendError> {
     let unsent = |error| SendError::Body(error, Left::Nothing);
     let first = spool.take(PART_BYTES).await.map_err(unsent)?;
     if spool.declared() <= PART_BYTES as u64 {

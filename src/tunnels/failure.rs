@@ -19,6 +19,8 @@ pub enum TunnelFailure {
     Lost,
     /// Its time is over.
     Deadline,
+    /// Its time was over before it was sent.
+    NoTime,
 }
 
 impl TunnelFailure {

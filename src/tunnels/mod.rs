@@ -16,6 +16,6 @@ mod send;
 pub use error::HandOnError;
 pub use failure::TunnelFailure;
 pub use parcel::{Parcel, Payload};
-pub use send::{SendError, Sent};
+pub use send::{SendError, Sent, outcome_of};
 pub use table::{Handed, HandedEnd, Tunnels};
 pub use verdict::{Circumstances, End, Next, next};

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 use tidegate_fleet::ConnectionId;
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answer::{count, pass_on, switch};
 use super::table::RegionTunnels;
 use super::tunnel::Seat;
 use super::{Handed, HandedEnd, Parcel, Payload, TunnelFailure, Tunnels};
-use crate::http::Unprocessed;
-use crate::upstream::{UploadState, UpstreamError};
+use crate::http::{Unprocessed, refused_upgrade};
+use crate::upstream::{UploadState, UpstreamError, encode_path};
 
 /// How long an answer may be silent once it has begun.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ impl Tunnels {
         outcome.outcome = match &sent {
             Ok(Sent::Answer(_)) => "answered",
             Ok(Sent::Failed(TunnelFailure::NoTunnel, _)) => "refused",
-            Ok(Sent::Failed(TunnelFailure::Deadline, _)) => "deadline",
+            Ok(Sent::Failed(TunnelFailure::Deadline | TunnelFailure::NoTime, _)) => "deadline",
             Ok(Sent::Failed(TunnelFailure::Unprocessed(_), _)) => "moved",
             Ok(Sent::Failed(..)) if parcel.is_safe() => "moved",
             Ok(Sent::Failed(..)) => "unknown",
@@ -91,6 +91,9 @@ impl Tunnels {
         seat: Seat,
         parcel: &Parcel,
     ) -> Result<Sent, SendError> {
+        if parcel.time_left().is_zero() {
+            return Ok(Sent::Failed(TunnelFailure::NoTime, None));
+        }
         let connection = seat.0.connection;
         let mut sender = seat.0.sender();
         let sending = async {
@@ -136,26 +139,26 @@ impl Tunnels {
         region: &RegionId,
         seat: Seat,
         parcel: &Parcel,
-        answer: Response<Incoming>,
+        mut answer: Response<Incoming>,
     ) -> Sent {
+        let switches = parcel.websocket.is_some() && answer.status() == StatusCode::OK;
+        if parcel.websocket.is_some()
+            && let Some(status) = refused_upgrade(answer.headers_mut())
+        {
+            *answer.status_mut() = status;
+        }
         let unprocessed = Unprocessed::read(answer.headers());
-        let outcome = match unprocessed {
-            Some(Unprocessed::NoPrimary) => Outcome::NoPrimary,
-            _ if answer.status().is_server_error() => Outcome::Failed,
-            _ => Outcome::Served,
-        };
+        let outcome = outcome_of(answer.status(), answer.headers());
         let took = took(parcel);
         let labels = [("region", region.to_string())];
         metrics::histogram!(names::TUNNEL_DURATION, &labels).record(took.as_secs_f64());
-        let path = (parcel.may_be_probed && outcome == Outcome::Served)
-            .then(|| (region.clone(), parcel.path.as_str().into()));
+        let path = (parcel.may_be_probed && answer.status().is_success())
+            .then(|| (region.clone(), encode_path(&parcel.path).into()));
         self.tell(Handed {
             path,
             ..ended_as(seat.0.connection, outcome, took)
         });
-        if let Some(client) = &parcel.websocket
-            && answer.status() == StatusCode::OK
-        {
+        if let Some(client) = parcel.websocket.as_ref().filter(|_| switches) {
             return Sent::Answer(switch(answer, seat, client.clone(), IDLE_TIMEOUT));
         }
         let answer = pass_on(answer, seat, region, IDLE_TIMEOUT);
@@ -186,6 +189,16 @@ fn ended_as(connection: ConnectionId, outcome: Outcome, took: Duration) -> Hande
     }
 }
 
+/// How an answer counts for the region that gave it: what clients cause is no failure.
+#[must_use]
+pub fn outcome_of(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    match Unprocessed::read(headers) {
+        Some(Unprocessed::NoPrimary) => Outcome::NoPrimary,
+        _ if status.is_server_error() => Outcome::Failed,
+        _ => Outcome::Served,
+    }
+}
+
 /// The time since the request was read: an answer to a body that was not read is immediate.
 fn took(parcel: &Parcel) -> Duration {
     parcel.read_at().map_or(Duration::ZERO, |at| at.elapsed())
@@ -194,11 +207,15 @@ fn took(parcel: &Parcel) -> Duration {
 /// Completes when the request has taken too long.
 async fn out_of_time(parcel: &Parcel) -> Result<(), SendError> {
     if let Payload::Stream(upload) = &parcel.payload {
-        upload.ended().await;
+        let ended = timeout_at(upload.until() + UPLOAD_MARGIN, upload.ended()).await;
         if let Some(error) = body_error(parcel) {
             // The connection reports a broken body, too, and first.
             tokio::time::sleep(UPLOAD_MARGIN).await;
             return Err(error);
+        }
+        if ended.is_err() {
+            // A late client would have been reported; here the region accepts no more.
+            return Ok(());
         }
     }
     sleep_until(Instant::now() + parcel.time_left()).await;

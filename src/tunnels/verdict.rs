@@ -76,6 +76,7 @@ pub fn next(failure: TunnelFailure, circumstances: &Circumstances) -> Next {
             elsewhere(failure == TunnelFailure::Reset, End::Unavailable)
         }
         TunnelFailure::Reset | TunnelFailure::Lost => Next::End(End::Unavailable),
+        TunnelFailure::NoTime => Next::End(End::Deadline),
         TunnelFailure::Deadline if safe || !circumstances.sent => Next::End(End::Deadline),
         TunnelFailure::Deadline => Next::End(End::Unknown),
     }
@@ -204,5 +205,6 @@ mod tests {
             next(TunnelFailure::Deadline, &unsent),
             Next::End(End::Deadline)
         );
+        assert_eq!(next(TunnelFailure::NoTime, &KEPT), Next::End(End::Deadline));
     }
 }

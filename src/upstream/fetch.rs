@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::exchange::exchange;
 use super::forward::served;
-use super::{Outgoing, Proxy, Upstream, UpstreamError, request_fields, response_fields};
+use super::{Outgoing, Patience, Proxy, Upstream, UpstreamError, request_fields, response_fields};
 use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
 use crate::http::{Problem, Served, Timing};
 use tidegate_model::{TokenKeys, normalise};
@@ -62,7 +62,11 @@ impl Proxy {
         let asked_at = Instant::now();
         let mut outgoing = self.shared_outgoing(shared)?;
         outgoing.take_route(shared.route.clone());
-        let answered = exchange(upstream, outgoing, None, self.patience).await;
+        let patience = Patience {
+            time_left: shared.route.is_some().then_some(time),
+            ..self.patience
+        };
+        let answered = exchange(upstream, outgoing, None, patience).await;
         timing.upstream = asked_at.elapsed();
         let answered = answered.map_err(Problem::from)?;
         let said = answered.response.headers();

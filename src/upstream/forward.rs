@@ -14,14 +14,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::exchange::exchange;
 use super::{
     Answered, Outgoing, Patience, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
     response_fields, tunnel,
 };
-use crate::http::{Account, AfterHttp, Hop, NodeRole, Problem, Served};
+use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
 use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Reason};
 use tidegate_steering::Turn;
@@ -38,6 +38,8 @@ pub struct ProxiedRequest {
     pub decision: Decision,
     /// Where the traffic policy sends it, if there is one.
     pub route: Option<Arc<RegionRoute>>,
+    /// What other regions leave of its time, if it was handed on or may be.
+    pub time_left: Option<Duration>,
 }
 
 impl Proxy {
@@ -68,6 +70,7 @@ impl Proxy {
             path,
             mut decision,
             route,
+            time_left,
         } = request;
         let known = self.database.monitor.knowledge();
         decision.token = decision.token.at_present(known.lineage.as_deref())?;
@@ -83,7 +86,7 @@ impl Proxy {
         outgoing.take_route(route);
         let started = Instant::now();
         let patience = Patience {
-            time_left: head.extensions.get::<Hop>().map(|hop| hop.time),
+            time_left,
             ..self.patience
         };
         let answered = exchange(upstream, outgoing, body, patience).await;

@@ -258,7 +258,11 @@ impl<'r> UpstreamRace<'r> {
             return Ok(error);
         }
         match error.unanswered() {
-            UpstreamError::Unreachable(error) if !self.outgoing.method.is_safe() => {
+            // Another region would take "no node" to mean that nothing was done.
+            UpstreamError::Unreachable(error)
+                if !self.outgoing.method.is_safe()
+                    || (!untouched && self.patience.time_left.is_some()) =>
+            {
                 Err(UpstreamError::OutcomeUnknown(error))
             }
             other => Err(other),

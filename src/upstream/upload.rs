@@ -84,6 +84,12 @@ impl Upload {
         self.0.bytes_max
     }
 
+    /// Returns until when the client has to send it.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.0.source().late.deadline()
+    }
+
     /// Returns how far it is.
     #[must_use]
     pub fn state(&self) -> UploadState {

@@ -405,6 +405,40 @@ async fn a_renewed_certificate_is_shown_to_new_connections() {
 }
 
 #[tokio::test]
+async fn connections_that_a_new_ca_does_not_verify_end() {
+    let pair = Pair::new().await;
+    let eu = pair.command(EU, 0).start().await.unwrap();
+    let us = pair.command(US, 1);
+    let other = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir().unwrap();
+    certificates(other.path(), &["--regions", US]).await;
+    for (file, name) in [
+        ("us-east-1.crt", "crt"),
+        ("us-east-1.key", "key"),
+        ("ca.crt", "ca"),
+    ] {
+        std::fs::copy(pair.file(file), own.path().join(name)).unwrap();
+    }
+    let us = us
+        .env("FLEET_CERT", own.path().join("crt"))
+        .env("FLEET_KEY", own.path().join("key"))
+        .env("FLEET_CA", own.path().join("ca"));
+    let us = us.start().await.unwrap();
+    wait_for_state(&eu, US, "well").await;
+    for (file, name) in [
+        ("us-east-1.crt", "crt"),
+        ("us-east-1.key", "key"),
+        ("ca.crt", "ca"),
+    ] {
+        std::fs::copy(other.path().join(file), own.path().join(name)).unwrap();
+    }
+    wait_for_state(&eu, US, "unreachable").await;
+    wait_for_state(&us, EU, "unreachable").await;
+    let refused = "an open connection to a peer is ended";
+    us.wait_for_log(refused).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_expired_certificate_does_not_keep_a_region_from_serving_alone() {
     let pair = Pair::new().await;
     let uri = format!("tidegate://region/{EU}");

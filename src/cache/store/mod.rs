@@ -31,11 +31,20 @@ const SHARD_ENTRIES_MIN: usize = 8;
 /// result that a flight gives to its followers.
 pub struct ResponseCache<O, L> {
     store: Cache<CacheKey, Arc<Entry<O>>, Weight>,
-    flights: Mutex<HashMap<CacheKey, Landing<L>>>,
+    flights: Mutex<Flights<L>>,
     settings: CacheSettings,
     entries: metrics::Gauge,
     bytes: metrics::Gauge,
     waiting: metrics::Gauge,
+}
+
+/// Which requests share a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlightScope {
+    /// Those that entered at this gateway: another region may serve them.
+    Entered,
+    /// Those that another region's gateway has handed on: they are served here.
+    HandedOn,
 }
 
 /// How a request proceeds for a key that cannot be served from the store.
@@ -103,17 +112,24 @@ impl<O, L> ResponseCache<O, L> {
     }
 
     /// Joins the flight for a key, or starts one. `seen` is the stored answer that the caller could
-    /// not use: a newer one is returned instead.
-    pub fn join(self: &Arc<Self>, key: &CacheKey, seen: Option<&Arc<Entry<O>>>) -> Joined<O, L> {
+    /// not use: a newer one is returned instead. Requests that must be served here join no flight that
+    /// may be handed on, which could wait for them.
+    pub fn join(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        scope: FlightScope,
+        seen: Option<&Arc<Entry<O>>>,
+    ) -> Joined<O, L> {
         let mut flights = self.flights();
-        if let Some(landing) = flights.get(key) {
+        let flight = (key.clone(), scope);
+        if let Some(landing) = flights.get(&flight) {
             return Joined::Follower(Follower::new(landing, self.waiting.clone()));
         }
         // A flight may have landed since the caller looked.
         let newer = |entry: &Arc<Entry<O>>| seen.is_none_or(|seen| !Arc::ptr_eq(seen, entry));
         match self.store.get(key).filter(newer) {
             Some(entry) => Joined::Stored(entry),
-            None => Joined::Leader(self.take_off(&mut flights, key)),
+            None => Joined::Leader(self.take_off(&mut flights, flight)),
         }
     }
 
@@ -122,9 +138,10 @@ impl<O, L> ResponseCache<O, L> {
     pub fn refresh(
         self: &Arc<Self>,
         key: &CacheKey,
+        scope: FlightScope,
         stale: &Arc<Entry<O>>,
     ) -> Option<Leader<O, L>> {
-        match self.join(key, Some(stale)) {
+        match self.join(key, scope, Some(stale)) {
             Joined::Leader(leader) => Some(leader),
             Joined::Follower(_) | Joined::Stored(_) => None,
         }
@@ -147,7 +164,7 @@ impl<O, L> ResponseCache<O, L> {
     /// Stores an answer if its flight is still known.
     fn store(
         &self,
-        key: &CacheKey,
+        flight: &Flight,
         landing: &Landing<L>,
         entry: &Arc<Entry<O>>,
         now: Instant,
@@ -156,41 +173,41 @@ impl<O, L> ResponseCache<O, L> {
             return false;
         }
         let flights = self.flights();
-        let known = is_known(&flights, key, landing);
+        let known = is_known(&flights, flight, landing);
         if known {
-            self.store.insert(key.clone(), Arc::clone(entry));
+            self.store.insert(flight.0.clone(), Arc::clone(entry));
         }
         drop(flights);
         self.measure();
         known
     }
 
-    fn forget(&self, key: &CacheKey, landing: &Landing<L>) {
+    fn forget(&self, flight: &Flight, landing: &Landing<L>) {
         let flights = self.flights();
-        if is_known(&flights, key, landing) {
-            self.store.remove(key);
+        if is_known(&flights, flight, landing) {
+            self.store.remove(&flight.0);
         }
         drop(flights);
         self.measure();
     }
 
     /// Ends a flight, if it has not ended before.
-    fn end(&self, key: &CacheKey, landing: &Landing<L>) {
+    fn end(&self, flight: &Flight, landing: &Landing<L>) {
         let mut flights = self.flights();
-        if is_known(&flights, key, landing) {
-            flights.remove(key);
+        if is_known(&flights, flight, landing) {
+            flights.remove(flight);
         }
     }
 
-    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, key: &CacheKey) -> Leader<O, L> {
+    fn take_off(self: &Arc<Self>, flights: &mut Flights<L>, flight: Flight) -> Leader<O, L> {
         let landing = Arc::new(watch::Sender::new(None));
-        flights.insert(key.clone(), Arc::clone(&landing));
-        Leader::new(Arc::clone(self), key.clone(), landing)
+        flights.insert(flight.clone(), Arc::clone(&landing));
+        Leader::new(Arc::clone(self), flight, landing)
     }
 
     fn remove(&self, condemned: impl Fn(&CacheKey) -> bool) -> usize {
         let mut flights = self.flights();
-        flights.retain(|key, _| !condemned(key));
+        flights.retain(|(key, _), _| !condemned(key));
         // Nothing is stored meanwhile, because that takes the same lock.
         let before = self.store.len();
         self.store.retain(|key, _| !condemned(key));
@@ -212,15 +229,15 @@ impl<O, L> ResponseCache<O, L> {
 /// the followers get no answer.
 pub struct Leader<O, L> {
     cache: Arc<ResponseCache<O, L>>,
-    key: CacheKey,
+    flight: Flight,
     landing: Landing<L>,
 }
 
 impl<O, L> Leader<O, L> {
-    fn new(cache: Arc<ResponseCache<O, L>>, key: CacheKey, landing: Landing<L>) -> Self {
+    fn new(cache: Arc<ResponseCache<O, L>>, flight: Flight, landing: Landing<L>) -> Self {
         Self {
             cache,
-            key,
+            flight,
             landing,
         }
     }
@@ -233,34 +250,36 @@ impl<O, L> Leader<O, L> {
     /// Stores an answer. Returns false if it is not stored: it is too large or too old, or the path
     /// was purged while it was being fetched.
     pub fn store(&self, entry: &Arc<Entry<O>>, now: Instant) -> bool {
-        self.cache.store(&self.key, &self.landing, entry, now)
+        self.cache.store(&self.flight, &self.landing, entry, now)
     }
 
     /// Removes the stored answer, because the resource no longer exists.
     pub fn forget(&self) {
-        self.cache.forget(&self.key, &self.landing);
+        self.cache.forget(&self.flight, &self.landing);
     }
 
     /// Ends the flight and wakes the followers.
     pub fn end_with(self, landing: L) {
         // Removed before they are woken: a request that arrives now uses the store, not this
         // flight.
-        self.cache.end(&self.key, &self.landing);
+        self.cache.end(&self.flight, &self.landing);
         self.landing.send_replace(Some(landing));
     }
 }
 
 impl<O, L> Drop for Leader<O, L> {
     fn drop(&mut self) {
-        self.cache.end(&self.key, &self.landing);
+        self.cache.end(&self.flight, &self.landing);
     }
 }
 
-type Flights<L> = HashMap<CacheKey, Landing<L>>;
+type Flight = (CacheKey, FlightScope);
 
-fn is_known<L>(flights: &Flights<L>, key: &CacheKey, landing: &Landing<L>) -> bool {
+type Flights<L> = HashMap<Flight, Landing<L>>;
+
+fn is_known<L>(flights: &Flights<L>, flight: &Flight, landing: &Landing<L>) -> bool {
     flights
-        .get(key)
+        .get(flight)
         .is_some_and(|known| Arc::ptr_eq(known, landing))
 }
 

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use tidegate_policy::Lifetime;
 
+const ENTERED: FlightScope = FlightScope::Entered;
+
 type TestCache = Arc<ResponseCache<(), &'static str>>;
 
 fn cache(bytes_max: usize, entry_bytes_max: usize) -> TestCache {
@@ -33,16 +35,35 @@ fn entry(bytes: usize, staleness: Option<u64>) -> Arc<Entry<()>> {
 }
 
 fn leader(cache: &TestCache, path: &str) -> Leader<(), &'static str> {
-    match cache.join(&key(path), None) {
+    match cache.join(&key(path), ENTERED, None) {
         Joined::Leader(leader) => leader,
         Joined::Follower(_) | Joined::Stored(_) => panic!("{path} is being fetched or stored"),
     }
 }
 
 fn follower(cache: &TestCache, path: &str) -> Follower<&'static str> {
-    match cache.join(&key(path), None) {
+    match cache.join(&key(path), ENTERED, None) {
         Joined::Follower(follower) => follower,
         Joined::Leader(_) | Joined::Stored(_) => panic!("{path} is not being fetched"),
+    }
+}
+
+#[test]
+fn what_another_region_has_handed_on_waits_for_no_flight_that_may_be_handed_on() {
+    let cache = cache(1 << 20, 1 << 10);
+    let join = |scope| cache.join(&key("/a"), scope, None);
+    let Joined::Leader(entered) = join(ENTERED) else {
+        panic!("a flight is under way");
+    };
+    let Joined::Leader(handed_on) = join(FlightScope::HandedOn) else {
+        panic!("it waits for the other flight");
+    };
+    assert!(matches!(join(FlightScope::HandedOn), Joined::Follower(_)));
+    // Either one's answer is stored, and a purge forgets both.
+    assert!(handed_on.store(&entry(10, Some(0)), Instant::now()));
+    assert_eq!(cache.purge("/a"), 1);
+    for leader in [entered, handed_on] {
+        assert!(!leader.store(&entry(10, Some(0)), Instant::now()));
     }
 }
 
@@ -61,7 +82,10 @@ async fn one_leads_and_all_others_are_told() {
     for follower in followers {
         assert_eq!(follower.outcome().await, Some("landed"));
     }
-    assert!(matches!(cache.join(&key("/a"), None), Joined::Stored(_)));
+    assert!(matches!(
+        cache.join(&key("/a"), ENTERED, None),
+        Joined::Stored(_)
+    ));
     drop(other);
 }
 
@@ -84,16 +108,16 @@ fn what_was_seen_stale_is_fetched_once_and_what_is_newer_is_not() {
     first.store(&old, Instant::now());
     first.end_with("old");
     let refresh = cache
-        .refresh(&key("/a"), &old)
+        .refresh(&key("/a"), ENTERED, &old)
         .expect("no other refresh is under way");
     assert!(
-        cache.refresh(&key("/a"), &old).is_none(),
+        cache.refresh(&key("/a"), ENTERED, &old).is_none(),
         "a refresh is already under way"
     );
     refresh.store(&entry(2, Some(0)), Instant::now());
     refresh.end_with("new");
     assert!(
-        cache.refresh(&key("/a"), &old).is_none(),
+        cache.refresh(&key("/a"), ENTERED, &old).is_none(),
         "it has already been refreshed"
     );
 }
@@ -109,7 +133,10 @@ fn a_flight_that_was_purged_stores_nothing_and_ends_no_other() {
     purged.forget();
     purged.end_with("too late");
     assert!(cache.get(&key("/a")).is_some());
-    assert!(matches!(cache.join(&key("/b"), None), Joined::Leader(_)));
+    assert!(matches!(
+        cache.join(&key("/b"), ENTERED, None),
+        Joined::Leader(_)
+    ));
     drop(follower(&cache, "/a"));
     assert_eq!(cache.purge("/a"), 1);
     second.forget();

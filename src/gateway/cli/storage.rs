@@ -15,8 +15,8 @@ use super::url_warning::warn_of_url;
 use crate::gateway::config::{CONFIG, Overrides, storage_keys, storage_settings};
 use crate::postgres::{Connection, Session, connect};
 use crate::storage::{
-    Backend, BucketRow, ByteCount, Credentials, MasterKeys, NewBucket, Provider, Registry,
-    RepositoryPolicy, StorageError, sweep_once,
+    BucketBackend, BucketCredentials, BucketRow, ByteCount, MasterKeys, NewBucket, Provider,
+    Registry, RepositoryPolicy, StorageError, sweep_once,
 };
 use tidegate_model::Environment;
 
@@ -228,7 +228,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    fn credentials(&self) -> Result<Credentials, Exit> {
+    fn credentials(&self) -> Result<BucketCredentials, Exit> {
         let variable = |name: &str| {
             let value = self.environment.get(name).map(str::to_owned);
             value.ok_or_else(|| {
@@ -237,7 +237,7 @@ impl<'a> Console<'a> {
                 ))
             })
         };
-        Ok(Credentials {
+        Ok(BucketCredentials {
             access_key_id: variable(ACCESS_KEY_ID)?,
             secret_access_key: variable(SECRET_ACCESS_KEY)?,
         })
@@ -245,7 +245,7 @@ impl<'a> Console<'a> {
 
     /// Checks a bucket; fails with the rights that are missing.
     async fn rights(&self, bucket: &BucketRow) -> Result<(Value, String), Exit> {
-        let backend = Backend::new(bucket, &self.file_root)?;
+        let backend = BucketBackend::new(bucket, &self.file_root)?;
         let outcomes = backend.check().await;
         let rights: serde_json::Map<_, _> = outcomes
             .iter()

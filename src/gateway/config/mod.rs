@@ -27,8 +27,10 @@ mod upstream_section;
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use reference::{CONFIG, PROCESS, TABLES, Table};
-pub use settings::{Settings, auth_config, cache_settings, fleet_name, has_fleet, token_keys};
-pub use storage::{storage_keys, storage_settings};
+pub use settings::{
+    Settings, auth_config, cache_settings, fleet_name, has_fleet, storage_settings, token_keys,
+};
+pub use storage::storage_keys;
 pub use topology::ReplicaConfig;
 
 #[cfg(test)]

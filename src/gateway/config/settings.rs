@@ -27,7 +27,7 @@ use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
-use crate::storage::StorageConfig;
+use crate::storage::{StorageConfig, StorageSettings};
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
@@ -221,6 +221,18 @@ pub fn cache_settings(
     };
     check_cache(&file)?;
     Ok(file.content.cache)
+}
+
+/// `[storage]` of the operator's file alone.
+///
+/// # Errors
+/// Names the file, line and key that cannot be used.
+pub fn storage_settings(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<StorageSettings, ConfigError> {
+    let file = operator_file(overrides, environment)?.map_or_else(ConfigFile::built_in, Ok)?;
+    Ok(file.content.storage)
 }
 
 /// Whether a configuration has a `[fleet]`.

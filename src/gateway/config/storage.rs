@@ -1,13 +1,8 @@
 //! Object storage, from flags, variables and file.
 
-use super::Overrides;
 use super::address::Address;
-use super::file::ConfigFile;
 use super::merge::Merge;
-use super::settings::operator_file;
-use crate::storage::{
-    MasterKeys, STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageConfig, StorageSettings,
-};
+use crate::storage::{MasterKeys, STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageConfig};
 use tidegate_model::Environment;
 use tidegate_model::{ConfigError, Place};
 
@@ -38,16 +33,4 @@ pub fn storage_keys(environment: &Environment) -> Result<MasterKeys, ConfigError
         ))
     })?;
     MasterKeys::parse(text).map_err(refused)
-}
-
-/// Returns `[storage]` of the operator's file alone.
-///
-/// # Errors
-/// Names the file, line and key that cannot be used.
-pub fn storage_settings(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<StorageSettings, ConfigError> {
-    let file = operator_file(overrides, environment)?.map_or_else(ConfigFile::built_in, Ok)?;
-    Ok(file.content.storage)
 }

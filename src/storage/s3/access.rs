@@ -8,7 +8,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
-use crate::storage::catalogue::{Catalogue, Repository};
+use crate::storage::inventory::{Inventory, Repository};
 use crate::storage::registry::exposed;
 use crate::storage::{KeyMode, KeyPair, Store};
 
@@ -21,7 +21,7 @@ pub(super) struct Permissions(pub(super) Arc<Store>);
 /// What a request was allowed to use.
 #[derive(Clone)]
 pub(super) struct Allowed {
-    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) inventory: Arc<Inventory>,
     pub(super) key: Arc<KeyPair>,
     /// The repository of the key.
     pub(super) home: Arc<Repository>,
@@ -53,13 +53,13 @@ impl S3Access for Permissions {
             return Err(denied());
         }
         let name = context.s3_path().get_bucket_name().map(str::to_owned);
-        let home = Allowed::home(self.0.catalogue.load_full(), key)?;
+        let home = Allowed::home(self.0.inventory.load_full(), key)?;
         let allowed = match (needed, name) {
             (KeyMode::Admin, _) | (_, None) => home,
             (_, Some(name)) => match home.named(&name) {
                 Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => {
                     self.0.look_again().await;
-                    Allowed::home(self.0.catalogue.load_full(), home.key)?.named(&name)?
+                    Allowed::home(self.0.inventory.load_full(), home.key)?.named(&name)?
                 }
                 allowed => allowed?,
             },
@@ -70,13 +70,13 @@ impl S3Access for Permissions {
 }
 
 impl Allowed {
-    fn home(catalogue: Arc<Catalogue>, key: Arc<KeyPair>) -> S3Result<Self> {
-        let home = catalogue.repository_of(&key).cloned();
+    fn home(inventory: Arc<Inventory>, key: Arc<KeyPair>) -> S3Result<Self> {
+        let home = inventory.repository_of(&key).cloned();
         let home = home.ok_or_else(denied)?;
         Ok(Self {
             repository: Arc::clone(&home),
             home,
-            catalogue,
+            inventory,
             key,
             only: None,
         })
@@ -84,7 +84,7 @@ impl Allowed {
 
     /// The same for another name: of a repository, or of a member of the key's own.
     pub(super) fn named(&self, name: &str) -> S3Result<Self> {
-        if let Some(found) = self.catalogue.repository(name) {
+        if let Some(found) = self.inventory.repository(name) {
             return match self.opens(found) {
                 true => Ok(Self {
                     repository: Arc::clone(found),
@@ -94,7 +94,7 @@ impl Allowed {
                 false => Err(denied()),
             };
         }
-        match self.catalogue.named(name) {
+        match self.inventory.named(name) {
             Some(bucket) if self.home.members.contains(&bucket) => Ok(Self {
                 repository: Arc::clone(&self.home),
                 only: Some(bucket),
@@ -107,7 +107,7 @@ impl Allowed {
 
     /// The repositories that the key opens.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Repository>> {
-        let all = self.catalogue.repositories.iter();
+        let all = self.inventory.repositories.iter();
         all.filter(|repository| self.opens(repository))
     }
 

@@ -12,7 +12,7 @@ use s3s::dto::{Checksum, StreamingBlob};
 use s3s::stream::ByteStream;
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
-use crate::storage::error::BodyError;
+use crate::storage::error::IncomingError;
 use crate::storage::spool::{Check, Incoming};
 
 /// The prefix of the headers that have checksums.
@@ -98,11 +98,11 @@ impl Check for Declared {
         }
     }
 
-    fn finish(&mut self) -> Result<(), BodyError> {
+    fn finish(&mut self) -> Result<(), IncomingError> {
         if let Some((md5, expected)) = self.md5.take()
             && base64(&md5.finalize()) != expected
         {
-            return Err(BodyError::BadDigest);
+            return Err(IncomingError::BadDigest);
         }
         let Some(hasher) = self.hasher.take() else {
             return Ok(());
@@ -116,7 +116,7 @@ impl Check for Declared {
         // One that was announced as a trailer must have come.
         let all_came = computed.keys().all(|name| expected.contains_key(name));
         if !all_came || !expected.iter().all(is_right) {
-            return Err(BodyError::BadDigest);
+            return Err(IncomingError::BadDigest);
         }
         let mut shared = self
             .computed
@@ -167,14 +167,14 @@ pub(super) fn incoming(
 }
 
 /// What is wrong with a body that `s3s` has verified on the way: its errors have no common type.
-fn of_stream(error: &(dyn std::error::Error + 'static)) -> BodyError {
+fn of_stream(error: &(dyn std::error::Error + 'static)) -> IncomingError {
     let text = tidegate_model::error_chain::chain(error).to_string();
     match text {
         text if text.contains("Sha256Mismatch") || text.contains("sha256") => {
-            BodyError::WrongSha256
+            IncomingError::WrongSha256
         }
-        text if text.contains("SignatureMismatch") => BodyError::WrongSignature,
-        _ => BodyError::Incomplete,
+        text if text.contains("SignatureMismatch") => IncomingError::WrongSignature,
+        _ => IncomingError::Incomplete,
     }
 }
 

@@ -33,16 +33,17 @@ pub(super) async fn create(
         (name, Type::TEXT),
         (&allowed.home.row.id, Type::TEXT),
     ];
-    match store.index.database.write(CREATE, values).await {
+    let made = store.index.database.write(CREATE, values).await;
+    match made {
         Err(StorageError::Database(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-            let is_own = allowed.named(name).is_ok();
-            return Err(match is_own {
-                true => s3_error!(BucketAlreadyOwnedByYou),
-                false => s3_error!(BucketAlreadyExists),
-            });
+            // As in the first region of S3, making one's own again changes nothing.
+            let own = allowed.named(name).ok();
+            if own.is_none_or(|own| own.only.is_some()) {
+                return Err(s3_error!(BucketAlreadyExists));
+            }
         }
-        made => made?,
-    };
+        made => drop(made?),
+    }
     store.refresh(Owed::STRONG).await?;
     Ok(S3Response::new(CreateBucketOutput {
         location: Some(format!("/{name}")),
@@ -57,7 +58,7 @@ pub(super) async fn delete(
     store.refresh(Owed::STRONG).await?;
     let name = &request.input.bucket;
     let found = Allowed {
-        catalogue: store.catalogue.load_full(),
+        inventory: store.inventory.load_full(),
         ..home
     }
     .named(name)?;

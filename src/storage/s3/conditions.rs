@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use s3s::dto::{ETag, ETagCondition, Timestamp};
+use http::{HeaderMap, header};
+use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result, s3_error};
 
 use crate::storage::index::{Conditions, Version};
@@ -28,15 +29,21 @@ impl ReadConditions<'_> {
             _ => {}
         }
         match (self.if_none_match, self.if_modified_since) {
-            (Some(condition), _) if matches(condition, &version.etag) => Err(not_modified()),
-            (None, Some(date)) if modified <= *date => Err(not_modified()),
+            (Some(condition), _) if matches(condition, &version.etag) => Err(not_modified(version)),
+            (None, Some(date)) if modified <= *date => Err(not_modified(version)),
             _ => Ok(()),
         }
     }
 }
 
-fn not_modified() -> S3Error {
-    s3_error!(NotModified)
+fn not_modified(version: &Version) -> S3Error {
+    let mut answer = s3_error!(NotModified, "Not Modified");
+    let mut headers = HeaderMap::new();
+    if let Ok(etag) = etag(&version.etag).to_http_header() {
+        headers.insert(header::ETAG, etag);
+    }
+    answer.set_headers(headers);
+    answer
 }
 
 fn matches(condition: &ETagCondition, etag: &str) -> bool {
@@ -64,6 +71,16 @@ pub(super) fn bytes_of(range: Option<&s3s::dto::Range>, size: u64) -> S3Result<R
         None => Ok(0..size),
         Some(range) => range.check(size).map_err(S3Error::from),
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds_of(time: &Timestamp) -> i64 {
+    let mut text = Vec::new();
+    let written = time.format(TimestampFormat::EpochSeconds, &mut text);
+    let text = String::from_utf8(text).unwrap_or_default();
+    let whole = text.split('.').next().unwrap_or_default();
+    // A time that cannot be written is that of no object.
+    written.ok().and_then(|()| whole.parse().ok()).unwrap_or(-1)
 }
 
 /// A time from seconds since 1970.

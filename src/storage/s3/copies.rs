@@ -16,6 +16,7 @@ use super::uploads::{part_number, upload_at};
 use crate::storage::Store;
 use crate::storage::database::Owed;
 use crate::storage::index::{Conditions, Meta, NewVersion, Version};
+use crate::storage::multipart::put_part;
 use crate::storage::read::Source;
 use crate::storage::registry::new_id;
 use crate::storage::write::{Target, Written};
@@ -45,13 +46,11 @@ pub(super) async fn object(
         false => version.meta.clone(),
     };
     let key = input.key.clone();
-    let target = target(&allowed, &key);
+    let target = target(store, &allowed, &key);
     let is_itself = source_key == key && from.repository.row.id == allowed.repository.row.id;
     let written = match (is_itself, target.only) {
         (true, Some(_)) => {
-            store
-                .add_copies(&target, || source(store, &from), &version)
-                .await?;
+            target.add_copies(|| source(store, &from), &version).await?;
             Written {
                 etag: version.etag.clone(),
                 position: None,
@@ -90,10 +89,10 @@ pub(super) async fn part(
         None => 0..version.size,
         Some(text) => range_of(text, version.size)?,
     };
-    let spool = store.body_of(source(store, &from), &version, range).await?;
+    let spool = source(store, &from).body(&version, range).await?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
-    let target = target(&allowed, &input.key);
-    let part = store.put_part(&target, upload, number, spool).await?;
+    let target = target(store, &allowed, &input.key);
+    let part = put_part(&target, upload, number, spool).await?;
     let output = UploadPartCopyOutput {
         copy_part_result: Some(CopyPartResult {
             e_tag: Some(etag(&part)),
@@ -118,7 +117,7 @@ async fn copied(
     if let [blob] = &version.blobs[..]
         && !version.etag.contains('-')
         && let Some(bucket) = target.first_alone(version.size)
-        && let Some(copy) = store.copied_by_provider(target, bucket, blob).await?
+        && let Some(copy) = target.copied_by_provider(bucket, blob).await?
     {
         let new = NewVersion {
             repository: &target.repository.row.id,
@@ -137,16 +136,14 @@ async fn copied(
             position,
         });
     }
-    let spool = store
-        .body_of(source(store, from), version, 0..version.size)
-        .await?;
-    Ok(store.put(target, spool, || meta, &conditions).await?)
+    let spool = source(store, from).body(version, 0..version.size).await?;
+    Ok(target.put(spool, || meta, &conditions).await?)
 }
 
 fn source(store: &Arc<Store>, from: &Allowed) -> Source {
     Source {
         store: Arc::clone(store),
-        catalogue: Arc::clone(&from.catalogue),
+        inventory: Arc::clone(&from.inventory),
         repository: Arc::clone(&from.repository),
         only: from.only,
     }

@@ -4,7 +4,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use s3s::{Body, S3Error, S3ErrorCode, s3_error};
 
 use crate::storage::StorageError;
-use crate::storage::error::BodyError;
+use crate::storage::error::IncomingError;
 
 /// Seconds until a client should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -45,7 +45,7 @@ impl From<StorageError> for S3Error {
         // Codes that have no name in `s3s` have no status either.
         let status = match &error {
             StorageError::QuotaExceeded(_) => Some(StatusCode::FORBIDDEN),
-            StorageError::Body(BodyError::WrongSha256) => Some(StatusCode::BAD_REQUEST),
+            StorageError::Body(IncomingError::WrongSha256) => Some(StatusCode::BAD_REQUEST),
             _ => None,
         };
         let mut answer = Self::with_message(code, message);
@@ -56,14 +56,14 @@ impl From<StorageError> for S3Error {
     }
 }
 
-fn of_body(error: BodyError) -> S3ErrorCode {
+fn of_body(error: IncomingError) -> S3ErrorCode {
     match error {
-        BodyError::Incomplete => S3ErrorCode::IncompleteBody,
-        BodyError::BadDigest => S3ErrorCode::BadDigest,
-        BodyError::WrongSha256 => named("XAmzContentSHA256Mismatch"),
-        BodyError::WrongSignature => S3ErrorCode::SignatureDoesNotMatch,
-        BodyError::TimedOut => S3ErrorCode::RequestTimeout,
-        BodyError::TooLarge => S3ErrorCode::EntityTooLarge,
+        IncomingError::Incomplete => S3ErrorCode::IncompleteBody,
+        IncomingError::BadDigest => S3ErrorCode::BadDigest,
+        IncomingError::WrongSha256 => named("XAmzContentSHA256Mismatch"),
+        IncomingError::WrongSignature => S3ErrorCode::SignatureDoesNotMatch,
+        IncomingError::TimedOut => S3ErrorCode::RequestTimeout,
+        IncomingError::TooLarge => S3ErrorCode::EntityTooLarge,
     }
 }
 
@@ -74,12 +74,7 @@ fn named(code: &str) -> S3ErrorCode {
 
 /// There is no such part of an object.
 pub(super) fn no_such_part() -> S3Error {
-    let mut error = S3Error::with_message(
-        named("InvalidPartNumber"),
-        "The requested partnumber is not satisfiable",
-    );
-    error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
-    error
+    s3_error!(InvalidPart, "The object has no such part")
 }
 
 /// The response to a request that was refused before it was read.
@@ -93,6 +88,22 @@ pub(super) fn unavailable() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
+}
+
+/// Gives a response the id of its request, in an error also where clients look for it.
+pub(super) fn identify(response: &mut Response<Body>, id: &str) {
+    const END: &str = "</Error>";
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert("x-amz-request-id", id);
+    }
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let body = response.body().bytes().filter(|_| is_error);
+    let text = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
+    if let Some(start) = text.as_ref().and_then(|text| text.strip_suffix(END)) {
+        let text = format!("{start}<RequestId>{id}</RequestId>{END}");
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(text);
+    }
 }
 
 /// Adds `Retry-After` to a 503.

@@ -23,10 +23,10 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     }
     let expires = parameter(query, "X-Amz-Expires");
     let expires = expires.map(|text| text.parse().unwrap_or(u64::MAX));
-    if expires.is_some_and(|seconds| seconds > EXPIRES_MAX) {
+    if expires.is_some_and(|seconds| !(1..=EXPIRES_MAX).contains(&seconds)) {
         return Err(s3_error!(
-            AuthorizationQueryParametersError,
-            "X-Amz-Expires must be at most seven days (604800 seconds)"
+            AccessDenied,
+            "X-Amz-Expires must be between one second and seven days (604800 seconds)"
         ));
     }
     let signed = match authorization {
@@ -110,13 +110,9 @@ mod tests {
     fn a_presigned_url_is_valid_for_seven_days_at_most() {
         let url = |seconds: &str| format!("/b/k?X-Amz-SignedHeaders=host&X-Amz-Expires={seconds}");
         assert_eq!(refused(&url("604800"), &[]), None);
-        for seconds in ["604801", "864000", "x", "-1", ""] {
+        for seconds in ["604801", "864000", "x", "-1", "0", ""] {
             let code = refused(&url(seconds), &[]);
-            assert_eq!(
-                code.as_deref(),
-                Some("AuthorizationQueryParametersError"),
-                "{seconds}"
-            );
+            assert_eq!(code.as_deref(), Some("AccessDenied"), "{seconds}");
         }
     }
 

@@ -64,8 +64,8 @@ pub(super) async fn objects_v2(
     let input = request.input;
     let encoding = Encoding::of(input.encoding_type.as_ref())?;
     let after = match &input.continuation_token {
-        Some(token) => after_of(token)?,
-        None => input.start_after.clone().unwrap_or_default(),
+        Some(token) if !token.is_empty() => after_of(token)?,
+        _ => input.start_after.clone().unwrap_or_default(),
     };
     let query = ListQuery {
         prefix: input.prefix.clone().unwrap_or_default(),
@@ -89,7 +89,7 @@ pub(super) async fn objects_v2(
         next_continuation_token: next,
         contents: Some(contents),
         common_prefixes: Some(common_prefixes),
-        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        delimiter: not_empty(input.delimiter).map(|it| encoding.text(it)),
         encoding_type: input.encoding_type,
         start_after: input.start_after.map(|it| encoding.text(it)),
         ..ListObjectsV2Output::default()
@@ -129,7 +129,7 @@ pub(super) async fn objects(
         next_marker: next
             .filter(|_| !query.delimiter.is_empty())
             .map(|it| encoding.text(it)),
-        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        delimiter: not_empty(input.delimiter).map(|it| encoding.text(it)),
         encoding_type: input.encoding_type,
         ..ListObjectsOutput::default()
     };
@@ -177,7 +177,7 @@ pub(super) async fn versions(
         next_key_marker: next.map(|it| encoding.text(it)),
         versions: Some(contents.into_iter().map(version).collect()),
         common_prefixes: Some(common_prefixes),
-        delimiter: input.delimiter.map(|it| encoding.text(it)),
+        delimiter: not_empty(input.delimiter).map(|it| encoding.text(it)),
         encoding_type: input.encoding_type,
         ..ListObjectVersionsOutput::default()
     };
@@ -252,6 +252,10 @@ fn listed(page: Page, encoding: Encoding, with_owner: bool) -> (Vec<Object>, Vec
     };
     let prefixes = page.common_prefixes.into_iter().map(common).collect();
     (page.entries.into_iter().map(object).collect(), prefixes)
+}
+
+fn not_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 fn max(requested: Option<i32>) -> S3Result<usize> {

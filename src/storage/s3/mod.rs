@@ -29,6 +29,7 @@ use s3s::host::SingleDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use super::Store;
+use super::registry::new_id;
 use access::{Keys, Permissions};
 use operations::Operations;
 
@@ -67,17 +68,39 @@ impl tower::Service<Request<Incoming>> for S3Front {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let service = self.0.clone();
         Box::pin(async move {
-            if let Err(error) = guard::check(&request) {
-                return Ok(errors::response(error));
+            let (id, method) = (new_id(), request.method().clone());
+            let query = request.uri().query().unwrap_or_default();
+            let asks_for_attributes = query
+                .split('&')
+                .any(|it| it.trim_end_matches('=') == "attributes");
+            let mut response = match guard::check(&request) {
+                Err(error) => errors::response(error),
+                Ok(()) => {
+                    let answered = service.call(request.map(Body::from)).await;
+                    answered.unwrap_or_else(|error| {
+                        tracing::error!(?error, %method, id, "an S3 request could not be answered");
+                        errors::unavailable()
+                    })
+                }
+            };
+            if asks_for_attributes {
+                unquote(&mut response);
             }
-            let head = request.method().clone();
-            let answered = service.call(request.map(Body::from)).await;
-            let mut response = answered.unwrap_or_else(|error| {
-                tracing::error!(?error, method = %head, "an S3 request could not be answered");
-                errors::unavailable()
-            });
             errors::ask_to_retry(&mut response);
+            errors::identify(&mut response, &id);
             Ok(response)
         })
+    }
+}
+
+/// `GetObjectAttributes` is the one answer of S3 whose `ETag` has no quotes.
+fn unquote(response: &mut Response<Body>) {
+    let body = response.body().bytes();
+    let text = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
+    if let Some(text) = text.filter(|_| response.status().is_success()) {
+        let text = text.replace("&quot;", "").replace("<ETag>\"", "<ETag>");
+        let text = text.replace("\"</ETag>", "</ETag>");
+        response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from(text);
     }
 }

@@ -8,21 +8,21 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::dto::{
     Checksum, Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, Error, GetObjectAttributesInput, GetObjectAttributesOutput,
-    GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    ObjectAttributes, ObjectIdentifier, ObjectPart, PutObjectInput, PutObjectOutput, StorageClass,
-    StreamingBlob, Timestamp, TimestampFormat,
+    DeleteObjectsOutput, DeletedObject, ETag, Error, GetObjectAttributesInput,
+    GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, ObjectAttributes, ObjectIdentifier, ObjectPart,
+    PutObjectInput, PutObjectOutput, StorageClass, StreamingBlob, Timestamp, TimestampFormat,
 };
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tidegate_model::WalPosition;
 
 use super::access::Allowed;
 use super::body::{Declared, incoming};
-use super::conditions::{ReadConditions, bytes_of, etag, of_write, time_of};
+use super::conditions::{ReadConditions, bytes_of, etag, of_write, seconds_of, time_of};
 use super::errors::{no_such_key, no_such_part};
 use super::request::{allowed, owed, with_token};
 use crate::storage::database::Owed;
-use crate::storage::index::{Meta, Version};
+use crate::storage::index::{DeleteConditions, Meta, Version};
 use crate::storage::read::{Reading, Source};
 use crate::storage::spool::Spool;
 use crate::storage::write::Target;
@@ -73,14 +73,12 @@ pub(super) async fn put(
     let (bytes, length) = incoming(input.body.take(), input.content_length)?;
     let room = Arc::clone(&store.room);
     let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
-    let target = target(&allowed, &input.key);
+    let target = target(store, &allowed, &input.key);
     let with_checksums = || Meta {
         checksums: computed.get(),
         ..meta
     };
-    let written = store
-        .put(&target, spool, with_checksums, &conditions)
-        .await?;
+    let written = target.put(spool, with_checksums, &conditions).await?;
     let mut checksums = computed.get();
     let output = PutObjectOutput {
         e_tag: Some(etag(&written.etag)),
@@ -199,7 +197,10 @@ pub(super) async fn attributes(
     let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
     let input = &request.input;
     let (version, position) = find(store, &allowed, owed, &input.key).await?;
-    let wants = |name| input.object_attributes.iter().any(|it| it.as_str() == name);
+    // They come as one text, or as several.
+    let named = input.object_attributes.iter().map(ObjectAttributes::as_str);
+    let named: Vec<_> = named.flat_map(|it| it.split(',')).map(str::trim).collect();
+    let wants = |name| named.contains(&name);
     let of = output_of(&version, true);
     let is_multipart = version.etag.contains('-');
     let output = GetObjectAttributesOutput {
@@ -257,12 +258,16 @@ pub(super) async fn delete(
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let allowed = allowed(&request)?;
-    let conditions = of_write(request.input.if_match.as_ref(), None);
-    let if_match = conditions.if_match.as_deref();
+    let input = &request.input;
+    let conditions = DeleteConditions {
+        etag: of_write(input.if_match.as_ref(), None).if_match,
+        size: input.if_match_size,
+        modified: input.if_match_last_modified_time.as_ref().map(seconds_of),
+    };
     let repository = &allowed.repository.row.id;
     let position = store
         .index
-        .delete(repository, &request.input.key, if_match)
+        .delete(repository, &request.input.key, &conditions)
         .await?;
     Ok(with_token(
         store,
@@ -281,10 +286,21 @@ pub(super) async fn delete_several(
         return Err(s3_error!(MalformedXML));
     }
     let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
-    for ObjectIdentifier { key, e_tag, .. } in objects {
-        let if_match = e_tag.as_ref().map(|it| it.value());
+    for object in objects {
+        let ObjectIdentifier {
+            key,
+            e_tag,
+            last_modified_time,
+            size,
+            ..
+        } = object;
+        let conditions = DeleteConditions {
+            etag: e_tag.map(ETag::into_value),
+            size,
+            modified: last_modified_time.as_ref().map(seconds_of),
+        };
         let repository = &allowed.repository.row.id;
-        match store.index.delete(repository, &key, if_match).await {
+        match store.index.delete(repository, &key, &conditions).await {
             Ok(position) => {
                 newest = position.or(newest);
                 deleted.push(DeletedObject {
@@ -312,9 +328,10 @@ pub(super) async fn delete_several(
 }
 
 /// Where the body for a key goes.
-pub(super) fn target<'a>(allowed: &'a Allowed, key: &'a str) -> Target<'a> {
+pub(super) fn target<'a>(store: &'a Store, allowed: &'a Allowed, key: &'a str) -> Target<'a> {
     Target {
-        catalogue: &allowed.catalogue,
+        store,
+        inventory: &allowed.inventory,
         repository: &allowed.repository,
         key,
         only: allowed.only,
@@ -350,7 +367,7 @@ pub(super) async fn open(
 ) -> S3Result<(Version, Reading)> {
     let source = || Source {
         store: Arc::clone(store),
-        catalogue: Arc::clone(&allowed.catalogue),
+        inventory: Arc::clone(&allowed.inventory),
         repository: Arc::clone(&allowed.repository),
         only: allowed.only,
     };
@@ -371,7 +388,7 @@ fn is_at(allowed: &Allowed, version: &Version) -> bool {
     let Some(only) = allowed.only else {
         return true;
     };
-    let bucket = &allowed.catalogue.buckets[only].row.id;
+    let bucket = &allowed.inventory.buckets[only].row.id;
     let mut blobs = version.blobs.iter();
     blobs.all(|blob| blob.copies.iter().any(|copy| copy.bucket == *bucket))
 }
@@ -383,13 +400,13 @@ async fn redirect(allowed: &Allowed, version: &Version) -> Option<S3Response<Get
     };
     let mut copies = blob.copies.iter();
     let (index, copy) = copies.find_map(|copy| {
-        let index = allowed.catalogue.index_of(&copy.bucket)?;
+        let index = allowed.inventory.index_of(&copy.bucket)?;
         allowed
             .only
             .is_none_or(|only| only == index)
             .then_some((index, copy))
     })?;
-    let backend = allowed.catalogue.buckets[index].backend();
+    let backend = allowed.inventory.buckets[index].backend();
     let url = backend.presigned(&copy.id, REDIRECT_VALID).await?;
     let mut response = S3Response::new(GetObjectOutput::default());
     response.status = Some(StatusCode::TEMPORARY_REDIRECT);
@@ -485,7 +502,7 @@ pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
         .split(',')
         .map(str::trim)
         .filter(|it| *it != "aws-chunked");
-    let kept = kept.collect::<Vec<_>>().join(",");
+    let kept = kept.collect::<Vec<_>>().join(", ");
     (!kept.is_empty()).then_some(kept)
 }
 

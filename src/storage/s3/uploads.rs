@@ -18,7 +18,9 @@ use super::lists::owner;
 use super::objects::{checked, http_date, meta_of, target, without_aws_chunked};
 use super::request::{allowed, with_token};
 use crate::storage::index::Meta;
-use crate::storage::multipart::{BegunUpload, PARTS_MAX, StoredPart, UploadAt, combined_etag};
+use crate::storage::multipart::{
+    BegunUpload, PARTS_MAX, StoredPart, UploadAt, Uploads, combined_etag, put_part,
+};
 use crate::storage::spool::Spool;
 use crate::storage::{StorageError, Store};
 
@@ -33,9 +35,8 @@ pub(super) async fn create(
     let input = &mut request.input;
     let meta = checked(meta_of!(input))?;
     let repository = &allowed.repository.row.id;
-    let id = store
-        .index
-        .begin_upload(repository, &input.key, &meta)
+    let id = Uploads(&store.index)
+        .begin(repository, &input.key, &meta)
         .await?;
     let output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket.clone()),
@@ -58,8 +59,8 @@ pub(super) async fn part(
     let room = Arc::clone(&store.room);
     let spool = Spool::new(room, bytes, length, Box::new(declared)).map_err(StorageError::from)?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
-    let target = target(&allowed, &input.key);
-    let stored = store.put_part(&target, upload, number, spool).await?;
+    let target = target(store, &allowed, &input.key);
+    let stored = put_part(&target, upload, number, spool).await?;
     let mut checksums = computed.get();
     let output = UploadPartOutput {
         e_tag: Some(etag(&stored)),
@@ -88,8 +89,7 @@ pub(super) async fn complete(
     let combined = combined_etag(parts.iter().map(|(_, etag)| etag.as_str()));
     let combined = combined.ok_or_else(|| s3_error!(InvalidPart))?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
-    let completed = store
-        .index
+    let completed = Uploads(&store.index)
         .complete(upload, &parts, &combined, &conditions)
         .await;
     let position = match completed {
@@ -128,7 +128,7 @@ pub(super) async fn abort(
     let allowed = allowed(&request)?;
     let input = &request.input;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
-    store.index.abort(upload).await?;
+    Uploads(&store.index).abort(upload).await?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
@@ -141,8 +141,7 @@ pub(super) async fn list_parts(
     let most = most(input.max_parts)?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     let after = input.part_number_marker.unwrap_or_default();
-    let mut parts = store
-        .index
+    let mut parts = Uploads(&store.index)
         .parts(upload, after, i64::from(most) + 1)
         .await?;
     let is_truncated = cut(&mut parts, most);
@@ -183,9 +182,8 @@ pub(super) async fn list(
     let after_id = id_marker.clone().unwrap_or_else(|| "~".to_owned());
     let after = (key_marker.as_str(), after_id.as_str());
     let repository = &allowed.repository.row.id;
-    let mut uploads = store
-        .index
-        .uploads(repository, &prefix, after, i64::from(most) + 1)
+    let mut uploads = Uploads(&store.index)
+        .list(repository, &prefix, after, i64::from(most) + 1)
         .await?;
     let is_truncated = cut(&mut uploads, most);
     let upload = |upload: &BegunUpload| MultipartUpload {

@@ -73,7 +73,7 @@ async fn a_presigned_url_opens_one_key_for_its_time() {
         (403, "AccessDenied".to_owned())
     );
     let long = code(fetch(get().presigned(864_000)).await).await;
-    assert_eq!(long, (400, "AuthorizationQueryParametersError".to_owned()));
+    assert_eq!(long, (403, "AccessDenied".to_owned()));
 }
 
 #[tokio::test]
@@ -117,8 +117,7 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
     let admin = world.key("admin").await;
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
-    let again = code(admin.put("made-here", "", b"").await).await;
-    assert_eq!(again, (409, "BucketAlreadyOwnedByYou".to_owned()));
+    assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
     let taken = code(admin.put("bucket-0", "", b"").await).await;
     assert_eq!(taken.0, 409);
     assert_eq!(admin.put("made-here", "key", b"bytes").await.status(), 200);

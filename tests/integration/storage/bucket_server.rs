@@ -190,7 +190,7 @@ async fn answer(
         Some(BucketFault::Truncate(_) | BucketFault::Corrupt) | None => {}
     }
     let answered = service.call(request.map(s3s::Body::from)).await;
-    let response = answered.map_err(|_| std::io::Error::other("the server failed"))?;
+    let response = answered.map_err(|_failed| std::io::Error::other("the server failed"))?;
     Ok(response.map(|body| match fault {
         Some(BucketFault::Truncate(bytes)) => truncated(body, bytes),
         Some(BucketFault::Corrupt) => body.map_frame(corrupted).boxed_unsync(),

@@ -1,9 +1,10 @@
 //! Members that fail: the next one gets the write, and another copy gives the bytes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use tidegate::testkit::until;
+use tokio::time::Instant;
 
 use super::bucket_server::BucketFault;
 use super::s3_client::code;

@@ -1,6 +1,7 @@
 //! Objects: put, get, list, delete, keys of every shape, conditions, ranges.
 
 use http::Method;
+use tidegate::testkit::Shutdown;
 
 use super::s3_client::code;
 use super::world::{REPOSITORY, StorageWorld};
@@ -146,6 +147,35 @@ async fn lists_are_in_the_order_of_bytes_and_continue_where_they_ended() {
 }
 
 #[tokio::test]
+async fn reads_go_on_without_the_primary_where_the_level_allows_and_writes_are_503() {
+    let mut world = StorageWorld::with(1, &[], &["--consistency", "eventual"], "", 1).await;
+    world.s3.put(REPOSITORY, "key", b"bytes").await;
+    world.cluster.wait_for_replicas().await.unwrap();
+    world
+        .cluster
+        .primary
+        .stop(Shutdown::Immediate)
+        .await
+        .unwrap();
+    let s3 = &world.s3;
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+    assert!(s3.list(REPOSITORY, &[]).await.contains("<Key>key</Key>"));
+    let strong = s3.request(Method::GET, REPOSITORY, "key");
+    let strong = strong
+        .unsigned_header("x-consistency", "strong")
+        .send()
+        .await;
+    assert_eq!(strong.status(), 503);
+    for response in [
+        s3.put(REPOSITORY, "key", b"other").await,
+        s3.get(REPOSITORY, "absent").await,
+    ] {
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(code(response).await, (503, "ServiceUnavailable".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn conditions_and_ranges_are_those_of_s3() {
     let world = StorageWorld::start(&[], &[]).await;
     let s3 = &world.s3;
@@ -155,7 +185,7 @@ async fn conditions_and_ranges_are_those_of_s3() {
             .body(b"0123456789");
         request.header(name, value).send()
     };
-    assert_eq!(put("if-match", "*").await.status(), 412);
+    assert_eq!(put("if-match", "*").await.status(), 404);
     assert_eq!(put("if-none-match", "*").await.status(), 200);
     assert_eq!(put("if-none-match", "*").await.status(), 412);
     assert_eq!(

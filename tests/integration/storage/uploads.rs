@@ -130,7 +130,7 @@ async fn begin(s3: &S3Client, key: &str) -> String {
     rest.split_once('<').unwrap().0.to_owned()
 }
 
-/// Stores a part; returns its ETag.
+/// Stores a part; returns its `ETag`.
 async fn part(s3: &S3Client, key: &str, upload: &str, number: u32, body: &[u8]) -> String {
     let request = s3.request(Method::PUT, REPOSITORY, key).body(body);
     let request = request

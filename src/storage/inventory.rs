@@ -16,13 +16,13 @@ use super::database::{IndexDatabase, Owed};
 use super::fault::{Fault, FaultKind};
 use super::placement::MemberView;
 use super::registry::{self, RepositoryRow};
-use super::{Backend, BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};
+use super::{BucketBackend, BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};
 
 /// The latency that is expected of a bucket, and of each one after it a little more, until it is known.
 const ESTIMATE: Duration = Duration::from_millis(50);
 
 /// What there is.
-pub struct Catalogue {
+pub struct Inventory {
     /// All buckets that can be used; others refer to them by index.
     pub(super) buckets: Vec<Arc<Bucket>>,
     pub(super) repositories: Vec<Arc<Repository>>,
@@ -39,7 +39,7 @@ pub(super) struct Bucket {
 
 /// What outlives a change of a bucket's limits.
 pub(super) struct Live {
-    pub(super) backend: Backend,
+    pub(super) backend: BucketBackend,
     pub(super) hedge: HedgeDelay,
     held: AtomicU64,
     written: AtomicU64,
@@ -51,7 +51,7 @@ pub(super) struct Repository {
     pub(super) members: Vec<usize>,
 }
 
-impl Catalogue {
+impl Inventory {
     /// Returns one without anything.
     pub(super) fn empty() -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Catalogue {
         let live = match same {
             Some(before) => Arc::clone(&before.live),
             None => Arc::new(Live {
-                backend: Backend::new(&row, file_root)?,
+                backend: BucketBackend::new(&row, file_root)?,
                 hedge: HedgeDelay::new(Instant::now()),
                 held: AtomicU64::default(),
                 written: AtomicU64::default(),
@@ -162,7 +162,7 @@ impl Catalogue {
     }
 }
 
-impl Catalogue {
+impl Inventory {
     /// Notes how an attempt at a bucket has ended.
     pub(super) fn report(&self, bucket: usize, fault: Option<&Fault>, latency: Option<Duration>) {
         let now = Instant::now();
@@ -205,7 +205,7 @@ impl Bucket {
         &self.row.declared.name
     }
 
-    pub(super) fn backend(&self) -> &Backend {
+    pub(super) fn backend(&self) -> &BucketBackend {
         &self.live.backend
     }
 
@@ -283,7 +283,7 @@ fn new_selector(buckets: usize) -> SharedSelector {
 
 fn unless_broken<T>(row: Result<T, StorageError>) -> Option<T> {
     row.inspect_err(
-        |error| tracing::error!(%error, "a row of the storage catalogue cannot be used"),
+        |error| tracing::error!(%error, "a row of the storage inventory cannot be used"),
     )
     .ok()
 }
