@@ -35,6 +35,9 @@ const POLL_OPEN: Duration = Duration::from_millis(250);
 /// How often the tables are looked for.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// How often it is logged that the store was never read.
+const TELL: Duration = Duration::from_mins(1);
+
 /// How often the arms are judged.
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -59,7 +62,11 @@ pub struct StoreFollower {
     started: Instant,
     /// When the tables were looked for, and whether they were there.
     looked: Option<(Instant, bool)>,
+    /// Whether the database has answered that there are none.
+    absent: bool,
     complained: bool,
+    /// When it was last logged that nothing is known to be in force.
+    told_unread: Option<Instant>,
 }
 
 impl StoreFollower {
@@ -91,7 +98,9 @@ impl StoreFollower {
             judged_at: Duration::ZERO,
             started: Instant::now(),
             looked: None,
+            absent: false,
             complained: false,
+            told_unread: None,
             region,
             status,
         }
@@ -113,10 +122,10 @@ impl StoreFollower {
             let now = self.started.elapsed();
             let mut posture = self.following.posture(now);
             if !is_pinned {
-                self.plans.apply(&posture, &self.bodies);
+                self.apply(&posture);
                 if self.judge(&posture, now) {
                     posture = self.following.posture(now);
-                    self.plans.apply(&posture, &self.bodies);
+                    self.apply(&posture);
                 }
                 self.status.show(&posture);
             }
@@ -124,11 +133,39 @@ impl StoreFollower {
             if is_there && !self.suspects_itself() {
                 reports.send_replace(Some(self.reported(&posture, is_pinned)));
             }
-            let pause = match self.following.is_open() {
+            let is_unread = self.is_unread(&posture) && !is_pinned;
+            if is_unread {
+                self.tell_unread();
+            }
+            let pause = match self.following.is_open() || is_unread {
                 true => POLL_OPEN,
                 false => POLL.mul_f64(0.8 + 0.4 * fastrand::f64()),
             };
             sleep(pause).await;
+        }
+    }
+
+    /// Makes requests be decided as the posture says; served here while nothing is known.
+    fn apply(&self, posture: &Posture) {
+        match self.is_unread(posture) {
+            true => self.plans.serve_here(),
+            false => self.plans.apply(posture, &self.bodies),
+        }
+    }
+
+    /// Whether a revision may be in force that this gateway does not know.
+    fn is_unread(&self, posture: &Posture) -> bool {
+        posture.in_force.is_none() && !self.absent
+    }
+
+    /// Logs every minute that the store was never read.
+    fn tell_unread(&mut self) {
+        let is_due = self.told_unread.is_none_or(|at| at.elapsed() >= TELL);
+        if is_due && self.plans.has_peers() {
+            self.told_unread = Some(Instant::now());
+            tracing::warn!(
+                "the policy store was not read yet: requests are served here and not handed on"
+            );
         }
     }
 
@@ -159,7 +196,7 @@ impl StoreFollower {
         tracing::info!(revision, rollout, "the state file's policy is in force");
         let posture = self.following.posture(self.started.elapsed());
         if !self.plans.is_pinned() {
-            self.plans.apply(&posture, &self.bodies);
+            self.apply(&posture);
         }
     }
 
@@ -177,6 +214,7 @@ impl StoreFollower {
             match statement::exists(&client).await {
                 Ok(there) => {
                     self.looked = Some((Instant::now(), there));
+                    self.absent = !there;
                     return there;
                 }
                 Err(error) => {

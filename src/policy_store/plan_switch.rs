@@ -24,6 +24,21 @@ impl PlanSwitch {
         self.routes.load().plans().pinned
     }
 
+    /// Makes requests be served here, unless a revision is in force.
+    pub(super) fn serve_here(&self) {
+        let routes = self.routes.load_full();
+        let plans = routes.plans();
+        let built_in = plans.in_force.as_ref();
+        if built_in.is_some_and(|policy| policy.file().revision == 0) {
+            routes.put_plans(TrafficPlans::default());
+        }
+    }
+
+    /// Whether this gateway is in a fleet, and could hand requests on.
+    pub(super) fn has_peers(&self) -> bool {
+        self.routes.load().built_in().is_some()
+    }
+
     /// Makes requests be decided as the posture says.
     pub(super) fn apply(&self, posture: &Posture, bodies: &Bodies) {
         let routes = self.routes.load_full();

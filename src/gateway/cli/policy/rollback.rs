@@ -7,8 +7,7 @@ use tidegate_rollout::GatewayReport;
 use tokio::time::{Instant, sleep};
 
 use super::file::print;
-use super::rollout::usable;
-use super::store::{author, open};
+use super::store::{author, open, usable};
 use crate::gateway::cli::Exit;
 use crate::policy_store::{InForceRow, PolicyRollback, StoreSession};
 

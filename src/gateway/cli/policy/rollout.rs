@@ -4,16 +4,14 @@ use std::time::SystemTime;
 
 use serde_json::json;
 use tidegate_model::Environment;
-use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason, StoredRevision};
-use tidegate_traffic::compile;
+use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason};
 use tidegate_traffic::plan::Plan;
-use tidegate_traffic::syntax::Source;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::file::{accepted, print};
+use super::file::print;
 use super::rollback::all_follow;
-use super::store::{author, open};
+use super::store::{author, open, usable};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::RolloutCommand;
 use crate::policy_store::{
@@ -72,22 +70,6 @@ pub(super) async fn rollout(
     };
     let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
     end(&store, ended, (rollout, in_force, revision)).await
-}
-
-/// Returns a revision and its plan, compiled and tested.
-pub(super) async fn usable(
-    store: &StoreSession,
-    revision: u32,
-) -> Result<(StoredRevision, Plan), Exit> {
-    let stored = store.revision(revision).await?;
-    let name = format!("revision {revision}");
-    let source = Source::new(&name, stored.body.as_bytes());
-    let compiled = compile(&source);
-    accepted(&compiled, &source)?;
-    match compiled.plan {
-        Some(plan) => Ok((stored, plan)),
-        None => Err(Exit::unusable(format_args!("{name}: it cannot be used"))),
-    }
 }
 
 async fn end(

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use tidegate_model::Environment;
-use tidegate_rollout::SigningKey;
+use tidegate_rollout::{SigningKey, StoredRevision};
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
 use tidegate_traffic::{compile, show};
@@ -35,6 +35,22 @@ impl From<StoreError> for Exit {
             _ if error.is_unusable() => Self::unusable(error),
             _ => Self::failed(error),
         }
+    }
+}
+
+/// Returns a revision and its plan, compiled and tested.
+pub(super) async fn usable(
+    store: &StoreSession,
+    revision: u32,
+) -> Result<(StoredRevision, Plan), Exit> {
+    let stored = store.revision(revision).await?;
+    let name = format!("revision {revision}");
+    let source = Source::new(&name, stored.body.as_bytes());
+    let compiled = compile(&source);
+    accepted(&compiled, &source)?;
+    match compiled.plan {
+        Some(plan) => Ok((stored, plan)),
+        None => Err(Exit::unusable(format_args!("{name}: it cannot be used"))),
     }
 }
 

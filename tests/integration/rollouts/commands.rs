@@ -1,0 +1,116 @@
+//! Commands end in a code that says what is to be done, whatever others have written.
+
+use super::kit::{LOCAL, Scene, TO_US};
+
+const OPEN_AND_LEFT: &str = "insert into tidegate.traffic_rollout \
+    (kind, revision, base, regions, leader, by, renewed_at) \
+    values ('rollout', 2, 1, '{eu-west-1}', 'x', 'ada', now() - interval '16 s')";
+
+/// Fails unless the newest rollout has ended so.
+fn assert_ended(outcome: &str) -> String {
+    format!(
+        "do $$ begin if (select outcome from tidegate.traffic_rollout order by rollout desc limit 1) \
+         is distinct from '{outcome}' then raise exception 'it is not {outcome}'; end if; end $$"
+    )
+}
+
+#[tokio::test]
+async fn an_expiry_is_kept_and_an_open_rollout_goes_on_where_a_command_is_refused() {
+    let scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    scene.push(TO_US).await;
+    let primary = &scene.cluster.primary;
+    for command in ["abort", "pause", "rollback"] {
+        primary.execute(OPEN_AND_LEFT).await.unwrap();
+        let ended = scene.policy(&[command]).await;
+        assert_eq!(ended.code, Some(2), "{command}: {ended:?}");
+        primary.execute(&assert_ended("expired")).await.unwrap();
+    }
+    scene.put_in_force("1").await;
+    let open = OPEN_AND_LEFT.replace("- interval '16 s'", "+ interval '1 min'");
+    primary.execute(&open).await.unwrap();
+    for to in ["1", "2"] {
+        let ended = scene.policy(&["rollback", "--to", to]).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let right = format!("`tidegate policy rollout {to}`");
+        assert!(ended.told.contains(&right), "{ended:?}");
+    }
+    scene.done(&["abort"]).await;
+    primary.execute(&assert_ended("aborted")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_hinders_no_command_and_no_gateway() {
+    let scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    scene.push(TO_US).await;
+    let primary = &scene.cluster.primary;
+    for (gateway, share, state, at) in [
+        ("odd", 0, "dancing", "now()"),
+        ("negative", -1, "in-force", "now()"),
+        ("infinite", 0, "in-force", "'-infinity'"),
+    ] {
+        let row = format!(
+            "insert into tidegate.traffic_gateway \
+             (gateway, region, version, language, rollout, revision, share, state, reported_at) \
+             values ('{gateway}', 'eu-west-1', '9', 1, 0, 0, {share}, '{state}', {at})"
+        );
+        primary.execute(&row).await.unwrap();
+    }
+    let quick = ["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"];
+    scene.done(&quick).await;
+    let status = scene.policy(&["status"]).await;
+    assert!(status.out.contains("unknown"), "{status:?}");
+    primary
+        .execute(
+            "delete from tidegate.traffic_gateway where gateway in ('odd', 'negative', 'infinite')",
+        )
+        .await
+        .unwrap();
+    // A rollout of a revision that is not there is refused, and the next is followed.
+    scene.roll_out_by_hand("7").await;
+    let refused = |it: &serde_json::Value| it["refused"] == "invalid" && it["state"] == "refused";
+    scene.until_reported("both refuse it", refused).await;
+    scene.put_in_force("2").await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_and_the_documented_rights_suffice_for_a_push() {
+    let scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    let key = scene.folder.path().join("key.pem").display().to_string();
+    scene.done(&["key", &key]).await;
+    let file = scene.file("us.policy", TO_US);
+    for (floor, expected) in [("3", "would be 2"), ("2147483648", "2147483647")] {
+        let push = [
+            "push", &file, "--sign", &key, "--fleet", "shop", "--floor", floor,
+        ];
+        let ended = scene.policy(&push).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.told.contains(expected), "{ended:?}");
+    }
+    let twice = scene
+        .policy(&["rollout", "1", "--order", "us-east-1,us-east-1"])
+        .await;
+    assert_eq!(twice.code, Some(2), "{twice:?}");
+    assert!(twice.told.contains("named twice"), "{twice:?}");
+
+    let replica = scene.policy_command(&["push", &file]);
+    let replica = replica.env("DATABASE_URL", scene.cluster.replicas[0].url());
+    let output = replica.output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("name the primary"), "{told}");
+
+    let rights = "create role pusher login; grant usage on schema tidegate to pusher; \
+        grant select on all tables in schema tidegate to pusher; \
+        grant insert on tidegate.traffic_revision to pusher";
+    scene.cluster.primary.execute(rights).await.unwrap();
+    let url = scene.cluster.primary.url();
+    let (_, place) = url.split_once('@').unwrap();
+    let pusher = scene.policy_command(&["push", &file]);
+    let pusher = pusher.env("DATABASE_URL", format!("postgres://pusher@{place}"));
+    let output = pusher.output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+}
