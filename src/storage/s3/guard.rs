@@ -6,6 +6,10 @@ use s3s::{S3Result, s3_error};
 
 /// Seconds that a presigned URL may be valid.
 const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
+/// The file of a form, which is held in memory before access is checked.
+pub(super) const FORM_BYTES_MAX: u64 = 16 << 20;
+/// The rest of a form.
+const FORM_FIELDS_BYTES_MAX: u64 = 1 << 20;
 
 /// Refuses a request by its head.
 pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
@@ -20,6 +24,9 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     }
     if request.uri().path().contains("%00") {
         return Err(s3_error!(InvalidURI, "a key cannot contain U+0000"));
+    }
+    if is_large_form(request) {
+        return Err(s3_error!(EntityTooLarge, "a form can have 16 MiB at most"));
     }
     let expires = parameter(query, "X-Amz-Expires");
     let expires = expires.map(|text| text.parse().unwrap_or(u64::MAX));
@@ -64,6 +71,15 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
             "There were headers present in the request which were not signed"
         )),
     }
+}
+
+fn is_large_form<B>(request: &Request<B>) -> bool {
+    let text = |name| request.headers().get(name).and_then(|it| it.to_str().ok());
+    let kind = text(http::header::CONTENT_TYPE).unwrap_or_default();
+    let length = text(http::header::CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
+    request.method() == http::Method::POST
+        && kind.to_ascii_lowercase().contains("multipart/form-data")
+        && length.is_some_and(|length| length > FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX)
 }
 
 fn is_signature_v2(query: &str, authorization: Option<&str>) -> bool {
