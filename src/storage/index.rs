@@ -286,10 +286,12 @@ impl Index {
         self.database.write(sql, values).await.map(drop)
     }
 
-    /// Takes a copy out of reads, since its bytes are not those that were stored.
+    /// Takes a copy out of reads, since its bytes are not those that were stored; never the last one of
+    /// its blob, which may have been damaged only on the way.
     pub(super) async fn suspect(&self, copy: &str) -> Result<(), StorageError> {
-        let sql =
-            "update tidegate.storage_copy set state = 'suspect' where id = $1 and state = 'stored'";
+        let sql = "update tidegate.storage_copy c set state = 'suspect' where id = $1 and state = 'stored' \
+             and exists (select from tidegate.storage_copy o \
+             where o.blob = c.blob and o.id <> c.id and o.state = 'stored')";
         let values: Values<'_> = &[(&copy, Type::TEXT)];
         self.database.write(sql, values).await.map(drop)
     }

@@ -136,6 +136,14 @@ impl Source {
         order.map(|at| copies[at].clone()).collect()
     }
 
+    /// The first copy in the order of reads whose bucket works: its bucket and its key there.
+    pub(super) fn first_that_works(&self, blob: &Blob) -> Option<(usize, String)> {
+        let ranking = self.inventory.selector.ranking(Instant::now());
+        let mut copies = self.order(blob).into_iter();
+        let found = copies.find(|copy| works(standing(&ranking, copy.bucket).0));
+        found.map(|copy| (copy.bucket, copy.id))
+    }
+
     /// Opens one of some copies: the first that gives its first bytes.
     async fn first_of(
         &self,

@@ -197,7 +197,8 @@ impl Registry<'_> {
     /// # Errors
     /// If there is none, or it has objects.
     pub async fn remove_repository(&self, name: &str) -> Result<(), StorageError> {
-        let sql = "delete from tidegate.storage_repository where name = $1 returning 1";
+        let sql = "select 1 from tidegate.storage_repository \
+             where name = $1 and tidegate.storage_remove_repository(id)";
         let removed = self.one("repository", name, sql).await;
         in_use(removed, || format!("the repository `{name}` has objects"))
     }

@@ -61,6 +61,8 @@ pub(super) struct Spool {
     md5: Md5,
     sha256: digest::Context,
     digests: Option<Digests>,
+    /// Why the client's body cannot be used; it stays so.
+    failed: Option<IncomingError>,
     kept: Vec<Kept>,
     permits: Vec<OwnedSemaphorePermit>,
     file: Option<SpoolFile>,
@@ -122,6 +124,7 @@ impl Spool {
             md5: Md5::new(),
             sha256: digest::Context::new(&digest::SHA256),
             digests: None,
+            failed: None,
             kept: Vec::new(),
             permits: Vec::new(),
             file: None,
@@ -202,7 +205,14 @@ impl Spool {
         if self.digests.is_some() {
             return Ok(None);
         }
-        self.receive().await
+        if let Some(failed) = self.failed {
+            return Err(failed.into());
+        }
+        let received = self.receive().await;
+        if let Err(StorageError::Body(error)) = &received {
+            self.failed = Some(*error);
+        }
+        received
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, StorageError> {
@@ -431,6 +441,34 @@ mod tests {
             ));
             assert!(spool.digests().is_none());
         }
+    }
+
+    struct WrongOnce(bool);
+
+    impl Check for WrongOnce {
+        fn update(&mut self, _: &[u8]) {}
+
+        fn finish(&mut self) -> Result<(), IncomingError> {
+            match std::mem::replace(&mut self.0, true) {
+                true => Ok(()),
+                false => Err(IncomingError::BadDigest),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_with_a_wrong_digest_stays_refused_when_it_begins_again() {
+        let mut spool = spool(1 << 20, 1 << 20, 3, &["abc"]);
+        spool.check = Box::new(WrongOnce(false));
+        for _ in 0..2 {
+            let refused = all(&mut spool, 100).await;
+            assert!(matches!(
+                refused,
+                Err(StorageError::Body(IncomingError::BadDigest))
+            ));
+            spool.rewind();
+        }
+        assert!(spool.digests().is_none());
     }
 
     #[tokio::test(start_paused = true)]

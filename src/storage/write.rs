@@ -255,13 +255,15 @@ async fn send_body(
     let mut part = first;
     let sent = loop {
         let (sent, next) = join(upload.part(part), spool.take(PART_BYTES)).await;
-        if let Err(fault) = sent {
-            break Err(fault.into());
-        }
-        match next {
+        // A body that is wrong is refused, whatever the bucket says: no other may get it.
+        let next = match next {
             Err(error) => break Err(SendError::Body(error, Left::Unknown)),
-            Ok(next) if next.is_empty() => break Ok(()),
-            Ok(next) => part = next,
+            Ok(next) => next,
+        };
+        match sent {
+            Err(fault) => break Err(fault.into()),
+            Ok(()) if next.is_empty() => break Ok(()),
+            Ok(()) => part = next,
         }
     };
     let done = match sent {

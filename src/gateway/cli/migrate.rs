@@ -52,11 +52,18 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 1] = [(
-    1,
-    "storage",
-    include_str!("../../../migrations/storage/0001_storage.sql"),
-)];
+const STORAGE: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "storage",
+        include_str!("../../../migrations/storage/0001_storage.sql"),
+    ),
+    (
+        2,
+        "doom",
+        include_str!("../../../migrations/storage/0002_doom.sql"),
+    ),
+];
 
 const DEMO_DATA: &str = include_str!("demo_data.sql");
 

@@ -66,8 +66,9 @@ pub(super) async fn delete(
         // The command line removes those that it has made.
         return Err(denied());
     }
-    let sql = "delete from tidegate.storage_repository where id = $1 and not exists \
-         (select from tidegate.storage_object where repository = $1) returning 1";
+    let sql = "select 1 where case when exists \
+         (select from tidegate.storage_object where repository = $1) then false \
+         else tidegate.storage_remove_repository($1) end";
     let values: Values<'_> = &[(&found.repository.row.id, Type::TEXT)];
     let removed = store.index.database.write(sql, values).await?;
     if removed.rows.is_empty() {

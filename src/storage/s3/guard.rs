@@ -6,6 +6,10 @@ use s3s::{S3Result, s3_error};
 
 /// Seconds that a presigned URL may be valid.
 const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
+/// The file of a form, which is held in memory before access is checked.
+pub(super) const FORM_BYTES_MAX: u64 = 16 << 20;
+/// The rest of a form.
+const FORM_FIELDS_BYTES_MAX: u64 = 1 << 20;
 
 /// Refuses a request by its head.
 pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
@@ -21,6 +25,9 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     if request.uri().path().contains("%00") {
         return Err(s3_error!(InvalidURI, "a key cannot contain U+0000"));
     }
+    if is_large_form(request) {
+        return Err(s3_error!(EntityTooLarge, "a form can have 16 MiB at most"));
+    }
     let expires = parameter(query, "X-Amz-Expires");
     let expires = expires.map(|text| text.parse().unwrap_or(u64::MAX));
     if expires.is_some_and(|seconds| !(1..=EXPIRES_MAX).contains(&seconds)) {
@@ -29,16 +36,32 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
             "X-Amz-Expires must be between one second and seven days (604800 seconds)"
         ));
     }
+    let is_presigned = parameter(query, "X-Amz-Signature").is_some();
+    let is_ambiguous = ["X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Expires"]
+        .iter()
+        .any(|name| parameters(query, name).count() > 1);
+    let headers = request.headers().get_all(http::header::AUTHORIZATION);
+    if is_ambiguous || headers.iter().count() > 1 || (authorization.is_some() && is_presigned) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "Only one auth mechanism allowed; its parameters must be there once"
+        ));
+    }
     let signed = match authorization {
-        Some(text) => signed_headers(text),
-        None => parameter(query, "X-Amz-SignedHeaders"),
+        Some(text) => signed_headers(text).ok_or_else(|| {
+            s3_error!(
+                InvalidRequest,
+                "The authorization header is not one of AWS4-HMAC-SHA256"
+            )
+        })?,
+        None => match parameter(query, "X-Amz-SignedHeaders") {
+            Some(signed) => decoded(&signed),
+            // Without a signature: access control refuses it.
+            None => return Ok(()),
+        },
     };
-    let Some(signed) = signed else {
-        // Without a signature: access control refuses it.
-        return Ok(());
-    };
-    let signed = decoded(&signed);
-    let is_signed = |name: &str| signed.split(';').any(|it| it.eq_ignore_ascii_case(name));
+    // As `s3s` compares them: what it does not find by this name is not part of the signature.
+    let is_signed = |name: &str| signed.split(';').any(|it| it == name);
     let mut names = request.headers().keys().map(http::HeaderName::as_str);
     let unsigned = names.find(|name| name.starts_with("x-amz-") && !is_signed(name));
     match unsigned {
@@ -50,6 +73,15 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     }
 }
 
+fn is_large_form<B>(request: &Request<B>) -> bool {
+    let text = |name| request.headers().get(name).and_then(|it| it.to_str().ok());
+    let kind = text(http::header::CONTENT_TYPE).unwrap_or_default();
+    let length = text(http::header::CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
+    request.method() == http::Method::POST
+        && kind.to_ascii_lowercase().contains("multipart/form-data")
+        && length.is_some_and(|length| length > FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX)
+}
+
 fn is_signature_v2(query: &str, authorization: Option<&str>) -> bool {
     authorization.is_some_and(|text| text.starts_with("AWS "))
         || parameter(query, "Signature").is_some()
@@ -58,15 +90,21 @@ fn is_signature_v2(query: &str, authorization: Option<&str>) -> bool {
 
 /// The value of a parameter as it stands in the query.
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let mut found = pairs.filter(|(key, _)| decoded(key).eq_ignore_ascii_case(name));
-    found.next().map(|(_, value)| value.to_owned())
+    parameters(query, name).next().map(str::to_owned)
+}
+
+fn parameters<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = query.split('&');
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let found = pairs.filter(move |(key, _)| decoded(key).eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
 }
 
 fn signed_headers(authorization: &str) -> Option<String> {
-    let (_, rest) = authorization.split_once("SignedHeaders=")?;
-    let end = rest.find([',', ' ']).unwrap_or(rest.len());
-    Some(rest[..end].to_owned())
+    let rest = authorization.strip_prefix("AWS4-HMAC-SHA256 ")?;
+    let (_, rest) = rest.split_once("SignedHeaders=")?;
+    let (signed, rest) = rest.split_once(',')?;
+    (!rest.contains("SignedHeaders=")).then(|| signed.to_owned())
 }
 
 fn decoded(text: &str) -> String {
@@ -104,6 +142,25 @@ mod tests {
             ];
             assert_eq!(refused("/b/k", &headers).as_deref(), expected, "{names}");
         }
+    }
+
+    #[test]
+    fn a_signature_that_could_be_read_in_two_ways_is_refused() {
+        let header = "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=c";
+        let twice = format!("{header}, SignedHeaders=host;x-amz-meta-a");
+        for (uri, text) in [
+            ("/b/k?X-Amz-Signature=a", header),
+            ("/b/k?X-Amz-Signature", header),
+            ("/b/k", &*twice),
+            ("/b/k", &*header.replace("AWS4", "aws4")),
+            ("/b/k", "AWS4-HMAC-SHA256 Credential=a/b"),
+        ] {
+            let code = refused(uri, &[("authorization", text)]);
+            assert_eq!(code.as_deref(), Some("InvalidRequest"), "{uri} {text}");
+        }
+        let uri = "/b/k?x-amz-signedheaders=host%3Bx-amz-meta-a&X-Amz-SignedHeaders=host";
+        let code = refused(uri, &[("x-amz-meta-a", "x")]);
+        assert_eq!(code.as_deref(), Some("InvalidRequest"));
     }
 
     #[test]

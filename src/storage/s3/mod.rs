@@ -25,6 +25,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use s3s::Body;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::SingleDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
@@ -47,6 +48,9 @@ impl S3Front {
         // Without it, access would not be checked at all.
         builder.set_auth(Keys(Arc::clone(store)));
         builder.set_access(Permissions(Arc::clone(store)));
+        let mut config = S3Config::default();
+        config.post_object_max_file_size = guard::FORM_BYTES_MAX;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         let domain = &store.settings.domain;
         if !domain.is_empty() {
             let host = SingleDomain::new(domain);

@@ -99,29 +99,28 @@ pub(super) async fn get(
     let allowed = allowed(&request)?;
     let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
     let input = &request.input;
-    let (version, position) = find(store, &allowed, owed, &input.key).await?;
-    ReadConditions {
-        if_match: input.if_match.as_ref(),
-        if_none_match: input.if_none_match.as_ref(),
-        if_modified_since: input.if_modified_since.as_ref(),
-        if_unmodified_since: input.if_unmodified_since.as_ref(),
-    }
-    .check(&version)?;
-    let range = match input.part_number {
-        Some(number) => Some(bytes_of_part(&version, number)?),
-        None => input
-            .range
-            .as_ref()
-            .map(|it| bytes_of(Some(it), version.size))
-            .transpose()?,
-    };
+    let (mut version, mut position) = find(store, &allowed, owed, &input.key).await?;
+    let mut range = range_of(input, &version)?;
     if allowed.repository.row.policy.redirect
-        && let Some(answer) = redirect(&allowed, &version).await
+        && let Some(answer) = redirect(store, &allowed, &version).await
     {
         return Ok(answer);
     }
+    let opened = open(store, &allowed, &version, range.as_ref()).await;
+    let reading = match opened {
+        Ok(reading) => reading,
+        Err(failed) => {
+            // Its bytes may be gone because another version has replaced it: the request is about that.
+            let (newest, at) = find(store, &allowed, Owed::STRONG, &input.key).await?;
+            if newest.id == version.id {
+                return Err(failed.into());
+            }
+            (version, position) = (newest, at);
+            range = range_of(input, &version)?;
+            open(store, &allowed, &version, range.as_ref()).await?
+        }
+    };
     let wanted = range.clone().unwrap_or(0..version.size);
-    let (version, reading) = open(store, &allowed, version, &input.key, wanted.clone()).await?;
     let frames = reading.into_stream().map(|chunk| chunk.map(Frame::data));
     let body = Body::http_body_unsync(StreamBody::new(frames));
     let mut output = output_of(&version, input.checksum_mode.is_some() && range.is_none());
@@ -346,41 +345,54 @@ pub(super) async fn find(
     key: &str,
 ) -> S3Result<(Version, Option<WalPosition>)> {
     let repository = &allowed.repository.row.id;
-    let mut found = store.index.find(owed, repository, key).await?;
+    let find = async |owed| -> Result<_, StorageError> {
+        let (version, position) = store.index.find(owed, repository, key).await?;
+        Ok((version.filter(|it| is_at(allowed, it)), position))
+    };
+    let mut found = find(owed).await?;
     let is_strong = owed.consistency.level == tidegate_model::Level::Strong;
     if found.0.is_none() && !is_strong {
-        found = store.index.find(Owed::STRONG, repository, key).await?;
+        found = find(Owed::STRONG).await?;
     }
     let (version, position) = found;
-    let version = version.filter(|version| is_at(allowed, version));
     let version = version.ok_or_else(no_such_key)?;
     Ok((version, position))
 }
 
-/// Opens a version; if its bytes are gone, the newest one.
-pub(super) async fn open(
+/// The bytes of a version that a client asks for, none for all, if its conditions hold.
+fn range_of(input: &GetObjectInput, version: &Version) -> S3Result<Option<std::ops::Range<u64>>> {
+    ReadConditions {
+        if_match: input.if_match.as_ref(),
+        if_none_match: input.if_none_match.as_ref(),
+        if_modified_since: input.if_modified_since.as_ref(),
+        if_unmodified_since: input.if_unmodified_since.as_ref(),
+    }
+    .check(version)?;
+    match (input.part_number, &input.range) {
+        (Some(number), _) => bytes_of_part(version, number).map(Some),
+        (None, Some(range)) => bytes_of(Some(range), version.size).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Opens bytes of a version, all of them if no range is given.
+async fn open(
     store: &Arc<Store>,
     allowed: &Allowed,
-    version: Version,
-    key: &str,
-    range: std::ops::Range<u64>,
-) -> S3Result<(Version, Reading)> {
-    let source = || Source {
+    version: &Version,
+    range: Option<&std::ops::Range<u64>>,
+) -> Result<Reading, StorageError> {
+    let range = range.cloned().unwrap_or(0..version.size);
+    source(store, allowed).open(version, range).await
+}
+
+fn source(store: &Arc<Store>, allowed: &Allowed) -> Source {
+    Source {
         store: Arc::clone(store),
         inventory: Arc::clone(&allowed.inventory),
         repository: Arc::clone(&allowed.repository),
         only: allowed.only,
-    };
-    let failed = match source().open(&version, range.clone()).await {
-        Ok(reading) => return Ok((version, reading)),
-        Err(failed) => failed,
-    };
-    let (newest, _) = find(store, allowed, Owed::STRONG, key).await?;
-    if newest.id == version.id || newest.size < range.end {
-        return Err(failed.into());
     }
-    let reading = source().open(&newest, range).await?;
-    Ok((newest, reading))
 }
 
 /// Whether a version can be read where the client wants: in a bucket that it has named, all parts.
@@ -394,20 +406,17 @@ fn is_at(allowed: &Allowed, version: &Version) -> bool {
 }
 
 /// Sends the client to a member's own URL, if the version is one object there.
-async fn redirect(allowed: &Allowed, version: &Version) -> Option<S3Response<GetObjectOutput>> {
+async fn redirect(
+    store: &Arc<Store>,
+    allowed: &Allowed,
+    version: &Version,
+) -> Option<S3Response<GetObjectOutput>> {
     let [blob] = &version.blobs[..] else {
         return None;
     };
-    let mut copies = blob.copies.iter();
-    let (index, copy) = copies.find_map(|copy| {
-        let index = allowed.inventory.index_of(&copy.bucket)?;
-        allowed
-            .only
-            .is_none_or(|only| only == index)
-            .then_some((index, copy))
-    })?;
+    let (index, copy) = source(store, allowed).first_that_works(blob)?;
     let backend = allowed.inventory.buckets[index].backend();
-    let url = backend.presigned(&copy.id, REDIRECT_VALID).await?;
+    let url = backend.presigned(&copy, REDIRECT_VALID).await?;
     let mut response = S3Response::new(GetObjectOutput::default());
     response.status = Some(StatusCode::TEMPORARY_REDIRECT);
     let url = HeaderValue::try_from(url).ok()?;
