@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::Method;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::signer::Signer;
@@ -22,6 +23,7 @@ use object_store::{
 };
 use tokio::time::timeout;
 
+use super::bucket::is_forbidden_address;
 use super::fault::{FaultKind, of_text};
 use super::{BucketRow, Provider, StorageError, fault::Fault};
 
@@ -65,7 +67,7 @@ impl BucketBackend {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&location.bucket)
             .with_region(&declared.region)
-            .with_client_options(client_options())
+            .with_http_connector(Guarded)
             .with_retry(RetryConfig {
                 max_retries: 0,
                 ..RetryConfig::default()
@@ -259,12 +261,41 @@ fn fault(error: &object_store::Error) -> Fault {
     Fault { kind, detail }
 }
 
-fn client_options() -> ClientOptions {
-    ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(FIRST_BYTE)
-        .with_pool_idle_timeout(Duration::from_secs(30))
-        .with_user_agent(http::HeaderValue::from_static("tidegate"))
+/// Connects to buckets: follows no redirect, and never to an address that must not be an endpoint.
+#[derive(Debug)]
+struct Guarded;
+
+impl HttpConnector for Guarded {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        // Only an endpoint that was declared with `http://` is asked without TLS: no redirect leads away.
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::new(Self))
+            .connect_timeout(FIRST_BYTE)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .user_agent("tidegate")
+            .build();
+        let failed = |error| object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(error),
+        };
+        client.map(HttpClient::new).map_err(failed)
+    }
+}
+
+impl reqwest::dns::Resolve for Guarded {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<_> = found
+                .filter(|address| !is_forbidden_address(address.ip()))
+                .collect();
+            if allowed.is_empty() {
+                return Err("the name has no address that may be an endpoint".into());
+            }
+            Ok(Box::new(allowed.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
 }
 
 /// Opens a directory below `file_root`, which links must not leave.
