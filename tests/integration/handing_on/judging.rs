@@ -78,12 +78,28 @@ async fn a_gateway_whose_own_region_fails_hands_requests_on() {
     assert_eq!(item, "eu-west-1; fwd=us-east-1; policy=near; reason=left");
 }
 
+/// Whether all threads of a process are stopped (proc(5): state T).
+fn has_stopped(pid: u32) -> std::io::Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = std::fs::read_to_string(thread?.path().join("status"))?;
+        if !status.lines().any(|line| line.starts_with("State:\tT")) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[tokio::test]
 async fn a_region_that_swallows_everything_is_left_and_what_hung_is_answered_elsewhere() {
     let policy = "policy away { prefer us-east-1 | ap-southeast-1 | local\n retry idempotent 1 budget 20% }\n";
     let scene = FleetScene::start(3, policy).await;
     assert_eq!(serving(&scene.get("/app/x").await), "us-east-1");
     scene.gateway(1).signal(Signal::SIGSTOP);
+    let pid = scene.gateway(1).pid().unwrap();
+    let all_stopped = async || Ok(has_stopped(pid)?.then_some(()));
+    until("its threads have stopped", DEADLINE, all_stopped)
+        .await
+        .unwrap();
     let began = Instant::now();
     let response = scene.get("/app/x").await;
     let took = began.elapsed();
