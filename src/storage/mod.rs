@@ -2,8 +2,8 @@
 //!
 //! Clients see repositories; a repository's members are buckets of any provider. PostgreSQL keeps the
 //! index (which version of a key is the newest, and which buckets have a copy of its bytes), so levels
-//! and tokens hold for objects as they do for rows. What decides is pure: [`placement`] (which member
-//! gets a write), [`read_plan`] (which copy is read). Deliberately absent: versions that clients can
+//! and tokens hold for objects as they do for rows. What decides is pure: `placement` (which member
+//! gets a write), `read_plan` (which copy is read). Deliberately absent: versions that clients can
 //! name, access control lists, and any protocol other than S3.
 
 mod settings;
