@@ -18,7 +18,7 @@ pub enum StoreError {
     /// It does not answer in time.
     #[error("it does not answer within {0} s")]
     Timeout(u64),
-    /// There are no tables.
+    /// The tables of the store do not exist.
     #[error(
         "there is no policy store in this database: `tidegate migrate --only traffic` makes it"
     )]

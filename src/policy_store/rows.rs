@@ -14,7 +14,7 @@ pub struct NewRevision<'a> {
     pub body: &'a str,
     /// The least language that it needs.
     pub language: u32,
-    /// Who has written it.
+    /// Its author.
     pub author: &'a str,
     /// What it is for.
     pub note: &'a str,
@@ -29,7 +29,7 @@ pub struct NewRevision<'a> {
 pub struct ListedRevision {
     /// Its number.
     pub revision: u32,
-    /// Who has written it.
+    /// Its author.
     pub author: String,
     /// What it is for.
     pub note: String,

@@ -55,7 +55,7 @@ struct Compared {
 }
 
 impl RegionRoute {
-    /// Decides where a request goes; nothing where there is no policy. The path is normalised.
+    /// Decides where a request goes; `None` without a policy. The path is normalised.
     ///
     /// # Errors
     /// When no region may serve it.

@@ -281,7 +281,7 @@ pub(super) struct PushCommand {
     /// What the revision is for.
     #[arg(long, default_value = "")]
     pub(super) note: String,
-    /// Who has written it; by default the user.
+    /// Its author; by default the user.
     #[arg(long)]
     pub(super) author: Option<String>,
     /// The key that signs it.

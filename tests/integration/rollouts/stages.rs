@@ -40,6 +40,20 @@ async fn until_at(scene: &Scene, region: &str, share: u64) {
     .unwrap();
 }
 
+/// Begins to roll out the second revision, here first, however many decisions it changes.
+fn begun(scene: &Scene, bake: &str) -> Leader {
+    let arguments = [
+        "2",
+        "--bake",
+        bake,
+        "--blast-radius",
+        "100%",
+        "--canary",
+        EU,
+    ];
+    Leader::start(scene, &arguments)
+}
+
 #[tokio::test]
 async fn a_good_revision_passes_shadow_and_a_regions_shares_and_is_in_force() {
     let mut scene = Scene::start("").await;
@@ -109,16 +123,7 @@ async fn a_revision_that_sends_requests_to_a_region_that_errors_is_vetoed_and_ta
     two_revisions(&scene).await;
     let traffic = Traffic::start(&scene);
     let before = traffic.failed.load(Ordering::Relaxed);
-    let arguments = [
-        "2",
-        "--bake",
-        "6s",
-        "--blast-radius",
-        "100%",
-        "--canary",
-        EU,
-    ];
-    let ended = Leader::start(&scene, &arguments).ended().await;
+    let ended = begun(&scene, "6s").ended().await;
     assert_eq!(ended.code, Some(4), "{ended:?}");
     // By the gateway within two windows, or where they have too few requests at the stage's end.
     let vetoed = ended.told.contains("vetoed: errors");
@@ -169,16 +174,7 @@ async fn a_revision_that_moves_more_than_the_blast_radius_is_stopped_in_shadow()
 async fn a_second_rollout_is_refused_and_the_first_can_be_paused_and_aborted() {
     let scene = Scene::start("").await;
     two_revisions(&scene).await;
-    let arguments = [
-        "2",
-        "--bake",
-        "1s",
-        "--blast-radius",
-        "100%",
-        "--canary",
-        EU,
-    ];
-    let first = Leader::start(&scene, &arguments);
+    let first = begun(&scene, "1s");
     until_at(&scene, EU, 500).await;
     let second = scene.policy(&["rollout", "2"]).await;
     assert_eq!(second.code, Some(3), "{second:?}");
@@ -204,18 +200,7 @@ async fn a_second_rollout_is_refused_and_the_first_can_be_paused_and_aborted() {
 async fn ctrl_c_aborts_and_everything_is_as_before() {
     let scene = Scene::start("").await;
     two_revisions(&scene).await;
-    let leader = Leader::start(
-        &scene,
-        &[
-            "2",
-            "--bake",
-            "1s",
-            "--blast-radius",
-            "100%",
-            "--canary",
-            EU,
-        ],
-    );
+    let leader = begun(&scene, "1s");
     until_at(&scene, EU, 500).await;
     leader.signal(Signal::SIGINT);
     let ended = leader.ended().await;
@@ -228,16 +213,7 @@ async fn ctrl_c_aborts_and_everything_is_as_before() {
 async fn a_leader_that_stands_still_for_long_loses_its_lease_and_every_gateway_falls_back() {
     let scene = Scene::start("").await;
     two_revisions(&scene).await;
-    let arguments = [
-        "2",
-        "--bake",
-        "600ms",
-        "--blast-radius",
-        "100%",
-        "--canary",
-        EU,
-    ];
-    let leader = Leader::start(&scene, &arguments);
+    let leader = begun(&scene, "600ms");
     until_at(&scene, EU, 10_000).await;
     until("the new plan decides", DEADLINE, async || {
         Ok((scene.served_by(0, "/app/x").await == "far").then_some(()))
@@ -260,16 +236,7 @@ async fn a_leader_that_stands_still_for_long_loses_its_lease_and_every_gateway_f
 async fn without_a_primary_the_leader_gives_up_and_every_gateway_falls_back_and_agrees() {
     let mut scene = Scene::start("").await;
     two_revisions(&scene).await;
-    let arguments = [
-        "2",
-        "--bake",
-        "600ms",
-        "--blast-radius",
-        "100%",
-        "--canary",
-        EU,
-    ];
-    let leader = Leader::start(&scene, &arguments);
+    let leader = begun(&scene, "600ms");
     until_at(&scene, EU, 10_000).await;
     until("the new plan decides", DEADLINE, async || {
         Ok((scene.served_by(0, "/app/x").await == "far").then_some(()))
