@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error("{}", error_chain::chain(.0))]
     Statement(tokio_postgres::Error),
     /// It does not answer in time.
-    #[error("it does not answer within {0} s")]
+    #[error("the database does not answer within {0} s")]
     Timeout(u64),
     /// The tables of the store do not exist.
     #[error(

@@ -1,14 +1,19 @@
 //! The leader's side of a rollout: from the gateways' reports to its next step.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use crate::stage::{SHARE_ALL, StageAt};
+use crate::windows::OLD_ARM;
 use crate::worse::{ALPHA, worse};
 use crate::{ArmCounts, ArmPair, GatewayReport, GatewayState};
 
 /// Decisions that the blast radius needs, while a stage lasts.
 const DECISIONS_MIN: u64 = 200;
+
+/// How often the old arm is remembered.
+const REMEMBER: Duration = Duration::from_secs(2);
 
 /// How many bakes a stage waits for its samples.
 const BAKES_MAX: u32 = 10;
@@ -112,8 +117,10 @@ pub struct Leading {
     entered: Duration,
     /// Since when all gateways have followed.
     baking: Option<Duration>,
-    /// The old arm of the region's last stage with one.
+    /// The old arm of the last minute of the region's stage before.
     old: ArmCounts,
+    /// The old arm of this stage by time, back to the newest that is a minute old.
+    old_since: VecDeque<(Duration, ArmCounts)>,
     /// The regions without a living gateway.
     passed_over: Vec<String>,
 }
@@ -128,6 +135,7 @@ impl Leading {
             entered: now,
             baking: None,
             old: ArmCounts::default(),
+            old_since: VecDeque::new(),
             passed_over: Vec::new(),
         }
     }
@@ -162,6 +170,7 @@ impl Leading {
         if !same_region {
             self.old = ArmCounts::default();
         }
+        self.old_since = VecDeque::from([(now, ArmCounts::default())]);
         self.at = stage;
         self.entered = now;
         self.baking = None;
@@ -170,6 +179,7 @@ impl Leading {
     /// Decides what comes next.
     pub fn step(&mut self, reports: &[GatewayReport], paused: bool, now: Duration) -> LeaderStep {
         let told = self.told(reports);
+        self.remember(&told.arms.old, now);
         if let Some(reason) = self.ended_by(reports) {
             return LeaderStep::Stop(reason);
         }
@@ -187,7 +197,28 @@ impl Leading {
         if baked < self.course.bake {
             return LeaderStep::Wait;
         }
-        self.judge(&told, baked)
+        self.judge(&told, baked, now)
+    }
+
+    /// Remembers the old arm of the last minute: at 100 % there is none.
+    fn remember(&mut self, old: &ArmCounts, now: Duration) {
+        let is_old = |(at, _): &(Duration, ArmCounts)| now.saturating_sub(*at) >= OLD_ARM;
+        while self.old_since.get(1).is_some_and(is_old) {
+            self.old_since.pop_front();
+        }
+        let newest = self.old_since.back().map(|(at, _)| *at);
+        if newest.is_none_or(|at| now.saturating_sub(at) >= REMEMBER) {
+            self.old_since.push_back((now, old.clone()));
+        }
+    }
+
+    /// Returns what the old arm has counted in the last minute of this stage.
+    fn last_minute(&self, old: &ArmCounts, now: Duration) -> ArmCounts {
+        let oldest = self.old_since.front();
+        match oldest.filter(|(at, _)| now.saturating_sub(*at) >= OLD_ARM) {
+            Some((_, before)) => old.since(before),
+            None => old.clone(),
+        }
     }
 
     /// Returns the counts of the stage.
@@ -275,13 +306,19 @@ impl Leading {
             .filter(|it| it.follows())
             .filter(here)
             .collect();
-        if alive.is_empty() && self.region().is_some() {
+        // Those that have reported this rollout and fallen silent may use it still.
+        let silent = self.ours(reports).filter(|it| !it.is_alive()).filter(here);
+        let silent: Vec<_> = silent.map(|it| it.gateway.clone()).collect();
+        if alive.is_empty() && silent.is_empty() && self.region().is_some() {
             let region = self.region().unwrap_or_default().to_owned();
             self.passed_over.push(region);
             return go_on(self.at.skip(self.course.regions.len()));
         }
         let behind = alive.iter().filter(|it| !self.is_at_work(it));
-        let behind: Vec<_> = behind.map(|it| it.gateway.clone()).collect();
+        let mut behind: Vec<_> = behind.map(|it| it.gateway.clone()).collect();
+        if alive.is_empty() {
+            behind = silent;
+        }
         if behind.is_empty() {
             self.baking = Some(now);
             return LeaderStep::Wait;
@@ -293,7 +330,7 @@ impl Leading {
     }
 
     /// Judges the stage at its end.
-    fn judge(&mut self, told: &Told, baked: Duration) -> LeaderStep {
+    fn judge(&mut self, told: &Told, baked: Duration, now: Duration) -> LeaderStep {
         if self.is_too_wide(told) {
             return LeaderStep::Stop(too_wide(told));
         }
@@ -316,7 +353,7 @@ impl Leading {
                 arms: told.arms.clone(),
             });
         }
-        self.old = told.arms.old.clone();
+        self.old = self.last_minute(&told.arms.old, now);
         go_on(self.at.next(self.course.regions.len()))
     }
 }

@@ -17,11 +17,13 @@ mod following;
 mod leading;
 
 pub use arms::{ArmCounts, ArmPair, ArmReport};
-pub use following::{Admission, Following, LEASE, OnTrial, Posture};
+pub use following::{Admission, Following, LEASE, Observed, OnTrial, Posture};
 pub use leading::{Course, LeaderStep, Leading, StopReason, Told};
 pub use refusal::RevisionRefusal;
 pub use report::{ALIVE, GatewayReport, GatewayState};
-pub use rows::{FinishedRollout, OpenRollout, RevisionHead, RolloutPosition, StoreView};
+pub use rows::{
+    FinishedRollout, OpenRollout, RevisionHead, RolloutOutcome, RolloutPosition, StoreView,
+};
 pub use saved::{SavedPolicy, SavedPolicyError};
 pub use share::belongs_to_new;
 pub use signature::{KeyError, SigningKey, StoredRevision, TrustedKey, TrustedKeys, sha256_hex};
