@@ -11,6 +11,8 @@ mod down_and_up;
 mod far_standby;
 mod late_replica;
 mod lost_replica;
+mod rollout_arrival;
+mod rollout_faults;
 mod scene;
 mod spill;
 mod table;
