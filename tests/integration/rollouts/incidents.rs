@@ -1,12 +1,13 @@
 //! Outages of others that shaped the policy store, as tests. A lock that makes all gateways wait is in
 //! `safety`; a stale plan that overwrites a newer one also in the unit tests of `tidegate_rollout`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use tidegate::testkit::free_port;
+use tidegate::testkit::{DelayProxy, GatewayProcess, free_port, until};
 
-use super::kit::{EU, LOCAL, Leader, Scene, TO_US, US, in_force};
+use super::kit::{EU, LOCAL, Leader, Scene, TO_US, US, in_force, metric};
 use crate::fleet::{certificates, sign, wait_for_state};
 use crate::world::{DEADLINE, TOKEN_SECRET};
 
@@ -91,16 +92,16 @@ fn renew(folder: &Path, valid: Duration) {
     }
 }
 
-/// A gateway in each region, as a fleet whose certificates are in a folder.
-async fn start_fleet(scene: &mut Scene, folder: &Path) {
+/// A gateway in each region, as a fleet whose certificates are in a folder; returns the lines between them.
+async fn start_fleet(scene: &mut Scene, folder: &Path) -> [DelayProxy; 2] {
     certificates(folder, &["--regions", &format!("{EU},{US}")]).await;
     let ports = [free_port().unwrap(), free_port().unwrap()];
+    let line = |port: u16| DelayProxy::start(SocketAddr::from(([127, 0, 0, 1], port)));
+    let lines = [line(ports[0]).await.unwrap(), line(ports[1]).await.unwrap()];
     for (own, region) in [EU, US].into_iter().enumerate() {
-        let other = [US, EU][own];
-        let peers = format!(
-            "[fleet]\npeers = [{{ region = \"{other}\", address = \"127.0.0.1:{}\" }}]\n",
-            ports[1 - own]
-        );
+        let (other, line) = ([US, EU][own], lines[1 - own].address());
+        let peers =
+            format!("[fleet]\npeers = [{{ region = \"{other}\", address = \"{line}\" }}]\n");
         let file = |name: &str| folder.join(name);
         let command = scene
             .command(region, &peers)
@@ -111,13 +112,24 @@ async fn start_fleet(scene: &mut Scene, folder: &Path) {
             .env("FLEET_CA", file("ca.crt"));
         scene.start_gateway(command).await;
     }
+    lines
+}
+
+/// Waits until the fleet's certificate of a gateway is valid for no longer than this.
+async fn until_valid_for(gateway: &GatewayProcess, seconds: f64) {
+    until("the certificate is so old", DEADLINE, async || {
+        let left = metric(gateway, "tidegate_fleet_certificate_expires_seconds").await;
+        Ok((left <= seconds).then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
 async fn certificates_that_all_expire_at_once_leave_each_region_alone_and_the_policy_in_force() {
     let mut scene = Scene::prepared(1).await;
     let folder = tempfile::tempdir().unwrap();
-    start_fleet(&mut scene, folder.path()).await;
+    let lines = start_fleet(&mut scene, folder.path()).await;
     scene.push(TO_US).await;
     scene.push(LOCAL).await;
     scene.put_in_force("1").await;
@@ -129,19 +141,28 @@ async fn certificates_that_all_expire_at_once_leave_each_region_alone_and_the_po
     let leader = Leader::start(&scene, &["2", "--bake", "60s", "--blast-radius", "100%"]);
     let loaded = |it: &serde_json::Value| it["state"] == "loaded";
     scene.until_reported("both have loaded it", loaded).await;
-    renew(folder.path(), Duration::from_secs(4));
-    wait_for_state(eu, US, "unreachable").await;
-    wait_for_state(us, EU, "unreachable").await;
+    let valid = Duration::from_secs(6);
+    renew(folder.path(), valid);
+    for gateway in [eu, us] {
+        until_valid_for(gateway, valid.as_secs_f64()).await;
+    }
+    // A connection counts for as long as the certificate that it was opened with.
+    for line in &lines {
+        line.cut(true);
+        line.cut(false);
+    }
+    for (gateway, other) in [(eu, US), (us, EU)] {
+        until_valid_for(gateway, 0.0).await;
+        wait_for_state(gateway, other, "unreachable").await;
+    }
     for request in 0..20 {
         let path = format!("/app/{request}");
         assert_eq!(scene.served_by(0, &path).await, "near");
         assert_eq!(scene.served_by(1, &path).await, "far");
     }
-    assert_eq!(
-        (in_force(eu).await, in_force(us).await),
-        ("1".into(), "1".into())
-    );
-    // The rollout is neither lost nor done: its leader and the store have no part in the certificates.
+    assert_eq!(in_force(eu).await, "1");
+    assert_eq!(in_force(us).await, "1");
+    // Its leader and the store have no part in the certificates.
     scene.until_reported("both still load it", loaded).await;
 
     renew(folder.path(), Duration::from_secs(86_400));
