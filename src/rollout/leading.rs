@@ -1,13 +1,12 @@
 //! The leader's side of a rollout: from the gateways' reports to its next step.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use crate::stage::{SHARE_ALL, StageAt};
 use crate::windows::OLD_ARM;
 use crate::worse::{ALPHA, worse};
-use crate::{ArmCounts, ArmPair, GatewayReport, GatewayState};
+use crate::{ArmCounts, ArmPair, GatewayReport, GatewayState, StopReason};
 
 /// Decisions that the blast radius needs, while a stage lasts.
 const DECISIONS_MIN: u64 = 200;
@@ -48,50 +47,6 @@ pub enum LeaderStep {
     Finish,
     /// End it: the revision is taken back.
     Stop(StopReason),
-}
-
-/// Why a rollout is stopped.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StopReason {
-    /// More decisions would change than allowed.
-    BlastRadius {
-        /// Decisions whose region differs.
-        changed: u64,
-        /// All decisions.
-        decided: u64,
-    },
-    /// The new plan is worse in a region.
-    Worse {
-        /// The region.
-        region: String,
-        /// In what.
-        by: &'static str,
-        /// The counts.
-        arms: ArmPair,
-    },
-    /// A gateway has vetoed, lapsed or refused.
-    Gateway {
-        /// Its id.
-        gateway: String,
-        /// Its region.
-        region: String,
-        /// Its state.
-        state: GatewayState,
-        /// What it says about it.
-        cause: String,
-        /// The counts.
-        arms: ArmPair,
-    },
-    /// A gateway does not follow.
-    Stalled {
-        /// Those that do not.
-        gateways: Vec<String>,
-    },
-    /// A stage has not had enough requests.
-    Samples {
-        /// How many it has had.
-        requests: u64,
-    },
 }
 
 /// The counts to tell of a stage.
@@ -185,6 +140,9 @@ impl Leading {
         }
         if told.decided >= DECISIONS_MIN && self.is_too_wide(&told) {
             return LeaderStep::Stop(too_wide(&told));
+        }
+        if self.baking.is_some() && !self.silent(reports).is_empty() {
+            (self.entered, self.baking) = (now, None);
         }
         let Some(since) = self.baking else {
             return self.wait_for_gateways(reports, now);
@@ -299,26 +257,35 @@ impl Leading {
         told.changed * u64::from(SHARE_ALL) > told.decided * radius
     }
 
+    /// Returns the gateways that the stage is about, as far as they are alive.
+    fn alive<'a>(&self, reports: &'a [GatewayReport]) -> Vec<&'a GatewayReport> {
+        let alive = reports.iter().filter(|it| it.follows());
+        alive.filter(|it| self.is_here(it)).collect()
+    }
+
+    /// Returns the names of those that have reported this rollout, if none is alive: they may use it still.
+    fn silent(&self, reports: &[GatewayReport]) -> Vec<String> {
+        if !self.alive(reports).is_empty() {
+            return Vec::new();
+        }
+        let silent = self.ours(reports).filter(|it| self.is_here(it));
+        silent.map(|it| it.gateway.clone()).collect()
+    }
+
+    fn is_here(&self, report: &GatewayReport) -> bool {
+        self.region().is_none_or(|own| own == report.region)
+    }
+
     fn wait_for_gateways(&mut self, reports: &[GatewayReport], now: Duration) -> LeaderStep {
-        let here = |it: &&GatewayReport| self.region().is_none_or(|own| own == it.region);
-        let alive: Vec<_> = reports
-            .iter()
-            .filter(|it| it.follows())
-            .filter(here)
-            .collect();
-        // Those that have reported this rollout and fallen silent may use it still.
-        let silent = self.ours(reports).filter(|it| !it.is_alive()).filter(here);
-        let silent: Vec<_> = silent.map(|it| it.gateway.clone()).collect();
+        let (alive, silent) = (self.alive(reports), self.silent(reports));
         if alive.is_empty() && silent.is_empty() && self.region().is_some() {
             let region = self.region().unwrap_or_default().to_owned();
             self.passed_over.push(region);
             return go_on(self.at.skip(self.course.regions.len()));
         }
         let behind = alive.iter().filter(|it| !self.is_at_work(it));
-        let mut behind: Vec<_> = behind.map(|it| it.gateway.clone()).collect();
-        if alive.is_empty() {
-            behind = silent;
-        }
+        let behind = behind.map(|it| it.gateway.clone());
+        let behind: Vec<_> = behind.chain(silent).collect();
         if behind.is_empty() {
             self.baking = Some(now);
             return LeaderStep::Wait;
@@ -366,51 +333,6 @@ fn too_wide(told: &Told) -> StopReason {
     StopReason::BlastRadius {
         changed: told.changed,
         decided: told.decided,
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = |arms: &ArmPair| {
-            let arm = |arm: &ArmCounts| format!("{} of {} failed", arm.errors, arm.requests);
-            format!("new: {}; old: {}", arm(&arms.new), arm(&arms.old))
-        };
-        match self {
-            Self::BlastRadius { changed, decided } => write!(
-                f,
-                "blast radius: {changed} of {decided} decisions would change"
-            ),
-            Self::Worse { region, by, arms } => {
-                write!(f, "worse in {region} by {by} ({})", counts(arms))
-            }
-            Self::Gateway {
-                gateway,
-                region,
-                state,
-                cause,
-                arms,
-            } => match state {
-                GatewayState::Vetoed => {
-                    let counts = counts(arms);
-                    write!(
-                        f,
-                        "gateway {gateway} in {region} has vetoed: {cause} ({counts})"
-                    )
-                }
-                _ if cause.is_empty() => write!(f, "gateway {gateway} in {region} has {state}"),
-                _ => write!(f, "gateway {gateway} in {region} has {state}: {cause}"),
-            },
-            Self::Stalled { gateways } => {
-                let gateways = gateways.join(", ");
-                write!(f, "these gateways do not follow: {gateways}")
-            }
-            Self::Samples { requests } => {
-                write!(
-                    f,
-                    "only {requests} requests were decided by the new revision in ten bakes"
-                )
-            }
-        }
     }
 }
 

@@ -16,7 +16,7 @@ const IN_FORCE_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn everywhere(length: Length) -> Row {
     let rounds = match length {
         Length::Full => 100,
-        Length::Short => 6,
+        Length::Short => 40,
     };
     let scene = Scene::start("").await;
     scene.push(LOCAL).await;
@@ -71,5 +71,6 @@ async fn until_everywhere(scene: &Scene, revision: &str, begun: Instant) -> Dura
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_and_a_rollback_are_in_force_on_every_gateway_within_two_seconds() {
     let row = everywhere(Length::Short).await;
+    println!("{row}");
     row.verdict();
 }

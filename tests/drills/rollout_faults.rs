@@ -161,5 +161,7 @@ async fn nothing_goes_on(scene: &Scene, (region, share): Stage, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_leader_or_the_primary_a_rollout_ends_in_each_of_its_stages() {
-    in_each_stage(Length::Short).await.verdict();
+    let row = in_each_stage(Length::Short).await;
+    println!("{row}");
+    row.verdict();
 }

@@ -289,6 +289,22 @@ fn a_region_whose_gateways_have_fallen_silent_is_waited_for_and_not_passed_over(
 }
 
 #[test]
+fn a_stage_whose_gateways_fall_silent_does_not_end_its_bake() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
+    reports.iter_mut().for_each(|it| it.age = ALIVE_NO_MORE);
+    assert_eq!(leading.step(&reports, false, 50 * S), LeaderStep::Wait);
+    assert_eq!(leading.step(&reports, false, 90 * S), LeaderStep::Wait);
+    // One is back, and the bake begins again.
+    reports[0].age = S;
+    assert_eq!(leading.step(&reports, false, 91 * S), LeaderStep::Wait);
+    assert_eq!(leading.step(&reports, false, 150 * S), LeaderStep::Wait);
+    let step = leading.step(&reports, false, 151 * S);
+    assert!(matches!(step, LeaderStep::Enter(_)), "{step:?}");
+}
+
+#[test]
 fn while_it_is_paused_nothing_bakes_and_a_veto_holds() {
     let mut leading = Leading::new(course(), Duration::ZERO);
     let mut reports = followed(&leading);

@@ -147,10 +147,10 @@ async fn certificates_that_all_expire_at_once_leave_each_region_alone_and_the_po
         until_valid_for(gateway, valid.as_secs_f64()).await;
     }
     // A connection counts for as long as the certificate that it was opened with.
-    for line in &lines {
-        line.cut(true);
-        line.cut(false);
-    }
+    lines.iter().for_each(|line| line.cut(true));
+    wait_for_state(eu, US, "unreachable").await;
+    wait_for_state(us, EU, "unreachable").await;
+    lines.iter().for_each(|line| line.cut(false));
     for (gateway, other) in [(eu, US), (us, EU)] {
         until_valid_for(gateway, 0.0).await;
         wait_for_state(gateway, other, "unreachable").await;

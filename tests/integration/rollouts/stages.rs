@@ -172,6 +172,10 @@ async fn a_second_rollout_is_refused_and_the_first_can_be_paused_and_aborted() {
     let second = scene.policy(&["rollout", "2"]).await;
     assert_eq!(second.code, Some(3), "{second:?}");
     assert!(second.told.contains("led by ada since"), "{second:?}");
+    assert!(
+        second.told.contains("`tidegate policy abort`"),
+        "{second:?}"
+    );
     scene.done(&["pause"]).await;
     let paused = scene.status().await["open"].clone();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
