@@ -16,7 +16,7 @@ const IN_FORCE_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn everywhere(length: Length) -> Row {
     let rounds = match length {
         Length::Full => 100,
-        Length::Short => 40,
+        Length::Short => 6,
     };
     let scene = Scene::start("").await;
     scene.push(LOCAL).await;

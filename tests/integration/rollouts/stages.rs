@@ -116,7 +116,18 @@ async fn a_revision_that_sends_requests_to_a_region_that_errors_is_vetoed_and_ta
     scene.two_revisions().await;
     let traffic = Traffic::start(&scene);
     let before = traffic.failed.load(Ordering::Relaxed);
-    let ended = begun(&scene, "6s").ended().await;
+    // On a busy machine a stage takes longer to have enough requests.
+    let enough = [
+        "2",
+        "--bake",
+        "6s",
+        "--blast-radius",
+        "100%",
+        "--min-samples",
+        "40",
+    ];
+    let arguments = [&enough[..], &["--canary", EU]].concat();
+    let ended = Leader::start(&scene, &arguments).ended().await;
     assert_eq!(ended.code, Some(4), "{ended:?}");
     // By the gateway within two windows, or where they have too few requests at the stage's end.
     let vetoed = ended.told.contains("vetoed: errors");
