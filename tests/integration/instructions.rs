@@ -261,6 +261,7 @@ fn decisions() {
         cache_control: Some("public, max-age=300".to_owned()),
         session_cookie: false,
         rate_limit: None,
+        cors: None,
         place: tidegate_model::Place::Name("test"),
     };
     let rows: Vec<_> = (0..1_000).map(row).collect();
