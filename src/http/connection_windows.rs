@@ -181,7 +181,10 @@ mod tests {
         let windows = ConnectionWindows::default();
         let mut out = FrameMeter::new(Direction::Out, 24);
         out.pass(&windows, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        out.pass(&windows, &[0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, 5, 1, 1, 1, 1]);
+        out.pass(
+            &windows,
+            &[0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, 5, 1, 1, 1, 1],
+        );
         out.pass(&windows, &update(WHOLE));
         assert_eq!(windows.0[0].whole.load(Ordering::Relaxed), 1_000);
     }

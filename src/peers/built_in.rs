@@ -66,7 +66,10 @@ mod tests {
         let text = |peers: &[&str]| policy(peers).unwrap().text;
         assert!(text(&["us-east-1", "eu-west-1"]).contains("prefer local | nearest(us-east-1) }"));
         let twice = text(&["us-east-1", "us-east-1"]);
-        assert!(twice.contains("prefer local | nearest(us-east-1) }"), "{twice}");
+        assert!(
+            twice.contains("prefer local | nearest(us-east-1) }"),
+            "{twice}"
+        );
         assert!(text(&["here", "there"]).contains("prefer local | here | there }"));
         assert!(text(&[]).contains("prefer local }"));
         assert!(policy(&["policy"]).is_none());

@@ -24,8 +24,8 @@ use super::event::Event;
 use super::grpc::{BytesCodec, WATCH, client};
 use super::heard::{Heard, HeardFlag};
 use super::refusal::Refusal;
-use crate::tunnels::CONNECTION_WINDOW;
 use super::vouched::{GOODBYE_MAX, Shown, until_refused};
+use crate::tunnels::CONNECTION_WINDOW;
 
 /// The window of a stream, in bytes.
 pub(super) const STREAM_WINDOW: u32 = 512 * 1024;

@@ -26,11 +26,7 @@ struct Name {
 
 /// Resolves the names of a region's gateways again and again. One that does not resolve keeps the addresses
 /// that it had.
-pub(super) async fn resolve(
-    region: RegionId,
-    addresses: Vec<String>,
-    events: mpsc::Sender<Event>,
-) {
+pub(super) async fn resolve(region: RegionId, addresses: Vec<String>, events: mpsc::Sender<Event>) {
     let name = |address| Name {
         address,
         warnings: Throttle::new(WARNED_EVERY),

@@ -321,5 +321,7 @@ async fn pass<'a>(
     directions: &[Towards],
 ) -> Result<watch::Ref<'a, Line>> {
     let swallows = |fault: Fault| directions.iter().any(|it| fault.swallows(*it));
-    Ok(line.wait_for(|line| !line.fault.is_some_and(swallows)).await?)
+    Ok(line
+        .wait_for(|line| !line.fault.is_some_and(swallows))
+        .await?)
 }

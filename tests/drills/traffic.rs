@@ -8,6 +8,7 @@ use reqwest::{Client, RequestBuilder};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval};
 
+use crate::handing_on::serving;
 use crate::world::{header, told};
 
 /// One request and its outcome.
@@ -20,6 +21,8 @@ pub(super) struct Answer {
     /// None if there was no answer at all.
     pub(super) status: Option<u16>,
     pub(super) region: String,
+    /// The region whose gateway has served.
+    pub(super) served_in: String,
     pub(super) reason: String,
     pub(super) is_told_to_retry: bool,
 }
@@ -83,11 +86,13 @@ async fn send(request: RequestBuilder) -> Answer {
         took: Duration::ZERO,
         status: response.as_ref().ok().map(|it| it.status().as_u16()),
         region: String::new(),
+        served_in: String::new(),
         reason: String::new(),
         is_told_to_retry: false,
     };
     if let Ok(response) = response {
         told(&response, "node-region").clone_into(&mut answer.region);
+        serving(&response).clone_into(&mut answer.served_in);
         told(&response, "reason").clone_into(&mut answer.reason);
         answer.is_told_to_retry = !header(&response, "retry-after").is_empty();
         if response.bytes().await.is_err() {
@@ -115,6 +120,12 @@ impl Answers {
     pub(super) fn with_status(&self, status: u16) -> Self {
         let answered = self.0.iter().filter(|it| it.status == Some(status));
         Self(answered.cloned().collect())
+    }
+
+    /// Those that a region has served.
+    pub(super) fn served_in(&self, region: &str) -> Self {
+        let served = self.0.iter().filter(|it| it.served_in == region);
+        Self(served.cloned().collect())
     }
 
     pub(super) fn count(&self) -> usize {

@@ -18,7 +18,9 @@ fn dialled(world: &World) -> BTreeSet<ConnectionId> {
 }
 
 fn tunnels(world: &World, region: usize) -> Vec<ConnectionId> {
-    world.gateways[0].fleet.regions()[region].tunnels().collect()
+    world.gateways[0].fleet.regions()[region]
+        .tunnels()
+        .collect()
 }
 
 fn renew(world: &mut World) {

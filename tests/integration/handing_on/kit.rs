@@ -42,8 +42,8 @@ pub(crate) struct FleetScene {
     pub(crate) ports: Vec<u16>,
     /// What lies between the gateway that dials and the one that is dialled; nothing where it is absent.
     pub(crate) lines: BTreeMap<(usize, usize), DelayProxy>,
-    /// Variables of all gateways.
-    pub(crate) variables: Vec<(&'static str, String)>,
+    /// More variables of a gateway.
+    pub(crate) variables: Vec<(usize, &'static str, String)>,
     /// What every configuration has; `${APP}` is the URL of the region's application.
     more: String,
 }
@@ -133,7 +133,9 @@ impl FleetScene {
 
     fn pairs(&self) -> Vec<(usize, usize)> {
         let all = 0..self.members.len();
-        let pairs = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
+        let pairs = all
+            .clone()
+            .flat_map(|from| all.clone().map(move |to| (from, to)));
         pairs.filter(|(from, to)| from != to).collect()
     }
 
@@ -228,8 +230,8 @@ impl FleetScene {
             .env("FLEET_CERT", self.file(&format!("{region}.crt")))
             .env("FLEET_KEY", self.file(&format!("{region}.key")))
             .env("FLEET_CA", self.file("ca.crt"));
-        let variables = self.variables.iter();
-        variables.fold(command, |all, (name, value)| all.env(name, value))
+        let variables = self.variables.iter().filter(|(of, ..)| *of == at);
+        variables.fold(command, |all, (_, name, value)| all.env(name, value))
     }
 
     /// Kills the gateway of a region.

@@ -6,4 +6,7 @@ mod judging;
 mod kit;
 mod operating;
 mod passing;
+mod scripted;
 mod sql;
+
+pub(crate) use kit::{FleetScene, REGIONS, serving};
