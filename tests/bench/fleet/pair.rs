@@ -27,9 +27,9 @@ policy away {
 }
 ";
 
+const SERVER: &str = "[server]\ndrain_delay = \"0s\"\n";
+
 const ENDPOINTS: &str = r#"
-[server]
-drain_delay = "0s"
 [[policy]]
 path = "/cached/*"
 consistency = "eventual"
@@ -55,7 +55,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Starts both with more in their configurations, in front of an application.
+    /// Starts both in front of an application, with more in their configurations: keys of `[server]`, then
+    /// sections.
     pub(super) async fn start(more: [&str; 2], app: Router) -> Result<Self> {
         let directory = open_directory()?;
         let out = directory.path().to_str().context("a path is text")?;
@@ -82,11 +83,8 @@ impl Pair {
                 "[fleet]\npeers = [{{ region = \"{}\", address = \"{}\" }}]\n",
                 REGIONS[other], fleet[other]
             );
-            let text = format!(
-                "{head}{}{peers}{}",
-                more[at],
-                ENDPOINTS.replace("${APP}", &app_url)
-            );
+            let endpoints = ENDPOINTS.replace("${APP}", &app_url);
+            let text = format!("{head}{peers}{SERVER}{}{endpoints}", more[at]);
             let name = format!("{}.toml", REGIONS[at]);
             let configuration = file(&directory, &name, &text)?;
             let listen = free_address()?;

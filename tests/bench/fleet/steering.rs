@@ -75,7 +75,7 @@ async fn burst(report: &mut Report) -> Result<()> {
         sleep(TAKES).await;
         "x"
     });
-    let few = format!("[server]\nrequests_max = {AT_ONCE}\n");
+    let few = format!("requests_max = {AT_ONCE}\n");
     let pair = Pair::start([&few, ""], app).await?;
     let load = |per_second| Load {
         address: pair.gateways[0].address,

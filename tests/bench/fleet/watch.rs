@@ -51,8 +51,9 @@ pub(super) async fn measure(report: &mut Report) -> Result<()> {
     // All records first, then what changes.
     let _first = watcher.take(Duration::from_secs(2)).await?;
     let idle = watcher.take(WATCHED).await?;
-    let load = |per_second| Load {
-        address: pair.gateways[1].address,
+    let address = pair.gateways[1].address;
+    let load = move |per_second| Load {
+        address,
         path: "/app/x",
         per_second,
         connections: 8,

@@ -4,6 +4,7 @@ mod failures;
 mod hostile;
 mod judging;
 mod kit;
+mod lasting;
 mod operating;
 mod passing;
 mod scripted;
