@@ -1,5 +1,6 @@
 //! Requests at a steady rate, regardless of earlier ones, and their answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -136,6 +137,14 @@ impl Answers {
     pub(super) fn failed(&self) -> usize {
         let good = |it: &&Answer| it.status.is_some_and(|status| (200..300).contains(&status));
         self.count() - self.0.iter().filter(good).count()
+    }
+
+    /// The statuses of those that were not answered with 2xx; none where there was no answer.
+    pub(super) fn bad_statuses(&self) -> BTreeSet<Option<u16>> {
+        let statuses = self.0.iter().map(|it| it.status);
+        statuses
+            .filter(|it| it.is_none_or(|status| !(200..300).contains(&status)))
+            .collect()
     }
 
     /// A quantile, from 0 to 1, of their durations.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scene::{ENTRY, Load, NEXT, PREFERRED, Watch, named, settle, way};
+use super::scene::{ENTRY, Load, NEXT, POOL, PREFERRED, Watch, named, settle, way};
 use crate::drills::drill::{Length, Row};
 use crate::drills::scene::pass;
 use crate::handing_on::FleetScene;
@@ -11,8 +11,8 @@ use crate::world::{migrated_cluster, wait_ready};
 const POLICY: &str = "\
 policy near {
   prefer local | us-east-1 | ap-southeast-1
-  leave  when errors > 2% for 2s
-  return when errors < 1% for 2s
+  leave  when errors > 2% or lag > 3s for 2s
+  return when errors < 1% and lag < 1s for 2s
   retry  idempotent 1 budget 20%
 }
 ";
@@ -34,7 +34,7 @@ sql = "update documents set updated_at = now() returning 1 as one"
 pub(super) async fn nowhere(length: Length) -> Row {
     let mut row = Row::new("the primary is down");
     let mut cluster = migrated_cluster(1).await;
-    let mut scene = FleetScene::prepared(3, POLICY, ENDPOINTS, named).await;
+    let mut scene = FleetScene::prepared(3, POLICY, &format!("{POOL}{ENDPOINTS}"), named).await;
     scene.variables = vec![
         ("DATABASE_URL", cluster.primary.url()),
         ("DATABASE_READ_REPLICA_URL", cluster.replicas[0].url()),
@@ -42,6 +42,7 @@ pub(super) async fn nowhere(length: Length) -> Row {
     .into_iter()
     .flat_map(|it| [ENTRY, PREFERRED, NEXT].map(|at| (at, it.0, it.1.clone())))
     .collect();
+    scene.share_policy();
     scene.lay_lines(way).await;
     scene.start_all().await;
     for at in [ENTRY, PREFERRED, NEXT] {
@@ -58,7 +59,10 @@ pub(super) async fn nowhere(length: Length) -> Row {
     pass(Duration::from_secs(6)).await;
     let (reads, writes) = load.stop().await;
     row.show(format!("{} reads", reads.count()), reads.count() > 0);
-    row.show(format!("{} failed", reads.failed()), reads.failed() == 0);
+    row.show(
+        format!("{} failed {:?}", reads.failed(), reads.bad_statuses()),
+        reads.failed() == 0,
+    );
     let refused = writes.with_status(503).count();
     row.show(format!("{refused} writes refused"), refused > 0);
     for watch in watches {

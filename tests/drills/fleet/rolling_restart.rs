@@ -28,6 +28,7 @@ const ENTRIES: [usize; 2] = [0, 3];
 pub(super) async fn of_all(length: Length) -> Row {
     let mut row = Row::new("rolling restart of all gateways");
     let mut scene = FleetScene::prepared(3, POLICY, DRAIN, named).await;
+    scene.share_policy();
     scene.add_second_gateways().await;
     scene.start_all().await;
     let per_second = match length {

@@ -23,6 +23,9 @@ pub(super) const ENTRY: usize = 0;
 pub(super) const PREFERRED: usize = 1;
 pub(super) const NEXT: usize = 2;
 
+/// As many connections as a node needs to take over from another.
+pub(super) const POOL: &str = "[pool]\nconnections_min = 8\nconnections_max = 32\n";
+
 /// What a region is given to be left in, beside a busy machine.
 pub(super) const LEFT_WITHIN: Duration = Duration::from_millis(1_500);
 pub(super) const NOISE: Duration = Duration::from_millis(500);
@@ -41,6 +44,7 @@ pub(super) fn way(from: usize, to: usize) -> Duration {
 /// Starts gateways of three regions with an application each.
 pub(super) async fn start(policy: &str, app: impl Fn(&'static str) -> Router) -> FleetScene {
     let mut scene = FleetScene::prepared(3, policy, "", app).await;
+    scene.share_policy();
     scene.lay_lines(way).await;
     scene.start_all().await;
     scene

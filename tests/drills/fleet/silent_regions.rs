@@ -25,6 +25,7 @@ policy away {
 pub(super) async fn three_of_four(length: Length) -> Row {
     let mut row = Row::new("three of four other regions silent");
     let mut scene = FleetScene::prepared(5, POLICY, "", named).await;
+    scene.share_policy();
     scene.lay_lines(|_, _| Duration::from_millis(10)).await;
     scene.start_all().await;
     let load = Load::start(&scene, length);

@@ -131,6 +131,11 @@ impl FleetScene {
         }
     }
 
+    /// Gives the other regions' gateways the policy of the first one.
+    pub(crate) fn share_policy(&self) {
+        std::fs::copy(self.file("traffic.policy"), self.file("others.policy")).unwrap();
+    }
+
     fn pairs(&self) -> Vec<(usize, usize)> {
         let all = 0..self.members.len();
         let pairs = all
