@@ -47,7 +47,7 @@ test-rust: postgresql
 # Steady traffic and a real fault in the middle, at full length, with the release build; prints a table.
 drill: postgresql
 	$(CARGO) build $(CARGO_FLAGS) --release
-	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration all_drills_at_full_length -- --ignored --nocapture
+	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration drills_at_full_length -- --ignored --nocapture --test-threads=1
 
 # The same with shorter settings, one after the other since they measure.
 drill-short: postgresql
