@@ -148,15 +148,18 @@ every_alert() {
 
 run_unit() {
     have systemd-analyze || { skip unit "systemd-analyze is not installed"; return; }
+    local name
     mkdir -p "$log.d"
     # `verify` requires that the program exists, so an existing one replaces it.
     sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|; s|^EnvironmentFile=|&-|' "$infra/systemd/tidegate.service" >"$log.d/tidegate.service"
     step unit "systemd-analyze verify" systemd-analyze verify --man=no "$log.d/tidegate.service"
-    mkdir -p "$log.d/tls/tidegate.service.d"
-    cp "$log.d/tidegate.service" "$log.d/tls/"
-    cp "$infra/systemd/tls.conf" "$log.d/tls/tidegate.service.d/"
-    step unit "systemd-analyze verify, with tls.conf" \
-        systemd-analyze verify --man=no "$log.d/tls/tidegate.service"
+    for name in tls fleet; do
+        mkdir -p "$log.d/$name/tidegate.service.d"
+        cp "$log.d/tidegate.service" "$log.d/$name/"
+        cp "$infra/systemd/$name.conf" "$log.d/$name/tidegate.service.d/"
+        step unit "systemd-analyze verify, with $name.conf" \
+            systemd-analyze verify --man=no "$log.d/$name/tidegate.service"
+    done
     step unit "systemd-analyze security: exposure 1.5 at most" \
         systemd-analyze security --offline=true --threshold=15 --no-pager "$log.d/tidegate.service"
 }

@@ -125,11 +125,21 @@ run "a_fleet_of_more_gateways_than_its_name_has_addresses_is_refused" {
   expect_failures = [var.fleet]
 }
 
-run "a_key_that_is_none_and_an_agent_by_tag_are_refused" {
+run "a_key_that_is_none_is_refused" {
   command = plan
 
   variables {
-    fleet = { trusted_keys = ["key"], agent_image = "registry.test/agent:latest" }
+    fleet = { trusted_keys = ["key"] }
+  }
+
+  expect_failures = [var.fleet]
+}
+
+run "an_agent_by_tag_is_refused" {
+  command = plan
+
+  variables {
+    fleet = { agent_image = "registry.test/agent:latest" }
   }
 
   expect_failures = [var.fleet]

@@ -22,6 +22,9 @@ resource "aws_service_discovery_service" "gateways" {
   name        = "gateways"
   description = "One record for each gateway task"
 
+  # Tasks that still run when a fleet is taken apart must not hold it up.
+  force_destroy = true
+
   dns_config {
     namespace_id   = aws_service_discovery_private_dns_namespace.this.id
     routing_policy = "MULTIVALUE"
