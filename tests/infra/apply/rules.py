@@ -56,7 +56,7 @@ class Rules:
     def after(self, call, answer):
         with self.lock:
             for rule in (self.laws_after, self.rds_after, self.subnet_state, self.rule_descriptions, self.secrets_after, self.distribution,
-                         self.target_tags_set, self.service_fields):
+                         self.target_tags_set, self.service_fields, self.namespace_zone):
                 rule(call, answer)
 
     # --- CloudFront ------------------------------------------------------------------------------------
@@ -279,6 +279,11 @@ class Rules:
                 key = self.copy_keys.get((secret_name(said.get("Name") or said["ARN"]), copy["Region"]))
                 copy |= {"KmsKeyId": key} if key else {}
             answer.json = said
+
+    def namespace_zone(self, call, answer):
+        """MEND: moto writes the path of a namespace's zone in place of its id."""
+        if call.service == "servicediscovery":
+            answer.text = answer.text.replace('"/hostedzone/', '"')
 
     # --- ECS -------------------------------------------------------------------------------------------
 
