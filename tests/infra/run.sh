@@ -3,7 +3,7 @@
 # not available says so and is skipped; if a step fails, the run ends with 1.
 #
 #   tests/infra/run.sh              all steps
-#   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image dist
+#   tests/infra/run.sh STEP…        these: fmt validate function rollout regions test checkov alerts unit image dist
 #
 # INFRA=dir          check another copy of infra/ (the mutations do)
 # TF_PLUGIN_DIR=dir  Terraform's provider plugins; else a directory named tf-plugins is looked for, at
@@ -103,6 +103,11 @@ run_function() {
         step function "the viewer-request function, node --test" node --test "$here/consistency_function.test.mjs"
 }
 
+run_rollout() {
+    have node || { skip rollout "node is not installed"; return; }
+    TERRAFORM=$terraform_dir step rollout "the task that rolls out a traffic policy, node --test" node --test "$here/rollout_task.test.mjs"
+}
+
 run_regions() {
     have node || { skip regions "node is not installed"; return; }
     step regions "every regional resource is in its region" node "$here/regions.mjs" "$terraform_dir"
@@ -189,10 +194,10 @@ run_dist() {
 }
 
 failed=0
-if [ $# -eq 0 ]; then set -- fmt function regions validate test checkov alerts unit image dist; fi
+if [ $# -eq 0 ]; then set -- fmt function rollout regions validate test checkov alerts unit image dist; fi
 for name in "$@"; do
     case $name in
-        fmt | validate | function | regions | test | checkov | alerts | unit | image | dist) "run_$name" ;;
+        fmt | validate | function | rollout | regions | test | checkov | alerts | unit | image | dist) "run_$name" ;;
         *) echo "infra: no step named $name" >&2; exit 2 ;;
     esac
 done

@@ -145,9 +145,10 @@ locals {
     command    = ["status"]
   })
 
+  # The root file system is read-only, so no file and no here-document, which may need one.
   policy_script = <<-EOT
     if [ -z "$${TRAFFIC_POLICY:-}" ]; then exec tidegate policy "$@"; fi
-    pushed=$(tidegate policy push --note "$${NOTE:-}" <(base64 -d <<<"$TRAFFIC_POLICY" | gunzip))
+    pushed=$(tidegate policy push --note "$${NOTE:-}" <(printf %s "$TRAFFIC_POLICY" | base64 -d | gunzip))
     printf '%s\n' "$pushed"
     exec tidegate policy rollout "$@" "$${pushed##*$'\n'}"
   EOT
