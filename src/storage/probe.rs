@@ -1,0 +1,49 @@
+//! Asks buckets whether they answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::inventory::{standing, works};
+use super::store::Store;
+
+/// How often a bucket that has failed is asked whether it answers again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// One that works is asked so many times less often.
+const PROBES_FAILED_PER_WORKING: u32 = 10;
+
+/// Asks every bucket again and again whether it answers; never ends.
+pub async fn probe_forever(store: Arc<Store>) {
+    let mut turn = 0;
+    loop {
+        probe(&store, turn == 0).await;
+        turn = (turn + 1) % PROBES_FAILED_PER_WORKING;
+        sleep(PROBE_INTERVAL).await;
+    }
+}
+
+/// Asks buckets whether they answer, so that latencies are known and those that failed are used again.
+async fn probe(store: &Store, all: bool) {
+    let inventory = store.inventory.load_full();
+    let selector = &inventory.selector;
+    let is_due = |&index: &usize| {
+        let is_closed = works(standing(&selector.ranking(Instant::now()), index).0);
+        all && is_closed || selector.claim_probe(index, Instant::now())
+    };
+    let due = (0..inventory.buckets.len()).filter(is_due);
+    let probes = due.map(|index| {
+        let inventory = &inventory;
+        async move {
+            let started = Instant::now();
+            let probed = inventory.buckets[index].backend().probe().await;
+            let took = started.elapsed();
+            let (fault, latency) = match probed {
+                Ok(()) => (None, Some(took)),
+                Err(fault) => (Some(fault), None),
+            };
+            inventory.report(index, fault.as_ref(), latency);
+        }
+    });
+    futures_util::future::join_all(probes).await;
+}
