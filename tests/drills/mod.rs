@@ -13,6 +13,7 @@ mod late_replica;
 mod lost_replica;
 mod scene;
 mod spill;
+mod storage;
 mod table;
 mod traffic;
 mod unsteady_replica;

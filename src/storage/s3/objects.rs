@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::dto::{
@@ -29,6 +29,10 @@ use crate::storage::{StorageError, Store};
 
 /// How long a URL is valid that a client is sent to.
 const REDIRECT_VALID: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Marks a response to GET that leads elsewhere: `s3s` gives it a status of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Redirect;
 
 pub(super) async fn put(
     store: &Arc<Store>,
@@ -95,16 +99,13 @@ pub(super) async fn get(
     let mut output = output_of(&version, input.checksum_mode.is_some() && range.is_none());
     output.body = Some(StreamingBlob::from(body));
     output.content_length = i64::try_from(wanted.end - wanted.start).ok();
-    let mut status = None;
     if range.is_some() {
         let last = wanted.end.saturating_sub(1);
+        // Makes it a 206.
         output.content_range = Some(format!("bytes {}-{last}/{}", wanted.start, version.size));
-        status = Some(StatusCode::PARTIAL_CONTENT);
     }
     override_headers(&mut output, input);
-    let mut response = S3Response::new(output);
-    response.status = status;
-    Ok(with_token(store, response, position))
+    Ok(with_token(store, S3Response::new(output), position))
 }
 
 pub(super) async fn head(
@@ -249,9 +250,9 @@ async fn redirect(
     let backend = allowed.inventory.buckets[index].backend();
     let url = backend.presigned(&copy, REDIRECT_VALID).await?;
     let mut response = S3Response::new(GetObjectOutput::default());
-    response.status = Some(StatusCode::TEMPORARY_REDIRECT);
     let url = HeaderValue::try_from(url).ok()?;
     response.headers.insert(header::LOCATION, url);
+    response.extensions.insert(Redirect);
     Some(response)
 }
 

@@ -25,7 +25,8 @@ async fn a_body_of_another_length_than_declared_is_400_and_nothing_is_visible() 
         let put = put
             .header("content-encoding", "aws-chunked")
             .header("x-amz-decoded-content-length", &declared.to_string())
-            .body(b"5\r\nbytes\r\n0\r\n\r\n");
+            .header("x-amz-trailer", "x-amz-checksum-crc32")
+            .body(b"5\r\nbytes\r\n0\r\nx-amz-checksum-crc32:sZlDzg==\r\n\r\n");
         let put = put
             .send_with_hash("STREAMING-UNSIGNED-PAYLOAD-TRAILER")
             .await;

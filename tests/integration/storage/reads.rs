@@ -15,7 +15,8 @@ const TWO_COPIES: [&str; 2] = ["--write", "copies:2"];
 
 #[tokio::test]
 async fn nearest_writes_to_the_fastest_member_whatever_their_order() {
-    let world = StorageWorld::start(&[], &["--write", "nearest"]).await;
+    let settings = "[steering]\ndwell = \"1s\"\nranking_ttl = \"1s\"";
+    let world = StorageWorld::with(2, &[], &["--write", "nearest"], settings, 0).await;
     // What probes see.
     world.buckets[0].fail(Method::HEAD, BucketFault::Delay(Duration::from_millis(200)));
     until("the second is known to be faster", DEADLINE, async || {
