@@ -16,6 +16,7 @@ mod rollout_arrival;
 mod rollout_faults;
 mod scene;
 mod spill;
+mod storage;
 mod table;
 mod traffic;
 mod unsteady_replica;
