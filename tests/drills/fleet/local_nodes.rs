@@ -91,8 +91,8 @@ pub(super) async fn lost(length: Length) -> Row {
 
     let failed = notes.failed() + pages.failed();
     row.show(format!("{} reads", notes.count() + pages.count()), true);
-    let statuses = [notes.bad_statuses(), pages.bad_statuses()];
-    row.show(format!("{failed} failed {statuses:?}"), failed == 0);
+    let problems = [notes.problems(), pages.problems()];
+    row.show(format!("{failed} failed {problems:?}"), failed == 0);
     row.show(
         format!("{} writes failed", writes.failed()),
         writes.failed() == 0,
