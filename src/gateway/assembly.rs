@@ -199,6 +199,7 @@ impl Gateway {
             server: &self.settings.server,
             database: &self.frontend.backends.database,
             tokens: &self.frontend.tokens,
+            steering: &self.settings.steering,
             tls: self.tls.clone(),
             drain: &self.drain,
         };

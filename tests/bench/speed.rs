@@ -6,6 +6,7 @@
 //! slow moment of the machine affects both sides.
 
 mod bare;
+mod bucket;
 mod cached;
 mod contest;
 mod decision;
@@ -21,6 +22,7 @@ mod process;
 mod replica_read;
 mod report;
 mod scene;
+mod storage;
 mod tls;
 
 use anyhow::{Result, bail};
@@ -107,6 +109,9 @@ async fn main() -> Result<()> {
     }
     if plan.has("memory") {
         footprint::measure_memory(&scene, &mut report).await?;
+    }
+    if plan.has("storage") {
+        storage::measure(&scene, &plan.pace, &mut report).await?;
     }
     if plan.has("growth") {
         growth::measure(&scene, &machine, &plan.pace, &mut report).await?;
