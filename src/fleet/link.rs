@@ -138,8 +138,7 @@ impl Link {
         if self.purpose == Purpose::Control && self.hearing.is_silent(now) {
             return Need::Close;
         }
-        // Nothing new is sent over it, pings either, so that its silence says nothing: the requests on it have
-        // deadlines, and the other side asks whether this one is there.
+        // Nothing new is sent over it, pings either, so that its silence says nothing: HTTP/2's own pings do.
         if self.retired {
             return Need::Nothing;
         }
@@ -147,13 +146,17 @@ impl Link {
             Some(sent) if now.saturating_sub(sent.max(self.heard)) >= self.silence_max(now) => {
                 Need::Close
             }
-            None if now >= self.next_ping => {
-                self.pinged = Some(now);
-                self.next_ping = now + PING_EVERY;
-                Need::Ping
-            }
+            // Other bytes arrive: the ping alone was lost.
+            Some(sent) if now.saturating_sub(sent) >= SILENCE_MAX => self.ping(now),
+            None if now >= self.next_ping => self.ping(now),
             _ => Need::Nothing,
         }
+    }
+
+    fn ping(&mut self, now: Duration) -> Need {
+        self.pinged = Some(now);
+        self.next_ping = now + PING_EVERY;
+        Need::Ping
     }
 
     fn silence_max(&self, now: Duration) -> Duration {
