@@ -6,12 +6,12 @@ use std::time::Duration;
 use tidegate::testkit::{Cluster, DelayProxy};
 use tokio::time::Instant;
 
-use super::scene::{ENTRY, NEXT, NOISE, POOL, PREFERRED, named, settle, until_state, way};
+use super::scene::{ENTRY, NEXT, NOISE, PREFERRED, settle, start_with_notes, until_state, way};
 use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
 use crate::drills::traffic::Traffic;
 use crate::handing_on::{FleetScene, REGIONS};
-use crate::world::{migrated_cluster, wait_ready};
+use crate::world::migrated_cluster;
 
 const POLICY: &str = "\
 policy near {
@@ -23,20 +23,6 @@ policy near {
 ";
 
 const CLAUSE: Duration = Duration::from_secs(2);
-
-const ENDPOINTS: &str = r#"
-[[policy]]
-path = "/notes"
-consistency = "eventual"
-[[endpoint]]
-method = "GET"
-path = "/notes"
-sql = "select count(*) as notes from documents"
-[[endpoint]]
-method = "POST"
-path = "/notes"
-sql = "update documents set updated_at = now() returning 1 as one"
-"#;
 
 pub(super) async fn lost(length: Length) -> Row {
     let mut row = Row::new("local replica and application die");
@@ -98,9 +84,8 @@ pub(super) async fn lost(length: Length) -> Row {
 
 /// The gateways; only the entry has a replica, and the primary is far from it.
 async fn scene(cluster: &Cluster, replica: &DelayProxy, primary: &DelayProxy) -> FleetScene {
-    let mut scene = FleetScene::prepared(3, POLICY, &format!("{POOL}{ENDPOINTS}"), named).await;
     let url = cluster.primary.url();
-    scene.variables = vec![
+    let variables = vec![
         (
             ENTRY,
             "DATABASE_URL",
@@ -114,13 +99,7 @@ async fn scene(cluster: &Cluster, replica: &DelayProxy, primary: &DelayProxy) ->
         (PREFERRED, "DATABASE_URL", url.clone()),
         (NEXT, "DATABASE_URL", url),
     ];
-    scene.share_policy();
-    scene.lay_lines(way).await;
-    scene.start_all().await;
-    for at in [ENTRY, PREFERRED, NEXT] {
-        wait_ready(&scene.client, scene.gateway(at)).await;
-    }
-    scene
+    start_with_notes(POLICY, variables).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

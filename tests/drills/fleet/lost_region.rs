@@ -6,12 +6,12 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::scene::{
-    ENTRY, LEFT_WITHIN, Load, NEXT, NOISE, PREFERRED, Watch, black_hole, named, settle, start, way,
+    ENTRY, LEFT_WITHIN, Load, NEXT, NOISE, PREFERRED, Watch, black_hole, settle, start, way,
 };
 use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
 use crate::drills::traffic::Answers;
-use crate::handing_on::{FleetScene, REGIONS};
+use crate::handing_on::{FleetScene, REGIONS, named};
 
 const POLICY: &str = "\
 policy away {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::scene::{Watch, named, settle};
+use super::scene::{Watch, settle};
 use crate::drills::drill::{Length, Row};
 use crate::drills::traffic::Traffic;
-use crate::handing_on::{FleetScene, REGIONS};
+use crate::handing_on::{FleetScene, REGIONS, named};
 
 const POLICY: &str = "\
 policy away {
