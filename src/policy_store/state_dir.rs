@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tidegate_rollout::{SavedPolicy, SavedPolicyError};
+use uuid::Uuid;
 
 const NAME: &str = "traffic-policy.json";
 
@@ -43,7 +44,8 @@ impl StateDir {
         blocking(move || state.read_now(&fleet)).await
     }
 
-    /// Replaces the file: there is always a whole one.
+    /// Replaces the file: there is always a whole one, even if the gateways of a region share the directory
+    /// and write at the same time.
     pub(super) async fn write(&self, saved: SavedPolicy) -> Result<(), StateError> {
         let state = self.clone();
         blocking(move || state.write_now(&saved)).await
@@ -78,13 +80,21 @@ impl StateDir {
 
     fn write_now(&self, saved: &SavedPolicy) -> Result<(), StateError> {
         let text = saved.write()?;
-        let temporary = self.0.join(format!("{NAME}.new"));
-        let mut file = std::fs::File::create(&temporary)?;
+        let temporary = self.0.join(format!("{NAME}.{}.new", Uuid::now_v7()));
+        let written = self.replace(&temporary, &text);
+        if written.is_err() {
+            // Whatever is left of it; the error that counts is the one above.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        Ok(written?)
+    }
+
+    fn replace(&self, temporary: &Path, text: &str) -> io::Result<()> {
+        let mut file = std::fs::File::create_new(temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&temporary, self.file())?;
-        std::fs::File::open(&self.0)?.sync_all()?;
-        Ok(())
+        std::fs::rename(temporary, self.file())?;
+        std::fs::File::open(&self.0)?.sync_all()
     }
 }
 
@@ -122,6 +132,19 @@ mod tests {
         state.remove().await.unwrap();
         assert!(state.read("").await.unwrap().is_none());
         state.remove().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn gateways_that_share_the_directory_and_write_at_once_leave_a_whole_file_and_nothing_else()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path());
+        let writers = (0..32).map(|_| state.write(saved()));
+        for written in futures_util::future::join_all(writers).await {
+            written.unwrap();
+        }
+        assert_eq!(state.read("").await.unwrap(), Some(saved()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[tokio::test]
