@@ -7,8 +7,12 @@ CARGO_FLAGS := --locked
 # Behind what the machine has itself.
 export PATH := $(PATH):$(CURDIR)/target/tools/bin
 
-# `make demo TOUR=1` walks through by itself; `make demo PORT_BASE=9001` listens elsewhere.
+# `make demo TOUR=1` walks through by itself; `make demo PORT_BASE=9001` listens elsewhere; `make demo STORAGE=1` is
+# about object storage.
 DEMO_FLAGS := $(if $(TOUR),--tour) $(if $(PORT_BASE),--port-base $(PORT_BASE))
+
+STORAGE_DEMO = $(if $(TOUR),TOUR=1) $(CARGO) test $(CARGO_FLAGS) --test integration object_storage_to_try_out -- \
+	--ignored --nocapture
 
 # nextest runs each test in a process of its own; plain `cargo test` runs the same tests.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
@@ -26,8 +30,8 @@ endif
 build:
 	$(CARGO) build $(CARGO_FLAGS)
 
-demo:
-	$(CARGO) run $(CARGO_FLAGS) -- demo $(DEMO_FLAGS)
+demo: $(if $(STORAGE),postgresql)
+	$(if $(STORAGE),$(STORAGE_DEMO),$(CARGO) run $(CARGO_FLAGS) -- demo $(DEMO_FLAGS))
 
 # Format, lint and unit tests: what to run between two commits.
 check: lint
@@ -45,9 +49,10 @@ test-rust: postgresql
 	$(RUN_TESTS) $(SKIP_DRILLS)
 
 # Steady traffic and a real fault in the middle, at full length, with the release build; prints a table.
+# `make drill ONLY=storage` runs those of object storage alone.
 drill: postgresql
 	$(CARGO) build $(CARGO_FLAGS) --release
-	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration all_drills_at_full_length -- --ignored --nocapture
+	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration $(if $(ONLY),$(ONLY)_)drills_at_full_length -- --ignored --nocapture --test-threads=1
 
 # The same with shorter settings, one after the other since they measure.
 drill-short: postgresql

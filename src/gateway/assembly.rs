@@ -199,6 +199,7 @@ impl Gateway {
             server: &self.settings.server,
             database: &self.frontend.backends.database,
             tokens: &self.frontend.tokens,
+            steering: &self.settings.steering,
             tls: self.tls.clone(),
             drain: &self.drain,
         };
@@ -222,6 +223,7 @@ impl Gateway {
             routes: Arc::clone(&self.frontend.routes),
             tunnels,
             suspects: Arc::clone(suspects),
+            idle_timeout: self.settings.server.idle_timeout,
         };
         let drain = FleetDrain {
             drain: self.drain.clone(),

@@ -8,8 +8,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::GatewayError;
 use crate::http::{Drain, Limits, Listener, ServerSettings, TlsAcceptor, serve};
 use crate::sql::Database;
-use crate::storage::{S3Front, StorageConfig, Store, probe_forever, sweep_forever};
+use crate::storage::{S3Front, StorageConfig, Store, probe_forever, repair_forever, sweep_forever};
 use tidegate_model::{RegionId, TokenKeys};
+use tidegate_steering::SteeringSettings;
 
 /// The longest silence of a client that sends or reads a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -20,6 +21,7 @@ pub(super) struct Shared<'a> {
     pub(super) server: &'a ServerSettings,
     pub(super) database: &'a Arc<Database>,
     pub(super) tokens: &'a Arc<TokenKeys>,
+    pub(super) steering: &'a SteeringSettings,
     pub(super) tls: Option<Arc<TlsAcceptor>>,
     pub(super) drain: &'a Drain,
 }
@@ -36,7 +38,8 @@ pub(super) fn begin_storage(
     let address = listener.local_addr().ok().map(tracing::field::display);
     tracing::info!(storage = address, "listening for S3");
     let (database, tokens) = (Arc::clone(shared.database), Arc::clone(shared.tokens));
-    let store = Arc::new(Store::new(config, shared.region.clone(), database, tokens));
+    let (region, steering) = (shared.region.clone(), shared.steering.clone());
+    let store = Arc::new(Store::new(config, region, database, tokens, steering));
     let front = S3Front::new(&store).map_err(GatewayError::Storage)?;
     let limits = Limits {
         write_timeout: SILENCE_MAX,
@@ -44,6 +47,7 @@ pub(super) fn begin_storage(
     };
     tasks.spawn(Arc::clone(&store).keep_up_to_date());
     tasks.spawn(sweep_forever(Arc::clone(&store)));
+    tasks.spawn(repair_forever(Arc::clone(&store)));
     tasks.spawn(probe_forever(store));
     let served = serve(listener, front, limits, shared.drain.clone());
     Ok(tokio::spawn(async move {

@@ -56,6 +56,13 @@ impl HedgeDelay {
         }
     }
 
+    /// Returns a quantile (from 0 to 1) of the recent answers; `None` if there are too few, or they have
+    /// faded.
+    pub fn quantile(&self, part: f64, now: Instant) -> Option<Duration> {
+        let latencies = self.latencies.lock().ok();
+        latencies.and_then(|latencies| latencies.quantile_at(part, now))
+    }
+
     /// Returns the delay.
     pub fn get(&self) -> Duration {
         Duration::from_micros(self.delay_us.load(Ordering::Relaxed))

@@ -43,6 +43,9 @@ const BUCKETS_PER_DOUBLING: f64 = 4.0;
 /// Time after which counts are halved.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 
+/// Time without an answer after which nothing is left of those before.
+const FADED: Duration = Duration::from_secs(60);
+
 /// Fewest answers from which a quantile is computed.
 const SAMPLES_MIN: u64 = 20;
 
@@ -97,6 +100,12 @@ impl RecentLatencies {
         })?;
         Some(upper_bound(index))
     }
+
+    /// The same of a node that is perhaps not asked any more; `None` also if its answers have faded.
+    pub fn quantile_at(&self, part: f64, now: Instant) -> Option<Duration> {
+        let age = now.saturating_duration_since(self.halved_at);
+        self.quantile(part).filter(|_| age < FADED)
+    }
 }
 
 #[allow(
@@ -122,6 +131,17 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn answers_fade_also_when_no_other_follows() {
+        let now = Instant::now();
+        let mut recent = RecentLatencies::new(now);
+        for _ in 0..50 {
+            recent.add(MS, now);
+        }
+        assert!(recent.quantile_at(0.95, now + FADED / 2).is_some());
+        assert_eq!(recent.quantile_at(0.95, now + FADED), None);
+    }
 
     #[test]
     fn the_first_sample_is_the_average_and_later_ones_count_by_the_time_between() {

@@ -7,7 +7,7 @@ use tidegate_model::values::{DURATION, Share, small_count};
 
 settings! {
     /// `[steering]`: which of several nodes that could serve is tried first, and how often requests are
-    /// tried again. It applies to databases and to the nodes of every upstream.
+    /// tried again. It applies to databases, to the nodes of every upstream, and to buckets.
     #[derive(Debug, Clone, PartialEq)]
     pub struct SteeringSettings {
         /// How long an order of nodes is used before it is made anew, unless a breaker moves.

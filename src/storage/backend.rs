@@ -2,35 +2,28 @@
 //!
 //! `object_store` retries nothing here: which bucket is next is decided above, within one request.
 
-use std::future::Future;
 use std::ops::Range;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use http::Method;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{
-    ClientOptions, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
-    RetryConfig,
-};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 use tokio::time::timeout;
 
-use super::bucket::is_forbidden_address;
-use super::fault::{FaultKind, of_text};
+use super::attempt::{Download, FIRST_BYTE, fault, patience, silent, within, within_stream};
+use super::connector::Guarded;
+use super::fault::FaultKind;
+use super::upload::Upload;
 use super::{BucketRow, Provider, StorageError, fault::Fault};
 
-/// Time for a bucket's first byte, as the answer to a request of any kind.
-pub(super) const FIRST_BYTE: Duration = Duration::from_secs(5);
-/// The slowest that a bucket may be with a body.
-pub(super) const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 /// What is sent at once; a body that is larger goes in parts of this size.
 pub(super) const PART_BYTES: usize = 8 << 20;
 /// Objects that `check` writes begin so, below the prefix of all others.
@@ -40,14 +33,16 @@ const PREFIX: &str = "tidegate";
 #[derive(Debug)]
 pub struct BucketBackend {
     store: Arc<dyn ObjectStore>,
-    signer: Option<Arc<AmazonS3>>,
+    kind: Kind,
 }
 
-/// A body on its way into a bucket, in parts.
-pub(super) struct Upload(Box<dyn MultipartUpload>);
-
-/// Bytes from a bucket.
-pub(super) type Download = BoxStream<'static, Result<Bytes, Fault>>;
+/// What only some buckets can do.
+#[derive(Debug)]
+enum Kind {
+    S3(Arc<AmazonS3>),
+    /// A directory.
+    File(PathBuf),
+}
 
 impl BucketBackend {
     /// Prepares access to a bucket; nothing is connected yet.
@@ -61,7 +56,7 @@ impl BucketBackend {
             let store = local(&location.bucket, file_root)?;
             return Ok(Self {
                 store: Arc::new(store),
-                signer: None,
+                kind: Kind::File(location.bucket.into()),
             });
         }
         let mut builder = AmazonS3Builder::new()
@@ -74,7 +69,9 @@ impl BucketBackend {
             })
             // The body travels over TLS, or in a network that is trusted; its hash is checked here.
             .with_unsigned_payload(true)
-            .with_disable_tagging(true);
+            .with_disable_tagging(true)
+            // Not every server that speaks S3 deletes several objects at once.
+            .with_disable_bulk_delete(true);
         if let Some(endpoint) = &location.endpoint {
             builder = builder
                 .with_endpoint(endpoint)
@@ -90,7 +87,7 @@ impl BucketBackend {
         let store = store.map_err(|error| StorageError::Invalid(error.to_string()))?;
         let store = Arc::new(store);
         Ok(Self {
-            signer: Some(Arc::clone(&store)),
+            kind: Kind::S3(Arc::clone(&store)),
             store,
         })
     }
@@ -106,8 +103,19 @@ impl BucketBackend {
 
     /// Begins a body that is sent in parts.
     pub(super) async fn begin(&self, id: &str) -> Result<Upload, Fault> {
-        let upload = within(FIRST_BYTE, self.store.put_multipart(&path(id))).await?;
-        Ok(Upload(upload))
+        let path = path(id);
+        match &self.kind {
+            Kind::S3(store) => Ok(Upload::S3 {
+                id: within(FIRST_BYTE, store.create_multipart(&path)).await?,
+                store: Arc::clone(store),
+                path,
+                parts: Vec::new(),
+            }),
+            Kind::File(_) => {
+                let upload = within(FIRST_BYTE, self.store.put_multipart(&path)).await?;
+                Ok(Upload::File(upload))
+            }
+        }
     }
 
     /// Returns bytes of an object. The stream ends with a fault if the bucket is silent, or too slow.
@@ -140,6 +148,31 @@ impl BucketBackend {
         }
     }
 
+    /// Gives up what is left of an object that was not completed: the parts of an upload with this id of
+    /// its provider, or the file that was to become it. Succeeds if there is nothing, and if the bucket
+    /// refuses: not all say in the same way that there is none.
+    pub(super) async fn abandon(&self, id: &str, upload: Option<&str>) -> Result<(), Fault> {
+        let aborted = match (&self.kind, upload) {
+            (Kind::S3(store), Some(upload)) => {
+                let upload = upload.to_owned();
+                within(FIRST_BYTE, store.abort_multipart(&path(id), &upload)).await
+            }
+            (Kind::S3(_), None) => Ok(()),
+            (Kind::File(directory), _) => {
+                // Where `object_store` gathers the bytes of a file.
+                let _removed_or_absent =
+                    tokio::fs::remove_file(directory.join(format!("{PREFIX}/{id}#1"))).await;
+                Ok(())
+            }
+        };
+        match aborted {
+            Err(fault) if fault.kind.opens_breaker() && fault.kind != FaultKind::Refused => {
+                Err(fault)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Copies an object within the bucket, without its bytes passing here.
     pub(super) async fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<(), Fault> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -148,7 +181,9 @@ impl BucketBackend {
 
     /// Returns a URL with which a client can read an object for a while.
     pub(super) async fn presigned(&self, id: &str, valid: Duration) -> Option<String> {
-        let signer = self.signer.as_ref()?;
+        let Kind::S3(signer) = &self.kind else {
+            return None;
+        };
         let url = signer.signed_url(Method::GET, &path(id), valid).await;
         url.ok().map(String::from)
     }
@@ -196,106 +231,9 @@ impl BucketBackend {
     }
 }
 
-impl Upload {
-    /// Sends a part.
-    pub(super) async fn part(&mut self, body: Vec<Bytes>) -> Result<(), Fault> {
-        let patience = patience(body.iter().map(Bytes::len).sum());
-        within(patience, self.0.put_part(PutPayload::from_iter(body))).await
-    }
-
-    /// Puts the parts together.
-    pub(super) async fn complete(&mut self) -> Result<(), Fault> {
-        within(FIRST_BYTE * 4, self.0.complete()).await.map(drop)
-    }
-
-    /// Gives the parts up, if the bucket answers.
-    pub(super) async fn abort(&mut self) {
-        if let Err(fault) = within(FIRST_BYTE, self.0.abort()).await {
-            tracing::debug!(%fault, "an upload's parts may be left behind");
-        }
-    }
-}
-
-/// Waits for the next bytes of a download.
-pub(super) async fn within_stream(bytes: &mut Download) -> Result<Option<Bytes>, Fault> {
-    match timeout(FIRST_BYTE, bytes.next()).await {
-        Ok(next) => next.transpose(),
-        Err(_elapsed) => Err(silent()),
-    }
-}
-
 /// The key in the bucket.
 fn path(id: &str) -> Path {
     Path::from_iter([PREFIX, id])
-}
-
-/// Time for a request with a body.
-fn patience(bytes: usize) -> Duration {
-    FIRST_BYTE + Duration::from_secs(bytes as u64 / BYTES_PER_SECOND_MIN)
-}
-
-async fn within<T>(
-    patience: Duration,
-    request: impl Future<Output = object_store::Result<T>>,
-) -> Result<T, Fault> {
-    match timeout(patience, request).await {
-        Ok(answer) => answer.map_err(|error| fault(&error)),
-        Err(_elapsed) => Err(silent()),
-    }
-}
-
-fn silent() -> Fault {
-    Fault {
-        kind: FaultKind::Slow,
-        detail: "no answer in time".to_owned(),
-    }
-}
-
-fn fault(error: &object_store::Error) -> Fault {
-    let detail = tidegate_model::error_chain::chain(error).to_string();
-    let by_status = of_text(&detail);
-    let kind = match error {
-        object_store::Error::NotFound { .. } => FaultKind::Absent,
-        _ => by_status.unwrap_or(FaultKind::Connection),
-    };
-    Fault { kind, detail }
-}
-
-/// Connects to buckets: follows no redirect, and never to an address that must not be an endpoint.
-#[derive(Debug)]
-struct Guarded;
-
-impl HttpConnector for Guarded {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        // Only an endpoint that was declared with `http://` is asked without TLS: no redirect leads away.
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(Self))
-            .connect_timeout(FIRST_BYTE)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent("tidegate")
-            .build();
-        let failed = |error| object_store::Error::Generic {
-            store: "S3",
-            source: Box::new(error),
-        };
-        client.map(HttpClient::new).map_err(failed)
-    }
-}
-
-impl reqwest::dns::Resolve for Guarded {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<_> = found
-                .filter(|address| !is_forbidden_address(address.ip()))
-                .collect();
-            if allowed.is_empty() {
-                return Err("the name has no address that may be an endpoint".into());
-            }
-            Ok(Box::new(allowed.into_iter()) as reqwest::dns::Addrs)
-        })
-    }
 }
 
 /// Opens a directory below `file_root`, which links must not leave.

@@ -7,9 +7,12 @@ use futures_util::StreamExt;
 
 use super::StorageError;
 use super::error::IncomingError;
-use super::index::{Blob, Version};
-use super::read::Source;
+use super::fault::FaultKind;
+use super::index::{Blob, Left, Version};
+use super::lease::Leases;
+use super::read::Reading;
 use super::registry::new_id;
+use super::source::Source;
 use super::spool::{Check, Incoming, Spool};
 use super::write::Target;
 
@@ -33,7 +36,7 @@ impl Source {
     ) -> Result<Spool, StorageError> {
         let length = range.end - range.start;
         let room = Arc::clone(&self.store.room);
-        let reading = self.open(version, range).await?;
+        let reading = Reading::open(self, version, range).await?;
         let bytes = reading.into_stream();
         let bytes: Incoming = bytes
             .map(|chunk| chunk.map_err(|_fault| IncomingError::Incomplete))
@@ -71,7 +74,8 @@ impl Target<'_> {
                     first.ok_or(StorageError::NoMember(None))?
                 }
             };
-            self.store.index.add_copy(&blob.id, &copy).await?;
+            let added = self.store.index.add_copy(&blob.id, &copy).await;
+            self.settled(&[copy], added).await?;
         }
         Ok(())
     }
@@ -95,10 +99,21 @@ impl Target<'_> {
         if reserved.is_none() {
             return Ok(None);
         }
-        match at.backend().copy(&from.id, &copy, blob.size).await {
-            Ok(()) => Ok(Some(copy)),
+        let leases = Leases::default();
+        leases.add(&copy);
+        let copied = at.backend().copy(&from.id, &copy, blob.size);
+        match leases.hold(&self.store.index, copied).await {
+            Ok(()) => {
+                at.live.add_written(blob.size);
+                Ok(Some(copy))
+            }
             Err(fault) => {
                 tracing::debug!(bucket = at.name(), %fault, "a bucket does not copy by itself");
+                let left = match fault.kind {
+                    FaultKind::Slow | FaultKind::Connection | FaultKind::Server => Left::Unknown,
+                    _ => Left::Nothing,
+                };
+                self.store.index.give_up(&copy, left).await;
                 Ok(None)
             }
         }

@@ -47,6 +47,9 @@ pub enum StorageError {
     /// The client's body cannot be used.
     #[error(transparent)]
     Body(#[from] IncomingError),
+    /// There is no memory for another upload at the moment.
+    #[error("there is no room for another upload at the moment")]
+    Busy,
     /// The reservation has expired: the upload took longer than the lease without progress.
     #[error("the reservation has expired")]
     LeaseLost,

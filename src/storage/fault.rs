@@ -19,6 +19,16 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+impl Fault {
+    /// A body that is complete for its bucket, and shorter than what was stored.
+    pub(super) fn ended_early() -> Self {
+        Self {
+            kind: FaultKind::Damaged,
+            detail: "the bucket has fewer bytes than were stored".to_owned(),
+        }
+    }
+}
+
 /// What a failure means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
@@ -87,6 +97,8 @@ pub(super) fn of_response(status: u16, body: &str) -> FaultKind {
         429 => FaultKind::Throttled,
         401 | 403 => FaultKind::Refused,
         404 => FaultKind::Absent,
+        // Bytes are asked for that the object should have.
+        416 => FaultKind::Damaged,
         500..=599 => FaultKind::Server,
         _ => FaultKind::Other,
     }
@@ -115,6 +127,7 @@ mod tests {
             (503, "<Code>SlowDown</Code>", FaultKind::Throttled),
             (503, "", FaultKind::Server),
             (404, "", FaultKind::Absent),
+            (416, "", FaultKind::Damaged),
             (400, "", FaultKind::Other),
         ] {
             assert_eq!(of_response(status, body), expected, "{status} {body}");

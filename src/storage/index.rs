@@ -171,19 +171,32 @@ impl Index {
         rows.first().map(usage).transpose()
     }
 
-    /// Keeps a reservation while its bytes are on their way.
-    pub(super) async fn renew(&self, copy: &str) -> Result<(), StorageError> {
+    /// Keeps reservations, and the claims of suspect copies, while bytes are on their way.
+    pub(super) async fn renew(&self, copies: &[String]) -> Result<(), StorageError> {
         let sql = "update tidegate.storage_copy set due = now() + $2::float8 * interval '1 s' \
-             where id = $1 and state = 'reserved'";
+             where id = any ($1) and state in ('reserved', 'suspect')";
         let values: Values<'_> = &[
-            (&copy, Type::TEXT),
+            (&copies, Type::TEXT_ARRAY),
             (&self.lease.as_secs_f64(), Type::FLOAT8),
         ];
         self.database.write(sql, values).await.map(drop)
     }
 
-    /// Gives a reservation up.
-    pub(super) async fn release(&self, copy: &str, left: Left) -> Result<(), StorageError> {
+    /// Notes the id that a bucket has given an upload in parts.
+    pub(super) async fn note_upload(&self, copy: &str, upload: &str) -> Result<(), StorageError> {
+        let sql = "update tidegate.storage_copy set upload = $2 where id = $1";
+        let values: Values<'_> = &[(&copy, Type::TEXT), (&upload, Type::TEXT)];
+        self.database.write(sql, values).await.map(drop)
+    }
+
+    /// Gives a reservation up; if that fails, its lease ends it.
+    pub(super) async fn give_up(&self, copy: &str, left: Left) {
+        if let Err(error) = self.release(copy, left).await {
+            tracing::debug!(%error, "a reservation could not be released");
+        }
+    }
+
+    async fn release(&self, copy: &str, left: Left) -> Result<(), StorageError> {
         let sql = match left {
             Left::Unknown => return Ok(()),
             Left::Nothing => {
@@ -286,12 +299,10 @@ impl Index {
         self.database.write(sql, values).await.map(drop)
     }
 
-    /// Takes a copy out of reads, since its bytes are not those that were stored; never the last one of
-    /// its blob, which may have been damaged only on the way.
+    /// Takes a copy out of reads, since its bytes are not those that were stored, or are not there; never
+    /// the last one of its blob.
     pub(super) async fn suspect(&self, copy: &str) -> Result<(), StorageError> {
-        let sql = "update tidegate.storage_copy c set state = 'suspect' where id = $1 and state = 'stored' \
-             and exists (select from tidegate.storage_copy o \
-             where o.blob = c.blob and o.id <> c.id and o.state = 'stored')";
+        let sql = "select tidegate.storage_suspect($1)";
         let values: Values<'_> = &[(&copy, Type::TEXT)];
         self.database.write(sql, values).await.map(drop)
     }

@@ -29,6 +29,7 @@ pub struct Inventory {
     pub(super) keys: HashMap<String, Arc<KeyPair>>,
     /// The latencies and breakers of the buckets.
     pub(super) selector: Arc<SharedSelector>,
+    steering: SteeringSettings,
 }
 
 /// A bucket and what this gateway has learned about it.
@@ -53,12 +54,13 @@ pub(super) struct Repository {
 
 impl Inventory {
     /// Returns one without anything.
-    pub(super) fn empty() -> Self {
+    pub(super) fn empty(steering: SteeringSettings) -> Self {
         Self {
             buckets: Vec::new(),
             repositories: Vec::new(),
             keys: HashMap::new(),
-            selector: Arc::new(new_selector(0)),
+            selector: Arc::new(new_selector(&steering, 0)),
+            steering,
         }
     }
 
@@ -93,13 +95,14 @@ impl Inventory {
         let ids = |all: &[Arc<Bucket>]| all.iter().map(|it| it.row.id.clone()).collect::<Vec<_>>();
         let selector = match ids(&buckets) == ids(&self.buckets) {
             true => Arc::clone(&self.selector),
-            false => Arc::new(new_selector(buckets.len())),
+            false => Arc::new(new_selector(&self.steering, buckets.len())),
         };
         Ok(Self {
             buckets,
             repositories,
             keys,
             selector,
+            steering: self.steering.clone(),
         })
     }
 
@@ -271,13 +274,12 @@ pub(super) fn works(standing: Standing) -> bool {
     }
 }
 
-fn new_selector(buckets: usize) -> SharedSelector {
+fn new_selector(steering: &SteeringSettings, buckets: usize) -> SharedSelector {
     let now = Instant::now();
     let estimates: Vec<_> = (0..buckets)
         .map(|place| ESTIMATE + Duration::from_millis(1) * u32::try_from(place).unwrap_or_default())
         .collect();
-    let settings = SteeringSettings::default();
-    let selector = Selector::new(settings, fastrand::u64(..), &estimates, now);
+    let selector = Selector::new(steering.clone(), fastrand::u64(..), &estimates, now);
     SharedSelector::new(selector, now)
 }
 

@@ -7,9 +7,10 @@ use tokio_postgres::types::Type;
 
 use super::StorageError;
 use super::database::{Owed, Values};
+use super::hex::hex;
 use super::index::{Conditions, Index, Meta};
 use super::registry::{new_id, unsigned};
-use super::spool::{Spool, hex};
+use super::spool::Spool;
 use super::write::{Landed, Target};
 
 /// Parts of an upload, as S3 has it.
@@ -214,7 +215,8 @@ pub(super) async fn put_part(
     let uploads = Uploads(&target.store.index);
     uploads.check(upload).await?;
     let landed = target.land(&mut spool).await?;
-    uploads.put_part(upload.id, number, &landed).await?;
+    let committed = uploads.put_part(upload.id, number, &landed).await;
+    target.settled(&landed.copies, committed).await?;
     Ok(landed.digests.md5)
 }
 

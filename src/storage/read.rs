@@ -6,36 +6,23 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use ring::digest::{Context, SHA256};
-use tidegate_steering::{Race, RaceEvent, Turn};
 use tokio::time::Instant;
 
-use super::backend::{BYTES_PER_SECOND_MIN, Download, within_stream};
+use super::StorageError;
+use super::attempt::{BYTES_PER_SECOND_MIN, Download, within_stream};
 use super::fault::{Fault, FaultKind};
+use super::hex::hex;
 use super::index::{Blob, Version};
-use super::inventory::{Inventory, Repository, standing, works};
-use super::read_plan::{self, CopyView};
-use super::spool::hex;
-use super::store::Store;
-use super::{StorageError, policy::ReadPolicy};
+use super::source::{CopyAt, Source};
 
 /// How long a bucket's pace is measured.
 const PACE_WINDOW: Duration = Duration::from_secs(4);
-
-/// What is read.
-pub(super) struct Source {
-    pub(super) store: Arc<Store>,
-    pub(super) inventory: Arc<Inventory>,
-    pub(super) repository: Arc<Repository>,
-    /// The one bucket that the client has named, if it has.
-    pub(super) only: Option<usize>,
-}
 
 /// A read on its way.
 pub(super) struct Reading {
@@ -52,13 +39,6 @@ struct Piece {
     range: Range<u64>,
 }
 
-/// A copy by its bucket and its key there.
-#[derive(Debug, Clone)]
-struct CopyAt {
-    bucket: usize,
-    id: String,
-}
-
 struct Current {
     piece: Piece,
     copies: VecDeque<CopyAt>,
@@ -73,24 +53,16 @@ struct Current {
     arrived: u64,
 }
 
-/// A copy that has given its first bytes.
-struct Opened {
-    from: CopyAt,
-    first: Bytes,
-    download: Download,
-    left: VecDeque<CopyAt>,
-}
-
-impl Source {
+impl Reading {
     /// Opens a part of a version: the first bytes have arrived when it returns.
     pub(super) async fn open(
-        self,
+        source: Source,
         version: &Version,
         range: Range<u64>,
-    ) -> Result<Reading, StorageError> {
-        let mut reading = Reading {
+    ) -> Result<Self, StorageError> {
+        let mut reading = Self {
             pieces: pieces(version, range),
-            source: self,
+            source,
             current: None,
             ready: None,
         };
@@ -98,146 +70,6 @@ impl Source {
         Ok(reading)
     }
 
-    /// The copies of a blob, in the order in which they are tried.
-    fn order(&self, blob: &Blob) -> VecDeque<CopyAt> {
-        let ranking = self.inventory.selector.ranking(Instant::now());
-        let copies = blob.copies.iter().filter_map(|copy| {
-            let bucket = self.inventory.index_of(&copy.bucket)?;
-            let wanted = self.only.is_none_or(|only| only == bucket);
-            wanted.then(|| CopyAt {
-                bucket,
-                id: copy.id.clone(),
-            })
-        });
-        let copies: Vec<_> = copies.collect();
-        let view = |copy: &CopyAt| {
-            let (standing, rank) = standing(&ranking, copy.bucket);
-            let latency = self.inventory.selector.latency(copy.bucket);
-            let slo = self.repository.row.policy.read_slo();
-            let mut members = self.repository.members.iter();
-            let declared = &self.inventory.buckets[copy.bucket].row.declared;
-            CopyView {
-                position: members
-                    .position(|&it| it == copy.bucket)
-                    .unwrap_or(usize::MAX),
-                rank,
-                healthy: works(standing),
-                latency,
-                over_slo: slo.is_some_and(|slo| latency > slo),
-                price: declared.price_out.unwrap_or_default(),
-            }
-        };
-        let views: Vec<_> = copies.iter().map(view).collect();
-        let policy = match self.only {
-            Some(_) => ReadPolicy::Order,
-            None => self.repository.row.policy.read,
-        };
-        let order = read_plan::order(policy, &views).into_iter();
-        order.map(|at| copies[at].clone()).collect()
-    }
-
-    /// The first copy in the order of reads whose bucket works: its bucket and its key there.
-    pub(super) fn first_that_works(&self, blob: &Blob) -> Option<(usize, String)> {
-        let ranking = self.inventory.selector.ranking(Instant::now());
-        let mut copies = self.order(blob).into_iter();
-        let found = copies.find(|copy| works(standing(&ranking, copy.bucket).0));
-        found.map(|copy| (copy.bucket, copy.id))
-    }
-
-    /// Opens one of some copies: the first that gives its first bytes.
-    async fn first_of(
-        &self,
-        mut copies: VecDeque<CopyAt>,
-        range: &Range<u64>,
-    ) -> Result<Opened, Fault> {
-        let mut failed = Fault {
-            kind: FaultKind::Absent,
-            detail: "there is no copy".to_owned(),
-        };
-        let mut race = Race::default();
-        let mut entered = Vec::new();
-        let mut turn = Turn::First;
-        loop {
-            if race.entrants().is_empty() {
-                let Some(copy) = copies.pop_front() else {
-                    return Err(failed);
-                };
-                let hedge = self.inventory.buckets[copy.bucket].live.hedge.get();
-                race.enter(
-                    entered.len(),
-                    turn,
-                    self.first_bytes(copy.clone(), range.clone()),
-                );
-                race.hedge_after(hedge);
-                entered.push(copy);
-                turn = Turn::Retry;
-            }
-            match race.next().await {
-                RaceEvent::Slow => {
-                    if let Some(copy) = copies.pop_front() {
-                        let second = self.first_bytes(copy.clone(), range.clone());
-                        race.enter(entered.len(), Turn::Hedge, second);
-                        entered.push(copy);
-                    }
-                }
-                RaceEvent::Ended(entrant, Ok((first, download))) => {
-                    let from = entered[entrant.node].clone();
-                    let took = entrant.since.elapsed();
-                    let bucket = &self.inventory.buckets[from.bucket];
-                    bucket.live.hedge.add(took, Instant::now());
-                    self.inventory.report(from.bucket, None, Some(took));
-                    self.report_overtaken(&race, &entered);
-                    // Those that were tried and are silent are the last resort.
-                    let silent = race.entrants().iter().map(|it| entered[it.node].clone());
-                    copies.extend(silent);
-                    return Ok(Opened {
-                        from,
-                        first,
-                        download,
-                        left: copies,
-                    });
-                }
-                RaceEvent::Ended(entrant, Err(fault)) => {
-                    self.inventory
-                        .fell_back(entered[entrant.node].bucket, &fault);
-                    failed = fault;
-                }
-            }
-        }
-    }
-
-    /// A bucket that a hedge has overtaken is slow, which its latency has to show.
-    fn report_overtaken<T>(&self, race: &Race<'_, T>, entered: &[CopyAt]) {
-        for slow in race.entrants().overtaken() {
-            let (bucket, took) = (entered[slow.node].bucket, slow.since.elapsed());
-            let fault = Fault {
-                kind: FaultKind::Slow,
-                detail: format!("no byte in {took:?}, and another bucket has answered"),
-            };
-            self.inventory.report(bucket, Some(&fault), None);
-        }
-    }
-
-    /// Takes a copy out of reads.
-    async fn distrust(&self, copy: &str) {
-        if let Err(error) = self.store.index.suspect(copy).await {
-            tracing::warn!(%error, copy, "a damaged copy could not be marked");
-        }
-    }
-
-    async fn first_bytes(
-        &self,
-        copy: CopyAt,
-        range: Range<u64>,
-    ) -> Result<(Bytes, Download), Fault> {
-        let backend = self.inventory.buckets[copy.bucket].backend();
-        let mut download = backend.get(&copy.id, range).await?;
-        let first = within_stream(&mut download).await?;
-        Ok((first.unwrap_or_default(), download))
-    }
-}
-
-impl Reading {
     /// All bytes, as they arrive.
     pub(super) fn into_stream(self) -> BoxStream<'static, Result<Bytes, Fault>> {
         let step = |mut reading: Self| async move {
@@ -304,6 +136,9 @@ impl Reading {
             Err(fault) => fault,
         };
         self.source.inventory.fell_back(current.from.bucket, &fault);
+        if fault.kind == FaultKind::Damaged {
+            self.source.distrust(&current.from);
+        }
         let rest = current.at..current.piece.range.end;
         let copies = std::mem::take(&mut current.copies);
         if copies.is_empty() {
@@ -344,7 +179,7 @@ impl Reading {
         };
         self.source.inventory.fell_back(current.from.bucket, &fault);
         if current.one_copy {
-            self.source.distrust(&current.from.id).await;
+            self.source.distrust(&current.from);
         }
         if before > current.piece.range.start || current.copies.is_empty() {
             return Err(fault);
@@ -358,10 +193,7 @@ impl Current {
     async fn next(&mut self) -> Result<Bytes, Fault> {
         let started = Instant::now();
         let bytes = within_stream(&mut self.download).await?;
-        let bytes = bytes.ok_or_else(|| Fault {
-            kind: FaultKind::Connection,
-            detail: "the body ended early".to_owned(),
-        })?;
+        let bytes = bytes.ok_or_else(Fault::ended_early)?;
         self.waited += started.elapsed();
         self.arrived += bytes.len() as u64;
         if self.waited >= PACE_WINDOW {

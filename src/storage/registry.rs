@@ -176,6 +176,11 @@ impl Registry<'_> {
         if let Some(missing) = members.iter().find(|member| !known(member)) {
             return Err(StorageError::NotFound("bucket", missing.clone()));
         }
+        let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
+        if let Some(other) = named.find(|name| !members.contains(name)) {
+            let why = format!("a rule names `{other}`, which is not a member");
+            return Err(StorageError::Invalid(why));
+        }
         let (id, policy) = (new_id(), serde_json::to_string(policy).unwrap_or_default());
         let sql = "with added as (insert into tidegate.storage_repository (id, name, policy) \
              values ($1, $2, $3::jsonb)), members as (insert into tidegate.storage_member \

@@ -43,9 +43,10 @@ settings! {
         /// Where bodies are kept, encrypted, that exceed `spool_memory_max`; without it, the system's
         /// directory for temporary files.
         spool_dir: String = String::new(), FilePath;
-        /// Memory for bodies until a bucket has them, of all requests together.
+        /// Memory for bodies until a bucket has them, of all requests together: one half for what is kept,
+        /// one for the parts that are being sent.
         spool_memory_max: usize = 64 << 20, ByteSize,
-            low "bodies go through files.",
+            low "bodies go through files, and uploads wait for one another.",
             high "memory grows with the number of uploads.";
         /// The largest part of one body that is kept in order to send it to another bucket.
         spool_bytes_max: usize = 1 << 30, ByteSizeOrZero,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidegate_model::{RegionId, TokenKeys};
+use tidegate_steering::SteeringSettings;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -41,10 +42,11 @@ impl Store {
         region: RegionId,
         database: Arc<Database>,
         tokens: Arc<TokenKeys>,
+        steering: SteeringSettings,
     ) -> Self {
         let settings = config.settings.clone();
         Self {
-            inventory: ArcSwap::from_pointee(Inventory::empty()),
+            inventory: ArcSwap::from_pointee(Inventory::empty(steering)),
             index: Index {
                 database: IndexDatabase(database),
                 lease: settings.lease,

@@ -1,34 +1,36 @@
-//! Deletes what is no longer needed: versions that were replaced, and what crashes have left.
+//! Deletes what is no longer needed: versions that were replaced, and what crashes have left. Every bucket
+//! is swept by itself, so that one that does not answer holds no other up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 use super::backend::BucketBackend;
-use super::database::{Values, execute};
+use super::database::{IndexDatabase, Values, execute};
 use super::fault::Fault;
-use super::inventory::{standing, works};
 use super::store::Store;
 use super::{Registry, StorageError};
 
 /// Claims a hundred copies for a minute: longer than it takes to delete so many. A copy whose bucket did
 /// not answer is tried again after it.
 const CLAIM_SQL: &str =
-    "select id, bucket, reserved from tidegate.storage_claim(100, interval '60 s')";
-const CLAIM_VALUES: Values<'static> = &[];
+    "select id, upload, reserved from tidegate.storage_claim($1, 100, interval '60 s')";
 /// Gives uploads up that were begun a week ago.
 const EXPIRE_SQL: &str = "select tidegate.storage_abort(repository, key, id, interval '0 s') \
      from tidegate.storage_upload where started < now() - interval '7 days' limit 100";
 const FORGET_SQL: &str = "select tidegate.storage_forget($1)";
-/// How often a bucket that has failed is asked whether it answers again.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// One that works is asked so many times less often.
-const PROBES_FAILED_PER_WORKING: u32 = 10;
+/// Copies of a bucket that are deleted at the same time.
+const DELETES: usize = 4;
+/// How long one sweep deletes in one bucket; the next one goes on.
+const SWEEP_MAX: Duration = Duration::from_secs(60);
 
 /// What a sweep has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -43,7 +45,7 @@ pub struct Swept {
 pub async fn sweep_forever(store: Arc<Store>) {
     loop {
         sleep(store.settings.sweep_interval).await;
-        match store.sweep().await {
+        match sweep(&store).await {
             Ok(Swept {
                 deleted: 0,
                 failed: 0,
@@ -54,76 +56,22 @@ pub async fn sweep_forever(store: Arc<Store>) {
     }
 }
 
-/// Asks every bucket again and again whether it answers; never ends.
-pub async fn probe_forever(store: Arc<Store>) {
-    let mut turn = 0;
-    loop {
-        store.probe(turn == 0).await;
-        turn = (turn + 1) % PROBES_FAILED_PER_WORKING;
-        sleep(PROBE_INTERVAL).await;
-    }
-}
-
-impl Store {
-    /// Deletes all that is due.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn sweep(&self) -> Result<Swept, StorageError> {
-        let mut all = Swept::default();
-        self.index.database.write(EXPIRE_SQL, &[]).await?;
-        loop {
-            let swept = self.sweep_some().await?;
-            all.deleted += swept.deleted;
-            all.failed += swept.failed;
-            if swept.deleted == 0 {
-                return Ok(all);
-            }
-        }
-    }
-
-    async fn sweep_some(&self) -> Result<Swept, StorageError> {
-        let claimed = self.index.database.write(CLAIM_SQL, CLAIM_VALUES).await?;
-        let inventory = self.inventory.load_full();
-        let index_of = |bucket: &str| inventory.index_of(bucket);
-        let backend_of = |bucket: &str| Some(inventory.buckets[index_of(bucket)?].backend());
-        let deleted = delete_all(&claimed.rows, backend_of).await?;
-        for (bucket, fault) in &deleted.faults {
-            if let Some(index) = index_of(bucket) {
+async fn sweep(store: &Store) -> Result<Swept, StorageError> {
+    let rows = Rows::Gateway(&store.index.database);
+    rows.run(EXPIRE_SQL, &[]).await?;
+    let inventory = store.inventory.load_full();
+    let buckets = inventory.buckets.iter().enumerate();
+    let swept = buckets.map(|(index, bucket)| {
+        let (rows, inventory) = (&rows, &inventory);
+        async move {
+            let swept = sweep_bucket(rows, &bucket.row.id, bucket.backend()).await?;
+            if let Some(fault) = &swept.fault {
                 inventory.report(index, Some(fault), None);
             }
+            Ok(swept)
         }
-        if !deleted.gone.is_empty() {
-            let values: Values<'_> = &[(&deleted.gone, Type::TEXT_ARRAY)];
-            self.index.database.write(FORGET_SQL, values).await?;
-        }
-        Ok(deleted.swept())
-    }
-
-    /// Asks buckets whether they answer, so that latencies are known and those that failed are used again.
-    async fn probe(&self, all: bool) {
-        let inventory = self.inventory.load_full();
-        let selector = &inventory.selector;
-        let is_due = |&index: &usize| {
-            let is_closed = works(standing(&selector.ranking(Instant::now()), index).0);
-            all && is_closed || selector.claim_probe(index, Instant::now())
-        };
-        let due = (0..inventory.buckets.len()).filter(is_due);
-        let probes = due.map(|index| {
-            let inventory = &inventory;
-            async move {
-                let started = Instant::now();
-                let probed = inventory.buckets[index].backend().probe().await;
-                let took = started.elapsed();
-                let (fault, latency) = match probed {
-                    Ok(()) => (None, Some(took)),
-                    Err(fault) => (Some(fault), None),
-                };
-                inventory.report(index, fault.as_ref(), latency);
-            }
-        });
-        futures_util::future::join_all(probes).await;
-    }
+    });
+    total(join_all(swept).await)
 }
 
 /// Deletes all that is due, on behalf of the command line.
@@ -131,76 +79,116 @@ impl Store {
 /// # Errors
 /// If the database fails, or a bucket cannot be used.
 pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swept, StorageError> {
+    let rows = Rows::CommandLine(registry.client);
+    rows.run(EXPIRE_SQL, &[]).await?;
     let mut backends = HashMap::new();
     for bucket in registry.buckets().await? {
         let backend = BucketBackend::new(&bucket, file_root)?;
         backends.insert(bucket.id, backend);
     }
-    let mut all = Swept::default();
-    execute(registry.client, EXPIRE_SQL, &[]).await?;
-    loop {
-        let rows = execute(registry.client, CLAIM_SQL, CLAIM_VALUES).await?;
-        let deleted = delete_all(&rows, |bucket| backends.get(bucket)).await?;
-        if !deleted.gone.is_empty() {
-            let values: Values<'_> = &[(&deleted.gone, Type::TEXT_ARRAY)];
-            execute(registry.client, FORGET_SQL, values).await?;
-        }
-        let swept = deleted.swept();
-        all.deleted += swept.deleted;
-        all.failed += swept.failed;
-        if swept.deleted == 0 {
-            return Ok(all);
-        }
-    }
+    let swept = backends
+        .iter()
+        .map(|(id, backend)| sweep_bucket(&rows, id, backend));
+    total(join_all(swept).await)
 }
 
-/// What became of claimed copies.
+/// What was done in one bucket.
 #[derive(Default)]
-struct Deleted {
-    gone: Vec<String>,
+struct SweptBucket {
+    deleted: usize,
     failed: usize,
-    /// By bucket; one that has failed is not asked again.
-    faults: HashMap<String, Fault>,
+    fault: Option<Fault>,
 }
 
-impl Deleted {
-    fn swept(&self) -> Swept {
-        Swept {
-            deleted: self.gone.len(),
-            failed: self.failed,
-        }
+fn total(swept: Vec<Result<SweptBucket, StorageError>>) -> Result<Swept, StorageError> {
+    let mut total = Swept::default();
+    for swept in swept {
+        let swept = swept?;
+        total.deleted += swept.deleted;
+        total.failed += swept.failed;
     }
+    Ok(total)
 }
 
-async fn delete_all<'a>(
-    claimed: &[Row],
-    backend_of: impl Fn(&str) -> Option<&'a BucketBackend>,
-) -> Result<Deleted, StorageError> {
-    let mut deleted = Deleted::default();
-    for row in claimed {
-        let (id, bucket): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let was_reserved: bool = row.try_get(2)?;
-        let is_silent = deleted.faults.contains_key(&bucket);
-        let Some(backend) = backend_of(&bucket).filter(|_| !is_silent) else {
-            deleted.failed += 1;
-            continue;
-        };
-        match delete(backend, &id, was_reserved).await {
-            Ok(()) => deleted.gone.push(id),
-            Err(fault) => {
-                tracing::debug!(bucket, %fault, "a copy could not be deleted");
-                deleted.failed += 1;
-                deleted.faults.insert(bucket, fault);
+/// Deletes what is due in one bucket, until it fails.
+async fn sweep_bucket(
+    rows: &Rows<'_>,
+    id: &str,
+    backend: &BucketBackend,
+) -> Result<SweptBucket, StorageError> {
+    let until = Instant::now() + SWEEP_MAX;
+    let mut swept = SweptBucket::default();
+    while swept.fault.is_none() && Instant::now() < until {
+        let claimed = rows.run(CLAIM_SQL, &[(&id, Type::TEXT)]).await?;
+        let claimed = claimed.iter().map(Claimed::of);
+        let claimed = claimed.collect::<Result<Vec<_>, _>>()?;
+        if claimed.is_empty() {
+            break;
+        }
+        let count = claimed.len();
+        let deletes = claimed.into_iter().map(|copy| async move {
+            let deleted = copy.delete(backend).await;
+            deleted.map(|()| copy.id)
+        });
+        let mut deletes = stream::iter(deletes).buffer_unordered(DELETES);
+        let mut gone = Vec::new();
+        while let Some(deleted) = deletes.next().await {
+            match deleted {
+                Ok(copy) => gone.push(copy),
+                Err(fault) => {
+                    tracing::debug!(bucket = id, %fault, "a copy could not be deleted");
+                    swept.fault = Some(fault);
+                    break;
+                }
             }
         }
+        swept.deleted += gone.len();
+        swept.failed += count - gone.len();
+        rows.run(FORGET_SQL, &[(&gone, Type::TEXT_ARRAY)]).await?;
     }
-    Ok(deleted)
+    Ok(swept)
 }
 
-/// Deletes the bytes of a copy. Of a reservation it is not known whether there are any.
-async fn delete(backend: &BucketBackend, id: &str, was_reserved: bool) -> Result<(), Fault> {
-    if was_reserved && backend.head(id).await?.is_none() {
-        return Ok(());
+/// A copy that is to be deleted.
+struct Claimed {
+    id: String,
+    /// Its provider's id of an upload that may not be completed.
+    upload: Option<String>,
+    /// Whether it was reserved: it is not known whether there are bytes.
+    was_reserved: bool,
+}
+
+impl Claimed {
+    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            id: row.try_get(0)?,
+            upload: row.try_get(1)?,
+            was_reserved: row.try_get(2)?,
+        })
     }
-    backend.delete(id).await
+
+    async fn delete(&self, backend: &BucketBackend) -> Result<(), Fault> {
+        if self.was_reserved || self.upload.is_some() {
+            backend.abandon(&self.id, self.upload.as_deref()).await?;
+        }
+        if self.was_reserved && backend.head(&self.id).await?.is_none() {
+            return Ok(());
+        }
+        backend.delete(&self.id).await
+    }
+}
+
+/// Who asks for rows.
+enum Rows<'a> {
+    Gateway(&'a IndexDatabase),
+    CommandLine(&'a Client),
+}
+
+impl Rows<'_> {
+    async fn run(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StorageError> {
+        match self {
+            Self::Gateway(database) => Ok(database.write(sql, values).await?.rows),
+            Self::CommandLine(client) => Ok(execute(client, sql, values).await?),
+        }
+    }
 }

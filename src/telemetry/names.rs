@@ -119,6 +119,9 @@ pub const TRAFFIC_SHARE: &str = "tidegate_traffic_share";
 /// Requests for which the two plans of an open rollout choose different regions. Counter; labels `arm`:
 /// `new` or `old`, the plan that was used, and `outcome`: `answered` or `failed`.
 pub const TRAFFIC_ARM_REQUESTS: &str = "tidegate_traffic_arm_requests_total";
+/// Rollouts that have ended while this gateway followed them, and finished ones that a promotion has lost.
+/// Counter; label `outcome`: `done`, `aborted`, `stopped`, `expired` or `lost`.
+pub const TRAFFIC_ROLLOUTS: &str = "tidegate_traffic_rollouts_total";
 /// Rollouts that this gateway has vetoed. Counter; label `cause`: `errors`, `latency` or `tail`.
 pub const TRAFFIC_VETOES: &str = "tidegate_traffic_vetoes_total";
 /// Revisions that this gateway has refused, once for each version of a row. Counter; label `reason`:
@@ -150,7 +153,10 @@ pub const FLEET_SUSPECT: &str = "tidegate_fleet_suspect";
 pub const FLEET_RECORDS_DROPPED: &str = "tidegate_fleet_records_dropped_total";
 /// The smallest round trip of the last hour. Gauge; label `region`.
 pub const FLEET_ROUND_TRIP: &str = "tidegate_fleet_round_trip_seconds";
-/// Connections to gateways of other regions. Gauge; labels `region` and `state`: `open` or `dialling`.
+/// Connections to gateways of other regions. Gauge; labels `region` and `state`: `open`, `dialling` or `lost`, which
+/// waits to be dialled again.
 pub const FLEET_STREAMS: &str = "tidegate_fleet_streams";
+/// Bytes on connections of the fleet, as HTTP/2 sends them inside TLS. Counter; label `direction`: `in` or `out`.
+pub const FLEET_BYTES: &str = "tidegate_fleet_bytes_total";
 /// Probes of regions that have left. Counter.
 pub const FLEET_PROBES: &str = "tidegate_fleet_probes_total";

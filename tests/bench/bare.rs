@@ -19,15 +19,17 @@ use super::process::{Server, command, free_address};
 pub(crate) enum Role {
     Axum,
     Socket,
+    Bucket,
 }
 
 impl Role {
-    const ALL: [Self; 2] = [Self::Axum, Self::Socket];
+    const ALL: [Self; 3] = [Self::Axum, Self::Socket, Self::Bucket];
 
     fn name(self) -> &'static str {
         match self {
             Self::Axum => "bare-axum",
             Self::Socket => "bare-socket",
+            Self::Bucket => "bare-bucket",
         }
     }
 
@@ -63,6 +65,7 @@ pub(crate) async fn serve(role: Role, mut arguments: impl Iterator<Item = String
             let router = Router::new().route("/cached/{id}", handler);
             Ok(axum::serve(listener, router).await?)
         }
+        Role::Bucket => super::bucket::serve(listener).await,
         Role::Socket => loop {
             let (socket, _) = listener.accept().await?;
             tokio::spawn(answer(socket, bytes.clone()));

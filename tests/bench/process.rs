@@ -61,11 +61,20 @@ impl Server {
 
     /// Resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it has been.
+    pub(crate) fn peak_mib(&self) -> Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Result<f64> {
         let pid = self.child.id().context("the server has ended")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.context("no VmRSS")?.parse::<f64>()? / 1024.0)
+        Ok(kib.with_context(|| format!("no {name}"))?.parse::<f64>()? / 1024.0)
     }
 }
 

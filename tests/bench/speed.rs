@@ -6,10 +6,12 @@
 //! slow moment of the machine affects both sides.
 
 mod bare;
+mod bucket;
 mod cached;
 mod contest;
 mod decision;
 mod far;
+mod fleet;
 mod footprint;
 mod growth;
 mod health;
@@ -20,6 +22,7 @@ mod process;
 mod replica_read;
 mod report;
 mod scene;
+mod storage;
 mod tls;
 
 use anyhow::{Result, bail};
@@ -77,6 +80,14 @@ async fn main() -> Result<()> {
     if plan.has("decision") {
         decision::measure(&mut report).await?;
     }
+    if plan.has("fleet") {
+        fleet::measure(&plan.pace, &mut report).await?;
+    }
+    // The others need databases.
+    if plan.only.as_deref() == Some("fleet") {
+        report.print();
+        return Ok(());
+    }
     let scene = Scene::start().await?;
     if plan.has("cached") {
         cached::measure(&scene, &machine, &plan.pace, &mut report).await?;
@@ -98,6 +109,9 @@ async fn main() -> Result<()> {
     }
     if plan.has("memory") {
         footprint::measure_memory(&scene, &mut report).await?;
+    }
+    if plan.has("storage") {
+        storage::measure(&scene, &plan.pace, &mut report).await?;
     }
     if plan.has("growth") {
         growth::measure(&scene, &machine, &plan.pace, &mut report).await?;

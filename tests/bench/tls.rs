@@ -212,7 +212,7 @@ fn connector() -> Result<TlsConnector> {
 }
 
 #[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
+pub(crate) struct Trusting(pub(crate) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -250,7 +250,7 @@ impl ServerCertVerifier for Trusting {
 }
 
 /// CPU time of a process and its children so far.
-fn cpu_seconds(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
     let children = children.split_whitespace().map(str::parse);
     let mut seconds = 0.0;

@@ -1,5 +1,6 @@
 //! Requests at a steady rate, regardless of earlier ones, and their answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use reqwest::{Client, RequestBuilder};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval};
 
+use crate::handing_on::serving;
 use crate::world::{header, told};
 
 /// One request and its outcome.
@@ -20,6 +22,8 @@ pub(super) struct Answer {
     /// None if there was no answer at all.
     pub(super) status: Option<u16>,
     pub(super) region: String,
+    /// The region whose gateway has served.
+    pub(super) served_in: String,
     pub(super) reason: String,
     pub(super) is_told_to_retry: bool,
 }
@@ -83,15 +87,19 @@ async fn send(request: RequestBuilder) -> Answer {
         took: Duration::ZERO,
         status: response.as_ref().ok().map(|it| it.status().as_u16()),
         region: String::new(),
+        served_in: String::new(),
         reason: String::new(),
         is_told_to_retry: false,
     };
     if let Ok(response) = response {
         told(&response, "node-region").clone_into(&mut answer.region);
+        serving(&response).clone_into(&mut answer.served_in);
         told(&response, "reason").clone_into(&mut answer.reason);
         answer.is_told_to_retry = !header(&response, "retry-after").is_empty();
-        if response.bytes().await.is_err() {
-            answer.status = None;
+        match response.text().await {
+            Ok(body) if answer.status.is_some_and(|it| it >= 400) => answer.reason = body,
+            Ok(_) => {}
+            Err(_cut_off) => answer.status = None,
         }
     }
     answer.took = sent.elapsed();
@@ -117,6 +125,12 @@ impl Answers {
         Self(answered.cloned().collect())
     }
 
+    /// Those that a region has served.
+    pub(super) fn served_in(&self, region: &str) -> Self {
+        let served = self.0.iter().filter(|it| it.served_in == region);
+        Self(served.cloned().collect())
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
@@ -125,6 +139,26 @@ impl Answers {
     pub(super) fn failed(&self) -> usize {
         let good = |it: &&Answer| it.status.is_some_and(|status| (200..300).contains(&status));
         self.count() - self.0.iter().filter(good).count()
+    }
+
+    /// How many answers had begun and were cut off.
+    pub(super) fn cut_off(&self) -> usize {
+        self.0.iter().filter(|it| it.status.is_none()).count()
+    }
+
+    /// The types of the problems that they were answered with, and how often.
+    pub(super) fn problems(&self) -> BTreeMap<String, usize> {
+        let mut problems = BTreeMap::new();
+        for answer in self
+            .0
+            .iter()
+            .filter(|it| it.status.is_some_and(|it| it >= 400))
+        {
+            let body: serde_json::Value = serde_json::from_str(&answer.reason).unwrap_or_default();
+            let kind = body["type"].as_str().unwrap_or_default().to_owned();
+            *problems.entry(kind).or_default() += 1;
+        }
+        problems
     }
 
     /// A quantile, from 0 to 1, of their durations.

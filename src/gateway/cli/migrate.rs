@@ -52,7 +52,7 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 2] = [
+const STORAGE: [(i64, &str, &str); 3] = [
     (
         1,
         "storage",
@@ -62,6 +62,11 @@ const STORAGE: [(i64, &str, &str); 2] = [
         2,
         "doom",
         include_str!("../../../migrations/storage/0002_doom.sql"),
+    ),
+    (
+        3,
+        "repair",
+        include_str!("../../../migrations/storage/0003_repair.sql"),
     ),
 ];
 

@@ -153,7 +153,7 @@ async fn add_repository(add: AddRepository, environment: &Environment) -> Result
         read_slo_ms: add
             .read_slo
             .map(|slo| u64::try_from(slo.as_millis()).unwrap_or(u64::MAX)),
-        rules: Vec::new(),
+        rules: add.rules.map(|rules| rules.0).unwrap_or_default(),
     };
     let registry = session.registry();
     let id = registry

@@ -7,7 +7,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::storage::{ByteCount, DefaultLevel, KeyMode, Provider, ReadPolicy, WritePolicy};
+use crate::storage::{ByteCount, DefaultLevel, KeyMode, Provider, ReadPolicy, Rule, WritePolicy};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StorageCommand {
@@ -107,6 +107,9 @@ pub(super) struct AddRepository {
     /// A bucket slower than this is read last, such as 50ms.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(super) read_slo: Option<std::time::Duration>,
+    /// Exceptions to --write, as JSON: [{"prefix": "logs/", "write": "credit", "members": ["NAME"]}].
+    #[arg(long, value_parser = rules)]
+    pub(super) rules: Option<Rules>,
     #[command(flatten)]
     pub(super) output: OutputArguments,
 }
@@ -148,6 +151,15 @@ pub(super) struct OutputArguments {
     /// TOML file (TIDEGATE_CONFIG).
     #[arg(long)]
     pub(super) config: Option<String>,
+}
+
+/// Write policies below prefixes.
+#[derive(Debug, Clone)]
+pub(super) struct Rules(pub(super) Vec<Rule>);
+
+fn rules(text: &str) -> Result<Rules, String> {
+    let read = serde_json::from_str(text);
+    read.map(Rules).map_err(|error| error.to_string())
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -10,14 +10,14 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Allowed;
 use super::conditions::{ReadConditions, bytes_of, etag};
-use super::objects::{checked, find, http_date, meta_of, target, without_aws_chunked};
+use super::meta::{checked, http_date, meta_of, without_aws_chunked};
+use super::objects::{find, source, target};
 use super::request::{allowed, with_token};
 use super::uploads::{part_number, upload_at};
 use crate::storage::Store;
 use crate::storage::database::Owed;
 use crate::storage::index::{Conditions, Meta, NewVersion, Version};
 use crate::storage::multipart::put_part;
-use crate::storage::read::Source;
 use crate::storage::registry::new_id;
 use crate::storage::write::{Target, Written};
 
@@ -127,10 +127,11 @@ async fn copied(
             etag: &version.etag,
             sha256: &blob.sha256,
             meta: &meta,
-            copies: &[copy],
+            copies: std::slice::from_ref(&copy),
             conditions: &conditions,
         };
-        let position = store.index.put(&new).await?;
+        let committed = store.index.put(&new).await;
+        let position = target.settled(&[copy], committed).await?;
         return Ok(Written {
             etag: version.etag.clone(),
             position,
@@ -138,15 +139,6 @@ async fn copied(
     }
     let spool = source(store, from).body(version, 0..version.size).await?;
     Ok(target.put(spool, || meta, &conditions).await?)
-}
-
-fn source(store: &Arc<Store>, from: &Allowed) -> Source {
-    Source {
-        store: Arc::clone(store),
-        inventory: Arc::clone(&from.inventory),
-        repository: Arc::clone(&from.repository),
-        only: from.only,
-    }
 }
 
 /// Where a copy comes from.

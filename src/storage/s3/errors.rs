@@ -23,6 +23,7 @@ impl From<StorageError> for S3Error {
             StorageError::ConditionFailed => S3ErrorCode::PreconditionFailed,
             StorageError::QuotaExceeded(_) => named("QuotaExceeded"),
             StorageError::Body(body) => of_body(*body),
+            StorageError::Busy => S3ErrorCode::SlowDown,
             StorageError::NoMember(_)
             | StorageError::NoCopy(_)
             | StorageError::NotKept(_)

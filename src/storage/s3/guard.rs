@@ -174,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn a_form_is_refused_by_its_length_before_it_is_held_in_memory() {
+        let refused = |length: u64| {
+            let request = Request::post("/b").header("content-length", length);
+            let form = "multipart/form-data; boundary=x";
+            let request = request.header("content-type", form).body(()).unwrap();
+            check(&request).err().map(|error| error.code().clone())
+        };
+        assert_eq!(refused(FORM_BYTES_MAX), None);
+        for length in [FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX + 1, 5 << 30] {
+            assert_eq!(refused(length), Some(s3s::S3ErrorCode::EntityTooLarge));
+        }
+    }
+
+    #[test]
     fn version_2_of_signatures_and_null_characters_are_refused() {
         let code = refused("/b/k", &[("authorization", "AWS key:signature")]);
         assert_eq!(code.as_deref(), Some("InvalidRequest"));

@@ -9,7 +9,10 @@ mod access;
 mod body;
 mod conditions;
 mod request;
+mod meta;
 mod objects;
+mod attributes;
+mod deletions;
 mod lists;
 mod uploads;
 mod copies;
@@ -22,7 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use s3s::Body;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -32,6 +35,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use super::Store;
 use super::registry::new_id;
 use access::{Keys, Permissions};
+use objects::Redirect;
 use operations::Operations;
 
 /// The service behind the S3 listener.
@@ -87,6 +91,9 @@ impl tower::Service<Request<Incoming>> for S3Front {
                     })
                 }
             };
+            if response.extensions().get::<Redirect>().is_some() {
+                *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+            }
             if asks_for_attributes {
                 unquote(&mut response);
             }

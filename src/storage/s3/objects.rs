@@ -1,65 +1,38 @@
-//! Objects: put, get, head and delete.
+//! Objects: put, get and head.
 
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::dto::{
-    Checksum, Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, ETag, Error, GetObjectAttributesInput,
-    GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectInput, GetObjectOutput,
-    HeadObjectInput, HeadObjectOutput, ObjectAttributes, ObjectIdentifier, ObjectPart,
-    PutObjectInput, PutObjectOutput, StorageClass, StreamingBlob, Timestamp, TimestampFormat,
+    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, PutObjectInput,
+    PutObjectOutput, StreamingBlob,
 };
-use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3Request, S3Response, S3Result};
 use tidegate_model::WalPosition;
 
 use super::access::Allowed;
 use super::body::{Declared, incoming};
-use super::conditions::{ReadConditions, bytes_of, etag, of_write, seconds_of, time_of};
+use super::conditions::{ReadConditions, bytes_of, etag, of_write};
 use super::errors::{no_such_key, no_such_part};
+use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
 use super::request::{allowed, owed, with_token};
 use crate::storage::database::Owed;
-use crate::storage::index::{DeleteConditions, Meta, Version};
-use crate::storage::read::{Reading, Source};
+use crate::storage::index::{Meta, Version};
+use crate::storage::read::Reading;
+use crate::storage::source::Source;
 use crate::storage::spool::Spool;
 use crate::storage::write::Target;
 use crate::storage::{StorageError, Store};
 
 /// How long a URL is valid that a client is sent to.
 const REDIRECT_VALID: std::time::Duration = std::time::Duration::from_secs(300);
-/// Keys of one `DeleteObjects`, as S3 has it.
-const DELETES_MAX: usize = 1_000;
-/// User metadata of an object, names and values, as S3 has it.
-const USER_META_BYTES_MAX: usize = 2 << 10;
 
-/// Makes the client's words about an object one value.
-macro_rules! meta_of {
-    ($input:expr) => {
-        Meta {
-            content_type: $input.content_type.take(),
-            cache_control: $input.cache_control.take(),
-            content_disposition: $input.content_disposition.take(),
-            content_encoding: $input
-                .content_encoding
-                .take()
-                .as_deref()
-                .and_then(without_aws_chunked),
-            content_language: $input.content_language.take(),
-            expires: $input.expires.take().and_then(|date| http_date(&date)),
-            user: $input
-                .metadata
-                .take()
-                .unwrap_or_default()
-                .into_iter()
-                .collect(),
-            checksums: Default::default(),
-        }
-    };
-}
-pub(super) use meta_of;
+/// Marks a response to GET that leads elsewhere: `s3s` gives it a status of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Redirect;
 
 pub(super) async fn put(
     store: &Arc<Store>,
@@ -126,16 +99,13 @@ pub(super) async fn get(
     let mut output = output_of(&version, input.checksum_mode.is_some() && range.is_none());
     output.body = Some(StreamingBlob::from(body));
     output.content_length = i64::try_from(wanted.end - wanted.start).ok();
-    let mut status = None;
     if range.is_some() {
         let last = wanted.end.saturating_sub(1);
+        // Makes it a 206.
         output.content_range = Some(format!("bytes {}-{last}/{}", wanted.start, version.size));
-        status = Some(StatusCode::PARTIAL_CONTENT);
     }
     override_headers(&mut output, input);
-    let mut response = S3Response::new(output);
-    response.status = status;
-    Ok(with_token(store, response, position))
+    Ok(with_token(store, S3Response::new(output), position))
 }
 
 pub(super) async fn head(
@@ -186,144 +156,6 @@ pub(super) async fn head(
         ..HeadObjectOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), position))
-}
-
-pub(super) async fn attributes(
-    store: &Arc<Store>,
-    request: S3Request<GetObjectAttributesInput>,
-) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    let allowed = allowed(&request)?;
-    let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
-    let input = &request.input;
-    let (version, position) = find(store, &allowed, owed, &input.key).await?;
-    // They come as one text, or as several.
-    let named = input.object_attributes.iter().map(ObjectAttributes::as_str);
-    let named: Vec<_> = named.flat_map(|it| it.split(',')).map(str::trim).collect();
-    let wants = |name| named.contains(&name);
-    let of = output_of(&version, true);
-    let is_multipart = version.etag.contains('-');
-    let output = GetObjectAttributesOutput {
-        e_tag: of.e_tag.filter(|_| wants(ObjectAttributes::ETAG)),
-        last_modified: of.last_modified,
-        object_size: i64::try_from(version.size)
-            .ok()
-            .filter(|_| wants(ObjectAttributes::OBJECT_SIZE)),
-        storage_class: wants(ObjectAttributes::STORAGE_CLASS)
-            .then(|| StorageClass::from_static(StorageClass::STANDARD)),
-        checksum: wants(ObjectAttributes::CHECKSUM).then(|| Checksum {
-            checksum_crc32: of.checksum_crc32,
-            checksum_crc32c: of.checksum_crc32c,
-            checksum_crc64nvme: of.checksum_crc64nvme,
-            checksum_sha1: of.checksum_sha1,
-            checksum_sha256: of.checksum_sha256,
-            ..Checksum::default()
-        }),
-        object_parts: (is_multipart && wants(ObjectAttributes::OBJECT_PARTS))
-            .then(|| parts_of(&version, input)),
-        ..GetObjectAttributesOutput::default()
-    };
-    Ok(with_token(store, S3Response::new(output), position))
-}
-
-/// The parts of a version, a page of them.
-fn parts_of(version: &Version, input: &GetObjectAttributesInput) -> GetObjectAttributesParts {
-    let after = input.part_number_marker.unwrap_or_default();
-    let most = input.max_parts.unwrap_or(1_000).clamp(0, 1_000);
-    let all = (1..).zip(&version.blobs).map(|(number, blob)| ObjectPart {
-        part_number: Some(number),
-        size: i64::try_from(blob.size).ok(),
-        ..ObjectPart::default()
-    });
-    let page = all.filter(|part| part.part_number > Some(after));
-    let page = page.take(usize::try_from(most).unwrap_or_default());
-    let page: Vec<_> = page.collect();
-    let last = page
-        .last()
-        .and_then(|part| part.part_number)
-        .unwrap_or(after);
-    let total = i32::try_from(version.blobs.len()).unwrap_or(i32::MAX);
-    GetObjectAttributesParts {
-        is_truncated: Some(last < total),
-        max_parts: Some(most),
-        next_part_number_marker: Some(last),
-        part_number_marker: Some(after),
-        parts: Some(page),
-        total_parts_count: Some(total),
-    }
-}
-
-pub(super) async fn delete(
-    store: &Arc<Store>,
-    request: S3Request<DeleteObjectInput>,
-) -> S3Result<S3Response<DeleteObjectOutput>> {
-    let allowed = allowed(&request)?;
-    let input = &request.input;
-    let conditions = DeleteConditions {
-        etag: of_write(input.if_match.as_ref(), None).if_match,
-        size: input.if_match_size,
-        modified: input.if_match_last_modified_time.as_ref().map(seconds_of),
-    };
-    let repository = &allowed.repository.row.id;
-    let position = store
-        .index
-        .delete(repository, &request.input.key, &conditions)
-        .await?;
-    Ok(with_token(
-        store,
-        S3Response::new(DeleteObjectOutput::default()),
-        position,
-    ))
-}
-
-pub(super) async fn delete_several(
-    store: &Arc<Store>,
-    request: S3Request<DeleteObjectsInput>,
-) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let allowed = allowed(&request)?;
-    let Delete { objects, quiet } = request.input.delete;
-    if objects.is_empty() || objects.len() > DELETES_MAX {
-        return Err(s3_error!(MalformedXML));
-    }
-    let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
-    for object in objects {
-        let ObjectIdentifier {
-            key,
-            e_tag,
-            last_modified_time,
-            size,
-            ..
-        } = object;
-        let conditions = DeleteConditions {
-            etag: e_tag.map(ETag::into_value),
-            size,
-            modified: last_modified_time.as_ref().map(seconds_of),
-        };
-        let repository = &allowed.repository.row.id;
-        match store.index.delete(repository, &key, &conditions).await {
-            Ok(position) => {
-                newest = position.or(newest);
-                deleted.push(DeletedObject {
-                    key: Some(key),
-                    ..DeletedObject::default()
-                });
-            }
-            Err(error) => {
-                let error = S3Error::from(error);
-                errors.push(Error {
-                    code: Some(error.code().as_str().to_owned()),
-                    message: error.message().map(str::to_owned),
-                    key: Some(key),
-                    ..Error::default()
-                });
-            }
-        }
-    }
-    let output = DeleteObjectsOutput {
-        deleted: (!quiet.unwrap_or_default()).then_some(deleted),
-        errors: (!errors.is_empty()).then_some(errors),
-        ..DeleteObjectsOutput::default()
-    };
-    Ok(with_token(store, S3Response::new(output), newest))
 }
 
 /// Where the body for a key goes.
@@ -383,10 +215,10 @@ async fn open(
     range: Option<&std::ops::Range<u64>>,
 ) -> Result<Reading, StorageError> {
     let range = range.cloned().unwrap_or(0..version.size);
-    source(store, allowed).open(version, range).await
+    Reading::open(source(store, allowed), version, range).await
 }
 
-fn source(store: &Arc<Store>, allowed: &Allowed) -> Source {
+pub(super) fn source(store: &Arc<Store>, allowed: &Allowed) -> Source {
     Source {
         store: Arc::clone(store),
         inventory: Arc::clone(&allowed.inventory),
@@ -418,68 +250,10 @@ async fn redirect(
     let backend = allowed.inventory.buckets[index].backend();
     let url = backend.presigned(&copy, REDIRECT_VALID).await?;
     let mut response = S3Response::new(GetObjectOutput::default());
-    response.status = Some(StatusCode::TEMPORARY_REDIRECT);
     let url = HeaderValue::try_from(url).ok()?;
     response.headers.insert(header::LOCATION, url);
+    response.extensions.insert(Redirect);
     Some(response)
-}
-
-fn output_of(version: &Version, with_checksums: bool) -> GetObjectOutput {
-    let meta = version.meta.clone();
-    let mut checksums = meta.checksums;
-    if !with_checksums {
-        checksums.clear();
-    }
-    let is_multipart = version.etag.contains('-');
-    GetObjectOutput {
-        accept_ranges: Some("bytes".to_owned()),
-        cache_control: meta.cache_control,
-        content_disposition: meta.content_disposition,
-        content_encoding: meta.content_encoding,
-        content_language: meta.content_language,
-        content_type: Some(
-            meta.content_type
-                .unwrap_or_else(|| "binary/octet-stream".to_owned()),
-        ),
-        checksum_crc32: checksums.remove("crc32"),
-        checksum_crc32c: checksums.remove("crc32c"),
-        checksum_sha1: checksums.remove("sha1"),
-        checksum_sha256: checksums.remove("sha256"),
-        checksum_crc64nvme: checksums.remove("crc64nvme"),
-        e_tag: Some(etag(&version.etag)),
-        expires: meta
-            .expires
-            .and_then(|date| Timestamp::parse(TimestampFormat::HttpDate, &date).ok()),
-        last_modified: Some(Timestamp::from(time_of(version.modified))),
-        metadata: (!meta.user.is_empty()).then(|| meta.user.into_iter().collect()),
-        parts_count: is_multipart.then(|| i32::try_from(version.blobs.len()).unwrap_or_default()),
-        ..GetObjectOutput::default()
-    }
-}
-
-fn override_headers(output: &mut GetObjectOutput, input: &GetObjectInput) {
-    let set = |to: &mut Option<String>, from: &Option<String>| {
-        if from.is_some() {
-            to.clone_from(from);
-        }
-    };
-    set(&mut output.cache_control, &input.response_cache_control);
-    set(
-        &mut output.content_disposition,
-        &input.response_content_disposition,
-    );
-    set(
-        &mut output.content_encoding,
-        &input.response_content_encoding,
-    );
-    set(
-        &mut output.content_language,
-        &input.response_content_language,
-    );
-    set(&mut output.content_type, &input.response_content_type);
-    if let Some(expires) = &input.response_expires {
-        output.expires = Some(expires.clone());
-    }
 }
 
 /// The bytes of one part, counted from 1.
@@ -491,32 +265,4 @@ fn bytes_of_part(version: &Version, number: i32) -> S3Result<std::ops::Range<u64
     let (index, blob) = found.ok_or_else(no_such_part)?;
     let start: u64 = version.blobs[..index].iter().map(|blob| blob.size).sum();
     Ok(start..start + blob.size)
-}
-
-pub(super) fn checked(meta: Meta) -> S3Result<Meta> {
-    let bytes: usize = meta
-        .user
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    match bytes > USER_META_BYTES_MAX {
-        true => Err(s3_error!(MetadataTooLarge)),
-        false => Ok(meta),
-    }
-}
-
-/// The coding of the transfer is not one of the object.
-pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
-    let kept = coding
-        .split(',')
-        .map(str::trim)
-        .filter(|it| *it != "aws-chunked");
-    let kept = kept.collect::<Vec<_>>().join(", ");
-    (!kept.is_empty()).then_some(kept)
-}
-
-pub(super) fn http_date(date: &Timestamp) -> Option<String> {
-    let mut text = Vec::new();
-    date.format(TimestampFormat::HttpDate, &mut text).ok()?;
-    String::from_utf8(text).ok()
 }

@@ -17,7 +17,7 @@ use s3s::dto::{
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
-use super::{buckets, copies, lists, objects, uploads};
+use super::{attributes, buckets, copies, deletions, lists, objects, uploads};
 use crate::storage::Store;
 
 /// The protocol's meaning.
@@ -47,14 +47,14 @@ impl S3 for Operations {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> Answer<DeleteObjectOutput> {
-        objects::delete(&self.0, request).await
+        deletions::delete(&self.0, request).await
     }
 
     async fn delete_objects(
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> Answer<DeleteObjectsOutput> {
-        objects::delete_several(&self.0, request).await
+        deletions::delete_several(&self.0, request).await
     }
 
     async fn list_objects(
@@ -129,7 +129,7 @@ impl S3 for Operations {
         &self,
         request: S3Request<GetObjectAttributesInput>,
     ) -> Answer<GetObjectAttributesOutput> {
-        objects::attributes(&self.0, request).await
+        attributes::attributes(&self.0, request).await
     }
 
     async fn list_object_versions(

@@ -15,7 +15,8 @@ use super::access::Allowed;
 use super::body::{Declared, incoming};
 use super::conditions::{etag, of_write, time_of};
 use super::lists::owner;
-use super::objects::{checked, http_date, meta_of, target, without_aws_chunked};
+use super::meta::{checked, http_date, meta_of, without_aws_chunked};
+use super::objects::target;
 use super::request::{allowed, with_token};
 use crate::storage::index::Meta;
 use crate::storage::multipart::{

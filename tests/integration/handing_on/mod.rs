@@ -3,7 +3,11 @@
 mod failures;
 mod hostile;
 mod judging;
-mod kit;
+pub(crate) mod kit;
+mod lasting;
 mod operating;
 mod passing;
+mod scripted;
 mod sql;
+
+pub(crate) use kit::{FleetScene, REGIONS, serving};

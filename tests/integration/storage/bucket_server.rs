@@ -2,30 +2,35 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 /// The name of the bucket at its provider.
 const BUCKET: &str = "vendor";
-pub(super) const ACCESS_KEY: &str = "AKIATEST";
-pub(super) const SECRET_KEY: &str = "a-provider's-secret";
+pub(crate) const ACCESS_KEY: &str = "AKIATEST";
+pub(crate) const SECRET_KEY: &str = "a-provider's-secret";
 
 /// How a provider fails.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum BucketFault {
+pub(crate) enum BucketFault {
     /// It answers this.
     Answer(u16, &'static str),
     /// It never answers.
@@ -38,13 +43,43 @@ pub(super) enum BucketFault {
     Corrupt,
     /// It waits before every answer.
     Delay(Duration),
+    /// It sends a body at so many bytes a second.
+    Trickle(usize),
+    /// It sends the client elsewhere.
+    RedirectTo(String),
+    /// It works so many times, and then fails in this way.
+    After(usize, Box<Self>),
+    /// It fails in this way once in so many times; the first number is how many are left until then.
+    Every(usize, usize, Box<Self>),
+}
+
+impl BucketFault {
+    /// How the next request fails.
+    fn next(&mut self) -> Option<Self> {
+        match self {
+            Self::After(0, fault) => fault.next(),
+            Self::After(left, _) => {
+                *left -= 1;
+                None
+            }
+            Self::Every(left @ 0, every, fault) => {
+                *left = *every - 1;
+                fault.next()
+            }
+            Self::Every(left, ..) => {
+                *left -= 1;
+                None
+            }
+            fault => Some(fault.clone()),
+        }
+    }
 }
 
 type Faults = Arc<Mutex<Vec<(Method, BucketFault)>>>;
 type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, s3s::StdError>;
 
 /// A server; dropping it closes all its connections.
-pub(super) struct BucketServer {
+pub(crate) struct BucketServer {
     address: SocketAddr,
     faults: Faults,
     requests: Arc<Mutex<Vec<Method>>>,
@@ -53,7 +88,7 @@ pub(super) struct BucketServer {
 }
 
 impl BucketServer {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join(BUCKET)).unwrap();
         let files = s3s_fs::FileSystem::new(directory.path()).unwrap();
@@ -79,19 +114,29 @@ impl BucketServer {
     }
 
     /// The bucket's URL.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/{BUCKET}", self.address)
     }
 
     /// Makes requests of a method fail.
-    pub(super) fn fail(&self, method: Method, fault: BucketFault) {
+    pub(crate) fn fail(&self, method: Method, fault: BucketFault) {
         let mut faults = self.faults.lock().unwrap();
         faults.retain(|(it, _)| *it != method);
         faults.push((method, fault));
     }
 
+    /// Makes requests of a method fail after some of them have succeeded.
+    pub(crate) fn fail_after(&self, successes: usize, method: Method, fault: BucketFault) {
+        self.fail(method, BucketFault::After(successes, Box::new(fault)));
+    }
+
+    /// Makes one in some requests of a method fail.
+    pub(crate) fn fail_every(&self, every: usize, method: Method, fault: BucketFault) {
+        self.fail(method, BucketFault::Every(0, every, Box::new(fault)));
+    }
+
     /// Makes all requests fail.
-    pub(super) fn fail_all(&self, fault: &BucketFault) {
+    pub(crate) fn fail_all(&self, fault: &BucketFault) {
         for method in [
             Method::GET,
             Method::PUT,
@@ -104,12 +149,12 @@ impl BucketServer {
     }
 
     /// Makes it work again.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.faults.lock().unwrap().clear();
     }
 
     /// How many requests of a method came.
-    pub(super) fn count(&self, method: &Method) -> usize {
+    pub(crate) fn count(&self, method: &Method) -> usize {
         self.requests
             .lock()
             .unwrap()
@@ -119,19 +164,76 @@ impl BucketServer {
     }
 
     /// The sizes of the objects that it has.
-    pub(super) fn sizes(&self) -> Vec<u64> {
-        let mut sizes = Vec::new();
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        let sizes = self.objects().into_iter().map(|path| path.metadata());
+        sizes.map(|it| it.unwrap().len()).collect()
+    }
+
+    /// The files of the objects that it has.
+    pub(crate) fn objects(&self) -> Vec<PathBuf> {
+        let mut objects = Vec::new();
         let mut folders = vec![self.directory.path().join(BUCKET)];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let entry = entry.unwrap();
                 match entry.file_type().unwrap().is_dir() {
                     true => folders.push(entry.path()),
-                    false => sizes.push(entry.metadata().unwrap().len()),
+                    false => objects.push(entry.path()),
                 }
             }
         }
-        sizes
+        objects
+    }
+
+    /// How many parts it has of uploads that are neither completed nor aborted.
+    pub(crate) fn unfinished(&self) -> usize {
+        let entries = std::fs::read_dir(self.directory.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with(".upload_id-"))
+            .count()
+    }
+}
+
+/// A bucket that can be reached over TLS as well.
+pub(crate) struct TlsBucket {
+    pub(crate) url: String,
+    /// The certificate that must be trusted, as a file.
+    pub(crate) authority: String,
+}
+
+impl BucketServer {
+    /// Listens with a certificate for `localhost` as well.
+    pub(crate) async fn over_tls(&self) -> TlsBucket {
+        const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
+        let certificate = CertificateDer::from_pem_file(format!("{ROOTS}/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(format!("{ROOTS}/server_key.pem")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key);
+        let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, to) = (listener.local_addr().unwrap().port(), self.address);
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    // A client that does not trust the certificate ends it here.
+                    if let Ok(mut socket) = acceptor.accept(socket).await {
+                        let mut plain = TcpStream::connect(to).await.unwrap();
+                        let _ended = copy_bidirectional(&mut socket, &mut plain).await;
+                    }
+                });
+            }
+        });
+        TlsBucket {
+            url: format!("https://localhost:{port}/{BUCKET}"),
+            authority: format!("{ROOTS}/root.pem"),
+        }
     }
 }
 
@@ -155,9 +257,10 @@ async fn serve(
         connections.spawn(async move {
             let answer = service_fn(move |request: Request<Incoming>| {
                 requests.lock().unwrap().push(request.method().clone());
-                let faults = faults.lock().unwrap();
-                let fault = faults.iter().find(|(method, _)| method == request.method());
-                let fault = fault.map(|(_, fault)| fault.clone());
+                let mut faults = faults.lock().unwrap();
+                let mut faults = faults.iter_mut();
+                let fault = faults.find(|(method, _)| method == request.method());
+                let fault = fault.and_then(|(_, fault)| fault.next());
                 answer(service.clone(), fault, request)
             });
             let builder = Builder::new(TokioExecutor::new());
@@ -187,19 +290,45 @@ async fn answer(
             *response.status_mut() = StatusCode::from_u16(*status).unwrap();
             return Ok(response);
         }
-        Some(BucketFault::Truncate(_) | BucketFault::Corrupt) | None => {}
+        Some(BucketFault::RedirectTo(url)) => {
+            let body = Full::new(Bytes::new()).map_err(|never: Infallible| match never {});
+            let mut response = Response::new(body.boxed_unsync());
+            *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+            let location = url.parse().unwrap();
+            response.headers_mut().insert(header::LOCATION, location);
+            return Ok(response);
+        }
+        _ => {}
     }
     let answered = service.call(request.map(s3s::Body::from)).await;
     let response = answered.map_err(|_failed| std::io::Error::other("the server failed"))?;
     Ok(response.map(|body| match fault {
         Some(BucketFault::Truncate(bytes)) => truncated(body, bytes),
         Some(BucketFault::Corrupt) => body.map_frame(corrupted).boxed_unsync(),
+        Some(BucketFault::Trickle(pace)) => trickling(body, pace),
         _ => body.boxed_unsync(),
     }))
 }
 
 fn corrupted(frame: Frame<Bytes>) -> Frame<Bytes> {
     frame.map_data(|bytes| bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into())
+}
+
+fn trickling(body: s3s::Body, pace: usize) -> AnyBody {
+    const STEPS: usize = 8;
+    let chunks = body.into_data_stream().flat_map(move |chunk| {
+        let chunk: Bytes = chunk.unwrap();
+        let pieces = (0..chunk.len()).step_by(pace / STEPS);
+        let pieces: Vec<_> = pieces
+            .map(|at| chunk.slice(at..chunk.len().min(at + pace / STEPS)))
+            .collect();
+        futures_util::stream::iter(pieces)
+    });
+    let frames = chunks.then(|piece| async move {
+        tokio::time::sleep(Duration::from_secs(1) / 8).await;
+        Ok(Frame::data(piece))
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 fn truncated(body: s3s::Body, most: usize) -> AnyBody {

@@ -1,5 +1,7 @@
 //! Gateways that die: no object is lost or torn, and no reservation stays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -44,12 +46,14 @@ async fn a_gateway_killed_in_the_middle_of_a_put_leaves_the_old_version_and_no_r
 #[tokio::test]
 async fn gateways_killed_again_and_again_lose_and_tear_nothing() {
     const ROUNDS: u64 = 4;
+    const PER_ROUND: usize = 15;
     let mut world = StorageWorld::with(1, &[], &[], "", 0).await;
     let mut acknowledged = Vec::new();
     for round in 0..ROUNDS {
         let mut writers = tokio::task::JoinSet::new();
+        let count = Arc::new(AtomicUsize::new(0));
         for writer in 0..8 {
-            let s3 = world.s3.clone();
+            let (s3, count) = (world.s3.clone(), Arc::clone(&count));
             writers.spawn(async move {
                 let mut written = Vec::new();
                 for number in 0.. {
@@ -59,21 +63,32 @@ async fn gateways_killed_again_and_again_lose_and_tear_nothing() {
                         .request(Method::PUT, REPOSITORY, &key)
                         .body(body.as_bytes());
                     match request.try_send().await {
-                        Ok(response) if response.status() == 200 => written.push(key),
+                        Ok(response) if response.status() == 200 => {
+                            count.fetch_add(1, Ordering::Relaxed);
+                            written.push(key);
+                        }
                         _ => return written,
                     }
                 }
                 written
             });
         }
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        until("some are written", DEADLINE, async || {
+            Ok((count.load(Ordering::Relaxed) >= PER_ROUND).then_some(()))
+        })
+        .await
+        .unwrap();
         world.gateways.last().unwrap().signal(Signal::SIGKILL);
         while let Some(written) = writers.join_next().await {
             acknowledged.extend(written.unwrap());
         }
         world.s3 = world.add_gateway("").await;
     }
-    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    assert!(
+        acknowledged.len() >= PER_ROUND * 4,
+        "{}",
+        acknowledged.len()
+    );
     for key in &acknowledged {
         assert!(
             world.s3.read(REPOSITORY, key).await == key.repeat(50).as_bytes(),

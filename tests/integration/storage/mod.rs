@@ -1,14 +1,20 @@
 //! Object storage through the real binary: real S3 servers as buckets, and requests signed as clients do.
 
-mod bucket_server;
-mod s3_client;
-mod world;
+pub(crate) mod bucket_server;
+pub(crate) mod s3_client;
+pub(crate) mod world;
 
 mod access;
 mod ceph;
 mod clients;
 mod crash;
 mod fallback;
+mod input;
+mod leases;
 mod objects;
 mod quota;
+mod reads;
+mod repair;
+mod sweep;
+mod tour;
 mod uploads;

@@ -16,19 +16,19 @@ use crate::world::{DEADLINE, client};
 
 /// A client of one listener, with one key.
 #[derive(Clone)]
-pub(super) struct S3Client {
+pub(crate) struct S3Client {
     /// For what is not signed.
-    pub(super) client: Client,
+    pub(crate) client: Client,
     /// It leaves paths as they are.
-    pub(super) plain: HyperClient<HttpConnector, Full<Bytes>>,
+    pub(crate) plain: HyperClient<HttpConnector, Full<Bytes>>,
     /// Scheme, host and port.
-    pub(super) base: String,
-    pub(super) key_id: String,
-    pub(super) secret: String,
+    pub(crate) base: String,
+    pub(crate) key_id: String,
+    pub(crate) secret: String,
 }
 
 /// A request that is signed when it is sent.
-pub(super) struct S3Request {
+pub(crate) struct S3Request {
     of: S3Client,
     method: Method,
     /// Percent-encoded.
@@ -39,10 +39,12 @@ pub(super) struct S3Request {
     unsigned: Vec<(String, String)>,
     body: Vec<u8>,
     at: SystemTime,
+    /// The host that the request is for, if it is not that of the base.
+    host: Option<String>,
 }
 
 impl S3Client {
-    pub(super) fn new(base: String, key_id: &str, secret: &str) -> Self {
+    pub(crate) fn new(base: String, key_id: &str, secret: &str) -> Self {
         Self {
             client: client(),
             plain: HyperClient::builder(TokioExecutor::new()).build_http(),
@@ -53,7 +55,7 @@ impl S3Client {
     }
 
     /// Begins a request for `/bucket/key`, where the key is not encoded yet.
-    pub(super) fn request(&self, method: Method, bucket: &str, key: &str) -> S3Request {
+    pub(crate) fn request(&self, method: Method, bucket: &str, key: &str) -> S3Request {
         let path = match (bucket, key) {
             ("", _) => "/".to_owned(),
             (bucket, "") => format!("/{bucket}"),
@@ -68,33 +70,34 @@ impl S3Client {
             unsigned: Vec::new(),
             body: Vec::new(),
             at: SystemTime::now(),
+            host: None,
         }
     }
 
-    pub(super) async fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Response {
+    pub(crate) async fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Response {
         self.request(Method::PUT, bucket, key)
             .body(body)
             .send()
             .await
     }
 
-    pub(super) async fn get(&self, bucket: &str, key: &str) -> Response {
+    pub(crate) async fn get(&self, bucket: &str, key: &str) -> Response {
         self.request(Method::GET, bucket, key).send().await
     }
 
-    pub(super) async fn delete(&self, bucket: &str, key: &str) -> Response {
+    pub(crate) async fn delete(&self, bucket: &str, key: &str) -> Response {
         self.request(Method::DELETE, bucket, key).send().await
     }
 
     /// The body of a GET that must succeed.
-    pub(super) async fn read(&self, bucket: &str, key: &str) -> Vec<u8> {
+    pub(crate) async fn read(&self, bucket: &str, key: &str) -> Vec<u8> {
         let response = self.get(bucket, key).await;
         assert_eq!(response.status(), 200, "{bucket}/{key}");
         response.bytes().await.unwrap().to_vec()
     }
 
     /// The keys below a prefix, as XML.
-    pub(super) async fn list(&self, bucket: &str, query: &[(&str, &str)]) -> String {
+    pub(crate) async fn list(&self, bucket: &str, query: &[(&str, &str)]) -> String {
         let mut request = self.request(Method::GET, bucket, "");
         request = request.query("list-type", "2");
         for (name, value) in query {
@@ -107,18 +110,18 @@ impl S3Client {
 }
 
 impl S3Request {
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// A header that the signature does not cover.
-    pub(super) fn unsigned_header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn unsigned_header(mut self, name: &str, value: &str) -> Self {
         self.unsigned.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn query(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn query(mut self, name: &str, value: &str) -> Self {
         let pair = format!("{}={}", encoded(name, false), encoded(value, false));
         let mut pairs: Vec<_> = self.query.split('&').filter(|it| !it.is_empty()).collect();
         pairs.push(&pair);
@@ -127,28 +130,46 @@ impl S3Request {
         self
     }
 
-    pub(super) fn body(mut self, body: &[u8]) -> Self {
+    pub(crate) fn body(mut self, body: &[u8]) -> Self {
         self.body = body.to_vec();
         self
     }
 
-    pub(super) fn at(mut self, at: SystemTime) -> Self {
+    /// Asks for another host than the one that is connected to.
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
+    /// Adds a part to the path that is encoded already, or wrongly.
+    pub(crate) fn below(mut self, path: &str) -> Self {
+        self.path = format!("{}/{path}", self.path.trim_end_matches('/'));
+        self
+    }
+
+    /// The request as it would be sent.
+    pub(crate) fn signed(self) -> http::Request<Full<Bytes>> {
+        let hash = hex(digest(&SHA256, &self.body).as_ref());
+        self.signed_with_hash(&hash)
+    }
+
+    pub(crate) fn at(mut self, at: SystemTime) -> Self {
         self.at = at;
         self
     }
 
-    pub(super) async fn send(self) -> Response {
+    pub(crate) async fn send(self) -> Response {
         self.try_send().await.unwrap()
     }
 
     /// Sends it to a gateway that may die.
-    pub(super) async fn try_send(self) -> anyhow::Result<Response> {
+    pub(crate) async fn try_send(self) -> anyhow::Result<Response> {
         let hash = hex(digest(&SHA256, &self.body).as_ref());
         self.send_signed(&hash).await
     }
 
     /// Sends it with the SHA-256 of another body.
-    pub(super) async fn send_with_hash(self, hash: &str) -> Response {
+    pub(crate) async fn send_with_hash(self, hash: &str) -> Response {
         self.send_signed(hash).await.unwrap()
     }
 
@@ -161,7 +182,8 @@ impl S3Request {
 
     fn signed_with_hash(mut self, hash: &str) -> http::Request<Full<Bytes>> {
         let (date, stamp) = stamps(self.at);
-        let host = self.of.base.split_once("://").unwrap().1.to_owned();
+        let base = self.of.base.split_once("://").unwrap().1.to_owned();
+        let host = self.host.clone().unwrap_or(base);
         let mut signed = self.headers.clone();
         signed.push(("host".to_owned(), host));
         signed.push(("x-amz-content-sha256".to_owned(), hash.to_owned()));
@@ -202,7 +224,7 @@ impl S3Request {
     }
 
     /// A URL that is valid for some seconds.
-    pub(super) fn presigned(self, seconds: u64) -> String {
+    pub(crate) fn presigned(self, seconds: u64) -> String {
         let (date, stamp) = stamps(self.at);
         let host = self.of.base.split_once("://").unwrap().1.to_owned();
         let scope = format!("{date}/anywhere/s3/aws4_request");
@@ -226,7 +248,7 @@ impl S3Request {
 }
 
 /// The code of an S3 error.
-pub(super) async fn code(response: Response) -> (u16, String) {
+pub(crate) async fn code(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     let body = response.text().await.unwrap();
     let code = body
@@ -269,7 +291,7 @@ fn encoded(text: &str, keeps_slash: bool) -> String {
     })
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text

@@ -9,26 +9,26 @@ use crate::world::{BINARY, configured, gateway_of, printed};
 
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The repository of the tests.
-pub(super) const REPOSITORY: &str = "app-data";
+pub(crate) const REPOSITORY: &str = "app-data";
 
 /// Object storage over some buckets, `bucket-0`, `bucket-1`, ….
-pub(super) struct StorageWorld {
-    pub(super) cluster: Cluster,
-    pub(super) gateways: Vec<GatewayProcess>,
-    pub(super) buckets: Vec<BucketServer>,
+pub(crate) struct StorageWorld {
+    pub(crate) cluster: Cluster,
+    pub(crate) gateways: Vec<GatewayProcess>,
+    pub(crate) buckets: Vec<BucketServer>,
     /// With a key that may write.
-    pub(super) s3: S3Client,
+    pub(crate) s3: S3Client,
 }
 
 impl StorageWorld {
     /// Starts two buckets, a repository and a gateway; the arguments are for every bucket, and for the
     /// repository.
-    pub(super) async fn start(bucket: &[&str], repository: &[&str]) -> Self {
+    pub(crate) async fn start(bucket: &[&str], repository: &[&str]) -> Self {
         Self::with(2, bucket, repository, "", 0).await
     }
 
     /// The same with a number of buckets, a `[storage]` section, and replicas.
-    pub(super) async fn with(
+    pub(crate) async fn with(
         buckets: usize,
         bucket: &[&str],
         repository: &[&str],
@@ -81,7 +81,7 @@ impl StorageWorld {
     }
 
     /// Starts another gateway; returns a client of it with a key that may write.
-    pub(super) async fn add_gateway(&mut self, settings: &str) -> S3Client {
+    pub(crate) async fn add_gateway(&mut self, settings: &str) -> S3Client {
         let command = gateway_of(&self.cluster)
             .env("STORAGE_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
@@ -105,12 +105,12 @@ impl StorageWorld {
     }
 
     /// Makes a key; returns a client with it.
-    pub(super) async fn key(&self, mode: &str) -> S3Client {
+    pub(crate) async fn key(&self, mode: &str) -> S3Client {
         self.key_of(REPOSITORY, mode).await
     }
 
     /// Makes a key of another repository.
-    pub(super) async fn key_of(&self, repository: &str, mode: &str) -> S3Client {
+    pub(crate) async fn key_of(&self, repository: &str, mode: &str) -> S3Client {
         let key = self
             .storage(&["key", "add", repository, "--mode", mode])
             .await;
@@ -119,12 +119,12 @@ impl StorageWorld {
     }
 
     /// Runs `tidegate storage … --json`.
-    pub(super) async fn storage(&self, arguments: &[&str]) -> Value {
+    pub(crate) async fn storage(&self, arguments: &[&str]) -> Value {
         storage(&self.cluster, arguments).await
     }
 
     /// What the database says about a bucket.
-    pub(super) async fn bucket(&self, index: usize) -> Value {
+    pub(crate) async fn bucket(&self, index: usize) -> Value {
         let all = self.storage(&["bucket", "list"]).await;
         let name = format!("bucket-{index}");
         let mut all = all.as_array().unwrap().iter();
@@ -132,7 +132,7 @@ impl StorageWorld {
     }
 
     /// The first value of the first row of a query.
-    pub(super) async fn value(&self, sql: &str) -> String {
+    pub(crate) async fn value(&self, sql: &str) -> String {
         self.cluster
             .primary
             .value(sql)
@@ -143,14 +143,14 @@ impl StorageWorld {
 }
 
 /// Where a gateway listens for S3.
-pub(super) async fn address(gateway: &GatewayProcess) -> String {
+pub(crate) async fn address(gateway: &GatewayProcess) -> String {
     let line = gateway.wait_for_log("listening for S3").await.unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
     let fields = line.get("fields").unwrap_or(&line);
     format!("http://{}", fields["storage"].as_str().unwrap())
 }
 
-pub(super) fn storage_command(cluster: &Cluster, arguments: &[&str]) -> GatewayCommand {
+pub(crate) fn storage_command(cluster: &Cluster, arguments: &[&str]) -> GatewayCommand {
     let command = GatewayCommand::new(BINARY, "storage")
         .env("DATABASE_URL", cluster.primary.url())
         .env("STORAGE_MASTER_KEY", MASTER_KEY)

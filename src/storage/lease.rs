@@ -1,0 +1,49 @@
+//! Reservations of bytes that are on their way, which are renewed until they have arrived.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::{Instant, interval_at};
+
+use super::index::Index;
+
+/// The copies whose reservations are renewed.
+#[derive(Default)]
+pub(super) struct Leases(Mutex<Vec<String>>);
+
+impl Leases {
+    pub(super) fn add(&self, copy: &str) {
+        let mut copies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.push(copy.to_owned());
+    }
+
+    pub(super) fn remove(&self, copy: &str) {
+        let mut copies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.retain(|it| it != copy);
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Renews them until the work is done.
+    pub(super) async fn hold<T>(&self, index: &Index, work: impl Future<Output = T>) -> T {
+        let third = index.lease / 3;
+        let mut renewal = interval_at(Instant::now() + third, third);
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = renewal.tick() => {
+                    if let Err(error) = index.renew(&self.all()).await {
+                        tracing::warn!(%error, "reservations could not be renewed");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `DeleteObject` and `DeleteObjects`.
+
+use std::sync::Arc;
+
+use s3s::dto::{
+    Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
+    DeletedObject, ETag, Error, ObjectIdentifier,
+};
+use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+
+use super::conditions::{of_write, seconds_of};
+use super::request::{allowed, with_token};
+use crate::storage::Store;
+use crate::storage::index::DeleteConditions;
+
+/// Keys of one `DeleteObjects`, as S3 has it.
+const DELETES_MAX: usize = 1_000;
+pub(super) async fn delete(
+    store: &Arc<Store>,
+    request: S3Request<DeleteObjectInput>,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let allowed = allowed(&request)?;
+    let input = &request.input;
+    let conditions = DeleteConditions {
+        etag: of_write(input.if_match.as_ref(), None).if_match,
+        size: input.if_match_size,
+        modified: input.if_match_last_modified_time.as_ref().map(seconds_of),
+    };
+    let repository = &allowed.repository.row.id;
+    let position = store
+        .index
+        .delete(repository, &request.input.key, &conditions)
+        .await?;
+    Ok(with_token(
+        store,
+        S3Response::new(DeleteObjectOutput::default()),
+        position,
+    ))
+}
+
+pub(super) async fn delete_several(
+    store: &Arc<Store>,
+    request: S3Request<DeleteObjectsInput>,
+) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let allowed = allowed(&request)?;
+    let Delete { objects, quiet } = request.input.delete;
+    if objects.is_empty() || objects.len() > DELETES_MAX {
+        return Err(s3_error!(MalformedXML));
+    }
+    let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
+    for object in objects {
+        let ObjectIdentifier {
+            key,
+            e_tag,
+            last_modified_time,
+            size,
+            ..
+        } = object;
+        let conditions = DeleteConditions {
+            etag: e_tag.map(ETag::into_value),
+            size,
+            modified: last_modified_time.as_ref().map(seconds_of),
+        };
+        let repository = &allowed.repository.row.id;
+        match store.index.delete(repository, &key, &conditions).await {
+            Ok(position) => {
+                newest = position.or(newest);
+                deleted.push(DeletedObject {
+                    key: Some(key),
+                    ..DeletedObject::default()
+                });
+            }
+            Err(error) => {
+                let error = S3Error::from(error);
+                errors.push(Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    message: error.message().map(str::to_owned),
+                    key: Some(key),
+                    ..Error::default()
+                });
+            }
+        }
+    }
+    let output = DeleteObjectsOutput {
+        deleted: (!quiet.unwrap_or_default()).then_some(deleted),
+        errors: (!errors.is_empty()).then_some(errors),
+        ..DeleteObjectsOutput::default()
+    };
+    Ok(with_token(store, S3Response::new(output), newest))
+}

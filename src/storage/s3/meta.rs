@@ -1,0 +1,122 @@
+//! What a client says about an object beside its bytes, and how it is said again.
+
+use s3s::dto::{GetObjectInput, GetObjectOutput, Timestamp, TimestampFormat};
+use s3s::{S3Result, s3_error};
+
+use super::conditions::{etag, time_of};
+use crate::storage::index::{Meta, Version};
+
+/// User metadata of an object, names and values, as S3 has it.
+const USER_META_BYTES_MAX: usize = 2 << 10;
+
+/// Makes the client's words about an object one value.
+macro_rules! meta_of {
+    ($input:expr) => {
+        Meta {
+            content_type: $input.content_type.take(),
+            cache_control: $input.cache_control.take(),
+            content_disposition: $input.content_disposition.take(),
+            content_encoding: $input
+                .content_encoding
+                .take()
+                .as_deref()
+                .and_then(without_aws_chunked),
+            content_language: $input.content_language.take(),
+            expires: $input.expires.take().and_then(|date| http_date(&date)),
+            user: $input
+                .metadata
+                .take()
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            checksums: Default::default(),
+        }
+    };
+}
+pub(super) use meta_of;
+
+pub(super) fn output_of(version: &Version, with_checksums: bool) -> GetObjectOutput {
+    let meta = version.meta.clone();
+    let mut checksums = meta.checksums;
+    if !with_checksums {
+        checksums.clear();
+    }
+    let is_multipart = version.etag.contains('-');
+    GetObjectOutput {
+        accept_ranges: Some("bytes".to_owned()),
+        cache_control: meta.cache_control,
+        content_disposition: meta.content_disposition,
+        content_encoding: meta.content_encoding,
+        content_language: meta.content_language,
+        content_type: Some(
+            meta.content_type
+                .unwrap_or_else(|| "binary/octet-stream".to_owned()),
+        ),
+        checksum_crc32: checksums.remove("crc32"),
+        checksum_crc32c: checksums.remove("crc32c"),
+        checksum_sha1: checksums.remove("sha1"),
+        checksum_sha256: checksums.remove("sha256"),
+        checksum_crc64nvme: checksums.remove("crc64nvme"),
+        e_tag: Some(etag(&version.etag)),
+        expires: meta
+            .expires
+            .and_then(|date| Timestamp::parse(TimestampFormat::HttpDate, &date).ok()),
+        last_modified: Some(Timestamp::from(time_of(version.modified))),
+        metadata: (!meta.user.is_empty()).then(|| meta.user.into_iter().collect()),
+        parts_count: is_multipart.then(|| i32::try_from(version.blobs.len()).unwrap_or_default()),
+        ..GetObjectOutput::default()
+    }
+}
+
+pub(super) fn override_headers(output: &mut GetObjectOutput, input: &GetObjectInput) {
+    let set = |to: &mut Option<String>, from: &Option<String>| {
+        if from.is_some() {
+            to.clone_from(from);
+        }
+    };
+    set(&mut output.cache_control, &input.response_cache_control);
+    set(
+        &mut output.content_disposition,
+        &input.response_content_disposition,
+    );
+    set(
+        &mut output.content_encoding,
+        &input.response_content_encoding,
+    );
+    set(
+        &mut output.content_language,
+        &input.response_content_language,
+    );
+    set(&mut output.content_type, &input.response_content_type);
+    if let Some(expires) = &input.response_expires {
+        output.expires = Some(expires.clone());
+    }
+}
+
+pub(super) fn checked(meta: Meta) -> S3Result<Meta> {
+    let bytes: usize = meta
+        .user
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    match bytes > USER_META_BYTES_MAX {
+        true => Err(s3_error!(MetadataTooLarge)),
+        false => Ok(meta),
+    }
+}
+
+/// The coding of the transfer is not one of the object.
+pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
+    let kept = coding
+        .split(',')
+        .map(str::trim)
+        .filter(|it| *it != "aws-chunked");
+    let kept = kept.collect::<Vec<_>>().join(", ");
+    (!kept.is_empty()).then_some(kept)
+}
+
+pub(super) fn http_date(date: &Timestamp) -> Option<String> {
+    let mut text = Vec::new();
+    date.format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}

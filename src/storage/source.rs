@@ -1,0 +1,197 @@
+//! Where the bytes of a blob come from: which copies are tried, and which gives its first bytes.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_steering::{Race, RaceEvent, Turn};
+use tokio::time::Instant;
+
+use super::attempt::{Download, within_stream};
+use super::fault::{Fault, FaultKind};
+use super::index::Blob;
+use super::inventory::{Inventory, Repository, standing, works};
+use super::policy::ReadPolicy;
+use super::read_plan::{self, CopyView};
+use super::store::Store;
+
+/// The quantile of the times to the first byte that `read_slo` is about.
+const SLO_QUANTILE: f64 = 0.95;
+
+/// What is read.
+pub(super) struct Source {
+    pub(super) store: Arc<Store>,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) repository: Arc<Repository>,
+    /// The one bucket that the client has named, if it has.
+    pub(super) only: Option<usize>,
+}
+
+/// A copy by its bucket and its key there.
+#[derive(Debug, Clone)]
+pub(super) struct CopyAt {
+    pub(super) bucket: usize,
+    pub(super) id: String,
+}
+
+/// A copy that has given its first bytes.
+pub(super) struct Opened {
+    pub(super) from: CopyAt,
+    pub(super) first: Bytes,
+    pub(super) download: Download,
+    pub(super) left: VecDeque<CopyAt>,
+}
+
+impl Source {
+    /// The copies of a blob, in the order in which they are tried.
+    pub(super) fn order(&self, blob: &Blob) -> VecDeque<CopyAt> {
+        let now = Instant::now();
+        let ranking = self.inventory.selector.ranking(now);
+        let copies = blob.copies.iter().filter_map(|copy| {
+            let bucket = self.inventory.index_of(&copy.bucket)?;
+            let wanted = self.only.is_none_or(|only| only == bucket);
+            wanted.then(|| CopyAt {
+                bucket,
+                id: copy.id.clone(),
+            })
+        });
+        let copies: Vec<_> = copies.collect();
+        let view = |copy: &CopyAt| {
+            let (standing, rank) = standing(&ranking, copy.bucket);
+            let latency = self.inventory.selector.latency(copy.bucket);
+            let slo = self.repository.row.policy.read_slo();
+            let mut members = self.repository.members.iter();
+            let bucket = &self.inventory.buckets[copy.bucket];
+            // While too few have been read for a quantile, the average has to do.
+            let slow = bucket
+                .live
+                .hedge
+                .quantile(SLO_QUANTILE, now)
+                .unwrap_or(latency);
+            CopyView {
+                position: members
+                    .position(|&it| it == copy.bucket)
+                    .unwrap_or(usize::MAX),
+                rank,
+                healthy: works(standing),
+                latency,
+                over_slo: slo.is_some_and(|slo| slow > slo),
+                price: bucket.row.declared.price_out.unwrap_or_default(),
+            }
+        };
+        let views: Vec<_> = copies.iter().map(view).collect();
+        let policy = match self.only {
+            Some(_) => ReadPolicy::Order,
+            None => self.repository.row.policy.read,
+        };
+        let order = read_plan::order(policy, &views).into_iter();
+        order.map(|at| copies[at].clone()).collect()
+    }
+
+    /// The first copy in the order of reads whose bucket works: its bucket and its key there.
+    pub(super) fn first_that_works(&self, blob: &Blob) -> Option<(usize, String)> {
+        let ranking = self.inventory.selector.ranking(Instant::now());
+        let mut copies = self.order(blob).into_iter();
+        let found = copies.find(|copy| works(standing(&ranking, copy.bucket).0));
+        found.map(|copy| (copy.bucket, copy.id))
+    }
+
+    /// Opens one of some copies: the first that gives its first bytes.
+    pub(super) async fn first_of(
+        &self,
+        mut copies: VecDeque<CopyAt>,
+        range: &Range<u64>,
+    ) -> Result<Opened, Fault> {
+        let mut failed = Fault {
+            kind: FaultKind::Absent,
+            detail: "there is no copy".to_owned(),
+        };
+        let mut race = Race::default();
+        let mut entered = Vec::new();
+        let mut turn = Turn::First;
+        loop {
+            if race.entrants().is_empty() {
+                let Some(copy) = copies.pop_front() else {
+                    return Err(failed);
+                };
+                let hedge = self.inventory.buckets[copy.bucket].live.hedge.get();
+                race.enter(
+                    entered.len(),
+                    turn,
+                    self.first_bytes(copy.clone(), range.clone()),
+                );
+                race.hedge_after(hedge);
+                entered.push(copy);
+                turn = Turn::Retry;
+            }
+            match race.next().await {
+                RaceEvent::Slow => {
+                    if let Some(copy) = copies.pop_front() {
+                        let second = self.first_bytes(copy.clone(), range.clone());
+                        race.enter(entered.len(), Turn::Hedge, second);
+                        entered.push(copy);
+                    }
+                }
+                RaceEvent::Ended(entrant, Ok((first, download))) => {
+                    let from = entered[entrant.node].clone();
+                    let took = entrant.since.elapsed();
+                    let bucket = &self.inventory.buckets[from.bucket];
+                    bucket.live.hedge.add(took, Instant::now());
+                    self.inventory.report(from.bucket, None, Some(took));
+                    self.report_overtaken(&race, &entered);
+                    // Those that were tried and are silent are the last resort.
+                    let silent = race.entrants().iter().map(|it| entered[it.node].clone());
+                    copies.extend(silent);
+                    return Ok(Opened {
+                        from,
+                        first,
+                        download,
+                        left: copies,
+                    });
+                }
+                RaceEvent::Ended(entrant, Err(fault)) => {
+                    let copy = &entered[entrant.node];
+                    self.inventory.fell_back(copy.bucket, &fault);
+                    if matches!(fault.kind, FaultKind::Absent | FaultKind::Damaged) {
+                        self.distrust(copy);
+                    }
+                    failed = fault;
+                }
+            }
+        }
+    }
+
+    /// A bucket that a hedge has overtaken is slow, which its latency has to show.
+    fn report_overtaken<T>(&self, race: &Race<'_, T>, entered: &[CopyAt]) {
+        for slow in race.entrants().overtaken() {
+            let (bucket, took) = (entered[slow.node].bucket, slow.since.elapsed());
+            let fault = Fault {
+                kind: FaultKind::Slow,
+                detail: format!("no byte in {took:?}, and another bucket has answered"),
+            };
+            self.inventory.report(bucket, Some(&fault), None);
+        }
+    }
+
+    /// Takes a copy out of reads, whose bytes are wrong or not there; reads do not wait for it.
+    pub(super) fn distrust(&self, copy: &CopyAt) {
+        let (index, id) = (self.store.index.clone(), copy.id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = index.suspect(&id).await {
+                tracing::warn!(%error, id, "a damaged copy could not be marked");
+            }
+        });
+    }
+
+    async fn first_bytes(
+        &self,
+        copy: CopyAt,
+        range: Range<u64>,
+    ) -> Result<(Bytes, Download), Fault> {
+        let backend = self.inventory.buckets[copy.bucket].backend();
+        let mut download = backend.get(&copy.id, range).await?;
+        let first = within_stream(&mut download).await?;
+        Ok((first.ok_or_else(Fault::ended_early)?, download))
+    }
+}

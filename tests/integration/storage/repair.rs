@@ -1,0 +1,126 @@
+//! Copies that are damaged at their provider, or missing, are made good again from others.
+
+use std::fs;
+use std::time::Duration;
+
+use http::Method;
+use nix::sys::signal::Signal;
+use tidegate::testkit::until;
+
+use super::bucket_server::BucketFault;
+use super::world::{REPOSITORY, StorageWorld};
+use crate::world::DEADLINE;
+
+const POLICY: [&str; 4] = ["--write", "copies:2", "--read", "order"];
+const SETTINGS: &str = "lease = \"1s\"\nsweep_interval = \"200ms\"";
+const BODY: &[u8] = b"the right bytes";
+
+#[tokio::test]
+async fn a_copy_that_is_damaged_cut_or_missing_is_made_anew_from_a_good_one() {
+    let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let file = world.buckets[0].objects().remove(0);
+    let damages: [&dyn Fn(); 4] = [
+        &|| fs::write(&file, b"some wrong text").unwrap(),
+        &|| fs::write(&file, b"the right").unwrap(),
+        &|| fs::write(&file, b"").unwrap(),
+        &|| fs::remove_file(&file).unwrap(),
+    ];
+    for (index, damage) in damages.into_iter().enumerate() {
+        damage();
+        assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY, "{index}");
+        until("it is good again", DEADLINE, async || {
+            let is_right = fs::read(&file).is_ok_and(|bytes| bytes == BODY);
+            Ok((is_right && stored(&world).await == "2").then_some(()))
+        })
+        .await
+        .unwrap();
+        assert_eq!(world.s3.read("bucket-0", "key").await, BODY);
+    }
+    assert_eq!(world.bucket(0).await["heldBytes"], BODY.len());
+}
+
+#[tokio::test]
+async fn a_copy_that_was_damaged_only_on_the_way_is_read_again_and_not_written() {
+    let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let writes = world.buckets[0].count(&Method::PUT);
+    world.buckets[0].fail(Method::GET, BucketFault::Corrupt);
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
+    until("it is suspect", DEADLINE, async || {
+        Ok((stored(&world).await == "1").then_some(()))
+    })
+    .await
+    .unwrap();
+    // As long as it looks damaged it is written, which cannot help.
+    world.buckets[0].fail(Method::PUT, BucketFault::Answer(500, ""));
+    world.buckets[0].heal();
+    until("it is trusted", DEADLINE, async || {
+        Ok((stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(world.buckets[0].count(&Method::PUT) <= writes + 1);
+}
+
+#[tokio::test]
+async fn the_last_copy_is_neither_distrusted_nor_deleted() {
+    let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let [first, second] = [0, 1].map(|index| world.buckets[index].objects().remove(0));
+    fs::write(&first, b"some wrong text").unwrap();
+    fs::write(&second, b"more wrong text").unwrap();
+    let failed = world.s3.request(Method::GET, REPOSITORY, "key").try_send();
+    let failed = failed.await.unwrap();
+    assert!(failed.status() != 200 || failed.bytes().await.is_err());
+    world.gateways[0]
+        .wait_for_log("a copy cannot be repaired")
+        .await
+        .unwrap();
+    assert_eq!(stored(&world).await, "1");
+    assert!(first.exists() && second.exists());
+    // What an operator has restored is found to be good.
+    fs::write(&second, BODY).unwrap();
+    until("both are good", DEADLINE, async || {
+        let _reader = world.s3.get(REPOSITORY, "key").await.bytes().await;
+        let are_right = [&first, &second].map(|file| fs::read(file).unwrap() == BODY);
+        Ok((are_right == [true; 2] && stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_killed_in_the_middle_of_a_repair_leaves_the_good_copy_and_the_next_one_repairs()
+{
+    let mut world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
+    // In parts, of which the first is there when the gateway dies.
+    let body: Vec<u8> = (0..20 << 20).map(|at| (at / 17) as u8).collect();
+    world.s3.put(REPOSITORY, "large", &body).await;
+    let [file, good] = [0, 1].map(|index| world.buckets[index].objects().remove(0));
+    world.buckets[0].fail(Method::PUT, BucketFault::Delay(Duration::from_secs(1)));
+    fs::remove_file(&file).unwrap();
+    assert!(world.s3.read(REPOSITORY, "large").await == body);
+    until("the repair has begun", DEADLINE, async || {
+        Ok((world.buckets[0].unfinished() > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    world.gateways[0].signal(Signal::SIGKILL);
+    assert!(fs::read(&good).unwrap() == body);
+    world.s3 = world.add_gateway(SETTINGS).await;
+    assert!(world.s3.read(REPOSITORY, "large").await == body);
+    world.buckets[0].heal();
+    until("it is good again", DEADLINE, async || {
+        Ok((stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(world.s3.read("bucket-0", "large").await == body);
+    assert_eq!(world.buckets[0].unfinished(), 0);
+}
+
+async fn stored(world: &StorageWorld) -> String {
+    let stored = "select count(*) from tidegate.storage_copy where state = 'stored'";
+    world.value(stored).await
+}
