@@ -52,7 +52,7 @@ test-rust: postgresql
 # `make drill ONLY=storage` runs those of object storage alone.
 drill: postgresql
 	$(CARGO) build $(CARGO_FLAGS) --release
-	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration $(or $(ONLY),all)_drills_at_full_length -- --ignored --nocapture
+	TIDEGATE_BINARY=$(CURDIR)/target/release/tidegate $(CARGO) test $(CARGO_FLAGS) --test integration $(if $(ONLY),$(ONLY)_)drills_at_full_length -- --ignored --nocapture --test-threads=1
 
 # The same with shorter settings, one after the other since they measure.
 drill-short: postgresql

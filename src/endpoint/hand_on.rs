@@ -164,7 +164,7 @@ impl<'a> Journey<'a> {
 
     fn reaches_primary(&self) -> bool {
         let monitor = &self.frontend.backends.database.monitor;
-        monitor.knowledge().primary().is_some()
+        monitor.knowledge().reaches_primary()
     }
 
     async fn ask_here(&self, trip: &mut Trip, account: &mut Account) -> Result<Asked, Problem> {

@@ -25,6 +25,7 @@ mod fetch_there;
 mod fetch;
 mod serve;
 mod rate_limit;
+mod cross_origin;
 mod public;
 
 pub use backend::{Backend, Backends, Call, SharedBy};

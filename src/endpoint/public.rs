@@ -2,9 +2,10 @@
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //!    a request whose host is missing or ambiguous ends here;
-//! 2. panics become `internal` problems;
-//! 3. `rate_limit`: the budget that the client has on the path's policy row;
-//! 4. `serve`: decide, authenticate, check the cache, read the body, and let the backend serve if there
+//! 2. the preflights of browsers are answered by the path's policy row, whose `cors` is put on every answer;
+//! 3. panics become `internal` problems;
+//! 4. `rate_limit`: the budget that the client has on the path's policy row;
+//! 5. `serve`: decide, authenticate, check the cache, read the body, and let the backend serve if there
 //!    is room for another request.
 //!
 //! Probes pass only the first two: they are answered from memory. A request that states no
@@ -30,6 +31,7 @@ use http_body::Body as _;
 use http_body_util::{Either as EitherBody, Full};
 use tower::Service;
 
+use super::cross_origin::CrossOrigin;
 use super::rate_limit::rate_limit;
 use super::serve::serve;
 use super::{Frontend, RouteError};
@@ -90,9 +92,16 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let head = request.method() == Method::HEAD;
-        let finish = move |response: Response<AnswerBody>| match head {
-            true => without_body(response),
-            false => response,
+        let cross_origin = CrossOrigin::of(&self.frontend.routes.load(), &request);
+        let is_preflight = cross_origin.as_ref().is_some_and(CrossOrigin::is_preflight);
+        let finish = move |mut response: Response<AnswerBody>| {
+            if let Some(cross_origin) = cross_origin {
+                cross_origin.put_on(response.headers_mut());
+            }
+            match head {
+                true => without_body(response),
+                false => response,
+            }
         };
         let host = host(&request).map(|_host| ());
         if host.is_ok()
@@ -106,6 +115,9 @@ where
             let stack = async |request: Request, seen: &EndpointSeen| {
                 if let Err(error) = host {
                     return Problem::from(error).into_response().into();
+                }
+                if is_preflight {
+                    return StatusCode::NO_CONTENT.into_response().into();
                 }
                 let stack = AssertUnwindSafe(async {
                     // The gateway that has handed it on answers probes and limits rates.

@@ -13,8 +13,8 @@ use crate::regions::{
 };
 use crate::sql::{Database, POSITION};
 use crate::upstream::Upstreams;
-use tidegate_model::{ConfigError, RegionId};
-use tidegate_policy::PolicyTable;
+use tidegate_model::{ConfigError, RegionId, normalise};
+use tidegate_policy::{Cors, PolicyTable};
 
 /// Statements that a connection prepares before it serves. Each takes the server some tenths of a
 /// millisecond, and memory per connection; the others are prepared when they are needed.
@@ -30,6 +30,8 @@ pub struct Routes {
     pub revision: u64,
     /// Path → floor and Cache-Control.
     pub policies: PolicyTable,
+    /// Whether any row has `cors`.
+    has_cors: bool,
     /// The clients' remaining budgets on rows with a rate limit.
     pub rate_limits: RateLimits,
     /// Method and path → endpoint.
@@ -59,11 +61,13 @@ impl Routes {
     pub fn recompile(tables: &RouteTables, before: &Upstreams) -> Result<Self, ConfigError> {
         let policies = PolicyTable::build(&tables.policies)?;
         let upstreams = Upstreams::build(&tables.upstreams, before)?;
+        let has_cors = policies.rows().any(|row| row.cors().is_some());
         Ok(Self {
             revision: REVISIONS.fetch_add(1, Ordering::Relaxed),
             rate_limits: RateLimits::of(&policies),
-            policies,
+            has_cors,
             router: Router::compile(&tables.endpoints, &upstreams)?,
+            policies,
             upstreams,
             plans: ArcSwap::default(),
             geo: OnceLock::new(),
@@ -178,6 +182,16 @@ impl Routes {
         }
         let row = self.policies.lookup(path);
         row.is_none_or(|row| self.rate_limits.row(row).is_some())
+    }
+
+    /// Which pages of other origins may call a path, which need not be normalised.
+    #[must_use]
+    pub fn cors(&self, path: &str) -> Option<Arc<Cors>> {
+        if !self.has_cors {
+            return None;
+        }
+        let path = normalise(path).ok()?;
+        self.policies.lookup(&path)?.cors().map(Arc::clone)
     }
 
     /// The texts of the statements that connections prepare before they serve: reads, at most a

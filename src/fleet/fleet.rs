@@ -108,6 +108,44 @@ impl Fleet {
         self.tick_region(usize::from(connection.region), out);
     }
 
+    /// Takes in that this gateway's certificate was renewed: its connections are made anew one after the
+    /// other, and the old ones retired when their successors stand.
+    pub fn renewed(&mut self, now: Duration) {
+        self.clock.advance(now);
+        let count = self.regions.iter().map(FleetRegion::connections).sum();
+        let mut before = 0;
+        for region in &mut self.regions {
+            before += region.links.renew(before, count, self.clock.steady);
+        }
+    }
+
+    /// Takes in that the peer of a connection is no longer vouched for: it is retired when its successor
+    /// stands or could not be opened.
+    pub fn unverified(&mut self, connection: ConnectionId, now: Duration) {
+        self.clock.advance(now);
+        let steady = self.clock.steady;
+        let links = &mut self.region_of(connection).links;
+        links.replace(connection.number, steady);
+    }
+
+    /// Takes in that a peer takes nothing new on a connection. Where its gateway leaves, that was to be
+    /// expected.
+    pub fn ending(&mut self, connection: ConnectionId) {
+        let region = self.region_of(connection);
+        if !region.leads_away(connection.number) {
+            region.links.end(connection.number);
+        }
+    }
+
+    /// Takes in that all tunnels to a region are crowded: up to eight are opened.
+    pub fn crowded(&mut self, region: &RegionId, now: Duration) {
+        self.clock.advance(now);
+        if let Some(place) = self.place(region) {
+            let steady = self.clock.steady;
+            self.regions[place].links.crowd(steady);
+        }
+    }
+
     /// Takes in that something was read from a connection, whatever it was.
     pub fn heard(&mut self, connection: ConnectionId, now: Duration) {
         self.clock.advance(now);

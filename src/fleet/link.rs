@@ -37,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) address: SocketAddr,
     pub(crate) purpose: Purpose,
     pub(crate) retired: bool,
+    /// Whether another is to take its place.
+    pub(crate) replaced: Option<Replacement>,
     pub(crate) trips: RoundTrips,
     /// What is heard on a control connection.
     pub(crate) hearing: Hearing,
@@ -48,6 +50,17 @@ pub(crate) struct Link {
     next_ping: Duration,
     /// When anything was last read.
     heard: Duration,
+}
+
+/// When a connection is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replacement {
+    /// From when on its successor is dialled.
+    pub(crate) due: Duration,
+    /// When it ends without one.
+    pub(crate) last: Duration,
+    /// Whether it ends, too, when a successor could not be opened.
+    pub(crate) is_urgent: bool,
 }
 
 /// What a link needs.
@@ -65,6 +78,7 @@ impl Link {
             address,
             purpose,
             retired: false,
+            replaced: None,
             trips: RoundTrips::default(),
             hearing: Hearing::new(now),
             since: now,
@@ -90,6 +104,11 @@ impl Link {
     /// Returns whether something new may be sent over it.
     pub(crate) fn is_usable(&self) -> bool {
         self.open && !self.retired
+    }
+
+    /// Returns whether a successor is wanted now.
+    pub(crate) fn is_old(&self, now: Duration) -> bool {
+        self.replaced.is_some_and(|it| now >= it.due)
     }
 
     pub(crate) fn is_open_for(&self, now: Duration) -> Option<Duration> {
@@ -118,6 +137,11 @@ impl Link {
         }
         if self.purpose == Purpose::Control && self.hearing.is_silent(now) {
             return Need::Close;
+        }
+        // Nothing new is sent over it, pings either, so that its silence says nothing: the requests on it have
+        // deadlines, and the other side asks whether this one is there.
+        if self.retired {
+            return Need::Nothing;
         }
         match self.pinged {
             Some(sent) if now.saturating_sub(sent.max(self.heard)) >= self.silence_max(now) => {

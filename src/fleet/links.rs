@@ -9,11 +9,26 @@ use tidegate_model::RegionId;
 use crate::addresses::Addresses;
 use crate::clock::Clock;
 use crate::gateway_id::GatewayId;
-use crate::link::{ConnectionId, Link, Need, Purpose};
+use crate::link::{ConnectionId, Link, Need, Purpose, Replacement};
 use crate::output::Output;
 
 /// Where no connection is missing, it is looked at this often whether another is to be preferred.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
+/// Tunnels to a region: so many are always open, and as many more as are needed, up to the second number.
+const TUNNELS: usize = 2;
+const TUNNELS_MAX: usize = 8;
+
+/// The tunnels that were needed besides are kept for so long after they last were.
+const CROWDED_FOR: Duration = Duration::from_secs(60);
+
+/// After a renewal, connections are made anew one after the other within the first time; what has no
+/// successor by the second one ends.
+const RENEWED_WITHIN: Duration = Duration::from_secs(30);
+const RENEWED_AT_LAST: Duration = Duration::from_secs(55);
+
+/// How long a connection to a peer that is no longer vouched for waits for its successor.
+const UNVERIFIED_MAX: Duration = Duration::from_secs(4);
 
 /// What connections are made with.
 pub(crate) struct Dialling<'a> {
@@ -30,6 +45,11 @@ pub(crate) struct Links {
     place: u8,
     addresses: Addresses,
     links: BTreeMap<u64, Link>,
+    /// Tunnels that are wanted besides, and when all were last crowded.
+    extra: usize,
+    crowded: Duration,
+    /// Connections that are wanted and wait to be dialled.
+    missing: usize,
     /// When it is next looked whether connections are missing or too many.
     next_look: Duration,
 }
@@ -41,6 +61,9 @@ impl Links {
             place,
             addresses: Addresses::default(),
             links: BTreeMap::new(),
+            extra: 0,
+            crowded: Duration::ZERO,
+            missing: 0,
             next_look: Duration::ZERO,
         }
     }
@@ -57,6 +80,10 @@ impl Links {
     /// to all gateways, and for health alone.
     pub(crate) fn are_of_siblings(&self) -> bool {
         self.place == 0
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Link> {
+        self.links.get(&number)
     }
 
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Link> {
@@ -76,6 +103,11 @@ impl Links {
         let links = self.links.iter();
         let usable = links.filter(move |(_, link)| link.purpose == purpose && link.is_usable());
         usable.map(|(number, link)| (connection(self.place, *number), link))
+    }
+
+    /// Returns how many connections are wanted and wait to be dialled.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
     }
 
     pub(crate) fn round_trip_of(&self, number: u64, now: Duration) -> Duration {
@@ -113,9 +145,66 @@ impl Links {
             return;
         };
         self.look_soon();
+        if !link.is_open() {
+            self.end_predecessor(&link, now);
+        }
         if !link.retired {
             let lasted = link.is_open_for(now);
             self.addresses.lost(link.address, lasted, now, random);
+        }
+    }
+
+    /// A successor could not be opened: what cannot wait for another one ends.
+    fn end_predecessor(&mut self, failed: &Link, now: Duration) {
+        let same = |it: &&mut Link| (it.address, it.purpose) == (failed.address, failed.purpose);
+        for link in self.links.values_mut().filter(same) {
+            if let Some(replaced) = link.replaced.as_mut().filter(|it| it.is_urgent) {
+                replaced.last = now;
+            }
+        }
+    }
+
+    /// Has every connection made anew within a minute, the first of `count` in the fleet after `before`
+    /// others. Returns how many there are.
+    pub(crate) fn renew(&mut self, before: usize, count: usize, now: Duration) -> usize {
+        for (at, link) in self.links.values_mut().enumerate() {
+            let due = RENEWED_WITHIN * (before + at) as u32 / count.max(1) as u32;
+            link.replaced = Some(Replacement {
+                due: now + due,
+                last: now + RENEWED_AT_LAST,
+                is_urgent: false,
+            });
+        }
+        self.links.len()
+    }
+
+    /// Has a connection made anew at once, since its peer's certificate counts no more.
+    pub(crate) fn replace(&mut self, number: u64, now: Duration) {
+        if let Some(link) = self.links.get_mut(&number) {
+            link.replaced = Some(Replacement {
+                due: now,
+                last: now + UNVERIFIED_MAX,
+                is_urgent: true,
+            });
+            self.look_soon();
+        }
+    }
+
+    /// Takes in that the peer takes nothing new on a connection.
+    pub(crate) fn end(&mut self, number: u64) {
+        if let Some(link) = self.links.get_mut(&number) {
+            link.retired = true;
+            self.look_soon();
+        }
+    }
+
+    /// Takes in that all tunnels are crowded, and has one more opened if all that are wanted are open.
+    pub(crate) fn crowd(&mut self, now: Duration) {
+        self.crowded = now;
+        let open = self.usable(Purpose::Tunnel).count();
+        if open >= TUNNELS + self.extra && open < TUNNELS_MAX {
+            self.extra += 1;
+            self.look_soon();
         }
     }
 
@@ -162,6 +251,11 @@ impl Links {
                 self.addresses.pass_over(link.address, now);
             }
         }
+        if now.saturating_sub(self.crowded) >= CROWDED_FOR {
+            self.extra = 0;
+        }
+        let overdue = |link: &Link| link.replaced.is_some_and(|it| now >= it.last);
+        self.retire(overdue, dialling.out);
         let complete = self.dial_missing(dialling);
         self.next_look = if complete { now + LOOKED_AT_EVERY } else { now };
     }
@@ -176,18 +270,26 @@ impl Links {
     fn dial_missing(&mut self, dialling: &mut Dialling<'_>) -> bool {
         let now = dialling.clock.steady;
         let targets = self.addresses.targets(self.are_of_siblings(), now);
-        let tunnels = match targets.len() {
-            _ if self.are_of_siblings() => 0,
-            1 => 2,
-            _ => 1,
+        let tunnels = match self.are_of_siblings() {
+            true => 0,
+            false => TUNNELS + self.extra,
         };
+        self.missing = 0;
         let mut complete = !targets.is_empty();
-        for &(address, may_dial) in &targets {
+        for (at, &(address, may_dial)) in targets.iter().enumerate() {
+            // As evenly as they can be divided.
+            let tunnels = (tunnels + targets.len() - 1 - at) / targets.len();
             for (purpose, wanted) in [(Purpose::Control, 1), (Purpose::Tunnel, tunnels)] {
-                let (there, open) = self.count(address, purpose);
+                let (there, open) = self.count(address, purpose, now);
                 complete &= open >= wanted;
-                for _ in there..if may_dial { wanted } else { 0 } {
-                    self.dial_one(address, purpose, dialling);
+                for _ in there..wanted {
+                    match may_dial {
+                        true => self.dial_one(address, purpose, dialling),
+                        false => self.missing += 1,
+                    }
+                }
+                if open >= wanted {
+                    self.retire_surplus((address, purpose), wanted, now, dialling.out);
                 }
             }
         }
@@ -198,11 +300,13 @@ impl Links {
         complete
     }
 
-    /// Returns how many connections there are, and how many of them are open.
-    fn count(&self, address: SocketAddr, purpose: Purpose) -> (usize, usize) {
+    /// Returns how many connections there are that no other is to take the place of, and how many of them
+    /// are open.
+    fn count(&self, address: SocketAddr, purpose: Purpose, now: Duration) -> (usize, usize) {
         let links = self.links.values();
         let those =
             links.filter(|it| (it.address, it.purpose, it.retired) == (address, purpose, false));
+        let those = those.filter(|it| !it.is_old(now));
         let open = those.clone().filter(|link| link.is_open()).count();
         (those.count(), open)
     }
@@ -220,11 +324,37 @@ impl Links {
         });
     }
 
-    /// Retires the connections to all but some addresses; those that never opened are closed.
+    /// Retires the connections that have successors, and of the others the newest that are too many.
+    fn retire_surplus(
+        &mut self,
+        those: (SocketAddr, Purpose),
+        wanted: usize,
+        now: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let mut room = wanted;
+        self.retire(
+            |link| {
+                if (link.address, link.purpose) != those {
+                    return false;
+                }
+                let stays = !link.is_old(now) && room > 0;
+                room -= usize::from(stays && link.is_open());
+                !stays
+            },
+            out,
+        );
+    }
+
     fn retire_all_but(&mut self, kept: &[SocketAddr], out: &mut Vec<Output>) {
+        self.retire(|link| !kept.contains(&link.address), out);
+    }
+
+    /// Retires connections, which are looked at from the oldest on; those that never opened are closed.
+    fn retire(&mut self, mut which: impl FnMut(&Link) -> bool, out: &mut Vec<Output>) {
         let place = self.place;
         self.links.retain(|number, link| {
-            if link.retired || kept.contains(&link.address) {
+            if link.retired || !which(link) {
                 return true;
             }
             let connection = connection(place, *number);

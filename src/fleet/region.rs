@@ -72,12 +72,9 @@ impl FleetRegion {
     /// Returns the connections that a request can be sent over; what leads to a gateway that leaves
     /// comes last.
     pub fn tunnels(&self) -> impl Iterator<Item = ConnectionId> {
-        let leads_away = |link: &Link| {
-            let speaker = self.links.speaker_at(link.address);
-            speaker.is_some_and(|speaker| self.gateways.is_leaving(speaker))
-        };
         let open = self.links.usable(Purpose::Tunnel);
-        let (leaving, staying): (Vec<_>, Vec<_>) = open.partition(|(_, link)| leads_away(link));
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            open.partition(|(_, link)| self.is_to_leaving(link));
         let all = staying.into_iter().chain(leaving);
         all.map(|(connection, _)| connection)
     }
@@ -113,6 +110,11 @@ impl FleetRegion {
         self.links.iter().count()
     }
 
+    /// Returns how many connections were lost and wait to be dialled again.
+    pub fn lost_connections(&self) -> usize {
+        self.links.missing()
+    }
+
     /// Returns the open connection that probes go over.
     pub fn control(&self) -> Option<ConnectionId> {
         let mut usable = self.links.usable(Purpose::Control);
@@ -122,6 +124,17 @@ impl FleetRegion {
     /// Returns whether its gateways have said anything that was not looked at yet.
     pub(crate) fn has_changed(&self) -> bool {
         self.changed
+    }
+
+    /// Returns whether a connection leads to a gateway that leaves.
+    pub(crate) fn leads_away(&self, number: u64) -> bool {
+        let link = self.links.get(number);
+        link.is_some_and(|link| self.is_to_leaving(link))
+    }
+
+    fn is_to_leaving(&self, link: &Link) -> bool {
+        let speaker = self.links.speaker_at(link.address);
+        speaker.is_some_and(|speaker| self.gateways.is_leaving(speaker))
     }
 
     /// Returns whether it has addresses.

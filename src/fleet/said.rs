@@ -3,7 +3,7 @@
 use tidegate_traffic::health::Quantities;
 
 use crate::digest::Digest;
-use crate::record::Record;
+use crate::record::{GatewayConditions, Record};
 
 /// Fewer requests of all gateways say nothing.
 const FEWEST: f64 = 5.0;
@@ -32,11 +32,14 @@ impl Said {
     };
 
     /// Adds up what gateways say. Without `primary_elsewhere`, a primary that cannot be reached is no
-    /// error: what every region lacks is no reason to leave one.
+    /// error, and without one anywhere no replica is behind: what every region lacks is no reason to leave
+    /// one.
     pub(crate) fn of<'a>(
         records: impl Iterator<Item = &'a Record> + Clone,
         primary_elsewhere: bool,
     ) -> Self {
+        let reaches = |record: &Record| record.conditions.has(GatewayConditions::PRIMARY);
+        let has_primary = primary_elsewhere || records.clone().any(reaches);
         let digests = records.map(|record| &record.digest);
         let count = digests.clone().count();
         if count == 0 {
@@ -56,7 +59,7 @@ impl Said {
             errors: enough.then(|| ((errors / rate).min(1.0) * MILLION) as u64),
             p99: enough.then(|| p99(&digests, rate)),
             saturation: Some(busy.sum::<u64>() * 10_000 / count as u64),
-            lag: lags.max().unwrap_or_default(),
+            lag: lags.max().filter(|_| has_primary).unwrap_or_default(),
         };
         Self { quantities, rate }
     }
@@ -140,6 +143,22 @@ mod tests {
         let all = errors(&[lacking], true).unwrap();
         assert!((480_000..520_000).contains(&all), "{all}");
         assert_eq!(errors(&[lacking], false), Some(0));
+    }
+
+    #[test]
+    fn a_lag_behind_a_primary_that_no_region_reaches_is_none() {
+        let record = |conditions| Record {
+            conditions,
+            ..record(Digest::new(&Summary::default(), 0, None))
+        };
+        let lag =
+            |records: &[Record], elsewhere| Said::of(records.iter(), elsewhere).quantities.lag;
+        let none = GatewayConditions::default();
+        let lacking = [record(none), record(none)];
+        assert_eq!(lag(&lacking, false), 0);
+        assert_eq!(lag(&lacking, true), Quantities::LAG_UNKNOWN);
+        let reaching = [record(none), record(GatewayConditions::PRIMARY)];
+        assert_eq!(lag(&reaching, false), Quantities::LAG_UNKNOWN);
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl Gateway {
             routes: Arc::clone(&self.frontend.routes),
             tunnels,
             suspects: Arc::clone(suspects),
+            idle_timeout: self.settings.server.idle_timeout,
         };
         let drain = FleetDrain {
             drain: self.drain.clone(),

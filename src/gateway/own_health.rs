@@ -29,7 +29,7 @@ pub(super) fn own_health(
             served: served.map(|it| it.summary()).unwrap_or_default(),
             saturation_pct: (busy * 100.0).round().clamp(0.0, 100.0) as u8,
             lag,
-            reaches_primary: knowledge.primary().is_some(),
+            reaches_primary: knowledge.reaches_primary(),
             revision: store.shown().revision,
             leaving: health.drain.is_draining(),
         }

@@ -3,8 +3,10 @@
 /// Bytes of a frame's head.
 const HEAD_LENGTH: usize = 9;
 
+pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 const END_HEADERS: u8 = 4;

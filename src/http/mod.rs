@@ -41,6 +41,7 @@ mod listener;
 mod activity;
 mod metered;
 mod frames;
+mod connection_windows;
 mod flood_guard;
 mod watched;
 mod stream_task;
@@ -57,6 +58,7 @@ pub use body::read_json;
 pub use cache_status::{CacheCounters, CacheResult, CacheStatus};
 pub use client::{Client, client_address};
 pub use concurrency_limit::{ConcurrencyLimit, Permit};
+pub use connection_windows::{ConnectionWindows, Direction, FrameMeter};
 pub use decision_counters::DecisionCounters;
 pub use drain::Drain;
 pub use hop::{
@@ -84,6 +86,7 @@ pub use settings::{
 pub use shed_reason::ShedReason;
 pub use shedding::Shedding;
 pub use signals::drain_on_signals;
+pub use stream_task::{StreamTasks, note_answer};
 pub use tls::{
     Certificate, CertificateError, CertificateFiles, Handshakes, TLS_CERT, TLS_KEY, TLS_SECTION,
     TlsAcceptor, TlsSetupError, roots,

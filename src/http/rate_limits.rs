@@ -200,6 +200,7 @@ mod tests {
             cache_control: None,
             session_cookie: false,
             rate_limit: (!limit.is_empty()).then(|| limit.parse().unwrap()),
+            cors: None,
         };
         PolicyTable::build(&rows.iter().map(row).collect::<Vec<_>>()).unwrap()
     }

@@ -13,8 +13,9 @@ use tokio::time::{Duration, Instant, sleep};
 /// hyper then waits indefinitely, with the answer in memory; dropping the task resets the stream.
 /// The task ends with its connection, which is also how a drain ends it.
 #[derive(Debug, Clone)]
-pub(super) struct StreamTasks {
-    pub(super) write_timeout: Duration,
+pub struct StreamTasks {
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
 }
 
 impl<F> hyper::rt::Executor<F> for StreamTasks
@@ -43,7 +44,7 @@ thread_local! {
 }
 
 /// Notes that the answer of the stream that is being polled was polled itself.
-pub(super) fn note_answer<T>(polled: &Poll<T>) {
+pub fn note_answer<T>(polled: &Poll<T>) {
     ANSWER.set(match polled {
         Poll::Pending => Answer::Pending,
         Poll::Ready(_) => Answer::Given,

@@ -23,7 +23,10 @@ const DEFAULTS: &str = "defaults {
 #[must_use]
 pub fn built_in_policy(region: &RegionId, peers: &[Peer]) -> Option<PolicyFile> {
     let peers = peers.iter().map(|peer| peer.region.as_str());
-    let others: Vec<_> = peers.filter(|it| *it != region.as_str()).collect();
+    let mut others: Vec<_> = peers.filter(|it| *it != region.as_str()).collect();
+    // Several entries of a region are several of its gateways.
+    let mut seen = std::collections::HashSet::new();
+    others.retain(|it| seen.insert(*it));
     let names = std::iter::once(region.as_str()).chain(others.iter().copied());
     let declared: String = names.map(|name| format!("region {name}\n")).collect();
     let policy = |tiers: String| {
@@ -62,6 +65,11 @@ mod tests {
     fn this_region_comes_first_and_then_the_nearest_or_the_listed_one() {
         let text = |peers: &[&str]| policy(peers).unwrap().text;
         assert!(text(&["us-east-1", "eu-west-1"]).contains("prefer local | nearest(us-east-1) }"));
+        let twice = text(&["us-east-1", "us-east-1"]);
+        assert!(
+            twice.contains("prefer local | nearest(us-east-1) }"),
+            "{twice}"
+        );
         assert!(text(&["here", "there"]).contains("prefer local | here | there }"));
         assert!(text(&[]).contains("prefer local }"));
         assert!(policy(&["policy"]).is_none());

@@ -16,6 +16,7 @@ use tidegate_model::RegionId;
 use tidegate_telemetry::names;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 use super::credentials::Credentials;
@@ -23,11 +24,11 @@ use super::event::Event;
 use super::grpc::{BytesCodec, WATCH, client};
 use super::heard::{Heard, HeardFlag};
 use super::refusal::Refusal;
-use super::vouched::{Shown, until_refused};
+use super::vouched::{GOODBYE_MAX, Shown, until_refused};
+use crate::tunnels::CONNECTION_WINDOW;
 
-/// The windows of a stream and of a connection, in bytes.
+/// The window of a stream, in bytes.
 pub(super) const STREAM_WINDOW: u32 = 512 * 1024;
-pub(super) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// Where to, and what for.
 #[derive(Clone, Debug)]
@@ -77,10 +78,7 @@ impl Dial {
             return Err(Refusal::Region.into());
         }
         let shown: Shown = peer.to_vec();
-        let socket = Heard {
-            socket,
-            flag: heard.clone(),
-        };
+        let socket = Heard::dialled(socket, heard.clone());
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -105,11 +103,24 @@ impl Dial {
         };
         tokio::select! {
             ended = driven => ended,
-            () = until_refused(vouching, &shown) => {
+            () = self.until_ended(vouching, &shown, events) => {
                 heard.close();
                 Ok(())
             }
         }
+    }
+
+    /// Completes when the connection is to be closed, some time after its peer's certificate has ceased to
+    /// count: in which it is made anew and requests finish.
+    async fn until_ended(
+        &self,
+        vouching: &ArcSwap<Credentials>,
+        shown: &Shown,
+        events: &mpsc::Sender<Event>,
+    ) {
+        until_refused(vouching, shown).await;
+        let _driver_gone = events.send(Event::Unverified(self.connection)).await;
+        sleep(GOODBYE_MAX).await;
     }
 
     /// Watches the peer until its stream ends.

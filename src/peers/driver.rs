@@ -54,6 +54,8 @@ pub struct FleetParts {
     pub tunnels: Arc<Tunnels>,
     /// Whether this gateway suspects itself.
     pub suspects: Arc<AtomicBool>,
+    /// How long a peer may take no byte of an answer.
+    pub idle_timeout: Duration,
 }
 
 /// One connection that was dialled.
@@ -140,6 +142,15 @@ impl Driver {
         for (id, connection) in &self.connections {
             if connection.heard.take() {
                 self.fleet.heard(*id, now);
+            }
+        }
+        for region in self.parts.tunnels.crowded() {
+            self.fleet.crowded(&region, now);
+        }
+        for (id, connection) in &mut self.connections {
+            let sender = &mut connection.sender;
+            if sender.take_if(|sender| sender.is_closed()).is_some() {
+                self.fleet.ending(*id);
             }
         }
         while let Ok(handed) = self.handed.try_recv() {
@@ -236,7 +247,8 @@ impl Driver {
                 Some(connection) => {
                     if connection.purpose == Purpose::Tunnel {
                         let tunnels = &self.parts.tunnels;
-                        tunnels.open(&connection.region, id, sender.clone());
+                        let windows = connection.heard.windows();
+                        tunnels.open(&connection.region, id, sender.clone(), windows);
                     }
                     connection.sender = Some(sender);
                     self.fleet.opened(id, now);
@@ -250,6 +262,8 @@ impl Driver {
                     self.step();
                 }
             }
+            Event::Unverified(id) => self.fleet.unverified(id, now),
+            Event::Renewed => self.fleet.renewed(now),
             Event::Received(id, update) => self.fleet.received(id, &update, now, &mut self.out),
             Event::Pong(id) => self.fleet.pong(id, now),
             Event::Probed(id, outcome, time) => self.fleet.handed(id, outcome, time, now),

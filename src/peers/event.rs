@@ -18,6 +18,10 @@ pub(super) enum Event {
     Opened(ConnectionId, SendRequest<Body>),
     /// A connection was lost or could not be opened.
     Closed(ConnectionId),
+    /// The peer's certificate counts no more on an open connection.
+    Unverified(ConnectionId),
+    /// This gateway's certificate was renewed.
+    Renewed,
     /// A message of a `Watch`.
     Received(ConnectionId, Bytes),
     /// A ping was answered.

@@ -1,4 +1,5 @@
-//! A socket that notes that something was read from it, and that can be closed from elsewhere.
+//! A socket that notes that something was read from it and how much of its HTTP/2 windows is taken, counts
+//! its bytes, and can be closed from elsewhere.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
+use metrics::Counter;
+use tidegate_telemetry::names;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::{ConnectionWindows, Direction, FrameMeter};
+
+/// What the side that has dialled sends before its first frame.
+const PREFACE_LENGTH: usize = 24;
 
 /// Whether something was read since the last look, and whether the socket is to be closed.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +27,18 @@ struct Flags {
     closed: AtomicBool,
     /// The task that reads and writes.
     task: AtomicWaker,
+    windows: ConnectionWindows,
 }
 
 impl HeardFlag {
     /// Returns whether something was read, and forgets it.
     pub(super) fn take(&self) -> bool {
         self.0.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns the connection's windows.
+    pub(super) fn windows(&self) -> ConnectionWindows {
+        self.0.windows.clone()
     }
 
     /// Fails the connection: what waits for an answer on it learns at once that it is lost. To drop what
@@ -41,11 +55,47 @@ impl HeardFlag {
 }
 
 /// The socket.
-#[derive(Debug)]
 pub(super) struct Heard<S> {
-    pub(super) socket: S,
-    pub(super) flag: HeardFlag,
+    socket: S,
+    flag: HeardFlag,
+    meters: [FrameMeter; 2],
+    bytes: [Counter; 2],
 }
+
+impl<S> Heard<S> {
+    /// Wraps the socket of a connection that this gateway has dialled.
+    pub(super) fn dialled(socket: S, flag: HeardFlag) -> Self {
+        Self::new(socket, flag, [0, PREFACE_LENGTH])
+    }
+
+    /// Wraps the socket of a connection that a peer has dialled.
+    pub(super) fn accepted(socket: S) -> Self {
+        Self::new(socket, HeardFlag::default(), [PREFACE_LENGTH, 0])
+    }
+
+    fn new(socket: S, flag: HeardFlag, prefaces: [usize; 2]) -> Self {
+        let [read, written] = prefaces;
+        let count = |direction| metrics::counter!(names::FLEET_BYTES, "direction" => direction);
+        Self {
+            socket,
+            flag,
+            meters: [
+                FrameMeter::new(Direction::In, read),
+                FrameMeter::new(Direction::Out, written),
+            ],
+            bytes: DIRECTIONS.map(count),
+        }
+    }
+
+    fn passed(&mut self, direction: Direction, bytes: &[u8]) {
+        let at = direction as usize;
+        self.meters[at].pass(&self.flag.0.windows, bytes);
+        self.bytes[at].increment(bytes.len() as u64);
+    }
+}
+
+/// The values of the label `direction`, in the order of [`Direction`].
+pub(super) const DIRECTIONS: [&str; 2] = ["in", "out"];
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     fn poll_read(
@@ -60,6 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.flag.0.heard.store(true, Ordering::Relaxed);
+            self.passed(Direction::In, &buffer.filled()[before..]);
         }
         read
     }
@@ -75,7 +126,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         if self.flag.is_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        if let Poll::Ready(Ok(length)) = written {
+            self.passed(Direction::Out, &bytes[..length]);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_fleet::{DrainRequest, WatcherId};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
@@ -35,25 +35,24 @@ use tonic::Status;
 use tower::{Service as _, ServiceExt};
 
 use super::credentials::Credentials;
-use super::dial::{CONNECTION_WINDOW, STREAM_WINDOW};
+use super::dial::STREAM_WINDOW;
 use super::event::Event;
 use super::grpc::{Answer, CHECK, DRAIN, WATCH, answering, server};
+use super::heard::Heard;
 use super::order::DrainError;
 use super::peer_limits::{PeerConnection, PeerLimits};
 use super::refusal::Refusal;
-use super::vouched::{Shown, until_refused};
+use super::vouched::{GOODBYE_MAX, Shown, until_refused};
 use crate::endpoint::Public;
 use crate::http::{
-    AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem,
-    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, refuse_upgrade, request_id,
+    AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem, StreamTasks,
+    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, note_answer, refuse_upgrade, request_id,
 };
+use crate::tunnels::CONNECTION_WINDOW;
 use crate::upstream::{strip_hop_by_hop, with_websocket};
 
 /// TLS and the preface take no longer.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-
-/// How long requests may take to finish on a connection whose certificate counts no more.
-const GOODBYE_MAX: Duration = Duration::from_secs(4);
 
 /// After so long without a frame, this side asks whether the peer is still there.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -76,6 +75,8 @@ pub(super) struct FleetListener {
     pub(super) health: Router,
     /// Answers requests.
     pub(super) public: Public,
+    /// How long a peer may take no byte of an answer.
+    pub(super) idle_timeout: Duration,
     pub(super) limits: PeerLimits,
     pub(super) drain: FleetDrain,
     /// Dropped with the last connection.
@@ -115,6 +116,7 @@ impl FleetListener {
                 events: self.events.clone(),
                 health: self.health.clone(),
                 public: self.public.clone(),
+                idle_timeout: self.idle_timeout,
                 drain: self.drain.clone(),
                 _alive: self.alive.clone(),
             };
@@ -179,6 +181,9 @@ async fn serve(
     let shown = socket.get_ref().1.peer_certificates();
     let shown: Shown = shown.unwrap_or_default().to_vec();
     let drain = peer.host.drain.clone();
+    let streams = StreamTasks {
+        write_timeout: peer.host.idle_timeout,
+    };
     let peer = Arc::new(peer);
     let asked = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&asked);
@@ -186,7 +191,7 @@ async fn serve(
         asks.store(true, Ordering::Relaxed);
         Arc::clone(&peer).answer(request)
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .keep_alive_interval(SILENCE_MAX)
         .keep_alive_timeout(HANDSHAKE_MAX)
@@ -197,7 +202,7 @@ async fn serve(
         .enable_connect_protocol()
         // Clients that go away together reset their requests together.
         .max_pending_accept_reset_streams(STREAMS_MAX as usize)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(Heard::accepted(socket)), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -230,6 +235,7 @@ struct Host {
     events: mpsc::Sender<Event>,
     health: Router,
     public: Public,
+    idle_timeout: Duration,
     drain: FleetDrain,
     _alive: mpsc::Sender<Infallible>,
 }
@@ -448,7 +454,9 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for InRoom<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        note_answer(&polled);
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

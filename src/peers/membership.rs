@@ -1,5 +1,6 @@
 //! This gateway's membership in the fleet, put together.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::built_in::built_in_policy;
 use super::credentials::CredentialsError;
 use super::driver::{Driver, FleetParts};
 use super::event::Event;
+use super::heard::DIRECTIONS;
 use super::listener::{FleetDrain, FleetListener};
 use super::peer_limits::PeerLimits;
 use super::refusal::Refusal;
@@ -52,8 +54,13 @@ struct Peers {
 impl Peers {
     fn new(listed: Vec<Peer>, events: &mpsc::Sender<Event>) -> Self {
         let mut resolving = JoinSet::new();
-        for peer in &listed {
-            resolving.spawn(resolve(peer.clone(), events.clone()));
+        let mut regions = BTreeMap::<_, Vec<_>>::new();
+        for Peer { region, address } in &listed {
+            let addresses = regions.entry(region.clone()).or_default();
+            addresses.push(address.clone());
+        }
+        for (region, addresses) in regions {
+            resolving.spawn(resolve(region, addresses, events.clone()));
         }
         Self {
             listed,
@@ -105,6 +112,7 @@ impl Membership {
             config.files.clone(),
             region.clone(),
             Arc::clone(&credentials),
+            events.clone(),
         ));
         let listener = FleetListener {
             listener,
@@ -112,6 +120,7 @@ impl Membership {
             events: events.clone(),
             health,
             public,
+            idle_timeout: parts.0.idle_timeout,
             limits: PeerLimits::default(),
             drain,
             alive,
@@ -193,5 +202,8 @@ fn show_metrics() {
     for refusal in Refusal::ALL {
         let reason = refusal.as_str();
         metrics::counter!(names::FLEET_HANDSHAKES_REFUSED, "reason" => reason).increment(0);
+    }
+    for direction in DIRECTIONS {
+        metrics::counter!(names::FLEET_BYTES, "direction" => direction).increment(0);
     }
 }

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::credentials::{CredentialFiles, Credentials};
+use super::event::Event;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -17,6 +19,7 @@ pub(super) async fn renew(
     files: CredentialFiles,
     region: RegionId,
     credentials: Arc<ArcSwap<Credentials>>,
+    events: mpsc::Sender<Event>,
 ) {
     let mut refused = String::new();
     loop {
@@ -27,10 +30,12 @@ pub(super) async fn renew(
         match read {
             Ok(Ok(read)) => {
                 refused.clear();
-                if !read.is_same(&credentials.load()) {
-                    tracing::info!("the fleet's certificate was renewed");
-                }
+                let is_new = !read.is_same(&credentials.load());
                 credentials.store(Arc::new(read));
+                if is_new {
+                    tracing::info!("the fleet's certificate was renewed");
+                    let _driver_gone = events.send(Event::Renewed).await;
+                }
             }
             Ok(Err(error)) => {
                 let error = error.to_string();

@@ -1,4 +1,4 @@
-//! The addresses of the gateways of a region.
+//! The addresses of the gateways of a region, which may be listed by several names.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::event::Event;
-use super::settings::Peer;
 use tidegate_telemetry::Throttle;
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -18,32 +17,47 @@ const WARNED_EVERY: Duration = Duration::from_secs(60);
 /// Gateways of a region that are known by address.
 const ADDRESSES_MAX: usize = 64;
 
-/// Resolves the name of a region's gateways again and again.
-pub(super) async fn resolve(peer: Peer, events: mpsc::Sender<Event>) {
-    let mut warnings = Throttle::new(WARNED_EVERY);
+/// A name, and what it resolved to last.
+struct Name {
+    address: String,
+    warnings: Throttle,
+    known: Vec<SocketAddr>,
+}
+
+/// Resolves the names of a region's gateways again and again. One that does not resolve keeps the addresses
+/// that it had.
+pub(super) async fn resolve(region: RegionId, addresses: Vec<String>, events: mpsc::Sender<Event>) {
+    let name = |address| Name {
+        address,
+        warnings: Throttle::new(WARNED_EVERY),
+        known: Vec::new(),
+    };
+    let mut names: Vec<_> = addresses.into_iter().map(name).collect();
     loop {
-        match addresses(&peer.address).await {
-            Ok(addresses) => {
-                let region: RegionId = peer.region.clone();
-                let resolved = Event::Resolved(region, addresses);
-                if events.send(resolved).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                if let Some(suppressed) = warnings.pass(Instant::now()) {
-                    let (region, address) = (&peer.region, &peer.address);
-                    tracing::warn!(%region, %address, %error, suppressed, "a peer's name does not resolve");
-                }
-            }
+        for name in &mut names {
+            name.resolve(&region).await;
+        }
+        let mut all: Vec<_> = names.iter().flat_map(|it| &it.known).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        let resolved = Event::Resolved(region.clone(), all);
+        if events.send(resolved).await.is_err() {
+            return;
         }
         sleep(EVERY).await;
     }
 }
 
-async fn addresses(name: &str) -> std::io::Result<Vec<SocketAddr>> {
-    let mut addresses: Vec<_> = lookup_host(name).await?.take(ADDRESSES_MAX).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    Ok(addresses)
+impl Name {
+    async fn resolve(&mut self, region: &RegionId) {
+        let address = &self.address;
+        match lookup_host(address).await {
+            Ok(found) => self.known = found.take(ADDRESSES_MAX).collect(),
+            Err(error) => {
+                if let Some(suppressed) = self.warnings.pass(Instant::now()) {
+                    tracing::warn!(%region, %address, %error, suppressed, "a peer's name does not resolve");
+                }
+            }
+        }
+    }
 }

@@ -52,7 +52,7 @@ pub const PEER: &[Setting] = &[
     Setting {
         key: "region",
         range: RegionId::SETTING.range,
-        meaning: "The region of the peer; this gateway's own for its siblings.",
+        meaning: "The region of the peer; this gateway's own for its siblings. Several entries are several gateways.",
         ..Setting::UNNAMED
     },
     Setting {

@@ -20,7 +20,8 @@ pub(super) fn show(fleet: &Fleet) {
         }
         let open = region.open_connections();
         let dialling = region.connections().saturating_sub(open);
-        for (state, count) in [("open", open), ("dialling", dialling)] {
+        let lost = region.lost_connections();
+        for (state, count) in [("open", open), ("dialling", dialling), ("lost", lost)] {
             let labels = [("region", name.clone()), ("state", state.to_owned())];
             gauge!(names::FLEET_STREAMS, &labels).set(count as f64);
         }

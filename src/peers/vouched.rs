@@ -13,6 +13,9 @@ use super::refusal::Refusal;
 /// With what it takes to end, a connection that a new CA does not verify ends within ten seconds.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
+/// How long requests may take to finish on a connection whose certificate counts no more.
+pub(super) const GOODBYE_MAX: Duration = Duration::from_secs(4);
+
 /// An open connection outlives its certificate by an hour at most, in seconds.
 const OUTLIVES_MAX: i64 = 60 * 60;
 

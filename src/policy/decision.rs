@@ -137,6 +137,7 @@ mod tests {
             cache_control,
             session_cookie: false,
             rate_limit: None,
+            cors: None,
             place: tidegate_model::Place::Name("test"),
         };
         PolicyTable::build(&[row])

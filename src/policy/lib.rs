@@ -10,6 +10,7 @@ mod lifetime;
 mod cache_control;
 mod settings;
 mod rate_limit;
+mod cors;
 mod policy_row;
 mod reason;
 mod reuse;
@@ -19,6 +20,7 @@ mod decision;
 mod plan;
 
 pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
+pub use cors::{CORS_MAX_AGE_DEFAULT, Cors, CorsRow, RequestOrigin};
 pub use decision::Decision;
 pub use lifetime::Lifetime;
 pub use plan::{NodePlan, NodeView, Step, plan};

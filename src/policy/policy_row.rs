@@ -1,6 +1,6 @@
 //! One `[[policy]]` of the file, as written.
 
-use crate::RateLimit;
+use crate::{CorsRow, RateLimit};
 use tidegate_model::Consistency;
 use tidegate_model::Place;
 
@@ -19,4 +19,6 @@ pub struct PolicyRow {
     pub session_cookie: bool,
     /// How many requests one client may send on these paths; absent means no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Which pages of other origins may read the answers; absent means none.
+    pub cors: Option<CorsRow>,
 }

@@ -1,8 +1,9 @@
 //! One compiled policy row.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::CacheControl;
+use crate::{CacheControl, Cors};
 use crate::{PolicyRow, RateLimit};
 use tidegate_model::Consistency;
 use tidegate_model::{ConfigError, Place};
@@ -16,6 +17,7 @@ pub struct Row {
     cache_control: CacheControl,
     session_cookie: bool,
     rate_limit: Option<RateLimit>,
+    cors: Option<Arc<Cors>>,
     place: Place,
 }
 
@@ -49,12 +51,17 @@ impl Row {
                   no-store",
             ));
         }
+        let cors = row
+            .cors
+            .as_ref()
+            .map(|cors| Cors::compile(cors, &row.place).map(Arc::new));
         Ok(Self {
             pattern,
             floor: row.consistency,
             cache_control,
             session_cookie: row.session_cookie,
             rate_limit: row.rate_limit,
+            cors: cors.transpose()?,
             place: row.place.clone(),
         })
     }
@@ -87,6 +94,11 @@ impl Row {
     /// Returns how many requests one client may send on these paths, if that is limited.
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit
+    }
+
+    /// Returns which pages of other origins may read the answers, if any may.
+    pub fn cors(&self) -> Option<&Arc<Cors>> {
+        self.cors.as_ref()
     }
 
     /// Returns the place of the row in the file.

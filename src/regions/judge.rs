@@ -1,33 +1,19 @@
 //! From samples and the state of nodes to the conditions of the decision: pure, time is passed.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use tidegate_traffic::facts::{Conditions, RegionStanding, by_distance};
-use tidegate_traffic::health::{Board, Outcome, Quantities, Reading, Samples, State, Summary};
-use tidegate_traffic::plan::{Judgement, OpenWindows, Plan, RegionIndex, RegionMask};
+use super::carried::carried;
+use super::record::{Record, RegionView};
+use tidegate_traffic::facts::{Conditions, by_distance};
+use tidegate_traffic::health::{Board, Outcome, Quantities, Reading, State};
+use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
-
-/// How long the least time of a node counts.
-const LEAST_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// For how long a region gets no requests before what is known of its nodes counts in their place.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// Light in fibre, there and back: about a millisecond for 100 km.
 const KM_PER_MS: f64 = 100.0;
-
-/// What is known about a region's nodes at a step.
-#[derive(Clone, Debug, Default)]
-pub struct RegionView {
-    /// What each of its nodes would do with a request: the time it usually takes, or nothing if it
-    /// does not answer.
-    pub nodes: Vec<Option<Duration>>,
-    /// Whether all of its nodes are drained by an operator.
-    pub drained: bool,
-    /// How far its replica is behind, in microseconds.
-    pub lag: u64,
-}
 
 /// The state of all regions, as this gateway sees them.
 pub struct RegionJudge {
@@ -44,60 +30,6 @@ pub struct RegionJudge {
     next_change_ms: Option<i64>,
     /// How the fleet judges the regions, if there is one.
     fleet: Option<Conditions>,
-}
-
-/// What has been seen of a region.
-#[derive(Clone)]
-struct Record {
-    samples: Samples,
-    /// By node: the least time, and when it was measured.
-    least: HashMap<Box<str>, (Duration, Duration)>,
-    /// By node: the least usual time.
-    least_usual: Vec<Duration>,
-    requested_at: Option<Duration>,
-    bad_since: Option<Duration>,
-    summary: Summary,
-    quantities: Quantities,
-}
-
-impl Default for Record {
-    fn default() -> Self {
-        Self {
-            samples: Samples::default(),
-            least: HashMap::new(),
-            least_usual: Vec::new(),
-            requested_at: None,
-            bad_since: None,
-            summary: Summary::default(),
-            quantities: Quantities::NONE,
-        }
-    }
-}
-
-impl Record {
-    fn look(&mut self, now: Duration) {
-        self.summary = self.samples.summary(now);
-        self.quantities = self.summary.quantities(false);
-    }
-
-    /// Returns the requests per second of its window.
-    fn rate(&self) -> f64 {
-        let Summary {
-            requests, window, ..
-        } = self.summary;
-        requests as f64 / window.as_secs_f64().max(1.0)
-    }
-}
-
-impl RegionView {
-    fn answers(&self) -> bool {
-        // Of a region without nodes here nothing is known.
-        self.nodes.is_empty() || self.drained || self.nodes.iter().any(Option::is_some)
-    }
-
-    fn distance(&self) -> Option<Duration> {
-        self.nodes.iter().flatten().min().copied()
-    }
 }
 
 impl RegionJudge {
@@ -145,27 +77,7 @@ impl RegionJudge {
         took: Duration,
         now: Duration,
     ) {
-        let record = &mut self.regions[region.get()];
-        record.requested_at = Some(now);
-        if outcome == Outcome::Failed {
-            record.bad_since.get_or_insert(now);
-            record.samples.add(outcome, Duration::ZERO, now);
-            return;
-        }
-        let least = match record.least.get_mut(node) {
-            Some((least, at)) => {
-                if took < *least || now.saturating_sub(*at) > LEAST_AGE_MAX {
-                    (*least, *at) = (took, now);
-                }
-                *least
-            }
-            None => {
-                record.least.insert(node.into(), (took, now));
-                took
-            }
-        };
-        let time = took.saturating_sub(least);
-        record.samples.add(outcome, time, now);
+        self.regions[region.get()].add(node, outcome, took, now);
     }
 
     /// Takes in how the fleet judges the regions, which every step then returns.
@@ -332,37 +244,6 @@ impl RegionJudge {
                 record.bad_since = None;
             }
         }
-    }
-}
-
-/// Returns what the fleet has said by another plan, until it speaks by this one.
-fn carried(conditions: &Conditions, old: &Plan, new: &Plan) -> Conditions {
-    let region = |it: RegionIndex| new.region_index(old.region_id(it).as_str());
-    let mask = |regions: RegionMask| regions.iter().filter_map(region).collect::<RegionMask>();
-    let worst = RegionStanding::worst(&conditions.standings);
-    let standing = |judgement: &Judgement| {
-        let kept = old.judgements().iter().position(|it| it == judgement);
-        let kept = kept.and_then(|at| conditions.standings.get(at));
-        let kept = kept.unwrap_or(&worst);
-        let ramp = |(it, position): &(RegionIndex, u16)| Some((region(*it)?, *position));
-        RegionStanding {
-            left: mask(kept.left),
-            ramps: kept.ramps.iter().filter_map(ramp).collect(),
-        }
-    };
-    let near: Vec<_> = conditions
-        .near
-        .iter()
-        .filter_map(|it| region(*it))
-        .collect();
-    let others = new.all_regions().iter().filter(|it| !near.contains(it));
-    Conditions {
-        local: conditions.local.and_then(region),
-        draining: mask(conditions.draining),
-        unreachable: mask(conditions.unreachable),
-        open: OpenWindows::default(),
-        standings: new.judgements().iter().map(standing).collect(),
-        near: near.iter().copied().chain(others).collect(),
     }
 }
 

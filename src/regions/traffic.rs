@@ -1,28 +1,24 @@
 //! The traffic policy in force, and its tasks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
 use ipnet::IpNet;
-use smallvec::SmallVec;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::judge::{RegionJudge, RegionView};
-use super::node::{Answering, RegionNode};
+use super::judge::RegionJudge;
+use super::node::RegionNode;
 use super::policy_file::PolicyFile;
 use super::seen::{Seen, hide_state, show_state};
 use super::{ClientLocation, GeoDatabase, Receipts};
 use tidegate_model::RegionId;
-use tidegate_traffic::facts::{Conditions, Facts};
-use tidegate_traffic::health::{Outcome, Quantities, State};
-use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
-
-/// How often regions are judged if nothing happens: conditions hold for seconds.
-const TICK: Duration = Duration::from_millis(100);
+use tidegate_traffic::facts::Facts;
+use tidegate_traffic::health::Quantities;
+use tidegate_traffic::plan::{OpenWindows, Plan, RegionIndex};
 
 /// Where requests enter.
 #[derive(Clone)]
@@ -42,21 +38,21 @@ pub struct TrafficPolicy {
     entrance: Entrance,
     pub(super) local: Option<RegionIndex>,
     /// By region.
-    nodes: Vec<Vec<RegionNode>>,
+    pub(super) nodes: Vec<Vec<RegionNode>>,
     /// By policy.
     pub(super) names: Vec<Arc<str>>,
     pub(super) facts: ArcSwap<Facts>,
-    judge: Mutex<RegionJudge>,
-    epoch: Instant,
+    pub(super) judge: Mutex<RegionJudge>,
+    pub(super) epoch: Instant,
     /// By region: since when one that has left was bad, in microseconds since the epoch, until a
     /// request has been sent elsewhere; else 0.
-    failing_over: Vec<AtomicU64>,
+    pub(super) failing_over: Vec<AtomicU64>,
     /// By region: since when it has been in its state, in microseconds since the epoch.
-    states_since: Vec<AtomicU64>,
+    pub(super) states_since: Vec<AtomicU64>,
     pub(super) seen: Arc<Seen>,
-    tasks: Mutex<JoinSet<()>>,
+    pub(super) tasks: Mutex<JoinSet<()>>,
     /// Whether what it finds is logged and shown: not while it only decides beside another one.
-    is_shown: AtomicBool,
+    pub(super) is_shown: AtomicBool,
 }
 
 /// A region as operators see it.
@@ -195,27 +191,6 @@ impl TrafficPolicy {
         &self.file
     }
 
-    /// Records the end of an attempt at a node of a region. A failure that completes a condition is
-    /// acted upon at once.
-    pub fn sample(&self, region: &RegionId, node: &str, outcome: Outcome, took: Duration) {
-        let Some(region) = self.plan().region_index(region.as_str()) else {
-            return;
-        };
-        let mut judge = self.lock();
-        judge.add(region, node, outcome, took, self.epoch.elapsed());
-        if outcome == Outcome::Failed && judge.worst(self.plan(), region) != State::Left {
-            self.renew(&mut judge, RegionMask::of(region));
-        }
-    }
-
-    /// Takes in how the fleet judges the regions, which from then on counts instead of what this gateway sees
-    /// of their nodes.
-    pub fn judged_by_fleet(&self, conditions: Conditions) {
-        let mut judge = self.lock();
-        judge.adopt_fleet(conditions);
-        self.renew(&mut judge, RegionMask::EMPTY);
-    }
-
     /// Returns the windows that are open.
     #[must_use]
     pub fn open_windows(&self) -> OpenWindows {
@@ -260,132 +235,9 @@ impl TrafficPolicy {
         ClientLocation::of(head, &self.entrance.trusted_proxies, self.geo.as_deref())
     }
 
-    fn lock(&self) -> MutexGuard<'_, RegionJudge> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, RegionJudge> {
         // A panic while the lock is held loses a sample at worst.
         self.judge.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Publishes the first facts, and tells what has changed since the policy before.
-    fn publish(&self, before: Option<&Self>) {
-        let mut judge = self.lock();
-        let conditions = self.judge(&mut judge, self.plan().all_regions());
-        self.facts
-            .store(Arc::new(Facts::new(self.plan(), conditions)));
-        for region in self.plan().all_regions().iter() {
-            let name = self.plan().region_id(region);
-            if self.is_shown.load(Ordering::Relaxed) {
-                show_state(name, self.state(region));
-            }
-            let was = before.and_then(|before| {
-                let region = before.plan().region_index(name.as_str())?;
-                Some(before.state(region))
-            });
-            self.tell(&judge, region, was.unwrap_or("well"));
-        }
-    }
-
-    /// Judges the regions, and publishes the facts if they have changed.
-    fn renew(&self, judge: &mut RegionJudge, fresh: RegionMask) {
-        let conditions = self.judge(judge, fresh);
-        let before = self.facts.load_full();
-        if *before.conditions() == conditions {
-            return;
-        }
-        // Published first: workers decide by it while the rest is shown.
-        self.facts
-            .store(Arc::new(Facts::new(self.plan(), conditions)));
-        for region in self.plan().all_regions().iter() {
-            self.tell(judge, region, worst_state(&before, region));
-        }
-    }
-
-    fn judge(&self, judge: &mut RegionJudge, fresh: RegionMask) -> Conditions {
-        let now = Instant::now();
-        let regions = self.plan().all_regions().iter();
-        let views: Vec<_> = regions.map(|region| self.view(region, now)).collect();
-        let time_ms = SystemTime::now().duration_since(UNIX_EPOCH);
-        let time_ms = time_ms.map_or(0, |time| {
-            i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-        });
-        let time = (time_ms, now.saturating_duration_since(self.epoch));
-        judge.step(self.plan(), (&views, fresh), time)
-    }
-
-    /// Logs and shows a change of a region's state.
-    fn tell(&self, judge: &RegionJudge, region: RegionIndex, was: &'static str) {
-        let (state, name) = (self.state(region), self.plan().region_id(region));
-        if state == was {
-            return;
-        }
-        if self.is_shown.load(Ordering::Relaxed) {
-            let quantities = judge.quantities(region);
-            let errors = quantities.errors.map(|it| it as f64 / 10_000.0);
-            let p99_ms = quantities.p99.map(|it| it as f64 / 1_000.0);
-            tracing::warn!(region = %name, was, state, errors_percent = errors, p99_ms, "a region's state has changed");
-            show_state(name, state);
-        }
-        let now = micros(self.epoch.elapsed());
-        self.states_since[region.get()].store(now, Ordering::Relaxed);
-        let left = matches!(state, "left" | "unreachable");
-        // With a fleet, the others' records do not say since when.
-        let begun = || judge.is_of_fleet().then(|| self.epoch.elapsed());
-        let since = judge.bad_since(region).or_else(begun).filter(|_| left);
-        let since = since.map_or(0, |it| micros(it).max(1));
-        self.failing_over[region.get()].store(since, Ordering::Relaxed);
-    }
-
-    /// Returns the worst state of a region over all policies.
-    fn state(&self, region: RegionIndex) -> &'static str {
-        worst_state(&self.facts.load(), region)
-    }
-
-    fn view(&self, region: RegionIndex, now: Instant) -> RegionView {
-        let nodes = &self.nodes[region.get()];
-        let answering: SmallVec<[_; 8]> = nodes.iter().map(|node| node.answering(now)).collect();
-        let drained = |it: &Answering| *it == Answering::Drained;
-        let latency = |it: &Answering| match it {
-            Answering::Within(latency) => Some(*latency),
-            Answering::No | Answering::Drained => None,
-        };
-        RegionView {
-            drained: !nodes.is_empty() && answering.iter().all(drained),
-            nodes: answering.iter().map(latency).collect(),
-            lag: nodes.iter().map(RegionNode::lag).max().unwrap_or(0),
-        }
-    }
-
-    /// Judges regularly, and whenever a node's breaker moves.
-    fn watch(self: &Arc<Self>) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let weak = Arc::downgrade(self);
-        tasks.spawn(tick(Weak::clone(&weak)));
-        let mut known: Vec<*const ()> = Vec::new();
-        for node in self.nodes.iter().flatten() {
-            let selector = Arc::as_ptr(&node.selector).cast();
-            if known.contains(&selector) {
-                continue;
-            }
-            known.push(selector);
-            let (weak, mut moved) = (Weak::clone(&weak), node.selector.watch());
-            tasks.spawn(async move {
-                while moved.changed().await.is_ok() {
-                    let Some(traffic) = weak.upgrade() else {
-                        return;
-                    };
-                    traffic.renew(&mut traffic.lock(), RegionMask::EMPTY);
-                }
-            });
-        }
-    }
-
-    /// Ends the failover from a region, the first decision for another one; returns how long it took.
-    pub(super) fn end_failover(&self, from: RegionIndex) -> Option<Duration> {
-        let since = &self.failing_over[from.get()];
-        if since.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let since = Duration::from_micros(since.swap(0, Ordering::Relaxed));
-        (!since.is_zero()).then(|| self.epoch.elapsed().saturating_sub(since))
     }
 }
 
@@ -409,35 +261,6 @@ fn by_region_before(
         .collect()
 }
 
-fn worst_state(facts: &Facts, region: RegionIndex) -> &'static str {
-    let conditions = facts.conditions();
-    let ramps = |it: &(RegionIndex, u16)| it.0 == region;
-    let mut standings = conditions.standings.iter();
-    if conditions.unreachable.has(region) {
-        "unreachable"
-    } else if facts.draining().has(region) {
-        "draining"
-    } else if standings.clone().any(|it| it.left.has(region)) {
-        "left"
-    } else if standings.any(|it| it.ramps.iter().any(ramps)) {
-        "ramping"
-    } else {
-        "well"
-    }
-}
-
-fn micros(time: Duration) -> u64 {
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-async fn tick(traffic: Weak<TrafficPolicy>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(traffic) = traffic.upgrade() else {
-            return;
-        };
-        traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
-    }
 }

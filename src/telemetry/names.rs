@@ -150,7 +150,10 @@ pub const FLEET_SUSPECT: &str = "tidegate_fleet_suspect";
 pub const FLEET_RECORDS_DROPPED: &str = "tidegate_fleet_records_dropped_total";
 /// The smallest round trip of the last hour. Gauge; label `region`.
 pub const FLEET_ROUND_TRIP: &str = "tidegate_fleet_round_trip_seconds";
-/// Connections to gateways of other regions. Gauge; labels `region` and `state`: `open` or `dialling`.
+/// Connections to gateways of other regions. Gauge; labels `region` and `state`: `open`, `dialling` or `lost`, which
+/// waits to be dialled again.
 pub const FLEET_STREAMS: &str = "tidegate_fleet_streams";
+/// Bytes on connections of the fleet, as HTTP/2 sends them inside TLS. Counter; label `direction`: `in` or `out`.
+pub const FLEET_BYTES: &str = "tidegate_fleet_bytes_total";
 /// Probes of regions that have left. Counter.
 pub const FLEET_PROBES: &str = "tidegate_fleet_probes_total";

@@ -47,10 +47,42 @@ struct Line {
     fault: Option<Fault>,
 }
 
+impl Line {
+    fn delay(&self, towards: Towards) -> Duration {
+        match towards {
+            Towards::Target => self.to_target,
+            Towards::Client => self.to_client,
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     BlackHole,
+    /// Only what the client sends is dropped.
+    LostToTarget,
+    /// Only what the target sends is dropped.
+    LostToClient,
     Cut,
+}
+
+/// The direction of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Towards {
+    Target,
+    Client,
+}
+
+impl Fault {
+    /// Whether what is sent in a direction does not arrive.
+    fn swallows(self, towards: Towards) -> bool {
+        match self {
+            Self::BlackHole => true,
+            Self::LostToTarget => towards == Towards::Target,
+            Self::LostToClient => towards == Towards::Client,
+            Self::Cut => false,
+        }
+    }
 }
 
 impl DelayProxy {
@@ -120,6 +152,17 @@ impl DelayProxy {
         self.set_fault(on.then_some(Fault::BlackHole));
     }
 
+    /// Drops what clients send and forwards what the target sends, until it ends. New connections do not
+    /// come through either: their handshake needs both ways.
+    pub fn lose_to_target(&self, on: bool) {
+        self.set_fault(on.then_some(Fault::LostToTarget));
+    }
+
+    /// Drops what the target sends and forwards what clients send, until it ends.
+    pub fn lose_to_client(&self, on: bool) {
+        self.set_fault(on.then_some(Fault::LostToClient));
+    }
+
     /// Drops every connection and refuses new ones until it ends.
     pub fn cut(&self, on: bool) {
         self.set_fault(on.then_some(Fault::Cut));
@@ -187,7 +230,7 @@ async fn carry(
     mut line: watch::Receiver<Line>,
     turns: &AtomicUsize,
 ) -> Result<()> {
-    let now = *pass(&mut line).await?;
+    let now = *pass(&mut line, &[Towards::Target, Towards::Client]).await?;
     sleep(now.to_target + now.to_client).await;
     let target = TcpStream::connect(now.target).await?;
     client.set_nodelay(true)?;
@@ -205,16 +248,14 @@ async fn carry(
         direction(
             from_client,
             to_target,
-            line.clone(),
-            |line| line.to_target,
+            (line.clone(), Towards::Target),
             spoke,
             || ()
         ),
         direction(
             from_target,
             to_client,
-            line,
-            |line| line.to_client,
+            (line, Towards::Client),
             || (),
             heard
         ),
@@ -225,8 +266,7 @@ async fn carry(
 async fn direction(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
-    line: watch::Receiver<Line>,
-    delay: fn(&Line) -> Duration,
+    (line, towards): (watch::Receiver<Line>, Towards),
     entered: impl Fn(),
     left: impl Fn(),
 ) -> Result<()> {
@@ -234,9 +274,10 @@ async fn direction(
     let delay_now = line.clone();
     let due = move || {
         entered();
-        Instant::now() + delay(&delay_now.borrow())
+        Instant::now() + delay_now.borrow().delay(towards)
     };
-    tokio::try_join!(read(from, sender, due), write(to, receiver, line, left))?;
+    let written = write(to, receiver, (line, towards), left);
+    tokio::try_join!(read(from, sender, due), written)?;
     Ok(())
 }
 
@@ -259,12 +300,12 @@ async fn read(
 async fn write(
     mut to: OwnedWriteHalf,
     mut chunks: mpsc::Receiver<(Instant, Bytes)>,
-    mut line: watch::Receiver<Line>,
+    (mut line, towards): (watch::Receiver<Line>, Towards),
     left: impl Fn(),
 ) -> Result<()> {
     while let Some((due, chunk)) = chunks.recv().await {
         sleep_until(due).await;
-        pass(&mut line).await?;
+        pass(&mut line, &[towards]).await?;
         left();
         match chunk.is_empty() {
             true => to.shutdown().await?,
@@ -274,9 +315,13 @@ async fn write(
     Ok(())
 }
 
-/// Waits while the link drops all data.
-async fn pass(line: &mut watch::Receiver<Line>) -> Result<watch::Ref<'_, Line>> {
+/// Waits while the link drops the data of one of some directions.
+async fn pass<'a>(
+    line: &'a mut watch::Receiver<Line>,
+    directions: &[Towards],
+) -> Result<watch::Ref<'a, Line>> {
+    let swallows = |fault: Fault| directions.iter().any(|it| fault.swallows(*it));
     Ok(line
-        .wait_for(|line| line.fault != Some(Fault::BlackHole))
+        .wait_for(|line| !line.fault.is_some_and(swallows))
         .await?)
 }

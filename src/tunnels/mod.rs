@@ -18,4 +18,5 @@ pub use failure::TunnelFailure;
 pub use parcel::{Parcel, Payload};
 pub use send::{SendError, Sent, outcome_of};
 pub use table::{Handed, HandedEnd, Tunnels};
+pub(crate) use tunnel::CONNECTION_WINDOW;
 pub use verdict::{Circumstances, End, Next, next};

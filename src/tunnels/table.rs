@@ -15,7 +15,8 @@ use tidegate_traffic::health::Outcome;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::tunnel::Tunnel;
+use super::tunnel::{TUNNELS_MAX, Tunnel};
+use crate::http::ConnectionWindows;
 
 /// Ends of requests that wait for the fleet's driver, which takes them twenty times a second; what is
 /// more is not seen.
@@ -67,9 +68,15 @@ impl Tunnels {
     }
 
     /// Adds a tunnel to a region.
-    pub fn open(&self, region: &RegionId, connection: ConnectionId, sender: SendRequest<Body>) {
+    pub fn open(
+        &self,
+        region: &RegionId,
+        connection: ConnectionId,
+        sender: SendRequest<Body>,
+        windows: ConnectionWindows,
+    ) {
         let region = self.region_or_new(region);
-        let tunnel = Arc::new(Tunnel::new(connection, sender));
+        let tunnel = Arc::new(Tunnel::new(connection, sender, windows));
         region.change(|tunnels| tunnels.push(tunnel));
     }
 
@@ -78,6 +85,18 @@ impl Tunnels {
         if let Some(region) = self.region(region) {
             region.change(|tunnels| tunnels.retain(|it| it.connection != connection));
         }
+    }
+
+    /// Returns the regions whose tunnels are all crowded, and that may have more of them.
+    #[must_use]
+    pub fn crowded(&self) -> Vec<RegionId> {
+        let is_crowded = |region: &RegionTunnels| {
+            let tunnels = region.tunnels();
+            (1..TUNNELS_MAX).contains(&tunnels.len()) && tunnels.iter().all(|it| it.is_crowded())
+        };
+        let regions = self.regions.load();
+        let crowded = regions.iter().filter(|(_, region)| is_crowded(region));
+        crowded.map(|(region, _)| region.clone()).collect()
     }
 
     /// Notes whether a region says that it reaches the primary.

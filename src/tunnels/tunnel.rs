@@ -7,16 +7,26 @@ use axum::body::Body;
 use hyper::client::conn::http2::SendRequest;
 use tidegate_fleet::ConnectionId;
 
+use crate::http::ConnectionWindows;
+
 /// Streams of one tunnel: as many as the other side allows, less some for pings.
 const STREAMS_MAX: usize = 990;
 
 /// With more streams a tunnel gets new requests only if no other has room.
 const STREAMS_USUAL_MAX: usize = 750;
 
+/// The window of a connection, in bytes; with more than half of it taken, a tunnel gets new requests only if
+/// no other has room.
+pub(crate) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// With so many tunnels that are all crowded a region is full.
+pub(super) const TUNNELS_MAX: usize = 8;
+
 /// An open connection to a gateway.
 pub(super) struct Tunnel {
     pub(super) connection: ConnectionId,
     sender: SendRequest<Body>,
+    windows: ConnectionWindows,
     streams: AtomicUsize,
 }
 
@@ -24,10 +34,15 @@ pub(super) struct Tunnel {
 pub(super) struct Seat(pub(super) Arc<Tunnel>);
 
 impl Tunnel {
-    pub(super) fn new(connection: ConnectionId, sender: SendRequest<Body>) -> Self {
+    pub(super) fn new(
+        connection: ConnectionId,
+        sender: SendRequest<Body>,
+        windows: ConnectionWindows,
+    ) -> Self {
         Self {
             connection,
             sender,
+            windows,
             streams: AtomicUsize::new(0),
         }
     }
@@ -40,6 +55,11 @@ impl Tunnel {
         self.sender.clone()
     }
 
+    /// Whether it gets new requests only if no other tunnel has room.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.streams() >= STREAMS_USUAL_MAX || self.windows.are_half_taken(CONNECTION_WINDOW)
+    }
+
     fn streams(&self) -> usize {
         self.streams.load(Ordering::Relaxed)
     }
@@ -50,10 +70,10 @@ impl Seat {
     pub(super) fn take(tunnels: &[Arc<Tunnel>], tried: &[ConnectionId]) -> Option<Self> {
         let open = tunnels.iter().filter(|it| it.is_open());
         let untried = open.filter(|it| !tried.contains(&it.connection));
-        let tunnel = untried.min_by_key(|it| {
-            let streams = it.streams();
-            (streams >= STREAMS_USUAL_MAX, streams)
-        })?;
+        let tunnel = untried.min_by_key(|it| (it.is_crowded(), it.streams()))?;
+        if tunnels.len() >= TUNNELS_MAX && tunnel.is_crowded() {
+            return None;
+        }
         let before = tunnel.streams.fetch_add(1, Ordering::Relaxed);
         // Counted until this is dropped.
         let seat = Self(Arc::clone(tunnel));

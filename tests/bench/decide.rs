@@ -45,6 +45,7 @@ fn table() -> PolicyTable {
         cache_control: Some("public, max-age=300, stale-while-revalidate=60".to_owned()),
         session_cookie: false,
         rate_limit: None,
+        cors: None,
         place: Place::Name("bench"),
     };
     let rows: Vec<_> = (0..ROWS).map(row).collect();

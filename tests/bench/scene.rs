@@ -8,6 +8,12 @@ use tokio::process::Command;
 
 use super::process::{Server, command, file, free_address, open_directory};
 
+/// The gateway: the one that was built with this program, unless another was named when it was.
+pub(crate) const BINARY: &str = match option_env!("TIDEGATE_BINARY") {
+    Some(binary) => binary,
+    None => env!("CARGO_BIN_EXE_tidegate"),
+};
+
 /// Rows that reads by primary key choose from.
 pub(crate) const ACCOUNTS: u32 = 100_000;
 
@@ -119,7 +125,7 @@ impl Scene {
         let (listen, admin) = (free_address()?, free_address()?);
         let name = format!("gateway-{}.toml", listen.port());
         let file = file(&self.directory, &name, &configuration(setting))?;
-        let mut command = command(env!("CARGO_BIN_EXE_tidegate"), setting.core);
+        let mut command = command(BINARY, setting.core);
         let primary = &self.cluster.primary;
         let database = setting
             .database_url

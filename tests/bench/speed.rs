@@ -11,6 +11,7 @@ mod cached;
 mod contest;
 mod decision;
 mod far;
+mod fleet;
 mod footprint;
 mod growth;
 mod health;
@@ -78,6 +79,14 @@ async fn main() -> Result<()> {
     // First, while nothing else has warmed the machine up.
     if plan.has("decision") {
         decision::measure(&mut report).await?;
+    }
+    if plan.has("fleet") {
+        fleet::measure(&plan.pace, &mut report).await?;
+    }
+    // The others need databases.
+    if plan.only.as_deref() == Some("fleet") {
+        report.print();
+        return Ok(());
     }
     let scene = Scene::start().await?;
     if plan.has("cached") {

@@ -212,7 +212,7 @@ fn connector() -> Result<TlsConnector> {
 }
 
 #[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
+pub(crate) struct Trusting(pub(crate) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(

@@ -9,6 +9,7 @@ mod drill;
 mod decision;
 mod down_and_up;
 mod far_standby;
+mod fleet;
 mod late_replica;
 mod lost_replica;
 mod scene;

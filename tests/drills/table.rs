@@ -29,9 +29,6 @@ async fn all_drills_at_full_length() {
     show(spill::only_the_primary(Full).await);
     show(down_and_up::everything(Full).await);
     show(decision::everywhere(Full).await);
-    for row in of_storage().await {
-        show(row);
-    }
     for row in &rows {
         row.verdict();
     }
@@ -40,19 +37,15 @@ async fn all_drills_at_full_length() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "make drill ONLY=storage"]
 async fn storage_drills_at_full_length() {
-    let rows = of_storage().await;
+    let rows = [
+        storage::fastest_frozen(Full).await,
+        storage::quota_breached(Full).await,
+        storage::killed_in_a_body(Full).await,
+    ];
     for row in &rows {
         println!("{row}");
     }
     for row in &rows {
         row.verdict();
     }
-}
-
-async fn of_storage() -> [Row; 3] {
-    [
-        storage::fastest_frozen(Full).await,
-        storage::quota_breached(Full).await,
-        storage::killed_in_a_body(Full).await,
-    ]
 }

@@ -1,5 +1,6 @@
 //! Requests at a steady rate, regardless of earlier ones, and their answers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use reqwest::{Client, RequestBuilder};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval};
 
+use crate::handing_on::serving;
 use crate::world::{header, told};
 
 /// One request and its outcome.
@@ -20,6 +22,8 @@ pub(super) struct Answer {
     /// None if there was no answer at all.
     pub(super) status: Option<u16>,
     pub(super) region: String,
+    /// The region whose gateway has served.
+    pub(super) served_in: String,
     pub(super) reason: String,
     pub(super) is_told_to_retry: bool,
 }
@@ -83,11 +87,13 @@ async fn send(request: RequestBuilder) -> Answer {
         took: Duration::ZERO,
         status: response.as_ref().ok().map(|it| it.status().as_u16()),
         region: String::new(),
+        served_in: String::new(),
         reason: String::new(),
         is_told_to_retry: false,
     };
     if let Ok(response) = response {
         told(&response, "node-region").clone_into(&mut answer.region);
+        serving(&response).clone_into(&mut answer.served_in);
         told(&response, "reason").clone_into(&mut answer.reason);
         answer.is_told_to_retry = !header(&response, "retry-after").is_empty();
         if response.bytes().await.is_err() {
@@ -117,6 +123,12 @@ impl Answers {
         Self(answered.cloned().collect())
     }
 
+    /// Those that a region has served.
+    pub(super) fn served_in(&self, region: &str) -> Self {
+        let served = self.0.iter().filter(|it| it.served_in == region);
+        Self(served.cloned().collect())
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }
@@ -125,6 +137,14 @@ impl Answers {
     pub(super) fn failed(&self) -> usize {
         let good = |it: &&Answer| it.status.is_some_and(|status| (200..300).contains(&status));
         self.count() - self.0.iter().filter(good).count()
+    }
+
+    /// The statuses of those that were not answered with 2xx; none where there was no answer.
+    pub(super) fn bad_statuses(&self) -> BTreeSet<Option<u16>> {
+        let statuses = self.0.iter().map(|it| it.status);
+        statuses
+            .filter(|it| it.is_none_or(|status| !(200..300).contains(&status)))
+            .collect()
     }
 
     /// A quantile, from 0 to 1, of their durations.

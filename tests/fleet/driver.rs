@@ -43,7 +43,8 @@ impl World {
                     }
                 }
                 Output::Retire { connection } => {
-                    let at = self.gateways[gateway].dialled[&connection];
+                    let dialled = &mut self.gateways[gateway].dialled;
+                    let at = dialled.remove(&connection).unwrap();
                     self.end(at, 0);
                     self.closed(gateway, connection);
                 }

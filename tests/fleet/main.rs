@@ -15,4 +15,5 @@ mod failing;
 mod standing_still;
 mod draining;
 mod probing;
+mod renewing;
 mod scale;

@@ -41,6 +41,7 @@ mod promotion;
 mod rate_limit;
 mod rollouts;
 mod round_trips;
+mod cross_origin;
 mod session_cookie;
 mod schema_change;
 mod session_state;

@@ -95,7 +95,7 @@ fn traffic_policy(settings: &Settings) -> String {
     let region = &settings.region;
     match policy.plan.region_index(region.as_str()) {
         Some(_) => stated,
-        None => stated + &format!("it does not declare this region, {region}\n"),
+        None => stated + &format!("warning: it does not declare this region, {region}\n"),
     }
 }
 
@@ -142,9 +142,11 @@ fn policies(routes: &Routes) -> String {
         };
         let limit = row.rate_limit();
         let limit = limit.map_or_else(String::new, |limit| format!("; {limit} per client"));
+        let cors = row.cors();
+        let cors = cors.map_or_else(String::new, |cors| format!("; cors: {cors}"));
         line(
             &mut text,
-            format_args!("{pattern:<28} {floor:<28} {cache}{cookie}{limit}"),
+            format_args!("{pattern:<28} {floor:<28} {cache}{cookie}{limit}{cors}"),
         );
     }
     line(

@@ -41,6 +41,8 @@ struct EdgeRow {
     stale_while_revalidate: u64,
     /// Whether the CDN must pass the session's cookie on; such a row is never cached.
     session_cookie: bool,
+    /// Whether answers depend on the request's `Origin`, which belongs to the CDN's cache key.
+    varies_by_origin: bool,
 }
 
 impl EdgeRow {
@@ -57,6 +59,7 @@ impl EdgeRow {
             max_age: kept(|it| it.fresh),
             stale_while_revalidate: kept(|it| it.while_revalidate),
             session_cookie: row.session_cookie(),
+            varies_by_origin: row.cors().is_some_and(|cors| cors.varies()),
         }
     }
 }
@@ -85,6 +88,7 @@ mod tests {
             cache_control: Some(cache_control.to_owned()),
             session_cookie: false,
             rate_limit: None,
+            cors: None,
             place: tidegate_model::Place::Name("test"),
         }
     }

@@ -95,6 +95,9 @@ fn describe(
     if let Some(limit) = reached.policy.and_then(Row::rate_limit) {
         line("rate-limit", &format_args!("{limit} per client"));
     }
+    if let Some(cors) = reached.policy.and_then(Row::cors) {
+        line("cors", cors);
+    }
     let stated = headers
         .get(&X_CONSISTENCY)
         .and_then(|value| value.to_str().ok());

@@ -65,14 +65,15 @@ fn peers(merge: &Merge<'_>) -> Result<Vec<Peer>, ConfigError> {
     let mut peers: Vec<Peer> = Vec::new();
     for section in &merge.file.content.fleet.peers {
         let region: RegionId = merge.file_value(&section.region, "fleet.peers.region")?;
-        if peers.iter().any(|peer| peer.region == region) {
-            let key = "fleet.peers.region";
-            return Err(source.refused(&section.region, key, "it is listed twice"));
-        }
         let address = source.parsed(&section.address, "fleet.peers.address", |text| {
             host_and_port(text)
         })?;
-        peers.push(Peer { region, address });
+        let peer = Peer { region, address };
+        if peers.contains(&peer) {
+            let key = "fleet.peers.address";
+            return Err(source.refused(&section.address, key, "it is listed twice"));
+        }
+        peers.push(peer);
     }
     Ok(peers)
 }

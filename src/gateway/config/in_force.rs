@@ -3,8 +3,8 @@
 use super::Overrides;
 use super::file::ConfigFile;
 use super::merge::Merge;
+use super::parts::operator_file;
 use super::reference::PROCESS;
-use super::settings::operator_file;
 use super::topology::PRIMARY_REGION;
 use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::Environment;

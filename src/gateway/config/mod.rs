@@ -14,6 +14,7 @@ mod fleet_section;
 mod in_force;
 mod merge;
 mod overrides;
+mod parts;
 mod policy_section;
 mod reference;
 mod region_tables;
@@ -26,10 +27,11 @@ mod upstream_section;
 
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
-pub use reference::{CONFIG, PROCESS, TABLES, Table};
-pub use settings::{
-    Settings, auth_config, cache_settings, fleet_name, has_fleet, storage_settings, token_keys,
+pub use parts::{
+    auth_config, cache_settings, fleet_name, fleet_peers, has_fleet, storage_settings, token_keys,
 };
+pub use reference::{CONFIG, PROCESS, TABLES, Table};
+pub use settings::Settings;
 pub use storage::storage_keys;
 pub use topology::ReplicaConfig;
 

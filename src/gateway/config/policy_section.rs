@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::source::{Source, key};
 use tidegate_model::settings::Setting;
 use tidegate_model::{ConfigError, Consistency};
-use tidegate_policy::{NO_STORE_PRIVATE, PolicyRow};
+use tidegate_policy::{CORS_MAX_AGE_DEFAULT, CorsRow, NO_STORE_PRIVATE, PolicyRow};
 
 /// One `[[policy]]`.
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,22 @@ pub(super) struct PolicySection {
     #[serde(default)]
     session_cookie: bool,
     rate_limit: Option<Spanned<String>>,
+    cors: Option<Spanned<CorsSection>>,
+}
+
+/// `cors` of a `[[policy]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CorsSection {
+    #[serde(default)]
+    origins: Vec<String>,
+    methods: Option<Vec<String>>,
+    headers: Option<Vec<String>>,
+    #[serde(default)]
+    expose: Vec<String>,
+    #[serde(default)]
+    credentials: bool,
+    max_age: Option<Spanned<String>>,
 }
 
 const CONSISTENCY_DEFAULT: Consistency = Consistency::STRONG;
@@ -70,12 +86,32 @@ pub(super) const POLICY: &[Setting] = &[
         too_high: "one client can take what is there for all.",
         ..Setting::UNNAMED
     },
+    Setting {
+        key: "cors",
+        default: || "none".to_owned(),
+        range: || {
+            "a table: `origins`, `methods`, `headers`, `expose`, `credentials`, `max_age`"
+                .to_owned()
+        },
+        meaning: "Which pages of [other origins](api.md#pages-of-other-origins) may call these paths.",
+        ..Setting::UNNAMED
+    },
 ];
 
 impl PolicySection {
     /// Reads the values of the row.
     pub(super) fn resolve(&self, source: &Source) -> Result<PolicyRow, ConfigError> {
-        let keys = [key("cache_control", &self.cache_control)];
+        let cors_keys = [
+            "cors.origins",
+            "cors.methods",
+            "cors.headers",
+            "cors.expose",
+        ];
+        let cors_keys = cors_keys.map(|name| key(name, &self.cors));
+        let keys: Vec<_> = [key("cache_control", &self.cache_control)]
+            .into_iter()
+            .chain(cors_keys)
+            .collect();
         Ok(PolicyRow {
             place: source.table(&self.path, &keys),
             path: self.path.get_ref().clone(),
@@ -88,6 +124,29 @@ impl PolicySection {
             rate_limit: match &self.rate_limit {
                 None => None,
                 Some(text) => Some(source.parsed(text, "rate_limit", |text| text.parse())?),
+            },
+            cors: match &self.cors {
+                None => None,
+                Some(cors) => Some(cors.get_ref().resolve(source)?),
+            },
+        })
+    }
+}
+
+impl CorsSection {
+    fn resolve(&self, source: &Source) -> Result<CorsRow, ConfigError> {
+        let duration = |text: &String| {
+            humantime::parse_duration(text).map_err(|_bad| "expected a duration such as \"1h\"")
+        };
+        Ok(CorsRow {
+            origins: self.origins.clone(),
+            methods: self.methods.clone(),
+            headers: self.headers.clone(),
+            expose: self.expose.clone(),
+            credentials: self.credentials,
+            max_age: match &self.max_age {
+                None => CORS_MAX_AGE_DEFAULT,
+                Some(text) => source.parsed(text, "cors.max_age", duration)?,
             },
         })
     }

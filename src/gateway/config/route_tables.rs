@@ -18,7 +18,7 @@ impl RouteTables {
     /// # Errors
     /// Names the file, line and key that cannot be used.
     pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Self, ConfigError> {
-        let file = super::settings::operator_file(overrides, environment)?;
+        let file = super::parts::operator_file(overrides, environment)?;
         let region = super::settings::region(overrides, environment, file.as_ref())?;
         Self::of((overrides, file.as_ref()), environment, region.as_ref())
     }

@@ -11,7 +11,7 @@ use super::address::Address;
 use super::file::ConfigFile;
 use super::fleet::fleet;
 use super::merge::Merge;
-use super::reference::CONFIG;
+use super::parts::{auth_config, check_cache, operator_file, token_keys};
 use super::storage::storage;
 use super::topology::{PRIMARY_REGION, ReplicaConfig};
 use crate::auth::AuthConfig;
@@ -22,12 +22,12 @@ use crate::http::{
     TLS_KEY,
 };
 use crate::peers::FleetConfig;
-use crate::policy_store::{FLEET_NAME, STATE_DIR, StoreSettings};
+use crate::policy_store::{STATE_DIR, StoreSettings};
 use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
-use crate::storage::{StorageConfig, StorageSettings};
+use crate::storage::StorageConfig;
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::TokenKeys;
@@ -183,16 +183,6 @@ impl Settings {
     }
 }
 
-/// The operator's file, if one is named.
-pub(super) fn operator_file(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<Option<ConfigFile>, ConfigError> {
-    let flag = overrides.get(&CONFIG).map(|(_, path)| path);
-    let path = flag.or_else(|| environment.get(CONFIG.name()));
-    path.map(ConfigFile::read).transpose()
-}
-
 /// The region of this process, if it is named anywhere.
 pub(super) fn region(
     overrides: &Overrides,
@@ -206,68 +196,6 @@ pub(super) fn region(
         file: file.unwrap_or(&built_in),
     };
     merge.value(&RegionId::SETTING)
-}
-
-/// `[cache]` of the operator's file alone.
-///
-/// # Errors
-/// Names the file, line and key that cannot be used.
-pub fn cache_settings(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<CacheSettings, ConfigError> {
-    let Some(file) = operator_file(overrides, environment)? else {
-        return Ok(CacheSettings::default());
-    };
-    check_cache(&file)?;
-    Ok(file.content.cache)
-}
-
-/// `[storage]` of the operator's file alone.
-///
-/// # Errors
-/// Names the file, line and key that cannot be used.
-pub fn storage_settings(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<StorageSettings, ConfigError> {
-    let file = operator_file(overrides, environment)?.map_or_else(ConfigFile::built_in, Ok)?;
-    Ok(file.content.storage)
-}
-
-/// Whether a configuration has a `[fleet]`.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn has_fleet(environment: &Environment) -> Result<bool, ConfigError> {
-    let file = operator_file(&Overrides::default(), environment)?;
-    let has_section = file.is_some_and(|file| file.content.fleet.is_used());
-    Ok(has_section || environment.get("FLEET_ADDR").is_some())
-}
-
-/// The fleet's name in a configuration, if there is one.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn fleet_name(environment: &Environment) -> Result<String, ConfigError> {
-    let overrides = Overrides::default();
-    let file = operator_file(&overrides, environment)?;
-    let file = file.map_or_else(ConfigFile::built_in, Ok)?;
-    let merge = Merge {
-        overrides: &overrides,
-        environment,
-        file: &file,
-    };
-    let name = merge.value(&FLEET_NAME)?;
-    Ok(name.unwrap_or_else(|| "default".to_owned()))
-}
-
-/// How bearer tokens are verified.
-///
-/// # Errors
-/// See [`AuthConfig::resolve`].
-pub fn auth_config(environment: &Environment) -> Result<AuthConfig, ConfigError> {
-    AuthConfig::resolve(|name| environment.get(name))
 }
 
 /// The value of `ADMIN_TOKEN`, if it is set. An empty one cannot be intended.
@@ -301,18 +229,6 @@ fn certificate_files(merge: &Merge<'_>) -> Result<Option<CertificateFiles>, Conf
     }
 }
 
-/// The keys of `TOKEN_SECRET`, if it is set.
-///
-/// # Errors
-/// When a key is too short or there are too many.
-pub fn token_keys(environment: &Environment) -> Result<Option<TokenKeys>, ConfigError> {
-    let keys = environment
-        .get("TOKEN_SECRET")
-        .map(TokenKeys::parse)
-        .transpose();
-    keys.map_err(|error| ConfigError::new(&Place::Name("TOKEN_SECRET"), error))
-}
-
 /// More connections kept open than allowed is a contradiction.
 fn check_pool(file: &ConfigFile) -> Result<(), ConfigError> {
     let PoolSettings {
@@ -332,28 +248,6 @@ fn check_pool(file: &ConfigFile) -> Result<(), ConfigError> {
     ];
     match file.source.refused_in("pool", keys.into_iter()) {
         Some(error) if min > max => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// An answer limit above that of the whole cache is a contradiction.
-fn check_cache(file: &ConfigFile) -> Result<(), ConfigError> {
-    let CacheSettings {
-        bytes_max: all,
-        entry_bytes_max: one,
-    } = file.content.cache;
-    let keys = [
-        (
-            "entry_bytes_max",
-            format!("it must not be above bytes_max, which is {all} bytes"),
-        ),
-        (
-            "bytes_max",
-            format!("it must not be below entry_bytes_max, which is {one} bytes, or 0"),
-        ),
-    ];
-    match file.source.refused_in("cache", keys.into_iter()) {
-        Some(error) if all > 0 && one > all => Err(error),
         _ => Ok(()),
     }
 }

@@ -17,6 +17,7 @@ fn row(path: &str, line: usize) -> PolicyRow {
         cache_control: Some("public, max-age=300".to_owned()),
         session_cookie: false,
         rate_limit: None,
+        cors: None,
         place: Place::Line {
             file,
             line,
@@ -213,6 +214,7 @@ fn a_row_with_a_session_cookie_stores_nothing() {
             cache_control: cache_control.map(str::to_owned),
             session_cookie: true,
             rate_limit: None,
+            cors: None,
             ..row("/app/*", 4)
         }])
     };

@@ -49,6 +49,12 @@ impl Knowledge {
         }
     }
 
+    /// Returns whether the node that takes the writes answers. It stays the primary while it does not, until
+    /// another one is promoted.
+    pub fn reaches_primary(&self) -> bool {
+        self.primary().is_some_and(|it| it.reachable == Some(true))
+    }
+
     /// Returns whether there was no promotion between this moment and another.
     pub fn is_about_same_primary(&self, other: &Self) -> bool {
         (self.acting, self.timeline) == (other.acting, other.timeline)

@@ -107,6 +107,11 @@ policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the f
 policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
 policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-age=60": it must not say `public`: a shared cache
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
+policy.cors | { origins = [] } | 3: cors.origins = "": at least one origin, or `*`, is needed
+policy.cors | { origins = ['https://a.example/'] } | 3: cors.origins = "https://a.example/": expected `scheme://host[:port]`
+policy.cors | { origins = ['*'], credentials = true } | 3: cors.origins = "*": browsers take no `*` with credentials
+policy.cors | { origins = ['*'], max_age = 'long' } | 3: cors.max_age = 'long': expected a duration such as "1h"
+policy.cors | { origins = ['*'], origin = 'x' } | 3: cors: unknown field `origin`
 policy.rate_limit | '100 per second' | 3: rate_limit = '100 per second': expected requests per s, min, h or d, such as `100/s`
 endpoint.method | 'get' | 4: method = 'get': expected GET, POST, PUT, PATCH, DELETE or *
 endpoint.method | '*' | 4: method = "*": it is allowed only with `upstream`

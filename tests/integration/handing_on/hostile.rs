@@ -18,7 +18,7 @@ const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
 
 impl FleetScene {
     /// Speaks HTTP/2 to the second region's gateway as a gateway of the first one.
-    async fn peer(&self) -> SendRequest<Full<bytes::Bytes>> {
+    pub(super) async fn peer(&self) -> SendRequest<Full<bytes::Bytes>> {
         let shown = self.file("eu-west-1");
         let socket = connect(self.ports[1], Some(&shown)).await.unwrap();
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket))

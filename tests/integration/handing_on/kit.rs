@@ -1,6 +1,9 @@
 //! Gateways of several regions as a fleet, each with an application behind it and no database.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Router;
 use http::Method;
@@ -8,14 +11,20 @@ use reqwest::{Client, RequestBuilder, Response};
 use tempfile::TempDir;
 use tidegate::gateway::admin::Topology;
 use tidegate::peers::{FleetRegionView, FleetView};
-use tidegate::testkit::{GatewayCommand, GatewayProcess, free_port, until};
+use tidegate::testkit::{DelayProxy, GatewayCommand, GatewayProcess, free_port, until};
 
 use crate::fleet::certificates;
 use crate::upstream::kit::{App, endpoint};
 use crate::world::{BINARY, DEADLINE, JWT_SECRET, TOKEN_SECRET, client, header};
 
 /// The regions of a fleet; requests enter at the first one.
-pub(crate) const REGIONS: [&str; 3] = ["eu-west-1", "us-east-1", "ap-southeast-1"];
+pub(crate) const REGIONS: [&str; 5] = [
+    "eu-west-1",
+    "us-east-1",
+    "ap-southeast-1",
+    "eu-north-1",
+    "sa-east-1",
+];
 
 /// A gateway and its application.
 pub(crate) struct Member {
@@ -31,6 +40,10 @@ pub(crate) struct FleetScene {
     pub(crate) client: Client,
     folder: TempDir,
     pub(crate) ports: Vec<u16>,
+    /// What lies between the gateway that dials and the one that is dialled; nothing where it is absent.
+    pub(crate) lines: BTreeMap<(usize, usize), DelayProxy>,
+    /// More variables of a gateway.
+    pub(crate) variables: Vec<(usize, &'static str, String)>,
     /// What every configuration has; `${APP}` is the URL of the region's application.
     more: String,
 }
@@ -57,6 +70,18 @@ impl FleetScene {
         more: &str,
         app: impl Fn(&'static str) -> Router,
     ) -> Self {
+        let mut scene = Self::prepared(regions, policy, more, app).await;
+        scene.start_all().await;
+        scene
+    }
+
+    /// Prepares gateways, which are to be started yet.
+    pub(crate) async fn prepared(
+        regions: usize,
+        policy: &str,
+        more: &str,
+        app: impl Fn(&'static str) -> Router,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let regions = &REGIONS[..regions];
         certificates(folder.path(), &["--regions", &regions.join(",")]).await;
@@ -67,6 +92,8 @@ impl FleetScene {
             client: client(),
             folder,
             ports: regions.iter().map(|_| free_port().unwrap()).collect(),
+            lines: BTreeMap::new(),
+            variables: Vec::new(),
             more: more.to_owned(),
         };
         for region in regions {
@@ -77,13 +104,54 @@ impl FleetScene {
                 gateway: None,
             });
         }
-        for at in 0..regions.len() {
-            scene.start_one(at).await;
-        }
-        for at in 0..regions.len() {
-            scene.until_all_are(at, "well").await;
-        }
         scene
+    }
+
+    /// Puts a line between every two gateways, which delays each way by as much as `way` says.
+    pub(crate) async fn lay_lines(&mut self, way: impl Fn(usize, usize) -> Duration) {
+        for (from, to) in self.pairs() {
+            let target = SocketAddr::from(([127, 0, 0, 1], self.ports[to]));
+            let line = DelayProxy::start(target).await.unwrap();
+            line.set_delay(way(from, to), way(to, from));
+            self.lines.insert((from, to), line);
+        }
+    }
+
+    /// Gives every region a second gateway, which comes after all first ones.
+    pub(crate) async fn add_second_gateways(&mut self) {
+        for at in 0..self.members.len() {
+            let region = self.members[at].region;
+            let answer = move || async move { region };
+            self.members.push(Member {
+                region,
+                app: App::serve(Router::new().fallback(answer)).await,
+                gateway: None,
+            });
+            self.ports.push(free_port().unwrap());
+        }
+    }
+
+    /// Gives the other regions' gateways the policy of the first one.
+    pub(crate) fn share_policy(&self) {
+        std::fs::copy(self.file("traffic.policy"), self.file("others.policy")).unwrap();
+    }
+
+    fn pairs(&self) -> Vec<(usize, usize)> {
+        let all = 0..self.members.len();
+        let pairs = all
+            .clone()
+            .flat_map(|from| all.clone().map(move |to| (from, to)));
+        pairs.filter(|(from, to)| from != to).collect()
+    }
+
+    /// Starts all gateways, and waits until they know each other.
+    pub(crate) async fn start_all(&mut self) {
+        for at in 0..self.members.len() {
+            self.start_one(at).await;
+        }
+        for at in 0..self.members.len() {
+            self.until_all_are(at, "well").await;
+        }
     }
 
     /// Gives all regions but the first one a policy, and starts their gateways anew.
@@ -106,18 +174,18 @@ impl FleetScene {
     pub(crate) async fn start_one(&mut self, at: usize) {
         self.kill(at);
         let member = &self.members[at];
-        let others = self.members.iter().zip(&self.ports);
-        let others = others.filter(|(other, _)| other.region != member.region);
-        let peers: Vec<_> = others
-            .map(|(other, port)| {
-                let region = other.region;
-                format!("{{ region = \"{region}\", address = \"127.0.0.1:{port}\" }}")
+        let peers = (0..self.members.len()).filter(|other| *other != at);
+        let peers: Vec<_> = peers
+            .map(|other| {
+                let region = self.members[other].region;
+                let address = self.address(at, other);
+                format!("{{ region = \"{region}\", address = \"{address}\" }}")
             })
             .collect();
         let file = |name: &str| self.file(name);
-        let policy = file(match at {
-            0 => "traffic.policy",
-            _ => "others.policy",
+        let policy = file(match member.region == REGIONS[0] {
+            true => "traffic.policy",
+            false => "others.policy",
         });
         let policy = match policy.exists() {
             true => format!("traffic_policy = \"{}\"\n", policy.display()),
@@ -129,12 +197,25 @@ impl FleetScene {
             self.more.replace("${APP}", &member.app.url())
                 + &endpoint("*", "/app/{*rest}", &member.app.url())
         );
-        let configuration = file(&format!("{}.toml", member.region));
-        std::fs::write(&configuration, toml).unwrap();
+        std::fs::write(self.configuration(at), toml).unwrap();
         let gateway = self
             .command(at, "serve")
             .env("RUST_LOG", "info,tidegate=debug");
         self.members[at].gateway = Some(gateway.start().await.unwrap());
+    }
+
+    fn address(&self, from: usize, to: usize) -> SocketAddr {
+        let line = self.lines.get(&(from, to)).map(DelayProxy::address);
+        line.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], self.ports[to])))
+    }
+
+    fn configuration(&self, at: usize) -> PathBuf {
+        let region = self.members[at].region;
+        let before = self.members[..at].iter();
+        match before.filter(|it| it.region == region).count() {
+            0 => self.file(&format!("{region}.toml")),
+            number => self.file(&format!("{region}-{number}.toml")),
+        }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -144,16 +225,18 @@ impl FleetScene {
     /// A subcommand with the configuration of a region's gateway.
     pub(crate) fn command(&self, at: usize, subcommand: &str) -> GatewayCommand {
         let region = self.members[at].region;
-        GatewayCommand::new(BINARY, subcommand)
+        let command = GatewayCommand::new(BINARY, subcommand)
             .env("REGION", region)
             .env("DATABASE_URL", "postgres://app@127.0.0.1:1/app")
             .env("AUTH_JWT_SECRET", JWT_SECRET)
             .env("TOKEN_SECRET", TOKEN_SECRET)
-            .env("TIDEGATE_CONFIG", self.file(&format!("{region}.toml")))
+            .env("TIDEGATE_CONFIG", self.configuration(at))
             .env("FLEET_ADDR", format!("127.0.0.1:{}", self.ports[at]))
             .env("FLEET_CERT", self.file(&format!("{region}.crt")))
             .env("FLEET_KEY", self.file(&format!("{region}.key")))
-            .env("FLEET_CA", self.file("ca.crt"))
+            .env("FLEET_CA", self.file("ca.crt"));
+        let variables = self.variables.iter().filter(|(of, ..)| *of == at);
+        variables.fold(command, |all, (_, name, value)| all.env(name, value))
     }
 
     /// Kills the gateway of a region.
@@ -188,7 +271,10 @@ impl FleetScene {
 
     /// Waits until a gateway has tunnels to all others and they are in a state.
     pub(crate) async fn until_all_are(&self, at: usize, state: &str) {
-        let others = self.members.len() - 1;
+        let own = self.members[at].region;
+        let others: std::collections::BTreeSet<_> =
+            self.members.iter().map(|it| it.region).collect();
+        let others = others.into_iter().filter(|it| *it != own).count();
         let is_it = |region: &&FleetRegionView| region.tunnels > 0 && region.state == state;
         until(state, DEADLINE, async || {
             let view = self.view(at).await;

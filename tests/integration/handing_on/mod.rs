@@ -4,6 +4,10 @@ mod failures;
 mod hostile;
 mod judging;
 mod kit;
+mod lasting;
 mod operating;
 mod passing;
+mod scripted;
 mod sql;
+
+pub(crate) use kit::{FleetScene, REGIONS, serving};

@@ -48,12 +48,19 @@ impl Policy {
 
     /// Runs a command on the file.
     async fn run(&self, arguments: &[&str]) -> Outcome {
+        self.ended(self.command(arguments)).await
+    }
+
+    fn command(&self, arguments: &[&str]) -> GatewayCommand {
         let command = GatewayCommand::new(BINARY, "policy");
         let command = arguments
             .iter()
             .fold(command, |command, argument| command.arg(argument));
-        let output = command.arg(self.path()).output().await.unwrap();
-        Outcome::new(output, &self.path())
+        command.arg(self.path())
+    }
+
+    async fn ended(&self, command: GatewayCommand) -> Outcome {
+        Outcome::new(command.output().await.unwrap(), &self.path())
     }
 }
 
@@ -297,6 +304,9 @@ FACTS
 entered in           eu-west-1
 windows open         none
 us-east-1            left
+
+NEXT HOP
+none: it is served where it entered
 ";
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
     let window = ["--time", "2026-07-05T02:30+01:00", "--json", "--policy"];
@@ -304,6 +314,30 @@ us-east-1            left
     let explained: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(explained["reason"], "draining");
     assert_eq!(explained["windows"][0], "maintenance");
+}
+
+#[tokio::test]
+async fn explain_names_the_address_of_the_next_hop() {
+    let policy = Policy::new(TWO);
+    let config = policy.folder.path().join("tidegate.toml");
+    let peers = "[{ region = \"us-east-1\", address = \"gateways.us.internal:8443\" }]";
+    let fleet = format!("[fleet]\nlisten = \"127.0.0.1:8443\"\npeers = {peers}\n");
+    std::fs::write(&config, fleet).unwrap();
+    let request = ["explain", "GET", "/", "--at", "38.9,-77.0"];
+    let arguments = [&request[..], &["--region", "eu-west-1", "--policy"]].concat();
+    let with_peers = policy
+        .command(&arguments)
+        .env("TIDEGATE_CONFIG", config.clone());
+    let outcome = policy.ended(with_peers).await;
+    assert!(
+        outcome
+            .stdout
+            .ends_with("NEXT HOP\ngateways.us.internal:8443\n"),
+        "{outcome:?}"
+    );
+    let outcome = policy.run(&arguments).await;
+    let none = "NEXT HOP\nnone: [fleet] peers lists no address for us-east-1\n";
+    assert!(outcome.stdout.ends_with(none), "{outcome:?}");
 }
 
 #[tokio::test]

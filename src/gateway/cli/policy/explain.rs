@@ -6,25 +6,40 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
+use serde::Serialize;
 use tidegate_model::normalise;
-use tidegate_traffic::decide::{Request, decide};
+use tidegate_traffic::decide::{Request, Target, decide};
 use tidegate_traffic::facts::{Conditions, Facts, RegionStanding, by_distance};
 use tidegate_traffic::hash::RAMP_END;
 use tidegate_traffic::place::GeoPoint;
 use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
-use tidegate_traffic::show;
+use tidegate_traffic::show::{self, Explained};
 
 use super::file::print;
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::ExplainPolicyCommand;
 use crate::http::without_port;
+use crate::peers::Peer;
 
 /// An address reserved for documentation by RFC 5737.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// Prints the decision for one request.
-pub(super) fn explain(command: &ExplainPolicyCommand, plan: &Plan) -> Result<(), Exit> {
+/// A decision, and where it sends the request.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    explained: Explained,
+    /// The address, or why there is none.
+    next_hop: String,
+}
+
+/// Prints the decision for one request; `peers` are the gateways of other regions.
+pub(super) fn explain(
+    command: &ExplainPolicyCommand,
+    plan: &Plan,
+    peers: &[Peer],
+) -> Result<(), Exit> {
     let facts = Facts::new(plan, conditions(plan, command)?);
     let method: Method = parsed("METHOD", &command.method, "an HTTP method such as GET")?;
     let uri: Uri = parsed("PATH", &command.path, "a path such as /account?x=1")?;
@@ -50,9 +65,32 @@ pub(super) fn explain(command: &ExplainPolicyCommand, plan: &Plan) -> Result<(),
     };
     let decision = decide(plan, &facts, &request);
     let explained = show::explain(plan, &facts, &request, &decision);
+    let next_hop = next_hop(plan, &facts, decision.region, peers);
+    let answer = Answer {
+        explained,
+        next_hop,
+    };
     match command.json {
-        true => print(&(serde_json::to_string_pretty(&explained).map_err(Exit::failed)? + "\n")),
-        false => print(&explained.to_string()),
+        true => print(&(serde_json::to_string_pretty(&answer).map_err(Exit::failed)? + "\n")),
+        false => print(&format!(
+            "{}\nNEXT HOP\n{}\n",
+            answer.explained, answer.next_hop
+        )),
+    }
+}
+
+/// Returns where a request is sent, or why it is sent nowhere.
+fn next_hop(plan: &Plan, facts: &Facts, target: Target, peers: &[Peer]) -> String {
+    let region = match target {
+        Target::Status(_) => return "none: it is refused".to_owned(),
+        Target::Region(region) if facts.local() != Some(region) => plan.region_id(region),
+        Target::Region(_) | Target::Here => {
+            return "none: it is served where it entered".to_owned();
+        }
+    };
+    match peers.iter().find(|peer| peer.region == *region) {
+        Some(peer) => peer.address.clone(),
+        None => format!("none: [fleet] peers lists no address for {region}"),
     }
 }
 

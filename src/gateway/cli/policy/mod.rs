@@ -15,6 +15,7 @@ use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
+use crate::gateway::config::fleet_peers;
 use file::{accepted, compiled, policy_file, print, read, refuse, report};
 
 /// Runs one of the subcommands.
@@ -41,7 +42,7 @@ pub(super) async fn policy(command: PolicyCommand, environment: &Environment) ->
                 Some(revision) => store::plan(environment, revision).await?,
                 None => compiled(&policy_file(command.policy.as_deref(), environment)?)?,
             };
-            explain::explain(&command, &plan)
+            explain::explain(&command, &plan, &fleet_peers(environment)?)
         }
         PolicyCommand::Replay { receipts, policy } => {
             let file = policy_file(policy.as_deref(), environment)?;
