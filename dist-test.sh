@@ -306,7 +306,7 @@ check_region() {
 asked_region() {
     local item
     item=$(header consistency-status)
-    item=${item##*, }
+    item=$(trim "${item##*,}")
     printf %s "${item%%;*}"
 }
 
@@ -323,7 +323,7 @@ handed_on() {
     [ "$served" != "$(asked_region)" ] || return 0
     item=$(header consistency-status)
     printf ', handed to %s' "$served"
-    if [[ ${item##*, } =~ reason=([a-z-]+) ]]; then printf ' (%s)' "${BASH_REMATCH[1]}"; fi
+    if [[ ${item##*,} =~ reason=([a-z-]+) ]]; then printf ' (%s)' "${BASH_REMATCH[1]}"; fi
 }
 
 check_fleet() {

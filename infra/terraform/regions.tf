@@ -37,6 +37,7 @@ locals {
     vpc_cidrs            = [for region in var.regions : region.vpc_cidr]
     # The tasks' subnets as modules/network cuts them: the second quarter of each network.
     gateway_cidrs = [for region in var.regions : cidrsubnet(region.vpc_cidr, 2, 1)]
+    fleet         = local.fleet
     environment = {
       for name, value in {
         AUTH_JWKS_URL     = var.jwks_url

@@ -59,7 +59,7 @@ variable "regions" {
     task_cpu         = optional(number, 512)
     task_memory      = optional(number, 1024)
     task_count_min   = optional(number, 2)
-    task_count_max   = optional(number, 10)
+    task_count_max   = optional(number) # 10, in a fleet 8
     database_class   = optional(string, "db.m7g.large")
     database_storage = optional(number, 100)
     protected        = optional(bool, true)
@@ -89,6 +89,42 @@ variable "regions" {
       contains(lookup(local.fargate_memory, tostring(region.task_cpu), []), region.task_memory)
     ])
     error_message = "task_cpu and task_memory must be a pair that Fargate has: 256 with 512 to 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720 (MiB, whole GiB), 8192 with 16384 to 61440 (steps of 4 GiB), 16384 with 32768 to 122880 (steps of 8 GiB)."
+  }
+}
+
+variable "fleet" {
+  description = <<-EOT
+    Makes the gateways of all regions one fleet, which hands requests on between regions and follows the
+    traffic policy in the database; `{}` is enough. Null: every region by itself. infra/README.md, "Gateways
+    as a fleet", has the order of the steps. `trusted_keys`: whose signatures of revisions count, as
+    `tidegate policy key` prints them. `agent_image`: the CloudWatch agent with its digest, from a registry
+    that the tasks reach; with it, alarms watch the fleet.
+  EOT
+  type = object({
+    name         = optional(string, "default")
+    trusted_keys = optional(list(string), [])
+    agent_image  = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = alltrue([for fleet in var.fleet[*] : can(regex("^[A-Za-z0-9_.-]+$", fleet.name))])
+    error_message = "fleet.name is one word."
+  }
+
+  validation {
+    condition     = alltrue([for fleet in var.fleet[*] : alltrue([for key in fleet.trusted_keys : can(regex("^[A-Za-z0-9+/]{43}=$", key))])])
+    error_message = "fleet.trusted_keys: public keys of 32 bytes in base64."
+  }
+
+  validation {
+    condition     = alltrue([for image in var.fleet[*].agent_image : image == null ? true : can(regex("@sha256:[0-9a-f]{64}$", image))])
+    error_message = "fleet.agent_image must end in @sha256:<digest>: a tag can change under a running service."
+  }
+
+  validation {
+    condition     = var.fleet == null || alltrue([for region in var.regions : coalesce(region.task_count_max, 8) <= 8])
+    error_message = "task_count_max is 8 at most in a fleet: the private name of a region answers with that many addresses. Make the tasks larger."
   }
 }
 

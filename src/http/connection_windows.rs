@@ -2,14 +2,14 @@
 //!
 //! hyper keeps the windows to itself. What it announces and what is sent is on the wire, however, and
 //! both directions can be counted from there (RFC 9113 section 5.2): a window shrinks by every DATA
-//! frame and grows by every WINDOW_UPDATE of stream 0.
+//! frame and grows by every `WINDOW_UPDATE` of stream 0.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::frames::{DATA, Frames, WINDOW_UPDATE};
 
-/// Bytes of a WINDOW_UPDATE frame after its head.
+/// Bytes of a `WINDOW_UPDATE` frame after its head.
 const INCREMENT_LENGTH: usize = 4;
 
 /// The windows of one connection; written by its socket, read by whatever chooses a connection.

@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error("{}", error_chain::chain(.0))]
     Statement(tokio_postgres::Error),
     /// It does not answer in time.
-    #[error("it does not answer within {0} s")]
+    #[error("the database does not answer within {0} s")]
     Timeout(u64),
     /// The tables of the store do not exist.
     #[error(
@@ -24,7 +24,11 @@ pub enum StoreError {
     )]
     Missing,
     /// The role may not.
-    #[error("{0}: the role needs SELECT, INSERT and UPDATE on the tables of the schema tidegate")]
+    #[error(
+        "{0}: the role needs USAGE on the schema tidegate and SELECT on its tables, and INSERT on \
+         traffic_revision to push, INSERT and UPDATE on traffic_rollout to roll out, or INSERT, UPDATE and \
+         DELETE on traffic_gateway as a gateway"
+    )]
     Rights(String),
     /// The server takes no writes.
     #[error("this server takes no writes: name the primary")]
@@ -52,8 +56,9 @@ pub enum StoreError {
     },
     /// A revision that is no step back.
     #[error(
-        "revision {revision} is not older than {in_force}, which is in force: \
-         `tidegate policy rollout {revision}` puts it in force"
+        "revision {revision} is not older than {}, which is in force: \
+         `tidegate policy rollout {revision}` puts it in force",
+        named(*.in_force)
     )]
     NotOlder {
         /// The one that was asked for.
@@ -70,13 +75,22 @@ pub enum StoreError {
         revision: u32,
     },
     /// There is nothing to go back to.
-    #[error("nothing was in force before: there is nothing to go back to")]
+    #[error(
+        "nothing was in force before: there is nothing to go back to; `tidegate policy rollout REV` puts a \
+         revision in force"
+    )]
     NothingBefore,
     /// No rollout is open.
-    #[error("no rollout is under way")]
+    #[error(
+        "no rollout is under way: `tidegate policy rollout REV` begins one, `tidegate policy rollback` goes \
+         back from the last"
+    )]
     NoneOpen,
     /// Another rollout is open.
-    #[error("rollout {rollout} of revision {revision} is under way, led by {by} since {since}")]
+    #[error(
+        "rollout {rollout} of revision {revision} is under way, led by {by} since {since}: wait for its end, or \
+         end it by `tidegate policy abort`"
+    )]
     Open {
         /// Its number.
         rollout: u64,
@@ -90,6 +104,14 @@ pub enum StoreError {
     /// A key cannot sign.
     #[error("{0}")]
     Key(#[from] KeyError),
+}
+
+/// A revision in words.
+fn named(revision: u32) -> String {
+    match revision {
+        0 => "the built-in policy".to_owned(),
+        revision => revision.to_string(),
+    }
 }
 
 impl StoreError {

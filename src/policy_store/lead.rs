@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{RolloutEnd, StoreError, StoreSession};
+use super::{StoreError, StoreSession};
 use tidegate_rollout::{
-    Course, GatewayReport, LeaderStep, Leading, RolloutStage, StageAt, StopReason, Told,
+    Course, GatewayReport, LeaderStep, Leading, RolloutOutcome, RolloutStage, StageAt, StopReason,
+    Told,
 };
 
 /// How often the rows are looked at.
@@ -15,6 +16,9 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(2);
+
+/// Longest wait for a look: a server may accept what it is sent and answer nothing.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// For how long the store may fail before the lease is lost.
 const LEASE: Duration = Duration::from_secs(10);
@@ -70,16 +74,20 @@ pub async fn lead(
     };
     tell(lead.event("entered", Told::default(), None));
     loop {
-        let looked = match *interrupted.borrow() {
-            true => lead.abort(&mut tell).await.map(Some),
-            false => lead.look(started.elapsed(), &mut tell).await,
+        let is_interrupted = *interrupted.borrow();
+        let look = async {
+            match is_interrupted {
+                true => lead.abort(&mut tell).await.map(Some),
+                false => lead.look(started.elapsed(), &mut tell).await,
+            }
         };
-        match looked {
+        let late = |_elapsed| Err(StoreError::Timeout(ANSWER_MAX.as_secs()));
+        match timeout(ANSWER_MAX, look).await.unwrap_or_else(late) {
             Ok(None) => {}
             Ok(Some(ended)) => return Ok(ended),
-            Err(_) if lead.renewed.elapsed() < LEASE => {
+            Err(error) if lead.renewed.elapsed() < LEASE => {
                 // It is tried again, until the lease has run out.
-                let _unreachable = lead.store.reopen().await;
+                let _unreachable = lead.store.reopen_after(&error).await;
             }
             Err(error) => return Ok(Leadership::Lost(error.to_string())),
         }
@@ -160,7 +168,7 @@ impl Lead<'_> {
                 };
                 if !self
                     .store
-                    .end(self.mandate, RolloutEnd::Done, &reason)
+                    .end(self.mandate, RolloutOutcome::Done, &reason)
                     .await?
                 {
                     return self.lost().await.map(Some);
@@ -174,7 +182,7 @@ impl Lead<'_> {
                 self.stopping = Some(reason.clone());
                 if !self
                     .store
-                    .end(self.mandate, RolloutEnd::Stopped, &why)
+                    .end(self.mandate, RolloutOutcome::Stopped, &why)
                     .await?
                 {
                     return self.lost().await.map(Some);
@@ -189,7 +197,7 @@ impl Lead<'_> {
         let reason = "aborted by its leader";
         if !self
             .store
-            .end(self.mandate, RolloutEnd::Aborted, reason)
+            .end(self.mandate, RolloutOutcome::Aborted, reason)
             .await?
         {
             return self.lost().await;

@@ -9,10 +9,13 @@ mod error;
 mod statement;
 mod bodies;
 mod state_dir;
+mod state_keeper;
 mod status;
 mod reporter;
 mod plan_switch;
 mod nodes;
+mod store_presence;
+mod arm_judge;
 mod follower;
 mod rows;
 mod session;
@@ -22,9 +25,7 @@ mod lead;
 pub use error::StoreError;
 pub use follower::StoreFollower;
 pub use lead::{LeadEvent, Leadership, lead};
-pub use rows::{
-    InForceRow, ListedRevision, NewRevision, NewRollout, OpenRow, PolicyRollback, RolloutEnd,
-};
+pub use rows::{InForceRow, ListedRevision, NewRevision, NewRollout, OpenRow, PolicyRollback};
 pub use session::StoreSession;
 pub use settings::{FLEET_NAME, FLEET_STORE, STATE_DIR, StoreSettings};
 pub use status::{StoreShown, StoreStatus};

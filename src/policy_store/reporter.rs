@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_rollout::GatewayReport;
+use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, Posture};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::{StoreError, statement};
 use crate::postgres::monitor::Monitor;
+use tidegate_traffic::syntax::LANGUAGE;
 
 /// How often a row is written when nothing happens.
 const STEADY: Duration = Duration::from_secs(10);
@@ -27,6 +28,48 @@ const REFUSED: Duration = Duration::from_secs(30);
 pub(super) struct Reported {
     pub(super) row: GatewayReport,
     pub(super) is_open: bool,
+}
+
+impl Reported {
+    /// What a gateway of a region says of the store that it follows, and of the open rollout and its
+    /// revision.
+    pub(super) fn of(
+        (gateway, region): (&str, &str),
+        posture: &Posture,
+        open: Option<(u64, u32)>,
+        arms: ArmReport,
+    ) -> Self {
+        let in_force = (posture.rollout, posture.in_force.unwrap_or_default());
+        let (rollout, revision) = open.unwrap_or(in_force);
+        Self {
+            row: GatewayReport {
+                gateway: gateway.to_owned(),
+                region: region.to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                language: LANGUAGE,
+                rollout,
+                revision,
+                share: posture.trial.as_ref().map_or(0, |it| it.share),
+                state: posture.state,
+                refused: posture.refused.map(str::to_owned),
+                age: Duration::ZERO,
+                arms,
+            },
+            is_open: open.is_some(),
+        }
+    }
+
+    /// What a gateway says that has a policy file.
+    pub(super) fn pinned(by: (&str, &str), posture: &Posture) -> Self {
+        let said = Self::of(by, posture, Some((0, 0)), ArmReport::default());
+        Self {
+            row: GatewayReport {
+                state: GatewayState::Pinned,
+                ..said.row
+            },
+            is_open: false,
+        }
+    }
 }
 
 /// Whether a report says anything new.

@@ -1,9 +1,9 @@
 //! What commands do with rollouts.
 
 use super::StoreError;
-use super::rows::{InForceRow, NewRollout, OpenRow, PolicyRollback, RolloutEnd, long, number};
+use super::rows::{InForceRow, NewRollout, OpenRow, PolicyRollback, long, number};
 use super::session::{Arguments, StoreSession, int};
-use tidegate_rollout::RolloutStage;
+use tidegate_rollout::{RolloutOutcome, RolloutStage};
 
 /// Ends an open rollout whose leader is gone.
 const EXPIRE: &str = "update tidegate.traffic_rollout \
@@ -88,7 +88,7 @@ impl StoreSession {
     pub async fn end(
         &self,
         (rollout, leader): (u64, &str),
-        end: RolloutEnd,
+        end: RolloutOutcome,
         reason: &str,
     ) -> Result<bool, StoreError> {
         let sql = format!(

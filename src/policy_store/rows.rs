@@ -117,27 +117,6 @@ pub enum PolicyRollback {
     Done(InForceRow),
 }
 
-/// How a rollout ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RolloutEnd {
-    /// Its revision is in force.
-    Done,
-    /// An operator has ended it.
-    Aborted,
-    /// It was found bad.
-    Stopped,
-}
-
-impl RolloutEnd {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Aborted => "aborted",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 pub(super) fn stored(row: &Row) -> Result<StoredRevision, StoreError> {
     Ok(StoredRevision {
         revision: number(row, 0)?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -14,6 +15,9 @@ use tidegate_rollout::{GatewayReport, StoredRevision, sha256_hex};
 /// Longest time to connect, and longest statement.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for the answer to a statement: the server itself ends one before.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// How a time is written.
 const UTC: &str = "at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
@@ -38,12 +42,13 @@ impl StoreSession {
         })
     }
 
-    /// Connects again if the connection has ended.
+    /// Connects again if the connection has ended, or was left in the middle of a statement.
     ///
     /// # Errors
     /// When the primary cannot be reached.
-    pub async fn reopen(&mut self) -> Result<(), StoreError> {
-        if self.connection.client.is_closed() {
+    pub async fn reopen_after(&mut self, error: &StoreError) -> Result<(), StoreError> {
+        let is_left = matches!(error, StoreError::Timeout(_));
+        if is_left || self.connection.client.is_closed() {
             self.connection = connect_to(&self.server).await?;
         }
         Ok(())
@@ -220,22 +225,26 @@ impl StoreSession {
         body: impl AsyncFnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let client = &self.connection.client;
-        let begun = client.batch_execute("begin read write").await;
-        begun.map_err(|error| match error.code() {
+        let begun = answer(client.batch_execute("begin read write")).await;
+        begun.map_err(|error| match error {
             // A replica cannot begin one that writes.
-            Some(&SqlState::FEATURE_NOT_SUPPORTED) => StoreError::ReadOnly,
-            _ => error.into(),
+            StoreError::Statement(error)
+                if error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) =>
+            {
+                StoreError::ReadOnly
+            }
+            error => error,
         })?;
         let done = body().await;
         let end = if done.is_ok() { "commit" } else { "rollback" };
-        let ended = client.batch_execute(end).await;
+        let ended = answer(client.batch_execute(end)).await;
         let done = done?;
         ended?;
         Ok(done)
     }
 
     pub(super) async fn run(&self, sql: &str, arguments: Arguments<'_>) -> Result<u64, StoreError> {
-        Ok(self.connection.client.execute(sql, arguments).await?)
+        answer(self.connection.client.execute(sql, arguments)).await
     }
 
     pub(super) async fn rows(
@@ -243,7 +252,17 @@ impl StoreSession {
         sql: &str,
         arguments: Arguments<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        Ok(self.connection.client.query(sql, arguments).await?)
+        answer(self.connection.client.query(sql, arguments)).await
+    }
+}
+
+/// Waits for an answer, but not for ever.
+async fn answer<T>(
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    match timeout(ANSWER_MAX, statement).await {
+        Ok(answered) => Ok(answered?),
+        Err(_elapsed) => Err(StoreError::Timeout(ANSWER_MAX.as_secs())),
     }
 }
 

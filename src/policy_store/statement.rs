@@ -24,6 +24,8 @@ const BEGIN: &str = "set local lock_timeout = '100ms'; ";
 pub(super) struct Polled {
     pub(super) newest: u64,
     pub(super) open: Option<OpenRollout>,
+    /// The outcome of the rollout that was asked for.
+    pub(super) ended: Option<String>,
     pub(super) finished: Option<FinishedRollout>,
     pub(super) revisions: Vec<RevisionHead>,
 }
@@ -34,8 +36,12 @@ pub(super) async fn exists(client: &Client) -> Result<bool, StoreError> {
     Ok(value(client, sql).await?.as_deref() == Some("t"))
 }
 
-/// Reads the rollouts and their revisions, in one snapshot.
-pub(super) async fn poll(client: &Client, in_force: u32) -> Result<Polled, StoreError> {
+/// Reads the rollouts, their revisions and the one in force, and how a rollout has ended, in one snapshot.
+pub(super) async fn poll(
+    client: &Client,
+    in_force: u32,
+    rollout: u64,
+) -> Result<Polled, StoreError> {
     let sql = format!(
         "with open as (select rollout, revision, base, regions, stage, region, share, beat, paused, judge \
              from tidegate.traffic_rollout where outcome is null), \
@@ -44,6 +50,7 @@ pub(super) async fn poll(client: &Client, in_force: u32) -> Result<Polled, Store
          select json_build_object( \
              'newest', (select coalesce(max(rollout), 0) from tidegate.traffic_rollout), \
              'open', (select to_json(open) from open), \
+             'ended', (select outcome from tidegate.traffic_rollout where rollout = {rollout}), \
              'finished', (select to_json(finished) from finished), \
              'revisions', (select coalesce(json_agg(json_build_object('revision', revision, \
                  'version', xmin::text, 'bytes', octet_length(body), 'sha256', left(sha256, 65))), '[]') \

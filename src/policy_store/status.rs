@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tidegate_rollout::{Posture, RevisionRefusal, RolloutStage, TrustedKeys, WorseBy};
+use tidegate_rollout::{
+    Posture, RevisionRefusal, RolloutOutcome, RolloutPosition, RolloutStage, StoreView,
+    TrustedKeys, WorseBy,
+};
 use tidegate_telemetry::names;
 
 /// What a gateway makes of the store, for others to read.
@@ -74,11 +77,46 @@ impl StoreStatus {
     }
 }
 
+/// Logs and counts how a rollout has ended that this gateway has followed.
+pub(super) fn show_ended(rollout: u64, outcome: RolloutOutcome) {
+    tracing::info!(rollout, %outcome, "a rollout of the traffic policy has ended");
+    count_ended(outcome);
+}
+
+/// Logs what is in force from now on, and whether a promotion has lost what was.
+pub(super) fn show_moved(before: Option<RolloutPosition>, view: &StoreView) {
+    let (rollout, timeline) = (view.finished.map_or(0, |it| it.rollout), view.timeline);
+    if before.is_some() || rollout > 0 {
+        let revision = view.finished.map_or(0, |it| it.revision);
+        tracing::info!(
+            revision,
+            rollout,
+            timeline,
+            "a revision of the traffic policy is in force"
+        );
+    }
+    if before.is_some_and(|before| before.timeline < timeline && before.rollout > rollout) {
+        tracing::warn!(
+            rollout,
+            lost = before.map(|it| it.rollout),
+            "a promotion has lost rollouts: what has survived is in force"
+        );
+        count_ended(RolloutOutcome::Lost);
+    }
+}
+
+fn count_ended(outcome: RolloutOutcome) {
+    metrics::counter!(names::TRAFFIC_ROLLOUTS, "outcome" => outcome.as_str()).increment(1);
+}
+
 /// Shows the metrics before anything has happened.
 pub(super) fn show_metrics() {
     for reason in RevisionRefusal::ALL {
         metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str())
             .increment(0);
+    }
+    for outcome in RolloutOutcome::ALL {
+        metrics::counter!(names::TRAFFIC_ROLLOUTS, "outcome" => outcome.as_str()).increment(0);
     }
     for cause in WorseBy::ALL {
         metrics::counter!(names::TRAFFIC_VETOES, "cause" => cause.as_str()).increment(0);

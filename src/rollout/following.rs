@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    GatewayState, OpenRollout, RevisionRefusal, RolloutPosition, RolloutStage, StoreView, WorseBy,
+    GatewayState, OpenRollout, RevisionRefusal, RolloutOutcome, RolloutPosition, RolloutStage,
+    StoreView, WorseBy,
 };
 
 /// How long a stage is used without a sign of its leader.
@@ -76,6 +77,15 @@ pub struct OnTrial {
     pub latency: bool,
 }
 
+/// What a look at the store has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Whether another rollout is in force now.
+    pub is_moved: bool,
+    /// How the rollout that was known as open has ended, if it has.
+    pub ended: Option<(u64, RolloutOutcome)>,
+}
+
 impl Following {
     /// Begins with what the state file says was in force.
     #[must_use]
@@ -92,16 +102,17 @@ impl Following {
         *self = Self::new(&self.region, None);
     }
 
-    /// Takes in what the store shows; returns whether another rollout is in force now.
+    /// Takes in what the store shows; returns what that has changed.
     pub fn observe(
         &mut self,
         view: &StoreView,
         admission: &impl Fn(u32) -> Admission,
         now: Duration,
-    ) -> bool {
-        let changed = self.observe_finished(view, admission);
+    ) -> Observed {
+        let is_moved = self.observe_finished(view, admission);
+        let ended = self.observe_end(view);
         self.observe_open(view, admission, now);
-        changed
+        Observed { is_moved, ended }
     }
 
     /// Ends the use of the new plan on this gateway, for the rest of the rollout.
@@ -179,10 +190,7 @@ impl Following {
         view: &StoreView,
         admission: &impl Fn(u32) -> Admission,
     ) -> bool {
-        let position = RolloutPosition {
-            timeline: view.timeline,
-            rollout: view.finished.map_or(0, |finished| finished.rollout),
-        };
+        let position = view.at(view.finished.map_or(0, |finished| finished.rollout));
         let revision = view.finished.map_or(0, |finished| finished.revision);
         let refusal = |revision| match admission(revision) {
             Admission::Refused(reason) => Some(reason),
@@ -203,29 +211,27 @@ impl Following {
         true
     }
 
+    /// Drops the open rollout once it has ended, and returns how.
+    fn observe_end(&mut self, view: &StoreView) -> Option<(u64, RolloutOutcome)> {
+        let trial = self.trial.as_ref()?;
+        let (position, rollout) = (trial.position(), trial.row.rollout);
+        let is_open = view.open.as_ref().is_some_and(|it| trial.is_same(it));
+        // A node that is behind may not have seen it begin.
+        if is_open || view.at(view.newest) < position {
+            return None;
+        }
+        self.ended = self.ended.max(Some(position));
+        self.trial = None;
+        Some((rollout, view.ended.unwrap_or(RolloutOutcome::Lost)))
+    }
+
     fn observe_open(
         &mut self,
         view: &StoreView,
         admission: &impl Fn(u32) -> Admission,
         now: Duration,
     ) {
-        let at = |rollout| RolloutPosition {
-            timeline: view.timeline,
-            rollout,
-        };
-        if let Some(trial) = &self.trial {
-            let row = &trial.row;
-            let is_other = view
-                .open
-                .as_ref()
-                .is_none_or(|it| it.rollout != row.rollout);
-            // A node that is behind may not have seen it begin.
-            let has_ended = is_other && at(view.newest) >= trial.position();
-            if has_ended {
-                self.ended = self.ended.max(Some(trial.position()));
-                self.trial = None;
-            }
-        }
+        let at = |rollout| view.at(rollout);
         let Some(open) = &view.open else { return };
         let newest = self.ended.max(self.position());
         if newest.is_some_and(|newest| at(open.rollout) <= newest) {

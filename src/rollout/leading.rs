@@ -1,14 +1,18 @@
 //! The leader's side of a rollout: from the gateways' reports to its next step.
 
-use std::fmt;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::stage::{SHARE_ALL, StageAt};
+use crate::windows::OLD_ARM;
 use crate::worse::{ALPHA, worse};
-use crate::{ArmCounts, ArmPair, GatewayReport, GatewayState};
+use crate::{ArmCounts, ArmPair, GatewayReport, GatewayState, StopReason};
 
 /// Decisions that the blast radius needs, while a stage lasts.
 const DECISIONS_MIN: u64 = 200;
+
+/// How often the old arm is remembered.
+const REMEMBER: Duration = Duration::from_secs(2);
 
 /// How many bakes a stage waits for its samples.
 const BAKES_MAX: u32 = 10;
@@ -45,50 +49,6 @@ pub enum LeaderStep {
     Stop(StopReason),
 }
 
-/// Why a rollout is stopped.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StopReason {
-    /// More decisions would change than allowed.
-    BlastRadius {
-        /// Decisions whose region differs.
-        changed: u64,
-        /// All decisions.
-        decided: u64,
-    },
-    /// The new plan is worse in a region.
-    Worse {
-        /// The region.
-        region: String,
-        /// In what.
-        by: &'static str,
-        /// The counts.
-        arms: ArmPair,
-    },
-    /// A gateway has vetoed, lapsed or refused.
-    Gateway {
-        /// Its id.
-        gateway: String,
-        /// Its region.
-        region: String,
-        /// Its state.
-        state: GatewayState,
-        /// What it says about it.
-        cause: String,
-        /// The counts.
-        arms: ArmPair,
-    },
-    /// A gateway does not follow.
-    Stalled {
-        /// Those that do not.
-        gateways: Vec<String>,
-    },
-    /// A stage has not had enough requests.
-    Samples {
-        /// How many it has had.
-        requests: u64,
-    },
-}
-
 /// The counts to tell of a stage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
@@ -112,8 +72,10 @@ pub struct Leading {
     entered: Duration,
     /// Since when all gateways have followed.
     baking: Option<Duration>,
-    /// The old arm of the region's last stage with one.
+    /// The old arm of the last minute of the region's stage before.
     old: ArmCounts,
+    /// The old arm of this stage by time, back to the newest that is a minute old.
+    old_since: VecDeque<(Duration, ArmCounts)>,
     /// The regions without a living gateway.
     passed_over: Vec<String>,
 }
@@ -128,6 +90,7 @@ impl Leading {
             entered: now,
             baking: None,
             old: ArmCounts::default(),
+            old_since: VecDeque::new(),
             passed_over: Vec::new(),
         }
     }
@@ -162,6 +125,7 @@ impl Leading {
         if !same_region {
             self.old = ArmCounts::default();
         }
+        self.old_since = VecDeque::from([(now, ArmCounts::default())]);
         self.at = stage;
         self.entered = now;
         self.baking = None;
@@ -170,11 +134,15 @@ impl Leading {
     /// Decides what comes next.
     pub fn step(&mut self, reports: &[GatewayReport], paused: bool, now: Duration) -> LeaderStep {
         let told = self.told(reports);
+        self.remember(&told.arms.old, now);
         if let Some(reason) = self.ended_by(reports) {
             return LeaderStep::Stop(reason);
         }
         if told.decided >= DECISIONS_MIN && self.is_too_wide(&told) {
             return LeaderStep::Stop(too_wide(&told));
+        }
+        if self.baking.is_some() && !self.silent(reports).is_empty() {
+            (self.entered, self.baking) = (now, None);
         }
         let Some(since) = self.baking else {
             return self.wait_for_gateways(reports, now);
@@ -187,7 +155,28 @@ impl Leading {
         if baked < self.course.bake {
             return LeaderStep::Wait;
         }
-        self.judge(&told, baked)
+        self.judge(&told, baked, now)
+    }
+
+    /// Remembers the old arm of the last minute: at 100 % there is none.
+    fn remember(&mut self, old: &ArmCounts, now: Duration) {
+        let is_old = |(at, _): &(Duration, ArmCounts)| now.saturating_sub(*at) >= OLD_ARM;
+        while self.old_since.get(1).is_some_and(is_old) {
+            self.old_since.pop_front();
+        }
+        let newest = self.old_since.back().map(|(at, _)| *at);
+        if newest.is_none_or(|at| now.saturating_sub(at) >= REMEMBER) {
+            self.old_since.push_back((now, old.clone()));
+        }
+    }
+
+    /// Returns what the old arm has counted in the last minute of this stage.
+    fn last_minute(&self, old: &ArmCounts, now: Duration) -> ArmCounts {
+        let oldest = self.old_since.front();
+        match oldest.filter(|(at, _)| now.saturating_sub(*at) >= OLD_ARM) {
+            Some((_, before)) => old.since(before),
+            None => old.clone(),
+        }
     }
 
     /// Returns the counts of the stage.
@@ -268,20 +257,35 @@ impl Leading {
         told.changed * u64::from(SHARE_ALL) > told.decided * radius
     }
 
+    /// Returns the gateways that the stage is about, as far as they are alive.
+    fn alive<'a>(&self, reports: &'a [GatewayReport]) -> Vec<&'a GatewayReport> {
+        let alive = reports.iter().filter(|it| it.follows());
+        alive.filter(|it| self.is_here(it)).collect()
+    }
+
+    /// Returns the names of those that have reported this rollout, if none is alive: they may use it still.
+    fn silent(&self, reports: &[GatewayReport]) -> Vec<String> {
+        if !self.alive(reports).is_empty() {
+            return Vec::new();
+        }
+        let silent = self.ours(reports).filter(|it| self.is_here(it));
+        silent.map(|it| it.gateway.clone()).collect()
+    }
+
+    fn is_here(&self, report: &GatewayReport) -> bool {
+        self.region().is_none_or(|own| own == report.region)
+    }
+
     fn wait_for_gateways(&mut self, reports: &[GatewayReport], now: Duration) -> LeaderStep {
-        let here = |it: &&GatewayReport| self.region().is_none_or(|own| own == it.region);
-        let alive: Vec<_> = reports
-            .iter()
-            .filter(|it| it.follows())
-            .filter(here)
-            .collect();
-        if alive.is_empty() && self.region().is_some() {
+        let (alive, silent) = (self.alive(reports), self.silent(reports));
+        if alive.is_empty() && silent.is_empty() && self.region().is_some() {
             let region = self.region().unwrap_or_default().to_owned();
             self.passed_over.push(region);
             return go_on(self.at.skip(self.course.regions.len()));
         }
         let behind = alive.iter().filter(|it| !self.is_at_work(it));
-        let behind: Vec<_> = behind.map(|it| it.gateway.clone()).collect();
+        let behind = behind.map(|it| it.gateway.clone());
+        let behind: Vec<_> = behind.chain(silent).collect();
         if behind.is_empty() {
             self.baking = Some(now);
             return LeaderStep::Wait;
@@ -293,7 +297,7 @@ impl Leading {
     }
 
     /// Judges the stage at its end.
-    fn judge(&mut self, told: &Told, baked: Duration) -> LeaderStep {
+    fn judge(&mut self, told: &Told, baked: Duration, now: Duration) -> LeaderStep {
         if self.is_too_wide(told) {
             return LeaderStep::Stop(too_wide(told));
         }
@@ -316,7 +320,7 @@ impl Leading {
                 arms: told.arms.clone(),
             });
         }
-        self.old = told.arms.old.clone();
+        self.old = self.last_minute(&told.arms.old, now);
         go_on(self.at.next(self.course.regions.len()))
     }
 }
@@ -329,51 +333,6 @@ fn too_wide(told: &Told) -> StopReason {
     StopReason::BlastRadius {
         changed: told.changed,
         decided: told.decided,
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = |arms: &ArmPair| {
-            let arm = |arm: &ArmCounts| format!("{} of {} failed", arm.errors, arm.requests);
-            format!("new: {}; old: {}", arm(&arms.new), arm(&arms.old))
-        };
-        match self {
-            Self::BlastRadius { changed, decided } => write!(
-                f,
-                "blast radius: {changed} of {decided} decisions would change"
-            ),
-            Self::Worse { region, by, arms } => {
-                write!(f, "worse in {region} by {by} ({})", counts(arms))
-            }
-            Self::Gateway {
-                gateway,
-                region,
-                state,
-                cause,
-                arms,
-            } => match state {
-                GatewayState::Vetoed => {
-                    let counts = counts(arms);
-                    write!(
-                        f,
-                        "gateway {gateway} in {region} has vetoed: {cause} ({counts})"
-                    )
-                }
-                _ if cause.is_empty() => write!(f, "gateway {gateway} in {region} has {state}"),
-                _ => write!(f, "gateway {gateway} in {region} has {state}: {cause}"),
-            },
-            Self::Stalled { gateways } => {
-                let gateways = gateways.join(", ");
-                write!(f, "these gateways do not follow: {gateways}")
-            }
-            Self::Samples { requests } => {
-                write!(
-                    f,
-                    "only {requests} requests were decided by the new revision in ten bakes"
-                )
-            }
-        }
     }
 }
 

@@ -14,18 +14,22 @@ mod worse;
 mod windows;
 mod report;
 mod following;
+mod stop;
 mod leading;
 
 pub use arms::{ArmCounts, ArmPair, ArmReport};
-pub use following::{Admission, Following, LEASE, OnTrial, Posture};
-pub use leading::{Course, LeaderStep, Leading, StopReason, Told};
+pub use following::{Admission, Following, LEASE, Observed, OnTrial, Posture};
+pub use leading::{Course, LeaderStep, Leading, Told};
 pub use refusal::RevisionRefusal;
 pub use report::{ALIVE, GatewayReport, GatewayState};
-pub use rows::{FinishedRollout, OpenRollout, RevisionHead, RolloutPosition, StoreView};
+pub use rows::{
+    FinishedRollout, OpenRollout, RevisionHead, RolloutOutcome, RolloutPosition, StoreView,
+};
 pub use saved::{SavedPolicy, SavedPolicyError};
 pub use share::belongs_to_new;
 pub use signature::{KeyError, SigningKey, StoredRevision, TrustedKey, TrustedKeys, sha256_hex};
 pub use stage::{RolloutStage, SHARE_ALL, SHARES, StageAt};
+pub use stop::StopReason;
 pub use windows::WindowJudge;
 pub use worse::{ALPHA, WorseBy, greater, worse};
 

@@ -1,5 +1,7 @@
 //! What a gateway reads of the policy store: one statement, one snapshot.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use crate::{RolloutStage, SHARE_ALL};
@@ -27,10 +29,23 @@ pub struct StoreView {
     pub newest: u64,
     /// The open rollout.
     pub open: Option<OpenRollout>,
+    /// How the rollout that this gateway knows as open has ended, if it has.
+    pub ended: Option<RolloutOutcome>,
     /// The newest one that has finished.
     pub finished: Option<FinishedRollout>,
     /// The revisions of both, and the one in force.
     pub revisions: Vec<RevisionHead>,
+}
+
+impl StoreView {
+    /// Returns the place of a rollout that this node shows.
+    #[must_use]
+    pub fn at(&self, rollout: u64) -> RolloutPosition {
+        RolloutPosition {
+            timeline: self.timeline,
+            rollout,
+        }
+    }
 }
 
 /// The open rollout.
@@ -56,6 +71,56 @@ pub struct OpenRollout {
     pub paused: bool,
     /// `errors,latency` or `errors`.
     pub judge: String,
+}
+
+/// How a rollout has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutOutcome {
+    /// Its revision is in force.
+    Done,
+    /// An operator has ended it.
+    Aborted,
+    /// It was found bad.
+    Stopped,
+    /// Its leader was gone.
+    Expired,
+    /// A promotion has lost it.
+    Lost,
+}
+
+impl RolloutOutcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Aborted,
+        Self::Stopped,
+        Self::Expired,
+        Self::Lost,
+    ];
+
+    /// Returns its name in the store and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Aborted => "aborted",
+            Self::Stopped => "stopped",
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Returns the outcome of a name in the store.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
+    }
+}
+
+impl fmt::Display for RolloutOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// A rollout that has finished.

@@ -7,7 +7,7 @@ use crate::worse::{ALPHA, worse};
 use crate::{ArmCounts, ArmPair, SHARE_ALL, WorseBy};
 
 /// How long the old arm counts once all keys are the new plan's.
-const OLD_ARM: Duration = Duration::from_secs(60);
+pub(crate) const OLD_ARM: Duration = Duration::from_secs(60);
 
 /// Windows that must be worse in a row.
 const STRIKES: u32 = 2;

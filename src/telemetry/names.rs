@@ -119,6 +119,9 @@ pub const TRAFFIC_SHARE: &str = "tidegate_traffic_share";
 /// Requests for which the two plans of an open rollout choose different regions. Counter; labels `arm`:
 /// `new` or `old`, the plan that was used, and `outcome`: `answered` or `failed`.
 pub const TRAFFIC_ARM_REQUESTS: &str = "tidegate_traffic_arm_requests_total";
+/// Rollouts that have ended while this gateway followed them, and finished ones that a promotion has lost.
+/// Counter; label `outcome`: `done`, `aborted`, `stopped`, `expired` or `lost`.
+pub const TRAFFIC_ROLLOUTS: &str = "tidegate_traffic_rollouts_total";
 /// Rollouts that this gateway has vetoed. Counter; label `cause`: `errors`, `latency` or `tail`.
 pub const TRAFFIC_VETOES: &str = "tidegate_traffic_vetoes_total";
 /// Revisions that this gateway has refused, once for each version of a row. Counter; label `reason`:

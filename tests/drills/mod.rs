@@ -12,6 +12,8 @@ mod far_standby;
 mod fleet;
 mod late_replica;
 mod lost_replica;
+mod rollout_arrival;
+mod rollout_faults;
 mod scene;
 mod spill;
 mod storage;

@@ -4,6 +4,7 @@ use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
 use super::{decision, down_and_up, late_replica, lost_replica, spill, storage, unsteady_replica};
+use super::{rollout_arrival, rollout_faults};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make drill"]
@@ -29,6 +30,8 @@ async fn all_drills_at_full_length() {
     show(spill::only_the_primary(Full).await);
     show(down_and_up::everything(Full).await);
     show(decision::everywhere(Full).await);
+    show(rollout_arrival::everywhere(Full).await);
+    show(rollout_faults::in_each_stage(Full).await);
     for row in &rows {
         row.verdict();
     }

@@ -99,6 +99,33 @@ test('an answer that another region has given is told and no failure', async () 
   assert.match(stdout, /served by us-east-1\n/);
 });
 
+// Items of the header, as two regions and what is between write them: with and without a space, in two lines.
+const joined = {
+  'one line': (status, entry) => `${status}, ${entry}`,
+  'one line without a space': (status, entry) => `${status},${entry}`,
+  'two lines': (status, entry) => [status, entry],
+};
+for (const [how, join] of Object.entries(joined)) {
+  test(`the last item names the region that was asked, in ${how}`, async () => {
+    const eu = await gateway('eu-west-1', (a) => {
+      const status = a.headers['Consistency-Status']?.replace('eu-west-1', 'us-east-1');
+      if (status) a.headers['Consistency-Status'] = join(status, 'eu-west-1; fwd=us-east-1; policy=everything; reason=draining');
+    });
+    const us = await gateway('us-east-1');
+    const { code, stdout } = await run([...budget, '--fleet', us.url], { EU_WEST_1_IP: `127.0.0.1:${eu.port}` });
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /ok +fleet +served by us-east-1, handed to us-east-1 \(draining\)/);
+  });
+}
+
+test('who serves is shown with --fleet alone, and a gateway that does not say is red under it', async () => {
+  const us = await gateway('us-east-1', (a, r) => r.headers['x-consistency'] === 'eventual' && (a.headers['Consistency-Status'] = null));
+  assert.doesNotMatch((await run([...budget, us.url])).stdout, /fleet/);
+  const { code, stdout } = await run([...budget, '--fleet', us.url]);
+  assert.equal(code, 1, stdout);
+  assert.match(stdout, /FAILED in edge: fleet: Consistency-Status does not say who has served/);
+});
+
 // The failing line must name the check and the region.
 const faults = {
   'drops Consistency-Status': ['headers', /missing Consistency-Status/, (a) => (a.headers['Consistency-Status'] = null)],
@@ -117,6 +144,7 @@ const faults = {
   'answers 500 now and then': ['latency', /not answered 200/, (a, r, s) => (s.count = (s.count ?? 0) + 1) % 3 === 0 && r.url === '/public/rates' && (a.status = 500)],
   'lies about its region in the probe': ['region', /us-east-1.*should be eu-west-1/, (a) => (a.body = a.body.replace('eu-west-1', 'us-east-1'))],
   'lies about its region in the header': ['region', /Consistency-Status says "us-east-1"/, (a) => a.headers['Consistency-Status'] && (a.headers['Consistency-Status'] = 'us-east-1; level=strong')],
+  'hands on in the name of another region': ['region', /Consistency-Status says "us-east-1"/, (a) => a.headers['Consistency-Status'] && (a.headers['Consistency-Status'] = 'eu-west-1; level=strong, us-east-1; fwd=eu-west-1; reason=left')],
   'is unhealthy': ['health', /answers 503/, (a, r) => r.url === '/health/edge' && (a.status = 503)],
   'does not know its lag': ['health', /says/, (a) => (a.body = a.body.replace('0.012', 'null'))],
   'orders the probe otherwise': ['health', /first keys are region status/, (a) => (a.body = a.body.replace(/"status":"healthy",("region":"[^"]*"),/, '$1,"status":"healthy",'))],

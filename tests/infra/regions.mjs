@@ -17,7 +17,7 @@ checkRoot();
 checkRegionCalls();
 checkRegionMaps();
 checkPeeringCalls();
-for (const module of ['network', 'gateway', 'postgres', 'region']) checkSingleProvider(module);
+for (const module of ['network', 'gateway', 'postgres', 'fleet', 'region']) checkSingleProvider(module);
 checkPeeringModule();
 checkNoLiteralRegion();
 

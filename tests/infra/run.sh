@@ -3,7 +3,7 @@
 # not available says so and is skipped; if a step fails, the run ends with 1.
 #
 #   tests/infra/run.sh              all steps
-#   tests/infra/run.sh STEP…        these: fmt validate function regions test checkov alerts unit image dist
+#   tests/infra/run.sh STEP…        these: fmt validate function rollout regions test checkov alerts unit image dist
 #
 # INFRA=dir          check another copy of infra/ (the mutations do)
 # TF_PLUGIN_DIR=dir  Terraform's provider plugins; else a directory named tf-plugins is looked for, at
@@ -103,6 +103,11 @@ run_function() {
         step function "the viewer-request function, node --test" node --test "$here/consistency_function.test.mjs"
 }
 
+run_rollout() {
+    have node || { skip rollout "node is not installed"; return; }
+    TERRAFORM=$terraform_dir step rollout "the task that rolls out a traffic policy, node --test" node --test "$here/rollout_task.test.mjs"
+}
+
 run_regions() {
     have node || { skip regions "node is not installed"; return; }
     step regions "every regional resource is in its region" node "$here/regions.mjs" "$terraform_dir"
@@ -148,15 +153,18 @@ every_alert() {
 
 run_unit() {
     have systemd-analyze || { skip unit "systemd-analyze is not installed"; return; }
+    local name
     mkdir -p "$log.d"
     # `verify` requires that the program exists, so an existing one replaces it.
     sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|; s|^EnvironmentFile=|&-|' "$infra/systemd/tidegate.service" >"$log.d/tidegate.service"
     step unit "systemd-analyze verify" systemd-analyze verify --man=no "$log.d/tidegate.service"
-    mkdir -p "$log.d/tls/tidegate.service.d"
-    cp "$log.d/tidegate.service" "$log.d/tls/"
-    cp "$infra/systemd/tls.conf" "$log.d/tls/tidegate.service.d/"
-    step unit "systemd-analyze verify, with tls.conf" \
-        systemd-analyze verify --man=no "$log.d/tls/tidegate.service"
+    for name in tls fleet; do
+        mkdir -p "$log.d/$name/tidegate.service.d"
+        cp "$log.d/tidegate.service" "$log.d/$name/"
+        cp "$infra/systemd/$name.conf" "$log.d/$name/tidegate.service.d/"
+        step unit "systemd-analyze verify, with $name.conf" \
+            systemd-analyze verify --man=no "$log.d/$name/tidegate.service"
+    done
     step unit "systemd-analyze security: exposure 1.5 at most" \
         systemd-analyze security --offline=true --threshold=15 --no-pager "$log.d/tidegate.service"
 }
@@ -186,10 +194,10 @@ run_dist() {
 }
 
 failed=0
-if [ $# -eq 0 ]; then set -- fmt function regions validate test checkov alerts unit image dist; fi
+if [ $# -eq 0 ]; then set -- fmt function rollout regions validate test checkov alerts unit image dist; fi
 for name in "$@"; do
     case $name in
-        fmt | validate | function | regions | test | checkov | alerts | unit | image | dist) "run_$name" ;;
+        fmt | validate | function | rollout | regions | test | checkov | alerts | unit | image | dist) "run_$name" ;;
         *) echo "infra: no step named $name" >&2; exit 2 ;;
     esac
 done

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
@@ -42,11 +42,22 @@ struct Shown<'a> {
 
 /// Signs a certificate with the CA of a directory.
 fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
+    let now = SystemTime::now();
+    let day = Duration::from_secs(86_400);
+    let until = match u32::try_from(shown.days) {
+        Ok(days) => now + day * days,
+        Err(_) => now - day,
+    };
+    sign(directory, name, shown.uris, until);
+}
+
+/// Signs a certificate of some URIs that is valid until a time.
+pub(crate) fn sign(directory: &Path, name: &str, uris: &[&str], until: SystemTime) {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let ca_key = KeyPair::from_pem(&read("ca.key")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), ca_key).unwrap();
     let mut params = CertificateParams::default();
-    let uris = shown.uris.iter();
+    let uris = uris.iter();
     params.subject_alt_names = uris
         .map(|uri| SanType::URI((*uri).try_into().unwrap()))
         .collect();
@@ -55,12 +66,7 @@ fn signed(directory: &Path, name: &str, shown: &Shown<'_>) {
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
     params.not_before = date_time_ymd(2000, 1, 1);
-    let now = std::time::SystemTime::now();
-    let day = Duration::from_secs(86_400);
-    params.not_after = match shown.days >= 0 {
-        true => (now + day * u32::try_from(shown.days).unwrap()).into(),
-        false => (now - day).into(),
-    };
+    params.not_after = until.into();
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     std::fs::write(directory.join(format!("{name}.crt")), certificate.pem()).unwrap();

@@ -84,7 +84,7 @@ upstream = "${APP_URL}"
 const OF_A_FLEET: [&str; 3] = [
     "tidegate_fleet_",
     "tidegate_traffic_revision",
-    "tidegate_traffic_vetoes",
+    "tidegate_traffic_rollouts",
 ];
 
 /// Causes every event once, so that metrics that only count events exist.

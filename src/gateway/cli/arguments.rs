@@ -249,7 +249,7 @@ pub(super) enum PolicyCommand {
     /// End the open rollout; else go back to what was in force before, at once and everywhere.
     Rollback {
         /// The revision to go back to.
-        #[arg(long, value_parser = revision())]
+        #[arg(long, value_parser = revision)]
         to: Option<u32>,
     },
     /// Make a key that signs revisions, and print the public one.
@@ -269,9 +269,11 @@ pub(super) enum PolicyCommand {
     },
 }
 
-/// The numbers that a revision can have.
-fn revision() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(..=i64::from(i32::MAX))
+/// Reads the number of a revision.
+pub(super) fn revision(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|it| i32::try_from(*it).is_ok());
+    let expected = "expected a number up to 2147483647, such as `tidegate policy list` shows";
+    number.ok_or_else(|| expected.to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -288,7 +290,7 @@ pub(super) struct PushCommand {
     #[arg(long)]
     pub(super) sign: Option<String>,
     /// Revisions below this number are void from then on.
-    #[arg(long, requires = "sign", default_value_t = 0, value_parser = revision())]
+    #[arg(long, requires = "sign", default_value_t = 0, value_parser = revision)]
     pub(super) floor: u32,
     /// The fleet's name, which is in the signature; by default that of the configuration.
     #[arg(long, requires = "sign")]
@@ -298,7 +300,7 @@ pub(super) struct PushCommand {
 #[derive(Debug, Args)]
 pub(super) struct RolloutCommand {
     /// The revision.
-    #[arg(value_parser = revision())]
+    #[arg(value_parser = revision)]
     pub(super) revision: u32,
     /// The region that comes first; by default the one with the least load.
     #[arg(long)]

@@ -29,6 +29,7 @@ fn view(open: Option<OpenRollout>) -> StoreView {
         is_current: true,
         newest: open.as_ref().map_or(1, |it| it.rollout),
         open,
+        ended: None,
         finished: Some(FinishedRollout {
             rollout: 1,
             revision: 1,
@@ -110,14 +111,14 @@ fn a_refused_revision_changes_nothing_and_is_reported_until_it_can_be_used() {
         2 => Admission::Refused(RevisionRefusal::Digest),
         _ => Admission::Usable,
     };
-    assert!(!gateway.observe(&next, &digest, S));
+    assert!(!gateway.observe(&next, &digest, S).is_moved);
     let posture = gateway.posture(S);
     assert_eq!(
         (posture.in_force, posture.state),
         (Some(1), GatewayState::Refused)
     );
     assert_eq!(posture.refused, Some("digest"));
-    assert!(gateway.observe(&next, &usable, S));
+    assert!(gateway.observe(&next, &usable, S).is_moved);
     assert_eq!(gateway.posture(S).in_force, Some(2));
     assert_eq!(gateway.posture(S).refused, None);
 }
@@ -127,7 +128,7 @@ fn a_changed_row_of_what_is_in_force_is_reported_and_changes_nothing() {
     let mut gateway = Following::new("b", None);
     gateway.observe(&view(None), &usable, S);
     let changed = |_| Admission::Refused(RevisionRefusal::Changed);
-    assert!(!gateway.observe(&view(None), &changed, S));
+    assert!(!gateway.observe(&view(None), &changed, S).is_moved);
     let posture = gateway.posture(S);
     assert_eq!(
         (posture.in_force, posture.refused),
@@ -254,9 +255,56 @@ fn a_promotion_that_has_lost_the_open_rollout_ends_it() {
         timeline: 2,
         ..view(None)
     };
-    gateway.observe(&promoted, &usable, 3 * S);
+    let observed = gateway.observe(&promoted, &usable, 3 * S);
+    assert_eq!(observed.ended, Some((2, RolloutOutcome::Lost)));
     let posture = gateway.posture(3 * S);
     assert_eq!((posture.in_force, posture.trial), (Some(1), None));
+}
+
+#[test]
+fn a_promotion_that_has_another_rollout_under_the_same_number_ends_the_one_that_is_lost() {
+    let mut gateway = led(Some(("b", 500)));
+    let other = OpenRollout {
+        revision: 7,
+        ..open(2, 0, None)
+    };
+    let promoted = StoreView {
+        timeline: 2,
+        ..view(Some(other))
+    };
+    let observed = gateway.observe(&promoted, &usable, 3 * S);
+    assert_eq!(observed.ended, Some((2, RolloutOutcome::Lost)));
+    assert_eq!(gateway.open_rollout(), Some((2, 7)));
+    assert_eq!(share(&mut gateway, 3 * S), 0);
+}
+
+#[test]
+fn how_the_open_rollout_has_ended_is_seen_once() {
+    let mut gateway = led(Some(("b", 500)));
+    let stopped = StoreView {
+        newest: 3,
+        ended: Some(RolloutOutcome::Stopped),
+        ..view(None)
+    };
+    let observed = gateway.observe(&stopped, &usable, 3 * S);
+    assert_eq!(observed.ended, Some((2, RolloutOutcome::Stopped)));
+    assert_eq!(gateway.observe(&stopped, &usable, 3 * S).ended, None);
+}
+
+#[test]
+fn an_hour_without_a_store_ends_what_is_on_trial_and_leaves_what_is_in_force() {
+    let mut gateway = led(Some(("b", 500)));
+    assert_eq!(share(&mut gateway, 2 * S), 500);
+    for minute in 1..=60 {
+        let posture = gateway.posture(minute * 60 * S);
+        let share = posture.trial.map(|it| it.share);
+        assert_eq!((posture.in_force, share), (Some(1), Some(0)));
+        assert_eq!(posture.state, GatewayState::Lapsed);
+    }
+    // The primary is back; the leader, which was paused, is not believed.
+    let back = view(Some(open(2, 2, Some(("b", 2_500)))));
+    gateway.observe(&back, &usable, 3_601 * S);
+    assert_eq!(share(&mut gateway, 3_601 * S), 0);
 }
 
 #[test]

@@ -219,6 +219,44 @@ fn with_all_keys_new_errors_are_judged_against_the_stage_before() {
 }
 
 #[test]
+fn with_all_keys_new_the_old_arm_is_the_last_minute_of_the_stage_before() {
+    // The old revision fails a tenth of its requests, but not in the last minute of the stage.
+    let at = std::cell::Cell::new((StageAt::Shadow, 0));
+    let reports = |leading: &Leading| {
+        let (stage, seconds) = at.get();
+        let seconds = if stage == leading.stage() {
+            seconds + 1
+        } else {
+            0
+        };
+        at.set((leading.stage(), seconds));
+        let mut reports = followed(leading);
+        let bad = seconds.min(60);
+        reports[0].arms.arms = match leading.stage() {
+            StageAt::Share {
+                share: SHARE_ALL, ..
+            } => arms((200, 20), (0, 0)),
+            _ => arms((seconds * 10, bad), (seconds * 10, bad)),
+        };
+        reports
+    };
+    let course = Course {
+        bake: 120 * S,
+        ..course()
+    };
+    let (mut leading, mut now) = (Leading::new(course, Duration::ZERO), Duration::ZERO);
+    let mut last = LeaderStep::Wait;
+    for _ in 0..4 {
+        last = next(&mut leading, &mut now, reports);
+    }
+    let LeaderStep::Stop(StopReason::Worse { arms, .. }) = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!(arms.old.errors, 0, "{arms:?}");
+    assert!((500..=650).contains(&arms.old.requests), "{arms:?}");
+}
+
+#[test]
 fn a_region_without_a_living_gateway_is_passed_over_and_named() {
     let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
     let only_b = |leading: &Leading| followed(leading).split_off(1);
@@ -232,6 +270,38 @@ fn a_region_without_a_living_gateway_is_passed_over_and_named() {
         })
     );
     assert_eq!(leading.passed_over(), ["a"]);
+}
+
+#[test]
+fn a_region_whose_gateways_have_fallen_silent_is_waited_for_and_not_passed_over() {
+    let silent = |leading: &Leading| {
+        let mut reports = followed(leading);
+        if leading.stage() != StageAt::Shadow {
+            reports.iter_mut().for_each(|it| it.age = ALIVE_NO_MORE);
+        }
+        reports
+    };
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    next(&mut leading, &mut now, silent);
+    let gateways = vec!["1".to_owned()];
+    let step = next(&mut leading, &mut now, silent);
+    assert_eq!(step, LeaderStep::Stop(StopReason::Stalled { gateways }));
+}
+
+#[test]
+fn a_stage_whose_gateways_fall_silent_does_not_end_its_bake() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
+    reports.iter_mut().for_each(|it| it.age = ALIVE_NO_MORE);
+    assert_eq!(leading.step(&reports, false, 50 * S), LeaderStep::Wait);
+    assert_eq!(leading.step(&reports, false, 90 * S), LeaderStep::Wait);
+    // One is back, and the bake begins again.
+    reports[0].age = S;
+    assert_eq!(leading.step(&reports, false, 91 * S), LeaderStep::Wait);
+    assert_eq!(leading.step(&reports, false, 150 * S), LeaderStep::Wait);
+    let step = leading.step(&reports, false, 151 * S);
+    assert!(matches!(step, LeaderStep::Enter(_)), "{step:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::drill::{Length, Row};
 /// The table of all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make drill"]
-async fn all_fleet_drills_at_full_length() {
+async fn fleet_drills_at_full_length() {
     let length = Length::Full;
     let mut rows = Vec::new();
     let mut show = |row: Row| {

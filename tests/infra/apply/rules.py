@@ -56,7 +56,7 @@ class Rules:
     def after(self, call, answer):
         with self.lock:
             for rule in (self.laws_after, self.rds_after, self.subnet_state, self.rule_descriptions, self.secrets_after, self.distribution,
-                         self.target_tags_set, self.service_fields):
+                         self.target_tags_set, self.service_fields, self.namespace_zone):
                 rule(call, answer)
 
     # --- CloudFront ------------------------------------------------------------------------------------
@@ -280,6 +280,11 @@ class Rules:
                 copy |= {"KmsKeyId": key} if key else {}
             answer.json = said
 
+    def namespace_zone(self, call, answer):
+        """MEND: moto writes the path of a namespace's zone in place of its id."""
+        if call.service == "servicediscovery":
+            answer.text = answer.text.replace('"/hostedzone/', '"')
+
     # --- ECS -------------------------------------------------------------------------------------------
 
     def deployment(self, call):
@@ -296,13 +301,15 @@ class Rules:
         values = {}
         for container in self.ecs(call.region, "DescribeTaskDefinition", taskDefinition=definition)["taskDefinition"]["containerDefinitions"]:
             for secret in container.get("secrets", []):
-                name = secret_name(secret["valueFrom"])
-                ident = name if (call.region, name) in self.independent else secret["valueFrom"]
+                arn, key = re.fullmatch(r"((?:[^:]*:){6}[^:]*)(?::([^:]*)::)?", secret["valueFrom"]).groups()
+                name = secret_name(arn)
+                ident = name if (call.region, name) in self.independent else arn
                 read = self.account.ask("secretsmanager", call.region, "secretsmanager.GetSecretValue", SecretId=ident)
                 if read.status != 200 or f":{call.region}:" not in secret["valueFrom"]:
                     self.breaches.append(f"{call.region}: {call.action} without {secret['name']} ({secret['valueFrom']})")
                 else:
-                    values[secret["name"]] = read.json["SecretString"]
+                    value = read.json["SecretString"]
+                    values[secret["name"]] = json.loads(value)[key] if key else value
         if call.action != "RunTask":
             self.deployments.append({"at": call.at, "region": call.region, "secrets": values})
             return None
@@ -322,7 +329,7 @@ class Rules:
         asked, said = call.json, answer.json
         name = asked.get("serviceName") or asked.get("service")
         kept = self.services.setdefault((call.region, name), {})
-        kept |= {k: asked[k] for k in ("availabilityZoneRebalancing", "healthCheckGracePeriodSeconds") if k in asked}
+        kept |= {k: asked[k] for k in ("availabilityZoneRebalancing", "healthCheckGracePeriodSeconds", "serviceRegistries") if k in asked}
         for service in [said["service"]] if "service" in said else said.get("services", []):
             service |= self.services.get((call.region, service.get("serviceName")), {})
             # What a service is when its tasks run, so that `aws ecs wait` ends.

@@ -253,6 +253,33 @@ def rotation(walk):
     walk.claim_empty_plan("after a rotation")
 
 
+def fleet(walk):
+    regions, folder = " ".join(REGIONS), walk.work / "certificates"
+    folder.mkdir()
+    for name in ["ca", *REGIONS]:
+        for extension in ("crt", "key"):
+            (folder / f"{name}.{extension}").write_text(f"-----BEGIN {name}-----\nline\n-----END {name}-----\n")
+    walk.settings["fleet"] = {"agent_image": "registry.test/agent@sha256:" + "1" * 64}
+    since = time.time()
+    walk.block("fleet-first", REGIONS=regions)
+    walk.claim(not walk.deployments(since), "no task is started before the certificates are there")
+    walk.block("fleet-certificates", REGIONS=regions, DIR=str(folder))
+    for region in REGIONS:
+        secret = json.loads(walk.secret("fleet-certificate", region) or "{}")
+        whole = secret == {part: (folder / file).read_text() for part, file in [("certificate", f"{region}.crt"), ("key", f"{region}.key"), ("ca", "ca.crt")]}
+        walk.claim(whole, f"{region} has its own certificate, line by line", secret)
+    walk.block("fleet-tables")
+    walk.block("fleet")
+    started = {d["region"]: set(d["secrets"]) for d in walk.deployments(since)}
+    walk.claim(set(started) == set(REGIONS) and all({"CERTIFICATE", "KEY", "CA"} <= secrets for secrets in started.values()), "every region's tasks have certificates", started)
+    walk.claim_no_breach()
+    walk.claim_empty_plan("with a fleet")
+    del walk.settings["fleet"]
+    walk.claim_nothing_lost(*walk.plan(), "taking the fleet apart replaces or deletes nothing else", but=["fleet", "aws_ecs_task_definition", "gateway.aws_vpc_security_group_egress_rule.state", "aws_iam_role_policy.state", "metrics"])
+    walk.apply("the fleet is taken apart")
+    walk.claim_empty_plan("without the fleet")
+
+
 def minor(walk):
     version = "15.15"
     for region in (EU, AP, HOME):
@@ -422,7 +449,7 @@ def remove_alias(folder, region):
 
 FIRST = [prepare, first_apply]
 QUICK = [*FIRST, plans]
-STEPS = [*QUICK, upgrade, rotation, minor, region_more, region_less, promotion, failing_back, disaster, destroying, every_block]
+STEPS = [*QUICK, upgrade, rotation, fleet, minor, region_more, region_less, promotion, failing_back, disaster, destroying, every_block]
 
 
 def steps(options):

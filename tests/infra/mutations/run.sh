@@ -10,7 +10,7 @@
 #
 # A fault is a file NAME.mutation: a comment that says what goes wrong, `file:` below infra/, `test:` the
 # file of infra/terraform/tests that should see it, or `validate`, `sed:` a script (sed -E) for one line or
-# one argument. Steps run from the fastest to the slowest and stop at the first that fails: fmt, function,
+# one argument. Steps run from the fastest to the slowest and stop at the first that fails: fmt, function, rollout,
 # regions, alerts, cargo (tests/integration/infra.rs), then validate or test.
 
 set -uo pipefail
@@ -29,7 +29,7 @@ steps_for() {
         grafana/*) echo "alerts cargo" ;;
         *.json) echo cargo ;;
         prometheus/*) echo "alerts cargo" ;;
-        *) echo "fmt regions test" ;;
+        *) echo "fmt rollout regions test" ;;
     esac
 }
 

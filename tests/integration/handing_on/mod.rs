@@ -3,7 +3,7 @@
 mod failures;
 mod hostile;
 mod judging;
-mod kit;
+pub(crate) mod kit;
 mod lasting;
 mod operating;
 mod passing;

@@ -1,7 +1,15 @@
 //! Outages of others that shaped the policy store, as tests. A lock that makes all gateways wait is in
 //! `safety`; a stale plan that overwrites a newer one also in the unit tests of `tidegate_rollout`.
 
-use super::kit::{LOCAL, Scene, TO_US, in_force};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tidegate::testkit::{DelayProxy, free_port, until};
+
+use super::kit::{EU, LOCAL, Leader, Scene, TO_US, US, in_force, metric};
+use crate::fleet::{certificates, sign, wait_for_state};
+use crate::world::{DEADLINE, TOKEN_SECRET};
 
 #[tokio::test]
 async fn a_generated_file_of_twice_its_usual_size_is_refused_before_it_is_stored() {
@@ -74,4 +82,93 @@ async fn a_stale_plan_does_not_overwrite_a_newer_one() {
         let moves = log.matches("\"revision\":1,\"rollout\":").count();
         assert_eq!(moves, 1, "{log}");
     }
+}
+
+/// Gives both regions' gateways certificates that are valid for so long.
+fn renew(folder: &Path, valid: Duration) {
+    for region in [EU, US] {
+        let uri = format!("tidegate://region/{region}");
+        sign(folder, region, &[&uri], SystemTime::now() + valid);
+    }
+}
+
+/// A gateway in each region, as a fleet whose certificates are in a folder; returns the lines between them.
+async fn start_fleet(scene: &mut Scene, folder: &Path) -> [DelayProxy; 2] {
+    certificates(folder, &["--regions", &format!("{EU},{US}")]).await;
+    let ports = [free_port().unwrap(), free_port().unwrap()];
+    let line = |port: u16| DelayProxy::start(SocketAddr::from(([127, 0, 0, 1], port)));
+    let lines = [line(ports[0]).await.unwrap(), line(ports[1]).await.unwrap()];
+    for (own, region) in [EU, US].into_iter().enumerate() {
+        let (other, line) = ([US, EU][own], lines[1 - own].address());
+        let peers =
+            format!("[fleet]\npeers = [{{ region = \"{other}\", address = \"{line}\" }}]\n");
+        let file = |name: &str| folder.join(name);
+        let command = scene
+            .command(region, &peers)
+            .env("TOKEN_SECRET", TOKEN_SECRET)
+            .env("FLEET_ADDR", format!("127.0.0.1:{}", ports[own]))
+            .env("FLEET_CERT", file(&format!("{region}.crt")))
+            .env("FLEET_KEY", file(&format!("{region}.key")))
+            .env("FLEET_CA", file("ca.crt"));
+        scene.start_gateway(command).await;
+    }
+    lines
+}
+
+#[tokio::test]
+async fn certificates_that_all_expire_at_once_leave_each_region_alone_and_the_policy_in_force() {
+    let mut scene = Scene::prepared(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = start_fleet(&mut scene, folder.path()).await;
+    scene.push(TO_US).await;
+    scene.push(LOCAL).await;
+    scene.put_in_force("1").await;
+    let [eu, us] = [&scene.gateways[0], &scene.gateways[1]];
+    wait_for_state(eu, US, "well").await;
+    wait_for_state(us, EU, "well").await;
+    assert_eq!(scene.served_by(0, "/app/x").await, "far");
+
+    let leader = Leader::start(&scene, &["2", "--bake", "60s", "--blast-radius", "100%"]);
+    let loaded = |it: &serde_json::Value| it["state"] == "loaded";
+    scene.until_reported("both have loaded it", loaded).await;
+    renew(folder.path(), Duration::from_secs(4));
+    for gateway in [eu, us] {
+        until("it has expired", DEADLINE, async || {
+            let left = metric(gateway, "tidegate_fleet_certificate_expires_seconds").await;
+            Ok((left < 0.0).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+    // Open connections outlive their certificates by up to an hour; these break, and no other is accepted.
+    lines.iter().for_each(|line| line.cut(true));
+    wait_for_state(eu, US, "unreachable").await;
+    wait_for_state(us, EU, "unreachable").await;
+    let dialled = lines.each_ref().map(DelayProxy::connections);
+    lines.iter().for_each(|line| line.cut(false));
+    until("they dial in vain", DEADLINE, async || {
+        let more = |(line, before): (&DelayProxy, usize)| line.connections() > before + 2;
+        Ok(lines.iter().zip(dialled).all(more).then_some(()))
+    })
+    .await
+    .unwrap();
+    wait_for_state(eu, US, "unreachable").await;
+    wait_for_state(us, EU, "unreachable").await;
+    for request in 0..20 {
+        let path = format!("/app/{request}");
+        assert_eq!(scene.served_by(0, &path).await, "near");
+        assert_eq!(scene.served_by(1, &path).await, "far");
+    }
+    assert_eq!(in_force(eu).await, "1");
+    assert_eq!(in_force(us).await, "1");
+    // Its leader and the store have no part in the certificates.
+    scene.until_reported("both still load it", loaded).await;
+
+    renew(folder.path(), Duration::from_secs(86_400));
+    wait_for_state(eu, US, "well").await;
+    wait_for_state(us, EU, "well").await;
+    assert_eq!(scene.served_by(0, "/app/x").await, "far");
+    scene.done(&["abort"]).await;
+    assert_eq!(leader.ended().await.code, Some(5));
+    scene.until_revision("1", DEADLINE).await;
 }

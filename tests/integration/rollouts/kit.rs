@@ -18,11 +18,11 @@ use tokio::time::{sleep, timeout};
 use crate::upstream::kit::{App, endpoint, upstream};
 use crate::world::{BINARY, DEADLINE, client, configured, gateway_of, header, wait_ready};
 
-pub(super) const EU: &str = "eu-west-1";
-pub(super) const US: &str = "us-east-1";
+pub(crate) const EU: &str = "eu-west-1";
+pub(crate) const US: &str = "us-east-1";
 
 /// Keeps everything in the region where it enters.
-pub(super) const LOCAL: &str = "\
+pub(crate) const LOCAL: &str = "\
 region eu-west-1
 region us-east-1
 
@@ -32,7 +32,7 @@ policy everything {
 ";
 
 /// Sends everything to us-east-1.
-pub(super) const TO_US: &str = "\
+pub(crate) const TO_US: &str = "\
 region eu-west-1
 region us-east-1
 
@@ -42,36 +42,49 @@ policy everything {
 ";
 
 /// As [`LOCAL`] and [`TO_US`], with a key for each client.
-pub(super) fn by_client(policy: &str) -> String {
+pub(crate) fn by_client(policy: &str) -> String {
     policy.replace("}\n", "  affinity  header x-client\n}\n")
 }
 
 /// How a command has ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) told: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) told: String,
 }
 
-pub(super) struct Scene {
-    pub(super) cluster: Cluster,
-    pub(super) gateways: Vec<GatewayProcess>,
-    pub(super) apps: [App; 2],
-    pub(super) folder: TempDir,
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) gateways: Vec<GatewayProcess>,
+    pub(crate) apps: [App; 2],
+    pub(crate) folder: TempDir,
 }
 
 impl Scene {
     /// Starts everything; `more` is added to the configuration of both gateways.
-    pub(super) async fn start(more: &str) -> Self {
-        let near = App::answering(200, "near").await;
-        let far = App::answering(200, "far").await;
-        Self::before([near, far], more).await
+    pub(crate) async fn start(more: &str) -> Self {
+        let mut scene = Self::prepared(1).await;
+        scene.start_gateways(more).await;
+        scene
     }
 
-    pub(super) async fn before(apps: [App; 2], more: &str) -> Self {
-        let cluster = Cluster::start(1).await.unwrap();
-        let mut scene = Self {
+    pub(crate) async fn before(apps: [App; 2], more: &str) -> Self {
+        let mut scene = Self::over(1, apps).await;
+        scene.start_gateways(more).await;
+        scene
+    }
+
+    /// A store with replicas and no gateways yet.
+    pub(crate) async fn prepared(replicas: usize) -> Self {
+        let near = App::answering(200, "near").await;
+        let far = App::answering(200, "far").await;
+        Self::over(replicas, [near, far]).await
+    }
+
+    async fn over(replicas: usize, apps: [App; 2]) -> Self {
+        let cluster = Cluster::start(replicas).await.unwrap();
+        let scene = Self {
             cluster,
             gateways: Vec::new(),
             apps,
@@ -83,16 +96,23 @@ impl Scene {
         let ended = scene.run(migrated).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         scene.cluster.wait_for_replicas().await.unwrap();
-        for region in [EU, US] {
-            let gateway = scene.command(region, more).start().await.unwrap();
-            wait_ready(&client(), &gateway).await;
-            scene.gateways.push(gateway);
-        }
         scene
     }
 
+    async fn start_gateways(&mut self, more: &str) {
+        for region in [EU, US] {
+            self.start_gateway(self.command(region, more)).await;
+        }
+    }
+
+    pub(crate) async fn start_gateway(&mut self, command: GatewayCommand) {
+        let gateway = command.start().await.unwrap();
+        wait_ready(&client(), &gateway).await;
+        self.gateways.push(gateway);
+    }
+
     /// How a gateway is started.
-    pub(super) fn command(&self, region: &str, more: &str) -> GatewayCommand {
+    pub(crate) fn command(&self, region: &str, more: &str) -> GatewayCommand {
         let nodes = [(EU, &*self.apps[0].url()), (US, &*self.apps[1].url())];
         let toml = format!(
             "{more}\n{}{}",
@@ -109,13 +129,13 @@ impl Scene {
         configured(&self.cluster, command, &toml).env("REGION", region)
     }
 
-    pub(super) async fn run(&self, command: GatewayCommand) -> Ended {
+    pub(crate) async fn run(&self, command: GatewayCommand) -> Ended {
         let command = command.env("DATABASE_URL", self.cluster.primary.url());
         ended(command.env("USER", "ada")).await
     }
 
     /// The command `tidegate policy`.
-    pub(super) fn policy_command(&self, arguments: &[&str]) -> GatewayCommand {
+    pub(crate) fn policy_command(&self, arguments: &[&str]) -> GatewayCommand {
         let command = GatewayCommand::new(BINARY, "policy");
         let command = arguments.iter().fold(command, |all, it| all.arg(it));
         command
@@ -124,36 +144,36 @@ impl Scene {
     }
 
     /// Runs `tidegate policy`.
-    pub(super) async fn policy(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn policy(&self, arguments: &[&str]) -> Ended {
         ended(self.policy_command(arguments)).await
     }
 
     /// Runs `tidegate policy`, which must succeed; returns the last line.
-    pub(super) async fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn done(&self, arguments: &[&str]) -> String {
         let ended = self.policy(arguments).await;
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         ended.out.lines().last().unwrap_or_default().to_owned()
     }
 
-    pub(super) fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let file: PathBuf = self.folder.path().join(name);
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
     }
 
     /// Stores a text; returns its number.
-    pub(super) async fn push(&self, text: &str) -> String {
+    pub(crate) async fn push(&self, text: &str) -> String {
         let file = self.file("traffic.policy", text);
         self.done(&["push", &file]).await
     }
 
     /// Puts a revision in force without stages, as only who owns the database can.
-    pub(super) async fn put_in_force(&self, revision: &str) {
+    pub(crate) async fn put_in_force(&self, revision: &str) {
         self.roll_out_by_hand(revision).await;
         self.until_revision(revision, DEADLINE).await;
     }
 
-    pub(super) async fn roll_out_by_hand(&self, revision: &str) {
+    pub(crate) async fn roll_out_by_hand(&self, revision: &str) {
         let sql = format!(
             "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, outcome, ended_at) \
              select 'rollout', {revision}, coalesce((select revision from tidegate.traffic_rollout \
@@ -163,14 +183,14 @@ impl Scene {
     }
 
     /// Waits until both gateways decide by a revision.
-    pub(super) async fn until_revision(&self, revision: &str, within: Duration) {
+    pub(crate) async fn until_revision(&self, revision: &str, within: Duration) {
         for gateway in &self.gateways {
             self.follows(gateway, revision, within).await;
         }
     }
 
     /// Waits until a gateway decides by a revision.
-    pub(super) async fn follows(&self, gateway: &GatewayProcess, revision: &str, within: Duration) {
+    pub(crate) async fn follows(&self, gateway: &GatewayProcess, revision: &str, within: Duration) {
         let what = format!("revision {revision} is in force");
         let followed = until(&what, within, async || {
             Ok((in_force(gateway).await == revision).then_some(()))
@@ -180,20 +200,27 @@ impl Scene {
         }
     }
 
+    /// Stores [`LOCAL`] and [`TO_US`], each with a key for each client, and puts the first in force.
+    pub(crate) async fn two_revisions(&self) {
+        self.push(&by_client(LOCAL)).await;
+        self.push(&by_client(TO_US)).await;
+        self.put_in_force("1").await;
+    }
+
     /// The application that serves a request through a gateway.
-    pub(super) async fn served_by(&self, gateway: usize, path: &str) -> String {
+    pub(crate) async fn served_by(&self, gateway: usize, path: &str) -> String {
         let url = self.gateways[gateway].url(path);
         let answer = client().get(url).send().await.unwrap();
         answer.text().await.unwrap()
     }
 
-    pub(super) async fn status(&self) -> Value {
+    pub(crate) async fn status(&self) -> Value {
         let ended = self.policy(&["status", "--json"]).await;
         serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:?}"))
     }
 
     /// Waits until the rows of all living gateways satisfy a condition.
-    pub(super) async fn until_reported(&self, what: &str, holds: impl Fn(&Value) -> bool) {
+    pub(crate) async fn until_reported(&self, what: &str, holds: impl Fn(&Value) -> bool) {
         until(what, DEADLINE, async || {
             let status = self.status().await;
             let gateways = status["gateways"].as_array().unwrap();
@@ -208,10 +235,15 @@ impl Scene {
 }
 
 /// A `tidegate policy rollout` under way.
-pub(super) struct Leader(Child);
+pub(crate) struct Leader(Child);
 
 impl Leader {
-    pub(super) fn start(scene: &Scene, arguments: &[&str]) -> Self {
+    pub(crate) fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        Self::start_at(&scene.cluster.primary.url(), arguments)
+    }
+
+    /// Over a way to the primary.
+    pub(crate) fn start_at(url: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(BINARY);
         command
             .args(["policy", "rollout", "--json"])
@@ -219,7 +251,7 @@ impl Leader {
         command
             .env_clear()
             .env("USER", "ada")
-            .env("DATABASE_URL", scene.cluster.primary.url());
+            .env("DATABASE_URL", url);
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -227,13 +259,13 @@ impl Leader {
         Self(command.spawn().unwrap())
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.0.id().unwrap()).unwrap();
         nix::sys::signal::kill(Pid::from_raw(pid), signal).unwrap();
     }
 
     /// Waits until it has ended.
-    pub(super) async fn ended(self) -> Ended {
+    pub(crate) async fn ended(self) -> Ended {
         let output = timeout(DEADLINE, self.0.wait_with_output()).await;
         let output = output.expect("it ends").unwrap();
         Ended {
@@ -248,13 +280,13 @@ impl Leader {
 const SENDERS: usize = 8;
 
 /// Requests of many clients to both gateways, until it is dropped.
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     _tasks: JoinSet<()>,
-    pub(super) failed: Arc<AtomicU64>,
+    pub(crate) failed: Arc<AtomicU64>,
 }
 
 impl Traffic {
-    pub(super) fn start(scene: &Scene) -> Self {
+    pub(crate) fn start(scene: &Scene) -> Self {
         let urls: Vec<_> = scene.gateways.iter().map(|it| it.url("/app/x")).collect();
         let failed = Arc::<AtomicU64>::default();
         let mut tasks = JoinSet::new();
@@ -281,7 +313,7 @@ impl Traffic {
 }
 
 /// The revision that a gateway decides by; 0 without one.
-pub(super) async fn in_force(gateway: &GatewayProcess) -> String {
+pub(crate) async fn in_force(gateway: &GatewayProcess) -> String {
     let answer = client()
         .get(gateway.admin_url("/admin/traffic-policy"))
         .send()
@@ -293,8 +325,13 @@ pub(super) async fn in_force(gateway: &GatewayProcess) -> String {
     }
 }
 
+/// The share of keys that a gateway decides by the revision of an open rollout, of 10,000.
+pub(crate) async fn share(gateway: &GatewayProcess) -> f64 {
+    metric(gateway, "tidegate_traffic_share").await * 10_000.0
+}
+
 /// A series of a gateway's metrics; 0 while it is absent.
-pub(super) async fn metric(gateway: &GatewayProcess, series: &str) -> f64 {
+pub(crate) async fn metric(gateway: &GatewayProcess, series: &str) -> f64 {
     let page = client().get(gateway.admin_url("/metrics")).send().await;
     let page = page.unwrap().text().await.unwrap();
     let value = page.lines().find_map(|line| line.strip_prefix(series));

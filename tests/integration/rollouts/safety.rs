@@ -197,12 +197,19 @@ async fn a_gateway_that_starts_without_a_database_goes_on_with_its_state_file() 
     let answer = client().get(gateway.url("/app/x")).send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "near");
     drop(gateway);
-    let missing = "[fleet]\nstate_dir = \"/nowhere/at/all\"\n";
-    let gateway = scene.command(EU, missing).start().await.unwrap();
-    gateway
-        .wait_for_log("the state file cannot be written")
-        .await
-        .unwrap();
+    // Nobody can write there; it is known at the start, not when the file would be needed.
+    for unwritable in ["/nowhere/at/all", "/proc"] {
+        let more = format!("[fleet]\nstate_dir = \"{unwritable}\"\n");
+        let gateway = alone(&more).start().await.unwrap();
+        gateway
+            .wait_for_log("the state file cannot be written")
+            .await
+            .unwrap();
+        let failed = "tidegate_traffic_state_file_total{outcome=\"failed\"}";
+        assert_eq!(metric(&gateway, failed).await, 1.0, "{}", gateway.log());
+    }
+    let unwritable = "[fleet]\nstate_dir = \"/proc\"\n";
+    let gateway = scene.command(EU, unwritable).start().await.unwrap();
     scene.follows(&gateway, "1", DEADLINE).await;
 }
 

@@ -15,7 +15,8 @@ resource "aws_ecs_cluster" "this" {
 }
 
 locals {
-  environment = merge(
+  # Of every task; those of the gateway itself have the fleet's as well.
+  settings = merge(
     {
       REGION      = var.region
       LISTEN_ADDR = "0.0.0.0:${local.public_port}"
@@ -24,6 +25,7 @@ locals {
     },
     var.environment,
   )
+  environment = merge(local.settings, [for fleet in var.fleet[*] : local.fleet_environment]...)
 
   container = {
     name                   = "gateway"
@@ -34,9 +36,6 @@ locals {
     # Drain delay 5 s plus the 30 s cap for requests in flight, and a little.
     stopTimeout     = 45
     linuxParameters = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
-    portMappings    = [{ containerPort = local.public_port, protocol = "tcp" }]
-    environment     = [for name, value in local.environment : { name = name, value = value }]
-    secrets         = [for name, arn in var.secret_arns : { name = name, valueFrom = arn }]
     logConfiguration = {
       logDriver = "awslogs"
       options = {
@@ -50,11 +49,29 @@ locals {
     }
   }
 
-  migrate = merge(local.container, {
-    name         = "migrate"
-    command      = ["migrate"]
-    portMappings = []
-    secrets      = [{ name = "DATABASE_URL", valueFrom = one(var.migration[*].url_secret_arn) }]
+  ports = concat([local.public_port], [for fleet in var.fleet[*] : local.fleet_port])
+
+  gateway = merge(local.container, {
+    portMappings = [for port in local.ports : { containerPort = port, protocol = "tcp" }]
+    environment  = [for name, value in local.environment : { name = name, value = value }]
+    secrets      = [for name, arn in var.secret_arns : { name = name, valueFrom = arn }]
+  }, [for fleet in var.fleet[*] : local.fleet_container]...)
+
+  containers = concat(
+    [local.gateway],
+    local.fleet_files_containers,
+    [for image in local.agent_image[*] : local.agent_container],
+  )
+
+  # What runs once, as the administrator.
+  one_off = merge(local.container, {
+    environment = [for name, value in local.settings : { name = name, value = value }]
+    secrets     = [{ name = "DATABASE_URL", valueFrom = one(var.migration[*].url_secret_arn) }]
+  })
+
+  migrate = merge(local.one_off, {
+    name    = "migrate"
+    command = ["migrate"]
   })
 }
 
@@ -69,7 +86,33 @@ resource "aws_ecs_task_definition" "gateway" {
   memory                   = var.task_memory
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
-  container_definitions    = jsonencode([local.container])
+  container_definitions    = jsonencode(local.containers)
+
+  dynamic "volume" {
+    for_each = var.fleet[*]
+
+    content {
+      name = "fleet"
+    }
+  }
+
+  dynamic "volume" {
+    for_each = var.fleet[*].state
+
+    content {
+      name = "state"
+
+      efs_volume_configuration {
+        file_system_id     = volume.value.file_system_id
+        transit_encryption = "ENABLED"
+
+        authorization_config {
+          access_point_id = volume.value.access_point_id
+          iam             = "ENABLED"
+        }
+      }
+    }
+  }
 
   runtime_platform {
     operating_system_family = "LINUX"
@@ -129,6 +172,14 @@ resource "aws_ecs_service" "gateway" {
     container_port   = local.public_port
   }
 
+  dynamic "service_registries" {
+    for_each = var.fleet[*].registry_arn
+
+    content {
+      registry_arn = service_registries.value
+    }
+  }
+
   lifecycle {
     # Autoscaling owns it after the first apply.
     ignore_changes = [desired_count]
@@ -141,6 +192,7 @@ resource "aws_ecs_service" "gateway" {
     var.secret_versions,
     aws_lb_listener_rule.verified,
     aws_iam_role_policy.secrets,
+    aws_iam_role_policy.state,
     aws_iam_role_policy_attachment.execution,
   ]
 }

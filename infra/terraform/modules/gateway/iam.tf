@@ -1,5 +1,6 @@
 # The execution role starts tasks: image, logs, exactly the secrets the task names. The task role is
-# what the gateway itself may do in AWS, which is nothing, so it has no policy.
+# what a task itself may do in AWS: nothing, but in a fleet mount its state (fleet.tf) and write metrics
+# (agent.tf).
 
 data "aws_iam_policy_document" "tasks_assume" {
   statement {
@@ -36,7 +37,7 @@ resource "aws_iam_role_policy" "secrets" {
 data "aws_iam_policy_document" "secrets" {
   statement {
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = distinct(concat(values(var.secret_arns), var.further_secret_arns, var.migration[*].url_secret_arn))
+    resources = distinct(concat(values(var.secret_arns), var.further_secret_arns, var.migration[*].url_secret_arn, var.fleet[*].certificate_arn))
   }
 
   statement {

@@ -1,5 +1,5 @@
 # The gateway of one region: load balancer (alb.tf, security.tf, certificate.tf), tasks (ecs.tf, iam.tf,
-# autoscaling.tf) and what is watched about them (alarms.tf).
+# autoscaling.tf), what a fleet adds (fleet.tf, agent.tf) and what is watched about them (alarms.tf).
 
 data "aws_region" "current" {}
 

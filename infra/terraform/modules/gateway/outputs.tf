@@ -13,12 +13,14 @@ output "certificate_validation" {
 }
 
 output "task" {
-  description = "How the tasks are started: image, plain environment and secrets by variable."
+  description = "How the tasks are started: image, plain environment and secrets by variable, the fleet's configuration, how many at most."
   value = {
     image       = local.container.image
     environment = local.environment
     secrets     = var.secret_arns
     migrates    = var.migration != null
+    fleet       = local.fleet_configuration
+    count_max   = var.task_count_max
   }
 }
 

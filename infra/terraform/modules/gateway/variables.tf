@@ -120,6 +120,35 @@ variable "environment" {
   default     = {}
 }
 
+variable "fleet" {
+  description = <<-EOT
+    Makes the tasks members of a fleet: its name, whose signatures count, the name of each region's gateways,
+    the image of the CloudWatch agent (null: none), and what modules/fleet made. Null without one.
+  EOT
+  type = object({
+    name            = string
+    trusted_keys    = list(string)
+    hosts           = map(string)
+    agent_image     = string
+    registry_arn    = string
+    certificate_arn = string
+    state = object({
+      file_system_id    = string
+      file_system_arn   = string
+      access_point_id   = string
+      access_point_arn  = string
+      security_group_id = string
+    })
+  })
+  default = null
+}
+
+variable "fleet_cidrs" {
+  description = "Ranges of the tasks of all regions of the fleet."
+  type        = list(string)
+  default     = []
+}
+
 variable "kms_key_arn" {
   description = "KMS key of this region, for the logs and the secrets."
   type        = string

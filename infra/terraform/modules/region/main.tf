@@ -59,6 +59,20 @@ module "postgres" {
   alarm_topic_arn           = aws_sns_topic.alarms.arn
 }
 
+module "fleet" {
+  source = "../fleet"
+  count  = var.common.fleet == null ? 0 : 1
+
+  name                   = var.name
+  vpc_id                 = module.network.vpc_id
+  subnet_ids             = module.network.private_subnet_ids
+  task_security_group_id = module.gateway.task_security_group_id
+  kms_key_arn            = aws_kms_key.this.arn
+  protected              = var.settings.protected
+  alarms                 = try(var.common.fleet.agent_image, null) != null
+  alarm_topic_arn        = aws_sns_topic.alarms.arn
+}
+
 # The log bucket is named by its policy: a load balancer checks that it may write when it is made.
 module "gateway" {
   source = "../gateway"
@@ -84,12 +98,14 @@ module "gateway" {
   secret_versions         = concat(var.secret_versions, [aws_secretsmanager_secret_version.replica_url.version_id])
   migration               = var.migration
   environment             = var.common.environment
+  fleet                   = one([for made in module.fleet : merge(var.common.fleet, { registry_arn = made.registry_arn, certificate_arn = made.certificate_arn, state = made.state })])
+  fleet_cidrs             = var.common.gateway_cidrs
   kms_key_arn             = aws_kms_key.this.arn
   log_bucket              = aws_s3_bucket_policy.logs.bucket
   task_cpu                = var.settings.task_cpu
   task_memory             = var.settings.task_memory
   task_count_min          = var.settings.task_count_min
-  task_count_max          = var.settings.task_count_max
+  task_count_max          = coalesce(var.settings.task_count_max, var.common.fleet == null ? 10 : 8)
   protected               = var.settings.protected
   alarm_topic_arn         = aws_sns_topic.alarms.arn
 }

@@ -60,6 +60,11 @@ output "gateway" {
   value       = module.gateway.task
 }
 
+output "fleet" {
+  description = "The private zone and the name of the region's gateways; null without a fleet."
+  value       = one([for made in module.fleet : { zone_id = made.zone_id, host = made.host }])
+}
+
 output "operations" {
   description = "What the commands of infra/README.md need to know of this region."
   value = {

@@ -43,6 +43,12 @@ variable "common" {
     vpc_cidrs         = list(string)
     excluded_zone_ids = set(string)
     gateway_cidrs     = list(string)
+    fleet = object({
+      name         = string
+      trusted_keys = list(string)
+      hosts        = map(string)
+      agent_image  = string
+    })
     password_generations = object({
       database_admin = number
       database_app   = number

@@ -11,7 +11,7 @@ use tidegate_traffic::{compile, show};
 
 use super::file::{accepted, print, read, refuse};
 use crate::gateway::cli::Exit;
-use crate::gateway::cli::arguments::PushCommand;
+use crate::gateway::cli::arguments::{PushCommand, revision};
 use crate::gateway::cli::primary::Primary;
 use crate::gateway::config::fleet_name;
 use crate::policy_store::{NewRevision, StoreError, StoreSession};
@@ -203,7 +203,12 @@ pub(super) fn key(file: &str) -> Result<(), Exit> {
     let (pem, key) = SigningKey::generate().map_err(Exit::failed)?;
     let mut options = std::fs::OpenOptions::new();
     let created = options.write(true).create_new(true).mode(0o600).open(file);
-    let mut created = created.map_err(|error| Exit::unusable(format_args!("{file}: {error}")))?;
+    let mut created = created.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Exit::unusable(format_args!(
+            "{file}: it exists, and no key is overwritten: name another file"
+        )),
+        _ => Exit::unusable(format_args!("{file}: {error}")),
+    })?;
     let written = created.write_all(pem.as_bytes());
     written.map_err(|error| Exit::failed(format_args!("{file}: {error}")))?;
     print(&format!("{}\n", key.public()))
@@ -224,20 +229,23 @@ async fn content(environment: &Environment, policy: &str) -> Result<(String, Vec
     let store = open(environment).await?;
     let revision = match policy {
         "active" => match store.in_force().await?.revision {
-            0 => return Err(Exit::unusable("no revision is in force yet")),
+            0 => {
+                return Err(Exit::unusable(
+                    "no revision is in force: `tidegate policy rollout REV` puts one in force",
+                ));
+            }
             revision => revision,
         },
         "candidate" => match store.newest(true).await? {
             None => {
                 return Err(Exit::unusable(
-                    "no rollout is under way: there is no candidate",
+                    "no rollout is under way: there is no candidate; `active` is what is in force",
                 ));
             }
             Some(open) => open.revision,
         },
-        number => number
-            .parse()
-            .map_err(|error| Exit::unusable(format_args!("revision {number}: {error}")))?,
+        number => revision(number)
+            .map_err(|expected| Exit::unusable(format_args!("\"{number}\": {expected}")))?,
     };
     let stored = store.revision(revision).await?;
     Ok((format!("revision {revision}"), stored.body.into_bytes()))

@@ -93,3 +93,19 @@ mock_resource "aws_acm_certificate" {
 mock_resource "aws_acm_certificate_validation" {
   defaults = { certificate_arn = "arn:aws:acm:ap-southeast-1:000000000000:certificate/c-ap-southeast-1" }
 }
+
+mock_resource "aws_service_discovery_private_dns_namespace" {
+  defaults = { id = "ns-ap-southeast-1", hosted_zone = "Z-ap-southeast-1" }
+}
+
+mock_resource "aws_service_discovery_service" {
+  defaults = { arn = "arn:aws:servicediscovery:ap-southeast-1:000000000000:service/srv" }
+}
+
+mock_resource "aws_efs_file_system" {
+  defaults = { id = "fs-ap-southeast-1", arn = "arn:aws:elasticfilesystem:ap-southeast-1:000000000000:file-system/fs-ap-southeast-1" }
+}
+
+mock_resource "aws_efs_access_point" {
+  defaults = { id = "fsap-ap-southeast-1", arn = "arn:aws:elasticfilesystem:ap-southeast-1:000000000000:access-point/fsap-ap-southeast-1" }
+}

@@ -93,3 +93,19 @@ mock_resource "aws_acm_certificate" {
 mock_resource "aws_acm_certificate_validation" {
   defaults = { certificate_arn = "arn:aws:acm:eu-west-1:000000000000:certificate/c-eu-west-1" }
 }
+
+mock_resource "aws_service_discovery_private_dns_namespace" {
+  defaults = { id = "ns-eu-west-1", hosted_zone = "Z-eu-west-1" }
+}
+
+mock_resource "aws_service_discovery_service" {
+  defaults = { arn = "arn:aws:servicediscovery:eu-west-1:000000000000:service/srv" }
+}
+
+mock_resource "aws_efs_file_system" {
+  defaults = { id = "fs-eu-west-1", arn = "arn:aws:elasticfilesystem:eu-west-1:000000000000:file-system/fs-eu-west-1" }
+}
+
+mock_resource "aws_efs_access_point" {
+  defaults = { id = "fsap-eu-west-1", arn = "arn:aws:elasticfilesystem:eu-west-1:000000000000:access-point/fsap-eu-west-1" }
+}

@@ -114,3 +114,19 @@ mock_resource "aws_cloudwatch_log_delivery_destination" {
 mock_data "aws_secretsmanager_secret_version" {
   defaults = { secret_string = "origin-secret-of-the-test" }
 }
+
+mock_resource "aws_service_discovery_private_dns_namespace" {
+  defaults = { id = "ns-us-east-1", hosted_zone = "Z-us-east-1" }
+}
+
+mock_resource "aws_service_discovery_service" {
+  defaults = { arn = "arn:aws:servicediscovery:us-east-1:000000000000:service/srv" }
+}
+
+mock_resource "aws_efs_file_system" {
+  defaults = { id = "fs-us-east-1", arn = "arn:aws:elasticfilesystem:us-east-1:000000000000:file-system/fs-us-east-1" }
+}
+
+mock_resource "aws_efs_access_point" {
+  defaults = { id = "fsap-us-east-1", arn = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-us-east-1" }
+}

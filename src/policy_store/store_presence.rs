@@ -1,0 +1,81 @@
+//! Whether there is a store and whether it can be read, as its nodes have said.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::nodes::StoreNodes;
+use super::{StoreError, statement};
+
+/// How often the tables are looked for.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// How often it is logged that the store was never read.
+const TELL: Duration = Duration::from_mins(1);
+
+/// What is known of the store as a whole.
+#[derive(Default)]
+pub(super) struct StorePresence {
+    /// When the tables were looked for, and whether they were there.
+    looked: Option<(Instant, bool)>,
+    /// Whether the database has answered that there are none.
+    absent: bool,
+    complained: bool,
+    told_unread: Option<Instant>,
+}
+
+impl StorePresence {
+    /// Whether the tables are there; looked for regularly until they are.
+    pub(super) async fn is_there(&mut self, nodes: &StoreNodes) -> bool {
+        if let Some((at, there)) = self.looked
+            && (there || at.elapsed() < LOOK)
+        {
+            return there;
+        }
+        for (status, _) in nodes.by_preference() {
+            let Some(client) = nodes.client(&status) else {
+                continue;
+            };
+            match statement::exists(&client).await {
+                Ok(there) => {
+                    self.looked = Some((Instant::now(), there));
+                    self.absent = !there;
+                    return there;
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+        false
+    }
+
+    /// Whether the database has answered that there is no store.
+    pub(super) fn is_absent(&self) -> bool {
+        self.absent
+    }
+
+    /// Records that the store was read.
+    pub(super) fn answered(&mut self) {
+        self.complained = false;
+    }
+
+    /// Records that the store could not be read, and logs it once until it can. What the role may not do,
+    /// or what is not there, is asked for again only after a while.
+    pub(super) fn failed(&mut self, error: &StoreError) {
+        if matches!(error, StoreError::Rights(_) | StoreError::Missing) {
+            self.looked = Some((Instant::now(), false));
+        }
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(%error, "the policy store cannot be read: what is in force stays");
+        }
+    }
+
+    /// Logs every minute that the store was never read.
+    pub(super) fn tell_unread(&mut self) {
+        if self.told_unread.is_none_or(|at| at.elapsed() >= TELL) {
+            self.told_unread = Some(Instant::now());
+            tracing::warn!(
+                "the policy store was not read yet: requests are served here and not handed on"
+            );
+        }
+    }
+}

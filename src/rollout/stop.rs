@@ -1,0 +1,94 @@
+//! Why a rollout is stopped, as operators read it.
+
+use std::fmt;
+
+use crate::{ArmCounts, ArmPair, GatewayState};
+
+/// Why a rollout is stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StopReason {
+    /// More decisions would change than allowed.
+    BlastRadius {
+        /// Decisions whose region differs.
+        changed: u64,
+        /// All decisions.
+        decided: u64,
+    },
+    /// The new plan is worse in a region.
+    Worse {
+        /// The region.
+        region: String,
+        /// In what.
+        by: &'static str,
+        /// The counts.
+        arms: ArmPair,
+    },
+    /// A gateway has vetoed, lapsed or refused.
+    Gateway {
+        /// Its id.
+        gateway: String,
+        /// Its region.
+        region: String,
+        /// Its state.
+        state: GatewayState,
+        /// What it says about it.
+        cause: String,
+        /// The counts.
+        arms: ArmPair,
+    },
+    /// A gateway does not follow.
+    Stalled {
+        /// Those that do not.
+        gateways: Vec<String>,
+    },
+    /// A stage has not had enough requests.
+    Samples {
+        /// How many it has had.
+        requests: u64,
+    },
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = |arms: &ArmPair| {
+            let arm = |arm: &ArmCounts| format!("{} of {} failed", arm.errors, arm.requests);
+            format!("new: {}; old: {}", arm(&arms.new), arm(&arms.old))
+        };
+        match self {
+            Self::BlastRadius { changed, decided } => write!(
+                f,
+                "blast radius: {changed} of {decided} decisions would change"
+            ),
+            Self::Worse { region, by, arms } => {
+                write!(f, "worse in {region} by {by} ({})", counts(arms))
+            }
+            Self::Gateway {
+                gateway,
+                region,
+                state,
+                cause,
+                arms,
+            } => match state {
+                GatewayState::Vetoed => {
+                    let counts = counts(arms);
+                    write!(
+                        f,
+                        "gateway {gateway} in {region} has vetoed: {cause} ({counts})"
+                    )
+                }
+                _ if cause.is_empty() => write!(f, "gateway {gateway} in {region} has {state}"),
+                _ => write!(f, "gateway {gateway} in {region} has {state}: {cause}"),
+            },
+            Self::Stalled { gateways } => {
+                let gateways = gateways.join(", ");
+                write!(f, "these gateways do not follow: {gateways}")
+            }
+            Self::Samples { requests } => {
+                write!(
+                    f,
+                    "only {requests} requests were decided by the new revision in ten bakes"
+                )
+            }
+        }
+    }
+}

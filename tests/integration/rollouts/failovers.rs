@@ -1,0 +1,95 @@
+//! Promotions and late replicas: whose rows count.
+
+use tidegate::testkit::{DelayProxy, GatewayProcess, PostgresServer, until};
+
+use super::kit::{EU, LOCAL, Scene, TO_US, US, metric};
+use crate::world::DEADLINE;
+
+/// A line to a server.
+async fn line(to: &PostgresServer) -> DelayProxy {
+    DelayProxy::start(to.address()).await.unwrap()
+}
+
+/// Two replicas, of which the first is eu-west-1's, and a gateway in each region that reaches the primary
+/// over a line; revisions 1 and 2 are stored and the first is in force.
+async fn scene_with_a_line() -> (Scene, DelayProxy) {
+    let mut scene = Scene::prepared(2).await;
+    let line = line(&scene.cluster.primary).await;
+    let url = scene.cluster.primary.url_at(line.address());
+    for region in [EU, US] {
+        let command = scene.command(region, "").env("DATABASE_URL", &url);
+        scene.start_gateway(command).await;
+    }
+    scene.push(LOCAL).await;
+    scene.push(TO_US).await;
+    scene.put_in_force("1").await;
+    scene.cluster.wait_for_replicas().await.unwrap();
+    (scene, line)
+}
+
+/// How often a rollout of a revision has been taken over.
+fn moves(gateway: &GatewayProcess, revision: u32) -> usize {
+    let taken_over = format!("\"revision\":{revision},\"rollout\":");
+    gateway.log().matches(&taken_over).count()
+}
+
+#[tokio::test]
+async fn after_a_promotion_that_has_lost_the_newest_rollout_all_go_back_to_what_has_survived() {
+    let (mut scene, line) = scene_with_a_line().await;
+    scene.cluster.replicas[1].cut_stream().await.unwrap();
+    scene.put_in_force("2").await;
+    scene.cluster.primary.kill().await.unwrap();
+    scene.cluster.promote_replica(1).await.unwrap();
+    line.set_target(scene.cluster.primary.address());
+    scene.until_revision("1", 2 * DEADLINE).await;
+    let agrees = |it: &serde_json::Value| it["state"] == "in-force" && it["revision"] == 1;
+    scene.until_reported("all agree", agrees).await;
+    for gateway in &scene.gateways {
+        let lost = "a promotion has lost rollouts";
+        gateway.wait_for_log(lost).await.unwrap();
+        let series = "tidegate_traffic_rollouts_total{outcome=\"lost\"}";
+        assert_eq!(metric(gateway, series).await, 1.0, "{}", gateway.log());
+    }
+    scene.put_in_force("2").await;
+}
+
+#[tokio::test]
+async fn a_replica_that_is_an_hour_late_moves_nothing_before_and_after_a_promotion() {
+    let (mut scene, to_primary) = scene_with_a_line().await;
+    scene.gateways.truncate(1);
+    let late = &scene.cluster.replicas[0];
+    let near = line(late).await;
+    let command = scene
+        .command(EU, "")
+        .env(
+            "DATABASE_URL",
+            scene.cluster.primary.url_at(to_primary.address()),
+        )
+        .env("DATABASE_READ_REPLICA_URL", late.url_at(near.address()));
+    late.set("recovery_min_apply_delay", "1h").await.unwrap();
+    scene.gateways.clear();
+    scene.start_gateway(command).await;
+    // The replica counts as current until it is ten seconds late; then the primary is asked.
+    scene.put_in_force("2").await;
+
+    // The other replica is promoted. This gateway sees nothing but the late one.
+    to_primary.cut(true);
+    scene.cluster.primary.kill().await.unwrap();
+    scene.cluster.promote_replica(1).await.unwrap();
+    let turns = near.turns();
+    until("it is asked again and again", DEADLINE, async || {
+        Ok((near.turns() > turns + 20).then_some(()))
+    })
+    .await
+    .unwrap();
+    scene.follows(&scene.gateways[0], "2", DEADLINE).await;
+
+    to_primary.set_target(scene.cluster.primary.address());
+    to_primary.cut(false);
+    scene.push(&format!("# again\n{LOCAL}")).await;
+    scene.put_in_force("3").await;
+    let gateway = &scene.gateways[0];
+    let taken_over = [1, 2, 3].map(|revision| moves(gateway, revision));
+    assert_eq!(taken_over, [1, 1, 1], "{}", gateway.log());
+    assert!(!gateway.log().contains("has lost"), "{}", gateway.log());
+}

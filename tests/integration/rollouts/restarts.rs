@@ -1,0 +1,124 @@
+//! What a gateway goes on with, before and without the store.
+
+use std::path::Path;
+
+use tidegate::testkit::{GatewayProcess, until};
+use tidegate_rollout::{SavedPolicy, StoredRevision, sha256_hex};
+
+use super::kit::{EU, LOCAL, Scene, TO_US, in_force, metric};
+use crate::handing_on::kit::FleetScene;
+use crate::world::{DEADLINE, client, wait_ready};
+
+/// A state file of another database, where a revision with another text is in force.
+fn of_another_database(folder: &Path, (revision, floor): (u32, u32)) {
+    let stored = StoredRevision {
+        revision,
+        body: TO_US.to_owned(),
+        sha256: sha256_hex(TO_US.as_bytes()),
+        language: 1,
+        floor: 0,
+        signature: None,
+    };
+    let saved = SavedPolicy {
+        fleet: "default".to_owned(),
+        system: Some(1),
+        timeline: 9,
+        rollout: 50,
+        floor_accepted: floor,
+        ..SavedPolicy::of(&stored)
+    };
+    let file = folder.join("traffic-policy.json");
+    std::fs::write(file, saved.write().unwrap()).unwrap();
+}
+
+/// The text in force.
+async fn text(gateway: &GatewayProcess) -> String {
+    let url = gateway.admin_url("/admin/traffic-policy");
+    let answer = client().get(url).send().await.unwrap();
+    answer.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_state_file_of_another_database_gives_neither_its_text_nor_its_floor_once_there_is_one() {
+    let mut scene = Scene::prepared(1).await;
+    scene.push(LOCAL).await;
+    scene.roll_out_by_hand("1").await;
+    // A different text under the same number; a floor above all numbers of this database.
+    for of in [(1, 0), (9, 9)] {
+        let folder = tempfile::tempdir().unwrap();
+        of_another_database(folder.path(), of);
+        let more = format!("[fleet]\nstate_dir = \"{}\"\n", folder.path().display());
+        scene.gateways.clear();
+        scene.start_gateway(scene.command(EU, &more)).await;
+        let gateway = &scene.gateways[0];
+        until("the database's text is in force", DEADLINE, async || {
+            Ok((text(gateway).await == LOCAL).then_some(()))
+        })
+        .await
+        .unwrap_or_else(|error| panic!("{of:?}: {error:#}\n{}", gateway.log()));
+        assert_eq!(scene.served_by(0, "/app/x").await, "near");
+        let ignored = "tidegate_traffic_state_file_total{outcome=\"ignored\"}";
+        assert_eq!(metric(gateway, ignored).await, 1.0, "{}", gateway.log());
+        let reasons = "tidegate_traffic_revision_refused_total{reason=\"floor\"}";
+        assert_eq!(metric(gateway, reasons).await, 0.0);
+        let file = folder.path().join("traffic-policy.json");
+        until("the file is of this database", DEADLINE, async || {
+            let read = SavedPolicy::read(&std::fs::read_to_string(&file)?, "default")?;
+            Ok((read.system != Some(1) && read.floor_accepted == 0).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_and_the_peers_are_gone_a_gateway_that_starts_answers_without_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!("[fleet]\nstate_dir = \"{}\"\n", folder.path().display());
+    let mut scene = Scene::prepared(1).await;
+    scene.start_gateway(scene.command(EU, &more)).await;
+    scene.push(TO_US).await;
+    scene.put_in_force("1").await;
+    let file = folder.path().join("traffic-policy.json");
+    until("the state file is there", DEADLINE, async || {
+        Ok(file.exists().then_some(()))
+    })
+    .await
+    .unwrap();
+    scene.cluster.primary.kill().await.unwrap();
+    scene.cluster.replicas[0].kill().await.unwrap();
+    for start in ["it runs", "it was started again"] {
+        for request in 0..100 {
+            let served = scene.served_by(0, &format!("/app/{request}")).await;
+            assert_eq!(served, "far", "{start}");
+        }
+        assert_eq!(in_force(&scene.gateways[0]).await, "1", "{start}");
+        scene.gateways.clear();
+        let again = scene.command(EU, &more).start().await.unwrap();
+        scene.follows(&again, "1", DEADLINE).await;
+        scene.gateways.push(again);
+    }
+    scene.cluster.primary.start().await.unwrap();
+    scene.cluster.replicas[0].start().await.unwrap();
+    wait_ready(&client(), &scene.gateways[0]).await;
+    scene.push(LOCAL).await;
+    scene.put_in_force("2").await;
+}
+
+#[tokio::test]
+async fn before_the_store_was_ever_read_requests_are_served_here_and_a_log_line_says_so() {
+    let mut scene = FleetScene::start(2, "policy p { prefer local }\n").await;
+    std::fs::remove_file(scene.file("traffic.policy")).unwrap();
+    scene.start_one(0).await;
+    scene.until_all_are(0, "well").await;
+    let gateway = scene.gateway(0);
+    let unread = "the policy store was not read yet: requests are served here";
+    gateway.wait_for_log(unread).await.unwrap();
+    assert_eq!(in_force(gateway).await, "0");
+    let answer = scene.get("/app/x").await;
+    assert_eq!(answer.text().await.unwrap(), EU);
+    // The built-in policy would hand requests on where this region is ill.
+    let url = gateway.admin_url("/admin/traffic-policy");
+    let answer = client().get(url).send().await.unwrap();
+    assert_eq!(answer.status(), 404, "{}", gateway.log());
+}
