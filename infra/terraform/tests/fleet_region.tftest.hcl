@@ -89,10 +89,10 @@ run "region" {
   assert {
     condition = alltrue([
       for key, alarm in aws_cloudwatch_metric_alarm.fleet : alarm.namespace == "tidegate" && alarm.period == 60 &&
-      alarm.dimensions == merge({ job = "tidegate" },
+      alarm.dimensions == tomap(merge({ job = "tidegate" },
         key == "fleet-unreachable" ? { state = "unreachable" } : {},
         startswith(key, "rollout-") ? { outcome = trimprefix(key, "rollout-") } : {},
-      )
+      ))
     ])
     error_message = "Alarms name exactly the dimensions that the agent writes."
   }
