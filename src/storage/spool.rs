@@ -4,6 +4,7 @@
 //! Bytes are taken from the client only as fast as a bucket takes them.
 
 mod file;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use self::file::SpoolFile;
-use super::backend::PART_BYTES;
+pub(super) use self::room::SpoolRoom;
+use self::room::units_of;
+use super::StorageError;
 use super::error::IncomingError;
 use super::hex::hex;
-use super::{StorageError, StorageSettings};
 
 /// A body may be silent for so long.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -32,22 +34,6 @@ pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
 /// What is taken of a body that was refused.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// The unit in which room is counted.
-const UNIT: usize = 1 << 10;
-/// How long a body waits for room for its next part.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// The room for bodies, of all requests together.
-pub(super) struct SpoolRoom {
-    /// For what is kept.
-    memory: Arc<Semaphore>,
-    files: Arc<Semaphore>,
-    /// For parts that are sent, and are not in memory anyway.
-    parts: Arc<Semaphore>,
-    parts_units: u32,
-    bytes_max: u64,
-    directory: std::path::PathBuf,
-}
 
 /// Bytes that are to be sent at once, and the room that they take.
 pub(super) struct Part {
@@ -122,40 +108,6 @@ impl Kept {
             Self::File { len, .. } => *len,
         }
     }
-}
-
-impl SpoolRoom {
-    pub(super) fn new(settings: &StorageSettings) -> Self {
-        let units =
-            |bytes: usize| Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS)));
-        // One part must always be possible.
-        let parts = (settings.spool_memory_max / 2).max(PART_BYTES);
-        Self {
-            memory: units(settings.spool_memory_max / 2),
-            files: units(settings.spool_total_max),
-            parts: units(parts),
-            parts_units: units_of(parts),
-            bytes_max: settings.spool_bytes_max as u64,
-            directory: match settings.spool_dir.as_str() {
-                "" => std::env::temp_dir(),
-                directory => directory.into(),
-            },
-        }
-    }
-
-    /// Waits for room for a part.
-    async fn part(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StorageError> {
-        let units = units_of(bytes).min(self.parts_units);
-        let room = Arc::clone(&self.parts).acquire_many_owned(units);
-        match timeout(ROOM_WAIT_MAX, room).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(StorageError::Busy),
-        }
-    }
-}
-
-fn units_of(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
 impl Spool {

@@ -1,4 +1,7 @@
+use super::room::UNIT;
 use super::*;
+use crate::storage::StorageSettings;
+use crate::storage::backend::PART_BYTES;
 
 struct Anything;
 
