@@ -19,7 +19,7 @@ policy away {
   prefer us-east-1 | ap-southeast-1 | local
   leave  when p99 > 100ms for 1s
   return when p99 < 80ms for 2s ramp 3s
-  retry  idempotent 1 budget 20%
+  retry  idempotent 2 budget 20%
 }
 ";
 

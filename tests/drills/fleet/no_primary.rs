@@ -60,7 +60,7 @@ pub(super) async fn nowhere(length: Length) -> Row {
     let (reads, writes) = load.stop().await;
     row.show(format!("{} reads", reads.count()), reads.count() > 0);
     row.show(
-        format!("{} failed {:?}", reads.failed(), reads.bad_statuses()),
+        format!("{} failed {:?}", reads.failed(), reads.problems()),
         reads.failed() == 0,
     );
     let refused = writes.with_status(503).count();

@@ -14,7 +14,7 @@ use crate::handing_on::REGIONS;
 const POLICY: &str = "\
 policy away {
   prefer us-east-1 | ap-southeast-1 | local
-  retry  idempotent 1 budget 20%
+  retry  idempotent 2 budget 20%
 }
 ";
 

@@ -15,7 +15,7 @@ policy away {
   prefer us-east-1 | ap-southeast-1 | local
   leave  when errors > 2% for 1s
   return when errors < 1% for 2s
-  retry  idempotent 1 budget 20%
+  retry  idempotent 2 budget 20%
 }
 ";
 
