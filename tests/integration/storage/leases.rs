@@ -67,7 +67,7 @@ async fn bytes_that_arrive_after_their_reservation_was_swept_are_deleted_or_coun
     let world = StorageWorld::with(1, &[], &[], settings, 0).await;
     for is_deletable in [true, false] {
         world.buckets[0].heal();
-        world.buckets[0].fail(Method::PUT, BucketFault::Delay(Duration::from_secs(1)));
+        world.buckets[0].fail(Method::PUT, BucketFault::Delay(Duration::from_secs(3)));
         if !is_deletable {
             world.buckets[0].fail(Method::DELETE, BucketFault::Answer(403, ""));
         }
