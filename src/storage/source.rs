@@ -126,6 +126,9 @@ impl Source {
                     return Err(failed);
                 };
                 let hedge = self.inventory.buckets[copy.bucket].live.hedge.get();
+                // Not before the objective is missed, which the bucket's times would otherwise never show.
+                let objective = self.repository.row.policy.read_slo();
+                let hedge = hedge.max(objective.unwrap_or_default());
                 race.enter(
                     entered.len(),
                     turn,
@@ -178,6 +181,8 @@ impl Source {
     fn report_overtaken<T>(&self, race: &Race<'_, T>, entered: &[CopyAt]) {
         for slow in race.entrants().overtaken() {
             let (bucket, took) = (entered[slow.node].bucket, slow.since.elapsed());
+            let live = &self.inventory.buckets[bucket].live;
+            live.hedge.add(took, Instant::now());
             let fault = Fault {
                 kind: FaultKind::Slow,
                 detail: format!("no byte in {took:?}, and another bucket has answered"),
