@@ -41,6 +41,9 @@ pub const CORS_MAX_AGE_DEFAULT: Duration = Duration::from_secs(3_600);
 /// All origins, methods or headers.
 const ANY: &str = "*";
 
+/// Says what would be right in place of a text.
+type Check = fn(&str) -> Result<(), String>;
+
 /// `cors` of a policy row, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorsRow {
@@ -93,11 +96,6 @@ impl Cors {
                 &"at least one origin, or `*`, is needed",
             );
         }
-        for origin in row.origins.iter().filter(|it| *it != ANY) {
-            if let Err(why) = check_origin(origin) {
-                return refuse("cors.origins", origin, &why);
-            }
-        }
         if row.origins.len() > 1 && row.origins.iter().any(|it| it == ANY) {
             return refuse(
                 "cors.origins",
@@ -105,29 +103,25 @@ impl Cors {
                 &"it stands for all origins, and so alone",
             );
         }
-        for method in methods.iter().filter(|it| **it != ANY) {
-            if method.parse::<Method>().is_err() {
-                return refuse("cors.methods", method, &"expected a method such as PUT");
-            }
-        }
-        for (key, names) in [("cors.headers", &headers), ("cors.expose", &exposed)] {
-            for name in names.iter().filter(|it| **it != ANY) {
-                if name.parse::<HeaderName>().is_err() {
-                    return refuse(key, name, &"expected the name of a header");
-                }
-            }
-        }
         let origins: Vec<&str> = row.origins.iter().map(String::as_str).collect();
-        let lists = [
-            ("cors.origins", &origins),
-            ("cors.methods", &methods),
-            ("cors.headers", &headers),
-            ("cors.expose", &exposed),
+        let lists: [(_, _, Check); 4] = [
+            ("cors.origins", &origins, check_origin),
+            ("cors.methods", &methods, check_method),
+            ("cors.headers", &headers, check_header),
+            ("cors.expose", &exposed, check_header),
         ];
-        for (key, list) in lists {
-            if row.credentials && list.contains(&ANY) {
-                let why = "browsers take no `*` with credentials: list what is meant";
-                return refuse(key, ANY, &why);
+        for (key, list, check) in lists {
+            for text in list {
+                let checked = match *text {
+                    ANY if row.credentials => {
+                        Err("browsers take no `*` with credentials: list what is meant".to_owned())
+                    }
+                    ANY => Ok(()),
+                    text => check(text),
+                };
+                if let Err(why) = checked {
+                    return refuse(key, text, &why);
+                }
             }
         }
         let value = |key, text: &str| match HeaderValue::from_str(text) {
@@ -264,6 +258,20 @@ fn check_origin(text: &str) -> Result<(), String> {
         }
         _ => Err(format!("browsers send it as `{sent}`")),
     }
+}
+
+fn check_method(text: &str) -> Result<(), String> {
+    let sent = text.to_ascii_uppercase();
+    match text.parse::<Method>() {
+        Err(_invalid) => Err("expected a method such as PUT".to_owned()),
+        Ok(_) if text != sent => Err(format!("browsers send it as `{sent}`")),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn check_header(text: &str) -> Result<(), String> {
+    let parsed = text.parse::<HeaderName>().map(drop);
+    parsed.map_err(|_invalid| "expected the name of a header".to_owned())
 }
 
 fn varies_by_origin(answer: &HeaderMap) -> bool {
@@ -464,6 +472,17 @@ mod tests {
                 refused.contains(key) && refused.contains("no `*` with credentials"),
                 "{refused}"
             );
+        }
+        for (method, expected) in [
+            ("put", "browsers send it as `PUT`"),
+            ("Patch", "browsers send it as `PATCH`"),
+            ("P T", "expected a method such as PUT"),
+        ] {
+            let refused = refused(&CorsRow {
+                methods: Some(vec!["GET".to_owned(), method.to_owned()]),
+                ..row(&[APP])
+            });
+            assert!(refused.contains(expected), "{refused}");
         }
         let row = CorsRow {
             headers: Some(vec!["a b".to_owned()]),

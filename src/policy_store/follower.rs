@@ -94,13 +94,13 @@ impl StoreFollower {
         let (reports, latest) = watch::channel(None);
         let mut tasks = JoinSet::new();
         tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
+        tasks.spawn(self.state.writer());
         loop {
             let is_pinned = self.plans.is_pinned();
             let is_there = self.presence.is_there(&self.nodes).await;
             if is_there && !is_pinned {
                 self.poll().await;
             }
-            self.state.retry().await;
             let now = self.started.elapsed();
             let mut posture = self.following.posture(now);
             if !is_pinned {
@@ -111,9 +111,10 @@ impl StoreFollower {
                 }
                 self.status.show(&posture);
             }
-            // A gateway that suspects itself does not confirm a stage.
-            if is_there && !self.suspects_itself() {
-                reports.send_replace(Some(self.reported(&posture, is_pinned)));
+            if is_there {
+                // A gateway that suspects itself confirms nothing: its row grows old meanwhile.
+                let row = || self.reported(&posture, is_pinned);
+                reports.send_replace((!self.suspects_itself()).then(row));
             }
             let is_unread = self.is_unread(&posture) && !is_pinned;
             if is_unread && self.plans.has_peers() {
@@ -219,7 +220,7 @@ impl StoreFollower {
             finished: polled.finished,
             revisions: polled.revisions,
         };
-        self.take_in(&view).await;
+        self.take_in(&view);
         let in_force = self.following.in_force();
         self.bodies
             .keep_only(|it| rolled_out.contains(&it) || in_force == Some(it));
@@ -231,9 +232,8 @@ impl StoreFollower {
         if let (Some(before), Some(system)) = (self.system, system)
             && before != system
         {
-            let reason = "it is of another database";
             tracing::warn!("the database is another one: what was in force before does not count");
-            self.state.ignore(&reason);
+            self.state.forget();
             self.following.forget();
             self.bodies = Bodies::default();
         }
@@ -241,7 +241,7 @@ impl StoreFollower {
     }
 
     /// Takes in what a node shows.
-    async fn take_in(&mut self, view: &StoreView) {
+    fn take_in(&mut self, view: &StoreView) {
         let before = self.following.position();
         let bodies = &self.bodies;
         let admission = |revision| bodies.admission(revision);
@@ -255,7 +255,7 @@ impl StoreFollower {
             let revision = view.finished.map_or(0, |it| it.revision);
             let accepted = (self.bodies.stored(revision), self.bodies.floor());
             let state = SavedState::of(view, accepted, &self.trust.fleet);
-            self.state.save(state).await;
+            self.state.save(state);
         }
     }
 

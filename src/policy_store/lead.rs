@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{StoreError, StoreSession};
 use tidegate_rollout::{
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(2);
 
-/// Longest wait for a look: a server may accept what it is sent and answer nothing.
+/// Longest wait for an answer: a server may accept what it is sent and answer nothing.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// For how long the store may fail before the lease is lost.
@@ -63,6 +63,7 @@ pub async fn lead(
     mut interrupted: watch::Receiver<bool>,
     mut tell: impl FnMut(LeadEvent),
 ) -> Result<Leadership, StoreError> {
+    store.answer_within(ANSWER_MAX);
     let started = Instant::now();
     let mut lead = Lead {
         store,
@@ -70,21 +71,22 @@ pub async fn lead(
         machine: Leading::new(course, Duration::ZERO),
         renewed: started,
         was_baking: false,
+        told: Told::default(),
         stopping: None,
     };
-    tell(lead.event("entered", Told::default(), None));
+    tell(lead.event("entered", None));
     loop {
         let is_interrupted = *interrupted.borrow();
-        let look = async {
-            match is_interrupted {
-                true => lead.abort(&mut tell).await.map(Some),
-                false => lead.look(started.elapsed(), &mut tell).await,
-            }
+        let looked = match is_interrupted {
+            true => lead.abort().await.map(Some),
+            false => lead.look(started.elapsed(), &mut tell).await,
         };
-        let late = |_elapsed| Err(StoreError::Timeout(ANSWER_MAX.as_secs()));
-        match timeout(ANSWER_MAX, look).await.unwrap_or_else(late) {
+        match looked {
             Ok(None) => {}
-            Ok(Some(ended)) => return Ok(ended),
+            Ok(Some(ended)) => {
+                lead.last_event(&ended).into_iter().for_each(tell);
+                return Ok(ended);
+            }
             Err(error) if lead.renewed.elapsed() < LEASE => {
                 // It is tried again, until the lease has run out.
                 let _unreachable = lead.store.reopen_after(&error).await;
@@ -105,6 +107,8 @@ struct Lead<'a> {
     /// When the lease was last renewed.
     renewed: Instant,
     was_baking: bool,
+    /// The counts of the stage when the rows were last looked at.
+    told: Told,
     /// Why it was to be stopped, though the answer to that may be lost.
     stopping: Option<StopReason>,
 }
@@ -129,9 +133,14 @@ impl Lead<'_> {
             return self.lost().await.map(Some);
         };
         let reports = self.store.gateways().await?;
+        let row = (open.stage.as_str(), open.region.as_deref(), open.share);
+        if let Some(stage) = self.machine.entered_unseen(row) {
+            self.enter(stage, &reports, now, tell);
+        }
+        self.told = self.machine.told(&reports);
         let step = self.machine.step(&reports, open.paused, now);
         if self.machine.is_baking() && !self.was_baking {
-            tell(self.event("baking", self.machine.told(&reports), None));
+            tell(self.event("baking", None));
         }
         self.was_baking = self.machine.is_baking();
         self.carry_out(step, &reports, now, tell).await
@@ -144,66 +153,65 @@ impl Lead<'_> {
         now: Duration,
         tell: &mut impl FnMut(LeadEvent),
     ) -> Result<Option<Leadership>, StoreError> {
-        let told = self.machine.told(reports);
         let asked = Instant::now();
         match step {
             LeaderStep::Wait => Ok(None),
             LeaderStep::Enter(stage) => {
-                let (kind, region, share) = self.row_of(stage);
-                let region = region.as_deref();
+                let (kind, region, share) = self.machine.row_of(stage);
                 if !self.store.enter(self.mandate, kind, region, share).await? {
                     return self.lost().await.map(Some);
                 }
-                tell(self.event("passed", told, None));
                 self.renewed = asked;
-                self.machine.entered(stage, now);
-                self.was_baking = false;
-                tell(self.event("entered", self.machine.told(reports), None));
+                self.enter(stage, reports, now, tell);
                 Ok(None)
             }
             LeaderStep::Finish => {
-                let reason = match self.machine.passed_over() {
-                    [] => String::new(),
-                    regions => format!("without a living gateway: {}", regions.join(", ")),
-                };
-                if !self
-                    .store
-                    .end(self.mandate, RolloutOutcome::Done, &reason)
-                    .await?
-                {
-                    return self.lost().await.map(Some);
-                }
-                let reason = (!reason.is_empty()).then_some(reason);
-                tell(self.event("done", told, reason));
-                Ok(Some(Leadership::Done))
+                let reason = self.passed_over().unwrap_or_default();
+                let ended = self.end(RolloutOutcome::Done, &reason, Leadership::Done);
+                ended.await.map(Some)
             }
             LeaderStep::Stop(reason) => {
                 let why = reason.to_string();
                 self.stopping = Some(reason.clone());
-                if !self
-                    .store
-                    .end(self.mandate, RolloutOutcome::Stopped, &why)
-                    .await?
-                {
-                    return self.lost().await.map(Some);
-                }
-                tell(self.event("stopped", told, Some(why)));
-                Ok(Some(Leadership::Stopped(reason)))
+                let ended = Leadership::Stopped(reason);
+                let ended = self.end(RolloutOutcome::Stopped, &why, ended);
+                ended.await.map(Some)
             }
         }
     }
 
-    async fn abort(&self, tell: &mut impl FnMut(LeadEvent)) -> Result<Leadership, StoreError> {
+    /// Records that the store has a stage.
+    fn enter(
+        &mut self,
+        stage: StageAt,
+        reports: &[GatewayReport],
+        now: Duration,
+        tell: &mut impl FnMut(LeadEvent),
+    ) {
+        tell(self.event("passed", None));
+        self.machine.entered(stage, now);
+        self.was_baking = false;
+        self.told = self.machine.told(reports);
+        tell(self.event("entered", None));
+    }
+
+    async fn abort(&self) -> Result<Leadership, StoreError> {
         let reason = "aborted by its leader";
-        if !self
-            .store
-            .end(self.mandate, RolloutOutcome::Aborted, reason)
-            .await?
-        {
-            return self.lost().await;
+        let ended = Leadership::Aborted(reason.to_owned());
+        self.end(RolloutOutcome::Aborted, reason, ended).await
+    }
+
+    /// Ends the rollout, if this process still leads it.
+    async fn end(
+        &self,
+        outcome: RolloutOutcome,
+        reason: &str,
+        ended: Leadership,
+    ) -> Result<Leadership, StoreError> {
+        match self.store.end(self.mandate, outcome, reason).await? {
+            true => Ok(ended),
+            false => self.lost().await,
         }
-        tell(self.event("aborted", Told::default(), None));
-        Ok(Leadership::Aborted(reason.to_owned()))
     }
 
     /// Why this process does not lead any more.
@@ -218,24 +226,32 @@ impl Lead<'_> {
         Ok(ended(outcome.as_deref(), reason, self.stopping.clone()))
     }
 
-    fn row_of(&self, stage: StageAt) -> (RolloutStage, Option<String>, u16) {
-        match stage {
-            StageAt::Shadow => (RolloutStage::Shadow, None, 0),
-            StageAt::Share { share, .. } => {
-                let region = self.machine.region_of(stage).map(str::to_owned);
-                (RolloutStage::Share, region, share)
-            }
-        }
+    /// Names the regions without a living gateway, if there are any.
+    fn passed_over(&self) -> Option<String> {
+        let regions: Vec<_> = self.machine.passed_over().collect();
+        let named = || format!("without a living gateway: {}", regions.join(", "));
+        (!regions.is_empty()).then(named)
     }
 
-    fn event(&self, state: &'static str, told: Told, reason: Option<String>) -> LeadEvent {
-        let (stage, region, share) = self.row_of(self.machine.stage());
+    /// What is told of an end; nothing where another process leads.
+    fn last_event(&self, ended: &Leadership) -> Option<LeadEvent> {
+        let (state, reason) = match ended {
+            Leadership::Done => ("done", self.passed_over()),
+            Leadership::Stopped(reason) => ("stopped", Some(reason.to_string())),
+            Leadership::Aborted(reason) => ("aborted", Some(reason.clone())),
+            Leadership::Lost(_) => return None,
+        };
+        Some(self.event(state, reason))
+    }
+
+    fn event(&self, state: &'static str, reason: Option<String>) -> LeadEvent {
+        let (stage, region, share) = self.machine.row_of(self.machine.stage());
         LeadEvent {
             stage,
-            region,
+            region: region.map(str::to_owned),
             share,
             state,
-            told,
+            told: self.told.clone(),
             reason,
         }
     }

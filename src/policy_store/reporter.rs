@@ -102,6 +102,8 @@ pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Op
         }
         let now = Instant::now();
         let Some(Reported { row, is_open }) = latest.borrow_and_update().clone() else {
+            // The next one is written at once.
+            last = None;
             due = now + STEADY;
             continue;
         };

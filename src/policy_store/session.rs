@@ -16,7 +16,7 @@ use tidegate_rollout::{GatewayReport, StoredRevision, sha256_hex};
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const STATEMENT_MAX: Duration = Duration::from_secs(10);
 
-/// Longest wait for the answer to a statement: the server itself ends one before.
+/// Longest wait for the answer to a statement, if a command says no other: the server itself ends one before.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// How a time is written.
@@ -26,6 +26,8 @@ const UTC: &str = "at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
 pub struct StoreSession {
     server: Server,
     connection: Connection,
+    /// Longest wait for the answer to one statement.
+    answer_max: Duration,
 }
 
 pub(super) type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -39,7 +41,13 @@ impl StoreSession {
         Ok(Self {
             connection: connect_to(server).await?,
             server: server.clone(),
+            answer_max: ANSWER_MAX,
         })
+    }
+
+    /// Waits no longer than this for the answer to a statement from now on.
+    pub(super) fn answer_within(&mut self, limit: Duration) {
+        self.answer_max = limit;
     }
 
     /// Connects again if the connection has ended, or was left in the middle of a statement.
@@ -225,7 +233,7 @@ impl StoreSession {
         body: impl AsyncFnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let client = &self.connection.client;
-        let begun = answer(client.batch_execute("begin read write")).await;
+        let begun = self.answer(client.batch_execute("begin read write")).await;
         begun.map_err(|error| match error {
             // A replica cannot begin one that writes.
             StoreError::Statement(error)
@@ -236,15 +244,20 @@ impl StoreSession {
             error => error,
         })?;
         let done = body().await;
+        if let Err(StoreError::Timeout(_)) = done {
+            // The connection is given up, and with it the transaction.
+            return done;
+        }
         let end = if done.is_ok() { "commit" } else { "rollback" };
-        let ended = answer(client.batch_execute(end)).await;
+        let ended = self.answer(client.batch_execute(end)).await;
         let done = done?;
         ended?;
         Ok(done)
     }
 
     pub(super) async fn run(&self, sql: &str, arguments: Arguments<'_>) -> Result<u64, StoreError> {
-        answer(self.connection.client.execute(sql, arguments)).await
+        self.answer(self.connection.client.execute(sql, arguments))
+            .await
     }
 
     pub(super) async fn rows(
@@ -252,17 +265,19 @@ impl StoreSession {
         sql: &str,
         arguments: Arguments<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        answer(self.connection.client.query(sql, arguments)).await
+        self.answer(self.connection.client.query(sql, arguments))
+            .await
     }
-}
 
-/// Waits for an answer, but not for ever.
-async fn answer<T>(
-    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, StoreError> {
-    match timeout(ANSWER_MAX, statement).await {
-        Ok(answered) => Ok(answered?),
-        Err(_elapsed) => Err(StoreError::Timeout(ANSWER_MAX.as_secs())),
+    /// Waits for an answer, but not for ever.
+    async fn answer<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.answer_max, statement).await {
+            Ok(answered) => Ok(answered?),
+            Err(_elapsed) => Err(StoreError::Timeout(self.answer_max.as_secs())),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -14,6 +15,9 @@ const NAME: &str = "traffic-policy.json";
 /// Largest file that is read: a text of 256 KiB, each byte escaped at worst.
 const BYTES_MAX: u64 = 1 << 20;
 
+/// Age of a temporary file that no process will rename: a write takes far less.
+const LEFT: Duration = Duration::from_hours(1);
+
 /// The directory of the state file.
 #[derive(Clone, Debug)]
 pub(super) struct StateDir(PathBuf);
@@ -21,13 +25,13 @@ pub(super) struct StateDir(PathBuf);
 /// Why the file gives nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it is not a regular file")]
     Kind,
     #[error("it is larger than 1 MiB")]
     Size,
-    #[error("{0}")]
+    #[error(transparent)]
     Content(#[from] SavedPolicyError),
 }
 
@@ -63,18 +67,35 @@ impl StateDir {
         .await
     }
 
-    /// Tries whether the file could be replaced.
+    /// Tries whether the file could be replaced, and removes what an interrupted write has left.
     pub(super) async fn probe(&self) -> Result<(), StateError> {
-        let temporary = self.temporary();
+        let state = self.clone();
         blocking(move || {
+            let temporary = state.temporary();
             create(&temporary)?;
-            Ok(std::fs::remove_file(&temporary)?)
+            std::fs::remove_file(&temporary)?;
+            Ok(state.remove_left()?)
         })
         .await
     }
 
+    /// Returns a name for one write: another process may use the same directory.
     fn temporary(&self) -> PathBuf {
-        self.0.join(format!("{NAME}.new"))
+        self.0
+            .join(format!("{NAME}.new.{:016x}", fastrand::u64(..)))
+    }
+
+    fn remove_left(&self) -> io::Result<()> {
+        for file in std::fs::read_dir(&self.0)? {
+            let file = file?;
+            let name = file.file_name();
+            let is_temporary = name.to_string_lossy().starts_with(&format!("{NAME}.new"));
+            let modified = file.metadata()?.modified()?;
+            if is_temporary && modified.elapsed().is_ok_and(|age| age >= LEFT) {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn read_now(&self, fleet: &str) -> Result<Option<SavedPolicy>, StateError> {
@@ -107,23 +128,19 @@ impl StateDir {
         let mut file = create(&temporary)?;
         let written = file.write_all(text.as_bytes());
         let written = written.and_then(|()| file.sync_all());
+        let written = written.and_then(|()| std::fs::rename(&temporary, self.file()));
         if let Err(error) = written {
             // The disk is full, perhaps: what was written of it only takes its space.
             let _kept = std::fs::remove_file(&temporary);
             return Err(error.into());
         }
-        std::fs::rename(&temporary, self.file())?;
         File::open(&self.0)?.sync_all()?;
         Ok(())
     }
 }
 
-/// Creates a file in the place of whatever has its name: a leftover, a link or a pipe is not written to.
+/// Creates a file; a link or a pipe of its name is not written to.
 fn create(path: &Path) -> io::Result<File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
@@ -176,6 +193,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_processes_that_share_a_directory_do_not_touch_each_others_unfinished_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let states = [StateDir::new(folder.path()), StateDir::new(folder.path())];
+        for _ in 0..20 {
+            let [one, other] = &states;
+            let (one, other) = tokio::join!(one.write(saved()), async {
+                other.probe().await?;
+                other.write(saved()).await
+            });
+            one.unwrap();
+            other.unwrap();
+            assert_eq!(states[0].read("").await.unwrap(), Some(saved()));
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_an_interrupted_write_has_left_is_removed_after_an_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path());
+        let left =
+            ["", ".0123456789abcdef"].map(|it| folder.path().join(format!("{NAME}.new{it}")));
+        for path in &left {
+            let old = std::time::SystemTime::now() - LEFT;
+            create(path).unwrap().set_modified(old).unwrap();
+        }
+        let fresh = state.temporary();
+        create(&fresh).unwrap();
+        state.write(saved()).await.unwrap();
+        state.probe().await.unwrap();
+        assert!(left.iter().all(|path| !path.exists()));
+        assert!(fresh.exists() && state.file().exists());
+    }
+
+    #[tokio::test]
     async fn links_pipes_devices_and_directories_are_refused_and_replaced_but_never_written_to() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path());
@@ -195,7 +247,10 @@ mod tests {
             std::fs::remove_file(state.file()).ok();
             kind(&state.file());
             assert!(matches!(state.read("").await, Err(StateError::Kind)));
-            kind(&state.temporary());
+            let made = folder.path().join("made");
+            kind(&made);
+            assert!(create(&made).is_err());
+            std::fs::remove_file(&made).unwrap();
             state.write(saved()).await.unwrap();
             assert_eq!(state.read("").await.unwrap(), Some(saved()));
             assert_eq!(std::fs::read(&elsewhere).unwrap(), whole);
@@ -204,6 +259,7 @@ mod tests {
         std::fs::create_dir(state.file()).unwrap();
         assert!(matches!(state.read("").await, Err(StateError::Kind)));
         assert!(state.write(saved()).await.is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(matches!(
             StateDir::new(Path::new("/dev/null")).probe().await,
             Err(StateError::Io(_))

@@ -1,11 +1,14 @@
 //! Keeps the state file: reads it at start, and replaces it when another policy is in force.
+//!
+//! It is written in a task of its own: a disk that hangs holds up nothing that decides requests.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use tidegate_rollout::{SavedPolicy, StoreView, StoredRevision};
 use tidegate_telemetry::names;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::StoreSettings;
 use super::state_dir::StateDir;
@@ -13,11 +16,16 @@ use super::state_dir::StateDir;
 /// Pause after a failure: a full disk, or a directory that cannot be written, is an operator's to mend.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// Longest wait for the file at start: without it the store says what is in force.
+const READ_MAX: Duration = Duration::from_secs(5);
+
 /// The state file, if the configuration has a directory for it.
 pub(super) struct StateKeeper {
     directory: Option<StateDir>,
-    /// What could not be written, and when that was last tried.
-    unsaved: Option<(SavedState, Instant)>,
+    /// What the file is to say; nothing leaves it as it is.
+    wanted: watch::Sender<Option<SavedState>>,
+    /// Whether the file was read, and what is in force may be from it.
+    is_read: bool,
 }
 
 /// What the directory is to hold.
@@ -58,21 +66,28 @@ impl StateKeeper {
     pub(super) fn new(settings: &StoreSettings) -> Self {
         Self {
             directory: settings.state_dir.as_deref().map(StateDir::new),
-            unsaved: None,
+            wanted: watch::Sender::new(None),
+            is_read: false,
         }
     }
 
-    /// Returns what the file of a fleet says; tells at once if it could not be replaced.
-    pub(super) async fn read(&self, fleet: &str) -> Option<SavedPolicy> {
+    /// Returns what the file of a fleet says.
+    pub(super) async fn read(&mut self, fleet: &str) -> Option<SavedPolicy> {
         let directory = self.directory.as_ref()?;
-        if let Err(error) = directory.probe().await {
-            self.fail(&error);
+        let read = match timeout(READ_MAX, directory.read(fleet)).await {
+            Ok(read) => read.map_err(|error| error.to_string()),
+            Err(_elapsed) => Err(format!("it was not read within {} s", READ_MAX.as_secs())),
+        };
+        match read {
+            Ok(saved) => {
+                self.is_read = saved.is_some();
+                saved
+            }
+            Err(reason) => {
+                self.ignore(&reason);
+                None
+            }
         }
-        let read = directory.read(fleet).await;
-        read.unwrap_or_else(|error| {
-            self.ignore(&error);
-            None
-        })
     }
 
     /// Records that what the file says does not count.
@@ -85,41 +100,70 @@ impl StateKeeper {
         count("ignored");
     }
 
-    /// Replaces the file.
-    pub(super) async fn save(&mut self, state: SavedState) {
-        let Some(directory) = &self.directory else {
-            return;
-        };
-        let written = match state.clone() {
-            SavedState::Policy(policy) => directory.write(*policy).await,
-            SavedState::Nothing => directory.remove().await,
-        };
-        self.unsaved = match written {
-            Ok(()) => {
-                count("written");
-                None
-            }
-            Err(error) => {
-                self.fail(&error);
-                Some((state, Instant::now()))
-            }
-        };
-    }
-
-    /// Tries again what has failed, after a while.
-    pub(super) async fn retry(&mut self) {
-        let is_due = |(_, tried): &mut (SavedState, Instant)| tried.elapsed() >= RETRY;
-        if let Some((state, _)) = self.unsaved.take_if(is_due) {
-            self.save(state).await;
+    /// Records that the database is another one than that of the file, and of what is not yet written.
+    pub(super) fn forget(&mut self) {
+        self.wanted.send_replace(None);
+        if std::mem::take(&mut self.is_read) {
+            self.ignore(&"it is of another database");
         }
     }
 
-    fn fail(&self, error: &dyn Display) {
-        let file = self.directory.as_ref().map(StateDir::file);
-        let file = file.unwrap_or_default();
-        tracing::warn!(file = %file.display(), %error, "the state file cannot be written");
-        count("failed");
+    /// Has the file replaced, at some time soon.
+    pub(super) fn save(&mut self, state: SavedState) {
+        self.is_read = false;
+        self.wanted.send_replace(Some(state));
     }
+
+    /// Returns the work of replacing the file; it ends with the keeper.
+    pub(super) fn writer(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (directory, wanted) = (self.directory.clone(), self.wanted.subscribe());
+        async move {
+            if let Some(directory) = directory {
+                keep(directory, wanted).await;
+            }
+        }
+    }
+}
+
+/// Replaces the file when something else is wanted, and tries again what has failed; tells at once if it
+/// could not be replaced.
+async fn keep(directory: StateDir, mut wanted: watch::Receiver<Option<SavedState>>) {
+    if let Err(error) = directory.probe().await {
+        fail(&directory, &error);
+    }
+    loop {
+        let state = wanted.borrow_and_update().clone();
+        let is_kept = match state {
+            Some(state) => write(&directory, state).await,
+            None => true,
+        };
+        let changed = tokio::select! {
+            changed = wanted.changed() => changed,
+            () = sleep(RETRY), if !is_kept => Ok(()),
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns whether the file could be replaced.
+async fn write(directory: &StateDir, state: SavedState) -> bool {
+    let written = match state {
+        SavedState::Policy(policy) => directory.write(*policy).await,
+        SavedState::Nothing => directory.remove().await,
+    };
+    match &written {
+        Ok(()) => count("written"),
+        Err(error) => fail(directory, error),
+    }
+    written.is_ok()
+}
+
+fn fail(directory: &StateDir, error: &dyn Display) {
+    let file = directory.file();
+    tracing::warn!(file = %file.display(), %error, "the state file cannot be written");
+    count("failed");
 }
 
 fn count(outcome: &'static str) {
@@ -129,23 +173,53 @@ fn count(outcome: &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+    use tokio::time::Instant;
+
+    fn keeper(folder: &Path) -> StateKeeper {
+        StateKeeper::new(&StoreSettings {
+            state_dir: Some(folder.to_owned()),
+        })
+    }
+
+    /// Waits until the file says something, with pauses that take no time.
+    async fn until_saved(keeper: &mut StateKeeper) -> SavedPolicy {
+        loop {
+            if let Some(saved) = keeper.read("").await {
+                return saved;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_could_not_be_written_is_written_once_it_can_be() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("later");
-        let mut keeper = StateKeeper::new(&StoreSettings {
-            state_dir: Some(missing.clone()),
-        });
+        let mut keeper = keeper(&missing);
+        let writer = tokio::spawn(keeper.writer());
         let saved = SavedPolicy::built_in();
-        keeper
-            .save(SavedState::Policy(Box::new(saved.clone())))
-            .await;
+        keeper.save(SavedState::Policy(Box::new(saved.clone())));
+        let begun = Instant::now();
+        sleep(RETRY / 2).await;
         std::fs::create_dir(&missing).unwrap();
-        keeper.retry().await;
-        assert_eq!(keeper.read("").await, None, "it is not tried all the time");
-        tokio::time::advance(RETRY).await;
-        keeper.retry().await;
-        assert_eq!(keeper.read("").await, Some(saved));
+        assert_eq!(until_saved(&mut keeper).await, saved);
+        assert!(begun.elapsed() >= RETRY, "it is not tried all the time");
+        drop(keeper);
+        writer.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_database_has_said_is_not_written_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("later");
+        let mut keeper = keeper(&missing);
+        tokio::spawn(keeper.writer());
+        keeper.save(SavedState::Policy(Box::new(SavedPolicy::built_in())));
+        sleep(RETRY / 2).await;
+        keeper.forget();
+        std::fs::create_dir(&missing).unwrap();
+        sleep(2 * RETRY).await;
+        assert_eq!(keeper.read("").await, None);
     }
 }

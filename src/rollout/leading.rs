@@ -1,68 +1,22 @@
 //! The leader's side of a rollout: from the gateways' reports to its next step.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::old_arm::OldArm;
 use crate::stage::{SHARE_ALL, StageAt};
-use crate::windows::OLD_ARM;
 use crate::worse::{ALPHA, worse};
-use crate::{ArmCounts, ArmPair, GatewayReport, GatewayState, StopReason};
+use crate::{
+    ArmCounts, Course, GatewayReport, GatewayState, LeaderStep, RolloutStage, StopReason, Told,
+};
+
+mod old_arm;
 
 /// Decisions that the blast radius needs, while a stage lasts.
 const DECISIONS_MIN: u64 = 200;
 
-/// How often the old arm is remembered.
-const REMEMBER: Duration = Duration::from_secs(2);
-
-/// How many bakes a stage waits for its samples.
+/// How many bakes a stage waits for its samples, and how often its bake begins again.
 const BAKES_MAX: u32 = 10;
-
-/// How a rollout is to go.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Course {
-    /// The rollout's number.
-    pub rollout: u64,
-    /// The regions in their order.
-    pub regions: Vec<String>,
-    /// How long each stage lasts once its gateways have applied it.
-    pub bake: Duration,
-    /// How long a gateway may take to follow.
-    pub wait: Duration,
-    /// The greatest share of decisions whose region may differ, of 10,000.
-    pub blast_radius: u32,
-    /// Whether time is judged, and not only errors.
-    pub latency: bool,
-    /// How many requests of the new arm a stage waits for.
-    pub min_samples: u64,
-}
-
-/// What the leader has to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LeaderStep {
-    /// Nothing.
-    Wait,
-    /// Go on with a stage.
-    Enter(StageAt),
-    /// End it: the revision is in force.
-    Finish,
-    /// End it: the revision is taken back.
-    Stop(StopReason),
-}
-
-/// The counts to tell of a stage.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Told {
-    /// All decisions since the rollout began.
-    pub decided: u64,
-    /// Those whose region differs.
-    pub changed: u64,
-    /// Of the new plan's requests, those that failed or were late.
-    pub exposed: u64,
-    /// The arms of the stage, over all gateways of the region.
-    pub arms: ArmPair,
-    /// Whether there were too few requests to judge.
-    pub unjudged: bool,
-}
 
 /// One rollout, as its leader sees it.
 #[derive(Debug)]
@@ -72,12 +26,17 @@ pub struct Leading {
     entered: Duration,
     /// Since when all gateways have followed.
     baking: Option<Duration>,
-    /// The old arm of the last minute of the region's stage before.
-    old: ArmCounts,
-    /// The old arm of this stage by time, back to the newest that is a minute old.
-    old_since: VecDeque<(Duration, ArmCounts)>,
+    /// How often the bake of this stage has begun again.
+    restarts: u32,
+    /// The gateways that were alive in this stage.
+    seen: BTreeSet<String>,
+    /// The stage of the last [`LeaderStep::Enter`], until the store is known to have it.
+    entering: Option<StageAt>,
+    old: OldArm,
     /// The regions without a living gateway.
     passed_over: Vec<String>,
+    /// The region that the last step leaves for want of a living gateway.
+    passing_over: Option<String>,
 }
 
 impl Leading {
@@ -89,9 +48,12 @@ impl Leading {
             at: StageAt::Shadow,
             entered: now,
             baking: None,
-            old: ArmCounts::default(),
-            old_since: VecDeque::new(),
+            restarts: 0,
+            seen: BTreeSet::new(),
+            entering: None,
+            old: OldArm::default(),
             passed_over: Vec::new(),
+            passing_over: None,
         }
     }
 
@@ -114,34 +76,74 @@ impl Leading {
     }
 
     /// Returns the regions that had no living gateway.
+    pub fn passed_over(&self) -> impl Iterator<Item = &str> {
+        let regions = self.passed_over.iter().chain(&self.passing_over);
+        regions.map(String::as_str)
+    }
+
+    /// Returns what the store's row of this rollout has at a stage.
     #[must_use]
-    pub fn passed_over(&self) -> &[String] {
-        &self.passed_over
+    pub fn row_of(&self, stage: StageAt) -> (RolloutStage, Option<&str>, u16) {
+        match stage {
+            StageAt::Shadow => (RolloutStage::Shadow, None, 0),
+            StageAt::Share { share, .. } => (RolloutStage::Share, self.region_of(stage), share),
+        }
+    }
+
+    /// Returns the stage of the last [`LeaderStep::Enter`] if the store's row has it and this was not
+    /// recorded: the answer was lost.
+    #[must_use]
+    pub fn entered_unseen(&self, row: (&str, Option<&str>, u16)) -> Option<StageAt> {
+        self.entering.filter(|stage| {
+            let (stage, region, share) = self.row_of(*stage);
+            (stage.as_str(), region, share) == row
+        })
     }
 
     /// Records that the store has the stage of the last [`LeaderStep::Enter`].
     pub fn entered(&mut self, stage: StageAt, now: Duration) {
-        let same_region = self.region_of(stage) == self.region_of(self.at);
-        if !same_region {
-            self.old = ArmCounts::default();
-        }
-        self.old_since = VecDeque::from([(now, ArmCounts::default())]);
+        let is_same_region = self.region_of(stage) == self.region_of(self.at);
+        self.old.enter(is_same_region, now);
+        self.passed_over.extend(self.passing_over.take());
         self.at = stage;
         self.entered = now;
         self.baking = None;
+        self.restarts = 0;
+        self.seen.clear();
+        self.entering = None;
     }
 
     /// Decides what comes next.
     pub fn step(&mut self, reports: &[GatewayReport], paused: bool, now: Duration) -> LeaderStep {
+        self.passing_over = None;
+        let step = self.decide(reports, paused, now);
+        self.entering = match step {
+            LeaderStep::Enter(stage) => Some(stage),
+            LeaderStep::Wait | LeaderStep::Finish | LeaderStep::Stop(_) => None,
+        };
+        step
+    }
+
+    fn decide(&mut self, reports: &[GatewayReport], paused: bool, now: Duration) -> LeaderStep {
         let told = self.told(reports);
-        self.remember(&told.arms.old, now);
+        self.old.remember(&told.arms.old, now);
+        let rollout = self.course.rollout;
+        let alive = self.alive(reports).into_iter();
+        let alive = alive.filter(|it| it.rollout == rollout);
+        let alive: Vec<_> = alive.map(|it| it.gateway.clone()).collect();
+        self.seen.extend(alive);
         if let Some(reason) = self.ended_by(reports) {
             return LeaderStep::Stop(reason);
         }
         if told.decided >= DECISIONS_MIN && self.is_too_wide(&told) {
             return LeaderStep::Stop(too_wide(&told));
         }
-        if self.baking.is_some() && !self.silent(reports).is_empty() {
+        let silent = self.silent(reports);
+        if self.baking.is_some() && !silent.is_empty() {
+            if self.restarts == BAKES_MAX {
+                return LeaderStep::Stop(StopReason::Stalled { gateways: silent });
+            }
+            self.restarts += 1;
             (self.entered, self.baking) = (now, None);
         }
         let Some(since) = self.baking else {
@@ -158,27 +160,6 @@ impl Leading {
         self.judge(&told, baked, now)
     }
 
-    /// Remembers the old arm of the last minute: at 100 % there is none.
-    fn remember(&mut self, old: &ArmCounts, now: Duration) {
-        let is_old = |(at, _): &(Duration, ArmCounts)| now.saturating_sub(*at) >= OLD_ARM;
-        while self.old_since.get(1).is_some_and(is_old) {
-            self.old_since.pop_front();
-        }
-        let newest = self.old_since.back().map(|(at, _)| *at);
-        if newest.is_none_or(|at| now.saturating_sub(at) >= REMEMBER) {
-            self.old_since.push_back((now, old.clone()));
-        }
-    }
-
-    /// Returns what the old arm has counted in the last minute of this stage.
-    fn last_minute(&self, old: &ArmCounts, now: Duration) -> ArmCounts {
-        let oldest = self.old_since.front();
-        match oldest.filter(|(at, _)| now.saturating_sub(*at) >= OLD_ARM) {
-            Some((_, before)) => old.since(before),
-            None => old.clone(),
-        }
-    }
-
     /// Returns the counts of the stage.
     #[must_use]
     pub fn told(&self, reports: &[GatewayReport]) -> Told {
@@ -192,7 +173,7 @@ impl Leading {
             }
         }
         if self.has_all_keys() {
-            told.arms.old = self.old.clone();
+            told.arms.old = self.old.before().clone();
         }
         let enough = |arm: &ArmCounts| arm.requests >= 20;
         told.unjudged = !(enough(&told.arms.new) && enough(&told.arms.old));
@@ -263,12 +244,13 @@ impl Leading {
         alive.filter(|it| self.is_here(it)).collect()
     }
 
-    /// Returns the names of those that have reported this rollout, if none is alive: they may use it still.
+    /// Returns the names of those that were alive in this stage, if none is alive: they may use it still.
     fn silent(&self, reports: &[GatewayReport]) -> Vec<String> {
         if !self.alive(reports).is_empty() {
             return Vec::new();
         }
-        let silent = self.ours(reports).filter(|it| self.is_here(it));
+        let is_silent = |it: &&GatewayReport| !it.is_alive() && self.seen.contains(&it.gateway);
+        let silent = reports.iter().filter(is_silent);
         silent.map(|it| it.gateway.clone()).collect()
     }
 
@@ -279,8 +261,7 @@ impl Leading {
     fn wait_for_gateways(&mut self, reports: &[GatewayReport], now: Duration) -> LeaderStep {
         let (alive, silent) = (self.alive(reports), self.silent(reports));
         if alive.is_empty() && silent.is_empty() && self.region().is_some() {
-            let region = self.region().unwrap_or_default().to_owned();
-            self.passed_over.push(region);
+            self.passing_over = self.region().map(str::to_owned);
             return go_on(self.at.skip(self.course.regions.len()));
         }
         let behind = alive.iter().filter(|it| !self.is_at_work(it));
@@ -320,7 +301,7 @@ impl Leading {
                 arms: told.arms.clone(),
             });
         }
-        self.old = self.last_minute(&told.arms.old, now);
+        self.old.pass(&told.arms.old, now);
         go_on(self.at.next(self.course.regions.len()))
     }
 }

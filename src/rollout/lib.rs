@@ -15,11 +15,13 @@ mod windows;
 mod report;
 mod following;
 mod stop;
+mod course;
 mod leading;
 
 pub use arms::{ArmCounts, ArmPair, ArmReport};
+pub use course::{Course, LeaderStep, Told};
 pub use following::{Admission, Following, LEASE, Observed, OnTrial, Posture};
-pub use leading::{Course, LeaderStep, Leading, Told};
+pub use leading::Leading;
 pub use refusal::RevisionRefusal;
 pub use report::{ALIVE, GatewayReport, GatewayState};
 pub use rows::{

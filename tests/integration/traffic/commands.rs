@@ -317,11 +317,12 @@ none: it is served where it entered
 }
 
 #[tokio::test]
-async fn explain_names_the_address_of_the_next_hop() {
+async fn explain_names_all_addresses_of_the_next_hop() {
     let policy = Policy::new(TWO);
     let config = policy.folder.path().join("tidegate.toml");
-    let peers = "[{ region = \"us-east-1\", address = \"gateways.us.internal:8443\" }]";
-    let fleet = format!("[fleet]\nlisten = \"127.0.0.1:8443\"\npeers = {peers}\n");
+    let peer = |host| format!("{{ region = \"us-east-1\", address = \"{host}.internal:8443\" }}");
+    let peers = ["us-1", "us-2"].map(peer).join(", ");
+    let fleet = format!("[fleet]\nlisten = \"127.0.0.1:8443\"\npeers = [{peers}]\n");
     std::fs::write(&config, fleet).unwrap();
     let request = ["explain", "GET", "/", "--at", "38.9,-77.0"];
     let arguments = [&request[..], &["--region", "eu-west-1", "--policy"]].concat();
@@ -332,7 +333,7 @@ async fn explain_names_the_address_of_the_next_hop() {
     assert!(
         outcome
             .stdout
-            .ends_with("NEXT HOP\ngateways.us.internal:8443\n"),
+            .ends_with("NEXT HOP\nus-1.internal:8443, us-2.internal:8443\n"),
         "{outcome:?}"
     );
     let outcome = policy.run(&arguments).await;

@@ -30,7 +30,7 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 struct Answer {
     #[serde(flatten)]
     explained: Explained,
-    /// The address, or why there is none.
+    /// The addresses, or why there is none.
     next_hop: String,
 }
 
@@ -88,9 +88,11 @@ fn next_hop(plan: &Plan, facts: &Facts, target: Target, peers: &[Peer]) -> Strin
             return "none: it is served where it entered".to_owned();
         }
     };
-    match peers.iter().find(|peer| peer.region == *region) {
-        Some(peer) => peer.address.clone(),
-        None => format!("none: [fleet] peers lists no address for {region}"),
+    let there = peers.iter().filter(|peer| peer.region == *region);
+    let addresses: Vec<_> = there.map(|peer| peer.address.as_str()).collect();
+    match addresses.is_empty() {
+        true => format!("none: [fleet] peers lists no address for {region}"),
+        false => addresses.join(", "),
     }
 }
 
