@@ -14,6 +14,9 @@ locals {
     if row.cached || anytrue([for above in local.cached : startswith(row.path, trimsuffix(above.path, "*"))])
   ]
 
+  # Their answers depend on the page that asks (`cors` with a list of origins).
+  varied = anytrue([for row in local.cached : row.varies_by_origin])
+
   # In the file's order: longest literal first, and CloudFront takes the first that matches.
   behaviours = flatten([
     for row in local.behaved : [for path in row.cdn_paths : { path = path, cached = row.cached }]
@@ -54,7 +57,7 @@ resource "aws_cloudfront_cache_policy" "cached" {
       header_behavior = "whitelist"
 
       headers {
-        items = ["X-Consistency", "X-Edge-Nonce"]
+        items = concat(["X-Consistency", "X-Edge-Nonce"], local.varied ? ["Origin"] : [])
       }
     }
 
@@ -92,7 +95,8 @@ resource "aws_cloudfront_cache_policy" "uncached" {
   }
 }
 
-# No Authorization here: what is shared must not depend on who asks.
+# No Authorization here: what is shared must not depend on who asks. What browsers say of a page is for
+# preflights, which are not cached.
 resource "aws_cloudfront_origin_request_policy" "cached" {
   provider = aws.us_east_1
 
@@ -103,7 +107,10 @@ resource "aws_cloudfront_origin_request_policy" "cached" {
     header_behavior = "whitelist"
 
     headers {
-      items = ["X-Consistency-Token", "X-Request-Id"]
+      items = concat(
+        ["X-Consistency-Token", "X-Request-Id", "Access-Control-Request-Method", "Access-Control-Request-Headers", "Sec-Fetch-Site"],
+        local.varied ? [] : ["Origin"],
+      )
     }
   }
 

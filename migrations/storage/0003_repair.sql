@@ -3,6 +3,8 @@
 
 -- The provider's id of an upload in parts, until it is completed.
 alter table tidegate.storage_copy add column upload text;
+-- How many times its bucket has not deleted it.
+alter table tidegate.storage_copy add column refusals integer not null default 0;
 
 drop index tidegate.storage_copy_due;
 create index storage_copy_due on tidegate.storage_copy (bucket, due) where state in ('reserved', 'doomed');
@@ -15,6 +17,9 @@ as $$
 begin
     if new.state = 'stored' then
         new.upload := null;
+    end if;
+    if new.state = 'suspect' then
+        new.due := coalesce(new.due, now());
     end if;
     -- A copy that is being repaired is not deleted before its bytes have arrived: none would be left behind.
     if old.state = 'suspect' and new.state = 'doomed' then
@@ -39,6 +44,30 @@ as $$
     ) claimed
     where c.id = claimed.id
     returning c.id, c.upload, claimed.reserved
+$$;
+
+-- Has a copy deleted whose bytes are there and that no blob refers to; adds it, and counts it, if its
+-- reservation has expired and is gone.
+create function tidegate.storage_doom_copy(p_copy text, p_bucket text, p_bytes bigint) returns void
+language plpgsql
+as $$
+begin
+    update tidegate.storage_copy set state = 'doomed', due = now()
+    where id = p_copy and state in ('reserved', 'doomed');
+    if not found then
+        insert into tidegate.storage_copy (id, bucket, bytes, state, due)
+        values (p_copy, p_bucket, p_bytes, 'doomed', now());
+        update tidegate.storage_bucket set held = held + p_bytes where id = p_bucket;
+    end if;
+end $$;
+
+-- Puts copies off that their bucket does not delete: for longer each time, so that the others have their turn.
+create function tidegate.storage_put_off(p_copies text[]) returns void
+language sql
+as $$
+    update tidegate.storage_copy
+    set refusals = least(refusals + 1, 9), due = now() + interval '1 min' * 2 ^ refusals
+    where id = any (p_copies) and state = 'doomed'
 $$;
 
 -- Takes a copy out of reads; never the last one of its blob, which may have been damaged only on the way.

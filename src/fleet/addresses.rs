@@ -24,10 +24,19 @@ const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A connection that lasted for this long was a good one: its loss begins a new count.
-const LASTED: Duration = Duration::from_secs(5);
+pub(crate) const LASTED: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Addresses(Vec<Address>);
+
+/// An address to be connected with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) may_dial: bool,
+    /// It was lost within the last minute.
+    pub(crate) failed: bool,
+}
 
 #[derive(Clone, Debug)]
 struct Address {
@@ -61,17 +70,20 @@ impl Addresses {
         self.0.is_empty()
     }
 
-    /// Returns the addresses to be connected with, and whether each may be dialled now.
-    pub(crate) fn targets(&self, siblings: bool, now: Duration) -> Vec<(SocketAddr, bool)> {
+    /// Returns the addresses to be connected with.
+    pub(crate) fn targets(&self, siblings: bool, now: Duration) -> Vec<Target> {
         let mut targets: Vec<_> = self.0.iter().filter(|it| !it.own).collect();
         if !siblings {
             targets.sort_by_key(|it| (it.passed_over > now, Reverse(it.rank)));
             targets.truncate(DIALLED);
         }
         let targets = targets.into_iter();
-        targets
-            .map(|it| (it.address, it.next_dial <= now))
-            .collect()
+        let target = |it: &Address| Target {
+            address: it.address,
+            may_dial: it.next_dial <= now,
+            failed: it.passed_over > now,
+        };
+        targets.map(target).collect()
     }
 
     /// Takes in that a connection was lost, or did not open; `lasted` is how long it was open.

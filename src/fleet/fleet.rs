@@ -101,11 +101,20 @@ impl Fleet {
 
     /// Takes in that a connection was lost, was closed, or could not be opened.
     pub fn closed(&mut self, connection: ConnectionId, now: Duration, out: &mut Vec<Output>) {
+        self.lose(connection, false, now, out);
+    }
+
+    /// Takes in that a connection has ended in order, as its peer wanted: another is dialled at once.
+    pub fn ended(&mut self, connection: ConnectionId, now: Duration, out: &mut Vec<Output>) {
+        self.lose(connection, true, now, out);
+    }
+
+    fn lose(&mut self, of: ConnectionId, in_order: bool, now: Duration, out: &mut Vec<Output>) {
         self.clock.advance(now);
-        let region = &mut self.regions[usize::from(connection.region)];
-        let links = &mut region.links;
-        links.lose(connection.number, self.clock.steady, &mut self.random);
-        self.tick_region(usize::from(connection.region), out);
+        let (place, steady) = (usize::from(of.region), self.clock.steady);
+        let links = &mut self.regions[place].links;
+        links.lose(of.number, in_order, steady, &mut self.random);
+        self.tick_region(place, out);
     }
 
     /// Takes in that this gateway's certificate was renewed: its connections are made anew one after the
@@ -128,21 +137,13 @@ impl Fleet {
         links.replace(connection.number, steady);
     }
 
-    /// Takes in that a peer takes nothing new on a connection. Where its gateway leaves, that was to be
-    /// expected.
-    pub fn ending(&mut self, connection: ConnectionId) {
-        let region = self.region_of(connection);
-        if !region.leads_away(connection.number) {
-            region.links.end(connection.number);
-        }
-    }
-
-    /// Takes in that all tunnels to a region are crowded: up to eight are opened.
-    pub fn crowded(&mut self, region: &RegionId, now: Duration) {
+    /// Takes in that as many tunnels to a region as are always open are crowded, or even `all`: then up to
+    /// eight are opened.
+    pub fn crowded(&mut self, region: &RegionId, all: bool, now: Duration) {
         self.clock.advance(now);
         if let Some(place) = self.place(region) {
             let steady = self.clock.steady;
-            self.regions[place].links.crowd(steady);
+            self.regions[place].links.crowd(all, steady);
         }
     }
 

@@ -50,6 +50,7 @@ pub use gateway_id::GatewayId;
 pub use gateways::KnownGateway;
 pub use judge::Judge;
 pub use link::{ConnectionId, Purpose};
+pub use links::{TUNNELS, TUNNELS_MAX};
 pub use opinion::Opinion;
 pub use output::{Output, WatcherId};
 pub use own::Own;

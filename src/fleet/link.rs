@@ -11,10 +11,15 @@ const DIAL_MAX: Duration = Duration::from_secs(5);
 
 const PING_EVERY: Duration = Duration::from_millis(250);
 
-/// How long nothing at all may come back after a ping: four round trips, within these.
+/// How long nothing at all may come back after a ping: four of the smallest round trips or two of the longest of
+/// the last seconds, which a busy machine on the way makes long before it makes silence; within these.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 const SILENCE_ROUND_TRIPS: u32 = 4;
+const SILENCE_LONGEST: u32 = 2;
+
+/// With every round trip the longest one counts for so much less: half after about five seconds.
+const LONGEST_FADES: f64 = 31.0 / 32.0;
 
 /// A connection that this gateway has dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +45,8 @@ pub(crate) struct Link {
     /// Whether another is to take its place.
     pub(crate) replaced: Option<Replacement>,
     pub(crate) trips: RoundTrips,
+    /// The longest round trip, which fades.
+    longest: Duration,
     /// What is heard on a control connection.
     pub(crate) hearing: Hearing,
     /// When it was dialled, then when it opened.
@@ -80,6 +87,7 @@ impl Link {
             retired: false,
             replaced: None,
             trips: RoundTrips::default(),
+            longest: Duration::ZERO,
             hearing: Hearing::new(now),
             since: now,
             open: false,
@@ -122,7 +130,9 @@ impl Link {
     pub(crate) fn pong(&mut self, now: Duration) {
         self.heard = now;
         if let Some(sent) = self.pinged.take() {
-            self.trips.add(now.saturating_sub(sent), now);
+            let trip = now.saturating_sub(sent);
+            self.trips.add(trip, now);
+            self.longest = trip.max(self.longest.mul_f64(LONGEST_FADES));
         }
     }
 
@@ -138,8 +148,7 @@ impl Link {
         if self.purpose == Purpose::Control && self.hearing.is_silent(now) {
             return Need::Close;
         }
-        // Nothing new is sent over it, pings either, so that its silence says nothing: the requests on it have
-        // deadlines, and the other side asks whether this one is there.
+        // Nothing new is sent over it, pings either, so that its silence says nothing: HTTP/2's own pings do.
         if self.retired {
             return Need::Nothing;
         }
@@ -147,17 +156,61 @@ impl Link {
             Some(sent) if now.saturating_sub(sent.max(self.heard)) >= self.silence_max(now) => {
                 Need::Close
             }
-            None if now >= self.next_ping => {
-                self.pinged = Some(now);
-                self.next_ping = now + PING_EVERY;
-                Need::Ping
-            }
+            // Other bytes arrive: the ping alone was lost.
+            Some(sent) if now.saturating_sub(sent) >= SILENCE_MAX => self.ping(now),
+            None if now >= self.next_ping => self.ping(now),
             _ => Need::Nothing,
         }
     }
 
+    fn ping(&mut self, now: Duration) -> Need {
+        self.pinged = Some(now);
+        self.next_ping = now + PING_EVERY;
+        Need::Ping
+    }
+
     fn silence_max(&self, now: Duration) -> Duration {
         let smallest = self.trips.smallest(now).unwrap_or_default();
-        (smallest * SILENCE_ROUND_TRIPS).clamp(SILENCE_MIN, SILENCE_MAX)
+        let of_longest = self.longest * SILENCE_LONGEST;
+        (smallest * SILENCE_ROUND_TRIPS)
+            .max(of_longest)
+            .clamp(SILENCE_MIN, SILENCE_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns after how long without a byte a link is given up whose last pings took so long.
+    fn given_up_after(trips: &[u64]) -> Duration {
+        let address = SocketAddr::from(([10, 0, 0, 1], 1));
+        let mut link = Link::new(address, Purpose::Tunnel, Duration::ZERO);
+        link.open(Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for trip in trips {
+            now += PING_EVERY;
+            assert_eq!(link.need(now), Need::Ping);
+            now += Duration::from_millis(*trip);
+            link.pong(now);
+        }
+        now += PING_EVERY;
+        assert_eq!(link.need(now), Need::Ping);
+        let steps = (0..).map(|step| Duration::from_millis(step * 50));
+        { steps }
+            .find(|silent| link.need(now + *silent) == Need::Close)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_link_whose_answers_have_taken_long_is_given_more_time() {
+        let millis = Duration::from_millis;
+        assert_eq!(given_up_after(&[80; 8]), millis(1_000));
+        assert_eq!(given_up_after(&[300; 8]), millis(1_200));
+        assert_eq!(given_up_after(&[80, 700]), millis(1_400));
+        assert_eq!(given_up_after(&[80, 700, 80, 80]), millis(1_350));
+        assert_eq!(given_up_after(&[80, 2_000]), millis(3_000));
+        let calm = [&[700][..], &[80; 40]].concat();
+        assert_eq!(given_up_after(&calm), millis(1_000));
     }
 }

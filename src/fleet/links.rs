@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_model::RegionId;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, LASTED, Target};
 use crate::clock::Clock;
 use crate::gateway_id::GatewayId;
 use crate::link::{ConnectionId, Link, Need, Purpose, Replacement};
@@ -15,11 +15,13 @@ use crate::output::Output;
 /// Where no connection is missing, it is looked at this often whether another is to be preferred.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
-/// Tunnels to a region: so many are always open, and as many more as are needed, up to the second number.
-const TUNNELS: usize = 2;
-const TUNNELS_MAX: usize = 8;
+/// Tunnels to a region that are always open.
+pub const TUNNELS: usize = 2;
 
-/// The tunnels that were needed besides are kept for so long after they last were.
+/// With as many more as are needed there are at most so many.
+pub const TUNNELS_MAX: usize = 8;
+
+/// The tunnels that were needed besides are kept for so long after more than the usual ones last were.
 const CROWDED_FOR: Duration = Duration::from_secs(60);
 
 /// After a renewal, connections are made anew one after the other within the first time; what has no
@@ -45,7 +47,7 @@ pub(crate) struct Links {
     place: u8,
     addresses: Addresses,
     links: BTreeMap<u64, Link>,
-    /// Tunnels that are wanted besides, and when all were last crowded.
+    /// Tunnels that are wanted besides, and when as many as are always open were last crowded.
     extra: usize,
     crowded: Duration,
     /// Connections that are wanted and wait to be dialled.
@@ -80,10 +82,6 @@ impl Links {
     /// to all gateways, and for health alone.
     pub(crate) fn are_of_siblings(&self) -> bool {
         self.place == 0
-    }
-
-    pub(crate) fn get(&self, number: u64) -> Option<&Link> {
-        self.links.get(&number)
     }
 
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Link> {
@@ -139,8 +137,14 @@ impl Links {
         }
     }
 
-    /// Forgets a connection that was closed or lost.
-    pub(crate) fn lose(&mut self, number: u64, now: Duration, random: &mut fastrand::Rng) {
+    /// Forgets a connection that was closed or lost, or that its peer has ended `in_order`.
+    pub(crate) fn lose(
+        &mut self,
+        number: u64,
+        in_order: bool,
+        now: Duration,
+        random: &mut fastrand::Rng,
+    ) {
         let Some(link) = self.links.remove(&number) else {
             return;
         };
@@ -148,8 +152,10 @@ impl Links {
         if !link.is_open() {
             self.end_predecessor(&link, now);
         }
-        if !link.retired {
-            let lasted = link.is_open_for(now);
+        let lasted = link.is_open_for(now);
+        // A peer that ends every connection at once is not dialled without a wait either.
+        let was_good = in_order && lasted.is_some_and(|lasted| lasted >= LASTED);
+        if !link.retired && !was_good {
             self.addresses.lost(link.address, lasted, now, random);
         }
     }
@@ -190,19 +196,12 @@ impl Links {
         }
     }
 
-    /// Takes in that the peer takes nothing new on a connection.
-    pub(crate) fn end(&mut self, number: u64) {
-        if let Some(link) = self.links.get_mut(&number) {
-            link.retired = true;
-            self.look_soon();
-        }
-    }
-
-    /// Takes in that all tunnels are crowded, and has one more opened if all that are wanted are open.
-    pub(crate) fn crowd(&mut self, now: Duration) {
+    /// Takes in that as many tunnels as are always open are crowded, or `all` are: then one more is opened if
+    /// all that are wanted are open.
+    pub(crate) fn crowd(&mut self, all: bool, now: Duration) {
         self.crowded = now;
         let open = self.usable(Purpose::Tunnel).count();
-        if open >= TUNNELS + self.extra && open < TUNNELS_MAX {
+        if all && open >= TUNNELS + self.extra && open < TUNNELS_MAX {
             self.extra += 1;
             self.look_soon();
         }
@@ -231,7 +230,7 @@ impl Links {
             }
         }
         for number in lost {
-            self.lose(number, now, dialling.random);
+            self.lose(number, false, now, dialling.random);
         }
     }
 
@@ -276,14 +275,14 @@ impl Links {
         };
         self.missing = 0;
         let mut complete = !targets.is_empty();
-        for (at, &(address, may_dial)) in targets.iter().enumerate() {
-            // As evenly as they can be divided.
-            let tunnels = (tunnels + targets.len() - 1 - at) / targets.len();
+        let shares = self.shares(tunnels, &targets);
+        for (target, tunnels) in targets.iter().zip(shares) {
+            let address = target.address;
             for (purpose, wanted) in [(Purpose::Control, 1), (Purpose::Tunnel, tunnels)] {
                 let (there, open) = self.count(address, purpose, now);
                 complete &= open >= wanted;
                 for _ in there..wanted {
-                    match may_dial {
+                    match target.may_dial {
                         true => self.dial_one(address, purpose, dialling),
                         false => self.missing += 1,
                     }
@@ -294,10 +293,31 @@ impl Links {
             }
         }
         if complete {
-            let targets: Vec<_> = targets.iter().map(|(address, _)| *address).collect();
+            let targets: Vec<_> = targets.iter().map(|it| it.address).collect();
             self.retire_all_but(&targets, dialling.out);
         }
         complete
+    }
+
+    /// Divides tunnels among targets as evenly as they can be; one that was lost and is not open again gets
+    /// none while there is another.
+    fn shares(&self, tunnels: usize, targets: &[Target]) -> Vec<usize> {
+        let serves = |target: &Target| {
+            let mut links = self.links.values();
+            !target.failed || links.any(|it| it.address == target.address && it.is_open())
+        };
+        let serve: Vec<_> = targets.iter().map(serves).collect();
+        let any = serve.contains(&true);
+        let serve: Vec<_> = serve.into_iter().map(|it| it || !any).collect();
+        let count = serve.iter().filter(|it| **it).count();
+        let mut places = 0..count;
+        let shares = serve.iter().map(|serves| match serves {
+            true => places
+                .next()
+                .map_or(0, |at| (tunnels + count - 1 - at) / count),
+            false => 0,
+        });
+        shares.collect()
     }
 
     /// Returns how many connections there are that no other is to take the place of, and how many of them

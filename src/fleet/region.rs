@@ -126,12 +126,6 @@ impl FleetRegion {
         self.changed
     }
 
-    /// Returns whether a connection leads to a gateway that leaves.
-    pub(crate) fn leads_away(&self, number: u64) -> bool {
-        let link = self.links.get(number);
-        link.is_some_and(|link| self.is_to_leaving(link))
-    }
-
     fn is_to_leaving(&self, link: &Link) -> bool {
         let speaker = self.links.speaker_at(link.address);
         speaker.is_some_and(|speaker| self.gateways.is_leaving(speaker))
@@ -229,7 +223,7 @@ impl FleetRegion {
         if self.changed || primary_changed || own.is_some() {
             self.changed = false;
             let records = self.gateways.records().chain(own);
-            self.said = Said::of(records, primary_elsewhere);
+            self.said = Said::of(records, primary_elsewhere, &self.said);
             self.drain = self.gateways.drain().unwrap_or(self.drain);
         }
         let reachable = self.is_reachable();

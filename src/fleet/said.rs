@@ -32,11 +32,12 @@ impl Said {
     };
 
     /// Adds up what gateways say. Without `primary_elsewhere`, a primary that cannot be reached is no
-    /// error, and without one anywhere no replica is behind: what every region lacks is no reason to leave
-    /// one.
+    /// error: what every region lacks is no reason to leave one. Without one anywhere, how far replicas are
+    /// behind is not known: the lag stays as it was `before`.
     pub(crate) fn of<'a>(
         records: impl Iterator<Item = &'a Record> + Clone,
         primary_elsewhere: bool,
+        before: &Self,
     ) -> Self {
         let reaches = |record: &Record| record.conditions.has(GatewayConditions::PRIMARY);
         let has_primary = primary_elsewhere || records.clone().any(reaches);
@@ -59,7 +60,10 @@ impl Said {
             errors: enough.then(|| ((errors / rate).min(1.0) * MILLION) as u64),
             p99: enough.then(|| p99(&digests, rate)),
             saturation: Some(busy.sum::<u64>() * 10_000 / count as u64),
-            lag: lags.max().filter(|_| has_primary).unwrap_or_default(),
+            lag: match has_primary {
+                true => lags.max().unwrap_or_default(),
+                false => before.quantities.lag,
+            },
         };
         Self { quantities, rate }
     }
@@ -118,7 +122,7 @@ mod tests {
     }
 
     fn errors(records: &[Record], primary_elsewhere: bool) -> Option<u64> {
-        Said::of(records.iter(), primary_elsewhere)
+        Said::of(records.iter(), primary_elsewhere, &Said::NOTHING)
             .quantities
             .errors
     }
@@ -146,16 +150,25 @@ mod tests {
     }
 
     #[test]
-    fn a_lag_behind_a_primary_that_no_region_reaches_is_none() {
+    fn a_lag_behind_a_primary_that_no_region_reaches_stays_what_it_was() {
         let record = |conditions| Record {
             conditions,
             ..record(Digest::new(&Summary::default(), 0, None))
         };
-        let lag =
-            |records: &[Record], elsewhere| Said::of(records.iter(), elsewhere).quantities.lag;
+        let before = |lag| Said {
+            quantities: Quantities {
+                lag,
+                ..Quantities::NONE
+            },
+            rate: 0.0,
+        };
+        let lag = |records: &[Record], elsewhere| {
+            let said = Said::of(records.iter(), elsewhere, &before(7_000));
+            said.quantities.lag
+        };
         let none = GatewayConditions::default();
         let lacking = [record(none), record(none)];
-        assert_eq!(lag(&lacking, false), 0);
+        assert_eq!(lag(&lacking, false), 7_000);
         assert_eq!(lag(&lacking, true), Quantities::LAG_UNKNOWN);
         let reaching = [record(none), record(GatewayConditions::PRIMARY)];
         assert_eq!(lag(&reaching, false), Quantities::LAG_UNKNOWN);
@@ -167,7 +180,8 @@ mod tests {
             let lag = lag.map(Duration::from_millis);
             record(Digest::new(&Summary::default(), saturation, lag))
         };
-        let quantities = |records: &[Record]| Said::of(records.iter(), true).quantities;
+        let quantities =
+            |records: &[Record]| Said::of(records.iter(), true, &Said::NOTHING).quantities;
         let both = quantities(&[of(20, Some(0)), of(60, Some(1_000))]);
         assert_eq!(both.saturation, Some(400_000));
         assert!(both.lag.abs_diff(1_000_000) < 25_000, "{}", both.lag);
@@ -194,7 +208,8 @@ mod tests {
                 .collect();
             all.sort_unstable();
             let exact = all[all.len() - 1 - all.len() / 100] as f64;
-            let said = Said::of(records.iter(), true).quantities.p99.unwrap() as f64;
+            let said = Said::of(records.iter(), true, &Said::NOTHING);
+            let said = said.quantities.p99.unwrap() as f64;
             if let [record] = &records[..] {
                 prop_assert_eq!(said as u64, record.digest.points()[4]);
             }

@@ -410,3 +410,93 @@ fn keys(mut bytes: &[u8]) -> Vec<(u32, u8)> {
     }
     keys
 }
+
+/// Opens the tunnels that are dialled, and returns them.
+fn open_tunnels(heard: &mut Heard, out: &[Output]) -> Vec<ConnectionId> {
+    let tunnel = |it: &Output| match it {
+        Output::Dial {
+            connection,
+            purpose: Purpose::Tunnel,
+            ..
+        } => Some(*connection),
+        _ => None,
+    };
+    let tunnels: Vec<_> = out.iter().filter_map(tunnel).collect();
+    for tunnel in &tunnels {
+        heard.fleet.opened(*tunnel, heard.now);
+    }
+    tunnels
+}
+
+/// A gateway with two tunnels to a third region.
+fn with_tunnels() -> (Heard, Vec<ConnectionId>) {
+    let mut heard = Heard::new();
+    let address = SocketAddr::from(([10, 0, 0, 2], 1));
+    let mut out = Vec::new();
+    let c = "c".parse().unwrap();
+    heard.fleet.set_addresses(&c, &[address], &mut out);
+    let out = heard.tick();
+    let tunnels = open_tunnels(&mut heard, &out);
+    assert_eq!(tunnels.len(), 2);
+    (heard, tunnels)
+}
+
+/// Lets time pass in steps without an answer to any ping; returns what was closed and what was pinged.
+fn unanswered(
+    heard: &mut Heard,
+    steps: u32,
+    step: Duration,
+    mut at_each: impl FnMut(&mut Heard),
+) -> (Vec<ConnectionId>, Vec<ConnectionId>) {
+    let (mut closed, mut pinged) = (Vec::new(), Vec::new());
+    for _ in 0..steps {
+        heard.now += step;
+        at_each(heard);
+        let mut out = Vec::new();
+        let (own, opinion) = (Own::default(), Opinion::default());
+        heard.fleet.tick(&own, &opinion, heard.now, &mut out);
+        for output in out {
+            match output {
+                Output::Close { connection } => closed.push(connection),
+                Output::Ping { connection } => pinged.push(connection),
+                _ => {}
+            }
+        }
+    }
+    (closed, pinged)
+}
+
+#[test]
+fn a_gateway_whose_own_steps_are_late_gives_its_peers_as_much_longer_to_answer() {
+    let (mut heard, tunnels) = with_tunnels();
+    let silent = |heard: &mut Heard, steps, step| {
+        let (closed, _) = unanswered(heard, steps, step, |_| {});
+        tunnels.iter().filter(|it| closed.contains(it)).count()
+    };
+    assert_eq!(silent(&mut heard, 9, Duration::from_millis(200)), 0);
+    assert_eq!(silent(&mut heard, 4, Duration::from_millis(200)), 2);
+}
+
+#[test]
+fn a_ping_without_an_answer_is_sent_again_while_other_bytes_arrive() {
+    let (mut heard, tunnels) = with_tunnels();
+    let (closed, pinged) = unanswered(&mut heard, 80, TICK, |heard| {
+        for tunnel in &tunnels {
+            heard.fleet.heard(*tunnel, heard.now);
+        }
+    });
+    let count = |list: &[ConnectionId]| list.iter().filter(|it| tunnels.contains(it)).count();
+    assert_eq!((count(&closed), count(&pinged)), (0, 4));
+}
+
+#[test]
+fn a_retired_connection_is_not_closed_for_its_silence() {
+    let (mut heard, tunnels) = with_tunnels();
+    let mut out = Vec::new();
+    let c = "c".parse().unwrap();
+    heard.fleet.set_addresses(&c, &[], &mut out);
+    let retired = |it: &&ConnectionId| out.contains(&Output::Retire { connection: **it });
+    assert_eq!(tunnels.iter().filter(retired).count(), 2);
+    let (closed, _) = unanswered(&mut heard, 200, TICK, |_| {});
+    assert!(!tunnels.iter().any(|it| closed.contains(it)));
+}

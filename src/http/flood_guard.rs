@@ -9,16 +9,13 @@ use std::collections::VecDeque;
 
 use tokio::time::{Duration, Instant};
 
-use super::frames::{CONTINUATION, Frames, HEADERS, RST_STREAM};
+use super::frames::{CONTINUATION, Frames, HEADERS, PREFACE_LENGTH, RST_STREAM};
 
 /// Streams that may be reset on a connection in [`RESETS_INTERVAL`], by either side. A browser that
 /// leaves a page resets the streams that it has open; opening and resetting is otherwise a way to
 /// cause work that is never paid for (CVE-2023-44487, CVE-2025-8671).
 const RESETS_MAX: usize = 1_000;
 const RESETS_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Bytes of the client preface, which precedes its first frame.
-const PREFACE_LENGTH: usize = 24;
 
 /// GOAWAY on stream 0, whose payload is two 32-bit numbers (RFC 9113 section 6.8).
 const GOAWAY_HEAD: [u8; 9] = [0, 0, 8, 7, 0, 0, 0, 0, 0];

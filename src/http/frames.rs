@@ -1,5 +1,8 @@
 //! The heads of HTTP/2 frames (RFC 9113 section 4.1) in a stream of bytes that passes.
 
+/// Bytes that the side that has dialled sends before its first frame.
+pub const PREFACE_LENGTH: usize = 24;
+
 /// Bytes of a frame's head.
 const HEAD_LENGTH: usize = 9;
 

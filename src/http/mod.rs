@@ -45,6 +45,7 @@ mod connection_windows;
 mod flood_guard;
 mod watched;
 mod stream_task;
+mod pieces;
 mod tracked;
 mod connection;
 mod serve;
@@ -61,6 +62,7 @@ pub use concurrency_limit::{ConcurrencyLimit, Permit};
 pub use connection_windows::{ConnectionWindows, Direction, FrameMeter};
 pub use decision_counters::DecisionCounters;
 pub use drain::Drain;
+pub use frames::PREFACE_LENGTH;
 pub use hop::{
     Hop, TIDEGATE_DEADLINE, TIDEGATE_ROUTE, TIDEGATE_UNPROCESSED, Unprocessed, refuse_upgrade,
     refused_upgrade,
@@ -72,6 +74,7 @@ pub use limits::Limits;
 pub use listener::Listener;
 pub use observe::{AccessEntry, EndpointSeen, Observer, PROBE_PATHS};
 pub use open_files::raise_open_files;
+pub use pieces::Pieces;
 pub use problem::Problem;
 pub use problem_kind::ProblemKind;
 pub use query::{Query, QueryError};

@@ -7,21 +7,19 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use axum::extract::ConnectInfo;
-use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::Drain;
 use super::activity::{Activity, InFlight};
 use super::after_http::AfterHttp;
+use super::pieces::Pieces;
 use super::stream_task::note_answer;
 
-/// Bytes of an HTTP/2 answer given to hyper at once: one frame. hyper queues everything that it is
-/// given, however small the client's window, so that a whole answer would appear to be sent at
-/// once.
-const STREAM_PIECE_MAX: usize = 16 * 1024;
+/// A body that keeps its request in flight until it is sent or dropped.
+pub(super) type TrackedBody<B> = Pieces<B, Option<InFlight>>;
 
 /// The service of one connection: adds the peer's address to each request, as
 /// [`ConnectInfo<SocketAddr>`](ConnectInfo), and tracks requests in flight.
@@ -110,82 +108,7 @@ where
         }
         let version = *this.version;
         Poll::Ready(Ok(
-            response.map(|body| TrackedBody::new(body, version, in_flight))
+            response.map(|body| Pieces::new(body, version, in_flight))
         ))
-    }
-}
-
-/// A body that keeps its request in flight until it is sent or dropped.
-pub(super) struct TrackedBody<B> {
-    body: B,
-    /// The rest of the last frame of `body`.
-    rest: Bytes,
-    piece_max: usize,
-    _in_flight: Option<InFlight>,
-}
-
-impl<B> TrackedBody<B> {
-    fn new(body: B, version: Version, in_flight: Option<InFlight>) -> Self {
-        let piece_max = if version == Version::HTTP_2 {
-            STREAM_PIECE_MAX
-        } else {
-            usize::MAX
-        };
-        Self {
-            body,
-            rest: Bytes::new(),
-            piece_max,
-            _in_flight: in_flight,
-        }
-    }
-
-    fn next_piece(&mut self) -> Frame<Bytes> {
-        if self.piece_max == usize::MAX {
-            return Frame::data(std::mem::take(&mut self.rest));
-        }
-        let piece = self.rest.split_to(self.rest.len().min(self.piece_max));
-        // A copy: a piece that the client does not take must not keep the whole answer in memory.
-        Frame::data(Bytes::copy_from_slice(&piece))
-    }
-}
-
-impl<B> hyper::body::Body for TrackedBody<B>
-where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-{
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if self.rest.is_empty() {
-            let frame = Pin::new(&mut self.body).poll_frame(cx);
-            note_answer(&frame);
-            match ready!(frame).map(|it| it.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => self.rest = data,
-                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        } else {
-            note_answer(&Poll::Ready(()));
-        }
-        Poll::Ready(Some(Ok(self.next_piece())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(body.lower() + rest);
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint
     }
 }

@@ -88,7 +88,8 @@ fn simple<'de, D: Deserializer<'de>, T>(
 /// A duration such as `"30s"`, up to a day.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
-    least: Duration,
+    /// The least that is accepted.
+    pub least: Duration,
 }
 
 /// A duration from 1 ms to a day.

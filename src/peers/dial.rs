@@ -4,12 +4,13 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tidegate_fleet::{ConnectionId, Purpose};
 use tidegate_model::RegionId;
@@ -20,7 +21,7 @@ use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
 use super::credentials::Credentials;
-use super::event::Event;
+use super::event::{Ending, Event};
 use super::grpc::{BytesCodec, WATCH, client};
 use super::heard::{Heard, HeardFlag};
 use super::refusal::Refusal;
@@ -29,6 +30,12 @@ use crate::tunnels::CONNECTION_WINDOW;
 
 /// The window of a stream, in bytes.
 pub(super) const STREAM_WINDOW: u32 = 512 * 1024;
+
+/// A connection with requests under way on which nothing was read for the first time is asked whether its
+/// peer is still there, and lost without an answer in the second: also one that the fleet has retired and
+/// pings no more.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Where to, and what for.
 #[derive(Clone, Debug)]
@@ -40,14 +47,19 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    /// Opens the connection and drives it until it ends; the driver hears of both.
+    /// Opens the connection and drives it until nothing new can be sent over it; the driver hears of both.
     pub(super) async fn run(
         self,
         credentials: Arc<ArcSwap<Credentials>>,
         heard: HeardFlag,
         events: mpsc::Sender<Event>,
     ) {
-        if let Err(error) = self.drive(&credentials, heard, &events).await {
+        let driven = self.drive(&credentials, heard, &events).await;
+        let ending = match driven {
+            Ok(()) => Ending::InOrder,
+            Err(_) => Ending::Lost,
+        };
+        if let Err(error) = driven {
             let (region, address) = (&self.region, self.address);
             if let Some(refusal) = Refusal::of(&*error) {
                 let reason = refusal.as_str();
@@ -57,7 +69,8 @@ impl Dial {
                 tracing::debug!(%region, %address, %error, "a connection to a gateway has ended");
             }
         }
-        let _driver_gone = events.send(Event::Closed(self.connection)).await;
+        let closed = Event::Closed(self.connection, ending);
+        let _driver_gone = events.send(closed).await;
     }
 
     async fn drive(
@@ -80,6 +93,9 @@ impl Dial {
         let shown: Shown = peer.to_vec();
         let socket = Heard::dialled(socket, heard.clone());
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(SILENCE_MAX)
+            .keep_alive_timeout(ANSWER_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake::<_, Body>(TokioIo::new(socket))

@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::credentials::Credentials;
 use super::dial::Dial;
-use super::event::Event;
+use super::event::{Ending, Event};
 use super::grpc::{BytesCodec, CHECK, ORIGIN, client};
 use super::heard::HeardFlag;
 use super::order::{DrainError, DrainOrder, DrainWay};
@@ -37,6 +37,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Metrics are read less often.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// A ping without an answer is given up a little before the fleet sends another.
+const PING_MAX: Duration = Duration::from_millis(2_900);
 
 /// A probe has failed after this time.
 const PROBE_MAX: Duration = Duration::from_secs(3);
@@ -144,14 +147,8 @@ impl Driver {
                 self.fleet.heard(*id, now);
             }
         }
-        for region in self.parts.tunnels.crowded() {
-            self.fleet.crowded(&region, now);
-        }
-        for (id, connection) in &mut self.connections {
-            let sender = &mut connection.sender;
-            if sender.take_if(|sender| sender.is_closed()).is_some() {
-                self.fleet.ending(*id);
-            }
+        for (region, all) in self.parts.tunnels.crowded() {
+            self.fleet.crowded(&region, all, now);
         }
         while let Ok(handed) = self.handed.try_recv() {
             self.take_handed(handed, now);
@@ -256,9 +253,12 @@ impl Driver {
                 }
                 None => tracing::trace!("a connection opened that was given up"),
             },
-            Event::Closed(id) => {
+            Event::Closed(id, why) => {
                 if self.forget(id).is_some() {
-                    self.fleet.closed(id, now, &mut self.out);
+                    match why {
+                        Ending::Lost => self.fleet.closed(id, now, &mut self.out),
+                        Ending::InOrder => self.fleet.ended(id, now, &mut self.out),
+                    }
                     self.step();
                 }
             }
@@ -390,7 +390,7 @@ impl Driver {
         connection.sender = None;
         if connection.purpose == Purpose::Control {
             connection.task.abort();
-            self.take(Event::Closed(id));
+            self.take(Event::Closed(id, Ending::InOrder));
         }
     }
 
@@ -432,8 +432,11 @@ impl Driver {
         tokio::spawn(async move {
             let mut client = client(sender);
             let request = tonic::Request::new(Bytes::new());
-            let ready = client.ready().await;
-            if ready.is_ok() && client.unary(request, CHECK, BytesCodec).await.is_ok() {
+            let asked = async {
+                client.ready().await.is_ok()
+                    && client.unary(request, CHECK, BytesCodec).await.is_ok()
+            };
+            if tokio::time::timeout(PING_MAX, asked).await == Ok(true) {
                 let _driver_gone = events.send(Event::Pong(id)).await;
             }
         });

@@ -11,13 +11,22 @@ use super::order::{DrainError, DrainOrder, DrainWay};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Duration;
 
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It was lost, or could not be opened.
+    Lost,
+    /// One of its sides wanted it to end: by a GOAWAY, for example.
+    InOrder,
+}
+
 /// What the driver hears of, from connections, the listener and operators.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A connection stands.
     Opened(ConnectionId, SendRequest<Body>),
-    /// A connection was lost or could not be opened.
-    Closed(ConnectionId),
+    /// A connection has ended or could not be opened.
+    Closed(ConnectionId, Ending),
     /// The peer's certificate counts no more on an open connection.
     Unverified(ConnectionId),
     /// This gateway's certificate was renewed.

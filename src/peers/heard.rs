@@ -12,10 +12,7 @@ use metrics::Counter;
 use tidegate_telemetry::names;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http::{ConnectionWindows, Direction, FrameMeter};
-
-/// What the side that has dialled sends before its first frame.
-const PREFACE_LENGTH: usize = 24;
+use crate::http::{ConnectionWindows, Direction, FrameMeter, PREFACE_LENGTH};
 
 /// Whether something was read since the last look, and whether the socket is to be closed.
 #[derive(Clone, Debug, Default)]

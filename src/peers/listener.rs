@@ -4,10 +4,9 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,7 +17,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::server::conn::http2;
@@ -28,7 +26,7 @@ use tidegate_fleet::{DrainRequest, WatcherId};
 use tidegate_model::RegionId;
 use tidegate_telemetry::names;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tonic::Status;
@@ -45,8 +43,8 @@ use super::refusal::Refusal;
 use super::vouched::{GOODBYE_MAX, Shown, until_refused};
 use crate::endpoint::Public;
 use crate::http::{
-    AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Problem, StreamTasks,
-    TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, note_answer, refuse_upgrade, request_id,
+    AfterHttp, Drain, Handshakes, Hop, Listener, Overloaded, PROBE_PATHS, Pieces, Problem,
+    StreamTasks, TIDEGATE_UNPROCESSED, Unprocessed, X_REQUEST_ID, refuse_upgrade, request_id,
 };
 use crate::tunnels::CONNECTION_WINDOW;
 use crate::upstream::{strip_hop_by_hop, with_websocket};
@@ -308,7 +306,7 @@ impl Peer {
         if connects {
             refuse_upgrade(&mut answer);
         }
-        Ok(answer.map(|body| Body::new(InRoom { body, _room: room })))
+        Ok(answer.map(|body| Body::new(Pieces::new(body, Version::HTTP_2, room))))
     }
 
     async fn watch(
@@ -438,32 +436,4 @@ fn overloaded(headers: &HeaderMap) -> Response<Body> {
     headers.insert(&TIDEGATE_UNPROCESSED, Unprocessed::Overloaded.field());
     headers.insert(&X_REQUEST_ID, id);
     answer
-}
-
-/// The body of an answer, which takes room until its end.
-struct InRoom<B> {
-    body: B,
-    _room: OwnedSemaphorePermit,
-}
-
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for InRoom<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        note_answer(&polled);
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

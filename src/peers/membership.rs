@@ -22,7 +22,7 @@ use super::listener::{FleetDrain, FleetListener};
 use super::peer_limits::PeerLimits;
 use super::refusal::Refusal;
 use super::renewal::renew;
-use super::resolve::resolve;
+use super::resolve::{Known, resolve};
 use super::settings::{FleetConfig, Peer};
 use super::view::FleetView;
 use crate::endpoint::Public;
@@ -48,11 +48,16 @@ pub struct Membership {
 #[derive(Debug)]
 struct Peers {
     listed: Vec<Peer>,
-    _resolving: JoinSet<()>,
+    known: Known,
+    resolving: JoinSet<()>,
 }
 
 impl Peers {
-    fn new(listed: Vec<Peer>, events: &mpsc::Sender<Event>) -> Self {
+    fn new(listed: Vec<Peer>, known: Known, events: &mpsc::Sender<Event>) -> Self {
+        known.retain(|region, address| {
+            let mut listed = listed.iter();
+            listed.any(|it| it.region == *region && it.address == address)
+        });
         let mut resolving = JoinSet::new();
         let mut regions = BTreeMap::<_, Vec<_>>::new();
         for Peer { region, address } in &listed {
@@ -60,11 +65,13 @@ impl Peers {
             addresses.push(address.clone());
         }
         for (region, addresses) in regions {
-            resolving.spawn(resolve(region, addresses, events.clone()));
+            let known = known.clone();
+            resolving.spawn(resolve(region, addresses, known, events.clone()));
         }
         Self {
             listed,
-            _resolving: resolving,
+            known,
+            resolving,
         }
     }
 }
@@ -146,7 +153,7 @@ impl Membership {
         Ok(Self {
             id,
             view,
-            peers: Mutex::new(Peers::new(config.peers.clone(), &events)),
+            peers: Mutex::new(Peers::new(config.peers.clone(), Known::default(), &events)),
             events,
             ended: Mutex::new(ended),
             _tasks: tasks,
@@ -168,7 +175,10 @@ impl Membership {
             count = listed.len(),
             "the fleet's list of peers has changed"
         );
-        let before = std::mem::replace(&mut *peers, Peers::new(listed, &self.events));
+        // What it has found is not to be sent after what follows.
+        peers.resolving.shutdown().await;
+        let known = peers.known.clone();
+        let before = std::mem::replace(&mut *peers, Peers::new(listed, known, &self.events));
         for Peer { region, .. } in before.listed {
             if peers.listed.iter().all(|peer| peer.region != region) {
                 let gone = Event::Resolved(region, Vec::new());

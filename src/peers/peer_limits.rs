@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_model::RegionId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections of one region from one address: a gateway needs five.
+/// Connections of one region from one address: a gateway needs eight tunnels and a control connection to each of
+/// its peers, twice while they are made anew.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Requests of one region that are under way.

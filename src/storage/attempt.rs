@@ -27,8 +27,8 @@ pub(super) async fn within_stream(bytes: &mut Download) -> Result<Option<Bytes>,
 }
 
 /// Time for a request with a body.
-pub(super) fn patience(bytes: usize) -> Duration {
-    FIRST_BYTE + Duration::from_secs(bytes as u64 / BYTES_PER_SECOND_MIN)
+pub(super) fn patience(bytes: u64) -> Duration {
+    FIRST_BYTE + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
 }
 
 /// Waits for a request.
@@ -56,6 +56,10 @@ pub(super) fn fault(error: &object_store::Error) -> Fault {
     let by_status = of_text(&detail);
     let kind = match error {
         object_store::Error::NotFound { .. } => FaultKind::Absent,
+        // A local file that is too short: `object_store` has no other form of it.
+        object_store::Error::Generic { .. } if detail.contains("Requested range was invalid") => {
+            FaultKind::Damaged
+        }
         _ => by_status.unwrap_or(FaultKind::Connection),
     };
     Fault { kind, detail }

@@ -94,7 +94,7 @@ impl BucketBackend {
 
     /// Stores a body that is sent at once.
     pub(super) async fn put(&self, id: &str, body: Vec<Bytes>) -> Result<(), Fault> {
-        let patience = patience(body.iter().map(Bytes::len).sum());
+        let patience = patience(body.iter().map(|it| it.len() as u64).sum());
         let payload = PutPayload::from_iter(body);
         within(patience, self.store.put(&path(id), payload))
             .await
@@ -166,16 +166,13 @@ impl BucketBackend {
             }
         };
         match aborted {
-            Err(fault) if fault.kind.opens_breaker() && fault.kind != FaultKind::Refused => {
-                Err(fault)
-            }
+            Err(fault) if fault.kind.is_silence() => Err(fault),
             _ => Ok(()),
         }
     }
 
     /// Copies an object within the bucket, without its bytes passing here.
     pub(super) async fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<(), Fault> {
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         within(patience(bytes), self.store.copy(&path(from), &path(to))).await
     }
 
@@ -251,5 +248,41 @@ fn local(directory: &str, file_root: &str) -> Result<LocalFileSystem, StorageErr
         return Err(StorageError::Invalid(why));
     }
     let store = LocalFileSystem::new_with_prefix(directory);
-    store.map_err(|error| StorageError::Invalid(error.to_string()))
+    let store = store.map_err(|error| StorageError::Invalid(error.to_string()))?;
+    Ok(store.with_fsync(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::NewBucket;
+
+    #[tokio::test]
+    async fn a_file_that_is_too_short_is_damaged_and_does_not_accuse_its_bucket() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().display().to_string();
+        let row = BucketRow {
+            id: "id".to_owned(),
+            declared: NewBucket {
+                name: "files".to_owned(),
+                provider: Provider::File,
+                region: "here".to_owned(),
+                url: format!("file://{directory}"),
+                soft_cap: 1.0,
+                credit: None,
+                quota: None,
+                price_out: None,
+            },
+            credentials: None,
+            writes: true,
+            held: 0,
+            written: 0,
+        };
+        let backend = BucketBackend::new(&row, &directory).unwrap();
+        let bytes = vec![Bytes::from_static(b"bytes")];
+        backend.put("key", bytes).await.unwrap();
+        std::fs::write(root.path().join("tidegate/key"), b"by").unwrap();
+        let fault = backend.get("key", 3..5).await.err().unwrap();
+        assert_eq!(fault.kind, FaultKind::Damaged, "{fault}");
+    }
 }

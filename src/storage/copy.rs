@@ -7,14 +7,13 @@ use futures_util::StreamExt;
 
 use super::StorageError;
 use super::error::IncomingError;
-use super::fault::FaultKind;
-use super::index::{Blob, Left, Version};
+use super::index::{Blob, Version};
 use super::lease::Leases;
 use super::read::Reading;
 use super::registry::new_id;
 use super::source::Source;
 use super::spool::{Check, Incoming, Spool};
-use super::write::Target;
+use super::write::{LandedCopy, Target};
 
 /// Bytes that were hashed on the way out of a bucket need no other comparison.
 pub(super) struct Unchecked;
@@ -57,7 +56,7 @@ impl Target<'_> {
         };
         let id = &self.inventory.buckets[bucket].row.id;
         for blob in &version.blobs {
-            if blob.copies.iter().any(|copy| copy.bucket == *id) {
+            if blob.good().any(|copy| copy.bucket == *id) {
                 continue;
             }
             let copy = match self.copied_by_provider(bucket, blob).await? {
@@ -74,8 +73,8 @@ impl Target<'_> {
                     first.ok_or(StorageError::NoMember(None))?
                 }
             };
-            let added = self.store.index.add_copy(&blob.id, &copy).await;
-            self.settled(&[copy], added).await?;
+            let added = self.store.index.add_copy(&blob.id, &copy.id);
+            self.commit(std::slice::from_ref(&copy), added).await?;
         }
         Ok(())
     }
@@ -85,9 +84,9 @@ impl Target<'_> {
         &self,
         bucket: usize,
         blob: &Blob,
-    ) -> Result<Option<String>, StorageError> {
+    ) -> Result<Option<LandedCopy>, StorageError> {
         let at = &self.inventory.buckets[bucket];
-        let Some(from) = blob.copies.iter().find(|copy| copy.bucket == at.row.id) else {
+        let Some(from) = blob.good().find(|copy| copy.bucket == at.row.id) else {
             return Ok(None);
         };
         let copy = new_id();
@@ -105,15 +104,15 @@ impl Target<'_> {
         match leases.hold(&self.store.index, copied).await {
             Ok(()) => {
                 at.live.add_written(blob.size);
-                Ok(Some(copy))
+                Ok(Some(LandedCopy {
+                    bucket,
+                    id: copy,
+                    bytes: blob.size,
+                }))
             }
             Err(fault) => {
                 tracing::debug!(bucket = at.name(), %fault, "a bucket does not copy by itself");
-                let left = match fault.kind {
-                    FaultKind::Slow | FaultKind::Connection | FaultKind::Server => Left::Unknown,
-                    _ => Left::Nothing,
-                };
-                self.store.index.give_up(&copy, left).await;
+                self.store.index.give_up(&copy, fault.left()).await;
                 Ok(None)
             }
         }

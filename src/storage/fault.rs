@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::index::Left;
+
 /// A failure of one attempt at one bucket.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -25,6 +27,20 @@ impl Fault {
         Self {
             kind: FaultKind::Damaged,
             detail: "the bucket has fewer bytes than were stored".to_owned(),
+        }
+    }
+
+    /// What a write that has failed so has left in its bucket.
+    pub(super) fn left(&self) -> Left {
+        match self.kind {
+            FaultKind::Quota | FaultKind::Refused | FaultKind::Throttled | FaultKind::Absent => {
+                Left::Nothing
+            }
+            FaultKind::Server
+            | FaultKind::Slow
+            | FaultKind::Connection
+            | FaultKind::Damaged
+            | FaultKind::Other => Left::Unknown,
         }
     }
 }
@@ -76,6 +92,11 @@ impl FaultKind {
             Self::Refused | Self::Server | Self::Slow | Self::Connection => true,
             Self::Quota | Self::Throttled | Self::Absent | Self::Damaged | Self::Other => false,
         }
+    }
+
+    /// Whether no answer came: the next request is not likely to get one.
+    pub(super) fn is_silence(self) -> bool {
+        matches!(self, Self::Slow | Self::Connection)
     }
 }
 

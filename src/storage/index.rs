@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tidegate_model::WalPosition;
@@ -60,9 +61,21 @@ pub(super) struct Blob {
 
 /// A copy that can be read.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct StoredCopy {
     pub(super) id: String,
     pub(super) bucket: String,
+    /// Whether it was found damaged or missing: it is read only when all others fail, and its bytes are
+    /// compared.
+    #[serde(default)]
+    pub(super) is_suspect: bool,
+}
+
+impl Blob {
+    /// The copies that are not suspect.
+    pub(super) fn good(&self) -> impl Iterator<Item = &StoredCopy> {
+        self.copies.iter().filter(|copy| !copy.is_suspect)
+    }
 }
 
 /// A version that is to become the newest.
@@ -107,16 +120,15 @@ pub(super) struct Usage {
 pub(super) enum Left {
     /// Nothing was sent, or the bucket has refused it: the reservation ends at once.
     Nothing,
-    /// Its bytes, which have to be deleted.
-    Bytes,
     /// Perhaps its bytes, now or soon: the sweeper looks when the lease is over.
     Unknown,
 }
 
 const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, floor(extract(epoch from v.modified))::bigint, \
      coalesce((select json_agg(json_build_object('id', b.id, 'size', b.size, \
-     'sha256', b.sha256, 'copies', coalesce((select json_agg(json_build_object('id', c.id, 'bucket', c.bucket)) \
-     from tidegate.storage_copy c where c.blob = b.id and c.state = 'stored'), '[]'::json)) order by b.number) \
+     'sha256', b.sha256, 'copies', coalesce((select json_agg(json_build_object('id', c.id, 'bucket', c.bucket, \
+     'isSuspect', c.state = 'suspect')) from tidegate.storage_copy c \
+     where c.blob = b.id and c.state in ('stored', 'suspect')), '[]'::json)) order by b.number) \
      from tidegate.storage_blob b where b.version = v.id), '[]'::json)::text \
      from tidegate.storage_object o join tidegate.storage_version v on v.id = o.version \
      where o.repository = $1 and o.key = $2";
@@ -191,25 +203,32 @@ impl Index {
 
     /// Gives a reservation up; if that fails, its lease ends it.
     pub(super) async fn give_up(&self, copy: &str, left: Left) {
-        if let Err(error) = self.release(copy, left).await {
+        if left == Left::Unknown {
+            return;
+        }
+        let sql = "with gone as (delete from tidegate.storage_copy where id = $1 and state = 'reserved' \
+             returning bucket, bytes) update tidegate.storage_bucket b set held = held - gone.bytes \
+             from gone where b.id = gone.bucket";
+        let values: Values<'_> = &[(&copy, Type::TEXT)];
+        if let Err(error) = self.database.write(sql, values).await {
             tracing::debug!(%error, "a reservation could not be released");
         }
     }
 
-    async fn release(&self, copy: &str, left: Left) -> Result<(), StorageError> {
-        let sql = match left {
-            Left::Unknown => return Ok(()),
-            Left::Nothing => {
-                "with gone as (delete from tidegate.storage_copy where id = $1 and state = 'reserved' \
-                 returning bucket, bytes) update tidegate.storage_bucket b set held = held - gone.bytes \
-                 from gone where b.id = gone.bucket"
-            }
-            Left::Bytes => {
-                "update tidegate.storage_copy set state = 'doomed', due = now() \
-                 where id = $1 and state = 'reserved'"
-            }
-        };
-        let values: Values<'_> = &[(&copy, Type::TEXT)];
+    /// Has bytes deleted that are in a bucket, and counts them until then: also if their reservation has
+    /// expired and is gone.
+    pub(super) async fn doom(
+        &self,
+        copy: &str,
+        bucket: &str,
+        bytes: u64,
+    ) -> Result<(), StorageError> {
+        let sql = "select tidegate.storage_doom_copy($1, $2, $3)";
+        let values: Values<'_> = &[
+            (&copy, Type::TEXT),
+            (&bucket, Type::TEXT),
+            (&signed(Some(bytes)), Type::INT8),
+        ];
         self.database.write(sql, values).await.map(drop)
     }
 
@@ -318,14 +337,19 @@ fn of_function(error: tokio_postgres::Error) -> StorageError {
     }
 }
 
-fn version(row: &Row) -> Result<Version, StorageError> {
+/// Reads a column of JSON.
+pub(super) fn json<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StorageError> {
     let unreadable = |error| StorageError::Invalid(format!("a row of the index: {error}"));
+    serde_json::from_str(row.try_get(column)?).map_err(unreadable)
+}
+
+fn version(row: &Row) -> Result<Version, StorageError> {
     Ok(Version {
         id: row.try_get(0)?,
         size: unsigned(Some(row.try_get(1)?)).unwrap_or_default(),
         etag: row.try_get(2)?,
-        meta: serde_json::from_str(row.try_get(3)?).map_err(unreadable)?,
+        meta: json(row, 3)?,
         modified: row.try_get(4)?,
-        blobs: serde_json::from_str(row.try_get(5)?).map_err(unreadable)?,
+        blobs: json(row, 5)?,
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tidegate_steering::{
@@ -42,6 +42,8 @@ pub(super) struct Bucket {
 pub(super) struct Live {
     pub(super) backend: BucketBackend,
     pub(super) hedge: HedgeDelay,
+    /// Whether it did not answer when it was last probed.
+    pub(super) is_silent: AtomicBool,
     held: AtomicU64,
     written: AtomicU64,
 }
@@ -115,6 +117,7 @@ impl Inventory {
             None => Arc::new(Live {
                 backend: BucketBackend::new(&row, file_root)?,
                 hedge: HedgeDelay::new(Instant::now()),
+                is_silent: AtomicBool::default(),
                 held: AtomicU64::default(),
                 written: AtomicU64::default(),
             }),

@@ -1,10 +1,12 @@
 //! Reservations of bytes that are on their way, which are renewed until they have arrived.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
-use tokio::time::{Instant, interval_at};
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::index::Index;
 
@@ -30,19 +32,22 @@ impl Leases {
             .clone()
     }
 
-    /// Renews them until the work is done.
+    /// Renews them until the work is done, which goes on meanwhile.
     pub(super) async fn hold<T>(&self, index: &Index, work: impl Future<Output = T>) -> T {
+        match select(pin!(work), pin!(self.renew_forever(index))).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    async fn renew_forever(&self, index: &Index) -> Infallible {
         let third = index.lease / 3;
         let mut renewal = interval_at(Instant::now() + third, third);
-        let mut work = pin!(work);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = renewal.tick() => {
-                    if let Err(error) = index.renew(&self.all()).await {
-                        tracing::warn!(%error, "reservations could not be renewed");
-                    }
-                }
+            renewal.tick().await;
+            if let Err(error) = index.renew(&self.all()).await {
+                tracing::warn!(%error, "reservations could not be renewed");
             }
         }
     }

@@ -35,6 +35,7 @@ mod source;
 mod read;
 mod multipart;
 mod copy;
+mod rounds;
 mod sweep;
 mod repair;
 mod probe;

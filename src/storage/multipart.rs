@@ -99,7 +99,7 @@ impl Uploads<'_> {
             (&size, Type::INT8),
             (&landed.digests.sha256, Type::TEXT),
             (&landed.digests.md5, Type::TEXT),
-            (&landed.copies, Type::TEXT_ARRAY),
+            (&landed.ids(), Type::TEXT_ARRAY),
             (&self.0.sweep_after.as_secs_f64(), Type::FLOAT8),
         ];
         self.0.outcome(sql, values).await.map(drop)
@@ -215,8 +215,8 @@ pub(super) async fn put_part(
     let uploads = Uploads(&target.store.index);
     uploads.check(upload).await?;
     let landed = target.land(&mut spool).await?;
-    let committed = uploads.put_part(upload.id, number, &landed).await;
-    target.settled(&landed.copies, committed).await?;
+    let commit = uploads.put_part(upload.id, number, &landed);
+    target.commit(&landed.copies, commit).await?;
     Ok(landed.digests.md5)
 }
 

@@ -39,6 +39,12 @@ struct Piece {
     range: Range<u64>,
 }
 
+impl Piece {
+    fn is_whole(&self) -> bool {
+        self.range == (0..self.blob.size)
+    }
+}
+
 struct Current {
     piece: Piece,
     copies: VecDeque<CopyAt>,
@@ -94,7 +100,10 @@ impl Reading {
                 let Some(piece) = self.pieces.pop_front() else {
                     return Ok(None);
                 };
-                let copies = self.source.order(&piece.blob);
+                let mut copies = self.source.order(&piece.blob);
+                if piece.is_whole() {
+                    copies.extend(self.source.suspects(&piece.blob));
+                }
                 let bytes = self.begin(piece, copies).await?;
                 if let Some(bytes) = self.accept(bytes).await? {
                     return Ok(Some(bytes));
@@ -111,10 +120,9 @@ impl Reading {
     /// Opens a piece at its beginning.
     async fn begin(&mut self, piece: Piece, copies: VecDeque<CopyAt>) -> Result<Bytes, Fault> {
         let opened = self.source.first_of(copies, &piece.range).await?;
-        let is_whole = piece.range == (0..piece.blob.size);
         self.current = Some(Current {
             at: piece.range.start,
-            hash: is_whole.then(|| Context::new(&SHA256)),
+            hash: piece.is_whole().then(|| Context::new(&SHA256)),
             piece,
             copies: opened.left,
             from: opened.from,

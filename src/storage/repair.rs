@@ -6,23 +6,23 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use ring::digest::{Context, SHA256};
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
-use super::attempt::within_stream;
-use super::backend::BucketBackend;
+use super::attempt::{patience, silent, within_stream};
+use super::backend::{BucketBackend, PART_BYTES};
 use super::database::Values;
 use super::error::IncomingError;
 use super::fault::{Fault, FaultKind};
 use super::hex::hex;
-use super::index::StoredCopy;
-use super::inventory::{Bucket, Inventory};
+use super::index::{StoredCopy, json};
+use super::inventory::Inventory;
 use super::lease::Leases;
 use super::registry::unsigned;
+use super::rounds::in_every_bucket;
 use super::sending::{Sending, send_body};
 use super::spool::{Check, Spool};
 use super::store::Store;
@@ -30,7 +30,7 @@ use super::store::Store;
 const CLAIM_SQL: &str = "select id, upload, size, sha256, good::text \
      from tidegate.storage_claim_suspect($1, $2::float8 * interval '1 s')";
 const TRUST_SQL: &str = "select tidegate.storage_trust($1, $2)";
-/// Copies that are repaired in one bucket before the others have their turn again.
+/// Copies that are repaired in one bucket in one round.
 const REPAIRS_MAX: usize = 100;
 
 /// A copy that is to be repaired.
@@ -47,7 +47,7 @@ struct Suspect {
 #[derive(Debug, thiserror::Error)]
 enum Unrepaired {
     #[error("the bucket has failed: {0}")]
-    Bucket(Fault),
+    Bucket(#[from] Fault),
     #[error("no other copy gives the right bytes")]
     NoSource,
     #[error(transparent)]
@@ -56,12 +56,11 @@ enum Unrepaired {
 
 /// Repairs again and again; never ends.
 pub async fn repair_forever(store: Arc<Store>) {
-    loop {
-        sleep(store.settings.sweep_interval).await;
-        let inventory = store.inventory.load_full();
-        let repairs = (0..inventory.buckets.len()).map(|index| repair(&store, &inventory, index));
-        join_all(repairs).await;
-    }
+    let store = &*store;
+    let round = |_, inventory: Arc<Inventory>, index| async move {
+        repair(store, &inventory, index).await;
+    };
+    in_every_bucket(store, store.settings.sweep_interval, round).await;
 }
 
 /// Repairs copies in one bucket, until it fails.
@@ -113,23 +112,30 @@ async fn repair_copy(
     suspect: &Suspect,
 ) -> Result<&'static str, Unrepaired> {
     let backend = inventory.buckets[index].backend();
+    // What an earlier repair has left.
+    let upload = suspect.upload.as_deref();
+    backend.abandon(&suspect.id, upload).await?;
     // It may have been damaged only on the way.
-    if suspect
-        .is_right(backend)
-        .await
-        .map_err(Unrepaired::Bucket)?
-    {
+    if suspect.is_right(backend, &suspect.id).await? {
         trust(store, backend, suspect, 0).await?;
         return Ok("it was");
     }
-    let upload = suspect.upload.as_deref();
-    let abandoned = backend.abandon(&suspect.id, upload).await;
-    abandoned.map_err(Unrepaired::Bucket)?;
     for copy in &suspect.good {
         let Some(from) = inventory.index_of(&copy.bucket) else {
             continue;
         };
-        let from = &inventory.buckets[from];
+        let from = inventory.buckets[from].backend();
+        if suspect.size > PART_BYTES as u64 {
+            match suspect.is_right(from, &copy.id).await {
+                // Parts and the bytes that they replace would exceed the quota together.
+                Ok(true) => backend.delete(&suspect.id).await?,
+                Ok(false) => {
+                    store.index.suspect(&copy.id).await?;
+                    continue;
+                }
+                Err(_fault) => continue,
+            }
+        }
         match rewrite(store, from, copy, (index, backend), suspect).await {
             Ok(()) => {}
             // The client of this body is a bucket.
@@ -140,12 +146,8 @@ async fn repair_copy(
             Err(Unrepaired::Storage(StorageError::Body(_))) => continue,
             failed => failed?,
         }
-        if !suspect
-            .is_right(backend)
-            .await
-            .map_err(Unrepaired::Bucket)?
-        {
-            return Err(Unrepaired::Bucket(Fault::ended_early()));
+        if !suspect.is_right(backend, &suspect.id).await? {
+            return Err(Fault::ended_early().into());
         }
         trust(store, backend, suspect, suspect.size).await?;
         return Ok("its bytes were written again");
@@ -156,12 +158,12 @@ async fn repair_copy(
 /// Writes the bytes of another copy, if they are right.
 async fn rewrite(
     store: &Store,
-    from: &Bucket,
+    from: &BucketBackend,
     copy: &StoredCopy,
     (index, to): (usize, &BucketBackend),
     suspect: &Suspect,
 ) -> Result<(), Unrepaired> {
-    let opened = from.backend().get(&copy.id, 0..suspect.size).await;
+    let opened = from.get(&copy.id, 0..suspect.size).await;
     let opened = opened.map_err(|_fault| StorageError::from(IncomingError::Incomplete))?;
     let bytes = opened.map(|chunk| chunk.map_err(|_fault| IncomingError::Incomplete));
     let check = Expected {
@@ -172,14 +174,18 @@ async fn rewrite(
     let spool = Spool::new(room, bytes.boxed(), suspect.size, Box::new(check));
     let mut spool = spool.map_err(StorageError::from)?;
     let mut sending = [Sending::new(index, to, suspect.id.clone())];
-    let sent = send_body(&mut sending, &mut spool, &store.index).await;
+    let sent = send_body(&mut sending, &mut spool, &store.index);
+    // Which of the two buckets is too slow is not known.
+    let sent = timeout(patience(suspect.size) * 2, sent).await;
+    let sent = sent.unwrap_or_else(|_elapsed| Err(IncomingError::TimedOut.into()));
     let [mut sending] = sending;
     let fault = sending.fault.clone();
     if sent.is_err() || fault.is_some() {
-        sending.abort().await;
+        // Another attempt would forget the id of parts that are still there.
+        sending.abort().await?;
     }
     sent?;
-    fault.map_or(Ok(()), |fault| Err(Unrepaired::Bucket(fault)))
+    fault.map_or(Ok(()), |fault| Err(fault.into()))
 }
 
 /// Lets a copy be read again; if its blob is gone meanwhile, its bytes are deleted.
@@ -195,8 +201,7 @@ async fn trust(
     let row = shown.rows.first();
     let trusted = row.map(|row| row.try_get(0)).transpose();
     if trusted.map_err(StorageError::from)? != Some(true) {
-        let deleted = backend.delete(&suspect.id).await;
-        deleted.map_err(Unrepaired::Bucket)?;
+        backend.delete(&suspect.id).await?;
     }
     Ok(())
 }
@@ -204,33 +209,33 @@ async fn trust(
 impl Suspect {
     /// Reads a row of [`CLAIM_SQL`].
     fn of(row: &Row) -> Result<Self, StorageError> {
-        let unreadable = |error| StorageError::Invalid(format!("a row of the index: {error}"));
         Ok(Self {
             id: row.try_get(0)?,
             upload: row.try_get(1)?,
             size: unsigned(Some(row.try_get(2)?)).unwrap_or_default(),
             sha256: row.try_get(3)?,
-            good: serde_json::from_str(row.try_get(4)?).map_err(unreadable)?,
+            good: json(row, 4)?,
         })
     }
 
-    /// Whether the bucket has the right bytes, all of them and no more.
-    async fn is_right(&self, backend: &BucketBackend) -> Result<bool, Fault> {
-        if backend.head(&self.id).await? != Some(self.size) {
+    /// Whether a bucket has the right bytes under a key, all of them and no more.
+    async fn is_right(&self, backend: &BucketBackend, id: &str) -> Result<bool, Fault> {
+        if backend.head(id).await? != Some(self.size) {
             return Ok(false);
         }
         if self.size == 0 {
             return Ok(true);
         }
         let read = async {
-            let mut bytes = backend.get(&self.id, 0..self.size).await?;
+            let mut bytes = backend.get(id, 0..self.size).await?;
             let mut hash = Context::new(&SHA256);
             while let Some(chunk) = within_stream(&mut bytes).await? {
                 hash.update(&chunk);
             }
             Ok(hex(hash.finish().as_ref()) == self.sha256)
         };
-        match read.await {
+        let read = timeout(patience(self.size), read).await;
+        match read.unwrap_or_else(|_elapsed| Err(silent())) {
             Err(Fault {
                 kind: FaultKind::Absent | FaultKind::Damaged,
                 ..

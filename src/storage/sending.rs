@@ -4,7 +4,7 @@ use futures_util::future::{join, join_all};
 
 use super::StorageError;
 use super::backend::{BucketBackend, PART_BYTES};
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 use super::index::{Index, Left};
 use super::spool::{Part, Spool};
 use super::upload::Upload;
@@ -69,44 +69,39 @@ impl<'a> Sending<'a> {
     }
 
     /// Gives up the parts that have been sent.
-    pub(super) async fn abort(&mut self) {
-        if let Some(mut upload) = self.upload.take()
-            && let Err(fault) = upload.abort().await
-        {
-            tracing::debug!(%fault, "the parts of an upload are left to the sweeper");
-        }
+    pub(super) async fn abort(&mut self) -> Result<(), Fault> {
+        abort(self.upload.take()).await
     }
 
     /// Gives up what has been sent. The bucket is not waited for: one that is silent must not hold the
     /// client up.
-    pub(super) async fn give_up(mut self, index: &Index) {
-        // A bucket that has refused a request has no more of it than the parts before.
-        let is_refused = self.fault.as_ref().is_none_or(|fault| {
-            let kind = fault.kind;
-            matches!(
-                kind,
-                FaultKind::Quota | FaultKind::Refused | FaultKind::Throttled
-            )
-        });
-        let left = match is_refused && !self.is_completing {
-            true => Left::Nothing,
-            false => Left::Unknown,
+    pub(super) async fn give_up(self, index: &Index) {
+        let left = match (&self.fault, self.is_completing) {
+            (_, true) => Left::Unknown,
+            (Some(fault), false) => fault.left(),
+            (None, false) => Left::Nothing,
         };
-        match self.upload.take() {
-            None => index.give_up(&self.copy, left).await,
-            Some(mut upload) => {
-                let index = index.clone();
-                tokio::spawn(async move {
-                    match upload.abort().await {
-                        Ok(()) => index.give_up(&self.copy, left).await,
-                        Err(fault) => {
-                            tracing::debug!(%fault, "the parts of an upload are left to the sweeper");
-                        }
-                    }
-                });
-            }
+        let (copy, upload) = (self.copy, self.upload);
+        if upload.is_none() {
+            return index.give_up(&copy, left).await;
         }
+        let index = index.clone();
+        tokio::spawn(async move {
+            if abort(upload).await.is_ok() {
+                index.give_up(&copy, left).await;
+            }
+        });
     }
+}
+
+async fn abort(upload: Option<Upload>) -> Result<(), Fault> {
+    let Some(mut upload) = upload else {
+        return Ok(());
+    };
+    let aborted = upload.abort().await;
+    aborted.inspect_err(|fault| {
+        tracing::debug!(%fault, "the parts of an upload are left to the sweeper");
+    })
 }
 
 /// Sends a body to some buckets: at once if it is small, else in parts, of which the next one is received

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Deserializer;
 use tidegate_model::settings;
 use tidegate_model::settings::Setting;
-use tidegate_model::values::{ByteSize, ByteSizeOrZero, DURATION, FilePath, Form, Given, value};
+use tidegate_model::values::{
+    ByteSize, ByteSizeOrZero, DURATION, FilePath, Form, Given, Time, value,
+};
 
 use super::MasterKeys;
 
@@ -29,6 +31,11 @@ pub const STORAGE_MASTER_KEY: Setting = Setting {
     shown: Setting::secret,
     meaning: "Seals the credentials of buckets and the secrets of keys in the database.",
     ..Setting::UNNAMED
+};
+
+/// A third of it is longer than it takes to renew it.
+const LEASE: Time = Time {
+    least: Duration::from_secs(5),
 };
 
 settings! {
@@ -57,7 +64,7 @@ settings! {
             low "uploads get 503 when a bucket fails.",
             high "the disk fills up.";
         /// How long bytes that were reserved in a bucket stay so without news of their upload.
-        lease: Duration = Duration::from_secs(300), DURATION,
+        lease: Duration = Duration::from_secs(300), LEASE,
             low "a slow upload loses its reservation.",
             high "what a crash left counts against the quota for so long.";
         /// How often what is no longer needed is deleted.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Download, within_stream};
 use super::fault::{Fault, FaultKind};
-use super::index::Blob;
+use super::index::{Blob, StoredCopy};
 use super::inventory::{Inventory, Repository, standing, works};
 use super::policy::ReadPolicy;
 use super::read_plan::{self, CopyView};
@@ -33,6 +33,7 @@ pub(super) struct Source {
 pub(super) struct CopyAt {
     pub(super) bucket: usize,
     pub(super) id: String,
+    pub(super) is_suspect: bool,
 }
 
 /// A copy that has given its first bytes.
@@ -44,19 +45,28 @@ pub(super) struct Opened {
 }
 
 impl Source {
-    /// The copies of a blob, in the order in which they are tried.
+    /// The copies of a blob that are suspect: the last resort of a read whose bytes are compared.
+    pub(super) fn suspects(&self, blob: &Blob) -> Vec<CopyAt> {
+        let suspects = blob.copies.iter().filter(|copy| copy.is_suspect);
+        suspects.filter_map(|copy| self.at(copy)).collect()
+    }
+
+    /// Where a copy is, if the client may read it there.
+    fn at(&self, copy: &StoredCopy) -> Option<CopyAt> {
+        let bucket = self.inventory.index_of(&copy.bucket)?;
+        let is_wanted = self.only.is_none_or(|only| only == bucket);
+        is_wanted.then(|| CopyAt {
+            bucket,
+            id: copy.id.clone(),
+            is_suspect: copy.is_suspect,
+        })
+    }
+
+    /// The good copies of a blob, in the order in which they are tried.
     pub(super) fn order(&self, blob: &Blob) -> VecDeque<CopyAt> {
         let now = Instant::now();
         let ranking = self.inventory.selector.ranking(now);
-        let copies = blob.copies.iter().filter_map(|copy| {
-            let bucket = self.inventory.index_of(&copy.bucket)?;
-            let wanted = self.only.is_none_or(|only| only == bucket);
-            wanted.then(|| CopyAt {
-                bucket,
-                id: copy.id.clone(),
-            })
-        });
-        let copies: Vec<_> = copies.collect();
+        let copies: Vec<_> = blob.good().filter_map(|copy| self.at(copy)).collect();
         let view = |copy: &CopyAt| {
             let (standing, rank) = standing(&ranking, copy.bucket);
             let latency = self.inventory.selector.latency(copy.bucket);
@@ -116,6 +126,9 @@ impl Source {
                     return Err(failed);
                 };
                 let hedge = self.inventory.buckets[copy.bucket].live.hedge.get();
+                // Not before the objective is missed, which the bucket's times would otherwise never show.
+                let objective = self.repository.row.policy.read_slo();
+                let hedge = hedge.max(objective.unwrap_or_default());
                 race.enter(
                     entered.len(),
                     turn,
@@ -127,7 +140,8 @@ impl Source {
             }
             match race.next().await {
                 RaceEvent::Slow => {
-                    if let Some(copy) = copies.pop_front() {
+                    // A good copy that is slow is not overtaken by one that may be wrong.
+                    if let Some(copy) = copies.pop_front_if(|copy| !copy.is_suspect) {
                         let second = self.first_bytes(copy.clone(), range.clone());
                         race.enter(entered.len(), Turn::Hedge, second);
                         entered.push(copy);
@@ -143,6 +157,7 @@ impl Source {
                     // Those that were tried and are silent are the last resort.
                     let silent = race.entrants().iter().map(|it| entered[it.node].clone());
                     copies.extend(silent);
+                    copies.make_contiguous().sort_by_key(|it| it.is_suspect);
                     return Ok(Opened {
                         from,
                         first,
@@ -166,6 +181,8 @@ impl Source {
     fn report_overtaken<T>(&self, race: &Race<'_, T>, entered: &[CopyAt]) {
         for slow in race.entrants().overtaken() {
             let (bucket, took) = (entered[slow.node].bucket, slow.since.elapsed());
+            let live = &self.inventory.buckets[bucket].live;
+            live.hedge.add(took, Instant::now());
             let fault = Fault {
                 kind: FaultKind::Slow,
                 detail: format!("no byte in {took:?}, and another bucket has answered"),

@@ -4,6 +4,7 @@
 //! Bytes are taken from the client only as fast as a bucket takes them.
 
 mod file;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +18,15 @@ use futures_util::stream::BoxStream;
 use md5::{Digest, Md5};
 use ring::digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::file::SpoolFile;
-use super::backend::PART_BYTES;
+pub(super) use self::room::SpoolRoom;
+use self::room::units_of;
+use super::StorageError;
+use super::attempt::patience;
 use super::error::IncomingError;
 use super::hex::hex;
-use super::{StorageError, StorageSettings};
 
 /// A body may be silent for so long.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -32,27 +35,12 @@ pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
 /// What is taken of a body that was refused.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// The unit in which room is counted.
-const UNIT: usize = 1 << 10;
-/// How long a body waits for room for its next part.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// The room for bodies, of all requests together.
-pub(super) struct SpoolRoom {
-    /// For what is kept.
-    memory: Arc<Semaphore>,
-    files: Arc<Semaphore>,
-    /// For parts that are sent, and are not in memory anyway.
-    parts: Arc<Semaphore>,
-    parts_units: u32,
-    bytes_max: u64,
-    directory: std::path::PathBuf,
-}
 
 /// Bytes that are to be sent at once, and the room that they take.
 pub(super) struct Part {
     pub(super) bytes: Vec<Bytes>,
     _room: Option<OwnedSemaphorePermit>,
+    _memory: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What a client sends.
@@ -86,7 +74,7 @@ pub(super) struct Spool {
     at: usize,
     ahead: usize,
     /// What is left of a chunk that was larger than what was asked for; counted in `ahead`.
-    rest: Option<Bytes>,
+    rest: Option<Chunk>,
     /// Whether bytes were let go, so that the body cannot begin again.
     incomplete: bool,
 }
@@ -100,62 +88,37 @@ pub(super) struct Digests {
     pub(super) sha256: String,
 }
 
-/// A chunk of a body, and the room that it takes.
+/// Bytes in memory, and the room that they take there; none if they are counted with the part.
+#[derive(Clone)]
+struct Chunk {
+    bytes: Bytes,
+    memory: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// A chunk of a body.
 enum Kept {
-    Memory {
-        bytes: Bytes,
-        _room: OwnedSemaphorePermit,
-    },
+    /// If it has no room of its own, only until it is taken.
+    Memory(Chunk),
     /// The next record of the file, of so many bytes.
-    File {
-        len: usize,
-        _room: OwnedSemaphorePermit,
-    },
-    /// Only until it is taken: it is counted with the part.
-    Passing(Bytes),
+    File(usize),
+}
+
+impl Chunk {
+    fn counted_with_part(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            memory: None,
+        }
+    }
 }
 
 impl Kept {
     fn len(&self) -> usize {
         match self {
-            Self::Memory { bytes, .. } | Self::Passing(bytes) => bytes.len(),
-            Self::File { len, .. } => *len,
+            Self::Memory(chunk) => chunk.bytes.len(),
+            Self::File(len) => *len,
         }
     }
-}
-
-impl SpoolRoom {
-    pub(super) fn new(settings: &StorageSettings) -> Self {
-        let units =
-            |bytes: usize| Arc::new(Semaphore::new((bytes / UNIT).min(Semaphore::MAX_PERMITS)));
-        // One part must always be possible.
-        let parts = (settings.spool_memory_max / 2).max(PART_BYTES);
-        Self {
-            memory: units(settings.spool_memory_max / 2),
-            files: units(settings.spool_total_max),
-            parts: units(parts),
-            parts_units: units_of(parts),
-            bytes_max: settings.spool_bytes_max as u64,
-            directory: match settings.spool_dir.as_str() {
-                "" => std::env::temp_dir(),
-                directory => directory.into(),
-            },
-        }
-    }
-
-    /// Waits for room for a part.
-    async fn part(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StorageError> {
-        let units = units_of(bytes).min(self.parts_units);
-        let room = Arc::clone(&self.parts).acquire_many_owned(units);
-        match timeout(ROOM_WAIT_MAX, room).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(StorageError::Busy),
-        }
-    }
-}
-
-fn units_of(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
 impl Spool {
@@ -231,17 +194,19 @@ impl Spool {
     ///
     /// Bytes that arrive slowly wait in the file: in memory there is only what is sent next.
     pub(super) async fn take(&mut self, most: usize) -> Result<Part, StorageError> {
-        let mut room = None;
+        let (mut room, mut until) = (None, None);
         while self.ahead < most && self.digests.is_none() {
             if self.incomplete && room.is_none() {
                 let left = self.declared - self.received + self.ahead as u64;
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
                 room = Some(self.room.part(most.min(left)).await?);
+                // Others wait for this room.
+                until = Some(Instant::now() + patience(most.min(left) as u64));
             }
             if let Some(failed) = self.failed {
                 return Err(failed.into());
             }
-            let received = self.receive().await;
+            let received = self.receive(until).await;
             if let Err(StorageError::Body(error)) = &received {
                 self.failed = Some(*error);
             }
@@ -250,26 +215,34 @@ impl Spool {
         if room.is_none() && self.file.is_some() && self.ahead > 0 {
             room = Some(self.room.part(most.min(self.ahead)).await?);
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut memory) = (Vec::new(), Vec::new());
         let mut left = most;
         while left > 0
             && let Some(mut chunk) = self.next()?
         {
-            if chunk.len() > left {
-                self.rest = Some(chunk.split_off(left));
+            if chunk.bytes.len() > left {
+                self.rest = Some(Chunk {
+                    bytes: chunk.bytes.split_off(left),
+                    memory: chunk.memory.clone(),
+                });
             }
-            left -= chunk.len();
-            self.ahead -= chunk.len();
-            bytes.push(chunk);
+            left -= chunk.bytes.len();
+            self.ahead -= chunk.bytes.len();
+            bytes.push(chunk.bytes);
+            memory.extend(chunk.memory);
         }
         if self.incomplete {
             self.let_go();
         }
-        Ok(Part { bytes, _room: room })
+        Ok(Part {
+            bytes,
+            _room: room,
+            _memory: memory,
+        })
     }
 
     /// Returns the next chunk of those that are kept.
-    fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
+    fn next(&mut self) -> Result<Option<Chunk>, StorageError> {
         if let Some(rest) = self.rest.take() {
             return Ok(Some(rest));
         }
@@ -278,11 +251,12 @@ impl Spool {
         };
         self.at += 1;
         match kept {
-            Kept::Memory { bytes, .. } | Kept::Passing(bytes) => Ok(Some(bytes.clone())),
-            Kept::File { .. } => {
+            Kept::Memory(chunk) => Ok(Some(chunk.clone())),
+            Kept::File(_) => {
                 let file = self.file.as_mut();
                 let read = file.map(SpoolFile::read).transpose();
-                read.map_err(StorageError::Spool)
+                let read = read.map_err(StorageError::Spool)?;
+                Ok(read.map(Chunk::counted_with_part))
             }
         }
     }
@@ -296,8 +270,11 @@ impl Spool {
         }
     }
 
-    async fn receive(&mut self) -> Result<(), StorageError> {
-        let next = timeout(SILENCE_MAX, self.incoming.next()).await;
+    /// Takes the next bytes from the client, which may be silent until a time.
+    async fn receive(&mut self, until: Option<Instant>) -> Result<(), StorageError> {
+        let silent = Instant::now() + SILENCE_MAX;
+        let until = until.map_or(silent, |until| until.min(silent));
+        let next = timeout_at(until, self.incoming.next()).await;
         let next = next.map_err(|_elapsed| IncomingError::TimedOut)?;
         let Some(bytes) = next.transpose()? else {
             self.end()?;
@@ -331,25 +308,25 @@ impl Spool {
         let units = units_of(bytes.len());
         let room = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_many_owned(units).ok();
         let kept = if self.incomplete {
-            Kept::Passing(bytes)
+            Kept::Memory(Chunk::counted_with_part(bytes))
         } else if self.file.is_none()
-            && let Some(_room) = room(&self.room.memory)
+            && let Some(room) = room(&self.room.memory)
         {
-            Kept::Memory { bytes, _room }
+            let memory = Some(Arc::new(room));
+            Kept::Memory(Chunk { bytes, memory })
         } else if self.received <= self.room.bytes_max
-            && let Some(_room) = room(&self.room.files)
+            && let Some(room) = room(&self.room.files)
         {
             let file = match &mut self.file {
                 Some(file) => file,
                 none => none.insert(SpoolFile::create(&self.room.directory)?),
             };
-            file.append(&bytes)?;
-            let len = bytes.len();
-            Kept::File { len, _room }
+            file.append(&bytes, room)?;
+            Kept::File(bytes.len())
         } else {
             self.incomplete = true;
             self.let_go();
-            Kept::Passing(bytes)
+            Kept::Memory(Chunk::counted_with_part(bytes))
         };
         self.kept.push_back(kept);
         Ok(())

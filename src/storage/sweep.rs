@@ -16,6 +16,8 @@ use tokio_postgres::{Client, Row};
 use super::backend::BucketBackend;
 use super::database::{IndexDatabase, Values, execute};
 use super::fault::Fault;
+use super::inventory::Inventory;
+use super::rounds::in_every_bucket;
 use super::store::Store;
 use super::{Registry, StorageError};
 
@@ -27,6 +29,7 @@ const CLAIM_SQL: &str =
 const EXPIRE_SQL: &str = "select tidegate.storage_abort(repository, key, id, interval '0 s') \
      from tidegate.storage_upload where started < now() - interval '7 days' limit 100";
 const FORGET_SQL: &str = "select tidegate.storage_forget($1)";
+const PUT_OFF_SQL: &str = "select tidegate.storage_put_off($1)";
 /// Copies of a bucket that are deleted at the same time.
 const DELETES: usize = 4;
 /// How long one sweep deletes in one bucket; the next one goes on.
@@ -37,41 +40,42 @@ const SWEEP_MAX: Duration = Duration::from_secs(60);
 pub struct Swept {
     /// Copies whose bytes are gone and that count no more.
     pub deleted: usize,
-    /// Copies whose bucket did not answer; they are tried again later.
+    /// Copies that their bucket did not delete; they are tried again later.
     pub failed: usize,
 }
 
 /// Sweeps again and again; never ends.
 pub async fn sweep_forever(store: Arc<Store>) {
-    loop {
-        sleep(store.settings.sweep_interval).await;
-        match sweep(&store).await {
-            Ok(Swept {
-                deleted: 0,
-                failed: 0,
-            }) => {}
-            Ok(Swept { deleted, failed }) => tracing::info!(deleted, failed, "swept"),
-            Err(error) => tracing::warn!(%error, "sweeping failed"),
+    let every = store.settings.sweep_interval;
+    let rows = &Rows::Gateway(&store.index.database);
+    let round = |_, inventory: Arc<Inventory>, index| async move {
+        sweep(rows, &inventory, index).await;
+    };
+    let expire = async {
+        loop {
+            sleep(every).await;
+            if let Err(error) = rows.run(EXPIRE_SQL, &[]).await {
+                tracing::warn!(%error, "old uploads could not be given up");
+            }
         }
-    }
+    };
+    tokio::join!(in_every_bucket(&store, every, round), expire);
 }
 
-async fn sweep(store: &Store) -> Result<Swept, StorageError> {
-    let rows = Rows::Gateway(&store.index.database);
-    rows.run(EXPIRE_SQL, &[]).await?;
-    let inventory = store.inventory.load_full();
-    let buckets = inventory.buckets.iter().enumerate();
-    let swept = buckets.map(|(index, bucket)| {
-        let (rows, inventory) = (&rows, &inventory);
-        async move {
-            let swept = sweep_bucket(rows, &bucket.row.id, bucket.backend()).await?;
-            if let Some(fault) = &swept.fault {
+async fn sweep(rows: &Rows<'_>, inventory: &Inventory, index: usize) {
+    let bucket = &inventory.buckets[index];
+    match sweep_bucket(rows, &bucket.row.id, bucket.backend()).await {
+        Ok(swept) => {
+            let (deleted, failed) = (swept.deleted, swept.failed);
+            if deleted + failed > 0 {
+                tracing::info!(bucket = bucket.name(), deleted, failed, "swept");
+            }
+            if let Some(fault) = &swept.silence {
                 inventory.report(index, Some(fault), None);
             }
-            Ok(swept)
         }
-    });
-    total(join_all(swept).await)
+        Err(error) => tracing::warn!(bucket = bucket.name(), %error, "sweeping failed"),
+    }
 }
 
 /// Deletes all that is due, on behalf of the command line.
@@ -97,7 +101,8 @@ pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swep
 struct SweptBucket {
     deleted: usize,
     failed: usize,
-    fault: Option<Fault>,
+    /// The fault of a bucket that did not answer. What it has refused says nothing about other requests.
+    silence: Option<Fault>,
 }
 
 fn total(swept: Vec<Result<SweptBucket, StorageError>>) -> Result<Swept, StorageError> {
@@ -110,7 +115,7 @@ fn total(swept: Vec<Result<SweptBucket, StorageError>>) -> Result<Swept, Storage
     Ok(total)
 }
 
-/// Deletes what is due in one bucket, until it fails.
+/// Deletes what is due in one bucket, until it does not answer or deletes nothing any more.
 async fn sweep_bucket(
     rows: &Rows<'_>,
     id: &str,
@@ -118,7 +123,7 @@ async fn sweep_bucket(
 ) -> Result<SweptBucket, StorageError> {
     let until = Instant::now() + SWEEP_MAX;
     let mut swept = SweptBucket::default();
-    while swept.fault.is_none() && Instant::now() < until {
+    while swept.silence.is_none() && Instant::now() < until {
         let claimed = rows.run(CLAIM_SQL, &[(&id, Type::TEXT)]).await?;
         let claimed = claimed.iter().map(Claimed::of);
         let claimed = claimed.collect::<Result<Vec<_>, _>>()?;
@@ -128,23 +133,29 @@ async fn sweep_bucket(
         let count = claimed.len();
         let deletes = claimed.into_iter().map(|copy| async move {
             let deleted = copy.delete(backend).await;
-            deleted.map(|()| copy.id)
+            (copy.id, deleted)
         });
         let mut deletes = stream::iter(deletes).buffer_unordered(DELETES);
-        let mut gone = Vec::new();
-        while let Some(deleted) = deletes.next().await {
-            match deleted {
-                Ok(copy) => gone.push(copy),
-                Err(fault) => {
-                    tracing::debug!(bucket = id, %fault, "a copy could not be deleted");
-                    swept.fault = Some(fault);
-                    break;
-                }
+        let (mut gone, mut kept) = (Vec::new(), Vec::new());
+        while let Some((copy, deleted)) = deletes.next().await {
+            let Err(fault) = deleted else {
+                gone.push(copy);
+                continue;
+            };
+            tracing::warn!(bucket = id, copy, %fault, "a copy could not be deleted");
+            kept.push(copy);
+            if fault.kind.is_silence() {
+                swept.silence = Some(fault);
+                break;
             }
         }
         swept.deleted += gone.len();
         swept.failed += count - gone.len();
         rows.run(FORGET_SQL, &[(&gone, Type::TEXT_ARRAY)]).await?;
+        rows.run(PUT_OFF_SQL, &[(&kept, Type::TEXT_ARRAY)]).await?;
+        if gone.is_empty() {
+            break;
+        }
     }
     Ok(swept)
 }
@@ -168,10 +179,8 @@ impl Claimed {
     }
 
     async fn delete(&self, backend: &BucketBackend) -> Result<(), Fault> {
-        if self.was_reserved || self.upload.is_some() {
-            backend.abandon(&self.id, self.upload.as_deref()).await?;
-        }
-        if self.was_reserved && backend.head(&self.id).await?.is_none() {
+        backend.abandon(&self.id, self.upload.as_deref()).await?;
+        if self.was_reserved && matches!(backend.head(&self.id).await, Ok(None)) {
             return Ok(());
         }
         backend.delete(&self.id).await

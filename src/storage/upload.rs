@@ -35,7 +35,7 @@ impl Upload {
 
     /// Sends a part.
     pub(super) async fn part(&mut self, body: Vec<Bytes>) -> Result<(), Fault> {
-        let patience = patience(body.iter().map(Bytes::len).sum());
+        let patience = patience(body.iter().map(|it| it.len() as u64).sum());
         let body = PutPayload::from_iter(body);
         match self {
             Self::S3 {

@@ -1,5 +1,8 @@
 //! A write: reserve, send, commit; the next member when one fails.
 
+use std::future::Future;
+
+use futures_util::future::join_all;
 use tidegate_model::WalPosition;
 
 use super::StorageError;
@@ -24,9 +27,22 @@ pub(super) struct Target<'a> {
 
 /// What some buckets have of a body that nothing refers to yet.
 pub(super) struct Landed {
-    pub(super) copies: Vec<String>,
+    pub(super) copies: Vec<LandedCopy>,
     pub(super) digests: Digests,
     pub(super) size: u64,
+}
+
+/// A copy in a bucket that nothing refers to yet.
+pub(super) struct LandedCopy {
+    pub(super) bucket: usize,
+    pub(super) id: String,
+    pub(super) bytes: u64,
+}
+
+impl Landed {
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.copies.iter().map(|copy| copy.id.clone()).collect()
+    }
 }
 
 /// A version that was stored.
@@ -53,11 +69,11 @@ impl Target<'_> {
             etag: &landed.digests.md5,
             sha256: &landed.digests.sha256,
             meta: &meta(),
-            copies: &landed.copies,
+            copies: &landed.ids(),
             conditions,
         };
-        let committed = self.store.index.put(&new).await;
-        let position = self.settled(&landed.copies, committed).await?;
+        let commit = self.store.index.put(&new);
+        let position = self.commit(&landed.copies, commit).await?;
         Ok(Written {
             etag: landed.digests.md5,
             position,
@@ -76,7 +92,7 @@ impl Target<'_> {
                 size: spool.declared(),
             }),
             Err(error) => {
-                self.release(&copies).await;
+                self.discard(&copies).await;
                 spool.drain().await;
                 Err(error)
             }
@@ -88,7 +104,7 @@ impl Target<'_> {
         &self,
         spool: &mut Spool,
         leases: &Leases,
-        copies: &mut Vec<String>,
+        copies: &mut Vec<LandedCopy>,
     ) -> Result<Digests, StorageError> {
         let placement = self.placement(spool.declared());
         let wanted = match self.only {
@@ -122,7 +138,11 @@ impl Target<'_> {
                     let bucket = &self.inventory.buckets[sending.bucket];
                     bucket.live.add_written(spool.declared());
                     self.inventory.report(sending.bucket, None, None);
-                    copies.push(sending.copy);
+                    copies.push(LandedCopy {
+                        bucket: sending.bucket,
+                        id: sending.copy,
+                        bytes: spool.declared(),
+                    });
                     continue;
                 };
                 self.inventory.fell_back(sending.bucket, fault);
@@ -180,19 +200,18 @@ impl Target<'_> {
         }
     }
 
-    async fn release(&self, copies: &[String]) {
-        for copy in copies {
-            self.store.index.give_up(copy, Left::Bytes).await;
-        }
-    }
-
-    /// Lets copies go that were certainly not committed. After any other failure they may have been: the
-    /// sweeper finds out.
-    pub(super) async fn settled<T>(
+    /// Commits copies, whose reservations are kept meanwhile. Discards those that were certainly not
+    /// committed; after any other failure they may have been, which the sweeper finds out.
+    pub(super) async fn commit<T>(
         &self,
-        copies: &[String],
-        committed: Result<T, StorageError>,
+        copies: &[LandedCopy],
+        commit: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
+        let leases = Leases::default();
+        for copy in copies {
+            leases.add(&copy.id);
+        }
+        let committed = leases.hold(&self.store.index, commit).await;
         if let Err(
             StorageError::ConditionFailed
             | StorageError::NoSuchKey
@@ -200,9 +219,27 @@ impl Target<'_> {
             | StorageError::LeaseLost,
         ) = &committed
         {
-            self.release(copies).await;
+            self.discard(copies).await;
         }
         committed
+    }
+
+    /// Deletes copies that nothing will refer to. Their rows may be gone: the sweeper has taken a
+    /// reservation that had expired, and found no bytes yet. What a bucket does not delete is counted and
+    /// left to the sweeper.
+    async fn discard(&self, copies: &[LandedCopy]) {
+        let index = &self.store.index;
+        let discards = copies.iter().map(|copy| async move {
+            let bucket = &self.inventory.buckets[copy.bucket];
+            if bucket.backend().delete(&copy.id).await.is_ok() {
+                return index.give_up(&copy.id, Left::Nothing).await;
+            }
+            if let Err(error) = index.doom(&copy.id, &bucket.row.id, copy.bytes).await {
+                tracing::warn!(bucket = bucket.name(), copy = copy.id, %error,
+                    "bytes that nothing refers to may stay in a bucket");
+            }
+        });
+        join_all(discards).await;
     }
 
     /// The bucket that gets a write of so many bytes, if it is only one.

@@ -16,6 +16,7 @@ mod delay_proxy;
 mod gateway_process;
 mod rate_feed;
 mod demo_fleet;
+mod demo_traffic;
 mod world;
 mod screen;
 mod http_client;

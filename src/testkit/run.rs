@@ -52,10 +52,10 @@ async fn play(options: Options) -> Result<()> {
         None => Ports::From(PORT_BASE),
     };
     screen.print("Starting a primary, two replicas and three gateways …")?;
-    let world = World::start(ports).await?;
+    let mut world = World::start(ports).await?;
     view::print_map(&world, &mut screen)?;
     if options.tour {
-        return tour::walk(&world, &mut screen).await;
+        return tour::walk(&mut world, &mut screen).await;
     }
     view::print_invitation(&world, &mut screen)?;
     view::watch(world, &mut screen).await

@@ -7,27 +7,38 @@ use http::StatusCode;
 use reqwest::Client;
 use serde_json::json;
 
+use super::demo_fleet::DemoFleet;
+use super::demo_traffic::DemoTraffic;
 use super::http_client::{Answer, Request, client};
 use super::postgres_server::PostgresServer;
 use super::screen::Screen;
 use super::wait::until;
 use super::world::{Region, World};
 
+/// Sends the rates of all regions around the world.
+const BAD_POLICY: &str = "\
+policy rates {
+  match   path /api/v1/rates/*
+  prefer  ap-southeast-1
+}
+";
+
 /// A replica counts as lagging after five seconds, and as failed after three more samples.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Takes the tour.
-pub(super) async fn walk(world: &World, screen: &mut Screen) -> Result<()> {
+pub(super) async fn walk(world: &mut World, screen: &mut Screen) -> Result<()> {
     let [us, eu, ap] = &world.regions[..] else {
         bail!("the world has three regions")
     };
     let replica = eu.replica.context("eu-west-1 has a replica")?;
-    let replica = &world.cluster.replicas[replica];
     let mut tour = Tour {
         us,
         eu,
         ap,
-        replica,
+        primary: world.cluster.primary.url(),
+        replica: &mut world.cluster.replicas[replica],
+        fleet: &world.fleet,
         jwt: &world.jwt,
         client: client()?,
         screen,
@@ -39,6 +50,8 @@ pub(super) async fn walk(world: &World, screen: &mut Screen) -> Result<()> {
     tour.writes().await?;
     tour.mistakes().await?;
     tour.broken_replica().await?;
+    tour.lost_databases().await?;
+    tour.bad_policy().await?;
     tour.conclude()
 }
 
@@ -46,7 +59,9 @@ struct Tour<'a> {
     us: &'a Region,
     eu: &'a Region,
     ap: &'a Region,
-    replica: &'a PostgresServer,
+    primary: String,
+    replica: &'a mut PostgresServer,
+    fleet: &'a DemoFleet,
     jwt: &'a str,
     client: Client,
     screen: &'a mut Screen,
@@ -201,6 +216,61 @@ impl Tour<'_> {
         self.check("eu-west-1 is healthy", true)?;
         self.check(
             "its replica is used again",
+            is_by(&answer, self.eu) && !answer.is_by_primary(),
+        )
+    }
+
+    async fn lost_databases(&mut self) -> Result<()> {
+        let rates = Request::get(self.eu.gateway.url("/api/v1/rates/EUR/USD"));
+        let rates = rates.header("X-Consistency", "eventual");
+        self.title("The database of eu-west-1 is killed: the next request is answered elsewhere")?;
+        self.replica.kill().await?;
+        let answer = self.ask(&rates).await?;
+        self.check("200", answer.status == StatusCode::OK)?;
+        self.check(
+            "us-east-1 answered, its node or its gateway",
+            answer.is_by_primary() || is_served_in(&answer, self.us),
+        )?;
+        self.title("… and the requests after it go to the gateway there")?;
+        self.wait_until_served_in(self.us, &rates).await?;
+        let answer = self.ask(&rates).await?;
+        self.check("200", answer.status == StatusCode::OK)?;
+        self.check("us-east-1 served it", is_served_in(&answer, self.us))?;
+        self.replica.start().await?;
+        self.wait_until_served_in(self.eu, &rates).await?;
+        self.check("with its database, eu-west-1 serves again", true)
+    }
+
+    async fn bad_policy(&mut self) -> Result<()> {
+        let url = self.eu.gateway.url("/api/v1/rates/EUR/USD");
+        self.title(
+            "A traffic policy that sends rates around the world is rolled out, and taken back",
+        )?;
+        self.screen
+            .print(&format!("   {}", BAD_POLICY.trim().replace('\n', "\n   ")))?;
+        let traffic = DemoTraffic::start(&self.client, &url);
+        let revision = self.fleet.push(&self.primary, BAD_POLICY).await?;
+        let rollout = [
+            &["rollout", &revision, "--canary", self.eu.name][..],
+            &["--bake", "3s", "--blast-radius", "100%"],
+        ];
+        self.screen.print(&format!(
+            "   tidegate policy {}",
+            rollout.concat().join(" ")
+        ))?;
+        let ended = self.fleet.policy(&self.primary, &rollout.concat()).await?;
+        drop(traffic);
+        for line in [&ended.stdout, &ended.stderr] {
+            let line = String::from_utf8_lossy(line);
+            self.screen
+                .print(&format!("   {}", line.trim().replace('\n', "\n   ")))?;
+        }
+        self.check("it was stopped", ended.status.code() == Some(4))?;
+        let rates = Request::get(url).header("X-Consistency", "eventual");
+        self.wait_until_served_in(self.eu, &rates).await?;
+        let answer = self.ask(&rates).await?;
+        self.check(
+            "eu-west-1 serves its own requests, as before",
             is_by(&answer, self.eu) && !answer.is_by_primary(),
         )
     }

@@ -42,6 +42,7 @@ pub(super) struct World {
     /// The token that the gateways' admin listeners require for writes.
     pub(super) admin_token: String,
     _feed: RateFeed,
+    pub(super) fleet: DemoFleet,
     pub(super) cluster: Cluster,
 }
 
@@ -72,9 +73,8 @@ impl World {
         let binary = std::env::current_exe().context("cannot find this binary")?;
         let cluster = Cluster::start(REGIONS.len() - 1).await?;
         let folder = cluster.workspace().path().join("fleet");
-        let names = REGIONS.iter().map(|(name, _)| *name).collect();
         let shared = Shared {
-            fleet: DemoFleet::prepare(&binary, folder, names).await?,
+            fleet: DemoFleet::prepare(&binary, folder, &REGIONS).await?,
             binary,
             token_secret: secret(),
             admin_token: secret(),
@@ -82,6 +82,7 @@ impl World {
             ports,
         };
         migrate(&shared.binary, &cluster.primary.url()).await?;
+        shared.fleet.put_in_force(&cluster.primary.url()).await?;
         cluster.wait_for_replicas().await?;
         let feed = RateFeed::start(&cluster.primary).await?;
         let regions = (0..REGIONS.len()).map(|index| Region::start(index, &shared, &cluster));
@@ -92,6 +93,7 @@ impl World {
             jwt,
             admin_token: shared.admin_token,
             _feed: feed,
+            fleet: shared.fleet,
             cluster,
         })
     }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use hyper::client::conn::http2::SendRequest;
-use tidegate_fleet::ConnectionId;
+use tidegate_fleet::{ConnectionId, TUNNELS};
 use tidegate_model::RegionId;
 use tidegate_steering::RetryBudget;
 use tidegate_traffic::health::Outcome;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::tunnel::{TUNNELS_MAX, Tunnel};
+use super::tunnel::Tunnel;
 use crate::http::ConnectionWindows;
 
 /// Ends of requests that wait for the fleet's driver, which takes them twenty times a second; what is
@@ -87,16 +87,16 @@ impl Tunnels {
         }
     }
 
-    /// Returns the regions whose tunnels are all crowded, and that may have more of them.
+    /// Returns the regions of which as many tunnels as are always open are crowded, and whether all are.
     #[must_use]
-    pub fn crowded(&self) -> Vec<RegionId> {
-        let is_crowded = |region: &RegionTunnels| {
-            let tunnels = region.tunnels();
-            (1..TUNNELS_MAX).contains(&tunnels.len()) && tunnels.iter().all(|it| it.is_crowded())
-        };
+    pub fn crowded(&self) -> Vec<(RegionId, bool)> {
         let regions = self.regions.load();
-        let crowded = regions.iter().filter(|(_, region)| is_crowded(region));
-        crowded.map(|(region, _)| region.clone()).collect()
+        let crowded = regions.iter().filter_map(|(id, region)| {
+            let tunnels = region.tunnels();
+            let crowded = tunnels.iter().filter(|it| it.is_crowded()).count();
+            (crowded >= TUNNELS).then(|| (id.clone(), crowded == tunnels.len()))
+        });
+        crowded.collect()
     }
 
     /// Notes whether a region says that it reaches the primary.
@@ -174,5 +174,70 @@ impl RegionTunnels {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || RetryBudget::new(f64::from(share) / 1e6, now);
         act(budgets.entry(share).or_insert_with(new), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http2;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tidegate_fleet::{Fleet, Identity, Opinion, Output, Own, TUNNELS_MAX};
+
+    use super::super::tunnel::Seat;
+    use super::*;
+
+    /// The name of a connection.
+    fn connection_id(region: &RegionId) -> ConnectionId {
+        let mut fleet = Fleet::new(Identity {
+            region: "here".parse().unwrap(),
+            random: 1,
+        });
+        let mut out = Vec::new();
+        let address = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+        fleet.set_addresses(region, &[address], &mut out);
+        let (own, opinion) = (Own::default(), Opinion::default());
+        fleet.tick(&own, &opinion, Duration::from_secs(1), &mut out);
+        let dialled = out.iter().find_map(|it| match it {
+            Output::Dial { connection, .. } => Some(*connection),
+            _ => None,
+        });
+        dialled.unwrap()
+    }
+
+    #[tokio::test]
+    async fn tunnels_count_as_crowded_however_many_there_are() {
+        let (tunnels, _handed) = Tunnels::new();
+        let region = "there".parse().unwrap();
+        let id = connection_id(&region);
+        let mut far_ends = Vec::new();
+        let mut add = async || {
+            let (near, far) = tokio::io::duplex(1_024);
+            far_ends.push(far);
+            let builder = http2::Builder::new(TokioExecutor::new());
+            let (sender, connection) = builder.handshake(TokioIo::new(near)).await.unwrap();
+            tokio::spawn(connection);
+            tunnels.open(&region, id, sender, ConnectionWindows::default());
+        };
+        add().await;
+        add().await;
+        let known = tunnels.region(&region).unwrap();
+        let mut seats = Vec::new();
+        let mut crowd = |count: usize| {
+            while known.tunnels().iter().filter(|it| it.is_crowded()).count() < count {
+                seats.push(Seat::take(&known.tunnels(), &[]).unwrap());
+            }
+        };
+        crowd(1);
+        assert_eq!(tunnels.crowded(), []);
+        crowd(2);
+        assert_eq!(tunnels.crowded(), [(region.clone(), true)]);
+        add().await;
+        assert_eq!(tunnels.crowded(), [(region.clone(), false)]);
+        for _ in 3..TUNNELS_MAX {
+            add().await;
+        }
+        crowd(TUNNELS_MAX);
+        assert_eq!(tunnels.crowded(), [(region.clone(), true)]);
+        assert!(Seat::take(&known.tunnels(), &[]).is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use hyper::client::conn::http2::SendRequest;
-use tidegate_fleet::ConnectionId;
+use tidegate_fleet::{ConnectionId, TUNNELS_MAX};
 
 use crate::http::ConnectionWindows;
 
@@ -18,9 +18,6 @@ const STREAMS_USUAL_MAX: usize = 750;
 /// The window of a connection, in bytes; with more than half of it taken, a tunnel gets new requests only if
 /// no other has room.
 pub(crate) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-
-/// With so many tunnels that are all crowded a region is full.
-pub(super) const TUNNELS_MAX: usize = 8;
 
 /// An open connection to a gateway.
 pub(super) struct Tunnel {
@@ -71,6 +68,7 @@ impl Seat {
         let open = tunnels.iter().filter(|it| it.is_open());
         let untried = open.filter(|it| !tried.contains(&it.connection));
         let tunnel = untried.min_by_key(|it| (it.is_crowded(), it.streams()))?;
+        // With so many tunnels that are all crowded a region is full.
         if tunnels.len() >= TUNNELS_MAX && tunnel.is_crowded() {
             return None;
         }

@@ -68,7 +68,7 @@ struct Storage<'a> {
 impl<'a> Storage<'a> {
     async fn start(scene: &'a Scene) -> Result<Self> {
         let mut migrate = tidegate(scene, &["migrate"]);
-        migrate.args(["--only", "api,storage"]);
+        migrate.args(["--only", "storage"]);
         output(migrate).await?;
         let listen = free_address()?;
         let (mut command, _, _) = scene.command(&Setting::default())?;

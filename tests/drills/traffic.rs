@@ -1,6 +1,6 @@
 //! Requests at a steady rate, regardless of earlier ones, and their answers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -96,8 +96,10 @@ async fn send(request: RequestBuilder) -> Answer {
         serving(&response).clone_into(&mut answer.served_in);
         told(&response, "reason").clone_into(&mut answer.reason);
         answer.is_told_to_retry = !header(&response, "retry-after").is_empty();
-        if response.bytes().await.is_err() {
-            answer.status = None;
+        match response.text().await {
+            Ok(body) if answer.status.is_some_and(|it| it >= 400) => answer.reason = body,
+            Ok(_) => {}
+            Err(_cut_off) => answer.status = None,
         }
     }
     answer.took = sent.elapsed();
@@ -139,12 +141,24 @@ impl Answers {
         self.count() - self.0.iter().filter(good).count()
     }
 
-    /// The statuses of those that were not answered with 2xx; none where there was no answer.
-    pub(super) fn bad_statuses(&self) -> BTreeSet<Option<u16>> {
-        let statuses = self.0.iter().map(|it| it.status);
-        statuses
-            .filter(|it| it.is_none_or(|status| !(200..300).contains(&status)))
-            .collect()
+    /// How many answers had begun and were cut off.
+    pub(super) fn cut_off(&self) -> usize {
+        self.0.iter().filter(|it| it.status.is_none()).count()
+    }
+
+    /// The types of the problems that they were answered with, and how often.
+    pub(super) fn problems(&self) -> BTreeMap<String, usize> {
+        let mut problems = BTreeMap::new();
+        for answer in self
+            .0
+            .iter()
+            .filter(|it| it.status.is_some_and(|it| it >= 400))
+        {
+            let body: serde_json::Value = serde_json::from_str(&answer.reason).unwrap_or_default();
+            let kind = body["type"].as_str().unwrap_or_default().to_owned();
+            *problems.entry(kind).or_default() += 1;
+        }
+        problems
     }
 
     /// A quantile, from 0 to 1, of their durations.

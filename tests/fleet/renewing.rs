@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidegate_fleet::ConnectionId;
+use tidegate_fleet::{ConnectionId, Output};
 
 use crate::world::World;
 
@@ -81,11 +81,15 @@ fn a_connection_whose_peer_counts_no_more_ends_when_its_successor_stands_or_has_
 #[test]
 fn a_tunnel_that_its_peer_ends_is_replaced_at_once() {
     let mut world = settled(3, 1, 24);
+    world.run_secs(5.0);
     let old = tunnels(&world, 1)[0];
-    world.gateways[0].fleet.ending(old);
+    let gateway = &mut world.gateways[0];
+    let now = gateway.time(world.now);
+    let mut out = Vec::new();
+    gateway.fleet.ended(old, now, &mut out);
+    let dials = |it: &Output| matches!(it, Output::Dial { .. });
+    assert_eq!(out.iter().filter(|it| dials(it)).count(), 1);
     assert_eq!(tunnels(&world, 1).len(), 1);
-    world.run_secs(1.0);
-    assert_eq!(tunnels(&world, 1).len(), 2);
 }
 
 #[test]
@@ -96,11 +100,20 @@ fn crowded_tunnels_get_others_up_to_eight_which_end_a_minute_after_the_crowd() {
         for _ in 0..100 {
             let gateway = &mut world.gateways[0];
             let now = gateway.time(world.now);
-            gateway.fleet.crowded(&region, now);
+            gateway.fleet.crowded(&region, true, now);
             world.run(Duration::from_millis(50));
         }
-        assert_eq!(tunnels(&world, 1).len(), 8);
+        let eight = tunnels(&world, 1);
+        assert_eq!(eight.len(), 8);
         assert_eq!(tunnels(&world, 2).len(), 2);
+        // Some of them go on to be needed.
+        for _ in 0..70 {
+            let gateway = &mut world.gateways[0];
+            let now = gateway.time(world.now);
+            gateway.fleet.crowded(&region, false, now);
+            world.run_secs(1.0);
+        }
+        assert_eq!(tunnels(&world, 1), eight);
         world.run_secs(58.0);
         assert_eq!(tunnels(&world, 1).len(), 8);
         world.run_secs(4.0);
@@ -109,10 +122,12 @@ fn crowded_tunnels_get_others_up_to_eight_which_end_a_minute_after_the_crowd() {
 }
 
 #[test]
-fn a_retired_connection_is_not_closed_for_its_silence() {
-    let mut world = settled(3, 1, 26);
-    let old = tunnels(&world, 1)[0];
-    world.gateways[0].fleet.ending(old);
+fn of_two_gateways_the_one_that_can_be_reached_has_all_tunnels() {
+    let mut world = settled(3, 2, 26);
+    let tunnels_open = |world: &World| tunnels(world, 1).len();
+    assert_eq!(tunnels_open(&world), 2);
+    let gone = world.of(1).next().unwrap();
+    world.kill(gone);
     world.run_secs(5.0);
-    assert!(world.gateways[0].dialled.contains_key(&old));
+    assert_eq!(tunnels_open(&world), 2);
 }

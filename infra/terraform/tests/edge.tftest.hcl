@@ -94,6 +94,14 @@ run "edge" {
   }
 
   assert {
+    condition = length(setintersection(
+      one(aws_cloudfront_origin_request_policy.cached.headers_config[0].headers).items,
+      ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers", "Sec-Fetch-Site"],
+    )) == 4
+    error_message = "What browsers say of a page reaches the gateway, which answers their preflights."
+  }
+
+  assert {
     condition     = contains(one(aws_cloudfront_origin_request_policy.cached.headers_config[0].headers).items, "X-Consistency-Token")
     error_message = "The token must reach the origin on cached paths."
   }

@@ -78,16 +78,21 @@ run "region" {
       fleet-suspect         = "tidegate_fleet_suspect Maximum GreaterThanThreshold 0 1 notBreaching"
       fleet-certificate     = "tidegate_fleet_certificate_expires_seconds Minimum LessThanThreshold 604800 10 breaching"
       fleet-records-dropped = "tidegate_fleet_records_dropped_total Sum GreaterThanThreshold 0 5 notBreaching"
-      rollout-stopped       = "tidegate_traffic_vetoes_total Sum GreaterThanThreshold 0 1 notBreaching"
+      rollout-stopped       = "tidegate_traffic_rollouts_total Sum GreaterThanThreshold 0 1 notBreaching"
+      rollout-expired       = "tidegate_traffic_rollouts_total Sum GreaterThanThreshold 0 1 notBreaching"
+      rollout-lost          = "tidegate_traffic_rollouts_total Sum GreaterThanThreshold 0 1 notBreaching"
       revision-refused      = "tidegate_traffic_revision_refused_total Sum GreaterThanThreshold 0 1 notBreaching"
     }
-    error_message = "Reachability, suspicion, the certificate, dropped records, vetoes and refused revisions are watched."
+    error_message = "Reachability, suspicion, the certificate, dropped records, rollouts and refused revisions are watched."
   }
 
   assert {
     condition = alltrue([
       for key, alarm in aws_cloudwatch_metric_alarm.fleet : alarm.namespace == "tidegate" && alarm.period == 60 &&
-      alarm.dimensions == (key == "fleet-unreachable" ? tomap({ job = "tidegate", state = "unreachable" }) : tomap({ job = "tidegate" }))
+      alarm.dimensions == tomap(merge({ job = "tidegate" },
+        key == "fleet-unreachable" ? { state = "unreachable" } : {},
+        startswith(key, "rollout-") ? { outcome = trimprefix(key, "rollout-") } : {},
+      ))
     ])
     error_message = "Alarms name exactly the dimensions that the agent writes."
   }
@@ -358,7 +363,7 @@ run "gateway" {
       "^tidegate_fleet_suspect$"                     = "job"
       "^tidegate_fleet_certificate_expires_seconds$" = "job"
       "^tidegate_fleet_records_dropped_total$"       = "job"
-      "^tidegate_traffic_vetoes_total$"              = "job"
+      "^tidegate_traffic_rollouts_total$"            = "job outcome"
       "^tidegate_traffic_revision_refused_total$"    = "job"
       "^tidegate_traffic_revision$"                  = "job stage"
     } && local.agent_configuration.logs.metrics_collected.prometheus.emf_processor.metric_namespace == "tidegate"

@@ -127,11 +127,11 @@ async fn copied(
             etag: &version.etag,
             sha256: &blob.sha256,
             meta: &meta,
-            copies: std::slice::from_ref(&copy),
+            copies: std::slice::from_ref(&copy.id),
             conditions: &conditions,
         };
-        let committed = store.index.put(&new).await;
-        let position = target.settled(&[copy], committed).await?;
+        let commit = store.index.put(&new);
+        let position = target.commit(std::slice::from_ref(&copy), commit).await?;
         return Ok(Written {
             etag: version.etag.clone(),
             position,

@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::storage::StorageError;
 use crate::storage::hex::hex;
@@ -21,6 +22,8 @@ pub(super) struct SpoolFile {
     end: u64,
     read_record: usize,
     read_at: u64,
+    /// The room that it takes: free when the file is gone.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl SpoolFile {
@@ -40,11 +43,20 @@ impl SpoolFile {
             end: 0,
             read_record: 0,
             read_at: 0,
+            room: None,
         })
     }
 
-    /// Adds a record.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+    /// Adds a record, for which there is room.
+    pub(super) fn append(
+        &mut self,
+        bytes: &[u8],
+        room: OwnedSemaphorePermit,
+    ) -> Result<(), StorageError> {
+        match &mut self.room {
+            Some(all) => all.merge(room),
+            none => *none = Some(room),
+        }
         let mut record = bytes.to_vec();
         let sealed =
             self.key

@@ -1,4 +1,7 @@
+use super::room::UNIT;
 use super::*;
+use crate::storage::StorageSettings;
+use crate::storage::backend::PART_BYTES;
 
 struct Anything;
 
@@ -151,4 +154,34 @@ async fn a_body_that_is_not_kept_arrives_whole_in_parts_of_any_size() {
         let parts = &spool.room.parts;
         assert_eq!(parts.available_permits() * UNIT, PART_BYTES);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_slow_does_not_keep_the_room_for_parts() {
+    let mut slow = spool(0, 0, 9, &[]);
+    let chunks = futures_util::stream::iter(["a"; 9]).then(|it| async move {
+        tokio::time::sleep(SILENCE_MAX / 2).await;
+        Ok(Bytes::from_static(it.as_bytes()))
+    });
+    slow.incoming = chunks.boxed();
+    let refused = slow.take(9).await;
+    assert!(matches!(
+        refused,
+        Err(StorageError::Body(IncomingError::TimedOut))
+    ));
+    let parts = slow.room.parts.available_permits();
+    assert_eq!(parts, slow.room.parts_units as usize);
+}
+
+#[tokio::test]
+async fn room_is_free_only_when_what_was_kept_in_it_is_gone() {
+    let mut spool = spool(4 << 10, 4 << 10, 4, &["ab", "cd"]);
+    let room = |spool: &Spool| spool.room.memory.available_permits();
+    let all = room(&spool);
+    let part = spool.take(3).await.unwrap();
+    let memory = Arc::clone(&spool.room.memory);
+    drop(spool);
+    assert_eq!(memory.available_permits(), all - 2);
+    drop(part);
+    assert_eq!(memory.available_permits(), all);
 }

@@ -12,14 +12,14 @@ use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
 use crate::handing_on::REGIONS;
 
-/// How long the application takes, and what is three times its calm p99 with what the machine adds.
-const CALM: u64 = 20;
+/// How long the application takes. The limit is far from that and from ten times that: the machine adds to both.
+const CALM: u64 = 50;
 const POLICY: &str = "\
 policy away {
   prefer us-east-1 | ap-southeast-1 | local
-  leave  when p99 > 100ms for 1s
-  return when p99 < 80ms for 2s ramp 3s
-  retry  idempotent 1 budget 20%
+  leave  when p99 > 300ms for 1s
+  return when p99 < 250ms for 2s ramp 3s
+  retry  idempotent 2 budget 20%
 }
 ";
 

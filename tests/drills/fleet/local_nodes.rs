@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use tidegate::testkit::DelayProxy;
+use tidegate::testkit::{Cluster, DelayProxy};
 use tokio::time::Instant;
 
-use super::scene::{ENTRY, NEXT, NOISE, POOL, PREFERRED, named, settle, until_state, way};
+use super::scene::{ENTRY, NEXT, NOISE, PREFERRED, settle, start_with_notes, until_state, way};
 use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
 use crate::drills::traffic::Traffic;
 use crate::handing_on::{FleetScene, REGIONS};
-use crate::world::{migrated_cluster, wait_ready};
+use crate::world::migrated_cluster;
 
 const POLICY: &str = "\
 policy near {
@@ -24,50 +24,14 @@ policy near {
 
 const CLAUSE: Duration = Duration::from_secs(2);
 
-const ENDPOINTS: &str = r#"
-[[policy]]
-path = "/notes"
-consistency = "eventual"
-[[endpoint]]
-method = "GET"
-path = "/notes"
-sql = "select count(*) as notes from documents"
-[[endpoint]]
-method = "POST"
-path = "/notes"
-sql = "update documents set updated_at = now() returning 1 as one"
-"#;
-
 pub(super) async fn lost(length: Length) -> Row {
     let mut row = Row::new("local replica and application die");
     let cluster = migrated_cluster(1).await;
-    let mut scene = FleetScene::prepared(3, POLICY, &format!("{POOL}{ENDPOINTS}"), named).await;
-    let replica = DelayProxy::start(cluster.replicas[0].address())
-        .await
-        .unwrap();
-    let primary = DelayProxy::start(cluster.primary.address()).await.unwrap();
+    let (replica, primary) = (&cluster.replicas[0], &cluster.primary);
+    let replica = DelayProxy::start(replica.address()).await.unwrap();
+    let primary = DelayProxy::start(primary.address()).await.unwrap();
     primary.set_round_trip(2 * way(ENTRY, PREFERRED));
-    let url = cluster.primary.url();
-    scene.variables = vec![
-        (
-            ENTRY,
-            "DATABASE_URL",
-            cluster.primary.url_at(primary.address()),
-        ),
-        (
-            ENTRY,
-            "DATABASE_READ_REPLICA_URL",
-            cluster.replicas[0].url_at(replica.address()),
-        ),
-        (PREFERRED, "DATABASE_URL", url.clone()),
-        (NEXT, "DATABASE_URL", url),
-    ];
-    scene.share_policy();
-    scene.lay_lines(way).await;
-    scene.start_all().await;
-    for at in [ENTRY, PREFERRED, NEXT] {
-        wait_ready(&scene.client, scene.gateway(at)).await;
-    }
+    let mut scene = scene(&cluster, &replica, &primary).await;
     let (per_second, writes_per_second) = match length {
         Length::Full => (100, 20),
         Length::Short => (50, 10),
@@ -91,8 +55,8 @@ pub(super) async fn lost(length: Length) -> Row {
 
     let failed = notes.failed() + pages.failed();
     row.show(format!("{} reads", notes.count() + pages.count()), true);
-    let statuses = [notes.bad_statuses(), pages.bad_statuses()];
-    row.show(format!("{failed} failed {statuses:?}"), failed == 0);
+    let problems = [notes.problems(), pages.problems()];
+    row.show(format!("{failed} failed {problems:?}"), failed == 0);
     row.show(
         format!("{} writes failed", writes.failed()),
         writes.failed() == 0,
@@ -116,6 +80,26 @@ pub(super) async fn lost(length: Length) -> Row {
     let pages = pages.since(died).served_in(REGIONS[PREFERRED]).count();
     row.show(format!("{pages} pages handed on"), pages > 0);
     row
+}
+
+/// The gateways; only the entry has a replica, and the primary is far from it.
+async fn scene(cluster: &Cluster, replica: &DelayProxy, primary: &DelayProxy) -> FleetScene {
+    let url = cluster.primary.url();
+    let variables = vec![
+        (
+            ENTRY,
+            "DATABASE_URL",
+            cluster.primary.url_at(primary.address()),
+        ),
+        (
+            ENTRY,
+            "DATABASE_READ_REPLICA_URL",
+            cluster.replicas[0].url_at(replica.address()),
+        ),
+        (PREFERRED, "DATABASE_URL", url.clone()),
+        (NEXT, "DATABASE_URL", url),
+    ];
+    start_with_notes(POLICY, variables).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

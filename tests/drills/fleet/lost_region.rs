@@ -6,20 +6,24 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::scene::{
-    ENTRY, LEFT_WITHIN, Load, NEXT, NOISE, PREFERRED, Watch, black_hole, named, settle, start, way,
+    ENTRY, LEFT_WITHIN, Load, NEXT, NOISE, PREFERRED, Watch, black_hole, settle, start, way,
 };
 use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
-use crate::handing_on::{FleetScene, REGIONS};
+use crate::drills::traffic::Answers;
+use crate::handing_on::{FleetScene, REGIONS, named};
 
 const POLICY: &str = "\
 policy away {
   prefer us-east-1 | ap-southeast-1 | local
   leave  when errors > 2% for 1s
   return when errors < 1% for 10s ramp 5s
-  retry  idempotent 1 budget 20%
+  retry  idempotent 2 budget 20%
 }
 ";
+
+/// The entry's.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) async fn killed(length: Length) -> Row {
     let mut row = Row::new("a whole region: SIGKILL");
@@ -32,7 +36,7 @@ pub(super) async fn killed(length: Length) -> Row {
     let (reads, writes) = load.stop().await;
     let noted = watch.end().await;
     row.show(format!("{} reads", reads.count()), true);
-    row.show(format!("{} failed", reads.failed()), reads.failed() == 0);
+    show_failed(&mut row, &reads);
     let left = noted.left_after(REGIONS[PREFERRED], killed);
     let left = left
         .unwrap_or(Duration::MAX)
@@ -60,7 +64,7 @@ pub(super) async fn black_holed(length: Length) -> Row {
     let (reads, _writes) = load.stop().await;
     let noted = watch.end().await;
     row.show(format!("{} reads", reads.count()), true);
-    row.show(format!("{} failed", reads.failed()), reads.failed() == 0);
+    show_failed(&mut row, &reads);
     let left = noted.left_after(REGIONS[PREFERRED], began);
     let left = left.unwrap_or(Duration::MAX);
     row.show(
@@ -68,11 +72,7 @@ pub(super) async fn black_holed(length: Length) -> Row {
         left <= LEFT_WITHIN + NOISE,
     );
     let slowest = reads.slowest();
-    // The entry's deadline is ten seconds.
-    row.show(
-        format!("slowest read {}", ms(slowest)),
-        slowest <= Duration::from_secs(4),
-    );
+    row.show(format!("slowest read {}", ms(slowest)), slowest <= DEADLINE);
     row
 }
 
@@ -93,13 +93,24 @@ pub(super) async fn flapping(length: Length) -> Row {
     let (reads, _writes) = load.stop().await;
     let noted = watch.end().await;
     row.show(format!("{} reads", reads.count()), true);
-    row.show(format!("{} failed", reads.failed()), reads.failed() == 0);
+    show_failed(&mut row, &reads);
     let transitions = noted.transitions(REGIONS[PREFERRED]);
     row.show(
         format!("{transitions} transitions"),
         (1..=2).contains(&transitions),
     );
     row
+}
+
+/// Shows what has failed; what had begun may be cut off.
+fn show_failed(row: &mut Row, reads: &Answers) {
+    let cut_off = reads.cut_off();
+    let failed = reads.failed() - cut_off;
+    row.show(
+        format!("{failed} failed {:?}", reads.problems()),
+        failed == 0,
+    );
+    row.show(format!("{cut_off} cut off"), true);
 }
 
 /// Drops everything from and to the preferred region.

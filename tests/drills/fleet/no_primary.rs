@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::scene::{ENTRY, Load, NEXT, POOL, PREFERRED, Watch, named, settle, way};
+use super::scene::{ENTRY, Load, NEXT, PREFERRED, Watch, settle, start_with_notes};
 use crate::drills::drill::{Length, Row};
 use crate::drills::scene::pass;
-use crate::handing_on::FleetScene;
-use crate::world::{migrated_cluster, wait_ready};
+use crate::world::migrated_cluster;
 
 const POLICY: &str = "\
 policy near {
@@ -17,37 +16,17 @@ policy near {
 }
 ";
 
-const ENDPOINTS: &str = r#"
-[[policy]]
-path = "/notes"
-consistency = "eventual"
-[[endpoint]]
-method = "GET"
-path = "/notes"
-sql = "select count(*) as notes from documents"
-[[endpoint]]
-method = "POST"
-path = "/notes"
-sql = "update documents set updated_at = now() returning 1 as one"
-"#;
-
 pub(super) async fn nowhere(length: Length) -> Row {
     let mut row = Row::new("the primary is down");
     let mut cluster = migrated_cluster(1).await;
-    let mut scene = FleetScene::prepared(3, POLICY, &format!("{POOL}{ENDPOINTS}"), named).await;
-    scene.variables = vec![
+    let variables = vec![
         ("DATABASE_URL", cluster.primary.url()),
         ("DATABASE_READ_REPLICA_URL", cluster.replicas[0].url()),
     ]
     .into_iter()
     .flat_map(|it| [ENTRY, PREFERRED, NEXT].map(|at| (at, it.0, it.1.clone())))
     .collect();
-    scene.share_policy();
-    scene.lay_lines(way).await;
-    scene.start_all().await;
-    for at in [ENTRY, PREFERRED, NEXT] {
-        wait_ready(&scene.client, scene.gateway(at)).await;
-    }
+    let scene = start_with_notes(POLICY, variables).await;
     let watches = [ENTRY, PREFERRED, NEXT].map(|at| Watch::begin(&scene, at));
     let (reads, writes) = match length {
         Length::Full => (200, 20),
@@ -60,7 +39,7 @@ pub(super) async fn nowhere(length: Length) -> Row {
     let (reads, writes) = load.stop().await;
     row.show(format!("{} reads", reads.count()), reads.count() > 0);
     row.show(
-        format!("{} failed {:?}", reads.failed(), reads.bad_statuses()),
+        format!("{} failed {:?}", reads.failed(), reads.problems()),
         reads.failed() == 0,
     );
     let refused = writes.with_status(503).count();

@@ -5,16 +5,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::scene::{
-    ENTRY, LEFT_WITHIN, Load, NEXT, NOISE, PREFERRED, Watch, named, settle, start, until_state,
+    ENTRY, LEFT_WITHIN, Load, NEXT, NOISE, PREFERRED, Watch, settle, start, until_state,
 };
 use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
-use crate::handing_on::REGIONS;
+use crate::handing_on::{REGIONS, named};
 
 const POLICY: &str = "\
 policy away {
   prefer us-east-1 | ap-southeast-1 | local
-  retry  idempotent 1 budget 20%
+  retry  idempotent 2 budget 20%
 }
 ";
 

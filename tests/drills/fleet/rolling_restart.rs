@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::scene::{Watch, named, settle};
+use super::scene::{Watch, settle};
 use crate::drills::drill::{Length, Row};
 use crate::drills::traffic::Traffic;
-use crate::handing_on::{FleetScene, REGIONS};
+use crate::handing_on::{FleetScene, REGIONS, named};
 
 const POLICY: &str = "\
 policy away {
   prefer us-east-1 | ap-southeast-1 | local
   leave  when errors > 2% for 1s
   return when errors < 1% for 2s
-  retry  idempotent 1 budget 20%
+  retry  idempotent 2 budget 20%
 }
 ";
 

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 use crate::drills::drill::Length;
 use crate::drills::scene::pass;
 use crate::drills::traffic::{Answers, Traffic};
-use crate::handing_on::{FleetScene, REGIONS};
-use crate::world::DEADLINE;
+use crate::handing_on::{FleetScene, REGIONS, named};
+use crate::world::{DEADLINE, wait_ready};
 
 /// The gateways, by their place in the scene: that of the entry, the preferred region's and the next one's.
 pub(super) const ENTRY: usize = 0;
@@ -24,7 +24,21 @@ pub(super) const PREFERRED: usize = 1;
 pub(super) const NEXT: usize = 2;
 
 /// As many connections as a node needs to take over from another.
-pub(super) const POOL: &str = "[pool]\nconnections_min = 8\nconnections_max = 32\n";
+const POOL: &str = "[pool]\nconnections_min = 8\nconnections_max = 32\n";
+
+const NOTES: &str = r#"
+[[policy]]
+path = "/notes"
+consistency = "eventual"
+[[endpoint]]
+method = "GET"
+path = "/notes"
+sql = "select count(*) as notes from documents"
+[[endpoint]]
+method = "POST"
+path = "/notes"
+sql = "update documents set updated_at = now() returning 1 as one"
+"#;
 
 /// What a region is given to be left in, beside a busy machine.
 pub(super) const LEFT_WITHIN: Duration = Duration::from_millis(1_500);
@@ -50,10 +64,20 @@ pub(super) async fn start(policy: &str, app: impl Fn(&'static str) -> Router) ->
     scene
 }
 
-/// An application that answers with its region.
-pub(super) fn named(region: &'static str) -> Router {
-    let answer = move || async move { region };
-    Router::new().fallback(answer)
+/// Starts gateways of three regions whose `/notes` are in databases, which variables name.
+pub(super) async fn start_with_notes(
+    policy: &str,
+    variables: Vec<(usize, &'static str, String)>,
+) -> FleetScene {
+    let mut scene = FleetScene::prepared(3, policy, &format!("{POOL}{NOTES}"), named).await;
+    scene.variables = variables;
+    scene.share_policy();
+    scene.lay_lines(way).await;
+    scene.start_all().await;
+    for at in [ENTRY, PREFERRED, NEXT] {
+        wait_ready(&scene.client, scene.gateway(at)).await;
+    }
+    scene
 }
 
 /// Reads and writes that arrive at the entry.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tidegate::testkit::until;
 use tokio::time::Instant;
 
-use super::scene::{ENTRY, Load, NOISE, Watch, black_hole, named, settle};
+use super::scene::{ENTRY, Load, NOISE, Watch, black_hole, settle};
 use crate::drills::drill::{Length, Row, ms};
 use crate::drills::scene::pass;
-use crate::handing_on::{FleetScene, REGIONS};
+use crate::handing_on::{FleetScene, REGIONS, named};
 use crate::world::DEADLINE;
 
 const SILENT: [usize; 3] = [1, 2, 3];
@@ -37,12 +37,11 @@ pub(super) async fn three_of_four(length: Length) -> Row {
     until_suspect(&scene, true).await;
     let suspected = began.elapsed();
     settle().await;
-    let asked = |scene: &FleetScene| SILENT.map(|at| scene.app(at).asked().len());
-    let before = asked(&scene);
+    let before = sent_to_silent(&scene).await;
     let from = Instant::now();
     settle().await;
     let to = Instant::now();
-    let into_dead = asked(&scene) != before;
+    let into_dead = sent_to_silent(&scene).await != before;
     let noted = watch.end().await;
     swallow(&scene, false);
     until_suspect(&scene, false).await;
@@ -78,6 +77,20 @@ fn swallow(scene: &FleetScene, on: bool) {
     for other in SILENT {
         black_hole(scene, ENTRY, other, on);
     }
+}
+
+/// Returns how many requests the entry has sent to the silent regions; it counts them when they end.
+async fn sent_to_silent(scene: &FleetScene) -> f64 {
+    let page = scene.metrics().await;
+    let counts = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix("tidegate_tunnel_requests_total{")?;
+        let (labels, count) = rest.split_once("} ")?;
+        let silent = SILENT.iter().any(|at| labels.contains(REGIONS[*at]));
+        // What no tunnel has taken was not sent.
+        let sent = silent && !labels.contains("refused");
+        sent.then(|| count.parse::<f64>().unwrap())
+    });
+    counts.sum()
 }
 
 async fn until_suspect(scene: &FleetScene, suspects: bool) {

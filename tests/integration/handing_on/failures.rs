@@ -11,11 +11,8 @@ use futures_util::{StreamExt, stream};
 use http::Method;
 use tidegate::testkit::until;
 
-use super::kit::{FleetScene, entry, serving};
+use super::kit::{AWAY, FleetScene, entry, serving};
 use crate::world::{DEADLINE, problem};
-
-const AWAY: &str =
-    "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
 
 #[tokio::test]
 async fn after_a_kill_the_next_request_is_served_here() {

@@ -26,6 +26,16 @@ pub(crate) const REGIONS: [&str; 5] = [
     "sa-east-1",
 ];
 
+/// Requests go elsewhere, and here where that fails.
+pub(crate) const AWAY: &str =
+    "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
+
+/// An application that answers with its region.
+pub(crate) fn named(region: &'static str) -> Router {
+    let answer = move || async move { region };
+    Router::new().fallback(answer)
+}
+
 /// A gateway and its application.
 pub(crate) struct Member {
     pub(crate) region: &'static str,
@@ -56,11 +66,7 @@ impl FleetScene {
 
     /// Starts gateways with more in their configurations.
     pub(crate) async fn configured(regions: usize, policy: &str, more: &str) -> Self {
-        let app = |region| {
-            let answer = move || async move { region };
-            Router::new().fallback(answer)
-        };
-        Self::with(regions, policy, more, app).await
+        Self::with(regions, policy, more, named).await
     }
 
     /// Starts gateways with an application each.
@@ -121,10 +127,9 @@ impl FleetScene {
     pub(crate) async fn add_second_gateways(&mut self) {
         for at in 0..self.members.len() {
             let region = self.members[at].region;
-            let answer = move || async move { region };
             self.members.push(Member {
                 region,
-                app: App::serve(Router::new().fallback(answer)).await,
+                app: App::serve(named(region)).await,
                 gateway: None,
             });
             self.ports.push(free_port().unwrap());
@@ -288,10 +293,15 @@ impl FleetScene {
 
     /// A metric's value at the first gateway; zero while it is absent.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let page = self.client.get(self.gateway(0).admin_url("/metrics"));
-        let page = page.send().await.unwrap().text().await.unwrap();
+        let page = self.metrics().await;
         let value = page.lines().find_map(|line| line.strip_prefix(series));
         value.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    /// All metrics of the first gateway.
+    pub(crate) async fn metrics(&self) -> String {
+        let page = self.client.get(self.gateway(0).admin_url("/metrics"));
+        page.send().await.unwrap().text().await.unwrap()
     }
 }
 

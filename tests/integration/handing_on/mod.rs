@@ -10,4 +10,4 @@ mod passing;
 mod scripted;
 mod sql;
 
-pub(crate) use kit::{FleetScene, REGIONS, serving};
+pub(crate) use kit::{FleetScene, REGIONS, named, serving};

@@ -5,11 +5,8 @@ use serde_json::Value;
 use tidegate::gateway::admin::RegionEntry;
 use tidegate::testkit::until;
 
-use super::kit::{FleetScene, entry, serving};
+use super::kit::{AWAY, FleetScene, entry, serving};
 use crate::world::{DEADLINE, problem};
-
-const AWAY: &str =
-    "policy away {\n  prefer us-east-1 | local\n  retry idempotent 1 budget 20%\n}\n";
 
 impl FleetScene {
     async fn operate(&self, at: usize, what: &str) -> Response {

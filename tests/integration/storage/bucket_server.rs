@@ -153,6 +153,11 @@ impl BucketServer {
         self.faults.lock().unwrap().clear();
     }
 
+    /// Makes requests of a method work again.
+    pub(crate) fn heal_only(&self, method: &Method) {
+        self.faults.lock().unwrap().retain(|(it, _)| it != method);
+    }
+
     /// How many requests of a method came.
     pub(crate) fn count(&self, method: &Method) -> usize {
         self.requests

@@ -14,7 +14,7 @@ use crate::world::DEADLINE;
 
 #[tokio::test]
 async fn a_gateway_killed_in_the_middle_of_a_put_leaves_the_old_version_and_no_reservation() {
-    let settings = "lease = \"1s\"\nsweep_interval = \"200ms\"";
+    let settings = "lease = \"5s\"\nsweep_interval = \"200ms\"";
     let mut world = StorageWorld::with(1, &[], &[], settings, 0).await;
     world.s3.put(REPOSITORY, "key", b"old").await;
     // The bytes arrive, and the gateway dies before it hears of it.

@@ -131,7 +131,7 @@ async fn a_member_that_sends_requests_elsewhere_is_not_followed() {
 
 #[tokio::test]
 async fn a_gateway_killed_in_the_middle_of_a_commit_leaves_one_version_whole() {
-    let settings = "lease = \"1s\"\nsweep_interval = \"200ms\"\nsweep_after = \"1ms\"";
+    let settings = "lease = \"5s\"\nsweep_interval = \"200ms\"\nsweep_after = \"1ms\"";
     let mut world = StorageWorld::with(1, &[], &[], settings, 0).await;
     world.s3.put(REPOSITORY, "key", b"old").await;
     // The commit waits for the key's row.

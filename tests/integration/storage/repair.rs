@@ -12,7 +12,7 @@ use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
 
 const POLICY: [&str; 4] = ["--write", "copies:2", "--read", "order"];
-const SETTINGS: &str = "lease = \"1s\"\nsweep_interval = \"200ms\"";
+const SETTINGS: &str = "lease = \"5s\"\nsweep_interval = \"200ms\"";
 const BODY: &[u8] = b"the right bytes";
 
 #[tokio::test]
@@ -28,8 +28,8 @@ async fn a_copy_that_is_damaged_cut_or_missing_is_made_anew_from_a_good_one() {
     ];
     for (index, damage) in damages.into_iter().enumerate() {
         damage();
-        assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY, "{index}");
         until("it is good again", DEADLINE, async || {
+            assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY, "{index}");
             let is_right = fs::read(&file).is_ok_and(|bytes| bytes == BODY);
             Ok((is_right && stored(&world).await == "2").then_some(()))
         })
@@ -44,23 +44,24 @@ async fn a_copy_that_is_damaged_cut_or_missing_is_made_anew_from_a_good_one() {
 async fn a_copy_that_was_damaged_only_on_the_way_is_read_again_and_not_written() {
     let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
     world.s3.put(REPOSITORY, "key", BODY).await;
-    let writes = world.buckets[0].count(&Method::PUT);
+    let before = world.buckets[0].objects().remove(0).metadata().unwrap();
+    // As long as it looks damaged it is written, which is refused.
+    world.buckets[0].fail(Method::PUT, BucketFault::Answer(429, ""));
     world.buckets[0].fail(Method::GET, BucketFault::Corrupt);
-    assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
     until("it is suspect", DEADLINE, async || {
+        assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
         Ok((stored(&world).await == "1").then_some(()))
     })
     .await
     .unwrap();
-    // As long as it looks damaged it is written, which cannot help.
-    world.buckets[0].fail(Method::PUT, BucketFault::Answer(500, ""));
-    world.buckets[0].heal();
+    world.buckets[0].heal_only(&Method::GET);
     until("it is trusted", DEADLINE, async || {
         Ok((stored(&world).await == "2").then_some(()))
     })
     .await
     .unwrap();
-    assert!(world.buckets[0].count(&Method::PUT) <= writes + 1);
+    let after = world.buckets[0].objects().remove(0).metadata().unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
 }
 
 #[tokio::test]
@@ -118,6 +119,25 @@ async fn a_gateway_killed_in_the_middle_of_a_repair_leaves_the_good_copy_and_the
     .unwrap();
     assert!(world.s3.read("bucket-0", "large").await == body);
     assert_eq!(world.buckets[0].unfinished(), 0);
+}
+
+#[tokio::test]
+async fn a_suspect_copy_is_the_last_resort_of_a_read_whose_bytes_can_be_compared() {
+    let world = StorageWorld::with(2, &[], &POLICY, "sweep_interval = \"1h\"", 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let suspect = "update tidegate.storage_copy set state = 'suspect' \
+         where bucket = (select id from tidegate.storage_bucket where name = 'bucket-0')";
+    world.cluster.primary.execute(suspect).await.unwrap();
+    let reads = || world.buckets[0].count(&Method::GET);
+    let before = reads();
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
+    assert_eq!(reads(), before);
+    world.buckets[1].fail_all(&BucketFault::Reset);
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
+    assert_eq!(reads(), before + 1);
+    let range = world.s3.request(Method::GET, REPOSITORY, "key");
+    let range = range.header("range", "bytes=1-2").send().await;
+    assert_eq!(range.status(), 503);
 }
 
 async fn stored(world: &StorageWorld) -> String {

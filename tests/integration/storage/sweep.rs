@@ -13,7 +13,7 @@ use crate::world::DEADLINE;
 
 #[tokio::test]
 async fn the_parts_of_a_large_body_whose_gateway_was_killed_are_given_up() {
-    let settings = "lease = \"1s\"\nsweep_interval = \"200ms\"";
+    let settings = "lease = \"5s\"\nsweep_interval = \"200ms\"";
     let mut world = StorageWorld::with(1, &[], &[], settings, 0).await;
     world.buckets[0].fail(Method::PUT, BucketFault::Delay(Duration::from_secs(1)));
     let s3 = world.s3.clone();

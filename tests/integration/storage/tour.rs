@@ -1,5 +1,7 @@
 //! `make demo STORAGE=1`: object storage over local servers, to try out; `TOUR=1` walks through by itself.
 
+#![expect(clippy::print_stdout, reason = "a tour is read on a terminal")]
+
 use std::time::Duration;
 
 use http::Method;

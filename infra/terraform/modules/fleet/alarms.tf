@@ -3,7 +3,25 @@
 # meaning and what to do about it stand in infra/README.md under the same name.
 
 locals {
-  watched = {
+  # An alarm watches one outcome.
+  rollouts = {
+    for outcome, meaning in {
+      stopped = "A rollout of the traffic policy was stopped: it was worse, or changed too much."
+      expired = "A rollout of the traffic policy has lost its leader."
+      lost    = "A rollout of the traffic policy was lost in a promotion."
+      } : "rollout-${outcome}" => {
+      description = meaning
+      metric      = "tidegate_traffic_rollouts_total"
+      labels      = { outcome = outcome }
+      statistic   = "Sum"
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      minutes     = 1
+      missing     = "notBreaching"
+    }
+  }
+
+  watched = merge(local.rollouts, {
     fleet-unreachable = {
       description = "Another region cannot be reached from this one."
       metric      = "tidegate_region_state"
@@ -45,16 +63,6 @@ locals {
       minutes     = 5
       missing     = "notBreaching"
     }
-    rollout-stopped = {
-      description = "A gateway has vetoed a rollout of the traffic policy."
-      metric      = "tidegate_traffic_vetoes_total"
-      labels      = {}
-      statistic   = "Sum"
-      comparison  = "GreaterThanThreshold"
-      threshold   = 0
-      minutes     = 1
-      missing     = "notBreaching"
-    }
     revision-refused = {
       description = "A gateway does not take over a revision of the traffic policy."
       metric      = "tidegate_traffic_revision_refused_total"
@@ -65,7 +73,7 @@ locals {
       minutes     = 1
       missing     = "notBreaching"
     }
-  }
+  })
 }
 
 resource "aws_cloudwatch_metric_alarm" "fleet" {

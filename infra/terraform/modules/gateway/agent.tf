@@ -8,9 +8,10 @@ locals {
   agent_metrics = [
     { dimensions = [["job"]], metrics = [
       "tidegate_fleet_suspect", "tidegate_fleet_certificate_expires_seconds", "tidegate_fleet_records_dropped_total",
-      "tidegate_traffic_vetoes_total", "tidegate_traffic_revision_refused_total",
+      "tidegate_traffic_revision_refused_total",
     ] },
     { dimensions = [["job", "state"]], metrics = ["tidegate_region_state"] },
+    { dimensions = [["job", "outcome"]], metrics = ["tidegate_traffic_rollouts_total"] },
     { dimensions = [["job", "stage"]], metrics = ["tidegate_traffic_revision"] },
   ]
 
