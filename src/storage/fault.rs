@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::index::Left;
-
 /// A failure of one attempt at one bucket.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -20,6 +18,15 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// What a write that was given up has left in its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing was sent, or the bucket has refused it: the reservation ends at once.
+    Nothing,
+    /// Perhaps its bytes, now or soon: the sweeper looks when the lease is over.
+    Unknown,
+}
 
 impl Fault {
     /// A body that is complete for its bucket, and shorter than what was stored.

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 
 use super::StorageError;
 use super::database::{IndexDatabase, Owed, Values};
+use super::fault::Left;
 use super::registry::{signed, unsigned};
 
 /// What a client has said about an object beside its bytes.
@@ -113,15 +114,6 @@ pub(super) struct DeleteConditions {
 pub(super) struct Usage {
     pub(super) held: u64,
     pub(super) written: u64,
-}
-
-/// What a write that was given up has left in its bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
-    /// Nothing was sent, or the bucket has refused it: the reservation ends at once.
-    Nothing,
-    /// Perhaps its bytes, now or soon: the sweeper looks when the lease is over.
-    Unknown,
 }
 
 const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, floor(extract(epoch from v.modified))::bigint, \

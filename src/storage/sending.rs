@@ -4,8 +4,8 @@ use futures_util::future::{join, join_all};
 
 use super::StorageError;
 use super::backend::{BucketBackend, PART_BYTES};
-use super::fault::Fault;
-use super::index::{Index, Left};
+use super::fault::{Fault, Left};
+use super::index::Index;
 use super::spool::{Part, Spool};
 use super::upload::Upload;
 

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use tidegate_model::WalPosition;
 
 use super::StorageError;
-use super::fault::FaultKind;
-use super::index::{Conditions, Left, Meta, NewVersion};
+use super::fault::{FaultKind, Left};
+use super::index::{Conditions, Meta, NewVersion};
 use super::inventory::{Inventory, Placement, Repository};
 use super::lease::Leases;
 use super::registry::new_id;

@@ -69,6 +69,7 @@ async fn a_replica_that_is_an_hour_late_moves_nothing_before_and_after_a_promoti
     late.set("recovery_min_apply_delay", "1h").await.unwrap();
     scene.gateways.clear();
     scene.start_gateway(command).await;
+    scene.follows(&scene.gateways[0], "1", DEADLINE).await;
     // The replica counts as current until it is ten seconds late; then the primary is asked.
     scene.put_in_force("2").await;
 
