@@ -95,7 +95,7 @@ resource "aws_cloudfront_cache_policy" "uncached" {
   }
 }
 
-# No Authorization here: what is shared must not depend on who asks. What browsers say of a page is for
+# No Authorization here: what is shared must not depend on the client. What browsers say of a page is for
 # preflights, which are not cached.
 resource "aws_cloudfront_origin_request_policy" "cached" {
   provider = aws.us_east_1

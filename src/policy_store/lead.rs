@@ -233,7 +233,7 @@ impl Lead<'_> {
         (!regions.is_empty()).then(named)
     }
 
-    /// What is told of an end; nothing where another process leads.
+    /// The event that reports an end; none where another process leads.
     fn last_event(&self, ended: &Leadership) -> Option<LeadEvent> {
         let (state, reason) = match ended {
             Leadership::Done => ("done", self.passed_over()),

@@ -187,7 +187,7 @@ impl Claimed {
     }
 }
 
-/// Who asks for rows.
+/// Where rows are asked for: over the connections of a gateway, or that of a command.
 enum Rows<'a> {
     Gateway(&'a IndexDatabase),
     CommandLine(&'a Client),
