@@ -23,6 +23,7 @@ mod here;
 mod hand_on;
 mod fetch_there;
 mod fetch;
+mod own_rules;
 mod serve;
 mod rate_limit;
 mod cross_origin;

@@ -70,6 +70,15 @@ impl Decision {
         }
     }
 
+    /// The same for an answer that no application makes.
+    #[must_use]
+    pub fn without_own_rules(self) -> Self {
+        Self {
+            own_rules: false,
+            ..self
+        }
+    }
+
     /// The same after an application has answered: its caching headers restrict what the row
     /// allows, and never extend it.
     #[must_use]

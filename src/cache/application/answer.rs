@@ -69,6 +69,15 @@ impl StoredAnswer {
         }
     }
 
+    /// The same answer with other fields, for one client.
+    #[must_use]
+    pub fn with_headers(&self, mut headers: HeaderMap) -> Self {
+        headers.remove(AGE);
+        let content = (self.status, headers, self.body.clone());
+        let rules = (self.terms, self.selection.clone());
+        Self::new(content, rules, self.served.clone(), Instant::now())
+    }
+
     /// Its age.
     pub fn age(&self, now: Instant) -> Duration {
         self.terms.age + now.saturating_duration_since(self.asked_at)

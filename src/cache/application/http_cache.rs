@@ -149,8 +149,8 @@ impl Storing {
         let store = &self.cache.store;
         let is_wanted = !self.outdated.load(Ordering::Relaxed) && store.purges() == self.purges;
         if is_wanted {
-            let known = store.variants(&self.key);
-            let changed = known.map_or_else(|| change(&Variants::default()), |known| change(&known));
+            let known = store.variants(&self.key).unwrap_or_default();
+            let changed = change(&known);
             let changed = (!changed.is_empty()).then(|| Arc::new(changed));
             store.put_variants(&self.key, changed);
         }
