@@ -13,6 +13,7 @@ mod compiled;
 mod error;
 mod preparation;
 mod router;
+mod application_rows;
 mod routes;
 mod live_routes;
 mod frontend;

@@ -109,7 +109,7 @@ impl Row {
     }
 
     /// Returns the place of the row in the file.
-    pub(super) fn place(&self) -> &Place {
+    pub fn place(&self) -> &Place {
         &self.place
     }
 

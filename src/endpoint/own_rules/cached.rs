@@ -13,7 +13,8 @@ use tidegate_policy::http_cache::{
 use tokio::time::Instant;
 
 use super::keys::Target;
-use super::{CachePlan, CacheUse, send};
+use super::plan::CacheUse;
+use super::{CachePlan, send};
 use crate::cache::{CacheError, CacheKey, HttpCache, Recorded, Recording, StoredAnswer, Storing};
 use crate::endpoint::{Call, Endpoint, Frontend};
 use crate::http::{Account, CacheResult, CacheStatus, Problem};

@@ -9,5 +9,5 @@ mod cached;
 mod send;
 
 pub(super) use cached::OwnRules;
-pub(super) use plan::{CachePlan, CacheUse};
+pub(super) use plan::CachePlan;
 pub(super) use send::send;

@@ -10,7 +10,7 @@ use tidegate_policy::Decision;
 
 /// What a request may do with stored answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheUse {
+pub(in crate::endpoint) enum CacheUse {
     /// It is answered by one, if it can be, and its answer is stored.
     Whole,
     /// It is answered by one, if it can be.
@@ -23,7 +23,7 @@ pub enum CacheUse {
 
 /// What a request may do with stored answers, and what it says about them.
 #[derive(Clone, Copy, Debug)]
-pub struct CachePlan {
+pub(in crate::endpoint) struct CachePlan {
     /// What it may do.
     pub uses: CacheUse,
     /// What it says.
@@ -34,7 +34,7 @@ impl CachePlan {
     /// Reads a request; `None` if the application does not decide about the answers of its path, or none of
     /// them is stored. A request that states a level, or that the traffic policy binds to a region, is not
     /// answered by a stored answer.
-    pub fn of(
+    pub(in crate::endpoint) fn of(
         reached: &Reached<'_>,
         decision: &Decision,
         (head, has_body): (&Parts, bool),
