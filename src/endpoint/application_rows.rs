@@ -12,7 +12,11 @@ const ANY_VALUE: &str = "~";
 /// # Errors
 /// Names the row, or the endpoint.
 pub(super) fn check(policies: &PolicyTable, router: &Router) -> Result<(), ConfigError> {
-    let rows = || policies.rows().filter(|row| row.cache_control().is_application());
+    let rows = || {
+        policies
+            .rows()
+            .filter(|row| row.cache_control().is_application())
+    };
     let is_covered = |row: &Row, endpoint: &Endpoint| {
         let path = common_path(row.pattern(), &endpoint.template);
         path.is_some_and(|path| {
@@ -42,7 +46,8 @@ pub(super) fn check(policies: &PolicyTable, router: &Router) -> Result<(), Confi
         let stores = matches!(endpoint.backend, Backend::Upstream { cache: true, .. });
         let needs_row = stores && endpoint.method == EndpointMethod::Any;
         if needs_row && !rows().any(|row| is_covered(row, endpoint)) {
-            let why = "with the method `*` it needs a policy row with `cache_control = \"application\"`";
+            let why =
+                "with the method `*` it needs a policy row with `cache_control = \"application\"`";
             return Err(ConfigError::of_key(&endpoint.place, "cache", "true", why));
         }
     }
@@ -79,7 +84,89 @@ fn common_path(pattern: &PathPattern, template: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::{Method, StatusCode};
+    use tidegate_model::{Consistency, Place};
+    use tidegate_policy::PolicyRow;
+
     use super::*;
+    use crate::endpoint::{
+        EndpointAuth, EndpointConfig, RegionTables, RouteTables, Routes, TargetConfig,
+        UpstreamTarget,
+    };
+    use crate::sql::SqlConfig;
+    use crate::upstream::UpstreamConfig;
+
+    fn refused(row: &str, endpoints: Vec<EndpointConfig>) -> Option<String> {
+        let tables = RouteTables {
+            policies: vec![PolicyRow {
+                place: Place::Name("row"),
+                path: row.to_owned(),
+                consistency: Consistency::EVENTUAL,
+                cache_control: Some("application".to_owned()),
+                session_cookie: false,
+                rate_limit: None,
+                cors: None,
+            }],
+            endpoints,
+            upstreams: vec![UpstreamConfig::of_url(
+                Place::Name("upstream"),
+                "http://127.0.0.1:1".parse().unwrap(),
+            )],
+            regions: RegionTables::default(),
+        };
+        Routes::compile(&tables)
+            .err()
+            .map(|error| error.to_string())
+    }
+
+    fn endpoint(method: EndpointMethod, path: &str, target: TargetConfig) -> EndpointConfig {
+        EndpointConfig {
+            place: Place::Name("endpoint"),
+            method,
+            path: path.to_owned(),
+            auth: EndpointAuth::None,
+            target,
+        }
+    }
+
+    #[test]
+    fn a_row_of_the_application_covers_no_statement() {
+        let statement = || {
+            let target = TargetConfig::Sql(SqlConfig {
+                status: StatusCode::OK,
+                statement: "select 1 as number".to_owned(),
+                single: false,
+                body_strings: Vec::new(),
+            });
+            vec![endpoint(
+                EndpointMethod::One(Method::GET),
+                "/app/{id}",
+                target,
+            )]
+        };
+        for row in ["/app/*", "/*", "/app/x", "/app*"] {
+            let error = refused(row, statement()).unwrap_or_default();
+            assert!(
+                error.contains("cache_control") && error.contains("GET /app/{id}"),
+                "{row}: {error}"
+            );
+        }
+        assert_eq!(refused("/other/*", statement()), None);
+    }
+
+    #[test]
+    fn an_endpoint_of_all_methods_is_stored_only_on_such_a_row() {
+        let stored = || {
+            let target = TargetConfig::Upstream(UpstreamTarget {
+                name: "http://127.0.0.1:1".to_owned(),
+                cache: true,
+            });
+            vec![endpoint(EndpointMethod::Any, "/app/{*rest}", target)]
+        };
+        assert_eq!(refused("/app/static/*", stored()), None);
+        let error = refused("/other/*", stored()).unwrap_or_default();
+        assert!(error.contains("cache = \"true\""), "{error}");
+    }
 
     #[test]
     fn a_path_of_both_is_found_where_there_is_one() {

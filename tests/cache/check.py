@@ -96,7 +96,7 @@ def gateway(binary, port, directory):
 
 def results(suite, address):
     """What the suite's client has found, by the name of the test."""
-    variables = {"npm_config_base": f"http://{address}", "npm_config_id": ""}
+    variables = {"npm_config_base": f"http://{address}", "npm_package_config_id": ""}
     client = subprocess.run(
         ["node", "--no-warnings", "cli.mjs"],
         cwd=suite,
@@ -104,8 +104,9 @@ def results(suite, address):
         capture_output=True,
         text=True,
         timeout=SUITE_SECONDS,
-        check=True,
     )
+    if client.returncode != 0:
+        raise SystemExit(f"the suite's client has failed:\n{client.stderr}")
     return json.loads(client.stdout[client.stdout.index("{\n") :])
 
 

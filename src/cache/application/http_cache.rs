@@ -99,9 +99,11 @@ impl HttpCache {
     /// Takes room for bytes that have arrived; false if there is none.
     pub(super) fn take_room(&self, bytes: usize) -> bool {
         let most = self.store.bytes_max() / ARRIVING_SHARE;
-        let took = self.arriving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arriving| {
-            arriving.checked_add(bytes).filter(|sum| *sum <= most)
-        });
+        let took = self
+            .arriving
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arriving| {
+                arriving.checked_add(bytes).filter(|sum| *sum <= most)
+            });
         took.is_ok()
     }
 
@@ -112,7 +114,9 @@ impl HttpCache {
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<CacheKey, (Arc<AtomicBool>, usize)>> {
         // At worst, a panic while it is held leaves a number too high.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +128,13 @@ impl Storing {
 
     /// Stores an answer, unless it was invalidated or purged in the meantime, or is too large.
     pub fn store(&self, recorded: Recorded, body: Bytes) -> Option<Arc<StoredAnswer>> {
-        let Recorded { status, headers, terms, selection, served } = recorded;
+        let Recorded {
+            status,
+            headers,
+            terms,
+            selection,
+            served,
+        } = recorded;
         let largest = self.cache.entry_bytes_max();
         if body.len() > largest || bytes_of(&headers) > HEADER_BYTES_MAX {
             return None;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{Recorded, Storing};
@@ -31,6 +32,8 @@ impl Recording {
         let (least, length) = (body.size_hint().lower(), body.size_hint().exact());
         let most = storing.cache().entry_bytes_max();
         let fits = usize::try_from(least).is_ok_and(|least| least <= most);
+        let is_empty =
+            length == Some(0) || body.is_end_stream() || recorded.status == StatusCode::NO_CONTENT;
         let copy = Copy {
             storing,
             recorded,
@@ -41,8 +44,10 @@ impl Recording {
             body,
             copy: fits.then_some(copy),
         };
-        // The client's connection does not ask an empty body for anything.
-        recording.store_if_whole();
+        // The client's connection asks an empty body for nothing.
+        if is_empty && let Some(copy) = recording.copy.take() {
+            copy.store();
+        }
         recording
     }
 

@@ -19,7 +19,9 @@ pub struct Variants(Vec<Arc<StoredAnswer>>);
 impl Variants {
     /// The newest answer that is for a request.
     pub fn find(&self, request: &HeaderMap) -> Option<&Arc<StoredAnswer>> {
-        self.0.iter().find(|answer| answer.selection.matches(request))
+        self.0
+            .iter()
+            .find(|answer| answer.selection.matches(request))
     }
 
     /// Returns them with another answer, which takes the place of those that are for the same requests.
@@ -27,7 +29,10 @@ impl Variants {
     #[must_use]
     pub fn with(&self, answer: Arc<StoredAnswer>, bytes_max: usize) -> Self {
         let mut room = bytes_max;
-        let others = self.0.iter().filter(|other| other.selection != answer.selection);
+        let others = self
+            .0
+            .iter()
+            .filter(|other| other.selection != answer.selection);
         let all = std::iter::once(&answer).chain(others).take(VARIANTS_MAX);
         let fitting = all.take_while(|answer| {
             let left = room.checked_sub(answer.bytes() + OVERHEAD_BYTES);
@@ -51,7 +56,10 @@ impl Variants {
 
     /// The bytes that they occupy.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(|answer| answer.bytes() + OVERHEAD_BYTES).sum()
+        self.0
+            .iter()
+            .map(|answer| answer.bytes() + OVERHEAD_BYTES)
+            .sum()
     }
 }
 
@@ -85,7 +93,12 @@ mod tests {
             no_cache: false,
         };
         let content = (StatusCode::OK, headers, Bytes::from(vec![0; BODY]));
-        Arc::new(StoredAnswer::new(content, (terms, selection), None, Instant::now()))
+        Arc::new(StoredAnswer::new(
+            content,
+            (terms, selection),
+            None,
+            Instant::now(),
+        ))
     }
 
     #[test]

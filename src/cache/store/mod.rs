@@ -9,9 +9,9 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::application::Variants;
 use super::flight::Landing;
 use super::key::PathKey;
-use super::application::Variants;
 use super::{CacheKey, CacheSettings, Entry, Follower, Usable};
 use tidegate_telemetry::names;
 
@@ -147,7 +147,9 @@ impl<O, L> ResponseCache<O, L> {
     /// Stores the answers of an application under a key, or removes them.
     pub fn put_variants(&self, key: &CacheKey, variants: Option<Arc<Variants>>) {
         match variants {
-            Some(variants) => self.store.insert(key.clone(), Stored::Application(variants)),
+            Some(variants) => self
+                .store
+                .insert(key.clone(), Stored::Application(variants)),
             None => {
                 self.store.remove(key);
             }

@@ -168,9 +168,10 @@ impl OwnRules {
         let request = call.head.headers.clone();
         // A part cannot be checked against the whole.
         let validates = !request.contains_key(RANGE)
-            && self.stored.as_ref().is_some_and(|stored| {
-                add_validators(&mut call.head.headers, &stored.headers)
-            });
+            && self
+                .stored
+                .as_ref()
+                .is_some_and(|stored| add_validators(&mut call.head.headers, &stored.headers));
         let storing = self.cache.begin(&self.key);
         let answer = send(&self.frontend, &self.endpoint, call, account).await;
         let has_failed = match &answer {
@@ -209,7 +210,10 @@ impl OwnRules {
             Ok(answer) => answer.status(),
             Err(problem) => {
                 let cause = problem.to_string();
-                tracing::warn!(cause, "a stored answer of an application could not be renewed");
+                tracing::warn!(
+                    cause,
+                    "a stored answer of an application could not be renewed"
+                );
                 problem.status()
             }
         };
@@ -239,7 +243,9 @@ impl Arrived {
         match renewed {
             Some(renewed) => renewed.respond(&self.request, Instant::now()),
             // It is for this client alone.
-            None => stored.with_headers(with_age).respond(&self.request, Instant::now()),
+            None => stored
+                .with_headers(with_age)
+                .respond(&self.request, Instant::now()),
         }
     }
 

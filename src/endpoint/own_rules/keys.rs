@@ -54,9 +54,15 @@ impl Target {
     }
 
     fn key_named(&self, field: &HeaderValue) -> Option<CacheKey> {
-        let text = field.to_str().ok().filter(|it| it.len() <= LOCATION_BYTES_MAX)?;
+        let text = field
+            .to_str()
+            .ok()
+            .filter(|it| it.len() <= LOCATION_BYTES_MAX)?;
         let base = Url::parse(&format!("{}{}", self.origin, self.path)).ok()?;
-        let named = base.join(text).ok().filter(|named| named.origin() == base.origin())?;
+        let named = base
+            .join(text)
+            .ok()
+            .filter(|named| named.origin() == base.origin())?;
         let path = normalise(named.path()).ok()?;
         self.key_of(&path, named.query())
     }
@@ -78,7 +84,12 @@ mod tests {
     fn host_path_and_query_are_the_key() {
         let key = |host, path| target(host, path).key().unwrap();
         assert!(key("a", "/x?q=1") == key("A", "/x?q=1"));
-        for (host, path) in [("b", "/x?q=1"), ("a", "/x?q=2"), ("a", "/x"), ("a", "/y?q=1")] {
+        for (host, path) in [
+            ("b", "/x?q=1"),
+            ("a", "/x?q=2"),
+            ("a", "/x"),
+            ("a", "/y?q=1"),
+        ] {
             assert!(key(host, path) != key("a", "/x?q=1"), "{host}{path}");
         }
     }
@@ -95,7 +106,13 @@ mod tests {
         assert!(named("/things/2?y=1") == expected());
         assert!(named("2?y=1") == expected());
         assert!(named("http://app.example.com/things/2?y=1") == expected());
-        for other in ["http://other.example.com/things/2", "https://app.example.com/", "//x/", "mailto:x", "http://["] {
+        for other in [
+            "http://other.example.com/things/2",
+            "https://app.example.com/",
+            "//x/",
+            "mailto:x",
+            "http://[",
+        ] {
             assert!(named(other).is_empty(), "{other}");
         }
     }

@@ -82,10 +82,16 @@ mod tests {
 
     #[test]
     fn reads_are_stored_and_everything_unsafe_invalidates() {
-        assert_eq!(uses("GET", &[("authorization", "x"), ("cookie", "y")], false), CacheUse::Whole);
+        assert_eq!(
+            uses("GET", &[("authorization", "x"), ("cookie", "y")], false),
+            CacheUse::Whole
+        );
         assert_eq!(uses("HEAD", &[], false), CacheUse::Reuse);
         for method in ["POST", "PUT", "PATCH", "DELETE", "M-SEARCH", "get"] {
-            assert_eq!(uses(method, &[("cache-control", "no-store")], true), CacheUse::Invalidate);
+            assert_eq!(
+                uses(method, &[("cache-control", "no-store")], true),
+                CacheUse::Invalidate
+            );
         }
         assert_eq!(uses("OPTIONS", &[], false), CacheUse::Bypass);
     }

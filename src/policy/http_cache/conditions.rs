@@ -27,7 +27,10 @@ pub fn not_modified(request: &HeaderMap, answer: &HeaderMap) -> bool {
         });
     }
     let since = request.get(IF_MODIFIED_SINCE).and_then(date);
-    let made = answer.get(LAST_MODIFIED).or_else(|| answer.get(DATE)).and_then(date);
+    let made = answer
+        .get(LAST_MODIFIED)
+        .or_else(|| answer.get(DATE))
+        .and_then(date);
     matches!((made, since), (Some(made), Some(since)) if made <= since)
 }
 
@@ -83,14 +86,20 @@ mod tests {
     fn a_listed_tag_is_not_modified_and_comes_before_a_date() {
         let answer = fields(&[("etag", "W/\"a,b\""), ("last-modified", LATE)]);
         for held in ["\"a,b\"", "W/\"a,b\"", "\"x\" , W/\"a,b\"", "*"] {
-            assert!(not_modified(&fields(&[("if-none-match", held)]), &answer), "{held}");
+            assert!(
+                not_modified(&fields(&[("if-none-match", held)]), &answer),
+                "{held}"
+            );
         }
         for other in ["\"a\"", "b\"", "", "\"a,b"] {
             let request = fields(&[("if-none-match", other), ("if-modified-since", LATE)]);
             assert!(!not_modified(&request, &answer), "{other}");
         }
         let untagged = fields(&[("last-modified", EARLY)]);
-        assert!(!not_modified(&fields(&[("if-none-match", "\"a\"")]), &untagged));
+        assert!(!not_modified(
+            &fields(&[("if-none-match", "\"a\"")]),
+            &untagged
+        ));
     }
 
     #[test]
@@ -98,7 +107,10 @@ mod tests {
         let since = |date| fields(&[("if-modified-since", date)]);
         let answer = |date| fields(&[("last-modified", date)]);
         assert!(not_modified(&since(LATE), &answer(EARLY)));
-        assert!(not_modified(&since("Thursday, 02-Jan-20 00:00:00 GMT"), &answer(LATE)));
+        assert!(not_modified(
+            &since("Thursday, 02-Jan-20 00:00:00 GMT"),
+            &answer(LATE)
+        ));
         assert!(!not_modified(&since(EARLY), &answer(LATE)));
         assert!(!not_modified(&since("soon"), &answer(EARLY)));
         assert!(not_modified(&since(LATE), &fields(&[("date", LATE)])));

@@ -32,7 +32,9 @@ pub fn slice(request: &HeaderMap, status: StatusCode, answer: &HeaderMap, length
         return Slice::Whole;
     };
     let part = match (first, last) {
-        (Some(first), last) => first..last.map_or(length, |last| last.saturating_add(1).min(length)),
+        (Some(first), last) => {
+            first..last.map_or(length, |last| last.saturating_add(1).min(length))
+        }
         (None, Some(suffix)) => length.saturating_sub(suffix)..length,
         (None, None) => return Slice::Whole,
     };
@@ -76,7 +78,10 @@ mod tests {
         assert_eq!(of("Bytes=1-", 10), Slice::Part(1..10));
         assert_eq!(of("bytes=-3", 10), Slice::Part(7..10));
         assert_eq!(of("bytes=-30", 10), Slice::Part(0..10));
-        assert_eq!(of("bytes=9-99999999999999999999999", 10), Slice::Part(9..10));
+        assert_eq!(
+            of("bytes=9-99999999999999999999999", 10),
+            Slice::Part(9..10)
+        );
     }
 
     #[test]
@@ -88,7 +93,15 @@ mod tests {
 
     #[test]
     fn what_is_no_single_range_gets_the_whole_answer() {
-        for range in ["bytes=0-1,3-4", "bytes=-", "bytes=5-4", "rows=0-1", "bytes", "bytes=a-b", "bytes=+1-2"] {
+        for range in [
+            "bytes=0-1,3-4",
+            "bytes=-",
+            "bytes=5-4",
+            "rows=0-1",
+            "bytes",
+            "bytes=a-b",
+            "bytes=+1-2",
+        ] {
             assert_eq!(of(range, 10), Slice::Whole, "{range}");
         }
     }

@@ -54,7 +54,11 @@ impl Selection {
 
 /// The value of a field in a form in which equal meanings are mostly equal bytes.
 fn value(name: &HeaderName, request: &HeaderMap) -> Option<Box<[u8]>> {
-    let lines: Vec<&[u8]> = request.get_all(name).iter().map(|it| it.as_bytes()).collect();
+    let lines: Vec<&[u8]> = request
+        .get_all(name)
+        .iter()
+        .map(|it| it.as_bytes())
+        .collect();
     if lines.is_empty() {
         return None;
     }
@@ -66,7 +70,10 @@ fn value(name: &HeaderName, request: &HeaderMap) -> Option<Box<[u8]>> {
     if line.contains(&b'"') {
         return Some(line.into());
     }
-    let mut members: Vec<Vec<u8>> = line.split(|byte| *byte == b',').map(without_space).collect();
+    let mut members: Vec<Vec<u8>> = line
+        .split(|byte| *byte == b',')
+        .map(without_space)
+        .collect();
     members.retain(|member| !member.is_empty());
     if [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
         // Preferences: quality values order them, not their places.
@@ -116,7 +123,10 @@ mod tests {
     fn an_answer_that_varies_by_everything_or_too_much_is_for_no_request() {
         let answers = ["*", "foo, *", ", *", "a b", "\u{e9}"].map(|vary| fields(&[("vary", vary)]));
         for answer in answers {
-            assert!(Selection::of(&HeaderMap::new(), &answer).is_none(), "{answer:?}");
+            assert!(
+                Selection::of(&HeaderMap::new(), &answer).is_none(),
+                "{answer:?}"
+            );
         }
         let many: Vec<_> = (0..=NAMES_MAX).map(|it| format!("x-{it}")).collect();
         let request = HeaderMap::new();

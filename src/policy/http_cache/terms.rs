@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{
-    AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE,
-};
+use http::header::{AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::Wishes;
@@ -17,6 +15,9 @@ const HEURISTIC_SHARE: u32 = 10;
 const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The age of an answer whose `Age` cannot be understood: no lifetime is longer.
 const AGE_UNKNOWN: Duration = Duration::from_secs(1 << 32);
+
+/// The resolution of dates in fields.
+const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// A request, and the head of its answer.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +69,12 @@ impl Terms {
     /// forbids it, and it is either explicitly fresh or public or has a status that is cacheable by default.
     /// What is malformed is not stored.
     pub fn of(exchange: &Exchange<'_>) -> Option<Self> {
-        let Exchange { request, status, answer, .. } = *exchange;
+        let Exchange {
+            request,
+            status,
+            answer,
+            ..
+        } = *exchange;
         let (said, is_targeted) = DirectiveSet::governing(answer)?;
         let says = |name: &str| said.has(name);
         let is_open = says("public") || says("s-maxage");
@@ -92,7 +98,9 @@ impl Terms {
             // RFC 9111 section 5.2.2.10, unless the answer itself says otherwise by RFC 5861.
             || (says("s-maxage") && !says("stale-while-revalidate") && !says("stale-if-error"));
         let terms = Self {
-            fresh: explicit.or_else(|| guessed_lifetime(exchange)).unwrap_or_default(),
+            fresh: explicit
+                .or_else(|| guessed_lifetime(exchange))
+                .unwrap_or_default(),
             age: age(exchange),
             while_revalidate: stale("stale-while-revalidate"),
             if_error: stale("stale-if-error"),
@@ -162,7 +170,11 @@ fn explicit_lifetime(
 ) -> Option<Duration> {
     let stated = said.seconds("s-maxage").or_else(|| said.seconds("max-age"));
     stated.or_else(|| {
-        let mut lines = exchange.answer.get_all(EXPIRES).iter().filter(|_| !is_targeted);
+        let mut lines = exchange
+            .answer
+            .get_all(EXPIRES)
+            .iter()
+            .filter(|_| !is_targeted);
         let first = lines.next()?;
         // Of several, or of one that is no date, none counts: the answer is stale (section 5.3).
         let expires = match lines.next() {
@@ -185,13 +197,15 @@ fn guessed_lifetime(exchange: &Exchange<'_>) -> Option<Duration> {
 /// that know when it was asked for.
 fn age(exchange: &Exchange<'_>) -> Duration {
     let apparent = exchange.now.duration_since(exchange.date());
+    // A date has whole seconds: the answer may be younger than it by one.
+    let apparent = apparent.unwrap_or_default().saturating_sub(DATE_RESOLUTION);
     let mut lines = exchange.answer.get_all(AGE).iter();
     let stated = match (lines.next(), lines.next()) {
         (None, _) => Some(Duration::ZERO),
         (Some(age), None) => age.to_str().ok().and_then(seconds),
         (Some(_), Some(_)) => None,
     };
-    stated.unwrap_or(AGE_UNKNOWN).max(apparent.unwrap_or_default())
+    stated.unwrap_or(AGE_UNKNOWN).max(apparent)
 }
 
 fn seconds(text: &str) -> Option<Duration> {

@@ -56,7 +56,9 @@ pub fn add_validators(request: &mut HeaderMap, stored: &HeaderMap) -> bool {
 /// Returns the stored fields as a 304 leaves them (section 3.2).
 pub fn update(stored: &HeaderMap, said: &HeaderMap) -> HeaderMap {
     let mut fields = stored.clone();
-    let changed = said.keys().filter(|name| is_kept(name) && !OF_THE_BODY.contains(name));
+    let changed = said
+        .keys()
+        .filter(|name| is_kept(name) && !OF_THE_BODY.contains(name));
     for name in changed {
         fields.remove(name);
         for value in said.get_all(name) {
@@ -112,7 +114,10 @@ mod tests {
         let mut request = fields(&[("if-none-match", "\"client\""), ("if-range", "\"client\"")]);
         assert!(!add_validators(&mut request, &fields(&[("x", "1")])));
         assert_eq!(request.len(), 2);
-        assert!(add_validators(&mut request, &fields(&[("etag", "W/\"a\"")])));
+        assert!(add_validators(
+            &mut request,
+            &fields(&[("etag", "W/\"a\"")])
+        ));
         assert_eq!(request, fields(&[("if-none-match", "W/\"a\"")]));
     }
 }

@@ -75,7 +75,10 @@ mod tests {
         let seconds = |it| Some(Duration::from_secs(it));
         assert_eq!(wishes("cache-control", "MAX-AGE=5").max_age, seconds(5));
         assert_eq!(wishes("cache-control", "max-stale=5").max_stale, seconds(5));
-        assert_eq!(wishes("cache-control", "max-stale").max_stale, Some(Duration::MAX));
+        assert_eq!(
+            wishes("cache-control", "max-stale").max_stale,
+            Some(Duration::MAX)
+        );
         assert_eq!(wishes("cache-control", "max-stale=x").max_stale, seconds(0));
         assert!(wishes("cache-control", "no-cache").no_cache);
         assert!(wishes("cache-control", "max-age=5;no-cache").no_cache);

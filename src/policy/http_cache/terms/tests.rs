@@ -16,7 +16,11 @@ fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-fn read(request: &[(&'static str, &str)], status: u16, answer: &[(&'static str, &str)]) -> Option<Terms> {
+fn read(
+    request: &[(&'static str, &str)],
+    status: u16,
+    answer: &[(&'static str, &str)],
+) -> Option<Terms> {
     Terms::of(&Exchange {
         request: &fields(request),
         status: StatusCode::from_u16(status).unwrap(),
@@ -47,7 +51,10 @@ fn the_lifetime_is_stated_by_the_most_specific_field() {
     assert_eq!(fresh(&[later, later, tag]), Some(0));
     assert_eq!(fresh(&[(cc, "x=\"max-age=9\", max-age=5")]), Some(5));
     assert_eq!(fresh(&[("last-modified", DAY_BEFORE)]), Some(8_640));
-    assert_eq!(fresh(&[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")]), Some(86_400));
+    assert_eq!(
+        fresh(&[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")]),
+        Some(86_400)
+    );
 }
 
 #[test]
@@ -55,16 +62,40 @@ fn cdn_cache_control_takes_the_place_of_the_other_fields() {
     let (cdn, cc) = ("cdn-cache-control", "cache-control");
     assert_eq!(fresh(&[(cdn, "max-age=5"), (cc, "no-store")]), Some(5));
     assert_eq!(fresh(&[(cdn, "no-store"), (cc, "max-age=5")]), None);
-    assert_eq!(fresh(&[(cdn, "public"), ("expires", HOUR_AFTER), ("etag", "\"a\"")]), Some(0));
+    assert_eq!(
+        fresh(&[(cdn, "public"), ("expires", HOUR_AFTER), ("etag", "\"a\"")]),
+        Some(0)
+    );
+    assert_eq!(
+        fresh(&[("surrogate-control", "no-store"), (cc, "max-age=5")]),
+        None
+    );
+    assert_eq!(
+        fresh(&[("surrogate-control", "max-age=3"), (cdn, "max-age=5")]),
+        Some(5)
+    );
+    assert_eq!(
+        fresh(&[("surrogate-control", "max-age=3;other"), (cc, "max-age=5")]),
+        Some(5)
+    );
     for ignored in ["", "max-age=5;x", "\u{e9}"] {
-        assert_eq!(fresh(&[(cdn, ignored), (cc, "max-age=7")]), Some(7), "{ignored}");
+        assert_eq!(
+            fresh(&[(cdn, ignored), (cc, "max-age=7")]),
+            Some(7),
+            "{ignored}"
+        );
     }
 }
 
 #[test]
 fn what_is_not_for_all_is_not_stored() {
     let cc = "cache-control";
-    for said in ["no-store", "private, max-age=5", "private=\"x\", max-age=5", "private;max-age=5"] {
+    for said in [
+        "no-store",
+        "private, max-age=5",
+        "private=\"x\", max-age=5",
+        "private;max-age=5",
+    ] {
         assert_eq!(fresh(&[(cc, said), ("etag", "\"a\"")]), None, "{said}");
     }
     let stored = |request: &[_], said: &str, more: (&'static str, &str)| {
@@ -86,11 +117,21 @@ fn what_is_not_for_all_is_not_stored() {
 
 #[test]
 fn a_status_that_is_not_cacheable_by_default_needs_to_be_told_so() {
-    let stored = |status, said| read(&[], status, &[("cache-control", said), ("last-modified", DAY_BEFORE)]).is_some();
+    let stored = |status, said| {
+        read(
+            &[],
+            status,
+            &[("cache-control", said), ("last-modified", DAY_BEFORE)],
+        )
+        .is_some()
+    };
     assert!(stored(404, "x") && stored(204, "x") && stored(200, "x"));
     for status in [201, 302, 403, 500, 503, 599] {
         assert!(!stored(status, "x"), "{status}");
-        assert!(stored(status, "max-age=5") && stored(status, "public"), "{status}");
+        assert!(
+            stored(status, "max-age=5") && stored(status, "public"),
+            "{status}"
+        );
     }
     for status in [101, 206, 304] {
         assert!(!stored(status, "public, max-age=5"), "{status}");
@@ -105,18 +146,25 @@ fn an_answer_that_could_never_be_used_is_not_stored() {
     assert_eq!(fresh(&[("cache-control", "max-age=0")]), None);
     assert_eq!(fresh(&[("cache-control", "no-cache, max-age=5")]), None);
     assert_eq!(fresh(&[("cache-control", "max-age=5"), ("age", "7")]), None);
-    assert_eq!(fresh(&[("cache-control", "max-age=0"), ("etag", "\"a\"")]), Some(0));
+    assert_eq!(
+        fresh(&[("cache-control", "max-age=0"), ("etag", "\"a\"")]),
+        Some(0)
+    );
 }
 
 #[test]
 fn the_age_is_the_greater_of_what_is_said_and_what_the_date_shows() {
     let age = |lines: &[_]| {
-        let answer = [&[("etag", "\"a\""), ("cache-control", "max-age=99999")][..], lines].concat();
+        let answer = [
+            &[("etag", "\"a\""), ("cache-control", "max-age=99999")][..],
+            lines,
+        ]
+        .concat();
         read(&[], 200, &answer).unwrap().age
     };
     assert_eq!(age(&[]), Duration::ZERO);
     assert_eq!(age(&[("age", "30"), ("date", DATE_NOW)]), seconds(30));
-    assert_eq!(age(&[("age", "30"), ("date", DAY_BEFORE)]), seconds(86_400));
+    assert_eq!(age(&[("age", "30"), ("date", DAY_BEFORE)]), seconds(86_399));
     assert_eq!(age(&[("date", HOUR_AFTER)]), Duration::ZERO);
     for unclear in ["-1", "1.0", "0, 0", "x", "1;x=2", ""] {
         assert_eq!(age(&[("age", unclear)]), AGE_UNKNOWN, "{unclear}");
@@ -140,11 +188,20 @@ fn a_stale_answer_is_used_only_within_what_was_granted() {
     assert_eq!(TERMS.usable(seconds(10), &none), Usable::WhileRevalidate);
     assert_eq!(TERMS.usable(seconds(15), &none), Usable::AfterValidation);
     assert!(TERMS.usable_after_error(seconds(29)) && !TERMS.usable_after_error(seconds(30)));
-    let strict = Terms { must_revalidate: true, ..TERMS };
+    let strict = Terms {
+        must_revalidate: true,
+        ..TERMS
+    };
     assert_eq!(strict.usable(seconds(10), &none), Usable::AfterValidation);
     assert!(!strict.usable_after_error(seconds(10)));
-    let always = Terms { no_cache: true, ..TERMS };
-    assert_eq!(always.usable(Duration::ZERO, &none), Usable::AfterValidation);
+    let always = Terms {
+        no_cache: true,
+        ..TERMS
+    };
+    assert_eq!(
+        always.usable(Duration::ZERO, &none),
+        Usable::AfterValidation
+    );
     assert!(!always.usable_after_error(Duration::ZERO));
 }
 
@@ -166,13 +223,23 @@ fn a_request_narrows_and_widens_what_it_accepts() {
     let patient = with(|it| it.max_stale = Some(seconds(30)));
     assert_eq!(TERMS.usable(seconds(40), &patient), Usable::Stale);
     assert_eq!(TERMS.usable(seconds(41), &patient), Usable::AfterValidation);
-    let strict = Terms { must_revalidate: true, ..TERMS };
-    assert_eq!(strict.usable(seconds(11), &patient), Usable::AfterValidation);
+    let strict = Terms {
+        must_revalidate: true,
+        ..TERMS
+    };
+    assert_eq!(
+        strict.usable(seconds(11), &patient),
+        Usable::AfterValidation
+    );
 }
 
 #[test]
 fn a_shared_lifetime_forbids_stale_answers_unless_they_are_granted() {
-    let must = |said: &str| read(&[], 200, &[("cache-control", said)]).unwrap().must_revalidate;
+    let must = |said: &str| {
+        read(&[], 200, &[("cache-control", said)])
+            .unwrap()
+            .must_revalidate
+    };
     assert!(must("s-maxage=5") && must("max-age=5, proxy-revalidate"));
     assert!(!must("max-age=5") && !must("s-maxage=5, stale-if-error=5"));
     assert!(must("s-maxage=5, stale-if-error=5, must-revalidate"));
