@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use tidegate_policy::http_cache::{Selection, Terms};
+use tidegate_policy::http_cache::{ReuseTerms, Selection};
 use tokio::time::Instant;
 
 use super::answer::bytes_of;
@@ -37,7 +37,7 @@ pub struct Recorded {
     /// The fields that are kept.
     pub headers: HeaderMap,
     /// On what terms.
-    pub terms: Terms,
+    pub terms: ReuseTerms,
     /// For which requests.
     pub selection: Selection,
     /// What has served it.

@@ -67,7 +67,7 @@ impl Variants {
 mod tests {
     use bytes::Bytes;
     use http::StatusCode;
-    use tidegate_policy::http_cache::{Selection, Terms};
+    use tidegate_policy::http_cache::{ReuseTerms, Selection};
     use tokio::time::{Duration, Instant};
 
     use super::*;
@@ -84,7 +84,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("vary", vary.parse().unwrap());
         let selection = Selection::of(&request(value), &headers).unwrap();
-        let terms = Terms {
+        let terms = ReuseTerms {
             fresh: Duration::from_secs(60),
             age: Duration::ZERO,
             while_revalidate: Duration::ZERO,
