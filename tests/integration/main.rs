@@ -42,6 +42,7 @@ mod rate_limit;
 mod rollouts;
 mod round_trips;
 mod cross_origin;
+mod dashboard;
 mod session_cookie;
 mod schema_change;
 mod session_state;
