@@ -18,6 +18,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Whether the statement was sent, so that it may have taken effect.
     pub sent: bool,
+    /// Whether everything that it may have left in its session was undone.
+    pub session_is_clean: bool,
     /// The error from PostgreSQL or the connection; for the log only.
     #[source]
     pub cause: tokio_postgres::Error,
@@ -34,6 +36,9 @@ pub enum FailureKind {
         /// The expected form, e.g. `an integer`.
         expected: &'static str,
     },
+    /// A setting does not accept the request's value.
+    #[error("a value is not acceptable for the setting that it is for")]
+    InvalidSetting,
     /// The row already exists, or violates an exclusion constraint.
     #[error("the request conflicts with existing data ({constraint})")]
     Conflict {
@@ -87,6 +92,7 @@ impl Failure {
         Self {
             kind,
             sent: sent && !lacks_resources(&cause),
+            session_is_clean: true,
             cause,
         }
     }
@@ -103,6 +109,32 @@ impl Failure {
         match refused {
             true => Self {
                 kind: FailureKind::NotPrimary,
+                ..failure
+            },
+            false => failure,
+        }
+    }
+
+    /// Returns the meaning of an error of the settings of a transaction: most values come from requests.
+    pub(super) fn of_settings(cause: tokio_postgres::Error, statement: &SqlStatement) -> Self {
+        let is_value = has_class(&cause, "22");
+        let failure = Self::of(cause, statement, &[], true);
+        match is_value {
+            true => Self {
+                kind: FailureKind::InvalidSetting,
+                ..failure
+            },
+            false => failure,
+        }
+    }
+
+    /// Returns the meaning of an error of the role of a transaction, which comes from the configuration.
+    pub(super) fn of_role(cause: tokio_postgres::Error, statement: &SqlStatement) -> Self {
+        let is_missing = has_class(&cause, "22");
+        let failure = Self::of(cause, statement, &[], true);
+        match is_missing {
+            true => Self {
+                kind: FailureKind::Unexpected,
                 ..failure
             },
             false => failure,
@@ -130,11 +162,17 @@ impl Failure {
     }
 }
 
+/// Whether the server gave an SQLSTATE of a class.
+fn has_class(cause: &tokio_postgres::Error, class: &str) -> bool {
+    cause
+        .code()
+        .is_some_and(|code| code.code().starts_with(class))
+}
+
 /// Whether the server refused because it lacked memory, disk or connections: then nothing was
 /// executed.
 fn lacks_resources(cause: &tokio_postgres::Error) -> bool {
-    let code = cause.code().map(SqlState::code);
-    code.is_some_and(|code| code.starts_with("53"))
+    has_class(cause, "53")
 }
 
 fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> FailureKind {

@@ -61,6 +61,7 @@ pub(super) fn of_failure(
         | FailureKind::Raised { .. }
         | FailureKind::Timeout
         | FailureKind::NotPrimary
+        | FailureKind::InvalidSetting
         | FailureKind::Unexpected => Verdict::Final,
     }
 }
