@@ -105,6 +105,7 @@ impl From<Failure> for Problem {
             FailureKind::InvalidValue { .. } | FailureKind::InvalidSetting => {
                 ProblemKind::InvalidParameter
             }
+            FailureKind::Denied => ProblemKind::Forbidden,
             FailureKind::Conflict { .. } => ProblemKind::Conflict,
             FailureKind::Collision => return Self::of(ProblemKind::Conflict, failure).retry_soon(),
             FailureKind::Constraint { .. } => ProblemKind::Rejected,

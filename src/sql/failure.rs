@@ -39,6 +39,9 @@ pub enum FailureKind {
     /// A setting does not accept the request's value.
     #[error("a value is not acceptable for the setting that it is for")]
     InvalidSetting,
+    /// The role of the request may not do this, or not to these rows.
+    #[error("the database does not allow this to the client")]
+    Denied,
     /// The row already exists, or violates an exclusion constraint.
     #[error("the request conflicts with existing data ({constraint})")]
     Conflict {
@@ -139,6 +142,15 @@ impl Failure {
             },
             false => failure,
         }
+    }
+
+    /// The same failure of a statement whose transaction has the request's settings and role: what these may not
+    /// do, the client may not.
+    pub(super) fn of_client(mut self) -> Self {
+        if self.cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            self.kind = FailureKind::Denied;
+        }
+        self
     }
 
     /// Whether the connection was lost for a reason other than the statement: no answer arrived,

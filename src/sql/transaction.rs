@@ -177,7 +177,11 @@ impl Work<'_> {
             _ => None,
         };
         let types = prepared.as_ref().map(Statement::params).unwrap_or_default();
-        Failure::of(cause, self.statement, types, true)
+        let failure = Failure::of(cause, self.statement, types, true);
+        match self.local {
+            Some(_) => failure.of_client(),
+            None => failure,
+        }
     }
 }
 

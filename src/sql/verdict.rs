@@ -62,6 +62,7 @@ pub(super) fn of_failure(
         | FailureKind::Timeout
         | FailureKind::NotPrimary
         | FailureKind::InvalidSetting
+        | FailureKind::Denied
         | FailureKind::Unexpected => Verdict::Final,
     }
 }

@@ -31,14 +31,14 @@ const SCHEMA: &str = "
             perform set_config(''app.tenant'', ''left'', false);
             perform set_config(''role'', ''web_guest'', false);
             perform set_config(''role'', ''web_user'', true);
-            return pg_advisory_lock_shared(7) is null;
-        exception when others then return 0;
+            perform pg_advisory_lock_shared(7);
+            return 1;
         end'";
 
 const FILE: &str = r#"
 [pool]
 connections_max = 3
-statement_timeout = "150ms"
+statement_timeout = "2s"
 
 [[policy]]
 path = "/*"
@@ -97,7 +97,7 @@ select nullif(current_setting('app.user', true), '') as app_user, nullif(current
 single = true
 "#;
 
-/// Several of them, so that only the listed one counts.
+/// Statements that fail and that take too long.
 const MORE: &str = r#"
 [[endpoint]]
 method = "GET"
@@ -116,14 +116,9 @@ settings = { "app.user" = ":claims.sub" }
 role = ":claims.role"
 roles = ["web_user"]
 sql = "select owner, 1 / (n - 3) as x from app.items"
-
-[[endpoint]]
-method = "*"
-path = "/none"
-upstream = "http://127.0.0.1:9"
 "#;
 
-/// A function in a session of its own: what it leaves, it leaves for nobody.
+/// A function that tries to leave its settings and its role in the session.
 fn nasty(method: &str) -> String {
     format!(
         r#"
@@ -139,9 +134,12 @@ sql = "select app.nasty() as done"
     )
 }
 
+fn file() -> String {
+    [FILE, MORE, &nasty("GET"), &nasty("POST")].concat()
+}
+
 async fn world() -> World {
-    let file = [FILE, MORE, &nasty("GET"), &nasty("POST")].concat();
-    World::with_file(SCHEMA, &file).await
+    World::with_file(SCHEMA, &file()).await
 }
 
 /// A token with these claims, besides when it expires.
@@ -202,7 +200,7 @@ async fn a_user_sees_and_writes_their_own_rows_only_on_every_node() {
     assert_eq!(json_of(response).await[0]["owner"], "user3");
     let request = world.bearing(&user("user3"), Method::POST, "/foreign");
     let foreign = request.json(&json!({ "owner": "user4" })).send().await;
-    assert_eq!(foreign.unwrap().status(), 500);
+    problem(foreign.unwrap(), 403, "forbidden").await;
     let count = "select count(*) from app.items where n = 6";
     let count = world.cluster.primary.value(count).await.unwrap();
     assert_eq!(count.as_deref(), Some("1"));
@@ -275,7 +273,7 @@ async fn an_absent_value_is_the_empty_string_and_leaves_what_the_server_knows_al
         let expected = json!({ "a": "1", "h": "t'1", "fixed": "it's", "timeout": "3s" });
         assert_eq!(all, expected);
         let none = json_of(settings("", None).await).await;
-        let expected = json!({ "a": "", "h": "", "fixed": "it's", "timeout": "150ms" });
+        let expected = json!({ "a": "", "h": "", "fixed": "it's", "timeout": "2s" });
         assert_eq!(none, expected);
     }
     let response = settings("?t=soon", None).await;
@@ -359,4 +357,43 @@ async fn a_statement_is_prepared_as_the_role_that_runs_it() {
     let world = World::over(cluster, gateway).await;
     let rows = json_of(world.with_token(&user("user7"), "/items").await).await;
     assert_eq!(rows.as_array().map(Vec::len), Some(5), "{rows}");
+}
+
+/// The blocks of a language in the page, in its order.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&fence).skip(1);
+    let until_end = |block: &str| block.split("```").next().unwrap().to_owned();
+    blocks.map(until_end).collect()
+}
+
+#[tokio::test]
+async fn the_example_of_the_page_does_what_it_says() {
+    let page = include_str!("../../docs/api.md");
+    let (_, section) = page
+        .split_once("\n## Rows of their own for every user\n")
+        .unwrap();
+    let (sql, toml) = (blocks(section, "sql"), blocks(section, "toml"));
+    let world = World::with_file(&sql[0], &toml[0]).await;
+    for name in ["ada", "bob"] {
+        let text = json!({ "text": format!("by {name}") });
+        let request = world
+            .bearing(&user(name), Method::POST, "/notes")
+            .json(&text);
+        let written = request.send().await.unwrap();
+        assert_eq!(written.status(), 201);
+        let token = header(&written, "x-consistency-token").to_owned();
+        let request = world.bearing(&user(name), Method::GET, "/notes");
+        let request = request.header("X-Consistency-Token", token);
+        let rows = json_of(request.send().await.unwrap()).await;
+        let texts: Vec<_> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| &row["text"])
+            .collect();
+        assert_eq!(texts, [&text["text"]]);
+    }
+    let guest = token(json!({ "sub": "ada", "role": "guest" }));
+    problem(world.with_token(&guest, "/notes").await, 403, "forbidden").await;
 }

@@ -10,7 +10,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{json_of, user, world};
+use super::{SCHEMA, file, json_of, user};
 use crate::world::{World, told};
 
 /// At a time, over three connections to each of two nodes.
@@ -117,7 +117,10 @@ async fn act(world: &World, number: usize, counts: &Counts) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_sees_another_row_through_errors_time_outs_and_clients_that_leave() {
-    let world = world().await;
+    // Clients that leave cost connections.
+    let file =
+        file().replace("\"2s\"", "\"250ms\"") + "[steering]\nreconnects_per_second_max = 1000\n";
+    let world = World::with_file(SCHEMA, &file).await;
     let counts = Counts::default();
     let acts = (0..REQUESTS).map(|number| act(&world, number, &counts));
     let acts = stream::iter(acts).buffer_unordered(CONCURRENT);
