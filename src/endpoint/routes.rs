@@ -202,7 +202,8 @@ impl Routes {
     pub fn warm_statements(&self) -> Vec<String> {
         let endpoints = || {
             let statements = self.router.sql_endpoints().map(|(_, sql)| sql);
-            statements.filter(|sql| sql.is_read)
+            // Those with settings are parsed in their own transaction.
+            statements.filter(|sql| sql.is_read && sql.local.is_none())
         };
         let used = endpoints().filter(|sql| sql.quickness.is_known());
         let unused = endpoints().filter(|sql| !sql.quickness.is_known());
@@ -236,6 +237,9 @@ mod tests {
                 statement: format!("select {number} as number"),
                 single: false,
                 body_strings: Vec::new(),
+                settings: Vec::new(),
+                role: None,
+                roles: None,
             }),
         }
     }

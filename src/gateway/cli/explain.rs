@@ -113,8 +113,11 @@ fn describe(
             line("upstream", &format_args!("{region} {}", node.url));
         }
     }
-    if endpoint.sql().is_some() {
+    if let Some(target) = endpoint.sql() {
         line("nodes", &nodes_in_words(decision, method));
+        if let Some(local) = &target.local {
+            line("sets", local);
+        }
     }
     line(
         "cache-control",
