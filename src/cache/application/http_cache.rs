@@ -142,8 +142,7 @@ impl Storing {
         let content = (status, headers, body);
         let answer = StoredAnswer::new(content, (terms, selection), served, self.asked_at);
         let answer = Arc::new(answer);
-        let kept = Arc::clone(&answer);
-        self.change(|known| known.with(kept, VARIANTS_SIZE_MAX * largest))
+        self.change(|known| known.with(&answer, VARIANTS_SIZE_MAX * largest))
             .then_some(answer)
     }
 
