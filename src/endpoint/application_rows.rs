@@ -137,6 +137,9 @@ mod tests {
                 statement: "select 1 as number".to_owned(),
                 single: false,
                 body_strings: Vec::new(),
+                settings: Vec::new(),
+                role: None,
+                roles: None,
             });
             vec![endpoint(
                 EndpointMethod::One(Method::GET),

@@ -10,7 +10,10 @@ const BYTES_MAX: usize = 4 << 10;
 
 /// The fields of a request that select an answer. Not `Debug`: they may be a client's secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Selection(Box<[(HeaderName, Option<Box<[u8]>>)]>);
+pub struct Selection(Box<[Selecting]>);
+
+/// A field that `Vary` names, and what a request had in it.
+type Selecting = (HeaderName, Option<Box<[u8]>>);
 
 impl Selection {
     /// Reads the `Vary` of an answer and the values of its request; `None` if the answer cannot be selected
