@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tidegate::testkit::{DelayProxy, until};
+use tidegate::testkit::until;
 
 use super::kit::{EU, Ended, Leader, Scene, Traffic, US, metric};
 use crate::upstream::kit::App;
@@ -215,53 +215,4 @@ async fn ctrl_c_aborts_and_everything_is_as_before() {
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert_eq!(scene.status().await["last"]["outcome"], "aborted");
     scene.until_revision("1", DEADLINE).await;
-}
-
-#[tokio::test]
-async fn a_leader_whose_connection_is_reset_goes_on_and_the_revision_is_in_force() {
-    let scene = Scene::start("").await;
-    scene.two_revisions().await;
-    let line = DelayProxy::start(scene.cluster.primary.address());
-    let line = line.await.unwrap();
-    let url = scene.cluster.primary.url_at(line.address());
-    let arguments = [
-        "2",
-        "--bake",
-        "500ms",
-        "--blast-radius",
-        "100%",
-        "--canary",
-        EU,
-    ];
-    let leader = Leader::start_at(&url, &arguments);
-    for region in [EU, US] {
-        until("the rollout is in the region", DEADLINE, async || {
-            let status = scene.status().await;
-            Ok((status["open"]["region"] == region).then_some(()))
-        })
-        .await
-        .unwrap();
-        let before = line.connections();
-        line.cut(true);
-        line.cut(false);
-        until("the leader has connected again", DEADLINE, async || {
-            Ok((line.connections() > before).then_some(()))
-        })
-        .await
-        .unwrap();
-    }
-    let ended = leader.ended().await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let states: Vec<_> = ended
-        .events()
-        .iter()
-        .map(|it| it["state"].clone())
-        .collect();
-    let entered = states.iter().filter(|it| *it == "entered").count();
-    assert_eq!(
-        (entered, states.last().unwrap()),
-        (7, &Value::from("done")),
-        "{ended:?}"
-    );
-    scene.until_revision("2", DEADLINE).await;
 }
