@@ -4,7 +4,7 @@
 # it then say that they are skipped. Nothing is installed into the system and nothing is started.
 #
 #   tests/tools.sh              all of them
-#   tests/tools.sh TOOL…        these: aws-sdk boto3 checkov node promtool rclone s3cmd valgrind
+#   tests/tools.sh TOOL…        these: aws-sdk boto3 browser cache-tests checkov node promtool rclone s3cmd valgrind
 #
 # `make` puts target/tools/bin at the end of the PATH.
 
@@ -85,6 +85,34 @@ install_boto3() {
     environment "$BOTO3" && command_for boto3-python "$tools/${BOTO3/==/-}/bin/python"
 }
 
+# Exactly what tests/cache/package-lock.json lists.
+install_cache_tests() {
+    local directory=$tools/check-cache
+    mkdir -p "$directory" && cp "$repository"/tests/cache/package*.json "$directory" &&
+        timeout 300 npm ci --prefix "$directory" --no-audit --no-fund --ignore-scripts --loglevel=error &&
+        cp "$repository/tests/cache/package-lock.json" "$directory/ready"
+}
+
+# Chromium with the libraries that the machine lacks, playwright-core and axe-core.
+install_browser() {
+    local directory=$tools/browser node root libraries packages
+    node=$(type -P node || echo "$tools/bin/node")
+    root=$directory/root
+    mkdir -p "$directory" "$work/chromium" && cp "$repository"/tests/browser/package*.json "$directory" &&
+        timeout 300 npm ci --prefix "$directory" --ignore-scripts --no-audit --no-fund --loglevel=error || return 1
+    if [ ! -x "$root/usr/lib/chromium/chromium" ]; then
+        cd "$work/chromium" &&
+            packages=$(apt-get --simulate install --no-install-recommends chromium | awk '/^Inst / { print $2 }') &&
+            timeout 300 apt-get download ${packages:-chromium} || return 1
+        for package in *.deb; do dpkg -x "$package" "$root" || return 1; done
+    fi
+    libraries=$root/usr/lib/$(uname -m)-linux-gnu
+    command_for browser-node "$node" "NODE_PATH='$directory/node_modules'" \
+        "CHROMIUM='$root/usr/lib/chromium/chromium'" "LD_LIBRARY_PATH='$libraries:$libraries/pulseaudio'" \
+        "XDG_DATA_DIRS='$root/usr/share:/usr/share'"
+    cp "$directory/package-lock.json" "$directory/ready"
+}
+
 install_checkov() {
     environment "$CHECKOV" && command_for checkov "$tools/${CHECKOV/==/-}/bin/checkov"
 }
@@ -120,7 +148,9 @@ install_valgrind() {
 is_there() {
     case $1 in
     aws-sdk) grep -qsF "aws-sdk-$AWS_SDK" "$tools/bin/aws-sdk-node" ;;
+    browser) cmp -s "$repository/tests/browser/package-lock.json" "$tools/browser/ready" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
+    cache-tests) cmp -s "$repository/tests/cache/package-lock.json" "$tools/check-cache/ready" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
     rclone | s3cmd) [ -x "$tools/bin/$1" ] ;;
     node) type -P node >/dev/null || grep -qsF "${NODE/==/-}" "$tools/bin/node" ;;
@@ -128,15 +158,17 @@ is_there() {
     esac
 }
 
-[ $# -gt 0 ] || set -- node aws-sdk boto3 checkov promtool rclone s3cmd valgrind
+[ $# -gt 0 ] || set -- node aws-sdk boto3 browser cache-tests checkov promtool rclone s3cmd valgrind
 for tool in "$@"; do
     is_there "$tool" && continue
     case $tool in
     aws-sdk) attempt "$tool" npm install_aws_sdk ;;
+    browser) attempt "$tool" "npm and Debian's packages" install_browser ;;
+    cache-tests) attempt "$tool" npm install_cache_tests ;;
     boto3 | checkov | node | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
     promtool | rclone | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)
-        say "$tool" "is none of aws-sdk, boto3, checkov, node, promtool, rclone, s3cmd and valgrind"
+        say "$tool" "is none of aws-sdk, boto3, browser, cache-tests, checkov, node, promtool, rclone, s3cmd and valgrind"
         exit 2
         ;;
     esac

@@ -76,8 +76,9 @@ impl Hit {
             ..AccountView::default()
         };
         describe(&mut headers, status, &observer.region, &account);
-        observer.count_hit();
-        access.account_for(&entry.origin.endpoint, status.as_u16(), &account, None);
+        let endpoint = &entry.origin.endpoint;
+        let took = access.account_for(endpoint, status.as_u16(), &account, None);
+        observer.count_hit(&account, took);
         headers.insert(&X_REQUEST_ID, access.id);
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;

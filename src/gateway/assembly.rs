@@ -10,12 +10,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::auth::Verifier;
-use crate::cache::AnswerCache;
+use crate::cache::{AnswerCache, HttpCache};
 use crate::endpoint::{
     Backends, Frontend, LiveRoutes, Public, RouteTables, Routes, watch_catalogue,
 };
 use crate::gateway::admin::{Access, AdminState, Recorder, admin};
 use crate::gateway::config::Settings;
+use crate::gateway::dashboard::{self, Board};
 use crate::gateway::error::GatewayError;
 use crate::gateway::health::{self, HealthState};
 use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
@@ -24,8 +25,8 @@ use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
-    CacheCounters, DecisionCounters, Drain, Limits, Listener, Observer, Shedding, TlsAcceptor,
-    raise_open_files, serve,
+    CacheCounters, DecisionCounters, Drain, LevelTimes, Limits, Listener, Observer, Shedding,
+    TlsAcceptor, raise_open_files, serve,
 };
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
@@ -151,17 +152,18 @@ impl Gateway {
             region = %self.settings.region,
             "listening"
         );
-        let admin = admin(
-            self.recorder.clone(),
-            Arc::new(self.admin_state(fleet.clone())),
-            health::admin_routes(self.health.clone()),
-            access(&self.settings, &admin_listener),
-        );
+        let state = Arc::new(self.admin_state(fleet.clone()));
+        let access = access(&self.settings, &admin_listener);
+        let board = Board::new(Arc::clone(&state), self.recorder.clone(), &access);
+        let probes = health::admin_routes(self.health.clone());
+        let others = probes.merge(dashboard::routes(&board));
+        let admin = admin(self.recorder.clone(), state, others, access);
         let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let _ended = admin.await;
         });
+        tasks.spawn(board.run());
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());
@@ -335,6 +337,7 @@ fn frontend(
         shedding: Arc::clone(&shedding),
         decisions: DecisionCounters::of(names),
         cache: cache.as_ref().map(|_| CacheCounters::default()),
+        levels: LevelTimes::default(),
         served: settings.fleet.as_ref().map(|_| Arc::default()),
     };
     let proxy = Proxy {
@@ -355,6 +358,7 @@ fn frontend(
         routes: Arc::new(LiveRoutes::new(routes)),
         verifier: Verifier::new(&settings.auth)?,
         tokens,
+        applications: cache.clone().map(|cache| Arc::new(HttpCache::new(cache))),
         cache,
         shedding,
         tunnels: None,

@@ -12,6 +12,8 @@ mod storage;
 
 pub mod admin;
 pub mod cli;
+pub mod dashboard;
+mod levels;
 pub mod config;
 pub mod health;
 

@@ -50,11 +50,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of the admin listener: a few scrapers and operators, and no delay when it stops.
+    /// The limits of the admin listener: a few scrapers and operators, 64 viewers of the page beside them, and
+    /// no delay when it stops.
     #[must_use]
     pub fn admin() -> Self {
         Self {
-            connections_max: 64,
+            connections_max: 128,
             header_bytes_max: 16 * 1024,
             streams_max: 16,
             drain_delay: Duration::ZERO,

@@ -31,6 +31,7 @@ mod request_id;
 mod concurrency_limit;
 mod shedding;
 mod decision_counters;
+mod level_times;
 mod served_requests;
 mod observe;
 mod open_files;
@@ -69,6 +70,7 @@ pub use hop::{
 };
 pub use host::{HostError, host, without_port};
 pub use json_object::{BodyError, JsonObject, json_text};
+pub use level_times::LevelTimes;
 pub use limit_error::{Overloaded, RateLimited};
 pub use limits::Limits;
 pub use listener::Listener;

@@ -15,6 +15,7 @@ use super::answer::describe;
 use super::cache_status::{CacheCounters, CacheResult};
 use super::decision_counters::DecisionCounters;
 use super::hop::Hop;
+use super::level_times::LevelTimes;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
 use super::served_requests::ServedRequests;
@@ -39,6 +40,8 @@ pub struct Observer {
     pub decisions: DecisionCounters,
     /// Counts the results of the response cache; `None` if the cache is turned off.
     pub cache: Option<CacheCounters>,
+    /// Times the answers of each level.
+    pub levels: LevelTimes,
     /// Counts what is served here; `None` without a fleet.
     pub served: Option<Arc<ServedRequests>>,
 }
@@ -78,13 +81,15 @@ impl Observer {
             served.add(&self.region, status.as_u16(), &view, problem.as_deref());
         }
         let endpoint = metrics_of(&seen, probe);
-        entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
+        let took = entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
+        self.levels.add(&self.region, &view, took);
         response
     }
 
     /// Counts a request that the response cache has answered at once.
-    pub fn count_hit(&self) {
+    pub fn count_hit(&self, account: &AccountView<'_>, took: Duration) {
         self.count_cache(CacheResult::Hit);
+        self.levels.add(&self.region, account, took);
         if let Some(served) = &self.served {
             served.add_hit();
         }
@@ -148,19 +153,20 @@ impl AccessEntry {
         }
     }
 
-    /// Counts and logs the request.
+    /// Counts and logs the request; returns how long it took.
     pub fn account_for(
         &self,
         endpoint: &EndpointMetrics,
         status: u16,
         account: &AccountView<'_>,
         problem: Option<&Problem>,
-    ) {
+    ) -> Duration {
         let took = self.started.elapsed();
         endpoint.count(self.method, status, took);
         if access_lines_are_wanted() {
             self.log(endpoint.label(), status, account, problem, took);
         }
+        took
     }
 
     fn log(

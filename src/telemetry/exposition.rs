@@ -2,6 +2,7 @@
 //! writes.
 
 /// A page of metrics.
+#[derive(Default)]
 pub struct Exposition(String);
 
 impl Exposition {
@@ -28,7 +29,7 @@ impl Exposition {
 
     /// The labels and the value of each series, which may have no labels. A template in a label may
     /// contain braces.
-    fn series<'a>(
+    pub(crate) fn series<'a>(
         &'a self,
         metric: &'a str,
         labels: &'a [(&str, &str)],

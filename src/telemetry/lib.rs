@@ -2,6 +2,7 @@
 //! messages.
 
 mod exposition;
+mod interval;
 mod log_format;
 mod logs;
 pub mod names;
@@ -10,6 +11,7 @@ mod throttle;
 
 pub use endpoint_metrics::EndpointMetrics;
 pub use exposition::Exposition;
+pub use interval::Interval;
 pub use log_format::LogFormat;
 pub use logs::{LOG_FILTER, init_logs};
 pub use throttle::Throttle;

@@ -55,6 +55,9 @@ pub const STORAGE_FALLBACKS: &str = "tidegate_storage_fallbacks_total";
 pub const REQUESTS: &str = "tidegate_requests_total";
 /// Time to answer a request. Histogram; label `endpoint`.
 pub const REQUEST_DURATION: &str = "tidegate_request_duration_seconds";
+/// Time to answer a request, for answers of nodes and from memory. Histogram; labels `level` and `served`:
+/// `memory`, `local` (a node of this region) or `elsewhere`.
+pub const LEVEL_DURATION: &str = "tidegate_level_duration_seconds";
 /// Answers by node. Counter; labels `level`, `node`, `reason`.
 pub const DECISIONS: &str = "tidegate_decisions_total";
 /// Requests refused because their client had spent its budget. Counter; label `policy`: the row's

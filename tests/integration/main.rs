@@ -43,6 +43,7 @@ mod rollouts;
 mod round_trips;
 mod row_security;
 mod cross_origin;
+mod dashboard;
 mod session_cookie;
 mod schema_change;
 mod session_state;

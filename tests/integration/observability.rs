@@ -21,9 +21,13 @@ use crate::world::{
 const NAMES: &str = include_str!("../../src/telemetry/names.rs");
 
 /// Metrics and their labels, as listed in the design.
-const LABELS: [(&str, &[&str]); 13] = [
+const LABELS: [(&str, &[&str]); 14] = [
     ("tidegate_requests_total", &["endpoint", "method", "status"]),
     ("tidegate_request_duration_seconds_count", &["endpoint"]),
+    (
+        "tidegate_level_duration_seconds_count",
+        &["level", "served"],
+    ),
     ("tidegate_decisions_total", &["level", "node", "reason"]),
     ("tidegate_rate_limited_total", &["policy"]),
     ("tidegate_replication_lag_seconds", &["node"]),

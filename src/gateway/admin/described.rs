@@ -12,7 +12,8 @@ use crate::http::{Problem, request_id};
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A complete response.
-pub(super) fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {
+#[must_use]
+pub fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {
     let problem = problem.into();
     let id = request_id(headers);
     let body = problem.body(id.to_str().unwrap_or_default());

@@ -39,6 +39,7 @@ impl Recorder {
         let mut builder = PrometheusBuilder::new();
         for (name, edges) in [
             edges(names::REQUEST_DURATION),
+            edges(names::LEVEL_DURATION),
             edges(names::SESSION_WAIT),
             edges(names::UPSTREAM_DURATION),
         ] {
@@ -55,6 +56,13 @@ impl Recorder {
         Ok(Self { handle, process })
     }
 
+    /// The page of metrics, in the Prometheus text format.
+    #[must_use]
+    pub fn page(&self) -> String {
+        self.process.collect();
+        self.handle.render()
+    }
+
     /// Folds histograms until the task is dropped.
     pub async fn upkeep(self) {
         loop {
@@ -66,9 +74,8 @@ impl Recorder {
 
 /// `GET /metrics` in the Prometheus text format.
 pub(super) async fn render(State(recorder): State<Recorder>) -> impl IntoResponse {
-    recorder.process.collect();
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        recorder.handle.render(),
+        recorder.page(),
     )
 }

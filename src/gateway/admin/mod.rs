@@ -14,6 +14,7 @@ mod purge;
 mod state;
 
 pub use access::Access;
+pub use described::described;
 pub use metrics::{Recorder, RecorderError};
 pub use regions::RegionEntry;
 pub use state::AdminState;
@@ -26,8 +27,8 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
-/// The admin service: `/metrics`, `/admin/*`, and the given probes.
-pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router, access: Access) -> Router {
+/// The admin service: `/metrics`, `/admin/*`, and the given probes and pages.
+pub fn admin(recorder: Recorder, state: Arc<AdminState>, others: Router, access: Access) -> Router {
     let only_post = |handler: MethodRouter<Arc<AdminState>>| handler.fallback(described::only_post);
     let nodes = Router::new()
         .route("/admin/topology", get(topology::topology))
@@ -60,6 +61,6 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, probes: Router, access:
         .route("/metrics", get(metrics::render))
         .with_state(recorder)
         .merge(nodes)
-        .merge(probes)
+        .merge(others)
         .layer(from_fn_with_state(Arc::new(access), access::guard))
 }

@@ -88,7 +88,9 @@ pub(super) async fn topology(State(state): State<Arc<AdminState>>) -> Json<Topol
 }
 
 impl Topology {
-    fn of(state: &AdminState, now: Instant) -> Self {
+    /// Reads the state of all nodes; nothing is awaited.
+    #[must_use]
+    pub fn of(state: &AdminState, now: Instant) -> Self {
         let ranking = state.database.selector.ranking(now);
         let entry = |index| NodeEntry::of(state, index, now);
         let routes = state.routes.load();

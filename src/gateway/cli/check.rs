@@ -140,7 +140,7 @@ fn policies(routes: &Routes) -> String {
     let mut text = "\nPOLICIES, by path\n".to_owned();
     for row in routes.policies.rows() {
         let (pattern, floor) = (row.pattern().to_string(), row.floor().to_string());
-        let cache = row.cache_control().header().to_str().unwrap_or_default();
+        let cache = row.cache_control().as_written();
         let cookie = if row.session_cookie() {
             "; session cookie"
         } else {

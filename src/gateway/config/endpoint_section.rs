@@ -123,8 +123,10 @@ pub(super) const ENDPOINT: &[Setting] = &[
     Setting {
         key: "cache",
         default: || "false".to_owned(),
-        range: || "`true` or `false`; with `upstream`, `GET` and without `auth`".to_owned(),
-        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications).",
+        range: || {
+            "`true` or `false`; with `upstream`, without `auth`, with `GET`; with `*` on rows whose `cache_control` is `application`".to_owned()
+        },
+        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications). On rows whose `cache_control` is `application`: whether answers are [stored](caching.md#the-applications-own-rules).",
         ..Setting::UNNAMED
     },
 ];
@@ -211,7 +213,9 @@ impl EndpointSection {
         };
         let refused = match () {
             () if self.upstream.is_none() => "it goes with `upstream`, not with `sql`",
-            () if *method != EndpointMethod::One(Method::GET) => "it goes with `GET` alone",
+            () if ![EndpointMethod::One(Method::GET), EndpointMethod::Any].contains(method) => {
+                "it goes with `GET` and `*` alone"
+            }
             () if auth != EndpointAuth::None => "a bearer's answer is the bearer's alone",
             () => return Ok(*cache.get_ref()),
         };

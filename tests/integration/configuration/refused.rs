@@ -106,6 +106,7 @@ policy.consistency | 'eventully' | 3: consistency = 'eventully': the level is no
 policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the field is not one RFC 9651 item (byte 6), such as strong
 policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
 policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-age=60": it must not say `public`: a shared cache
+policy.cache_control | 'application' | 3: cache_control = "application": the row needs `consistency = "eventual"`
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
 policy.cors | { origins = [] } | 3: cors.origins = "": at least one origin, or `*`, is needed
 policy.cors | { origins = ['https://a.example/'] } | 3: cors.origins = "https://a.example/": expected `scheme://host[:port]`

@@ -2,6 +2,7 @@
 
 mod look;
 mod table;
+mod arrangement;
 mod screen;
 
 use std::io::{IsTerminal, Write};
@@ -35,8 +36,10 @@ pub(super) async fn top(command: TopCommand, environment: &Environment) -> Resul
             .await
             .map_err(Exit::failed);
     }
+    let before = gateway.look().await.map_err(Exit::failed)?;
+    tokio::time::sleep(command.interval).await;
     let look = gateway.look().await.map_err(Exit::failed)?;
-    let text = table::text(&look, None);
+    let text = table::text(&look, Some(&before));
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Exit::failed)

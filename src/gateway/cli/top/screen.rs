@@ -11,8 +11,9 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{self, Row};
 use tokio::time::{Instant, sleep};
 
+use super::arrangement::Arrangement;
 use super::look::{Gateway, Look};
-use super::table::{Table, counters, nodes, regions, title, upstreams};
+use super::table::{Table, counters, levels, nodes, regions, title, upstreams};
 
 /// How soon a key takes effect.
 const TICK: Duration = Duration::from_millis(50);
@@ -23,6 +24,7 @@ struct Shown {
     before: Option<Look>,
     look: Option<Look>,
     trouble: Option<String>,
+    arrangement: Arrangement,
 }
 
 /// Shows the gateway until `q`, Escape or Ctrl-C; keeps trying a gateway that does not answer.
@@ -41,7 +43,7 @@ pub(super) async fn show(gateway: &Gateway, interval: Duration) -> io::Result<()
         if let Err(error) = terminal.draw(|frame| shown.draw(frame)) {
             break Err(error);
         }
-        match is_enough() {
+        match is_enough(&mut shown.arrangement) {
             Ok(false) => sleep(TICK).await,
             Ok(true) => break Ok(()),
             Err(error) => break Err(error),
@@ -51,16 +53,19 @@ pub(super) async fn show(gateway: &Gateway, interval: Duration) -> io::Result<()
     ended
 }
 
-/// Whether the user has pressed a key to quit.
-fn is_enough() -> io::Result<bool> {
+/// The number of columns of the nodes' table, which are sorted by.
+const NODE_COLUMNS: usize = 10;
+
+/// Takes the keys that were pressed; returns whether one of them quits.
+fn is_enough(arrangement: &mut Arrangement) -> io::Result<bool> {
     while event::poll(Duration::ZERO)? {
         let Event::Key(key) = event::read()? else {
             continue;
         };
         let interrupt =
             key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
-        let quit = matches!(key.code, KeyCode::Char('q') | KeyCode::Esc);
-        if key.kind == KeyEventKind::Press && (quit || interrupt) {
+        let is_press = key.kind == KeyEventKind::Press;
+        if is_press && (interrupt || arrangement.press(key.code, NODE_COLUMNS)) {
             return Ok(true);
         }
     }
@@ -88,33 +93,44 @@ impl Shown {
         if let Some(look) = &self.look {
             let title = Line::from(title(look)).style(Modifier::BOLD);
             frame.render_widget(Text::from(vec![title, counters(look).into()]), head);
-            draw_tables(frame, middle, look, self.before.as_ref());
+            self.draw_tables(frame, middle, look);
         }
         let footer = match &self.trouble {
             Some(trouble) => Line::from(trouble.as_str()).style(Color::Red),
-            None => Line::from("q ends it").style(Modifier::DIM),
+            None => Line::from(self.keys()).style(Modifier::DIM),
         };
         frame.render_widget(footer, last);
     }
-}
 
-/// Draws the tables one below the other, with a line between them.
-fn draw_tables(frame: &mut Frame<'_>, area: Rect, look: &Look, before: Option<&Look>) {
-    let (nodes, upstreams, regions) = (nodes(look, before), upstreams(look, before), regions(look));
-    // The header, and a line below the last row; nothing where there is no row.
-    let height = |rows: usize| match rows {
-        0 => Constraint::Length(0),
-        rows => Constraint::Length(u16::try_from(rows + 2).unwrap_or(u16::MAX)),
-    };
-    let [first, second, third] = Layout::vertical([
-        height(nodes.rows.len()),
-        height(upstreams.rows.len()),
-        height(regions.rows.len()),
-    ])
-    .areas(area);
-    frame.render_widget(table(nodes), first);
-    frame.render_widget(table(upstreams), second);
-    frame.render_widget(table(regions), third);
+    /// The line that says what the keys do.
+    fn keys(&self) -> String {
+        let header = self.look.as_ref().map(|look| nodes(look, None).header);
+        self.arrangement.line(&header.unwrap_or_default())
+    }
+
+    /// Draws the tables one below the other, with a line between them.
+    fn draw_tables(&self, frame: &mut Frame<'_>, area: Rect, look: &Look) {
+        let before = self.before.as_ref();
+        let nodes = self.arrangement.arrange(nodes(look, before));
+        let (levels, upstreams) = (levels(look, before), upstreams(look, before));
+        let regions = regions(look);
+        // The header, and a line below the last row; nothing where there is no row.
+        let height = |rows: usize| match rows {
+            0 => Constraint::Length(0),
+            rows => Constraint::Length(u16::try_from(rows + 2).unwrap_or(u16::MAX)),
+        };
+        let [first, second, third, fourth] = Layout::vertical([
+            height(nodes.rows.len()),
+            height(levels.rows.len()),
+            height(upstreams.rows.len()),
+            height(regions.rows.len()),
+        ])
+        .areas(area);
+        frame.render_widget(table(nodes), first);
+        frame.render_widget(table(levels), second);
+        frame.render_widget(table(upstreams), third);
+        frame.render_widget(table(regions), fourth);
+    }
 }
 
 fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static> {
@@ -127,8 +143,8 @@ fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static>
         }
     });
     let styled = table.rows.into_iter().map(|row| {
-        let style = style(&row[2]);
-        Row::new(row).style(style)
+        let style = table.standing.map(|column| style(&row[column]));
+        Row::new(row).style(style.unwrap_or_default())
     });
     let header = Row::new(table.header).style(Modifier::DIM);
     widgets::Table::new(styled, widths)

@@ -2,13 +2,18 @@
 
 use super::look::Look;
 use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
-use tidegate_telemetry::names;
+use crate::gateway::levels::{LevelRow, level_rows};
+use tidegate_telemetry::{Interval, names};
 
-/// Rows below a header. The third column is the standing in every table.
+/// Rows below a header.
 pub(super) struct Table<const COLUMNS: usize> {
     pub(super) header: [&'static str; COLUMNS],
+    /// The column whose word says how well the row is.
+    pub(super) standing: Option<usize>,
     pub(super) rows: Vec<[String; COLUMNS]>,
 }
+
+const STANDING: Option<usize> = Some(2);
 
 /// The name of a counter, its metric, and the labels of its series.
 type Counter = (
@@ -62,6 +67,7 @@ pub(super) fn nodes(look: &Look, before: Option<&Look>) -> Table<10> {
             "REQ/S",
             "WHY",
         ],
+        standing: STANDING,
         rows: nodes.map(|node| node_row(node, look, before)).collect(),
     }
 }
@@ -99,6 +105,7 @@ pub(super) fn upstreams(look: &Look, before: Option<&Look>) -> Table<9> {
             "UPSTREAM", "NODE", "STANDING", "BREAKER", "REGION", "LATENCY", "ACTIVE", "REQ/S",
             "WHY",
         ],
+        standing: STANDING,
         rows,
     }
 }
@@ -127,6 +134,34 @@ fn upstream_row(
     ]
 }
 
+/// What was served at each level since the previous state; LOCAL is the share of a node of the gateway's
+/// region and of memory.
+pub(super) fn levels(look: &Look, before: Option<&Look>) -> Table<5> {
+    let rows = before.map(|before| {
+        level_rows(Interval {
+            before: &before.metrics,
+            after: &look.metrics,
+            seconds: look.at.duration_since(before.at).as_secs_f64(),
+        })
+    });
+    let millis = |value: Option<f64>| value.map_or_else(unknown, |it| format!("{it:.1} ms"));
+    let row = |row: LevelRow| {
+        let local = row.local.map(|it| format!("{:.0} %", it * 100.0));
+        [
+            row.level.to_owned(),
+            format!("{:.1}", row.rps),
+            local.unwrap_or_else(unknown),
+            millis(row.p50_ms),
+            millis(row.p99_ms),
+        ]
+    };
+    Table {
+        header: ["LEVEL", "REQ/S", "LOCAL", "P50", "P99"],
+        standing: None,
+        rows: rows.unwrap_or_default().into_iter().map(row).collect(),
+    }
+}
+
 /// The regions of the traffic policy; empty without one.
 pub(super) fn regions(look: &Look) -> Table<11> {
     let regions = look.topology.regions.iter();
@@ -135,6 +170,7 @@ pub(super) fn regions(look: &Look) -> Table<11> {
             "REGION", "NODES", "TUNNELS", "STATE", "SINCE", "LATENCY", "REQ/S", "ERRORS", "P99",
             "BUSY", "LAG",
         ],
+        standing: STANDING,
         rows: regions.map(region_row).collect(),
     }
 }
@@ -179,6 +215,11 @@ pub(super) fn text(look: &Look, before: Option<&Look>) -> String {
     let (title, counters) = (title(look), counters(look));
     let (nodes, upstreams) = (nodes(look, before), upstreams(look, before));
     let mut text = format!("{title}\n{counters}\n\n{}", nodes.text());
+    let levels = levels(look, before);
+    if !levels.rows.is_empty() {
+        text.push('\n');
+        text.push_str(&levels.text());
+    }
     if !upstreams.rows.is_empty() {
         text.push('\n');
         text.push_str(&upstreams.text());

@@ -1,0 +1,265 @@
+//! The tables: regions, nodes, levels, decisions and upstreams.
+
+use std::fmt::Write as _;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::markup::{TEXT_MAX, Text, attribute, percent, rate, time};
+use super::seen::Seen;
+use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
+
+/// A dash for what needs two readings of the counters, until there are two.
+fn rate_of(seen: &Seen, rps: f64) -> String {
+    if seen.rates.are_known() {
+        rate(rps)
+    } else {
+        "–".to_owned()
+    }
+}
+
+/// Says how many rows were left out.
+fn more(html: &mut String, columns: usize, all: usize, shown: usize) {
+    if all > shown {
+        let left = all - shown;
+        let _ = write!(
+            html,
+            "<tr><td colspan=\"{columns}\">{left} more in /admin/topology</td></tr>"
+        );
+    }
+}
+
+/// A list of the regions; without a policy, this region alone.
+pub(super) fn regions(html: &mut String, seen: &Seen, own_state: &str, most: usize) {
+    html.push_str("<ul class=\"regions\">");
+    let (regions, own) = (&seen.topology.regions, &seen.topology.region);
+    if !regions.iter().any(|it| it.region == *own) {
+        let _ = write!(
+            html,
+            "<li id=\"r-{0}\" data-region=\"{0}\" data-state=\"{own_state}\"><b>{0}</b> \
+             <span class=\"state\">{own_state}</span><small>this gateway</small></li>",
+            Text(own)
+        );
+    }
+    for region in regions.iter().take(most) {
+        region_item(html, seen, region);
+    }
+    html.push_str("</ul>");
+    if regions.len() > most {
+        let _ = write!(
+            html,
+            "<p>{} more in /admin/regions</p>",
+            regions.len() - most
+        );
+    }
+}
+
+fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
+    let seconds = |ms: Option<f64>| time(ms.map(|ms| ms / 1e3));
+    let _ = write!(
+        html,
+        "<li id=\"r-{0}\" data-region=\"{0}\" data-state=\"{1}\"><b>{0}</b> <span class=\"state\">{1}</span><small>",
+        Text(&region.region),
+        Text(&region.state)
+    );
+    let own = region.region == seen.topology.region;
+    match region.round_trip_ms {
+        _ if own => html.push_str("this gateway"),
+        Some(_) => {
+            let _ = write!(html, "{} away", seconds(region.round_trip_ms));
+        }
+        None => html.push_str("distance unknown"),
+    }
+    let _ = write!(
+        html,
+        ", {} sent",
+        rate_of(seen, seen.rates.of_region(&region.region))
+    );
+    if let Some(errors) = region.errors.filter(|it| *it > 0.0) {
+        let _ = write!(html, ", {} errors", percent(Some(errors)));
+    }
+    if region.p99_ms.is_some() {
+        let _ = write!(html, ", p99 {}", seconds(region.p99_ms));
+    }
+    if region.lag_ms.is_some() {
+        let _ = write!(html, ", lag {}", seconds(region.lag_ms));
+    }
+    html.push_str("</small></li>");
+}
+
+/// The nodes of the database in the order in which they are tried.
+pub(super) fn nodes(html: &mut String, seen: &Seen, most: usize) {
+    html.push_str(
+        "<table class=\"nodes\"><caption>Database nodes, in the order in which they are tried</caption>\
+         <thead><tr><th scope=\"col\">Node</th><th scope=\"col\">Condition</th><th scope=\"col\">Lag</th>\
+         <th scope=\"col\">Staleness</th><th scope=\"col\">Latency</th><th scope=\"col\">In use</th>\
+         <th scope=\"col\">Served</th><th scope=\"col\">Reason</th><th class=\"act\"><span>Action</span></th>\
+         </tr></thead><tbody>",
+    );
+    let nodes = &seen.topology.nodes;
+    for node in nodes.iter().take(most) {
+        node_row(html, seen, node);
+    }
+    more(html, 9, nodes.len(), most);
+    html.push_str("</tbody></table>");
+}
+
+fn node_row(html: &mut String, seen: &Seen, node: &NodeEntry) {
+    let (name, connections) = (Text(&node.node), node.connections);
+    let region = node.region.as_deref().unwrap_or("region unknown");
+    let _ = write!(
+        html,
+        "<tr id=\"n-{name}\" data-node=\"{name}\" data-condition=\"{condition}\" data-standing=\"{standing}\" \
+         data-lag=\"{}\" data-staleness=\"{}\"><th scope=\"row\">{name}<small>{}, {}</small></th>\
+         <td><span class=\"state\">{condition}</span><small>{standing}</small></td>\
+         <td>{}</td><td>{}</td><td>{}</td><td>{}/{}</td><td>{}</td><td class=\"why\">{}</td><td class=\"act\">",
+        attribute(node.lag_secs),
+        attribute(node.staleness_secs),
+        Text(&node.role),
+        Text(region),
+        time(node.lag_secs),
+        staleness(node.staleness_secs),
+        time(Some(node.latency_ms / 1e3)),
+        connections.open.saturating_sub(connections.idle),
+        connections.open,
+        rate_of(seen, seen.rates.of_node(&node.node)),
+        Text(&node.why),
+        condition = Text(&node.condition),
+        standing = Text(&node.standing),
+    );
+    let path = format!(
+        "/admin/nodes/{}/",
+        utf8_percent_encode(&node.node, NON_ALPHANUMERIC)
+    );
+    drain_button(html, &node.node, node.standing == "drained", &path);
+    html.push_str("</td></tr>");
+}
+
+fn staleness(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "unknown".to_owned(), |_| format!("≤ {}", time(seconds)))
+}
+
+fn drain_button(html: &mut String, node: &str, is_drained: bool, path: &str) {
+    // A name that is cut would stand for another node.
+    if node.chars().count() > TEXT_MAX {
+        return;
+    }
+    let (verb, name) = (if is_drained { "Undrain" } else { "Drain" }, Text(node));
+    let action = verb.to_lowercase();
+    let _ = write!(
+        html,
+        "<button type=\"button\" data-post=\"{path}{action}\" data-name=\"{name}\">{verb} {name}</button>"
+    );
+}
+
+/// What was served at each level, and by whom.
+pub(super) fn levels(html: &mut String, seen: &Seen) {
+    html.push_str(
+        "<table class=\"levels\"><caption>Levels, over the last seconds</caption><thead><tr>\
+         <th scope=\"col\">Level</th><th scope=\"col\">Served</th><th scope=\"col\">Local</th>\
+         <th scope=\"col\">p50</th><th scope=\"col\">p99</th><th scope=\"col\">By</th></tr></thead><tbody>",
+    );
+    for row in &seen.rates.levels {
+        let seconds = |ms: Option<f64>| time(ms.map(|ms| ms / 1e3));
+        let _ = write!(
+            html,
+            "<tr id=\"l-{0}\" data-level=\"{0}\"><th scope=\"row\">{0}</th><td>{1}</td><td>{2}</td><td>{3}</td>\
+             <td>{4}</td><td class=\"why\">",
+            row.level,
+            rate(row.rps),
+            percent(row.local),
+            seconds(row.p50_ms),
+            seconds(row.p99_ms)
+        );
+        let by = seen.rates.served.iter().filter(|it| it.level == row.level);
+        for (index, served) in by.take(3).enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            let (node, reason) = (Text(&served.node), Text(&served.reason));
+            let _ = write!(html, "{comma}{node} ({reason}) {}", rate(served.rps));
+        }
+        html.push_str("</td></tr>");
+    }
+    if seen.rates.levels.is_empty() {
+        html.push_str("<tr><td colspan=\"6\">Counting; rates appear after a second.</td></tr>");
+    }
+    html.push_str("</tbody></table>");
+}
+
+/// Where the traffic policy has sent requests, beside where it would have sent them with every region well.
+pub(super) fn moves(html: &mut String, seen: &Seen, most: usize) {
+    if seen.policy.is_none() {
+        return;
+    }
+    html.push_str(
+        "<table class=\"moves\"><caption>Decisions of the traffic policy</caption><thead><tr>\
+         <th scope=\"col\">Policy</th><th scope=\"col\">Proposed</th><th scope=\"col\">Chosen</th>\
+         <th scope=\"col\">Reason</th><th scope=\"col\">Requests</th></tr></thead><tbody>",
+    );
+    for it in seen.rates.moves.iter().take(most) {
+        let moved = if it.proposed == it.region {
+            ""
+        } else {
+            " class=\"moved\""
+        };
+        let _ = write!(
+            html,
+            "<tr{moved}><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            Text(&it.policy),
+            Text(&it.proposed),
+            Text(&it.region),
+            Text(&it.reason),
+            rate(it.rps)
+        );
+    }
+    if seen.rates.moves.is_empty() {
+        html.push_str("<tr><td colspan=\"5\">No requests in the last seconds.</td></tr>");
+    }
+    more(html, 5, seen.rates.moves.len(), most);
+    html.push_str("</tbody></table>");
+}
+
+/// The nodes of every upstream.
+pub(super) fn upstreams(html: &mut String, seen: &Seen, most: usize) {
+    let upstreams = &seen.topology.upstreams;
+    if upstreams.is_empty() {
+        return;
+    }
+    html.push_str(
+        "<table class=\"upstreams\"><caption>Upstream nodes, in the order in which they are tried</caption>\
+         <thead><tr><th scope=\"col\">Node</th><th scope=\"col\">Standing</th><th scope=\"col\">Latency</th>\
+         <th scope=\"col\">Under way</th><th scope=\"col\">Reason</th>\
+         <th class=\"act\"><span>Action</span></th></tr></thead><tbody>",
+    );
+    let nodes = upstreams.iter().flat_map(|upstream| {
+        let name = &*upstream.upstream;
+        upstream.nodes.iter().map(move |node| (name, node))
+    });
+    for (upstream, node) in nodes.clone().take(most) {
+        upstream_row(html, upstream, node);
+    }
+    more(html, 6, nodes.count(), most);
+    html.push_str("</tbody></table>");
+}
+
+fn upstream_row(html: &mut String, upstream: &str, node: &UpstreamNodeEntry) {
+    let name = Text(&node.node);
+    let _ = write!(
+        html,
+        "<tr id=\"u-{0}-{name}\" data-standing=\"{1}\"><th scope=\"row\">{name}<small>{0}</small></th>\
+         <td><span class=\"state\">{1}</span></td><td>{2}</td><td>{3}</td><td class=\"why\">{4}</td><td class=\"act\">",
+        Text(upstream),
+        Text(&node.standing),
+        time(Some(node.latency_ms / 1e3)),
+        node.under_way,
+        Text(&node.why)
+    );
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let path = format!(
+        "/admin/upstreams/{}/nodes/{}/",
+        encoded(upstream),
+        encoded(&node.node)
+    );
+    if upstream.chars().count() <= TEXT_MAX {
+        drain_button(html, &node.node, node.standing == "drained", &path);
+    }
+    html.push_str("</td></tr>");
+}

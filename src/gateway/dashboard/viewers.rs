@@ -1,0 +1,95 @@
+//! `GET /admin/events`: the frames as server-sent events.
+//!
+//! One frame is made for all viewers, and only while there is one. A viewer that is slower than the
+//! frames gets the newest and never a queue of them; one that reads nothing is ended by the listener's
+//! `write_timeout`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::http::{Problem, ProblemKind};
+
+/// Most viewers at the same time: each is a connection of the admin listener, which scrapers need too.
+pub(super) const VIEWERS_MAX: usize = 64;
+
+/// The first words of the stream: a viewer that has lost it comes back after half a second.
+const RETRY: &str = "retry: 500\n\n";
+
+/// Those that look at the page.
+pub(super) struct Viewers {
+    frames: watch::Sender<Bytes>,
+    places: Arc<Semaphore>,
+}
+
+/// All places are taken.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{VIEWERS_MAX} viewers are looking already; the page still shows the state when it is loaded"
+)]
+pub(super) struct TooManyViewers;
+
+impl From<TooManyViewers> for Problem {
+    fn from(error: TooManyViewers) -> Self {
+        Self::of(ProblemKind::Overloaded, error).retry_soon()
+    }
+}
+
+impl Viewers {
+    pub(super) fn new() -> Self {
+        Self {
+            frames: watch::Sender::default(),
+            places: Arc::new(Semaphore::new(VIEWERS_MAX)),
+        }
+    }
+
+    /// Whether anyone looks.
+    pub(super) fn is_watched(&self) -> bool {
+        self.frames.receiver_count() > 0
+    }
+
+    /// Shows everyone a frame.
+    pub(super) fn show(&self, frame: Bytes) {
+        self.frames.send_replace(frame);
+    }
+
+    /// Returns the frames from now on, behind the first words of the stream.
+    ///
+    /// # Errors
+    /// If all places are taken.
+    pub(super) fn enter(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + use<>, TooManyViewers> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let viewer = Viewer {
+            frames: self.frames.subscribe(),
+            _place: place.map_err(|_full| TooManyViewers)?,
+        };
+        let first = Ok(Bytes::from_static(RETRY.as_bytes()));
+        let frames = stream::unfold(viewer, async |mut viewer| {
+            Some((Ok(viewer.next().await?), viewer))
+        });
+        Ok(stream::iter([first]).chain(frames))
+    }
+}
+
+/// One of them; its place is free again once it is dropped.
+struct Viewer {
+    frames: watch::Receiver<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Viewer {
+    async fn next(&mut self) -> Option<Bytes> {
+        self.frames.changed().await.ok()?;
+        Some(self.frames.borrow_and_update().clone())
+    }
+}
+
+/// Makes an event of a frame, which has no line break.
+pub(super) fn event(frame: &str) -> Bytes {
+    Bytes::from(format!("data: {frame}\n\n"))
+}

@@ -1,0 +1,57 @@
+//! Times answers by level and by where they come from; each histogram handle is created once.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::Histogram;
+
+use super::account::AccountView;
+use super::cache_status::{CacheResult, CacheStatus};
+use tidegate_model::{Level, RegionId};
+use tidegate_telemetry::names;
+
+/// Where an answer comes from: the values of the label `served`.
+const MEMORY: (usize, &str) = (0, "memory");
+const LOCAL: (usize, &str) = (1, "local");
+const ELSEWHERE: (usize, &str) = (2, "elsewhere");
+
+/// A histogram per level and place.
+#[derive(Default)]
+pub struct LevelTimes([[OnceLock<Histogram>; 3]; Level::ALL.len()]);
+
+impl LevelTimes {
+    /// Records an answer of a node or from memory; an error of the gateway's own is none.
+    pub(super) fn add(&self, own: &RegionId, account: &AccountView<'_>, took: Duration) {
+        let (Some(level), Some((index, served))) = (account.level(), served_from(own, account))
+        else {
+            return;
+        };
+        let histogram = self.0[level as usize][index].get_or_init(|| {
+            let labels = [("level", level.as_str()), ("served", served)];
+            metrics::histogram!(names::LEVEL_DURATION, &labels)
+        });
+        histogram.record(took.as_secs_f64());
+    }
+}
+
+fn served_from(own: &RegionId, account: &AccountView<'_>) -> Option<(usize, &'static str)> {
+    match account.cache.map(CacheStatus::result) {
+        Some(CacheResult::Hit | CacheResult::Stale | CacheResult::StaleIfError) => {
+            return Some(MEMORY);
+        }
+        Some(
+            CacheResult::Revalidated
+            | CacheResult::Miss
+            | CacheResult::Collapsed
+            | CacheResult::Bypass,
+        )
+        | None => {}
+    }
+    if account.handed_on {
+        return Some(ELSEWHERE);
+    }
+    let region = account.served?.region.as_ref();
+    // An application without a region is one beside the gateway.
+    let is_local = region.is_none_or(|region| region == own);
+    Some(if is_local { LOCAL } else { ELSEWHERE })
+}

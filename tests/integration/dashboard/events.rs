@@ -1,0 +1,107 @@
+//! The page and its events over plain HTTP.
+
+use reqwest::{Method, Response};
+use tokio::time::{Duration, Instant, timeout};
+
+use crate::world::{DEADLINE, World, header, problem};
+
+/// Most bytes of an event, and of all that the page needs.
+const FRAME_BYTES_MAX: usize = 8 * 1024;
+const PAGE_BYTES_MAX: usize = 300 * 1024;
+const VIEWERS_MAX: usize = 64;
+
+impl World {
+    async fn see(&self, path: &str) -> Response {
+        let request = self
+            .client
+            .request(Method::GET, self.gateway.admin_url(path));
+        request.send().await.unwrap()
+    }
+}
+
+/// Reads whole events until there are some.
+async fn read_events(response: &mut Response, count: usize) -> Vec<String> {
+    let mut text = String::new();
+    let read = async {
+        while text.matches("data: ").count() <= count {
+            let chunk = response.chunk().await.unwrap().expect("the stream ended");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    timeout(DEADLINE, read).await.unwrap();
+    let events = text
+        .split("\n\n")
+        .filter(|event| event.starts_with("data: "));
+    events.take(count).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_page_is_complete_small_and_lets_no_other_origin_in() {
+    let world = World::alone("").await;
+    let mut bytes = 0;
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/page.css", "text/css; charset=utf-8"),
+        ("/page.js", "text/javascript; charset=utf-8"),
+        ("/map.svg", "image/svg+xml"),
+    ] {
+        let answer = world.see(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(header(&answer, "content-type"), kind);
+        let policy = header(&answer, "content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
+            "{policy}"
+        );
+        assert!(policy.ends_with("frame-ancestors 'none'"), "{policy}");
+        assert_eq!(header(&answer, "referrer-policy"), "no-referrer");
+        assert_eq!(header(&answer, "cache-control"), "no-store");
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains("https://"), "{path}");
+        bytes += text.len();
+    }
+    assert!(bytes < PAGE_BYTES_MAX, "{bytes}");
+    let page = world.see("/").await.text().await.unwrap();
+    assert!(
+        page.contains("<title>eu-west-1 · Tidegate</title>"),
+        "{page}"
+    );
+    assert!(
+        page.contains("data-node=\"primary\" data-condition=\"fresh\""),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn frames_come_four_times_a_second_to_64_viewers_and_the_next_one_gets_503() {
+    let world = World::alone("").await;
+    let mut viewers = Vec::new();
+    for _ in 0..VIEWERS_MAX {
+        let viewer = world.see("/admin/events").await;
+        assert_eq!(header(&viewer, "content-type"), "text/event-stream");
+        viewers.push(viewer);
+    }
+    let refused = world.see("/admin/events").await;
+    assert!(refused.headers().contains_key("retry-after"));
+    problem(refused, 503, "overloaded").await;
+    let begun = Instant::now();
+    let events = read_events(&mut viewers[0], 8).await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(1), "{took:?}");
+    for event in &events {
+        assert!(event.len() + 2 <= FRAME_BYTES_MAX, "{}", event.len());
+        assert!(event.starts_with("data: <div id=\"live\""), "{event}");
+        assert!(!event.contains('\n'), "{event}");
+    }
+    // Others are served meanwhile, and a place that is free again is given away.
+    assert_eq!(world.see("/readyz").await.status(), 200);
+    viewers.clear();
+    let mut next = tidegate::testkit::until("a place", DEADLINE, async || {
+        let viewer = world.see("/admin/events").await;
+        Ok((viewer.status() == 200).then_some(viewer))
+    })
+    .await
+    .unwrap();
+    read_events(&mut next, 1).await;
+}

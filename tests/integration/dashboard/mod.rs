@@ -1,0 +1,4 @@
+//! The page of the admin listener: what it answers, and what it is in a browser.
+
+mod browser;
+mod events;
