@@ -94,7 +94,11 @@ mod tests {
         UpstreamTarget,
     };
     use crate::sql::SqlConfig;
-    use crate::upstream::UpstreamConfig;
+    use crate::upstream::{NodeUrl, UpstreamConfig};
+
+    fn upstream() -> NodeUrl {
+        "http://127.0.0.1:1".parse().unwrap()
+    }
 
     fn refused(row: &str, endpoints: Vec<EndpointConfig>) -> Option<String> {
         let tables = RouteTables {
@@ -108,10 +112,7 @@ mod tests {
                 cors: None,
             }],
             endpoints,
-            upstreams: vec![UpstreamConfig::of_url(
-                Place::Name("upstream"),
-                "http://127.0.0.1:1".parse().unwrap(),
-            )],
+            upstreams: vec![UpstreamConfig::of_url(Place::Name("upstream"), upstream())],
             regions: RegionTables::default(),
         };
         Routes::compile(&tables)
@@ -161,7 +162,7 @@ mod tests {
     fn an_endpoint_of_all_methods_is_stored_only_on_such_a_row() {
         let stored = || {
             let target = TargetConfig::Upstream(UpstreamTarget {
-                name: "http://127.0.0.1:1".to_owned(),
+                name: upstream().to_string(),
                 cache: true,
             });
             vec![endpoint(EndpointMethod::Any, "/app/{*rest}", target)]

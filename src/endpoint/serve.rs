@@ -15,7 +15,7 @@ use super::fetch::{cached_request, time_for};
 use super::here::authenticate;
 use super::own_rules::{CachePlan, OwnRules, send};
 use super::reach::Reach;
-use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
+use super::{Call, Endpoint, EndpointAuth, Frontend, Reached, RouteError, Routes};
 use crate::http::{
     Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
     read_json,
@@ -123,9 +123,20 @@ async fn answer(
         time_left: hop.map(|hop| hop.time),
         head,
     };
-    let own_rules = cache_plan.and_then(|plan| {
-        let endpoint = (routes.revision, &endpoint);
-        OwnRules::of(frontend, endpoint, plan, &call, account)
+    let plan = cache_plan.map(|plan| (routes.revision, plan));
+    serve_call((frontend, &endpoint), plan, call, account).await
+}
+
+/// Answers from what the application lets be stored, or lets the backend serve.
+async fn serve_call(
+    (frontend, endpoint): (&Arc<Frontend>, &Arc<Endpoint>),
+    plan: Option<(u64, CachePlan)>,
+    call: Call,
+    account: &mut Account,
+) -> Result<Response, Problem> {
+    let (started, route) = (Instant::now(), call.route.clone());
+    let own_rules = plan.and_then(|(revision, plan)| {
+        OwnRules::of(frontend, (revision, endpoint), plan, &call, account)
     });
     if let Some(own_rules) = &own_rules
         && let Some(answer) = own_rules.stored_answer(&call, account)?
@@ -138,7 +149,7 @@ async fn answer(
     let response = match own_rules {
         // Boxed: large and rarely needed.
         Some(own_rules) => Box::pin(own_rules.fetch(call, account)).await,
-        None => send(frontend, &endpoint, call, account).await,
+        None => send(frontend, endpoint, call, account).await,
     };
     if let (Some(route), Some(routed)) = (&route, &account.routed) {
         let status = match &response {

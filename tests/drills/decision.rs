@@ -100,6 +100,7 @@ fn chosen(statuses: &[NodeStatus; 2], selector: &SharedSelector) -> usize {
         consistency: Consistency::EVENTUAL,
         token: RequestToken::None,
         stated: true,
+        own_rules: false,
         session_cookie: false,
         cache_control: HeaderValue::from_static("no-store"),
         shared_cacheable: false,

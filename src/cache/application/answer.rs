@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Duration, Instant};
 
 use crate::http::{Served, age_in_header};
-use tidegate_policy::http_cache::{Selection, Slice, Terms, not_modified, slice};
+use tidegate_policy::http_cache::{ReuseTerms, Selection, Slice, not_modified, slice};
 
 /// The pause after a refresh that has failed: the `Retry-After` of a 503.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub struct StoredAnswer {
     /// Its body, in its own memory.
     pub body: Bytes,
     /// On what terms it is used.
-    pub terms: Terms,
+    pub terms: ReuseTerms,
     /// Which requests it is for.
     pub selection: Selection,
     /// The node that made it.
@@ -53,7 +53,7 @@ impl StoredAnswer {
     /// Makes an answer that nothing is known about yet.
     pub fn new(
         (status, headers, body): (StatusCode, HeaderMap, Bytes),
-        (terms, selection): (Terms, Selection),
+        (terms, selection): (ReuseTerms, Selection),
         served: Option<Served>,
         asked_at: Instant,
     ) -> Self {

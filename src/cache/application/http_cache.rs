@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use tidegate_policy::http_cache::{Selection, Terms};
+use tidegate_policy::http_cache::{ReuseTerms, Selection};
 use tokio::time::Instant;
 
 use super::answer::bytes_of;
@@ -37,7 +37,7 @@ pub struct Recorded {
     /// The fields that are kept.
     pub headers: HeaderMap,
     /// On what terms.
-    pub terms: Terms,
+    pub terms: ReuseTerms,
     /// For which requests.
     pub selection: Selection,
     /// What has served it.
@@ -142,8 +142,7 @@ impl Storing {
         let content = (status, headers, body);
         let answer = StoredAnswer::new(content, (terms, selection), served, self.asked_at);
         let answer = Arc::new(answer);
-        let kept = Arc::clone(&answer);
-        self.change(|known| known.with(kept, VARIANTS_SIZE_MAX * largest))
+        self.change(|known| known.with(&answer, VARIANTS_SIZE_MAX * largest))
             .then_some(answer)
     }
 

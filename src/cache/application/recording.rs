@@ -14,11 +14,11 @@ use super::{Recorded, Storing};
 /// ends early, is just not stored.
 pub struct Recording {
     body: Body,
-    copy: Option<Copy>,
+    copy: Option<BodyCopy>,
 }
 
 /// What has passed so far.
-struct Copy {
+struct BodyCopy {
     storing: Storing,
     recorded: Recorded,
     bytes: Vec<u8>,
@@ -34,7 +34,7 @@ impl Recording {
         let fits = usize::try_from(least).is_ok_and(|least| least <= most);
         let is_empty =
             length == Some(0) || body.is_end_stream() || recorded.status == StatusCode::NO_CONTENT;
-        let copy = Copy {
+        let copy = BodyCopy {
             storing,
             recorded,
             bytes: Vec::new(),
@@ -63,14 +63,14 @@ impl Recording {
     }
 
     fn store_if_whole(&mut self) {
-        let is_whole = |copy: &mut Copy| copy.length == Some(copy.bytes.len() as u64);
+        let is_whole = |copy: &mut BodyCopy| copy.length == Some(copy.bytes.len() as u64);
         if let Some(copy) = self.copy.take_if(|copy| is_whole(copy)) {
             copy.store();
         }
     }
 }
 
-impl Copy {
+impl BodyCopy {
     fn store(mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.storing.cache().give_room(bytes.len());
@@ -86,7 +86,7 @@ impl Copy {
     }
 }
 
-impl Drop for Copy {
+impl Drop for BodyCopy {
     fn drop(&mut self) {
         self.storing.cache().give_room(self.bytes.len());
     }

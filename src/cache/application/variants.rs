@@ -27,13 +27,13 @@ impl Variants {
     /// Returns them with another answer, which takes the place of those that are for the same requests.
     /// Beyond their number and `bytes_max`, the oldest are dropped.
     #[must_use]
-    pub fn with(&self, answer: Arc<StoredAnswer>, bytes_max: usize) -> Self {
+    pub fn with(&self, answer: &Arc<StoredAnswer>, bytes_max: usize) -> Self {
         let mut room = bytes_max;
         let others = self
             .0
             .iter()
             .filter(|other| other.selection != answer.selection);
-        let all = std::iter::once(&answer).chain(others).take(VARIANTS_MAX);
+        let all = std::iter::once(answer).chain(others).take(VARIANTS_MAX);
         let fitting = all.take_while(|answer| {
             let left = room.checked_sub(answer.bytes() + OVERHEAD_BYTES);
             room = left.unwrap_or_default();
@@ -67,7 +67,7 @@ impl Variants {
 mod tests {
     use bytes::Bytes;
     use http::StatusCode;
-    use tidegate_policy::http_cache::{Selection, Terms};
+    use tidegate_policy::http_cache::{ReuseTerms, Selection};
     use tokio::time::{Duration, Instant};
 
     use super::*;
@@ -84,7 +84,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("vary", vary.parse().unwrap());
         let selection = Selection::of(&request(value), &headers).unwrap();
-        let terms = Terms {
+        let terms = ReuseTerms {
             fresh: Duration::from_secs(60),
             age: Duration::ZERO,
             while_revalidate: Duration::ZERO,
@@ -104,12 +104,12 @@ mod tests {
     #[test]
     fn the_newest_answer_for_a_request_is_found() {
         let first = answer(1, "x");
-        let all = Variants::default().with(Arc::clone(&first), usize::MAX);
-        let all = all.with(answer(2, "x"), usize::MAX);
+        let all = Variants::default().with(&first, usize::MAX);
+        let all = all.with(&answer(2, "x"), usize::MAX);
         assert!(Arc::ptr_eq(all.find(&request(1)).unwrap(), &first));
         assert!(all.find(&request(3)).is_none());
         let newer = answer(1, "x");
-        let all = all.with(Arc::clone(&newer), usize::MAX);
+        let all = all.with(&newer, usize::MAX);
         assert!(Arc::ptr_eq(all.find(&request(1)).unwrap(), &newer));
         assert_eq!(all.0.len(), 2);
         assert!(all.without(&newer).find(&request(1)).is_none());
@@ -119,13 +119,13 @@ mod tests {
     fn an_url_has_a_bounded_number_of_answers_and_of_bytes() {
         let mut many = Variants::default();
         for value in 0..10 * VARIANTS_MAX {
-            many = many.with(answer(value, "x"), usize::MAX);
+            many = many.with(&answer(value, "x"), usize::MAX);
         }
         assert_eq!(many.0.len(), VARIANTS_MAX);
         let room = 3 * (BODY + OVERHEAD_BYTES);
-        let few = many.with(answer(0, "x"), room);
+        let few = many.with(&answer(0, "x"), room);
         assert!(few.bytes() <= room && few.find(&request(0)).is_some());
-        assert!(few.with(answer(0, "x"), BODY).is_empty());
+        assert!(few.with(&answer(0, "x"), BODY).is_empty());
     }
 
     #[test]

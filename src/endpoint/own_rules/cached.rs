@@ -8,11 +8,11 @@ use axum::response::Response;
 use http::header::{AGE, DATE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tidegate_policy::http_cache::{
-    Exchange, Selection, Terms, Usable, add_validators, is_kept, update,
+    Exchange, Reusable, ReuseTerms, Selection, add_validators, is_kept, update,
 };
 use tokio::time::Instant;
 
-use super::keys::Target;
+use super::keys::CacheTarget;
 use super::plan::CacheUse;
 use super::{CachePlan, send};
 use crate::cache::{CacheError, CacheKey, HttpCache, Recorded, Recording, StoredAnswer, Storing};
@@ -24,7 +24,7 @@ pub(in crate::endpoint) struct OwnRules {
     frontend: Arc<Frontend>,
     endpoint: Arc<Endpoint>,
     cache: Arc<HttpCache>,
-    target: Target,
+    target: CacheTarget,
     key: CacheKey,
     plan: CachePlan,
     /// The stored answer that is for this request, if there is one.
@@ -50,7 +50,7 @@ impl OwnRules {
     ) -> Option<Self> {
         let cache = Arc::clone(frontend.applications.as_ref()?);
         let trusted = &frontend.backends.proxy.trusted_proxies;
-        let target = Target::of(revision, &call.path, &call.head, trusted);
+        let target = CacheTarget::of(revision, &call.path, &call.head, trusted);
         let key = target.key()?;
         let stored = match plan.uses {
             CacheUse::Whole | CacheUse::Reuse => cache.find(&key, &call.head.headers),
@@ -85,15 +85,15 @@ impl OwnRules {
             (stored, usable)
         });
         let (stored, result) = match usable {
-            Some((stored, Usable::Fresh)) => (stored, CacheResult::Hit),
-            Some((stored, Usable::Stale)) => (stored, CacheResult::Stale),
-            Some((stored, Usable::WhileRevalidate)) => {
+            Some((stored, Reusable::Fresh)) => (stored, CacheResult::Hit),
+            Some((stored, Reusable::Stale)) => (stored, CacheResult::Stale),
+            Some((stored, Reusable::WhileRevalidate)) => {
                 if stored.take_refresh(now) {
                     self.refresh(stored, call.without_body());
                 }
                 (stored, CacheResult::Stale)
             }
-            Some((_, Usable::AfterValidation)) | None => {
+            Some((_, Reusable::AfterValidation)) | None => {
                 return match self.plan.wishes.only_if_cached {
                     true => Err(CacheError::NotStored.into()),
                     false => Ok(None),
@@ -274,7 +274,7 @@ fn recorded(
     account: &Account,
 ) -> Option<Recorded> {
     let now = SystemTime::now();
-    let terms = Terms::of(&Exchange {
+    let terms = ReuseTerms::of(&Exchange {
         request,
         status,
         answer,

@@ -15,14 +15,14 @@ const LOCATION_BYTES_MAX: usize = 8 << 10;
 
 /// The URL of a request, as the application sees it.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct CacheTarget {
     revision: u64,
     origin: String,
     path: String,
     query: Option<String>,
 }
 
-impl Target {
+impl CacheTarget {
     /// Reads a request whose path is normalised.
     pub(super) fn of(revision: u64, path: &str, head: &Parts, trusted: &[IpNet]) -> Self {
         Self {
@@ -74,10 +74,10 @@ mod tests {
 
     use super::*;
 
-    fn target(host: &str, path: &str) -> Target {
+    fn target(host: &str, path: &str) -> CacheTarget {
         let request = Request::builder().uri(path).header("host", host);
         let (head, ()) = request.body(()).unwrap().into_parts();
-        Target::of(1, head.uri.path(), &head, &[])
+        CacheTarget::of(1, head.uri.path(), &head, &[])
     }
 
     #[test]

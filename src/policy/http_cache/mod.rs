@@ -14,6 +14,6 @@ mod update;
 pub use conditions::{has_precondition_for_origin, not_modified};
 pub use range::{Slice, slice};
 pub use selection::Selection;
-pub use terms::{Exchange, Terms, Usable};
+pub use terms::{Exchange, Reusable, ReuseTerms};
 pub use update::{add_validators, is_kept, update};
 pub use wishes::Wishes;

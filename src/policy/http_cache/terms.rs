@@ -34,7 +34,7 @@ pub struct Exchange<'a> {
 
 /// How long an answer may be used, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct ReuseTerms {
     /// The age up to which it is used without validation.
     pub fresh: Duration,
     /// Its age when it arrived.
@@ -51,7 +51,7 @@ pub struct Terms {
 
 /// How a stored answer may be used for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Usable {
+pub enum Reusable {
     /// It is served, and the application is not asked.
     Fresh,
     /// It is served, stale, as the request permits.
@@ -62,7 +62,7 @@ pub enum Usable {
     AfterValidation,
 }
 
-impl Terms {
+impl ReuseTerms {
     /// Reads an answer to GET; `None` if a shared cache may not store it, or never could use it.
     ///
     /// An answer is stored only if its status is final, complete and understood where that matters, nothing
@@ -120,21 +120,21 @@ impl Terms {
     }
 
     /// Judges an answer of a given age for a request.
-    pub fn usable(&self, age: Duration, wishes: &Wishes) -> Usable {
+    pub fn usable(&self, age: Duration, wishes: &Wishes) -> Reusable {
         let too_old = wishes.max_age.is_some_and(|most| age > most);
         let left = self.fresh.saturating_sub(age);
         if self.no_cache || wishes.no_cache || too_old || left < wishes.min_fresh {
-            return Usable::AfterValidation;
+            return Reusable::AfterValidation;
         }
         if age < self.fresh {
-            return Usable::Fresh;
+            return Reusable::Fresh;
         }
         let stale = age - self.fresh;
         match () {
-            () if self.must_revalidate => Usable::AfterValidation,
-            () if wishes.max_stale.is_some_and(|most| stale <= most) => Usable::Stale,
-            () if stale < self.while_revalidate => Usable::WhileRevalidate,
-            () => Usable::AfterValidation,
+            () if self.must_revalidate => Reusable::AfterValidation,
+            () if wishes.max_stale.is_some_and(|most| stale <= most) => Reusable::Stale,
+            () if stale < self.while_revalidate => Reusable::WhileRevalidate,
+            () => Reusable::AfterValidation,
         }
     }
 

@@ -59,6 +59,7 @@ async fn app() -> App {
 fn saying(path: &str, fields: &[(&str, &str)]) -> String {
     let fields = fields.iter().map(|(name, value)| {
         let value = value
+            .replace('%', "%25")
             .replace('=', "%3D")
             .replace(' ', "%20")
             .replace('"', "%22");
@@ -209,9 +210,11 @@ async fn an_answer_that_was_asked_for_before_a_write_is_not_stored() {
     let app = App::serve(Router::new().fallback(answer)).await;
     let edge = edge(&app).await;
     let read = tokio::spawn(edge.request(Method::GET, "/app/a").send());
-    until(DEADLINE, || async { app.asked().len() == 1 })
-        .await
-        .unwrap();
+    until("the application is asked", DEADLINE, async || {
+        Ok((app.asked().len() == 1).then_some(()))
+    })
+    .await
+    .unwrap();
     let write = edge.request(Method::POST, "/app/a").send().await.unwrap();
     assert_eq!(write.status(), StatusCode::OK);
     gate.add_permits(2);
@@ -256,7 +259,7 @@ async fn requests_say_what_they_accept() {
     let refused = only.send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(header(&refused, "cache-control"), "no-store, private");
-    problem(refused, "deadline").await;
+    problem(refused, 504, "deadline").await;
     assert!(app.asked().is_empty());
     assert_eq!(status(&edge, &path, &[]).await.1, "1");
     assert_eq!(
@@ -315,9 +318,11 @@ async fn a_stale_answer_is_served_as_the_application_permits() {
     assert_eq!(status(&edge, &renewed, &[]).await.1, "1");
     let stale = status(&edge, &renewed, &[]).await;
     assert!(is_hit(&stale) && stale.1 == "1", "{stale:?}");
-    until(DEADLINE, || async { app.asked().len() >= 2 })
-        .await
-        .unwrap();
+    until("the application is asked", DEADLINE, async || {
+        Ok((app.asked().len() >= 2).then_some(()))
+    })
+    .await
+    .unwrap();
     let kept = saying("b", &[("cache-control", "max-age=0, stale-if-error=60")]);
     let first = status(&edge, &kept, &[]).await.1;
     let stale = status(&edge, &kept, &[("x-status", "503")]).await;

@@ -20,8 +20,8 @@ fn read(
     request: &[(&'static str, &str)],
     status: u16,
     answer: &[(&'static str, &str)],
-) -> Option<Terms> {
-    Terms::of(&Exchange {
+) -> Option<ReuseTerms> {
+    ReuseTerms::of(&Exchange {
         request: &fields(request),
         status: StatusCode::from_u16(status).unwrap(),
         answer: &fields(answer),
@@ -172,7 +172,7 @@ fn the_age_is_the_greater_of_what_is_said_and_what_the_date_shows() {
     assert_eq!(age(&[("age", "0"), ("age", "0")]), AGE_UNKNOWN);
 }
 
-const TERMS: Terms = Terms {
+const TERMS: ReuseTerms = ReuseTerms {
     fresh: seconds(10),
     age: Duration::ZERO,
     while_revalidate: seconds(5),
@@ -184,23 +184,23 @@ const TERMS: Terms = Terms {
 #[test]
 fn a_stale_answer_is_used_only_within_what_was_granted() {
     let none = Wishes::default();
-    assert_eq!(TERMS.usable(seconds(9), &none), Usable::Fresh);
-    assert_eq!(TERMS.usable(seconds(10), &none), Usable::WhileRevalidate);
-    assert_eq!(TERMS.usable(seconds(15), &none), Usable::AfterValidation);
+    assert_eq!(TERMS.usable(seconds(9), &none), Reusable::Fresh);
+    assert_eq!(TERMS.usable(seconds(10), &none), Reusable::WhileRevalidate);
+    assert_eq!(TERMS.usable(seconds(15), &none), Reusable::AfterValidation);
     assert!(TERMS.usable_after_error(seconds(29)) && !TERMS.usable_after_error(seconds(30)));
-    let strict = Terms {
+    let strict = ReuseTerms {
         must_revalidate: true,
         ..TERMS
     };
-    assert_eq!(strict.usable(seconds(10), &none), Usable::AfterValidation);
+    assert_eq!(strict.usable(seconds(10), &none), Reusable::AfterValidation);
     assert!(!strict.usable_after_error(seconds(10)));
-    let always = Terms {
+    let always = ReuseTerms {
         no_cache: true,
         ..TERMS
     };
     assert_eq!(
         always.usable(Duration::ZERO, &none),
-        Usable::AfterValidation
+        Reusable::AfterValidation
     );
     assert!(!always.usable_after_error(Duration::ZERO));
 }
@@ -213,23 +213,32 @@ fn a_request_narrows_and_widens_what_it_accepts() {
         wishes
     };
     let no_cache = with(|it| it.no_cache = true);
-    assert_eq!(TERMS.usable(seconds(1), &no_cache), Usable::AfterValidation);
+    assert_eq!(
+        TERMS.usable(seconds(1), &no_cache),
+        Reusable::AfterValidation
+    );
     let young = with(|it| it.max_age = Some(seconds(3)));
-    assert_eq!(TERMS.usable(seconds(3), &young), Usable::Fresh);
-    assert_eq!(TERMS.usable(seconds(4), &young), Usable::AfterValidation);
+    assert_eq!(TERMS.usable(seconds(3), &young), Reusable::Fresh);
+    assert_eq!(TERMS.usable(seconds(4), &young), Reusable::AfterValidation);
     let lasting = with(|it| it.min_fresh = seconds(5));
-    assert_eq!(TERMS.usable(seconds(5), &lasting), Usable::Fresh);
-    assert_eq!(TERMS.usable(seconds(6), &lasting), Usable::AfterValidation);
+    assert_eq!(TERMS.usable(seconds(5), &lasting), Reusable::Fresh);
+    assert_eq!(
+        TERMS.usable(seconds(6), &lasting),
+        Reusable::AfterValidation
+    );
     let patient = with(|it| it.max_stale = Some(seconds(30)));
-    assert_eq!(TERMS.usable(seconds(40), &patient), Usable::Stale);
-    assert_eq!(TERMS.usable(seconds(41), &patient), Usable::AfterValidation);
-    let strict = Terms {
+    assert_eq!(TERMS.usable(seconds(40), &patient), Reusable::Stale);
+    assert_eq!(
+        TERMS.usable(seconds(41), &patient),
+        Reusable::AfterValidation
+    );
+    let strict = ReuseTerms {
         must_revalidate: true,
         ..TERMS
     };
     assert_eq!(
         strict.usable(seconds(11), &patient),
-        Usable::AfterValidation
+        Reusable::AfterValidation
     );
 }
 
@@ -250,18 +259,18 @@ proptest! {
     fn an_older_answer_is_never_fresher(
         fresh in 0_u64..100, swr in 0_u64..100, age in 0_u64..300, more in 0_u64..300, most in 0_u64..300,
     ) {
-        let terms = Terms { fresh: seconds(fresh), while_revalidate: seconds(swr), ..TERMS };
+        let terms = ReuseTerms { fresh: seconds(fresh), while_revalidate: seconds(swr), ..TERMS };
         let wishes = Wishes { max_age: Some(seconds(most)), ..Wishes::default() };
         let rank = |usable| match usable {
-            Usable::Fresh => 0,
-            Usable::Stale => 1,
-            Usable::WhileRevalidate => 2,
-            Usable::AfterValidation => 3,
+            Reusable::Fresh => 0,
+            Reusable::Stale => 1,
+            Reusable::WhileRevalidate => 2,
+            Reusable::AfterValidation => 3,
         };
         let (young, old) = (terms.usable(seconds(age), &wishes), terms.usable(seconds(age + more), &wishes));
         prop_assert!(rank(young) <= rank(old));
         if age > most {
-            prop_assert_eq!(young, Usable::AfterValidation);
+            prop_assert_eq!(young, Reusable::AfterValidation);
         }
     }
 
