@@ -25,7 +25,7 @@ SKIP_DRILLS := -- --skip drills::
 RUN_DRILLS := $(RUN_TESTS) --test integration drills:: -- --test-threads=1
 endif
 
-.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply check-tls check-s3
+.PHONY: build check demo bench simulate simulate-fleet test lint test-rust drill drill-short check-consistency infra infra-mutations doc postgresql tools check-infra-apply check-tls check-s3 check-cache
 
 build:
 	$(CARGO) build $(CARGO_FLAGS)
@@ -38,7 +38,7 @@ check: lint
 	$(RUN_TESTS) --lib
 
 # Everything, cheapest first.
-test: lint test-rust drill-short infra doc
+test: lint test-rust check-cache drill-short infra doc
 	$(MAKE) demo TOUR=1
 
 lint: tools
@@ -122,6 +122,13 @@ $(S3_TOOLS)/ready: tests/s3/requirements.txt
 	python3 -m venv $(S3_TOOLS)
 	$(S3_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# The public tests of HTTP caches (npm) through a gateway, about half a minute.
+CACHE_TOOLS := target/tools/check-cache
+check-cache:
+	@tests/tools.sh cache-tests
+	$(CARGO) build $(CARGO_FLAGS)
+	tests/cache/check.sh target/debug/tidegate $(CACHE_TOOLS)
 
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(CARGO_FLAGS) --no-deps

@@ -4,7 +4,7 @@
 # it then say that they are skipped. Nothing is installed into the system and nothing is started.
 #
 #   tests/tools.sh              all of them
-#   tests/tools.sh TOOL…        these: aws-sdk boto3 browser checkov node promtool rclone s3cmd valgrind
+#   tests/tools.sh TOOL…        these: aws-sdk boto3 browser cache-tests checkov node promtool rclone s3cmd valgrind
 #
 # `make` puts target/tools/bin at the end of the PATH.
 
@@ -85,6 +85,14 @@ install_boto3() {
     environment "$BOTO3" && command_for boto3-python "$tools/${BOTO3/==/-}/bin/python"
 }
 
+# Exactly what tests/cache/package-lock.json lists.
+install_cache_tests() {
+    local directory=$tools/check-cache
+    mkdir -p "$directory" && cp "$repository"/tests/cache/package*.json "$directory" &&
+        timeout 300 npm ci --prefix "$directory" --no-audit --no-fund --ignore-scripts --loglevel=error &&
+        cp "$repository/tests/cache/package-lock.json" "$directory/ready"
+}
+
 # Chromium with the libraries that the machine lacks, playwright-core and axe-core.
 install_browser() {
     local directory=$tools/browser node root libraries packages
@@ -142,6 +150,7 @@ is_there() {
     aws-sdk) grep -qsF "aws-sdk-$AWS_SDK" "$tools/bin/aws-sdk-node" ;;
     browser) cmp -s "$repository/tests/browser/package-lock.json" "$tools/browser/ready" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
+    cache-tests) cmp -s "$repository/tests/cache/package-lock.json" "$tools/check-cache/ready" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
     rclone | s3cmd) [ -x "$tools/bin/$1" ] ;;
     node) type -P node >/dev/null || grep -qsF "${NODE/==/-}" "$tools/bin/node" ;;
@@ -149,16 +158,17 @@ is_there() {
     esac
 }
 
-[ $# -gt 0 ] || set -- node aws-sdk boto3 browser checkov promtool rclone s3cmd valgrind
+[ $# -gt 0 ] || set -- node aws-sdk boto3 browser cache-tests checkov promtool rclone s3cmd valgrind
 for tool in "$@"; do
     is_there "$tool" && continue
     case $tool in
     aws-sdk) attempt "$tool" npm install_aws_sdk ;;
     browser) attempt "$tool" "npm and Debian's packages" install_browser ;;
+    cache-tests) attempt "$tool" npm install_cache_tests ;;
     boto3 | checkov | node | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
     promtool | rclone | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)
-        say "$tool" "is none of aws-sdk, boto3, browser, checkov, node, promtool, rclone, s3cmd and valgrind"
+        say "$tool" "is none of aws-sdk, boto3, browser, cache-tests, checkov, node, promtool, rclone, s3cmd and valgrind"
         exit 2
         ;;
     esac

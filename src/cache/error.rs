@@ -11,6 +11,9 @@ pub enum CacheError {
     /// A fetch took longer than `request_deadline`.
     #[error("the request took too long")]
     Deadline,
+    /// The request accepts a stored answer only (`only-if-cached`).
+    #[error("no stored answer is good enough, and the request accepts no other")]
+    NotStored,
     /// A fetch ended without a result.
     #[error("the gateway failed: a fetch for the cache ended early")]
     EndedEarly,
@@ -21,6 +24,7 @@ impl From<CacheError> for Problem {
         match error {
             CacheError::PreconditionFailed => Self::of(ProblemKind::PreconditionFailed, error),
             CacheError::Deadline => Self::of(ProblemKind::Deadline, error),
+            CacheError::NotStored => Self::of(ProblemKind::Deadline, error),
             CacheError::EndedEarly => Self::internal(error),
         }
     }

@@ -16,7 +16,9 @@ mod origin;
 mod fetch;
 mod collapse;
 mod fast_path;
+mod application;
 
+pub use application::{HttpCache, Recorded, Recording, StoredAnswer, Storing, Variants};
 pub use collapse::{AnswerCache, CachedRequest, FetchOutcome};
 pub use entity_tag::{entity_tag, has_precondition, none_match, precondition_holds};
 pub use entry::Entry;

@@ -236,7 +236,10 @@ impl Backend {
     /// Whether an answer may be intended only for the request's client.
     #[must_use]
     pub fn may_answer_bearer(&self, headers: &HeaderMap) -> bool {
-        matches!(self, Self::Upstream { .. }) && headers.contains_key(AUTHORIZATION)
+        match self {
+            Self::Sql(target) => target.is_one_clients,
+            Self::Upstream { .. } => headers.contains_key(AUTHORIZATION),
+        }
     }
 
     /// Whether the body is read as a whole, as JSON, before the request is served.

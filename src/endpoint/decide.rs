@@ -34,6 +34,11 @@ impl Reached<'_> {
             _ => header,
         };
         let decision = Decision::new(self.policy, stated, token, method);
+        let decision = match self.endpoint.sql() {
+            // No configuration leads here; if one did, a statement's answer has no rules of its own.
+            Some(_) => decision.without_own_rules(),
+            None => decision,
+        };
         Ok(match self.endpoint.backend.may_answer_bearer(headers) {
             true => decision.for_this_client(),
             false => decision,

@@ -65,6 +65,7 @@ impl EndpointError {
         let (key, value) = match self {
             Self::AnyMethod => ("method", endpoint.method.to_string()),
             Self::Sql(SqlTargetError::UnusedBodyString(name)) => ("body_strings", name.clone()),
+            Self::Sql(SqlTargetError::LocalSettings(error)) => (error.key, error.value.clone()),
             Self::Sql(_) => ("sql", statement(&endpoint.target)),
             Self::NoUpstream(name) => ("upstream", name.clone()),
             Self::NoSlash | Self::Template(_) | Self::Repeated(_) => {

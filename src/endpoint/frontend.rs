@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Backends, LiveRoutes};
 use crate::auth::Verifier;
-use crate::cache::AnswerCache;
+use crate::cache::{AnswerCache, HttpCache};
 use crate::http::ServerSettings;
 use crate::http::{Observer, Shedding};
 use crate::tunnels::Tunnels;
@@ -22,6 +22,8 @@ pub struct Frontend {
     pub tokens: Arc<TokenKeys>,
     /// Answers kept in memory; `None` if the cache is turned off.
     pub cache: Option<Arc<AnswerCache>>,
+    /// The part of it in which applications decide themselves.
+    pub applications: Option<Arc<HttpCache>>,
     /// Room for requests in flight.
     pub shedding: Arc<Shedding>,
     /// The tunnels to other regions; `None` without a fleet.

@@ -1,19 +1,82 @@
 //! Whether every statement of a configuration can be prepared on a real server.
 
-use futures_util::future::join_all;
-use tokio_postgres::Client;
-use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
+use std::collections::BTreeMap;
 
-use super::Routes;
+use futures_util::future::join_all;
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error};
+
+use super::{Endpoint, Routes};
+use crate::sql::{LocalSettings, SqlTarget};
 use tidegate_model::ConfigError;
 
-/// Prepares all statements at once.
+/// Prepares all statements, each as the roles that it will run as, and checks their settings.
 ///
 /// # Errors
-/// Names the first endpoint whose statement PostgreSQL refuses. A connection that breaks is not an
-/// error: the statements are then prepared when they are needed.
+/// Names the first endpoint whose statement, role or setting PostgreSQL refuses. A connection that breaks is
+/// not an error: the statements are then prepared when they are needed.
 pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
-    let endpoints: Vec<_> = routes.router.sql_endpoints().collect();
+    let endpoints = || routes.router.sql_endpoints();
+    let has_roles = |(_, sql): &Checked<'_>| roles(sql).next().is_some();
+    let own: Vec<_> = endpoints().filter(|checked| !has_roles(checked)).collect();
+    prepare_all(client, &own, None).await?;
+    check_roles(routes, client).await?;
+    for (endpoint, sql) in endpoints() {
+        for (name, value) in sql.local.iter().flat_map(LocalSettings::checked) {
+            check_setting(client, endpoint, name, value).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Prepares the statements of endpoints with roles as each of their roles.
+///
+/// # Errors
+/// Names the first endpoint with a role that the gateway's own is not a member of, or whose statement the
+/// role cannot run.
+pub async fn check_roles(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
+    let mut by_role: BTreeMap<&str, Vec<Checked<'_>>> = BTreeMap::new();
+    for (endpoint, sql) in routes.router.sql_endpoints() {
+        for role in roles(sql) {
+            by_role.entry(role).or_default().push((endpoint, sql));
+        }
+    }
+    for (role, endpoints) in by_role {
+        let set = async {
+            client.batch_execute("begin read only").await?;
+            let set_role = "select pg_catalog.set_config('role', $1, true)";
+            client.query_typed(set_role, &[(&role, Type::TEXT)]).await
+        };
+        if let Err(error) = set.await {
+            let Some(refusal) = error.as_db_error() else {
+                return Ok(());
+            };
+            let (endpoint, _) = endpoints[0];
+            let why = refusal.message();
+            return Err(ConfigError::of_key(&endpoint.place, "roles", role, why));
+        }
+        prepare_all(client, &endpoints, Some(role)).await?;
+        if client.batch_execute("rollback").await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// An endpoint and its statement.
+type Checked<'a> = (&'a Endpoint, &'a SqlTarget);
+
+fn roles(sql: &SqlTarget) -> impl Iterator<Item = &str> {
+    sql.local.iter().flat_map(LocalSettings::roles)
+}
+
+/// Prepares statements at once.
+async fn prepare_all(
+    client: &Client,
+    endpoints: &[Checked<'_>],
+    role: Option<&str>,
+) -> Result<(), ConfigError> {
     let texts = endpoints.iter().map(|(_, sql)| sql.statement.text());
     let prepared = join_all(texts.map(|text| client.prepare(text))).await;
     for ((endpoint, sql), prepared) in endpoints.iter().zip(prepared) {
@@ -22,14 +85,17 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
             return Ok(());
         };
         let hint = match *refusal.code() {
+            // Another one has failed in the same transaction.
+            SqlState::IN_FAILED_SQL_TRANSACTION => continue,
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_FUNCTION => {
                 "; has `tidegate migrate` been run?"
             }
             SqlState::SYNTAX_ERROR => syntax_hint(sql.statement.text(), refusal),
             _ => "",
         };
+        let role = role.map_or_else(String::new, |role| format!(" as {role}"));
         let message = format!(
-            "sql: {} {} cannot be prepared: {}{hint}",
+            "sql: {} {} cannot be prepared{role}: {}{hint}",
             endpoint.method,
             endpoint.template,
             refusal.message()
@@ -37,6 +103,26 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
         return Err(ConfigError::new(&endpoint.place.of("sql"), message));
     }
     Ok(())
+}
+
+/// Sets a setting to its constant, or to what it is.
+async fn check_setting(
+    client: &Client,
+    endpoint: &Endpoint,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), ConfigError> {
+    let text =
+        "select pg_catalog.set_config($1, coalesce($2, pg_catalog.current_setting($1)), true)";
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&value, Type::TEXT)];
+    let set = client.query_typed(text, &parameters).await;
+    match set.as_ref().map_err(Error::as_db_error) {
+        Err(Some(refusal)) => {
+            let why = refusal.message();
+            Err(ConfigError::of_key(&endpoint.place, "settings", name, why))
+        }
+        Ok(_) | Err(None) => Ok(()),
+    }
 }
 
 /// The hint for a syntax error at a colon or at the text of a parameter.

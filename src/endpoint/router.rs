@@ -165,6 +165,9 @@ mod tests {
                 statement: "select 1".to_owned(),
                 single: false,
                 body_strings: Vec::new(),
+                settings: Vec::new(),
+                role: None,
+                roles: None,
             }),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::Router;
+use super::{Router, application_rows};
 use crate::endpoint::{RegionTables, RouteTables};
 use crate::http::RateLimits;
 use crate::regions::{
@@ -61,12 +61,14 @@ impl Routes {
     pub fn recompile(tables: &RouteTables, before: &Upstreams) -> Result<Self, ConfigError> {
         let policies = PolicyTable::build(&tables.policies)?;
         let upstreams = Upstreams::build(&tables.upstreams, before)?;
+        let router = Router::compile(&tables.endpoints, &upstreams)?;
+        application_rows::check(&policies, &router)?;
         let has_cors = policies.rows().any(|row| row.cors().is_some());
         Ok(Self {
             revision: REVISIONS.fetch_add(1, Ordering::Relaxed),
             rate_limits: RateLimits::of(&policies),
             has_cors,
-            router: Router::compile(&tables.endpoints, &upstreams)?,
+            router,
             policies,
             upstreams,
             plans: ArcSwap::default(),
@@ -200,7 +202,8 @@ impl Routes {
     pub fn warm_statements(&self) -> Vec<String> {
         let endpoints = || {
             let statements = self.router.sql_endpoints().map(|(_, sql)| sql);
-            statements.filter(|sql| sql.is_read)
+            // Those with settings are parsed in their own transaction.
+            statements.filter(|sql| sql.is_read && sql.local.is_none())
         };
         let used = endpoints().filter(|sql| sql.quickness.is_known());
         let unused = endpoints().filter(|sql| !sql.quickness.is_known());
@@ -234,6 +237,9 @@ mod tests {
                 statement: format!("select {number} as number"),
                 single: false,
                 body_strings: Vec::new(),
+                settings: Vec::new(),
+                role: None,
+                roles: None,
             }),
         }
     }

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
 use http::{Method, StatusCode};
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::fetch::{cached_request, time_for};
-use super::hand_on::Journey;
-use super::here::{authenticate, serve_here};
+use super::here::authenticate;
+use super::own_rules::{CachePlan, OwnRules, send};
 use super::reach::Reach;
 use super::{Call, EndpointAuth, Frontend, Reached, RouteError, Routes};
 use crate::http::{
@@ -97,15 +98,18 @@ async fn answer(
         return Ok(response);
     }
 
-    if let Some(route) = &route {
-        account.routed = Some(Arc::clone(&route.routed));
-    }
     let (json, body) = match endpoint.backend.reads_json() {
         true => (
             Some(read_json(&head.headers, body, &frontend.server).await?),
             Body::empty(),
         ),
         false => (None, body),
+    };
+    let is_bound = route.as_ref().is_some_and(|route| route.is_bound);
+    let has_body = !body.is_end_stream();
+    let cache_plan = match is_probe {
+        true => None,
+        false => CachePlan::of(&reached, &decision, (&head, has_body), is_bound),
     };
     let call = Call {
         path: reached.path.into_owned(),
@@ -119,10 +123,22 @@ async fn answer(
         time_left: hop.map(|hop| hop.time),
         head,
     };
-    let response = match Journey::by(frontend, &endpoint, route.as_deref()) {
-        // Boxed: large and only in a fleet.
-        Some(journey) => Box::pin(journey.serve(call, account)).await,
-        None => serve_here(frontend, &endpoint, call, account).await,
+    let own_rules = cache_plan.and_then(|plan| {
+        let endpoint = (routes.revision, &endpoint);
+        OwnRules::of(frontend, endpoint, plan, &call, account)
+    });
+    if let Some(own_rules) = &own_rules
+        && let Some(answer) = own_rules.stored_answer(&call, account)?
+    {
+        return Ok(answer);
+    }
+    if let Some(route) = &route {
+        account.routed = Some(Arc::clone(&route.routed));
+    }
+    let response = match own_rules {
+        // Boxed: large and rarely needed.
+        Some(own_rules) => Box::pin(own_rules.fetch(call, account)).await,
+        None => send(frontend, &endpoint, call, account).await,
     };
     if let (Some(route), Some(routed)) = (&route, &account.routed) {
         let status = match &response {

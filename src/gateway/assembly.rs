@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::auth::Verifier;
-use crate::cache::AnswerCache;
+use crate::cache::{AnswerCache, HttpCache};
 use crate::endpoint::{
     Backends, Frontend, LiveRoutes, Public, RouteTables, Routes, watch_catalogue,
 };
@@ -358,6 +358,7 @@ fn frontend(
         routes: Arc::new(LiveRoutes::new(routes)),
         verifier: Verifier::new(&settings.auth)?,
         tokens,
+        applications: cache.clone().map(|cache| Arc::new(HttpCache::new(cache))),
         cache,
         shedding,
         tunnels: None,

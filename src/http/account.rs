@@ -108,7 +108,10 @@ impl AccountView<'_> {
     #[must_use]
     pub fn asked_a_node(&self) -> bool {
         let result = self.cache.map(CacheStatus::result);
-        matches!(result, None | Some(CacheResult::Miss | CacheResult::Bypass))
+        matches!(
+            result,
+            None | Some(CacheResult::Miss | CacheResult::Revalidated | CacheResult::Bypass)
+        )
     }
 
     /// Returns the effective level.

@@ -81,6 +81,9 @@ fn write_cache_control(
     decision: &Decision,
     account: &AccountView<'_>,
 ) {
+    if decision.own_rules {
+        return;
+    }
     let kept = may_be_kept(status, decision);
     let cache_control = match kept {
         true => &decision.cache_control,

@@ -19,6 +19,8 @@ pub enum CacheStatus {
     },
     /// It had a stale answer, which is served because the nodes answered with a problem.
     Despite(StatusCode),
+    /// It had a stale answer, which the application has confirmed.
+    Validated,
     /// The nodes were contacted.
     Forwarded {
         /// For this request or for another.
@@ -37,6 +39,7 @@ impl CacheStatus {
         match self {
             Self::Bypass => CacheResult::Bypass,
             Self::Stored { result, .. } | Self::Forwarded { result, .. } => result,
+            Self::Validated => CacheResult::Revalidated,
             Self::Despite(_) => CacheResult::StaleIfError,
         }
     }
@@ -46,6 +49,7 @@ impl CacheStatus {
         match self {
             Self::Bypass => text.text("tidegate; fwd=bypass"),
             Self::Stored { ttl, .. } => text.text("tidegate; hit; ttl=").number(ttl),
+            Self::Validated => text.text("tidegate; fwd=stale; fwd-status=304; stored"),
             Self::Despite(status) => text
                 .text("tidegate; fwd=stale; fwd-status=")
                 .number(status.as_u16())
@@ -75,6 +79,8 @@ pub enum CacheResult {
     Stale,
     /// Answered from the cache, stale, because no node could answer.
     StaleIfError,
+    /// Answered from the cache, after the application has confirmed the answer.
+    Revalidated,
     /// A node was contacted for this request.
     Miss,
     /// A node was contacted once for this request and others.
@@ -85,10 +91,11 @@ pub enum CacheResult {
 
 impl CacheResult {
     /// Every result.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
         Self::StaleIfError,
+        Self::Revalidated,
         Self::Miss,
         Self::Collapsed,
         Self::Bypass,
@@ -100,6 +107,7 @@ impl CacheResult {
             Self::Hit => "hit",
             Self::Stale => "stale",
             Self::StaleIfError => "stale-if-error",
+            Self::Revalidated => "revalidated",
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
             Self::Bypass => "bypass",

@@ -39,7 +39,13 @@ fn served_from(own: &RegionId, account: &AccountView<'_>) -> Option<(usize, &'st
         Some(CacheResult::Hit | CacheResult::Stale | CacheResult::StaleIfError) => {
             return Some(MEMORY);
         }
-        Some(CacheResult::Miss | CacheResult::Collapsed | CacheResult::Bypass) | None => {}
+        Some(
+            CacheResult::Revalidated
+            | CacheResult::Miss
+            | CacheResult::Collapsed
+            | CacheResult::Bypass,
+        )
+        | None => {}
     }
     if account.handed_on {
         return Some(ELSEWHERE);

@@ -17,7 +17,7 @@ pub enum ProblemKind {
     InvalidBody,
     /// The client is not recognised.
     Unauthorized,
-    /// The listener does not accept the request from this origin or address.
+    /// The request is not accepted from this origin or address, or for what its token says.
     Forbidden,
     /// The listener does not answer for the request's host.
     Misdirected,

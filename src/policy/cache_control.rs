@@ -25,7 +25,11 @@ pub struct CacheControl {
     public: bool,
     no_store: bool,
     shared: Option<Lifetime>,
+    application: bool,
 }
+
+/// What a row says to leave caching to the application.
+const APPLICATION: &str = "application";
 
 impl CacheControl {
     /// Returns what a row without `cache_control` sends: [`NO_STORE_PRIVATE`].
@@ -35,6 +39,7 @@ impl CacheControl {
             public: false,
             no_store: true,
             shared: None,
+            application: false,
         }
     }
 
@@ -45,6 +50,13 @@ impl CacheControl {
     /// The value cannot be sent as a header, contradicts itself on whether answers are public, or
     /// has a lifetime that is not a number of seconds or is repeated.
     pub fn parse(text: &str) -> Result<Self, CacheControlError> {
+        if text == APPLICATION {
+            return Ok(Self {
+                no_store: false,
+                application: true,
+                ..Self::no_store()
+            });
+        }
         let header = HeaderValue::from_str(text).or(Err(CacheControlError::Character))?;
         let says = |name: &str| directives(text).any(|it| it.is(name));
         let (public, no_store) = (says("public"), says("no-store"));
@@ -57,12 +69,26 @@ impl CacheControl {
             public,
             no_store,
             shared: lifetime.filter(|_| public && !says("no-cache")),
+            application: false,
         })
     }
 
-    /// Returns the value to send.
+    /// Returns the value to send; on rows of the application, with what it does not decide.
     pub fn header(&self) -> &HeaderValue {
         &self.header
+    }
+
+    /// Returns the value as the row states it.
+    pub fn as_written(&self) -> &str {
+        match self.application {
+            true => APPLICATION,
+            false => self.header.to_str().unwrap_or_default(),
+        }
+    }
+
+    /// Returns whether the application's own fields decide, and not the row.
+    pub fn is_application(&self) -> bool {
+        self.application
     }
 
     /// Returns whether it says `public`.

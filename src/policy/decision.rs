@@ -28,6 +28,8 @@ pub struct Decision {
     /// Whether the answer varies by `X-Consistency` and `X-Consistency-Token`: shared caches may
     /// store answers of this path, even if not this one.
     pub vary: bool,
+    /// Whether the application's own caching fields reach the client, and decide what is stored.
+    pub own_rules: bool,
     /// Whether the answer's token travels in a cookie as well.
     pub session_cookie: bool,
 }
@@ -53,6 +55,7 @@ impl Decision {
                 .clone(),
             shared_cacheable: storable.is_some_and(Row::is_shared_cacheable),
             vary: row.is_some_and(Row::is_shared_cacheable),
+            own_rules: row.is_some_and(|row| row.cache_control().is_application()) && !stated,
             session_cookie: row.is_some_and(Row::session_cookie),
         }
     }
@@ -67,10 +70,22 @@ impl Decision {
         }
     }
 
+    /// The same for an answer that no application makes.
+    #[must_use]
+    pub fn without_own_rules(self) -> Self {
+        Self {
+            own_rules: false,
+            ..self
+        }
+    }
+
     /// The same after an application has answered: its caching headers restrict what the row
     /// allows, and never extend it.
     #[must_use]
     pub fn restricted_by(self, answer: &HeaderMap, now: SystemTime) -> Self {
+        if self.own_rules {
+            return self;
+        }
         let is_one_clients = self.shared_cacheable && varies_by_client(answer);
         match Reuse::of(answer, now) {
             Reuse::Forbidden => self.for_this_client(),

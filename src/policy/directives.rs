@@ -50,6 +50,11 @@ impl Directive<'_> {
         self.name.eq_ignore_ascii_case(name)
     }
 
+    /// Returns whether it has no argument.
+    pub(super) fn is_bare(&self) -> bool {
+        self.argument.is_none()
+    }
+
     /// Returns whether the grammar allows it: a token, optionally with a token or a quoted string
     /// as its argument.
     pub(super) fn is_well_formed(&self) -> bool {

@@ -18,6 +18,7 @@ mod row;
 mod table;
 mod decision;
 mod plan;
+pub mod http_cache;
 
 pub use cache_control::{CacheControl, CacheControlError, NO_STORE_PRIVATE};
 pub use cors::{CORS_MAX_AGE_DEFAULT, Cors, CorsRow, RequestOrigin};

@@ -45,6 +45,13 @@ impl Row {
                 "it must not say `public`: a shared cache cannot honour the floor `{floor}`"
             )));
         }
+        if cache_control.is_application() && row.consistency != Consistency::EVENTUAL {
+            let floor = row.consistency;
+            return Err(refuse(&format_args!(
+                "the row needs `consistency = \"eventual\"`: the application's caches cannot honour the \
+                 floor `{floor}`"
+            )));
+        }
         if row.session_cookie && !cache_control.is_no_store() {
             return Err(refuse(
                 &"with session_cookie answers are never stored: it must be absent or contain \
@@ -102,7 +109,7 @@ impl Row {
     }
 
     /// Returns the place of the row in the file.
-    pub(super) fn place(&self) -> &Place {
+    pub fn place(&self) -> &Place {
         &self.place
     }
 

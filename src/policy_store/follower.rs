@@ -112,9 +112,7 @@ impl StoreFollower {
                 self.status.show(&posture);
             }
             if is_there {
-                // A gateway that suspects itself confirms nothing: its row grows old meanwhile.
-                let row = || self.reported(&posture, is_pinned);
-                reports.send_replace((!self.suspects_itself()).then(row));
+                reports.send_replace(Some(self.reported(&posture, is_pinned)));
             }
             let is_unread = self.is_unread(&posture) && !is_pinned;
             if is_unread && self.plans.has_peers() {
@@ -282,9 +280,11 @@ impl StoreFollower {
         let counters = self.plans.counters();
         let arms = counters.map(|it| it.report()).unwrap_or_default();
         let by = (self.gateway.as_str(), self.region.as_str());
-        match is_pinned {
-            true => Reported::pinned(by, posture),
-            false => Reported::of(by, posture, self.following.open_rollout(), arms),
+        let open = self.following.open_rollout();
+        match (is_pinned, self.suspects_itself()) {
+            (true, _) => Reported::pinned(by, posture),
+            (false, false) => Reported::of(by, posture, open, arms),
+            (false, true) => Reported::of(by, posture, open, arms).in_doubt(),
         }
     }
 }

@@ -59,6 +59,12 @@ impl Reported {
         }
     }
 
+    /// The same of a gateway that suspects itself: it neither confirms nor stops.
+    pub(super) fn in_doubt(mut self) -> Self {
+        self.row.state = GatewayState::Suspect;
+        self
+    }
+
     /// What a gateway says that has a policy file.
     pub(super) fn pinned(by: (&str, &str), posture: &Posture) -> Self {
         let said = Self::of(by, posture, Some((0, 0)), ArmReport::default());
@@ -102,8 +108,6 @@ pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Op
         }
         let now = Instant::now();
         let Some(Reported { row, is_open }) = latest.borrow_and_update().clone() else {
-            // The next one is written at once.
-            last = None;
             due = now + STEADY;
             continue;
         };

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::stage::StageAt;
-use crate::{ArmPair, StopReason};
+use crate::stage::{SHARE_ALL, StageAt};
+use crate::{ArmPair, RolloutStage, StopReason};
 
 /// How a rollout is to go.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,4 +50,34 @@ pub struct Told {
     pub arms: ArmPair,
     /// Whether there were too few requests to judge.
     pub unjudged: bool,
+}
+
+impl Course {
+    /// Returns the name of a stage's region.
+    #[must_use]
+    pub(crate) fn region_of(&self, stage: StageAt) -> Option<&str> {
+        self.row_of(stage).1
+    }
+
+    /// Returns what the store's row has at a stage.
+    #[must_use]
+    pub(crate) fn row_of(&self, stage: StageAt) -> (RolloutStage, Option<&str>, u16) {
+        match stage {
+            StageAt::Shadow => (RolloutStage::Shadow, None, 0),
+            StageAt::Share { region, share } => {
+                let region = self.regions.get(region).map(String::as_str);
+                (RolloutStage::Share, region, share)
+            }
+        }
+    }
+}
+
+impl Told {
+    /// Returns why the rollout is stopped if more decisions differ than `radius` of 10,000.
+    #[must_use]
+    pub(crate) fn wider_than(&self, radius: u32) -> Option<StopReason> {
+        let (changed, decided) = (self.changed, self.decided);
+        let is_wide = changed * u64::from(SHARE_ALL) > decided * u64::from(radius);
+        is_wide.then_some(StopReason::BlastRadius { changed, decided })
+    }
 }

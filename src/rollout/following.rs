@@ -2,24 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{
-    GatewayState, OpenRollout, RevisionRefusal, RolloutOutcome, RolloutPosition, RolloutStage,
-    StoreView, WorseBy,
-};
+use self::trial::Trialling;
+pub use self::trial::{Admission, LEASE, OnTrial};
+use crate::{GatewayState, RevisionRefusal, RolloutOutcome, RolloutPosition, StoreView, WorseBy};
 
-/// How long a stage is used without a sign of its leader.
-pub const LEASE: Duration = Duration::from_secs(10);
-
-/// Whether a revision can be used on this gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Its text has not been read yet.
-    Unknown,
-    /// It is checked, compiled and tested.
-    Usable,
-    /// It is refused.
-    Refused(RevisionRefusal),
-}
+mod trial;
 
 /// What a gateway follows.
 #[derive(Debug, Default)]
@@ -31,20 +18,6 @@ pub struct Following {
     trial: Option<Trialling>,
     /// The newest rollout that was seen to have ended.
     ended: Option<RolloutPosition>,
-}
-
-/// The open rollout, as this gateway has seen it.
-#[derive(Debug)]
-struct Trialling {
-    row: OpenRollout,
-    timeline: u32,
-    /// When the leader was last seen to count up.
-    moved_at: Option<Duration>,
-    admission: Admission,
-    lapsed: bool,
-    vetoed: Option<WorseBy>,
-    /// Whether the new plan has had keys here.
-    used: bool,
 }
 
 /// What a gateway decides by.
@@ -60,21 +33,6 @@ pub struct Posture {
     pub state: GatewayState,
     /// Why a revision is refused, or the new plan vetoed.
     pub refused: Option<&'static str>,
-}
-
-/// The new plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnTrial {
-    /// The rollout.
-    pub rollout: u64,
-    /// Its revision.
-    pub revision: u32,
-    /// Its stage.
-    pub stage: RolloutStage,
-    /// The share of the keys that belongs to it here, of 10,000.
-    pub share: u16,
-    /// Whether time is judged, and not only errors.
-    pub latency: bool,
 }
 
 /// What a look at the store has changed.
@@ -165,23 +123,14 @@ impl Following {
             };
         };
         let share = trial.share(region, now);
-        let is_usable = trial.admission == Admission::Usable;
         Posture {
             in_force,
             rollout,
-            trial: is_usable.then(|| OnTrial {
-                rollout: trial.row.rollout,
-                revision: trial.row.revision,
-                stage: trial.row.stage,
-                share,
-                latency: trial.row.judges_latency(),
-            }),
+            trial: trial.plan(share),
             state: trial.state(share),
-            refused: match (trial.admission, trial.vetoed) {
-                (Admission::Refused(reason), _) => Some(reason.as_str()),
-                (_, Some(cause)) => Some(cause.as_str()),
-                _ => self.refused.map(RevisionRefusal::as_str),
-            },
+            refused: trial
+                .refused()
+                .or(self.refused.map(RevisionRefusal::as_str)),
         }
     }
 
@@ -252,68 +201,6 @@ impl Following {
         }
         if let Some(trial) = &mut self.trial {
             trial.admission = admission(trial.row.revision);
-        }
-    }
-}
-
-impl Trialling {
-    fn new(row: &OpenRollout, timeline: u32) -> Self {
-        Self {
-            row: row.clone(),
-            timeline,
-            moved_at: None,
-            admission: Admission::Unknown,
-            lapsed: false,
-            vetoed: None,
-            used: false,
-        }
-    }
-
-    fn position(&self) -> RolloutPosition {
-        RolloutPosition {
-            timeline: self.timeline,
-            rollout: self.row.rollout,
-        }
-    }
-
-    /// Whether a row is that of this rollout, by what never changes in it.
-    fn is_same(&self, row: &OpenRollout) -> bool {
-        let fixed = |it: &OpenRollout| (it.rollout, it.revision, it.base);
-        fixed(row) == fixed(&self.row) && row.regions == self.row.regions
-    }
-
-    /// Takes in the row as it is now; an older one moves nothing.
-    fn renew(&mut self, row: &OpenRollout, is_current: bool, now: Duration) {
-        if row.beat < self.row.beat {
-            return;
-        }
-        if row.beat > self.row.beat && is_current {
-            self.moved_at = Some(now);
-        }
-        self.row = row.clone();
-    }
-
-    fn share(&mut self, region: &str, now: Duration) -> u16 {
-        let is_led = |at: Duration| now.saturating_sub(at) <= LEASE;
-        let is_led = self.moved_at.is_some_and(is_led);
-        self.lapsed |= self.used && !is_led;
-        let is_usable = self.admission == Admission::Usable && self.vetoed.is_none();
-        if !is_led || self.lapsed || !is_usable {
-            return 0;
-        }
-        let share = self.row.share_in(region);
-        self.used |= share > 0;
-        share
-    }
-
-    fn state(&self, share: u16) -> GatewayState {
-        match self.admission {
-            Admission::Refused(_) => GatewayState::Refused,
-            Admission::Unknown => GatewayState::InForce,
-            Admission::Usable if self.vetoed.is_some() => GatewayState::Vetoed,
-            Admission::Usable if self.lapsed => GatewayState::Lapsed,
-            Admission::Usable if share > 0 => GatewayState::Applied,
-            Admission::Usable => GatewayState::Loaded,
         }
     }
 }

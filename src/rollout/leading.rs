@@ -1,8 +1,8 @@
 //! The leader's side of a rollout: from the gateways' reports to its next step.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::attendance::{Attendance, Heard};
 use self::old_arm::OldArm;
 use crate::stage::{SHARE_ALL, StageAt};
 use crate::worse::{ALPHA, worse};
@@ -10,6 +10,7 @@ use crate::{
     ArmCounts, Course, GatewayReport, GatewayState, LeaderStep, RolloutStage, StopReason, Told,
 };
 
+mod attendance;
 mod old_arm;
 
 /// Decisions that the blast radius needs, while a stage lasts.
@@ -28,8 +29,7 @@ pub struct Leading {
     baking: Option<Duration>,
     /// How often the bake of this stage has begun again.
     restarts: u32,
-    /// The gateways that were alive in this stage.
-    seen: BTreeSet<String>,
+    attendance: Attendance,
     /// The stage of the last [`LeaderStep::Enter`], until the store is known to have it.
     entering: Option<StageAt>,
     old: OldArm,
@@ -49,7 +49,7 @@ impl Leading {
             entered: now,
             baking: None,
             restarts: 0,
-            seen: BTreeSet::new(),
+            attendance: Attendance::default(),
             entering: None,
             old: OldArm::default(),
             passed_over: Vec::new(),
@@ -66,7 +66,7 @@ impl Leading {
     /// Returns the name of the region at work.
     #[must_use]
     pub fn region(&self) -> Option<&str> {
-        self.region_of(self.at)
+        self.course.region_of(self.at)
     }
 
     /// Whether all gateways have followed.
@@ -84,10 +84,7 @@ impl Leading {
     /// Returns what the store's row of this rollout has at a stage.
     #[must_use]
     pub fn row_of(&self, stage: StageAt) -> (RolloutStage, Option<&str>, u16) {
-        match stage {
-            StageAt::Shadow => (RolloutStage::Shadow, None, 0),
-            StageAt::Share { share, .. } => (RolloutStage::Share, self.region_of(stage), share),
-        }
+        self.course.row_of(stage)
     }
 
     /// Returns the stage of the last [`LeaderStep::Enter`] if the store's row has it and this was not
@@ -102,14 +99,14 @@ impl Leading {
 
     /// Records that the store has the stage of the last [`LeaderStep::Enter`].
     pub fn entered(&mut self, stage: StageAt, now: Duration) {
-        let is_same_region = self.region_of(stage) == self.region_of(self.at);
+        let is_same_region = self.course.region_of(stage) == self.course.region_of(self.at);
         self.old.enter(is_same_region, now);
         self.passed_over.extend(self.passing_over.take());
         self.at = stage;
         self.entered = now;
         self.baking = None;
         self.restarts = 0;
-        self.seen.clear();
+        self.attendance = Attendance::default();
         self.entering = None;
     }
 
@@ -127,27 +124,25 @@ impl Leading {
     fn decide(&mut self, reports: &[GatewayReport], paused: bool, now: Duration) -> LeaderStep {
         let told = self.told(reports);
         self.old.remember(&told.arms.old, now);
-        let rollout = self.course.rollout;
-        let alive = self.alive(reports).into_iter();
-        let alive = alive.filter(|it| it.rollout == rollout);
-        let alive: Vec<_> = alive.map(|it| it.gateway.clone()).collect();
-        self.seen.extend(alive);
+        let heard = self.heard(reports);
         if let Some(reason) = self.ended_by(reports) {
             return LeaderStep::Stop(reason);
         }
-        if told.decided >= DECISIONS_MIN && self.is_too_wide(&told) {
-            return LeaderStep::Stop(too_wide(&told));
+        let too_wide = self
+            .too_wide(&told)
+            .filter(|_| told.decided >= DECISIONS_MIN);
+        if let Some(reason) = too_wide {
+            return LeaderStep::Stop(reason);
         }
-        let silent = self.silent(reports);
-        if self.baking.is_some() && !silent.is_empty() {
+        if self.baking.is_some() && heard.is_missed() {
             if self.restarts == BAKES_MAX {
-                return LeaderStep::Stop(StopReason::Stalled { gateways: silent });
+                return self.give_up(heard, &told);
             }
             self.restarts += 1;
             (self.entered, self.baking) = (now, None);
         }
         let Some(since) = self.baking else {
-            return self.wait_for_gateways(reports, now);
+            return self.wait_for_gateways(heard, &told, now);
         };
         if paused {
             self.baking = Some(now);
@@ -185,26 +180,12 @@ impl Leading {
         reports: &'a [GatewayReport],
     ) -> impl Iterator<Item = &'a GatewayReport> + use<'a> {
         let rollout = self.course.rollout;
-        reports.iter().filter(move |it| it.rollout == rollout)
-    }
-
-    /// Returns the name of a stage's region.
-    #[must_use]
-    pub fn region_of(&self, stage: StageAt) -> Option<&str> {
-        match stage {
-            StageAt::Shadow => None,
-            StageAt::Share { region, .. } => self.course.regions.get(region).map(String::as_str),
-        }
+        let ours = reports.iter().filter(move |it| it.rollout == rollout);
+        ours.filter(|it| !it.suspects_itself())
     }
 
     fn has_all_keys(&self) -> bool {
-        matches!(
-            self.at,
-            StageAt::Share {
-                share: SHARE_ALL,
-                ..
-            }
-        )
+        self.course.row_of(self.at).2 == SHARE_ALL
     }
 
     /// Whether a gateway does what the stage says.
@@ -233,54 +214,57 @@ impl Leading {
         })
     }
 
-    fn is_too_wide(&self, told: &Told) -> bool {
-        let radius = u64::from(self.course.blast_radius);
-        told.changed * u64::from(SHARE_ALL) > told.decided * radius
+    /// Why the rollout is stopped if too many decisions would change.
+    fn too_wide(&self, told: &Told) -> Option<StopReason> {
+        told.wider_than(self.course.blast_radius)
     }
 
-    /// Returns the gateways that the stage is about, as far as they are alive.
-    fn alive<'a>(&self, reports: &'a [GatewayReport]) -> Vec<&'a GatewayReport> {
-        let alive = reports.iter().filter(|it| it.follows());
-        alive.filter(|it| self.is_here(it)).collect()
+    fn heard<'a>(&mut self, reports: &'a [GatewayReport]) -> Heard<'a> {
+        let region = self.region().map(str::to_owned);
+        let is_here = |it: &GatewayReport| region.as_ref().is_none_or(|own| *own == it.region);
+        self.attendance.call(self.course.rollout, is_here, reports)
     }
 
-    /// Returns the names of those that were alive in this stage, if none is alive: they may use it still.
-    fn silent(&self, reports: &[GatewayReport]) -> Vec<String> {
-        if !self.alive(reports).is_empty() {
-            return Vec::new();
+    fn wait_for_gateways(&mut self, heard: Heard<'_>, told: &Told, now: Duration) -> LeaderStep {
+        if heard.is_nobody() && self.region().is_some() {
+            return self.pass_over(told);
         }
-        let is_silent = |it: &&GatewayReport| !it.is_alive() && self.seen.contains(&it.gateway);
-        let silent = reports.iter().filter(is_silent);
-        silent.map(|it| it.gateway.clone()).collect()
-    }
-
-    fn is_here(&self, report: &GatewayReport) -> bool {
-        self.region().is_none_or(|own| own == report.region)
-    }
-
-    fn wait_for_gateways(&mut self, reports: &[GatewayReport], now: Duration) -> LeaderStep {
-        let (alive, silent) = (self.alive(reports), self.silent(reports));
-        if alive.is_empty() && silent.is_empty() && self.region().is_some() {
-            self.passing_over = self.region().map(str::to_owned);
-            return go_on(self.at.skip(self.course.regions.len()));
-        }
-        let behind = alive.iter().filter(|it| !self.is_at_work(it));
-        let behind = behind.map(|it| it.gateway.clone());
-        let behind: Vec<_> = behind.chain(silent).collect();
-        if behind.is_empty() {
+        let behind = heard.alive.iter().any(|it| !self.is_at_work(it));
+        if !behind && !heard.is_missed() {
             self.baking = Some(now);
             return LeaderStep::Wait;
         }
         match now.saturating_sub(self.entered) > self.course.wait {
-            true => LeaderStep::Stop(StopReason::Stalled { gateways: behind }),
+            true => self.give_up(heard, told),
             false => LeaderStep::Wait,
         }
     }
 
+    /// Waits no longer: for those that do not follow it is stopped, and those that suspect themselves are
+    /// left out.
+    fn give_up(&mut self, heard: Heard<'_>, told: &Told) -> LeaderStep {
+        let behind = heard.alive.iter().filter(|it| !self.is_at_work(it));
+        let behind = behind.map(|it| it.gateway.clone());
+        let gateways: Vec<_> = behind.chain(heard.silent).collect();
+        match gateways.is_empty() {
+            true => self.pass_over(told),
+            false => LeaderStep::Stop(StopReason::Stalled { gateways }),
+        }
+    }
+
+    /// Goes on without the region at work.
+    fn pass_over(&mut self, told: &Told) -> LeaderStep {
+        if let Some(reason) = self.too_wide(told) {
+            return LeaderStep::Stop(reason);
+        }
+        self.passing_over = self.region().map(str::to_owned);
+        go_on(self.at.skip(self.course.regions.len()))
+    }
+
     /// Judges the stage at its end.
     fn judge(&mut self, told: &Told, baked: Duration, now: Duration) -> LeaderStep {
-        if self.is_too_wide(told) {
-            return LeaderStep::Stop(too_wide(told));
+        if let Some(reason) = self.too_wide(told) {
+            return LeaderStep::Stop(reason);
         }
         let requests = told.arms.new.requests;
         let in_region = self.region().map(str::to_owned);
@@ -308,13 +292,6 @@ impl Leading {
 
 fn go_on(next: Option<StageAt>) -> LeaderStep {
     next.map_or(LeaderStep::Finish, LeaderStep::Enter)
-}
-
-fn too_wide(told: &Told) -> StopReason {
-    StopReason::BlastRadius {
-        changed: told.changed,
-        decided: told.decided,
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub enum GatewayState {
     Lapsed,
     /// It cannot take over the revision.
     Refused,
+    /// It suspects itself: it neither confirms nor stops a rollout.
+    Suspect,
     /// It has a policy file, and reads no store.
     Pinned,
     /// Its row cannot be read: it is of another version, perhaps.
@@ -72,6 +74,12 @@ impl GatewayReport {
     pub fn follows(&self) -> bool {
         self.is_alive() && !matches!(self.state, GatewayState::Pinned | GatewayState::Unknown)
     }
+
+    /// Whether it suspects itself, or did when it last reported.
+    #[must_use]
+    pub fn suspects_itself(&self) -> bool {
+        self.state == GatewayState::Suspect
+    }
 }
 
 impl GatewayState {
@@ -85,6 +93,7 @@ impl GatewayState {
             Self::Vetoed => "vetoed",
             Self::Lapsed => "lapsed",
             Self::Refused => "refused",
+            Self::Suspect => "suspect",
             Self::Pinned => "pinned",
             Self::Unknown => "unknown",
         }
@@ -108,6 +117,7 @@ impl FromStr for GatewayState {
             Self::Vetoed,
             Self::Lapsed,
             Self::Refused,
+            Self::Suspect,
             Self::Pinned,
         ];
         let found = all.into_iter().find(|it| it.as_str() == text);

@@ -52,6 +52,24 @@ impl fmt::Debug for Argument<'_> {
     }
 }
 
+impl<'a> Argument<'a> {
+    /// A text of the configuration.
+    pub(super) fn text(text: &'a str) -> Self {
+        Self(Some(Cow::Borrowed(text)))
+    }
+
+    /// Its text, for tests.
+    #[cfg(test)]
+    pub(super) fn shown(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// The same, empty in place of NULL.
+    pub(super) fn or_empty(self) -> Self {
+        Self(Some(self.0.unwrap_or_default()))
+    }
+}
+
 impl<'a> RequestValues<'a> {
     /// The arguments of a statement, in the order of its parameters.
     ///
@@ -68,7 +86,7 @@ impl<'a> RequestValues<'a> {
             .collect()
     }
 
-    fn argument(&self, parameter: &Parameter) -> Result<Argument<'a>, ArgumentError> {
+    pub(super) fn argument(&self, parameter: &Parameter) -> Result<Argument<'a>, ArgumentError> {
         let name = parameter.name.as_str();
         let text = match parameter.source {
             ParameterSource::Path => {
@@ -87,6 +105,13 @@ impl<'a> RequestValues<'a> {
             return Err(ArgumentError::Nul(parameter.clone()));
         }
         Ok(Argument(text))
+    }
+
+    /// The value of a claim that is a JSON string.
+    pub(super) fn string_claim(&self, name: &str) -> Option<Cow<'a, str>> {
+        let claim = self.claims?.get(name)?;
+        let is_string = claim.get().starts_with('"');
+        is_string.then(|| json_text(claim)).flatten()
     }
 
     fn header(&self, parameter: &Parameter) -> Result<Option<Cow<'a, str>>, ArgumentError> {

@@ -68,7 +68,8 @@ impl Attempt<'_> {
                 return Err(StepError::Unproven);
             }
             let started = Instant::now();
-            let loan = Loan::new(lease, &self.tried.beaten);
+            let is_private = request.local.is_some();
+            let loan = Loan::new(lease, &self.tried.beaten, is_private);
             let answer = self.sending(&known).send(loan).await;
             let took = started.elapsed();
             timing.db += took;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::local_settings::{BindError, RoleError};
 use super::{ArgumentError, Failure, FailureKind};
 use crate::http::{Problem, ProblemKind, ShedReason};
 use crate::postgres::pool::PoolError;
@@ -17,6 +18,9 @@ pub enum SqlError {
     /// A value cannot be bound.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// The token does not allow a role of the endpoint.
+    #[error(transparent)]
+    Role(#[from] RoleError),
     /// A body member that must be a string is not one.
     #[error("body member \"{0}\" must be a JSON string")]
     NotAString(String),
@@ -52,10 +56,20 @@ pub enum SqlError {
     OutcomeUnknown(#[source] Option<Failure>),
 }
 
+impl From<BindError> for SqlError {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Argument(error) => error.into(),
+            BindError::Role(error) => error.into(),
+        }
+    }
+}
+
 impl From<SqlError> for Problem {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::Argument(error) => Self::of(ProblemKind::InvalidParameter, error),
+            SqlError::Role(error) => Self::of(ProblemKind::Forbidden, error),
             SqlError::NotAString(_) => Self::of(ProblemKind::InvalidParameter, error),
             SqlError::NoRow => Self::of(ProblemKind::NotFound, error),
             SqlError::Statement(failure) => failure.into(),
@@ -88,7 +102,10 @@ fn no_connection(error: PoolError) -> Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let kind = match &failure.kind {
-            FailureKind::InvalidValue { .. } => ProblemKind::InvalidParameter,
+            FailureKind::InvalidValue { .. } | FailureKind::InvalidSetting => {
+                ProblemKind::InvalidParameter
+            }
+            FailureKind::Denied => ProblemKind::Forbidden,
             FailureKind::Conflict { .. } => ProblemKind::Conflict,
             FailureKind::Collision => return Self::of(ProblemKind::Conflict, failure).retry_soon(),
             FailureKind::Constraint { .. } => ProblemKind::Rejected,

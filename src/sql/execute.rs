@@ -11,10 +11,10 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::future::{join, join3, join5};
+use futures_util::future::{join, join3};
 use smallvec::SmallVec;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{PgLsn, ToSql, Type};
+use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Error, Row, Statement};
 
 use super::{Argument, Failure, SqlStatement};
@@ -111,51 +111,6 @@ async fn read_anew(
     }
     let answer = anew.read(lease, arguments, options).await;
     answer.map_err(|cause| anew.failure(cause, statement))
-}
-
-/// Runs a statement in a read-write transaction and takes the position after its commit. A server
-/// in recovery or on another timeline than the primary's refuses before anything is executed.
-///
-/// The statement is parsed in its own transaction, which locks the objects that it names: no value
-/// is ever converted by a column's former type.
-///
-/// # Errors
-/// A [`Failure`]. If its kind is `Unavailable` the statement may have been committed: it was sent
-/// and no answer arrived.
-pub async fn write(
-    lease: &Lease,
-    statement: &SqlStatement,
-    arguments: &[Argument<'_>],
-    timeline: Timeline,
-) -> Result<Answer, Failure> {
-    let client = lease.client();
-    let position = client.prepare_cached(POSITION).await;
-    let position = position.map_err(|cause| Failure::of(cause, statement, &[], false))?;
-    let (begin, reset) = (begin_on(timeline), reset_after_write());
-    let (begun, rows, committed, reset, position) = join5(
-        client.batch_execute(&begin),
-        query_unprepared(lease, statement, arguments),
-        client.batch_execute("commit"),
-        client.batch_execute(&reset),
-        client.query_one(&position, &[]),
-    )
-    .await;
-    begun.map_err(|cause| Failure::of_begin(cause, statement))?;
-    let rows = match rows {
-        Ok(rows) => rows,
-        Err(cause) => return Err(failed_write(lease, statement, cause).await),
-    };
-    committed.map_err(|cause| Failure::of(cause, statement, &[], true))?;
-    let position = match position {
-        // Its function has deallocated all prepared statements.
-        Err(cause) if is_gone(&cause) => position_anew(lease).await,
-        position => position.ok(),
-    };
-    Ok(Answer {
-        body: body(rows),
-        position: position.as_ref().and_then(parse_position),
-        session_is_clean: reset.is_ok(),
-    })
 }
 
 /// A read's statements, as prepared on one connection.
@@ -261,7 +216,7 @@ fn may_be_stale(cause: &Error) -> bool {
 }
 
 /// Whether the server does not have the prepared statement, so that nothing was executed.
-fn is_gone(cause: &Error) -> bool {
+pub(super) fn is_gone(cause: &Error) -> bool {
     cause.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
 }
 
@@ -271,12 +226,12 @@ fn is_gone(cause: &Error) -> bool {
 ///
 /// If it fails, its transaction remains open: no statement that was sent after it is executed. The
 /// isolation level is given because a replica refuses one that may have been left behind.
-fn reset_after_read() -> String {
+pub(super) fn reset_after_read() -> String {
     reset("")
 }
 
 /// Like [`reset_after_read`], and also undoes what only a write can leave.
-fn reset_after_write() -> String {
+pub(super) fn reset_after_write() -> String {
     reset("discard temp; discard sequences; ")
 }
 
@@ -284,38 +239,8 @@ fn reset(first: &str) -> String {
     let seed = fastrand::f64();
     format!(
         "begin isolation level read committed; {first}reset all; close all; unlisten *; \
-         set session authorization default; \
+         set session authorization default; reset role; \
          select pg_catalog.pg_advisory_unlock_all(), pg_catalog.setseed({seed}); commit"
-    )
-}
-
-/// The meaning of the failure of a write's statement. The types of its parameters are requested
-/// only now, because only the message for a value that does not fit names them.
-async fn failed_write(lease: &Lease, statement: &SqlStatement, cause: Error) -> Failure {
-    let class = cause.code().and_then(|code| code.code().get(..2));
-    let prepared = match class {
-        Some("22" | "54") => lease.client().prepare(statement.text()).await.ok(),
-        _ => None,
-    };
-    let types = prepared.as_ref().map(Statement::params).unwrap_or_default();
-    Failure::of(cause, statement, types, true)
-}
-
-async fn position_anew(lease: &Lease) -> Option<Row> {
-    let client = lease.client();
-    client.statement_cache.remove(POSITION, &[]);
-    let position = client.prepare_cached(POSITION).await.ok()?;
-    client.query_one(&position, &[]).await.ok()
-}
-
-/// Begins a transaction that fails on any server except the primary of a timeline: in recovery
-/// `read write` is refused, and on another timeline the text cannot be cast to a number. The
-/// statements that are sent with it then fail too, and the commit rolls back.
-pub(crate) fn begin_on(Timeline(number): Timeline) -> String {
-    format!(
-        "begin isolation level read committed read write; \
-         select (case left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) \
-         when '{number:08X}' then '0' else 'not the primary of timeline {number}' end)::int"
     )
 }
 
@@ -332,23 +257,8 @@ async fn query(
     lease.client().query(prepared, &arguments).await
 }
 
-/// Parses a statement, lets PostgreSQL infer the types of its parameters, and queries with borrowed
-/// arguments.
-async fn query_unprepared(
-    lease: &Lease,
-    statement: &SqlStatement,
-    arguments: &[Argument<'_>],
-) -> Result<Vec<Row>, Error> {
-    let arguments: SmallVec<[(&(dyn ToSql + Sync), Type); 8]> = arguments
-        .iter()
-        .map(|argument| (argument as &(dyn ToSql + Sync), Type::UNKNOWN))
-        .collect();
-    let text = statement.text();
-    lease.client().query_typed(text, &arguments).await
-}
-
 /// The text of the first row's only column, without a copy: the bytes keep the row alive.
-fn body(rows: Vec<Row>) -> Option<Bytes> {
+pub(super) fn body(rows: Vec<Row>) -> Option<Bytes> {
     struct JsonText(Row);
     impl AsRef<[u8]> for JsonText {
         fn as_ref(&self) -> &[u8] {
@@ -360,7 +270,7 @@ fn body(rows: Vec<Row>) -> Option<Bytes> {
         .map(|row| Bytes::from_owner(JsonText(row)))
 }
 
-fn parse_position(row: &Row) -> Option<Position> {
+pub(super) fn parse_position(row: &Row) -> Option<Position> {
     let lsn: PgLsn = row.try_get(0).ok()?;
     let file: Option<&str> = row.try_get(1).ok()?;
     let timeline = file.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());

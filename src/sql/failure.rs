@@ -18,6 +18,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Whether the statement was sent, so that it may have taken effect.
     pub sent: bool,
+    /// Whether everything that it may have left in its session was undone.
+    pub session_is_clean: bool,
     /// The error from PostgreSQL or the connection; for the log only.
     #[source]
     pub cause: tokio_postgres::Error,
@@ -34,6 +36,12 @@ pub enum FailureKind {
         /// The expected form, e.g. `an integer`.
         expected: &'static str,
     },
+    /// A setting does not accept the request's value.
+    #[error("a value is not acceptable for the setting that it is for")]
+    InvalidSetting,
+    /// The role of the request may not do this, or not to these rows.
+    #[error("the database does not allow this to the client")]
+    Denied,
     /// The row already exists, or violates an exclusion constraint.
     #[error("the request conflicts with existing data ({constraint})")]
     Conflict {
@@ -87,6 +95,7 @@ impl Failure {
         Self {
             kind,
             sent: sent && !lacks_resources(&cause),
+            session_is_clean: true,
             cause,
         }
     }
@@ -107,6 +116,41 @@ impl Failure {
             },
             false => failure,
         }
+    }
+
+    /// Returns the meaning of an error of the settings of a transaction: most values come from requests.
+    pub(super) fn of_settings(cause: tokio_postgres::Error, statement: &SqlStatement) -> Self {
+        let is_value = has_class(&cause, "22");
+        let failure = Self::of(cause, statement, &[], true);
+        match is_value {
+            true => Self {
+                kind: FailureKind::InvalidSetting,
+                ..failure
+            },
+            false => failure,
+        }
+    }
+
+    /// Returns the meaning of an error of the role of a transaction, which comes from the configuration.
+    pub(super) fn of_role(cause: tokio_postgres::Error, statement: &SqlStatement) -> Self {
+        let is_missing = has_class(&cause, "22");
+        let failure = Self::of(cause, statement, &[], true);
+        match is_missing {
+            true => Self {
+                kind: FailureKind::Unexpected,
+                ..failure
+            },
+            false => failure,
+        }
+    }
+
+    /// The same failure of a statement whose transaction has the request's settings and role: what these may not
+    /// do, the client may not.
+    pub(super) fn of_client(mut self) -> Self {
+        if self.cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            self.kind = FailureKind::Denied;
+        }
+        self
     }
 
     /// Whether the connection was lost for a reason other than the statement: no answer arrived,
@@ -130,11 +174,17 @@ impl Failure {
     }
 }
 
+/// Whether the server gave an SQLSTATE of a class.
+fn has_class(cause: &tokio_postgres::Error, class: &str) -> bool {
+    cause
+        .code()
+        .is_some_and(|code| code.code().starts_with(class))
+}
+
 /// Whether the server refused because it lacked memory, disk or connections: then nothing was
 /// executed.
 fn lacks_resources(cause: &tokio_postgres::Error) -> bool {
-    let code = cause.code().map(SqlState::code);
-    code.is_some_and(|code| code.starts_with("53"))
+    has_class(cause, "53")
 }
 
 fn kind_of(error: &DbError, statement: &SqlStatement, types: &[Type]) -> FailureKind {

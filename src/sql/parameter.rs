@@ -40,6 +40,28 @@ pub struct Parameter {
     pub name: String,
 }
 
+impl Parameter {
+    /// Parses a text that is `:source.name` and nothing else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (source, name) = text.strip_prefix(':')?.split_once('.')?;
+        let source = ParameterSource::parse(source)?;
+        let is_name = |c: char| {
+            c.is_ascii_alphanumeric() || c == '_' || (source == ParameterSource::Header && c == '-')
+        };
+        if name.is_empty() || !name.chars().all(is_name) {
+            return None;
+        }
+        let name = match source {
+            ParameterSource::Header => name.to_ascii_lowercase(),
+            ParameterSource::Path
+            | ParameterSource::Query
+            | ParameterSource::Body
+            | ParameterSource::Claims => name.to_owned(),
+        };
+        Some(Self { source, name })
+    }
+}
+
 impl fmt::Display for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.source {

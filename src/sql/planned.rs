@@ -70,6 +70,10 @@ impl PlannedRequest<'_> {
 
     /// The kind of connection that the step uses at first.
     pub(super) fn first_lease(&self, step: &Step) -> LeaseKind {
+        if self.request.local.is_some() {
+            // Only then is what it sets shown to be gone before another request uses the session.
+            return LeaseKind::Exclusive;
+        }
         let quickness = &self.request.target.quickness;
         let pace = quickness.of(step.node, self.round_trip(step));
         LeaseKind::first(self.request.safe, pace)

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::local_settings::BoundSettings;
 use super::{Answer, Argument, Database, SqlTarget};
 use crate::http::Served;
 use crate::regions::RegionRoute;
@@ -16,6 +17,8 @@ pub(super) struct SqlRequest<'a> {
     /// Where the traffic policy sends it, if there is one.
     pub(super) route: Option<&'a RegionRoute>,
     pub(super) arguments: &'a [Argument<'a>],
+    /// What its transaction sets.
+    pub(super) local: Option<&'a BoundSettings<'a>>,
     /// Whether the method is safe, so that the request may be sent again.
     pub(super) safe: bool,
     /// When the client gets a `deadline` problem instead of an answer.

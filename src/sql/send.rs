@@ -8,8 +8,9 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::reconnect::Interruption;
 use super::request::SqlRequest;
 use super::role::{AskedAs, is_as_asked};
+use super::transaction::{Work, read_in_transaction, write};
 use super::verdict::Silence;
-use super::{Answer, Failure, FailureKind, ReadOptions, read, write};
+use super::{Answer, Failure, FailureKind, ReadOptions, read};
 use crate::postgres::pool::{Lease, Node};
 use tidegate_model::NodeCondition;
 
@@ -57,17 +58,20 @@ impl SendError {
 }
 
 /// A lease whose connection is kept although its answer is not awaited, if another node was faster:
-/// that happens often, and does not mean that the connection is broken.
+/// that happens often, and does not mean that the connection is broken. A private one, whose session has
+/// settings of the request, is closed: nothing shows that they are gone.
 pub(super) struct Loan<'a> {
     lease: Option<Lease>,
     beaten: &'a AtomicBool,
+    is_private: bool,
 }
 
 impl<'a> Loan<'a> {
-    pub(super) fn new(lease: Lease, beaten: &'a AtomicBool) -> Self {
+    pub(super) fn new(lease: Lease, beaten: &'a AtomicBool, is_private: bool) -> Self {
         Self {
             lease: Some(lease),
             beaten,
+            is_private,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'a> Loan<'a> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take()
+            && !self.is_private
             && self.beaten.load(Ordering::Relaxed)
         {
             lease.settle_later();
@@ -98,14 +103,26 @@ impl Sending<'_> {
     /// node was merely faster.
     pub(super) async fn send(&self, loan: Loan<'_>) -> Result<Answer, SendError> {
         let SqlRequest {
-            target, arguments, ..
-        } = self.request;
+            target,
+            arguments,
+            local,
+            ..
+        } = *self.request;
         let (lease, statement) = (loan.lease(), &target.statement);
+        let work = Work {
+            statement,
+            arguments,
+            local,
+        };
         let sent = async {
             match self.asked.timeline {
-                // Boxed: large and not needed for reads.
+                // Boxed: large and not needed for most reads.
                 Some(timeline) if !self.request.safe => {
-                    Box::pin(write(lease, statement, arguments, timeline)).await
+                    Box::pin(write(lease, work, timeline)).await
+                }
+                _ if local.is_some() => {
+                    let with_position = self.options.with_position;
+                    Box::pin(read_in_transaction(lease, work, with_position)).await
                 }
                 _ => read(lease, statement, arguments, self.options).await,
             }
@@ -196,7 +213,7 @@ impl Sending<'_> {
 fn is_of_use(answer: &Result<Answer, Failure>) -> bool {
     match answer {
         Ok(answer) => answer.session_is_clean,
-        Err(failure) => failure.kind != FailureKind::Unavailable,
+        Err(failure) => failure.session_is_clean && failure.kind != FailureKind::Unavailable,
     }
 }
 

@@ -88,6 +88,8 @@ impl SqlTarget {
             claims: call.claims.map(|Claims(claims)| claims),
             headers: &call.head.headers,
         };
+        let local = self.local.as_ref().map(|local| local.bind(&values));
+        let local = local.transpose().map_err(SqlError::from)?;
         let arguments = values.bind(&self.statement).map_err(SqlError::from)?;
         let request = SqlRequest {
             database,
@@ -95,6 +97,7 @@ impl SqlTarget {
             decision: call.decision,
             route: call.route,
             arguments: &arguments,
+            local: local.as_ref(),
             safe: call.head.method.is_safe(),
             deadline: Instant::now() + call.time,
         };
@@ -113,14 +116,17 @@ impl SqlTarget {
         timing: &mut Timing,
     ) -> Result<Fetched, Problem> {
         let deadline = Instant::now() + time;
+        let headers = HeaderMap::new();
         let query = Query::parse(shared.uri.query().unwrap_or_default())?;
         let values = RequestValues {
             path: &shared.path_values,
             query: &query,
             body: None,
             claims: None,
-            headers: &HeaderMap::new(),
+            headers: &headers,
         };
+        let local = self.local.as_ref().map(|local| local.bind(&values));
+        let local = local.transpose().map_err(SqlError::from)?;
         let arguments = values.bind(&self.statement).map_err(SqlError::from)?;
         let request = SqlRequest {
             database,
@@ -128,6 +134,7 @@ impl SqlTarget {
             decision: &shared.decision,
             route: shared.route.as_deref(),
             arguments: &arguments,
+            local: local.as_ref(),
             safe: true,
             deadline,
         };

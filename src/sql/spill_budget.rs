@@ -22,6 +22,9 @@ const SHRINK_MOST: f64 = 0.5;
 /// The weight of one answer in the mean, so that a few slow answers do not shrink the limit.
 const WEIGHT: f64 = 1.0 / 16.0;
 
+/// The share of the limit from which the work is held to make answers slow.
+const LIMITED_FROM: f64 = 0.5;
+
 /// An answer is not slow up to this many times its time without load, and this much more: a busy
 /// moment of the gateway or of the network, and what is hardly noticed beside the round trip.
 const TIMES_UNLOADED: f64 = 2.0;
@@ -35,6 +38,8 @@ pub(super) struct SpillBudget {
     limit: f64,
     reads: usize,
     work: f64,
+    /// The most work under way since the last adjustment.
+    work_most: f64,
     connections: usize,
     /// Mean ratio of the time of an answer to what is not slow for it.
     slowness: f64,
@@ -70,6 +75,7 @@ impl SpillBudget {
             limit: max as f64,
             reads: 0,
             work: 0.0,
+            work_most: 0.0,
             connections: 0,
             slowness: 0.0,
             adjusted_at: now,
@@ -102,6 +108,7 @@ impl SpillBudget {
     fn add(&mut self, share: Share) {
         self.reads += 1;
         self.work += share.work;
+        self.work_most = self.work_most.max(self.work);
         self.connections += usize::from(share.connection);
     }
 
@@ -136,12 +143,17 @@ impl SpillBudget {
         self.slowness += (slowness - self.slowness) * WEIGHT;
         if now.saturating_duration_since(self.adjusted_at) >= STEP {
             self.adjusted_at = now;
+            let is_limited = self.work_most >= self.limit * LIMITED_FROM;
+            self.work_most = self.work;
             let gradient = (1.0 / self.slowness.max(1.0)).max(SHRINK_MOST);
             let growth = if gradient < 1.0 {
                 0.0
             } else {
                 self.limit.sqrt()
             };
+            if gradient < 1.0 && !is_limited {
+                return;
+            }
             let floor = FLOOR.min(self.max);
             self.limit = (self.limit * gradient + growth).clamp(floor, self.max);
         }
@@ -212,10 +224,13 @@ mod tests {
     fn the_limit_shrinks_while_answers_are_slow_and_grows_back_when_they_are_not() {
         let mut now = Instant::now();
         let mut budget = SpillBudget::new(64, now);
+        let all = Share::of(None, 40 * MS, false);
         let mut answer = |budget: &mut SpillBudget, took| {
             for _ in 0..400 {
                 now += 20 * MS;
+                let taken = (0..64).take_while(|_| budget.take(all, 128)).count();
                 budget.answered(took, 5 * MS, 40 * MS, now);
+                (0..taken).for_each(|_| budget.give_back(all));
             }
         };
         answer(&mut budget, 29 * MS);
@@ -224,6 +239,20 @@ mod tests {
         assert!((budget.limit - FLOOR).abs() < 0.1, "{budget:?}");
         answer(&mut budget, 15 * MS);
         assert!((budget.limit - 64.0).abs() < 0.1, "{budget:?}");
+    }
+
+    #[test]
+    fn answers_that_are_slow_while_little_is_spilled_take_nothing_off() {
+        let mut now = Instant::now();
+        let mut budget = SpillBudget::new(16, now);
+        let one = Share::of(None, 80 * MS, false);
+        for _ in 0..400 {
+            now += 20 * MS;
+            (0..7).for_each(|_| assert!(budget.take(one, 32), "{budget:?}"));
+            budget.answered(300 * MS, 5 * MS, 80 * MS, now);
+            (0..7).for_each(|_| budget.give_back(one));
+        }
+        assert!((budget.limit - 16.0).abs() < 0.1, "{budget:?}");
     }
 
     #[test]

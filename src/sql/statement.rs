@@ -4,7 +4,7 @@
 //! JSON, so that `select`, `insert … returning` and function calls are served in the same way.
 
 use super::lexer::{Piece, is_word, pieces, unquoted_name};
-use super::parameter::{Parameter, ParameterSource};
+use super::parameter::Parameter;
 
 /// Most parameters of one statement; the protocol counts them in 16 bits.
 const PARAMETERS_MAX: usize = 256;
@@ -99,19 +99,7 @@ fn wrapped(inner: &str, single: bool) -> String {
 /// The number of a parameter; a repeated name has the same number.
 fn number_of(text: &str, parameters: &mut Vec<Parameter>) -> Result<usize, StatementError> {
     let unknown = || StatementError::UnknownSource(text.to_owned());
-    let (source, name) = text[1..].split_once('.').ok_or_else(unknown)?;
-    let source = ParameterSource::parse(source).ok_or_else(unknown)?;
-    if name.is_empty() {
-        return Err(unknown());
-    }
-    let name = match source {
-        ParameterSource::Header => name.to_ascii_lowercase(),
-        ParameterSource::Path
-        | ParameterSource::Query
-        | ParameterSource::Body
-        | ParameterSource::Claims => name.to_owned(),
-    };
-    let parameter = Parameter { source, name };
+    let parameter = Parameter::parse(text).ok_or_else(unknown)?;
     let known = parameters.iter().position(|known| *known == parameter);
     let index = known.unwrap_or_else(|| {
         parameters.push(parameter);

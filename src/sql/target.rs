@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError};
+use super::local_settings::{LocalSettings, LocalSettingsError};
+use super::place::{ParameterError, SqlPlace};
+use super::{Parameter, ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError};
 use crate::sql::{Latencies, LeastRecent, Quickness};
 
 /// An endpoint that runs a statement.
@@ -20,6 +22,11 @@ pub struct SqlTarget {
     pub body_strings: Vec<String>,
     /// Whether any parameter names a member of the body.
     pub reads_body: bool,
+    /// Whether an answer may depend on the client: on a token or a header.
+    pub is_one_clients: bool,
+    /// The settings and the role of its transactions; such a statement has a transaction and a connection of
+    /// its own.
+    pub local: Option<LocalSettings>,
     /// The query parameters that an answer depends on, sorted; `None` if it depends on more than
     /// path and query, or is not a plain 200.
     pub shared_parameters: Option<Vec<String>>,
@@ -36,32 +43,18 @@ pub struct SqlTarget {
 /// A statement that becomes slower by itself counts as loaded for so long, or twice as long.
 const UNLOADED_WINDOW: Duration = Duration::from_secs(30);
 
-/// The method and path of an SQL endpoint, and whether it is open.
-#[derive(Debug, Clone, Copy)]
-pub struct SqlPlace<'a> {
-    /// Its one method.
-    pub method: &'a Method,
-    /// Its path template.
-    pub template: &'a str,
-    /// Whether it requires no token.
-    pub is_open: bool,
-}
-
 /// Why an endpoint cannot run its statement.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlTargetError {
     /// The statement itself.
     #[error("{0}")]
     Statement(#[from] StatementError),
-    /// A path parameter that is not in the template.
-    #[error("`:path.{0}` is not in the path template")]
-    NotInTemplate(String),
-    /// A claim on an endpoint without authentication.
-    #[error("`:claims.{0}` needs auth = \"jwt\"")]
-    ClaimWithoutAuth(String),
-    /// A body on a method that has none.
-    #[error("`:body.{0}` cannot be used with {1}, which has no body")]
-    BodyOfSafeMethod(String, Method),
+    /// A parameter of the statement.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// The settings or the role.
+    #[error(transparent)]
+    LocalSettings(#[from] LocalSettingsError),
     /// A required string that no parameter uses.
     #[error("the sql does not use `:body.{0}`")]
     UnusedBodyString(String),
@@ -73,67 +66,62 @@ impl SqlTarget {
     /// # Errors
     /// Names the key and what is wrong with it.
     pub fn compile(place: SqlPlace<'_>, sql: &SqlConfig) -> Result<Self, SqlTargetError> {
-        let method = place.method;
         let statement = SqlStatement::parse(&sql.statement, sql.single)?;
-        let reads = |source, name: &str| {
-            let mut parameters = statement.parameters().iter();
-            parameters.any(|p| p.source == source && p.name == name)
-        };
         for parameter in statement.parameters() {
-            let name = &parameter.name;
-            match parameter.source {
-                ParameterSource::Path if !template_has(place.template, name) => {
-                    return Err(SqlTargetError::NotInTemplate(name.clone()));
-                }
-                ParameterSource::Claims if place.is_open => {
-                    return Err(SqlTargetError::ClaimWithoutAuth(name.clone()));
-                }
-                ParameterSource::Body if method.is_safe() => {
-                    let (name, method) = (name.clone(), method.clone());
-                    return Err(SqlTargetError::BodyOfSafeMethod(name, method));
-                }
-                ParameterSource::Path
-                | ParameterSource::Query
-                | ParameterSource::Body
-                | ParameterSource::Claims
-                | ParameterSource::Header => {}
-            }
+            place.check(parameter)?;
         }
-        let mut strings = sql.body_strings.iter();
-        if let Some(name) = strings.find(|name| !reads(ParameterSource::Body, name)) {
+        let local = LocalSettings::compile(place, sql)?;
+        let parameters = || parameters(&statement, local.as_ref());
+        let in_body = |p: &&Parameter| p.source == ParameterSource::Body;
+        let is_unused = |name: &&String| !parameters().filter(in_body).any(|p| p.name == **name);
+        if let Some(name) = sql.body_strings.iter().find(is_unused) {
             return Err(SqlTargetError::UnusedBodyString(name.clone()));
         }
-        let mut parameters = statement.parameters().iter();
+        let reads_body = parameters().any(|p| p.source == ParameterSource::Body);
+        let of_client =
+            |source| matches!(source, ParameterSource::Claims | ParameterSource::Header);
+        let is_one_clients = !place.is_open || parameters().any(|p| of_client(p.source));
+        let shared_parameters = shared_parameters(place, sql, parameters());
         Ok(Self {
             status: sql.status,
-            is_read: method.is_safe(),
-            reads_body: parameters.any(|p| p.source == ParameterSource::Body),
-            shared_parameters: shared_parameters(place, sql, &statement),
-            statement,
+            is_read: place.method.is_safe(),
+            reads_body,
+            is_one_clients,
+            shared_parameters,
             body_strings: sql.body_strings.clone(),
             latencies: Latencies::default(),
             quickness: Quickness::default(),
             unloaded: LeastRecent::over(UNLOADED_WINDOW),
             stateless: Stateless::default(),
+            statement,
+            local,
         })
     }
 }
 
 impl SqlTarget {
-    /// The claims that the statement names.
+    /// The claims that the statement and the settings name.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
-        let parameters = self.statement.parameters().iter();
+        let parameters = parameters(&self.statement, self.local.as_ref());
         let claims = parameters.filter(|parameter| parameter.source == ParameterSource::Claims);
         claims.map(|claim| claim.name.as_str())
     }
 }
 
-fn shared_parameters(
+/// Everything of a request that an answer depends on.
+fn parameters<'a>(
+    statement: &'a SqlStatement,
+    local: Option<&'a LocalSettings>,
+) -> impl Iterator<Item = &'a Parameter> + Clone {
+    let of_settings = local.into_iter().flat_map(LocalSettings::parameters);
+    statement.parameters().iter().chain(of_settings)
+}
+
+fn shared_parameters<'a>(
     place: SqlPlace<'_>,
     sql: &SqlConfig,
-    statement: &SqlStatement,
+    parameters: impl Iterator<Item = &'a Parameter> + Clone,
 ) -> Option<Vec<String>> {
-    let parameters = statement.parameters().iter();
     let by_address = |source| matches!(source, ParameterSource::Path | ParameterSource::Query);
     let shared = *place.method == Method::GET
         && place.is_open
@@ -142,17 +130,8 @@ fn shared_parameters(
     let query = parameters.filter(|p| p.source == ParameterSource::Query);
     let mut names: Vec<_> = query.map(|p| p.name.clone()).collect();
     names.sort_unstable();
+    names.dedup();
     shared.then_some(names)
-}
-
-/// Whether a template has `{name}` or `{*name}`.
-fn template_has(template: &str, name: &str) -> bool {
-    template.split('/').any(|segment| {
-        let inner = segment
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'));
-        inner.is_some_and(|inner| inner.strip_prefix('*').unwrap_or(inner) == name)
-    })
 }
 
 #[cfg(test)]
@@ -165,6 +144,9 @@ mod tests {
             statement: statement.to_owned(),
             single: false,
             body_strings: Vec::new(),
+            settings: Vec::new(),
+            role: None,
+            roles: None,
         };
         let place = SqlPlace {
             method,

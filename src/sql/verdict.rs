@@ -61,6 +61,8 @@ pub(super) fn of_failure(
         | FailureKind::Raised { .. }
         | FailureKind::Timeout
         | FailureKind::NotPrimary
+        | FailureKind::InvalidSetting
+        | FailureKind::Denied
         | FailureKind::Unexpected => Verdict::Final,
     }
 }

@@ -56,6 +56,7 @@ impl Owed {
             cache_control: NO_STORE_PRIVATE.clone(),
             shared_cacheable: false,
             vary: false,
+            own_rules: false,
             session_cookie: false,
         }
     }

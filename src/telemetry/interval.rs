@@ -34,7 +34,7 @@ impl Interval<'_> {
         self.after.series(metric, &[]).filter_map(rate).collect()
     }
 
-    /// A quantile of what a histogram recorded, linear within a bucket as `PromQL` does it; none if it recorded
+    /// A quantile of what a histogram recorded, linear within a bucket as Prometheus has it; none if it recorded
     /// nothing.
     #[must_use]
     pub fn quantile(&self, histogram: &str, labels: &[(&str, &str)], quantile: f64) -> Option<f64> {

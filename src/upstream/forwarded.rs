@@ -58,6 +58,17 @@ pub(super) fn describe(
     append(headers, &FORWARDED, &forwarded);
 }
 
+/// The origin that an application believes to be asked for, such as `https://app.example.com`.
+#[must_use]
+pub fn origin_seen(head: &Parts, trusted: &[IpNet]) -> String {
+    let mut headers = HeaderMap::new();
+    describe(&mut headers, head, trusted, None);
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let proto = text(&X_FORWARDED_PROTO).unwrap_or("http");
+    let host = text(&X_FORWARDED_HOST).unwrap_or_default();
+    format!("{proto}://{host}").to_ascii_lowercase()
+}
+
 /// The gateway where a request entered has described its client.
 fn pass_on(headers: &mut HeaderMap, received: &HeaderMap) {
     for name in [

@@ -41,7 +41,7 @@ pub use error::{AttemptError, UpstreamError, UpstreamSetupError};
 pub use exchange::Answered;
 pub use fetch::{KeptAnswer, keep};
 pub use forward::{ProxiedRequest, wants_websocket, with_websocket};
-pub use forwarded::requested_host;
+pub use forwarded::{origin_seen, requested_host};
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
 pub use node::{UpstreamNode, encode_path};
 pub use outgoing::{Outgoing, Patience};

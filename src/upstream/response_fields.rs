@@ -8,14 +8,17 @@ use crate::http::may_be_kept;
 use tidegate_model::{RequestToken, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN};
 use tidegate_policy::{Decision, is_targeted};
 
-/// Fields that only the gateway sets for a client, and fields that would contradict the
-/// `Cache-Control` that is sent.
-static NOT_PASSED_ON: [HeaderName; 9] = [
+/// Fields that only the gateway sets for a client.
+static ALWAYS_OURS: [HeaderName; 5] = [
     HeaderName::from_static("consistency-status"),
     HeaderName::from_static("tidegate-unprocessed"),
     HeaderName::from_static("x-consistency"),
     HeaderName::from_static("x-route-primary"),
     HeaderName::from_static("x-database-role"),
+];
+
+/// Fields that would contradict a row's `Cache-Control`, besides those for certain caches.
+static CONTRADICTIONS: [HeaderName; 4] = [
     HeaderName::from_static("edge-control"),
     HeaderName::from_static("x-accel-expires"),
     EXPIRES,
@@ -32,16 +35,26 @@ pub(super) fn rewrite(
     decision: &Decision,
 ) -> Option<WalPosition> {
     strip_hop_by_hop(headers);
-    let targeted = headers.keys().filter(|name| is_targeted(name)).cloned();
-    let targeted: Vec<_> = targeted.collect();
-    for name in NOT_PASSED_ON.iter().chain(&targeted) {
+    for name in &ALWAYS_OURS {
         headers.remove(name);
+    }
+    if !decision.own_rules {
+        remove_contradictions(headers);
     }
     let shared = decision.shared_cacheable && may_be_kept(status, decision);
     if shared && headers.remove(SET_COOKIE).is_some() {
         tracing::debug!("an application's cookie was dropped: caches may keep the answer");
     }
     seen(tokens, headers, decision)
+}
+
+/// Removes what would contradict the `Cache-Control` that is sent.
+fn remove_contradictions(headers: &mut HeaderMap) {
+    let targeted = headers.keys().filter(|name| is_targeted(name)).cloned();
+    let targeted: Vec<_> = targeted.collect();
+    for name in CONTRADICTIONS.iter().chain(&targeted) {
+        headers.remove(name);
+    }
 }
 
 /// `Location` in a form that the client can follow, if the application refers to the node by its

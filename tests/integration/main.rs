@@ -41,6 +41,7 @@ mod promotion;
 mod rate_limit;
 mod rollouts;
 mod round_trips;
+mod row_security;
 mod cross_origin;
 mod dashboard;
 mod session_cookie;

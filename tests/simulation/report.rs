@@ -167,8 +167,11 @@ const NOTES: &str = "
 ## What the misses mean
 
 * **A region whose gateways are gone** cannot be helped by a policy: its clients' requests reach no
-  gateway until DNS sends them elsewhere. That takes three probes and what is left of a minute in resolvers'
-  caches; only what stands before the gateways can be faster. Clients that enter elsewhere are not affected.
+  gateway until DNS sends them elsewhere. That takes three probes (20 to 30 s) and what is left of a minute in
+  resolvers' caches: 60 s of the 1,080 s counted, for the 4.7 % of all requests that are the region's. These are
+  the 0.26 % by which the row falls short of the others, so 99.74 % is the floor for whatever stands behind this
+  DNS, and all three systems are at it. The requirement would allow 12 s, which needs something before the
+  gateways that fails over by itself, such as an anycast address. Clients that enter elsewhere are not affected.
 
 ## Why shedding is not among `errors`
 

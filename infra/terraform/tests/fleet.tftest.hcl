@@ -98,6 +98,14 @@ run "an_empty_setting_makes_all_regions_one_fleet" {
   assert {
     condition = alltrue([
       for region, deployed in local.deployed :
+      contains(jsondecode(regex("trusted_proxies = (.*)\n", deployed.gateway.fleet)[0]), var.regions[region].vpc_cidr)
+    ])
+    error_message = "Every gateway believes the load balancer in its own network about clients."
+  }
+
+  assert {
+    condition = alltrue([
+      for region, deployed in local.deployed :
       deployed.gateway.secrets.TOKEN_SECRET == replace(local.secret_arns["us-east-1"].TOKEN_SECRET, ":us-east-1:", ":${region}:")
     ]) && length(distinct([for deployed in local.deployed : reverse(split(":", deployed.gateway.secrets.TOKEN_SECRET))[0]])) == 1
     error_message = "A fleet needs one TOKEN_SECRET: every region has a copy of the same secret."

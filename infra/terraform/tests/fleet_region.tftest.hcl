@@ -156,7 +156,7 @@ run "gateway" {
   override_data {
     target          = data.aws_ec2_managed_prefix_list.cloudfront
     override_during = plan
-    values          = { id = "pl-cloudfront" }
+    values          = { id = "pl-cloudfront", entries = [{ cidr = "130.176.0.0/16", description = "" }, { cidr = "120.52.22.96/27", description = "" }] }
   }
 
   override_data {
@@ -186,6 +186,7 @@ run "gateway" {
     alarm_topic_arn         = "arn:aws:sns:eu-west-1:000000000000:alarms"
     migration               = { url_secret_arn = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:admin" }
     fleet_cidrs             = ["10.10.64.0/18", "10.20.64.0/18"]
+    proxy_cidrs             = ["10.10.0.0/16"]
     fleet = {
       name            = "shop"
       trusted_keys    = ["Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="]
@@ -290,6 +291,11 @@ run "gateway" {
       ] == [["fs-1 ENABLED fsap-1 ENABLED"]]
     )
     error_message = "The state outlives the task, and travels encrypted."
+  }
+
+  assert {
+    condition     = strcontains(local.fleet_configuration, "[server]\ntrusted_proxies = [\"10.10.0.0/16\",\"120.52.22.96/27\",\"130.176.0.0/16\"]\n")
+    error_message = "Policies see the client behind CloudFront and the load balancer."
   }
 
   assert {

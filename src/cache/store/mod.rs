@@ -1,6 +1,7 @@
 //! The stored answers, and the flights (shared fetches) that fetch new ones.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -8,6 +9,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::application::Variants;
 use super::flight::Landing;
 use super::key::PathKey;
 use super::{CacheKey, CacheSettings, Entry, Follower, Usable};
@@ -30,7 +32,9 @@ const SHARD_ENTRIES_MIN: usize = 8;
 /// Answers of one process by key; bounded by bytes. `O` is where an answer came from, `L` is the
 /// result that a flight gives to its followers.
 pub struct ResponseCache<O, L> {
-    store: Cache<CacheKey, Arc<Entry<O>>, Weight>,
+    store: Cache<CacheKey, Stored<O>, Weight>,
+    /// How often answers were removed by more than their key.
+    purges: AtomicU64,
     flights: Mutex<Flights<L>>,
     settings: CacheSettings,
     entries: metrics::Gauge,
@@ -57,13 +61,43 @@ pub enum Joined<O, L> {
     Stored(Arc<Entry<O>>),
 }
 
+/// What is stored under a key.
+enum Stored<O> {
+    /// An answer whose policy row says how long it is kept.
+    Declared(Arc<Entry<O>>),
+    /// The answers of an application that says so itself.
+    Application(Arc<Variants>),
+}
+
+impl<O> Clone for Stored<O> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Declared(entry) => Self::Declared(Arc::clone(entry)),
+            Self::Application(variants) => Self::Application(Arc::clone(variants)),
+        }
+    }
+}
+
+impl<O> Stored<O> {
+    fn declared(self) -> Option<Arc<Entry<O>>> {
+        match self {
+            Self::Declared(entry) => Some(entry),
+            Self::Application(_) => None,
+        }
+    }
+}
+
 /// Counts the bytes that an entry takes.
 #[derive(Clone)]
 struct Weight;
 
-impl<O> Weighter<CacheKey, Arc<Entry<O>>> for Weight {
-    fn weight(&self, key: &CacheKey, entry: &Arc<Entry<O>>) -> u64 {
-        bytes_of(key, entry) as u64
+impl<O> Weighter<CacheKey, Stored<O>> for Weight {
+    fn weight(&self, key: &CacheKey, stored: &Stored<O>) -> u64 {
+        let bytes = match stored {
+            Stored::Declared(entry) => bytes_of(key, entry),
+            Stored::Application(variants) => OVERHEAD_BYTES + key.len() + variants.bytes(),
+        };
+        bytes as u64
     }
 }
 
@@ -88,6 +122,7 @@ impl<O, L> ResponseCache<O, L> {
         let hasher = DefaultHashBuilder::default();
         Some(Self {
             store: Cache::with_options(options, Weight, hasher, DefaultLifecycle::default()),
+            purges: AtomicU64::new(0),
             flights: Mutex::default(),
             settings: settings.clone(),
             entries: metrics::gauge!(names::CACHE_ENTRIES),
@@ -98,7 +133,38 @@ impl<O, L> ResponseCache<O, L> {
 
     /// Returns the answer stored under a key.
     pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry<O>>> {
-        self.store.get(key)
+        self.store.get(key)?.declared()
+    }
+
+    /// Returns the answers of an application that are stored under a key.
+    pub fn variants(&self, key: &CacheKey) -> Option<Arc<Variants>> {
+        match self.store.get(key)? {
+            Stored::Application(variants) => Some(variants),
+            Stored::Declared(_) => None,
+        }
+    }
+
+    /// Stores the answers of an application under a key, or removes them.
+    pub fn put_variants(&self, key: &CacheKey, variants: Option<Arc<Variants>>) {
+        match variants {
+            Some(variants) => self
+                .store
+                .insert(key.clone(), Stored::Application(variants)),
+            None => {
+                self.store.remove(key);
+            }
+        }
+        self.measure();
+    }
+
+    /// How often answers were removed by more than their key.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    /// Returns the most bytes of all answers.
+    pub fn bytes_max(&self) -> usize {
+        self.settings.bytes_max
     }
 
     /// Returns the most bytes that the body of an entry may have.
@@ -108,7 +174,7 @@ impl<O, L> ResponseCache<O, L> {
 
     /// Returns the answer stored under a path without parameters; allocates nothing.
     pub fn get_path(&self, revision: u64, path: &str) -> Option<Arc<Entry<O>>> {
-        self.store.get(&PathKey { revision, path })
+        self.store.get(&PathKey { revision, path })?.declared()
     }
 
     /// Joins the flight for a key, or starts one. `seen` is the stored answer that the caller could
@@ -127,7 +193,7 @@ impl<O, L> ResponseCache<O, L> {
         }
         // A flight may have landed since the caller looked.
         let newer = |entry: &Arc<Entry<O>>| seen.is_none_or(|seen| !Arc::ptr_eq(seen, entry));
-        match self.store.get(key).filter(newer) {
+        match self.get(key).filter(newer) {
             Some(entry) => Joined::Stored(entry),
             None => Joined::Leader(self.take_off(&mut flights, flight)),
         }
@@ -175,7 +241,8 @@ impl<O, L> ResponseCache<O, L> {
         let flights = self.flights();
         let known = is_known(&flights, flight, landing);
         if known {
-            self.store.insert(flight.0.clone(), Arc::clone(entry));
+            let stored = Stored::Declared(Arc::clone(entry));
+            self.store.insert(flight.0.clone(), stored);
         }
         drop(flights);
         self.measure();
@@ -207,6 +274,7 @@ impl<O, L> ResponseCache<O, L> {
 
     fn remove(&self, condemned: impl Fn(&CacheKey) -> bool) -> usize {
         let mut flights = self.flights();
+        self.purges.fetch_add(1, Ordering::Release);
         flights.retain(|(key, _), _| !condemned(key));
         // Nothing is stored meanwhile, because that takes the same lock.
         let before = self.store.len();

@@ -1,5 +1,6 @@
 //! `tidegate check`: reports what `serve` would do, without doing it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::ToSocketAddrs;
 
@@ -10,11 +11,15 @@ use super::url_warning::warn_of_url;
 use crate::endpoint::{Backend, Routes};
 use crate::endpoint::{EndpointAuth, RouteTables};
 use crate::gateway::config::{InForce, Settings, in_force};
+use crate::gateway::nodes::session;
+use crate::gateway::statement_check::check_roles_on_any_node;
 use crate::peers::{CredentialsError, Peer, Refusal};
+use crate::sql::LocalSettings;
 use tidegate_model::Environment;
 
-/// Validates everything that needs no database and prints the effective tables.
-pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
+/// Validates everything that needs no database, and the roles of endpoints if there are any and a node
+/// answers; prints the effective tables.
+pub(super) async fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
     let overrides = command.settings;
     let text = if command.edge_policy {
         let routes = Routes::compile(&RouteTables::load(&overrides, environment)?)?;
@@ -31,6 +36,7 @@ pub(super) fn check(command: CheckCommand, environment: &Environment) -> Result<
             fleet(&settings)?,
             policies(&routes),
             endpoints(&routes),
+            roles(&settings, &routes).await?,
             upstreams(&routes),
             settings_in_force(in_force(
                 &overrides,
@@ -134,7 +140,7 @@ fn policies(routes: &Routes) -> String {
     let mut text = "\nPOLICIES, by path\n".to_owned();
     for row in routes.policies.rows() {
         let (pattern, floor) = (row.pattern().to_string(), row.floor().to_string());
-        let cache = row.cache_control().header().to_str().unwrap_or_default();
+        let cache = row.cache_control().as_written();
         let cookie = if row.session_cookie() {
             "; session cookie"
         } else {
@@ -164,11 +170,15 @@ fn endpoints(routes: &Routes) -> String {
             EndpointAuth::Jwt => "jwt",
         };
         let (method, template) = (&endpoint.method, &endpoint.template);
-        let target = if let Backend::Upstream { upstream, cache } = &endpoint.backend {
-            let cached = if *cache { ", cached" } else { "" };
-            format!(" -> {}{cached}", upstream.name())
-        } else {
-            String::new()
+        let target = match &endpoint.backend {
+            Backend::Upstream { upstream, cache } => {
+                let cached = if *cache { ", cached" } else { "" };
+                format!(" -> {}{cached}", upstream.name())
+            }
+            Backend::Sql(target) => match &target.local {
+                Some(local) => format!("; sets {local}"),
+                None => String::new(),
+            },
         };
         let place = &endpoint.place;
         line(
@@ -177,6 +187,25 @@ fn endpoints(routes: &Routes) -> String {
         );
     }
     text
+}
+
+/// The roles that requests may have, and whether the gateway's own is a member of them; nothing if there are
+/// none.
+async fn roles(settings: &Settings, routes: &Routes) -> Result<String, Exit> {
+    let locals = routes.router.sql_endpoints();
+    let locals = locals.filter_map(|(_, sql)| sql.local.as_ref());
+    let roles: BTreeSet<_> = locals.flat_map(LocalSettings::roles).collect();
+    if roles.is_empty() {
+        return Ok(String::new());
+    }
+    let servers = settings.servers();
+    let checked = check_roles_on_any_node(&servers, &session(settings), routes).await?;
+    let said = match checked {
+        Some(server) => format!("the gateway's own role may take them, by {server}"),
+        None => "warning: no node answers, so membership is not checked".to_owned(),
+    };
+    let roles: Vec<_> = roles.into_iter().collect();
+    Ok(format!("\nROLES\n{}\n{said}\n", roles.join(", ")))
 }
 
 /// The table of upstreams; empty if there are none.

@@ -47,14 +47,13 @@ struct EdgeRow {
 
 impl EdgeRow {
     fn of(row: &Row) -> Self {
-        let cache_control = row.cache_control().header().to_str().unwrap_or_default();
         let lifetime = row.cache_control().shared_lifetime();
         let kept = |of: fn(Lifetime) -> Duration| lifetime.map_or(0, |it| of(it).as_secs());
         Self {
             path: row.pattern().to_string(),
             cdn_paths: cdn_paths(row),
             consistency: row.floor().level.to_string(),
-            cache_control: cache_control.to_owned(),
+            cache_control: row.cache_control().as_written().to_owned(),
             cached: row.is_shared_cacheable(),
             max_age: kept(|it| it.fresh),
             stale_while_revalidate: kept(|it| it.while_revalidate),

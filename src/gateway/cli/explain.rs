@@ -113,12 +113,18 @@ fn describe(
             line("upstream", &format_args!("{region} {}", node.url));
         }
     }
-    if endpoint.sql().is_some() {
+    if let Some(target) = endpoint.sql() {
         line("nodes", &nodes_in_words(decision, method));
+        if let Some(local) = &target.local {
+            line("sets", local);
+        }
     }
     line(
         "cache-control",
-        &decision.cache_control.to_str().unwrap_or_default(),
+        &match decision.own_rules {
+            true => "the application's own",
+            false => decision.cache_control.to_str().unwrap_or_default(),
+        },
     );
     text
 }
@@ -131,8 +137,13 @@ fn cache_in_words(
     headers: &HeaderMap,
 ) -> String {
     let off = settings.bytes_max == 0;
+    let is_application = |row: &Row| row.cache_control().is_application();
+    let may_store = reached.endpoint.backend.shared_by().is_some();
     let words = match reached.lifetime(decision, headers) {
         _ if off => "off: bytes_max is 0".to_owned(),
+        Err(_) if may_store && reached.policy.is_some_and(is_application) => {
+            own_rules_in_words(decision).to_owned()
+        }
         Err(why_not) => format!("not for this request: {why_not}"),
         Ok(lifetime) => {
             let Lifetime {
@@ -150,6 +161,13 @@ fn cache_in_words(
         }
     };
     format!("{:<13} {words}\n", "cache")
+}
+
+fn own_rules_in_words(decision: &Decision) -> &'static str {
+    match decision.own_rules {
+        true => "as the application's answers and the request say (RFC 9111)",
+        false => "not for this request: a level or a token is stated",
+    }
 }
 
 fn token_in_words(token: RequestToken, headers: &HeaderMap) -> &'static str {

@@ -35,7 +35,7 @@ pub async fn run(cli: Cli, environment: Environment) -> Result<(), Exit> {
         Command::Demo(command) => demo::demo(command).await,
         Command::Top(command) => top::top(command, &environment).await,
 
-        Command::Check(command) => check::check(command, &environment),
+        Command::Check(command) => check::check(command, &environment).await,
         Command::Explain(command) => explain::explain(command, &environment),
         Command::Policy { command } => policy::policy(command, &environment).await,
         Command::Fleet { command } => fleet::fleet(&command),

@@ -1,5 +1,7 @@
 //! An `[[endpoint]]` as written in TOML, and its conversion to an [`EndpointConfig`].
 
+use std::collections::BTreeMap;
+
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
@@ -24,6 +26,9 @@ pub(super) struct EndpointSection {
     status: Option<Spanned<i64>>,
     single: Option<Spanned<bool>>,
     body_strings: Option<Spanned<Vec<String>>>,
+    settings: Option<Spanned<BTreeMap<String, String>>>,
+    role: Option<Spanned<String>>,
+    roles: Option<Spanned<Vec<String>>>,
     upstream: Option<Spanned<String>>,
     cache: Option<Spanned<bool>>,
 }
@@ -83,6 +88,32 @@ pub(super) const ENDPOINT: &[Setting] = &[
         ..Setting::UNNAMED
     },
     Setting {
+        key: "settings",
+        default: || "none".to_owned(),
+        range: || {
+            "a table of PostgreSQL settings, each with one parameter or a text; with `sql`"
+                .to_owned()
+        },
+        meaning: "What is set for the request's transaction; see \
+                  [Rows of their own for every user](api.md#rows-of-their-own-for-every-user).",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "role",
+        default: || "the gateway's own".to_owned(),
+        range: || "one claim, such as `:claims.role`; with `roles`".to_owned(),
+        meaning: "The PostgreSQL role of the request's transaction. A claim that is not exactly one of `roles` \
+                  is answered with 403.",
+        ..Setting::UNNAMED
+    },
+    Setting {
+        key: "roles",
+        default: || "none".to_owned(),
+        range: || "names of roles that the gateway's own is a member of; with `role`".to_owned(),
+        meaning: "The roles that the claim may name.",
+        ..Setting::UNNAMED
+    },
+    Setting {
         key: "upstream",
         default: || "required unless `sql`".to_owned(),
         range: || "the name of an `[[upstream]]`, or a URL in its place".to_owned(),
@@ -92,8 +123,10 @@ pub(super) const ENDPOINT: &[Setting] = &[
     Setting {
         key: "cache",
         default: || "false".to_owned(),
-        range: || "`true` or `false`; with `upstream`, `GET` and without `auth`".to_owned(),
-        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications).",
+        range: || {
+            "`true` or `false`; with `upstream`, without `auth`, with `GET`; with `*` on rows whose `cache_control` is `application`".to_owned()
+        },
+        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications). On rows whose `cache_control` is `application`: whether answers are [stored](caching.md#the-applications-own-rules).",
         ..Setting::UNNAMED
     },
 ];
@@ -136,6 +169,9 @@ impl EndpointSection {
             ("path", Some(self.path.span().start)),
             key("sql", &self.sql),
             key("body_strings", &self.body_strings),
+            key("settings", &self.settings),
+            key("role", &self.role),
+            key("roles", &self.roles),
         ];
         Ok(EndpointConfig {
             place: source.table(&self.method, &keys),
@@ -156,6 +192,12 @@ impl EndpointSection {
             statement: statement.get_ref().clone(),
             single: self.single.as_ref().is_some_and(|it| *it.get_ref()),
             body_strings: strings.map_or_else(Vec::new, |names| names.get_ref().clone()),
+            settings: match &self.settings {
+                None => Vec::new(),
+                Some(settings) => settings.get_ref().clone().into_iter().collect(),
+            },
+            role: self.role.as_ref().map(|it| it.get_ref().clone()),
+            roles: self.roles.as_ref().map(|it| it.get_ref().clone()),
         })
     }
 
@@ -171,7 +213,9 @@ impl EndpointSection {
         };
         let refused = match () {
             () if self.upstream.is_none() => "it goes with `upstream`, not with `sql`",
-            () if *method != EndpointMethod::One(Method::GET) => "it goes with `GET` alone",
+            () if ![EndpointMethod::One(Method::GET), EndpointMethod::Any].contains(method) => {
+                "it goes with `GET` and `*` alone"
+            }
             () if auth != EndpointAuth::None => "a bearer's answer is the bearer's alone",
             () => return Ok(*cache.get_ref()),
         };
@@ -180,18 +224,21 @@ impl EndpointSection {
 
     /// Refuses keys that shape the answer of a statement: they mean nothing to an upstream.
     fn refuse_sql_keys(&self, source: &Source) -> Result<(), ConfigError> {
-        let why = "it goes with `sql`, not with `upstream`";
-        let status = self
-            .status
-            .as_ref()
-            .map(|it| source.refused(it, "status", why));
-        let single = self
-            .single
-            .as_ref()
-            .map(|it| source.refused(it, "single", why));
-        let strings = self.body_strings.as_ref();
-        let strings = strings.map(|it| source.refused(it, "body_strings", why));
-        status.or(single).or(strings).map_or(Ok(()), Err)
+        fn refuse<T>(
+            source: &Source,
+            key: &str,
+            value: &Option<Spanned<T>>,
+        ) -> Result<(), ConfigError> {
+            let why = "it goes with `sql`, not with `upstream`";
+            let refused = value.as_ref().map(|it| source.refused(it, key, why));
+            refused.map_or(Ok(()), Err)
+        }
+        refuse(source, "status", &self.status)?;
+        refuse(source, "single", &self.single)?;
+        refuse(source, "body_strings", &self.body_strings)?;
+        refuse(source, "settings", &self.settings)?;
+        refuse(source, "role", &self.role)?;
+        refuse(source, "roles", &self.roles)
     }
 }
 

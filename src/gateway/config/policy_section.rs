@@ -60,10 +60,11 @@ pub(super) const POLICY: &[Setting] = &[
         key: "cache_control",
         default: || format!("\"{}\"", NO_STORE_PRIVATE.to_str().unwrap_or_default()),
         range: || {
-            "the value of a `Cache-Control` field; `public` on `eventual` rows only".to_owned()
+            "the value of a `Cache-Control` field; `public` on `eventual` rows only; `application` on `eventual` rows of upstreams only".to_owned()
         },
         meaning: "The `Cache-Control` of successful answers; `public` with a lifetime turns on the \
-                  [response cache](caching.md).",
+                  [response cache](caching.md). `\"application\"` leaves it to the \
+                  [application](caching.md#the-applications-own-rules).",
         too_low: "answers are fetched again that could have been kept.",
         too_high: "clients and shared caches keep what has changed since.",
         ..Setting::UNNAMED

@@ -147,6 +147,7 @@ fn decision(consistency: Consistency, token: RequestToken) -> Decision {
         consistency,
         token,
         stated: true,
+        own_rules: false,
         session_cookie: false,
         cache_control: HeaderValue::from_static("no-store"),
         shared_cacheable: false,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::FinishedRollout;
+use crate::{FinishedRollout, OpenRollout, RolloutStage};
 
 const S: Duration = Duration::from_secs(1);
 

@@ -288,6 +288,86 @@ fn a_region_whose_gateways_have_fallen_silent_is_waited_for_and_not_passed_over(
     assert_eq!(step, LeaderStep::Stop(StopReason::Stalled { gateways }));
 }
 
+/// Reports in which one region's gateway suspects itself; it was heard a while ago.
+fn suspecting(leading: &Leading, place: usize, age: Duration) -> Vec<GatewayReport> {
+    let mut reports = followed(leading);
+    reports[place].state = GatewayState::Suspect;
+    reports[place].age = age;
+    reports
+}
+
+#[test]
+fn a_region_whose_gateways_suspect_themselves_is_waited_for_and_then_passed_over() {
+    for age in [S, ALIVE_NO_MORE] {
+        let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+        next(&mut leading, &mut now, followed);
+        leading.step(&followed(&leading), false, now);
+        assert!(leading.is_baking());
+        let begun = now;
+        let share = 500;
+        let step = next(&mut leading, &mut now, |it| suspecting(it, 0, age));
+        assert_eq!(step, LeaderStep::Enter(StageAt::Share { region: 1, share }));
+        assert_eq!(now - begun, 121 * S, "what it said before counts no more");
+        assert_eq!(leading.passed_over().collect::<Vec<_>>(), ["a"]);
+    }
+}
+
+#[test]
+fn a_region_whose_gateways_no_longer_suspect_themselves_bakes_anew() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    next(&mut leading, &mut now, followed);
+    leading.step(&followed(&leading), false, now);
+    assert_eq!(
+        leading.step(&suspecting(&leading, 0, S), false, now + 59 * S),
+        LeaderStep::Wait
+    );
+    assert!(!leading.is_baking());
+    let begun = now + 60 * S;
+    assert_eq!(
+        leading.step(&followed(&leading), false, begun),
+        LeaderStep::Wait
+    );
+    let step = leading.step(&followed(&leading), false, begun + 59 * S);
+    assert_eq!(step, LeaderStep::Wait);
+    let step = leading.step(&followed(&leading), false, begun + 60 * S);
+    assert!(matches!(step, LeaderStep::Enter(_)), "{step:?}");
+    assert_eq!(leading.passed_over().next(), None);
+}
+
+#[test]
+fn one_gateway_that_suspects_itself_neither_holds_up_nor_stops_the_others() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = suspecting(&leading, 1, S);
+    reports[1].arms.decided = 1_000;
+    reports[1].arms.changed = 1_000;
+    assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
+    assert!(leading.is_baking());
+    // In the end it says so of itself, and its own veto counts again.
+    reports[1].state = GatewayState::Vetoed;
+    reports[1].arms = ArmReport::default();
+    let step = leading.step(&reports, false, 2 * S);
+    assert!(
+        matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn where_all_gateways_suspect_themselves_shadow_is_waited_for_and_does_not_stop_it() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    let all = |leading: &Leading| {
+        let mut reports = followed(leading);
+        reports
+            .iter_mut()
+            .for_each(|it| it.state = GatewayState::Suspect);
+        reports
+    };
+    let step = next(&mut leading, &mut now, all);
+    let share = 500;
+    assert_eq!(step, LeaderStep::Enter(StageAt::Share { region: 0, share }));
+    assert_eq!(now, 121 * S);
+}
+
 #[test]
 fn a_stage_whose_gateways_fall_silent_does_not_end_its_bake() {
     let mut leading = Leading::new(course(), Duration::ZERO);

@@ -11,6 +11,7 @@ mod no_primary;
 mod one_way;
 mod rolling_restart;
 mod silent_regions;
+mod slow_database;
 
 use super::drill::{Length, Row};
 

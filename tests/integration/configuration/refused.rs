@@ -106,6 +106,7 @@ policy.consistency | 'eventully' | 3: consistency = 'eventully': the level is no
 policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the field is not one RFC 9651 item (byte 6), such as strong
 policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
 policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-age=60": it must not say `public`: a shared cache
+policy.cache_control | 'application' | 3: cache_control = "application": the row needs `consistency = "eventual"`
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
 policy.cors | { origins = [] } | 3: cors.origins = "": at least one origin, or `*`, is needed
 policy.cors | { origins = ['https://a.example/'] } | 3: cors.origins = "https://a.example/": expected `scheme://host[:port]`
@@ -124,6 +125,16 @@ endpoint.status | 404 | 5: status = 404: expected a success that has a body: 200
 endpoint.status | 'ok' | 5: status = 'ok': expected a whole number
 endpoint.single | 1 | 5: single = 1: expected true or false
 endpoint.body_strings | ['a'] | 5: body_strings = "a": the sql does not use `:body.a`
+endpoint.settings | 'x' | 5: settings = 'x': expected a table
+endpoint.settings | { 'a b' = 'x' } | 5: settings = "a b": expected the name of a setting, such as `app.user`
+endpoint.settings | { Search_Path = 'x' } | 5: settings = "Search_Path": it cannot be set for a request
+endpoint.settings | { 'app.user' = ':claims.sub' } | 5: settings = "app.user": `:claims.sub` needs auth = "jwt"
+endpoint.settings | { 'app.user' = ':path.id' } | 5: settings = "app.user": `:path.id` is not in the path template
+endpoint.settings | { 'app.user' = ':body.id' } | 5: settings = "app.user": `:body.id` cannot be used with GET, which has no body
+endpoint.settings | { 'app.user' = 'u-:query.u' } | 5: settings = "app.user": expected one parameter such as `:claims.sub`, or a text
+endpoint.role | ':claims.role' | 5: role = ":claims.role": it goes with `roles`
+endpoint.role | ":query.role'\nroles = ['a" | 5: role = 
+endpoint.roles | ['none'] | 5: roles = "": it goes with `role`
 endpoint.upstream | 'http://a' | 5: upstream = 'http://a': an endpoint has either `sql` or `upstream`
 endpoint.cache | true | 5: cache = true: it goes with `upstream`, not with `sql`
 upstream.name | 'a b' | 7: upstream.name = 'a b': expected 1 to 64 letters, digits, `-` and `_`

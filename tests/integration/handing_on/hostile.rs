@@ -1,14 +1,17 @@
 //! Peers with a certificate that misbehave: others are served, and nothing moves.
 
-use tokio::time::{Duration, Instant};
+use std::convert::Infallible;
 
 use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout};
 
 use super::kit::{FleetScene, serving};
 use crate::fleet::connect;
@@ -18,7 +21,7 @@ const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
 
 impl FleetScene {
     /// Speaks HTTP/2 to the second region's gateway as a gateway of the first one.
-    pub(super) async fn peer(&self) -> SendRequest<Full<bytes::Bytes>> {
+    pub(super) async fn peer(&self) -> SendRequest<Full<Bytes>> {
         let shown = self.file("eu-west-1");
         let socket = connect(self.ports[1], Some(&shown)).await.unwrap();
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket))
@@ -70,6 +73,43 @@ async fn a_peer_that_reads_no_answer_holds_up_no_other() {
         slow.ready().await.unwrap();
         unread.push(slow.send_request(request).await.unwrap());
     }
+    let response = scene.get("/app/x").await;
+    assert_eq!(serving(&response), "us-east-1");
+    assert_eq!(response.bytes().await.unwrap().len(), 4 << 20);
+}
+
+#[tokio::test]
+async fn peers_that_read_no_answers_take_little_memory() {
+    let large = |_region| {
+        let piece = Bytes::from(vec![b'x'; 64 << 10]);
+        let body = move || {
+            let pieces = stream::repeat(Ok::<_, Infallible>(piece.clone())).take(64);
+            async move { Body::from_stream(pieces) }
+        };
+        Router::new().fallback(body)
+    };
+    let scene = FleetScene::with(2, AWAY, "", large).await;
+    assert_eq!(
+        scene.get("/app/x").await.bytes().await.unwrap().len(),
+        4 << 20
+    );
+    let before = scene.memory(1);
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let mut slow = scene.peer().await;
+        for _ in 0..40 {
+            let request = Request::get("https://x/app/x").header("tidegate-deadline", "9000");
+            slow.ready().await.unwrap();
+            let answer = slow.send_request(request.body(Full::default()).unwrap());
+            unread.push(timeout(DEADLINE, answer).await.unwrap().unwrap());
+        }
+    }
+    let grown = scene.memory(1).saturating_sub(before);
+    assert!(
+        grown < 96 << 20,
+        "{grown} bytes for {} answers of 4 MiB",
+        unread.len()
+    );
     let response = scene.get("/app/x").await;
     assert_eq!(serving(&response), "us-east-1");
     assert_eq!(response.bytes().await.unwrap().len(), 4 << 20);

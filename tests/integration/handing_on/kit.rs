@@ -291,6 +291,15 @@ impl FleetScene {
         .unwrap();
     }
 
+    /// Resident memory of a gateway, in bytes.
+    pub(super) fn memory(&self, at: usize) -> u64 {
+        let status = format!("/proc/{}/status", self.gateway(at).pid().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() << 10
+    }
+
     /// A metric's value at the first gateway; zero while it is absent.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let page = self.metrics().await;

@@ -1,7 +1,7 @@
 //! A server that is no longer the primary refuses writes by itself, whatever the gateway assumes.
 
 use tidegate::postgres::pool::Node;
-use tidegate::sql::{self, FailureKind, SqlStatement};
+use tidegate::sql::{self, FailureKind, SqlStatement, Work};
 use tidegate::testkit::{PostgresServer, Shutdown};
 use tidegate_model::Timeline;
 
@@ -14,7 +14,12 @@ const INSERT: &str = "insert into notes (text) values ('x') returning id";
 async fn write(node: &Node, timeline: u32) -> Result<(), FailureKind> {
     let statement = SqlStatement::parse(INSERT, true).unwrap();
     let lease = lease(node).await.unwrap();
-    let written = sql::write(&lease, &statement, &[], Timeline(timeline)).await;
+    let work = Work {
+        statement: &statement,
+        arguments: &[],
+        local: None,
+    };
+    let written = sql::write(&lease, work, Timeline(timeline)).await;
     lease.settle();
     written.map(drop).map_err(|failure| failure.kind)
 }

@@ -2,7 +2,7 @@
 
 use tidegate::testkit::{DelayProxy, GatewayProcess, PostgresServer, until};
 
-use super::kit::{EU, LOCAL, Scene, TO_US, US, metric};
+use super::kit::{EU, LOCAL, Scene, TO_US, US, in_force, metric};
 use crate::world::DEADLINE;
 
 /// A line to a server.
@@ -51,6 +51,27 @@ async fn after_a_promotion_that_has_lost_the_newest_rollout_all_go_back_to_what_
         assert_eq!(metric(gateway, series).await, 1.0, "{}", gateway.log());
     }
     scene.put_in_force("2").await;
+}
+
+#[tokio::test]
+async fn after_a_promotion_the_rows_of_a_replica_that_follows_the_new_primary_count() {
+    let (mut scene, _to_the_dead_primary) = scene_with_a_line().await;
+    let dead = scene.cluster.primary.address().port().to_string();
+    scene.cluster.primary.kill().await.unwrap();
+    scene.cluster.promote_replica(1).await.unwrap();
+    let replica = &scene.cluster.replicas[0];
+    let source = replica.value("show primary_conninfo").await.unwrap();
+    let new = scene.cluster.primary.address().port().to_string();
+    let source = source.unwrap().replace(&dead, &new);
+    replica.set("primary_conninfo", &source).await.unwrap();
+    // No gateway reaches the new primary, and only the first one has a replica.
+    scene.roll_out_by_hand("2").await;
+    scene.follows(&scene.gateways[0], "2", 2 * DEADLINE).await;
+    assert_eq!(in_force(&scene.gateways[1]).await, "1");
+    let timelines = "select timeline_id > 1 from pg_control_checkpoint()";
+    scene.cluster.primary.execute("checkpoint").await.unwrap();
+    let newer = scene.cluster.primary.value(timelines).await.unwrap();
+    assert_eq!(newer.as_deref(), Some("t"), "it was a promotion");
 }
 
 #[tokio::test]

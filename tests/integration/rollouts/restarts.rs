@@ -1,7 +1,9 @@
 //! What a gateway goes on with, before and without the store.
 
 use std::path::Path;
+use std::process::Command;
 
+use tempfile::TempDir;
 use tidegate::testkit::{GatewayProcess, until};
 use tidegate_rollout::{SavedPolicy, StoredRevision, sha256_hex};
 
@@ -29,6 +31,44 @@ fn of_another_database(folder: &Path, (revision, floor): (u32, u32)) {
     };
     let file = folder.join("traffic-policy.json");
     std::fs::write(file, saved.write().unwrap()).unwrap();
+}
+
+/// A disk of four pages, which is full as soon as it is filled.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// Nothing where tests may not mount.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        let mount = mount.args(["-t", "tmpfs", "-o", "size=16k", "none"]);
+        let output = mount.arg(folder.path()).output();
+        let is_mounted = output.is_ok_and(|output| output.status.success());
+        is_mounted.then(|| Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn fill(&self) {
+        let filled = std::fs::write(self.path().join("filler"), [0; 1 << 16]);
+        assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    fn names(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _kept = Command::new("umount").arg(self.path()).output();
+    }
 }
 
 /// The text in force.
@@ -69,6 +109,46 @@ async fn a_state_file_of_another_database_gives_neither_its_text_nor_its_floor_o
         .await
         .unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_the_last_state_file_whole_and_the_new_policy_in_force() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("SKIPPED: no file system can be mounted");
+        return;
+    };
+    let more = format!("[fleet]\nstate_dir = \"{}\"\n", disk.path().display());
+    let mut scene = Scene::prepared(1).await;
+    scene.start_gateway(scene.command(EU, &more)).await;
+    scene.push(TO_US).await;
+    scene.put_in_force("1").await;
+    let file = disk.path().join("traffic-policy.json");
+    let saved = || {
+        let text = std::fs::read_to_string(&file)?;
+        anyhow::Ok(SavedPolicy::read(&text, "default")?.revision)
+    };
+    until("the first revision is saved", DEADLINE, async || {
+        Ok((saved().ok() == Some(1)).then_some(()))
+    })
+    .await
+    .unwrap();
+    disk.fill();
+    scene.push(LOCAL).await;
+    scene.put_in_force("2").await;
+    let gateway = &scene.gateways[0];
+    let cannot = "the state file cannot be written";
+    gateway.wait_for_log(cannot).await.unwrap();
+    assert_eq!(saved().unwrap(), 1);
+    assert_eq!(disk.names(), ["filler", "traffic-policy.json"]);
+    assert_eq!(scene.served_by(0, "/app/x").await, "near");
+
+    // Without a database it is what a gateway starts with, and there is still no room.
+    scene.gateways.clear();
+    let nowhere = "postgres://app@127.0.0.1:1/app";
+    let alone = scene.command(EU, &more).env("DATABASE_URL", nowhere);
+    let alone = alone.env("DATABASE_READ_REPLICA_URL", nowhere);
+    let gateway = alone.start().await.unwrap();
+    scene.follows(&gateway, "1", DEADLINE).await;
 }
 
 #[tokio::test]

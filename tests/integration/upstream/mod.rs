@@ -11,6 +11,7 @@ mod kept;
 pub(crate) mod kit;
 mod loops;
 mod overload;
+mod own_rules;
 mod passing;
 mod policy;
 mod server_errors;

@@ -9,9 +9,15 @@ locals {
   fleet_folder = "/run/fleet"
   state_folder = "/var/lib/tidegate"
 
+  # Both append to X-Forwarded-For: CloudFront, and the load balancer in its subnets. Without them every client
+  # of a policy by country or network would be the load balancer.
+  proxies = sort(concat(var.proxy_cidrs, [for range in data.aws_ec2_managed_prefix_list.cloudfront.entries : range.cidr]))
+
   # JSON's strings and lists are TOML's, too.
   fleet_configuration = one([
     for fleet in var.fleet[*] : <<-EOT
+      [server]
+      trusted_proxies = ${jsonencode(local.proxies)}
       [fleet]
       name = ${jsonencode(fleet.name)}
       state_dir = "${local.state_folder}"

@@ -143,6 +143,12 @@ variable "fleet" {
   default = null
 }
 
+variable "proxy_cidrs" {
+  description = "Ranges of the load balancer's subnets: its word about clients is taken, and CloudFront's. No client may be in them."
+  type        = list(string)
+  default     = []
+}
+
 variable "fleet_cidrs" {
   description = "Ranges of the tasks of all regions of the fleet."
   type        = list(string)

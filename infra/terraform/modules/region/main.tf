@@ -100,6 +100,7 @@ module "gateway" {
   environment             = var.common.environment
   fleet                   = one([for made in module.fleet : merge(var.common.fleet, { registry_arn = made.registry_arn, certificate_arn = made.certificate_arn, state = made.state })])
   fleet_cidrs             = var.common.gateway_cidrs
+  proxy_cidrs             = [var.settings.vpc_cidr]
   kms_key_arn             = aws_kms_key.this.arn
   log_bucket              = aws_s3_bucket_policy.logs.bucket
   task_cpu                = var.settings.task_cpu

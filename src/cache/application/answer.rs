@@ -1,0 +1,161 @@
+//! One stored answer of an application.
+
+use std::sync::{Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::{Duration, Instant};
+
+use crate::http::{Served, age_in_header};
+use tidegate_policy::http_cache::{Selection, Slice, Terms, not_modified, slice};
+
+/// The pause after a refresh that has failed: the `Retry-After` of a 503.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// One answer, with everything that is needed to serve it again.
+pub struct StoredAnswer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, without those that are set on each answer.
+    pub headers: HeaderMap,
+    /// Its body, in its own memory.
+    pub body: Bytes,
+    /// On what terms it is used.
+    pub terms: Terms,
+    /// Which requests it is for.
+    pub selection: Selection,
+    /// The node that made it.
+    pub served: Option<Served>,
+    /// Taken before the request to the application was sent, so that the round trip counts as age.
+    pub asked_at: Instant,
+    /// Whether a request asks for a newer one.
+    refresh: Mutex<Refresh>,
+}
+
+/// What is known about newer answers.
+#[derive(Default)]
+enum Refresh {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// A request is under way.
+    Running,
+    /// A request has failed.
+    Failed(Instant),
+}
+
+impl StoredAnswer {
+    /// Makes an answer that nothing is known about yet.
+    pub fn new(
+        (status, headers, body): (StatusCode, HeaderMap, Bytes),
+        (terms, selection): (Terms, Selection),
+        served: Option<Served>,
+        asked_at: Instant,
+    ) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+            terms,
+            selection,
+            served,
+            asked_at,
+            refresh: Mutex::default(),
+        }
+    }
+
+    /// The same answer with other fields, for one client.
+    #[must_use]
+    pub fn with_headers(&self, mut headers: HeaderMap) -> Self {
+        headers.remove(AGE);
+        let content = (self.status, headers, self.body.clone());
+        let rules = (self.terms, self.selection.clone());
+        Self::new(content, rules, self.served.clone(), Instant::now())
+    }
+
+    /// Its age.
+    pub fn age(&self, now: Instant) -> Duration {
+        self.terms.age + now.saturating_duration_since(self.asked_at)
+    }
+
+    /// The whole seconds for which it is still fresh; negative once it is stale.
+    pub fn ttl(&self, now: Instant) -> i64 {
+        let seconds = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+        let (fresh, age) = (self.terms.fresh, self.age(now));
+        match fresh.checked_sub(age) {
+            Some(left) => seconds(left.as_secs()),
+            None => -seconds(age_in_header(age - fresh)),
+        }
+    }
+
+    /// Takes the right and the duty to refresh it: one request at a time has it, and none has it for a
+    /// moment after a failure.
+    pub fn take_refresh(&self, now: Instant) -> bool {
+        let mut refresh = self.refresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = match *refresh {
+            Refresh::Idle => true,
+            Refresh::Running => false,
+            Refresh::Failed(at) => now.saturating_duration_since(at) >= RETRY_PAUSE,
+        };
+        if may {
+            *refresh = Refresh::Running;
+        }
+        may
+    }
+
+    /// Gives it back: a newer answer has replaced this one, or there is none.
+    pub fn end_refresh(&self, now: Instant) {
+        *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Refresh::Failed(now);
+    }
+
+    /// Answers a request that it is for: whole, in part, or with 304 if the client has it.
+    pub fn respond(&self, request: &HeaderMap, now: Instant) -> Response {
+        let is_unchanged = self.status.is_success() && not_modified(request, &self.headers);
+        let mut headers = self.headers.clone();
+        headers.insert(AGE, HeaderValue::from(age_in_header(self.age(now))));
+        let (status, body) = match slice(request, self.status, &self.headers, self.body.len()) {
+            _ if is_unchanged => {
+                for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
+                    headers.remove(name);
+                }
+                (StatusCode::NOT_MODIFIED, Bytes::new())
+            }
+            Slice::Whole => (self.status, self.body.clone()),
+            Slice::Part(part) => {
+                let (last, length) = (part.end - 1, self.body.len());
+                let range = format!("bytes {}-{last}/{length}", part.start);
+                headers.extend(HeaderValue::try_from(range).map(|it| (CONTENT_RANGE, it)));
+                (StatusCode::PARTIAL_CONTENT, self.body.slice(part))
+            }
+            Slice::Unsatisfiable => {
+                let range = format!("bytes */{}", self.body.len());
+                headers.extend(HeaderValue::try_from(range).map(|it| (CONTENT_RANGE, it)));
+                headers.remove(LAST_MODIFIED);
+                (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
+            }
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// The bytes that it occupies.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + bytes_of(&self.headers) + self.selection.bytes()
+    }
+}
+
+/// The bytes of fields, with their places in the table.
+pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
+    const FIELD_BYTES: usize = 64;
+    let length = |(name, value): (&http::HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + FIELD_BYTES
+    };
+    headers.iter().map(length).sum()
+}
