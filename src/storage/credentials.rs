@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Provider;
+use super::provider::Provider;
 
 /// Longest credentials that are read, as text.
 pub const CREDENTIALS_BYTES_MAX: usize = 64 << 10;

@@ -17,7 +17,7 @@ use crate::gateway::config::{CONFIG, Overrides, storage_keys, storage_settings};
 use crate::postgres::{Connection, Session, connect};
 use crate::storage::{
     BucketBackend, BucketCredentials, BucketRow, ByteCount, MasterKeys, NewBucket, Provider,
-    Registry, RepositoryPolicy, StorageError, sweep_once,
+    Registry, RepositoryPolicy, StorageError, rewrap, sweep_once,
 };
 use tidegate_model::Environment;
 
@@ -50,7 +50,7 @@ pub(super) async fn storage(
         }
         StorageCommand::Rewrap(output) => {
             let session = Console::open(&output, environment).await?;
-            let rewrapped = session.registry().rewrap().await?;
+            let rewrapped = rewrap(&session.registry()).await?;
             let text = format!("sealed {rewrapped} anew");
             session.print(&json!({"rewrapped": rewrapped}), &text)
         }

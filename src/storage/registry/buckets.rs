@@ -1,10 +1,12 @@
-//! Buckets as rows.
+//! Buckets as rows, and what rows of every kind have in common.
 
-use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
 
-use super::rows::{Registry, check_name, in_use, new_id, signed, unsigned};
-use crate::storage::database::Values;
+use crate::storage::bucket::is_valid_name;
+use crate::storage::database::{Values, execute};
 use crate::storage::seal::Cell;
 use crate::storage::{BucketCredentials, BucketRow, MasterKeys, NewBucket, StorageError};
 
@@ -12,6 +14,19 @@ pub(in crate::storage) const BUCKETS: &str = "select id, name, provider, region,
      price_out, refused_month is not distinct from tidegate.storage_month(), held, \
      case when written_month = tidegate.storage_month() then written else 0 end \
      from tidegate.storage_bucket order by name";
+
+/// The rows of one database, and what opens the secrets in them.
+pub struct Registry<'a> {
+    /// A connection to the primary.
+    pub client: &'a Client,
+    /// What seals and opens.
+    pub keys: &'a MasterKeys,
+}
+
+/// A new id: sortable by the time at which it was made.
+pub(in crate::storage) fn new_id() -> String {
+    Uuid::now_v7().simple().to_string()
+}
 
 impl Registry<'_> {
     /// Adds a bucket.
@@ -112,6 +127,43 @@ impl Registry<'_> {
         let text = serde_json::to_vec(credentials).unwrap_or_default();
         self.keys.seal(of_bucket(id), &text)
     }
+
+    pub(super) async fn add(
+        &self,
+        name: &str,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<(), StorageError> {
+        match execute(self.client, sql, values).await {
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                Err(StorageError::NameTaken(name.to_owned()))
+            }
+            done => Ok(done.map(drop)?),
+        }
+    }
+
+    /// Runs a statement that returns a row if it has found what has a name.
+    pub(super) async fn one(
+        &self,
+        kind: &'static str,
+        name: &str,
+        sql: &str,
+    ) -> Result<(), StorageError> {
+        let name_value: &(dyn ToSql + Sync) = &name;
+        let rows = self.run(sql, &[(name_value, Type::TEXT)]).await?;
+        match rows.is_empty() {
+            true => Err(StorageError::NotFound(kind, name.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) async fn run(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StorageError> {
+        Ok(execute(self.client, sql, values).await?)
+    }
 }
 
 fn of_bucket(id: &str) -> Cell<'_> {
@@ -153,4 +205,36 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
         written: unsigned(row.try_get(12)?).unwrap_or_default(),
         id,
     })
+}
+
+/// Says what uses a row, if something does.
+pub(super) fn in_use(
+    removed: Result<(), StorageError>,
+    why: impl FnOnce() -> String,
+) -> Result<(), StorageError> {
+    match removed {
+        Err(StorageError::Database(error))
+            if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION) =>
+        {
+            Err(StorageError::InUse(why()))
+        }
+        removed => removed,
+    }
+}
+
+pub(in crate::storage) fn check_name(name: &str) -> Result<(), StorageError> {
+    match is_valid_name(name) {
+        true => Ok(()),
+        false => Err(StorageError::Invalid(format!(
+            "the name `{name}` is not valid: expected 3 to 63 lower-case letters, digits, dots and hyphens"
+        ))),
+    }
+}
+
+pub(in crate::storage) fn signed(bytes: Option<u64>) -> Option<i64> {
+    bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+pub(in crate::storage) fn unsigned(bytes: Option<i64>) -> Option<u64> {
+    bytes.map(|bytes| u64::try_from(bytes).unwrap_or_default())
 }

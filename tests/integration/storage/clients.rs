@@ -68,7 +68,9 @@ async fn aws_sdk_of_node_stores_reads_lists_copies_and_deletes_while_a_bucket_di
 #[tokio::test]
 async fn aws_sdk_of_go_stores_reads_lists_copies_and_deletes_while_a_bucket_dies() {
     let Some(go) = tool("go-aws-sdk") else {
-        eprintln!("SKIPPED: the AWS SDK of Go is not installed, and Debian's packages cannot be had");
+        eprintln!(
+            "SKIPPED: the AWS SDK of Go is not installed, and Debian's packages cannot be had"
+        );
         return;
     };
     let directory = tempfile::tempdir().unwrap();

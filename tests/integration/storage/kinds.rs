@@ -96,7 +96,12 @@ async fn credentials_that_cannot_open_a_bucket_are_refused_when_it_is_added() {
     let account = r#"{"client_email": "a@b", "private_key_id": "1", "private_key": "MARK"}"#;
     let key = r#"{"accessKeyId": "account", "secretAccessKey": "MARK is not base64"}"#;
     for (provider, url, given, said) in [
-        ("azure", "https://a.blob.core.windows.net/c", key, "base64"),
+        (
+            "azure",
+            "https://a.blob.core.windows.net/c",
+            key,
+            "Invalid Access Key",
+        ),
         (
             "azure",
             "https://a.blob.core.windows.net/c",

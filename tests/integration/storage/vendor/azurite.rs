@@ -55,7 +55,7 @@ impl Azurite {
         let base = timeout(DEADLINE, async {
             loop {
                 let line = lines.next_line().await.unwrap().unwrap();
-                if let Some((_, url)) = line.split_once("listening at ") {
+                if let Some((_, url)) = line.split_once("successfully listens on ") {
                     return url.trim().to_owned();
                 }
             }
