@@ -10,8 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-/// How late a sleep of ten milliseconds may be where times are to be believed.
-const LATE_MAX: Duration = Duration::from_millis(1);
+/// How late a sleep of ten milliseconds may be where times are to be believed; the runtime's timers count whole
+/// milliseconds, so that up to one is their own.
+const LATE_MAX: Duration = Duration::from_millis(2);
 
 /// One answer.
 #[derive(Clone, Copy, Debug)]
