@@ -111,7 +111,7 @@ async fn credentials_that_cannot_open_a_bucket_are_refused_when_it_is_added() {
             "credentials: azure takes",
         ),
         ("azure", "s3://data", key, "url: expected"),
-        ("gcp", "gs://data", account, "key"),
+        ("gcp", "gs://data", account, "pem file"),
         (
             "gcp",
             "gs://data",
