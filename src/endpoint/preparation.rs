@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::{Endpoint, Routes};
-use crate::sql::{LocalSettings, SqlTarget};
+use crate::sql::SqlTarget;
 use tidegate_model::ConfigError;
 
 /// Prepares all statements, each as the roles that it will run as, and checks their settings.
@@ -23,7 +23,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
     prepare_all(client, &own, None).await?;
     check_roles(routes, client).await?;
     for (endpoint, sql) in endpoints() {
-        for (name, value) in sql.local.iter().flat_map(LocalSettings::checked) {
+        for (name, value) in sql.local.iter().flat_map(|local| local.checked()) {
             check_setting(client, endpoint, name, value).await?;
         }
     }
@@ -68,7 +68,7 @@ pub async fn check_roles(routes: &Routes, client: &Client) -> Result<(), ConfigE
 type Checked<'a> = (&'a Endpoint, &'a SqlTarget);
 
 fn roles(sql: &SqlTarget) -> impl Iterator<Item = &str> {
-    sql.local.iter().flat_map(LocalSettings::roles)
+    sql.local.iter().flat_map(|local| local.roles())
 }
 
 /// Prepares statements at once.

@@ -16,7 +16,7 @@ use crate::endpoint::{
 };
 use crate::gateway::admin::{Access, AdminState, Recorder, admin};
 use crate::gateway::config::Settings;
-use crate::gateway::dashboard::{self, Board};
+use crate::gateway::dashboard::{self, LivePage};
 use crate::gateway::error::GatewayError;
 use crate::gateway::health::{self, HealthState};
 use crate::gateway::nodes::{open_pools, selector, session, start_monitor, warn_of_url};
@@ -154,16 +154,16 @@ impl Gateway {
         );
         let state = Arc::new(self.admin_state(fleet.clone()));
         let access = access(&self.settings, &admin_listener);
-        let board = Board::new(Arc::clone(&state), self.recorder.clone(), &access);
+        let page = LivePage::new(Arc::clone(&state), self.recorder.clone(), &access);
         let probes = health::admin_routes(self.health.clone());
-        let others = probes.merge(dashboard::routes(&board));
+        let others = probes.merge(dashboard::routes(&page));
         let admin = admin(self.recorder.clone(), state, others, access);
         let admin = serve(admin_listener, admin, Limits::admin(), Drain::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let _ended = admin.await;
         });
-        tasks.spawn(board.run());
+        tasks.spawn(page.run());
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());

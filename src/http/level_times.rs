@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::Histogram;
 
-use super::account::AccountView;
+use super::account::{AccountView, NodeRole};
 use super::cache_status::{CacheResult, CacheStatus};
 use tidegate_model::{Level, RegionId};
 use tidegate_telemetry::names;
@@ -50,8 +50,11 @@ fn served_from(own: &RegionId, account: &AccountView<'_>) -> Option<(usize, &'st
     if account.handed_on {
         return Some(ELSEWHERE);
     }
-    let region = account.served?.region.as_ref();
-    // An application without a region is one beside the gateway.
-    let is_local = region.is_none_or(|region| region == own);
+    let served = account.served?;
+    let is_local = match &served.region {
+        Some(region) => region == own,
+        // An application without a region is beside the gateway; a database node may be anywhere.
+        None => served.role == NodeRole::Upstream,
+    };
     Some(if is_local { LOCAL } else { ELSEWHERE })
 }

@@ -26,7 +26,7 @@ pub struct SqlTarget {
     pub is_one_clients: bool,
     /// The settings and the role of its transactions; such a statement has a transaction and a connection of
     /// its own.
-    pub local: Option<LocalSettings>,
+    pub local: Option<Box<LocalSettings>>,
     /// The query parameters that an answer depends on, sorted; `None` if it depends on more than
     /// path and query, or is not a plain 200.
     pub shared_parameters: Option<Vec<String>>,
@@ -94,7 +94,7 @@ impl SqlTarget {
             unloaded: LeastRecent::over(UNLOADED_WINDOW),
             stateless: Stateless::default(),
             statement,
-            local,
+            local: local.map(Box::new),
         })
     }
 }
@@ -102,7 +102,7 @@ impl SqlTarget {
 impl SqlTarget {
     /// The claims that the statement and the settings name.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
-        let parameters = parameters(&self.statement, self.local.as_ref());
+        let parameters = parameters(&self.statement, self.local.as_deref());
         let claims = parameters.filter(|parameter| parameter.source == ParameterSource::Claims);
         claims.map(|claim| claim.name.as_str())
     }

@@ -2,24 +2,27 @@
 //!
 //! `object_store` retries nothing here: which bucket is next is decided above, within one request.
 
+mod azure;
+mod file;
+mod gcs;
+pub(super) mod remote;
+mod s3;
+
 use std::ops::Range;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::Method;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::local::LocalFileSystem;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::signer::Signer;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::timeout;
 
+use self::remote::Remote;
 use super::attempt::{Download, FIRST_BYTE, fault, patience, silent, within, within_stream};
-use super::connector::Guarded;
+use super::credentials::BucketCredentials;
 use super::fault::FaultKind;
 use super::upload::Upload;
 use super::{BucketRow, Provider, StorageError, fault::Fault};
@@ -39,7 +42,7 @@ pub struct BucketBackend {
 /// What only some buckets can do.
 #[derive(Debug)]
 enum Kind {
-    S3(Arc<AmazonS3>),
+    Remote(Remote),
     /// A directory.
     File(PathBuf),
 }
@@ -51,44 +54,29 @@ impl BucketBackend {
     /// If what is declared cannot be used.
     pub fn new(bucket: &BucketRow, file_root: &str) -> Result<Self, StorageError> {
         let declared = &bucket.declared;
-        let location = declared.location().map_err(StorageError::Invalid)?;
-        if declared.provider == Provider::File {
-            let store = local(&location.bucket, file_root)?;
+        let location = declared
+            .opened_by(bucket.credentials.as_ref())
+            .map_err(StorageError::Invalid)?;
+        let Some(credentials) = &bucket.credentials else {
+            let store = file::open(&location.bucket, file_root)?;
             return Ok(Self {
                 store: Arc::new(store),
                 kind: Kind::File(location.bucket.into()),
             });
-        }
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(&location.bucket)
-            .with_region(&declared.region)
-            .with_http_connector(Guarded)
-            .with_retry(RetryConfig {
-                max_retries: 0,
-                ..RetryConfig::default()
-            })
-            // The body travels over TLS, or in a network that is trusted; its hash is checked here.
-            .with_unsigned_payload(true)
-            .with_disable_tagging(true)
-            // Not every server that speaks S3 deletes several objects at once.
-            .with_disable_bulk_delete(true);
-        if let Some(endpoint) = &location.endpoint {
-            builder = builder
-                .with_endpoint(endpoint)
-                .with_allow_http(endpoint.starts_with("http://"));
-        }
-        let credentials = bucket.credentials.as_ref();
-        let credentials = credentials
-            .ok_or_else(|| StorageError::Invalid("the bucket has no credentials".to_owned()))?;
-        let builder = builder
-            .with_access_key_id(&credentials.access_key_id)
-            .with_secret_access_key(secrecy::ExposeSecret::expose_secret(&credentials.secret()));
-        let store = builder.build();
-        let store = store.map_err(|error| StorageError::Invalid(error.to_string()))?;
-        let store = Arc::new(store);
+        };
+        let remote = match (declared.provider, credentials) {
+            (Provider::Azure, _) => azure::open(&location, credentials)?,
+            (
+                Provider::Gcp,
+                BucketCredentials::ServiceAccount { .. } | BucketCredentials::Role { .. },
+            ) => gcs::open(&location, credentials)?,
+            (Provider::Aws | Provider::Gcp | Provider::S3 | Provider::File, _) => {
+                s3::open(declared, &location, credentials)?
+            }
+        };
         Ok(Self {
-            kind: Kind::S3(Arc::clone(&store)),
-            store,
+            store: Arc::clone(&remote.objects),
+            kind: Kind::Remote(remote),
         })
     }
 
@@ -105,9 +93,9 @@ impl BucketBackend {
     pub(super) async fn begin(&self, id: &str) -> Result<Upload, Fault> {
         let path = path(id);
         match &self.kind {
-            Kind::S3(store) => Ok(Upload::S3 {
-                id: within(FIRST_BYTE, store.create_multipart(&path)).await?,
-                store: Arc::clone(store),
+            Kind::Remote(remote) => Ok(Upload::Remote {
+                id: within(FIRST_BYTE, remote.parts.create_multipart(&path)).await?,
+                store: Arc::clone(&remote.parts),
                 path,
                 parts: Vec::new(),
             }),
@@ -153,11 +141,11 @@ impl BucketBackend {
     /// refuses: not all say in the same way that there is none.
     pub(super) async fn abandon(&self, id: &str, upload: Option<&str>) -> Result<(), Fault> {
         let aborted = match (&self.kind, upload) {
-            (Kind::S3(store), Some(upload)) => {
-                let upload = upload.to_owned();
-                within(FIRST_BYTE, store.abort_multipart(&path(id), &upload)).await
+            (Kind::Remote(remote), Some(upload)) => {
+                let (path, upload) = (path(id), upload.to_owned());
+                within(FIRST_BYTE, remote.parts.abort_multipart(&path, &upload)).await
             }
-            (Kind::S3(_), None) => Ok(()),
+            (Kind::Remote(_), None) => Ok(()),
             (Kind::File(directory), _) => {
                 // Where `object_store` gathers the bytes of a file.
                 let _removed_or_absent =
@@ -178,11 +166,12 @@ impl BucketBackend {
 
     /// Returns a URL with which a client can read an object for a while.
     pub(super) async fn presigned(&self, id: &str, valid: Duration) -> Option<String> {
-        let Kind::S3(signer) = &self.kind else {
+        let Kind::Remote(remote) = &self.kind else {
             return None;
         };
-        let url = signer.signed_url(Method::GET, &path(id), valid).await;
-        url.ok().map(String::from)
+        let path = path(id);
+        let signed = remote.signer.signed_url(Method::GET, &path, valid);
+        within(FIRST_BYTE, signed).await.ok().map(String::from)
     }
 
     /// Asks for something that is not there, which shows that the bucket answers.
@@ -231,25 +220,6 @@ impl BucketBackend {
 /// The key in the bucket.
 fn path(id: &str) -> Path {
     Path::from_iter([PREFIX, id])
-}
-
-/// Opens a directory below `file_root`, which links must not leave.
-fn local(directory: &str, file_root: &str) -> Result<LocalFileSystem, StorageError> {
-    if file_root.is_empty() {
-        let why = "`file` buckets need [storage] file_root";
-        return Err(StorageError::Invalid(why.to_owned()));
-    }
-    let resolved = |path: &str| {
-        let failed = |error| StorageError::Invalid(format!("{path}: {error}"));
-        FilePath::new(path).canonicalize().map_err(failed)
-    };
-    if !resolved(directory)?.starts_with(resolved(file_root)?) {
-        let why = format!("{directory} is not below [storage] file_root");
-        return Err(StorageError::Invalid(why));
-    }
-    let store = LocalFileSystem::new_with_prefix(directory);
-    let store = store.map_err(|error| StorageError::Invalid(error.to_string()))?;
-    Ok(store.with_fsync(true))
 }
 
 #[cfg(test)]

@@ -1,81 +1,11 @@
 //! A vendor's bucket: where it is, what may be written to it, and the credentials for it.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use reqwest::Url;
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
-/// Whose bucket it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// Amazon S3.
-    Aws,
-    /// Google Cloud Storage, through its S3 interface.
-    Gcp,
-    /// Azure Blob Storage.
-    Azure,
-    /// Any server that speaks S3.
-    S3,
-    /// A local directory.
-    File,
-}
-
-impl Provider {
-    /// Returns its name on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Aws => "aws",
-            Self::Gcp => "gcp",
-            Self::Azure => "azure",
-            Self::S3 => "s3",
-            Self::File => "file",
-        }
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Provider {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [Self::Aws, Self::Gcp, Self::Azure, Self::S3, Self::File];
-        let found = all.into_iter().find(|it| it.as_str() == text);
-        found.ok_or("expected aws, gcp, azure, s3 or file")
-    }
-}
-
-/// What opens a bucket.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BucketCredentials {
-    /// The id of the access key.
-    pub access_key_id: String,
-    /// Its secret.
-    pub secret_access_key: String,
-}
-
-impl fmt::Debug for BucketCredentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BucketCredentials({}, …)", self.access_key_id)
-    }
-}
-
-impl BucketCredentials {
-    /// Returns the secret.
-    pub(super) fn secret(&self) -> SecretString {
-        self.secret_access_key.clone().into()
-    }
-}
+use super::credentials::BucketCredentials;
+use super::provider::Provider;
 
 /// A bucket that is to be added.
 #[derive(Debug, Clone)]
@@ -140,7 +70,59 @@ pub(super) struct Location {
     pub(super) bucket: String,
 }
 
+impl Location {
+    /// Azure's storage account: the first label of the host, or the first segment of the path where the
+    /// host is not named after it.
+    pub(super) fn account(&self) -> &str {
+        let endpoint = self.endpoint.as_deref().unwrap_or_default();
+        let (_, rest) = endpoint.split_once("://").unwrap_or_default();
+        match rest.split_once('/') {
+            Some((_, account)) => account,
+            None => rest.split('.').next().unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether the token of a role may be sent to an endpoint: one who reads it has the role for an hour.
+fn is_providers_own(endpoint: &str) -> bool {
+    const SUFFIXES: [&str; 4] = [
+        ".amazonaws.com",
+        ".blob.core.windows.net",
+        ".blob.core.usgovcloudapi.net",
+        ".blob.core.chinacloudapi.cn",
+    ];
+    let Some(host) = endpoint.strip_prefix("https://") else {
+        return false;
+    };
+    host == "storage.googleapis.com"
+        || !host.contains(['/', ':']) && SUFFIXES.iter().any(|suffix| host.ends_with(suffix))
+}
+
 impl NewBucket {
+    /// Takes the URL apart, and compares provider and credentials with it.
+    ///
+    /// # Errors
+    /// Says what is expected.
+    pub(super) fn opened_by(
+        &self,
+        credentials: Option<&BucketCredentials>,
+    ) -> Result<Location, String> {
+        let location = self.location()?;
+        match (credentials, &location.endpoint) {
+            (None, _) if self.provider == Provider::File => {}
+            (None, _) => return Err("the bucket has no credentials".to_owned()),
+            (Some(credentials @ BucketCredentials::Role { .. }), Some(endpoint)) => {
+                credentials.suit(self.provider)?;
+                if !is_providers_own(endpoint) {
+                    let why = "url: a role is used at the provider's own endpoints only";
+                    return Err(why.to_owned());
+                }
+            }
+            (Some(credentials), _) => credentials.suit(self.provider)?,
+        }
+        Ok(location)
+    }
+
     /// Takes the URL apart.
     ///
     /// # Errors
@@ -150,26 +132,40 @@ impl NewBucket {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("url: it must not contain credentials".to_owned());
         }
+        let host = || url.host_str().unwrap_or_default().to_owned();
         match (self.provider, url.scheme()) {
             (Provider::File, "file") => Ok(Location {
                 endpoint: None,
                 bucket: url.path().to_owned(),
             }),
             (Provider::File, _) => Err("url: expected file:///directory".to_owned()),
-            (Provider::Azure, _) => Err("provider: azure is not supported yet".to_owned()),
             (Provider::Aws, "s3") => Ok(Location {
                 endpoint: None,
-                bucket: url.host_str().unwrap_or_default().to_owned(),
+                bucket: host(),
             }),
-            (_, "http" | "https") => of_endpoint(&url),
+            (Provider::Gcp, "gs") => Ok(Location {
+                endpoint: Some("https://storage.googleapis.com".to_owned()),
+                bucket: host(),
+            }),
+            (_, "http" | "https") => of_endpoint(&url, self.provider),
+            (Provider::Azure, _) => {
+                Err("url: expected https://account.blob.core.windows.net/container".to_owned())
+            }
             _ => Err("url: expected https://host/bucket".to_owned()),
         }
     }
 }
 
-fn of_endpoint(url: &Url) -> Result<Location, String> {
-    let bucket = url.path().trim_matches('/');
-    if bucket.is_empty() || bucket.contains('/') {
+fn of_endpoint(url: &Url, provider: Provider) -> Result<Location, String> {
+    let path = url.path().trim_matches('/');
+    // Emulators of Azure have the account in the path.
+    let (account, bucket) = match path.split_once('/') {
+        Some((account, container)) if provider == Provider::Azure => {
+            (format!("/{account}"), container)
+        }
+        _ => (String::new(), path),
+    };
+    if bucket.is_empty() || bucket.contains('/') || url.query().is_some() {
         return Err("url: expected https://host/bucket".to_owned());
     }
     let host = url.host_str().unwrap_or_default();
@@ -181,7 +177,7 @@ fn of_endpoint(url: &Url) -> Result<Location, String> {
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
     Ok(Location {
-        endpoint: Some(format!("{}://{host}{port}", url.scheme())),
+        endpoint: Some(format!("{}://{host}{port}{account}", url.scheme())),
         bucket: bucket.to_owned(),
     })
 }
@@ -253,6 +249,65 @@ mod tests {
         assert_eq!((aws.endpoint, &*aws.bucket), (None, "data"));
         let file = bucket(Provider::File, "file:///srv/a").location().unwrap();
         assert_eq!(file.bucket, "/srv/a");
+    }
+
+    #[test]
+    fn an_account_of_azure_is_read_from_the_host_or_the_path() {
+        for (url, account, bucket_name) in [
+            ("https://acme.blob.core.windows.net/data", "acme", "data"),
+            (
+                "http://127.0.0.1:10000/devstoreaccount1/data",
+                "devstoreaccount1",
+                "data",
+            ),
+        ] {
+            let location = bucket(Provider::Azure, url).location().unwrap();
+            assert_eq!(
+                (location.account(), &*location.bucket),
+                (account, bucket_name)
+            );
+        }
+        for url in ["https://h/a/b/c", "https://h", "https://h/a?b", "az://a"] {
+            assert!(bucket(Provider::Azure, url).location().is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_not_shown_to_other_hosts_than_its_provider_has() {
+        let role = BucketCredentials::Role {
+            role: super::super::credentials::Role::Process,
+        };
+        for (provider, url, is_allowed) in [
+            (Provider::Aws, "s3://data", true),
+            (
+                Provider::Aws,
+                "https://s3.eu-west-1.amazonaws.com/data",
+                true,
+            ),
+            (Provider::Aws, "https://attacker/data", false),
+            (Provider::Gcp, "gs://data", true),
+            (Provider::Gcp, "https://storage.googleapis.com/data", true),
+            (Provider::Gcp, "http://storage.googleapis.com/data", false),
+            (
+                Provider::Gcp,
+                "https://notstorage.googleapis.com/data",
+                false,
+            ),
+            (
+                Provider::Azure,
+                "https://a.blob.core.windows.net/data",
+                true,
+            ),
+            (
+                Provider::Azure,
+                "https://attacker/.blob.core.windows.net/data",
+                false,
+            ),
+            (Provider::Azure, "https://attacker/a/data", false),
+        ] {
+            let opened = bucket(provider, url).opened_by(Some(&role));
+            assert_eq!(opened.is_ok(), is_allowed, "{url}");
+        }
     }
 
     #[test]

@@ -14,22 +14,35 @@ use super::bucket::is_forbidden_address;
 #[derive(Debug)]
 pub(super) struct Guarded;
 
+/// Connects to what gives the process the credentials of its role, which may be a metadata address.
+#[derive(Debug)]
+pub(super) struct Unguarded;
+
 impl HttpConnector for Guarded {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        // Only an endpoint that was declared with `http://` is asked without TLS: no redirect leads away.
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(Self))
-            .connect_timeout(FIRST_BYTE)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent("tidegate")
-            .build();
-        let failed = |error| object_store::Error::Generic {
-            store: "S3",
-            source: Box::new(error),
-        };
-        client.map(HttpClient::new).map_err(failed)
+        client(reqwest::Client::builder().dns_resolver(Arc::new(Self)))
     }
+}
+
+impl HttpConnector for Unguarded {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        client(reqwest::Client::builder().no_proxy().timeout(FIRST_BYTE))
+    }
+}
+
+fn client(builder: reqwest::ClientBuilder) -> object_store::Result<HttpClient> {
+    // Only an endpoint that was declared with `http://` is asked without TLS: no redirect leads away.
+    let client = builder
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(FIRST_BYTE)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent("tidegate")
+        .build();
+    let failed = |error| object_store::Error::Generic {
+        store: "HTTP",
+        source: Box::new(error),
+    };
+    client.map(HttpClient::new).map_err(failed)
 }
 
 impl reqwest::dns::Resolve for Guarded {

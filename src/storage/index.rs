@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use tidegate_model::WalPosition;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -13,71 +10,7 @@ use super::StorageError;
 use super::database::{IndexDatabase, Owed, Values};
 use super::fault::Left;
 use super::registry::{signed, unsigned};
-
-/// What a client has said about an object beside its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Meta {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cache_control: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content_disposition: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content_encoding: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content_language: Option<String>,
-    /// As an HTTP date.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) expires: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) user: BTreeMap<String, String>,
-    /// Checksums that the client has sent, by the name of their algorithm.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) checksums: BTreeMap<String, String>,
-}
-
-/// The newest version of a key.
-#[derive(Debug, Clone)]
-pub(super) struct Version {
-    pub(super) id: String,
-    pub(super) size: u64,
-    pub(super) etag: String,
-    pub(super) meta: Meta,
-    /// Seconds since 1970.
-    pub(super) modified: i64,
-    /// In the order of their bytes.
-    pub(super) blobs: Vec<Blob>,
-}
-
-/// A part of a version's bytes, and where its copies are.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Blob {
-    pub(super) id: String,
-    pub(super) size: u64,
-    pub(super) sha256: String,
-    pub(super) copies: Vec<StoredCopy>,
-}
-
-/// A copy that can be read.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct StoredCopy {
-    pub(super) id: String,
-    pub(super) bucket: String,
-    /// Whether it was found damaged or missing: it is read only when all others fail, and its bytes are
-    /// compared.
-    #[serde(default)]
-    pub(super) is_suspect: bool,
-}
-
-impl Blob {
-    /// The copies that are not suspect.
-    pub(super) fn good(&self) -> impl Iterator<Item = &StoredCopy> {
-        self.copies.iter().filter(|copy| !copy.is_suspect)
-    }
-}
+pub(super) use super::version::{Blob, Meta, StoredCopy, Version, json};
 
 /// A version that is to become the newest.
 pub(super) struct NewVersion<'a> {
@@ -327,12 +260,6 @@ fn of_function(error: tokio_postgres::Error) -> StorageError {
         Some(_) => StorageError::InvalidPart,
         None => StorageError::Database(error),
     }
-}
-
-/// Reads a column of JSON.
-pub(super) fn json<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StorageError> {
-    let unreadable = |error| StorageError::Invalid(format!("a row of the index: {error}"));
-    serde_json::from_str(row.try_get(column)?).map_err(unreadable)
 }
 
 fn version(row: &Row) -> Result<Version, StorageError> {

@@ -217,15 +217,12 @@ impl Bucket {
 
     fn leads_to_same_place(&self, row: &BucketRow) -> bool {
         let place = |row: &BucketRow| {
-            let credentials = row.credentials.as_ref();
-            let credentials =
-                credentials.map(|it| (it.access_key_id.clone(), it.secret_access_key.clone()));
             let declared = &row.declared;
             (
                 declared.url.clone(),
                 declared.region.clone(),
                 declared.provider,
-                credentials,
+                row.credentials.clone(),
             )
         };
         place(&self.row) == place(row)

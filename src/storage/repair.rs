@@ -89,6 +89,11 @@ async fn repair(store: &Store, inventory: &Inventory, index: usize) {
             Err(error) => {
                 tracing::error!(bucket = name, copy = suspect.id, %error, "a copy cannot be repaired");
                 if let Unrepaired::Bucket(fault) = &error {
+                    if fault.kind == FaultKind::Quota
+                        && let Err(error) = store.index.refuse_writes(&bucket.row.id).await
+                    {
+                        tracing::warn!(%error, "a bucket that is full could not be taken out of writes");
+                    }
                     inventory.report(index, Some(fault), None);
                     return;
                 }

@@ -84,6 +84,13 @@ impl MasterKeys {
         Ok(sealed)
     }
 
+    /// Whether the first key has sealed a value.
+    pub(super) fn has_sealed(&self, sealed: &[u8]) -> bool {
+        sealed
+            .get(1..)
+            .is_some_and(|rest| rest.starts_with(&self.0[0].id))
+    }
+
     /// Opens what was sealed for the same place.
     pub(super) fn open(&self, cell: Cell<'_>, sealed: &[u8]) -> Result<Vec<u8>, StorageError> {
         let damaged = StorageError::Sealed("a sealed value is damaged, or belongs to another row");

@@ -3,6 +3,7 @@
 //!
 //! Bytes are taken from the client only as fast as a bucket takes them.
 
+mod chunk;
 mod file;
 mod room;
 #[cfg(test)]
@@ -17,9 +18,11 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use md5::{Digest, Md5};
 use ring::digest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub(super) use self::chunk::Part;
+use self::chunk::{Chunk, Kept};
 use self::file::SpoolFile;
 pub(super) use self::room::SpoolRoom;
 use self::room::units_of;
@@ -35,13 +38,6 @@ pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
 /// What is taken of a body that was refused.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-
-/// Bytes that are to be sent at once, and the room that they take.
-pub(super) struct Part {
-    pub(super) bytes: Vec<Bytes>,
-    _room: Option<OwnedSemaphorePermit>,
-    _memory: Vec<Arc<OwnedSemaphorePermit>>,
-}
 
 /// What a client sends.
 pub(super) type Incoming = BoxStream<'static, Result<Bytes, IncomingError>>;
@@ -86,39 +82,6 @@ pub(super) struct Digests {
     pub(super) md5: String,
     /// Lower-case hexadecimal.
     pub(super) sha256: String,
-}
-
-/// Bytes in memory, and the room that they take there; none if they are counted with the part.
-#[derive(Clone)]
-struct Chunk {
-    bytes: Bytes,
-    memory: Option<Arc<OwnedSemaphorePermit>>,
-}
-
-/// A chunk of a body.
-enum Kept {
-    /// If it has no room of its own, only until it is taken.
-    Memory(Chunk),
-    /// The next record of the file, of so many bytes.
-    File(usize),
-}
-
-impl Chunk {
-    fn counted_with_part(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            memory: None,
-        }
-    }
-}
-
-impl Kept {
-    fn len(&self) -> usize {
-        match self {
-            Self::Memory(chunk) => chunk.bytes.len(),
-            Self::File(len) => *len,
-        }
-    }
 }
 
 impl Spool {

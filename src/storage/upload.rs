@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, MultipartUpload, PutPayload};
@@ -14,8 +13,8 @@ use super::fault::Fault;
 /// A body on its way into a bucket, in parts.
 pub(super) enum Upload {
     /// Its provider keeps the parts under an id until they are put together or given up.
-    S3 {
-        store: Arc<AmazonS3>,
+    Remote {
+        store: Arc<dyn MultipartStore>,
         path: Path,
         id: MultipartId,
         parts: Vec<PartId>,
@@ -28,7 +27,7 @@ impl Upload {
     /// The provider's id, with which the parts can be given up after a crash.
     pub(super) fn id(&self) -> Option<&str> {
         match self {
-            Self::S3 { id, .. } => Some(id),
+            Self::Remote { id, .. } => Some(id),
             Self::File(_) => None,
         }
     }
@@ -38,7 +37,7 @@ impl Upload {
         let patience = patience(body.iter().map(|it| it.len() as u64).sum());
         let body = PutPayload::from_iter(body);
         match self {
-            Self::S3 {
+            Self::Remote {
                 store,
                 path,
                 id,
@@ -55,7 +54,7 @@ impl Upload {
     /// Puts the parts together.
     pub(super) async fn complete(&mut self) -> Result<(), Fault> {
         let completed = match self {
-            Self::S3 {
+            Self::Remote {
                 store,
                 path,
                 id,
@@ -69,7 +68,7 @@ impl Upload {
     /// Gives the parts up.
     pub(super) async fn abort(&mut self) -> Result<(), Fault> {
         let aborted = match self {
-            Self::S3 {
+            Self::Remote {
                 store, path, id, ..
             } => store.abort_multipart(path, id),
             Self::File(file) => file.abort(),

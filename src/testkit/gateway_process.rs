@@ -78,6 +78,16 @@ impl GatewayCommand {
         self
     }
 
+    /// Gives it a file as standard input.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be opened.
+    pub fn input(mut self, file: &Path) -> Result<Self> {
+        self.0.stdin(std::fs::File::open(file)?);
+        Ok(self)
+    }
+
     /// Sets its working directory.
     #[must_use]
     pub fn directory(mut self, directory: &Path) -> Self {

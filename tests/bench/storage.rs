@@ -9,10 +9,10 @@ use futures_util::StreamExt;
 use futures_util::future::join;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStoreExt, PutPayload};
+use object_store::{ClientOptions, ObjectStoreExt, PutPayload, RetryConfig};
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::bare::{self, Role};
 use super::bucket::link;
@@ -37,7 +37,17 @@ const CHUNKS: usize = if cfg!(debug_assertions) { 8 } else { 128 };
 /// `[storage] spool_memory_max`, by default.
 const SPOOL_MIB: f64 = 64.0;
 
+/// The whole of it: on an idle machine it takes half of that.
+const MEASURE_MAX: Duration = Duration::from_secs(360);
+/// One request: a gibibyte takes ten seconds through the link.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
+
 pub(crate) async fn measure(scene: &Scene, pace: &Pace, report: &mut Report) -> Result<()> {
+    let measured = timeout(MEASURE_MAX, measure_all(scene, pace, report)).await;
+    measured.context("storage was not measured in six minutes")?
+}
+
+async fn measure_all(scene: &Scene, pace: &Pace, report: &mut Report) -> Result<()> {
     say("object storage, beside its bucket");
     let bucket = bare::start(Role::Bucket, None, "").await?;
     let far = link(bucket.address, LINK_BYTES_PER_SECOND).await?;
@@ -117,7 +127,12 @@ fn tidegate(scene: &Scene, arguments: &[&str]) -> Command {
 }
 
 fn client(address: &str, bucket: &str, key_id: &str, secret: &str) -> Result<AmazonS3> {
-    let options = ClientOptions::new().with_timeout_disabled();
+    let options = ClientOptions::new().with_timeout(REQUEST_MAX);
+    // A request that fails is not measured a second time, and its reason is seen.
+    let retry = RetryConfig {
+        max_retries: 0,
+        ..RetryConfig::default()
+    };
     let builder = AmazonS3Builder::new()
         .with_endpoint(format!("http://{address}"))
         .with_allow_http(true)
@@ -126,6 +141,7 @@ fn client(address: &str, bucket: &str, key_id: &str, secret: &str) -> Result<Ama
         .with_access_key_id(key_id)
         .with_secret_access_key(secret)
         .with_client_options(options.with_allow_http(true))
+        .with_retry(retry)
         .with_unsigned_payload(true);
     Ok(builder.build()?)
 }
@@ -198,7 +214,8 @@ async fn requests(store: &AmazonS3, is_put: bool, seconds: u32) -> Result<Tail> 
     let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut took = Vec::new();
-    for _ in 0..PER_SECOND * seconds {
+    let end = Instant::now() + Duration::from_secs(u64::from(seconds));
+    while Instant::now() < end {
         ticks.tick().await;
         let started = Instant::now();
         match is_put {
@@ -222,7 +239,7 @@ async fn lateness(seconds: u32) -> f64 {
         late.push((started.elapsed() - CONTROL).as_secs_f64() * 1_000.0);
     }
     let late = sorted(late.into_iter());
-    late[late.len() * 95 / 100]
+    late.get(late.len() * 95 / 100).copied().unwrap_or_default()
 }
 
 async fn put(store: &AmazonS3, key: &str, bytes: usize) -> Result<()> {

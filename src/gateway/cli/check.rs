@@ -193,7 +193,7 @@ fn endpoints(routes: &Routes) -> String {
 /// none.
 async fn roles(settings: &Settings, routes: &Routes) -> Result<String, Exit> {
     let locals = routes.router.sql_endpoints();
-    let locals = locals.filter_map(|(_, sql)| sql.local.as_ref());
+    let locals = locals.filter_map(|(_, sql)| sql.local.as_deref());
     let roles: BTreeSet<_> = locals.flat_map(LocalSettings::roles).collect();
     if roles.is_empty() {
         return Ok(String::new());

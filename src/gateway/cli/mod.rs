@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod arguments;
+mod bucket_credentials;
 mod check;
 mod demo;
 mod edge_policy;

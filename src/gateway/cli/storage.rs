@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Exit;
+use super::bucket_credentials::credentials_from;
 use super::primary::Primary;
 use super::storage_arguments::{
     AddBucket, AddRepository, BucketCommand, KeyCommand, NamedArguments, OutputArguments,
@@ -16,7 +17,7 @@ use crate::gateway::config::{CONFIG, Overrides, storage_keys, storage_settings};
 use crate::postgres::{Connection, Session, connect};
 use crate::storage::{
     BucketBackend, BucketCredentials, BucketRow, ByteCount, MasterKeys, NewBucket, Provider,
-    Registry, RepositoryPolicy, StorageError, sweep_once,
+    Registry, RepositoryPolicy, StorageError, rewrap, sweep_once,
 };
 use tidegate_model::Environment;
 
@@ -24,16 +25,11 @@ use tidegate_model::Environment;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The variables that have a bucket's credentials.
-const ACCESS_KEY_ID: &str = "STORAGE_BUCKET_ACCESS_KEY_ID";
-const SECRET_ACCESS_KEY: &str = "STORAGE_BUCKET_SECRET_ACCESS_KEY";
-
 /// One command, with what it needs.
-struct Console<'a> {
+struct Console {
     connection: Connection,
     keys: MasterKeys,
     file_root: String,
-    environment: &'a Environment,
     json: bool,
 }
 
@@ -51,6 +47,12 @@ pub(super) async fn storage(
             let swept = sweep_once(&session.registry(), &session.file_root).await?;
             let text = format!("deleted {}, failed {}", swept.deleted, swept.failed);
             session.print(&json!(swept), &text)
+        }
+        StorageCommand::Rewrap(output) => {
+            let session = Console::open(&output, environment).await?;
+            let rewrapped = rewrap(&session.registry()).await?;
+            let text = format!("sealed {rewrapped} anew");
+            session.print(&json!({"rewrapped": rewrapped}), &text)
         }
     }
 }
@@ -80,9 +82,9 @@ async fn bucket(command: BucketCommand, environment: &Environment) -> Result<(),
             session.registry().remove_bucket(&named.name).await?;
             session.done(&named, "removed")
         }
-        BucketCommand::Credentials(named) => {
+        BucketCommand::Credentials { named, source } => {
             let session = Console::open(&named.output, environment).await?;
-            let credentials = session.credentials()?;
+            let credentials = credentials_from(&source, environment)?;
             let mut bucket = session.registry().bucket(&named.name).await?;
             bucket.credentials = Some(credentials.clone());
             session.rights(&bucket).await?;
@@ -110,8 +112,9 @@ async fn add_bucket(add: AddBucket, environment: &Environment) -> Result<(), Exi
     };
     let credentials = match bucket.provider {
         Provider::File => None,
-        _ => Some(session.credentials()?),
+        _ => Some(credentials_from(&add.source, environment)?),
     };
+    session.can_be_opened(&bucket, credentials.as_ref())?;
     let id = session
         .registry()
         .add_bucket(&bucket, credentials.as_ref())
@@ -197,8 +200,8 @@ async fn key(command: KeyCommand, environment: &Environment) -> Result<(), Exit>
     }
 }
 
-impl<'a> Console<'a> {
-    async fn open(output: &OutputArguments, environment: &'a Environment) -> Result<Self, Exit> {
+impl Console {
+    async fn open(output: &OutputArguments, environment: &Environment) -> Result<Self, Exit> {
         let keys = storage_keys(environment)?;
         let overrides = Overrides::default().with(&CONFIG, output.config.clone());
         let settings = storage_settings(&overrides, environment)?;
@@ -216,7 +219,6 @@ impl<'a> Console<'a> {
             connection,
             keys,
             file_root: settings.file_root,
-            environment,
             json: output.json,
         })
     }
@@ -228,19 +230,27 @@ impl<'a> Console<'a> {
         }
     }
 
-    fn credentials(&self) -> Result<BucketCredentials, Exit> {
-        let variable = |name: &str| {
-            let value = self.environment.get(name).map(str::to_owned);
-            value.ok_or_else(|| {
-                Exit::unusable(format_args!(
-                    "{name}: is required: the bucket's credentials"
-                ))
-            })
+    /// Refuses credentials that cannot open a bucket of the provider, whatever they are. A role is the
+    /// gateways', and a directory theirs.
+    fn can_be_opened(
+        &self,
+        bucket: &NewBucket,
+        credentials: Option<&BucketCredentials>,
+    ) -> Result<(), StorageError> {
+        let Some(BucketCredentials::Key { .. } | BucketCredentials::ServiceAccount { .. }) =
+            credentials
+        else {
+            return Ok(());
         };
-        Ok(BucketCredentials {
-            access_key_id: variable(ACCESS_KEY_ID)?,
-            secret_access_key: variable(SECRET_ACCESS_KEY)?,
-        })
+        let row = BucketRow {
+            id: String::new(),
+            declared: bucket.clone(),
+            credentials: credentials.cloned(),
+            writes: true,
+            held: 0,
+            written: 0,
+        };
+        BucketBackend::new(&row, &self.file_root).map(drop)
     }
 
     /// Checks a bucket; fails with the rights that are missing.

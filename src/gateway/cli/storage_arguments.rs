@@ -5,7 +5,7 @@
     reason = "these comments are the help that people read"
 )]
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::storage::{ByteCount, DefaultLevel, KeyMode, Provider, ReadPolicy, Rule, WritePolicy};
 
@@ -28,11 +28,13 @@ pub(super) enum StorageCommand {
     },
     /// Delete now what is no longer needed.
     Sweep(OutputArguments),
+    /// Seal credentials and secrets anew with the first key of STORAGE_MASTER_KEY.
+    Rewrap(OutputArguments),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BucketCommand {
-    /// Add a bucket; STORAGE_BUCKET_ACCESS_KEY_ID and STORAGE_BUCKET_SECRET_ACCESS_KEY open it.
+    /// Add a bucket.
     Add(Box<AddBucket>),
     /// Print all buckets and their use.
     List(OutputArguments),
@@ -42,8 +44,33 @@ pub(super) enum BucketCommand {
     Enable(NamedArguments),
     /// Remove a bucket that no repository uses and that has no bytes.
     Remove(NamedArguments),
-    /// Replace the credentials, from the same variables, after checking them.
-    Credentials(NamedArguments),
+    /// Replace the credentials, after checking them.
+    Credentials {
+        #[command(flatten)]
+        named: NamedArguments,
+        #[command(flatten)]
+        source: CredentialsArguments,
+    },
+}
+
+/// Where the credentials of a bucket come from; never from the command line itself.
+#[derive(Debug, Args)]
+pub(super) struct CredentialsArguments {
+    /// env: STORAGE_BUCKET_ACCESS_KEY_ID and STORAGE_BUCKET_SECRET_ACCESS_KEY. stdin: JSON with accessKeyId and
+    /// secretAccessKey, or of a service account. role: none, since the gateways have a role.
+    #[arg(long, value_enum, default_value = "env")]
+    pub(super) credentials: CredentialsSource,
+    /// The role of AWS that the gateways assume with their web identity, instead of credentials.
+    #[arg(long, value_name = "ARN", conflicts_with = "credentials")]
+    pub(super) role: Option<String>,
+}
+
+/// Where credentials come from.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum CredentialsSource {
+    Env,
+    Stdin,
+    Role,
 }
 
 #[derive(Debug, Args)]
@@ -56,7 +83,7 @@ pub(super) struct AddBucket {
     /// The provider's region.
     #[arg(long)]
     pub(super) region: String,
-    /// https://host/bucket, s3://bucket of AWS, or file:///directory.
+    /// https://host/bucket, s3://bucket of AWS, gs://bucket of Google Cloud, or file:///directory.
     #[arg(long)]
     pub(super) url: String,
     /// The share of the credit up to which it is preferred, such as 80%.
@@ -71,6 +98,8 @@ pub(super) struct AddBucket {
     /// USD for a GB that is read.
     #[arg(long)]
     pub(super) price_out: Option<f64>,
+    #[command(flatten)]
+    pub(super) source: CredentialsArguments,
     #[command(flatten)]
     pub(super) output: OutputArguments,
 }

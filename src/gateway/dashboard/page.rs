@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::Board;
+use super::LivePage;
 use super::markup::Text;
 use crate::gateway::admin::described;
 
@@ -25,10 +25,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The page, complete without scripts; `/?wall` leaves out what cannot be used on a wall.
-pub(super) async fn page(State(board): State<Arc<Board>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn page(State(live): State<Arc<LivePage>>, RawQuery(query): RawQuery) -> Response {
     let is_wall =
         query.is_some_and(|query| query.split('&').any(|it| it == "wall" || it == "wall="));
-    file("text/html; charset=utf-8", document(&board, is_wall))
+    file("text/html; charset=utf-8", document(&live, is_wall))
 }
 
 pub(super) async fn style() -> Response {
@@ -44,8 +44,8 @@ pub(super) async fn land() -> Response {
 }
 
 /// Answers with a frame four times a second, until the viewer leaves.
-pub(super) async fn events(State(board): State<Arc<Board>>, headers: HeaderMap) -> Response {
-    let frames = match board.viewers.enter() {
+pub(super) async fn events(State(live): State<Arc<LivePage>>, headers: HeaderMap) -> Response {
+    let frames = match live.viewers.enter() {
         Ok(frames) => frames,
         Err(full) => {
             let mut response = described(full, &headers);
@@ -54,7 +54,7 @@ pub(super) async fn events(State(board): State<Arc<Board>>, headers: HeaderMap) 
             return response;
         }
     };
-    board.wake();
+    live.wake();
     let fields = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -72,12 +72,12 @@ fn file(kind: &'static str, body: impl IntoResponse) -> Response {
     (fields, body).into_response()
 }
 
-fn document(board: &Board, is_wall: bool) -> String {
-    let region = Text(board.region());
+fn document(live: &LivePage, is_wall: bool) -> String {
+    let region = Text(live.region());
     let mut html = String::with_capacity(16 * 1024);
     let (class, token) = (
         if is_wall { "wall" } else { "desk" },
-        if board.needs_token { "needed" } else { "none" },
+        if live.needs_token { "needed" } else { "none" },
     );
     // Writing to a string cannot fail.
     let _ = write!(
@@ -91,7 +91,7 @@ fn document(board: &Board, is_wall: bool) -> String {
          <body class=\"{class}\" data-token=\"{token}\"><header><h1>{region}</h1>\
          <p class=\"brand\">Tidegate</p><p id=\"link\" hidden></p>\
          <p id=\"news\" role=\"status\"></p></header>\n<main>{}</main>\n",
-        board.frame()
+        live.frame()
     );
     if !is_wall {
         html.push_str(DIALOG);

@@ -67,7 +67,7 @@ pub(super) fn concerns(seen: &Seen) -> Vec<Concern> {
             let what = format!("No node of the upstream {name} works: its requests fail.");
             concerns.push(Concern::new(Severity::Trouble, what, advice));
         } else if usable < all {
-            let what = format!("{} of {all} nodes of the upstream {name} serve.", usable);
+            let what = format!("{usable} of {all} nodes of the upstream {name} serve.");
             concerns.push(Concern::new(Severity::Attention, what, advice));
         }
     }

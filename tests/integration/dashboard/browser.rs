@@ -1,5 +1,7 @@
 //! In headless Chromium: scripts under `tests/browser` look, this side breaks things when they ask for it.
 
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tidegate::testkit::{free_port, until};
+use tidegate_model::Environment;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::sleep;
@@ -51,7 +54,9 @@ async fn a_paused_and_a_killed_replica_are_on_the_page_within_a_second_and_a_qua
     command.env("ADMIN", world.gateway.admin_url(""));
     command.env("TOKEN", TOKEN);
     // `SHOTS=docs` renews those of the documentation.
-    let shots = std::env::var_os("SHOTS").map_or(shots.path().to_owned(), PathBuf::from);
+    let shots = Environment::of_process()
+        .get("SHOTS")
+        .map_or(shots.path().to_owned(), PathBuf::from);
     command.env("SHOTS", shots);
     let traffic = traffic(&world);
     let is_over = AtomicBool::new(false);

@@ -10,6 +10,8 @@ const FRAME_BYTES_MAX: usize = 8 * 1024;
 const PAGE_BYTES_MAX: usize = 300 * 1024;
 const VIEWERS_MAX: usize = 64;
 
+const FILE: &str = "[[endpoint]]\nmethod = 'GET'\npath = '/one'\nsql = 'select 1 as one'\n";
+
 impl World {
     async fn see(&self, path: &str) -> Response {
         let request = self
@@ -37,7 +39,7 @@ async fn read_events(response: &mut Response, count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn the_page_is_complete_small_and_lets_no_other_origin_in() {
-    let world = World::alone("").await;
+    let world = World::alone(FILE).await;
     let mut bytes = 0;
     for (path, kind) in [
         ("/", "text/html; charset=utf-8"),
@@ -75,7 +77,7 @@ async fn the_page_is_complete_small_and_lets_no_other_origin_in() {
 
 #[tokio::test]
 async fn frames_come_four_times_a_second_to_64_viewers_and_the_next_one_gets_503() {
-    let world = World::alone("").await;
+    let world = World::alone(FILE).await;
     let mut viewers = Vec::new();
     for _ in 0..VIEWERS_MAX {
         let viewer = world.see("/admin/events").await;

@@ -174,7 +174,7 @@ async fn a_dump_of_the_database_has_no_secret_that_can_be_used() {
              union all select k::text from tidegate.storage_key k) all_rows",
         )
         .await;
-    let secret = super::bucket_server::SECRET_KEY;
+    let secret = super::vendor::SECRET_KEY;
     for secret in [secret, &world.s3.secret] {
         assert!(!dump.contains(secret));
         assert!(!dump.contains(&hex(secret.as_bytes())));
@@ -186,4 +186,41 @@ async fn a_dump_of_the_database_has_no_secret_that_can_be_used() {
     let output = command.output().await.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("belongs to another row"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_sealed_anew_with_the_first_master_key_and_opens_without_the_old_one() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let new = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    let both = format!("{new},{}", super::world::MASTER_KEY);
+    let run = async |keys: &str, arguments: &[&str]| {
+        let command = super::world::storage_command(&world.cluster, arguments);
+        let command = command.env("STORAGE_MASTER_KEY", keys).arg("--json");
+        command.output().await.unwrap()
+    };
+    assert!(
+        !run(new, &["key", "list", REPOSITORY])
+            .await
+            .status
+            .success()
+    );
+    for rewrapped in [3, 0] {
+        let output = run(&both, &["rewrap"]).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.trim(), format!("{{\"rewrapped\":{rewrapped}}}"));
+    }
+    assert!(
+        run(new, &["key", "list", REPOSITORY])
+            .await
+            .status
+            .success()
+    );
+    assert!(
+        run(new, &["bucket", "check", "bucket-0"])
+            .await
+            .status
+            .success()
+    );
+    let old = super::world::MASTER_KEY;
+    assert!(!run(old, &["rewrap"]).await.status.success());
 }

@@ -1,8 +1,8 @@
-//! A real S3 server with one bucket, which can fail as providers do, by method.
+//! A real server with one bucket, which can fail as providers do, by method.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,17 +16,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// The name of the bucket at its provider.
-const BUCKET: &str = "vendor";
-pub(crate) const ACCESS_KEY: &str = "AKIATEST";
-pub(crate) const SECRET_KEY: &str = "a-provider's-secret";
+use super::vendor::{AnyBody, BUCKET, S3Vendor, Vendor};
 
 /// How a provider fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +72,6 @@ impl BucketFault {
 }
 
 type Faults = Arc<Mutex<Vec<(Method, BucketFault)>>>;
-type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, s3s::StdError>;
 
 /// A server; dropping it closes all its connections.
 pub(crate) struct BucketServer {
@@ -84,23 +79,27 @@ pub(crate) struct BucketServer {
     faults: Faults,
     requests: Arc<Mutex<Vec<Method>>>,
     directory: TempDir,
+    vendor: Arc<dyn Vendor>,
     task: JoinHandle<()>,
 }
 
 impl BucketServer {
+    /// Starts one that speaks S3.
     pub(crate) async fn start() -> Self {
+        Self::start_as(|directory| Arc::new(S3Vendor::new(directory))).await
+    }
+
+    /// Starts one of a vendor, who may keep its objects below a directory.
+    pub(crate) async fn start_as(vendor: impl FnOnce(&Path) -> Arc<dyn Vendor>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join(BUCKET)).unwrap();
-        let files = s3s_fs::FileSystem::new(directory.path()).unwrap();
-        let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(s3s::auth::SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let service = builder.build();
+        let vendor = vendor(directory.path());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (faults, requests) = (Faults::default(), Arc::default());
         let task = tokio::spawn(serve(
             listener,
-            service,
+            Arc::clone(&vendor),
             Arc::clone(&faults),
             Arc::clone(&requests),
         ));
@@ -109,13 +108,18 @@ impl BucketServer {
             faults,
             requests,
             directory,
+            vendor,
             task,
         }
     }
 
     /// The bucket's URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/{BUCKET}", self.address)
+        format!("http://{}/{}", self.address, self.vendor.path())
+    }
+
+    pub(crate) fn vendor(&self) -> &dyn Vendor {
+        &*self.vendor
     }
 
     /// Makes requests of a method fail.
@@ -250,15 +254,18 @@ impl Drop for BucketServer {
 
 async fn serve(
     listener: TcpListener,
-    service: S3Service,
+    vendor: Arc<dyn Vendor>,
     faults: Faults,
     requests: Arc<Mutex<Vec<Method>>>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.unwrap();
-        let (service, faults, requests) =
-            (service.clone(), Arc::clone(&faults), Arc::clone(&requests));
+        let (vendor, faults, requests) = (
+            Arc::clone(&vendor),
+            Arc::clone(&faults),
+            Arc::clone(&requests),
+        );
         connections.spawn(async move {
             let answer = service_fn(move |request: Request<Incoming>| {
                 requests.lock().unwrap().push(request.method().clone());
@@ -266,7 +273,7 @@ async fn serve(
                 let mut faults = faults.iter_mut();
                 let fault = faults.find(|(method, _)| method == request.method());
                 let fault = fault.and_then(|(_, fault)| fault.next());
-                answer(service.clone(), fault, request)
+                answer(Arc::clone(&vendor), fault, request)
             });
             let builder = Builder::new(TokioExecutor::new());
             let _ended = builder.serve_connection(TokioIo::new(socket), answer).await;
@@ -276,7 +283,7 @@ async fn serve(
 
 /// An error closes the connection.
 async fn answer(
-    service: S3Service,
+    vendor: Arc<dyn Vendor>,
     fault: Option<BucketFault>,
     request: Request<Incoming>,
 ) -> Result<Response<AnyBody>, std::io::Error> {
@@ -305,13 +312,12 @@ async fn answer(
         }
         _ => {}
     }
-    let answered = service.call(request.map(s3s::Body::from)).await;
-    let response = answered.map_err(|_failed| std::io::Error::other("the server failed"))?;
+    let response = vendor.answer(request).await?;
     Ok(response.map(|body| match fault {
         Some(BucketFault::Truncate(bytes)) => truncated(body, bytes),
         Some(BucketFault::Corrupt) => body.map_frame(corrupted).boxed_unsync(),
         Some(BucketFault::Trickle(pace)) => trickling(body, pace),
-        _ => body.boxed_unsync(),
+        _ => body,
     }))
 }
 
@@ -319,7 +325,7 @@ fn corrupted(frame: Frame<Bytes>) -> Frame<Bytes> {
     frame.map_data(|bytes| bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into())
 }
 
-fn trickling(body: s3s::Body, pace: usize) -> AnyBody {
+fn trickling(body: AnyBody, pace: usize) -> AnyBody {
     const STEPS: usize = 8;
     let chunks = body.into_data_stream().flat_map(move |chunk| {
         let chunk: Bytes = chunk.unwrap();
@@ -336,7 +342,7 @@ fn trickling(body: s3s::Body, pace: usize) -> AnyBody {
     StreamBody::new(frames).boxed_unsync()
 }
 
-fn truncated(body: s3s::Body, most: usize) -> AnyBody {
+fn truncated(body: AnyBody, most: usize) -> AnyBody {
     let mut left = most;
     let frames = body.into_data_stream().map(move |chunk| {
         let mut chunk: Bytes = chunk?;

@@ -9,6 +9,7 @@ use super::bucket_server::BucketFault;
 use super::world::{REPOSITORY, StorageWorld};
 
 const IN_PYTHON: &str = include_str!("clients.py");
+const IN_GO: &str = include_str!("clients.go");
 const IN_NODE: &str = include_str!("clients.cjs");
 
 /// A program of `target/tools`, unless it cannot be had here.
@@ -62,6 +63,23 @@ async fn aws_sdk_of_node_stores_reads_lists_copies_and_deletes_while_a_bucket_di
     let script = directory.path().join("clients.cjs");
     std::fs::write(&script, IN_NODE).unwrap();
     run_steps(&node, &[script.to_str().unwrap()]).await;
+}
+
+#[tokio::test]
+async fn aws_sdk_of_go_stores_reads_lists_copies_and_deletes_while_a_bucket_dies() {
+    let Some(go) = tool("go-aws-sdk") else {
+        eprintln!(
+            "SKIPPED: the AWS SDK of Go is not installed, and Debian's packages cannot be had"
+        );
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let [script, client] = ["clients.go", "client"].map(|name| directory.path().join(name));
+    std::fs::write(&script, IN_GO).unwrap();
+    let mut build = Command::new(go);
+    build.arg("build").arg("-o").arg(&client).arg(&script);
+    succeeds(build, "go build").await;
+    run_steps(&client, &[]).await;
 }
 
 #[tokio::test]

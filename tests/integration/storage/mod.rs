@@ -2,6 +2,7 @@
 
 pub(crate) mod bucket_server;
 pub(crate) mod s3_client;
+pub(crate) mod vendor;
 pub(crate) mod world;
 
 mod access;
@@ -10,6 +11,7 @@ mod clients;
 mod crash;
 mod fallback;
 mod input;
+mod kinds;
 mod leases;
 mod objects;
 mod quota;

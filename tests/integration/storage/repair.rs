@@ -140,6 +140,104 @@ async fn a_suspect_copy_is_the_last_resort_of_a_read_whose_bytes_can_be_compared
     assert_eq!(range.status(), 503);
 }
 
+#[tokio::test]
+async fn a_bucket_that_trickles_during_its_repair_stays_suspect_and_holds_no_read_up() {
+    let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let [file, good] = [0, 1].map(|index| world.buckets[index].objects().remove(0));
+    // A byte in a second: slower than a repair waits, and never silent.
+    world.buckets[0].fail(Method::GET, BucketFault::Trickle(8));
+    fs::write(&file, b"some wrong text").unwrap();
+    distrust(&world, "bucket-0").await;
+    until("the repair has failed", DEADLINE, async || {
+        assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
+        let failed = world.gateways[0]
+            .log()
+            .contains("a copy cannot be repaired");
+        Ok((failed || stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(fs::read(&good).unwrap(), BODY);
+    world.buckets[0].heal();
+    until("it is good again", DEADLINE, async || {
+        Ok((stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(fs::read(&file).unwrap(), BODY);
+}
+
+#[tokio::test]
+async fn a_repair_goes_on_with_another_copy_when_its_source_trickles() {
+    let policy = ["--write", "copies:3", "--read", "order"];
+    let world = StorageWorld::with(3, &[], &policy, SETTINGS, 0).await;
+    let body = [7; 100];
+    world.s3.put(REPOSITORY, "key", &body).await;
+    let file = world.buckets[0].objects().remove(0);
+    // Longer than a repair waits for a source.
+    world.buckets[1].fail(Method::GET, BucketFault::Trickle(8));
+    fs::remove_file(&file).unwrap();
+    distrust(&world, "bucket-0").await;
+    until("it is good again", DEADLINE, async || {
+        Ok((stored(&world).await == "3").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(fs::read(&file).unwrap(), body);
+}
+
+#[tokio::test]
+async fn a_repair_that_meets_a_providers_quota_takes_the_bucket_out_of_writes_and_tries_again() {
+    let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let [file, good] = [0, 1].map(|index| world.buckets[index].objects().remove(0));
+    let refusal = BucketFault::Answer(403, "QUOTA_EXCEEDED: the credit is spent");
+    world.buckets[0].fail(Method::PUT, refusal);
+    fs::remove_file(&file).unwrap();
+    distrust(&world, "bucket-0").await;
+    until("it takes no writes", DEADLINE, async || {
+        Ok((world.bucket(0).await["writes"] == false).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
+    assert_eq!(fs::read(&good).unwrap(), BODY);
+    world.buckets[0].heal();
+    until("it is good again", DEADLINE, async || {
+        Ok((stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.bucket(0).await["heldBytes"], BODY.len());
+}
+
+#[tokio::test]
+async fn a_repair_needs_no_more_of_the_quota_than_the_copy_has() {
+    let world = StorageWorld::with(2, &["--quota", "15B"], &POLICY, SETTINGS, 0).await;
+    assert_eq!(BODY.len(), 15);
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let file = world.buckets[0].objects().remove(0);
+    fs::write(&file, b"some wrong text").unwrap();
+    distrust(&world, "bucket-0").await;
+    until("it is good again", DEADLINE, async || {
+        Ok((stored(&world).await == "2").then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(fs::read(&file).unwrap(), BODY);
+    assert_eq!(world.bucket(0).await["heldBytes"], 15);
+}
+
+/// Has the copies of a bucket repaired.
+async fn distrust(world: &StorageWorld, bucket: &str) {
+    let suspect = format!(
+        "update tidegate.storage_copy set state = 'suspect', due = now() \
+         where bucket = (select id from tidegate.storage_bucket where name = '{bucket}')"
+    );
+    world.cluster.primary.execute(&suspect).await.unwrap();
+}
+
 async fn stored(world: &StorageWorld) -> String {
     let stored = "select count(*) from tidegate.storage_copy where state = 'stored'";
     world.value(stored).await

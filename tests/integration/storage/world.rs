@@ -3,11 +3,12 @@
 use serde_json::Value;
 use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess};
 
-use super::bucket_server::{ACCESS_KEY, BucketServer, SECRET_KEY};
+use super::bucket_server::BucketServer;
 use super::s3_client::S3Client;
+use super::vendor::{ACCESS_KEY, SECRET_KEY};
 use crate::world::{BINARY, configured, gateway_of, printed};
 
-const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The repository of the tests.
 pub(crate) const REPOSITORY: &str = "app-data";
 
@@ -35,33 +36,37 @@ impl StorageWorld {
         settings: &str,
         replicas: usize,
     ) -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..buckets {
+            servers.push(BucketServer::start().await);
+        }
+        Self::over(servers, bucket, repository, settings, replicas).await
+    }
+
+    /// The same with servers that are there already.
+    pub(crate) async fn over(
+        servers: Vec<BucketServer>,
+        bucket: &[&str],
+        repository: &[&str],
+        settings: &str,
+        replicas: usize,
+    ) -> Self {
         let cluster = Cluster::start(replicas).await.unwrap();
         let migrate = GatewayCommand::new(BINARY, "migrate")
             .arg("--only")
             .arg("api,storage");
         printed(migrate.env("DATABASE_URL", cluster.primary.url())).await;
         cluster.wait_for_replicas().await.unwrap();
-        let mut servers = Vec::new();
-        for index in 0..buckets {
-            let server = BucketServer::start().await;
-            let name = format!("bucket-{index}");
-            let url = server.url();
-            let mut arguments = vec![
-                "bucket",
-                "add",
-                &name,
-                "--provider",
-                "s3",
-                "--region",
-                "here",
-                "--url",
-                &url,
-            ];
+        for (index, server) in servers.iter().enumerate() {
+            let (name, url) = (format!("bucket-{index}"), server.url());
+            let mut arguments = vec!["bucket", "add", &name, "--region", "here", "--url", &url];
+            arguments.extend(["--provider", server.vendor().provider()]);
             arguments.extend(bucket);
-            storage(&cluster, &arguments).await;
-            servers.push(server);
+            let command = storage_command(&cluster, &arguments);
+            let text = printed(server.vendor().opened(command).arg("--json")).await;
+            let _added: Value = serde_json::from_str(&text).unwrap();
         }
-        let names: Vec<_> = (0..buckets)
+        let names: Vec<_> = (0..servers.len())
             .map(|index| format!("bucket-{index}"))
             .collect();
         let mut arguments = vec!["repository", "add", REPOSITORY];

@@ -32,11 +32,7 @@ impl Arrangement {
             KeyCode::Backspace if self.typing => {
                 self.filter.pop();
             }
-            KeyCode::Char(c) if self.typing => {
-                if self.filter.len() < FILTER_MAX {
-                    self.filter.push(c);
-                }
-            }
+            KeyCode::Char(c) if self.typing => self.add(c),
             KeyCode::Char('q') | KeyCode::Esc => return true,
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('r') => self.reversed = !self.reversed,
@@ -47,6 +43,12 @@ impl Arrangement {
             _ => {}
         }
         false
+    }
+
+    fn add(&mut self, c: char) {
+        if self.filter.len() < FILTER_MAX {
+            self.filter.push(c);
+        }
     }
 
     /// Sorts and filters the rows.
@@ -110,7 +112,7 @@ mod tests {
     fn s_sorts_by_the_next_column_and_r_turns_the_order() {
         let mut arrangement = Arrangement::default();
         assert_eq!(names(&arrangement), ["b", "a", "ab"]);
-        let mut press = |arrangement: &mut Arrangement, key| {
+        let press = |arrangement: &mut Arrangement, key| {
             assert!(!arrangement.press(KeyCode::Char(key), 2));
             names(arrangement)
         };

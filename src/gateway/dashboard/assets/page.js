@@ -104,7 +104,7 @@ setInterval(() => {
   if (silence > SILENCE_MAX_MS) lost();
   // Refused, or open without a word: begin again.
   if (silence > 2 * SILENCE_MAX_MS) listen();
-}, 500);
+}, 250);
 // A page that was in the background has heard nothing because the browser has not let it.
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) heard = performance.now();

@@ -22,7 +22,7 @@ const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 const RATES_OVER: Duration = Duration::from_secs(5);
 
 /// What the page shows.
-pub struct Board {
+pub struct LivePage {
     state: Arc<AdminState>,
     recorder: Recorder,
     /// Whether writes need `ADMIN_TOKEN`.
@@ -39,7 +39,7 @@ struct Counters {
     rates: Arc<Rates>,
 }
 
-impl Board {
+impl LivePage {
     /// Shows the state that the admin listener answers from.
     #[must_use]
     pub fn new(state: Arc<AdminState>, recorder: Recorder, access: &Access) -> Arc<Self> {

@@ -1,0 +1,184 @@
+//! What opens a bucket: a secret, or the role that the process has.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::provider::Provider;
+
+/// Longest credentials that are read, as text.
+pub const CREDENTIALS_BYTES_MAX: usize = 64 << 10;
+
+/// What opens a bucket.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub enum BucketCredentials {
+    /// An access key; of Azure, the storage account and its key.
+    Key {
+        /// The id of the access key.
+        access_key_id: String,
+        /// Its secret.
+        secret_access_key: String,
+    },
+    /// A service account of Google Cloud.
+    ServiceAccount {
+        /// The account.
+        service_account: ServiceAccount,
+    },
+    /// No secret: the process proves what it is.
+    Role {
+        /// Which role it takes.
+        role: Role,
+    },
+}
+
+/// What Google writes into a service account's JSON, as far as it is used: where tokens are issued and
+/// which endpoint they are sent to is not taken from it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAccount {
+    client_email: String,
+    private_key_id: String,
+    private_key: String,
+}
+
+/// Which role opens a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// What the process runs as: ECS task role, instance profile, workload or managed identity.
+    Process,
+    /// A role of AWS that the process takes with its web identity (IRSA).
+    Assumed(String),
+}
+
+impl fmt::Debug for BucketCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { access_key_id, .. } => write!(f, "Key({access_key_id}, …)"),
+            Self::ServiceAccount { service_account } => {
+                write!(f, "ServiceAccount({}, …)", service_account.client_email)
+            }
+            Self::Role { role } => write!(f, "{role:?}"),
+        }
+    }
+}
+
+/// The forms of credentials as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Given {
+    Account(ServiceAccount),
+    #[serde(rename_all = "camelCase")]
+    Key {
+        access_key_id: String,
+        secret_access_key: String,
+    },
+}
+
+impl BucketCredentials {
+    /// Reads credentials from JSON: Google's of a service account, or `accessKeyId` and `secretAccessKey`.
+    ///
+    /// # Errors
+    /// Says what is expected, and nothing of the text.
+    pub fn read(text: &str) -> Result<Self, &'static str> {
+        match serde_json::from_str(text) {
+            Ok(Given::Account(service_account)) => Ok(Self::ServiceAccount { service_account }),
+            Ok(Given::Key {
+                access_key_id,
+                secret_access_key,
+            }) => Ok(Self::Key {
+                access_key_id,
+                secret_access_key,
+            }),
+            Err(_unreadable) => Err(
+                "expected the JSON of a service account, or {\"accessKeyId\": …, \"secretAccessKey\": …}",
+            ),
+        }
+    }
+
+    /// Whether a provider knows credentials of this kind.
+    ///
+    /// # Errors
+    /// Says which ones it knows.
+    pub(super) fn suit(&self, provider: Provider) -> Result<(), String> {
+        let expected = match (provider, self) {
+            (Provider::File, _) => "none",
+            (
+                Provider::Gcp,
+                Self::Role {
+                    role: Role::Assumed(_),
+                },
+            ) => "a service account, an HMAC key or the role of the process",
+            (
+                Provider::Azure,
+                Self::ServiceAccount { .. }
+                | Self::Role {
+                    role: Role::Assumed(_),
+                },
+            ) => "a storage account with its key, or the role of the process",
+            (Provider::S3, Self::ServiceAccount { .. } | Self::Role { .. }) => "an access key",
+            (Provider::Aws, Self::ServiceAccount { .. }) => "an access key or a role",
+            (Provider::Aws | Provider::Gcp | Provider::Azure | Provider::S3, _) => return Ok(()),
+        };
+        Err(format!("credentials: {provider} takes {expected}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = r#"{"type": "service_account", "client_email": "a@b", "private_key_id": "1",
+        "private_key": "secret", "token_uri": "http://attacker", "gcs_base_url": "http://attacker",
+        "disable_oauth": true}"#;
+
+    #[test]
+    fn only_what_is_needed_is_taken_from_the_json_of_a_service_account() {
+        let account = BucketCredentials::read(ACCOUNT).unwrap();
+        let kept = serde_json::to_string(&account).unwrap();
+        assert!(
+            !kept.contains("attacker") && !kept.contains("disable_oauth"),
+            "{kept}"
+        );
+        assert_eq!(
+            serde_json::from_str::<BucketCredentials>(&kept).unwrap(),
+            account
+        );
+        assert!(!format!("{account:?}").contains("secret"));
+    }
+
+    #[test]
+    fn rows_that_have_an_access_key_are_read_as_before() {
+        let row = r#"{"accessKeyId": "id", "secretAccessKey": "secret"}"#;
+        let key = serde_json::from_str::<BucketCredentials>(row).unwrap();
+        assert_eq!(BucketCredentials::read(row), Ok(key.clone()));
+        assert!(!format!("{key:?}").contains("secret"));
+        for wrong in ["", "{}", "null", "[]", r#"{"accessKeyId": "secret"}"#] {
+            let said = BucketCredentials::read(wrong).unwrap_err();
+            assert!(!said.contains("\"secret\""), "{said}");
+            assert!(serde_json::from_str::<BucketCredentials>(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn credentials_suit_their_provider_only() {
+        let account = BucketCredentials::read(ACCOUNT).unwrap();
+        let role = |role| BucketCredentials::Role { role };
+        for (credentials, provider, suits) in [
+            (&account, Provider::Gcp, true),
+            (&account, Provider::Aws, false),
+            (&account, Provider::Azure, false),
+            (&role(Role::Process), Provider::Azure, true),
+            (&role(Role::Process), Provider::S3, false),
+            (&role(Role::Process), Provider::File, false),
+            (&role(Role::Assumed("arn".to_owned())), Provider::Aws, true),
+            (&role(Role::Assumed("arn".to_owned())), Provider::Gcp, false),
+        ] {
+            assert_eq!(
+                credentials.suit(provider).is_ok(),
+                suits,
+                "{credentials:?} {provider}"
+            );
+        }
+    }
+}
