@@ -39,7 +39,6 @@ impl Azurite {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let program = root.join("target/tools/bin/azurite-blob");
         if !program.exists() {
-            eprintln!("SKIPPED: azurite is not installed, and it cannot be had from npm");
             return None;
         }
         let mut process = Command::new(program)
