@@ -55,10 +55,12 @@ fn an_endpoint_that_leads_to_no_upstream_is_named_with_line_and_key() {
             "body_strings = []",
             "5: body_strings = []: it goes with `sql`",
         ),
-        ("cache = true", "5: cache = true: it goes with `GET` alone"),
     ] {
         refused(&with_upstream("http://a", key), &format!("file:{expected}"));
     }
+    let stored_post =
+        "[[endpoint]]\nmethod = 'POST'\npath = '/x'\nupstream = 'http://a'\ncache = true\n";
+    refused(stored_post, "file:5: cache = true: it goes with `GET`");
     for (keys, expected) in [
         (
             "sql = 'select 1'",
