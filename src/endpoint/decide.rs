@@ -40,7 +40,7 @@ impl Reached<'_> {
             None => decision,
         };
         Ok(match self.endpoint.backend.may_answer_bearer(headers) {
-            true => decision.for_this_client(),
+            true => decision.for_one_client(),
             false => decision,
         })
     }

@@ -70,6 +70,18 @@ impl Decision {
         }
     }
 
+    /// The same for a request whose answer may depend on its client. A row that says `private` goes on
+    /// deciding how long the client itself keeps it.
+    #[must_use]
+    pub fn for_one_client(self) -> Self {
+        let row = self.cache_control.to_str().unwrap_or_default();
+        let is_private = directives(row).any(|it| it.is("private") && it.is_bare());
+        match is_private {
+            true => self,
+            false => self.for_this_client(),
+        }
+    }
+
     /// The same for an answer that no application makes.
     #[must_use]
     pub fn without_own_rules(self) -> Self {
@@ -297,6 +309,26 @@ mod tests {
                 decision.shared_cacheable,
                 row == PUBLIC && expected != NO_STORE_PRIVATE
             );
+        }
+    }
+
+    #[test]
+    fn one_clients_answer_keeps_a_private_row_and_no_other() {
+        for (row, expected) in [
+            ("private, max-age=60", "private, max-age=60"),
+            (PUBLIC, "no-store, private"),
+            ("max-age=60", "no-store, private"),
+            ("private=\"x\", max-age=60", "no-store, private"),
+        ] {
+            let decision = get(Consistency::EVENTUAL, None, RequestToken::None);
+            let decision = Decision {
+                cache_control: HeaderValue::from_static(row),
+                shared_cacheable: row == PUBLIC,
+                ..decision
+            };
+            let decision = decision.for_one_client();
+            assert_eq!(decision.cache_control, expected, "{row}");
+            assert!(!decision.shared_cacheable);
         }
     }
 

@@ -49,6 +49,13 @@ pub fn is_targeted(name: &HeaderName) -> bool {
     name.ends_with("-cache-control") || name == "surrogate-control"
 }
 
+/// Returns whether an application's own fields keep every shared cache from storing its answer.
+pub fn is_one_clients(headers: &HeaderMap) -> bool {
+    let is_forbidden = |name| Field::read(headers, name).reuse == Reuse::Forbidden;
+    let mut targeted = headers.keys().filter(|name| is_targeted(name));
+    is_forbidden(&CACHE_CONTROL) && targeted.all(is_forbidden)
+}
+
 /// Returns whether an answer varies by client: a shared cache cannot select it by the request
 /// alone.
 pub fn varies_by_client(headers: &HeaderMap) -> bool {
@@ -184,6 +191,23 @@ mod tests {
                 Reuse::Forbidden,
                 "{value}"
             );
+        }
+    }
+
+    #[test]
+    fn an_answer_is_one_clients_if_every_field_for_caches_says_so() {
+        let of = |lines: &[_]| is_one_clients(&headers(lines));
+        let (cc, cdn) = ("cache-control", "cdn-cache-control");
+        assert!(of(&[(cc, "private, max-age=9")]) && of(&[(cc, "no-store")]));
+        assert!(of(&[(cc, "no-store"), (cdn, "private")]));
+        for lines in [
+            &[][..],
+            &[(cc, "public, max-age=9")],
+            &[(cc, "no-cache")],
+            &[(cc, "private"), (cdn, "public, max-age=9")],
+            &[(cdn, "private")],
+        ] {
+            assert!(!of(lines), "{lines:?}");
         }
     }
 

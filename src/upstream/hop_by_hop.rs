@@ -28,6 +28,15 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Returns whether `Connection` names a field that would otherwise be forwarded.
+#[must_use]
+pub fn withholds_fields(headers: &HeaderMap) -> bool {
+    tokens(headers, &CONNECTION).any(|token| {
+        let is = |name: &str| token.eq_ignore_ascii_case(name);
+        !is("close") && !HOP_BY_HOP.iter().any(|name| is(name.as_str()))
+    })
+}
+
 /// Returns whether the fields request, or accept, a change to this protocol.
 #[must_use]
 pub fn names_upgrade(headers: &HeaderMap, protocol: &str) -> bool {

@@ -42,11 +42,11 @@ pub use exchange::Answered;
 pub use fetch::{KeptAnswer, keep};
 pub use forward::{ProxiedRequest, wants_websocket, with_websocket};
 pub use forwarded::{origin_seen, requested_host};
-pub use hop_by_hop::{names_upgrade, strip_hop_by_hop};
+pub use hop_by_hop::{names_upgrade, strip_hop_by_hop, withholds_fields};
 pub use node::{UpstreamNode, encode_path};
 pub use outgoing::{Outgoing, Patience};
 pub use proxy::Proxy;
-pub use request_fields::{gateway_fields, shared_gateway_fields};
+pub use request_fields::{gateway_fields, is_ours, shared_gateway_fields};
 pub use settings::{
     CheckConfig, NodeUrl, NodeUrlError, UpstreamConfig, UpstreamLimits, UpstreamNodeConfig,
     UpstreamSettings,

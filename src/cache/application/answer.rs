@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LAST_MODIFIED,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    EXPIRES, LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::{Duration, Instant};
 
 use crate::http::{Served, age_in_header};
@@ -16,6 +17,17 @@ use tidegate_policy::http_cache::{ReuseTerms, Selection, Slice, not_modified, sl
 
 /// The pause after a refresh that has failed: the `Retry-After` of a 503.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Fields of a stored answer that a 416 in its place does not have.
+static OF_THE_WHOLE: [HeaderName; 7] = [
+    AGE,
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    ETAG,
+    EXPIRES,
+    LAST_MODIFIED,
+    HeaderName::from_static("cdn-cache-control"),
+];
 
 /// One answer, with everything that is needed to serve it again.
 pub struct StoredAnswer {
@@ -135,7 +147,11 @@ impl StoredAnswer {
             Slice::Unsatisfiable => {
                 let range = format!("bytes */{}", self.body.len());
                 headers.extend(HeaderValue::try_from(range).map(|it| (CONTENT_RANGE, it)));
-                headers.remove(LAST_MODIFIED);
+                // It says nothing about the answer that others get.
+                for name in &OF_THE_WHOLE {
+                    headers.remove(name);
+                }
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
             }
         };
@@ -158,4 +174,45 @@ pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
         name.as_str().len() + value.len() + FIELD_BYTES
     };
     headers.iter().map(length).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_beyond_the_answer_gets_a_416_that_no_cache_keeps() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("cache-control", "public, max-age=60"),
+            ("cdn-cache-control", "max-age=60"),
+            ("etag", "\"a\""),
+            ("expires", "Wed, 01 Jan 2040 00:00:00 GMT"),
+            ("content-type", "text/plain"),
+            ("x-other", "1"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let terms = ReuseTerms {
+            fresh: Duration::from_secs(60),
+            age: Duration::ZERO,
+            while_revalidate: Duration::ZERO,
+            if_error: Duration::ZERO,
+            must_revalidate: false,
+            no_cache: false,
+        };
+        let mut request = HeaderMap::new();
+        let selection = Selection::of(&request, &headers).unwrap();
+        let content = (StatusCode::OK, headers, Bytes::from_static(b"12345"));
+        let now = Instant::now();
+        let answer = StoredAnswer::new(content, (terms, selection), None, now);
+        request.insert("range", HeaderValue::from_static("bytes=9-"));
+        let refused = answer.respond(&request, now);
+        assert_eq!(refused.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        let mut names: Vec<_> = refused.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-range", "x-other"]);
+        assert_eq!(refused.headers()["cache-control"], "no-store");
+        assert_eq!(refused.headers()["content-range"], "bytes */5");
+    }
 }

@@ -88,7 +88,7 @@ impl HttpCache {
         if let Some((outdated, _)) = under_way.remove(key) {
             outdated.store(true, Ordering::Relaxed);
         }
-        self.store.put_variants(key, None);
+        self.store.remove_key(key);
     }
 
     /// Most bytes of an answer's body.
@@ -156,15 +156,10 @@ impl Storing {
         // Nothing is invalidated meanwhile, because that takes the same lock.
         let under_way = self.cache.under_way();
         let store = &self.cache.store;
-        let is_wanted = !self.outdated.load(Ordering::Relaxed) && store.purges() == self.purges;
-        if is_wanted {
-            let known = store.variants(&self.key).unwrap_or_default();
-            let changed = change(&known);
-            let changed = (!changed.is_empty()).then(|| Arc::new(changed));
-            store.put_variants(&self.key, changed);
-        }
+        let has_changed = !self.outdated.load(Ordering::Relaxed)
+            && store.change_variants(&self.key, self.purges, change);
         drop(under_way);
-        is_wanted
+        has_changed
     }
 }
 

@@ -144,16 +144,34 @@ impl<O, L> ResponseCache<O, L> {
         }
     }
 
-    /// Stores the answers of an application under a key, or removes them.
-    pub fn put_variants(&self, key: &CacheKey, variants: Option<Arc<Variants>>) {
-        match variants {
-            Some(variants) => self
-                .store
-                .insert(key.clone(), Stored::Application(variants)),
-            None => {
+    /// Changes the answers of an application that are stored under a key; false if answers were removed by
+    /// more than their key since there were `purges`.
+    pub fn change_variants(
+        &self,
+        key: &CacheKey,
+        purges: u64,
+        change: impl FnOnce(&Variants) -> Variants,
+    ) -> bool {
+        // Nothing is purged meanwhile, because that takes the same lock.
+        let flights = self.flights();
+        let is_wanted = self.purges() == purges;
+        if is_wanted {
+            let changed = change(&self.variants(key).unwrap_or_default());
+            if changed.is_empty() {
                 self.store.remove(key);
+            } else {
+                let stored = Stored::Application(Arc::new(changed));
+                self.store.insert(key.clone(), stored);
             }
         }
+        drop(flights);
+        self.measure();
+        is_wanted
+    }
+
+    /// Removes what is stored under a key.
+    pub fn remove_key(&self, key: &CacheKey) {
+        self.store.remove(key);
         self.measure();
     }
 

@@ -189,3 +189,39 @@ proptest! {
         prop_assert!(held > 0 || bytes_max < 4_096 + 2 * OVERHEAD_BYTES);
     }
 }
+
+#[test]
+fn a_purge_takes_away_what_is_being_stored_for_an_application() {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+    use tidegate_policy::http_cache::{ReuseTerms, Selection};
+
+    let headers = HeaderMap::new();
+    let selection = Selection::of(&headers, &headers).unwrap();
+    let terms = ReuseTerms {
+        fresh: Duration::from_secs(60),
+        age: Duration::ZERO,
+        while_revalidate: Duration::ZERO,
+        if_error: Duration::ZERO,
+        must_revalidate: false,
+        no_cache: false,
+    };
+    let content = (StatusCode::OK, headers, Bytes::new());
+    let answer = crate::cache::StoredAnswer::new(content, (terms, selection), None, Instant::now());
+    let (answer, cache) = (Arc::new(answer), cache(1 << 20, 1 << 10));
+    let (key, (purged, seen)) = (key("/a"), std::sync::mpsc::channel());
+    std::thread::scope(|scope| {
+        let of_purge = Arc::clone(&cache);
+        cache.change_variants(&key, cache.purges(), |known| {
+            scope.spawn(move || {
+                of_purge.purge("/");
+                purged.send(()).unwrap();
+            });
+            // A purge that does not wait ends within this time.
+            let _ended = seen.recv_timeout(Duration::from_millis(100));
+            known.with(&answer, usize::MAX)
+        });
+    });
+    assert!(cache.variants(&key).is_none());
+    assert!(!cache.change_variants(&key, 0, |known| known.with(&answer, usize::MAX)));
+}

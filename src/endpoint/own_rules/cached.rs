@@ -1,21 +1,20 @@
 //! One request between the client, the stored answers and the application.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{AGE, DATE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tidegate_policy::http_cache::{
-    Exchange, Reusable, ReuseTerms, Selection, add_validators, is_kept, update,
-};
+use http::header::RANGE;
+use http::{HeaderMap, Method, StatusCode};
+use tidegate_policy::http_cache::{Reusable, add_validators};
 use tokio::time::Instant;
 
+use super::arrived::Arrived;
 use super::keys::CacheTarget;
 use super::plan::CacheUse;
+use super::write::{Write, has_failed, was_not_sent};
 use super::{CachePlan, send};
-use crate::cache::{CacheError, CacheKey, HttpCache, Recorded, Recording, StoredAnswer, Storing};
+use crate::cache::{CacheError, CacheKey, HttpCache, StoredAnswer};
 use crate::endpoint::{Call, Endpoint, Frontend};
 use crate::http::{Account, CacheResult, CacheStatus, Problem};
 
@@ -29,14 +28,6 @@ pub(in crate::endpoint) struct OwnRules {
     plan: CachePlan,
     /// The stored answer that is for this request, if there is one.
     stored: Option<Arc<StoredAnswer>>,
-}
-
-/// An answer of the application to a request that may be stored.
-struct Arrived {
-    response: Response,
-    storing: Storing,
-    /// The fields of the client's request.
-    request: HeaderMap,
 }
 
 impl OwnRules {
@@ -147,15 +138,19 @@ impl OwnRules {
                 send(&self.frontend, &self.endpoint, call, account).await
             }
             CacheUse::Invalidate => {
-                let answer = send(&self.frontend, &self.endpoint, call, account).await?;
-                let status = answer.status();
-                if status.is_success() || status.is_redirection() {
-                    self.cache.invalidate(&self.key);
-                    for key in self.target.keys_named(answer.headers()) {
-                        self.cache.invalidate(&key);
+                let write = Write::begin(&self.cache, &self.key);
+                let answer = send(&self.frontend, &self.endpoint, call, account).await;
+                match &answer {
+                    Ok(answer) if has_failed(answer.status()) => write.changed_nothing(),
+                    Ok(answer) => {
+                        for key in self.target.keys_named(answer.headers()) {
+                            self.cache.invalidate(&key);
+                        }
                     }
+                    Err(problem) if was_not_sent(problem.kind()) => write.changed_nothing(),
+                    Err(_) => {}
                 }
-                Ok(answer)
+                answer
             }
         }
     }
@@ -189,7 +184,7 @@ impl OwnRules {
         let is_validated = validates && arrived.response.status() == StatusCode::NOT_MODIFIED;
         match self.stored.as_ref().filter(|_| is_validated) {
             Some(stored) => Ok(arrived.validated(stored, account)),
-            None => Ok(arrived.record(self.stored.is_some(), account)),
+            None => Ok(arrived.record(self.stored.as_ref(), account)),
         }
     }
 
@@ -220,84 +215,6 @@ impl OwnRules {
         let status = CacheStatus::Despite(status);
         Some(respond(stored, request, status, account))
     }
-}
-
-impl Arrived {
-    /// Renews a stored answer that the application has confirmed, and answers with it.
-    fn validated(self, stored: &Arc<StoredAnswer>, account: &mut Account) -> Response {
-        let said = self.response.headers();
-        let headers = update(&stored.headers, said);
-        let mut with_age = headers;
-        for age in said.get_all(AGE) {
-            with_age.append(AGE, age.clone());
-        }
-        let renewed = recorded(&self.request, stored.status, &with_age, account);
-        account.cache = Some(CacheStatus::Validated);
-        let renewed = match renewed {
-            Some(renewed) => self.storing.store(renewed, stored.body.clone()),
-            None => {
-                self.storing.forget(stored);
-                None
-            }
-        };
-        match renewed {
-            Some(renewed) => renewed.respond(&self.request, Instant::now()),
-            // It is for this client alone.
-            None => stored
-                .with_headers(with_age)
-                .respond(&self.request, Instant::now()),
-        }
-    }
-
-    /// Passes an answer on, and stores it on its way if it may be.
-    fn record(self, had_stale: bool, account: &mut Account) -> Response {
-        let (head, body) = self.response.into_parts();
-        let recorded = recorded(&self.request, head.status, &head.headers, account);
-        account.cache = Some(CacheStatus::Forwarded {
-            result: CacheResult::Miss,
-            had_stale,
-            stored: recorded.is_some(),
-        });
-        let body = match recorded {
-            Some(recorded) => Body::new(Recording::new(body, self.storing, recorded)),
-            None => body,
-        };
-        Response::from_parts(head, body)
-    }
-}
-
-/// What is stored of an answer, if it may be.
-fn recorded(
-    request: &HeaderMap,
-    status: StatusCode,
-    answer: &HeaderMap,
-    account: &Account,
-) -> Option<Recorded> {
-    let now = SystemTime::now();
-    let terms = ReuseTerms::of(&Exchange {
-        request,
-        status,
-        answer,
-        now,
-    })?;
-    let kept = answer.iter().filter(|(name, _)| is_kept(name));
-    let mut headers: HeaderMap = HeaderMap::new();
-    for (name, value) in kept {
-        headers.append(name.clone(), value.clone());
-    }
-    let date = || HeaderValue::try_from(httpdate::fmt_http_date(now));
-    if !headers.contains_key(DATE)
-        && let Ok(date) = date()
-    {
-        headers.insert(DATE, date);
-    }
-    Some(Recorded {
-        status,
-        headers,
-        terms,
-        selection: Selection::of(request, answer)?,
-        served: account.served.clone(),
-    })
 }
 
 fn respond(

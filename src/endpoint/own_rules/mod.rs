@@ -5,6 +5,8 @@
 
 mod keys;
 mod plan;
+mod arrived;
+mod write;
 mod cached;
 mod send;
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 use tidegate_policy::http_cache::{Wishes, has_precondition_for_origin};
 
 use crate::endpoint::Reached;
+use crate::upstream::withholds_fields;
 use tidegate_policy::Decision;
 
 /// What a request may do with stored answers.
@@ -41,10 +42,13 @@ impl CachePlan {
         is_bound: bool,
     ) -> Option<Self> {
         let decides = reached.policy?.cache_control().is_application();
-        if !decides || reached.endpoint.backend.shared_by().is_none() {
+        let mut plan = Self::read(&head.method, &head.headers, has_body);
+        // The endpoint of a write need not be the one whose answers are stored.
+        let stores =
+            plan.uses == CacheUse::Invalidate || reached.endpoint.backend.shared_by().is_some();
+        if !decides || !stores {
             return None;
         }
-        let mut plan = Self::read(&head.method, &head.headers, has_body);
         if plan.uses != CacheUse::Invalidate && (!decision.own_rules || is_bound) {
             plan.uses = CacheUse::Bypass;
         }
@@ -57,6 +61,8 @@ impl CachePlan {
         let is_plain = !has_body
             && !wishes.no_store
             && !headers.contains_key(UPGRADE)
+            // The application does not see all that an answer is selected by.
+            && !withholds_fields(headers)
             && !has_precondition_for_origin(headers);
         let uses = match *method {
             Method::GET if is_plain => CacheUse::Whole,
@@ -86,6 +92,8 @@ mod tests {
             uses("GET", &[("authorization", "x"), ("cookie", "y")], false),
             CacheUse::Whole
         );
+        let connection = ("connection", "TE, keep-alive, close");
+        assert_eq!(uses("GET", &[connection], false), CacheUse::Whole);
         assert_eq!(uses("HEAD", &[], false), CacheUse::Reuse);
         for method in ["POST", "PUT", "PATCH", "DELETE", "M-SEARCH", "get"] {
             assert_eq!(
@@ -102,6 +110,7 @@ mod tests {
         for line in [
             ("cache-control", "no-store"),
             ("upgrade", "websocket"),
+            ("connection", "close, Accept-Language"),
             ("if-match", "\"a\""),
             ("if-unmodified-since", "Wed, 01 Jan 2020 00:00:00 GMT"),
         ] {

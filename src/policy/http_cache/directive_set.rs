@@ -7,22 +7,19 @@ use http::{HeaderMap, HeaderName};
 
 use crate::directives::{Directive, directives};
 
-/// The fields for caches such as this one alone: of RFC 9213, and its predecessor.
-static TARGETED: [HeaderName; 2] = [
-    HeaderName::from_static("cdn-cache-control"),
-    HeaderName::from_static("surrogate-control"),
-];
+/// The field for caches such as this one alone (RFC 9213).
+static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// The directives of all lines of a field.
 pub(super) struct DirectiveSet<'a>(Vec<Directive<'a>>);
 
 impl<'a> DirectiveSet<'a> {
-    /// Reads the field that governs this cache: `CDN-Cache-Control` or `Surrogate-Control` if it is valid and
-    /// not empty, else `Cache-Control`. `None` if that cannot be understood. The flag says whether it is one
-    /// of the former, which replace `Expires` and `Pragma` too.
+    /// Reads the field that governs this cache: `CDN-Cache-Control` if it is valid and not empty, else
+    /// `Cache-Control`. `None` if that cannot be understood. The flag says whether it is the former, which
+    /// replaces `Expires` and `Pragma` too.
     pub(super) fn governing(answer: &'a HeaderMap) -> Option<(Self, bool)> {
-        let valid = |name| Self::read(answer, name).filter(|set| !set.0.is_empty());
-        match TARGETED.iter().find_map(valid) {
+        let targeted = Self::read(answer, &CDN_CACHE_CONTROL);
+        match targeted.filter(|set| !set.0.is_empty()) {
             Some(set) => Some((set, true)),
             None => Self::read(answer, &CACHE_CONTROL).map(|set| (set, false)),
         }

@@ -40,6 +40,11 @@ impl Selection {
         (selection.bytes() <= BYTES_MAX).then_some(selection)
     }
 
+    /// The fields that it selects by.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
     /// Whether the answer is for this request.
     pub fn matches(&self, request: &HeaderMap) -> bool {
         let mut fields = self.0.iter();

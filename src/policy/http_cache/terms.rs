@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE};
+use http::header::{
+    AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA, RANGE, SET_COOKIE,
+};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::Wishes;
@@ -81,6 +83,7 @@ impl ReuseTerms {
         let forbidden = says("no-store")
             || says("private")
             || is_incomplete(status)
+            || (request.contains_key(RANGE) && status != StatusCode::OK)
             || (says("must-understand") && !is_understood(status))
             || (request.contains_key(AUTHORIZATION) && !is_open && !says("must-revalidate"))
             || (answer.contains_key(SET_COOKIE) && !is_open);
@@ -145,9 +148,14 @@ impl ReuseTerms {
     }
 }
 
-/// Whether a status has no body of its own that could be stored.
+/// Whether a status answers one request alone, by its range or its conditions, or is not final.
 fn is_incomplete(status: StatusCode) -> bool {
-    let parts = [StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED];
+    let parts = [
+        StatusCode::PARTIAL_CONTENT,
+        StatusCode::NOT_MODIFIED,
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        StatusCode::EXPECTATION_FAILED,
+    ];
     status.is_informational() || parts.contains(&status)
 }
 

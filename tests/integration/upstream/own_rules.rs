@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};
 use axum::response::Response;
-use http::header::{COOKIE, ETAG, IF_NONE_MATCH, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, ETAG, IF_NONE_MATCH, SET_COOKIE};
 use http::{HeaderName, Method, StatusCode};
 use tidegate::testkit::until;
 use tokio::sync::Semaphore;
@@ -28,7 +28,7 @@ async fn edge(app: &App) -> Edge {
 }
 
 /// An application that answers with the fields that the query lists, and with the number of its answer;
-/// with 304 if the request has its tag, and with a status where the request asks for one.
+/// with 304 if the request has its tag, and with a status or a `Cache-Control` where the request asks for one.
 async fn app() -> App {
     let count = Arc::new(AtomicUsize::new(0));
     let answer = move |fields: Query<Vec<(String, String)>>, request: Request| {
@@ -39,6 +39,9 @@ async fn app() -> App {
             for (name, value) in &fields.0 {
                 let name: HeaderName = name.parse().unwrap();
                 answer.headers_mut().append(name, value.parse().unwrap());
+            }
+            if let Some(said) = request.headers().get("x-says") {
+                answer.headers_mut().insert(CACHE_CONTROL, said.clone());
             }
             let wanted = request.headers().get("x-status");
             if let Some(status) = wanted {
@@ -308,6 +311,43 @@ async fn a_bearers_answer_is_stored_only_where_the_application_says_so() {
 }
 
 #[tokio::test]
+async fn a_write_by_another_endpoint_of_the_row_invalidates() {
+    let app = app().await;
+    let read = endpoint("GET", "/app/{*rest}", &app.url());
+    let write = endpoint("POST", "/app/{*rest}", &app.url());
+    let edge = Edge::start(&format!("{POLICY}\n{read}cache = true\n\n{write}\n")).await;
+    let path = saying("a", &[("cache-control", "max-age=60")]);
+    status(&edge, &path, &[]).await;
+    assert!(is_hit(&status(&edge, &path, &[]).await));
+    edge.request(Method::POST, &path).send().await.unwrap();
+    assert!(!is_hit(&status(&edge, &path, &[]).await));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_withdrawn_is_not_served_again() {
+    let app = app().await;
+    let edge = edge(&app).await;
+    let swr = "max-age=0, stale-while-revalidate=60, stale-if-error=60";
+    let path = saying("a", &[("cache-control", swr)]);
+    status(&edge, &path, &[]).await;
+    let gone = [("cache-control", "no-cache"), ("x-says", "private")];
+    status(&edge, &path, &gone).await;
+    assert_eq!(status(&edge, &path, &[]).await.1, "3");
+}
+
+#[tokio::test]
+async fn a_bearers_304_leaves_the_answer_of_all_where_it_is() {
+    let app = app().await;
+    let edge = edge(&app).await;
+    let path = saying("a", &[("cache-control", "max-age=60"), ("etag", "\"t\"")]);
+    status(&edge, &path, &[]).await;
+    let bearer = [("authorization", "Bearer x"), ("cache-control", "no-cache")];
+    status(&edge, &path, &bearer).await;
+    assert_eq!(app.asked().len(), 2);
+    assert!(is_hit(&status(&edge, &path, &[]).await));
+}
+
+#[tokio::test]
 async fn a_stale_answer_is_served_as_the_application_permits() {
     let app = app().await;
     let edge = edge(&app).await;
@@ -320,6 +360,11 @@ async fn a_stale_answer_is_served_as_the_application_permits() {
     assert!(is_hit(&stale) && stale.1 == "1", "{stale:?}");
     until("the application is asked", DEADLINE, async || {
         Ok((app.asked().len() >= 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    until("the newer answer is served", DEADLINE, async || {
+        Ok((status(&edge, &renewed, &[]).await.1 == "2").then_some(()))
     })
     .await
     .unwrap();
