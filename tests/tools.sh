@@ -115,19 +115,23 @@ install_browser() {
     local directory=$tools/browser node root libraries packages
     node=$(type -P node || echo "$tools/bin/node")
     root=$directory/root
+    # What is there of an older version is not used if the new one cannot be had.
+    rm -f "$tools/bin/browser-node" "$directory/ready"
     mkdir -p "$directory" "$work/chromium" && cp "$repository"/tests/browser/package*.json "$directory" &&
         timeout 300 npm ci --prefix "$directory" --ignore-scripts --no-audit --no-fund --loglevel=error || return 1
     if [ ! -x "$root/usr/lib/chromium/chromium" ]; then
         cd "$work/chromium" &&
             packages=$(apt-get --simulate install --no-install-recommends chromium | awk '/^Inst / { print $2 }') &&
             timeout 300 apt-get download ${packages:-chromium} || return 1
-        for package in *.deb; do dpkg -x "$package" "$root" || return 1; done
+        rm -rf "$root" "$root.new"
+        for package in *.deb; do dpkg -x "$package" "$root.new" || return 1; done
+        mv "$root.new" "$root" || return 1
     fi
     libraries=$root/usr/lib/$(uname -m)-linux-gnu
+    cp "$directory/package-lock.json" "$directory/ready" || return 1
     command_for browser-node "$node" "NODE_PATH='$directory/node_modules'" \
         "CHROMIUM='$root/usr/lib/chromium/chromium'" "LD_LIBRARY_PATH='$libraries:$libraries/pulseaudio'" \
         "XDG_DATA_DIRS='$root/usr/share:/usr/share'"
-    cp "$directory/package-lock.json" "$directory/ready"
 }
 
 install_checkov() {
@@ -187,7 +191,7 @@ install_valgrind() {
 is_there() {
     case $1 in
     aws-sdk) grep -qsF "aws-sdk-$AWS_SDK" "$tools/bin/aws-sdk-node" ;;
-    browser) cmp -s "$repository/tests/browser/package-lock.json" "$tools/browser/ready" ;;
+    browser) [ -x "$tools/bin/browser-node" ] && cmp -s "$repository/tests/browser/package-lock.json" "$tools/browser/ready" ;;
     go-aws-sdk) grep -qsF "tools/go-aws-sdk/" "$tools/bin/go-aws-sdk" ;;
     azurite) grep -qsF "azurite-$AZURITE" "$tools/bin/azurite-blob" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;

@@ -123,18 +123,19 @@ resource "aws_cloudfront_origin_request_policy" "cached" {
   }
 }
 
-# Host stays behind: the origin is known by its own name, which its certificate covers.
+# Host stays behind: the origin is known by its own name, which its certificate covers. So does where a client
+# says that it is, which the gateway would believe, as it comes from CloudFront.
 resource "aws_cloudfront_origin_request_policy" "uncached" {
   provider = aws.us_east_1
 
   name    = "${var.name}-uncached"
-  comment = "All a client sends but Host"
+  comment = "All a client sends but Host and its location"
 
   headers_config {
     header_behavior = "allExcept"
 
     headers {
-      items = ["Host"]
+      items = ["Host", "CloudFront-Viewer-Country", "CloudFront-Viewer-Latitude", "CloudFront-Viewer-Longitude"]
     }
   }
 

@@ -28,7 +28,7 @@ use tidegate_policy::Decision;
 #[derive(Debug)]
 pub enum Backend {
     /// Runs a statement.
-    Sql(SqlTarget),
+    Sql(Box<SqlTarget>),
     /// Forwards the request.
     Upstream {
         /// The application.
@@ -127,7 +127,7 @@ impl Backend {
                     template: &config.path,
                     is_open: config.auth == EndpointAuth::None,
                 };
-                Self::Sql(SqlTarget::compile(place, sql)?)
+                Self::Sql(Box::new(SqlTarget::compile(place, sql)?))
             }
             TargetConfig::Upstream(target) => {
                 let upstream = upstreams.get(&target.name);

@@ -58,3 +58,39 @@ fn served_from(own: &RegionId, account: &AccountView<'_>) -> Option<(usize, &'st
     };
     Some(if is_local { LOCAL } else { ELSEWHERE })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::account::Served;
+
+    #[test]
+    fn a_database_node_without_a_region_is_elsewhere_and_an_application_without_one_local() {
+        let own: RegionId = "eu-west-1".parse().unwrap();
+        let place = |region: Option<&str>, role, handed_on| {
+            let served = Served {
+                node: "node".into(),
+                region: region.map(|it| it.parse().unwrap()),
+                role,
+                upstream: None,
+                reason: None,
+                staleness: None,
+            };
+            let account = AccountView {
+                served: Some(&served),
+                handed_on,
+                ..AccountView::default()
+            };
+            served_from(&own, &account).map(|(_, place)| place)
+        };
+        let (primary, replica, upstream) =
+            (NodeRole::Primary, NodeRole::Replica, NodeRole::Upstream);
+        assert_eq!(place(None, primary, false), Some("elsewhere"));
+        assert_eq!(place(None, replica, false), Some("elsewhere"));
+        assert_eq!(place(None, upstream, false), Some("local"));
+        assert_eq!(place(Some("eu-west-1"), replica, false), Some("local"));
+        assert_eq!(place(Some("us-east-1"), primary, false), Some("elsewhere"));
+        assert_eq!(place(Some("eu-west-1"), upstream, true), Some("elsewhere"));
+        assert_eq!(served_from(&own, &AccountView::default()), None);
+    }
+}

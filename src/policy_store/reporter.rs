@@ -59,9 +59,14 @@ impl Reported {
         }
     }
 
-    /// The same of a gateway that suspects itself: it neither confirms nor stops.
+    /// The same of a gateway that suspects itself: it neither confirms nor stops, and what it said before remains
+    /// to be read.
     pub(super) fn in_doubt(mut self) -> Self {
-        self.row.state = GatewayState::Suspect;
+        let before = std::mem::replace(&mut self.row.state, GatewayState::Suspect);
+        if before.ends_rollout() {
+            let cause = self.row.refused.map(|cause| format!(": {cause}"));
+            self.row.refused = Some(format!("{before}{}", cause.unwrap_or_default()));
+        }
         self
     }
 
@@ -141,4 +146,31 @@ async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
             RETRY
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_suspects_itself_still_says_that_it_had_vetoed() {
+        let in_doubt = |state, refused: Option<&'static str>| {
+            let posture = Posture {
+                in_force: None,
+                rollout: 1,
+                trial: None,
+                state,
+                refused,
+            };
+            let by = ("gateway", "region");
+            let said = Reported::of(by, &posture, None, ArmReport::default()).in_doubt();
+            assert_eq!(said.row.state, GatewayState::Suspect);
+            said.row.refused
+        };
+        let vetoed = in_doubt(GatewayState::Vetoed, Some("errors"));
+        assert_eq!(vetoed.as_deref(), Some("vetoed: errors"));
+        let lapsed = in_doubt(GatewayState::Lapsed, None);
+        assert_eq!(lapsed.as_deref(), Some("lapsed"));
+        assert_eq!(in_doubt(GatewayState::Applied, None), None);
+    }
 }

@@ -106,7 +106,10 @@ impl Leading {
         self.entered = now;
         self.baking = None;
         self.restarts = 0;
-        self.attendance = Attendance::default();
+        // A gateway that was alive in a stage of the region may use the new plan for as long as the next ones last.
+        if !is_same_region {
+            self.attendance = Attendance::default();
+        }
         self.entering = None;
     }
 
@@ -124,19 +127,19 @@ impl Leading {
     fn decide(&mut self, reports: &[GatewayReport], paused: bool, now: Duration) -> LeaderStep {
         let told = self.told(reports);
         self.old.remember(&told.arms.old, now);
-        let heard = self.heard(reports);
+        let region = self.course.region_of(self.at);
+        let is_here = |it: &GatewayReport| region.is_none_or(|region| it.region == region);
+        let heard = self.attendance.call(self.course.rollout, is_here, reports);
         if let Some(reason) = self.ended_by(reports) {
             return LeaderStep::Stop(reason);
         }
-        let too_wide = self
-            .too_wide(&told)
-            .filter(|_| told.decided >= DECISIONS_MIN);
-        if let Some(reason) = too_wide {
+        let too_wide = told.wider_than(self.course.blast_radius);
+        if let Some(reason) = too_wide.filter(|_| told.decided >= DECISIONS_MIN) {
             return LeaderStep::Stop(reason);
         }
         if self.baking.is_some() && heard.is_missed() {
             if self.restarts == BAKES_MAX {
-                return self.give_up(heard, &told);
+                return self.give_up(heard);
             }
             self.restarts += 1;
             (self.entered, self.baking) = (now, None);
@@ -214,17 +217,6 @@ impl Leading {
         })
     }
 
-    /// Why the rollout is stopped if too many decisions would change.
-    fn too_wide(&self, told: &Told) -> Option<StopReason> {
-        told.wider_than(self.course.blast_radius)
-    }
-
-    fn heard<'a>(&mut self, reports: &'a [GatewayReport]) -> Heard<'a> {
-        let region = self.region().map(str::to_owned);
-        let is_here = |it: &GatewayReport| region.as_ref().is_none_or(|own| *own == it.region);
-        self.attendance.call(self.course.rollout, is_here, reports)
-    }
-
     fn wait_for_gateways(&mut self, heard: Heard<'_>, told: &Told, now: Duration) -> LeaderStep {
         if heard.is_nobody() && self.region().is_some() {
             return self.pass_over(told);
@@ -235,26 +227,26 @@ impl Leading {
             return LeaderStep::Wait;
         }
         match now.saturating_sub(self.entered) > self.course.wait {
-            true => self.give_up(heard, told),
+            true => self.give_up(heard),
             false => LeaderStep::Wait,
         }
     }
 
-    /// Waits no longer: for those that do not follow it is stopped, and those that suspect themselves are
-    /// left out.
-    fn give_up(&mut self, heard: Heard<'_>, told: &Told) -> LeaderStep {
-        let behind = heard.alive.iter().filter(|it| !self.is_at_work(it));
-        let behind = behind.map(|it| it.gateway.clone());
-        let gateways: Vec<_> = behind.chain(heard.silent).collect();
-        match gateways.is_empty() {
-            true => self.pass_over(told),
-            false => LeaderStep::Stop(StopReason::Stalled { gateways }),
-        }
+    /// Waits no longer, and names those that do not follow; those that are missing, where nobody else confirms.
+    fn give_up(&self, heard: Heard<'_>) -> LeaderStep {
+        let gateways = match heard.is_missed() {
+            true => heard.missing.into_iter().collect(),
+            false => {
+                let behind = heard.alive.iter().filter(|it| !self.is_at_work(it));
+                behind.map(|it| it.gateway.clone()).collect()
+            }
+        };
+        LeaderStep::Stop(StopReason::Stalled { gateways })
     }
 
     /// Goes on without the region at work.
     fn pass_over(&mut self, told: &Told) -> LeaderStep {
-        if let Some(reason) = self.too_wide(told) {
+        if let Some(reason) = told.wider_than(self.course.blast_radius) {
             return LeaderStep::Stop(reason);
         }
         self.passing_over = self.region().map(str::to_owned);
@@ -263,7 +255,7 @@ impl Leading {
 
     /// Judges the stage at its end.
     fn judge(&mut self, told: &Told, baked: Duration, now: Duration) -> LeaderStep {
-        if let Some(reason) = self.too_wide(told) {
+        if let Some(reason) = told.wider_than(self.course.blast_radius) {
             return LeaderStep::Stop(reason);
         }
         let requests = told.arms.new.requests;

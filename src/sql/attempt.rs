@@ -119,7 +119,7 @@ impl Attempt<'_> {
         if self.step().as_primary && self.planned.request.safe {
             let spill = &self.database().spill;
             let round_trip = spill.distance(self.planned.round_trip(self.step()));
-            let took = took.saturating_sub(round_trip);
+            let took = took.saturating_sub(round_trip + spill.own_delay());
             let unloaded = &self.planned.request.target.unloaded;
             let unloaded = unloaded.add(took, Instant::now());
             spill.answered(took, unloaded, round_trip);

@@ -19,6 +19,7 @@ mod place;
 mod local_settings;
 mod target;
 mod spill_budget;
+mod lateness;
 mod spill;
 mod active_probe;
 mod database;

@@ -83,7 +83,8 @@ impl PlannedRequest<'_> {
     pub(super) fn spill_share(&self, step: &Step, kind: LeaseKind) -> Share {
         let spill = &self.request.database.spill;
         let round_trip = spill.distance(self.round_trip(step));
-        let work = self.request.target.quickness.mean(step.node, round_trip);
+        let work = self.request.target.quickness.mean(step.node);
+        let work = work.map(|it| it.saturating_sub(spill.own_delay()));
         Share::of(work, round_trip, kind != LeaseKind::Shared)
     }
 

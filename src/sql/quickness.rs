@@ -38,22 +38,26 @@ pub enum Pace {
 }
 
 /// Decaying means of one statement; nodes are identified by their indices.
-#[derive(Debug)]
-pub struct Quickness(Box<[AtomicU32; NODES_MAX]>);
+#[derive(Debug, Default)]
+pub struct Quickness {
+    /// Of what answers contribute at most, for the pace.
+    bounded: Means,
+    whole: Means,
+}
 
-impl Default for Quickness {
+#[derive(Debug)]
+struct Means(Box<[AtomicU32; NODES_MAX]>);
+
+impl Default for Means {
     fn default() -> Self {
         Self(Box::new(std::array::from_fn(|_| AtomicU32::new(UNKNOWN))))
     }
 }
 
-impl Quickness {
-    /// Records how long a server at some distance took. One of two simultaneous answers may be
-    /// lost.
-    pub fn add(&self, node: usize, took: Duration, round_trip: Duration) {
+impl Means {
+    fn add(&self, node: usize, took: Duration) {
         let Some(mean) = self.0.get(node) else { return };
-        let took = took.min(moderate_max(round_trip) * COUNTED_MAX).as_micros();
-        let took = u32::try_from(took).unwrap_or(UNKNOWN - 1);
+        let took = u32::try_from(took.as_micros()).unwrap_or(UNKNOWN - 1);
         let next = match mean.load(Ordering::Relaxed) {
             UNKNOWN => took,
             known => known - known / WEIGHT + took / WEIGHT,
@@ -61,9 +65,27 @@ impl Quickness {
         mean.store(next, Ordering::Relaxed);
     }
 
+    /// Returns the mean on a node, else the greatest of the others.
+    fn of(&self, node: usize) -> Option<Duration> {
+        let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
+        let here = self.0.get(node)?;
+        let mean = known(here).or_else(|| self.0.iter().filter_map(known).max())?;
+        Some(Duration::from_micros(mean.into()))
+    }
+}
+
+impl Quickness {
+    /// Records how long a server at some distance took. One of two simultaneous answers may be
+    /// lost.
+    pub fn add(&self, node: usize, took: Duration, round_trip: Duration) {
+        let bounded = took.min(moderate_max(round_trip) * COUNTED_MAX);
+        self.bounded.add(node, bounded);
+        self.whole.add(node, took);
+    }
+
     /// Whether the statement has been answered on any node.
     pub fn is_known(&self) -> bool {
-        let mut means = self.0.iter();
+        let mut means = self.whole.0.iter();
         means.any(|mean| mean.load(Ordering::Relaxed) != UNKNOWN)
     }
 
@@ -74,25 +96,16 @@ impl Quickness {
         if node >= NODES_MAX {
             return Pace::Slow;
         }
-        match self.known_mean(node) {
+        match self.bounded.of(node) {
             Some(mean) if mean < QUICK_MAX.max(round_trip / QUICK_PART) => Pace::Quick,
             Some(mean) if mean >= moderate_max(round_trip) => Pace::Slow,
             Some(_) | None => Pace::Moderate,
         }
     }
 
-    /// Returns the mean on a node, as for [`of`](Self::of); none while no answer is known, and for
-    /// a statement that is slow, whose mean is bounded.
-    pub fn mean(&self, node: usize, round_trip: Duration) -> Option<Duration> {
-        let mean = self.known_mean(node)?;
-        (mean < moderate_max(round_trip)).then_some(mean)
-    }
-
-    fn known_mean(&self, node: usize) -> Option<Duration> {
-        let known = |mean: &AtomicU32| Some(mean.load(Ordering::Relaxed)).filter(|m| *m != UNKNOWN);
-        let here = self.0.get(node)?;
-        let mean = known(here).or_else(|| self.0.iter().filter_map(known).max())?;
-        Some(Duration::from_micros(mean.into()))
+    /// Returns the mean on a node, as for [`of`](Self::of), however long; none while no answer is known.
+    pub fn mean(&self, node: usize) -> Option<Duration> {
+        self.whole.of(node)
     }
 }
 
@@ -128,7 +141,7 @@ mod tests {
         let quickness = Quickness::default();
         quickness.add(0, MS, MS);
         assert_eq!(quickness.of(1, MS), Pace::Quick);
-        assert_eq!(quickness.mean(1, MS), Some(MS));
+        assert_eq!(quickness.mean(1), Some(MS));
         quickness.add(2, 6 * MS, MS);
         assert!(quickness.of(0, MS) == Pace::Quick && quickness.of(1, MS) == Pace::Moderate);
     }
@@ -141,13 +154,11 @@ mod tests {
         assert_eq!(quickness.of(0, MS), Pace::Moderate);
         (0..100).for_each(|_| quickness.add(0, 60 * MS, MS));
         assert_eq!(quickness.of(0, MS), Pace::Slow);
+        assert!((50 * MS..=60 * MS).contains(&quickness.mean(0).unwrap()));
         quickness.add(0, Duration::MAX, MS);
         quickness.add(99, MS, MS);
         assert!(quickness.of(0, MS) == Pace::Slow && quickness.of(99, MS) == Pace::Slow);
-        assert_eq!(
-            (quickness.mean(0, MS), quickness.mean(99, MS)),
-            (None, None)
-        );
+        assert_eq!(quickness.mean(99), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge};
 use tokio::time::{Duration, Instant};
 
 use super::LeastRecent;
+use super::lateness::Lateness;
 use super::spill_budget::{Share, SpillBudget};
 use tidegate_telemetry::names;
 
@@ -18,6 +19,7 @@ pub struct Spill {
     concurrency_max: usize,
     budget: Mutex<SpillBudget>,
     distance: LeastRecent,
+    lateness: Lateness,
     active: Gauge,
     served: Counter,
     refused: Counter,
@@ -44,6 +46,7 @@ impl Spill {
             concurrency_max,
             budget: Mutex::new(SpillBudget::new(concurrency_max, Instant::now())),
             distance: LeastRecent::over(DISTANCE_WINDOW),
+            lateness: Lateness::default(),
             active,
             served: counter("served"),
             refused: counter("refused"),
@@ -94,11 +97,17 @@ impl Spill {
         self.distance.add(samples_take, Instant::now())
     }
 
-    /// Takes in how long an answer of the primary took, without the distance, and how long the
+    /// Returns what the gateway itself adds to the time of an answer, because it runs late.
+    pub(super) fn own_delay(&self) -> Duration {
+        self.lateness.mean(Instant::now())
+    }
+
+    /// Takes in how long an answer of the primary took, without the distance and the gateway's own delay, and how long the
     /// statement takes there without load.
     pub(super) fn answered(&self, took: Duration, unloaded: Duration, round_trip: Duration) {
         let now = Instant::now();
         self.budget().answered(took, unloaded, round_trip, now);
+        self.lateness.probe();
     }
 
     fn budget(&self) -> MutexGuard<'_, SpillBudget> {

@@ -22,7 +22,7 @@ const SHRINK_MOST: f64 = 0.5;
 /// The weight of one answer in the mean, so that a few slow answers do not shrink the limit.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// The share of the limit from which the work is held to make answers slow.
+/// The share of the limit from which the work shows that it is borne, or too much.
 const LIMITED_FROM: f64 = 0.5;
 
 /// An answer is not slow up to this many times its time without load, and this much more: a busy
@@ -56,7 +56,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// The share of a statement by its mean time at the server, if that is known and not long.
+    /// The share of a statement by its mean time at the server, if that is known.
     pub(super) fn of(work: Option<Duration>, round_trip: Duration, connection: bool) -> Self {
         // At least what the gateway needs for any statement.
         let work = work.map(|work| work.max(Duration::from_millis(1)));
@@ -144,18 +144,16 @@ impl SpillBudget {
         if now.saturating_duration_since(self.adjusted_at) >= STEP {
             self.adjusted_at = now;
             let is_limited = self.work_most >= self.limit * LIMITED_FROM;
-            self.work_most = self.work;
+            let work_most = std::mem::replace(&mut self.work_most, self.work);
             let gradient = (1.0 / self.slowness.max(1.0)).max(SHRINK_MOST);
-            let growth = if gradient < 1.0 {
-                0.0
-            } else {
-                self.limit.sqrt()
+            let next = match (gradient < 1.0, is_limited) {
+                (true, true) => self.limit * gradient,
+                // Others make the primary slow, perhaps: they get no more, but what is borne remains.
+                (true, false) => (self.limit * gradient).max(work_most),
+                (false, true) => self.limit + self.limit.sqrt(),
+                (false, false) => self.limit,
             };
-            if gradient < 1.0 && !is_limited {
-                return;
-            }
-            let floor = FLOOR.min(self.max);
-            self.limit = (self.limit * gradient + growth).clamp(floor, self.max);
+            self.limit = next.clamp(FLOOR.min(self.max), self.max);
         }
     }
 }
@@ -242,17 +240,38 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_slow_while_little_is_spilled_take_nothing_off() {
+    fn a_primary_that_is_slow_gets_no_more_however_little_of_the_budget_is_used() {
         let mut now = Instant::now();
         let mut budget = SpillBudget::new(16, now);
         let one = Share::of(None, 80 * MS, false);
-        for _ in 0..400 {
+        let mut answer = |budget: &mut SpillBudget, took, answers| {
+            for _ in 0..answers {
+                now += 20 * MS;
+                let taken = (0..7).take_while(|_| budget.take(one, 32)).count();
+                budget.answered(took, 5 * MS, 80 * MS, now);
+                (0..taken).for_each(|_| budget.give_back(one));
+            }
+        };
+        // At once what nobody uses, and then, while it lasts, all but the least.
+        answer(&mut budget, 300 * MS, 15);
+        assert!((7.0..8.0).contains(&budget.limit), "{budget:?}");
+        answer(&mut budget, 300 * MS, 400);
+        assert!((budget.limit - FLOOR).abs() < 0.1, "{budget:?}");
+    }
+
+    #[test]
+    fn the_limit_does_not_grow_while_little_of_it_is_used() {
+        let mut now = Instant::now();
+        let mut budget = SpillBudget::new(64, now);
+        budget.limit = 10.0;
+        let one = Share::of(None, 80 * MS, false);
+        for _ in 0..100 {
             now += 20 * MS;
-            (0..7).for_each(|_| assert!(budget.take(one, 32), "{budget:?}"));
-            budget.answered(300 * MS, 5 * MS, 80 * MS, now);
-            (0..7).for_each(|_| budget.give_back(one));
+            assert!(budget.take(one, 128));
+            budget.answered(5 * MS, 5 * MS, 80 * MS, now);
+            budget.give_back(one);
         }
-        assert!((budget.limit - 16.0).abs() < 0.1, "{budget:?}");
+        assert!((budget.limit - 10.0).abs() < 0.1, "{budget:?}");
     }
 
     #[test]

@@ -1,14 +1,44 @@
 //! Reads numbers from a page in the Prometheus text format, of which it supports what Tidegate
 //! writes.
 
-/// A page of metrics.
+use std::collections::HashMap;
+
+/// A page of metrics: the labels and the value of each series, by metric.
 #[derive(Default)]
-pub struct Exposition(String);
+pub struct Exposition(HashMap<String, Vec<(String, f64)>>);
 
 impl Exposition {
-    /// Takes a page as it was scraped.
-    pub fn new(page: String) -> Self {
-        Self(page)
+    /// Reads a page as it was scraped.
+    #[must_use]
+    pub fn new(page: &str) -> Self {
+        Self::read(page, |_| true)
+    }
+
+    /// Reads these metrics of a page, histograms with their buckets and counts, and keeps nothing else.
+    #[must_use]
+    pub fn of(page: &str, metrics: &[&str]) -> Self {
+        Self::read(page, |name| {
+            let whole = ["_bucket", "_count"]
+                .iter()
+                .find_map(|it| name.strip_suffix(it));
+            metrics.contains(&name) || whole.is_some_and(|it| metrics.contains(&it))
+        })
+    }
+
+    fn read(page: &str, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let mut metrics: HashMap<String, Vec<_>> = HashMap::new();
+        for line in page.lines() {
+            let Some((series, value)) = line.rsplit_once(' ') else {
+                continue;
+            };
+            let (metric, labels) = series.split_at(series.find('{').unwrap_or(series.len()));
+            let Ok(value) = value.parse() else { continue };
+            if is_wanted(metric) {
+                let of_metric = metrics.entry(metric.to_owned()).or_default();
+                of_metric.push((labels.to_owned(), value));
+            }
+        }
+        Self(metrics)
     }
 
     /// The sum over all series of a metric that have these labels; none if there is no such series.
@@ -31,20 +61,17 @@ impl Exposition {
     /// contain braces.
     pub(crate) fn series<'a>(
         &'a self,
-        metric: &'a str,
+        metric: &str,
         labels: &'a [(&str, &str)],
-    ) -> impl Iterator<Item = (&'a str, f64)> {
+    ) -> impl Iterator<Item = (&'a str, f64)> + use<'a> {
         let has = |series: &str| {
             labels
                 .iter()
                 .all(|(name, value)| series.contains(&format!("{name}=\"{value}\"")))
         };
-        self.0.lines().filter_map(move |line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let labels = series.strip_prefix(metric)?;
-            let is_whole = labels.is_empty() || labels.starts_with('{');
-            Some((labels, value.parse().ok()?)).filter(|_| is_whole && has(labels))
-        })
+        let all = self.0.get(metric).into_iter().flatten();
+        all.filter(move |(labels, _)| has(labels))
+            .map(|(labels, value)| (&**labels, *value))
     }
 }
 
@@ -64,7 +91,7 @@ switches_of_others 8
 condition{node="primary",condition="fresh"} 0
 condition{node="primary",condition="unreachable"} 1
 "#;
-        Exposition::new(text.to_owned())
+        Exposition::new(text)
     }
 
     #[test]
@@ -82,6 +109,18 @@ condition{node="primary",condition="unreachable"} 1
     fn a_metric_without_series_is_none_rather_than_zero() {
         assert_eq!(page().sum("requests", &[("status", "500")]), None);
         assert_eq!(page().sum("lag", &[]), None);
+    }
+
+    #[test]
+    fn of_a_page_only_the_wanted_metrics_are_kept() {
+        let page = Exposition::of(
+            "a 1\nb 2\nt_bucket{le=\"1\"} 3\nt_count 4\nt_sum 5\n",
+            &["a", "t"],
+        );
+        assert_eq!(page.sum("a", &[]), Some(1.0));
+        assert_eq!(page.sum("t_bucket", &[("le", "1")]), Some(3.0));
+        assert_eq!(page.sum("t_count", &[]), Some(4.0));
+        assert_eq!((page.sum("b", &[]), page.sum("t_sum", &[])), (None, None));
     }
 
     #[test]

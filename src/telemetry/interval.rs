@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn page(text: &str) -> Exposition {
-        Exposition::new(text.to_owned())
+        Exposition::new(text)
     }
 
     #[test]

@@ -128,9 +128,8 @@ async fn page(region: &Region, client: &Client) -> Result<Exposition> {
         .send()
         .await;
     let response = response.and_then(reqwest::Response::error_for_status);
-    Ok(Exposition::new(
-        response.context("no metrics")?.text().await?,
-    ))
+    let page = response.context("no metrics")?.text().await?;
+    Ok(Exposition::new(&page))
 }
 
 fn describe(region: &Region, page: &Exposition, meter: &mut Meter) -> String {

@@ -226,9 +226,11 @@ run "edge" {
   assert {
     condition = (
       aws_cloudfront_origin_request_policy.uncached.headers_config[0].header_behavior == "allExcept" &&
-      toset(one(aws_cloudfront_origin_request_policy.uncached.headers_config[0].headers).items) == toset(["Host"])
+      toset(one(aws_cloudfront_origin_request_policy.uncached.headers_config[0].headers).items) == toset(
+        ["Host", "CloudFront-Viewer-Country", "CloudFront-Viewer-Latitude", "CloudFront-Viewer-Longitude"]
+      )
     )
-    error_message = "Uncached paths forward every header but Host: levels, tokens, idempotency keys, authorization."
+    error_message = "Uncached paths forward levels, tokens, idempotency keys and authorization, but neither Host nor where a client says it is: the gateway trusts CloudFront's word."
   }
 
   assert {

@@ -5,30 +5,60 @@ use std::fmt::Write as _;
 use super::map::map;
 use super::markup::{Text, percent, rate};
 use super::rows;
-use super::seen::Seen;
+use super::seen::{Detail, Seen};
 use super::verdict::{Concern, Severity, concerns};
 
 /// Most bytes of a frame, which is sent to every viewer four times a second.
 pub(super) const FRAME_BYTES_MAX: usize = 8 * 1024 - 16;
-/// How many rows of a table there are at most; fewer if a frame would be too large.
-const ROWS_MAX: usize = 24;
 /// How many things that are wrong are listed: the worst ones.
 const CONCERNS_MAX: usize = 5;
 
-/// Writes a frame without a line break; what would be too large has fewer rows.
-pub(super) fn frame(seen: &Seen) -> String {
-    let concerns = concerns(seen);
-    let mut most = ROWS_MAX;
-    loop {
-        let html = with_rows(seen, &concerns, most);
-        if html.len() <= FRAME_BYTES_MAX || most == 0 {
-            return html;
-        }
-        most /= 2;
-    }
+const ALL: Detail = Detail {
+    ways: true,
+    map: true,
+    moves: usize::MAX,
+    upstreams_well: usize::MAX,
+    well: usize::MAX,
+    regions_ailing: usize::MAX,
+    nodes_ailing: usize::MAX,
+};
+
+/// With less and less detail, the least important first: what is not well goes last.
+fn less(step: usize) -> Option<Detail> {
+    let after = |limits: [usize; 5], from: usize| match step {
+        it if it < from => usize::MAX,
+        it => limits.get(it - from).copied().unwrap_or(0),
+    };
+    (step < 14).then(|| Detail {
+        ways: step < 1,
+        moves: if step < 2 { 6 } else { 0 },
+        upstreams_well: if step < 3 { usize::MAX } else { 0 },
+        map: step < 4,
+        well: after([24, 12, 6, 3, 0], 5),
+        regions_ailing: after([16, 8, 4, 0, 0], 10),
+        nodes_ailing: after([24, 12, 6, 3, 0], 11),
+    })
 }
 
-fn with_rows(seen: &Seen, concerns: &[Concern], most: usize) -> String {
+/// Writes the whole state.
+pub(super) fn whole(seen: &Seen) -> String {
+    written(seen, &concerns(seen), ALL)
+}
+
+/// Writes a frame without a line break, with as much detail as fits.
+pub(super) fn frame(seen: &Seen) -> String {
+    let concerns = concerns(seen);
+    let mut html = String::new();
+    for detail in (0..).map_while(less) {
+        html = written(seen, &concerns, detail);
+        if html.len() <= FRAME_BYTES_MAX {
+            break;
+        }
+    }
+    html
+}
+
+fn written(seen: &Seen, concerns: &[Concern], detail: Detail) -> String {
     let severity = concerns.iter().map(|it| it.severity).max();
     let severity = severity.unwrap_or(Severity::Well);
     let own_state = match severity {
@@ -36,21 +66,31 @@ fn with_rows(seen: &Seen, concerns: &[Concern], most: usize) -> String {
         Severity::Attention | Severity::Well => "well",
     };
     let mut html = String::with_capacity(FRAME_BYTES_MAX);
+    // A node that is not in it is then not gone.
+    let cut = if detail.upstreams_well == 0 {
+        " data-cut"
+    } else {
+        ""
+    };
+    let severity_name = severity.as_str();
     let _ = write!(
         html,
-        "<div id=\"live\" data-verdict=\"{}\">",
-        severity.as_str()
+        "<div id=\"live\" data-verdict=\"{severity_name}\"{cut}>"
     );
     verdict(&mut html, concerns, severity);
     html.push_str("<section class=\"where\"><h2>Regions</h2>");
-    map(&mut html, seen);
-    rows::regions(&mut html, seen, own_state, most);
+    if detail.map {
+        map(&mut html, seen, detail.ways);
+    }
+    rows::regions(&mut html, seen, own_state, detail);
     html.push_str("</section><section class=\"who\"><h2>Nodes</h2>");
-    rows::nodes(&mut html, seen, most);
-    rows::upstreams(&mut html, seen, most);
+    rows::nodes(&mut html, seen, detail);
+    rows::upstreams(&mut html, seen, detail);
     html.push_str("</section><section class=\"what\"><h2>Traffic</h2>");
     rows::levels(&mut html, seen);
-    rows::moves(&mut html, seen, most.min(6));
+    if detail.moves > 0 {
+        rows::moves(&mut html, seen, detail.moves);
+    }
     html.push_str("</section>");
     facts(&mut html, seen);
     html.push_str("</div>");
@@ -151,3 +191,6 @@ fn facts(html: &mut String, seen: &Seen) {
     }
     html.push_str("</section>");
 }
+
+#[cfg(test)]
+mod tests;

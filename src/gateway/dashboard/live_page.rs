@@ -1,14 +1,14 @@
 //! Reads the state of the gateway for the page, four times a second while it is looked at.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::frame::frame;
-use super::rates::Rates;
+use super::frame::{frame, whole};
+use super::rates::{METRICS, Rates};
 use super::seen::{PolicySeen, Seen};
 use super::viewers::{Viewers, event};
 use crate::gateway::admin::{Access, AdminState, Recorder, Topology};
@@ -20,6 +20,8 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(250);
 const COUNTERS_INTERVAL: Duration = Duration::from_secs(1);
 /// Over how long rates are taken: shorter jumps with every request, longer hides what has just begun.
 const RATES_OVER: Duration = Duration::from_secs(5);
+/// Older pages say nothing about the last seconds: those from before somebody looked again.
+const PAGE_AGE_MAX: Duration = Duration::from_secs(2 * RATES_OVER.as_secs());
 
 /// What the page shows.
 pub struct LivePage {
@@ -57,9 +59,10 @@ impl LivePage {
     pub async fn run(self: Arc<Self>) {
         loop {
             if !self.viewers.is_watched() {
+                *self.counters() = Counters::default();
                 self.wanted.notified().await;
             }
-            self.viewers.show(event(&self.frame()));
+            self.viewers.show(event(&frame(&self.seen())));
             sleep(FRAME_INTERVAL).await;
         }
     }
@@ -74,8 +77,12 @@ impl LivePage {
         self.state.region.as_str()
     }
 
-    /// The state as HTML.
-    pub(super) fn frame(&self) -> String {
+    /// The whole state as HTML.
+    pub(super) fn whole(&self) -> String {
+        whole(&self.seen())
+    }
+
+    fn seen(&self) -> Seen {
         let now = Instant::now();
         let routes = self.state.routes.load();
         let shown = self.state.store.shown();
@@ -85,30 +92,42 @@ impl LivePage {
             candidate: shown.candidate,
             share: f64::from(shown.share) / 10_000.0,
         });
-        frame(&Seen {
+        Seen {
             topology: Topology::of(&self.state, now),
             rates: self.rates(now),
             policy,
             has_cache: self.state.cache.is_some(),
-        })
+        }
     }
 
     /// The rates over the last seconds, read again when they are older than a second.
     fn rates(&self, now: Instant) -> Arc<Rates> {
-        // A panic while the lock is held loses a page at worst.
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = counters.pages.back().map(|(at, _)| *at);
-        if newest.is_none_or(|at| now.saturating_duration_since(at) >= COUNTERS_INTERVAL) {
-            counters.add(now, Exposition::new(self.recorder.page()));
+        let newest = self.counters().pages.back().map(|(at, _)| *at);
+        if newest.is_some_and(|at| now.saturating_duration_since(at) < COUNTERS_INTERVAL) {
+            return Arc::clone(&self.counters().rates);
         }
+        // Without the lock, which others wait for meanwhile.
+        let page = Exposition::of(&self.recorder.page(), &METRICS);
+        let mut counters = self.counters();
+        counters.add(now, page);
         Arc::clone(&counters.rates)
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        // A panic while the lock is held loses a page at worst.
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Counters {
     fn add(&mut self, now: Instant, page: Exposition) {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        self.pages.retain(|(at, _)| age(*at) <= PAGE_AGE_MAX);
+        if self.pages.is_empty() {
+            self.rates = Arc::default();
+        }
         // The oldest that is kept is the newest of those that are old enough.
-        let is_old = |(at, _): &(Instant, Exposition)| now.duration_since(*at) >= RATES_OVER;
+        let is_old = |(at, _): &(Instant, Exposition)| age(*at) >= RATES_OVER;
         while self.pages.get(1).is_some_and(is_old) {
             self.pages.pop_front();
         }
@@ -122,5 +141,24 @@ impl Counters {
                 seconds: to.duration_since(*from).as_secs_f64(),
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_of_the_last_seconds_also_after_nobody_has_looked_for_long() {
+        let (mut counters, begun) = (Counters::default(), Instant::now());
+        let page = |count| Exposition::new(&format!("tidegate_retries_total {count}"));
+        counters.add(begun, page(0));
+        counters.add(begun + Duration::from_secs(1), page(10));
+        assert!((counters.rates.retries - 10.0).abs() < 1e-9);
+        let later = begun + Duration::from_secs(600);
+        counters.add(later, page(6_000));
+        assert!(!counters.rates.are_known());
+        counters.add(later + Duration::from_secs(1), page(6_001));
+        assert!((counters.rates.retries - 1.0).abs() < 1e-9);
     }
 }

@@ -15,7 +15,7 @@ const SOUTH: f64 = -56.0;
 /// Draws the regions of a policy; nothing for one region alone, or where no place is known.
 ///
 /// It shows nothing that the text beside it does not say, and is hidden from screen readers.
-pub(super) fn map(html: &mut String, seen: &Seen) {
+pub(super) fn map(html: &mut String, seen: &Seen, with_ways: bool) {
     let regions = &seen.topology.regions;
     let placed = regions.iter();
     let placed = placed.filter_map(|region| Some((region, place(&region.region)?)));
@@ -31,7 +31,7 @@ pub(super) fn map(html: &mut String, seen: &Seen) {
     let own = placed
         .iter()
         .find(|(it, _)| it.region == seen.topology.region);
-    if let Some((_, (x, y))) = own {
+    if let Some((_, (x, y))) = own.filter(|_| with_ways) {
         for (region, (to_x, to_y)) in &placed {
             let rps = seen.rates.of_region(&region.region);
             if region.region != seen.topology.region {

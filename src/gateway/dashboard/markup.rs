@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 
 /// Most characters of a text: names come from configurations and from other regions.
-pub(super) const TEXT_MAX: usize = 200;
+const TEXT_MAX: usize = 200;
 
 /// Text that has no markup in it, whatever it says, and no line break.
 pub(super) struct Text<'a>(pub(super) &'a str);
@@ -31,7 +31,7 @@ pub(super) fn attribute(seconds: Option<f64>) -> String {
     seconds.map_or_else(String::new, |it| format!("{it:.3}"))
 }
 
-/// A time in words: `12 ms`, `3.4 s`, `5 min`; a dash while unknown.
+/// A time in words: `12 ms`, `3.4 s`, `2 min 5 s`, `15 min`; a dash while unknown.
 pub(super) fn time(seconds: Option<f64>) -> String {
     match seconds {
         None => "–".to_owned(),
@@ -39,8 +39,29 @@ pub(super) fn time(seconds: Option<f64>) -> String {
         Some(it) if it < 0.01 => format!("{:.1} ms", it * 1e3),
         Some(it) if it < 1.0 => format!("{:.0} ms", it * 1e3),
         Some(it) if it < 100.0 => format!("{it:.1} s"),
+        Some(it) if it < 600.0 => {
+            let whole = it.round();
+            format!("{:.0} min {:.0} s", (whole / 60.0).floor(), whole % 60.0)
+        }
         Some(it) => format!("{:.0} min", it / 60.0),
     }
+}
+
+/// An upper bound of a time in words: rounded up, because rounding must not lower a bound.
+pub(super) fn at_most(seconds: f64) -> String {
+    let step = match seconds {
+        it if it < 0.01 => 0.000_1,
+        it if it < 1.0 => 0.001,
+        it if it < 100.0 => 0.1,
+        it if it < 600.0 => 1.0,
+        _ => 60.0,
+    };
+    let mut up = (seconds / step).ceil() * step;
+    if up > 0.0 {
+        // Less is written as 0.
+        up = up.max(0.000_5);
+    }
+    format!("≤ {}", time(Some(up)))
 }
 
 /// Requests per second.
@@ -84,6 +105,22 @@ mod tests {
         assert_eq!(attribute(None), "");
         assert_eq!(attribute(Some(0.0)), "0.000");
         let shown = [0.000_1, 0.002_5, 0.5, 7.25, 300.0].map(|it| time(Some(it)));
-        assert_eq!(shown, ["0 ms", "2.5 ms", "500 ms", "7.2 s", "5 min"]);
+        assert_eq!(shown, ["0 ms", "2.5 ms", "500 ms", "7.2 s", "5 min 0 s"]);
+        let shown = [149.0, 599.7, 900.0].map(|it| time(Some(it)));
+        assert_eq!(shown, ["2 min 29 s", "10 min 0 s", "15 min"]);
+    }
+
+    #[test]
+    fn an_upper_bound_is_rounded_up() {
+        let shown = [0.0, 0.000_1, 0.050_2, 1.04, 119.2, 621.0].map(at_most);
+        let bounds = [
+            "≤ 0 ms",
+            "≤ 0.5 ms",
+            "≤ 51 ms",
+            "≤ 1.1 s",
+            "≤ 2 min 0 s",
+            "≤ 11 min",
+        ];
+        assert_eq!(shown, bounds);
     }
 }

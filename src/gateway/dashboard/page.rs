@@ -91,7 +91,7 @@ fn document(live: &LivePage, is_wall: bool) -> String {
          <body class=\"{class}\" data-token=\"{token}\"><header><h1>{region}</h1>\
          <p class=\"brand\">Tidegate</p><p id=\"link\" hidden></p>\
          <p id=\"news\" role=\"status\"></p></header>\n<main>{}</main>\n",
-        live.frame()
+        live.whole()
     );
     if !is_wall {
         html.push_str(DIALOG);

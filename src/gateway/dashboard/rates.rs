@@ -1,5 +1,7 @@
 //! What is served per second, from two pages of metrics.
 
+use std::collections::HashMap;
+
 use crate::gateway::levels::{LevelRow, level_rows};
 use tidegate_telemetry::{Interval, names};
 
@@ -42,6 +44,20 @@ pub(super) struct MoveRate {
     pub(super) rps: f64,
 }
 
+/// The metrics that rates are made of; no other is kept.
+pub(super) const METRICS: [&str; 10] = [
+    names::LEVEL_DURATION,
+    names::DECISIONS,
+    names::TRAFFIC_DECISIONS,
+    names::REQUESTS,
+    names::CACHE_REQUESTS,
+    names::HEDGES,
+    names::RETRIES,
+    names::SHEDS,
+    names::SPILL,
+    names::STORAGE_FALLBACKS,
+];
+
 impl Rates {
     pub(super) fn of(interval: Interval<'_>) -> Self {
         let rate = |metric| interval.rate(metric, &[]);
@@ -54,7 +70,8 @@ impl Rates {
             moves: moves(interval),
             errors: errors(interval),
             cached: hits.iter().sum(),
-            cacheable: rate(names::CACHE_REQUESTS),
+            cacheable: rate(names::CACHE_REQUESTS)
+                - labelled(names::CACHE_REQUESTS, ("result", "bypass")),
             hedges: rate(names::HEDGES),
             hedges_won: labelled(names::HEDGES, ("won", "second")),
             retries: rate(names::RETRIES),
@@ -86,42 +103,47 @@ impl Rates {
 }
 
 fn served(interval: Interval<'_>) -> Vec<ServedRate> {
-    let rates = interval.rates(names::DECISIONS).into_iter();
-    let mut served: Vec<_> = rates
-        .map(|(mut labels, rps)| {
-            let mut label = |name| labels.remove(name).unwrap_or_default();
-            ServedRate {
-                level: label("level"),
-                node: label("node"),
-                reason: label("reason"),
-                rps,
-            }
-        })
-        .collect();
-    served.sort_by(|a, b| b.rps.total_cmp(&a.rps).then_with(|| a.node.cmp(&b.node)));
-    served
+    let rates = most_frequent(interval, names::DECISIONS, "node").into_iter();
+    let served = rates.map(|(mut labels, rps)| {
+        let mut label = |name| labels.remove(name).unwrap_or_default();
+        ServedRate {
+            level: label("level"),
+            node: label("node"),
+            reason: label("reason"),
+            rps,
+        }
+    });
+    served.collect()
 }
 
 fn moves(interval: Interval<'_>) -> Vec<MoveRate> {
-    let rates = interval.rates(names::TRAFFIC_DECISIONS).into_iter();
-    let mut moves: Vec<_> = rates
-        .map(|(mut labels, rps)| {
-            let mut label = |name| labels.remove(name).unwrap_or_default();
-            MoveRate {
-                policy: label("policy"),
-                proposed: label("proposed"),
-                region: label("region"),
-                reason: label("reason"),
-                rps,
-            }
-        })
-        .collect();
-    moves.sort_by(|a, b| {
-        b.rps
-            .total_cmp(&a.rps)
-            .then_with(|| a.policy.cmp(&b.policy))
+    let rates = most_frequent(interval, names::TRAFFIC_DECISIONS, "policy").into_iter();
+    let moves = rates.map(|(mut labels, rps)| {
+        let mut label = |name| labels.remove(name).unwrap_or_default();
+        MoveRate {
+            policy: label("policy"),
+            proposed: label("proposed"),
+            region: label("region"),
+            reason: label("reason"),
+            rps,
+        }
     });
-    moves
+    moves.collect()
+}
+
+/// The series that grew, fastest first; equally fast ones by a label.
+fn most_frequent(
+    interval: Interval<'_>,
+    metric: &str,
+    label: &str,
+) -> Vec<(HashMap<String, String>, f64)> {
+    let mut rates = interval.rates(metric);
+    rates.sort_by(|(a, a_rps), (b, b_rps)| {
+        b_rps
+            .total_cmp(a_rps)
+            .then_with(|| a.get(label).cmp(&b.get(label)))
+    });
+    rates
 }
 
 /// Answers with a status of 500 and above.

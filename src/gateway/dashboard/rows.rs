@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
-use super::markup::{TEXT_MAX, Text, attribute, percent, rate, time};
-use super::seen::Seen;
+use super::markup::{Text, at_most, attribute, percent, rate, time};
+use super::seen::{Detail, Seen};
+use super::verdict::{of_node, serves};
 use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
 
 /// A dash for what needs two readings of the counters, until there are two.
@@ -17,39 +16,53 @@ fn rate_of(seen: &Seen, rps: f64) -> String {
     }
 }
 
-/// Says how many rows were left out.
-fn more(html: &mut String, columns: usize, all: usize, shown: usize) {
-    if all > shown {
-        let left = all - shown;
-        let _ = write!(
-            html,
-            "<tr><td colspan=\"{columns}\">{left} more in /admin/topology</td></tr>"
-        );
+/// Says how many rows were left out, and where they are.
+fn more(html: &mut String, columns: usize, left: usize, place: &str) {
+    if left > 0 {
+        let _ = write!(html, "<tr><td colspan=\"{columns}\">{left} more in {place}");
     }
 }
 
+/// Some of what is well, and some of what is not, in the order in which they are given.
+fn chosen<T>(
+    all: Vec<T>,
+    is_well: impl Fn(&T) -> bool,
+    well: usize,
+    ailing: usize,
+) -> (Vec<T>, usize) {
+    let (count, mut well, mut ailing) = (all.len(), well, ailing);
+    let is_chosen = |it: &T| {
+        let left = if is_well(it) { &mut well } else { &mut ailing };
+        let is_chosen = *left > 0;
+        *left = left.saturating_sub(1);
+        is_chosen
+    };
+    let chosen: Vec<_> = all.into_iter().filter(is_chosen).collect();
+    let left = count - chosen.len();
+    (chosen, left)
+}
+
 /// A list of the regions; without a policy, this region alone.
-pub(super) fn regions(html: &mut String, seen: &Seen, own_state: &str, most: usize) {
+pub(super) fn regions(html: &mut String, seen: &Seen, own_state: &str, detail: Detail) {
     html.push_str("<ul class=\"regions\">");
     let (regions, own) = (&seen.topology.regions, &seen.topology.region);
     if !regions.iter().any(|it| it.region == *own) {
         let _ = write!(
             html,
-            "<li id=\"r-{0}\" data-region=\"{0}\" data-state=\"{own_state}\"><b>{0}</b> \
-             <span class=\"state\">{own_state}</span><small>this gateway</small></li>",
+            "<li data-region=\"{0}\" data-state=\"{own_state}\"><b>{0}</b> \
+             <span class=\"state\">{own_state}</span><small>this gateway</small>",
             Text(own)
         );
     }
-    for region in regions.iter().take(most) {
+    let is_well = |it: &&RegionEntry| it.state == "well";
+    let regions = regions.iter().collect();
+    let (regions, left) = chosen(regions, is_well, detail.well, detail.regions_ailing);
+    for region in regions {
         region_item(html, seen, region);
     }
     html.push_str("</ul>");
-    if regions.len() > most {
-        let _ = write!(
-            html,
-            "<p>{} more in /admin/regions</p>",
-            regions.len() - most
-        );
+    if left > 0 {
+        let _ = write!(html, "<p>{left} more in /admin/regions</p>");
     }
 }
 
@@ -57,7 +70,7 @@ fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
     let seconds = |ms: Option<f64>| time(ms.map(|ms| ms / 1e3));
     let _ = write!(
         html,
-        "<li id=\"r-{0}\" data-region=\"{0}\" data-state=\"{1}\"><b>{0}</b> <span class=\"state\">{1}</span><small>",
+        "<li data-region=\"{0}\" data-state=\"{1}\"><b>{0}</b> <span class=\"state\">{1}</span><small>",
         Text(&region.region),
         Text(&region.state)
     );
@@ -83,11 +96,11 @@ fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
     if region.lag_ms.is_some() {
         let _ = write!(html, ", lag {}", seconds(region.lag_ms));
     }
-    html.push_str("</small></li>");
+    html.push_str("</small>");
 }
 
 /// The nodes of the database in the order in which they are tried.
-pub(super) fn nodes(html: &mut String, seen: &Seen, most: usize) {
+pub(super) fn nodes(html: &mut String, seen: &Seen, detail: Detail) {
     html.push_str(
         "<table class=\"nodes\"><caption>Database nodes, in the order in which they are tried</caption>\
          <thead><tr><th scope=\"col\">Node</th><th scope=\"col\">Condition</th><th scope=\"col\">Lag</th>\
@@ -95,59 +108,41 @@ pub(super) fn nodes(html: &mut String, seen: &Seen, most: usize) {
          <th scope=\"col\">Served</th><th scope=\"col\">Reason</th><th class=\"act\"><span>Action</span></th>\
          </tr></thead><tbody>",
     );
-    let nodes = &seen.topology.nodes;
-    for node in nodes.iter().take(most) {
+    let nodes = seen.topology.nodes.iter().collect();
+    let is_well = |it: &&NodeEntry| of_node(it).is_none();
+    let (nodes, left) = chosen(nodes, is_well, detail.well, detail.nodes_ailing);
+    for node in nodes {
         node_row(html, seen, node);
     }
-    more(html, 9, nodes.len(), most);
+    more(html, 9, left, "/admin/topology");
     html.push_str("</tbody></table>");
 }
 
+/// The end tags of cells and rows may be left out; `page.js` adds the buttons.
 fn node_row(html: &mut String, seen: &Seen, node: &NodeEntry) {
-    let (name, connections) = (Text(&node.node), node.connections);
+    let connections = node.connections;
     let region = node.region.as_deref().unwrap_or("region unknown");
     let _ = write!(
         html,
-        "<tr id=\"n-{name}\" data-node=\"{name}\" data-condition=\"{condition}\" data-standing=\"{standing}\" \
-         data-lag=\"{}\" data-staleness=\"{}\"><th scope=\"row\">{name}<small>{}, {}</small></th>\
-         <td><span class=\"state\">{condition}</span><small>{standing}</small></td>\
-         <td>{}</td><td>{}</td><td>{}</td><td>{}/{}</td><td>{}</td><td class=\"why\">{}</td><td class=\"act\">",
+        "<tr data-node=\"{name}\" data-condition=\"{condition}\" \
+         data-standing=\"{standing}\" data-lag=\"{}\" data-staleness=\"{}\" data-role=\"{role}\">\
+         <th scope=\"row\">{name}<small>{role}, {}</small><td><span class=\"state\">{condition}</span>\
+         <small>{standing}</small><td>{}<td>{}<td>{}<td>{}/{}<td>{}<td class=\"why\">{}<td class=\"act\">",
         attribute(node.lag_secs),
         attribute(node.staleness_secs),
-        Text(&node.role),
         Text(region),
         time(node.lag_secs),
-        staleness(node.staleness_secs),
+        node.staleness_secs
+            .map_or_else(|| "unknown".to_owned(), at_most),
         time(Some(node.latency_ms / 1e3)),
         connections.open.saturating_sub(connections.idle),
         connections.open,
         rate_of(seen, seen.rates.of_node(&node.node)),
         Text(&node.why),
+        name = Text(&node.node),
+        role = Text(&node.role),
         condition = Text(&node.condition),
         standing = Text(&node.standing),
-    );
-    let path = format!(
-        "/admin/nodes/{}/",
-        utf8_percent_encode(&node.node, NON_ALPHANUMERIC)
-    );
-    drain_button(html, &node.node, node.standing == "drained", &path);
-    html.push_str("</td></tr>");
-}
-
-fn staleness(seconds: Option<f64>) -> String {
-    seconds.map_or_else(|| "unknown".to_owned(), |_| format!("≤ {}", time(seconds)))
-}
-
-fn drain_button(html: &mut String, node: &str, is_drained: bool, path: &str) {
-    // A name that is cut would stand for another node.
-    if node.chars().count() > TEXT_MAX {
-        return;
-    }
-    let (verb, name) = (if is_drained { "Undrain" } else { "Drain" }, Text(node));
-    let action = verb.to_lowercase();
-    let _ = write!(
-        html,
-        "<button type=\"button\" data-post=\"{path}{action}\" data-name=\"{name}\">{verb} {name}</button>"
     );
 }
 
@@ -162,7 +157,7 @@ pub(super) fn levels(html: &mut String, seen: &Seen) {
         let seconds = |ms: Option<f64>| time(ms.map(|ms| ms / 1e3));
         let _ = write!(
             html,
-            "<tr id=\"l-{0}\" data-level=\"{0}\"><th scope=\"row\">{0}</th><td>{1}</td><td>{2}</td><td>{3}</td>\
+            "<tr data-level=\"{0}\"><th scope=\"row\">{0}</th><td>{1}</td><td>{2}</td><td>{3}</td>\
              <td>{4}</td><td class=\"why\">",
             row.level,
             rate(row.rps),
@@ -213,12 +208,13 @@ pub(super) fn moves(html: &mut String, seen: &Seen, most: usize) {
     if seen.rates.moves.is_empty() {
         html.push_str("<tr><td colspan=\"5\">No requests in the last seconds.</td></tr>");
     }
-    more(html, 5, seen.rates.moves.len(), most);
+    let left = seen.rates.moves.len().saturating_sub(most);
+    more(html, 5, left, "/metrics");
     html.push_str("</tbody></table>");
 }
 
 /// The nodes of every upstream.
-pub(super) fn upstreams(html: &mut String, seen: &Seen, most: usize) {
+pub(super) fn upstreams(html: &mut String, seen: &Seen, detail: Detail) {
     let upstreams = &seen.topology.upstreams;
     if upstreams.is_empty() {
         return;
@@ -233,33 +229,29 @@ pub(super) fn upstreams(html: &mut String, seen: &Seen, most: usize) {
         let name = &*upstream.upstream;
         upstream.nodes.iter().map(move |node| (name, node))
     });
-    for (upstream, node) in nodes.clone().take(most) {
+    let is_well = |it: &(&str, &UpstreamNodeEntry)| serves(it.1);
+    let (well, ailing) = (detail.upstreams_well, detail.nodes_ailing);
+    let (nodes, left) = chosen(nodes.collect(), is_well, well, ailing);
+    for (upstream, node) in nodes {
         upstream_row(html, upstream, node);
     }
-    more(html, 6, nodes.count(), most);
+    more(html, 6, left, "/admin/topology");
     html.push_str("</tbody></table>");
 }
 
+/// It has no condition, lag or staleness, which are those of databases.
 fn upstream_row(html: &mut String, upstream: &str, node: &UpstreamNodeEntry) {
-    let name = Text(&node.node);
     let _ = write!(
         html,
-        "<tr id=\"u-{0}-{name}\" data-standing=\"{1}\"><th scope=\"row\">{name}<small>{0}</small></th>\
-         <td><span class=\"state\">{1}</span></td><td>{2}</td><td>{3}</td><td class=\"why\">{4}</td><td class=\"act\">",
-        Text(upstream),
-        Text(&node.standing),
+        "<tr data-node=\"{name}\" data-upstream=\"{upstream}\" data-role=\"upstream\" data-condition=\"\" \
+         data-standing=\"{standing}\" data-lag=\"\" data-staleness=\"\"><th scope=\"row\">{name}\
+         <small>{upstream}</small><td><span class=\"state\">{standing}</span><td>{}<td>{}\
+         <td class=\"why\">{}<td class=\"act\">",
         time(Some(node.latency_ms / 1e3)),
         node.under_way,
-        Text(&node.why)
+        Text(&node.why),
+        name = Text(&node.node),
+        upstream = Text(upstream),
+        standing = Text(&node.standing),
     );
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let path = format!(
-        "/admin/upstreams/{}/nodes/{}/",
-        encoded(upstream),
-        encoded(&node.node)
-    );
-    if upstream.chars().count() <= TEXT_MAX {
-        drain_button(html, &node.node, node.standing == "drained", &path);
-    }
-    html.push_str("</td></tr>");
 }

@@ -22,3 +22,19 @@ pub(super) struct PolicySeen {
     /// Of the keys that belong to the candidate, 0 to 1.
     pub(super) share: f64,
 }
+
+/// What of the state is written.
+#[derive(Clone, Copy)]
+pub(super) struct Detail {
+    pub(super) ways: bool,
+    pub(super) map: bool,
+    pub(super) moves: usize,
+    /// Rows of upstream nodes that serve.
+    pub(super) upstreams_well: usize,
+    /// Rows of nodes, and of regions, that are well.
+    pub(super) well: usize,
+    /// Regions that are not.
+    pub(super) regions_ailing: usize,
+    /// Nodes that are not, of the database and of upstreams.
+    pub(super) nodes_ailing: usize,
+}

@@ -2,7 +2,7 @@
 
 use super::markup::{rate, time};
 use super::seen::Seen;
-use crate::gateway::admin::{NodeEntry, RegionEntry};
+use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,13 +53,8 @@ pub(super) fn concerns(seen: &Seen) -> Vec<Concern> {
     let regions = topology.regions.iter();
     concerns.extend(regions.filter_map(|it| of_region(it, &topology.region)));
     for upstream in &topology.upstreams {
-        let usable = |it: &&crate::gateway::admin::UpstreamNodeEntry| {
-            !matches!(&*it.standing, "failed" | "probe-due" | "drained")
-        };
-        let (usable, all) = (
-            upstream.nodes.iter().filter(usable).count(),
-            upstream.nodes.len(),
-        );
+        let usable = upstream.nodes.iter().filter(|it| serves(it)).count();
+        let all = upstream.nodes.len();
         let name = &upstream.upstream;
         let advice =
             "Look at the application's own log; its nodes are checked again by themselves.";
@@ -92,7 +87,13 @@ fn no_primary(nodes: &[NodeEntry]) -> Option<Concern> {
     Some(Concern::new(Severity::Trouble, what.to_owned(), advice))
 }
 
-fn of_node(node: &NodeEntry) -> Option<Concern> {
+/// Whether a node of an upstream gets requests.
+pub(super) fn serves(node: &UpstreamNodeEntry) -> bool {
+    !matches!(&*node.standing, "failed" | "probe-due" | "drained")
+}
+
+/// What is wrong with a node of the database.
+pub(super) fn of_node(node: &NodeEntry) -> Option<Concern> {
     let (name, behind) = (&node.node, time(node.lag_secs));
     let (what, advice) = match &*node.condition {
         "unreachable" => (
@@ -120,7 +121,11 @@ fn of_node(node: &NodeEntry) -> Option<Concern> {
             "Wait for its first sample; if it stays so, see this gateway's log.",
         ),
         _ if node.standing == "drained" => (
-            format!("{name} is drained: it gets requests only if no other node can answer."),
+            if node.role == "primary" {
+                format!("{name} is drained: it serves only what no other node can answer.")
+            } else {
+                format!("{name} is drained: it serves nothing.")
+            },
             "Undrain it when the maintenance is over.",
         ),
         _ if matches!(&*node.standing, "failed" | "probe-due") => (

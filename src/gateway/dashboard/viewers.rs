@@ -93,3 +93,25 @@ impl Viewer {
 pub(super) fn event(frame: &str) -> Bytes {
     Bytes::from(format!("data: {frame}\n\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_viewer_that_does_not_read_holds_one_frame_and_its_place_is_free_once_it_is_gone() {
+        let viewers = Viewers::new();
+        let mut slow = Box::pin(viewers.enter().unwrap());
+        for count in 0..1_000 {
+            viewers.show(event(&format!("frame {count}")));
+        }
+        assert_eq!(slow.next().await.unwrap().unwrap(), RETRY);
+        assert_eq!(slow.next().await.unwrap().unwrap(), "data: frame 999\n\n");
+        assert!(slow.next().now_or_never().is_none());
+        drop(slow);
+        assert!(!viewers.is_watched());
+        assert_eq!(viewers.places.available_permits(), VIEWERS_MAX);
+    }
+}

@@ -296,19 +296,60 @@ fn suspecting(leading: &Leading, place: usize, age: Duration) -> Vec<GatewayRepo
     reports
 }
 
+fn stalled(gateway: &str) -> LeaderStep {
+    let gateways = vec![gateway.to_owned()];
+    LeaderStep::Stop(StopReason::Stalled { gateways })
+}
+
 #[test]
-fn a_region_whose_gateways_suspect_themselves_is_waited_for_and_then_passed_over() {
+fn a_region_whose_gateways_suspect_themselves_is_waited_for_and_then_it_has_stalled() {
     for age in [S, ALIVE_NO_MORE] {
         let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
         next(&mut leading, &mut now, followed);
         leading.step(&followed(&leading), false, now);
         assert!(leading.is_baking());
         let begun = now;
-        let share = 500;
         let step = next(&mut leading, &mut now, |it| suspecting(it, 0, age));
-        assert_eq!(step, LeaderStep::Enter(StageAt::Share { region: 1, share }));
+        assert_eq!(step, stalled("1"));
         assert_eq!(now - begun, 121 * S, "what it said before counts no more");
-        assert_eq!(leading.passed_over().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(leading.passed_over().next(), None);
+    }
+}
+
+#[test]
+fn a_region_whose_only_row_is_of_a_dead_gateway_that_suspected_itself_is_passed_over() {
+    let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+    let dead = |leading: &Leading| suspecting(leading, 0, ALIVE_NO_MORE);
+    next(&mut leading, &mut now, dead);
+    let begun = now;
+    let step = next(&mut leading, &mut now, dead);
+    let share = 500;
+    assert_eq!(step, LeaderStep::Enter(StageAt::Share { region: 1, share }));
+    assert_eq!(now, begun, "for a day its row is there");
+}
+
+#[test]
+fn a_region_that_has_had_a_share_is_not_passed_over_whatever_becomes_of_its_gateways() {
+    for (state, age) in [
+        (GatewayState::Applied, ALIVE_NO_MORE),
+        (GatewayState::Suspect, S),
+        (GatewayState::Suspect, ALIVE_NO_MORE),
+    ] {
+        let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
+        // It applies 5 %, and from 25 % on it is not heard.
+        let reports = |leading: &Leading| {
+            let mut reports = followed(leading);
+            if let StageAt::Share { share: 2_500.., .. } = leading.stage() {
+                reports[0].state = state;
+                reports[0].age = age;
+            }
+            reports
+        };
+        for _ in 0..2 {
+            next(&mut leading, &mut now, reports);
+        }
+        let step = next(&mut leading, &mut now, reports);
+        assert_eq!(step, stalled("1"), "{state} {age:?}");
     }
 }
 
@@ -353,7 +394,7 @@ fn one_gateway_that_suspects_itself_neither_holds_up_nor_stops_the_others() {
 }
 
 #[test]
-fn where_all_gateways_suspect_themselves_shadow_is_waited_for_and_does_not_stop_it() {
+fn where_all_gateways_suspect_themselves_shadow_is_waited_for_and_then_it_has_stalled() {
     let (mut leading, mut now) = (Leading::new(course(), Duration::ZERO), Duration::ZERO);
     let all = |leading: &Leading| {
         let mut reports = followed(leading);
@@ -363,8 +404,8 @@ fn where_all_gateways_suspect_themselves_shadow_is_waited_for_and_does_not_stop_
         reports
     };
     let step = next(&mut leading, &mut now, all);
-    let share = 500;
-    assert_eq!(step, LeaderStep::Enter(StageAt::Share { region: 0, share }));
+    let gateways = vec!["1".to_owned(), "2".to_owned()];
+    assert_eq!(step, LeaderStep::Stop(StopReason::Stalled { gateways }));
     assert_eq!(now, 121 * S);
 }
 

@@ -1,5 +1,6 @@
 //! The page and its events over plain HTTP.
 
+use nix::sys::signal::Signal;
 use reqwest::{Method, Response};
 use tokio::time::{Duration, Instant, timeout};
 
@@ -106,4 +107,20 @@ async fn frames_come_four_times_a_second_to_64_viewers_and_the_next_one_gets_503
     .await
     .unwrap();
     read_events(&mut next, 1).await;
+}
+
+#[tokio::test]
+async fn open_streams_do_not_hold_up_the_end() {
+    let mut world = World::alone(FILE).await;
+    let mut viewer = world.see("/admin/events").await;
+    read_events(&mut viewer, 1).await;
+    let begun = Instant::now();
+    world.gateway.signal(Signal::SIGTERM);
+    let ended = timeout(DEADLINE, world.gateway.wait()).await.unwrap();
+    assert_eq!(ended.unwrap().code(), Some(0));
+    // Far below `drain_timeout`, behind a `drain_delay` of 5 s.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    let rest = async { while let Ok(Some(_)) = viewer.chunk().await {} };
+    timeout(DEADLINE, rest).await.unwrap();
 }

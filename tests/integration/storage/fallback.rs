@@ -123,9 +123,14 @@ async fn bytes_that_were_changed_at_a_provider_never_reach_the_client_whole() {
     let world = StorageWorld::start(&[], &["--write", "copies:2", "--read", "order"]).await;
     world.s3.put(REPOSITORY, "small", b"right").await;
     world.buckets[0].fail(Method::GET, BucketFault::Corrupt);
-    assert_eq!(world.s3.read(REPOSITORY, "small").await, b"right");
     let suspects = "select count(*) from tidegate.storage_copy where state = 'suspect'";
-    assert_eq!(world.value(suspects).await, "1");
+    // A slow answer of the first is not awaited, and then nothing is known of it.
+    until("the copy is suspect", DEADLINE, async || {
+        assert_eq!(world.s3.read(REPOSITORY, "small").await, b"right");
+        Ok((world.value(suspects).await == "1").then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ impl Gateway {
         let topology = self.get("/admin/topology").await?;
         let topology = serde_json::from_str(&topology)
             .map_err(|error| format!("{} is no gateway of this version: {error}", self.base))?;
-        let metrics = Exposition::new(self.get("/metrics").await?);
+        let metrics = Exposition::new(&self.get("/metrics").await?);
         Ok(Look {
             at: Instant::now(),
             topology,

@@ -137,13 +137,7 @@ fn upstream_row(
 /// What was served at each level since the previous state; LOCAL is the share of a node of the gateway's
 /// region and of memory.
 pub(super) fn levels(look: &Look, before: Option<&Look>) -> Table<5> {
-    let rows = before.map(|before| {
-        level_rows(Interval {
-            before: &before.metrics,
-            after: &look.metrics,
-            seconds: look.at.duration_since(before.at).as_secs_f64(),
-        })
-    });
+    let rows = before.map(|before| level_rows(interval(before, look)));
     let millis = |value: Option<f64>| value.map_or_else(unknown, |it| format!("{it:.1} ms"));
     let row = |row: LevelRow| {
         let local = row.local.map(|it| format!("{:.0} %", it * 100.0));
@@ -197,13 +191,16 @@ fn region_row(region: &RegionEntry) -> [String; 11] {
 
 /// Answers per second.
 fn rate(metric: &str, labels: &[(&str, &str)], look: &Look, before: Option<&Look>) -> String {
-    let answers = |look: &Look| look.metrics.sum(metric, labels).unwrap_or(0.0);
-    let rate = before.and_then(|before| {
-        let seconds = look.at.duration_since(before.at).as_secs_f64();
-        let more = answers(look) - answers(before);
-        (seconds > 0.0).then_some(more.max(0.0) / seconds)
-    });
+    let rate = before.map(|before| interval(before, look).rate(metric, labels));
     rate.map_or_else(unknown, |rate| format!("{rate:.1}"))
+}
+
+fn interval<'a>(before: &'a Look, after: &'a Look) -> Interval<'a> {
+    Interval {
+        before: &before.metrics,
+        after: &after.metrics,
+        seconds: after.at.duration_since(before.at).as_secs_f64(),
+    }
 }
 
 fn unknown() -> String {

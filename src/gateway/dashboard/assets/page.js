@@ -15,12 +15,13 @@ const SIGNS = { well: "●", attention: "▲", trouble: "■" };
 
 function conditions() {
   const nodes = document.querySelectorAll("[data-node]");
-  return new Map(Array.from(nodes, (node) => [node.dataset.node, node.dataset.condition]));
+  return new Map(Array.from(nodes, ({ dataset }) => [dataset.node, dataset.condition || dataset.standing]));
 }
 
 function show(html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").getElementById("live");
   if (!fresh) return;
+  buttons(fresh);
   const before = conditions();
   const focused = document.activeElement;
   become(document.getElementById("live"), fresh);
@@ -31,13 +32,33 @@ function show(html) {
   for (const [node, condition] of after) {
     if (before.has(node) && before.get(node) !== condition) changes.push(`${node} is ${condition}`);
   }
-  for (const node of before.keys()) if (!after.has(node)) changes.push(`${node} is gone`);
+  // A frame that is cut leaves out nodes that are well.
+  if (fresh.dataset.cut === undefined) {
+    for (const node of before.keys()) if (!after.has(node)) changes.push(`${node} is gone`);
+  }
   if (changes.length) news.textContent = changes.join(", ");
 }
 
 function title() {
   const verdict = document.getElementById("live").dataset.verdict;
   document.title = `${SIGNS[verdict] ?? ""} ${region} · Tidegate`;
+}
+
+// Adds to each node's row the button that drains it. A name that is cut would stand for another node.
+function buttons(live) {
+  for (const { dataset, lastElementChild } of live.querySelectorAll("tr[data-node]")) {
+    const { node, upstream, role, standing } = dataset;
+    if (`${node}${upstream}`.includes("…")) continue;
+    const verb = standing === "drained" ? "Undrain" : "Drain";
+    const path = upstream === undefined ? "/admin/nodes" : `/admin/upstreams/${encodeURIComponent(upstream)}/nodes`;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.post = `${path}/${encodeURIComponent(node)}/${verb.toLowerCase()}`;
+    button.dataset.name = node;
+    button.dataset.role = role;
+    button.textContent = `${verb} ${node}`;
+    lastElementChild.replaceChildren(button);
+  }
 }
 
 // Makes an element equal to another, and touches only what differs: focus and selection stay.
@@ -65,13 +86,20 @@ function become(old, fresh) {
   }
 }
 
-// The child of `old`, not before `at`, that stands for `child`: the one with its id, else the next one if it is alike.
+// What an element stands for, if it says so.
+function key({ dataset }) {
+  const about = dataset && [dataset.region, dataset.upstream, dataset.node, dataset.level];
+  return about?.some((it) => it !== undefined) ? about.join(" ") : "";
+}
+
+// The child of `old`, not before `at`, that stands for `child`: the one about the same, else the next one if it is alike.
 function match(old, at, child) {
-  if (child.id) {
-    for (let it = at; it; it = it.nextSibling) if (it.id === child.id) return it;
+  const wanted = key(child);
+  if (wanted) {
+    for (let it = at; it; it = it.nextSibling) if (key(it) === wanted) return it;
     return null;
   }
-  return at && !at.id && at.nodeName === child.nodeName ? at : null;
+  return at && !key(at) && at.nodeName === child.nodeName ? at : null;
 }
 
 /* The connection */
@@ -90,13 +118,30 @@ function listen() {
     main.classList.remove("stale");
     show(data);
   };
-  events.onerror = lost;
+  events.onerror = refused;
 }
 
-function lost() {
-  link.textContent = "The connection to the gateway is lost; what is shown is old";
+const LOST = "The connection to the gateway is lost; what is shown is old";
+
+function lost(why = LOST) {
+  // A reason that is known stands until a frame comes.
+  if (link.hidden || why !== LOST) link.textContent = why;
   link.hidden = false;
   main.classList.add("stale");
+}
+
+// An EventSource does not say why it was refused.
+async function refused() {
+  lost();
+  if (events.readyState !== EventSource.CLOSED) return;
+  const ended = new AbortController();
+  try {
+    const { status } = await fetch("/admin/events", { signal: ended.signal });
+    if (status === 503) lost("Too many viewers have this page open; what is shown is old");
+  } catch {
+    link.textContent = LOST;
+  }
+  ended.abort();
 }
 
 setInterval(() => {
@@ -114,8 +159,14 @@ document.addEventListener("visibilitychange", () => {
 
 const ask = document.getElementById("ask");
 
+const DRAINED = {
+  replica: (name) => `${name} serves nothing; requests go to other nodes.`,
+  primary: (name) => `${name} serves only what no other node can answer, such as writes.`,
+  upstream: (name) => `${name} gets no requests. Once every node of its upstream is drained, requests for it are answered with 503.`,
+};
+
 const EFFECTS = {
-  drain: (name) => `Requests go to other nodes; ${name} is asked only if no other node can answer. This gateway alone is affected, until it ends or the node is undrained.`,
+  drain: (name, role) => `${DRAINED[role](name)} This gateway alone is affected, until it ends or the node is undrained.`,
   undrain: (name) => `${name} gets requests again by its place in the order.`,
   purge: () => "Every stored answer of this gateway is forgotten; the next request for each is made anew.",
 };
@@ -126,6 +177,8 @@ if (ask) {
   const needsToken = document.body.dataset.token === "needed";
   part("token").hidden = !needsToken;
   let path;
+  // Counts dialogs: an answer that comes after its dialog was closed is not shown in another.
+  let dialogs = 0;
 
   main.addEventListener("click", ({ target }) => {
     const button = target.closest("button[data-post]");
@@ -133,30 +186,40 @@ if (ask) {
     path = button.dataset.post;
     const action = path.split("?")[0].split("/").pop();
     part("title").textContent = `${button.textContent}?`;
-    part("effect").textContent = EFFECTS[action](button.dataset.name);
+    part("effect").textContent = EFFECTS[action](button.dataset.name, button.dataset.role);
     part("do").textContent = button.textContent;
     part("problem").textContent = "";
+    part("do").disabled = false;
     ask.showModal();
     cancel.focus();
   });
   cancel.addEventListener("click", () => ask.close());
+  ask.addEventListener("close", () => { dialogs += 1; });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (part("do").disabled) return;
+    part("do").disabled = true;
+    const [asked, what] = [dialogs, part("do").textContent];
     const headers = token.value ? { authorization: `Bearer ${token.value}` } : {};
+    let problem = "";
     try {
       const answer = await fetch(path, { method: "POST", headers });
-      if (answer.ok) {
-        ask.close();
-        news.textContent = `Done: ${part("do").textContent}`;
-      } else {
-        const problem = await answer.json();
-        part("problem").textContent = `${problem.status}: ${problem.detail ?? problem.title}`;
+      if (answer.status === 401) part("token").hidden = false;
+      if (!answer.ok) {
+        const { status, detail, title } = await answer.json();
+        problem = `${status}: ${detail ?? title}`;
       }
     } catch {
-      part("problem").textContent = "The gateway did not answer; nothing is known of the outcome.";
+      problem = "The gateway did not answer; nothing is known of the outcome.";
     }
+    if (problem === "" || asked !== dialogs) news.textContent = `${problem || "Done"}: ${what}`;
+    if (asked !== dialogs) return;
+    part("do").disabled = false;
+    part("problem").textContent = problem;
+    if (problem === "") ask.close();
   });
 }
 
+buttons(main);
 title();
 listen();

@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use super::super::rates::Rates;
+use super::*;
+use crate::gateway::admin::{
+    ConnectionsEntry, NodeEntry, RegionEntry, SpillEntry, Topology, UpstreamEntry,
+    UpstreamNodeEntry,
+};
+
+fn application(index: usize) -> UpstreamNodeEntry {
+    UpstreamNodeEntry {
+        node: format!("10.0.0.{index}:8080"),
+        region: None,
+        url: String::new(),
+        standing: if index == 5 { "failed" } else { "trusted" }.to_owned(),
+        breaker: "closed".to_owned(),
+        why: "nothing speaks against it; placed by latency".to_owned(),
+        latency_ms: 2.0,
+        under_way: 1,
+    }
+}
+
+/// Regions with a node each, and ten at least; one in eight nodes and regions is down.
+fn seen(count: usize) -> Seen {
+    let is_down = |index: usize| index % 8 == 7;
+    let region = |index| RegionEntry {
+        region: format!("ap-southeast-{index}"),
+        state: if is_down(index) {
+            "unreachable"
+        } else {
+            "well"
+        }
+        .to_owned(),
+        since_s: 1.0,
+        nodes: 1,
+        round_trip_ms: Some(81.0),
+        rps: 0.0,
+        errors: Some(0.1),
+        p99_ms: Some(35.0),
+        lag_ms: Some(12.0),
+        capacity_rps: None,
+        saturation: None,
+        gateways: None,
+        tunnels: None,
+        drained_for_s: None,
+    };
+    let node = |index| NodeEntry {
+        node: format!("ap-southeast-{index}"),
+        region: Some(format!("ap-southeast-{index}")),
+        role: if index == 0 { "primary" } else { "replica" }.to_owned(),
+        standing: "trusted".to_owned(),
+        breaker: "closed".to_owned(),
+        why: "it answers; placed by latency".to_owned(),
+        latency_ms: 12.0,
+        condition: if is_down(index) {
+            "unreachable"
+        } else {
+            "fresh"
+        }
+        .to_owned(),
+        lag_secs: Some(0.012),
+        staleness_secs: Some(0.05),
+        connections: ConnectionsEntry {
+            open: 8,
+            idle: 2,
+            waiting: 0,
+        },
+    };
+    Seen {
+        topology: Topology {
+            region: "ap-southeast-1".to_owned(),
+            nodes: (0..count.max(10)).map(node).collect(),
+            spill: SpillEntry {
+                active: 0,
+                concurrency_max: 8,
+            },
+            upstreams: vec![UpstreamEntry {
+                upstream: "app".to_owned(),
+                nodes: (0..6).map(application).collect(),
+            }],
+            regions: (0..count).map(region).collect(),
+            fleet: None,
+        },
+        rates: Arc::new(Rates::default()),
+        policy: None,
+        has_cache: true,
+    }
+}
+
+#[test]
+fn a_frame_of_any_usual_size_fits_and_has_every_node_that_is_not_well() {
+    for count in [3, 12, 64] {
+        let seen = seen(count);
+        let html = frame(&seen);
+        assert!(html.len() <= FRAME_BYTES_MAX, "{count}: {}", html.len());
+        for index in (0..count.max(10)).filter(|index| index % 8 == 7) {
+            let row = format!("<tr data-node=\"ap-southeast-{index}\"");
+            assert!(html.contains(&row), "{count}: {row} in {html}");
+        }
+        for index in (0..count).filter(|index| index % 8 == 7) {
+            let item = format!("<li data-region=\"ap-southeast-{index}\"");
+            assert!(html.contains(&item), "{count}: {item} in {html}");
+        }
+        assert!(html.contains("<tr data-node=\"10.0.0.5:8080\""), "{html}");
+    }
+}
+
+#[test]
+fn ten_nodes_are_all_in_a_frame_and_the_document_has_every_row() {
+    let rows = |html: &str| html.matches("data-condition=\"fresh\"").count();
+    assert_eq!(rows(&frame(&seen(3))), 9);
+    assert_eq!(rows(&whole(&seen(64))), 56);
+    assert!(frame(&seen(64)).contains("data-cut") && !whole(&seen(64)).contains("data-cut"));
+}
+
+#[test]
+fn a_frame_fits_even_if_nothing_is_well() {
+    let mut seen = seen(64);
+    for node in &mut seen.topology.nodes {
+        node.condition = "unreachable".to_owned();
+    }
+    for region in &mut seen.topology.regions {
+        region.state = "unreachable".to_owned();
+    }
+    let html = frame(&seen);
+    assert!(html.len() <= FRAME_BYTES_MAX, "{}", html.len());
+    assert!(html.matches("<tr data-node=\"ap-").count() >= 6, "{html}");
+}
