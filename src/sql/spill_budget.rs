@@ -22,7 +22,7 @@ const SHRINK_MOST: f64 = 0.5;
 /// The weight of one answer in the mean, so that a few slow answers do not shrink the limit.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// The share of the limit from which the work shows that it is borne, or too much.
+/// The share of the limit from which the work shows that the primary bears it.
 const LIMITED_FROM: f64 = 0.5;
 
 /// An answer is not slow up to this many times its time without load, and this much more: a busy
@@ -144,16 +144,16 @@ impl SpillBudget {
         if now.saturating_duration_since(self.adjusted_at) >= STEP {
             self.adjusted_at = now;
             let is_limited = self.work_most >= self.limit * LIMITED_FROM;
-            let work_most = std::mem::replace(&mut self.work_most, self.work);
+            self.work_most = self.work;
             let gradient = (1.0 / self.slowness.max(1.0)).max(SHRINK_MOST);
-            let next = match (gradient < 1.0, is_limited) {
-                (true, true) => self.limit * gradient,
-                // Others make the primary slow, perhaps: they get no more, but what is borne remains.
-                (true, false) => (self.limit * gradient).max(work_most),
-                (false, true) => self.limit + self.limit.sqrt(),
-                (false, false) => self.limit,
+            // Others may make the primary slow: one that is slow gets no more from any gateway, and what
+            // a gateway does not use shows nothing of what the primary bears.
+            let growth = match is_limited && gradient >= 1.0 {
+                true => self.limit.sqrt(),
+                false => 0.0,
             };
-            self.limit = next.clamp(FLOOR.min(self.max), self.max);
+            let floor = FLOOR.min(self.max);
+            self.limit = (self.limit * gradient + growth).clamp(floor, self.max);
         }
     }
 }
@@ -252,9 +252,9 @@ mod tests {
                 (0..taken).for_each(|_| budget.give_back(one));
             }
         };
-        // At once what nobody uses, and then, while it lasts, all but the least.
-        answer(&mut budget, 300 * MS, 15);
-        assert!((7.0..8.0).contains(&budget.limit), "{budget:?}");
+        // At first only what nobody uses, and then, while it lasts, all but the least.
+        answer(&mut budget, 300 * MS, 5);
+        assert!((7.0..9.0).contains(&budget.limit), "{budget:?}");
         answer(&mut budget, 300 * MS, 400);
         assert!((budget.limit - FLOOR).abs() < 0.1, "{budget:?}");
     }
