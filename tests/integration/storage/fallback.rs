@@ -121,7 +121,8 @@ async fn a_copy_that_breaks_off_is_continued_at_the_next_one() {
 #[tokio::test]
 async fn bytes_that_were_changed_at_a_provider_never_reach_the_client_whole() {
     let world = StorageWorld::start(&[], &["--write", "copies:2", "--read", "order"]).await;
-    world.s3.put(REPOSITORY, "small", b"right").await;
+    let put = world.s3.put(REPOSITORY, "small", b"right").await;
+    assert_eq!(code(put).await, (200, String::new()));
     world.buckets[0].fail(Method::GET, BucketFault::Corrupt);
     let suspects = "select count(*) from tidegate.storage_copy where state = 'suspect'";
     // A slow answer of the first is not awaited, and then nothing is known of it.
