@@ -232,7 +232,7 @@ impl Leading {
         }
     }
 
-    /// Waits no longer, and names those that do not follow; those that are missing, where nobody else confirms.
+    /// Waits no longer, and names those that do not follow; those that are missing where no gateway confirms.
     fn give_up(&self, heard: Heard<'_>) -> LeaderStep {
         let gateways = match heard.is_missed() {
             true => heard.missing.into_iter().collect(),

@@ -252,7 +252,7 @@ mod tests {
                 (0..taken).for_each(|_| budget.give_back(one));
             }
         };
-        // At first only what nobody uses, and then, while it lasts, all but the least.
+        // At first only what is not used, and then, while it lasts, all but the least.
         answer(&mut budget, 300 * MS, 5);
         assert!((7.0..9.0).contains(&budget.limit), "{budget:?}");
         answer(&mut budget, 300 * MS, 400);

@@ -83,7 +83,7 @@ impl Location {
     }
 }
 
-/// Whether the token of a role may be sent to an endpoint: one who reads it has the role for an hour.
+/// Whether the token of a role may be sent to an endpoint: whoever reads it has the role for an hour.
 fn is_providers_own(endpoint: &str) -> bool {
     const SUFFIXES: [&str; 4] = [
         ".amazonaws.com",

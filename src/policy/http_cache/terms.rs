@@ -184,7 +184,7 @@ fn explicit_lifetime(
             .iter()
             .filter(|_| !is_targeted);
         let first = lines.next()?;
-        // Of several, or of one that is no date, none counts: the answer is stale (section 5.3).
+        // With several values, or an invalid date, the answer is stale (section 5.3).
         let expires = match lines.next() {
             None => parsed(first),
             Some(_) => None,
