@@ -1,9 +1,10 @@
 //! What a request on a row of the application may do with stored answers.
 
+use crate::cache::has_precondition;
 use http::header::UPGRADE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use tidegate_policy::http_cache::{Wishes, has_precondition_for_origin};
+use tidegate_policy::http_cache::Wishes;
 
 use crate::endpoint::Reached;
 use crate::upstream::withholds_fields;
@@ -63,7 +64,7 @@ impl CachePlan {
             && !headers.contains_key(UPGRADE)
             // The application does not see all that an answer is selected by.
             && !withholds_fields(headers)
-            && !has_precondition_for_origin(headers);
+            && !has_precondition(headers);
         let uses = match *method {
             Method::GET if is_plain => CacheUse::Whole,
             Method::HEAD if is_plain => CacheUse::Reuse,

@@ -2,16 +2,8 @@
 
 use std::time::SystemTime;
 
-use http::header::{
-    DATE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED,
-};
+use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-/// Whether a request has a condition that only the application may evaluate (RFC 9110 section 13.2.1).
-pub fn has_precondition_for_origin(request: &HeaderMap) -> bool {
-    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
-}
 
 /// Whether the client already has an answer, so that 304 suffices.
 ///
