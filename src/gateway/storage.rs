@@ -8,7 +8,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::GatewayError;
 use crate::http::{Drain, Limits, Listener, ServerSettings, TlsAcceptor, serve};
 use crate::sql::Database;
-use crate::storage::{S3Front, StorageConfig, Store, probe_forever, repair_forever, sweep_forever};
+use crate::storage::{
+    S3Front, StorageConfig, Store, move_forever, probe_forever, repair_forever, sweep_forever,
+};
 use tidegate_model::{RegionId, TokenKeys};
 use tidegate_steering::SteeringSettings;
 
@@ -48,6 +50,7 @@ pub(super) fn begin_storage(
     tasks.spawn(Arc::clone(&store).keep_up_to_date());
     tasks.spawn(sweep_forever(Arc::clone(&store)));
     tasks.spawn(repair_forever(Arc::clone(&store)));
+    tasks.spawn(move_forever(Arc::clone(&store)));
     tasks.spawn(probe_forever(store));
     let served = serve(listener, front, limits, shared.drain.clone());
     Ok(tokio::spawn(async move {

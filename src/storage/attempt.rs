@@ -56,6 +56,8 @@ pub(super) fn fault(error: &object_store::Error) -> Fault {
     let by_status = of_text(&detail);
     let kind = match error {
         object_store::Error::NotFound { .. } => FaultKind::Absent,
+        // An imported object is not the one that was imported.
+        object_store::Error::Precondition { .. } => FaultKind::Damaged,
         // A local file that is too short: `object_store` has no other form of it.
         object_store::Error::Generic { .. } if detail.contains("Requested range was invalid") => {
             FaultKind::Damaged

@@ -15,22 +15,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::Method;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::timeout;
 
 use self::remote::Remote;
 use super::attempt::{Download, FIRST_BYTE, fault, patience, silent, within, within_stream};
 use super::credentials::BucketCredentials;
 use super::fault::FaultKind;
+use super::object_name::{ObjectName, PREFIX, own_path as path};
 use super::upload::Upload;
 use super::{BucketRow, Provider, StorageError, fault::Fault};
 
 /// What is sent at once; a body that is larger goes in parts of this size.
 pub(super) const PART_BYTES: usize = 8 << 20;
-/// Objects that `check` writes begin so, below the prefix of all others.
-const PREFIX: &str = "tidegate";
 
 /// One bucket at its provider.
 #[derive(Debug)]
@@ -107,12 +107,18 @@ impl BucketBackend {
     }
 
     /// Returns bytes of an object. The stream ends with a fault if the bucket is silent, or too slow.
-    pub(super) async fn get(&self, id: &str, range: Range<u64>) -> Result<Download, Fault> {
+    pub(super) async fn get<'a>(
+        &self,
+        object: impl Into<ObjectName<'a>>,
+        range: Range<u64>,
+    ) -> Result<Download, Fault> {
+        let object = object.into();
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
+            if_match: object.etag(),
             ..GetOptions::default()
         };
-        let found = within(FIRST_BYTE, self.store.get_opts(&path(id), options)).await?;
+        let found = within(FIRST_BYTE, self.store.get_opts(&object.path()?, options)).await?;
         let bytes = found.into_stream();
         Ok(bytes
             .map(|chunk| chunk.map_err(|error| fault(&error)))
@@ -120,17 +126,37 @@ impl BucketBackend {
     }
 
     /// Returns an object's size, or nothing if it is not there.
-    pub(super) async fn head(&self, id: &str) -> Result<Option<u64>, Fault> {
-        match within(FIRST_BYTE, self.store.head(&path(id))).await {
-            Ok(meta) => Ok(Some(meta.size)),
+    pub(super) async fn head<'a>(
+        &self,
+        object: impl Into<ObjectName<'a>>,
+    ) -> Result<Option<u64>, Fault> {
+        let meta = self.meta(&object.into().path()?).await?;
+        Ok(meta.map(|meta| meta.size))
+    }
+
+    /// Returns what its provider says about an object, if it is there.
+    pub(super) async fn meta(&self, path: &Path) -> Result<Option<ObjectMeta>, Fault> {
+        match within(FIRST_BYTE, self.store.head(path)).await {
+            Ok(meta) => Ok(Some(meta)),
             Err(fault) if fault.kind == FaultKind::Absent => Ok(None),
             Err(fault) => Err(fault),
         }
     }
 
+    /// Returns all objects below a prefix, which ends where a segment of a key does.
+    pub(super) fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta, Fault>> {
+        let listed = self.store.list(prefix);
+        listed
+            .map(|found| found.map_err(|error| fault(&error)))
+            .boxed()
+    }
+
     /// Deletes an object; succeeds if it is not there.
-    pub(super) async fn delete(&self, id: &str) -> Result<(), Fault> {
-        match within(FIRST_BYTE, self.store.delete(&path(id))).await {
+    pub(super) async fn delete<'a>(
+        &self,
+        object: impl Into<ObjectName<'a>>,
+    ) -> Result<(), Fault> {
+        match within(FIRST_BYTE, self.store.delete(&object.into().path()?)).await {
             Err(fault) if fault.kind != FaultKind::Absent => Err(fault),
             _ => Ok(()),
         }
@@ -217,11 +243,6 @@ impl BucketBackend {
     }
 }
 
-/// The key in the bucket.
-fn path(id: &str) -> Path {
-    Path::from_iter([PREFIX, id])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +266,7 @@ mod tests {
             },
             credentials: None,
             writes: true,
+            draining: false,
             held: 0,
             written: 0,
         };

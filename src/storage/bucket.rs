@@ -39,6 +39,8 @@ pub struct BucketRow {
     pub credentials: Option<BucketCredentials>,
     /// Whether it takes writes.
     pub writes: bool,
+    /// Whether its copies are moved to other buckets; it takes no writes then.
+    pub draining: bool,
     /// Bytes stored, reserved and not yet swept.
     pub held: u64,
     /// Bytes written in this month.

@@ -86,7 +86,9 @@ impl Target<'_> {
         blob: &Blob,
     ) -> Result<Option<LandedCopy>, StorageError> {
         let at = &self.inventory.buckets[bucket];
-        let Some(from) = blob.good().find(|copy| copy.bucket == at.row.id) else {
+        // Whether an imported object is still the same, a provider is not asked.
+        let mut good = blob.good();
+        let Some(from) = good.find(|copy| copy.bucket == at.row.id && copy.vendor.is_none()) else {
             return Ok(None);
         };
         let copy = new_id();

@@ -51,8 +51,7 @@ pub(super) struct Usage {
 
 const FIND: &str = "select v.id, v.size, v.etag, v.meta::text, floor(extract(epoch from v.modified))::bigint, \
      coalesce((select json_agg(json_build_object('id', b.id, 'size', b.size, \
-     'sha256', b.sha256, 'copies', coalesce((select json_agg(json_build_object('id', c.id, 'bucket', c.bucket, \
-     'isSuspect', c.state = 'suspect')) from tidegate.storage_copy c \
+     'sha256', b.sha256, 'copies', coalesce((select json_agg(tidegate.storage_copy_json(c)) from tidegate.storage_copy c \
      where c.blob = b.id and c.state in ('stored', 'suspect')), '[]'::json)) order by b.number) \
      from tidegate.storage_blob b where b.version = v.id), '[]'::json)::text \
      from tidegate.storage_object o join tidegate.storage_version v on v.id = o.version \
@@ -108,9 +107,11 @@ impl Index {
         rows.first().map(usage).transpose()
     }
 
-    /// Keeps reservations, and the claims of suspect copies, while bytes are on their way.
+    /// Keeps reservations, and the claims of suspect copies and of tasks, while bytes are on their way.
     pub(super) async fn renew(&self, copies: &[String]) -> Result<(), StorageError> {
-        let sql = "update tidegate.storage_copy set due = now() + $2::float8 * interval '1 s' \
+        let sql = "with tasks as (update tidegate.storage_task \
+             set due = now() + $2::float8 * interval '1 s' where claim = any ($1)) \
+             update tidegate.storage_copy set due = now() + $2::float8 * interval '1 s' \
              where id = any ($1) and state in ('reserved', 'suspect')";
         let values: Values<'_> = &[
             (&copies, Type::TEXT_ARRAY),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tidegate_model::Consistency;
 
+use super::mirror::Mirror;
+
 /// Copies of an object at most.
 const COPIES_MAX: usize = 8;
 
@@ -110,7 +112,7 @@ pub struct Rule {
 }
 
 /// A repository's policy, as its row has it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RepositoryPolicy {
     /// Which member gets a write.
@@ -123,6 +125,9 @@ pub struct RepositoryPolicy {
     pub redirect: bool,
     /// A member whose p95 to the first byte is over it is asked last, in milliseconds.
     pub read_slo_ms: Option<u64>,
+    /// Where its objects are copied to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// Exceptions to `write`.
     pub rules: Vec<Rule>,
 }

@@ -43,6 +43,11 @@ impl Piece {
     fn is_whole(&self) -> bool {
         self.range == (0..self.blob.size)
     }
+
+    /// Whether its bytes can be compared with those that were stored.
+    fn is_compared(&self) -> bool {
+        self.is_whole() && !self.blob.sha256.is_empty()
+    }
 }
 
 struct Current {
@@ -101,7 +106,7 @@ impl Reading {
                     return Ok(None);
                 };
                 let mut copies = self.source.order(&piece.blob);
-                if piece.is_whole() {
+                if piece.is_compared() {
                     copies.extend(self.source.suspects(&piece.blob));
                 }
                 let bytes = self.begin(piece, copies).await?;
@@ -122,7 +127,7 @@ impl Reading {
         let opened = self.source.first_of(copies, &piece.range).await?;
         self.current = Some(Current {
             at: piece.range.start,
-            hash: piece.is_whole().then(|| Context::new(&SHA256)),
+            hash: piece.is_compared().then(|| Context::new(&SHA256)),
             piece,
             copies: opened.left,
             from: opened.from,

@@ -10,8 +10,8 @@ const EQUAL_SHARE: f64 = 0.2;
 /// A copy as a plan sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyView {
-    /// The place of its bucket among the repository's members; of one that is a member no more, the last.
-    pub(super) position: usize,
+    /// The place of its bucket among the repository's members, if it is one: a mirror is not.
+    pub(super) position: Option<usize>,
     /// The place of its bucket among all by speed, the fastest first.
     pub(super) rank: usize,
     /// Whether the bucket works, as far as is known.
@@ -24,18 +24,22 @@ pub(super) struct CopyView {
     pub(super) price: f64,
 }
 
-/// Returns the copies in the order in which they are tried: those in buckets that work first, then those
-/// within the objective, then by the policy.
+impl CopyView {
+    /// What counts for more than the policy; the least comes first.
+    fn class(&self) -> (bool, bool, bool) {
+        (!self.healthy, self.position.is_none(), self.over_slo)
+    }
+}
+
+/// Returns the copies in the order in which they are tried: those in buckets that work first, of them
+/// those in members, then those within the objective, then by the policy.
 pub(super) fn order(policy: ReadPolicy, copies: &[CopyView]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..copies.len()).collect();
     let preference = |index: usize| match policy {
-        ReadPolicy::Order => copies[index].position,
+        ReadPolicy::Order => copies[index].position.unwrap_or(usize::MAX),
         ReadPolicy::Fastest => copies[index].rank,
     };
-    order.sort_by_key(|&index| {
-        let copy = &copies[index];
-        (!copy.healthy, copy.over_slo, preference(index))
-    });
+    order.sort_by_key(|&index| (copies[index].class(), preference(index)));
     if policy == ReadPolicy::Fastest {
         cheapest_of_equals_first(&mut order, copies);
     }
@@ -49,7 +53,7 @@ fn cheapest_of_equals_first(order: &mut [usize], copies: &[CopyView]) {
     let limit = best.latency.mul_f64(1.0 + EQUAL_SHARE);
     let is_equal = |&&index: &&usize| {
         let copy = &copies[index];
-        (copy.healthy, copy.over_slo) == (best.healthy, best.over_slo) && copy.latency <= limit
+        copy.class() == best.class() && copy.latency <= limit
     };
     let equals = order.iter().take_while(is_equal).count();
     order[..equals].sort_by(|&a, &b| copies[a].price.total_cmp(&copies[b].price));
@@ -61,7 +65,7 @@ mod tests {
 
     fn copy(rank: usize, latency_ms: u64, price: f64) -> CopyView {
         CopyView {
-            position: 9 - rank,
+            position: Some(9 - rank),
             rank,
             healthy: true,
             latency: Duration::from_millis(latency_ms),
@@ -81,6 +85,26 @@ mod tests {
     fn of_copies_about_as_fast_the_cheapest_is_read() {
         let copies = [copy(0, 100, 0.09), copy(1, 120, 0.01), copy(2, 121, 0.0)];
         assert_eq!(order(ReadPolicy::Fastest, &copies), [1, 0, 2]);
+    }
+
+    #[test]
+    fn a_mirror_is_read_only_when_no_member_works() {
+        let mirror = CopyView {
+            position: None,
+            ..copy(0, 1, 0.0)
+        };
+        let slow = CopyView {
+            over_slo: true,
+            ..copy(1, 90, 1.0)
+        };
+        let failed = CopyView {
+            healthy: false,
+            ..copy(2, 1, 0.0)
+        };
+        for policy in [ReadPolicy::Fastest, ReadPolicy::Order] {
+            assert_eq!(order(policy, &[mirror, slow]), [1, 0]);
+            assert_eq!(order(policy, &[failed, mirror]), [1, 0]);
+        }
     }
 
     #[test]

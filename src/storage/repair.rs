@@ -5,27 +5,22 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use ring::digest::{Context, SHA256};
-use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
-use super::attempt::{patience, silent, within_stream};
 use super::backend::{BucketBackend, PART_BYTES};
 use super::database::Values;
-use super::error::IncomingError;
 use super::fault::{Fault, FaultKind};
-use super::hex::hex;
 use super::index::{StoredCopy, json};
 use super::inventory::Inventory;
 use super::lease::Leases;
+use super::object_name::ObjectName;
 use super::registry::unsigned;
 use super::rounds::in_every_bucket;
-use super::sending::{Sending, send_body};
-use super::spool::{Check, Spool};
+use super::sending::Sending;
 use super::store::Store;
+use super::transfer::{Fingerprint, TransferError};
 
 const CLAIM_SQL: &str = "select id, upload, size, sha256, good::text \
      from tidegate.storage_claim_suspect($1, $2::float8 * interval '1 s')";
@@ -37,8 +32,7 @@ const REPAIRS_MAX: usize = 100;
 struct Suspect {
     id: String,
     upload: Option<String>,
-    size: u64,
-    sha256: String,
+    expected: Fingerprint,
     /// The copies that can be read.
     good: Vec<StoredCopy>,
 }
@@ -66,6 +60,9 @@ pub async fn repair_forever(store: Arc<Store>) {
 /// Repairs copies in one bucket, until it fails.
 async fn repair(store: &Store, inventory: &Inventory, index: usize) {
     let bucket = &inventory.buckets[index];
+    if bucket.row.draining {
+        return;
+    }
     for _ in 0..REPAIRS_MAX {
         let claimed = match claim(store, &bucket.row.id).await {
             Ok(claimed) => claimed,
@@ -121,7 +118,7 @@ async fn repair_copy(
     let upload = suspect.upload.as_deref();
     backend.abandon(&suspect.id, upload).await?;
     // It may have been damaged only on the way.
-    if suspect.is_right(backend, &suspect.id).await? {
+    if suspect.is_right(backend, ObjectName::Own(&suspect.id)).await? {
         trust(store, backend, suspect, 0).await?;
         return Ok("it was");
     }
@@ -130,8 +127,8 @@ async fn repair_copy(
             continue;
         };
         let from = inventory.buckets[from].backend();
-        if suspect.size > PART_BYTES as u64 {
-            match suspect.is_right(from, &copy.id).await {
+        if suspect.expected.size > PART_BYTES as u64 {
+            match suspect.is_right(from, copy.object()).await {
                 // Parts and the bytes that they replace would exceed the quota together.
                 Ok(true) => backend.delete(&suspect.id).await?,
                 Ok(false) => {
@@ -143,18 +140,18 @@ async fn repair_copy(
         }
         match rewrite(store, from, copy, (index, backend), suspect).await {
             Ok(()) => {}
-            // The client of this body is a bucket.
-            Err(Unrepaired::Storage(StorageError::Body(IncomingError::BadDigest))) => {
+            Err(TransferError::WrongSource) => {
                 store.index.suspect(&copy.id).await?;
                 continue;
             }
-            Err(Unrepaired::Storage(StorageError::Body(_))) => continue,
-            failed => failed?,
+            Err(TransferError::NoSource) => continue,
+            Err(TransferError::Target(fault)) => return Err(fault.into()),
+            Err(TransferError::Storage(error)) => return Err(error.into()),
         }
-        if !suspect.is_right(backend, &suspect.id).await? {
+        if !suspect.is_right(backend, ObjectName::Own(&suspect.id)).await? {
             return Err(Fault::ended_early().into());
         }
-        trust(store, backend, suspect, suspect.size).await?;
+        trust(store, backend, suspect, suspect.expected.size).await?;
         return Ok("its bytes were written again");
     }
     Err(Unrepaired::NoSource)
@@ -167,30 +164,16 @@ async fn rewrite(
     copy: &StoredCopy,
     (index, to): (usize, &BucketBackend),
     suspect: &Suspect,
-) -> Result<(), Unrepaired> {
-    let opened = from.get(&copy.id, 0..suspect.size).await;
-    let opened = opened.map_err(|_fault| StorageError::from(IncomingError::Incomplete))?;
-    let bytes = opened.map(|chunk| chunk.map_err(|_fault| IncomingError::Incomplete));
-    let check = Expected {
-        hash: Context::new(&SHA256),
-        sha256: suspect.sha256.clone(),
-    };
-    let room = Arc::clone(&store.room);
-    let spool = Spool::new(room, bytes.boxed(), suspect.size, Box::new(check));
-    let mut spool = spool.map_err(StorageError::from)?;
-    let mut sending = [Sending::new(index, to, suspect.id.clone())];
-    let sent = send_body(&mut sending, &mut spool, &store.index);
-    // Which of the two buckets is too slow is not known.
-    let sent = timeout(patience(suspect.size) * 2, sent).await;
-    let sent = sent.unwrap_or_else(|_elapsed| Err(IncomingError::TimedOut.into()));
-    let [mut sending] = sending;
-    let fault = sending.fault.clone();
-    if sent.is_err() || fault.is_some() {
+) -> Result<(), TransferError> {
+    let mut sending = Sending::new(index, to, suspect.id.clone());
+    let expected = &suspect.expected;
+    let sent = expected.transfer(store, from, copy.object(), &mut sending);
+    let sent = sent.await;
+    if sent.is_err() {
         // Another attempt would forget the id of parts that are still there.
-        sending.abort().await?;
+        sending.abort().await.map_err(TransferError::Target)?;
     }
-    sent?;
-    fault.map_or(Ok(()), |fault| Err(fault.into()))
+    sent.map(drop)
 }
 
 /// Lets a copy be read again; if its blob is gone meanwhile, its bytes are deleted.
@@ -217,54 +200,20 @@ impl Suspect {
         Ok(Self {
             id: row.try_get(0)?,
             upload: row.try_get(1)?,
-            size: unsigned(Some(row.try_get(2)?)).unwrap_or_default(),
-            sha256: row.try_get(3)?,
+            expected: Fingerprint {
+                size: unsigned(Some(row.try_get(2)?)).unwrap_or_default(),
+                sha256: row.try_get(3)?,
+            },
             good: json(row, 4)?,
         })
     }
 
-    /// Whether a bucket has the right bytes under a key, all of them and no more.
-    async fn is_right(&self, backend: &BucketBackend, id: &str) -> Result<bool, Fault> {
-        if backend.head(id).await? != Some(self.size) {
-            return Ok(false);
-        }
-        if self.size == 0 {
-            return Ok(true);
-        }
-        let read = async {
-            let mut bytes = backend.get(id, 0..self.size).await?;
-            let mut hash = Context::new(&SHA256);
-            while let Some(chunk) = within_stream(&mut bytes).await? {
-                hash.update(&chunk);
-            }
-            Ok(hex(hash.finish().as_ref()) == self.sha256)
-        };
-        let read = timeout(patience(self.size), read).await;
-        match read.unwrap_or_else(|_elapsed| Err(silent())) {
-            Err(Fault {
-                kind: FaultKind::Absent | FaultKind::Damaged,
-                ..
-            }) => Ok(false),
-            read => read,
-        }
-    }
-}
-
-/// The digest that a blob must have.
-struct Expected {
-    hash: Context,
-    sha256: String,
-}
-
-impl Check for Expected {
-    fn update(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-    }
-
-    fn finish(&mut self) -> Result<(), IncomingError> {
-        match hex(self.hash.clone().finish().as_ref()) == self.sha256 {
-            true => Ok(()),
-            false => Err(IncomingError::BadDigest),
-        }
+    /// Whether a bucket has the right bytes, all of them and no more.
+    async fn is_right(
+        &self,
+        backend: &BucketBackend,
+        object: ObjectName<'_>,
+    ) -> Result<bool, Fault> {
+        Ok(self.expected.read(backend, object).await?.is_some())
     }
 }

@@ -12,6 +12,7 @@ use super::attempt::{Download, within_stream};
 use super::fault::{Fault, FaultKind};
 use super::index::{Blob, StoredCopy};
 use super::inventory::{Inventory, Repository, standing, works};
+use super::object_name::{ObjectName, VendorObject};
 use super::policy::ReadPolicy;
 use super::read_plan::{self, CopyView};
 use super::store::Store;
@@ -34,6 +35,7 @@ pub(super) struct CopyAt {
     pub(super) bucket: usize,
     pub(super) id: String,
     pub(super) is_suspect: bool,
+    vendor: Option<VendorObject>,
 }
 
 /// A copy that has given its first bytes.
@@ -59,6 +61,7 @@ impl Source {
             bucket,
             id: copy.id.clone(),
             is_suspect: copy.is_suspect,
+            vendor: copy.vendor.clone(),
         })
     }
 
@@ -81,8 +84,7 @@ impl Source {
                 .unwrap_or(latency);
             CopyView {
                 position: members
-                    .position(|&it| it == copy.bucket)
-                    .unwrap_or(usize::MAX),
+                    .position(|&it| it == copy.bucket),
                 rank,
                 healthy: works(standing),
                 latency,
@@ -99,11 +101,14 @@ impl Source {
         order.map(|at| copies[at].clone()).collect()
     }
 
-    /// The first copy in the order of reads whose bucket works: its bucket and its key there.
+    /// The first copy in the order of reads whose bucket works: its bucket and its key there. Of imported
+    /// copies none, which a client could not be shown on condition that they are the same.
     pub(super) fn first_that_works(&self, blob: &Blob) -> Option<(usize, String)> {
         let ranking = self.inventory.selector.ranking(Instant::now());
         let mut copies = self.order(blob).into_iter();
-        let found = copies.find(|copy| works(standing(&ranking, copy.bucket).0));
+        let found = copies.find(|copy| {
+            copy.vendor.is_none() && works(standing(&ranking, copy.bucket).0)
+        });
         found.map(|copy| (copy.bucket, copy.id))
     }
 
@@ -207,7 +212,8 @@ impl Source {
         range: Range<u64>,
     ) -> Result<(Bytes, Download), Fault> {
         let backend = self.inventory.buckets[copy.bucket].backend();
-        let mut download = backend.get(&copy.id, range).await?;
+        let object = ObjectName::of(&copy.id, copy.vendor.as_ref());
+        let mut download = backend.get(object, range).await?;
         let first = within_stream(&mut download).await?;
         Ok((first.ok_or_else(Fault::ended_early)?, download))
     }

@@ -17,14 +17,16 @@ use super::backend::BucketBackend;
 use super::database::{IndexDatabase, Values, execute};
 use super::fault::Fault;
 use super::inventory::Inventory;
+use super::object_name::{ObjectName, VendorObject};
 use super::rounds::in_every_bucket;
 use super::store::Store;
+use super::version::json;
 use super::{Registry, StorageError};
 
 /// Claims a hundred copies for a minute: longer than it takes to delete so many. A copy whose bucket did
 /// not answer is tried again after it.
 const CLAIM_SQL: &str =
-    "select id, upload, reserved from tidegate.storage_claim($1, 100, interval '60 s')";
+    "select id, upload, reserved, vendor::text, adopted from tidegate.storage_claim($1, 100, interval '60 s')";
 /// Gives uploads up that were begun a week ago.
 const EXPIRE_SQL: &str = "select tidegate.storage_abort(repository, key, id, interval '0 s') \
      from tidegate.storage_upload where started < now() - interval '7 days' limit 100";
@@ -167,23 +169,45 @@ struct Claimed {
     upload: Option<String>,
     /// Whether it was reserved: it is not known whether there are bytes.
     was_reserved: bool,
+    /// The provider's object, if the copy was imported.
+    vendor: Option<VendorObject>,
+    /// Whether that is to be deleted.
+    is_adopted: bool,
 }
 
 impl Claimed {
-    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+    fn of(row: &Row) -> Result<Self, StorageError> {
         Ok(Self {
             id: row.try_get(0)?,
             upload: row.try_get(1)?,
             was_reserved: row.try_get(2)?,
+            vendor: json(row, 3)?,
+            is_adopted: row.try_get(4)?,
         })
     }
 
     async fn delete(&self, backend: &BucketBackend) -> Result<(), Fault> {
+        if let Some(vendor) = &self.vendor {
+            return match self.is_adopted {
+                true => delete_adopted(backend, vendor).await,
+                false => Ok(()),
+            };
+        }
         backend.abandon(&self.id, self.upload.as_deref()).await?;
         if self.was_reserved && matches!(backend.head(&self.id).await, Ok(None)) {
             return Ok(());
         }
         backend.delete(&self.id).await
+    }
+}
+
+/// Deletes an imported object, if it is still the one that was imported.
+async fn delete_adopted(backend: &BucketBackend, vendor: &VendorObject) -> Result<(), Fault> {
+    let object = ObjectName::Vendor(vendor);
+    let present = backend.meta(&object.path()?).await?;
+    match present.and_then(|meta| meta.e_tag) {
+        Some(etag) if etag == vendor.etag => backend.delete(object).await,
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 
 use super::StorageError;
+use super::object_name::{ObjectName, VendorObject};
 
 /// What a client has said about an object beside its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +51,7 @@ pub(super) struct Version {
 pub(super) struct Blob {
     pub(super) id: String,
     pub(super) size: u64,
+    /// Empty if it is not known: the blob was imported, and never read in full.
     pub(super) sha256: String,
     pub(super) copies: Vec<StoredCopy>,
 }
@@ -64,6 +66,15 @@ pub(super) struct StoredCopy {
     /// compared.
     #[serde(default)]
     pub(super) is_suspect: bool,
+    /// The provider's object, if the copy was imported.
+    #[serde(default)]
+    pub(super) vendor: Option<VendorObject>,
+}
+
+impl StoredCopy {
+    pub(super) fn object(&self) -> ObjectName<'_> {
+        ObjectName::of(&self.id, self.vendor.as_ref())
+    }
 }
 
 impl Blob {

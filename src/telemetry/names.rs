@@ -50,6 +50,13 @@ pub const SPILL: &str = "tidegate_spill_total";
 /// Storage requests that went on with another bucket. Counter; labels `bucket`, the one that failed, and
 /// `reason`.
 pub const STORAGE_FALLBACKS: &str = "tidegate_storage_fallbacks_total";
+/// Blobs that a mirror should have by now. Gauge; label `bucket`, the mirror.
+pub const STORAGE_MIRROR_BACKLOG: &str = "tidegate_storage_mirror_backlog";
+/// Seconds for which the oldest of them has been due. Gauge; label `bucket`.
+pub const STORAGE_MIRROR_LATE: &str = "tidegate_storage_mirror_late_seconds";
+/// Copies that were read back in full. Counter; labels `bucket` and `outcome`: `restored`, `failed` or
+/// `unanswered`.
+pub const STORAGE_RESTORES: &str = "tidegate_storage_restores_total";
 
 /// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
 pub const REQUESTS: &str = "tidegate_requests_total";

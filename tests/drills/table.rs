@@ -3,8 +3,8 @@
 use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
-use super::{decision, down_and_up, late_replica, lost_replica, spill, storage, unsteady_replica};
-use super::{rollout_arrival, rollout_faults};
+use super::{decision, down_and_up, late_replica, lost_replica, spill, unsteady_replica};
+use super::{rollout_arrival, rollout_faults, storage, storage_moves};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make drill"]
@@ -44,6 +44,8 @@ async fn storage_drills_at_full_length() {
         storage::fastest_frozen(Full).await,
         storage::quota_breached(Full).await,
         storage::killed_in_a_body(Full).await,
+        storage_moves::mirrored_while_killed(Full).await,
+        storage_moves::imported_twice(Full).await,
     ];
     for row in &rows {
         println!("{row}");

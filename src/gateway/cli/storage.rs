@@ -1,5 +1,7 @@
 //! `tidegate storage`: buckets, repositories and keys, as rows of the primary.
 
+mod moving;
+
 use std::io::Write;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::gateway::config::{CONFIG, Overrides, storage_keys, storage_settings};
 use crate::postgres::{Connection, Session, connect};
 use crate::storage::{
     BucketBackend, BucketCredentials, BucketRow, ByteCount, MasterKeys, NewBucket, Provider,
-    Registry, RepositoryPolicy, StorageError, rewrap, sweep_once,
+    Registry, RepositoryPolicy, StorageError, StorageSettings, rewrap, sweep_once,
 };
 use tidegate_model::Environment;
 
@@ -29,7 +31,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 struct Console {
     connection: Connection,
     keys: MasterKeys,
-    file_root: String,
+    settings: StorageSettings,
     json: bool,
 }
 
@@ -42,9 +44,11 @@ pub(super) async fn storage(
         StorageCommand::Bucket { command } => bucket(command, environment).await,
         StorageCommand::Repository { command } => repository(command, environment).await,
         StorageCommand::Key { command } => key(command, environment).await,
+        StorageCommand::Drain(drain) => moving::drain(drain, environment).await,
+        StorageCommand::Restores(output) => moving::restores(&output, environment).await,
         StorageCommand::Sweep(output) => {
             let session = Console::open(&output, environment).await?;
-            let swept = sweep_once(&session.registry(), &session.file_root).await?;
+            let swept = sweep_once(&session.registry(), &session.settings.file_root).await?;
             let text = format!("deleted {}, failed {}", swept.deleted, swept.failed);
             session.print(&json!(swept), &text)
         }
@@ -72,6 +76,7 @@ async fn bucket(command: BucketCommand, environment: &Environment) -> Result<(),
             let bucket = session.registry().bucket(&named.name).await?;
             session.check(&bucket).await
         }
+        BucketCommand::Import(import) => moving::import(import, environment).await,
         BucketCommand::Enable(named) => {
             let session = Console::open(&named.output, environment).await?;
             session.registry().enable_bucket(&named.name).await?;
@@ -156,6 +161,7 @@ async fn add_repository(add: AddRepository, environment: &Environment) -> Result
         read_slo_ms: add
             .read_slo
             .map(|slo| u64::try_from(slo.as_millis()).unwrap_or(u64::MAX)),
+        mirror: add.mirror,
         rules: add.rules.map(|rules| rules.0).unwrap_or_default(),
     };
     let registry = session.registry();
@@ -218,7 +224,7 @@ impl Console {
         Ok(Self {
             connection,
             keys,
-            file_root: settings.file_root,
+            settings,
             json: output.json,
         })
     }
@@ -247,15 +253,16 @@ impl Console {
             declared: bucket.clone(),
             credentials: credentials.cloned(),
             writes: true,
+            draining: false,
             held: 0,
             written: 0,
         };
-        BucketBackend::new(&row, &self.file_root).map(drop)
+        BucketBackend::new(&row, &self.settings.file_root).map(drop)
     }
 
     /// Checks a bucket; fails with the rights that are missing.
     async fn rights(&self, bucket: &BucketRow) -> Result<(Value, String), Exit> {
-        let backend = BucketBackend::new(bucket, &self.file_root)?;
+        let backend = BucketBackend::new(bucket, &self.settings.file_root)?;
         let outcomes = backend.check().await;
         let rights: serde_json::Map<_, _> = outcomes
             .iter()
@@ -308,7 +315,11 @@ fn line_of_bucket(row: &BucketRow) -> String {
     let limit =
         |bytes: Option<u64>| bytes.map_or("unlimited".to_owned(), |it| ByteCount(it).to_string());
     let declared = &row.declared;
-    let writes = if row.writes { "" } else { "  takes no writes" };
+    let writes = match (row.draining, row.writes) {
+        (true, _) => "  is drained",
+        (false, true) => "",
+        (false, false) => "  takes no writes",
+    };
     format!(
         "{}  {} {}  written {} of {} this month  held {} of {}{writes}",
         declared.name,
@@ -334,6 +345,7 @@ fn json_of_bucket(row: &BucketRow) -> Value {
         "quota": declared.quota,
         "priceOut": declared.price_out,
         "writes": row.writes,
+        "draining": row.draining,
         "heldBytes": row.held,
         "writtenBytes": row.written,
     })

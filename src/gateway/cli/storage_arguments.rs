@@ -7,7 +7,9 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::storage::{ByteCount, DefaultLevel, KeyMode, Provider, ReadPolicy, Rule, WritePolicy};
+use crate::storage::{
+    ByteCount, DefaultLevel, KeyMode, Mirror, Provider, ReadPolicy, Rule, WritePolicy,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StorageCommand {
@@ -26,6 +28,11 @@ pub(super) enum StorageCommand {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Move all copies off a bucket, and wait until nothing is left on it. Writes stop going there; `bucket
+    /// enable` ends that.
+    Drain(DrainBucket),
+    /// Print copies that could not be restored when they were read back, the newest first.
+    Restores(OutputArguments),
     /// Delete now what is no longer needed.
     Sweep(OutputArguments),
     /// Seal credentials and secrets anew with the first key of STORAGE_MASTER_KEY.
@@ -44,6 +51,9 @@ pub(super) enum BucketCommand {
     Enable(NamedArguments),
     /// Remove a bucket that no repository uses and that has no bytes.
     Remove(NamedArguments),
+    /// Make the objects of a bucket those of a repository, without copying them; doing it again finds what has
+    /// changed.
+    Import(ImportBucket),
     /// Replace the credentials, after checking them.
     Credentials {
         #[command(flatten)]
@@ -51,6 +61,34 @@ pub(super) enum BucketCommand {
         #[command(flatten)]
         source: CredentialsArguments,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrainBucket {
+    /// End with 1 when nothing has moved for so long.
+    #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
+    pub(super) patience: std::time::Duration,
+    /// The bucket is gone: forget the copies that were moved and cannot be deleted there.
+    #[arg(long)]
+    pub(super) forget: bool,
+    #[command(flatten)]
+    pub(super) named: NamedArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportBucket {
+    /// A repository of which the bucket is a member.
+    #[arg(long)]
+    pub(super) repository: String,
+    /// Import only what lies below this.
+    #[arg(long, default_value = "")]
+    pub(super) prefix: String,
+    /// The objects are the repository's from now on: they are deleted at the provider when clients delete or
+    /// replace them.
+    #[arg(long)]
+    pub(super) adopt: bool,
+    #[command(flatten)]
+    pub(super) named: NamedArguments,
 }
 
 /// Where the credentials of a bucket come from; never from the command line itself.
@@ -136,6 +174,10 @@ pub(super) struct AddRepository {
     /// A bucket slower than this is read last, such as 50ms.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(super) read_slo: Option<std::time::Duration>,
+    /// Where objects are copied to, as JSON: {"to": "NAME", "after": "1h", "verify": "7d", "share": 0.01,
+    /// "keepHot": true}; all but `to` may be left out.
+    #[arg(long, value_parser = mirror)]
+    pub(super) mirror: Option<Mirror>,
     /// Exceptions to --write, as JSON: [{"prefix": "logs/", "write": "credit", "members": ["NAME"]}].
     #[arg(long, value_parser = rules)]
     pub(super) rules: Option<Rules>,
@@ -185,6 +227,10 @@ pub(super) struct OutputArguments {
 /// Write policies below prefixes.
 #[derive(Debug, Clone)]
 pub(super) struct Rules(pub(super) Vec<Rule>);
+
+fn mirror(text: &str) -> Result<Mirror, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
 
 fn rules(text: &str) -> Result<Rules, String> {
     let read = serde_json::from_str(text);

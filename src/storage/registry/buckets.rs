@@ -12,7 +12,7 @@ use crate::storage::{BucketCredentials, BucketRow, MasterKeys, NewBucket, Storag
 
 pub(in crate::storage) const BUCKETS: &str = "select id, name, provider, region, url, credentials, soft_cap, credit, quota, \
      price_out, refused_month is not distinct from tidegate.storage_month(), held, \
-     case when written_month = tidegate.storage_month() then written else 0 end \
+     case when written_month = tidegate.storage_month() then written else 0 end, draining \
      from tidegate.storage_bucket order by name";
 
 /// The rows of one database, and what opens the secrets in them.
@@ -82,13 +82,15 @@ impl Registry<'_> {
         Ok(())
     }
 
-    /// Lets a bucket take writes again that has named a quota.
+    /// Lets a bucket take writes again that has named a quota, or that was drained.
     ///
     /// # Errors
     /// If there is no such bucket.
     pub async fn enable_bucket(&self, name: &str) -> Result<(), StorageError> {
-        let sql =
-            "update tidegate.storage_bucket set refused_month = null where name = $1 returning 1";
+        let sql = "with undrained as (delete from tidegate.storage_task t using tidegate.storage_bucket b \
+             where b.id = t.bucket and b.name = $1 and t.kind = 'drain') \
+             update tidegate.storage_bucket set refused_month = null, draining = false \
+             where name = $1 returning 1";
         self.one("bucket", name, sql).await
     }
 
@@ -100,7 +102,7 @@ impl Registry<'_> {
         let sql = "delete from tidegate.storage_bucket where name = $1 returning 1";
         let removed = self.one("bucket", name, sql).await;
         in_use(removed, || {
-            format!("the bucket `{name}` is a member of a repository or still has bytes")
+            format!("the bucket `{name}` is a member or the mirror of a repository, or still has bytes")
         })
     }
 
@@ -157,7 +159,7 @@ impl Registry<'_> {
         }
     }
 
-    pub(super) async fn run(
+    pub(in crate::storage) async fn run(
         &self,
         sql: &str,
         values: Values<'_>,
@@ -185,7 +187,7 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
             .map_err(|_unreadable| StorageError::Sealed("credentials are not readable"))?,
         None => None,
     };
-    let refused: bool = row.try_get(10)?;
+    let (refused, draining): (bool, bool) = (row.try_get(10)?, row.try_get(13)?);
     Ok(BucketRow {
         declared: NewBucket {
             name: row.try_get(1)?,
@@ -200,7 +202,8 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
             price_out: row.try_get(9)?,
         },
         credentials,
-        writes: !refused,
+        writes: !refused && !draining,
+        draining,
         held: unsigned(row.try_get(11)?).unwrap_or_default(),
         written: unsigned(row.try_get(12)?).unwrap_or_default(),
         id,

@@ -15,7 +15,8 @@ const MEMBERS_MAX: usize = 32;
 
 pub(in crate::storage) const REPOSITORIES: &str = "select r.id, r.name, r.policy::text, \
      array(select b.name from tidegate.storage_member m join tidegate.storage_bucket b on b.id = m.bucket \
-     where m.repository = r.id order by m.position), extract(epoch from r.created)::bigint, r.parent \
+     where m.repository = r.id order by m.position), extract(epoch from r.created)::bigint, r.parent, \
+     coalesce(r.restores_due <= now(), true) \
      from tidegate.storage_repository r order by r.name";
 pub(in crate::storage) const KEYS: &str =
     "select id, key_id, secret, repository, mode from tidegate.storage_key order by created, id";
@@ -39,6 +40,9 @@ pub struct RepositoryRow {
     /// The id of the repository whose admin key has made it.
     #[serde(skip)]
     pub parent: Option<String>,
+    /// Whether it is time to read a sample of its mirror back.
+    #[serde(skip)]
+    pub restores_due: bool,
 }
 
 impl Registry<'_> {
@@ -61,6 +65,12 @@ impl Registry<'_> {
         let known = |name: &String| all.iter().any(|it| it.declared.name == *name);
         if let Some(missing) = members.iter().find(|member| !known(member)) {
             return Err(StorageError::NotFound("bucket", missing.clone()));
+        }
+        if let Some(mirror) = &policy.mirror {
+            mirror.suits(members).map_err(StorageError::Invalid)?;
+            if !known(&mirror.to) {
+                return Err(StorageError::NotFound("bucket", mirror.to.clone()));
+            }
         }
         let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
         if let Some(other) = named.find(|name| !members.contains(name)) {
@@ -169,6 +179,7 @@ pub(in crate::storage) fn repository(row: &Row) -> Result<RepositoryRow, Storage
         members: row.try_get(3)?,
         created: row.try_get(4)?,
         parent: row.try_get(5)?,
+        restores_due: row.try_get(6)?,
     })
 }
 

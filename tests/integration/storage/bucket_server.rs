@@ -194,6 +194,14 @@ impl BucketServer {
         objects
     }
 
+    /// Puts an object into it, beside its protocol.
+    pub(crate) fn place(&self, key: &str, bytes: &[u8]) -> PathBuf {
+        let file = self.directory.path().join(BUCKET).join(key);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, bytes).unwrap();
+        file
+    }
+
     /// How many parts it has of uploads that are neither completed nor aborted.
     pub(crate) fn unfinished(&self) -> usize {
         let entries = std::fs::read_dir(self.directory.path()).unwrap();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
@@ -59,7 +59,17 @@ impl S3Vendor {
 #[async_trait]
 impl Vendor for S3Vendor {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<AnyBody>> {
-        call(&self.0, request.map(s3s::Body::from)).await
+        let is_read = request.method() == Method::GET;
+        let condition = request.headers().get(header::IF_MATCH).cloned();
+        let mut response = call(&self.0, request.map(s3s::Body::from)).await?;
+        // The server does not judge conditions of reads.
+        let differs = condition.is_some_and(|it| response.headers().get(header::ETAG) != Some(&it));
+        if is_read && differs && response.status().is_success() {
+            *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+            response.headers_mut().clear();
+            *response.body_mut() = UnsyncBoxBody::default();
+        }
+        Ok(response)
     }
 
     fn provider(&self) -> &'static str {

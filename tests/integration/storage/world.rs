@@ -11,6 +11,8 @@ use crate::world::{BINARY, configured, gateway_of, printed};
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The repository of the tests.
 pub(crate) const REPOSITORY: &str = "app-data";
+/// That of a world that is [mirrored](StorageWorld::mirrored).
+pub(crate) const MIRRORED: &str = "app-mirrored";
 
 /// Object storage over some buckets, `bucket-0`, `bucket-1`, ….
 pub(crate) struct StorageWorld {
@@ -58,13 +60,7 @@ impl StorageWorld {
         printed(migrate.env("DATABASE_URL", cluster.primary.url())).await;
         cluster.wait_for_replicas().await.unwrap();
         for (index, server) in servers.iter().enumerate() {
-            let (name, url) = (format!("bucket-{index}"), server.url());
-            let mut arguments = vec!["bucket", "add", &name, "--region", "here", "--url", &url];
-            arguments.extend(["--provider", server.vendor().provider()]);
-            arguments.extend(bucket);
-            let command = storage_command(&cluster, &arguments);
-            let text = printed(server.vendor().opened(command).arg("--json")).await;
-            let _added: Value = serde_json::from_str(&text).unwrap();
+            add_bucket(&cluster, &format!("bucket-{index}"), server, bucket).await;
         }
         let names: Vec<_> = (0..servers.len())
             .map(|index| format!("bucket-{index}"))
@@ -83,6 +79,24 @@ impl StorageWorld {
         };
         world.s3 = world.add_gateway(settings).await;
         world
+    }
+
+    /// Adds a repository over the same buckets with a mirror in another one, `cold`, which is returned; the
+    /// client of this world has a key of it from now on.
+    pub(crate) async fn mirrored(&mut self, mirror: &str, repository: &[&str]) -> BucketServer {
+        let cold = BucketServer::start().await;
+        add_bucket(&self.cluster, "cold", &cold, &[]).await;
+        let members: Vec<_> = (0..self.buckets.len())
+            .map(|index| format!("bucket-{index}"))
+            .collect();
+        let mut arguments = vec!["repository", "add", MIRRORED, "--mirror", mirror];
+        for member in &members {
+            arguments.extend(["--member", member]);
+        }
+        arguments.extend(repository);
+        self.storage(&arguments).await;
+        self.s3 = self.key_of(MIRRORED, "write").await;
+        cold
     }
 
     /// Starts another gateway; returns a client of it with a key that may write.
@@ -136,6 +150,12 @@ impl StorageWorld {
         all.find(|it| it["name"] == *name).unwrap().clone()
     }
 
+    /// The metrics of the first gateway.
+    pub(crate) async fn metrics(&self) -> String {
+        let page = self.s3.client.get(self.gateways[0].admin_url("/metrics"));
+        page.send().await.unwrap().text().await.unwrap()
+    }
+
     /// The first value of the first row of a query.
     pub(crate) async fn value(&self, sql: &str) -> String {
         self.cluster
@@ -145,6 +165,16 @@ impl StorageWorld {
             .unwrap()
             .unwrap_or_default()
     }
+}
+
+async fn add_bucket(cluster: &Cluster, name: &str, server: &BucketServer, more: &[&str]) {
+    let url = server.url();
+    let mut arguments = vec!["bucket", "add", name, "--region", "here", "--url", &url];
+    arguments.extend(["--provider", server.vendor().provider()]);
+    arguments.extend(more);
+    let command = storage_command(cluster, &arguments);
+    let text = printed(server.vendor().opened(command).arg("--json")).await;
+    let _added: Value = serde_json::from_str(&text).unwrap();
 }
 
 /// Where a gateway listens for S3.

@@ -1,0 +1,479 @@
+-- Bytes that are moved: cold mirrors, the reads that prove that copies can be restored, buckets that are
+-- drained, and objects that were in a bucket before.
+
+-- A bucket that is drained takes no writes, and its copies are moved to others.
+alter table tidegate.storage_bucket add column draining boolean not null default false;
+-- When the next sample of the mirror is read back.
+alter table tidegate.storage_repository add column restores_due timestamptz;
+
+alter table tidegate.storage_copy
+    -- Of an imported copy, the provider's object and its ETag when it was seen; its own id is not a key.
+    add column vendor_key text,
+    add column vendor_etag text,
+    -- Whether that object is deleted with the copy.
+    add column adopted boolean not null default false,
+    add column seen timestamptz,
+    -- When it was last read back in full, and was right.
+    add column verified timestamptz;
+create unique index storage_copy_vendor on tidegate.storage_copy (bucket, vendor_key)
+    where vendor_key is not null and state <> 'doomed';
+drop index tidegate.storage_copy_bucket;
+create index storage_copy_bucket on tidegate.storage_copy (bucket, state);
+-- Also what a replaced version is deleted by.
+create index storage_object_version on tidegate.storage_object (version);
+
+-- What is to be done with a blob at a bucket: mirror: copy it there; restore: read it back there; drain:
+-- move it away from there.
+create table tidegate.storage_task (
+    bucket text not null references tidegate.storage_bucket on delete cascade,
+    kind text not null check (kind in ('mirror', 'restore', 'drain')),
+    blob text not null references tidegate.storage_blob on delete cascade,
+    -- When it was to be done; `due` is when it is tried next.
+    wanted timestamptz not null default now(),
+    due timestamptz not null default now(),
+    -- Of the gateway that is at work; `due` is when its lease ends.
+    claim text,
+    failures integer not null default 0,
+    error text,
+    primary key (bucket, kind, blob)
+);
+create index storage_task_due on tidegate.storage_task (bucket, due);
+create index storage_task_wanted on tidegate.storage_task (bucket, wanted) where kind = 'mirror';
+create index storage_task_blob on tidegate.storage_task (blob);
+create index storage_task_claim on tidegate.storage_task (claim) where claim is not null;
+
+-- Copies that could not be restored when they were read back.
+create table tidegate.storage_failed_restore (
+    at timestamptz not null default now(),
+    repository text not null,
+    key text collate "C" not null,
+    bucket text not null,
+    copy text not null,
+    error text not null
+);
+create index storage_failed_restore_at on tidegate.storage_failed_restore (at);
+
+-- A copy as the gateways read it.
+create function tidegate.storage_copy_json(c tidegate.storage_copy) returns json
+language sql stable
+as $$
+    select json_build_object('id', c.id, 'bucket', c.bucket, 'isSuspect', c.state = 'suspect',
+        'vendor', case when c.vendor_key is not null
+            then json_build_object('key', c.vendor_key, 'etag', c.vendor_etag) end)
+$$;
+
+create or replace function tidegate.storage_reserve(
+    p_copy text, p_bucket text, p_bytes bigint, p_lease interval
+) returns table (held bigint, written bigint)
+language plpgsql
+as $$
+begin
+    update tidegate.storage_bucket b set held = b.held + p_bytes
+    where b.id = p_bucket
+        and (b.quota is null or b.held + p_bytes <= b.quota)
+        and b.refused_month is distinct from tidegate.storage_month()
+        and not b.draining
+    returning b.held,
+        case when b.written_month = tidegate.storage_month() then b.written else 0 end
+    into held, written;
+    if found then
+        insert into tidegate.storage_copy (id, bucket, bytes, state, due)
+        values (p_copy, p_bucket, p_bytes, 'reserved', now() + p_lease);
+        return next;
+    end if;
+end $$;
+
+-- Has the blobs of a repository's objects mirrored, or those of one version, the oldest first.
+create function tidegate.storage_mirror(p_repository text, p_policy jsonb, p_version text) returns void
+language sql
+as $$
+    insert into tidegate.storage_task (bucket, kind, blob, wanted, due)
+    select t.id, 'mirror', b.id, age.over, age.over
+    from tidegate.storage_bucket t, tidegate.storage_object o
+    join tidegate.storage_version v on v.id = o.version
+    join tidegate.storage_blob b on b.version = o.version
+    cross join lateral (select v.modified + (p_policy #>> '{mirror,after}')::interval as over) age
+    where t.name = p_policy #>> '{mirror,to}' and o.repository = p_repository
+        and (p_version is null or o.version = p_version)
+    on conflict do nothing
+$$;
+
+create or replace function tidegate.storage_publish(
+    p_repository text, p_key text, p_version text, p_size bigint, p_etag text, p_meta jsonb, p_after interval
+) returns void
+language plpgsql
+as $$
+declare
+    replaced text;
+    its_policy jsonb;
+begin
+    insert into tidegate.storage_version (id, size, etag, meta) values (p_version, p_size, p_etag, p_meta);
+    select version into replaced from tidegate.storage_object
+    where repository = p_repository and key = p_key;
+    insert into tidegate.storage_object (repository, key, version) values (p_repository, p_key, p_version)
+    on conflict (repository, key) do update set version = excluded.version;
+    if replaced is not null then
+        perform tidegate.storage_doom(replaced, p_after);
+    end if;
+    select policy into its_policy from tidegate.storage_repository where id = p_repository;
+    if its_policy ? 'mirror' then
+        perform tidegate.storage_mirror(p_repository, its_policy, p_version);
+    end if;
+end $$;
+
+-- A mirror that is added or changed is for the objects that there are, too.
+create function tidegate.storage_mirror_changed() returns trigger
+language plpgsql
+as $$
+begin
+    if new.policy -> 'mirror' is distinct from old.policy -> 'mirror' then
+        delete from tidegate.storage_task t
+        using tidegate.storage_blob b, tidegate.storage_object o
+        where t.kind in ('mirror', 'restore') and b.id = t.blob
+            and o.version = b.version and o.repository = new.id;
+        perform tidegate.storage_mirror(new.id, new.policy, null);
+    end if;
+    return null;
+end $$;
+create trigger storage_mirror_changed after update of policy on tidegate.storage_repository
+    for each row execute function tidegate.storage_mirror_changed();
+
+-- A bucket that a repository is mirrored to stays.
+create function tidegate.storage_mirror_used() returns trigger
+language plpgsql
+as $$
+begin
+    if exists (select from tidegate.storage_repository where policy #>> '{mirror,to}' = old.name) then
+        raise foreign_key_violation;
+    end if;
+    return old;
+end $$;
+create trigger storage_mirror_used before delete on tidegate.storage_bucket
+    for each row execute function tidegate.storage_mirror_used();
+
+-- Claims what is due at a bucket, the oldest first, for a while.
+create function tidegate.storage_claim_task(p_bucket text, p_claim text, p_for interval)
+returns table (
+    kind text, blob text, size bigint, sha256 text, copies json, repository text, key text, failures integer
+)
+language sql
+as $$
+    with claimed as (
+        update tidegate.storage_task t set due = now() + p_for, claim = p_claim
+        from (
+            select s.kind, s.blob from tidegate.storage_task s
+            where s.bucket = p_bucket and s.due <= now()
+            order by s.due limit 1 for update skip locked
+        ) next
+        where t.bucket = p_bucket and t.kind = next.kind and t.blob = next.blob
+        returning t.kind, t.blob, t.failures
+    )
+    select c.kind, c.blob, b.size, b.sha256, (
+            select coalesce(json_agg(tidegate.storage_copy_json(o)), '[]')
+            from tidegate.storage_copy o where o.blob = b.id and o.state in ('stored', 'suspect')
+        ), coalesce(o.repository, u.repository), coalesce(o.key, u.key), c.failures
+    from claimed c
+    join tidegate.storage_blob b on b.id = c.blob
+    left join tidegate.storage_object o on o.version = b.version
+    left join tidegate.storage_upload u on u.id = b.version
+$$;
+
+-- Puts a task off that has failed: for longer each time, up to ten minutes.
+create function tidegate.storage_task_failed(p_bucket text, p_kind text, p_blob text, p_error text)
+returns void
+language sql
+as $$
+    update tidegate.storage_task
+    set failures = least(failures + 1, 30), error = p_error, claim = null,
+        due = now() + interval '1 s' * least(2 ^ failures, 600)
+    where bucket = p_bucket and kind = p_kind and blob = p_blob
+$$;
+
+-- Keeps a copy that was read back in full and has this SHA-256: a new one, or one that was there. False if
+-- its blob is gone, or its reservation. The blob must be locked.
+create function tidegate.storage_keep_verified(p_blob text, p_copy text, p_sha256 text) returns boolean
+language plpgsql
+as $$
+begin
+    perform tidegate.storage_add_copy(p_blob, p_copy);
+    update tidegate.storage_copy set verified = now() where id = p_copy and blob = p_blob and state = 'stored';
+    if not found then
+        return false;
+    end if;
+    -- Of what was imported it was not known.
+    update tidegate.storage_blob set sha256 = p_sha256 where id = p_blob and sha256 = '';
+    return true;
+end $$;
+
+-- Ends the mirroring of a blob whose cold copy was read back in full; deletes the others if they are not to
+-- be kept. False if the copy is not needed any more.
+create function tidegate.storage_mirrored(
+    p_blob text, p_bucket text, p_copy text, p_sha256 text, p_keep_hot boolean, p_after interval
+) returns boolean
+language plpgsql
+as $$
+begin
+    perform 1 from tidegate.storage_blob where id = p_blob for update;
+    if not found or not tidegate.storage_keep_verified(p_blob, p_copy, p_sha256) then
+        return false;
+    end if;
+    if not p_keep_hot then
+        update tidegate.storage_copy set state = 'doomed', due = now() + p_after
+        where blob = p_blob and id <> p_copy and state in ('stored', 'suspect');
+    end if;
+    delete from tidegate.storage_task where bucket = p_bucket and kind = 'mirror' and blob = p_blob;
+    return true;
+end $$;
+
+-- Deletes the copies of a blob in a bucket, of which another copy was read back in full. False if that one
+-- is not needed any more.
+create function tidegate.storage_drained(
+    p_blob text, p_bucket text, p_copy text, p_sha256 text, p_after interval
+) returns boolean
+language plpgsql
+as $$
+begin
+    perform 1 from tidegate.storage_blob where id = p_blob for update;
+    if not found or not tidegate.storage_keep_verified(p_blob, p_copy, p_sha256) then
+        return false;
+    end if;
+    update tidegate.storage_copy set state = 'doomed', due = now() + p_after
+    where blob = p_blob and bucket = p_bucket and id <> p_copy and state in ('stored', 'suspect');
+    delete from tidegate.storage_task where bucket = p_bucket and kind = 'drain' and blob = p_blob;
+    return true;
+end $$;
+
+-- Ends a restore that has succeeded.
+create function tidegate.storage_restored(p_blob text, p_bucket text, p_copy text, p_sha256 text)
+returns boolean
+language plpgsql
+as $$
+begin
+    perform 1 from tidegate.storage_blob where id = p_blob for update;
+    delete from tidegate.storage_task where bucket = p_bucket and kind = 'restore' and blob = p_blob;
+    return tidegate.storage_keep_verified(p_blob, p_copy, p_sha256);
+end $$;
+
+-- Records that a copy could not be restored. It is repaired, unless it is the last one.
+create function tidegate.storage_restore_failed(
+    p_blob text, p_bucket text, p_copy text, p_repository text, p_key text, p_error text
+) returns void
+language plpgsql
+as $$
+begin
+    insert into tidegate.storage_failed_restore (repository, key, bucket, copy, error)
+    select r.name, p_key, b.name, p_copy, p_error
+    from tidegate.storage_repository r, tidegate.storage_bucket b
+    where r.id = p_repository and b.id = p_bucket;
+    delete from tidegate.storage_failed_restore where at < now() - interval '90 days';
+    delete from tidegate.storage_task where bucket = p_bucket and kind = 'restore' and blob = p_blob;
+    perform tidegate.storage_suspect(p_copy);
+end $$;
+
+-- Has a share of a mirror's copies read back, one at least, once in a period.
+create function tidegate.storage_sample(p_repository text, p_bucket text, p_every interval, p_share double precision)
+returns void
+language plpgsql
+as $$
+declare
+    before timestamptz;
+begin
+    select restores_due into before from tidegate.storage_repository
+    where id = p_repository and (restores_due is null or restores_due <= now()) for update skip locked;
+    if not found then
+        return;
+    end if;
+    update tidegate.storage_repository set restores_due = now() + p_every where id = p_repository;
+    if before is null then
+        return;
+    end if;
+    insert into tidegate.storage_task (bucket, kind, blob)
+    select p_bucket, 'restore', chosen.blob from (
+        select c.blob, random() as place
+        from tidegate.storage_copy c
+        join tidegate.storage_blob b on b.id = c.blob
+        join tidegate.storage_object o on o.version = b.version and o.repository = p_repository
+        where c.bucket = p_bucket and c.state = 'stored'
+        order by place
+    ) chosen
+    limit greatest(1, (
+        select ceil(count(*) * p_share)
+        from tidegate.storage_copy c
+        join tidegate.storage_blob b on b.id = c.blob
+        join tidegate.storage_object o on o.version = b.version and o.repository = p_repository
+        where c.bucket = p_bucket and c.state = 'stored'
+    ))
+    on conflict do nothing;
+end $$;
+
+-- Has more copies moved away from a bucket that is drained; returns how many.
+create function tidegate.storage_drain(p_bucket text, p_most integer) returns bigint
+language sql
+as $$
+    with queued as (
+        insert into tidegate.storage_task (bucket, kind, blob)
+        select distinct p_bucket, 'drain', b.id
+        from (
+            select c.blob from tidegate.storage_copy c
+            where c.bucket = p_bucket and c.state in ('stored', 'suspect') and not exists (
+                select from tidegate.storage_task t
+                where t.bucket = p_bucket and t.kind = 'drain' and t.blob = c.blob
+            )
+            limit p_most
+        ) c join tidegate.storage_blob b on b.id = c.blob
+        on conflict do nothing
+        returning 1
+    )
+    select count(*) from queued
+$$;
+
+drop function tidegate.storage_claim(text, integer, interval);
+-- Claims copies of a bucket that are to be deleted, for a while. What a crash has reserved counts once its
+-- lease is over. Of an imported copy there is nothing to delete unless it was adopted.
+create function tidegate.storage_claim(p_bucket text, p_most integer, p_for interval)
+returns table (id text, upload text, reserved boolean, vendor json, adopted boolean)
+language sql
+as $$
+    update tidegate.storage_copy c set due = now() + p_for, state = 'doomed'
+    from (
+        select s.id, s.state = 'reserved' as reserved from tidegate.storage_copy s
+        where s.bucket = p_bucket and s.state in ('reserved', 'doomed') and s.due <= now()
+        order by s.due limit p_most for update skip locked
+    ) claimed
+    where c.id = claimed.id
+    returning c.id, c.upload, claimed.reserved, tidegate.storage_copy_json(c) -> 'vendor', c.adopted
+$$;
+
+-- An imported copy is not repaired: what lies at its key is not ours. The next import finds what it is.
+create or replace function tidegate.storage_claim_suspect(p_bucket text, p_for interval)
+returns table (id text, upload text, size bigint, sha256 text, good json)
+language sql
+as $$
+    update tidegate.storage_copy c set due = now() + p_for
+    from (
+        select s.id from tidegate.storage_copy s
+        where s.bucket = p_bucket and s.state = 'suspect' and s.due <= now() and s.vendor_key is null
+        order by s.due limit 1 for update skip locked
+    ) claimed, tidegate.storage_blob b
+    where c.id = claimed.id and b.id = c.blob
+    returning c.id, c.upload, b.size, b.sha256, (
+        select coalesce(json_agg(tidegate.storage_copy_json(o)), '[]')
+        from tidegate.storage_copy o where o.blob = b.id and o.state = 'stored'
+    )
+$$;
+
+-- Forgets an imported copy whose object is another one now, or gone.
+create function tidegate.storage_forget_imported(p_copy text) returns void
+language sql
+as $$
+    with gone as (delete from tidegate.storage_copy where id = p_copy returning bucket, bytes)
+    update tidegate.storage_bucket b set held = held - gone.bytes from gone where b.id = gone.bucket
+$$;
+
+-- Makes objects of a bucket those of a repository: new ones, and those that have changed. What clients have
+-- stored under the same key stays (`kept`).
+create function tidegate.storage_import(
+    p_repository text, p_bucket text, p_ids text[], p_keys text[], p_sizes bigint[], p_etags text[],
+    p_modified double precision[], p_adopt boolean, p_after interval
+) returns table (added bigint, changed bigint, unchanged bigint, kept bigint)
+language plpgsql
+as $$
+declare
+    item record;
+    present record;
+    is_change boolean;
+    bytes_added bigint := 0;
+begin
+    added := 0; changed := 0; unchanged := 0; kept := 0;
+    for item in
+        select * from unnest(p_ids, p_keys, p_sizes, p_etags, p_modified) as it (id, key, size, etag, modified)
+        order by key collate "C"
+    loop
+        perform tidegate.storage_lock(p_repository, item.key);
+        select c.id, c.vendor_etag, c.bytes, o.repository into present
+        from tidegate.storage_copy c
+        join tidegate.storage_blob b on b.id = c.blob
+        left join tidegate.storage_object o on o.version = b.version
+        where c.bucket = p_bucket and c.vendor_key = item.key and c.state <> 'doomed';
+        is_change := found;
+        if is_change and present.repository is distinct from p_repository then
+            kept := kept + 1;
+            continue;
+        elsif is_change and present.vendor_etag = item.etag and present.bytes = item.size then
+            update tidegate.storage_copy
+            set seen = now(), adopted = adopted or p_adopt, state = 'stored', due = null
+            where id = present.id;
+            unchanged := unchanged + 1;
+            continue;
+        elsif is_change then
+            perform tidegate.storage_forget_imported(present.id);
+            changed := changed + 1;
+        elsif exists (select from tidegate.storage_object where repository = p_repository and key = item.key)
+            -- It was written here, and is known.
+            or (item.key like 'tidegate/%' and exists (
+                select from tidegate.storage_copy where id = substr(item.key, length('tidegate/') + 1)
+            ))
+            -- A client has deleted it, and it is about to be swept.
+            or exists (
+                select from tidegate.storage_copy
+                where bucket = p_bucket and state = 'doomed' and adopted and vendor_key = item.key
+            )
+        then
+            kept := kept + 1;
+            continue;
+        else
+            added := added + 1;
+        end if;
+        insert into tidegate.storage_copy
+            (id, blob, bucket, bytes, state, vendor_key, vendor_etag, adopted, seen)
+        values (item.id, item.id, p_bucket, item.size, 'stored', item.key, item.etag, p_adopt, now());
+        insert into tidegate.storage_blob (id, version, number, size, sha256, etag)
+        values (item.id, item.id, 1, item.size, '', item.etag);
+        perform tidegate.storage_publish(
+            p_repository, item.key, item.id, item.size, btrim(item.etag, '"'), '{}'::jsonb, p_after
+        );
+        update tidegate.storage_version set modified = to_timestamp(item.modified) where id = item.id;
+        bytes_added := bytes_added + item.size;
+    end loop;
+    update tidegate.storage_bucket set held = held + bytes_added where id = p_bucket;
+    return next;
+end $$;
+create index storage_copy_adopted on tidegate.storage_copy (bucket, vendor_key) where state = 'doomed' and adopted;
+
+-- Forgets some imported copies that were not seen since a time: their objects are gone. An object goes with
+-- its last copy. Returns how many copies that were.
+create function tidegate.storage_import_gone(
+    p_repository text, p_bucket text, p_prefix text, p_before timestamptz, p_most integer, p_after interval
+) returns bigint
+language plpgsql
+as $$
+declare
+    item record;
+    gone bigint := 0;
+begin
+    for item in
+        select c.id, c.blob, o.key, o.version
+        from tidegate.storage_copy c
+        join tidegate.storage_blob b on b.id = c.blob
+        join tidegate.storage_object o on o.version = b.version and o.repository = p_repository
+        where c.bucket = p_bucket and c.vendor_key is not null and c.state <> 'doomed'
+            and c.seen < p_before and starts_with(c.vendor_key, p_prefix)
+        order by o.key limit p_most
+    loop
+        perform tidegate.storage_lock(p_repository, item.key);
+        perform 1 from tidegate.storage_copy where id = item.id and state <> 'doomed' and seen < p_before;
+        if not found then
+            continue;
+        end if;
+        perform tidegate.storage_forget_imported(item.id);
+        if not exists (
+            select from tidegate.storage_copy where blob = item.blob and state in ('stored', 'suspect')
+        ) then
+            delete from tidegate.storage_object
+            where repository = p_repository and key = item.key and version = item.version;
+            perform tidegate.storage_doom(item.version, p_after);
+        end if;
+        gone := gone + 1;
+    end loop;
+    return gone;
+end $$;

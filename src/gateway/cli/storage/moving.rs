@@ -1,0 +1,110 @@
+//! `tidegate storage drain`, `restores` and `bucket import`: bytes that move, or stay where they were.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::Console;
+use crate::gateway::cli::Exit;
+use crate::gateway::cli::storage_arguments::{DrainBucket, ImportBucket, OutputArguments};
+use crate::storage::{
+    Drained, Import, begin_drain, drained, failed_restores, forget_copies, import as import_objects,
+};
+use tidegate_model::Environment;
+
+/// How often a drain is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Has the gateways move all copies off a bucket, and waits for them.
+pub(super) async fn drain(drain: DrainBucket, environment: &Environment) -> Result<(), Exit> {
+    let session = Console::open(&drain.named.output, environment).await?;
+    let registry = session.registry();
+    let name = &drain.named.name;
+    begin_drain(&registry, name).await?;
+    let mut before = drained(&registry, name).await?;
+    let mut moved_at = Instant::now();
+    while !before.is_empty() {
+        if moved_at.elapsed() > drain.patience {
+            return Err(blocked(&session, name, &before));
+        }
+        sleep(LOOK_INTERVAL).await;
+        if drain.forget {
+            forget_copies(&registry, name).await?;
+        }
+        let now = drained(&registry, name).await?;
+        // What was moved stays for a while, in which there is nothing to do.
+        let is_waiting = now.left == 0 && now.deleting_in_seconds > 0 && now.refused == 0;
+        if now.is_less_than(&before) || is_waiting {
+            moved_at = Instant::now();
+        }
+        before = now;
+    }
+    session.print(
+        &json!({"success": true}),
+        &format!("{name} has no copies any more"),
+    )
+}
+
+/// Says what keeps a bucket from being empty.
+fn blocked(session: &Console, name: &str, left: &Drained) -> Exit {
+    let mut why: Vec<_> = left
+        .blocked
+        .iter()
+        .map(|it| format!("{} of {}: {}", it.count, it.key, it.error))
+        .collect();
+    if left.left > 0 && why.is_empty() {
+        why.push("no gateway moves them: does one with STORAGE_ADDR run?".to_owned());
+    }
+    if left.refused > 0 {
+        why.push(format!("the bucket does not delete {}", left.refused));
+    }
+    if left.reserved > 0 {
+        why.push(format!("{} writes have not ended", left.reserved));
+    }
+    Exit {
+        report: match session.json {
+            true => format!("{}\n", json!({"success": false, "left": left})),
+            false => String::new(),
+        },
+        ..Exit::failed(format_args!(
+            "{name}: {} copies left, {} to be deleted; {}",
+            left.left,
+            left.deleting,
+            why.join("; ")
+        ))
+    }
+}
+
+/// Prints what could not be restored.
+pub(super) async fn restores(
+    output: &OutputArguments,
+    environment: &Environment,
+) -> Result<(), Exit> {
+    let session = Console::open(output, environment).await?;
+    let failed = failed_restores(&session.registry()).await?;
+    let lines: Vec<_> = failed
+        .iter()
+        .map(|it| format!("{}  {}/{}  {}", it.at, it.repository, it.key, it.error))
+        .collect();
+    session.print(&json!(failed), &lines.join("\n"))
+}
+
+/// Makes the objects of a bucket those of a repository.
+pub(super) async fn import(given: ImportBucket, environment: &Environment) -> Result<(), Exit> {
+    let session = Console::open(&given.named.output, environment).await?;
+    let registry = session.registry();
+    let import = Import {
+        bucket: registry.bucket(&given.named.name).await?,
+        repository: registry.repository(&given.repository).await?,
+        prefix: given.prefix,
+        adopt: given.adopt,
+        sweep_after: session.settings.sweep_after,
+    };
+    let done = import_objects(&registry, &import, &session.settings.file_root).await?;
+    let text = format!(
+        "added {}, changed {}, unchanged {}, kept {}, gone {}, skipped {}",
+        done.added, done.changed, done.unchanged, done.kept, done.gone, done.skipped
+    );
+    session.print(&json!(done), &text)
+}

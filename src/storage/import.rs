@@ -1,0 +1,201 @@
+//! Objects that were in a bucket before become objects of a repository, without being copied.
+//!
+//! What this gateway has written lies below a prefix of its own, and is left out unless that prefix is asked
+//! for: of an index that was restored from a backup, that finds what was written since, by its id.
+//!
+//! What an imported copy is, its provider's key and ETag say: it is read on condition that they hold. The
+//! content type and the metadata of an object are not read, which would take a request for each.
+
+use futures_util::StreamExt;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+use serde::Serialize;
+use tokio_postgres::types::Type;
+
+use super::backend::BucketBackend;
+use super::database::Values;
+use super::fault::Fault;
+use super::object_name::PREFIX;
+use super::registry::{new_id, unsigned};
+use super::{BucketRow, Registry, RepositoryRow, StorageError};
+
+/// Objects that are imported in one transaction: each takes a lock.
+const BATCH: usize = 500;
+/// Objects of which the provider is asked for the ETag at the same time, if its list does not have it.
+const HEADS: usize = 16;
+
+/// What is imported.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// The bucket.
+    pub bucket: BucketRow,
+    /// The repository, of which the bucket is a member.
+    pub repository: RepositoryRow,
+    /// What the keys begin with, up to a slash; empty for all.
+    pub prefix: String,
+    /// Whether the objects belong to the repository from now on: they are deleted with it.
+    pub adopt: bool,
+    /// How long the other copies of an object that was replaced are kept.
+    pub sweep_after: std::time::Duration,
+}
+
+/// What an import has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// Objects that were not known.
+    pub added: u64,
+    /// Objects that are others than before.
+    pub changed: u64,
+    /// Objects that are the same.
+    pub unchanged: u64,
+    /// Keys under which clients have stored objects, which stay, and objects that the index has already.
+    pub kept: u64,
+    /// Objects that are not there any more.
+    pub gone: u64,
+    /// Objects without an ETag, and empty ones that only stand for a folder.
+    pub skipped: u64,
+}
+
+/// Imports the objects of a bucket; doing it again finds what has changed. One that is cut off can be run
+/// again.
+///
+/// # Errors
+/// If the bucket is not a member, cannot be listed, or the database fails.
+pub async fn import(
+    registry: &Registry<'_>,
+    given: &Import,
+    file_root: &str,
+) -> Result<Imported, StorageError> {
+    let name = &given.bucket.declared.name;
+    if !given.repository.members.contains(name) {
+        let why = format!("`{name}` is not a member of `{}`", given.repository.name);
+        return Err(StorageError::Invalid(why));
+    }
+    let prefix = given.prefix.trim_end_matches('/');
+    let below = Path::parse(prefix).map_err(|error| StorageError::Invalid(error.to_string()))?;
+    let backend = BucketBackend::new(&given.bucket, file_root)?;
+    let begun = registry.run("select now()::text", &[]).await?;
+    let begun: String = begun
+        .first()
+        .map(|row| row.try_get(0))
+        .transpose()?
+        .unwrap_or_default();
+    let listed = backend.list((!prefix.is_empty()).then_some(&below));
+    let own = Path::from(PREFIX);
+    let wants_own = below.prefix_matches(&own);
+    let wanted = listed.filter(|found| {
+        let is_own = found.as_ref().is_ok_and(|it| it.location.prefix_matches(&own));
+        std::future::ready(wants_own || !is_own)
+    });
+    let whole = wanted
+        .map(|found| async { complete(&backend, found?).await })
+        .buffered(HEADS);
+    let mut batches = std::pin::pin!(whole.chunks(BATCH));
+    let mut done = Imported::default();
+    while let Some(batch) = batches.next().await {
+        let batch = batch.into_iter().collect::<Result<Vec<_>, _>>();
+        let batch = batch.map_err(|fault| StorageError::NoCopy(Some(fault)))?;
+        let found: Vec<_> = batch.iter().flatten().collect();
+        done.skipped += (batch.len() - found.len()) as u64;
+        add(registry, given, &found, &mut done).await?;
+    }
+    done.gone = gone(registry, given, prefix, &begun).await?;
+    Ok(done)
+}
+
+/// An object with its ETag; nothing if it has none, or is not there under its own key: a provider's page
+/// shows folders as objects whose key ends in a slash.
+async fn complete(
+    backend: &BucketBackend,
+    listed: ObjectMeta,
+) -> Result<Option<ObjectMeta>, Fault> {
+    if listed.e_tag.is_some() && listed.size > 0 {
+        return Ok(Some(listed));
+    }
+    let asked = backend.meta(&listed.location).await?;
+    Ok(asked.filter(|it| it.e_tag.is_some()).map(|asked| ObjectMeta {
+        location: listed.location,
+        ..asked
+    }))
+}
+
+async fn add(
+    registry: &Registry<'_>,
+    given: &Import,
+    found: &[&ObjectMeta],
+    done: &mut Imported,
+) -> Result<(), StorageError> {
+    let ids: Vec<_> = found.iter().map(|_| new_id()).collect();
+    let keys: Vec<_> = found.iter().map(|it| it.location.as_ref()).collect();
+    let sizes = found.iter().map(|it| i64::try_from(it.size));
+    let sizes = sizes
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_too_large| StorageError::Invalid("an object is too large".to_owned()))?;
+    let etags: Vec<_> = found.iter().map(|it| it.e_tag.as_deref()).collect();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "seconds are exact for longer than any date"
+    )]
+    let seconds = |it: &&ObjectMeta| it.last_modified.timestamp() as f64;
+    let modified: Vec<_> = found.iter().map(seconds).collect();
+    let after = given.sweep_after.as_secs_f64();
+    let sql = "select added, changed, unchanged, kept from tidegate.storage_import(\
+         $1, $2, $3, $4, $5, $6, $7, $8, $9::float8 * interval '1 s')";
+    let values: Values<'_> = &[
+        (&given.repository.id, Type::TEXT),
+        (&given.bucket.id, Type::TEXT),
+        (&ids, Type::TEXT_ARRAY),
+        (&keys, Type::TEXT_ARRAY),
+        (&sizes, Type::INT8_ARRAY),
+        (&etags, Type::TEXT_ARRAY),
+        (&modified, Type::FLOAT8_ARRAY),
+        (&given.adopt, Type::BOOL),
+        (&after, Type::FLOAT8),
+    ];
+    let rows = registry.run(sql, values).await?;
+    if let Some(row) = rows.first() {
+        let count = |at: usize| -> Result<u64, StorageError> {
+            Ok(unsigned(Some(row.try_get(at)?)).unwrap_or_default())
+        };
+        done.added += count(0)?;
+        done.changed += count(1)?;
+        done.unchanged += count(2)?;
+        done.kept += count(3)?;
+    }
+    Ok(())
+}
+
+/// Forgets what the list did not have any more.
+async fn gone(
+    registry: &Registry<'_>,
+    given: &Import,
+    prefix: &str,
+    begun: &str,
+) -> Result<u64, StorageError> {
+    // As the provider was asked: what begins with the same letters only is not below it.
+    let below = match prefix {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    };
+    let after = given.sweep_after.as_secs_f64();
+    let sql = "select tidegate.storage_import_gone(\
+         $1, $2, $3, $4::timestamptz, $5, $6::float8 * interval '1 s')";
+    let most = i32::try_from(BATCH).unwrap_or(i32::MAX);
+    let values: Values<'_> = &[
+        (&given.repository.id, Type::TEXT),
+        (&given.bucket.id, Type::TEXT),
+        (&below, Type::TEXT),
+        (&begun, Type::TEXT),
+        (&most, Type::INT4),
+        (&after, Type::FLOAT8),
+    ];
+    let mut total = 0;
+    loop {
+        let rows = registry.run(sql, values).await?;
+        let gone = rows.first().map(|row| row.try_get(0)).transpose()?;
+        match unsigned(gone).unwrap_or_default() {
+            0 => return Ok(total),
+            gone => total += gone,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Object storage: objects that are mirrored while members fail and gateways are killed, and a bucket that is
+//! imported twice.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use http::Method;
+use nix::sys::signal::Signal;
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+use tidegate::testkit::until;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::drill::{Length, Row};
+use crate::storage::bucket_server::{BucketFault, BucketServer};
+use crate::storage::s3_client::hex;
+use crate::storage::world::{MIRRORED, REPOSITORY, StorageWorld};
+
+const KILLS: usize = 10;
+const WRITERS: usize = 8;
+const SETTINGS: &str = "lease = \"5s\"\nsweep_interval = \"500ms\"\nsweep_after = \"100ms\"";
+const WITHOUT_HOT: &str = r#"{"to": "cold", "after": "0s", "keepHot": false}"#;
+
+fn objects(length: Length) -> usize {
+    match length {
+        Length::Full => 100_000,
+        Length::Short => 500,
+    }
+}
+
+fn existing(length: Length) -> usize {
+    match length {
+        Length::Full => 50_000,
+        Length::Short => 500,
+    }
+}
+
+fn body_of(number: usize) -> Vec<u8> {
+    format!("object {number}, ").repeat(3 + number % 50).into_bytes()
+}
+
+fn sha256_of(bytes: &[u8]) -> String {
+    hex(digest(&SHA256, bytes).as_ref())
+}
+
+/// The hashes of what a bucket has. Files of which another thread has just removed one are left out.
+fn hashes(bucket: &BucketServer) -> BTreeSet<String> {
+    let files = bucket.objects();
+    let read = files.iter().filter_map(|file| fs::read(file).ok());
+    read.map(|bytes| sha256_of(&bytes)).collect()
+}
+
+pub(super) async fn mirrored_while_killed(length: Length) -> Row {
+    let mut row = Row::new("storage: mirrored while members fail and gateways are killed");
+    let count = objects(length);
+    let mut world = StorageWorld::with(2, &[], &[], SETTINGS, 0).await;
+    let cold = world.mirrored(WITHOUT_HOT, &["--write", "copies:2"]).await;
+    // Nothing is copied before all are there: only then the kills meet it in the middle.
+    cold.fail(Method::PUT, BucketFault::Answer(429, ""));
+    write(&world, count).await;
+    let expected: BTreeSet<_> = (0..count).map(|it| sha256_of(&body_of(it))).collect();
+    let started = Instant::now();
+    for server in &world.buckets {
+        server.fail_every(20, Method::GET, BucketFault::Answer(500, ""));
+    }
+    cold.heal();
+    cold.fail_every(30, Method::PUT, BucketFault::Answer(503, ""));
+    cold.fail_every(40, Method::GET, BucketFault::Reset);
+    let mut deleted_too_early = 0;
+    for kill in 1..=KILLS {
+        let wanted = count * kill / (KILLS + 1);
+        until("more are mirrored", Duration::from_secs(3_600), async || {
+            Ok((cold.sizes().len() >= wanted).then_some(()))
+        })
+        .await
+        .unwrap();
+        world.gateways.last().unwrap().signal(Signal::SIGKILL);
+        world.gateways.last_mut().unwrap().wait().await.unwrap();
+        // What is nowhere else is in the mirror, and was proven there.
+        let hot: BTreeSet<_> = world.buckets.iter().flat_map(hashes).collect();
+        let proven = hashes(&cold);
+        deleted_too_early += expected.difference(&hot).filter(|it| !proven.contains(*it)).count();
+        world.s3 = world.add_gateway(SETTINGS).await;
+    }
+    let open = "select count(*) from tidegate.storage_task";
+    until("all is mirrored", Duration::from_secs(3_600), async || {
+        Ok((world.value(open).await == "0").then_some(()))
+    })
+    .await
+    .unwrap();
+    let took = started.elapsed();
+    for server in world.buckets.iter().chain([&cold]) {
+        server.heal();
+    }
+    until("the hot copies are swept", Duration::from_secs(3_600), async || {
+        let hot: usize = world.buckets.iter().map(|it| it.objects().len()).sum();
+        Ok((hot == 0 && cold.objects().len() == count).then_some(()))
+    })
+    .await
+    .unwrap();
+    let arrived = expected.intersection(&hashes(&cold)).count();
+    let verified = "select count(*) from tidegate.storage_copy where state = 'stored' and verified is not null";
+    let verified = world.value(verified).await;
+    row.show(
+        format!("{arrived} of {count} in the mirror by SHA-256"),
+        arrived == count,
+    );
+    row.show(
+        format!("{verified} read back in full"),
+        verified == count.to_string(),
+    );
+    row.show(
+        format!("{deleted_too_early} deleted hot before that"),
+        deleted_too_early == 0,
+    );
+    row.show(format!("{KILLS} kills, {} s", took.as_secs()), true);
+    row
+}
+
+/// Writes objects with a few clients.
+async fn write(world: &StorageWorld, count: usize) {
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let s3 = world.s3.clone();
+        writers.spawn(async move {
+            for number in (writer..count).step_by(WRITERS) {
+                let key = format!("{}/{number}", number % 100);
+                let put = s3.put(MIRRORED, &key, &body_of(number)).await;
+                assert_eq!(put.status(), 200);
+            }
+        });
+    }
+    writers.join_all().await;
+}
+
+pub(super) async fn imported_twice(length: Length) -> Row {
+    let mut row = Row::new("storage: a bucket is imported twice, half of it changed between");
+    let count = existing(length);
+    let world = StorageWorld::with(1, &[], &[], SETTINGS, 0).await;
+    let key = |number: usize| format!("{}/{number}", number % 500);
+    for number in 0..count {
+        world.buckets[0].place(&key(number), &body_of(number));
+    }
+    let arguments = ["bucket", "import", "bucket-0", "--repository", REPOSITORY];
+    let mut imported = Vec::new();
+    let started = Instant::now();
+    imported.push(world.storage(&arguments).await);
+    let first = started.elapsed();
+    for number in (0..count).step_by(2) {
+        world.buckets[0].place(&key(number), &body_of(number + 1));
+    }
+    let started = Instant::now();
+    imported.push(world.storage(&arguments).await);
+    let second = started.elapsed();
+    let counts = |added: usize, changed: usize, unchanged: usize| {
+        json!({"added": added, "changed": changed, "unchanged": unchanged,
+               "kept": 0, "gone": 0, "skipped": 0})
+    };
+    row.show(
+        format!("{} s and {} s for {count} objects", first.as_secs(), second.as_secs()),
+        imported == [counts(count, 0, 0), counts(0, count / 2, count / 2)],
+    );
+    let mut wrong = 0;
+    for number in (0..count).step_by(count / 100) {
+        for number in [number, number + 1] {
+            let body = body_of(number + (number + 1) % 2);
+            wrong += usize::from(world.s3.read(REPOSITORY, &key(number)).await != body);
+        }
+    }
+    row.show(format!("{wrong} of 200 reads wrong"), wrong == 0);
+    let swept = world.storage(&["sweep"]).await;
+    let (puts, deletes) = (
+        world.buckets[0].count(&Method::PUT),
+        world.buckets[0].count(&Method::DELETE),
+    );
+    row.show(
+        format!("{puts} copied, {deletes} deleted"),
+        puts == 0 && deletes == 0 && swept["failed"] == 0,
+    );
+    row.show(
+        format!("{} objects at the provider", world.buckets[0].objects().len()),
+        world.buckets[0].objects().len() == count,
+    );
+    row
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_mirrored_while_members_fail_and_gateways_are_killed() {
+    mirrored_while_killed(Length::Short).await.verdict();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_is_imported_twice_with_half_of_it_changed_between() {
+    imported_twice(Length::Short).await.verdict();
+}

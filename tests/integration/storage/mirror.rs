@@ -1,0 +1,188 @@
+//! Cold mirrors: every object arrives there and is read back, whatever fails or is killed.
+
+use std::fs;
+use std::time::Duration;
+
+use http::Method;
+use nix::sys::signal::Signal;
+use tidegate::testkit::until;
+
+use super::bucket_server::{BucketFault, BucketServer};
+use super::world::{MIRRORED, StorageWorld};
+use crate::world::DEADLINE;
+
+const SETTINGS: &str = "lease = \"5s\"\nsweep_interval = \"200ms\"\nsweep_after = \"100ms\"";
+const AT_ONCE: &str = r#"{"to": "cold", "after": "0s"}"#;
+const WITHOUT_HOT: &str = r#"{"to": "cold", "after": "0s", "keepHot": false}"#;
+const BODY: &[u8] = b"the right bytes";
+
+async fn world(mirror: &str) -> (StorageWorld, BucketServer) {
+    let mut world = StorageWorld::with(1, &[], &[], SETTINGS, 0).await;
+    let cold = world.mirrored(mirror, &[]).await;
+    (world, cold)
+}
+
+/// Waits until all tasks are done.
+async fn done(world: &StorageWorld) {
+    let open = "select count(*) from tidegate.storage_task";
+    until("all is mirrored", DEADLINE, async || {
+        let open = world.value(open).await;
+        anyhow::ensure!(open == "0", "{open} tasks");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
+fn contents(bucket: &BucketServer) -> Vec<Vec<u8>> {
+    let mut all: Vec<_> = bucket.objects().iter().map(|it| fs::read(it).unwrap()).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn every_object_is_copied_to_the_mirror_and_read_back_and_stays_where_it_was() {
+    let (world, cold) = world(AT_ONCE).await;
+    let large: Vec<u8> = (0..20 << 20).map(|at| (at / 11) as u8).collect();
+    for (key, body) in [("a", BODY), ("large", &large), ("empty", b"")] {
+        assert_eq!(world.s3.put(MIRRORED, key, body).await.status(), 200);
+    }
+    done(&world).await;
+    assert!(contents(&cold) == contents(&world.buckets[0]));
+    let verified = "select count(*) from tidegate.storage_copy where verified is not null";
+    assert_eq!(world.value(verified).await, "3");
+    let restored = "tidegate_storage_restores_total{bucket=\"cold\",outcome=\"restored\"} 3";
+    let backlog = "tidegate_storage_mirror_backlog{bucket=\"cold\"} 0";
+    until("it is seen", DEADLINE, async || {
+        let metrics = world.metrics().await;
+        Ok((metrics.contains(restored) && metrics.contains(backlog)).then_some(()))
+    })
+    .await
+    .unwrap();
+    // What is replaced leaves the mirror too.
+    world.s3.put(MIRRORED, "large", BODY).await;
+    until("the old version is swept", DEADLINE, async || {
+        let [mut hot, mut cold] = [world.buckets[0].sizes(), cold.sizes()];
+        hot.sort_unstable();
+        cold.sort_unstable();
+        let expected = [0, BODY.len() as u64, BODY.len() as u64];
+        Ok((hot == expected && cold == expected).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn objects_that_there_were_before_are_mirrored_when_the_policy_gets_a_mirror() {
+    let (world, cold) = world(AT_ONCE).await;
+    let policy = "update tidegate.storage_repository set policy = policy - 'mirror' where name = 'app-mirrored'";
+    world.cluster.primary.execute(policy).await.unwrap();
+    world.s3.put(MIRRORED, "key", BODY).await;
+    done(&world).await;
+    assert!(cold.objects().is_empty());
+    let policy = "update tidegate.storage_repository \
+         set policy = policy || '{\"mirror\": {\"to\": \"cold\", \"after\": \"0s\"}}' where name = 'app-mirrored'";
+    world.cluster.primary.execute(policy).await.unwrap();
+    until("it is mirrored", DEADLINE, async || {
+        Ok((contents(&cold) == [BODY]).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_hot_copy_is_deleted_only_after_the_cold_one_was_read_back() {
+    let (world, cold) = world(WITHOUT_HOT).await;
+    cold.fail(Method::GET, BucketFault::Corrupt);
+    world.s3.put(MIRRORED, "key", BODY).await;
+    let failures = "select coalesce(max(failures), 0) from tidegate.storage_task";
+    until("it was tried twice", DEADLINE, async || {
+        Ok((world.value(failures).await >= "2".to_owned()).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(contents(&world.buckets[0]), [BODY]);
+    let failed = "tidegate_storage_restores_total{bucket=\"cold\",outcome=\"failed\"}";
+    assert!(world.metrics().await.contains(failed));
+    cold.heal();
+    done(&world).await;
+    until("the hot copy is gone", DEADLINE, async || {
+        Ok((world.buckets[0].objects().is_empty() && contents(&cold) == [BODY]).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.s3.read(MIRRORED, "key").await, BODY);
+}
+
+#[tokio::test]
+async fn a_cold_copy_that_is_damaged_is_found_by_a_sample_recorded_and_repaired() {
+    let mirror = r#"{"to": "cold", "after": "0s", "verify": "1s", "share": 1}"#;
+    let (world, cold) = world(mirror).await;
+    world.s3.put(MIRRORED, "key", BODY).await;
+    done(&world).await;
+    let file = cold.objects().remove(0);
+    fs::write(&file, b"some wrong text").unwrap();
+    until("it is repaired", DEADLINE, async || {
+        Ok((fs::read(&file).unwrap() == BODY).then_some(()))
+    })
+    .await
+    .unwrap();
+    let failed = world.storage(&["restores"]).await;
+    assert_eq!(failed[0]["repository"], MIRRORED);
+    assert_eq!(failed[0]["key"], "key");
+    assert_eq!(failed[0]["bucket"], "cold");
+    let failed = "tidegate_storage_restores_total{bucket=\"cold\",outcome=\"failed\"} 1";
+    assert!(world.metrics().await.contains(failed));
+    // Samples are read again and again.
+    let verified = "select max(verified) from tidegate.storage_copy";
+    let before = world.value(verified).await;
+    until("it is read back again", DEADLINE, async || {
+        Ok((world.value(verified).await > before).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_killed_in_the_middle_of_a_mirror_loses_nothing_and_the_next_one_goes_on() {
+    let (mut world, cold) = world(WITHOUT_HOT).await;
+    cold.fail(Method::PUT, BucketFault::Delay(Duration::from_secs(1)));
+    let body: Vec<u8> = (0..20 << 20).map(|at| (at / 17) as u8).collect();
+    world.s3.put(MIRRORED, "large", &body).await;
+    until("a part is there", DEADLINE, async || {
+        Ok((cold.unfinished() > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    world.gateways[0].signal(Signal::SIGKILL);
+    assert!(contents(&world.buckets[0]) == [body.clone()]);
+    cold.heal();
+    world.s3 = world.add_gateway(SETTINGS).await;
+    done(&world).await;
+    until("what the crash has left is swept", DEADLINE, async || {
+        let is_moved = world.buckets[0].objects().is_empty() && cold.sizes() == [body.len() as u64];
+        Ok((is_moved && cold.unfinished() == 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(world.s3.read(MIRRORED, "large").await == body);
+}
+
+#[tokio::test]
+async fn a_mirror_keeps_its_bucket_and_must_not_be_a_member() {
+    let (world, _cold) = world(AT_ONCE).await;
+    let failed = async |arguments: &[&str]| {
+        let command = super::world::storage_command(&world.cluster, arguments);
+        let output = command.output().await.unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = failed(&["bucket", "remove", "cold"]).await;
+    assert!(said.contains("mirror"), "{said}");
+    let said = failed(&["drain", "cold"]).await;
+    assert!(said.contains(MIRRORED), "{said}");
+    let mirror = r#"{"to": "bucket-0"}"#;
+    let said = failed(&["repository", "add", "other", "--member", "bucket-0", "--mirror", mirror]);
+    let said = said.await;
+    assert!(said.contains("is a member"), "{said}");
+}
