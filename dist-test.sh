@@ -32,6 +32,8 @@ options
   --write          with TOKEN: write in one region, read in another. The write is an on-ramp intent of
                    1.00 USD that nobody pays, so no money moves
   --fleet          one check more for each region: who serves a request that arrives there
+  --storage        one check more for each region: a small object is put, listed, got and deleted at its S3
+                   listener. Needs STORAGE_URL, STORAGE_REPOSITORY, STORAGE_KEY_ID and STORAGE_KEY_SECRET
   --local          the three gateways of `make demo`: 127.0.0.1, ports 8081 to 8083, or from the port of
                    a URL given
   --json           one JSON document in place of the table
@@ -44,6 +46,10 @@ environment
   ORIGIN_SECRET    sent as X-Origin-Verify, to the regional addresses only
   TOKEN            JWT for --write (`tidegate token` mints one in development)
   PUBLIC_PATH      a path under /public/ that answers 200 (default /public/rates)
+  STORAGE_URL      the S3 listeners, such as https://s3-{region}-aws.example.com: {region} stands for the
+                   region's name
+  STORAGE_REPOSITORY, STORAGE_KEY_ID, STORAGE_KEY_SECRET
+                   a repository, and a key that may write (`tidegate storage key add`)
 
 checks, for each region
   health           /health/edge: 200, its first three keys, no-store, under 1 KiB
@@ -55,6 +61,7 @@ checks, for each region
   cache-control P  one check per row P of the policy table
   strong           stated twice on a cached path: no hit, no Age, no-store, served by the primary
   fleet            with --fleet: an answer that no cache has given, and the region that has
+  storage          with --storage: what was put is listed, comes back as it was, and is gone when deleted
   token            with --write: a session read elsewhere follows the write
 
 exit status: 0 all good, 1 a check failed, 2 usage, or nothing could be reached
@@ -157,11 +164,15 @@ target_config() {
 
 # request TARGET PATH [CURL CONFIGURATION LINE]…: sets status, headers, body and problem.
 request() {
-    local target=$1 path=$2 config
+    local target=$1 path=$2
     shift 2
-    config=$(target_config "$target")$'\n'
-    config+="url = $(curl_string "$base_url$path")"$'\n'
-    config+="include"$'\n'"write-out = \"\\n$marker %{http_code}\\n\""$'\n'
+    ask "$(target_config "$target")" "url = $(curl_string "$base_url$path")" "$@"
+}
+
+# ask CURL CONFIGURATION LINE…: the same of any server.
+ask() {
+    local config
+    config="include"$'\n'"write-out = \"\\n$marker %{http_code}\\n\""$'\n'
     if (($#)); then config+=$(printf '%s\n' "$@")$'\n'; fi
     status=000 headers='' body='' problem=''
     if ! run_curl "$config" "$request_seconds"; then
@@ -341,6 +352,39 @@ check_fleet() {
     fi
 }
 
+# storage_request METHOD REGION PATH [CURL CONFIGURATION LINE]…: signed, and of the S3 listener alone.
+storage_request() {
+    local method=$1 url=${storage_url//\{region\}/$2}$3
+    shift 3
+    ask silent show-error 'connect-timeout = 5' 'proto = "=http,https"' 'user-agent = "tidegate-dist-test"' \
+        "url = $(curl_string "$url")" "request = \"$method\"" 'aws-sigv4 = "aws:amz:us-east-1:s3"' \
+        "user = $(curl_string "$STORAGE_KEY_ID:$STORAGE_KEY_SECRET")" "$@"
+}
+
+check_storage() {
+    local target=$1 key="dist-test-${marker#\~}-$1" repository="/${STORAGE_REPOSITORY:-}" step
+    [ -n "$storage" ] || return 0
+    if [ "$target" = edge ]; then skip "$target" storage "the S3 listeners are the regions'"; return; fi
+    local text="a small object of $key"
+    for step in PUT LIST GET DELETE GONE; do
+        case $step in
+            PUT) storage_request PUT "$target" "$repository/$key" "data = \"$text\"" ;;
+            LIST) storage_request GET "$target" "$repository?list-type=2&prefix=$key" ;;
+            GET | GONE) storage_request GET "$target" "$repository/$key" ;;
+            DELETE) storage_request DELETE "$target" "$repository/$key" ;;
+        esac
+        answered "$target" storage || return 1
+        case $step$status in
+            PUT200 | DELETE204 | GONE404) continue ;;
+            LIST200) [[ $body != *"<Key>$key</Key>"* ]] || continue ;;
+            GET200) [ "$(trim "$body")" != "$text" ] || continue ;;
+        esac
+        fail "$target" storage "$step of $key answers $status: $body"
+        return 1
+    done
+    pass "$target" storage "put, listed, got and deleted"
+}
+
 # Looks at the answer that check_region got.
 check_headers() {
     local target=$1 name missing='' vary
@@ -482,7 +526,7 @@ test_target() {
     local target=$1 other=$2 check
     share_end=$((SECONDS + (deadline - SECONDS) / $3))
     avg[$target]=null p50[$target]=null p95[$target]=null p99[$target]=null
-    for check in health latency cache cache_control strong fleet token; do
+    for check in health latency cache cache_control strong fleet storage token; do
         "check_$check" "$target" "$other"
         if [ -n "${hangs[$target]:-}" ]; then break; fi
     done
@@ -614,7 +658,7 @@ is_address() {
 is_port() { is_number "$1" && (($1 >= 1 && $1 <= 65535)); }
 
 # Options set these; see usage.
-base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' fleet='' local='' json='' junit=''
+base_url=${BASE_URL:-} samples=20 budget_ms=30 limit=60 write='' fleet='' storage='' local='' json='' junit=''
 public_path=${PUBLIC_PATH:-/public/rates}
 
 parse_options() {
@@ -630,6 +674,7 @@ parse_options() {
             --junit) junit=$2; shift ;;
             --write) write=yes ;;
             --fleet) fleet=yes ;;
+            --storage) storage=yes ;;
             --local) local=yes ;;
             --json) json=yes ;;
             -h | --help) usage; exit 0 ;;
@@ -643,8 +688,20 @@ parse_options() {
     if ! is_number "$limit" || ((limit < 1)); then die "--deadline takes whole seconds"; fi
     [[ $budget_ms =~ ^[0-9]{1,6}(\.[0-9]+)?$ ]] || die "--budget-ms takes milliseconds"
     [ -z "$write" ] || [ -n "${TOKEN:-}" ] || die "--write needs TOKEN"
+    if [ -n "$storage" ]; then check_storage_options; fi
     [[ ${TOKEN:-}${ORIGIN_SECRET:-} != *[![:print:]]* ]] || die "TOKEN and ORIGIN_SECRET are printable text"
     [[ $public_path =~ ^/public/[!-~]+$ ]] || die "PUBLIC_PATH is a path under /public/"
+}
+
+check_storage_options() {
+    local name
+    for name in STORAGE_URL STORAGE_REPOSITORY STORAGE_KEY_ID STORAGE_KEY_SECRET; do
+        [ -n "${!name:-}" ] || die "--storage needs $name"
+        [[ ${!name} != *[![:graph:]]* ]] || die "$name is printable text without spaces"
+    done
+    storage_url=${STORAGE_URL%/}
+    [[ $storage_url =~ ^https?://[A-Za-z0-9.{}:-]+$ ]] || die "STORAGE_URL is http(s)://HOST[:PORT], without a path"
+    [[ $STORAGE_REPOSITORY =~ ^[a-z0-9.-]{3,63}$ ]] || die "STORAGE_REPOSITORY is the name of a repository"
 }
 
 # The demo's gateways, as if they were named by <REGION>_IP.
@@ -703,5 +760,5 @@ marker="~$RANDOM$RANDOM$RANDOM"
 reached=
 clock
 checked_at=$now
-export -n TOKEN ORIGIN_SECRET 2>/dev/null # curl and awk need not inherit them
+export -n TOKEN ORIGIN_SECRET STORAGE_KEY_SECRET 2>/dev/null # curl and awk need not inherit them
 main "$@"

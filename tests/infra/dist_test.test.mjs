@@ -441,3 +441,71 @@ for (const [what, [args, env]] of Object.entries(usage)) {
     assert.equal((await run(args, env)).code, 2);
   });
 }
+
+// An S3 listener that keeps objects, except for `change(answer, request)`; signatures are curl's affair.
+async function bucket(change = () => {}) {
+  const objects = new Map();
+  const seen = [];
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const url = new URL(request.url, 'http://bucket');
+    const key = url.pathname.split('/')[2];
+    const answer = { status: 200, body: '' };
+    if (!/^AWS4-HMAC-SHA256 Credential=the-id\//.test(request.headers.authorization ?? '')) answer.status = 403;
+    else if (request.method === 'PUT') objects.set(key, body);
+    else if (request.method === 'DELETE') [answer.status] = [204, objects.delete(key)];
+    else if (url.searchParams.has('prefix')) answer.body = [...objects.keys()].map((it) => `<Key>${it}</Key>`).join('');
+    else if (objects.has(key)) answer.body = objects.get(key);
+    else answer.status = 404;
+    seen.push(request);
+    change(answer, request, url);
+    response.writeHead(answer.status).end(answer.body);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  servers.push(server);
+  return { objects, seen, env: {
+    STORAGE_URL: `http://127.0.0.1:${server.address().port}`, STORAGE_REPOSITORY: 'app-data',
+    STORAGE_KEY_ID: 'the-id', STORAGE_KEY_SECRET: 'the-secret',
+  } };
+}
+
+test('with --storage a small object is put, listed, got and deleted at every region', async () => {
+  const [us, eu] = await Promise.all(['us-east-1', 'eu-west-1'].map((region) => gateway(region)));
+  const { objects, seen, env } = await bucket();
+  const regions = { US_EAST_1_IP: `127.0.0.1:${us.port}`, EU_WEST_1_IP: `127.0.0.1:${eu.port}`, ORIGIN_SECRET: 'hidden' };
+  const { code, stdout } = await run([...budget, '--storage', us.url], { ...regions, ...env });
+  assert.equal(code, 0, stdout);
+  assert.equal(stdout.match(/ok +storage +put, listed, got and deleted/g).length, 2);
+  assert.equal(objects.size, 0);
+  assert.deepEqual(seen.slice(0, 5).map((it) => it.method), ['PUT', 'GET', 'GET', 'DELETE', 'GET']);
+  assert.ok(seen.every((it) => it.headers['x-origin-verify'] === undefined));
+  assert.doesNotMatch((await run([...budget, us.url], regions)).stdout, /storage/);
+});
+
+const storageFaults = {
+  'refuses writes': [/PUT of \S+ answers 503/, (a, r) => r.method === 'PUT' && (a.status = 503)],
+  'does not list': [/LIST of/, (a, r, url) => url.searchParams.has('prefix') && (a.body = '')],
+  'returns other bytes': [/GET of/, (a, r, url) => r.method === 'GET' && !url.search && (a.body = 'other')],
+  'does not delete': [/DELETE of/, (a, r) => r.method === 'DELETE' && (a.status = 200)],
+};
+for (const [what, [message, change]] of Object.entries(storageFaults)) {
+  test(`a listener of S3 that ${what} is red`, async () => {
+    const eu = await gateway('eu-west-1');
+    const { env } = await bucket(change);
+    const { code, stdout } = await run([...budget, '--storage', eu.url], { EU_WEST_1_IP: `127.0.0.1:${eu.port}`, ...env });
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /FAILED in eu-west-1: storage:/);
+    assert.match(stdout, message);
+  });
+}
+
+test('--storage says which variable it needs, and shows no secret', async () => {
+  const { env } = await bucket();
+  for (const name of Object.keys(env)) {
+    const { code, stdout, stderr } = await run(['--storage', 'http://127.0.0.1:1'], { ...env, [name]: '' });
+    assert.equal(code, 2);
+    assert.match(stderr, new RegExp(name));
+    assert.doesNotMatch(stdout + stderr, /the-secret/);
+  }
+});
