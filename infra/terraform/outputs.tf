@@ -18,6 +18,11 @@ output "regional_hosts" {
   value       = { for region, deployed in local.deployed : region => deployed.origin.host }
 }
 
+output "storage" {
+  description = "Each region's S3 listener and bucket; null without object storage."
+  value       = var.storage == null ? null : { for region, deployed in local.deployed : region => deployed.storage }
+}
+
 output "operations" {
   description = "Cluster, security group and subnets of each region, for the commands of infra/README.md."
   value       = { for region, deployed in local.deployed : region => deployed.operations }

@@ -38,6 +38,14 @@ locals {
     # The tasks' subnets as modules/network cuts them: the second quarter of each network.
     gateway_cidrs = [for region in var.regions : cidrsubnet(region.vpc_cidr, 2, 1)]
     fleet         = local.fleet
+    # The names that modules/storage gives its buckets.
+    storage = one([
+      for storage in var.storage[*] : {
+        client_cidrs = storage.client_cidrs
+        spool_gib    = storage.spool_gib
+        bucket_arns  = [for region in keys(var.regions) : "arn:aws:s3:::${var.name}-storage-${region}-${var.account_id}"]
+      }
+    ])
     environment = {
       for name, value in {
         AUTH_JWKS_URL     = var.jwks_url

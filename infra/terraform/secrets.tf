@@ -30,19 +30,25 @@ locals {
   # version's: that one is unknown while a new value is written, which would replace every task definition
   # in the apply that rotates a password.
   secret_arns = {
-    for region, settings in var.regions : region => {
-      DATABASE_URL = replace(aws_secretsmanager_secret.database_url.arn, ":${local.home_region}:", ":${region}:")
-      TOKEN_SECRET = replace(aws_secretsmanager_secret.token.arn, ":${local.home_region}:", ":${region}:")
-      ADMIN_TOKEN  = replace(aws_secretsmanager_secret.admin_token.arn, ":${local.home_region}:", ":${region}:")
-    }
+    for region, settings in var.regions : region => merge(
+      {
+        DATABASE_URL = replace(aws_secretsmanager_secret.database_url.arn, ":${local.home_region}:", ":${region}:")
+        TOKEN_SECRET = replace(aws_secretsmanager_secret.token.arn, ":${local.home_region}:", ":${region}:")
+        ADMIN_TOKEN  = replace(aws_secretsmanager_secret.admin_token.arn, ":${local.home_region}:", ":${region}:")
+      },
+      { for secret in aws_secretsmanager_secret.storage_master_key : "STORAGE_MASTER_KEY" => replace(secret.arn, ":${local.home_region}:", ":${region}:") },
+    )
   }
 
   # What the services wait for before they start tasks.
-  secret_versions = [
-    aws_secretsmanager_secret_version.database_url.version_id,
-    module.token_secret.version_arn,
-    module.admin_token.version_arn,
-  ]
+  secret_versions = concat(
+    [
+      aws_secretsmanager_secret_version.database_url.version_id,
+      module.token_secret.version_arn,
+      module.admin_token.version_arn,
+    ],
+    module.storage_master_key[*].version_arn,
+  )
 
   origin_secrets = [for slot in ["a", "b"] : data.aws_secretsmanager_secret_version.origin[slot].secret_string]
 }
@@ -144,6 +150,44 @@ module "admin_token" {
 
   secret_arn = aws_secretsmanager_secret.admin_token.arn
   generation = var.secret_generations.admin_token
+  mocked     = local.mocked
+}
+
+# Seals the credentials of buckets in the database. It is never drawn anew: what it has sealed could not be
+# opened any more. docs/storage.md says how another one takes its place.
+resource "aws_secretsmanager_secret" "storage_master_key" {
+  #checkov:skip=CKV2_AWS_57:Rotated as docs/storage.md says; a rotation function could not seal anew
+  provider = aws.us_east_1
+  count    = var.storage == null ? 0 : 1
+
+  name                    = "${var.name}/storage-master-key"
+  description             = "STORAGE_MASTER_KEY: comma-separated, the first seals, all open"
+  kms_key_id              = module.us_east_1.kms_key_arn
+  recovery_window_in_days = local.secret_recovery_days
+
+  # Copies made independent in a disaster become copies again.
+  force_overwrite_replica_secret = true
+
+  dynamic "replica" {
+    for_each = local.replica_keys
+
+    content {
+      region     = replica.key
+      kms_key_id = replica.value
+    }
+  }
+}
+
+# 42 characters and what makes 32 bytes in base64 of them.
+module "storage_master_key" {
+  source    = "./modules/stored_secret"
+  providers = { aws = aws.us_east_1, aws.secrets = aws.secrets }
+  count     = var.storage == null ? 0 : 1
+
+  secret_arn = aws_secretsmanager_secret.storage_master_key[0].arn
+  generation = 1
+  length     = 42
+  suffix     = "A="
   mocked     = local.mocked
 }
 

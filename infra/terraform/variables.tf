@@ -134,6 +134,29 @@ variable "excluded_zone_ids" {
   default     = ["use1-az3"]
 }
 
+variable "storage" {
+  description = <<-EOT
+    Makes the gateways of all regions serve S3 (docs/storage.md), each under s3-<region>-aws.<domain_name>, with a
+    bucket of its own in every region; `{}` is enough. Null: no object storage. `spool_gib`: the disk of a task,
+    of which the spool takes 4 GiB unless [storage] spool_total_max says otherwise.
+  EOT
+  type = object({
+    client_cidrs = optional(list(string), ["0.0.0.0/0"])
+    spool_gib    = optional(number, 30)
+  })
+  default = null
+
+  validation {
+    condition     = alltrue([for storage in var.storage[*] : storage.spool_gib >= 21 && storage.spool_gib <= 200])
+    error_message = "storage.spool_gib is 21 to 200, as Fargate has it."
+  }
+
+  validation {
+    condition     = alltrue([for storage in var.storage[*] : alltrue([for cidr in storage.client_cidrs : can(cidrhost(cidr, 0))])])
+    error_message = "storage.client_cidrs are IPv4 ranges."
+  }
+}
+
 # MiB by CPU units; https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
 locals {
   fargate_memory = {

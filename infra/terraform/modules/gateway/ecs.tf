@@ -25,7 +25,11 @@ locals {
     },
     var.environment,
   )
-  environment = merge(local.settings, [for fleet in var.fleet[*] : local.fleet_environment]...)
+  environment = merge(concat(
+    [local.settings],
+    [for fleet in var.fleet[*] : local.fleet_environment],
+    [for storage in var.storage[*] : local.storage_environment],
+  )...)
 
   container = {
     name                   = "gateway"
@@ -49,13 +53,21 @@ locals {
     }
   }
 
-  ports = concat([local.public_port], [for fleet in var.fleet[*] : local.fleet_port])
+  ports = concat(
+    [local.public_port],
+    [for fleet in var.fleet[*] : local.fleet_port],
+    [for storage in var.storage[*] : local.storage_port],
+  )
+  mounts = concat(local.fleet_mounts, local.spool_mounts)
 
   gateway = merge(local.container, {
     portMappings = [for port in local.ports : { containerPort = port, protocol = "tcp" }]
     environment  = [for name, value in local.environment : { name = name, value = value }]
     secrets      = [for name, arn in var.secret_arns : { name = name, valueFrom = arn }]
-  }, [for fleet in var.fleet[*] : local.fleet_container]...)
+    }, concat(
+    [for fleet in var.fleet[*] : local.fleet_container],
+    [for mounts in [local.mounts] : { mountPoints = mounts } if length(mounts) > 0],
+  )...)
 
   containers = concat(
     [local.gateway],
@@ -111,6 +123,22 @@ resource "aws_ecs_task_definition" "gateway" {
           iam             = "ENABLED"
         }
       }
+    }
+  }
+
+  dynamic "volume" {
+    for_each = var.storage[*]
+
+    content {
+      name = "spool"
+    }
+  }
+
+  dynamic "ephemeral_storage" {
+    for_each = var.storage[*].spool_gib
+
+    content {
+      size_in_gib = ephemeral_storage.value
     }
   }
 
@@ -172,6 +200,16 @@ resource "aws_ecs_service" "gateway" {
     container_port   = local.public_port
   }
 
+  dynamic "load_balancer" {
+    for_each = var.storage[*].target_group_arn
+
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = local.container.name
+      container_port   = local.storage_port
+    }
+  }
+
   dynamic "service_registries" {
     for_each = var.fleet[*].registry_arn
 
@@ -193,6 +231,7 @@ resource "aws_ecs_service" "gateway" {
     aws_lb_listener_rule.verified,
     aws_iam_role_policy.secrets,
     aws_iam_role_policy.state,
+    aws_iam_role_policy.storage,
     aws_iam_role_policy_attachment.execution,
   ]
 }

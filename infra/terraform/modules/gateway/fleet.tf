@@ -49,11 +49,14 @@ locals {
   # What the gateway's own container has beside the rest.
   fleet_container = {
     dependsOn = [{ containerName = "fleet-files", condition = "SUCCESS" }]
-    mountPoints = [
+  }
+
+  fleet_mounts = flatten([
+    for fleet in var.fleet[*] : [
       { sourceVolume = "fleet", containerPath = local.fleet_folder, readOnly = true },
       { sourceVolume = "state", containerPath = local.state_folder, readOnly = false },
     ]
-  }
+  ])
 
   fleet_files_containers = [
     for fleet in var.fleet[*] : merge(local.container, {

@@ -1,6 +1,6 @@
 # The execution role starts tasks: image, logs, exactly the secrets the task names. The task role is
 # what a task itself may do in AWS: nothing, but in a fleet mount its state (fleet.tf) and write metrics
-# (agent.tf).
+# (agent.tf), and with object storage use the buckets (storage.tf).
 
 data "aws_iam_policy_document" "tasks_assume" {
   statement {

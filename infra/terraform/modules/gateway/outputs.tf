@@ -29,6 +29,11 @@ output "cluster" {
   value       = aws_ecs_cluster.this.name
 }
 
+output "ports" {
+  description = "Ports of the tasks: the API with its health checks, and S3."
+  value       = { public = local.public_port, storage = local.storage_port }
+}
+
 output "task_security_group_id" {
   description = "Security group of the tasks, for the migrate task."
   value       = aws_security_group.tasks.id

@@ -143,6 +143,21 @@ variable "fleet" {
   default = null
 }
 
+variable "storage" {
+  description = <<-EOT
+    Makes the tasks listen for S3: what modules/storage made, the buckets of all regions, the account of their
+    keys, and GiB of disk for a task. Null without object storage.
+  EOT
+  type = object({
+    target_group_arn  = string
+    security_group_id = string
+    bucket_arns       = list(string)
+    account_id        = string
+    spool_gib         = number
+  })
+  default = null
+}
+
 variable "proxy_cidrs" {
   description = "Ranges of the load balancer's subnets: its word about clients is taken, and CloudFront's. No client may be in them."
   type        = list(string)

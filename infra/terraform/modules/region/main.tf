@@ -73,6 +73,26 @@ module "fleet" {
   alarm_topic_arn        = aws_sns_topic.alarms.arn
 }
 
+module "storage" {
+  source = "../storage"
+  count  = var.common.storage == null ? 0 : 1
+
+  name                   = var.name
+  account_id             = var.common.account_id
+  domain_name            = var.common.public_host
+  zone_id                = var.common.zone_id
+  vpc_id                 = module.network.vpc_id
+  public_subnet_ids      = module.network.public_subnet_ids
+  task_security_group_id = module.gateway.task_security_group_id
+  port                   = module.gateway.ports.storage
+  public_port            = module.gateway.ports.public
+  client_cidrs           = var.common.storage.client_cidrs
+  spool_gib              = var.common.storage.spool_gib
+  kms_key_arn            = aws_kms_key.this.arn
+  protected              = var.settings.protected
+  alarm_topic_arn        = aws_sns_topic.alarms.arn
+}
+
 # The log bucket is named by its policy: a load balancer checks that it may write when it is made.
 module "gateway" {
   source = "../gateway"
@@ -99,6 +119,7 @@ module "gateway" {
   migration               = var.migration
   environment             = var.common.environment
   fleet                   = one([for made in module.fleet : merge(var.common.fleet, { registry_arn = made.registry_arn, certificate_arn = made.certificate_arn, state = made.state })])
+  storage                 = one([for made in module.storage : { target_group_arn = made.target_group_arn, security_group_id = made.security_group_id, bucket_arns = var.common.storage.bucket_arns, account_id = var.common.account_id, spool_gib = var.common.storage.spool_gib }])
   fleet_cidrs             = var.common.gateway_cidrs
   proxy_cidrs             = [var.settings.vpc_cidr]
   kms_key_arn             = aws_kms_key.this.arn

@@ -65,6 +65,11 @@ output "fleet" {
   value       = one([for made in module.fleet : { zone_id = made.zone_id, host = made.host }])
 }
 
+output "storage" {
+  description = "The name of the S3 listener and the region's bucket; null without object storage."
+  value       = one([for made in module.storage : { host = made.host, bucket = made.bucket }])
+}
+
 output "operations" {
   description = "What the commands of infra/README.md need to know of this region."
   value = {

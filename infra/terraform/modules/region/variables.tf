@@ -49,6 +49,11 @@ variable "common" {
       hosts        = map(string)
       agent_image  = string
     })
+    storage = object({
+      client_cidrs = list(string)
+      spool_gib    = number
+      bucket_arns  = list(string)
+    })
     password_generations = object({
       database_admin = number
       database_app   = number

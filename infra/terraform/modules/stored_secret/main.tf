@@ -6,12 +6,12 @@ ephemeral "aws_secretsmanager_random_password" "new" {
   provider = aws.secrets
   count    = var.mocked ? 0 : 1
 
-  password_length     = 48
+  password_length     = var.length
   exclude_punctuation = true # it stands in a URL
 }
 
 resource "aws_secretsmanager_secret_version" "this" {
   secret_id                = var.secret_arn
-  secret_string_wo         = var.mocked ? "mocked" : ephemeral.aws_secretsmanager_random_password.new[0].random_password
+  secret_string_wo         = var.mocked ? "mocked" : "${ephemeral.aws_secretsmanager_random_password.new[0].random_password}${var.suffix}"
   secret_string_wo_version = var.generation
 }

@@ -12,3 +12,15 @@ variable "mocked" {
   description = "Draw nothing, for terraform test: ephemeral resources cannot be mocked."
   type        = bool
 }
+
+variable "length" {
+  description = "Characters that are drawn: letters and digits."
+  type        = number
+  default     = 48
+}
+
+variable "suffix" {
+  description = "What follows them."
+  type        = string
+  default     = ""
+}

@@ -80,7 +80,7 @@ mock_resource "aws_acm_certificate" {
   defaults = {
     arn = "arn:aws:acm:ap-southeast-1:000000000000:certificate/c-ap-southeast-1"
     domain_validation_options = [
-      for host in ["api.example.com", "origin.api.example.com", "ap-southeast-1.origin.api.example.com"] : {
+      for host in ["api.example.com", "origin.api.example.com", "ap-southeast-1.origin.api.example.com", "s3-ap-southeast-1-aws.api.example.com"] : {
         domain_name           = host
         resource_record_name  = "_x.${host}"
         resource_record_type  = "CNAME"
