@@ -144,7 +144,10 @@ impl BucketBackend {
     }
 
     /// Returns all objects below a prefix, which ends where a segment of a key does.
-    pub(super) fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta, Fault>> {
+    pub(super) fn list(
+        &self,
+        prefix: Option<&Path>,
+    ) -> BoxStream<'static, Result<ObjectMeta, Fault>> {
         let listed = self.store.list(prefix);
         listed
             .map(|found| found.map_err(|error| fault(&error)))
@@ -152,10 +155,7 @@ impl BucketBackend {
     }
 
     /// Deletes an object; succeeds if it is not there.
-    pub(super) async fn delete<'a>(
-        &self,
-        object: impl Into<ObjectName<'a>>,
-    ) -> Result<(), Fault> {
+    pub(super) async fn delete<'a>(&self, object: impl Into<ObjectName<'a>>) -> Result<(), Fault> {
         match within(FIRST_BYTE, self.store.delete(&object.into().path()?)).await {
             Err(fault) if fault.kind != FaultKind::Absent => Err(fault),
             _ => Ok(()),

@@ -84,7 +84,9 @@ pub async fn import(
     let own = Path::from(PREFIX);
     let wants_own = below.prefix_matches(&own);
     let wanted = listed.filter(|found| {
-        let is_own = found.as_ref().is_ok_and(|it| it.location.prefix_matches(&own));
+        let is_own = found
+            .as_ref()
+            .is_ok_and(|it| it.location.prefix_matches(&own));
         std::future::ready(wants_own || !is_own)
     });
     let whole = wanted
@@ -113,10 +115,12 @@ async fn complete(
         return Ok(Some(listed));
     }
     let asked = backend.meta(&listed.location).await?;
-    Ok(asked.filter(|it| it.e_tag.is_some()).map(|asked| ObjectMeta {
-        location: listed.location,
-        ..asked
-    }))
+    Ok(asked
+        .filter(|it| it.e_tag.is_some())
+        .map(|asked| ObjectMeta {
+            location: listed.location,
+            ..asked
+        }))
 }
 
 async fn add(

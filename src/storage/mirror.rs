@@ -105,7 +105,11 @@ mod tests {
         let given = r#"{"to": "cold", "after": "1500ms", "keep_hot": false}"#;
         let mirror: Mirror = serde_json::from_str(given).unwrap();
         assert!(!mirror.keep_hot && mirror.after == Duration::from_millis(1500));
-        assert!(serde_json::to_string(&mirror).unwrap().contains("\"1500ms\""));
+        assert!(
+            serde_json::to_string(&mirror)
+                .unwrap()
+                .contains("\"1500ms\"")
+        );
     }
 
     #[test]

@@ -237,10 +237,7 @@ impl Mover<'_> {
             Some(copy) if copy.is_suspect => {
                 return Err(Undone::Damaged(bucket.name().to_owned()));
             }
-            Some(copy) => (
-                copy.id.clone(),
-                self.read_back(task, self.at, copy).await?,
-            ),
+            Some(copy) => (copy.id.clone(), self.read_back(task, self.at, copy).await?),
             None => self.copy_to(task, self.at, leases).await?,
         };
         self.end(task, self.at, &copy, &sha256, keep_hot).await?;
@@ -311,7 +308,9 @@ impl Mover<'_> {
         let at = |index: usize| {
             let row = &self.inventory.buckets[index].row;
             let mut copies = task.good().filter(|_| !row.draining);
-            copies.find(|copy| copy.bucket == row.id).map(|copy| (index, copy))
+            copies
+                .find(|copy| copy.bucket == row.id)
+                .map(|copy| (index, copy))
         };
         let policy = &repository.row.policy;
         let mirror = policy.mirror.as_ref().filter(|mirror| !mirror.keep_hot);
@@ -437,19 +436,19 @@ impl Mover<'_> {
     }
 
     /// Reads a copy back in full. One that is wrong is recorded, and repaired if there is another.
-    async fn read_back(
-        &self,
-        task: &Task,
-        at: usize,
-        copy: &StoredCopy,
-    ) -> Result<String, Undone> {
+    async fn read_back(&self, task: &Task, at: usize, copy: &StoredCopy) -> Result<String, Undone> {
         let bucket = &self.inventory.buckets[at];
         match task.expected.read(bucket.backend(), copy.object()).await {
             Ok(Some(sha256)) => Ok(sha256),
             Ok(None) => {
                 let undone = Undone::Damaged(bucket.name().to_owned());
                 count_restore(bucket.name(), "failed");
-                tracing::error!(bucket = bucket.name(), key = task.key, copy = copy.id, "a copy cannot be restored");
+                tracing::error!(
+                    bucket = bucket.name(),
+                    key = task.key,
+                    copy = copy.id,
+                    "a copy cannot be restored"
+                );
                 let tasks = Tasks {
                     index: &self.store.index,
                     bucket: &bucket.row.id,

@@ -118,7 +118,10 @@ async fn repair_copy(
     let upload = suspect.upload.as_deref();
     backend.abandon(&suspect.id, upload).await?;
     // It may have been damaged only on the way.
-    if suspect.is_right(backend, ObjectName::Own(&suspect.id)).await? {
+    if suspect
+        .is_right(backend, ObjectName::Own(&suspect.id))
+        .await?
+    {
         trust(store, backend, suspect, 0).await?;
         return Ok("it was");
     }
@@ -148,7 +151,10 @@ async fn repair_copy(
             Err(TransferError::Target(fault)) => return Err(fault.into()),
             Err(TransferError::Storage(error)) => return Err(error.into()),
         }
-        if !suspect.is_right(backend, ObjectName::Own(&suspect.id)).await? {
+        if !suspect
+            .is_right(backend, ObjectName::Own(&suspect.id))
+            .await?
+        {
             return Err(Fault::ended_early().into());
         }
         trust(store, backend, suspect, suspect.expected.size).await?;

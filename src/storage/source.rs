@@ -83,8 +83,7 @@ impl Source {
                 .quantile(SLO_QUANTILE, now)
                 .unwrap_or(latency);
             CopyView {
-                position: members
-                    .position(|&it| it == copy.bucket),
+                position: members.position(|&it| it == copy.bucket),
                 rank,
                 healthy: works(standing),
                 latency,
@@ -106,9 +105,8 @@ impl Source {
     pub(super) fn first_that_works(&self, blob: &Blob) -> Option<(usize, String)> {
         let ranking = self.inventory.selector.ranking(Instant::now());
         let mut copies = self.order(blob).into_iter();
-        let found = copies.find(|copy| {
-            copy.vendor.is_none() && works(standing(&ranking, copy.bucket).0)
-        });
+        let found =
+            copies.find(|copy| copy.vendor.is_none() && works(standing(&ranking, copy.bucket).0));
         found.map(|copy| (copy.bucket, copy.id))
     }
 

@@ -25,8 +25,7 @@ use super::{Registry, StorageError};
 
 /// Claims a hundred copies for a minute: longer than it takes to delete so many. A copy whose bucket did
 /// not answer is tried again after it.
-const CLAIM_SQL: &str =
-    "select id, upload, reserved, vendor::text, adopted from tidegate.storage_claim($1, 100, interval '60 s')";
+const CLAIM_SQL: &str = "select id, upload, reserved, vendor::text, adopted from tidegate.storage_claim($1, 100, interval '60 s')";
 /// Gives uploads up that were begun a week ago.
 const EXPIRE_SQL: &str = "select tidegate.storage_abort(repository, key, id, interval '0 s') \
      from tidegate.storage_upload where started < now() - interval '7 days' limit 100";

@@ -38,7 +38,9 @@ fn existing(length: Length) -> usize {
 }
 
 fn body_of(number: usize) -> Vec<u8> {
-    format!("object {number}, ").repeat(3 + number % 50).into_bytes()
+    format!("object {number}, ")
+        .repeat(3 + number % 50)
+        .into_bytes()
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
@@ -71,9 +73,11 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
     let mut deleted_too_early = 0;
     for kill in 1..=KILLS {
         let wanted = count * kill / (KILLS + 1);
-        until("more are mirrored", Duration::from_secs(3_600), async || {
-            Ok((cold.sizes().len() >= wanted).then_some(()))
-        })
+        until(
+            "more are mirrored",
+            Duration::from_secs(3_600),
+            async || Ok((cold.sizes().len() >= wanted).then_some(())),
+        )
         .await
         .unwrap();
         world.gateways.last().unwrap().signal(Signal::SIGKILL);
@@ -81,7 +85,10 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
         // What is nowhere else is in the mirror, and was proven there.
         let hot: BTreeSet<_> = world.buckets.iter().flat_map(hashes).collect();
         let proven = hashes(&cold);
-        deleted_too_early += expected.difference(&hot).filter(|it| !proven.contains(*it)).count();
+        deleted_too_early += expected
+            .difference(&hot)
+            .filter(|it| !proven.contains(*it))
+            .count();
         world.s3 = world.add_gateway(SETTINGS).await;
     }
     let open = "select count(*) from tidegate.storage_task";
@@ -94,10 +101,14 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
     for server in world.buckets.iter().chain([&cold]) {
         server.heal();
     }
-    until("the hot copies are swept", Duration::from_secs(3_600), async || {
-        let hot: usize = world.buckets.iter().map(|it| it.objects().len()).sum();
-        Ok((hot == 0 && cold.objects().len() == count).then_some(()))
-    })
+    until(
+        "the hot copies are swept",
+        Duration::from_secs(3_600),
+        async || {
+            let hot: usize = world.buckets.iter().map(|it| it.objects().len()).sum();
+            Ok((hot == 0 && cold.objects().len() == count).then_some(()))
+        },
+    )
     .await
     .unwrap();
     let arrived = expected.intersection(&hashes(&cold)).count();
@@ -159,7 +170,11 @@ pub(super) async fn imported_twice(length: Length) -> Row {
                "kept": 0, "gone": 0, "skipped": 0})
     };
     row.show(
-        format!("{} s and {} s for {count} objects", first.as_secs(), second.as_secs()),
+        format!(
+            "{} s and {} s for {count} objects",
+            first.as_secs(),
+            second.as_secs()
+        ),
         imported == [counts(count, 0, 0), counts(0, count / 2, count / 2)],
     );
     let mut wrong = 0;
@@ -180,7 +195,10 @@ pub(super) async fn imported_twice(length: Length) -> Row {
         puts == 0 && deletes == 0 && swept["failed"] == 0,
     );
     row.show(
-        format!("{} objects at the provider", world.buckets[0].objects().len()),
+        format!(
+            "{} objects at the provider",
+            world.buckets[0].objects().len()
+        ),
         world.buckets[0].objects().len() == count,
     );
     row

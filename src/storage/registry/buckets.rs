@@ -102,7 +102,9 @@ impl Registry<'_> {
         let sql = "delete from tidegate.storage_bucket where name = $1 returning 1";
         let removed = self.one("bucket", name, sql).await;
         in_use(removed, || {
-            format!("the bucket `{name}` is a member or the mirror of a repository, or still has bytes")
+            format!(
+                "the bucket `{name}` is a member or the mirror of a repository, or still has bytes"
+            )
         })
     }
 

@@ -29,7 +29,10 @@ async fn a_drain_under_writes_ends_with_nothing_on_the_bucket_and_fails_no_read(
     }
     let large: Vec<u8> = (0..20 << 20).map(|at| (at / 19) as u8).collect();
     world.s3.put(REPOSITORY, "large", &large).await;
-    let (ended, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (ended, read) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let (s3, is_over, count) = (world.s3.clone(), Arc::clone(&ended), Arc::clone(&read));
     let reader = tokio::spawn(async move {
         while !is_over.load(Ordering::Relaxed) {
@@ -49,12 +52,17 @@ async fn a_drain_under_writes_ends_with_nothing_on_the_bucket_and_fails_no_read(
         }
         written
     });
-    let drained = world.storage(&["drain", "bucket-0", "--patience", "20s"]).await;
+    let drained = world
+        .storage(&["drain", "bucket-0", "--patience", "20s"])
+        .await;
     assert_eq!(drained["success"], true);
     assert!(world.buckets[0].objects().is_empty());
     let bucket = world.bucket(0).await;
     assert_eq!(bucket["heldBytes"], 0);
-    assert_eq!((&bucket["draining"], &bucket["writes"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&bucket["draining"], &bucket["writes"]),
+        (&true.into(), &false.into())
+    );
     ended.store(true, Ordering::Relaxed);
     reader.await.unwrap();
     let written = writer.await.unwrap();
@@ -99,7 +107,9 @@ async fn a_drain_whose_command_and_gateway_are_killed_goes_on_where_it_was() {
     let left = world.bucket(0).await["heldBytes"].as_u64().unwrap();
     assert!(left > 0);
     world.s3 = world.add_gateway(SETTINGS).await;
-    let drained = world.storage(&["drain", "bucket-0", "--patience", "20s"]).await;
+    let drained = world
+        .storage(&["drain", "bucket-0", "--patience", "20s"])
+        .await;
     assert_eq!(drained["success"], true);
     assert!(world.buckets[0].objects().is_empty());
     for number in 0..OBJECTS {
@@ -130,7 +140,10 @@ async fn a_drain_says_what_blocks_it_and_deletes_nothing() {
     let error = blocked["error"].as_str().unwrap();
     assert!(error.contains("no other member"), "{error}");
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("1 copies left") && text.contains(error), "{text}");
+    assert!(
+        text.contains("1 copies left") && text.contains(error),
+        "{text}"
+    );
     assert_eq!(world.buckets[0].objects().len(), 1);
     assert_eq!(world.s3.read("bucket-0", "key").await, b"bytes");
 }
@@ -149,8 +162,9 @@ async fn a_bucket_that_is_gone_is_drained_from_other_copies_and_forgotten() {
     let gone = gone.unwrap();
     world.buckets[gone].fail_all(&BucketFault::Reset);
     let name = format!("bucket-{gone}");
-    let drained = world.storage(&["drain", &name, "--forget", "--patience", "25s"]);
-    assert_eq!(drained.await["success"], true);
+    let arguments = ["drain", &name, "--forget", "--patience", "25s"];
+    let drained = world.storage(&arguments).await;
+    assert_eq!(drained["success"], true);
     assert_eq!(world.bucket(gone).await["heldBytes"], 0);
     let elsewhere = (0..3).filter(|index| *index != gone);
     let elsewhere = elsewhere.map(|index| world.buckets[index].objects().len());

@@ -34,7 +34,11 @@ async fn objects_of_a_bucket_are_listed_and_read_without_having_been_copied() {
     let puts = world.buckets[0].count(&Method::PUT);
     assert_eq!(import(&world, &[]).await, counts(3, 0, 0, 0, 0));
     for (key, body) in bodies {
-        assert_eq!(world.s3.read(REPOSITORY, key).await, body.as_bytes(), "{key}");
+        assert_eq!(
+            world.s3.read(REPOSITORY, key).await,
+            body.as_bytes(),
+            "{key}"
+        );
     }
     let list = world.s3.list(REPOSITORY, &[("prefix", "a/")]).await;
     assert!(list.contains("<Key>a/b c+ä.txt</Key>"), "{list}");
@@ -42,19 +46,27 @@ async fn objects_of_a_bucket_are_listed_and_read_without_having_been_copied() {
     let ranged = ranged.header("range", "bytes=1-2").send().await;
     assert_eq!(ranged.text().await.unwrap(), "hr");
     assert_eq!(world.buckets[0].count(&Method::PUT), puts);
-    assert_eq!(world.bucket(0).await["heldBytes"], "onetwothreewritten here".len());
+    assert_eq!(
+        world.bucket(0).await["heldBytes"],
+        "onetwothreewritten here".len()
+    );
     assert_eq!(import(&world, &[]).await, counts(0, 0, 3, 0, 0));
 }
 
 #[tokio::test]
 async fn an_object_that_has_changed_is_not_read_as_another_until_it_is_imported_again() {
     let world = world().await;
-    let [same, changed, gone] = ["same", "changed", "gone"].map(|key| world.buckets[0].place(key, b"before"));
+    let [same, changed, gone] =
+        ["same", "changed", "gone"].map(|key| world.buckets[0].place(key, b"before"));
     import(&world, &[]).await;
     std::fs::write(&changed, b"after!").unwrap();
     std::fs::remove_file(&gone).unwrap();
     let read = async |key: &str| {
-        let response = world.s3.request(Method::GET, REPOSITORY, key).try_send().await?;
+        let response = world
+            .s3
+            .request(Method::GET, REPOSITORY, key)
+            .try_send()
+            .await?;
         anyhow::ensure!(response.status() == 200, "{}", response.status());
         Ok(response.bytes().await?)
     };
@@ -70,8 +82,8 @@ async fn an_object_that_has_changed_is_not_read_as_another_until_it_is_imported_
 #[tokio::test]
 async fn an_imported_object_outlives_its_deletion_unless_it_was_adopted() {
     let world = world().await;
-    let [stays, goes, replaced] =
-        ["stays", "adopted/goes", "adopted/replaced"].map(|key| world.buckets[0].place(key, b"bytes"));
+    let [stays, goes, replaced] = ["stays", "adopted/goes", "adopted/replaced"]
+        .map(|key| world.buckets[0].place(key, b"bytes"));
     import(&world, &[]).await;
     let adopted = import(&world, &["--prefix", "adopted/", "--adopt"]).await;
     assert_eq!(adopted, counts(0, 0, 2, 0, 0));
@@ -89,7 +101,10 @@ async fn an_imported_object_outlives_its_deletion_unless_it_was_adopted() {
     // What clients have stored stays.
     world.buckets[0].place("adopted/replaced", b"elsewhere");
     assert_eq!(import(&world, &[]).await, counts(1, 0, 0, 1, 0));
-    assert_eq!(world.s3.read(REPOSITORY, "adopted/replaced").await, b"newer");
+    assert_eq!(
+        world.s3.read(REPOSITORY, "adopted/replaced").await,
+        b"newer"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +127,9 @@ async fn imported_objects_are_moved_by_a_drain_and_stay_at_their_provider() {
     let world = world().await;
     let file = world.buckets[0].place("key", b"bytes");
     import(&world, &[]).await;
-    let drained = world.storage(&["drain", "bucket-0", "--patience", "20s"]).await;
+    let drained = world
+        .storage(&["drain", "bucket-0", "--patience", "20s"])
+        .await;
     assert_eq!(drained["success"], true);
     assert_eq!(world.buckets[1].sizes(), [5]);
     assert!(file.exists());
@@ -124,9 +141,14 @@ async fn imported_objects_are_moved_by_a_drain_and_stay_at_their_provider() {
 #[tokio::test]
 async fn a_bucket_that_is_no_member_is_not_imported() {
     let world = world().await;
-    world.storage(&["repository", "add", "other", "--member", "bucket-1"]).await;
+    world
+        .storage(&["repository", "add", "other", "--member", "bucket-1"])
+        .await;
     let arguments = ["bucket", "import", "bucket-0", "--repository", "other"];
-    let output = storage_command(&world.cluster, &arguments).output().await.unwrap();
+    let output = storage_command(&world.cluster, &arguments)
+        .output()
+        .await
+        .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(said.contains("not a member"), "{said}");
@@ -139,7 +161,10 @@ async fn what_was_written_here_is_imported_only_when_the_index_has_lost_it() {
         world.s3.put(REPOSITORY, key, key.as_bytes()).await;
     }
     assert_eq!(import(&world, &[]).await, counts(0, 0, 0, 0, 0));
-    assert_eq!(import(&world, &["--prefix", "tidegate"]).await, counts(0, 0, 0, 2, 0));
+    assert_eq!(
+        import(&world, &["--prefix", "tidegate"]).await,
+        counts(0, 0, 0, 2, 0)
+    );
     // A backup that is older than the object.
     let version = "select version from tidegate.storage_object where key = 'lost'";
     let id = "select c.id from tidegate.storage_copy c join tidegate.storage_blob b on b.id = c.blob \
@@ -153,7 +178,13 @@ async fn what_was_written_here_is_imported_only_when_the_index_has_lost_it() {
     ] {
         world.cluster.primary.execute(&sql).await.unwrap();
     }
-    assert_eq!(import(&world, &["--prefix", "tidegate"]).await, counts(1, 0, 0, 1, 0));
-    assert_eq!(world.s3.read(REPOSITORY, &format!("tidegate/{id}")).await, b"lost");
+    assert_eq!(
+        import(&world, &["--prefix", "tidegate"]).await,
+        counts(1, 0, 0, 1, 0)
+    );
+    assert_eq!(
+        world.s3.read(REPOSITORY, &format!("tidegate/{id}")).await,
+        b"lost"
+    );
     assert_eq!(world.s3.read(REPOSITORY, "known").await, b"known");
 }

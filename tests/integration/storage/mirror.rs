@@ -35,7 +35,11 @@ async fn done(world: &StorageWorld) {
 }
 
 fn contents(bucket: &BucketServer) -> Vec<Vec<u8>> {
-    let mut all: Vec<_> = bucket.objects().iter().map(|it| fs::read(it).unwrap()).collect();
+    let mut all: Vec<_> = bucket
+        .objects()
+        .iter()
+        .map(|it| fs::read(it).unwrap())
+        .collect();
     all.sort();
     all
 }
@@ -182,7 +186,15 @@ async fn a_mirror_keeps_its_bucket_and_must_not_be_a_member() {
     let said = failed(&["drain", "cold"]).await;
     assert!(said.contains(MIRRORED), "{said}");
     let mirror = r#"{"to": "bucket-0"}"#;
-    let said = failed(&["repository", "add", "other", "--member", "bucket-0", "--mirror", mirror]);
-    let said = said.await;
+    let arguments = [
+        "repository",
+        "add",
+        "other",
+        "--member",
+        "bucket-0",
+        "--mirror",
+        mirror,
+    ];
+    let said = failed(&arguments).await;
     assert!(said.contains("is a member"), "{said}");
 }
