@@ -23,7 +23,7 @@ pub struct Blocked {
 /// What is left in a bucket that is drained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Drained {
+pub struct Remaining {
     /// Copies that are to be moved.
     pub left: u64,
     /// Bytes of writes that had begun before; they end, or expire.
@@ -38,7 +38,7 @@ pub struct Drained {
     pub blocked: Vec<Blocked>,
 }
 
-impl Drained {
+impl Remaining {
     /// Whether there is nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -81,7 +81,7 @@ pub async fn begin_drain(registry: &Registry<'_>, name: &str) -> Result<(), Stor
 ///
 /// # Errors
 /// If the database fails.
-pub async fn drained(registry: &Registry<'_>, name: &str) -> Result<Drained, StorageError> {
+pub async fn remaining(registry: &Registry<'_>, name: &str) -> Result<Remaining, StorageError> {
     let sql = "select count(*) filter (where c.state in ('stored', 'suspect')), \
          count(*) filter (where c.state = 'reserved'), count(*) filter (where c.state = 'doomed'), \
          count(*) filter (where c.state = 'doomed' and c.refusals > 0), \
@@ -108,7 +108,7 @@ pub async fn drained(registry: &Registry<'_>, name: &str) -> Result<Drained, Sto
             key: row.try_get(2)?,
         })
     });
-    Ok(Drained {
+    Ok(Remaining {
         left: count(0)?,
         reserved: count(1)?,
         deleting: count(2)?,

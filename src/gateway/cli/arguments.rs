@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
-use super::storage_arguments::StorageCommand;
+use super::storage::StorageCommand;
 use crate::gateway::config::{Overrides, PROCESS};
 use tidegate_model::settings::Setting;
 

@@ -174,8 +174,11 @@ impl BucketServer {
 
     /// The sizes of the objects that it has.
     pub(crate) fn sizes(&self) -> Vec<u64> {
-        let sizes = self.objects().into_iter().map(|path| path.metadata());
-        sizes.map(|it| it.unwrap().len()).collect()
+        // What is deleted meanwhile is left out.
+        let files = self.objects().into_iter();
+        files
+            .filter_map(|path| Some(path.metadata().ok()?.len()))
+            .collect()
     }
 
     /// The files of the objects that it has.
@@ -183,11 +186,15 @@ impl BucketServer {
         let mut objects = Vec::new();
         let mut folders = vec![self.directory.path().join(BUCKET)];
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let entry = entry.unwrap();
-                match entry.file_type().unwrap().is_dir() {
-                    true => folders.push(entry.path()),
-                    false => objects.push(entry.path()),
+            // Deleted meanwhile, with the last object in it.
+            let Ok(entries) = std::fs::read_dir(folder) else {
+                continue;
+            };
+            for entry in entries.filter_map(Result::ok) {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(_) => objects.push(entry.path()),
+                    Err(_gone) => {}
                 }
             }
         }

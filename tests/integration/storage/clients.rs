@@ -165,3 +165,31 @@ async fn rclone_synchronises_a_directory_both_ways() {
     run(&["purge", "tg:app-data/backup"]).await;
     assert!(!world.s3.list(REPOSITORY, &[]).await.contains("<Key>"));
 }
+
+#[tokio::test]
+async fn dist_test_puts_lists_gets_and_deletes_an_object_at_the_listener_of_a_region() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let gateway = &world.gateways[0];
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dist-test.sh");
+    let run = async |secret: &str| {
+        let mut command = Command::new(script);
+        command
+            .args([
+                "--storage",
+                "-n",
+                "1",
+                &format!("http://{}", gateway.listen()),
+            ])
+            .env("EU_WEST_1_IP", gateway.listen().to_string())
+            .env("STORAGE_URL", &world.s3.base)
+            .env("STORAGE_REPOSITORY", REPOSITORY)
+            .env("STORAGE_KEY_ID", &world.s3.key_id)
+            .env("STORAGE_KEY_SECRET", secret)
+            .kill_on_drop(true);
+        String::from_utf8(command.output().await.unwrap().stdout).unwrap()
+    };
+    let said = run(&world.s3.secret).await;
+    assert!(said.contains("put, listed, got and deleted"), "{said}");
+    let said = run("another").await;
+    assert!(said.contains("PUT of") && said.contains("403"), "{said}");
+}

@@ -134,12 +134,12 @@ async fn a_drain_says_what_blocks_it_and_deletes_nothing() {
     );
     let output = command.output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let said: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let blocked = &said["left"]["blocked"][0];
     assert_eq!(blocked["key"], "key", "{said}");
     let error = blocked["error"].as_str().unwrap();
     assert!(error.contains("no other member"), "{error}");
-    let text = String::from_utf8(output.stderr).unwrap();
     assert!(
         text.contains("1 copies left") && text.contains(error),
         "{text}"

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Console;
+use super::arguments::{DrainBucket, ImportBucket, OutputArguments};
+use super::console::Console;
 use crate::gateway::cli::Exit;
-use crate::gateway::cli::storage_arguments::{DrainBucket, ImportBucket, OutputArguments};
 use crate::storage::{
-    Drained, Import, begin_drain, drained, failed_restores, forget_copies, import as import_objects,
+    Import, Remaining, begin_drain, failed_restores, forget_copies, import as import_objects,
+    remaining,
 };
 use tidegate_model::Environment;
 
@@ -22,7 +23,7 @@ pub(super) async fn drain(drain: DrainBucket, environment: &Environment) -> Resu
     let registry = session.registry();
     let name = &drain.named.name;
     begin_drain(&registry, name).await?;
-    let mut before = drained(&registry, name).await?;
+    let mut before = remaining(&registry, name).await?;
     let mut moved_at = Instant::now();
     while !before.is_empty() {
         if moved_at.elapsed() > drain.patience {
@@ -32,7 +33,7 @@ pub(super) async fn drain(drain: DrainBucket, environment: &Environment) -> Resu
         if drain.forget {
             forget_copies(&registry, name).await?;
         }
-        let now = drained(&registry, name).await?;
+        let now = remaining(&registry, name).await?;
         // What was moved stays for a while, in which there is nothing to do.
         let is_waiting = now.left == 0 && now.deleting_in_seconds > 0 && now.refused == 0;
         if now.is_less_than(&before) || is_waiting {
@@ -47,7 +48,7 @@ pub(super) async fn drain(drain: DrainBucket, environment: &Environment) -> Resu
 }
 
 /// Says what keeps a bucket from being empty.
-fn blocked(session: &Console, name: &str, left: &Drained) -> Exit {
+fn blocked(session: &Console, name: &str, left: &Remaining) -> Exit {
     let mut why: Vec<_> = left
         .blocked
         .iter()

@@ -12,7 +12,7 @@ use crate::storage::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum StorageCommand {
+pub(in crate::gateway::cli) enum StorageCommand {
     /// Buckets: where bytes can be stored.
     Bucket {
         #[command(subcommand)]
@@ -40,7 +40,7 @@ pub(super) enum StorageCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum BucketCommand {
+pub(in crate::gateway::cli) enum BucketCommand {
     /// Add a bucket.
     Add(Box<AddBucket>),
     /// Print all buckets and their use.
@@ -64,7 +64,7 @@ pub(super) enum BucketCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct DrainBucket {
+pub(in crate::gateway::cli) struct DrainBucket {
     /// End with 1 when nothing has moved for so long.
     #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
     pub(super) patience: std::time::Duration,
@@ -76,7 +76,7 @@ pub(super) struct DrainBucket {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ImportBucket {
+pub(in crate::gateway::cli) struct ImportBucket {
     /// A repository of which the bucket is a member.
     #[arg(long)]
     pub(super) repository: String,
@@ -93,7 +93,7 @@ pub(super) struct ImportBucket {
 
 /// Where the credentials of a bucket come from; never from the command line itself.
 #[derive(Debug, Args)]
-pub(super) struct CredentialsArguments {
+pub(in crate::gateway::cli) struct CredentialsArguments {
     /// env: STORAGE_BUCKET_ACCESS_KEY_ID and STORAGE_BUCKET_SECRET_ACCESS_KEY. stdin: JSON with accessKeyId and
     /// secretAccessKey, or of a service account. role: none, since the gateways have a role.
     #[arg(long, value_enum, default_value = "env")]
@@ -112,7 +112,7 @@ pub(super) enum CredentialsSource {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct AddBucket {
+pub(in crate::gateway::cli) struct AddBucket {
     /// Its name here.
     pub(super) name: String,
     /// aws, gcp, azure, s3 or file.
@@ -143,7 +143,7 @@ pub(super) struct AddBucket {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum RepositoryCommand {
+pub(in crate::gateway::cli) enum RepositoryCommand {
     /// Add a repository.
     Add(Box<AddRepository>),
     /// Print all repositories.
@@ -153,7 +153,7 @@ pub(super) enum RepositoryCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct AddRepository {
+pub(in crate::gateway::cli) struct AddRepository {
     /// What clients call it.
     pub(super) name: String,
     /// A bucket, in order of preference; may be repeated.
@@ -186,7 +186,7 @@ pub(super) struct AddRepository {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum KeyCommand {
+pub(in crate::gateway::cli) enum KeyCommand {
     /// Make a key of a repository; its secret is printed once.
     Add {
         /// The repository.
@@ -204,7 +204,7 @@ pub(super) enum KeyCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct NamedArguments {
+pub(in crate::gateway::cli) struct NamedArguments {
     /// Its name, or its id.
     pub(super) name: String,
     #[command(flatten)]
@@ -212,7 +212,7 @@ pub(super) struct NamedArguments {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct OutputArguments {
+pub(in crate::gateway::cli) struct OutputArguments {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -226,7 +226,7 @@ pub(super) struct OutputArguments {
 
 /// Write policies below prefixes.
 #[derive(Debug, Clone)]
-pub(super) struct Rules(pub(super) Vec<Rule>);
+pub(in crate::gateway::cli) struct Rules(pub(super) Vec<Rule>);
 
 fn mirror(text: &str) -> Result<Mirror, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())

@@ -1,39 +1,22 @@
 //! `tidegate storage`: buckets, repositories and keys, as rows of the primary.
 
+mod arguments;
+mod console;
+mod credentials;
 mod moving;
 
-use std::io::Write;
-use std::time::Duration;
+pub(super) use arguments::StorageCommand;
 
 use serde_json::{Value, json};
 
+use self::arguments::{AddBucket, AddRepository, BucketCommand, KeyCommand, RepositoryCommand};
+use self::console::Console;
+use self::credentials::credentials_from;
 use super::Exit;
-use super::bucket_credentials::credentials_from;
-use super::primary::Primary;
-use super::storage_arguments::{
-    AddBucket, AddRepository, BucketCommand, KeyCommand, NamedArguments, OutputArguments,
-    RepositoryCommand, StorageCommand,
-};
-use super::url_warning::warn_of_url;
-use crate::gateway::config::{CONFIG, Overrides, storage_keys, storage_settings};
-use crate::postgres::{Connection, Session, connect};
 use crate::storage::{
-    BucketBackend, BucketCredentials, BucketRow, ByteCount, MasterKeys, NewBucket, Provider,
-    Registry, RepositoryPolicy, StorageError, StorageSettings, rewrap, sweep_once,
+    BucketRow, ByteCount, NewBucket, Provider, RepositoryPolicy, rewrap, sweep_once,
 };
 use tidegate_model::Environment;
-
-/// Time to connect to the primary.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// One command, with what it needs.
-struct Console {
-    connection: Connection,
-    keys: MasterKeys,
-    settings: StorageSettings,
-    json: bool,
-}
 
 /// Runs one of the subcommands.
 pub(super) async fn storage(
@@ -206,111 +189,6 @@ async fn key(command: KeyCommand, environment: &Environment) -> Result<(), Exit>
     }
 }
 
-impl Console {
-    async fn open(output: &OutputArguments, environment: &Environment) -> Result<Self, Exit> {
-        let keys = storage_keys(environment)?;
-        let overrides = Overrides::default().with(&CONFIG, output.config.clone());
-        let settings = storage_settings(&overrides, environment)?;
-        let primary = Primary::given(output.database_url.as_deref(), environment)?;
-        let server = &primary.server;
-        warn_of_url(server);
-        let session = Session {
-            application_name: "tidegate/storage".to_owned(),
-            statement_timeout: STATEMENT_TIMEOUT,
-        };
-        let connection = connect(server, &session, CONNECT_DEADLINE).await;
-        let connection =
-            connection.map_err(|error| Exit::failed(format_args!("{server}: {error}")))?;
-        Ok(Self {
-            connection,
-            keys,
-            settings,
-            json: output.json,
-        })
-    }
-
-    fn registry(&self) -> Registry<'_> {
-        Registry {
-            client: &self.connection.client,
-            keys: &self.keys,
-        }
-    }
-
-    /// Refuses credentials that cannot open a bucket of the provider, whatever they are. A role is the
-    /// gateways', and a directory theirs.
-    fn can_be_opened(
-        &self,
-        bucket: &NewBucket,
-        credentials: Option<&BucketCredentials>,
-    ) -> Result<(), StorageError> {
-        let Some(BucketCredentials::Key { .. } | BucketCredentials::ServiceAccount { .. }) =
-            credentials
-        else {
-            return Ok(());
-        };
-        let row = BucketRow {
-            id: String::new(),
-            declared: bucket.clone(),
-            credentials: credentials.cloned(),
-            writes: true,
-            draining: false,
-            held: 0,
-            written: 0,
-        };
-        BucketBackend::new(&row, &self.settings.file_root).map(drop)
-    }
-
-    /// Checks a bucket; fails with the rights that are missing.
-    async fn rights(&self, bucket: &BucketRow) -> Result<(Value, String), Exit> {
-        let backend = BucketBackend::new(bucket, &self.settings.file_root)?;
-        let outcomes = backend.check().await;
-        let rights: serde_json::Map<_, _> = outcomes
-            .iter()
-            .map(|(right, outcome)| ((*right).to_owned(), json!(outcome.is_ok())))
-            .collect();
-        let missing: Vec<_> = outcomes
-            .iter()
-            .filter_map(|(right, outcome)| Some(format!("{right}: {}", outcome.as_ref().err()?)))
-            .collect();
-        let shown = json!({"success": missing.is_empty(), "rights": rights});
-        match missing.is_empty() {
-            true => Ok((shown, "write, read, list and delete work".to_owned())),
-            false => Err(Exit {
-                report: match self.json {
-                    true => format!("{shown}\n"),
-                    false => String::new(),
-                },
-                ..Exit::failed(format_args!(
-                    "{}: {}",
-                    bucket.declared.name,
-                    missing.join("; ")
-                ))
-            }),
-        }
-    }
-
-    async fn check(&self, bucket: &BucketRow) -> Result<(), Exit> {
-        let (shown, text) = self.rights(bucket).await?;
-        self.print(&shown, &text)
-    }
-
-    fn done(&self, named: &NamedArguments, what: &str) -> Result<(), Exit> {
-        let text = format!("{} {what}", named.name);
-        self.print(&json!({"success": true}), &text)
-    }
-
-    fn print(&self, value: &Value, text: &str) -> Result<(), Exit> {
-        let line = match self.json {
-            true => value.to_string(),
-            false => text.to_owned(),
-        };
-        if line.is_empty() {
-            return Ok(());
-        }
-        writeln!(std::io::stdout(), "{line}").map_err(Exit::failed)
-    }
-}
-
 fn line_of_bucket(row: &BucketRow) -> String {
     let limit =
         |bytes: Option<u64>| bytes.map_or("unlimited".to_owned(), |it| ByteCount(it).to_string());
@@ -349,16 +227,4 @@ fn json_of_bucket(row: &BucketRow) -> Value {
         "heldBytes": row.held,
         "writtenBytes": row.written,
     })
-}
-
-impl From<StorageError> for Exit {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Invalid(_)
-            | StorageError::NotFound(..)
-            | StorageError::NameTaken(_)
-            | StorageError::Sealed(_) => Self::unusable(error),
-            _ => Self::failed(error),
-        }
-    }
 }

@@ -1,0 +1,247 @@
+//! One round of moving bytes at one bucket: into a cold mirror, back from it to prove that it can be restored,
+//! or away from a bucket that is drained.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::copier::{Copier, Undone, count_restore};
+use super::index::StoredCopy;
+use super::inventory::{Inventory, Repository};
+use super::lease::Leases;
+use super::registry::new_id;
+use super::store::Store;
+use super::task::{Task, TaskKind, Tasks};
+
+/// Blobs of one bucket that one gateway moves at the same time.
+const WORKERS: usize = 8;
+/// How long one round goes on; the next one knows what operators have changed meanwhile.
+const ROUND_MAX: Duration = Duration::from_secs(60);
+/// Copies of a bucket that is drained that become tasks at once.
+const DRAIN_BATCH: i32 = 1000;
+
+/// One round at one bucket.
+pub(super) struct Mover<'a> {
+    copier: Copier<'a>,
+    /// The index of the bucket.
+    at: usize,
+    until: Instant,
+    done: AtomicUsize,
+}
+
+impl<'a> Mover<'a> {
+    pub(super) fn new(store: &'a Store, inventory: &'a Inventory, at: usize) -> Self {
+        Self {
+            copier: Copier { store, inventory },
+            at,
+            until: Instant::now() + ROUND_MAX,
+            done: AtomicUsize::default(),
+        }
+    }
+}
+
+impl Mover<'_> {
+    /// Works until nothing is due, or the bucket fails.
+    pub(super) async fn round(&self) {
+        let bucket = &self.copier.inventory.buckets[self.at];
+        loop {
+            if bucket.row.draining
+                && let Err(error) = self.tasks().drain(DRAIN_BATCH).await
+            {
+                tracing::warn!(bucket = bucket.name(), %error, "a bucket cannot be drained");
+                return;
+            }
+            let before = self.done.load(Ordering::Relaxed);
+            join_all((0..WORKERS).map(|_| self.work())).await;
+            let now = self.done.load(Ordering::Relaxed);
+            if now == before || !bucket.row.draining || Instant::now() > self.until {
+                return;
+            }
+        }
+    }
+
+    fn tasks(&self) -> Tasks<'_> {
+        Tasks {
+            index: &self.copier.store.index,
+            bucket: &self.copier.inventory.buckets[self.at].row.id,
+        }
+    }
+
+    async fn work(&self) {
+        while Instant::now() < self.until {
+            let claim = new_id();
+            let task = match self.tasks().claim(&claim).await {
+                Ok(Some(task)) => task,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "tasks of storage cannot be claimed");
+                    return;
+                }
+            };
+            let leases = Leases::default();
+            leases.add(&claim);
+            let done = self.perform(&task, &leases);
+            match leases.hold(&self.copier.store.index, done).await {
+                Ok(()) => {
+                    self.done.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(undone) => {
+                    if !self.put_off(&task, &undone).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes why a task is not done. False if the bucket itself has failed.
+    async fn put_off(&self, task: &Task, undone: &Undone) -> bool {
+        let (kind, name) = (
+            task.kind.as_str(),
+            self.copier.inventory.buckets[self.at].name().to_owned(),
+        );
+        // Once is no reason to look: buckets fail now and then.
+        if task.failures > 2 {
+            tracing::error!(bucket = name, kind, key = task.key, error = %undone, "bytes cannot be moved");
+        }
+        if let Err(error) = self.tasks().fail(task, &undone.to_string()).await {
+            tracing::warn!(%error, "a task of storage could not be put off");
+        }
+        if task.kind == TaskKind::Restore {
+            count_restore(&name, "unanswered");
+        }
+        !matches!(undone, Undone::Bucket(of, _) | Undone::Full(of) if *of == name)
+    }
+
+    async fn perform(&self, task: &Task, leases: &Leases) -> Result<(), Undone> {
+        match task.kind {
+            TaskKind::Mirror => self.mirror(task, leases).await,
+            TaskKind::Restore => self.restore(task).await,
+            TaskKind::Drain => self.drain(task, leases).await,
+        }
+    }
+
+    /// Copies a blob into the mirror, and reads it back.
+    async fn mirror(&self, task: &Task, leases: &Leases) -> Result<(), Undone> {
+        let bucket = &self.copier.inventory.buckets[self.at];
+        let repository = self.repository(task);
+        let mirror = repository.and_then(|it| it.row.policy.mirror.as_ref());
+        // Not known yet: the hot copies stay.
+        let keep_hot = mirror.is_none_or(|mirror| mirror.keep_hot || mirror.to != bucket.name());
+        let mut copies = task.copies.iter();
+        let there = copies.find(|copy| copy.bucket == bucket.row.id);
+        let (copy, sha256) = match there {
+            // It is repaired first.
+            Some(copy) if copy.is_suspect => {
+                return Err(Undone::Damaged(bucket.name().to_owned()));
+            }
+            Some(copy) => (
+                copy.id.clone(),
+                self.copier.read_back(task, self.at, copy).await?,
+            ),
+            None => self.copier.copy_to(task, self.at, leases).await?,
+        };
+        self.end(task, self.at, &copy, &sha256, keep_hot).await?;
+        count_restore(bucket.name(), "restored");
+        Ok(())
+    }
+
+    /// Reads a copy of the mirror back.
+    async fn restore(&self, task: &Task) -> Result<(), Undone> {
+        let bucket = &self.copier.inventory.buckets[self.at];
+        let Some(copy) = task.good().find(|copy| copy.bucket == bucket.row.id) else {
+            // Suspect already, or gone.
+            return Ok(self.tasks().end(task, "", "", true).await.map(drop)?);
+        };
+        match self.copier.read_back(task, self.at, copy).await {
+            Ok(sha256) => {
+                self.tasks().end(task, &copy.id, &sha256, true).await?;
+                count_restore(bucket.name(), "restored");
+                Ok(())
+            }
+            // It is recorded, and repaired.
+            Err(Undone::Damaged(_)) => Ok(()),
+            Err(undone) => Err(undone),
+        }
+    }
+
+    /// Moves a blob away.
+    async fn drain(&self, task: &Task, leases: &Leases) -> Result<(), Undone> {
+        let Some(repository) = self.repository(task) else {
+            return Err(Undone::NoMember);
+        };
+        if let Some((at, copy)) = self.enough_elsewhere(task, repository) {
+            let sha256 = self.copier.read_back(task, at, copy).await?;
+            return self.end(task, at, &copy.id, &sha256, true).await;
+        }
+        let placement = self
+            .copier
+            .inventory
+            .place(repository, &task.key, task.expected.size);
+        let mut failed = Undone::NoMember;
+        for to in placement.order {
+            let id = &self.copier.inventory.buckets[to].row.id;
+            if to == self.at || task.copies.iter().any(|copy| copy.bucket == *id) {
+                continue;
+            }
+            match self.copier.copy_to(task, to, leases).await {
+                Ok((copy, sha256)) => return self.end(task, to, &copy, &sha256, true).await,
+                Err(undone @ (Undone::Bucket(..) | Undone::Full(_) | Undone::Damaged(_))) => {
+                    failed = undone;
+                }
+                Err(undone) => return Err(undone),
+            }
+        }
+        Err(failed)
+    }
+
+    fn repository(&self, task: &Task) -> Option<&Repository> {
+        let mut all = self.copier.inventory.repositories.iter();
+        all.find(|it| it.row.id == task.repository).map(|it| &**it)
+    }
+
+    /// A good copy that stays when this bucket has none, if there are as many as the policy wants: at the
+    /// members, or at a mirror beside which none are kept.
+    fn enough_elsewhere<'t>(
+        &self,
+        task: &'t Task,
+        repository: &Repository,
+    ) -> Option<(usize, &'t StoredCopy)> {
+        let at = |index: usize| {
+            let row = &self.copier.inventory.buckets[index].row;
+            let mut copies = task.good().filter(|_| !row.draining);
+            copies
+                .find(|copy| copy.bucket == row.id)
+                .map(|copy| (index, copy))
+        };
+        let policy = &repository.row.policy;
+        let mirror = policy.mirror.as_ref().filter(|mirror| !mirror.keep_hot);
+        let mirrored = mirror.and_then(|mirror| at(self.copier.inventory.named(&mirror.to)?));
+        let members = repository.members.iter();
+        let mut members = members.filter_map(|&index| at(index));
+        let first = members.next();
+        let count = usize::from(first.is_some()) + members.count();
+        mirrored.or(first.filter(|_| count >= policy.for_key(&task.key).0.copies()))
+    }
+
+    /// Ends a task; bytes that are not needed any more are deleted.
+    async fn end(
+        &self,
+        task: &Task,
+        at: usize,
+        copy: &str,
+        sha256: &str,
+        keep_hot: bool,
+    ) -> Result<(), Undone> {
+        if !self.tasks().end(task, copy, sha256, keep_hot).await?
+            && !task.copies.iter().any(|it| it.id == copy)
+        {
+            let bucket = &self.copier.inventory.buckets[at];
+            let index = &self.copier.store.index;
+            index.doom(copy, &bucket.row.id, task.expected.size).await?;
+        }
+        Ok(())
+    }
+}
