@@ -57,6 +57,45 @@ impl Registry<'_> {
         policy: &RepositoryPolicy,
     ) -> Result<String, StorageError> {
         check_name(name)?;
+        self.check_policy(members, policy).await?;
+        let (id, policy) = (new_id(), serde_json::to_string(policy).unwrap_or_default());
+        let sql = "with added as (insert into tidegate.storage_repository (id, name, policy) \
+             values ($1, $2, $3::jsonb)), members as (insert into tidegate.storage_member \
+             select $1, b.id, given.position from unnest($4) with ordinality given (name, position) \
+             join tidegate.storage_bucket b on b.name = given.name) \
+             insert into tidegate.storage_name (name, repository) values ($2, $1)";
+        let values: Values<'_> = &[
+            (&id, Type::TEXT),
+            (&name, Type::TEXT),
+            (&policy, Type::TEXT),
+            (&members, Type::TEXT_ARRAY),
+        ];
+        self.add(name, sql, values).await?;
+        Ok(id)
+    }
+
+    /// Gives a repository other members, or another policy. What it has in buckets that are members no more
+    /// stays there, and is read.
+    ///
+    /// # Errors
+    /// If a member does not exist.
+    pub async fn change_repository(&self, changed: &RepositoryRow) -> Result<(), StorageError> {
+        self.check_policy(&changed.members, &changed.policy).await?;
+        let policy = serde_json::to_string(&changed.policy).unwrap_or_default();
+        let sql = "select tidegate.storage_change_repository($1, $2::jsonb, $3)";
+        let values: Values<'_> = &[
+            (&changed.id, Type::TEXT),
+            (&policy, Type::TEXT),
+            (&changed.members, Type::TEXT_ARRAY),
+        ];
+        self.run(sql, values).await.map(drop)
+    }
+
+    async fn check_policy(
+        &self,
+        members: &[String],
+        policy: &RepositoryPolicy,
+    ) -> Result<(), StorageError> {
         if members.is_empty() || members.len() > MEMBERS_MAX {
             let why = format!("a repository has 1 to {MEMBERS_MAX} members");
             return Err(StorageError::Invalid(why));
@@ -77,20 +116,7 @@ impl Registry<'_> {
             let why = format!("a rule names `{other}`, which is not a member");
             return Err(StorageError::Invalid(why));
         }
-        let (id, policy) = (new_id(), serde_json::to_string(policy).unwrap_or_default());
-        let sql = "with added as (insert into tidegate.storage_repository (id, name, policy) \
-             values ($1, $2, $3::jsonb)), members as (insert into tidegate.storage_member \
-             select $1, b.id, given.position from unnest($4) with ordinality given (name, position) \
-             join tidegate.storage_bucket b on b.name = given.name) \
-             insert into tidegate.storage_name (name, repository) values ($2, $1)";
-        let values: Values<'_> = &[
-            (&id, Type::TEXT),
-            (&name, Type::TEXT),
-            (&policy, Type::TEXT),
-            (&members, Type::TEXT_ARRAY),
-        ];
-        self.add(name, sql, values).await?;
-        Ok(id)
+        Ok(())
     }
 
     /// Removes a repository without objects, and its keys.

@@ -174,3 +174,26 @@ async fn a_bucket_that_is_gone_is_drained_from_other_copies_and_forgotten() {
         assert_eq!(world.s3.read(REPOSITORY, &key).await, body_of(number));
     }
 }
+
+#[tokio::test]
+async fn everything_moves_to_another_provider_and_the_old_bucket_can_be_removed() {
+    let world = StorageWorld::with(2, &[], &[], SETTINGS, 0).await;
+    let members = |all: &[&'static str]| {
+        let change = ["repository", "change", REPOSITORY].into_iter();
+        let members = all.iter().flat_map(|it| ["--member", *it]);
+        change.chain(members).collect::<Vec<_>>()
+    };
+    world.storage(&members(&["bucket-0"])).await;
+    world.s3.put(REPOSITORY, "key", b"bytes").await;
+    assert_eq!(world.buckets[0].sizes(), [5]);
+    world.storage(&members(&["bucket-1", "bucket-0"])).await;
+    world
+        .storage(&["drain", "bucket-0", "--patience", "20s"])
+        .await;
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, b"bytes");
+    world.storage(&members(&["bucket-1"])).await;
+    world.storage(&["bucket", "remove", "bucket-0"]).await;
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, b"bytes");
+    let all = world.storage(&["bucket", "list"]).await;
+    assert_eq!(all.as_array().unwrap().len(), 1);
+}

@@ -79,14 +79,16 @@ async fn every_object_is_copied_to_the_mirror_and_read_back_and_stays_where_it_w
 #[tokio::test]
 async fn objects_that_there_were_before_are_mirrored_when_the_policy_gets_a_mirror() {
     let (world, cold) = world(AT_ONCE).await;
-    let policy = "update tidegate.storage_repository set policy = policy - 'mirror' where name = 'app-mirrored'";
-    world.cluster.primary.execute(policy).await.unwrap();
+    let change = ["repository", "change", MIRRORED];
+    world
+        .storage(&[&change[..], &["--no-mirror"]].concat())
+        .await;
     world.s3.put(MIRRORED, "key", BODY).await;
     done(&world).await;
     assert!(cold.objects().is_empty());
-    let policy = "update tidegate.storage_repository \
-         set policy = policy || '{\"mirror\": {\"to\": \"cold\", \"after\": \"0s\"}}' where name = 'app-mirrored'";
-    world.cluster.primary.execute(policy).await.unwrap();
+    world
+        .storage(&[&change[..], &["--mirror", AT_ONCE]].concat())
+        .await;
     until("it is mirrored", DEADLINE, async || {
         Ok((contents(&cold) == [BODY]).then_some(()))
     })

@@ -146,6 +146,8 @@ pub(in crate::gateway::cli) struct AddBucket {
 pub(in crate::gateway::cli) enum RepositoryCommand {
     /// Add a repository.
     Add(Box<AddRepository>),
+    /// Give a repository other members, or another mirror.
+    Change(ChangeRepository),
     /// Print all repositories.
     List(OutputArguments),
     /// Remove a repository without objects, and its keys.
@@ -183,6 +185,21 @@ pub(in crate::gateway::cli) struct AddRepository {
     pub(super) rules: Option<Rules>,
     #[command(flatten)]
     pub(super) output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::gateway::cli) struct ChangeRepository {
+    /// All its members from now on, in order of preference; may be repeated.
+    #[arg(long = "member")]
+    pub(super) members: Vec<String>,
+    /// Where objects are copied to from now on, as JSON: see `add`.
+    #[arg(long, value_parser = mirror)]
+    pub(super) mirror: Option<Mirror>,
+    /// Objects are copied nowhere any more; the copies that there are stay.
+    #[arg(long, conflicts_with = "mirror")]
+    pub(super) no_mirror: bool,
+    #[command(flatten)]
+    pub(super) named: NamedArguments,
 }
 
 #[derive(Debug, Subcommand)]

@@ -113,6 +113,7 @@ async fn add_bucket(add: AddBucket, environment: &Environment) -> Result<(), Exi
 async fn repository(command: RepositoryCommand, environment: &Environment) -> Result<(), Exit> {
     match command {
         RepositoryCommand::Add(add) => add_repository(*add, environment).await,
+        RepositoryCommand::Change(change) => moving::change(change, environment).await,
         RepositoryCommand::List(output) => {
             let session = Console::open(&output, environment).await?;
             let all = session.registry().repositories().await?;

@@ -1,11 +1,12 @@
-//! `tidegate storage drain`, `restores` and `bucket import`: bytes that move, or stay where they were.
+//! `tidegate storage drain`, `restores`, `bucket import` and `repository change`: bytes that move, or stay
+//! where they were.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::arguments::{DrainBucket, ImportBucket, OutputArguments};
+use super::arguments::{ChangeRepository, DrainBucket, ImportBucket, OutputArguments};
 use super::console::Console;
 use crate::gateway::cli::Exit;
 use crate::storage::{
@@ -89,6 +90,24 @@ pub(super) async fn restores(
         .map(|it| format!("{}  {}/{}  {}", it.at, it.repository, it.key, it.error))
         .collect();
     session.print(&json!(failed), &lines.join("\n"))
+}
+
+/// Gives a repository other members, or another mirror.
+pub(super) async fn change(
+    change: ChangeRepository,
+    environment: &Environment,
+) -> Result<(), Exit> {
+    let session = Console::open(&change.named.output, environment).await?;
+    let registry = session.registry();
+    let mut row = registry.repository(&change.named.name).await?;
+    if !change.members.is_empty() {
+        row.members = change.members;
+    }
+    if change.no_mirror || change.mirror.is_some() {
+        row.policy.mirror = change.mirror;
+    }
+    registry.change_repository(&row).await?;
+    session.done(&change.named, "is changed")
 }
 
 /// Makes the objects of a bucket those of a repository.
