@@ -17,6 +17,7 @@ mod objects;
 mod quota;
 mod reads;
 mod repair;
+mod roles;
 mod sweep;
 mod tour;
 mod uploads;
