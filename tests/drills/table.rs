@@ -44,6 +44,7 @@ async fn storage_drills_at_full_length() {
         storage::fastest_frozen(Full).await,
         storage::quota_breached(Full).await,
         storage::killed_in_a_body(Full).await,
+        storage::gateways_killed().await,
     ];
     for row in &rows {
         println!("{row}");

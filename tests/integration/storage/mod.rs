@@ -8,7 +8,7 @@ pub(crate) mod world;
 mod access;
 mod ceph;
 mod clients;
-mod crash;
+pub(crate) mod crash;
 mod fallback;
 mod input;
 mod kinds;
