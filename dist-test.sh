@@ -358,7 +358,8 @@ storage_request() {
     shift 3
     ask silent show-error 'connect-timeout = 5' 'proto = "=http,https"' 'user-agent = "tidegate-dist-test"' \
         "url = $(curl_string "$url")" "request = \"$method\"" 'aws-sigv4 = "aws:amz:us-east-1:s3"' \
-        "user = $(curl_string "$STORAGE_KEY_ID:$STORAGE_KEY_SECRET")" "$@"
+        "user = $(curl_string "$STORAGE_KEY_ID:$STORAGE_KEY_SECRET")" \
+        'header = "x-amz-content-sha256: UNSIGNED-PAYLOAD"' "$@"
 }
 
 check_storage() {

@@ -83,6 +83,36 @@ begin
     end if;
 end $$;
 
+-- Makes reserved copies those of a blob. False if a reservation has expired meanwhile. Buckets are locked in the
+-- order of their ids: two writes that have chosen the same ones in another order must not wait for each other.
+create or replace function tidegate.storage_keep(
+    p_blob text, p_version text, p_number integer, p_size bigint, p_sha256 text, p_etag text, p_copies text[]
+) returns boolean
+language plpgsql
+as $$
+declare
+    kept integer;
+begin
+    perform 1 from tidegate.storage_copy
+    where id = any (p_copies) and state = 'reserved' order by id for update;
+    get diagnostics kept = row_count;
+    if kept <> cardinality(p_copies) then
+        return false;
+    end if;
+    update tidegate.storage_copy set blob = p_blob, state = 'stored', due = null where id = any (p_copies);
+    perform 1 from tidegate.storage_bucket
+    where id in (select bucket from tidegate.storage_copy where id = any (p_copies))
+    order by id for no key update;
+    update tidegate.storage_bucket b
+    set written = case when written_month = tidegate.storage_month() then written else 0 end
+            + p_size * (select count(*) from tidegate.storage_copy c where c.id = any (p_copies) and c.bucket = b.id),
+        written_month = tidegate.storage_month()
+    where id in (select bucket from tidegate.storage_copy where id = any (p_copies));
+    insert into tidegate.storage_blob (id, version, number, size, sha256, etag)
+    values (p_blob, p_version, p_number, p_size, p_sha256, p_etag);
+    return true;
+end $$;
+
 -- Has the blobs of a repository's objects mirrored, or those of one version, the oldest first.
 create function tidegate.storage_mirror(p_repository text, p_policy jsonb, p_version text) returns void
 language sql
@@ -362,16 +392,8 @@ as $$
     )
 $$;
 
--- Forgets an imported copy whose object is another one now, or gone.
-create function tidegate.storage_forget_imported(p_copy text) returns void
-language sql
-as $$
-    with gone as (delete from tidegate.storage_copy where id = p_copy returning bucket, bytes)
-    update tidegate.storage_bucket b set held = held - gone.bytes from gone where b.id = gone.bucket
-$$;
-
 -- Makes objects of a bucket those of a repository: new ones, and those that have changed. What clients have
--- stored under the same key stays (`kept`).
+-- stored under the same key stays (`kept`). The bucket is locked after all keys, as by a write.
 create function tidegate.storage_import(
     p_repository text, p_bucket text, p_ids text[], p_keys text[], p_sizes bigint[], p_etags text[],
     p_modified double precision[], p_adopt boolean, p_after interval
@@ -406,7 +428,8 @@ begin
             unchanged := unchanged + 1;
             continue;
         elsif is_change then
-            perform tidegate.storage_forget_imported(present.id);
+            delete from tidegate.storage_copy where id = present.id;
+            bytes_added := bytes_added - present.bytes;
             changed := changed + 1;
         elsif exists (select from tidegate.storage_object where repository = p_repository and key = item.key)
             -- It was written here, and is known.
@@ -450,9 +473,10 @@ as $$
 declare
     item record;
     gone bigint := 0;
+    bytes_gone bigint := 0;
 begin
     for item in
-        select c.id, c.blob, o.key, o.version
+        select c.id, c.bytes, c.blob, o.key, o.version
         from tidegate.storage_copy c
         join tidegate.storage_blob b on b.id = c.blob
         join tidegate.storage_object o on o.version = b.version and o.repository = p_repository
@@ -461,11 +485,11 @@ begin
         order by o.key limit p_most
     loop
         perform tidegate.storage_lock(p_repository, item.key);
-        perform 1 from tidegate.storage_copy where id = item.id and state <> 'doomed' and seen < p_before;
+        delete from tidegate.storage_copy where id = item.id and state <> 'doomed' and seen < p_before;
         if not found then
             continue;
         end if;
-        perform tidegate.storage_forget_imported(item.id);
+        bytes_gone := bytes_gone + item.bytes;
         if not exists (
             select from tidegate.storage_copy where blob = item.blob and state in ('stored', 'suspect')
         ) then
@@ -475,6 +499,7 @@ begin
         end if;
         gone := gone + 1;
     end loop;
+    update tidegate.storage_bucket set held = held - bytes_gone where id = p_bucket;
     return gone;
 end $$;
 

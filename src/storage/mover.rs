@@ -17,8 +17,9 @@ use super::task::{Task, TaskKind, Tasks};
 
 /// Blobs of one bucket that one gateway moves at the same time.
 const WORKERS: usize = 8;
-/// How long one round goes on; the next one knows what operators have changed meanwhile.
-const ROUND_MAX: Duration = Duration::from_secs(60);
+/// How long one round begins tasks: the next one knows what operators have changed meanwhile. Shorter than the
+/// interval of rounds, so that it begins in time.
+const ROUND_MAX: Duration = Duration::from_secs(4);
 /// Copies of a bucket that is drained that become tasks at once.
 const DRAIN_BATCH: i32 = 1000;
 
@@ -102,8 +103,8 @@ impl Mover<'_> {
             task.kind.as_str(),
             self.copier.inventory.buckets[self.at].name().to_owned(),
         );
-        // Once is no reason to look: buckets fail now and then.
-        if task.failures > 2 {
+        // Buckets fail now and then; and one that stays away must not fill the log.
+        if task.failures == 3 {
             tracing::error!(bucket = name, kind, key = task.key, error = %undone, "bytes cannot be moved");
         }
         if let Err(error) = self.tasks().fail(task, &undone.to_string()).await {

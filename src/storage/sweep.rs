@@ -204,8 +204,10 @@ impl Claimed {
 async fn delete_adopted(backend: &BucketBackend, vendor: &VendorObject) -> Result<(), Fault> {
     let object = ObjectName::Vendor(vendor);
     let present = backend.meta(&object.path()?).await?;
+    // Azure's list has no quotes.
+    let bare = |etag: &str| etag.trim_matches('"').to_owned();
     match present.and_then(|meta| meta.e_tag) {
-        Some(etag) if etag == vendor.etag => backend.delete(object).await,
+        Some(etag) if bare(&etag) == bare(&vendor.etag) => backend.delete(object).await,
         _ => Ok(()),
     }
 }

@@ -188,3 +188,31 @@ async fn what_was_written_here_is_imported_only_when_the_index_has_lost_it() {
     );
     assert_eq!(world.s3.read(REPOSITORY, "known").await, b"known");
 }
+
+#[tokio::test]
+async fn an_import_that_is_killed_goes_on_where_it_was() {
+    const OBJECTS: u64 = 2_000;
+    let world = world().await;
+    for number in 0..OBJECTS {
+        world.buckets[0].place(&format!("{}/{number}", number % 20), b"bytes");
+    }
+    let arguments = ["bucket", "import", "bucket-0", "--repository", REPOSITORY];
+    let command = tokio::spawn(storage_command(&world.cluster, &arguments).output());
+    let known = async || {
+        let count = "select count(*) from tidegate.storage_object";
+        world.value(count).await.parse::<u64>().unwrap()
+    };
+    until("some are imported", DEADLINE, async || {
+        Ok((known().await > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    // Dropping it kills the process.
+    command.abort();
+    let again = import(&world, &[]).await;
+    let of = |name: &str| again[name].as_u64().unwrap();
+    assert_eq!(of("added") + of("unchanged"), OBJECTS, "{again}");
+    assert!(of("unchanged") > 0, "{again}");
+    assert_eq!(known().await, OBJECTS);
+    assert_eq!(world.bucket(0).await["heldBytes"], 5 * OBJECTS);
+}

@@ -57,9 +57,11 @@ async fn every_object_is_copied_to_the_mirror_and_read_back_and_stays_where_it_w
     assert_eq!(world.value(verified).await, "3");
     let restored = "tidegate_storage_restores_total{bucket=\"cold\",outcome=\"restored\"} 3";
     let backlog = "tidegate_storage_mirror_backlog{bucket=\"cold\"} 0";
+    let late = "tidegate_storage_mirror_late_seconds{bucket=\"cold\"} 0";
     until("it is seen", DEADLINE, async || {
         let metrics = world.metrics().await;
-        Ok((metrics.contains(restored) && metrics.contains(backlog)).then_some(()))
+        let is_there = |series: &&str| metrics.contains(*series);
+        Ok([restored, backlog, late].iter().all(is_there).then_some(()))
     })
     .await
     .unwrap();

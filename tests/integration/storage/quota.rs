@@ -91,3 +91,19 @@ async fn sixty_four_writers_on_two_gateways_exceed_no_quota_by_a_byte() {
     assert_eq!(held, stored);
     assert!(held > 20_000 - 2 * 161, "{held}");
 }
+
+#[tokio::test]
+async fn writers_that_choose_the_same_members_in_another_order_do_not_fail_one_another() {
+    let world = StorageWorld::start(&[], &["--write", "copies:2"]).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..16 {
+        let s3 = world.s3.clone();
+        writers.spawn(async move {
+            for number in 0..40 {
+                let put = s3.put(REPOSITORY, &format!("{writer}/{number}"), b"bytes");
+                assert_eq!(code(put.await).await, (200, String::new()));
+            }
+        });
+    }
+    writers.join_all().await;
+}

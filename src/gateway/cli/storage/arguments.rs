@@ -12,7 +12,7 @@ use crate::storage::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(in crate::gateway::cli) enum StorageCommand {
+pub(crate) enum StorageCommand {
     /// Buckets: where bytes can be stored.
     Bucket {
         #[command(subcommand)]
@@ -40,7 +40,7 @@ pub(in crate::gateway::cli) enum StorageCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::gateway::cli) enum BucketCommand {
+pub(crate) enum BucketCommand {
     /// Add a bucket.
     Add(Box<AddBucket>),
     /// Print all buckets and their use.
@@ -64,7 +64,7 @@ pub(in crate::gateway::cli) enum BucketCommand {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct DrainBucket {
+pub(crate) struct DrainBucket {
     /// End with 1 when nothing has moved for so long.
     #[arg(long, default_value = "5m", value_parser = humantime::parse_duration)]
     pub(super) patience: std::time::Duration,
@@ -76,7 +76,7 @@ pub(in crate::gateway::cli) struct DrainBucket {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct ImportBucket {
+pub(crate) struct ImportBucket {
     /// A repository of which the bucket is a member.
     #[arg(long)]
     pub(super) repository: String,
@@ -93,7 +93,7 @@ pub(in crate::gateway::cli) struct ImportBucket {
 
 /// Where the credentials of a bucket come from; never from the command line itself.
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct CredentialsArguments {
+pub(crate) struct CredentialsArguments {
     /// env: STORAGE_BUCKET_ACCESS_KEY_ID and STORAGE_BUCKET_SECRET_ACCESS_KEY. stdin: JSON with accessKeyId and
     /// secretAccessKey, or of a service account. role: none, since the gateways have a role.
     #[arg(long, value_enum, default_value = "env")]
@@ -112,7 +112,7 @@ pub(super) enum CredentialsSource {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct AddBucket {
+pub(crate) struct AddBucket {
     /// Its name here.
     pub(super) name: String,
     /// aws, gcp, azure, s3 or file.
@@ -143,7 +143,7 @@ pub(in crate::gateway::cli) struct AddBucket {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::gateway::cli) enum RepositoryCommand {
+pub(crate) enum RepositoryCommand {
     /// Add a repository.
     Add(Box<AddRepository>),
     /// Give a repository other members, or another mirror.
@@ -155,7 +155,7 @@ pub(in crate::gateway::cli) enum RepositoryCommand {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct AddRepository {
+pub(crate) struct AddRepository {
     /// What clients call it.
     pub(super) name: String,
     /// A bucket, in order of preference; may be repeated.
@@ -188,7 +188,7 @@ pub(in crate::gateway::cli) struct AddRepository {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct ChangeRepository {
+pub(crate) struct ChangeRepository {
     /// All its members from now on, in order of preference; may be repeated.
     #[arg(long = "member")]
     pub(super) members: Vec<String>,
@@ -203,7 +203,7 @@ pub(in crate::gateway::cli) struct ChangeRepository {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::gateway::cli) enum KeyCommand {
+pub(crate) enum KeyCommand {
     /// Make a key of a repository; its secret is printed once.
     Add {
         /// The repository.
@@ -221,7 +221,7 @@ pub(in crate::gateway::cli) enum KeyCommand {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct NamedArguments {
+pub(crate) struct NamedArguments {
     /// Its name, or its id.
     pub(super) name: String,
     #[command(flatten)]
@@ -229,7 +229,7 @@ pub(in crate::gateway::cli) struct NamedArguments {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::gateway::cli) struct OutputArguments {
+pub(crate) struct OutputArguments {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -243,7 +243,7 @@ pub(in crate::gateway::cli) struct OutputArguments {
 
 /// Write policies below prefixes.
 #[derive(Debug, Clone)]
-pub(in crate::gateway::cli) struct Rules(pub(super) Vec<Rule>);
+pub(crate) struct Rules(pub(super) Vec<Rule>);
 
 fn mirror(text: &str) -> Result<Mirror, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
