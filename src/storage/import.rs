@@ -3,7 +3,7 @@
 //! What this gateway has written lies below a prefix of its own, and is left out unless that prefix is asked
 //! for: of an index that was restored from a backup, that finds what was written since, by its id.
 //!
-//! What an imported copy is, its provider's key and ETag say: it is read on condition that they hold. The
+//! What an imported copy is, its provider's key and `ETag` say: it is read on condition that they hold. The
 //! content type and the metadata of an object are not read, which would take a request for each.
 
 use futures_util::StreamExt;
@@ -21,7 +21,7 @@ use super::{BucketRow, Registry, RepositoryRow, StorageError};
 
 /// Objects that are imported in one transaction: each takes a lock.
 const BATCH: usize = 500;
-/// Objects of which the provider is asked for the ETag at the same time, if its list does not have it.
+/// Objects of which the provider is asked for the `ETag` at the same time, if its list does not have it.
 const HEADS: usize = 16;
 
 /// What is imported.
@@ -52,7 +52,7 @@ pub struct Imported {
     pub kept: u64,
     /// Objects that are not there any more.
     pub gone: u64,
-    /// Objects without an ETag, and empty ones that only stand for a folder.
+    /// Objects without an `ETag`, and empty ones that only stand for a folder.
     pub skipped: u64,
 }
 
@@ -105,7 +105,7 @@ pub async fn import(
     Ok(done)
 }
 
-/// An object with its ETag; nothing if it has none, or is not there under its own key: a provider's page
+/// An object with its `ETag`; nothing if it has none, or is not there under its own key: a provider's page
 /// shows folders as objects whose key ends in a slash.
 async fn complete(
     backend: &BucketBackend,

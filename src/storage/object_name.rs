@@ -41,7 +41,7 @@ impl<'a> ObjectName<'a> {
         }
     }
 
-    /// The ETag that it must have.
+    /// The `ETag` that it must have.
     pub(super) fn etag(self) -> Option<String> {
         match self {
             Self::Own(_) => None,

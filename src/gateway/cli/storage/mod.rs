@@ -27,7 +27,7 @@ pub(super) async fn storage(
         StorageCommand::Bucket { command } => bucket(command, environment).await,
         StorageCommand::Repository { command } => repository(command, environment).await,
         StorageCommand::Key { command } => key(command, environment).await,
-        StorageCommand::Drain(drain) => moving::drain(drain, environment).await,
+        StorageCommand::Drain(drain) => moving::drain(&drain, environment).await,
         StorageCommand::Restores(output) => moving::restores(&output, environment).await,
         StorageCommand::Sweep(output) => {
             let session = Console::open(&output, environment).await?;

@@ -19,7 +19,7 @@ use tidegate_model::Environment;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Has the gateways move all copies off a bucket, and waits for them.
-pub(super) async fn drain(drain: DrainBucket, environment: &Environment) -> Result<(), Exit> {
+pub(super) async fn drain(drain: &DrainBucket, environment: &Environment) -> Result<(), Exit> {
     let session = Console::open(&drain.named.output, environment).await?;
     let registry = session.registry();
     let name = &drain.named.name;
