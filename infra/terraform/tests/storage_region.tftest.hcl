@@ -220,6 +220,15 @@ run "gateway" {
 
   assert {
     condition = (
+      jsondecode(aws_ecs_task_definition.gateway.container_definitions)[0].dependsOn == [{ containerName = "spool", condition = "SUCCESS" }] &&
+      [for container in jsondecode(aws_ecs_task_definition.gateway.container_definitions) : "${container.user} ${container.command[0]}" if container.name == "spool"] ==
+      ["0:10001 chgrp 10001 /var/spool/tidegate; chmod 0770 /var/spool/tidegate"]
+    )
+    error_message = "The gateway may write to its disk before it starts."
+  }
+
+  assert {
+    condition = (
       toset(data.aws_iam_policy_document.storage[0].statement[0].resources) == toset(["arn:aws:s3:::one", "arn:aws:s3:::two"]) &&
       toset(data.aws_iam_policy_document.storage[0].statement[0].actions) == toset(["s3:ListBucket"]) &&
       toset(data.aws_iam_policy_document.storage[0].statement[1].resources) == toset(["arn:aws:s3:::one/*", "arn:aws:s3:::two/*"]) &&

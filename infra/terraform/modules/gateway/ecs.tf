@@ -59,19 +59,24 @@ locals {
     [for storage in var.storage[*] : local.storage_port],
   )
   mounts = concat(local.fleet_mounts, local.spool_mounts)
+  # They end before the gateway starts.
+  first = concat(local.fleet_files_containers, local.spool_containers)
 
-  gateway = merge(local.container, {
+  # Only where there is something to say.
+  further = concat(
+    [for mounts in [local.mounts] : { mountPoints = mounts } if length(mounts) > 0],
+    [for first in [local.first] : { dependsOn = [for one in first : { containerName = one.name, condition = "SUCCESS" }] } if length(first) > 0],
+  )
+
+  gateway = merge(concat([local.container, {
     portMappings = [for port in local.ports : { containerPort = port, protocol = "tcp" }]
     environment  = [for name, value in local.environment : { name = name, value = value }]
     secrets      = [for name, arn in var.secret_arns : { name = name, valueFrom = arn }]
-    }, concat(
-    [for fleet in var.fleet[*] : local.fleet_container],
-    [for mounts in [local.mounts] : { mountPoints = mounts } if length(mounts) > 0],
-  )...)
+  }], local.further)...)
 
   containers = concat(
     [local.gateway],
-    local.fleet_files_containers,
+    local.first,
     [for image in local.agent_image[*] : local.agent_container],
   )
 

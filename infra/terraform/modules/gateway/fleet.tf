@@ -47,10 +47,6 @@ locals {
   }
 
   # What the gateway's own container has beside the rest.
-  fleet_container = {
-    dependsOn = [{ containerName = "fleet-files", condition = "SUCCESS" }]
-  }
-
   fleet_mounts = flatten([
     for fleet in var.fleet[*] : [
       { sourceVolume = "fleet", containerPath = local.fleet_folder, readOnly = true },

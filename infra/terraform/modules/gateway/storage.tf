@@ -3,7 +3,6 @@
 
 locals {
   storage_port = 9000
-  # The image has this folder for its user (infra/Dockerfile).
   spool_folder = "/var/spool/tidegate"
 
   # Where the gateway puts files of its own unless [storage] spool_dir says otherwise.
@@ -14,6 +13,20 @@ locals {
 
   spool_mounts = [
     for storage in var.storage[*] : { sourceVolume = "spool", containerPath = local.spool_folder, readOnly = false }
+  ]
+}
+
+locals {
+  # The volume belongs to root, who has no right but that of an owner here: it is given to the image's group.
+  spool_containers = [
+    for storage in var.storage[*] : merge(local.container, {
+      name        = "spool"
+      essential   = false
+      user        = "0:10001"
+      entryPoint  = ["bash", "-euc"]
+      command     = ["chgrp 10001 ${local.spool_folder}; chmod 0770 ${local.spool_folder}"]
+      mountPoints = local.spool_mounts
+    })
   ]
 }
 
