@@ -64,12 +64,7 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
     write(&world, count).await;
     let expected: BTreeSet<_> = (0..count).map(|it| sha256_of(&body_of(it))).collect();
     let started = Instant::now();
-    for server in &world.buckets {
-        server.fail_every(20, Method::GET, BucketFault::Answer(500, ""));
-    }
-    cold.heal();
-    cold.fail_every(30, Method::PUT, BucketFault::Answer(503, ""));
-    cold.fail_every(40, Method::GET, BucketFault::Reset);
+    fail_now_and_then(&world, &cold);
     let mut deleted_too_early = 0;
     for kill in 1..=KILLS {
         let wanted = count * kill / (KILLS + 1);
@@ -82,13 +77,7 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
         .unwrap();
         world.gateways.last().unwrap().signal(Signal::SIGKILL);
         world.gateways.last_mut().unwrap().wait().await.unwrap();
-        // What is nowhere else is in the mirror, and was proven there.
-        let hot: BTreeSet<_> = world.buckets.iter().flat_map(hashes).collect();
-        let proven = hashes(&cold);
-        deleted_too_early += expected
-            .difference(&hot)
-            .filter(|it| !proven.contains(*it))
-            .count();
+        deleted_too_early += nowhere(&expected, &world, &cold);
         world.s3 = world.add_gateway(SETTINGS).await;
     }
     let open = "select count(*) from tidegate.storage_task";
@@ -128,6 +117,24 @@ pub(super) async fn mirrored_while_killed(length: Length) -> Row {
     );
     row.show(format!("{KILLS} kills, {} s", took.as_secs()), true);
     row
+}
+
+/// Makes members fail one request in some, and the mirror too.
+fn fail_now_and_then(world: &StorageWorld, cold: &BucketServer) {
+    for server in &world.buckets {
+        server.fail_every(20, Method::GET, BucketFault::Answer(500, ""));
+    }
+    cold.heal();
+    cold.fail_every(30, Method::PUT, BucketFault::Answer(503, ""));
+    cold.fail_every(40, Method::GET, BucketFault::Reset);
+}
+
+/// How many objects are neither at a member nor, with the right bytes, in the mirror.
+fn nowhere(expected: &BTreeSet<String>, world: &StorageWorld, cold: &BucketServer) -> usize {
+    let hot: BTreeSet<_> = world.buckets.iter().flat_map(hashes).collect();
+    let proven = hashes(cold);
+    let gone = expected.difference(&hot);
+    gone.filter(|it| !proven.contains(*it)).count()
 }
 
 /// Writes objects with a few clients.

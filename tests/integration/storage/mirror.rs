@@ -105,7 +105,7 @@ async fn a_hot_copy_is_deleted_only_after_the_cold_one_was_read_back() {
     world.s3.put(MIRRORED, "key", BODY).await;
     let failures = "select coalesce(max(failures), 0) from tidegate.storage_task";
     until("it was tried twice", DEADLINE, async || {
-        Ok((world.value(failures).await >= "2".to_owned()).then_some(()))
+        Ok((world.value(failures).await.as_str() >= "2").then_some(()))
     })
     .await
     .unwrap();
