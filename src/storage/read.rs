@@ -143,7 +143,7 @@ impl Reading {
             Ok(bytes) => return Ok(bytes),
             Err(fault) => fault,
         };
-        self.source.inventory.fell_back(current.from.bucket, &fault);
+        self.source.failed(current.from.bucket, &fault);
         if fault.kind == FaultKind::Damaged {
             self.source.distrust(&current.from);
         }
@@ -166,6 +166,7 @@ impl Reading {
         let Some(current) = &mut self.current else {
             return Ok(Some(bytes));
         };
+        self.source.received(current.from.bucket, bytes.len());
         let before = current.at;
         current.at += bytes.len() as u64;
         if let Some(hash) = &mut current.hash {
@@ -185,7 +186,7 @@ impl Reading {
             kind: FaultKind::Damaged,
             detail: "the bytes are not those that were stored".to_owned(),
         };
-        self.source.inventory.fell_back(current.from.bucket, &fault);
+        self.source.failed(current.from.bucket, &fault);
         if current.one_copy {
             self.source.distrust(&current.from);
         }

@@ -17,6 +17,7 @@ mod rollout_faults;
 mod scene;
 mod spill;
 mod storage;
+mod storage_year;
 mod table;
 mod traffic;
 mod unsteady_replica;

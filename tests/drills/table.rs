@@ -3,7 +3,10 @@
 use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
-use super::{decision, down_and_up, late_replica, lost_replica, spill, storage, unsteady_replica};
+use super::{
+    decision, down_and_up, late_replica, lost_replica, spill, storage, storage_year,
+    unsteady_replica,
+};
 use super::{rollout_arrival, rollout_faults};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,6 +63,7 @@ async fn storage_drills_at_full_length() {
         storage::quota_breached(Full).await,
         storage::killed_in_a_body(Full).await,
         storage::gateways_killed().await,
+        storage_year::year_of_statistics(Full).await,
     ];
     for row in &rows {
         println!("{row}");

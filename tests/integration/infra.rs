@@ -80,11 +80,12 @@ path = "/app"
 upstream = "${APP_URL}"
 "#;
 
-/// What the names of metrics begin with that only a fleet has.
-const OF_A_FLEET: [&str; 3] = [
+/// What the names of metrics begin with that only a fleet or object storage has.
+const OF_OTHER_TESTS: [&str; 4] = [
     "tidegate_fleet_",
     "tidegate_traffic_revision",
     "tidegate_traffic_rollouts",
+    "tidegate_storage_",
 ];
 
 /// Causes every event once, so that metrics that only count events exist.
@@ -140,7 +141,7 @@ async fn live_metrics_have_all_that_alerts_and_dashboard_ask_for() {
 
     // Those of a fleet and of its policy store are in the tests of `observability` and `rollouts`.
     let mut asked = metrics_asked_for();
-    asked.retain(|name| !OF_A_FLEET.iter().any(|it| name.starts_with(it)));
+    asked.retain(|name| !OF_OTHER_TESTS.iter().any(|it| name.starts_with(it)));
     // Some appear with the first sample or answer they count.
     let missing = std::cell::RefCell::new(asked);
     let exposed = async || {

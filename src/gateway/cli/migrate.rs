@@ -52,7 +52,7 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 3] = [
+const STORAGE: [(i64, &str, &str); 5] = [
     (
         1,
         "storage",
@@ -67,6 +67,16 @@ const STORAGE: [(i64, &str, &str); 3] = [
         3,
         "repair",
         include_str!("../../../migrations/storage/0003_repair.sql"),
+    ),
+    (
+        5,
+        "management",
+        include_str!("../../../migrations/storage/0005_management.sql"),
+    ),
+    (
+        6,
+        "statistics",
+        include_str!("../../../migrations/storage/0006_statistics.sql"),
     ),
 ];
 

@@ -1,7 +1,6 @@
 //! The command line: one file per subcommand.
 
 mod arguments;
-mod bucket_credentials;
 mod check;
 mod demo;
 mod edge_policy;
@@ -14,7 +13,6 @@ mod policy;
 mod primary;
 mod serve;
 mod storage;
-mod storage_arguments;
 mod token;
 mod top;
 mod url_warning;

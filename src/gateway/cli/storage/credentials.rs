@@ -3,8 +3,8 @@
 
 use std::io::Read;
 
-use super::Exit;
-use super::storage_arguments::{CredentialsArguments, CredentialsSource};
+use super::arguments::{CredentialsArguments, CredentialsSource};
+use crate::gateway::cli::Exit;
 use crate::storage::{BucketCredentials, CREDENTIALS_BYTES_MAX, Role};
 use tidegate_model::Environment;
 
