@@ -502,18 +502,3 @@ begin
     update tidegate.storage_bucket set held = held - bytes_gone where id = p_bucket;
     return gone;
 end $$;
-
--- Gives a repository another policy and other members, in their order.
-create function tidegate.storage_change_repository(p_repository text, p_policy jsonb, p_members text[])
-returns void
-language plpgsql
-as $$
-begin
-    perform 1 from tidegate.storage_repository where id = p_repository for update;
-    delete from tidegate.storage_member where repository = p_repository;
-    insert into tidegate.storage_member
-    select p_repository, b.id, given.position
-    from unnest(p_members) with ordinality given (name, position)
-    join tidegate.storage_bucket b on b.name = given.name;
-    update tidegate.storage_repository set policy = p_policy where id = p_repository;
-end $$;

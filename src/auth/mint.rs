@@ -17,9 +17,25 @@ pub fn mint(
     issuer: Option<&str>,
     now: SystemTime,
 ) -> String {
+    mint_with_scope(secret, (subject, None), ttl, audience, issuer, now)
+}
+
+/// The same for a subject with a scope (RFC 8693, section 4.2).
+#[must_use]
+pub fn mint_with_scope(
+    secret: &[u8],
+    (subject, scope): (&str, Option<&str>),
+    ttl: Duration,
+    audience: Option<&str>,
+    issuer: Option<&str>,
+    now: SystemTime,
+) -> String {
     let issued = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = issued.saturating_add(ttl).as_secs();
     let mut claims = json!({ "sub": subject, "iat": issued.as_secs(), "exp": expires });
+    if let Some(scope) = scope {
+        claims["scope"] = scope.into();
+    }
     if let Some(audience) = audience {
         claims["aud"] = audience.into();
     }

@@ -24,7 +24,7 @@ mod tests;
 pub use claims::Claims;
 pub use config::{AuthConfig, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET, KeySource};
 pub use error::AuthError;
-pub use mint::mint;
+pub use mint::{mint, mint_with_scope};
 pub use source::AuthSetupError;
 pub use token::bearer;
 pub use verifier::Verifier;

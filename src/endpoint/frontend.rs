@@ -17,7 +17,7 @@ pub struct Frontend {
     /// The endpoints, policies and budgets.
     pub routes: Arc<LiveRoutes>,
     /// Verifies JWTs.
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
     /// Signs and verifies consistency tokens.
     pub tokens: Arc<TokenKeys>,
     /// Answers kept in memory; `None` if the cache is turned off.

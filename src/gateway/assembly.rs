@@ -33,6 +33,7 @@ use crate::policy_store::{StoreFollower, StoreStatus};
 use crate::postgres::monitor::{Monitor, steer};
 use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
+use crate::storage::Store;
 use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
@@ -152,7 +153,8 @@ impl Gateway {
             region = %self.settings.region,
             "listening"
         );
-        let state = Arc::new(self.admin_state(fleet.clone()));
+        let store = self.storage();
+        let state = Arc::new(self.admin_state(fleet.clone(), store.clone()));
         let access = access(&self.settings, &admin_listener);
         let page = LivePage::new(Arc::clone(&state), self.recorder.clone(), &access);
         let probes = health::admin_routes(self.health.clone());
@@ -167,7 +169,7 @@ impl Gateway {
         tasks.spawn(self.recorder.clone().upkeep());
         tasks.spawn(renewal(self.tls.clone()));
         tasks.spawn(follower.run());
-        let storage = self.begin_storage(&mut tasks)?;
+        let storage = self.begin_storage(store, &mut tasks)?;
         let reloader = self.reloader(fleet.clone());
         tasks.spawn(reloader.reload_on(self.hangup, reload));
         let verifying = Arc::clone(&self.frontend);
@@ -188,20 +190,31 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Object storage, if it is configured; nothing is read yet.
+    fn storage(&self) -> Option<Arc<Store>> {
+        let config = self.settings.storage.as_ref()?;
+        Some(Arc::new(Store::new(
+            config,
+            self.settings.region.clone(),
+            Arc::clone(&self.frontend.backends.database),
+            Arc::clone(&self.frontend.tokens),
+            self.settings.steering.clone(),
+        )))
+    }
+
     /// Begins to serve object storage, if it is configured; what is returned ends with the drain.
     fn begin_storage(
         &self,
+        store: Option<Arc<Store>>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Option<JoinHandle<()>>, GatewayError> {
-        let Some(config) = &self.settings.storage else {
+        let Some((config, store)) = self.settings.storage.as_ref().zip(store) else {
             return Ok(None);
         };
         let shared = Shared {
-            region: &self.settings.region,
+            store,
             server: &self.settings.server,
-            database: &self.frontend.backends.database,
-            tokens: &self.frontend.tokens,
-            steering: &self.settings.steering,
+            verifier: &self.frontend.verifier,
             tls: self.tls.clone(),
             drain: &self.drain,
         };
@@ -262,7 +275,11 @@ impl Gateway {
         )
     }
 
-    fn admin_state(&self, fleet: Option<Arc<Membership>>) -> AdminState {
+    fn admin_state(
+        &self,
+        fleet: Option<Arc<Membership>>,
+        storage: Option<Arc<Store>>,
+    ) -> AdminState {
         AdminState {
             region: self.settings.region.clone(),
             database: Arc::clone(&self.frontend.backends.database),
@@ -270,6 +287,7 @@ impl Gateway {
             cache: self.frontend.cache.clone(),
             fleet,
             store: Arc::clone(&self.store),
+            storage,
         }
     }
 
@@ -356,7 +374,7 @@ fn frontend(
     Ok(Frontend {
         observer,
         routes: Arc::new(LiveRoutes::new(routes)),
-        verifier: Verifier::new(&settings.auth)?,
+        verifier: Arc::new(Verifier::new(&settings.auth)?),
         tokens,
         applications: cache.clone().map(|cache| Arc::new(HttpCache::new(cache))),
         cache,

@@ -14,6 +14,7 @@ pub mod admin;
 pub mod cli;
 pub mod dashboard;
 mod levels;
+mod use_of;
 pub mod config;
 pub mod health;
 

@@ -6,24 +6,21 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::GatewayError;
+use crate::auth::Verifier;
 use crate::http::{Drain, Limits, Listener, ServerSettings, TlsAcceptor, serve};
-use crate::sql::Database;
 use crate::storage::{
-    S3Front, StorageConfig, Store, move_forever, probe_forever, repair_forever, sweep_forever,
+    S3Front, StorageConfig, Store, ThisGateway, move_forever, probe_forever, record_forever,
+    repair_forever, storage_api, sweep_forever,
 };
-use tidegate_model::{RegionId, TokenKeys};
-use tidegate_steering::SteeringSettings;
 
 /// The longest silence of a client that sends or reads a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What the listener shares with the rest of the process.
 pub(super) struct Shared<'a> {
-    pub(super) region: &'a RegionId,
+    pub(super) store: Arc<Store>,
     pub(super) server: &'a ServerSettings,
-    pub(super) database: &'a Arc<Database>,
-    pub(super) tokens: &'a Arc<TokenKeys>,
-    pub(super) steering: &'a SteeringSettings,
+    pub(super) verifier: &'a Arc<Verifier>,
     pub(super) tls: Option<Arc<TlsAcceptor>>,
     pub(super) drain: &'a Drain,
 }
@@ -34,14 +31,22 @@ pub(super) fn begin_storage(
     shared: Shared<'_>,
     tasks: &mut JoinSet<()>,
 ) -> Result<JoinHandle<()>, GatewayError> {
-    let listener = Listener::bind("storage", config.listen)
-        .map_err(|error| GatewayError::Listen("STORAGE_ADDR", config.listen, error))?;
-    let listener = listener.with_tls(shared.tls);
-    let address = listener.local_addr().ok().map(tracing::field::display);
-    tracing::info!(storage = address, "listening for S3");
-    let (database, tokens) = (Arc::clone(shared.database), Arc::clone(shared.tokens));
-    let (region, steering) = (shared.region.clone(), shared.steering.clone());
-    let store = Arc::new(Store::new(config, region, database, tokens, steering));
+    let bind = |label, name, address| {
+        let listener = Listener::bind(label, address)
+            .map_err(|error| GatewayError::Listen(name, address, error))?;
+        Ok::<_, GatewayError>(listener.with_tls(shared.tls.clone()))
+    };
+    let listener = bind("storage", "STORAGE_ADDR", config.listen)?;
+    let local = listener.local_addr().ok();
+    tracing::info!(
+        storage = local.map(tracing::field::display),
+        "listening for S3"
+    );
+    let api = config
+        .api
+        .map(|address| bind("storage-api", "STORAGE_API_ADDR", address));
+    let api = api.transpose()?;
+    let store = shared.store;
     let front = S3Front::new(&store).map_err(GatewayError::Storage)?;
     let limits = Limits {
         write_timeout: SILENCE_MAX,
@@ -51,6 +56,17 @@ pub(super) fn begin_storage(
     tasks.spawn(sweep_forever(Arc::clone(&store)));
     tasks.spawn(repair_forever(Arc::clone(&store)));
     tasks.spawn(move_forever(Arc::clone(&store)));
+    if let Some(listener) = api {
+        let address = listener.local_addr().ok().map(tracing::field::display);
+        tracing::info!(storage_api = address, "listening for the storage API");
+        let served = storage_api(&store, shared.verifier);
+        let served = serve(listener, served, Limits::admin(), shared.drain.clone());
+        tasks.spawn(async move {
+            let _ended = served.await;
+        });
+    }
+    let this = ThisGateway::new(&store, local, shared.tls.is_some());
+    tasks.spawn(record_forever(Arc::clone(&store), this));
     tasks.spawn(probe_forever(store));
     let served = serve(listener, front, limits, shared.drain.clone());
     Ok(tokio::spawn(async move {

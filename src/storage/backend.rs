@@ -27,7 +27,7 @@ use super::credentials::BucketCredentials;
 use super::fault::FaultKind;
 use super::object_name::{ObjectName, PREFIX, own_path as path};
 use super::upload::Upload;
-use super::{BucketRow, Provider, StorageError, fault::Fault};
+use super::{BucketRow, NewBucket, Provider, StorageError, fault::Fault};
 
 /// What is sent at once; a body that is larger goes in parts of this size.
 pub(super) const PART_BYTES: usize = 8 << 20;
@@ -53,11 +53,22 @@ impl BucketBackend {
     /// # Errors
     /// If what is declared cannot be used.
     pub fn new(bucket: &BucketRow, file_root: &str) -> Result<Self, StorageError> {
-        let declared = &bucket.declared;
+        Self::of(&bucket.declared, bucket.credentials.as_ref(), file_root)
+    }
+
+    /// The same for a bucket that has no row yet.
+    ///
+    /// # Errors
+    /// If what is declared cannot be used.
+    pub fn of(
+        declared: &NewBucket,
+        credentials: Option<&BucketCredentials>,
+        file_root: &str,
+    ) -> Result<Self, StorageError> {
         let location = declared
-            .opened_by(bucket.credentials.as_ref())
+            .opened_by(credentials)
             .map_err(StorageError::Invalid)?;
-        let Some(credentials) = &bucket.credentials else {
+        let Some(credentials) = credentials else {
             let store = file::open(&location.bucket, file_root)?;
             return Ok(Self {
                 store: Arc::new(store),
@@ -246,7 +257,6 @@ impl BucketBackend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::NewBucket;
 
     #[tokio::test]
     async fn a_file_that_is_too_short_is_damaged_and_does_not_accuse_its_bucket() {
@@ -263,6 +273,7 @@ mod tests {
                 credit: None,
                 quota: None,
                 price_out: None,
+                public_only: false,
             },
             credentials: None,
             writes: true,

@@ -8,11 +8,11 @@ use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector};
 
 use super::attempt::FIRST_BYTE;
-use super::bucket::is_forbidden_address;
+use super::endpoint::{Reach, check_address};
 
 /// Connects to buckets.
-#[derive(Debug)]
-pub(super) struct Guarded;
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guarded(pub(super) Reach);
 
 /// Connects to what gives the process the credentials of its role, which may be a metadata address.
 #[derive(Debug)]
@@ -20,7 +20,12 @@ pub(super) struct Unguarded;
 
 impl HttpConnector for Guarded {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        client(reqwest::Client::builder().dns_resolver(Arc::new(Self)))
+        let builder = reqwest::Client::builder().dns_resolver(Arc::new(*self));
+        client(match self.0 {
+            // A proxy looks names up by itself.
+            Reach::Public => builder.no_proxy(),
+            Reach::Any => builder,
+        })
     }
 }
 
@@ -47,10 +52,11 @@ fn client(builder: reqwest::ClientBuilder) -> object_store::Result<HttpClient> {
 
 impl reqwest::dns::Resolve for Guarded {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let Self(reach) = *self;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let allowed: Vec<_> = found
-                .filter(|address| !is_forbidden_address(address.ip()))
+                .filter(|address| check_address(address.ip(), reach).is_ok())
                 .collect();
             if allowed.is_empty() {
                 return Err("the name has no address that may be an endpoint".into());
@@ -68,13 +74,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_resolves_to_a_metadata_address_is_not_connected_to() {
-        for (name, is_allowed) in [
-            ("127.0.0.1", true),
-            ("169.254.169.254", false),
-            ("100.100.100.200", false),
-            ("fd00:ec2::254", false),
+        for (name, reach, is_allowed) in [
+            ("127.0.0.1", Reach::Any, true),
+            ("127.0.0.1", Reach::Public, false),
+            ("localhost", Reach::Public, false),
+            ("169.254.169.254", Reach::Any, false),
+            ("100.100.100.200", Reach::Any, false),
+            ("fd00:ec2::254", Reach::Any, false),
         ] {
-            let resolved = Guarded.resolve(name.parse().unwrap()).await;
+            let resolved = Guarded(reach).resolve(name.parse().unwrap()).await;
             assert_eq!(resolved.is_ok(), is_allowed, "{name}");
         }
     }

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use super::StorageError;
 use super::error::IncomingError;
 use super::index::{Blob, Version};
+use super::inventory::pair;
 use super::lease::Leases;
 use super::read::Reading;
 use super::registry::new_id;
@@ -106,6 +107,9 @@ impl Target<'_> {
         match leases.hold(&self.store.index, copied).await {
             Ok(()) => {
                 at.live.add_written(blob.size);
+                let bytes = i64::try_from(blob.size).unwrap_or(i64::MAX);
+                let pair = pair(self.repository, self.inventory, bucket);
+                self.store.tally.resized(pair, bytes);
                 Ok(Some(LandedCopy {
                     bucket,
                     id: copy,

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join, join3, join4};
+use futures_util::future::{join, join4};
 use smallvec::SmallVec;
 use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPosition};
 use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
@@ -341,22 +341,4 @@ async fn lease(node: &Node, shared: bool, deadline: Instant) -> Result<Lease, St
     let late = |_elapsed| StorageError::NoNode(format!("no connection to {} in time", node.id));
     let leased = timeout_at(deadline, leased).await.map_err(late)?;
     leased.map_err(|error| StorageError::NoNode(error.to_string()))
-}
-
-/// Runs a statement of the command line, in a transaction of its own.
-pub(super) async fn execute(
-    client: &tokio_postgres::Client,
-    sql: &str,
-    values: Values<'_>,
-) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let (begun, rows, committed) = join3(
-        client.batch_execute("begin isolation level read committed read write"),
-        client.query_typed(sql, values),
-        client.batch_execute("commit"),
-    )
-    .await;
-    begun?;
-    let rows = rows?;
-    committed?;
-    Ok(rows)
 }

@@ -3,23 +3,25 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidegate_steering::{
-    AttemptOutcome, HedgeDelay, Ranking, Selector, SharedSelector, Standing, SteeringSettings,
-};
+use tidegate_steering::{AttemptOutcome, Selector, SharedSelector, SteeringSettings};
 use tidegate_telemetry::names;
 use tokio::time::Instant;
 
 use super::database::{IndexDatabase, Owed};
 use super::fault::{Fault, FaultKind};
-use super::placement::MemberView;
+use super::live::{Bucket, Live};
 use super::registry::{self, RepositoryRow};
-use super::{BucketBackend, BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};
+use super::statistics::{BucketStatus, status};
+use super::{BucketRow, KeyPair, MasterKeys, StorageError, WritePolicy, placement};
 
 /// The latency that is expected of a bucket, and of each one after it a little more, until it is known.
 const ESTIMATE: Duration = Duration::from_millis(50);
+
+/// The quantile of the times to the first byte that `read_slo` is about.
+const SLO_QUANTILE: f64 = 0.95;
 
 /// What there is.
 pub struct Inventory {
@@ -27,25 +29,11 @@ pub struct Inventory {
     pub(super) buckets: Vec<Arc<Bucket>>,
     pub(super) repositories: Vec<Arc<Repository>>,
     pub(super) keys: HashMap<String, Arc<KeyPair>>,
+    /// The ids that clients send of keys that have two secrets.
+    pub(super) rotating: Vec<String>,
     /// The latencies and breakers of the buckets.
     pub(super) selector: Arc<SharedSelector>,
     steering: SteeringSettings,
-}
-
-/// A bucket and what this gateway has learned about it.
-pub(super) struct Bucket {
-    pub(super) row: BucketRow,
-    pub(super) live: Arc<Live>,
-}
-
-/// What outlives a change of a bucket's limits.
-pub(super) struct Live {
-    pub(super) backend: BucketBackend,
-    pub(super) hedge: HedgeDelay,
-    /// Whether it did not answer when it was last probed.
-    pub(super) is_silent: AtomicBool,
-    held: AtomicU64,
-    written: AtomicU64,
 }
 
 /// A repository and its members' indices.
@@ -61,6 +49,7 @@ impl Inventory {
             buckets: Vec::new(),
             repositories: Vec::new(),
             keys: HashMap::new(),
+            rotating: Vec::new(),
             selector: Arc::new(new_selector(&steering, 0)),
             steering,
         }
@@ -92,7 +81,9 @@ impl Inventory {
         let pairs = rows.iter().map(|row| registry::key_pair(keys, row));
         let pairs = pairs.filter_map(unless_broken);
         let keys = pairs.map(|pair| (pair.key_id.clone(), Arc::new(pair)));
-        let keys = keys.collect();
+        let keys: HashMap<_, _> = keys.collect();
+        let rotating = keys.values().filter(|key| key.next_secret.is_some());
+        let rotating = rotating.map(|key| key.key_id.clone()).collect();
 
         let ids = |all: &[Arc<Bucket>]| all.iter().map(|it| it.row.id.clone()).collect::<Vec<_>>();
         let selector = match ids(&buckets) == ids(&self.buckets) {
@@ -103,6 +94,7 @@ impl Inventory {
             buckets,
             repositories,
             keys,
+            rotating,
             selector,
             steering: self.steering.clone(),
         })
@@ -114,13 +106,7 @@ impl Inventory {
         let same = before.filter(|before| before.leads_to_same_place(&row));
         let live = match same {
             Some(before) => Arc::clone(&before.live),
-            None => Arc::new(Live {
-                backend: BucketBackend::new(&row, file_root)?,
-                hedge: HedgeDelay::new(Instant::now()),
-                is_silent: AtomicBool::default(),
-                held: AtomicU64::default(),
-                written: AtomicU64::default(),
-            }),
+            None => Arc::new(Live::new(&row, file_root)?),
         };
         live.note(row.held, row.written);
         Ok(Arc::new(Bucket { row, live }))
@@ -172,6 +158,8 @@ impl Inventory {
     /// Notes how an attempt at a bucket has ended.
     pub(super) fn report(&self, bucket: usize, fault: Option<&Fault>, latency: Option<Duration>) {
         let now = Instant::now();
+        let attempts = &self.buckets[bucket].live.attempts;
+        attempts.add(fault.is_some(), latency, now);
         match fault {
             None => self
                 .selector
@@ -199,79 +187,47 @@ impl Inventory {
     }
 }
 
+impl Inventory {
+    /// How a bucket is shown.
+    pub(super) fn status(&self, bucket: usize, now: Instant) -> BucketStatus {
+        let live = &self.buckets[bucket].live;
+        status(
+            live.silent_probes.load(Ordering::Relaxed),
+            live.attempts.last_minute(now),
+            self.slow(bucket, now),
+            self.read_slo(bucket),
+        )
+    }
+
+    /// The 95th percentile of a bucket's times to the first byte; the average while too few are known.
+    pub(super) fn slow(&self, bucket: usize, now: Instant) -> Duration {
+        let hedge = &self.buckets[bucket].live.hedge;
+        let slow = hedge.quantile(SLO_QUANTILE, now);
+        slow.unwrap_or_else(|| self.selector.latency(bucket))
+    }
+
+    /// The shortest time to the first byte that a repository of a bucket wants.
+    pub(super) fn read_slo(&self, bucket: usize) -> Option<Duration> {
+        let all = self.repositories.iter();
+        let of = all.filter(|repository| repository.members.contains(&bucket));
+        of.filter_map(|repository| repository.row.policy.read_slo())
+            .min()
+    }
+}
+
 /// Where a write may go.
 pub(super) struct Placement {
     pub(super) policy: WritePolicy,
     pub(super) order: Vec<usize>,
 }
 
-impl Bucket {
-    /// Its name in logs and metrics.
-    pub(super) fn name(&self) -> &str {
-        &self.row.declared.name
-    }
-
-    pub(super) fn backend(&self) -> &BucketBackend {
-        &self.live.backend
-    }
-
-    fn leads_to_same_place(&self, row: &BucketRow) -> bool {
-        let place = |row: &BucketRow| {
-            let declared = &row.declared;
-            (
-                declared.url.clone(),
-                declared.region.clone(),
-                declared.provider,
-                row.credentials.clone(),
-            )
-        };
-        place(&self.row) == place(row)
-    }
-
-    fn view(&self, named: &[String], ranking: &Ranking, index: usize) -> MemberView {
-        let (standing, rank) = standing(ranking, index);
-        MemberView {
-            written: self.live.written.load(Ordering::Relaxed),
-            soft_limit: self.row.soft_limit(),
-            held: self.live.held.load(Ordering::Relaxed),
-            quota: self.row.declared.quota,
-            writes: self.row.writes,
-            healthy: works(standing),
-            allowed: named.is_empty() || named.iter().any(|name| name == self.name()),
-            rank,
-        }
-    }
-}
-
-impl Live {
-    /// Takes what the database says about its use.
-    pub(super) fn note(&self, held: u64, written: u64) {
-        self.held.store(held, Ordering::Relaxed);
-        self.written.store(written, Ordering::Relaxed);
-    }
-
-    /// Adds bytes that were written since.
-    pub(super) fn add_written(&self, bytes: u64) {
-        self.written.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Returns a bucket's standing and its place by speed.
-pub(super) fn standing(ranking: &Ranking, index: usize) -> (Standing, usize) {
-    let mut all = ranking.best_first().iter().enumerate();
-    let found = all.find(|(_, ranked)| ranked.candidate == index);
-    found.map_or((Standing::Failed, usize::MAX), |(rank, ranked)| {
-        (ranked.standing, rank)
-    })
-}
-
-/// Whether a bucket can be expected to answer.
-pub(super) fn works(standing: Standing) -> bool {
-    match standing {
-        Standing::Trusted | Standing::OnProbation => true,
-        // Probes are sent by a task, not by requests.
-        Standing::ProbeDue | Standing::Failed | Standing::Drained => false,
-    }
+/// A repository and a bucket by their ids, as statistics name them.
+pub(super) fn pair<'a>(
+    repository: &'a Repository,
+    inventory: &'a Inventory,
+    bucket: usize,
+) -> (&'a str, &'a str) {
+    (&repository.row.id, &inventory.buckets[bucket].row.id)
 }
 
 fn new_selector(steering: &SteeringSettings, buckets: usize) -> SharedSelector {

@@ -6,13 +6,13 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::StorageError;
 use super::seal::random;
 
 /// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyMode {
     /// Read and list.
@@ -60,6 +60,8 @@ pub struct KeyPair {
     pub key_id: String,
     /// What clients sign with.
     pub secret: SecretString,
+    /// While it is rotated, the other secret that holds.
+    pub next_secret: Option<SecretString>,
     /// The id of the repository.
     pub repository: String,
     /// What it may do.

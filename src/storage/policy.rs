@@ -101,6 +101,7 @@ impl FromStr for ReadPolicy {
 
 /// A write policy for the keys below a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// What the keys begin with.
     pub prefix: String,

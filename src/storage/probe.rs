@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::inventory::{Inventory, standing, works};
+use super::inventory::Inventory;
+use super::live::{standing, works};
 use super::rounds::in_every_bucket;
 use super::store::Store;
 
@@ -27,7 +28,7 @@ pub async fn probe_forever(store: Arc<Store>) {
 async fn probe(inventory: &Inventory, index: usize, is_turn_of_working: bool) {
     let (selector, bucket) = (&inventory.selector, &inventory.buckets[index]);
     let is_closed = works(standing(&selector.ranking(Instant::now()), index).0);
-    let is_doubted = bucket.live.is_silent.load(Ordering::Relaxed);
+    let is_doubted = bucket.live.silent_probes.load(Ordering::Relaxed) > 0;
     if !(is_closed && (is_turn_of_working || is_doubted)
         || selector.claim_probe(index, Instant::now()))
     {
@@ -37,8 +38,13 @@ async fn probe(inventory: &Inventory, index: usize, is_turn_of_working: bool) {
     let probed = bucket.backend().probe().await;
     let latency = probed.is_ok().then(|| started.elapsed());
     inventory.report(index, probed.as_ref().err(), latency);
-    bucket
-        .live
-        .is_silent
-        .store(probed.is_err(), Ordering::Relaxed);
+    let silent = &bucket.live.silent_probes;
+    match probed {
+        Ok(()) => silent.store(0, Ordering::Relaxed),
+        // One task probes a bucket.
+        Err(_) => silent.store(
+            silent.load(Ordering::Relaxed).saturating_add(1),
+            Ordering::Relaxed,
+        ),
+    }
 }

@@ -148,7 +148,7 @@ impl Reading {
             Ok(bytes) => return Ok(bytes),
             Err(fault) => fault,
         };
-        self.source.inventory.fell_back(current.from.bucket, &fault);
+        self.source.failed(current.from.bucket, &fault);
         if fault.kind == FaultKind::Damaged {
             self.source.distrust(&current.from);
         }
@@ -171,6 +171,7 @@ impl Reading {
         let Some(current) = &mut self.current else {
             return Ok(Some(bytes));
         };
+        self.source.received(current.from.bucket, bytes.len());
         let before = current.at;
         current.at += bytes.len() as u64;
         if let Some(hash) = &mut current.hash {
@@ -190,7 +191,7 @@ impl Reading {
             kind: FaultKind::Damaged,
             detail: "the bytes are not those that were stored".to_owned(),
         };
-        self.source.inventory.fell_back(current.from.bucket, &fault);
+        self.source.failed(current.from.bucket, &fault);
         if current.one_copy {
             self.source.distrust(&current.from);
         }

@@ -1,11 +1,14 @@
 //! Buckets, repositories and keys: rows, as the command line changes them.
 
 mod buckets;
+mod keys;
 mod repositories;
 mod sealed;
 
 pub use self::buckets::Registry;
 pub(super) use self::buckets::{BUCKETS, bucket, check_name, new_id, signed, unsigned};
+pub use self::keys::KeyRegistry;
+pub(super) use self::keys::{KEYS, exposed, key_pair};
 pub use self::repositories::RepositoryRow;
-pub(super) use self::repositories::{KEYS, REPOSITORIES, exposed, key_pair, repository};
+pub(super) use self::repositories::{REPOSITORIES, repository};
 pub use self::sealed::rewrap;

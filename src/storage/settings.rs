@@ -11,6 +11,7 @@ use tidegate_model::values::{
 };
 
 use super::MasterKeys;
+use super::endpoint::Reach;
 
 /// The listener for S3.
 pub const STORAGE_LISTEN: Setting = Setting {
@@ -18,6 +19,16 @@ pub const STORAGE_LISTEN: Setting = Setting {
     default: || "off".to_owned(),
     range: || "an IP address and a port".to_owned(),
     meaning: "The listener for S3 clients; see [object storage](storage.md).",
+    ..Setting::UNNAMED
+};
+
+/// The listener for management and statistics.
+pub const STORAGE_API_LISTEN: Setting = Setting {
+    variable: Some("STORAGE_API_ADDR"),
+    default: || "off".to_owned(),
+    range: || "an IP address and a port".to_owned(),
+    meaning: "The listener for [management and statistics](storage.md#the-json-api) of object storage, with \
+              bearer tokens of the scope `storage:read` or `storage:admin`.",
     ..Setting::UNNAMED
 };
 
@@ -36,6 +47,11 @@ pub const STORAGE_MASTER_KEY: Setting = Setting {
 /// A third of it is longer than it takes to renew it.
 const LEASE: Time = Time {
     least: Duration::from_secs(5),
+};
+
+/// Rows are at least a second apart.
+const STATISTICS_INTERVAL: Time = Time {
+    least: Duration::from_secs(1),
 };
 
 settings! {
@@ -76,6 +92,16 @@ settings! {
         sweep_after: Duration = Duration::from_secs(3600), DURATION,
             low "reads from a replica that lags find no bytes, and ask the primary.",
             high "replaced versions are paid for longer.";
+        /// Where buckets may lie that are declared through the API: at `public` addresses, or at `any` but
+        /// link-local ones.
+        api_endpoints: Reach = Reach::Public, ReachName;
+        /// The name by which clients reach the S3 listener of this gateway, as `/node` shows it; without it, the
+        /// listener's address.
+        endpoint: String = String::new(), DomainName;
+        /// How often statistics are written; a row covers so much time.
+        statistics_interval: Duration = Duration::from_secs(60), STATISTICS_INTERVAL,
+            low "more rows are written and kept.",
+            high "clients choose by what was long ago.";
     }
 }
 
@@ -84,6 +110,8 @@ settings! {
 pub struct StorageConfig {
     /// Where S3 clients connect.
     pub listen: SocketAddr,
+    /// Where programs of operators connect.
+    pub api: Option<SocketAddr>,
     /// What opens credentials.
     pub keys: MasterKeys,
     /// `[storage]`.
@@ -112,6 +140,31 @@ impl Form<String> for DomainName {
             Given::Text(text) if text.is_empty() || text.split('.').all(is_label) => {
                 Ok(text.to_ascii_lowercase())
             }
+            Given::Text(_) | Given::Whole(_) | Given::Decimal(_) => Err(expected.to_owned()),
+        })
+    }
+}
+
+/// The name of a reach.
+struct ReachName;
+
+impl Form<Reach> for ReachName {
+    fn range(&self) -> String {
+        "`public` or `any`".to_owned()
+    }
+
+    fn written(&self, value: &Reach) -> String {
+        match value {
+            Reach::Public => "\"public\"".to_owned(),
+            Reach::Any => "\"any\"".to_owned(),
+        }
+    }
+
+    fn read<'de, D: Deserializer<'de>>(&self, from: D) -> Result<Reach, D::Error> {
+        let expected = "\"public\" or \"any\"";
+        value(from, expected, |given| match given {
+            Given::Text("public") => Ok(Reach::Public),
+            Given::Text("any") => Ok(Reach::Any),
             Given::Text(_) | Given::Whole(_) | Given::Decimal(_) => Err(expected.to_owned()),
         })
     }

@@ -11,14 +11,12 @@ use tokio::time::Instant;
 use super::attempt::{Download, within_stream};
 use super::fault::{Fault, FaultKind};
 use super::index::{Blob, StoredCopy};
-use super::inventory::{Inventory, Repository, standing, works};
+use super::inventory::{Inventory, Repository, pair};
+use super::live::{standing, works};
 use super::object_name::{ObjectName, VendorObject};
 use super::policy::ReadPolicy;
 use super::read_plan::{self, CopyView};
 use super::store::Store;
-
-/// The quantile of the times to the first byte that `read_slo` is about.
-const SLO_QUANTILE: f64 = 0.95;
 
 /// What is read.
 pub(super) struct Source {
@@ -76,12 +74,7 @@ impl Source {
             let slo = self.repository.row.policy.read_slo();
             let mut members = self.repository.members.iter();
             let bucket = &self.inventory.buckets[copy.bucket];
-            // While too few have been read for a quantile, the average has to do.
-            let slow = bucket
-                .live
-                .hedge
-                .quantile(SLO_QUANTILE, now)
-                .unwrap_or(latency);
+            let slow = self.inventory.slow(copy.bucket, now);
             CopyView {
                 position: members.position(|&it| it == copy.bucket),
                 rank,
@@ -156,6 +149,9 @@ impl Source {
                     let bucket = &self.inventory.buckets[from.bucket];
                     bucket.live.hedge.add(took, Instant::now());
                     self.inventory.report(from.bucket, None, Some(took));
+                    self.store
+                        .tally
+                        .answered(self.pair(from.bucket), Some(took));
                     self.report_overtaken(&race, &entered);
                     // Those that were tried and are silent are the last resort.
                     let silent = race.entrants().iter().map(|it| entered[it.node].clone());
@@ -170,7 +166,7 @@ impl Source {
                 }
                 RaceEvent::Ended(entrant, Err(fault)) => {
                     let copy = &entered[entrant.node];
-                    self.inventory.fell_back(copy.bucket, &fault);
+                    self.failed(copy.bucket, &fault);
                     if matches!(fault.kind, FaultKind::Absent | FaultKind::Damaged) {
                         self.distrust(copy);
                     }
@@ -192,6 +188,25 @@ impl Source {
             };
             self.inventory.report(bucket, Some(&fault), None);
         }
+    }
+
+    /// Notes that a request goes on with another bucket, or fails.
+    pub(super) fn failed(&self, bucket: usize, fault: &Fault) {
+        self.inventory.fell_back(bucket, fault);
+        self.store.tally.failed(self.pair(bucket));
+    }
+
+    /// Notes bytes that a bucket has given.
+    pub(super) fn received(&self, bucket: usize, bytes: usize) {
+        self.store.tally.downloaded(self.pair(bucket), bytes as u64);
+        self.inventory.buckets[bucket]
+            .live
+            .given
+            .increment(bytes as u64);
+    }
+
+    fn pair(&self, bucket: usize) -> (&str, &str) {
+        pair(&self.repository, &self.inventory, bucket)
     }
 
     /// Takes a copy out of reads, whose bytes are wrong or not there; reads do not wait for it.

@@ -12,8 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::database::{IndexDatabase, Owed};
 use super::index::Index;
 use super::inventory::Inventory;
+use super::rows::Rows;
 use super::spool::SpoolRoom;
-use super::{KeyPair, MasterKeys, StorageConfig, StorageError, StorageSettings};
+use super::statistics::Tally;
+use super::{KeyPair, MasterKeys, Registry, StorageConfig, StorageError, StorageSettings};
 use crate::sql::Database;
 
 /// How often the rows are read again: what an operator changes is in force everywhere within 5 s.
@@ -29,6 +31,8 @@ pub struct Store {
     pub(super) tokens: Arc<TokenKeys>,
     pub(super) settings: StorageSettings,
     pub(super) region: RegionId,
+    /// What requests did since it was last written.
+    pub(super) tally: Tally,
     keys: MasterKeys,
     last_read: Mutex<Option<InventoryRead>>,
 }
@@ -63,6 +67,7 @@ impl Store {
             tokens,
             settings,
             region,
+            tally: Tally::default(),
             keys: config.keys.clone(),
             last_read: Mutex::new(None),
         }
@@ -126,6 +131,21 @@ impl Store {
         read.has_succeeded = Some(loaded.is_ok());
         self.inventory.store(Arc::new(loaded?));
         Ok(())
+    }
+
+    /// The rows, on the primary.
+    pub(super) fn registry(&self) -> Registry<'_> {
+        Registry {
+            rows: Rows::Gateway(&self.index.database),
+            keys: &self.keys,
+        }
+    }
+
+    /// Reads the rows again after a change of them. If that fails, they are read again soon.
+    pub(super) async fn changed(&self) {
+        if let Err(error) = self.refresh(Owed::STRONG).await {
+            tracing::warn!(%error, "the storage inventory cannot be read");
+        }
     }
 
     /// Finds a key pair by the id that clients send.

@@ -10,15 +10,15 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 
 use super::backend::BucketBackend;
-use super::database::{IndexDatabase, Values, execute};
 use super::fault::Fault;
 use super::inventory::Inventory;
 use super::object_name::{ObjectName, VendorObject};
 use super::rounds::in_every_bucket;
+use super::rows::Rows;
 use super::store::Store;
 use super::version::json;
 use super::{Registry, StorageError};
@@ -29,7 +29,9 @@ const CLAIM_SQL: &str = "select id, upload, reserved, vendor::text, adopted from
 /// Gives uploads up that were begun a week ago.
 const EXPIRE_SQL: &str = "select tidegate.storage_abort(repository, key, id, interval '0 s') \
      from tidegate.storage_upload where started < now() - interval '7 days' limit 100";
-const FORGET_SQL: &str = "select tidegate.storage_forget($1)";
+/// Forgets copies; returns their bytes.
+const FORGET_SQL: &str = "select (select coalesce(sum(bytes), 0)::bigint from tidegate.storage_copy \
+     where id = any ($1) and state = 'doomed'), tidegate.storage_forget($1)";
 const PUT_OFF_SQL: &str = "select tidegate.storage_put_off($1)";
 /// Copies of a bucket that are deleted at the same time.
 const DELETES: usize = 4;
@@ -48,9 +50,10 @@ pub struct Swept {
 /// Sweeps again and again; never ends.
 pub async fn sweep_forever(store: Arc<Store>) {
     let every = store.settings.sweep_interval;
-    let rows = &Rows::Gateway(&store.index.database);
+    let store = &*store;
+    let rows = Rows::Gateway(&store.index.database);
     let round = |_, inventory: Arc<Inventory>, index| async move {
-        sweep(rows, &inventory, index).await;
+        sweep(store, &inventory, index).await;
     };
     let expire = async {
         loop {
@@ -60,13 +63,15 @@ pub async fn sweep_forever(store: Arc<Store>) {
             }
         }
     };
-    tokio::join!(in_every_bucket(&store, every, round), expire);
+    tokio::join!(in_every_bucket(store, every, round), expire);
 }
 
-async fn sweep(rows: &Rows<'_>, inventory: &Inventory, index: usize) {
+async fn sweep(store: &Store, inventory: &Inventory, index: usize) {
     let bucket = &inventory.buckets[index];
+    let rows = Rows::Gateway(&store.index.database);
     match sweep_bucket(rows, &bucket.row.id, bucket.backend()).await {
         Ok(swept) => {
+            store.tally.swept(&bucket.row.id, swept.bytes);
             let (deleted, failed) = (swept.deleted, swept.failed);
             if deleted + failed > 0 {
                 tracing::info!(bucket = bucket.name(), deleted, failed, "swept");
@@ -84,7 +89,7 @@ async fn sweep(rows: &Rows<'_>, inventory: &Inventory, index: usize) {
 /// # Errors
 /// If the database fails, or a bucket cannot be used.
 pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swept, StorageError> {
-    let rows = Rows::CommandLine(registry.client);
+    let rows = registry.rows;
     rows.run(EXPIRE_SQL, &[]).await?;
     let mut backends = HashMap::new();
     for bucket in registry.buckets().await? {
@@ -93,7 +98,7 @@ pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swep
     }
     let swept = backends
         .iter()
-        .map(|(id, backend)| sweep_bucket(&rows, id, backend));
+        .map(|(id, backend)| sweep_bucket(rows, id, backend));
     total(join_all(swept).await)
 }
 
@@ -102,6 +107,7 @@ pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swep
 struct SweptBucket {
     deleted: usize,
     failed: usize,
+    bytes: u64,
     /// The fault of a bucket that did not answer. What it has refused says nothing about other requests.
     silence: Option<Fault>,
 }
@@ -118,7 +124,7 @@ fn total(swept: Vec<Result<SweptBucket, StorageError>>) -> Result<Swept, Storage
 
 /// Deletes what is due in one bucket, until it does not answer or deletes nothing any more.
 async fn sweep_bucket(
-    rows: &Rows<'_>,
+    rows: Rows<'_>,
     id: &str,
     backend: &BucketBackend,
 ) -> Result<SweptBucket, StorageError> {
@@ -152,7 +158,9 @@ async fn sweep_bucket(
         }
         swept.deleted += gone.len();
         swept.failed += count - gone.len();
-        rows.run(FORGET_SQL, &[(&gone, Type::TEXT_ARRAY)]).await?;
+        let forgotten = rows.run(FORGET_SQL, &[(&gone, Type::TEXT_ARRAY)]).await?;
+        let bytes: i64 = forgotten.first().map_or(Ok(0), |row| row.try_get(0))?;
+        swept.bytes += u64::try_from(bytes).unwrap_or_default();
         rows.run(PUT_OFF_SQL, &[(&kept, Type::TEXT_ARRAY)]).await?;
         if gone.is_empty() {
             break;
@@ -209,20 +217,5 @@ async fn delete_adopted(backend: &BucketBackend, vendor: &VendorObject) -> Resul
     match present.and_then(|meta| meta.e_tag) {
         Some(etag) if bare(&etag) == bare(&vendor.etag) => backend.delete(object).await,
         _ => Ok(()),
-    }
-}
-
-/// Where rows are asked for: over the connections of a gateway, or that of a command.
-enum Rows<'a> {
-    Gateway(&'a IndexDatabase),
-    CommandLine(&'a Client),
-}
-
-impl Rows<'_> {
-    async fn run(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, StorageError> {
-        match self {
-            Self::Gateway(database) => Ok(database.write(sql, values).await?.rows),
-            Self::CommandLine(client) => Ok(execute(client, sql, values).await?),
-        }
     }
 }

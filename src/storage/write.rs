@@ -8,7 +8,7 @@ use tidegate_model::WalPosition;
 use super::StorageError;
 use super::fault::{FaultKind, Left};
 use super::index::{Conditions, Meta, NewVersion};
-use super::inventory::{Inventory, Placement, Repository};
+use super::inventory::{Inventory, Placement, Repository, pair};
 use super::lease::Leases;
 use super::registry::new_id;
 use super::sending::{Sending, send_body};
@@ -137,7 +137,11 @@ impl Target<'_> {
                 let Some(fault) = &sending.fault else {
                     let bucket = &self.inventory.buckets[sending.bucket];
                     bucket.live.add_written(spool.declared());
+                    bucket.live.taken.increment(spool.declared());
                     self.inventory.report(sending.bucket, None, None);
+                    let pair = self.pair(sending.bucket);
+                    self.store.tally.answered(pair, None);
+                    self.store.tally.uploaded(pair, spool.declared());
                     copies.push(LandedCopy {
                         bucket: sending.bucket,
                         id: sending.copy,
@@ -146,6 +150,7 @@ impl Target<'_> {
                     continue;
                 };
                 self.inventory.fell_back(sending.bucket, fault);
+                self.store.tally.failed(self.pair(sending.bucket));
                 match fault.kind {
                     FaultKind::Quota => self.refuse_writes(sending.bucket).await,
                     _ => failed = Some(fault.clone()),
@@ -232,6 +237,8 @@ impl Target<'_> {
         let discards = copies.iter().map(|copy| async move {
             let bucket = &self.inventory.buckets[copy.bucket];
             if bucket.backend().delete(&copy.id).await.is_ok() {
+                let bytes = i64::try_from(copy.bytes).unwrap_or(i64::MAX);
+                self.store.tally.resized(self.pair(copy.bucket), -bytes);
                 return index.give_up(&copy.id, Left::Nothing).await;
             }
             if let Err(error) = index.doom(&copy.id, &bucket.row.id, copy.bytes).await {
@@ -240,6 +247,10 @@ impl Target<'_> {
             }
         });
         join_all(discards).await;
+    }
+
+    fn pair(&self, bucket: usize) -> (&str, &str) {
+        pair(self.repository, self.inventory, bucket)
     }
 
     /// The bucket that gets a write of so many bytes, if it is only one.

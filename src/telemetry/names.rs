@@ -47,6 +47,27 @@ pub const SPILL_ACTIVE: &str = "tidegate_spill_active";
 /// `served` or `refused`.
 pub const SPILL: &str = "tidegate_spill_total";
 
+/// Requests to buckets, probes among them. Counter; labels `bucket` and `outcome`: `answered` or `failed`.
+pub const STORAGE_REQUESTS: &str = "tidegate_storage_requests_total";
+/// Bytes of bodies between this gateway and buckets. Counter; labels `bucket` and `direction`: `in` or `out`
+/// of the bucket.
+pub const STORAGE_BYTES: &str = "tidegate_storage_bytes_total";
+/// The state of a bucket: 1 for the state that it is in, 0 for the others. Gauge; labels `bucket` and `status`:
+/// `online`, `disconnected` or `offline`.
+pub const STORAGE_BUCKET_STATUS: &str = "tidegate_storage_bucket_status";
+/// Average time of a bucket to the first byte, in seconds. Gauge; label `bucket`.
+pub const STORAGE_LATENCY: &str = "tidegate_storage_latency_seconds";
+/// 1 while the 95th percentile of a bucket's time to the first byte is above the shortest `read_slo` of its
+/// repositories, else 0. Gauge; label `bucket`.
+pub const STORAGE_OVER_SLO: &str = "tidegate_storage_over_slo";
+/// Copies that buckets have. Gauge; labels `bucket` and `state`: `stored`, `reserved`, `suspect` or `doomed`.
+pub const STORAGE_COPIES: &str = "tidegate_storage_copies";
+/// Bytes that a bucket may still take; absent without a quota. Gauge; label `bucket`.
+pub const STORAGE_QUOTA_LEFT: &str = "tidegate_storage_quota_left_bytes";
+/// Bytes written to a bucket in this month. Gauge; label `bucket`.
+pub const STORAGE_WRITTEN: &str = "tidegate_storage_written_bytes";
+/// Bytes of a month up to which a bucket is preferred; absent without a credit. Gauge; label `bucket`.
+pub const STORAGE_SOFT_CAP: &str = "tidegate_storage_soft_cap_bytes";
 /// Storage requests that went on with another bucket. Counter; labels `bucket`, the one that failed, and
 /// `reason`.
 pub const STORAGE_FALLBACKS: &str = "tidegate_storage_fallbacks_total";

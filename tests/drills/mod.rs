@@ -18,6 +18,7 @@ mod scene;
 mod spill;
 mod storage;
 mod storage_moves;
+mod storage_year;
 mod table;
 mod traffic;
 mod unsteady_replica;

@@ -3,8 +3,11 @@
 use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
-use super::{decision, down_and_up, late_replica, lost_replica, spill, unsteady_replica};
-use super::{rollout_arrival, rollout_faults, storage, storage_moves};
+use super::{
+    decision, down_and_up, late_replica, lost_replica, spill, storage, storage_moves, storage_year,
+    unsteady_replica,
+};
+use super::{rollout_arrival, rollout_faults};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make drill"]
@@ -62,6 +65,7 @@ async fn storage_drills_at_full_length() {
         storage::gateways_killed().await,
         storage_moves::mirrored_while_killed(Full).await,
         storage_moves::imported_twice(Full).await,
+        storage_year::year_of_statistics(Full).await,
     ];
     for row in &rows {
         println!("{row}");

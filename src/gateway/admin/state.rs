@@ -7,6 +7,7 @@ use crate::endpoint::LiveRoutes;
 use crate::peers::Membership;
 use crate::policy_store::StoreStatus;
 use crate::sql::Database;
+use crate::storage::Store;
 use tidegate_model::RegionId;
 
 /// The state that the admin listener shows and changes.
@@ -23,4 +24,6 @@ pub struct AdminState {
     pub store: Arc<StoreStatus>,
     /// The other gateways; `None` without `FLEET_ADDR`.
     pub fleet: Option<Arc<Membership>>,
+    /// Object storage; `None` without `STORAGE_ADDR`.
+    pub storage: Option<Arc<Store>>,
 }

@@ -14,6 +14,7 @@ use super::regions::{self, RegionEntry};
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
 use crate::peers::FleetView;
+use crate::storage::BucketSeen;
 use tidegate_model::{NodeCondition, NodeStatus};
 
 /// All nodes that one process knows.
@@ -30,6 +31,9 @@ pub struct Topology {
     /// Those of the traffic policy, by name; absent without a policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<RegionEntry>,
+    /// The buckets of object storage, by name; absent without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketSeen>,
     /// The other gateways, where there is a fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetView>,
@@ -104,6 +108,10 @@ impl Topology {
             },
             upstreams: upstreams.map(|it| UpstreamEntry::of(it, now)).collect(),
             regions: regions::entries(state),
+            buckets: state
+                .storage
+                .as_ref()
+                .map_or_else(Vec::new, |it| it.buckets_seen()),
             fleet: state
                 .fleet
                 .as_ref()

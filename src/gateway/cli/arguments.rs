@@ -412,6 +412,9 @@ pub(super) struct TokenCommand {
     /// How long it is valid, e.g. `1h`.
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub(super) ttl: Duration,
+    /// What it permits, such as `storage:read` or `storage:admin` for the storage API.
+    #[arg(long)]
+    pub(super) scope: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -52,7 +52,7 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 4] = [
+const STORAGE: [(i64, &str, &str); 6] = [
     (
         1,
         "storage",
@@ -72,6 +72,16 @@ const STORAGE: [(i64, &str, &str); 4] = [
         4,
         "moving",
         include_str!("../../../migrations/storage/0004_moving.sql"),
+    ),
+    (
+        5,
+        "management",
+        include_str!("../../../migrations/storage/0005_management.sql"),
+    ),
+    (
+        6,
+        "statistics",
+        include_str!("../../../migrations/storage/0006_statistics.sql"),
     ),
 ];
 

@@ -15,21 +15,30 @@ use tidegate_model::{TokenKeys, TokenParts};
 pub(super) fn token(command: TokenCommand, environment: &Environment) -> Result<(), Exit> {
     let text = match (command.action, command.sub) {
         (Some(TokenAction::Inspect { token }), _) => inspect(&token, environment)?,
-        (None, Some(sub)) => mint(&sub, command.ttl, environment)?,
+        (None, Some(sub)) => {
+            let scope = command.scope.as_deref();
+            mint((&sub, scope), command.ttl, environment)?
+        }
         (None, None) => return Err(Exit::unusable("--sub: is required")),
     };
     writeln!(std::io::stdout(), "{text}").map_err(Exit::failed)
 }
 
 /// Makes a JWT that a gateway with the same `AUTH_*` variables accepts.
-fn mint(sub: &str, ttl: Duration, environment: &Environment) -> Result<String, Exit> {
+fn mint(
+    subject: (&str, Option<&str>),
+    ttl: Duration,
+    environment: &Environment,
+) -> Result<String, Exit> {
     let config = auth_config(environment)?;
     let secret = config.keys.hs256_secret();
     let secret = secret
         .ok_or_else(|| Exit::unusable("AUTH_JWT_SECRET: is required: tokens are signed with it"))?;
     let (audience, issuer) = (config.audience.as_deref(), config.issuer.as_deref());
     let now = SystemTime::now();
-    Ok(auth::mint(secret, sub, ttl, audience, issuer, now))
+    Ok(auth::mint_with_scope(
+        secret, subject, ttl, audience, issuer, now,
+    ))
 }
 
 /// Describes a consistency token, one part per line.

@@ -15,7 +15,7 @@ use crate::postgres::Server;
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::{GEOIP_DATABASE, ObserveSettings, TRAFFIC_POLICY};
-use crate::storage::{STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageSettings};
+use crate::storage::{STORAGE_API_LISTEN, STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageSettings};
 use crate::upstream::UpstreamLimits;
 use tidegate_model::settings::{Section, Setting};
 use tidegate_model::{RegionId, TokenKeys};
@@ -34,7 +34,7 @@ pub const CONFIG: Setting = Setting {
 };
 
 /// What the process itself needs, by variables or flags.
-pub const PROCESS: [Setting; 24] = [
+pub const PROCESS: [Setting; 25] = [
     RegionId::SETTING,
     Server::PRIMARY,
     Server::READ_REPLICA,
@@ -51,6 +51,7 @@ pub const PROCESS: [Setting; 24] = [
     FLEET_KEY,
     FLEET_CA,
     STORAGE_LISTEN,
+    STORAGE_API_LISTEN,
     STORAGE_MASTER_KEY,
     TokenKeys::SETTING,
     JWT_SECRET,

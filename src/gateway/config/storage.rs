@@ -2,17 +2,34 @@
 
 use super::address::Address;
 use super::merge::Merge;
-use crate::storage::{MasterKeys, STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageConfig};
+use super::parts::auth_config;
+use crate::auth::KeySource;
+use crate::storage::{
+    MasterKeys, STORAGE_API_LISTEN, STORAGE_LISTEN, STORAGE_MASTER_KEY, StorageConfig,
+};
 use tidegate_model::Environment;
 use tidegate_model::{ConfigError, Place};
 
 /// Returns what object storage needs, if this gateway serves it.
 pub(super) fn storage(merge: &Merge<'_>) -> Result<Option<StorageConfig>, ConfigError> {
-    let Some(Address(listen)) = merge.value(&STORAGE_LISTEN)? else {
-        return Ok(None);
+    let api = merge.value(&STORAGE_API_LISTEN)?;
+    let api = api.map(|Address(address)| address);
+    let refused = |why: &str| {
+        let place = Place::Name(STORAGE_API_LISTEN.name());
+        Err(ConfigError::new(&place, why))
     };
+    let Some(Address(listen)) = merge.value(&STORAGE_LISTEN)? else {
+        return match api {
+            Some(_) => refused("has no effect without STORAGE_ADDR"),
+            None => Ok(None),
+        };
+    };
+    if api.is_some() && matches!(auth_config(merge.environment)?.keys, KeySource::None) {
+        return refused("needs AUTH_JWT_SECRET or AUTH_JWKS_URL: every request has a bearer token");
+    }
     Ok(Some(StorageConfig {
         listen,
+        api,
         keys: storage_keys(merge.environment)?,
         settings: merge.file.content.storage.clone(),
     }))

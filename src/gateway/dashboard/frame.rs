@@ -86,6 +86,7 @@ fn written(seen: &Seen, concerns: &[Concern], detail: Detail) -> String {
     html.push_str("</section><section class=\"who\"><h2>Nodes</h2>");
     rows::nodes(&mut html, seen, detail);
     rows::upstreams(&mut html, seen, detail);
+    rows::buckets(&mut html, seen, detail);
     html.push_str("</section><section class=\"what\"><h2>Traffic</h2>");
     rows::levels(&mut html, seen);
     if detail.moves > 0 {

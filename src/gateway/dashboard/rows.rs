@@ -1,4 +1,4 @@
-//! The tables: regions, nodes, levels, decisions and upstreams.
+//! The tables: regions, nodes, levels, decisions, upstreams and buckets.
 
 use std::fmt::Write as _;
 
@@ -6,6 +6,8 @@ use super::markup::{Text, at_most, attribute, percent, rate, time};
 use super::seen::{Detail, Seen};
 use super::verdict::{of_node, serves};
 use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
+use crate::gateway::use_of::use_of;
+use crate::storage::BucketSeen;
 
 /// A dash for what needs two readings of the counters, until there are two.
 fn rate_of(seen: &Seen, rps: f64) -> String {
@@ -210,6 +212,42 @@ pub(super) fn moves(html: &mut String, seen: &Seen, most: usize) {
     }
     let left = seen.rates.moves.len().saturating_sub(most);
     more(html, 5, left, "/metrics");
+    html.push_str("</tbody></table>");
+}
+
+/// The buckets of object storage; those that do not work are among the last to be left out.
+pub(super) fn buckets(html: &mut String, seen: &Seen, detail: Detail) {
+    let buckets = &seen.topology.buckets;
+    if buckets.is_empty() {
+        return;
+    }
+    html.push_str(
+        "<table class=\"buckets\"><caption>Buckets of object storage</caption><thead><tr>\
+         <th scope=\"col\">Bucket</th><th scope=\"col\">Status</th><th scope=\"col\">Latency</th>\
+         <th scope=\"col\">Written this month</th><th scope=\"col\">Held</th></tr></thead><tbody>",
+    );
+    let is_well = |it: &&BucketSeen| it.status == "ONLINE" && it.writes;
+    let (well, ailing) = (detail.upstreams_well, detail.nodes_ailing);
+    let (shown, left) = chosen(buckets.iter().collect(), is_well, well, ailing);
+    for bucket in shown {
+        let refused = if bucket.writes {
+            ""
+        } else {
+            ", takes no writes"
+        };
+        let _ = write!(
+            html,
+            "<tr data-bucket=\"{name}\" data-status=\"{status}\"><th scope=\"row\">{name}<small>{}</small>\
+             <td><span class=\"state\">{status}</span>{refused}<td>{}<td>{}<td>{}",
+            Text(&bucket.provider),
+            time(Some(bucket.latency_ms / 1e3)),
+            use_of(bucket.written_bytes, bucket.soft_limit_bytes),
+            use_of(bucket.held_bytes, bucket.quota_bytes),
+            name = Text(&bucket.bucket),
+            status = Text(&bucket.status),
+        );
+    }
+    more(html, 5, left, "/admin/topology");
     html.push_str("</tbody></table>");
 }
 

@@ -3,6 +3,7 @@
 use super::markup::{rate, time};
 use super::seen::Seen;
 use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
+use crate::storage::BucketSeen;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,7 @@ pub(super) fn concerns(seen: &Seen) -> Vec<Concern> {
             concerns.push(Concern::new(Severity::Attention, what, advice));
         }
     }
+    concerns.extend(topology.buckets.iter().filter_map(of_bucket));
     concerns.extend(of_rates(seen));
     if topology.fleet.as_ref().is_some_and(|fleet| fleet.suspect) {
         let what = "This gateway has lost more than half of the other regions and suspects itself.";
@@ -75,6 +77,30 @@ pub(super) fn concerns(seen: &Seen) -> Vec<Concern> {
     // Stable: of equally bad ones, the order above.
     concerns.sort_by_key(|it| std::cmp::Reverse(it.severity));
     concerns
+}
+
+fn of_bucket(bucket: &BucketSeen) -> Option<Concern> {
+    let name = &bucket.bucket;
+    let (what, advice) = match (&*bucket.status, bucket.writes) {
+        ("OFFLINE", _) => (
+            format!(
+                "The bucket {name} does not answer: other buckets serve its requests as far as they can."
+            ),
+            "See the provider's status page, and check it with `tidegate storage bucket check`.",
+        ),
+        ("DISCONNECTED", _) => (
+            format!("The bucket {name} fails too often, or is slower than a repository wants."),
+            "See the log for what it answers.",
+        ),
+        (_, false) => (
+            format!(
+                "The bucket {name} has named a quota: writes go elsewhere until the next month."
+            ),
+            "Raise the quota at the provider, then `tidegate storage bucket enable`.",
+        ),
+        _ => return None,
+    };
+    Some(Concern::new(Severity::Attention, what, advice))
 }
 
 fn no_primary(nodes: &[NodeEntry]) -> Option<Concern> {

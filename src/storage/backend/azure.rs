@@ -7,9 +7,9 @@ use object_store::azure::MicrosoftAzureBuilder;
 
 use super::remote::{Remote, no_retries, unusable};
 use crate::storage::StorageError;
-use crate::storage::bucket::Location;
 use crate::storage::connector::{Guarded, Unguarded};
 use crate::storage::credentials::BucketCredentials;
+use crate::storage::location::Location;
 
 pub(super) fn open(
     location: &Location,
@@ -20,7 +20,7 @@ pub(super) fn open(
         .with_allow_http(endpoint.starts_with("http://"))
         .with_endpoint(endpoint)
         .with_container_name(&location.bucket)
-        .with_http_connector(Guarded)
+        .with_http_connector(Guarded(location.reach))
         .with_retry(no_retries())
         .with_disable_tagging(true);
     let builder = match credentials {

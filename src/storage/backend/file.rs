@@ -1,6 +1,6 @@
 //! A local directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use object_store::local::LocalFileSystem;
 
@@ -12,13 +12,16 @@ pub(super) fn open(directory: &str, file_root: &str) -> Result<LocalFileSystem, 
         let why = "`file` buckets need [storage] file_root";
         return Err(StorageError::Invalid(why.to_owned()));
     }
-    let resolved = |path: &str| -> Result<PathBuf, StorageError> {
-        let failed = |error| StorageError::Invalid(format!("{path}: {error}"));
-        Path::new(path).canonicalize().map_err(failed)
+    // What else there is on this machine is nothing to tell.
+    let outside = |_| {
+        let why = "url: it is not a directory below [storage] file_root";
+        StorageError::Invalid(why.to_owned())
     };
-    if !resolved(directory)?.starts_with(resolved(file_root)?) {
-        let why = format!("{directory} is not below [storage] file_root");
-        return Err(StorageError::Invalid(why));
+    let root = Path::new(file_root).canonicalize();
+    let root = root.map_err(|error| StorageError::Invalid(format!("{file_root}: {error}")))?;
+    let resolved = Path::new(directory).canonicalize().map_err(outside)?;
+    if !resolved.starts_with(root) {
+        return Err(outside(std::io::ErrorKind::NotFound.into()));
     }
     let store = LocalFileSystem::new_with_prefix(directory);
     let store = store.map_err(|error| StorageError::Invalid(error.to_string()))?;

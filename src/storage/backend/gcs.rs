@@ -4,9 +4,9 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 
 use super::remote::{Remote, no_retries, unusable};
 use crate::storage::StorageError;
-use crate::storage::bucket::Location;
 use crate::storage::connector::{Guarded, Unguarded};
 use crate::storage::credentials::BucketCredentials;
+use crate::storage::location::Location;
 
 pub(super) fn open(
     location: &Location,
@@ -16,7 +16,7 @@ pub(super) fn open(
     let builder = GoogleCloudStorageBuilder::new()
         .with_base_url(endpoint)
         .with_bucket_name(&location.bucket)
-        .with_http_connector(Guarded)
+        .with_http_connector(Guarded(location.reach))
         .with_retry(no_retries());
     let builder = match credentials {
         BucketCredentials::ServiceAccount { service_account } => {

@@ -3,9 +3,9 @@
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 
 use super::remote::{Remote, no_retries, unusable};
-use crate::storage::bucket::Location;
 use crate::storage::connector::{Guarded, Unguarded};
 use crate::storage::credentials::{BucketCredentials, Role};
+use crate::storage::location::Location;
 use crate::storage::{NewBucket, StorageError};
 
 pub(super) fn open(
@@ -16,7 +16,7 @@ pub(super) fn open(
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&location.bucket)
         .with_region(&declared.region)
-        .with_http_connector(Guarded)
+        .with_http_connector(Guarded(location.reach))
         .with_retry(no_retries())
         // The body travels over TLS, or in a network that is trusted; its hash is checked here.
         .with_unsigned_payload(true)

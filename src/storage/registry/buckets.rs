@@ -6,26 +6,35 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::storage::bucket::is_valid_name;
-use crate::storage::database::{Values, execute};
+use crate::storage::database::Values;
+use crate::storage::rows::Rows;
 use crate::storage::seal::Cell;
 use crate::storage::{BucketCredentials, BucketRow, MasterKeys, NewBucket, StorageError};
 
 pub(in crate::storage) const BUCKETS: &str = "select id, name, provider, region, url, credentials, soft_cap, credit, quota, \
      price_out, refused_month is not distinct from tidegate.storage_month(), held, \
-     case when written_month = tidegate.storage_month() then written else 0 end, draining \
+     case when written_month = tidegate.storage_month() then written else 0 end, draining, public_only \
      from tidegate.storage_bucket order by name";
 
 /// The rows of one database, and what opens the secrets in them.
 pub struct Registry<'a> {
-    /// A connection to the primary.
-    pub client: &'a Client,
+    pub(in crate::storage) rows: Rows<'a>,
     /// What seals and opens.
-    pub keys: &'a MasterKeys,
+    pub(in crate::storage) keys: &'a MasterKeys,
 }
 
 /// A new id: sortable by the time at which it was made.
 pub(in crate::storage) fn new_id() -> String {
     Uuid::now_v7().simple().to_string()
+}
+
+impl<'a> Registry<'a> {
+    /// The rows as a command reaches them, over its connection to the primary.
+    #[must_use]
+    pub fn new(client: &'a Client, keys: &'a MasterKeys) -> Self {
+        let rows = Rows::CommandLine(client);
+        Self { rows, keys }
+    }
 }
 
 impl Registry<'_> {
@@ -39,14 +48,15 @@ impl Registry<'_> {
         credentials: Option<&BucketCredentials>,
     ) -> Result<String, StorageError> {
         check_name(&bucket.name)?;
+        check_limits(bucket)?;
         bucket
             .opened_by(credentials)
             .map_err(StorageError::Invalid)?;
         let id = new_id();
         let sealed = credentials.map(|it| self.seal(&id, it)).transpose()?;
         let sql = "with added as (insert into tidegate.storage_bucket \
-             (id, name, provider, region, url, credentials, soft_cap, credit, quota, price_out) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)) \
+             (id, name, provider, region, url, credentials, soft_cap, credit, quota, price_out, \
+             public_only) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)) \
              insert into tidegate.storage_name (name, bucket) values ($2, $1)";
         let (credit, quota) = (signed(bucket.credit), signed(bucket.quota));
         let values: Values<'_> = &[
@@ -60,6 +70,7 @@ impl Registry<'_> {
             (&credit, Type::INT8),
             (&quota, Type::INT8),
             (&bucket.price_out, Type::FLOAT8),
+            (&bucket.public_only, Type::BOOL),
         ];
         self.add(&bucket.name, sql, values).await?;
         Ok(id)
@@ -80,6 +91,28 @@ impl Registry<'_> {
         self.run(sql, &[(&bucket.id, Type::TEXT), (&sealed, Type::BYTEA)])
             .await?;
         Ok(())
+    }
+
+    /// Changes how much may be written to a bucket, and what reading costs.
+    ///
+    /// # Errors
+    /// If a limit is not one.
+    pub(in crate::storage) async fn change_bucket(
+        &self,
+        id: &str,
+        bucket: &NewBucket,
+    ) -> Result<(), StorageError> {
+        check_limits(bucket)?;
+        let sql = "update tidegate.storage_bucket set soft_cap = $2, credit = $3, quota = $4, price_out = $5 \
+             where id = $1";
+        let values: Values<'_> = &[
+            (&id, Type::TEXT),
+            (&bucket.soft_cap, Type::FLOAT8),
+            (&signed(bucket.credit), Type::INT8),
+            (&signed(bucket.quota), Type::INT8),
+            (&bucket.price_out, Type::FLOAT8),
+        ];
+        self.run(sql, values).await.map(drop)
     }
 
     /// Lets a bucket take writes again that has named a quota, or that was drained.
@@ -113,17 +146,17 @@ impl Registry<'_> {
     /// # Errors
     /// If the database fails, or a key does not open the credentials.
     pub async fn buckets(&self) -> Result<Vec<BucketRow>, StorageError> {
-        let rows = self.client.query_typed(BUCKETS, &[]).await?;
+        let rows = self.run(BUCKETS, &[]).await?;
         rows.iter().map(|row| bucket(self.keys, row)).collect()
     }
 
-    /// Returns a bucket.
+    /// Returns a bucket, by its name or its id.
     ///
     /// # Errors
     /// If there is none.
     pub async fn bucket(&self, name: &str) -> Result<BucketRow, StorageError> {
-        let all = self.buckets().await?.into_iter();
-        let found = all.into_iter().find(|it| it.declared.name == name);
+        let mut all = self.buckets().await?.into_iter();
+        let found = all.find(|it| it.declared.name == name || it.id == name);
         found.ok_or_else(|| StorageError::NotFound("bucket", name.to_owned()))
     }
 
@@ -138,11 +171,13 @@ impl Registry<'_> {
         sql: &str,
         values: Values<'_>,
     ) -> Result<(), StorageError> {
-        match execute(self.client, sql, values).await {
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+        match self.run(sql, values).await {
+            Err(StorageError::Database(error))
+                if error.code() == Some(&SqlState::UNIQUE_VIOLATION) =>
+            {
                 Err(StorageError::NameTaken(name.to_owned()))
             }
-            done => Ok(done.map(drop)?),
+            done => done.map(drop),
         }
     }
 
@@ -166,7 +201,7 @@ impl Registry<'_> {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Vec<Row>, StorageError> {
-        Ok(execute(self.client, sql, values).await?)
+        self.rows.run(sql, values).await
     }
 }
 
@@ -202,6 +237,7 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
             credit: unsigned(row.try_get(7)?),
             quota: unsigned(row.try_get(8)?),
             price_out: row.try_get(9)?,
+            public_only: row.try_get(14)?,
         },
         credentials,
         writes: !refused && !draining,
@@ -230,10 +266,30 @@ pub(super) fn in_use(
 pub(in crate::storage) fn check_name(name: &str) -> Result<(), StorageError> {
     match is_valid_name(name) {
         true => Ok(()),
-        false => Err(StorageError::Invalid(format!(
-            "the name `{name}` is not valid: expected 3 to 63 lower-case letters, digits, dots and hyphens"
-        ))),
+        false => {
+            let why = "name: expected 3 to 63 lower-case letters, digits, dots and hyphens";
+            Err(StorageError::Invalid(why.to_owned()))
+        }
     }
+}
+
+fn check_limits(bucket: &NewBucket) -> Result<(), StorageError> {
+    let is_number_of_bytes = |bytes: Option<u64>| bytes.is_none_or(|it| i64::try_from(it).is_ok());
+    let why = if !(0.0..=1.0).contains(&bucket.soft_cap) {
+        "softCap: expected a share from 0 to 1"
+    } else if !is_number_of_bytes(bucket.credit) {
+        "credit: expected at most 9223372036854775807 bytes"
+    } else if !is_number_of_bytes(bucket.quota) {
+        "quota: expected at most 9223372036854775807 bytes"
+    } else if bucket
+        .price_out
+        .is_some_and(|price| !(0.0..1e9).contains(&price))
+    {
+        "priceOut: expected USD for a GB that is read"
+    } else {
+        return Ok(());
+    };
+    Err(StorageError::Invalid(why.to_owned()))
 }
 
 pub(in crate::storage) fn signed(bytes: Option<u64>) -> Option<i64> {

@@ -8,7 +8,11 @@ use crate::storage::database::Values;
 use crate::storage::seal::Cell;
 
 /// Columns that are sealed.
-const SEALED: [(&str, &str); 2] = [("storage_bucket", "credentials"), ("storage_key", "secret")];
+const SEALED: [(&str, &str); 3] = [
+    ("storage_bucket", "credentials"),
+    ("storage_key", "secret"),
+    ("storage_key", "next_secret"),
+];
 
 /// Seals with the first master key what another one has sealed; returns how many values that were. A
 /// value that changes meanwhile stays as it is, and one that is cut off can be run again.

@@ -8,6 +8,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::rotation::SecretAtHand;
 use crate::storage::inventory::{Inventory, Repository};
 use crate::storage::registry::exposed;
 use crate::storage::{KeyMode, KeyPair, Store};
@@ -37,7 +38,7 @@ impl S3Auth for Keys {
         let found = self.0.key_pair(access_key).await?;
         let unknown = || s3_error!(InvalidAccessKeyId);
         found
-            .map(|key| SecretKey::from(exposed(&key)))
+            .map(|key| SecretKey::from(exposed(SecretAtHand::of(&key))))
             .ok_or_else(unknown)
     }
 }

@@ -10,6 +10,8 @@ const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
 pub(super) const FORM_BYTES_MAX: u64 = 16 << 20;
 /// The rest of a form.
 const FORM_FIELDS_BYTES_MAX: u64 = 1 << 20;
+/// All of a form.
+pub(super) const FORM_LENGTH_MAX: u64 = FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX;
 
 /// Refuses a request by its head.
 pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
@@ -73,13 +75,21 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     }
 }
 
-fn is_large_form<B>(request: &Request<B>) -> bool {
-    let text = |name| request.headers().get(name).and_then(|it| it.to_str().ok());
-    let kind = text(http::header::CONTENT_TYPE).unwrap_or_default();
-    let length = text(http::header::CONTENT_LENGTH).and_then(|it| it.parse::<u64>().ok());
+fn text<B>(request: &Request<B>, name: http::HeaderName) -> Option<&str> {
+    request.headers().get(name).and_then(|it| it.to_str().ok())
+}
+
+/// Whether a request is an upload by a form, whose signature is in its body.
+pub(super) fn is_form<B>(request: &Request<B>) -> bool {
+    let kind = text(request, http::header::CONTENT_TYPE).unwrap_or_default();
     request.method() == http::Method::POST
         && kind.to_ascii_lowercase().contains("multipart/form-data")
-        && length.is_some_and(|length| length > FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX)
+}
+
+fn is_large_form<B>(request: &Request<B>) -> bool {
+    let length = text(request, http::header::CONTENT_LENGTH);
+    let length = length.and_then(|it| it.parse::<u64>().ok());
+    is_form(request) && length.is_some_and(|length| length > FORM_LENGTH_MAX)
 }
 
 fn is_signature_v2(query: &str, authorization: Option<&str>) -> bool {
@@ -182,7 +192,7 @@ mod tests {
             check(&request).err().map(|error| error.code().clone())
         };
         assert_eq!(refused(FORM_BYTES_MAX), None);
-        for length in [FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX + 1, 5 << 30] {
+        for length in [FORM_LENGTH_MAX + 1, 5 << 30] {
             assert_eq!(refused(length), Some(s3s::S3ErrorCode::EntityTooLarge));
         }
     }

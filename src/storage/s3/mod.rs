@@ -5,6 +5,7 @@
 
 mod errors;
 mod guard;
+mod rotation;
 mod access;
 mod body;
 mod conditions;
@@ -37,10 +38,16 @@ use super::registry::new_id;
 use access::{Keys, Permissions};
 use objects::Redirect;
 use operations::Operations;
+use rotation::{NoOperations, secret_of};
 
 /// The service behind the S3 listener.
 #[derive(Clone)]
-pub struct S3Front(S3Service);
+pub struct S3Front {
+    store: Arc<Store>,
+    service: S3Service,
+    /// Only verifies signatures.
+    probe: S3Service,
+}
 
 impl S3Front {
     /// Puts it together.
@@ -50,18 +57,43 @@ impl S3Front {
     pub fn new(store: &Arc<Store>) -> Result<Self, String> {
         let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(store)));
         // Without it, access would not be checked at all.
-        builder.set_auth(Keys(Arc::clone(store)));
         builder.set_access(Permissions(Arc::clone(store)));
-        let mut config = S3Config::default();
-        config.post_object_max_file_size = guard::FORM_BYTES_MAX;
-        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        let domain = &store.settings.domain;
-        if !domain.is_empty() {
-            let host = SingleDomain::new(domain);
-            builder.set_host(host.map_err(|error| error.to_string())?);
-        }
-        Ok(Self(builder.build()))
+        Ok(Self {
+            store: Arc::clone(store),
+            service: built(builder, store)?,
+            probe: built(S3ServiceBuilder::new(NoOperations), store)?,
+        })
     }
+
+    /// Serves a request whose head is acceptable.
+    async fn serve(&self, request: Request<Body>, id: &str) -> Response<Body> {
+        let inventory = self.store.inventory.load_full();
+        let found = secret_of(request, &inventory, &self.probe).await;
+        let (at_hand, request) = match found {
+            Ok(found) => found,
+            Err(error) => return errors::response(error),
+        };
+        let method = request.method().clone();
+        let answered = at_hand.serve(self.service.call(request)).await;
+        answered.unwrap_or_else(|error| {
+            tracing::error!(?error, %method, id, "an S3 request could not be answered");
+            errors::unavailable()
+        })
+    }
+}
+
+/// Puts a service together that verifies signatures.
+fn built(mut builder: S3ServiceBuilder, store: &Arc<Store>) -> Result<S3Service, String> {
+    builder.set_auth(Keys(Arc::clone(store)));
+    let mut config = S3Config::default();
+    config.post_object_max_file_size = guard::FORM_BYTES_MAX;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    let domain = &store.settings.domain;
+    if !domain.is_empty() {
+        let host = SingleDomain::new(domain);
+        builder.set_host(host.map_err(|error| error.to_string())?);
+    }
+    Ok(builder.build())
 }
 
 impl tower::Service<Request<Incoming>> for S3Front {
@@ -74,22 +106,16 @@ impl tower::Service<Request<Incoming>> for S3Front {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let service = self.0.clone();
+        let front = self.clone();
         Box::pin(async move {
-            let (id, method) = (new_id(), request.method().clone());
+            let id = new_id();
             let query = request.uri().query().unwrap_or_default();
             let asks_for_attributes = query
                 .split('&')
                 .any(|it| it.trim_end_matches('=') == "attributes");
             let mut response = match guard::check(&request) {
                 Err(error) => errors::response(error),
-                Ok(()) => {
-                    let answered = service.call(request.map(Body::from)).await;
-                    answered.unwrap_or_else(|error| {
-                        tracing::error!(?error, %method, id, "an S3 request could not be answered");
-                        errors::unavailable()
-                    })
-                }
+                Ok(()) => front.serve(request.map(Body::from), &id).await,
             };
             if response.extensions().get::<Redirect>().is_some() {
                 *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;

@@ -183,7 +183,7 @@ fn every_number_and_duration_says_what_breaks_when_it_is_wrong() {
     let is_list = |setting: &&Setting| (setting.default)().starts_with('[');
     let is_text = |setting: &&Setting| {
         let range = (setting.range)();
-        range.contains("path of a file") || range.contains("DNS name")
+        range.contains("path of a file") || range.contains("DNS name") || range.starts_with('`')
     };
     let settings = sections.flat_map(|table| table.settings);
     for setting in settings.filter(|it| !is_list(it) && !is_text(it)) {

@@ -13,7 +13,7 @@ const IN_GO: &str = include_str!("clients.go");
 const IN_NODE: &str = include_str!("clients.cjs");
 
 /// A program of `target/tools`, unless it cannot be had here.
-fn tool(name: &str) -> Option<PathBuf> {
+pub(super) fn tool(name: &str) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     Some(root.join("target/tools/bin").join(name)).filter(|program| program.exists())
 }

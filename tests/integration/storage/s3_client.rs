@@ -263,17 +263,22 @@ pub(crate) async fn code(response: Response) -> (u16, String) {
 fn signature(secret: &str, date: &str, stamp: &str, scope: &str, canonical: &str) -> String {
     let hash = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
     let text = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hash}");
+    signature_of(secret, date, &text)
+}
+
+/// The signature of a text.
+pub(super) fn signature_of(secret: &str, date: &str, text: &str) -> String {
     let sign = |key: &[u8], text: &str| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
     };
-    let parts = [date, "anywhere", "s3", "aws4_request", &*text];
+    let parts = [date, "anywhere", "s3", "aws4_request", text];
     let first = format!("AWS4{secret}").into_bytes();
     hex(&parts.iter().fold(first, |key, part| sign(&key, part)))
 }
 
 /// The day, and the second, in UTC.
-fn stamps(at: SystemTime) -> (String, String) {
+pub(super) fn stamps(at: SystemTime) -> (String, String) {
     // `2026-11-26T22:00:00Z`
     let text = humantime::format_rfc3339_seconds(at).to_string();
     let stamp = text.replace(['-', ':'], "");

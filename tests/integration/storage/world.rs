@@ -103,6 +103,7 @@ impl StorageWorld {
     pub(crate) async fn add_gateway(&mut self, settings: &str) -> S3Client {
         let command = gateway_of(&self.cluster)
             .env("STORAGE_ADDR", "127.0.0.1:0")
+            .env("STORAGE_API_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
         let toml = format!("[storage]\n{settings}\n");
         let command = self.surrounded(command);
@@ -195,10 +196,19 @@ async fn add_bucket(cluster: &Cluster, name: &str, server: &BucketServer, more: 
 
 /// Where a gateway listens for S3.
 pub(crate) async fn address(gateway: &GatewayProcess) -> String {
-    let line = gateway.wait_for_log("listening for S3").await.unwrap();
+    listener(gateway, "listening for S3", "storage").await
+}
+
+/// Where a gateway listens for the API.
+pub(crate) async fn api_address(gateway: &GatewayProcess) -> String {
+    listener(gateway, "listening for the storage API", "storage_api").await
+}
+
+async fn listener(gateway: &GatewayProcess, message: &str, field: &str) -> String {
+    let line = gateway.wait_for_log(message).await.unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
     let fields = line.get("fields").unwrap_or(&line);
-    format!("http://{}", fields["storage"].as_str().unwrap())
+    format!("http://{}", fields[field].as_str().unwrap())
 }
 
 pub(crate) fn storage_command(cluster: &Cluster, arguments: &[&str]) -> GatewayCommand {

@@ -46,7 +46,13 @@ pub(crate) enum BucketCommand {
     /// Print all buckets and their use.
     List(OutputArguments),
     /// Write, read, list and delete a small object, and say which right is missing.
-    Check(NamedArguments),
+    Check {
+        #[command(flatten)]
+        named: NamedArguments,
+        /// Also print the p50 and p99 of 50 HEAD, PUT, GET and DELETE of 4 KiB.
+        #[arg(long)]
+        measure: bool,
+    },
     /// Let a bucket take writes again that has named a quota.
     Enable(NamedArguments),
     /// Remove a bucket that no repository uses and that has no bytes.
@@ -105,7 +111,7 @@ pub(crate) struct CredentialsArguments {
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum CredentialsSource {
+pub(in crate::gateway::cli) enum CredentialsSource {
     Env,
     Stdin,
     Role,
@@ -216,6 +222,14 @@ pub(crate) enum KeyCommand {
     },
     /// Print the keys of a repository, without their secrets.
     List(NamedArguments),
+    /// Make a second secret of a key, which is printed once. Both hold for 24 hours.
+    Rotate {
+        #[command(flatten)]
+        named: NamedArguments,
+        /// Let only the second secret hold from now on.
+        #[arg(long)]
+        finish: bool,
+    },
     /// Remove a key.
     Remove(NamedArguments),
 }

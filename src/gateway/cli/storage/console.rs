@@ -12,8 +12,7 @@ use crate::gateway::cli::url_warning::warn_of_url;
 use crate::gateway::config::{CONFIG, Overrides, storage_keys, storage_settings};
 use crate::postgres::{Connection, Session, connect};
 use crate::storage::{
-    BucketBackend, BucketCredentials, BucketRow, MasterKeys, NewBucket, Registry, StorageError,
-    StorageSettings,
+    BucketBackend, BucketRow, KeyRegistry, MasterKeys, Registry, StorageError, StorageSettings,
 };
 use tidegate_model::Environment;
 
@@ -24,7 +23,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// One command, with what it needs.
 pub(super) struct Console {
     connection: Connection,
-    keys: MasterKeys,
+    master_keys: MasterKeys,
     pub(super) settings: StorageSettings,
     pub(super) json: bool,
 }
@@ -34,7 +33,7 @@ impl Console {
         output: &OutputArguments,
         environment: &Environment,
     ) -> Result<Self, Exit> {
-        let keys = storage_keys(environment)?;
+        let master_keys = storage_keys(environment)?;
         let overrides = Overrides::default().with(&CONFIG, output.config.clone());
         let settings = storage_settings(&overrides, environment)?;
         let primary = Primary::given(output.database_url.as_deref(), environment)?;
@@ -49,41 +48,18 @@ impl Console {
             connection.map_err(|error| Exit::failed(format_args!("{server}: {error}")))?;
         Ok(Self {
             connection,
-            keys,
+            master_keys,
             settings,
             json: output.json,
         })
     }
 
     pub(super) fn registry(&self) -> Registry<'_> {
-        Registry {
-            client: &self.connection.client,
-            keys: &self.keys,
-        }
+        Registry::new(&self.connection.client, &self.master_keys)
     }
 
-    /// Refuses credentials that cannot open a bucket of the provider, whatever they are. A role is the
-    /// gateways', and a directory theirs.
-    pub(super) fn can_be_opened(
-        &self,
-        bucket: &NewBucket,
-        credentials: Option<&BucketCredentials>,
-    ) -> Result<(), StorageError> {
-        let Some(BucketCredentials::Key { .. } | BucketCredentials::ServiceAccount { .. }) =
-            credentials
-        else {
-            return Ok(());
-        };
-        let row = BucketRow {
-            id: String::new(),
-            declared: bucket.clone(),
-            credentials: credentials.cloned(),
-            writes: true,
-            draining: false,
-            held: 0,
-            written: 0,
-        };
-        BucketBackend::new(&row, &self.settings.file_root).map(drop)
+    pub(super) fn keys(&self) -> KeyRegistry<'_> {
+        KeyRegistry(self.registry())
     }
 
     /// Checks a bucket; fails with the rights that are missing.
@@ -113,11 +89,6 @@ impl Console {
                 ))
             }),
         }
-    }
-
-    pub(super) async fn check(&self, bucket: &BucketRow) -> Result<(), Exit> {
-        let (shown, text) = self.rights(bucket).await?;
-        self.print(&shown, &text)
     }
 
     pub(super) fn done(&self, named: &NamedArguments, what: &str) -> Result<(), Exit> {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::arrangement::Arrangement;
 use super::look::{Gateway, Look};
-use super::table::{Table, counters, levels, nodes, regions, title, upstreams};
+use super::table::{Table, buckets, counters, levels, nodes, regions, title, upstreams};
 
 /// How soon a key takes effect.
 const TICK: Duration = Duration::from_millis(50);
@@ -113,23 +113,25 @@ impl Shown {
         let before = self.before.as_ref();
         let nodes = self.arrangement.arrange(nodes(look, before));
         let (levels, upstreams) = (levels(look, before), upstreams(look, before));
-        let regions = regions(look);
+        let (regions, buckets) = (regions(look), buckets(look));
         // The header, and a line below the last row; nothing where there is no row.
         let height = |rows: usize| match rows {
             0 => Constraint::Length(0),
             rows => Constraint::Length(u16::try_from(rows + 2).unwrap_or(u16::MAX)),
         };
-        let [first, second, third, fourth] = Layout::vertical([
+        let [first, second, third, fourth, fifth] = Layout::vertical([
             height(nodes.rows.len()),
             height(levels.rows.len()),
             height(upstreams.rows.len()),
             height(regions.rows.len()),
+            height(buckets.rows.len()),
         ])
         .areas(area);
         frame.render_widget(table(nodes), first);
         frame.render_widget(table(levels), second);
         frame.render_widget(table(upstreams), third);
         frame.render_widget(table(regions), fourth);
+        frame.render_widget(table(buckets), fifth);
     }
 }
 
@@ -154,8 +156,8 @@ fn table<const COLUMNS: usize>(table: Table<COLUMNS>) -> widgets::Table<'static>
 
 fn style(standing: &str) -> Style {
     let colour = match standing {
-        "trusted" | "well" => Color::Green,
-        "on-probation" | "ramping" => Color::Yellow,
+        "trusted" | "well" | "ONLINE" => Color::Green,
+        "on-probation" | "ramping" | "DISCONNECTED" => Color::Yellow,
         "drained" | "draining" => Color::Blue,
         _ => Color::Red,
     };

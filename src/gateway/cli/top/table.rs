@@ -3,6 +3,8 @@
 use super::look::Look;
 use crate::gateway::admin::{NodeEntry, RegionEntry, UpstreamNodeEntry};
 use crate::gateway::levels::{LevelRow, level_rows};
+use crate::gateway::use_of::use_of;
+use crate::storage::BucketSeen;
 use tidegate_telemetry::{Interval, names};
 
 /// Rows below a header.
@@ -189,6 +191,31 @@ fn region_row(region: &RegionEntry) -> [String; 11] {
     ]
 }
 
+/// The buckets of object storage; empty without it.
+pub(super) fn buckets(look: &Look) -> Table<7> {
+    let buckets = look.topology.buckets.iter();
+    Table {
+        header: [
+            "BUCKET", "PROVIDER", "STATUS", "LATENCY", "WRITES", "MONTH", "HELD",
+        ],
+        standing: STANDING,
+        rows: buckets.map(bucket_row).collect(),
+    }
+}
+
+fn bucket_row(bucket: &BucketSeen) -> [String; 7] {
+    let writes = if bucket.writes { "yes" } else { "no" };
+    [
+        bucket.bucket.clone(),
+        bucket.provider.clone(),
+        bucket.status.clone(),
+        format!("{:.1} ms", bucket.latency_ms),
+        writes.to_owned(),
+        use_of(bucket.written_bytes, bucket.soft_limit_bytes),
+        use_of(bucket.held_bytes, bucket.quota_bytes),
+    ]
+}
+
 /// Answers per second.
 fn rate(metric: &str, labels: &[(&str, &str)], look: &Look, before: Option<&Look>) -> String {
     let rate = before.map(|before| interval(before, look).rate(metric, labels));
@@ -225,6 +252,11 @@ pub(super) fn text(look: &Look, before: Option<&Look>) -> String {
     if !regions.rows.is_empty() {
         text.push('\n');
         text.push_str(&regions.text());
+    }
+    let buckets = buckets(look);
+    if !buckets.rows.is_empty() {
+        text.push('\n');
+        text.push_str(&buckets.text());
     }
     text
 }

@@ -6,6 +6,7 @@ use crate::gateway::admin::{
     ConnectionsEntry, NodeEntry, RegionEntry, SpillEntry, Topology, UpstreamEntry,
     UpstreamNodeEntry,
 };
+use crate::storage::BucketSeen;
 
 fn application(index: usize) -> UpstreamNodeEntry {
     UpstreamNodeEntry {
@@ -79,6 +80,7 @@ fn seen(count: usize) -> Seen {
                 nodes: (0..6).map(application).collect(),
             }],
             regions: (0..count).map(region).collect(),
+            buckets: Vec::new(),
             fleet: None,
         },
         rates: Arc::new(Rates::default()),
@@ -125,4 +127,42 @@ fn a_frame_fits_even_if_nothing_is_well() {
     let html = frame(&seen);
     assert!(html.len() <= FRAME_BYTES_MAX, "{}", html.len());
     assert!(html.matches("<tr data-node=\"ap-").count() >= 6, "{html}");
+}
+
+#[test]
+fn a_bucket_shows_its_state_and_how_much_of_its_limits_is_used_and_a_bad_one_is_never_left_out() {
+    let bucket = |index: usize| BucketSeen {
+        bucket: format!("logs-{index}"),
+        provider: "aws".to_owned(),
+        status: if index == 7 { "OFFLINE" } else { "ONLINE" }.to_owned(),
+        latency_ms: 12.0,
+        writes: index != 8,
+        written_bytes: 512 << 20,
+        soft_limit_bytes: Some(1 << 30),
+        held_bytes: 3 << 30,
+        quota_bytes: None,
+    };
+    let mut seen = seen(64);
+    seen.topology.buckets = (0..64).map(bucket).collect();
+    let html = whole(&seen);
+    assert!(
+        html.contains("512.0 MiB of 1.0 GiB, 50 %<td>3.0 GiB"),
+        "{html}"
+    );
+    assert_eq!(html.matches("data-bucket=").count(), 64);
+    for said in [
+        "The bucket logs-7 does not answer",
+        "The bucket logs-8 has named a quota",
+    ] {
+        assert!(
+            concerns(&seen).iter().any(|it| it.what.contains(said)),
+            "{said}"
+        );
+    }
+    let html = frame(&seen);
+    assert!(html.len() <= FRAME_BYTES_MAX);
+    for index in [7, 8] {
+        let row = format!("<tr data-bucket=\"logs-{index}\"");
+        assert!(html.contains(&row), "{row}");
+    }
 }

@@ -1,0 +1,146 @@
+//! `/repo`: what clients see as a bucket.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Value, json};
+
+use super::envelope::{all, one};
+use super::input::{Input, present};
+use super::path::Named;
+use super::state::Api;
+use crate::http::Problem;
+use crate::storage::{
+    DefaultLevel, Mirror, ReadPolicy, RepositoryPolicy, Rule, WritePolicy, repository_as_json,
+};
+
+/// A repository that is to be added.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AddedRepository {
+    name: String,
+    buckets: Vec<String>,
+    #[serde(default)]
+    write: WritePolicy,
+    #[serde(default)]
+    read: ReadPolicy,
+    #[serde(default)]
+    consistency: DefaultLevel,
+    #[serde(default)]
+    redirect: bool,
+    read_slo: Option<Slo>,
+    mirror: Option<Mirror>,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+/// What is to be changed of a repository. Its name stays: clients use it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangedRepository {
+    buckets: Option<Vec<String>>,
+    write: Option<WritePolicy>,
+    read: Option<ReadPolicy>,
+    consistency: Option<DefaultLevel>,
+    redirect: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    read_slo: Option<Option<Slo>>,
+    #[serde(default, deserialize_with = "present")]
+    mirror: Option<Option<Mirror>>,
+    rules: Option<Vec<Rule>>,
+}
+
+/// Milliseconds, written as a duration such as `50ms`.
+#[derive(Clone, Copy)]
+struct Slo(u64);
+
+impl<'de> Deserialize<'de> for Slo {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let expected = || de::Error::custom("expected a duration from 1ms to 60s, such as `50ms`");
+        let text = String::deserialize(from)?;
+        let time = humantime::parse_duration(&text).map_err(|_unreadable| expected())?;
+        let longest = Duration::from_secs(60);
+        match u64::try_from(time.as_millis()) {
+            Ok(milliseconds @ 1..) if time <= longest => Ok(Self(milliseconds)),
+            _ => Err(expected()),
+        }
+    }
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let repositories = api.store.registry().repositories().await?;
+    let repositories: Vec<_> = repositories.iter().map(repository_as_json).collect();
+    Ok(Json(all(&repositories)))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Named([id]): Named<1>,
+) -> Result<Json<Value>, Problem> {
+    let repository = api.store.registry().repository(&id).await?;
+    Ok(Json(one(repository_as_json(&repository))))
+}
+
+pub(super) async fn add(
+    State(api): State<Api>,
+    Input(added): Input<AddedRepository>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let policy = RepositoryPolicy {
+        write: added.write,
+        read: added.read,
+        consistency: added.consistency,
+        redirect: added.redirect,
+        read_slo_ms: added.read_slo.map(|Slo(milliseconds)| milliseconds),
+        mirror: added.mirror,
+        rules: added.rules,
+    };
+    let registry = api.store.registry();
+    let id = registry
+        .add_repository(&added.name, &added.buckets, &policy)
+        .await?;
+    let added = registry.repository(&id).await?;
+    api.store.changed().await;
+    Ok((StatusCode::CREATED, Json(one(repository_as_json(&added)))))
+}
+
+pub(super) async fn change(
+    State(api): State<Api>,
+    Named([id]): Named<1>,
+    Input(changed): Input<ChangedRepository>,
+) -> Result<Json<Value>, Problem> {
+    let registry = api.store.registry();
+    let mut repository = registry.repository(&id).await?;
+    let policy = &mut repository.policy;
+    policy.write = changed.write.unwrap_or(policy.write);
+    policy.read = changed.read.unwrap_or(policy.read);
+    policy.consistency = changed.consistency.unwrap_or(policy.consistency);
+    policy.redirect = changed.redirect.unwrap_or(policy.redirect);
+    if let Some(slo) = changed.read_slo {
+        policy.read_slo_ms = slo.map(|Slo(milliseconds)| milliseconds);
+    }
+    policy.mirror = changed.mirror.unwrap_or(policy.mirror.take());
+    if let Some(rules) = changed.rules {
+        policy.rules = rules;
+    }
+    if let Some(buckets) = changed.buckets {
+        repository.members = buckets;
+    }
+    registry.change_repository(&repository).await?;
+    let repository = registry.repository(&repository.id).await?;
+    api.store.changed().await;
+    Ok(Json(one(repository_as_json(&repository))))
+}
+
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Named([id]): Named<1>,
+) -> Result<Json<Value>, Problem> {
+    let registry = api.store.registry();
+    let repository = registry.repository(&id).await?;
+    registry.remove_repository(&repository.name).await?;
+    api.store.changed().await;
+    Ok(Json(json!({"success": true})))
+}
