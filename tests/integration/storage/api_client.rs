@@ -6,6 +6,7 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 use tidegate::auth::mint_with_scope;
 use tidegate::testkit::{GatewayProcess, until};
+use tokio::time::Instant;
 
 use super::world::api_address;
 use crate::world::{DEADLINE, JWT_SECRET, client};
@@ -65,6 +66,17 @@ impl ApiClient {
         let status = response.status().as_u16();
         let body = response.bytes().await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// How long the bytes of an answer take, and how many rows it has.
+    pub(crate) async fn timed(&self, path: &str) -> (Duration, usize) {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let started = Instant::now();
+        let response = request.bearer_auth(&self.token).send().await.unwrap();
+        let body = response.bytes().await.unwrap();
+        let took = started.elapsed();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        (took, body["data"].as_array().unwrap().len())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

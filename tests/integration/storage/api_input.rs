@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::api_client::ApiClient;
 use super::bucket_server::BucketFault;
@@ -176,10 +177,21 @@ async fn a_field_of_a_repository_or_a_key_that_cannot_be_used_is_named_and_no_ro
 async fn bodies_and_paths_that_are_no_request_get_4xx() {
     let world = StorageWorld::start(&[], &[]).await;
     let api = ApiClient::of(&world.gateways[0]).await;
-    let huge = format!("{{\"name\": \"{}\"}}", "x".repeat(10 << 20));
+    // Not sent: the gateway answers, and closes, before it has read so much.
+    let address = api.base.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /bucket HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{{",
+        api.token,
+        10 << 20
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
     let deep = "[".repeat(100_000);
     for (body, expected) in [
-        (&*huge, 413),
         (&*deep, 400),
         ("", 400),
         ("null", 400),
