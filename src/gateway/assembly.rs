@@ -105,6 +105,7 @@ impl Gateway {
                 retry_budget: settings.steering.retry_budget,
                 spill_concurrency: settings.spill_concurrency(),
                 session_wait: settings.consistency.session_wait,
+                position_patience: settings.replication.sample_timeout,
             },
         ));
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;

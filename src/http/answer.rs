@@ -125,6 +125,9 @@ fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &
     if let Some(served) = account.served {
         served.write(text, account.staleness);
     }
+    if account.position_missed {
+        text.text("; position=missed");
+    }
     if let Some(routed) = account.routed {
         routed.write(text, region);
     }

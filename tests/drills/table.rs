@@ -3,8 +3,8 @@
 use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
-use super::{decision, down_and_up, late_replica, lost_replica, spill, storage, unsteady_replica};
-use super::{rollout_arrival, rollout_faults};
+use super::{decision, down_and_up, late_replica, lost_replica, own_writes, spill, storage};
+use super::{rollout_arrival, rollout_faults, unsteady_replica};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: make drill"]
@@ -27,6 +27,9 @@ async fn all_drills_at_full_length() {
     show(unsteady_replica::black_holed(Full).await);
     show(unsteady_replica::alternating(Full).await);
     show(late_replica::by_seconds(Full).await);
+    if let Some(row) = own_writes::through_two_gateways(Full).await {
+        show(row);
+    }
     show(spill::only_the_primary(Full).await);
     show(down_and_up::everything(Full).await);
     show(decision::everywhere(Full).await);

@@ -10,7 +10,7 @@ use super::source::{Source, key};
 use super::upstream_section::is_name;
 use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
 use crate::sql::SqlConfig;
-use crate::upstream::{NodeUrl, UpstreamConfig};
+use crate::upstream::{NodeUrl, PositionSource, UpstreamConfig};
 use tidegate_model::ConfigError;
 use tidegate_model::Environment;
 use tidegate_model::settings::Setting;
@@ -31,6 +31,7 @@ pub(super) struct EndpointSection {
     roles: Option<Spanned<Vec<String>>>,
     upstream: Option<Spanned<String>>,
     cache: Option<Spanned<bool>>,
+    position: Option<Spanned<String>>,
 }
 
 /// The status of a successful SQL endpoint unless it sets another.
@@ -129,6 +130,15 @@ pub(super) const ENDPOINT: &[Setting] = &[
         meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications). On rows whose `cache_control` is `application`: whether answers are [stored](caching.md#the-applications-own-rules).",
         ..Setting::UNNAMED
     },
+    Setting {
+        key: "position",
+        default: || format!("\"{}\"", PositionSource::default()),
+        range: || "`header`, `ask` or `none`; with `upstream`".to_owned(),
+        meaning: "Where the [position](api.md#reading-ones-own-writes) comes from that a client has seen after an \
+                  answer: the application's `X-Database-Position`; the primary, if the application does not say \
+                  so; or nowhere.",
+        ..Setting::UNNAMED
+    },
 ];
 
 impl EndpointSection {
@@ -150,11 +160,22 @@ impl EndpointSection {
         let method = source.parsed(&self.method, "method", |text| method(text))?;
         let cache = self.cache(source, &method, auth)?;
         let target = match (&self.sql, &self.upstream) {
-            (Some(sql), None) => TargetConfig::Sql(self.sql(sql, source)?),
+            (Some(sql), None) => {
+                if let Some(position) = &self.position {
+                    let why = "it goes with `upstream`, not with `sql`";
+                    return Err(source.refused(position, "position", why));
+                }
+                TargetConfig::Sql(self.sql(sql, source)?)
+            }
             (None, Some(target)) => {
                 self.refuse_sql_keys(source)?;
                 let name = upstream(target, source, environment, upstreams)?;
-                TargetConfig::Upstream(UpstreamTarget { name, cache })
+                let position = self.position(source)?;
+                TargetConfig::Upstream(UpstreamTarget {
+                    name,
+                    cache,
+                    position,
+                })
             }
             (None, None) => {
                 let message = "sql: an endpoint needs either `sql` or `upstream`";
@@ -220,6 +241,12 @@ impl EndpointSection {
             () => return Ok(*cache.get_ref()),
         };
         Err(source.refused(cache, "cache", refused))
+    }
+
+    fn position(&self, source: &Source) -> Result<PositionSource, ConfigError> {
+        let said = self.position.as_ref();
+        let read = said.map(|said| source.parsed(said, "position", |text| text.parse()));
+        read.unwrap_or(Ok(PositionSource::default()))
     }
 
     /// Refuses keys that shape the answer of a statement: they mean nothing to an upstream.

@@ -136,6 +136,7 @@ endpoint.role | ':claims.role' | 5: role = ":claims.role": it goes with `roles`
 endpoint.role | ":query.role'\nroles = ['a" | 5: role = 
 endpoint.roles | ['none'] | 5: roles = "": it goes with `role`
 endpoint.upstream | 'http://a' | 5: upstream = 'http://a': an endpoint has either `sql` or `upstream`
+endpoint.position | 'ask' | 5: position = 'ask': it goes with `upstream`, not with `sql`
 endpoint.cache | true | 5: cache = true: it goes with `upstream`, not with `sql`
 upstream.name | 'a b' | 7: upstream.name = 'a b': expected 1 to 64 letters, digits, `-` and `_`
 upstream.nodes | [] | 7: upstream.nodes = []: expected 1 to 32 nodes
