@@ -141,6 +141,7 @@ mod tests {
                 settings: Vec::new(),
                 role: None,
                 roles: None,
+                page: None,
             });
             vec![endpoint(
                 EndpointMethod::One(Method::GET),

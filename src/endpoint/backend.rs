@@ -223,7 +223,14 @@ impl Backend {
     #[must_use]
     pub fn shared_by(&self) -> Option<SharedBy<'_>> {
         match self {
-            Self::Sql(sql) => sql.shared_parameters.as_deref().map(SharedBy::Parameters),
+            Self::Sql(sql) => {
+                let names = sql.shared_parameters.as_deref()?;
+                // The link to the next page repeats all of the query.
+                Some(match sql.page {
+                    Some(_) => SharedBy::Query,
+                    None => SharedBy::Parameters(names),
+                })
+            }
             Self::Upstream { cache, .. } => cache.then_some(SharedBy::Query),
         }
     }

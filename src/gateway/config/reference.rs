@@ -1,6 +1,6 @@
 //! All settings, as their rooms declare them.
 
-use super::endpoint_section::ENDPOINT;
+use super::endpoint_keys::ENDPOINT;
 use super::policy_section::POLICY;
 use super::topology::{PRIMARY_REGION, REPLICA};
 use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
