@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ETAG, LAST_MODIFIED, LINK};
+use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::{Entry, precondition_holds};
-use crate::http::Served;
+use crate::http::{NotSent, Served, StoredBody};
 use tidegate_policy::Decision;
 use tidegate_policy::http_cache::lists_tag;
 use tidegate_telemetry::EndpointMetrics;
@@ -44,6 +44,21 @@ impl Entry<Origin> {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         self.represent(response.headers_mut(), status);
+        let extensions = response.extensions_mut();
+        match status {
+            StatusCode::NOT_MODIFIED => extensions
+                .insert(NotSent {
+                    length: self.body.len() as u64,
+                    content_type: self.origin.headers.get(CONTENT_TYPE).cloned(),
+                })
+                .is_some(),
+            _ => extensions
+                .insert(StoredBody {
+                    body: self.body.clone(),
+                    forms: Arc::clone(&self.forms),
+                })
+                .is_some(),
+        };
         Some(response)
     }
 

@@ -4,10 +4,14 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode,
+};
 
 use super::place::SqlPlace;
-use super::{Argument, PageConfig, Parameter, ParameterSource, RequestValues, SqlConfig, SqlStatement};
+use super::{
+    Argument, PageConfig, Parameter, ParameterSource, RequestValues, SqlConfig, SqlStatement,
+};
 
 /// Most rows of a page: an answer is held in memory as a whole.
 pub const PAGE_ROWS_MAX: u32 = 10_000;
@@ -115,14 +119,23 @@ impl Page {
         values: &RequestValues<'_>,
         arguments: &mut [Argument<'_>],
     ) -> Result<(), LimitError> {
-        let PageConfig { limit, default, max, .. } = &self.config;
+        let PageConfig {
+            limit,
+            default,
+            max,
+            ..
+        } = &self.config;
         let refused = || LimitError {
             name: limit.clone(),
             max: *max,
         };
         let rows = match values.query.get(limit) {
             None => *default,
-            Some(text) => text.parse().ok().filter(|_| !text.starts_with('+')).ok_or_else(refused)?,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|_| !text.starts_with('+'))
+                .ok_or_else(refused)?,
         };
         if !(1..=*max).contains(&rows) {
             return Err(refused());
@@ -149,7 +162,8 @@ impl Page {
         let target = utf8_percent_encode(&target, ENDS_URI);
         let link = format!("<{target}>; rel=\"next\"");
         let link = HeaderValue::try_from(link).ok();
-        link.filter(|link| link.len() <= LINK_BYTES_MAX).ok_or_else(unusable)
+        link.filter(|link| link.len() <= LINK_BYTES_MAX)
+            .ok_or_else(unusable)
     }
 }
 
@@ -158,7 +172,8 @@ mod tests {
     use super::*;
     use crate::http::Query;
 
-    const SQL: &str = "select id from t where id > :query.after::int order by id limit :query.limit";
+    const SQL: &str =
+        "select id from t where id > :query.after::int order by id limit :query.limit";
 
     fn config() -> PageConfig {
         PageConfig {
@@ -205,7 +220,9 @@ mod tests {
             };
             let mut arguments = [Argument::text("0"), Argument::text("unbound")];
             let bound = page.bind(&values, &mut arguments);
-            bound.map(|()| arguments[1].shown().unwrap().to_owned()).ok()
+            bound
+                .map(|()| arguments[1].shown().unwrap().to_owned())
+                .ok()
         };
         assert_eq!(bound("").as_deref(), Some("21"));
         assert_eq!(bound("limit=1").as_deref(), Some("2"));
@@ -224,9 +241,21 @@ mod tests {
         };
         for (uri, last, expected) in [
             ("/x", "7", "</x?after=7>; rel=\"next\""),
-            ("/x?limit=2&after=5&y", "7", "</x?limit=2&y&after=7>; rel=\"next\""),
-            ("/x?%61fter=5&after_=1", "a&b>", "</x?after_=1&after=a%26b%3E>; rel=\"next\""),
-            ("http://host/x?a=1", "é", "</x?a=1&after=%C3%A9>; rel=\"next\""),
+            (
+                "/x?limit=2&after=5&y",
+                "7",
+                "</x?limit=2&y&after=7>; rel=\"next\"",
+            ),
+            (
+                "/x?%61fter=5&after_=1",
+                "a&b>",
+                "</x?after_=1&after=a%26b%3E>; rel=\"next\"",
+            ),
+            (
+                "http://host/x?a=1",
+                "é",
+                "</x?a=1&after=%C3%A9>; rel=\"next\"",
+            ),
         ] {
             assert_eq!(link(uri, Some(last)).as_deref(), Some(expected), "{uri}");
         }
@@ -239,11 +268,21 @@ mod tests {
     fn a_page_needs_both_parameters_of_a_list() {
         let error = |sql, config| page(sql, config).unwrap_err();
         let unread = "select 1 as id limit :query.limit";
-        assert_eq!(error(unread, config()), "the sql does not use `:query.after`");
+        assert_eq!(
+            error(unread, config()),
+            "the sql does not use `:query.after`"
+        );
         let unread = "select :query.after as id";
-        assert_eq!(error(unread, config()), "the sql does not use `:query.limit`");
+        assert_eq!(
+            error(unread, config()),
+            "the sql does not use `:query.limit`"
+        );
         for (default, max) in [(0, 100), (20, 19), (1, PAGE_ROWS_MAX + 1)] {
-            let limits = PageConfig { default, max, ..config() };
+            let limits = PageConfig {
+                default,
+                max,
+                ..config()
+            };
             assert!(error(SQL, limits).starts_with("expected `default`"));
         }
     }

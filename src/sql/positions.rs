@@ -86,7 +86,10 @@ impl Positions {
     /// Closes a connection once all questions on it have ended.
     fn give_up(&self, given_up: &Dialled) {
         let mut newest = self.lock();
-        if newest.as_ref().is_some_and(|it| it.opening.ptr_eq(&given_up.opening)) {
+        if newest
+            .as_ref()
+            .is_some_and(|it| it.opening.ptr_eq(&given_up.opening))
+        {
             *newest = None;
         }
     }

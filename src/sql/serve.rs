@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::auth::Claims;
 use crate::cache::{
     CacheError, Fetched, FetchedBody, SharedRequest, entity_tag, precondition_holds,
 };
-use crate::http::{Account, JsonObject, Problem, Query, Timing};
+use crate::http::{Account, JsonObject, NotSent, Problem, Query, Timing};
 use crate::regions::RegionRoute;
 use tidegate_policy::Decision;
 use tidegate_policy::http_cache::lists_tag;
@@ -60,12 +61,20 @@ impl SqlTarget {
             return Ok(Problem::from(SqlError::NoRow).into_response());
         };
         let mut headers = self.fields(&call.head.uri, outcome.answer.last)?;
+        let length = body.len() as u64;
         let is_tagged = self.is_read && self.status == StatusCode::OK;
         let answer = match is_tagged {
             true => conditional(&call.head.headers, &mut headers, body),
             false => Ok((self.status, body)),
         };
         Ok(match answer {
+            Ok((StatusCode::NOT_MODIFIED, _)) => {
+                let not_sent = NotSent {
+                    length,
+                    content_type: Some(JSON.clone()),
+                };
+                (StatusCode::NOT_MODIFIED, headers, Extension(not_sent)).into_response()
+            }
             Ok((status, body)) => (status, headers, Body::from(body)).into_response(),
             Err(error) => Problem::from(error).into_response(),
         })
@@ -157,6 +166,7 @@ impl SqlTarget {
         let body = answer.body.ok_or(SqlError::NoRow)?;
         let headers = self.fields(&shared.uri, answer.last)?;
         Ok(Fetched {
+            no_transform: false,
             staleness: served.staleness,
             served,
             status: StatusCode::OK,

@@ -57,6 +57,7 @@ impl Owed {
             shared_cacheable: false,
             vary: false,
             own_rules: false,
+            no_transform: false,
             session_cookie: false,
         }
     }

@@ -25,7 +25,7 @@ use super::{Outgoing, Patience, Proxy, Upstream, UpstreamError, request_fields, 
 use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
 use crate::http::{Problem, Served, Timing};
 use tidegate_model::normalise;
-use tidegate_policy::{Decision, Reuse};
+use tidegate_policy::{Decision, Reuse, is_no_transform};
 
 /// Most bytes of the stored fields, which take room in addition to the body.
 const HEADER_BYTES_MAX: usize = 4 << 10;
@@ -126,6 +126,7 @@ pub fn keep(
     if !status.is_server_error() && !is_for_all(&headers) {
         return Err(Missed::NotForAll);
     }
+    let no_transform = is_no_transform(&headers);
     response_fields::rewrite(&mut headers, status, decision);
     for name in &NOT_KEPT {
         headers.remove(name);
@@ -139,6 +140,7 @@ pub fn keep(
         status,
         headers,
         header_bytes,
+        no_transform,
         staleness: answer.staleness,
         body: FetchedBody::Coming(in_time(body, bytes_max, until).boxed()),
     })

@@ -18,8 +18,8 @@ use tokio::time::{Duration, Instant};
 
 use super::exchange::exchange;
 use super::{
-    Answered, Outgoing, Patience, PositionSource, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
-    response_fields, tunnel,
+    Answered, Outgoing, Patience, PositionSource, Proxy, Upstream, UpstreamError, names_upgrade,
+    request_fields, response_fields, tunnel,
 };
 use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
 use crate::regions::RegionRoute;
@@ -86,7 +86,8 @@ impl Proxy {
         let client = wants_websocket(&head, body.is_none())
             .then(|| head.extensions.remove::<OnUpgrade>())
             .flatten();
-        self.wait_for_token(upstream, &head, &decision, account).await;
+        self.wait_for_token(upstream, &head, &decision, account)
+            .await;
         let mut outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
         outgoing.take_route(route);
         let started = Instant::now();
@@ -157,11 +158,7 @@ impl Proxy {
         }
     }
 
-    fn answer(
-        answered: Answered,
-        decision: &Decision,
-        client: Option<OnUpgrade>,
-    ) -> Response {
+    fn answer(answered: Answered, decision: &Decision, client: Option<OnUpgrade>) -> Response {
         let status = answered.response.status();
         let location = response_fields::location(answered.node(), answered.response.headers());
         let mut response = match client.filter(|_| status == StatusCode::SWITCHING_PROTOCOLS) {

@@ -229,16 +229,25 @@ mod tests {
     #[test]
     fn only_one_well_formed_position_counts() {
         let lsn = |fields: &[&'static str]| {
-            let fields = fields.iter().map(|field| {
-                (X_DATABASE_POSITION.clone(), HeaderValue::from_static(field))
-            });
+            let fields = fields
+                .iter()
+                .map(|field| (X_DATABASE_POSITION.clone(), HeaderValue::from_static(field)));
             let mut headers = HeaderMap::new();
             headers.extend(fields.map(|(name, value)| (Some(name), value)));
             lsn(&headers)
         };
         assert_eq!(lsn(&["0/16B3748"]), Some(Lsn(0x16B_3748)));
         assert_eq!(lsn(&["0/7", "0/7"]), Some(Lsn(7)));
-        for malformed in ["", "7", "0/", "0/+7", "0/x", "0/7, 0/7", " 0/7;", "0/123456789"] {
+        for malformed in [
+            "",
+            "7",
+            "0/",
+            "0/+7",
+            "0/x",
+            "0/7, 0/7",
+            " 0/7;",
+            "0/123456789",
+        ] {
             assert_eq!(lsn(&[malformed]), None, "{malformed}");
         }
         assert_eq!(lsn(&["0/7", "0/8"]), None);
@@ -287,7 +296,11 @@ mod tests {
         for method in ["GET", "HEAD", "OPTIONS"] {
             assert!(!asked(method, 200, json), "{method}");
         }
-        for kind in ["application/grpc", "application/grpc-web+proto", "Application/gRPC;x=y"] {
+        for kind in [
+            "application/grpc",
+            "application/grpc-web+proto",
+            "Application/gRPC;x=y",
+        ] {
             assert!(!asked("POST", 200, [kind, json[0]]), "{kind}");
             assert!(!asked("POST", 200, [json[0], kind]), "{kind}");
         }

@@ -83,8 +83,10 @@ impl Reads {
             };
             let read = read.send().await.unwrap().text().await.unwrap();
             let (role, text) = read.split_once(' ').unwrap();
-            self.stale.fetch_add(usize::from(text != number.to_string()), Ordering::Relaxed);
-            self.on_replica.fetch_add(usize::from(role == "replica"), Ordering::Relaxed);
+            self.stale
+                .fetch_add(usize::from(text != number.to_string()), Ordering::Relaxed);
+            self.on_replica
+                .fetch_add(usize::from(role == "replica"), Ordering::Relaxed);
         }
     }
 }
@@ -105,12 +107,12 @@ pub(super) async fn through_two_gateways(length: Length) -> Option<Row> {
     let schema = "create table notes (name text primary key, text text not null)";
     cluster.primary.execute(schema).await.unwrap();
     cluster.wait_for_replicas().await.unwrap();
-    let start = |name, index: usize| {
-        Region::start(&cluster, name, &cluster.replicas[index], &python)
-    };
+    let start =
+        |name, index: usize| Region::start(&cluster, name, &cluster.replicas[index], &python);
     let regions = [start("eu-west-1", 0).await, start("ap-south-1", 1).await];
     let (reads, http) = (Reads::default(), client());
-    join_all((0..CLIENTS).map(|name| reads.pairs(&regions, http.clone(), name, pairs / CLIENTS))).await;
+    join_all((0..CLIENTS).map(|name| reads.pairs(&regions, http.clone(), name, pairs / CLIENTS)))
+        .await;
 
     let stale = reads.stale.into_inner();
     row.show(format!("{stale} of {pairs} reads stale"), stale == 0);

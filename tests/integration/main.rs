@@ -9,6 +9,7 @@ mod auth;
 mod bounds;
 mod cache;
 mod cluster;
+mod compression;
 mod conditional;
 mod configuration;
 mod connection;

@@ -68,7 +68,10 @@ async fn a_thousand_rows_are_walked_by_link_while_others_are_inserted() {
         path = next(&page);
         let page = rows(page).await;
         assert!(page.len() == 37 || path.is_none(), "{}", page.len());
-        assert!(path.iter().all(|path| path.starts_with("/items/a?x=%26&limit=37&after=")));
+        assert!(
+            path.iter()
+                .all(|path| path.starts_with("/items/a?x=%26&limit=37&after="))
+        );
         seen.extend(page.iter().map(|row| row["id"].as_i64().unwrap()));
         // Before the place of the walk, and behind it.
         let sql = "insert into items (id, kind, name) values \
@@ -81,7 +84,11 @@ async fn a_thousand_rows_are_walked_by_link_while_others_are_inserted() {
     let distinct: BTreeSet<_> = seen.iter().collect();
     assert_eq!(distinct.len(), seen.len());
     assert!((1..=1000).all(|id| distinct.contains(&id)));
-    assert!(seen.len() > 1000, "what is inserted behind is seen: {}", seen.len());
+    assert!(
+        seen.len() > 1000,
+        "what is inserted behind is seen: {}",
+        seen.len()
+    );
 }
 
 #[tokio::test]
@@ -104,7 +111,10 @@ async fn the_last_page_has_no_link_and_the_limit_is_the_clients() {
     for limit in ["0", "101", "-1", "x", "", "1.5", "+1", "99999999999"] {
         let page = world.get(&format!("/items/a?limit={limit}")).await;
         let detail = problem(page, 400, "invalid-parameter").await;
-        assert_eq!(detail, "query parameter \"limit\" must be a whole number from 1 to 100");
+        assert_eq!(
+            detail,
+            "query parameter \"limit\" must be a whole number from 1 to 100"
+        );
     }
     let page = world.get("/items/a?after=x").await;
     problem(page, 400, "invalid-parameter").await;
@@ -118,19 +128,34 @@ async fn pages_are_stored_with_their_links_and_head_says_the_same() {
     let mut names = Vec::new();
     while let Some(at) = path.take().filter(|_| names.len() < 70) {
         let first = world.get(&at).await;
-        let (link, tag) = (header(&first, "link").to_owned(), header(&first, "etag").to_owned());
+        let (link, tag) = (
+            header(&first, "link").to_owned(),
+            header(&first, "etag").to_owned(),
+        );
         let stored = world.get(&at).await;
         assert!(header(&stored, "cache-status").contains("; hit"), "{at}");
         assert_eq!(header(&stored, "link"), link);
         let held = world.get_with(&at, "If-None-Match", &tag).await;
-        assert_eq!((held.status().as_u16(), header(&held, "link")), (304, &*link));
+        assert_eq!(
+            (held.status().as_u16(), header(&held, "link")),
+            (304, &*link)
+        );
         let head = world.request(Method::HEAD, &at).send().await.unwrap();
         assert_eq!(header(&head, "link"), link);
         path = next(&first);
-        names.extend(rows(first).await.into_iter().map(|row| row["name"].to_string()));
+        names.extend(
+            rows(first)
+                .await
+                .into_iter()
+                .map(|row| row["name"].to_string()),
+        );
     }
     let distinct: BTreeSet<_> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (70, 70), "names with & and / are cursors too");
+    assert_eq!(
+        (names.len(), distinct.len()),
+        (70, 70),
+        "names with & and / are cursors too"
+    );
     // Another query is another answer, whose link repeats it.
     let tracked = world.get("/public/items?limit=7&from=mail").await;
     assert!(header(&tracked, "link").starts_with("</public/items?limit=7&from=mail&after="));

@@ -88,7 +88,9 @@ pub(super) const ENDPOINT: &[Setting] = &[
     Setting {
         key: "page",
         default: || "none".to_owned(),
-        range: || "a table with `column`, `cursor`, `limit`, `default` and `max`; with `sql`".to_owned(),
+        range: || {
+            "a table with `column`, `cursor`, `limit`, `default` and `max`; with `sql`".to_owned()
+        },
         meaning: "How a list is divided into [pages](api.md#pages).",
         ..Setting::UNNAMED
     },

@@ -103,13 +103,21 @@ mod tests {
     fn a_tag_is_listed_in_any_line_and_spelling_and_only_as_a_whole() {
         let tag = HeaderValue::from_static("\"47DEQ_-A\"");
         let lists = |field: &str| lists_tag(&fields(&[("if-none-match", field)]), Some(&tag));
-        for field in ["\"47DEQ_-A\"", "W/\"47DEQ_-A\"", "\"a,b\",\"47DEQ_-A\" , \"c\"", "*"] {
+        for field in [
+            "\"47DEQ_-A\"",
+            "W/\"47DEQ_-A\"",
+            "\"a,b\",\"47DEQ_-A\" , \"c\"",
+            "*",
+        ] {
             assert!(lists(field), "{field}");
         }
         for field in ["", "\"a\"", "47DEQ_-A", "W/*", "\"*\""] {
             assert!(!lists(field), "{field}");
         }
-        let lines = [("if-none-match", "\"a\""), ("if-none-match", "\"47DEQ_-A\"")];
+        let lines = [
+            ("if-none-match", "\"a\""),
+            ("if-none-match", "\"47DEQ_-A\""),
+        ];
         assert!(lists_tag(&fields(&lines), Some(&tag)));
         assert!(!lists_tag(&HeaderMap::new(), Some(&tag)));
     }

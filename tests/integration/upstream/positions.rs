@@ -16,9 +16,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::kit::{App, endpoint};
-use crate::world::{
-    DEADLINE, TOKEN_SECRET, World, configured, gateway_of, header, told,
-};
+use crate::world::{DEADLINE, TOKEN_SECRET, World, configured, gateway_of, header, told};
 
 const POLICY: &str = "[[policy]]\npath = \"/*\"\nconsistency = \"eventual\"\nsession_cookie = true\n\
                       [consistency]\nsession_wait = \"5s\"\n";
@@ -51,34 +49,47 @@ impl Numbers {
             primary: cluster.primary.client().await.unwrap(),
             replica: cluster.replicas[0].client().await.unwrap(),
         };
-        let router = Router::new().fallback(serve).with_state(Arc::new(databases));
+        let router = Router::new()
+            .fallback(serve)
+            .with_state(Arc::new(databases));
         let app = App::serve(router).await;
         Self { app }
     }
 }
 
 async fn serve(State(databases): State<Arc<Databases>>, request: Request) -> Response {
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    drop(request);
     let field = |name: &str| {
-        let value = request.headers().get(name);
+        let value = headers.get(name);
         value.map(|value| value.to_str().unwrap().to_owned())
     };
     let Databases { primary, replica } = &*databases;
-    let is_write = request.method() == Method::POST;
+    let is_write = method == Method::POST;
     let read = match field("x-database-role").as_deref() {
         _ if is_write => {
             let sql = "insert into numbers select count(*) + 1 from numbers returning number";
             primary.query_one(sql, &[]).await.unwrap()
         }
-        Some("replica") => replica.query_one("select count(*) from numbers", &[]).await.unwrap(),
-        _ => primary.query_one("select count(*) from numbers", &[]).await.unwrap(),
+        Some("replica") => replica
+            .query_one("select count(*) from numbers", &[])
+            .await
+            .unwrap(),
+        _ => primary
+            .query_one("select count(*) from numbers", &[])
+            .await
+            .unwrap(),
     };
     let number: i64 = read.get(0);
     let mut response = Response::new(Body::from(number.to_string()));
     if let Some(status) = field("x-status") {
         *response.status_mut() = status.parse().unwrap();
     }
-    for (name, wanted) in [("x-database-position", "x-position"), ("content-type", "x-type")] {
-        for value in request.headers().get_all(wanted) {
+    for (name, wanted) in [
+        ("x-database-position", "x-position"),
+        ("content-type", "x-type"),
+    ] {
+        for value in headers.get_all(wanted) {
             response.headers_mut().append(name, value.clone());
         }
     }
@@ -137,7 +148,9 @@ async fn a_write_through_an_unmodified_application_is_read_on_the_replica_or_wai
         let written = world.posts(&[]).await;
         assert!(seen(&written).unwrap().lsn > before);
         let token = header(&written, "x-consistency-token").to_owned();
-        let read = world.get_with("/numbers", "X-Consistency-Token", &token).await;
+        let read = world
+            .get_with("/numbers", "X-Consistency-Token", &token)
+            .await;
         assert_eq!(numbers.app.last().field("x-database-role"), "replica");
         assert_eq!(read.text().await.unwrap(), number.to_string());
     }
@@ -162,7 +175,9 @@ async fn a_replica_that_stays_behind_is_not_read_from() {
     world.cluster.replicas[0].pause_replay().await.unwrap();
     let written = world.posts(&[]).await;
     let token = header(&written, "x-consistency-token").to_owned();
-    let read = world.get_with("/numbers", "X-Consistency-Token", &token).await;
+    let read = world
+        .get_with("/numbers", "X-Consistency-Token", &token)
+        .await;
     assert_eq!(numbers.app.last().field("x-database-role"), "primary");
     assert_eq!(read.text().await.unwrap(), "1");
 }
@@ -179,11 +194,22 @@ async fn errors_safe_methods_and_grpc_ask_nothing() {
         assert_eq!(seen(&world.sends(method, &[]).await), None);
     }
     for kind in ["application/grpc", "application/grpc-web+proto"] {
-        assert_eq!(seen(&world.posts(&[("x-type", kind)]).await), None, "{kind}");
-        assert_eq!(seen(&world.posts(&[("content-type", kind)]).await), None, "{kind}");
+        assert_eq!(
+            seen(&world.posts(&[("x-type", kind)]).await),
+            None,
+            "{kind}"
+        );
+        assert_eq!(
+            seen(&world.posts(&[("content-type", kind)]).await),
+            None,
+            "{kind}"
+        );
     }
     let asked = world.cluster.primary.value(QUESTIONS).await.unwrap();
-    assert_eq!((asked.as_deref(), world.count(ASKED).await), (Some("0"), 0.0));
+    assert_eq!(
+        (asked.as_deref(), world.count(ASKED).await),
+        (Some("0"), 0.0)
+    );
     for status in ["200", "201", "204", "303"] {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let request = client.build().unwrap().post(world.gateway.url("/numbers"));
@@ -199,9 +225,20 @@ async fn one_connection_serves_all_questions_and_stated_positions_need_none() {
     let (world, _numbers) = world("position = \"ask\"").await;
     let stated = world.posts(&[("x-position", "0/16B3748")]).await;
     assert_eq!(seen(&stated).unwrap().lsn, Lsn(0x16B_3748));
-    let questions = async || world.cluster.primary.value(QUESTIONS).await.unwrap().unwrap();
+    let questions = async || {
+        world
+            .cluster
+            .primary
+            .value(QUESTIONS)
+            .await
+            .unwrap()
+            .unwrap()
+    };
     assert_eq!(questions().await, "0");
-    assert_eq!((world.count(STATED).await, world.count(ASKED).await), (1.0, 0.0));
+    assert_eq!(
+        (world.count(STATED).await, world.count(ASKED).await),
+        (1.0, 0.0)
+    );
 
     let writes = join_all((0..40).map(|_| world.posts(&[]))).await;
     assert!(writes.iter().all(|write| seen(write).is_some()));
@@ -223,7 +260,10 @@ async fn a_stated_position_becomes_the_token_and_never_reaches_the_client() {
         let answer = world.posts(&[("x-position", malformed)]).await;
         assert_eq!(header(&answer, "x-database-position"), "", "{malformed}");
         assert_eq!(seen(&answer), None, "{malformed}");
-        assert_eq!((answer.status().as_u16(), told(&answer, "position")), (200, ""));
+        assert_eq!(
+            (answer.status().as_u16(), told(&answer, "position")),
+            (200, "")
+        );
     }
     let twice = [("x-position", "0/1"), ("x-position", "0/2")];
     assert_eq!(seen(&world.posts(&twice).await), None);
