@@ -2,6 +2,7 @@
 //! many shows that there is a next page, which `Link` names by the last row's value of one column.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::{
@@ -28,6 +29,19 @@ pub struct Page {
     config: PageConfig,
     /// The place of the limit among the parameters of the statement.
     limit: usize,
+}
+
+/// Such as `pages of 20 to 100 rows by id`.
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PageConfig {
+            column,
+            default,
+            max,
+            ..
+        } = &self.config;
+        write!(f, "pages of {default} to {max} rows by {column}")
+    }
 }
 
 /// Why an endpoint cannot have pages.

@@ -17,6 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::{Duration, Instant};
 
 use super::exchange::exchange;
+use super::position::position_seen;
 use super::{
     Answered, Outgoing, Patience, PositionSource, Proxy, Upstream, UpstreamError, names_upgrade,
     request_fields, response_fields, tunnel,
@@ -106,9 +107,7 @@ impl Proxy {
         let decision = decision.restricted_by(said, SystemTime::now());
         account.decision = Some(decision.clone());
         let answer = &answered.response;
-        account.seen = self
-            .position(position, &head, &decision, answer, account)
-            .await;
+        account.seen = position_seen(self, position, &head, &decision, answer, account).await;
         Ok(Self::answer(answered, &decision, client))
     }
 

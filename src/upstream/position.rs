@@ -59,44 +59,42 @@ impl fmt::Display for PositionSource {
     }
 }
 
-impl Proxy {
-    /// Returns the position that the client has seen with an answer, never older than what it had seen
-    /// before; `account` records whether one could not be had.
-    pub(super) async fn position<B>(
-        &self,
-        source: PositionSource,
-        request: &Parts,
-        decision: &Decision,
-        answer: &Response<B>,
-        account: &mut Account,
-    ) -> Option<WalPosition> {
-        let headers = answer.headers();
-        if may_be_shared(decision, headers) {
-            return None;
-        }
-        let token = token(&self.tokens, headers);
-        let lsn = match source {
-            PositionSource::None => None,
-            PositionSource::Header | PositionSource::Ask => lsn(headers),
-        };
-        let (result, position) = if token.is_some() || lsn.is_some() {
-            let lineage = self.database.monitor.knowledge().lineage.clone();
-            let at = lineage.as_ref().map(|lineage| lineage.present());
-            ("stated", stated(token, lsn, at))
-        } else if source == PositionSource::Ask && is_asked_for(request, answer) {
-            let started = Instant::now();
-            let position = self.database.insert_position().await;
-            account.timing.wait += started.elapsed();
-            ("asked", position)
-        } else {
-            return None;
-        };
-        let position = position.and_then(|position| not_older(decision.token, position));
-        account.position_missed = position.is_none();
-        let result = position.map_or("missed", |_| result);
-        metrics::counter!(names::UPSTREAM_POSITIONS, "result" => result).increment(1);
-        position
+/// Returns the position that the client has seen with an answer, never older than what it had seen
+/// before; `account` records whether one could not be had.
+pub(super) async fn position_seen<B>(
+    proxy: &Proxy,
+    source: PositionSource,
+    request: &Parts,
+    decision: &Decision,
+    answer: &Response<B>,
+    account: &mut Account,
+) -> Option<WalPosition> {
+    let headers = answer.headers();
+    if may_be_shared(decision, headers) {
+        return None;
     }
+    let token = token(&proxy.tokens, headers);
+    let lsn = match source {
+        PositionSource::None => None,
+        PositionSource::Header | PositionSource::Ask => lsn(headers),
+    };
+    let (result, position) = if token.is_some() || lsn.is_some() {
+        let lineage = proxy.database.monitor.knowledge().lineage.clone();
+        let at = lineage.as_ref().map(|lineage| lineage.present());
+        ("stated", stated(token, lsn, at))
+    } else if source == PositionSource::Ask && is_asked_for(request, answer) {
+        let started = Instant::now();
+        let position = proxy.database.insert_position().await;
+        account.timing.wait += started.elapsed();
+        ("asked", position)
+    } else {
+        return None;
+    };
+    let position = position.and_then(|position| not_older(decision.token, position));
+    account.position_missed = position.is_none();
+    let result = position.map_or("missed", |_| result);
+    metrics::counter!(names::UPSTREAM_POSITIONS, "result" => result).increment(1);
+    position
 }
 
 /// Whether other clients may get an answer: it carries no token. An unsafe method is always strong, and its
@@ -229,11 +227,10 @@ mod tests {
     #[test]
     fn only_one_well_formed_position_counts() {
         let lsn = |fields: &[&'static str]| {
-            let fields = fields
-                .iter()
-                .map(|field| (X_DATABASE_POSITION.clone(), HeaderValue::from_static(field)));
             let mut headers = HeaderMap::new();
-            headers.extend(fields.map(|(name, value)| (Some(name), value)));
+            for field in fields {
+                headers.append(&X_DATABASE_POSITION, HeaderValue::from_static(field));
+            }
             lsn(&headers)
         };
         assert_eq!(lsn(&["0/16B3748"]), Some(Lsn(0x16B_3748)));

@@ -37,14 +37,16 @@ method = "GET"
 path = "/nulls"
 page = { column = "name", default = 1 }
 sql = """
-select null::text as name from items where :query.after is null limit :query.limit"""
+select null::text as name from items where :query.after::text is null limit :query.limit"""
 "#;
 
 const SCHEMA: &str = "create table items (id bigserial primary key, kind text not null, name text not null); \
                       insert into items (kind, name) select 'a', 'name ' || n || '&/é' from generate_series(1, 1000) n";
 
 async fn world() -> World {
-    World::with_file(SCHEMA, FILE).await
+    let world = World::with_file(SCHEMA, FILE).await;
+    world.health_turns(200).await;
+    world
 }
 
 /// The path and query of the next page.

@@ -184,10 +184,12 @@ fn endpoints(routes: &Routes) -> String {
                 };
                 format!(" -> {}{cached}{position}", upstream.name())
             }
-            Backend::Sql(target) => match &target.local {
-                Some(local) => format!("; sets {local}"),
-                None => String::new(),
-            },
+            Backend::Sql(target) => {
+                let local = target.local.as_ref();
+                let sets = local.map_or_else(String::new, |local| format!("; sets {local}"));
+                let page = target.page.as_ref();
+                sets + &page.map_or_else(String::new, |page| format!("; {page}"))
+            }
         };
         let place = &endpoint.place;
         line(

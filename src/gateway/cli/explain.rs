@@ -122,6 +122,9 @@ fn describe(
         if let Some(local) = &target.local {
             line("sets", local);
         }
+        if let Some(page) = &target.page {
+            line("page", page);
+        }
     }
     line(
         "cache-control",

@@ -91,7 +91,7 @@ pub(super) const ENDPOINT: &[Setting] = &[
         range: || {
             "a table with `column`, `cursor`, `limit`, `default` and `max`; with `sql`".to_owned()
         },
-        meaning: "How a list is divided into [pages](api.md#pages).",
+        meaning: "How a list is divided into [pages](api.md#how-do-i-read-a-long-list).",
         ..Setting::UNNAMED
     },
     Setting {
@@ -114,7 +114,7 @@ pub(super) const ENDPOINT: &[Setting] = &[
         key: "position",
         default: || format!("\"{}\"", PositionSource::default()),
         range: || "`header`, `ask` or `none`; with `upstream`".to_owned(),
-        meaning: "Where the [position](api.md#reading-ones-own-writes) comes from that a client has seen after an \
+        meaning: "Where the [position](api.md#how-do-i-read-my-own-writes) comes from that a client has seen after an \
                   answer: the application's `X-Database-Position`; the primary, if the application does not say \
                   so; or nowhere.",
         ..Setting::UNNAMED

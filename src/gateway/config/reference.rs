@@ -137,7 +137,7 @@ pub const TABLES: [Table; 23] = [
     ),
     section::<CompressionSettings>(
         "[compression]",
-        "Which answers are compressed; see [Compression](api.md#compression).",
+        "Which answers are compressed; see [Compression](api.md#is-an-answer-compressed).",
     ),
     section::<SteeringSettings>(
         "[steering]",

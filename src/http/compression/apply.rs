@@ -127,10 +127,10 @@ impl Compression {
             return response;
         };
         let form = stored.and_then(|it| it.forms.get(coding, &it.body));
-        let encoder = match (form, is_head) {
-            (Some(form), _) => Ok(Body::from(form)),
-            (None, true) => Ok(Body::empty()),
-            (None, false) => Encoder::new(coding).map(|encoder| {
+        // That of an answer to HEAD is not sent, but has the length that is stated.
+        let encoder = match form {
+            Some(form) => Ok(Body::from(form)),
+            None => Encoder::new(coding).map(|encoder| {
                 let body = std::mem::take(response.body_mut());
                 Body::new(Compressed::new(encoder, body))
             }),

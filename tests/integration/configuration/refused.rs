@@ -142,7 +142,7 @@ endpoint.role | ":query.role'\nroles = ['a" | 5: role =
 endpoint.roles | ['none'] | 5: roles = "": it goes with `role`
 endpoint.upstream | 'http://a' | 5: upstream = 'http://a': an endpoint has either `sql` or `upstream`
 endpoint.page | 'x' | 5: page = 'x': expected a table
-endpoint.page | {} | 5: page = {}: missing field `column`
+endpoint.page | {} | 5: page: missing field `column`
 endpoint.page | { column = 'id' } | 5: page = "after": the sql does not use `:query.after`
 endpoint.page | { column = 'i"d' } | 5: page = "i\"d": `i"d` is not the name of a column
 endpoint.page | { column = 'id', limit = 'after' } | 5: page = "after": `cursor` and `limit` are both `after`
@@ -150,7 +150,6 @@ endpoint.page | { column = 'id', max = 0 } | 5: page = "0, 0": expected `default
 endpoint.page | { column = 'id', max = 10001 } | 5: page = "20, 10001": expected `default` from 1 to `max`, and `max` up to 10000
 endpoint.page | { column = 'id', default = 101 } | 5: page = "101, 100": expected `default` from 1 to `max`
 endpoint.page | { column = 'id', size = 1 } | 5: page: unknown field `size`
-endpoint.page | { column = 'id', max = -1 } | 5: page.max
 endpoint.position | 'ask' | 5: position = 'ask': it goes with `upstream`, not with `sql`
 endpoint.cache | true | 5: cache = true: it goes with `upstream`, not with `sql`
 upstream.name | 'a b' | 7: upstream.name = 'a b': expected 1 to 64 letters, digits, `-` and `_`
