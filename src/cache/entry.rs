@@ -1,12 +1,13 @@
 //! One stored answer.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::{Duration, Instant};
 
 use super::{Usable, entity_tag, ttl_in_header};
+use crate::http::CompressedForms;
 use tidegate_policy::Lifetime;
 
 /// One answer, with everything that is needed to serve it again.
@@ -20,8 +21,10 @@ pub struct Entry<O> {
     pub tag: HeaderValue,
     /// Where it came from.
     pub origin: O,
-    /// Bytes that the origin occupies for this answer alone.
+    /// Bytes that the origin occupies for this answer alone, and those for its compressed forms.
     pub origin_bytes: usize,
+    /// The body in other codings.
+    pub forms: Arc<CompressedForms>,
     /// The lifetime that its policy row declares.
     lifetime: Lifetime,
     /// Taken before the request to the node was sent, so that the round trip counts as age.
@@ -47,6 +50,7 @@ impl<O> Entry<O> {
             tag: entity_tag(body),
             origin,
             origin_bytes: 0,
+            forms: Arc::default(),
             lifetime,
             asked_at,
             staleness,

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::{AnswerCache, Entry, Origin};
 use crate::http::{
-    AccessEntry, AccountView, CacheResult, CacheStatus, Observer, Timing, X_REQUEST_ID, describe,
+    AccessEntry, AccountView, CacheResult, CacheStatus, Compression, Observer, Stored, Timing,
+    X_REQUEST_ID, describe,
 };
 use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
@@ -53,9 +54,20 @@ impl Hit {
     }
 
     /// Returns the answer.
-    pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
+    pub fn respond<B>(
+        self,
+        observer: &Observer,
+        compression: &Compression,
+        request: Request<B>,
+    ) -> Response<Full<Bytes>> {
         let entry = &*self.entry;
         let (status, body) = entry.conditional(request.headers());
+        let stored = Stored {
+            headers: &entry.origin.headers,
+            is_fixed: entry.origin.decision.no_transform,
+            body: &entry.body,
+        };
+        let coding = compression.of_stored(stored, request.headers());
         let access = AccessEntry::new(&request, self.started);
         // The request's map has room for as many headers; hyper takes it back for the next request.
         let mut headers = request.into_parts().0.headers;
@@ -80,6 +92,10 @@ impl Hit {
         let took = access.account_for(endpoint, status.as_u16(), &account, None);
         observer.count_hit(&account, took);
         headers.insert(&X_REQUEST_ID, access.id);
+        let body = match coding {
+            Some(coding) => coding.apply(&mut headers, body, &entry.forms),
+            None => body,
+        };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

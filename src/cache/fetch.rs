@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use tokio::time::{Duration, Instant};
 
 use super::{CacheError, Entry, Origin};
-use crate::http::{Problem, Served, Timing};
+use crate::http::{Compression, Problem, Served, Timing};
 use crate::regions::RegionRoute;
 use tidegate_policy::{Decision, Lifetime};
 use tidegate_telemetry::EndpointMetrics;
@@ -50,6 +50,8 @@ pub struct Fetched {
     pub headers: HeaderMap,
     /// Bytes that the headers occupy for this answer alone.
     pub header_bytes: usize,
+    /// Whether the application forbids to change its bytes.
+    pub no_transform: bool,
     /// Upper bound of the data's staleness when it was read; `None` if nothing is proven.
     pub staleness: Option<Duration>,
     /// Its body.
@@ -118,20 +120,27 @@ impl Fetched {
         shared: &SharedRequest,
         endpoint: &Arc<EndpointMetrics>,
         asked_at: Instant,
+        compression: &Compression,
     ) -> Result<Arc<Entry<Origin>>, Missed> {
         let body = match self.body {
             FetchedBody::Whole(body) => body,
             FetchedBody::Coming(body) => body.await?,
         };
+        let mut decision = shared.decision.clone();
+        decision.no_transform |= self.no_transform;
         let origin = Origin {
-            decision: shared.decision.clone(),
+            decision,
             served: self.served,
             status: self.status,
             headers: self.headers,
             endpoint: Arc::clone(endpoint),
         };
         let mut entry = Entry::new(&body, origin, shared.lifetime, asked_at, self.staleness);
-        entry.origin_bytes = self.header_bytes;
+        let Origin {
+            status, headers, ..
+        } = &entry.origin;
+        let room = compression.room(*status, headers, &entry.body);
+        entry.origin_bytes = self.header_bytes + room;
         match self.status.is_server_error() {
             true => Err(Missed::Failed(Arc::new(entry))),
             false => Ok(Arc::new(entry)),

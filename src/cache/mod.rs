@@ -20,7 +20,7 @@ mod application;
 
 pub use application::{HttpCache, Recorded, Recording, StoredAnswer, Storing, Variants};
 pub use collapse::{AnswerCache, CachedRequest, FetchOutcome};
-pub use entity_tag::{entity_tag, has_precondition, none_match, precondition_holds};
+pub use entity_tag::{entity_tag, has_precondition, precondition_holds};
 pub use entry::Entry;
 pub use error::CacheError;
 pub use fast_path::Hit;

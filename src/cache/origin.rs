@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ETAG, LAST_MODIFIED};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK};
+use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::{Entry, none_match, precondition_holds};
-use crate::http::Served;
+use super::{Entry, precondition_holds};
+use crate::http::{NotSent, Served, StoredBody};
 use tidegate_policy::Decision;
+use tidegate_policy::http_cache::lists_tag;
 use tidegate_telemetry::EndpointMetrics;
 
 /// How a stored answer was decided and produced; the same for all clients that get it.
@@ -43,21 +44,37 @@ impl Entry<Origin> {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         self.represent(response.headers_mut(), status);
+        let extensions = response.extensions_mut();
+        match status {
+            StatusCode::NOT_MODIFIED => extensions
+                .insert(NotSent {
+                    length: self.body.len() as u64,
+                    content_type: self.origin.headers.get(CONTENT_TYPE).cloned(),
+                })
+                .is_some(),
+            _ => extensions
+                .insert(StoredBody {
+                    body: self.body.clone(),
+                    forms: Arc::clone(&self.forms),
+                })
+                .is_some(),
+        };
         Some(response)
     }
 
     /// Returns the complete answer, or 304 if the client has it.
     pub(super) fn conditional(&self, request: &HeaderMap) -> (StatusCode, Bytes) {
-        match none_match(request, &self.tag) {
-            true => (StatusCode::OK, self.body.clone()),
-            false => (StatusCode::NOT_MODIFIED, Bytes::new()),
+        match lists_tag(request, Some(&self.tag)) {
+            false => (StatusCode::OK, self.body.clone()),
+            true => (StatusCode::NOT_MODIFIED, Bytes::new()),
         }
     }
 
     /// Sets the headers that describe the representation.
     pub(super) fn represent(&self, headers: &mut HeaderMap, status: StatusCode) {
-        if status != StatusCode::NOT_MODIFIED {
-            for (name, value) in &self.origin.headers {
+        let is_wanted = |name: &HeaderName| status != StatusCode::NOT_MODIFIED || *name == LINK;
+        for (name, value) in &self.origin.headers {
+            if is_wanted(name) {
                 headers.append(name.clone(), value.clone());
             }
         }

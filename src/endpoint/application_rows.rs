@@ -94,7 +94,7 @@ mod tests {
         UpstreamTarget,
     };
     use crate::sql::SqlConfig;
-    use crate::upstream::{NodeUrl, UpstreamConfig};
+    use crate::upstream::{NodeUrl, PositionSource, UpstreamConfig};
 
     fn upstream() -> NodeUrl {
         "http://127.0.0.1:1".parse().unwrap()
@@ -141,6 +141,7 @@ mod tests {
                 settings: Vec::new(),
                 role: None,
                 roles: None,
+                page: None,
             });
             vec![endpoint(
                 EndpointMethod::One(Method::GET),
@@ -164,6 +165,7 @@ mod tests {
             let target = TargetConfig::Upstream(UpstreamTarget {
                 name: upstream().to_string(),
                 cache: true,
+                position: PositionSource::default(),
             });
             vec![endpoint(EndpointMethod::Any, "/app/{*rest}", target)]
         };

@@ -20,7 +20,7 @@ use crate::cache::{Fetched, Missed, SharedRequest};
 use crate::http::{Account, Problem, Timing};
 use crate::regions::{Reaches, RegionRoute};
 use crate::sql::{Database, SqlCall, SqlPlace, SqlTarget};
-use crate::upstream::{ProxiedRequest, Proxy, Upstream, Upstreams};
+use crate::upstream::{PositionSource, ProxiedRequest, Proxy, Upstream, Upstreams};
 use tidegate_model::RegionId;
 use tidegate_policy::Decision;
 
@@ -35,6 +35,8 @@ pub enum Backend {
         upstream: Arc<Upstream>,
         /// Whether its answer depends on path and query alone.
         cache: bool,
+        /// Where the position comes from that its answer has seen.
+        position: PositionSource,
     },
 }
 
@@ -135,6 +137,7 @@ impl Backend {
                 Self::Upstream {
                     upstream: Arc::clone(upstream.ok_or_else(missing)?),
                     cache: target.cache,
+                    position: target.position,
                 }
             }
         })
@@ -163,8 +166,11 @@ impl Backend {
                 };
                 target.serve(&backends.database, &call, account).await
             }
-            Self::Upstream { upstream, .. } => {
+            Self::Upstream {
+                upstream, position, ..
+            } => {
                 let request = ProxiedRequest {
+                    position: *position,
                     head: call.head,
                     body: call.body,
                     path: call.path,
@@ -217,7 +223,14 @@ impl Backend {
     #[must_use]
     pub fn shared_by(&self) -> Option<SharedBy<'_>> {
         match self {
-            Self::Sql(sql) => sql.shared_parameters.as_deref().map(SharedBy::Parameters),
+            Self::Sql(sql) => {
+                let names = sql.shared_parameters.as_deref()?;
+                // The link to the next page repeats all of the query.
+                Some(match sql.page {
+                    Some(_) => SharedBy::Query,
+                    None => SharedBy::Parameters(names),
+                })
+            }
             Self::Upstream { cache, .. } => cache.then_some(SharedBy::Query),
         }
     }

@@ -66,6 +66,7 @@ impl EndpointError {
             Self::AnyMethod => ("method", endpoint.method.to_string()),
             Self::Sql(SqlTargetError::UnusedBodyString(name)) => ("body_strings", name.clone()),
             Self::Sql(SqlTargetError::LocalSettings(error)) => (error.key, error.value.clone()),
+            Self::Sql(SqlTargetError::Page(error)) => ("page", error.value()),
             Self::Sql(_) => ("sql", statement(&endpoint.target)),
             Self::NoUpstream(name) => ("upstream", name.clone()),
             Self::NoSlash | Self::Template(_) | Self::Repeated(_) => {

@@ -61,7 +61,9 @@ impl Fetch for EndpointFetch {
         }
         let fetched = fetched?;
         let endpoint = &self.endpoint.metrics;
-        fetched.into_entry(&self.shared, endpoint, asked_at).await
+        let compression = &frontend.compression;
+        let entry = fetched.into_entry(&self.shared, endpoint, asked_at, compression);
+        entry.await
     }
 }
 

@@ -60,8 +60,7 @@ impl Journey<'_> {
                     Sent::Answer(answer) => {
                         timing.upstream += started.elapsed();
                         let limits = (bytes_max, started + time);
-                        let tokens = &self.frontend.tokens;
-                        return keep(tokens, &shared.decision, kept(answer, region), limits);
+                        return keep(&shared.decision, kept(answer, region), limits);
                     }
                     Sent::Failed(failure, answer) => {
                         (failure, answer.as_ref().and_then(said_there))

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::{Backends, LiveRoutes};
 use crate::auth::Verifier;
 use crate::cache::{AnswerCache, HttpCache};
-use crate::http::ServerSettings;
-use crate::http::{Observer, Shedding};
+use crate::http::{Compression, Observer, ServerSettings, Shedding};
 use crate::tunnels::Tunnels;
 use tidegate_model::TokenKeys;
 
@@ -24,6 +23,8 @@ pub struct Frontend {
     pub cache: Option<Arc<AnswerCache>>,
     /// The part of it in which applications decide themselves.
     pub applications: Option<Arc<HttpCache>>,
+    /// Which answers are compressed.
+    pub compression: Arc<Compression>,
     /// Room for requests in flight.
     pub shedding: Arc<Shedding>,
     /// The tunnels to other regions; `None` without a fleet.

@@ -2,6 +2,7 @@
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
 //!    a request whose host is missing or ambiguous ends here;
+//!    then the answer is compressed, if it may be and the client accepts that;
 //! 2. the preflights of browsers are answered by the path's policy row, whose `cors` is put on every answer;
 //! 3. panics become `internal` problems;
 //! 4. `rate_limit`: the budget that the client has on the path's policy row;
@@ -107,9 +108,17 @@ where
         if host.is_ok()
             && let Some(hit) = self.hit(&request)
         {
-            let response = hit.respond(&self.frontend.observer, request);
+            let Frontend {
+                observer,
+                compression,
+                ..
+            } = &*self.frontend;
+            let response = hit.respond(observer, compression, request);
             return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
         }
+        // The gateway that has handed it on compresses the answer.
+        let is_hop = request.extensions().get::<Hop>().is_some();
+        let wanted = self.frontend.compression.wanted(request.headers());
         let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
         let answer = async move {
             let stack = async |request: Request, seen: &EndpointSeen| {
@@ -132,6 +141,10 @@ where
                 stack.catch_unwind().await.unwrap_or_else(panicked)
             };
             let response = frontend.observer.observe(request, stack).await;
+            let response = match is_hop {
+                true => response,
+                false => frontend.compression.apply(wanted, head, response),
+            };
             Ok(finish(response.map(EitherBody::Right)))
         };
         Either::Right(answer.boxed())

@@ -168,6 +168,7 @@ mod tests {
                 settings: Vec::new(),
                 role: None,
                 roles: None,
+                page: None,
             }),
         }
     }

@@ -240,6 +240,7 @@ mod tests {
                 settings: Vec::new(),
                 role: None,
                 roles: None,
+                page: None,
             }),
         }
     }

@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::regions::{GeoDatabase, PolicyFile};
 use crate::sql::SqlConfig;
-use crate::upstream::UpstreamConfig;
+use crate::upstream::{PositionSource, UpstreamConfig};
 use tidegate_model::{Place, RegionId};
 use tidegate_policy::PolicyRow;
 use tidegate_rollout::TrustedKeys;
@@ -98,4 +98,6 @@ pub struct UpstreamTarget {
     pub name: String,
     /// Whether an answer depends on path and query alone, so that the response cache may keep it.
     pub cache: bool,
+    /// Where the position comes from that an answer has seen.
+    pub position: PositionSource,
 }

@@ -25,8 +25,8 @@ use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
-    CacheCounters, DecisionCounters, Drain, LevelTimes, Limits, Listener, Observer, Shedding,
-    TlsAcceptor, raise_open_files, serve,
+    CacheCounters, Compression, DecisionCounters, Drain, LevelTimes, Limits, Listener, Observer,
+    Shedding, TlsAcceptor, raise_open_files, serve,
 };
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
@@ -106,6 +106,7 @@ impl Gateway {
                 retry_budget: settings.steering.retry_budget,
                 spill_concurrency: settings.spill_concurrency(),
                 session_wait: settings.consistency.session_wait,
+                position_patience: settings.replication.sample_timeout,
             },
         ));
         let entrance = put_policy_in_force(&settings, &routes.load(), &database).await?;
@@ -348,6 +349,7 @@ fn frontend(
 ) -> Result<Frontend, GatewayError> {
     let (region, server) = (&settings.region, &settings.server);
     let cache = AnswerCache::new(&settings.cache).map(Arc::new);
+    let compression = Arc::new(Compression::new(&settings.compression));
     let shedding = Arc::new(Shedding::new(server.requests_max));
     let names = database.members.iter().map(|it| Arc::clone(&it.name));
     let observer = Observer {
@@ -376,7 +378,10 @@ fn frontend(
         routes: Arc::new(LiveRoutes::new(routes)),
         verifier: Arc::new(Verifier::new(&settings.auth)?),
         tokens,
-        applications: cache.clone().map(|cache| Arc::new(HttpCache::new(cache))),
+        applications: cache
+            .clone()
+            .map(|cache| Arc::new(HttpCache::new(cache, Arc::clone(&compression)))),
+        compression,
         cache,
         shedding,
         tunnels: None,

@@ -37,6 +37,8 @@ pub struct Account {
     pub served: Option<Served>,
     /// The position that the client has now seen, if the answer has to carry a token.
     pub seen: Option<WalPosition>,
+    /// Whether that was due and could not be had.
+    pub position_missed: bool,
     /// Upper bound of the age of a stored answer's data now.
     pub stored_age: Option<Duration>,
     /// The result of the response cache, if it was involved.
@@ -77,6 +79,7 @@ impl Account {
             trace: self.trace.as_deref(),
             routed: self.routed.as_deref(),
             handed_on: self.handed_on,
+            position_missed: self.position_missed,
             timing: Some(self.timing),
         }
     }
@@ -99,6 +102,8 @@ pub struct AccountView<'a> {
     pub routed: Option<&'a Routed>,
     /// Whether another region's gateway has answered, which has described its answer.
     pub handed_on: bool,
+    /// Whether an application's client should have a token, and no position could be had.
+    pub position_missed: bool,
     /// Where the time went, if the request reached an endpoint.
     pub timing: Option<Timing>,
 }

@@ -89,7 +89,13 @@ fn write_cache_control(
         true => &decision.cache_control,
         false => &NO_STORE_PRIVATE,
     };
-    headers.insert(CACHE_CONTROL, cache_control.clone());
+    let says_it = !decision.no_transform
+        || directives_of(cache_control).any(|it| it.eq_ignore_ascii_case("no-transform"));
+    let cache_control = match says_it {
+        true => cache_control.clone(),
+        false => with_no_transform(cache_control),
+    };
+    headers.insert(CACHE_CONTROL, cache_control);
     if decision.vary {
         // In addition to the application's own `Vary`.
         headers.append(VARY, VARY_BY_CONSISTENCY.clone());
@@ -97,6 +103,18 @@ fn write_cache_control(
     if let Some(age) = age(decision, account).filter(|_| kept) {
         headers.insert(AGE, HeaderValue::from(age));
     }
+}
+
+fn directives_of(cache_control: &HeaderValue) -> impl Iterator<Item = &str> {
+    let said = cache_control.to_str().unwrap_or_default();
+    said.split(',').map(str::trim)
+}
+
+/// Whether bytes may be changed on the way does not depend on who may keep them.
+fn with_no_transform(cache_control: &HeaderValue) -> HeaderValue {
+    let said = cache_control.to_str().unwrap_or_default();
+    let both = HeaderValue::try_from(format!("{said}, no-transform"));
+    both.unwrap_or_else(|_| cache_control.clone())
 }
 
 /// Whether the row's `Cache-Control` is set on an answer: shared caches may keep a 200 and a 304
@@ -124,6 +142,9 @@ fn write_consistency_status(text: &mut HeaderText, region: &RegionId, account: &
     }
     if let Some(served) = account.served {
         served.write(text, account.staleness);
+    }
+    if account.position_missed {
+        text.text("; position=missed");
     }
     if let Some(routed) = account.routed {
         routed.write(text, region);

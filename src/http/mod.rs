@@ -27,6 +27,7 @@ mod account;
 mod hop;
 mod header_text;
 mod answer;
+mod compression;
 mod request_id;
 mod concurrency_limit;
 mod shedding;
@@ -59,6 +60,9 @@ pub use answer::{age_in_header, describe, may_be_kept, served_there};
 pub use body::read_json;
 pub use cache_status::{CacheCounters, CacheResult, CacheStatus};
 pub use client::{Client, client_address};
+pub use compression::{
+    CompressedForms, Compression, CompressionSettings, NotSent, Stored, StoredBody, StoredCoding,
+};
 pub use concurrency_limit::{ConcurrencyLimit, Permit};
 pub use connection_windows::{ConnectionWindows, Direction, FrameMeter};
 pub use decision_counters::DecisionCounters;

@@ -26,6 +26,7 @@ pub struct CacheControl {
     no_store: bool,
     shared: Option<Lifetime>,
     application: bool,
+    no_transform: bool,
 }
 
 /// What a row says to leave caching to the application.
@@ -40,6 +41,7 @@ impl CacheControl {
             no_store: true,
             shared: None,
             application: false,
+            no_transform: false,
         }
     }
 
@@ -70,6 +72,7 @@ impl CacheControl {
             no_store,
             shared: lifetime.filter(|_| public && !says("no-cache")),
             application: false,
+            no_transform: says("no-transform"),
         })
     }
 
@@ -99,6 +102,11 @@ impl CacheControl {
     /// Returns whether it says `no-store`.
     pub fn is_no_store(&self) -> bool {
         self.no_store
+    }
+
+    /// Returns whether it says `no-transform`.
+    pub fn is_no_transform(&self) -> bool {
+        self.no_transform
     }
 
     /// Returns how long a shared cache may use an answer; none if it must always revalidate.

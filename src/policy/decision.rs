@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::cache_control::{NO_CACHE, PRIVATE_NO_CACHE};
 use super::directives::directives;
-use crate::{NO_STORE_PRIVATE, Reuse, Row, varies_by_client};
+use crate::{NO_STORE_PRIVATE, Reuse, Row, is_no_transform, varies_by_client};
 use tidegate_model::{Consistency, RequestToken};
 
 /// States how fresh the answer to one request must be, and which caches may store it.
@@ -30,6 +30,8 @@ pub struct Decision {
     pub vary: bool,
     /// Whether the application's own caching fields reach the client, and decide what is stored.
     pub own_rules: bool,
+    /// Whether the row or the application forbids to change the bytes of the answer.
+    pub no_transform: bool,
     /// Whether the answer's token travels in a cookie as well.
     pub session_cookie: bool,
 }
@@ -56,6 +58,7 @@ impl Decision {
             shared_cacheable: storable.is_some_and(Row::is_shared_cacheable),
             vary: row.is_some_and(Row::is_shared_cacheable),
             own_rules: row.is_some_and(|row| row.cache_control().is_application()) && !stated,
+            no_transform: row.is_some_and(|row| row.cache_control().is_no_transform()),
             session_cookie: row.is_some_and(Row::session_cookie),
         }
     }
@@ -98,12 +101,17 @@ impl Decision {
         if self.own_rules {
             return self;
         }
+        let no_transform = self.no_transform || is_no_transform(answer);
         let is_one_clients = self.shared_cacheable && varies_by_client(answer);
+        let decision = Self {
+            no_transform,
+            ..self
+        };
         match Reuse::of(answer, now) {
-            Reuse::Forbidden => self.for_this_client(),
-            _ if is_one_clients => self.for_this_client(),
-            Reuse::AfterValidation => self.after_validation(),
-            Reuse::AsDeclared => self,
+            Reuse::Forbidden => decision.for_this_client(),
+            _ if is_one_clients => decision.for_this_client(),
+            Reuse::AfterValidation => decision.after_validation(),
+            Reuse::AsDeclared => decision,
         }
     }
 

@@ -28,7 +28,7 @@ pub use plan::{NodePlan, NodeView, Step, plan};
 pub use policy_row::PolicyRow;
 pub use rate_limit::{LimitWindow, RateLimit, RateLimitError};
 pub use reason::Reason;
-pub use reuse::{Reuse, is_one_clients, is_targeted, varies_by_client};
+pub use reuse::{Reuse, is_no_transform, is_one_clients, is_targeted, varies_by_client};
 pub use row::Row;
 pub use settings::ConsistencySettings;
 pub use table::PolicyTable;

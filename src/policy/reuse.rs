@@ -56,6 +56,11 @@ pub fn is_one_clients(headers: &HeaderMap) -> bool {
     is_forbidden(&CACHE_CONTROL) && targeted.all(is_forbidden)
 }
 
+/// Returns whether an application forbids to change the bytes of its answer.
+pub fn is_no_transform(headers: &HeaderMap) -> bool {
+    names(headers, &CACHE_CONTROL).any(|it| it.is_some_and(|it| it.is("no-transform")))
+}
+
 /// Returns whether an answer varies by client: a shared cache cannot select it by the request
 /// alone.
 pub fn varies_by_client(headers: &HeaderMap) -> bool {

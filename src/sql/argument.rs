@@ -58,6 +58,11 @@ impl<'a> Argument<'a> {
         Self(Some(Cow::Borrowed(text)))
     }
 
+    /// A text that is made for the request.
+    pub(super) fn owned(text: String) -> Self {
+        Self(Some(Cow::Owned(text)))
+    }
+
     /// Its text, for tests.
     #[cfg(test)]
     pub(super) fn shown(&self) -> Option<&str> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::planned::{PlannedRequest, StepError, StepResult, Try};
 use super::proof::{self, Unproven};
@@ -16,10 +16,9 @@ use super::verdict::{self, Silence, Verdict};
 use super::{Answer, Database, FailureKind, Position, ReadOptions, SqlError};
 use crate::http::{NodeRole, Served, Timing};
 use crate::postgres::pool::{Lease, Node};
-use tidegate_model::{Level, Lsn, NodeStatus, WalPosition};
+use tidegate_model::{Level, NodeStatus, WalPosition};
 use tidegate_policy::Step;
 use tidegate_steering::AttemptOutcome;
-use tidegate_telemetry::names;
 use tidegate_traffic::health::Outcome;
 
 /// One attempt at a node of a plan.
@@ -50,7 +49,7 @@ impl Attempt<'_> {
         let (mut room, mut kind) = self.room()?;
         let started = Instant::now();
         if let Some(lsn) = self.step().wait_for
-            && !self.reaches(lsn).await
+            && !self.database().reaches(&self.node().id, lsn).await
         {
             timing.wait += started.elapsed();
             return Err(StepError::Unproven);
@@ -124,17 +123,6 @@ impl Attempt<'_> {
             let unloaded = unloaded.add(took, Instant::now());
             spill.answered(took, unloaded, round_trip);
         }
-    }
-
-    /// Whether the node replays a position within `session_wait`.
-    async fn reaches(&self, lsn: Lsn) -> bool {
-        let database = self.database();
-        let at_last = |status: &NodeStatus| status.position.is_some_and(|at| at.lsn >= lsn);
-        let started = Instant::now();
-        let reached = database.monitor.wait_for(&self.node().id, at_last);
-        let reached = timeout(database.session_wait, reached).await;
-        metrics::histogram!(names::SESSION_WAIT).record(started.elapsed().as_secs_f64());
-        reached.is_ok()
     }
 
     /// Waits for a connection.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::positions::Positions;
+use super::role::{AskedAs, is_as_asked, newest_seen};
 use super::{ActiveProbes, Spill};
 use crate::postgres::monitor::{Knowledge, Monitor};
 use crate::postgres::pool::Node;
 use crate::regions::{RegionNode, RegionRoute};
-use tidegate_model::RegionId;
+use tidegate_model::{Lsn, NodeId, NodeStatus, RegionId, RequestToken, WalPosition};
 use tidegate_policy::{Decision, NodePlan, NodeView, Reason, Step, plan};
 use tidegate_steering::{Ranking, SecondTries, SharedSelector, Standing, Won};
 use tidegate_telemetry::names;
@@ -26,7 +28,8 @@ pub struct Database {
     /// Limits the reads that the primary serves in place of replicas.
     pub spill: Spill,
     pub(super) probes: ActiveProbes,
-    pub(super) session_wait: Duration,
+    positions: Positions,
+    session_wait: Duration,
 }
 
 /// One node of the database.
@@ -48,6 +51,8 @@ pub struct DatabaseSettings {
     pub spill_concurrency: usize,
     /// How long a request waits for a replica to replay its token's position.
     pub session_wait: Duration,
+    /// How long the primary's position may take that an application's client is to see.
+    pub position_patience: Duration,
 }
 
 impl Database {
@@ -72,6 +77,7 @@ impl Database {
             members,
             spill: Spill::new(settings.spill_concurrency),
             probes: ActiveProbes::new(nodes, &monitor, &selector),
+            positions: Positions::new(settings.position_patience),
             session_wait: settings.session_wait,
             monitor,
             selector,
@@ -133,6 +139,54 @@ impl Database {
             rank.unwrap_or(usize::MAX)
         };
         arrange(plan, is_equal, rank);
+    }
+
+    /// Waits until a node has replayed a position, for `session_wait` at most; returns whether it has.
+    pub(crate) async fn reaches(&self, node: &NodeId, lsn: Lsn) -> bool {
+        let at_last = |status: &NodeStatus| status.position.is_some_and(|at| at.lsn >= lsn);
+        let started = Instant::now();
+        let reached = self.monitor.wait_for(node, at_last);
+        let reached = timeout(self.session_wait, reached).await;
+        metrics::histogram!(names::SESSION_WAIT).record(started.elapsed().as_secs_f64());
+        reached.is_ok()
+    }
+
+    /// Gives the best replica time to reach the position of a read's token, if it is in a region whose
+    /// replica is read from.
+    pub async fn wait_for_token(
+        &self,
+        decision: &Decision,
+        is_read_from: impl Fn(&RegionId) -> bool,
+    ) {
+        let known = self.monitor.knowledge();
+        let ranking = self.selector.ranking(Instant::now());
+        let plan = self.plan(decision, true, &known, &ranking);
+        let Some(first) = plan.first() else { return };
+        let node = &self.members[first.node].node;
+        if let Some(lsn) = first.wait_for
+            && node.region.as_ref().is_some_and(is_read_from)
+        {
+            self.reaches(&node.id, lsn).await;
+        }
+    }
+
+    /// Asks the primary for a position that covers all that was committed there before. None if it does not
+    /// answer in time, or is not the primary any more.
+    pub async fn insert_position(&self) -> Option<WalPosition> {
+        let known = self.monitor.knowledge();
+        let primary = known.primary().filter(|_| known.reaches_primary())?;
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.node.id == primary.node)?;
+        let asked = AskedAs {
+            primary: true,
+            current: false,
+            safe: false,
+            timeline: known.timeline,
+        };
+        let newest = || self.monitor.knowledge().timeline;
+        let is_meant = |shown| is_as_asked(asked, Some(shown), newest);
+        let shown = self.positions.ask(&member.node, is_meant).await?;
+        newest_seen(RequestToken::None, shown, primary.position, None)
     }
 
     /// Returns the regions whose replica can honour a decision now, and until when it is proven to;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::local_settings::{BindError, RoleError};
-use super::{ArgumentError, Failure, FailureKind};
+use super::{ArgumentError, CursorError, Failure, FailureKind, LimitError};
 use crate::http::{Problem, ProblemKind, ShedReason};
 use crate::postgres::pool::PoolError;
 use http::StatusCode;
@@ -18,6 +18,12 @@ pub enum SqlError {
     /// A value cannot be bound.
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+    /// A page of so many rows is not possible.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The next page cannot be named.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     /// The token does not allow a role of the endpoint.
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -69,6 +75,8 @@ impl From<SqlError> for Problem {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::Argument(error) => Self::of(ProblemKind::InvalidParameter, error),
+            SqlError::Limit(error) => Self::of(ProblemKind::InvalidParameter, error),
+            SqlError::Cursor(error) => Self::internal(error),
             SqlError::Role(error) => Self::of(ProblemKind::Forbidden, error),
             SqlError::NotAString(_) => Self::of(ProblemKind::InvalidParameter, error),
             SqlError::NoRow => Self::of(ProblemKind::NotFound, error),

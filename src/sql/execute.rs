@@ -26,10 +26,19 @@ use tidegate_model::{Lsn, Timeline};
 pub struct Answer {
     /// The JSON that PostgreSQL produced; `None` if a `single` statement returned no row.
     pub body: Option<Bytes>,
+    /// The last row of a page that is followed by another.
+    pub last: Option<LastRow>,
     /// A position that covers everything the statement saw or did, if one was requested.
     pub position: Option<Position>,
     /// Whether the session can serve others: everything the statement may have left was undone.
     pub session_is_clean: bool,
+}
+
+/// What the next page begins after: the value of the cursor's column.
+#[derive(Debug)]
+pub struct LastRow {
+    /// It, unless it is NULL.
+    pub cursor: Option<String>,
 }
 
 /// A WAL position as reported by the node that answered.
@@ -151,8 +160,10 @@ impl Prepared {
             return Box::pin(self.read_with_more(lease, arguments, options)).await;
         }
         let rows = pin!(query(lease, &self.statement, arguments));
+        let rows = lease.in_one_go(rows).await?;
         Ok(Answer {
-            body: body(lease.in_one_go(rows).await?),
+            last: last_row(&rows),
+            body: body(rows),
             position: None,
             session_is_clean: true,
         })
@@ -183,13 +194,14 @@ impl Prepared {
                 lease.in_one_go(pin!(join3(rows, reset, position))).await
             }
         };
-        let body = body(rows?);
+        let rows = rows?;
         let position = match position {
             Some(Err(cause)) if is_gone(&cause) => return Err(cause),
             position => position.and_then(Result::ok),
         };
         Ok(Answer {
-            body,
+            last: last_row(&rows),
+            body: body(rows),
             position: position.as_ref().and_then(parse_position),
             session_is_clean: reset.is_ok(),
         })
@@ -257,7 +269,15 @@ async fn query(
     lease.client().query(prepared, &arguments).await
 }
 
-/// The text of the first row's only column, without a copy: the bytes keep the row alive.
+/// The last row of a page, by the other columns of a [statement in pages](SqlStatement::in_pages).
+pub(super) fn last_row(rows: &[Row]) -> Option<LastRow> {
+    let row = rows.first().filter(|row| row.len() == 3)?;
+    let is_followed: bool = row.try_get(1).ok()?;
+    let cursor = row.try_get(2).ok().flatten();
+    is_followed.then_some(LastRow { cursor })
+}
+
+/// The text of the first row's first column, without a copy: the bytes keep the row alive.
 pub(super) fn body(rows: Vec<Row>) -> Option<Bytes> {
     struct JsonText(Row);
     impl AsRef<[u8]> for JsonText {

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ETAG, LINK};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::request::{SqlOutcome, SqlRequest};
-use super::{Database, RequestValues, SqlError, SqlTarget};
+use super::{Argument, Database, LastRow, RequestValues, SqlError, SqlTarget};
 use crate::auth::Claims;
 use crate::cache::{
-    CacheError, Fetched, FetchedBody, SharedRequest, entity_tag, has_precondition,
-    precondition_holds,
+    CacheError, Fetched, FetchedBody, SharedRequest, entity_tag, precondition_holds,
 };
-use crate::http::{Account, JsonObject, Problem, Query, Timing};
+use crate::http::{Account, JsonObject, NotSent, Problem, Query, Timing};
 use crate::regions::RegionRoute;
 use tidegate_policy::Decision;
+use tidegate_policy::http_cache::lists_tag;
 
 static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -54,16 +57,37 @@ impl SqlTarget {
         let outcome = self.run(database, call, &mut account.timing).await?;
         account.served = Some(outcome.served);
         account.seen = outcome.seen;
-        Ok(match outcome.answer.body {
-            Some(body) if !self.is_wanted(call.head, &body) => {
-                Problem::from(CacheError::PreconditionFailed).into_response()
+        let Some(body) = outcome.answer.body else {
+            return Ok(Problem::from(SqlError::NoRow).into_response());
+        };
+        let mut headers = self.fields(&call.head.uri, outcome.answer.last)?;
+        let length = body.len() as u64;
+        let is_tagged = self.is_read && self.status == StatusCode::OK;
+        let answer = match is_tagged {
+            true => conditional(&call.head.headers, &mut headers, body),
+            false => Ok((self.status, body)),
+        };
+        Ok(match answer {
+            Ok((StatusCode::NOT_MODIFIED, _)) => {
+                let not_sent = NotSent {
+                    length,
+                    content_type: Some(JSON.clone()),
+                };
+                (StatusCode::NOT_MODIFIED, headers, Extension(not_sent)).into_response()
             }
-            Some(body) => {
-                let json = [(CONTENT_TYPE, JSON.clone())];
-                (self.status, json, Body::from(body)).into_response()
-            }
-            None => Problem::from(SqlError::NoRow).into_response(),
+            Ok((status, body)) => (status, headers, Body::from(body)).into_response(),
+            Err(error) => Problem::from(error).into_response(),
         })
+    }
+
+    /// Returns the fields that describe an answer.
+    fn fields(&self, uri: &Uri, last: Option<LastRow>) -> Result<HeaderMap, SqlError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, JSON.clone());
+        if let (Some(page), Some(last)) = (&self.page, last) {
+            headers.insert(LINK, page.link(uri, last.cursor.as_deref())?);
+        }
+        Ok(headers)
     }
 
     async fn run(
@@ -90,7 +114,7 @@ impl SqlTarget {
         };
         let local = self.local.as_ref().map(|local| local.bind(&values));
         let local = local.transpose().map_err(SqlError::from)?;
-        let arguments = values.bind(&self.statement).map_err(SqlError::from)?;
+        let arguments = self.bind(&values)?;
         let request = SqlRequest {
             database,
             target: self,
@@ -127,7 +151,7 @@ impl SqlTarget {
         };
         let local = self.local.as_ref().map(|local| local.bind(&values));
         let local = local.transpose().map_err(SqlError::from)?;
-        let arguments = values.bind(&self.statement).map_err(SqlError::from)?;
+        let arguments = self.bind(&values)?;
         let request = SqlRequest {
             database,
             target: self,
@@ -140,22 +164,46 @@ impl SqlTarget {
         };
         let SqlOutcome { answer, served, .. } = request.answer(timing).await?;
         let body = answer.body.ok_or(SqlError::NoRow)?;
+        let headers = self.fields(&shared.uri, answer.last)?;
         Ok(Fetched {
+            no_transform: false,
             staleness: served.staleness,
             served,
             status: StatusCode::OK,
-            headers: [(CONTENT_TYPE, JSON.clone())].into_iter().collect(),
-            header_bytes: 0,
+            header_bytes: headers.get(LINK).map_or(0, HeaderValue::len),
+            headers,
             body: FetchedBody::Whole(body),
         })
     }
 
-    /// Whether the preconditions of a safe request, which knows the tag from a stored answer, allow
-    /// this answer.
-    fn is_wanted(&self, head: &Parts, body: &[u8]) -> bool {
-        let counts = head.method.is_safe()
-            && self.status == StatusCode::OK
-            && has_precondition(&head.headers);
-        !counts || precondition_holds(&head.headers, &entity_tag(body), None)
+    fn bind<'a>(
+        &self,
+        values: &RequestValues<'a>,
+    ) -> Result<SmallVec<[Argument<'a>; 8]>, SqlError> {
+        let mut arguments = values.bind(&self.statement)?;
+        if let Some(page) = &self.page {
+            page.bind(values, &mut arguments)?;
+        }
+        Ok(arguments)
     }
+}
+
+/// Tags an answer to a read, and evaluates the conditions of the request by it: 304 without a body where the
+/// client has these bytes.
+fn conditional(
+    request: &HeaderMap,
+    headers: &mut HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), CacheError> {
+    let tag = entity_tag(&body);
+    if !precondition_holds(request, &tag, None) {
+        return Err(CacheError::PreconditionFailed);
+    }
+    let has_it = lists_tag(request, Some(&tag));
+    headers.insert(ETAG, tag);
+    if has_it {
+        headers.remove(CONTENT_TYPE);
+        return Ok((StatusCode::NOT_MODIFIED, Bytes::new()));
+    }
+    Ok((StatusCode::OK, body))
 }

@@ -19,4 +19,32 @@ pub struct SqlConfig {
     pub role: Option<String>,
     /// The roles that it may name.
     pub roles: Option<Vec<String>>,
+    /// How its answer is divided into pages.
+    pub page: Option<PageConfig>,
+}
+
+/// How an answer is divided into pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageConfig {
+    /// The query parameter with the last row's value of the page before.
+    pub cursor: String,
+    /// The column that has this value.
+    pub column: String,
+    /// The query parameter with the rows of a page.
+    pub limit: String,
+    /// The rows of a page of a request without it.
+    pub default: u32,
+    /// Most rows of a page.
+    pub max: u32,
+}
+
+impl PageConfig {
+    /// The names of the parameters, unless others are set.
+    pub const CURSOR: &str = "after";
+    /// See [`PageConfig::CURSOR`].
+    pub const LIMIT: &str = "limit";
+    /// The rows of a page, unless others are set.
+    pub const DEFAULT: u32 = 20;
+    /// Most rows of a page, unless others are set.
+    pub const MAX: u32 = 100;
 }

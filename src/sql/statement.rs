@@ -9,6 +9,11 @@ use super::parameter::Parameter;
 /// Most parameters of one statement; the protocol counts them in 16 bits.
 const PARAMETERS_MAX: usize = 256;
 
+/// The answer of a wrapped statement.
+const OBJECT: &str = "select row_to_json(tidegate)::text from tidegate limit 1";
+const ARRAY: &str =
+    "select '[' || coalesce(string_agg(row_to_json(tidegate)::text, ','), '') || ']' from tidegate";
+
 /// A statement that PostgreSQL can prepare.
 #[derive(Debug)]
 pub struct SqlStatement {
@@ -73,6 +78,21 @@ impl SqlStatement {
         })
     }
 
+    /// The same with an answer of one row less than parameter `limit` says, the first being 0; whether there
+    /// was one; and the value that the last row of the answer has in a column, which has no double quotes in
+    /// its name.
+    pub(super) fn in_pages(self, column: &str, limit: usize) -> Self {
+        let limit = format!("${}::bigint", limit + 1);
+        let inner = self.text.strip_suffix(ARRAY).unwrap_or(&self.text);
+        let text = format!(
+            "{inner}select '[' || coalesce(string_agg(line, ',' order by number) filter (where number < {limit}), '') \
+             || ']', coalesce(bool_or(number >= {limit}), false), max(cursor) filter (where number = {limit} - 1) \
+             from (select row_to_json(tidegate)::text as line, tidegate.\"{column}\"::text as cursor, \
+             row_number() over () as number from tidegate) numbered"
+        );
+        Self { text, ..self }
+    }
+
     /// The text to prepare.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -88,11 +108,7 @@ impl SqlStatement {
 
 /// The statement as a CTE whose rows become JSON text. The line break ends a trailing comment.
 fn wrapped(inner: &str, single: bool) -> String {
-    let answer = if single {
-        "select row_to_json(tidegate)::text from tidegate limit 1"
-    } else {
-        "select '[' || coalesce(string_agg(row_to_json(tidegate)::text, ','), '') || ']' from tidegate"
-    };
+    let answer = if single { OBJECT } else { ARRAY };
     format!("with tidegate as materialized ({inner}\n) {answer}")
 }
 

@@ -223,7 +223,7 @@ impl PlannedRequest<'_> {
             DELAY_UNKNOWN.max(round_trip * ROUND_TRIPS_UNKNOWN)
         });
         match step.wait_for {
-            Some(_) => self.request.database.session_wait + delay,
+            Some(_) => self.request.database.session_wait() + delay,
             None => delay,
         }
     }

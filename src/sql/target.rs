@@ -6,7 +6,9 @@ use http::{Method, StatusCode};
 
 use super::local_settings::{LocalSettings, LocalSettingsError};
 use super::place::{ParameterError, SqlPlace};
-use super::{Parameter, ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError};
+use super::{
+    Page, PageError, Parameter, ParameterSource, SqlConfig, SqlStatement, Stateless, StatementError,
+};
 use crate::sql::{Latencies, LeastRecent, Quickness};
 
 /// An endpoint that runs a statement.
@@ -27,6 +29,8 @@ pub struct SqlTarget {
     /// The settings and the role of its transactions; such a statement has a transaction and a connection of
     /// its own.
     pub local: Option<Box<LocalSettings>>,
+    /// How its answers are divided into pages.
+    pub page: Option<Box<Page>>,
     /// The query parameters that an answer depends on, sorted; `None` if it depends on more than
     /// path and query, or is not a plain 200.
     pub shared_parameters: Option<Vec<String>>,
@@ -55,6 +59,9 @@ pub enum SqlTargetError {
     /// The settings or the role.
     #[error(transparent)]
     LocalSettings(#[from] LocalSettingsError),
+    /// The pages.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// A required string that no parameter uses.
     #[error("the sql does not use `:body.{0}`")]
     UnusedBodyString(String),
@@ -71,6 +78,11 @@ impl SqlTarget {
             place.check(parameter)?;
         }
         let local = LocalSettings::compile(place, sql)?;
+        let page = Page::compile(place, sql, &statement)?;
+        let statement = match &page {
+            Some(page) => page.divide(statement),
+            None => statement,
+        };
         let parameters = || parameters(&statement, local.as_ref());
         let in_body = |p: &&Parameter| p.source == ParameterSource::Body;
         let is_unused = |name: &&String| !parameters().filter(in_body).any(|p| p.name == **name);
@@ -95,6 +107,7 @@ impl SqlTarget {
             stateless: Stateless::default(),
             statement,
             local: local.map(Box::new),
+            page: page.map(Box::new),
         })
     }
 }
@@ -147,6 +160,7 @@ mod tests {
             settings: Vec::new(),
             role: None,
             roles: None,
+            page: None,
         };
         let place = SqlPlace {
             method,

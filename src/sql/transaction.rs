@@ -16,7 +16,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::execute::{
-    Answer, POSITION, body, is_gone, parse_position, reset_after_read, reset_after_write,
+    Answer, POSITION, body, is_gone, last_row, parse_position, reset_after_read, reset_after_write,
 };
 use super::local_settings::BoundSettings;
 use super::{Argument, Failure, SqlStatement};
@@ -151,6 +151,7 @@ impl Work<'_> {
             position => position.and_then(Result::ok),
         };
         Ok(Answer {
+            last: last_row(&rows),
             body: body(rows),
             position: position.as_ref().and_then(parse_position),
             session_is_clean,

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPosition};
 use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
@@ -58,6 +58,7 @@ impl Owed {
             shared_cacheable: false,
             vary: false,
             own_rules: false,
+            no_transform: false,
             session_cookie: false,
         }
     }
@@ -205,7 +206,7 @@ impl IndexDatabase {
     ) -> Result<Option<Shown>, StorageError> {
         let node = &self.0.members[step.node].node;
         if let Some(lsn) = step.wait_for
-            && !self.reaches(node, lsn).await
+            && !self.0.reaches(&node.id, lsn).await
         {
             return Ok(None);
         }
@@ -249,12 +250,6 @@ impl IndexDatabase {
             .flatten()
             .max();
         !step.as_primary && proven.is_none_or(|at| at + bound < Instant::now())
-    }
-
-    async fn reaches(&self, node: &Node, lsn: Lsn) -> bool {
-        let at_last = |status: &NodeStatus| status.position.is_some_and(|at| at.lsn >= lsn);
-        let reached = self.0.monitor.wait_for(&node.id, at_last);
-        timeout(self.0.session_wait(), reached).await.is_ok()
     }
 
     fn primary(&self) -> Result<(&Node, usize), StorageError> {

@@ -129,6 +129,9 @@ pub const UPSTREAM_BREAKER_STATE: &str = "tidegate_upstream_breaker_state";
 pub const UPSTREAM_BREAKER_MOVES: &str = "tidegate_upstream_breaker_moves_total";
 /// Changes of the node of an upstream that is tried first. Counter; label `upstream`.
 pub const UPSTREAM_SWITCHES: &str = "tidegate_upstream_switches_total";
+/// Positions that clients have seen after an application's answer. Counter; label `result`: `stated` by the
+/// application, `asked` (the primary) or `missed`: none was to be had in time.
+pub const UPSTREAM_POSITIONS: &str = "tidegate_upstream_positions_total";
 /// Open WebSockets. Gauge; label `upstream`.
 pub const UPSTREAM_TUNNELS: &str = "tidegate_upstream_tunnels_open";
 /// Requests decided by the traffic policy and not answered from memory. Counter; labels `policy`, `proposed`,

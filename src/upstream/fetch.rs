@@ -24,8 +24,8 @@ use super::forward::served;
 use super::{Outgoing, Patience, Proxy, Upstream, UpstreamError, request_fields, response_fields};
 use crate::cache::{Fetched, FetchedBody, Missed, SharedRequest};
 use crate::http::{Problem, Served, Timing};
-use tidegate_model::{TokenKeys, normalise};
-use tidegate_policy::{Decision, Reuse};
+use tidegate_model::normalise;
+use tidegate_policy::{Decision, Reuse, is_no_transform};
 
 /// Most bytes of the stored fields, which take room in addition to the body.
 const HEADER_BYTES_MAX: usize = 4 << 10;
@@ -79,7 +79,7 @@ impl Proxy {
             staleness,
         };
         let limits = (bytes_max, asked_at + time);
-        let mut kept = keep(&self.tokens, &shared.decision, answer, limits)?;
+        let mut kept = keep(&shared.decision, answer, limits)?;
         if let Some(location) = location {
             kept.headers.insert(LOCATION, location);
         }
@@ -116,7 +116,6 @@ pub struct KeptAnswer {
 /// # Errors
 /// [`Missed::NotForAll`] if it may not be kept.
 pub fn keep(
-    tokens: &TokenKeys,
     decision: &Decision,
     answer: KeptAnswer,
     (bytes_max, until): (usize, Instant),
@@ -127,7 +126,8 @@ pub fn keep(
     if !status.is_server_error() && !is_for_all(&headers) {
         return Err(Missed::NotForAll);
     }
-    let _seen = response_fields::rewrite(tokens, &mut headers, status, decision);
+    let no_transform = is_no_transform(&headers);
+    response_fields::rewrite(&mut headers, status, decision);
     for name in &NOT_KEPT {
         headers.remove(name);
     }
@@ -140,6 +140,7 @@ pub fn keep(
         status,
         headers,
         header_bytes,
+        no_transform,
         staleness: answer.staleness,
         body: FetchedBody::Coming(in_time(body, bytes_max, until).boxed()),
     })

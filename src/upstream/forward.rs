@@ -17,12 +17,14 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::{Duration, Instant};
 
 use super::exchange::exchange;
+use super::position::position_seen;
 use super::{
-    Answered, Outgoing, Patience, Proxy, Upstream, UpstreamError, names_upgrade, request_fields,
-    response_fields, tunnel,
+    Answered, Outgoing, Patience, PositionSource, Proxy, Upstream, UpstreamError, names_upgrade,
+    request_fields, response_fields, tunnel,
 };
 use crate::http::{Account, AfterHttp, NodeRole, Problem, Served};
 use crate::regions::RegionRoute;
+use tidegate_model::{RegionId, RequestToken};
 use tidegate_policy::{Decision, Reason};
 use tidegate_steering::Turn;
 
@@ -40,6 +42,8 @@ pub struct ProxiedRequest {
     pub route: Option<Arc<RegionRoute>>,
     /// What other regions leave of its time, if it was handed on or may be.
     pub time_left: Option<Duration>,
+    /// Where the position comes from that its answer has seen.
+    pub position: PositionSource,
 }
 
 impl Proxy {
@@ -71,6 +75,7 @@ impl Proxy {
             mut decision,
             route,
             time_left,
+            position,
         } = request;
         let known = self.database.monitor.knowledge();
         decision.token = decision.token.at_present(known.lineage.as_deref())?;
@@ -82,6 +87,8 @@ impl Proxy {
         let client = wants_websocket(&head, body.is_none())
             .then(|| head.extensions.remove::<OnUpgrade>())
             .flatten();
+        self.wait_for_token(upstream, &head, &decision, account)
+            .await;
         let mut outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
         outgoing.take_route(route);
         let started = Instant::now();
@@ -99,7 +106,30 @@ impl Proxy {
         let said = answered.response.headers();
         let decision = decision.restricted_by(said, SystemTime::now());
         account.decision = Some(decision.clone());
-        Ok(self.answer(answered, &decision, client, account))
+        let answer = &answered.response;
+        account.seen = position_seen(self, position, &head, &decision, answer, account).await;
+        Ok(Self::answer(answered, &decision, client))
+    }
+
+    /// Gives the replica that the application would read from time to reach the position of a read's token.
+    async fn wait_for_token(
+        &self,
+        upstream: &Upstream,
+        head: &Parts,
+        decision: &Decision,
+        account: &mut Account,
+    ) {
+        if !head.method.is_safe() || !matches!(decision.token, RequestToken::Verified(_)) {
+            return;
+        }
+        let regions = || {
+            let nodes = upstream.nodes().iter();
+            nodes.map(|node| node.region.as_ref().unwrap_or(&self.region))
+        };
+        let is_read_from = |region: &RegionId| regions().any(|it| it == region);
+        let started = Instant::now();
+        self.database.wait_for_token(decision, is_read_from).await;
+        account.timing.wait += started.elapsed();
     }
 
     fn outgoing(
@@ -127,13 +157,7 @@ impl Proxy {
         }
     }
 
-    fn answer(
-        &self,
-        answered: Answered,
-        decision: &Decision,
-        client: Option<OnUpgrade>,
-        account: &mut Account,
-    ) -> Response {
+    fn answer(answered: Answered, decision: &Decision, client: Option<OnUpgrade>) -> Response {
         let status = answered.response.status();
         let location = response_fields::location(answered.node(), answered.response.headers());
         let mut response = match client.filter(|_| status == StatusCode::SWITCHING_PROTOCOLS) {
@@ -148,7 +172,7 @@ impl Proxy {
             None => answered.into_response(),
         };
         let headers = response.headers_mut();
-        account.seen = response_fields::rewrite(&self.tokens, headers, status, decision);
+        response_fields::rewrite(headers, status, decision);
         if let Some(location) = location {
             headers.insert(LOCATION, location);
         }

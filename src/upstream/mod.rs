@@ -32,6 +32,7 @@ mod forwarded;
 mod request_fields;
 mod response_fields;
 mod proxy;
+mod position;
 mod forward;
 mod fetch;
 
@@ -45,6 +46,7 @@ pub use forwarded::{origin_seen, requested_host};
 pub use hop_by_hop::{names_upgrade, strip_hop_by_hop, withholds_fields};
 pub use node::{UpstreamNode, encode_path};
 pub use outgoing::{Outgoing, Patience};
+pub use position::PositionSource;
 pub use proxy::Proxy;
 pub use request_fields::{gateway_fields, is_ours, shared_gateway_fields};
 pub use settings::{

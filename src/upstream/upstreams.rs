@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Upstream;
 use super::UpstreamConfig;
 use tidegate_model::ConfigError;
+use tidegate_telemetry::names;
 
 /// Upstreams by name.
 #[derive(Debug, Default)]
@@ -55,6 +56,12 @@ impl Upstreams {
 
     /// Starts to check and to report on all upstreams.
     pub fn watch(&self) {
+        if !self.0.is_empty() {
+            // They begin at zero, so that a first miss shows as an increase.
+            for result in ["stated", "asked", "missed"] {
+                metrics::counter!(names::UPSTREAM_POSITIONS, "result" => result).increment(0);
+            }
+        }
         self.iter().for_each(Upstream::watch);
     }
 

@@ -101,6 +101,7 @@ fn chosen(statuses: &[NodeStatus; 2], selector: &SharedSelector) -> usize {
         token: RequestToken::None,
         stated: true,
         own_rules: false,
+        no_transform: false,
         session_cookie: false,
         cache_control: HeaderValue::from_static("no-store"),
         shared_cacheable: false,

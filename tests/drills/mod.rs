@@ -12,6 +12,7 @@ mod far_standby;
 mod fleet;
 mod late_replica;
 mod lost_replica;
+mod own_writes;
 mod rollout_arrival;
 mod rollout_faults;
 mod scene;

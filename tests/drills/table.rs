@@ -4,8 +4,8 @@ use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
 use super::{
-    decision, down_and_up, late_replica, lost_replica, spill, storage, storage_moves, storage_year,
-    unsteady_replica,
+    decision, down_and_up, late_replica, lost_replica, own_writes, spill, storage, storage_moves,
+    storage_year, unsteady_replica,
 };
 use super::{rollout_arrival, rollout_faults};
 
@@ -71,6 +71,15 @@ async fn storage_drills_at_full_length() {
         println!("{row}");
     }
     for row in &rows {
+        row.verdict();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "make drill ONLY=own_writes"]
+async fn own_writes_drills_at_full_length() {
+    if let Some(row) = own_writes::through_two_gateways(Full).await {
+        println!("{row}");
         row.verdict();
     }
 }

@@ -2,6 +2,7 @@
 //! are compared with the files, the code and the binary.
 
 mod checks;
+mod client;
 mod configuration;
 mod page;
 mod start;

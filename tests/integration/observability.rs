@@ -21,7 +21,7 @@ use crate::world::{
 const NAMES: &str = include_str!("../../src/telemetry/names.rs");
 
 /// Metrics and their labels, as listed in the design.
-const LABELS: [(&str, &[&str]); 14] = [
+const LABELS: [(&str, &[&str]); 15] = [
     ("tidegate_requests_total", &["endpoint", "method", "status"]),
     ("tidegate_request_duration_seconds_count", &["endpoint"]),
     (
@@ -43,6 +43,7 @@ const LABELS: [(&str, &[&str]); 14] = [
         &["node", "upstream"],
     ),
     ("tidegate_upstream_tunnels_open", &["upstream"]),
+    ("tidegate_upstream_positions_total", &["result"]),
     ("tidegate_build_info", &["region", "version"]),
     ("tidegate_connections_open", &["listener"]),
 ];

@@ -1,6 +1,6 @@
 //! One stored answer of an application.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::{Duration, Instant};
 
-use crate::http::{Served, age_in_header};
+use crate::http::{CompressedForms, NotSent, Served, StoredBody, age_in_header};
 use tidegate_policy::http_cache::{ReuseTerms, Selection, Slice, not_modified, slice};
 
 /// The pause after a refresh that has failed: the `Retry-After` of a 503.
@@ -45,6 +45,10 @@ pub struct StoredAnswer {
     pub served: Option<Served>,
     /// Taken before the request to the application was sent, so that the round trip counts as age.
     pub asked_at: Instant,
+    /// The body in other codings.
+    forms: Arc<CompressedForms>,
+    /// The bytes that these may take.
+    pub(super) room: usize,
     /// Whether a request asks for a newer one.
     refresh: Mutex<Refresh>,
 }
@@ -77,6 +81,8 @@ impl StoredAnswer {
             selection,
             served,
             asked_at,
+            forms: Arc::default(),
+            room: 0,
             refresh: Mutex::default(),
         }
     }
@@ -158,12 +164,24 @@ impl StoredAnswer {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        let extensions = response.extensions_mut();
+        if status == StatusCode::NOT_MODIFIED {
+            extensions.insert(NotSent {
+                length: self.body.len() as u64,
+                content_type: self.headers.get(CONTENT_TYPE).cloned(),
+            });
+        } else if self.room > 0 && status == self.status {
+            extensions.insert(StoredBody {
+                body: self.body.clone(),
+                forms: Arc::clone(&self.forms),
+            });
+        }
         response
     }
 
     /// The bytes that it occupies.
     pub fn bytes(&self) -> usize {
-        self.body.len() + bytes_of(&self.headers) + self.selection.bytes()
+        self.body.len() + self.room + bytes_of(&self.headers) + self.selection.bytes()
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::answer::bytes_of;
 use super::{StoredAnswer, Variants};
 use crate::cache::{AnswerCache, CacheKey};
-use crate::http::Served;
+use crate::http::{Compression, Served};
 
 /// Most bytes of an answer's fields: an application with more is not cached.
 const HEADER_BYTES_MAX: usize = 16 << 10;
@@ -24,6 +24,7 @@ const ARRIVING_SHARE: usize = 4;
 /// The answers of applications, in the store of all answers.
 pub struct HttpCache {
     store: Arc<AnswerCache>,
+    compression: Arc<Compression>,
     /// By key: whether what the requests under way will bring is still wanted, and their number.
     under_way: Mutex<HashMap<CacheKey, (Arc<AtomicBool>, usize)>>,
     /// Bytes of answers that are arriving.
@@ -55,9 +56,10 @@ pub struct Storing {
 
 impl HttpCache {
     /// Keeps answers in a store.
-    pub fn new(store: Arc<AnswerCache>) -> Self {
+    pub fn new(store: Arc<AnswerCache>, compression: Arc<Compression>) -> Self {
         Self {
             store,
+            compression,
             under_way: Mutex::default(),
             arriving: AtomicUsize::new(0),
         }
@@ -139,8 +141,10 @@ impl Storing {
         if body.len() > largest || bytes_of(&headers) > HEADER_BYTES_MAX {
             return None;
         }
+        let room = self.cache.compression.room(status, &headers, &body);
         let content = (status, headers, body);
-        let answer = StoredAnswer::new(content, (terms, selection), served, self.asked_at);
+        let mut answer = StoredAnswer::new(content, (terms, selection), served, self.asked_at);
+        answer.room = room;
         let answer = Arc::new(answer);
         self.change(|known| known.with(&answer, VARIANTS_SIZE_MAX * largest))
             .then_some(answer)

@@ -70,6 +70,7 @@ mod tests {
 
     use super::*;
     use crate::cache::{AnswerCache, CacheSettings, Recorded};
+    use crate::http::{Compression, CompressionSettings};
 
     #[test]
     fn a_write_that_is_given_up_invalidates() {
@@ -77,7 +78,8 @@ mod tests {
             bytes_max: 1 << 20,
             entry_bytes_max: 1 << 10,
         };
-        let cache = HttpCache::new(Arc::new(AnswerCache::new(&settings).unwrap()));
+        let compression = Arc::new(Compression::new(&CompressionSettings::default()));
+        let cache = HttpCache::new(Arc::new(AnswerCache::new(&settings).unwrap()), compression);
         let (cache, key) = (Arc::new(cache), CacheKey::new(1, "/a", []).unwrap());
         let request = HeaderMap::new();
         let mut headers = HeaderMap::new();

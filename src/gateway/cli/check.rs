@@ -15,6 +15,7 @@ use crate::gateway::nodes::session;
 use crate::gateway::statement_check::check_roles_on_any_node;
 use crate::peers::{CredentialsError, Peer, Refusal};
 use crate::sql::LocalSettings;
+use crate::upstream::PositionSource;
 use tidegate_model::Environment;
 
 /// Validates everything that needs no database, and the roles of endpoints if there are any and a node
@@ -171,14 +172,24 @@ fn endpoints(routes: &Routes) -> String {
         };
         let (method, template) = (&endpoint.method, &endpoint.template);
         let target = match &endpoint.backend {
-            Backend::Upstream { upstream, cache } => {
+            Backend::Upstream {
+                upstream,
+                cache,
+                position,
+            } => {
                 let cached = if *cache { ", cached" } else { "" };
-                format!(" -> {}{cached}", upstream.name())
+                let position = match position {
+                    PositionSource::Header => String::new(),
+                    other => format!(", position: {other}"),
+                };
+                format!(" -> {}{cached}{position}", upstream.name())
             }
-            Backend::Sql(target) => match &target.local {
-                Some(local) => format!("; sets {local}"),
-                None => String::new(),
-            },
+            Backend::Sql(target) => {
+                let local = target.local.as_ref();
+                let sets = local.map_or_else(String::new, |local| format!("; sets {local}"));
+                let page = target.page.as_ref();
+                sets + &page.map_or_else(String::new, |page| format!("; {page}"))
+            }
         };
         let place = &endpoint.place;
         line(

@@ -104,7 +104,11 @@ fn describe(
     line("stated", &stated.unwrap_or("nothing"));
     line("token", &token_in_words(decision.token, headers));
     line("level", &decision.consistency);
-    if let Backend::Upstream { upstream, .. } = &endpoint.backend {
+    if let Backend::Upstream {
+        upstream, position, ..
+    } = &endpoint.backend
+    {
+        line("position", position);
         for node in &upstream.settings().nodes {
             let region = node
                 .region
@@ -117,6 +121,9 @@ fn describe(
         line("nodes", &nodes_in_words(decision, method));
         if let Some(local) = &target.local {
             line("sets", local);
+        }
+        if let Some(page) = &target.page {
+            line("page", page);
         }
     }
     line(

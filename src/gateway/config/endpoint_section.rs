@@ -6,14 +6,15 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::endpoint_keys::STATUS_DEFAULT;
+use super::page_section::PageSection;
 use super::source::{Source, key};
 use super::upstream_section::is_name;
 use crate::endpoint::{EndpointAuth, EndpointConfig, EndpointMethod, TargetConfig, UpstreamTarget};
 use crate::sql::SqlConfig;
-use crate::upstream::{NodeUrl, UpstreamConfig};
+use crate::upstream::{NodeUrl, PositionSource, UpstreamConfig};
 use tidegate_model::ConfigError;
 use tidegate_model::Environment;
-use tidegate_model::settings::Setting;
 
 /// One `[[endpoint]]`.
 #[derive(Debug, Deserialize)]
@@ -29,107 +30,11 @@ pub(super) struct EndpointSection {
     settings: Option<Spanned<BTreeMap<String, String>>>,
     role: Option<Spanned<String>>,
     roles: Option<Spanned<Vec<String>>>,
+    page: Option<Spanned<PageSection>>,
     upstream: Option<Spanned<String>>,
     cache: Option<Spanned<bool>>,
+    position: Option<Spanned<String>>,
 }
-
-/// The status of a successful SQL endpoint unless it sets another.
-const STATUS_DEFAULT: StatusCode = StatusCode::OK;
-
-/// The keys of an `[[endpoint]]`.
-pub(super) const ENDPOINT: &[Setting] = &[
-    Setting {
-        key: "method",
-        range: || "`GET`, `POST`, `PUT`, `PATCH` or `DELETE`; `*` with `upstream`".to_owned(),
-        meaning: "Which method is answered; HEAD is wherever GET is. `*` is any method that no other endpoint \
-                  of the same path names.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "path",
-        range: || "a path that begins with `/`".to_owned(),
-        meaning: "A template: `{name}` is one segment, `{*name}` the rest of the path. `/app/{*rest}` does not \
-                  cover `/app`.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "auth",
-        default: || "\"none\"".to_owned(),
-        range: || "`none` or `jwt`".to_owned(),
-        meaning: "Who may call it: anybody, or the bearer of a valid [token](security.md#clients-jwt).",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "sql",
-        default: || "required unless `upstream`".to_owned(),
-        range: || "one statement that returns rows".to_owned(),
-        meaning: "The [statement](endpoints.md#sql-endpoints) that answers.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "status",
-        default: || STATUS_DEFAULT.as_u16().to_string(),
-        range: || "200, 201 or 202; with `sql`".to_owned(),
-        meaning: "The status of a success.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "single",
-        default: || "false".to_owned(),
-        range: || "`true` or `false`; with `sql`".to_owned(),
-        meaning: "Whether the answer is one object (no row: 404 `not-found`) instead of an array.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "body_strings",
-        default: || "[]".to_owned(),
-        range: || "names that the statement uses as `:body.x`; with `sql`".to_owned(),
-        meaning: "Members of the body that must be JSON strings.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "settings",
-        default: || "none".to_owned(),
-        range: || {
-            "a table of PostgreSQL settings, each with one parameter or a text; with `sql`"
-                .to_owned()
-        },
-        meaning: "What is set for the request's transaction; see \
-                  [Rows of their own for every user](api.md#rows-of-their-own-for-every-user).",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "role",
-        default: || "the gateway's own".to_owned(),
-        range: || "one claim, such as `:claims.role`; with `roles`".to_owned(),
-        meaning: "The PostgreSQL role of the request's transaction. A claim that is not exactly one of `roles` \
-                  is answered with 403.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "roles",
-        default: || "none".to_owned(),
-        range: || "names of roles that the gateway's own is a member of; with `role`".to_owned(),
-        meaning: "The roles that the claim may name.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "upstream",
-        default: || "required unless `sql`".to_owned(),
-        range: || "the name of an `[[upstream]]`, or a URL in its place".to_owned(),
-        meaning: "The [application](endpoints.md#upstreams) that answers.",
-        ..Setting::UNNAMED
-    },
-    Setting {
-        key: "cache",
-        default: || "false".to_owned(),
-        range: || {
-            "`true` or `false`; with `upstream`, without `auth`, with `GET`; with `*` on rows whose `cache_control` is `application`".to_owned()
-        },
-        meaning: "Whether path and query alone determine the answer; see [Applications](caching.md#applications). On rows whose `cache_control` is `application`: whether answers are [stored](caching.md#the-applications-own-rules).",
-        ..Setting::UNNAMED
-    },
-];
 
 impl EndpointSection {
     /// Checks the section; a URL in place of an upstream's name adds an upstream.
@@ -150,11 +55,22 @@ impl EndpointSection {
         let method = source.parsed(&self.method, "method", |text| method(text))?;
         let cache = self.cache(source, &method, auth)?;
         let target = match (&self.sql, &self.upstream) {
-            (Some(sql), None) => TargetConfig::Sql(self.sql(sql, source)?),
+            (Some(sql), None) => {
+                if let Some(position) = &self.position {
+                    let why = "it goes with `upstream`, not with `sql`";
+                    return Err(source.refused(position, "position", why));
+                }
+                TargetConfig::Sql(self.sql(sql, source)?)
+            }
             (None, Some(target)) => {
                 self.refuse_sql_keys(source)?;
                 let name = upstream(target, source, environment, upstreams)?;
-                TargetConfig::Upstream(UpstreamTarget { name, cache })
+                let position = self.position(source)?;
+                TargetConfig::Upstream(UpstreamTarget {
+                    name,
+                    cache,
+                    position,
+                })
             }
             (None, None) => {
                 let message = "sql: an endpoint needs either `sql` or `upstream`";
@@ -172,6 +88,7 @@ impl EndpointSection {
             key("settings", &self.settings),
             key("role", &self.role),
             key("roles", &self.roles),
+            key("page", &self.page),
         ];
         Ok(EndpointConfig {
             place: source.table(&self.method, &keys),
@@ -198,6 +115,7 @@ impl EndpointSection {
             },
             role: self.role.as_ref().map(|it| it.get_ref().clone()),
             roles: self.roles.as_ref().map(|it| it.get_ref().clone()),
+            page: self.page.as_ref().map(|it| it.get_ref().clone().resolve()),
         })
     }
 
@@ -222,6 +140,12 @@ impl EndpointSection {
         Err(source.refused(cache, "cache", refused))
     }
 
+    fn position(&self, source: &Source) -> Result<PositionSource, ConfigError> {
+        let said = self.position.as_ref();
+        let read = said.map(|said| source.parsed(said, "position", |text| text.parse()));
+        read.unwrap_or(Ok(PositionSource::default()))
+    }
+
     /// Refuses keys that shape the answer of a statement: they mean nothing to an upstream.
     fn refuse_sql_keys(&self, source: &Source) -> Result<(), ConfigError> {
         fn refuse<T>(
@@ -238,7 +162,8 @@ impl EndpointSection {
         refuse(source, "body_strings", &self.body_strings)?;
         refuse(source, "settings", &self.settings)?;
         refuse(source, "role", &self.role)?;
-        refuse(source, "roles", &self.roles)
+        refuse(source, "roles", &self.roles)?;
+        refuse(source, "page", &self.page)
     }
 }
 

@@ -11,7 +11,7 @@ use super::source::Source;
 use super::upstream_section::UpstreamSection;
 use crate::cache::CacheSettings;
 use crate::endpoint::EndpointConfig;
-use crate::http::ServerSettings;
+use crate::http::{CompressionSettings, ServerSettings};
 use crate::postgres::monitor::{HealthSettings, ReplicationSettings};
 use crate::postgres::pool::{PoolSettings, SpillSettings};
 use crate::regions::ObserveSettings;
@@ -55,6 +55,7 @@ pub(super) struct Content {
     pub(super) health: HealthSettings,
     pub(super) consistency: ConsistencySettings,
     pub(super) cache: CacheSettings,
+    pub(super) compression: CompressionSettings,
     upstream: Vec<UpstreamSection>,
     pub(super) steering: SteeringSettings,
     pub(super) spill: SpillSettings,

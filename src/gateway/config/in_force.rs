@@ -50,6 +50,7 @@ pub fn in_force(
     section(&file, "health", &content.health, &mut all);
     section(&file, "consistency", &content.consistency, &mut all);
     section(&file, "cache", &content.cache, &mut all);
+    section(&file, "compression", &content.compression, &mut all);
     section(&file, "steering", &content.steering, &mut all);
     section(&file, "spill", &content.spill, &mut all);
     section(&file, "observe", &content.observe, &mut all);

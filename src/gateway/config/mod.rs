@@ -7,6 +7,8 @@
 
 mod address;
 mod admin_section;
+mod endpoint_keys;
+mod page_section;
 mod endpoint_section;
 mod file;
 mod fleet;

@@ -1,13 +1,14 @@
 //! All settings, as their rooms declare them.
 
-use super::endpoint_section::ENDPOINT;
+use super::endpoint_keys::ENDPOINT;
 use super::policy_section::POLICY;
 use super::topology::{PRIMARY_REGION, REPLICA};
 use super::upstream_section::{UPSTREAM, UPSTREAM_CHECK, UPSTREAM_NODE};
 use crate::auth::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET};
 use crate::cache::CacheSettings;
 use crate::http::{
-    ADMIN, ADMIN_SECTION, ADMIN_TOKEN, LISTEN, ServerSettings, TLS_CERT, TLS_KEY, TLS_SECTION,
+    ADMIN, ADMIN_SECTION, ADMIN_TOKEN, CompressionSettings, LISTEN, ServerSettings, TLS_CERT,
+    TLS_KEY, TLS_SECTION,
 };
 use crate::peers::{FLEET_CA, FLEET_CERTIFICATE, FLEET_KEY, FLEET_LISTEN, PEER};
 use crate::policy_store::FLEET_STORE;
@@ -96,7 +97,7 @@ const fn row(header: &'static str, about: &'static str, settings: &'static [Sett
 }
 
 /// The tables of the file, in the order of the reference.
-pub const TABLES: [Table; 22] = [
+pub const TABLES: [Table; 23] = [
     row(
         "[topology]",
         "Where the databases are, beside those that the process is given.",
@@ -134,6 +135,10 @@ pub const TABLES: [Table; 22] = [
     section::<CacheSettings>(
         "[cache]",
         "Answers kept in memory; see [Caching](caching.md).",
+    ),
+    section::<CompressionSettings>(
+        "[compression]",
+        "Which answers are compressed; see [Compression](api.md#is-an-answer-compressed).",
     ),
     section::<SteeringSettings>(
         "[steering]",

@@ -18,8 +18,8 @@ use crate::auth::AuthConfig;
 use crate::cache::CacheSettings;
 use crate::endpoint::RouteTables;
 use crate::http::{
-    ADMIN, ADMIN_DEFAULT, CertificateFiles, LISTEN, LISTEN_DEFAULT, ServerSettings, TLS_CERT,
-    TLS_KEY,
+    ADMIN, ADMIN_DEFAULT, CertificateFiles, CompressionSettings, LISTEN, LISTEN_DEFAULT,
+    ServerSettings, TLS_CERT, TLS_KEY,
 };
 use crate::peers::FleetConfig;
 use crate::policy_store::{STATE_DIR, StoreSettings};
@@ -81,6 +81,8 @@ pub struct Settings {
     pub consistency: ConsistencySettings,
     /// `[cache]`.
     pub cache: CacheSettings,
+    /// `[compression]`.
+    pub compression: CompressionSettings,
     /// `[steering]`.
     pub steering: SteeringSettings,
     /// `[spill]`.
@@ -144,6 +146,7 @@ impl Settings {
             health: content.health.clone(),
             consistency: content.consistency.clone(),
             cache: content.cache.clone(),
+            compression: content.compression.clone(),
             steering: content.steering.clone(),
             spill: content.spill.clone(),
             observe: content.observe.clone(),

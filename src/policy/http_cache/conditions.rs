@@ -11,12 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// `Last-Modified` is as old as its `Date`.
 pub fn not_modified(request: &HeaderMap, answer: &HeaderMap) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
-        let tag = answer.get(ETAG).map(|tag| opaque(tag.as_bytes()));
-        let mut lines = request.get_all(IF_NONE_MATCH).iter();
-        return lines.any(|line| {
-            let mut tags = tags(line.as_bytes());
-            tags.any(|listed| listed == b"*" || tag == Some(opaque(listed)))
-        });
+        return lists_tag(request, answer.get(ETAG));
     }
     let since = request.get(IF_MODIFIED_SINCE).and_then(date);
     let made = answer
@@ -24,6 +19,16 @@ pub fn not_modified(request: &HeaderMap, answer: &HeaderMap) -> bool {
         .or_else(|| answer.get(DATE))
         .and_then(date);
     matches!((made, since), (Some(made), Some(since)) if made <= since)
+}
+
+/// Whether `If-None-Match` lists the tag of an answer, compared weakly, or is `*` (RFC 9110 section 13.1.2).
+pub fn lists_tag(request: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
+    let tag = tag.map(|tag| opaque(tag.as_bytes()));
+    let mut lines = request.get_all(IF_NONE_MATCH).iter();
+    lines.any(|line| {
+        let mut tags = tags(line.as_bytes());
+        tags.any(|listed| listed == b"*" || tag == Some(opaque(listed)))
+    })
 }
 
 /// Whether the range of a request is of this very answer: it has no `If-Range`, or one that names the
@@ -92,6 +97,29 @@ mod tests {
             &fields(&[("if-none-match", "\"a\"")]),
             &untagged
         ));
+    }
+
+    #[test]
+    fn a_tag_is_listed_in_any_line_and_spelling_and_only_as_a_whole() {
+        let tag = HeaderValue::from_static("\"47DEQ_-A\"");
+        let lists = |field: &str| lists_tag(&fields(&[("if-none-match", field)]), Some(&tag));
+        for field in [
+            "\"47DEQ_-A\"",
+            "W/\"47DEQ_-A\"",
+            "\"a,b\",\"47DEQ_-A\" , \"c\"",
+            "*",
+        ] {
+            assert!(lists(field), "{field}");
+        }
+        for field in ["", "\"a\"", "47DEQ_-A", "W/*", "\"*\""] {
+            assert!(!lists(field), "{field}");
+        }
+        let lines = [
+            ("if-none-match", "\"a\""),
+            ("if-none-match", "\"47DEQ_-A\""),
+        ];
+        assert!(lists_tag(&fields(&lines), Some(&tag)));
+        assert!(!lists_tag(&HeaderMap::new(), Some(&tag)));
     }
 
     #[test]

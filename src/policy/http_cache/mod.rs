@@ -11,7 +11,7 @@ mod conditions;
 mod range;
 mod update;
 
-pub use conditions::not_modified;
+pub use conditions::{lists_tag, not_modified};
 pub use range::{Slice, slice};
 pub use selection::Selection;
 pub use terms::{Exchange, Reusable, ReuseTerms};

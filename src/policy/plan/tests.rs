@@ -148,6 +148,7 @@ fn decision(consistency: Consistency, token: RequestToken) -> Decision {
         token,
         stated: true,
         own_rules: false,
+        no_transform: false,
         session_cookie: false,
         cache_control: HeaderValue::from_static("no-store"),
         shared_cacheable: false,

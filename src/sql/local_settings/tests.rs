@@ -27,6 +27,7 @@ fn compile(
         settings: settings.iter().map(owned).collect(),
         role: role.map(|(role, _)| role.to_owned()),
         roles: role.map(|(_, roles)| roles.iter().map(ToString::to_string).collect()),
+        page: None,
     };
     LocalSettings::compile(place, &config)
 }
@@ -140,6 +141,7 @@ fn a_role_is_one_claim_with_the_list_of_what_it_may_be() {
             settings: Vec::new(),
             role: Option::<&str>::map(role, str::to_owned),
             roles: roles.map(|roles| roles.iter().map(ToString::to_string).collect()),
+            page: None,
         };
         LocalSettings::compile(CLOSED, &config).unwrap_err().key
     };

@@ -222,6 +222,12 @@ upstream = "app"
 method = "GET"
 path = "/other"
 upstream = "${OTHER_URL}"
+position = "ask"
+[[endpoint]]
+method = "GET"
+path = "/list"
+page = { column = "id", default = 5 }
+sql = "select 1 as id where :query.after::text is null limit :query.limit"
 [[upstream]]
 name = "app"
 nodes = [{ region = "us-east-1", url = "http://far:3000/" }, { region = "eu-west-1", url = "http://near:3000" }]
@@ -243,6 +249,12 @@ check = { path = "/healthz" }
         assert!(text.lines().any(|known| known == line), "{line}\n{text}");
     }
     assert!(text.contains("gateway.toml:7 -> app\n"), "{text}");
+    for shown in [
+        "gateway.toml:11 -> https://other, position: ask\n",
+        "gateway.toml:16; pages of 5 to 100 rows by id\n",
+    ] {
+        assert!(text.contains(shown), "{shown}\n{text}");
+    }
     let explain = |more: &[&str]| {
         let command = with_file("explain").arg("GET").arg("/app/x");
         more.iter()
@@ -252,6 +264,9 @@ check = { path = "/healthz" }
     holds(&text, "endpoint", "* /app/{*rest} (");
     holds(&text, "upstream", "eu-west-1 http://near:3000");
     holds(&text, "cache-control", "public, max-age=60");
+    holds(&text, "position", "header");
     let text = printed(explain(&["-H", "Authorization: Bearer x"])).await;
     holds(&text, "cache-control", "no-store, private");
+    let text = printed(with_file("explain").arg("GET").arg("/list")).await;
+    holds(&text, "page", "pages of 5 to 100 rows by id");
 }

@@ -98,6 +98,11 @@ consistency.session_wait | 50 | 2: session_wait = 50: expected a duration from "
 cache.bytes_max | 1024 | 2: bytes_max = 1024: expected a size up to "65536MiB" in B, KiB or MiB, such as "64MiB", or 0
 cache.bytes_max | '1KiB' | 2: cache.bytes_max = '1KiB': it must not be below entry_bytes_max, which is 1048576 bytes
 cache.entry_bytes_max | '65MiB' | 2: cache.entry_bytes_max = '65MiB': it must not be above bytes_max, which is 67108864 bytes
+compression | 'gzip' | 1: compression = 'gzip': expected a table
+compression.encodings | 'gzip' | 2: encodings = 'gzip': expected an array
+compression.encodings | ['gzip', 'deflate'] | 2: encodings = ['gzip', 'deflate']: `deflate`: expected `zstd`, `br` or `gzip`
+compression.encodings | ['br', 'br'] | 2: encodings = ['br', 'br']: `br` is listed twice
+compression.min_bytes | '1KiB' | 2: min_bytes = '1KiB': expected a whole number from 1 to 1000000
 steering.ranking_ttl | 60 | 2: ranking_ttl = 60: expected a duration
 steering.dwell | 'long' | 2: dwell = 'long': expected a duration
 steering.retry_budget | 1.5 | 2: retry_budget = 1.5: expected a number from 0 to 1
@@ -139,6 +144,16 @@ endpoint.role | ':claims.role' | 5: role = ":claims.role": it goes with `roles`
 endpoint.role | ":query.role'\nroles = ['a" | 5: role = 
 endpoint.roles | ['none'] | 5: roles = "": it goes with `role`
 endpoint.upstream | 'http://a' | 5: upstream = 'http://a': an endpoint has either `sql` or `upstream`
+endpoint.page | 'x' | 5: page = 'x': expected a table
+endpoint.page | {} | 5: page: missing field `column`
+endpoint.page | { column = 'id' } | 5: page = "after": the sql does not use `:query.after`
+endpoint.page | { column = 'i"d' } | 5: page = "i\"d": `i"d` is not the name of a column
+endpoint.page | { column = 'id', limit = 'after' } | 5: page = "after": `cursor` and `limit` are both `after`
+endpoint.page | { column = 'id', max = 0 } | 5: page = "0, 0": expected `default` from 1 to `max`
+endpoint.page | { column = 'id', max = 10001 } | 5: page = "20, 10001": expected `default` from 1 to `max`, and `max` up to 10000
+endpoint.page | { column = 'id', default = 101 } | 5: page = "101, 100": expected `default` from 1 to `max`
+endpoint.page | { column = 'id', size = 1 } | 5: page: unknown field `size`
+endpoint.position | 'ask' | 5: position = 'ask': it goes with `upstream`, not with `sql`
 endpoint.cache | true | 5: cache = true: it goes with `upstream`, not with `sql`
 upstream.name | 'a b' | 7: upstream.name = 'a b': expected 1 to 64 letters, digits, `-` and `_`
 upstream.nodes | [] | 7: upstream.nodes = []: expected 1 to 32 nodes

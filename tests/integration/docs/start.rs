@@ -1,7 +1,7 @@
 //! `docs/start.md` carried out: its SQL, files and commands in the order of the page, on a real pair. What a
 //! command prints must be what the page shows, but for numbers and tokens.
 
-mod session;
+pub(super) mod session;
 
 use std::fs;
 use std::net::TcpListener;
@@ -64,7 +64,7 @@ async fn the_page_can_be_carried_out_as_it_stands() {
 }
 
 /// The fenced blocks of a page with their languages.
-fn blocks(page: &str) -> Vec<(String, String)> {
+pub(super) fn blocks(page: &str) -> Vec<(String, String)> {
     let mut blocks: Vec<(String, String)> = Vec::new();
     let mut inside = false;
     for event in Parser::new(page) {
@@ -274,7 +274,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A line without what differs from run to run: numbers, tokens, the width of columns.
-fn comparable(line: &str) -> String {
+pub(super) fn comparable(line: &str) -> String {
     let line = match line.split_once(": ") {
         Some((name @ "x-consistency-token", _)) => name,
         _ => line,

@@ -14,6 +14,7 @@ mod overload;
 mod own_rules;
 mod passing;
 mod policy;
+mod positions;
 mod server_errors;
 mod steering;
 mod streaming;

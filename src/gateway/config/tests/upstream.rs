@@ -49,6 +49,10 @@ fn an_endpoint_that_leads_to_no_upstream_is_named_with_line_and_key() {
             "sql = 'select 1'",
             "4: upstream = 'http://a': an endpoint has either",
         ),
+        (
+            "position = 'commit'",
+            "5: position = 'commit': expected `header`, `ask` or `none`",
+        ),
         ("status = 201", "5: status = 201: it goes with `sql`"),
         ("single = true", "5: single = true: it goes with `sql`"),
         (

@@ -17,7 +17,7 @@ const END: &str = "-- the command has ended --";
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-pub(super) struct Session {
+pub(crate) struct Session {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
@@ -25,7 +25,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts a shell in a folder.
-    pub(super) async fn start(folder: &Path) -> Self {
+    pub(crate) async fn start(folder: &Path) -> Self {
         let mut child = Command::new("bash")
             .arg("-s")
             .current_dir(folder)
@@ -44,7 +44,7 @@ impl Session {
     }
 
     /// Runs commands and returns what they print, errors included.
-    pub(super) async fn run(&mut self, commands: &str) -> String {
+    pub(crate) async fn run(&mut self, commands: &str) -> String {
         let script = format!("{{ {commands}\n}} 2>&1 </dev/null\necho; echo '{END}'\n");
         self.input.write_all(script.as_bytes()).await.unwrap();
         let mut told = String::new();
@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// Ends the shell and what it left in the background.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         drop(self.input);
         self.child.wait().await.unwrap();
     }
