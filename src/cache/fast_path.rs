@@ -56,7 +56,7 @@ impl Hit {
     pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
         let entry = &*self.entry;
         let (status, body) = entry.conditional(request.headers());
-        let access = AccessEntry::new(&request, self.started);
+        let access = AccessEntry::new(&request, self.started, observer.tracer.as_ref());
         // The request's map has room for as many headers; hyper takes it back for the next request.
         let mut headers = request.into_parts().0.headers;
         headers.clear();
@@ -76,6 +76,7 @@ impl Hit {
             ..AccountView::default()
         };
         describe(&mut headers, status, &observer.region, &account);
+        access.note_hit();
         let endpoint = &entry.origin.endpoint;
         let took = access.account_for(endpoint, status.as_u16(), &account, None);
         observer.count_hit(&account, took);

@@ -37,6 +37,7 @@ use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
+use tidegate_telemetry::trace::{Exporter, Tracer};
 
 /// Samples of a node per read of its catalogue, which costs more and changes rarely.
 const SAMPLES_PER_CATALOGUE: u32 = 4;
@@ -52,6 +53,8 @@ pub struct Gateway {
     drain: Drain,
     hangup: Signal,
     tls: Option<Arc<TlsAcceptor>>,
+    /// Sends what is traced; absent without a collector.
+    exporter: Option<Exporter>,
     /// The tunnels of a fleet, and what becomes of the requests on them.
     tunnels: Option<(Arc<Tunnels>, mpsc::Receiver<Handed>)>,
 }
@@ -111,7 +114,9 @@ impl Gateway {
         let trust = settings.routes.regions.trust.clone();
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let tunnels = settings.fleet.as_ref().map(|_| Tunnels::new());
+        let (tracer, exporter) = start_tracing(&mut settings)?.unzip();
         let mut frontend = frontend(&settings, routes, database, tokens)?;
+        frontend.observer.tracer = tracer;
         frontend.tunnels = tunnels.as_ref().map(|(tunnels, _)| Arc::clone(tunnels));
         Ok(Self {
             settings,
@@ -123,6 +128,7 @@ impl Gateway {
             drain,
             hangup,
             tls: tls.map(Arc::new),
+            exporter,
             tunnels,
         })
     }
@@ -181,6 +187,9 @@ impl Gateway {
             && timeout(drain_timeout, fleet.ended()).await.is_err()
         {
             tracing::warn!("connections of peers outlasted the drain and are cut off");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
         }
         tracing::info!(cut = drained.cut, "drained");
         Ok(())
@@ -293,6 +302,15 @@ fn health_state(settings: &Settings, monitor: &Arc<Monitor>, drain: &Drain) -> H
     }
 }
 
+/// Starts to send traces, if there is a collector.
+fn start_tracing(settings: &mut Settings) -> Result<Option<(Arc<Tracer>, Exporter)>, GatewayError> {
+    for warning in &settings.trace_warnings {
+        tracing::warn!("{warning}");
+    }
+    let started = settings.traces.take().map(Exporter::start);
+    Ok(started.transpose()?)
+}
+
 /// Keeps the certificate renewed, if there is one.
 async fn renewal(tls: Option<Arc<TlsAcceptor>>) {
     if let Some(tls) = tls {
@@ -339,6 +357,7 @@ fn frontend(
         cache: cache.as_ref().map(|_| CacheCounters::default()),
         levels: LevelTimes::default(),
         served: settings.fleet.as_ref().map(|_| Arc::default()),
+        tracer: None,
     };
     let proxy = Proxy {
         region: region.clone(),

@@ -33,6 +33,7 @@ mod shedding;
 mod decision_counters;
 mod level_times;
 mod served_requests;
+mod request_span;
 mod observe;
 mod open_files;
 mod drain;
@@ -82,7 +83,7 @@ pub use problem_kind::ProblemKind;
 pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
-pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
+pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace, trace_field};
 pub use serve::{Drained, serve};
 pub use served_requests::ServedRequests;
 pub use settings::{

@@ -1,4 +1,4 @@
-//! The outermost layer: request id, access line, metrics, and the bodies of problems.
+//! The outermost layer: request id, access line, metrics, the request's span, and the bodies of problems.
 
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::future::Either;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
@@ -18,11 +19,13 @@ use super::hop::Hop;
 use super::level_times::LevelTimes;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
+use super::request_span::{Answer, RequestSpan};
 use super::served_requests::ServedRequests;
 use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
 use tidegate_telemetry::EndpointMetrics;
+use tidegate_telemetry::trace::Tracer;
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -44,6 +47,8 @@ pub struct Observer {
     pub levels: LevelTimes,
     /// Counts what is served here; `None` without a fleet.
     pub served: Option<Arc<ServedRequests>>,
+    /// Traces requests; `None` without a collector.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Observer {
@@ -53,8 +58,11 @@ impl Observer {
         mut request: Request,
         answer: impl AsyncFnOnce(Request, &EndpointSeen) -> Accounted,
     ) -> Response {
-        let entry = AccessEntry::new(&request, Instant::now());
         let probe = probe_index(request.uri().path());
+        let hop = request.extensions().get::<Hop>();
+        let is_probe = probe.is_some() || hop.is_some_and(|hop| hop.is_probe);
+        let tracer = self.tracer.as_ref().filter(|_| !is_probe);
+        let entry = AccessEntry::new(&request, Instant::now(), tracer);
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
         let seen = EndpointSeen::default();
@@ -62,7 +70,7 @@ impl Observer {
         let Accounted {
             mut response,
             account,
-        } = answer(request, &seen).await;
+        } = entry.around(answer(request, &seen)).await;
         unanswered.0 = None;
         let problem = response.extensions_mut().remove::<Arc<Problem>>();
         if let Some(problem) = &problem {
@@ -131,6 +139,7 @@ pub struct AccessEntry {
     /// The id of the request.
     pub id: HeaderValue,
     trace: Option<String>,
+    span: Option<RequestSpan>,
     method: &'static str,
     /// The region that has handed it on.
     via: Option<RegionId>,
@@ -138,9 +147,13 @@ pub struct AccessEntry {
 }
 
 impl AccessEntry {
-    /// Begins the entry of a request.
+    /// Begins the entry of a request, and its span if there is a tracer.
     #[must_use]
-    pub fn new<B>(request: &http::Request<B>, started: Instant) -> Self {
+    pub fn new<B>(
+        request: &http::Request<B>,
+        started: Instant,
+        tracer: Option<&Arc<Tracer>>,
+    ) -> Self {
         let headers = request.headers();
         let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
         let via = || Some(request.extensions().get::<Hop>()?.region.clone());
@@ -148,8 +161,16 @@ impl AccessEntry {
             id: request_id(headers),
             trace: access_lines_are_wanted().then(trace).flatten(),
             via: access_lines_are_wanted().then(via).flatten(),
+            span: tracer.map(|tracer| RequestSpan::begin(tracer, request)),
             method: method_label(request.method()),
             started,
+        }
+    }
+
+    /// Notes that the response cache answers at once.
+    pub fn note_hit(&self) {
+        if let Some(span) = &self.span {
+            span.add_hit(self.started.elapsed());
         }
     }
 
@@ -162,11 +183,31 @@ impl AccessEntry {
         problem: Option<&Problem>,
     ) -> Duration {
         let took = self.started.elapsed();
-        endpoint.count(self.method, status, took);
+        let sampled = self.span.as_ref().and_then(RequestSpan::sampled);
+        endpoint.count(self.method, status, took, sampled);
+        if let Some(span) = &self.span {
+            let route = endpoint.label();
+            span.end(&Answer {
+                method: self.method,
+                route: (route != UNMATCHED_LABEL).then_some(route),
+                status,
+                account,
+                problem,
+                took,
+            });
+        }
         if access_lines_are_wanted() {
             self.log(endpoint.label(), status, account, problem, took);
         }
         took
+    }
+
+    /// Runs what answers the request, below its span if it has one.
+    fn around<F: Future>(&self, answer: F) -> impl Future<Output = F::Output> + use<F> {
+        match &self.span {
+            Some(span) => Either::Left(span.around(answer)),
+            None => Either::Right(answer),
+        }
     }
 
     fn log(
@@ -181,10 +222,13 @@ impl AccessEntry {
         let upstream = served.filter(|served| served.role == NodeRole::Upstream);
         let reason = |served: &Served| served.reason.filter(|_| upstream.is_none());
         let timing = account.timing.unwrap_or_default();
+        let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
+        let trace = recorded.map(|it| it.trace.to_string());
         tracing::info!(
             target: "tidegate::access",
             request_id = self.id.to_str().unwrap_or_default(),
-            trace_id = self.trace.as_deref().or(account.trace),
+            trace_id = trace.as_deref().or(self.trace.as_deref()).or(account.trace),
+            span_id = recorded.map(|it| tracing::field::display(it.span)),
             method = self.method,
             via = self.via.as_ref().map(RegionId::as_str),
             endpoint,
@@ -237,7 +281,9 @@ fn access_lines_are_wanted() -> bool {
 }
 
 /// The label for requests without an endpoint.
-static UNMATCHED: LazyLock<EndpointMetrics> = LazyLock::new(|| EndpointMetrics::new("unmatched"));
+static UNMATCHED: LazyLock<EndpointMetrics> =
+    LazyLock::new(|| EndpointMetrics::new(UNMATCHED_LABEL));
+const UNMATCHED_LABEL: &str = "unmatched";
 static PROBES: LazyLock<[EndpointMetrics; PROBE_PATHS.len()]> =
     LazyLock::new(|| PROBE_PATHS.map(EndpointMetrics::new));
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::address::DatabaseAddress;
 use super::{ActiveProbes, Spill};
 use crate::postgres::monitor::{Knowledge, Monitor};
 use crate::postgres::pool::Node;
@@ -37,6 +38,7 @@ pub struct Member {
     pub name: Arc<str>,
     /// How often a request to it may also be sent to another node.
     pub(super) second_tries: SecondTries,
+    pub(super) address: DatabaseAddress,
 }
 
 /// The settings of a database.
@@ -65,6 +67,7 @@ impl Database {
             node: Arc::clone(node),
             name: node.id.as_str().into(),
             second_tries: SecondTries::new(settings.retry_budget, now),
+            address: DatabaseAddress::from(node.server()),
         };
         let members: Vec<_> = nodes.iter().map(member).collect();
         members.iter().for_each(Member::begin_counters);

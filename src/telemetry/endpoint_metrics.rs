@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
-use super::names;
+use super::{names, note_exemplar};
+use crate::trace::SpanContext;
 
 /// Methods, as used in labels.
 const METHODS: [&str; 8] = [
@@ -45,8 +46,18 @@ impl EndpointMetrics {
         &self.label
     }
 
-    /// Counts one request.
-    pub fn count(&self, method: &'static str, status: u16, took: Duration) {
+    /// Counts one request, whose span is at `sampled` if it is recorded.
+    pub fn count(
+        &self,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+        sampled: Option<SpanContext>,
+    ) {
+        if let Some(context) = sampled {
+            let labels = [("endpoint", &*self.label)];
+            note_exemplar(names::REQUEST_DURATION, &labels, took, context);
+        }
         self.duration
             .get_or_init(
                 || metrics::histogram!(names::REQUEST_DURATION, "endpoint" => self.label.clone()),

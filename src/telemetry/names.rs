@@ -51,6 +51,10 @@ pub const SPILL: &str = "tidegate_spill_total";
 /// `reason`.
 pub const STORAGE_FALLBACKS: &str = "tidegate_storage_fallbacks_total";
 
+/// Spans of traces that no collector has taken. Counter; label `reason`: `queue` (it was full), `unreachable`,
+/// `refused` (an error of the collector), `timeout` or `rejected` (by a collector that has taken others).
+pub const SPANS_DROPPED: &str = "tidegate_spans_dropped_total";
+
 /// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
 pub const REQUESTS: &str = "tidegate_requests_total";
 /// Time to answer a request. Histogram; label `endpoint`.

@@ -53,6 +53,7 @@ mod storage;
 mod timelines;
 mod tls;
 mod token_command;
+mod traces;
 mod traffic;
 mod upstream;
 mod values;
