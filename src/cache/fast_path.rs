@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{AnswerCache, Entry, Origin};
 use crate::http::{
-    AccessEntry, AccountView, CacheResult, CacheStatus, Observer, Timing, X_REQUEST_ID, describe,
+    AccountView, CacheResult, CacheStatus, Observer, Timing, X_REQUEST_ID, describe,
 };
 use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
@@ -56,7 +56,7 @@ impl Hit {
     pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
         let entry = &*self.entry;
         let (status, body) = entry.conditional(request.headers());
-        let access = AccessEntry::new(&request, self.started, observer.tracer.as_ref());
+        let access = observer.begin(&request, self.started, false);
         // The request's map has room for as many headers; hyper takes it back for the next request.
         let mut headers = request.into_parts().0.headers;
         headers.clear();

@@ -25,7 +25,7 @@ use crate::tunnels::{
 };
 use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host, wants_websocket};
 use tidegate_model::{RegionId, X_CONSISTENCY_TOKEN};
-use tidegate_telemetry::trace::{Span, SpanKind};
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 
 /// The longest body that is read before a request is handed on, so that it can be sent again. Longer
 /// ones are passed on as they arrive.
@@ -211,7 +211,7 @@ impl<'a> Journey<'a> {
         if let Some(field) = route_field(&routed) {
             trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
         }
-        let mut span = Span::begin("hand-on", SpanKind::Client);
+        let mut span = ActiveSpan::begin("hand-on", SpanKind::Client);
         if let Some(context) = span.context() {
             let field = trace_field(context);
             trip.parcel.headers.insert(&TRACEPARENT, field);
@@ -341,7 +341,12 @@ impl Rest {
 }
 
 /// Says in a span what came of a request to another region.
-fn describe(span: &mut Span, region: &RegionId, parcel: &Parcel, sent: &Result<Sent, SendError>) {
+fn describe(
+    span: &mut ActiveSpan,
+    region: &RegionId,
+    parcel: &Parcel,
+    sent: &Result<Sent, SendError>,
+) {
     if !span.is_recorded() {
         return;
     }

@@ -23,7 +23,7 @@ use crate::http::{
 };
 use crate::regions::{NoRegion, RegionRoute};
 use tidegate_model::{FORGET_SESSION_COOKIE, Level};
-use tidegate_telemetry::trace::{Span, SpanKind};
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 use tidegate_traffic::decide::RegionReason;
 
 /// Serves every path that is not a probe, and returns how the answer was produced.
@@ -62,7 +62,7 @@ async fn answer(
     account: &mut Option<Account>,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
-    let mut deciding = Span::begin("decide", SpanKind::Internal);
+    let mut deciding = ActiveSpan::begin("decide", SpanKind::Internal);
     let (head, body) = request.into_parts();
     let routes = frontend.routes.load_full();
     let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
@@ -140,7 +140,7 @@ async fn from_cache(
     headers: &HeaderMap,
     account: &mut Account,
 ) -> Option<Response> {
-    let mut looking = Span::begin("cache", SpanKind::Internal);
+    let mut looking = ActiveSpan::begin("cache", SpanKind::Internal);
     // Boxed: large and rarely needed.
     let response = Box::pin(looking.around(cached.answer(headers, account))).await;
     if let Some(status) = account.cache {

@@ -25,8 +25,8 @@ use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
-    CacheCounters, DecisionCounters, Drain, LevelTimes, Limits, Listener, Observer, Shedding,
-    TlsAcceptor, raise_open_files, serve,
+    CacheCounters, DecisionCounters, Drain, KeptRequests, LevelTimes, Limits, Listener, Observer,
+    Shedding, TlsAcceptor, raise_open_files, serve,
 };
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
@@ -279,6 +279,7 @@ impl Gateway {
             cache: self.frontend.cache.clone(),
             fleet,
             store: Arc::clone(&self.store),
+            requests: self.frontend.observer.kept.clone(),
         }
     }
 
@@ -358,6 +359,7 @@ fn frontend(
         levels: LevelTimes::default(),
         served: settings.fleet.as_ref().map(|_| Arc::default()),
         tracer: None,
+        kept: KeptRequests::new(settings.observe.requests_kept).map(Arc::new),
     };
     let proxy = Proxy {
         region: region.clone(),

@@ -34,6 +34,7 @@ mod decision_counters;
 mod level_times;
 mod served_requests;
 mod request_span;
+mod kept_requests;
 mod observe;
 mod open_files;
 mod drain;
@@ -71,6 +72,7 @@ pub use hop::{
 };
 pub use host::{HostError, host, without_port};
 pub use json_object::{BodyError, JsonObject, json_text};
+pub use kept_requests::{KeptRequest, KeptRequests, REQUESTS_KEPT_MAX};
 pub use level_times::LevelTimes;
 pub use limit_error::{Overloaded, RateLimited};
 pub use limits::Limits;

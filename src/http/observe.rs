@@ -1,7 +1,7 @@
 //! The outermost layer: request id, access line, metrics, the request's span, and the bodies of problems.
 
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -16,6 +16,7 @@ use super::answer::describe;
 use super::cache_status::{CacheCounters, CacheResult};
 use super::decision_counters::DecisionCounters;
 use super::hop::Hop;
+use super::kept_requests::{KeptRequest, KeptRequests};
 use super::level_times::LevelTimes;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
@@ -25,7 +26,7 @@ use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
 use tidegate_telemetry::EndpointMetrics;
-use tidegate_telemetry::trace::Tracer;
+use tidegate_telemetry::trace::{TraceId, Tracer};
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -49,6 +50,8 @@ pub struct Observer {
     pub served: Option<Arc<ServedRequests>>,
     /// Traces requests; `None` without a collector.
     pub tracer: Option<Arc<Tracer>>,
+    /// Keeps the last requests; `None` if none are kept.
+    pub kept: Option<Arc<KeptRequests>>,
 }
 
 impl Observer {
@@ -61,8 +64,7 @@ impl Observer {
         let probe = probe_index(request.uri().path());
         let hop = request.extensions().get::<Hop>();
         let is_probe = probe.is_some() || hop.is_some_and(|hop| hop.is_probe);
-        let tracer = self.tracer.as_ref().filter(|_| !is_probe);
-        let entry = AccessEntry::new(&request, Instant::now(), tracer);
+        let entry = self.begin(&request, Instant::now(), is_probe);
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
         let seen = EndpointSeen::default();
@@ -92,6 +94,31 @@ impl Observer {
         let took = entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
         self.levels.add(&self.region, &view, took);
         response
+    }
+
+    /// Begins the entry of a request, and its span if it is traced.
+    #[must_use]
+    pub fn begin<B>(
+        &self,
+        request: &http::Request<B>,
+        started: Instant,
+        is_probe: bool,
+    ) -> AccessEntry<'_> {
+        let kept = self.kept.as_deref().filter(|_| !is_probe);
+        let tracer = self.tracer.as_ref().filter(|_| !is_probe);
+        let headers = request.headers();
+        let is_noted = kept.is_some() || access_lines_are_wanted();
+        let trace = || Trace::read(headers).map(|trace| trace.context().trace);
+        let via = || Some(request.extensions().get::<Hop>()?.region.clone());
+        AccessEntry {
+            id: request_id(headers),
+            trace: is_noted.then(trace).flatten(),
+            via: is_noted.then(via).flatten(),
+            span: tracer.map(|tracer| RequestSpan::begin(tracer, request)),
+            kept,
+            method: method_label(request.method()),
+            started,
+        }
     }
 
     /// Counts a request that the response cache has answered at once.
@@ -135,38 +162,19 @@ impl EndpointSeen {
 }
 
 /// The fields of the access line that describe the request itself.
-pub struct AccessEntry {
+pub struct AccessEntry<'a> {
     /// The id of the request.
     pub id: HeaderValue,
-    trace: Option<String>,
+    trace: Option<TraceId>,
     span: Option<RequestSpan>,
+    kept: Option<&'a KeptRequests>,
     method: &'static str,
     /// The region that has handed it on.
     via: Option<RegionId>,
     started: Instant,
 }
 
-impl AccessEntry {
-    /// Begins the entry of a request, and its span if there is a tracer.
-    #[must_use]
-    pub fn new<B>(
-        request: &http::Request<B>,
-        started: Instant,
-        tracer: Option<&Arc<Tracer>>,
-    ) -> Self {
-        let headers = request.headers();
-        let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
-        let via = || Some(request.extensions().get::<Hop>()?.region.clone());
-        Self {
-            id: request_id(headers),
-            trace: access_lines_are_wanted().then(trace).flatten(),
-            via: access_lines_are_wanted().then(via).flatten(),
-            span: tracer.map(|tracer| RequestSpan::begin(tracer, request)),
-            method: method_label(request.method()),
-            started,
-        }
-    }
-
+impl AccessEntry<'_> {
     /// Notes that the response cache answers at once.
     pub fn note_hit(&self) {
         if let Some(span) = &self.span {
@@ -196,10 +204,45 @@ impl AccessEntry {
                 took,
             });
         }
+        if let Some(kept) = self.kept {
+            kept.keep(self.kept(endpoint, status, account, problem, took));
+        }
         if access_lines_are_wanted() {
             self.log(endpoint.label(), status, account, problem, took);
         }
         took
+    }
+
+    /// What is kept of the request.
+    fn kept(
+        &self,
+        endpoint: &EndpointMetrics,
+        status: u16,
+        account: &AccountView<'_>,
+        problem: Option<&Problem>,
+        took: Duration,
+    ) -> KeptRequest {
+        let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
+        let started_here = || TraceId::parse(account.trace?);
+        let mut kept = KeptRequest {
+            // Copied: it may be a part of a whole buffer of the connection.
+            id: self.id.to_str().unwrap_or_default().into(),
+            trace: recorded
+                .map(|it| it.trace)
+                .or(self.trace)
+                .or_else(started_here),
+            span: recorded.map(|it| it.span),
+            at: SystemTime::now(),
+            method: self.method,
+            endpoint: endpoint.shared_label(),
+            status,
+            problem: problem.map(Problem::kind),
+            via: self.via.clone(),
+            took,
+            ..KeptRequest::default()
+        };
+        kept.describe(account);
+        kept
     }
 
     /// Runs what answers the request, below its span if it has one.
@@ -223,11 +266,14 @@ impl AccessEntry {
         let reason = |served: &Served| served.reason.filter(|_| upstream.is_none());
         let timing = account.timing.unwrap_or_default();
         let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
-        let trace = recorded.map(|it| it.trace.to_string());
+        let trace = recorded
+            .map(|it| it.trace)
+            .or(self.trace)
+            .map(|it| it.to_string());
         tracing::info!(
             target: "tidegate::access",
             request_id = self.id.to_str().unwrap_or_default(),
-            trace_id = trace.as_deref().or(self.trace.as_deref()).or(account.trace),
+            trace_id = trace.as_deref().or(account.trace),
             span_id = recorded.map(|it| tracing::field::display(it.span)),
             method = self.method,
             via = self.via.as_ref().map(RegionId::as_str),
@@ -255,7 +301,7 @@ impl AccessEntry {
 }
 
 /// Accounts for a request that is dropped before its answer, which nothing else does.
-struct Unanswered<'a>(Option<(&'a AccessEntry, &'a EndpointSeen, Option<usize>)>);
+struct Unanswered<'a>(Option<(&'a AccessEntry<'a>, &'a EndpointSeen, Option<usize>)>);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {

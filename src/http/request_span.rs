@@ -39,7 +39,7 @@ impl RequestSpan {
     /// Begins the span of a request.
     pub(super) fn begin<B>(tracer: &Arc<Tracer>, request: &Request<B>) -> Self {
         let parent = Trace::read(request.headers()).map(|trace| trace.context());
-        let span = tracer.begin(parent);
+        let span = ServerSpan::begin(tracer, parent);
         let attributes = match span.sampled() {
             Some(_) => of_request(request),
             None => Vec::new(),

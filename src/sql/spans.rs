@@ -9,18 +9,18 @@ use super::send::SendError;
 use super::verdict::Silence;
 use super::{Answer, FailureKind};
 use tidegate_policy::Reason;
-use tidegate_telemetry::trace::{Span, SpanKind};
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 
 /// Begins the span of an attempt at a node.
-pub(super) fn attempt_span(node: &Arc<str>, reason: Reason) -> Span {
-    let mut span = Span::begin("attempt", SpanKind::Internal);
+pub(super) fn attempt_span(node: &Arc<str>, reason: Reason) -> ActiveSpan {
+    let mut span = ActiveSpan::begin("attempt", SpanKind::Internal);
     span.set("tidegate.node", node);
     span.set("tidegate.reason", reason.as_str());
     span
 }
 
 /// Says what came of an attempt.
-pub(super) fn describe_attempt(span: &mut Span, end: &StepResult) {
+pub(super) fn describe_attempt(span: &mut ActiveSpan, end: &StepResult) {
     match end {
         Err(StepError::Next(_)) => span.fail("unavailable"),
         Err(StepError::Unproven) => span.set("tidegate.outcome", "unproven"),
@@ -31,8 +31,8 @@ pub(super) fn describe_attempt(span: &mut Span, end: &StepResult) {
 }
 
 /// Begins the span of a statement, with its text as configured, which has no value of a request in it.
-pub(super) fn statement_span(address: &DatabaseAddress, text: &Arc<str>) -> Span {
-    let mut span = Span::begin("postgresql", SpanKind::Client);
+pub(super) fn statement_span(address: &DatabaseAddress, text: &Arc<str>) -> ActiveSpan {
+    let mut span = ActiveSpan::begin("postgresql", SpanKind::Client);
     if span.is_recorded() {
         span.rename(address.database.to_string());
         span.set("db.system.name", "postgresql");
@@ -45,7 +45,7 @@ pub(super) fn statement_span(address: &DatabaseAddress, text: &Arc<str>) -> Span
 }
 
 /// Says what came of a statement. What the client has caused is no error, as with a status of 4xx.
-pub(super) fn describe_statement(span: &mut Span, answer: &Result<Answer, SendError>) {
+pub(super) fn describe_statement(span: &mut ActiveSpan, answer: &Result<Answer, SendError>) {
     let failure = match answer {
         Ok(_) => return,
         Err(SendError::Silent(silence)) => return span.fail(name(*silence)),

@@ -1,6 +1,8 @@
 //! Names of metrics, a reader for their text format, traces, the set-up of logs, and throttling of
 //! repeated messages.
 
+pub mod names;
+mod throttle;
 pub mod trace;
 mod exemplars;
 mod openmetrics;
@@ -8,9 +10,7 @@ mod exposition;
 mod interval;
 mod log_format;
 mod logs;
-pub mod names;
 mod endpoint_metrics;
-mod throttle;
 
 pub use endpoint_metrics::EndpointMetrics;
 pub use exemplars::{DURATION_EDGES, note_exemplar};

@@ -6,12 +6,12 @@ use super::UpstreamNode;
 use super::error::AttemptError;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
-use tidegate_telemetry::trace::{Span, SpanKind};
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 
 /// Begins the span of a try; `resent` is how often the request was sent before.
-pub(super) fn try_span(node: &UpstreamNode, outgoing: &Outgoing, resent: u32) -> Span {
+pub(super) fn try_span(node: &UpstreamNode, outgoing: &Outgoing, resent: u32) -> ActiveSpan {
     let (name, method) = names(&outgoing.method);
-    let mut span = Span::begin(name, SpanKind::Client);
+    let mut span = ActiveSpan::begin(name, SpanKind::Client);
     if !span.is_recorded() {
         return span;
     }
@@ -33,7 +33,7 @@ pub(super) fn try_span(node: &UpstreamNode, outgoing: &Outgoing, resent: u32) ->
 
 /// Says what came of a try.
 pub(super) fn describe(
-    span: &mut Span,
+    span: &mut ActiveSpan,
     answer: &Result<Response<hyper::body::Incoming>, AttemptError>,
 ) {
     match answer {

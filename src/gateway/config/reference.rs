@@ -145,7 +145,7 @@ pub const TABLES: [Table; 22] = [
     ),
     section::<ObserveSettings>(
         "[observe]",
-        "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions.",
+        "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions, and of requests.",
     ),
     section::<StorageSettings>(
         "[storage]",

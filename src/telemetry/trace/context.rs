@@ -18,6 +18,14 @@ impl TraceId {
     }
 }
 
+impl TraceId {
+    /// Reads 32 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
 impl SpanId {
     /// A new one.
     #[must_use]

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::otlp::Encoding;
+use super::record::SpanRecord;
 use super::settings::TraceSettings;
-use super::span::SpanRecord;
 use super::tracer::Tracer;
 use crate::{Throttle, names};
 

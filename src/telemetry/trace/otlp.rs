@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
-use super::span::{SpanKind, SpanRecord};
+use super::record::{SpanKind, SpanRecord};
 use super::value::Value;
 
 /// How messages are encoded.

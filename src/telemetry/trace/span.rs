@@ -7,38 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::context::{SpanContext, SpanId};
+use super::context::SpanContext;
 use super::current::{Current, below};
+use super::record::{SpanKind, SpanRecord};
 use super::tracer::Tracer;
 use super::value::Value;
 
-/// Which side of an exchange a span is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpanKind {
-    /// Work within the gateway.
-    Internal,
-    /// A request that the gateway answers.
-    Server,
-    /// A request that it sends.
-    Client,
-}
-
-/// A span that has ended.
-#[derive(Debug)]
-pub(super) struct SpanRecord {
-    pub(super) context: SpanContext,
-    pub(super) parent: Option<SpanId>,
-    pub(super) name: Cow<'static, str>,
-    pub(super) kind: SpanKind,
-    pub(super) started: SystemTime,
-    pub(super) took: Duration,
-    pub(super) attributes: Vec<(&'static str, Value)>,
-    pub(super) is_error: bool,
-}
-
 /// A part of a request; it ends when it is dropped. Does nothing where the request is not recorded.
 #[derive(Debug)]
-pub struct Span(State);
+pub struct ActiveSpan(State);
 
 #[derive(Debug)]
 enum State {
@@ -57,7 +34,7 @@ struct Recording {
     record: SpanRecord,
 }
 
-impl Span {
+impl ActiveSpan {
     /// Begins a part of what the task does.
     #[must_use]
     pub fn begin(name: &'static str, kind: SpanKind) -> Self {
@@ -133,7 +110,7 @@ impl Span {
     }
 }
 
-impl Drop for Span {
+impl Drop for ActiveSpan {
     fn drop(&mut self) {
         if let State::Recorded(recording) = std::mem::replace(&mut self.0, State::Off) {
             let Recording {

@@ -26,10 +26,13 @@ async fn until_dropped(edge: &Edge, reason: &str, spans: f64) {
     counted.await.unwrap();
 }
 
-/// The slowest but one of many requests in a hundred.
+const ROUNDS: usize = 5;
+const REQUESTS: usize = 200;
+
+/// The time that all but one in a hundred requests take at most.
 async fn p99(edge: &Edge) -> Duration {
     let mut took = Vec::new();
-    for at in 0..300 {
+    for at in 0..REQUESTS {
         let started = Instant::now();
         edge.get(&format!("/app/{at}")).await;
         took.push(started.elapsed());
@@ -48,12 +51,20 @@ async fn a_collector_that_is_silent_costs_no_request_anything_and_its_spans_are_
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50"),
     ];
     let edge = before(&app, &collector, &more).await;
-    p99(&edge).await;
-    let (without, with) = (p99(&off).await, p99(&edge).await);
+    // The best of rounds in turn: the machine is busy with other tests.
+    let (mut without, mut with) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        without = without.min(p99(&off).await);
+        with = with.min(p99(&edge).await);
+    }
     eprintln!("p99 of a request: {without:?} without traces, {with:?} before a silent collector");
-    assert!(with < without * 3 + Duration::from_millis(20), "{with:?}");
-    // 600 requests of three spans each, of which a batch waits for its answer and a queue for its turn.
-    until_dropped(&edge, "queue", 1_800.0 - 150.0 - 50.0).await;
+    assert!(
+        with < without * 2 + Duration::from_millis(5),
+        "{with:?} after {without:?}"
+    );
+    // Three spans each, of which a batch waits for its answer and a queue for its turn.
+    let spans = (ROUNDS * REQUESTS * 3) as f64;
+    until_dropped(&edge, "queue", spans - 150.0).await;
 }
 
 #[tokio::test]
