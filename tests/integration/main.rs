@@ -46,6 +46,7 @@ mod cross_origin;
 mod dashboard;
 mod session_cookie;
 mod schema_change;
+mod schemas;
 mod session_state;
 mod sharing;
 mod steering;

@@ -4,6 +4,7 @@
 mod access;
 mod metrics;
 mod described;
+mod closed_sets;
 mod standing;
 mod upstreams;
 mod regions;
@@ -12,6 +13,7 @@ mod drain;
 mod region_drain;
 mod purge;
 mod requests;
+mod schemas;
 mod state;
 
 pub use access::Access;
@@ -36,6 +38,7 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, others: Router, access:
         .route("/admin/topology", get(topology::topology))
         .route("/admin/regions", get(regions::regions))
         .route("/admin/requests/{id}", get(requests::request))
+        .route("/admin/schemas", get(schemas::schemas))
         .route("/admin/traffic-policy", get(regions::policy))
         .route("/admin/nodes/{node}/drain", only_post(post(drain::drain)))
         .route(

@@ -7,16 +7,20 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::Reason;
 
 use super::AdminState;
+use super::closed_sets::{
+    cache_results, levels, methods, or_null, problems, reasons, region_reasons,
+};
 use super::described::described;
 use crate::http::{CacheResult, KeptRequest, Problem, ProblemKind};
 
 /// What became of a request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RequestEntry {
     /// The id that its answer carries.
     pub request_id: String,
@@ -27,26 +31,31 @@ pub struct RequestEntry {
     /// When its answer was ready.
     pub at: String,
     /// Its method; `other` for one that is not known.
+    #[schemars(extend("enum" = methods()))]
     pub method: String,
     /// The template of its path; `unmatched` without an endpoint.
     pub endpoint: String,
     /// The status of its answer; 499 if the client left before.
     pub status: u16,
     /// The type of the problem that was answered.
+    #[schemars(extend("enum" = or_null(problems())))]
     pub problem: Option<String>,
     /// The region whose gateway has handed it on.
     pub via: Option<String>,
     /// The effective level.
+    #[schemars(extend("enum" = or_null(levels())))]
     pub level: Option<String>,
     /// The node that served it, now or when the answer was stored.
     pub node: Option<String>,
     /// The upstream that the node belongs to.
     pub upstream: Option<String>,
     /// Why the node was chosen.
+    #[schemars(extend("enum" = or_null(reasons())))]
     pub reason: Option<String>,
     /// Upper bound of the age of the data; null while unproven.
     pub staleness_s: Option<f64>,
     /// What the response cache did; null if it was not involved.
+    #[schemars(extend("enum" = or_null(cache_results())))]
     pub cache: Option<String>,
     /// The traffic policy that governs it.
     pub policy: Option<String>,
@@ -55,6 +64,7 @@ pub struct RequestEntry {
     /// Where it was sent.
     pub region: Option<String>,
     /// Why.
+    #[schemars(extend("enum" = or_null(region_reasons())))]
     pub region_reason: Option<String>,
     /// Deciding, authenticating and planning.
     pub route_ms: f64,
