@@ -57,7 +57,7 @@ resource "aws_cloudfront_cache_policy" "cached" {
       header_behavior = "whitelist"
 
       headers {
-        items = concat(["X-Consistency", "X-Edge-Nonce"], local.varied ? ["Origin"] : [])
+        items = concat(["X-Consistency", "X-Consistency-Nonce"], local.varied ? ["Origin"] : [])
       }
     }
 

@@ -216,7 +216,7 @@ fn may_be_stale(cause: &Error) -> bool {
 }
 
 /// Whether the server does not have the prepared statement, so that nothing was executed.
-pub(super) fn is_gone(cause: &Error) -> bool {
+pub(crate) fn is_gone(cause: &Error) -> bool {
     cause.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
 }
 

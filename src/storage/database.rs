@@ -1,5 +1,6 @@
 //! The nodes of the database, as the index asks them: statements in one round trip each.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +10,17 @@ use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPo
 use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres::Row;
 use tokio_postgres::types::{PgLsn, ToSql, Type};
+use tokio_postgres::{Error, Row, Statement};
 
 use super::StorageError;
 use crate::postgres::pool::{Lease, Node};
-use crate::sql::{Database, POSITION, begin_on};
+use crate::sql::{Database, POSITION, begin_on, is_gone};
 
 /// Time to get an answer from the database, all nodes together.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Values of a statement's parameters, with their types: nothing has to be prepared.
+/// Values of a statement's parameters, with their types.
 pub(super) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
 /// Rows, and a position that covers what they show.
@@ -73,23 +74,56 @@ impl IndexDatabase {
     /// If no answer came, the statement may have been executed.
     pub(super) async fn write(&self, sql: &str, values: Values<'_>) -> Result<Shown, StorageError> {
         let deadline = Instant::now() + DEADLINE;
+        match self.write_once(sql, values, deadline).await {
+            // Nothing was executed.
+            Err(StorageError::Database(error)) if is_gone(&error) => {
+                self.write_once(sql, values, deadline).await
+            }
+            written => written,
+        }
+    }
+
+    async fn write_once(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+        deadline: Instant,
+    ) -> Result<Shown, StorageError> {
         let (node, index) = self.primary()?;
         let timeline = self.0.monitor.knowledge().timeline;
         let begin = begin_on(timeline.ok_or_else(no_primary)?);
         let lease = lease(node, false, deadline).await?;
         let client = lease.client();
-        let sent = join4(
-            client.batch_execute(&begin),
-            client.query_typed(sql, values),
-            client.batch_execute("commit"),
-            client.query_typed(POSITION, &[]),
-        );
-        let answered = timeout_at(deadline, sent).await;
-        let Ok((begun, rows, committed, position)) = answered else {
+        let sent = async {
+            let prepared = Prepared::of(&lease, sql, values).await?;
+            let (begun, rows, committed, position) = join4(
+                client.batch_execute(&begin),
+                prepared.rows(&lease, values),
+                client.batch_execute("commit"),
+                prepared.position(&lease),
+            )
+            .await;
+            let position = match position {
+                Err(error) if is_gone(&error) => client.query_typed(POSITION, &[]).await,
+                position => position,
+            };
+            Ok::<_, Error>((begun, rows, committed, position))
+        };
+        let answered = timeout_at(deadline, Box::pin(sent)).await;
+        let Ok(answered) = answered else {
             self.report(index, AttemptOutcome::Failed);
             return Err(StorageError::NoNode(
                 "the primary does not answer".to_owned(),
             ));
+        };
+        let (begun, rows, committed, position) = match answered {
+            Ok(ended) => ended,
+            Err(error) => {
+                if error.is_closed() {
+                    self.report(index, AttemptOutcome::Failed);
+                }
+                return Err(StorageError::Database(error));
+            }
         };
         let lost = [
             begun.as_ref().err(),
@@ -138,7 +172,12 @@ impl IndexDatabase {
         let steps = plan(&decision, true, &views, &ranking, Instant::now());
         let mut failed = StorageError::NoNode(format!("none can honour {}", owed.consistency));
         for step in steps {
-            match self.attempt(&step, &decision, sql, values, deadline).await {
+            let attempt = || self.attempt(&step, &decision, sql, values, deadline);
+            let answered = match attempt().await {
+                Err(StorageError::Database(error)) if is_gone(&error) => attempt().await,
+                answered => answered,
+            };
+            match answered {
                 Ok(Some(shown)) => return Ok(shown),
                 Ok(None) => {}
                 Err(error @ StorageError::Database(_)) => {
@@ -178,17 +217,16 @@ impl IndexDatabase {
             return Ok(None);
         }
         let both = async {
-            let client = lease.client();
-            let rows = client.query_typed(sql, values);
-            join(rows, client.query_typed(POSITION, &[])).await
+            let prepared = Prepared::of(&lease, sql, values).await?;
+            let both = join(prepared.rows(&lease, values), prepared.position(&lease));
+            Ok::<_, Error>(lease.in_one_go(pin!(both)).await)
         };
-        let mut both = Box::pin(both);
-        let answered = timeout_at(deadline, lease.in_one_go(both.as_mut())).await;
-        drop(both);
-        let Ok((rows, position)) = answered else {
+        let answered = timeout_at(deadline, Box::pin(both)).await;
+        let Ok(answered) = answered else {
             self.report(step.node, AttemptOutcome::Failed);
             return Err(StorageError::NoNode(format!("{} does not answer", node.id)));
         };
+        let (rows, position) = answered.map_err(StorageError::Database)?;
         let rows = rows?;
         lease.settle();
         self.report(step.node, AttemptOutcome::Answered);
@@ -245,6 +283,47 @@ impl IndexDatabase {
             timeline: timeline.map(Timeline).or_else(of_monitor)?,
             lsn: Lsn::from(u64::from(lsn)),
         })
+    }
+}
+
+/// A statement of the index and the one for the position, as prepared on one connection. The texts are
+/// few, and their names do not depend on what a session has set.
+struct Prepared {
+    statement: Statement,
+    position: Statement,
+}
+
+impl Prepared {
+    async fn of(lease: &Lease, sql: &str, values: Values<'_>) -> Result<Self, Error> {
+        let types: SmallVec<[Type; 16]> = values.iter().map(|(_, it)| it.clone()).collect();
+        let client = lease.client();
+        let statement = pin!(client.prepare_typed_cached(sql, &types));
+        let statement = lease.in_one_go(statement).await?;
+        let position = pin!(client.prepare_cached(POSITION));
+        let position = lease.in_one_go(position).await?;
+        Ok(Self {
+            statement,
+            position,
+        })
+    }
+
+    /// Runs the statement; if the server has lost what was prepared, it is prepared anew the next time.
+    async fn rows(&self, lease: &Lease, values: Values<'_>) -> Result<Vec<Row>, Error> {
+        let values: SmallVec<[&(dyn ToSql + Sync); 16]> =
+            values.iter().map(|(value, _)| *value).collect();
+        let rows = lease.client().query(&self.statement, &values).await;
+        rows.inspect_err(|error| forget_if_gone(lease, error))
+    }
+
+    async fn position(&self, lease: &Lease) -> Result<Vec<Row>, Error> {
+        let rows = lease.client().query(&self.position, &[]).await;
+        rows.inspect_err(|error| forget_if_gone(lease, error))
+    }
+}
+
+fn forget_if_gone(lease: &Lease, error: &Error) {
+    if is_gone(error) {
+        lease.client().statement_cache.clear();
     }
 }
 

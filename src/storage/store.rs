@@ -30,8 +30,15 @@ pub struct Store {
     pub(super) settings: StorageSettings,
     pub(super) region: RegionId,
     keys: MasterKeys,
-    /// When the rows were last read.
-    refreshed: Mutex<Option<Instant>>,
+    last_read: Mutex<Option<InventoryRead>>,
+}
+
+/// A reading of the rows.
+#[derive(Clone, Copy)]
+struct InventoryRead {
+    begun: Instant,
+    /// `None` until its end, and if the client on whose behalf it began has left.
+    has_succeeded: Option<bool>,
 }
 
 impl Store {
@@ -57,7 +64,7 @@ impl Store {
             settings,
             region,
             keys: config.keys.clone(),
-            refreshed: Mutex::new(None),
+            last_read: Mutex::new(None),
         }
     }
 
@@ -78,44 +85,59 @@ impl Store {
 
     /// Reads the rows again.
     pub(super) async fn refresh(&self, owed: Owed) -> Result<(), StorageError> {
-        let mut begun = self.refreshed.lock().await;
-        self.read_rows(&mut begun, owed).await
+        let mut last = self.last_read.lock().await;
+        self.read_rows(&mut last, owed).await
     }
 
     /// Reads the rows again on behalf of a client that uses a name that is not known, unless that has
     /// begun since the client asked. Clients that guess names share one read in a while.
-    pub(super) async fn look_again(&self) {
+    ///
+    /// # Errors
+    /// If they cannot be read: then nothing can be said of the name.
+    pub(super) async fn look_again(&self) -> Result<(), StorageError> {
         let asked = Instant::now();
-        let mut begun = self.refreshed.lock().await;
-        if begun.is_some_and(|at| at >= asked) {
-            return;
+        let mut last = self.last_read.lock().await;
+        match *last {
+            Some(read) if read.begun >= asked && read.has_succeeded == Some(true) => return Ok(()),
+            Some(read) if read.begun >= asked && read.has_succeeded == Some(false) => {
+                let text = "the storage inventory cannot be read";
+                return Err(StorageError::NoNode(text.to_owned()));
+            }
+            Some(read) => sleep_until(read.begun + UNKNOWN_INTERVAL).await,
+            None => {}
         }
-        if let Some(at) = *begun {
-            sleep_until(at + UNKNOWN_INTERVAL).await;
-        }
-        if let Err(error) = self.read_rows(&mut begun, Owed::STRONG).await {
-            tracing::warn!(%error, "the storage inventory cannot be read");
-        }
+        self.read_rows(&mut last, Owed::STRONG).await
     }
 
-    async fn read_rows(&self, begun: &mut Option<Instant>, owed: Owed) -> Result<(), StorageError> {
-        *begun = Some(Instant::now());
+    async fn read_rows(
+        &self,
+        last: &mut Option<InventoryRead>,
+        owed: Owed,
+    ) -> Result<(), StorageError> {
+        let read = last.insert(InventoryRead {
+            begun: Instant::now(),
+            has_succeeded: None,
+        });
         let before = self.inventory.load_full();
         let root = &self.settings.file_root;
         let loaded = before
             .load(&self.index.database, owed, &self.keys, root)
-            .await?;
-        self.inventory.store(Arc::new(loaded));
+            .await;
+        read.has_succeeded = Some(loaded.is_ok());
+        self.inventory.store(Arc::new(loaded?));
         Ok(())
     }
 
     /// Finds a key pair by the id that clients send.
-    pub(super) async fn key_pair(&self, id: &str) -> Option<Arc<KeyPair>> {
+    ///
+    /// # Errors
+    /// If it is not known, and the rows cannot be read.
+    pub(super) async fn key_pair(&self, id: &str) -> Result<Option<Arc<KeyPair>>, StorageError> {
         let find = || self.inventory.load().keys.get(id).cloned();
         if let Some(found) = find() {
-            return Some(found);
+            return Ok(Some(found));
         }
-        self.look_again().await;
-        find()
+        self.look_again().await?;
+        Ok(find())
     }
 }

@@ -236,6 +236,25 @@ impl GatewayProcess {
     }
 }
 
+impl Drop for GatewayProcess {
+    /// A test that fails shows what its gateways said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            #[expect(
+                clippy::print_stderr,
+                reason = "it is for the person who reads the failure"
+            )]
+            {
+                eprintln!(
+                    "log of the gateway at {}:\n{}",
+                    self.listen,
+                    self.log.text()
+                );
+            }
+        }
+    }
+}
+
 impl Log {
     async fn follow(self, stderr: ChildStderr) {
         let mut lines = BufReader::new(stderr).lines();

@@ -12,6 +12,7 @@ use super::drill::{Length, Row, ms};
 use super::scene::pass;
 use super::traffic::Traffic;
 use crate::storage::bucket_server::BucketFault;
+use crate::storage::crash::killed_again_and_again;
 use crate::storage::world::{REPOSITORY, StorageWorld};
 
 /// Long enough for a presigned URL of any drill.
@@ -135,6 +136,17 @@ pub(super) async fn killed_in_a_body(length: Length) -> Row {
         format!("{wrong} of {read} bodies were cut off or wrong"),
         wrong == 0 && read > 0,
     );
+    row
+}
+
+/// The short form is a test of the suite.
+pub(super) async fn gateways_killed() -> Row {
+    const ROUNDS: usize = 20;
+    const PER_ROUND: usize = 500;
+    let mut row = Row::new("storage: gateways are killed again and again");
+    let written = killed_again_and_again(ROUNDS, PER_ROUND).await;
+    let text = format!("none of {written} objects is lost or torn, {ROUNDS} kills");
+    row.show(text, written >= 10_000);
     row
 }
 

@@ -38,12 +38,28 @@ async fn all_drills_at_full_length() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "make drill ONLY=rollouts"]
+async fn rollouts_drills_at_full_length() {
+    let rows = [
+        rollout_arrival::everywhere(Full).await,
+        rollout_faults::in_each_stage(Full).await,
+    ];
+    for row in &rows {
+        println!("{row}");
+    }
+    for row in &rows {
+        row.verdict();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "make drill ONLY=storage"]
 async fn storage_drills_at_full_length() {
     let rows = [
         storage::fastest_frozen(Full).await,
         storage::quota_breached(Full).await,
         storage::killed_in_a_body(Full).await,
+        storage::gateways_killed().await,
     ];
     for row in &rows {
         println!("{row}");

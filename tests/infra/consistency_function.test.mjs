@@ -27,8 +27,20 @@ function request(headers, requestId = 'request-1') {
 }
 
 function marked(headers) {
-  return request(headers).headers['x-edge-nonce']?.value === 'request-1';
+  return request(headers).headers['x-consistency-nonce']?.value === 'request-1';
 }
+
+// CloudFront answers 502 where a function adds one of these ("Restrictions on all edge functions").
+const DISALLOWED =
+  /^(connection|expect|keep-alive|proxy-.*|trailer|transfer-encoding|upgrade|via|x-accel-.*|x-amz-cf-.*|x-amzn-.*|x-cache.*|x-edge-.*|x-forwarded-proto|x-real-ip)$/;
+
+test('no field that CloudFront disallows is added', () => {
+  const { headers } = request({ 'x-consistency': header('strong'), 'x-consistency-token': header('t') });
+  assert.ok(Object.keys(headers).length > 2);
+  for (const name of Object.keys(headers)) {
+    assert.doesNotMatch(name, DISALLOWED);
+  }
+});
 
 test('a request without level or token is left alone', () => {
   const { headers } = request({ accept: header('application/json') });
@@ -83,18 +95,18 @@ for (const value of ['eventual', 'EVENTUAL', ' Eventual\t']) {
 }
 
 test('a nonce the client sent is removed', () => {
-  assert.deepEqual({ ...request({ 'x-edge-nonce': header('mine') }).headers }, {});
-  assert.deepEqual({ ...request({ 'x-edge-nonce': header('a', 'b') }).headers }, {});
-  assert.deepEqual({ ...request({ 'x-edge-nonce': header('mine'), 'x-consistency': header('eventual') }).headers }, {});
+  assert.deepEqual({ ...request({ 'x-consistency-nonce': header('mine') }).headers }, {});
+  assert.deepEqual({ ...request({ 'x-consistency-nonce': header('a', 'b') }).headers }, {});
+  assert.deepEqual({ ...request({ 'x-consistency-nonce': header('mine'), 'x-consistency': header('eventual') }).headers }, {});
 });
 
 test('a nonce the client sent is replaced when there is a level', () => {
-  const { headers } = request({ 'x-edge-nonce': header('mine'), 'x-consistency': header('strong') });
-  assert.deepEqual({ ...headers['x-edge-nonce'] }, { value: 'request-1' });
+  const { headers } = request({ 'x-consistency-nonce': header('mine'), 'x-consistency': header('strong') });
+  assert.deepEqual({ ...headers['x-consistency-nonce'] }, { value: 'request-1' });
 });
 
 test('no two requests share a nonce', () => {
-  const nonce = (id) => request({ 'x-consistency': header('strong') }, id).headers['x-edge-nonce'].value;
+  const nonce = (id) => request({ 'x-consistency': header('strong') }, id).headers['x-consistency-nonce'].value;
   assert.notEqual(nonce('request-1'), nonce('request-2'));
 });
 

@@ -9,14 +9,14 @@ function handler(event) {
     var headers = request.headers;
 
     // Only this function sets the nonce: a client that chose it could share one.
-    delete headers['x-edge-nonce'];
+    delete headers['x-consistency-nonce'];
 
     // The floor of a cached path, so the same as no header: both share one cache entry.
     if (isEventual(headers['x-consistency'])) {
         delete headers['x-consistency'];
     }
     if (headers['x-consistency'] || headers['x-consistency-token']) {
-        headers['x-edge-nonce'] = { value: event.context.requestId };
+        headers['x-consistency-nonce'] = { value: event.context.requestId };
     }
     return request;
 }

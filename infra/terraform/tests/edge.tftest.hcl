@@ -87,10 +87,10 @@ run "edge" {
 
   assert {
     condition = alltrue([
-      for name in ["X-Consistency", "X-Edge-Nonce"] :
+      for name in ["X-Consistency", "X-Consistency-Nonce"] :
       contains(one(one(aws_cloudfront_cache_policy.cached.parameters_in_cache_key_and_forwarded_to_origin).headers_config[0].headers).items, name)
     ])
-    error_message = "X-Consistency and X-Edge-Nonce must be in the cache key."
+    error_message = "X-Consistency and X-Consistency-Nonce must be in the cache key."
   }
 
   assert {

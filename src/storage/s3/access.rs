@@ -34,7 +34,7 @@ pub(super) struct Allowed {
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let found = self.0.key_pair(access_key).await;
+        let found = self.0.key_pair(access_key).await?;
         let unknown = || s3_error!(InvalidAccessKeyId);
         found
             .map(|key| SecretKey::from(exposed(&key)))
@@ -46,7 +46,7 @@ impl S3Auth for Keys {
 impl S3Access for Permissions {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let credentials = context.credentials().ok_or_else(denied)?;
-        let key = self.0.key_pair(&credentials.access_key).await;
+        let key = self.0.key_pair(&credentials.access_key).await?;
         let key = key.ok_or_else(denied)?;
         let needed = needed(context.method(), context.s3_op().name());
         if key.mode < needed {
@@ -58,7 +58,7 @@ impl S3Access for Permissions {
             (KeyMode::Admin, _) | (_, None) => home,
             (_, Some(name)) => match home.named(&name) {
                 Err(error) if *error.code() == S3ErrorCode::NoSuchBucket => {
-                    self.0.look_again().await;
+                    self.0.look_again().await?;
                     Allowed::home(self.0.inventory.load_full(), home.key)?.named(&name)?
                 }
                 allowed => allowed?,

@@ -12,7 +12,7 @@ import re
 import threading
 import uuid
 
-from account import Answer
+from account import SIGNATURE, Answer
 
 CLOUDFRONT = "http://cloudfront.amazonaws.com/doc/2020-05-31/"
 JSON = "application/x-amz-json-1.1"
@@ -45,6 +45,7 @@ class Rules:
         self.sources, self.insights = {}, {}
         self.descriptions, self.copy_keys, self.target_tags, self.services = {}, {}, {}, {}
         self.protected, self.peerings, self.independent = set(), {}, set()
+        self.namespace_networks = {}
 
     def before(self, call):
         with self.lock:
@@ -281,9 +282,18 @@ class Rules:
             answer.json = said
 
     def namespace_zone(self, call, answer):
-        """MEND: moto writes the path of a namespace's zone in place of its id."""
-        if call.service == "servicediscovery":
-            answer.text = answer.text.replace('"/hostedzone/', '"')
+        """MEND: moto writes the path of a namespace's zone in place of its id, and leaves the namespace's network out of the zone."""
+        if call.service != "servicediscovery" or answer.status != 200:
+            return
+        answer.text = answer.text.replace('"/hostedzone/', '"')
+        if call.action == "CreatePrivateDnsNamespace":
+            self.namespace_networks[call.region, call.json["Name"]] = call.json["Vpc"]
+        if call.action == "GetNamespace":
+            namespace = answer.json["Namespace"]
+            if network := self.namespace_networks.pop((call.region, namespace["Name"]), None):
+                zone = namespace["Properties"]["DnsProperties"]["HostedZoneId"]
+                body = f"<AssociateVPCWithHostedZoneRequest><VPC><VPCRegion>{call.region}</VPCRegion><VPCId>{network}</VPCId></VPC></AssociateVPCWithHostedZoneRequest>"
+                self.account.forward("POST", f"/2013-04-01/hostedzone/{zone}/associatevpc", {"Authorization": SIGNATURE.format(region=call.region, service="route53")}, body.encode())
 
     # --- ECS -------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ use crate::world::{DEADLINE, World, gateway_of, header, migrated_cluster};
 const TOKEN: &str = "a-token-for-tests";
 
 /// Node with the packages that the scripts need, unless it cannot be had here.
-fn browser_node() -> Option<PathBuf> {
+pub(crate) fn browser_node() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let node = root.join("target/tools/bin/browser-node");
     if !node.exists() {
@@ -29,7 +29,7 @@ fn browser_node() -> Option<PathBuf> {
 }
 
 /// Runs a script; each of its lines asks for a step.
-async fn converse(mut command: Command, script: &str, mut step: impl AsyncFnMut(&str)) {
+pub(crate) async fn converse(mut command: Command, script: &str, mut step: impl AsyncFnMut(&str)) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     command.arg(scripts.join(script)).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());

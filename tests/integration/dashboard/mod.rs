@@ -1,4 +1,4 @@
 //! The page of the admin listener: what it answers, and what it is in a browser.
 
-mod browser;
+pub(crate) mod browser;
 mod events;

@@ -1,9 +1,12 @@
 //! Answers of another region's gateway that a real one gives only now and then: resets, refusals, overload.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, Method, Request, Response};
@@ -25,6 +28,8 @@ enum Play {
     Answer(u16, Vec<(&'static str, &'static str)>),
     /// Ends the connection without having taken the request.
     GoAway,
+    /// Neither reads the body nor answers.
+    Hold,
 }
 
 type Script = Arc<dyn Fn(&Request<()>) -> Play + Send + Sync>;
@@ -85,6 +90,7 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, script: Script, asked: 
         return;
     };
     let mut connection = h2::server::handshake(socket).await.unwrap();
+    let mut held = Vec::new();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         match request.uri().path() {
             // A ping.
@@ -99,7 +105,7 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, script: Script, asked: 
             }
             _ => {
                 asked.fetch_add(1, Ordering::Relaxed);
-                let (head, _body) = request.into_parts();
+                let (head, body) = request.into_parts();
                 match script(&Request::from_parts(head, ())) {
                     Play::Reset(reason) => respond.send_reset(reason),
                     Play::Answer(status, fields) => answer(respond, status, &fields),
@@ -107,6 +113,7 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, script: Script, asked: 
                         respond.send_reset(Reason::REFUSED_STREAM);
                         connection.graceful_shutdown();
                     }
+                    Play::Hold => held.push((body, respond)),
                 }
             }
         }
@@ -263,4 +270,47 @@ async fn an_answer_that_was_stored_there_is_as_old_here_and_kept_for_the_rest_of
         assert_eq!(response.text().await.unwrap(), "there");
     }
     assert_eq!(peer.asked(), 3, "what is too old is not kept");
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_no_request_takes_little_memory() {
+    const BODIES: usize = 40;
+    const PIECES: usize = 64;
+    let more = "[server]\nbody_bytes_max = \"8MiB\"\n";
+    let (scene, peer) = scene(more, |request| match *request.method() {
+        Method::POST => Play::Hold,
+        _ => Play::Answer(200, Vec::new()),
+    })
+    .await;
+    let before = scene.memory(0);
+    let taken = Arc::<AtomicUsize>::default();
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..BODIES {
+        let taken = Arc::clone(&taken);
+        let piece = Bytes::from(vec![b'x'; 64 << 10]);
+        let pieces = stream::repeat(piece).take(PIECES).map(move |piece| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(piece)
+        });
+        let body = reqwest::Body::wrap_stream(pieces);
+        clients.spawn(scene.request(Method::POST, "/app/x").body(body).send());
+    }
+    until("all have been handed on", DEADLINE, async || {
+        Ok((peer.asked() == BODIES).then_some(()))
+    })
+    .await
+    .unwrap();
+    until("no more is taken from the clients", DEADLINE, async || {
+        let so_far = taken.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok((taken.load(Ordering::Relaxed) == so_far).then_some(()))
+    })
+    .await
+    .unwrap();
+    let grown = scene.memory(0).saturating_sub(before);
+    assert!(
+        grown < 16 << 20,
+        "{grown} bytes for {BODIES} bodies of 4 MiB"
+    );
+    assert_eq!(scene.get("/app/x").await.text().await.unwrap(), "there");
 }

@@ -1,8 +1,13 @@
 //! Promotions and late replicas: whose rows count.
 
-use tidegate::testkit::{DelayProxy, GatewayProcess, PostgresServer, until};
+use std::pin::pin;
+use std::time::Duration;
 
-use super::kit::{EU, LOCAL, Scene, TO_US, US, in_force, metric};
+use tidegate::testkit::{DelayProxy, GatewayProcess, PostgresServer, until};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::kit::{EU, LOCAL, Leader, Scene, TO_US, US, in_force, metric};
 use crate::world::DEADLINE;
 
 /// A line to a server.
@@ -114,4 +119,63 @@ async fn a_replica_that_is_an_hour_late_moves_nothing_before_and_after_a_promoti
     let taken_over = [1, 2, 3].map(|revision| moves(gateway, revision));
     assert_eq!(taken_over, [1, 1, 1], "{}", gateway.log());
     assert!(!gateway.log().contains("has lost"), "{}", gateway.log());
+}
+
+#[tokio::test]
+async fn a_leader_whose_connection_is_reset_again_and_again_goes_on_where_it_was() {
+    // Fewer than the rollout takes time for: six stages, each looked at every 250 ms at most.
+    const RESETS: usize = 5;
+    let scene = Scene::start("").await;
+    scene.two_revisions().await;
+    let line = line(&scene.cluster.primary).await;
+    let url = scene.cluster.primary.url_at(line.address());
+    let arguments = [
+        "2",
+        "--bake",
+        "100ms",
+        "--blast-radius",
+        "100%",
+        "--canary",
+        EU,
+    ];
+    let mut ended = pin!(Leader::start_at(&url, &arguments).ended());
+    until("the rollout has begun", DEADLINE, async || {
+        let open = "select count(*) from tidegate.traffic_rollout where revision = 2";
+        let open = scene.cluster.primary.value(open).await?;
+        Ok((open.as_deref() == Some("1")).then_some(()))
+    })
+    .await
+    .unwrap();
+    // Some of the connections are reset while they are made, and some in the middle of a statement.
+    for reset in 1..=RESETS {
+        let pause = Duration::from_millis(fastrand::u64(50..500));
+        let early = timeout(pause, ended.as_mut()).await;
+        assert!(early.is_err(), "before reset {reset}: {early:?}");
+        line.cut(true);
+        until("the line is cut", DEADLINE, async || {
+            Ok(TcpStream::connect(line.address()).await.err())
+        })
+        .await
+        .unwrap();
+        line.cut(false);
+    }
+    let ended = ended.await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let entered: Vec<serde_json::Value> = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let entered: Vec<_> = entered
+        .iter()
+        .filter(|it| it["state"] == "entered")
+        .map(|it| (it["region"].clone(), it["share"].clone()))
+        .collect();
+    let mut once = entered.clone();
+    once.dedup();
+    assert_eq!(entered, once);
+    let rollouts = "select count(*) from tidegate.traffic_rollout where revision = 2";
+    let rollouts = scene.cluster.primary.value(rollouts).await.unwrap();
+    assert_eq!(rollouts.as_deref(), Some("1"));
+    scene.until_revision("2", DEADLINE).await;
 }

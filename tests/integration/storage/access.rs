@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use tokio::process::Command;
 
 use super::s3_client::{S3Client, code, hex};
 use super::world::{REPOSITORY, StorageWorld};
+use crate::dashboard::browser::{browser_node, converse};
 
 #[tokio::test]
 async fn a_request_that_is_not_signed_as_it_must_be_is_403() {
@@ -74,6 +76,25 @@ async fn a_presigned_url_opens_one_key_for_its_time() {
     );
     let long = code(fetch(get().presigned(864_000)).await).await;
     assert_eq!(long, (403, "AccessDenied".to_owned()));
+}
+
+#[tokio::test]
+async fn a_presigned_url_opens_in_a_browser() {
+    let Some(node) = browser_node() else { return };
+    let world = StorageWorld::start(&[], &[]).await;
+    let put = world
+        .s3
+        .request(Method::PUT, REPOSITORY, "key")
+        .body(b"bytes");
+    let put = put.header("content-type", "text/plain").send().await;
+    assert_eq!(put.status(), 200);
+    let mut command = Command::new(node);
+    let url = world
+        .s3
+        .request(Method::GET, REPOSITORY, "key")
+        .presigned(60);
+    command.env("URL", url);
+    converse(command, "presigned.cjs", async |step| panic!("{step}")).await;
 }
 
 #[tokio::test]

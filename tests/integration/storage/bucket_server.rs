@@ -115,7 +115,7 @@ impl BucketServer {
 
     /// The bucket's URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/{}", self.address, self.vendor.path())
+        self.vendor.url(self.address)
     }
 
     pub(crate) fn vendor(&self) -> &dyn Vendor {
@@ -217,6 +217,19 @@ impl BucketServer {
         const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
         let certificate = CertificateDer::from_pem_file(format!("{ROOTS}/server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(format!("{ROOTS}/server_key.pem")).unwrap();
+        let port = self.behind_tls(certificate, key).await.port();
+        TlsBucket {
+            url: format!("https://localhost:{port}/{BUCKET}"),
+            authority: format!("{ROOTS}/root.pem"),
+        }
+    }
+
+    /// Listens with a certificate as well; returns where.
+    pub(crate) async fn behind_tls(
+        &self,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> SocketAddr {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -225,7 +238,7 @@ impl BucketServer {
             .with_single_cert(vec![certificate], key);
         let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, to) = (listener.local_addr().unwrap().port(), self.address);
+        let (address, to) = (listener.local_addr().unwrap(), self.address);
         tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
@@ -239,10 +252,7 @@ impl BucketServer {
                 });
             }
         });
-        TlsBucket {
-            url: format!("https://localhost:{port}/{BUCKET}"),
-            authority: format!("{ROOTS}/root.pem"),
-        }
+        address
     }
 }
 

@@ -29,6 +29,26 @@ async fn a_bucket_of_azure_does_all_that_a_repository_needs() {
 }
 
 #[tokio::test]
+async fn a_redirect_leads_to_the_bytes_in_a_bucket_of_azure() {
+    let Some(azurite) = Azurite::start().await else {
+        eprintln!("SKIPPED: azurite is not installed, and it cannot be had from npm");
+        return;
+    };
+    let server = BucketServer::start_as(|_| Arc::new(azurite)).await;
+    let world = StorageWorld::over(vec![server], &[], &["--redirect"], "", 0).await;
+    world.s3.put(REPOSITORY, "a key", b"bytes").await;
+    let redirect = world.s3.get(REPOSITORY, "a key").await;
+    assert_eq!(redirect.status(), 307);
+    let location = redirect.headers()["location"].to_str().unwrap();
+    assert!(location.starts_with(&world.buckets[0].url()), "{location}");
+    let followed = world.s3.client.get(location).send().await.unwrap();
+    assert_eq!(followed.bytes().await.unwrap(), "bytes");
+    let unsigned = location.split('?').next().unwrap();
+    let refused = world.s3.client.get(unsigned).send().await.unwrap();
+    assert!(refused.status().is_client_error(), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_bucket_of_google_does_all_that_a_repository_needs() {
     does_all(BucketServer::start_as(|directory| Arc::new(GcsStandIn::new(directory))).await).await;
 }

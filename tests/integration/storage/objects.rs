@@ -3,7 +3,7 @@
 use http::Method;
 use tidegate::testkit::Shutdown;
 
-use super::s3_client::code;
+use super::s3_client::{S3Client, code};
 use super::world::{REPOSITORY, StorageWorld};
 
 #[tokio::test]
@@ -166,9 +166,12 @@ async fn reads_go_on_without_the_primary_where_the_level_allows_and_writes_are_5
         .send()
         .await;
     assert_eq!(strong.status(), 503);
+    // Whether there is such a key, the primary alone knows.
+    let stranger = S3Client::new(s3.base.clone(), "TGUNKNOWN", "secret");
     for response in [
         s3.put(REPOSITORY, "key", b"other").await,
         s3.get(REPOSITORY, "absent").await,
+        stranger.get(REPOSITORY, "key").await,
     ] {
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(code(response).await, (503, "ServiceUnavailable".to_owned()));

@@ -4,6 +4,7 @@ mod azurite;
 mod gcs;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -36,6 +37,16 @@ pub(crate) trait Vendor: Send + Sync {
     /// The path of the bucket in its URL.
     fn path(&self) -> String {
         BUCKET.to_owned()
+    }
+
+    /// The bucket's URL, whose server listens at an address.
+    fn url(&self, address: SocketAddr) -> String {
+        format!("http://{address}/{}", self.path())
+    }
+
+    /// Gives a process what it needs to take a role.
+    fn surrounding(&self, command: GatewayCommand) -> GatewayCommand {
+        command
     }
 
     /// Gives a command the credentials.

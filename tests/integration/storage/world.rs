@@ -1,12 +1,12 @@
 //! A cluster, buckets, a repository over them, and gateways that serve it.
 
 use serde_json::Value;
-use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess};
+use tidegate::testkit::{Cluster, GatewayCommand, GatewayProcess, until};
 
 use super::bucket_server::BucketServer;
 use super::s3_client::S3Client;
 use super::vendor::{ACCESS_KEY, SECRET_KEY};
-use crate::world::{BINARY, configured, gateway_of, printed};
+use crate::world::{BINARY, DEADLINE, client, configured, gateway_of, printed};
 
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// The repository of the tests.
@@ -62,8 +62,9 @@ impl StorageWorld {
             let mut arguments = vec!["bucket", "add", &name, "--region", "here", "--url", &url];
             arguments.extend(["--provider", server.vendor().provider()]);
             arguments.extend(bucket);
-            let command = storage_command(&cluster, &arguments);
-            let text = printed(server.vendor().opened(command).arg("--json")).await;
+            let vendor = server.vendor();
+            let command = vendor.surrounding(storage_command(&cluster, &arguments));
+            let text = printed(vendor.opened(command).arg("--json")).await;
             let _added: Value = serde_json::from_str(&text).unwrap();
         }
         let names: Vec<_> = (0..servers.len())
@@ -91,11 +92,20 @@ impl StorageWorld {
             .env("STORAGE_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
         let toml = format!("[storage]\n{settings}\n");
+        let command = self.surrounded(command);
         let gateway = configured(&self.cluster, command, &toml)
             .start()
             .await
             .unwrap();
         let base = address(&gateway).await;
+        // Until it knows its nodes, it answers 503.
+        let ready = gateway.admin_url("/readyz");
+        until("the gateway is ready", DEADLINE, async || {
+            let answer = client().get(&ready).send().await?;
+            Ok((answer.status() == 200).then_some(()))
+        })
+        .await
+        .unwrap();
         self.gateways.push(gateway);
         match self.s3.key_id.as_str() {
             "" => {
@@ -125,7 +135,13 @@ impl StorageWorld {
 
     /// Runs `tidegate storage … --json`.
     pub(crate) async fn storage(&self, arguments: &[&str]) -> Value {
-        storage(&self.cluster, arguments).await
+        let command = self.surrounded(storage_command(&self.cluster, arguments));
+        serde_json::from_str(&printed(command.arg("--json")).await).unwrap()
+    }
+
+    fn surrounded(&self, command: GatewayCommand) -> GatewayCommand {
+        let vendors = self.buckets.iter().map(BucketServer::vendor);
+        vendors.fold(command, |command, vendor| vendor.surrounding(command))
     }
 
     /// What the database says about a bucket.
