@@ -56,7 +56,7 @@ impl Hit {
     pub fn respond<B>(self, observer: &Observer, request: Request<B>) -> Response<Full<Bytes>> {
         let entry = &*self.entry;
         let (status, body) = entry.conditional(request.headers());
-        let access = observer.begin(&request, self.started, false);
+        let access = observer.begin_hit(&request, self.started);
         // The request's map has room for as many headers; hyper takes it back for the next request.
         let mut headers = request.into_parts().0.headers;
         headers.clear();

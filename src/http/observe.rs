@@ -26,7 +26,7 @@ use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
 use tidegate_telemetry::EndpointMetrics;
-use tidegate_telemetry::trace::{TraceId, Tracer};
+use tidegate_telemetry::trace::{SpanContext, TraceId, Tracer};
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -64,7 +64,9 @@ impl Observer {
         let probe = probe_index(request.uri().path());
         let hop = request.extensions().get::<Hop>();
         let is_probe = probe.is_some() || hop.is_some_and(|hop| hop.is_probe);
-        let entry = self.begin(&request, Instant::now(), is_probe);
+        let (mut entry, caller) = self.begin(&request, Instant::now(), is_probe);
+        let tracer = self.tracer.as_ref().filter(|_| !is_probe);
+        entry.span = tracer.map(|tracer| RequestSpan::begin(tracer, &request, caller));
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
         let seen = EndpointSeen::default();
@@ -96,29 +98,40 @@ impl Observer {
         response
     }
 
-    /// Begins the entry of a request, and its span if it is traced.
+    /// Begins the entry of a request that the response cache answers at once.
     #[must_use]
-    pub fn begin<B>(
+    pub fn begin_hit<B>(&self, request: &http::Request<B>, started: Instant) -> AccessEntry<'_> {
+        let tracer = self.tracer.as_ref();
+        let (mut entry, parent) = self.begin(request, started, false);
+        entry.span = tracer.and_then(|tracer| RequestSpan::begin_recorded(tracer, request, parent));
+        entry
+    }
+
+    /// Begins the entry of a request, without a span; returns where its caller is.
+    fn begin<B>(
         &self,
         request: &http::Request<B>,
         started: Instant,
         is_probe: bool,
-    ) -> AccessEntry<'_> {
+    ) -> (AccessEntry<'_>, Option<SpanContext>) {
         let kept = self.kept.as_deref().filter(|_| !is_probe);
-        let tracer = self.tracer.as_ref().filter(|_| !is_probe);
         let headers = request.headers();
         let is_noted = kept.is_some() || access_lines_are_wanted();
-        let trace = || Trace::read(headers).map(|trace| trace.context().trace);
+        let caller = match is_noted || self.tracer.is_some() {
+            true => Trace::read(headers).map(|trace| trace.context()),
+            false => None,
+        };
         let via = || Some(request.extensions().get::<Hop>()?.region.clone());
-        AccessEntry {
+        let entry = AccessEntry {
             id: request_id(headers),
-            trace: is_noted.then(trace).flatten(),
+            trace: caller.map(|caller| caller.trace),
             via: is_noted.then(via).flatten(),
-            span: tracer.map(|tracer| RequestSpan::begin(tracer, request)),
+            span: None,
             kept,
             method: method_label(request.method()),
             started,
-        }
+        };
+        (entry, caller)
     }
 
     /// Counts a request that the response cache has answered at once.

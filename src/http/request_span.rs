@@ -11,7 +11,6 @@ use http::{Request, Version};
 use super::account::AccountView;
 use super::cache_status::{CacheResult, CacheStatus};
 use super::problem::Problem;
-use super::request_id::Trace;
 use super::tracked::OverTls;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::Reason;
@@ -36,10 +35,26 @@ pub(super) struct Answer<'a> {
 }
 
 impl RequestSpan {
-    /// Begins the span of a request.
-    pub(super) fn begin<B>(tracer: &Arc<Tracer>, request: &Request<B>) -> Self {
-        let parent = Trace::read(request.headers()).map(|trace| trace.context());
-        let span = ServerSpan::begin(tracer, parent);
+    /// Begins the span of a request whose caller is at `parent`.
+    pub(super) fn begin<B>(
+        tracer: &Arc<Tracer>,
+        request: &Request<B>,
+        parent: Option<SpanContext>,
+    ) -> Self {
+        Self::of(ServerSpan::begin(tracer, parent), request)
+    }
+
+    /// The same only if it is recorded, for a request that is answered at once.
+    pub(super) fn begin_recorded<B>(
+        tracer: &Arc<Tracer>,
+        request: &Request<B>,
+        parent: Option<SpanContext>,
+    ) -> Option<Self> {
+        let span = ServerSpan::begin_recorded(tracer, parent)?;
+        Some(Self::of(span, request))
+    }
+
+    fn of<B>(span: ServerSpan, request: &Request<B>) -> Self {
         let attributes = match span.sampled() {
             Some(_) => of_request(request),
             None => Vec::new(),

@@ -33,14 +33,33 @@ pub struct ServerAnswer {
 }
 
 impl ServerSpan {
+    /// Begins the span of a request only if it is recorded: for one that is answered at once, so that no other
+    /// process has to know.
+    #[must_use]
+    pub fn begin_recorded(tracer: &Arc<Tracer>, parent: Option<SpanContext>) -> Option<Self> {
+        let trace = parent.map_or_else(TraceId::random, |it| it.trace);
+        let is_recorded = tracer.records(parent.as_ref(), trace);
+        is_recorded.then(|| Self::of(tracer, parent, trace, true))
+    }
+
     /// Begins the span of a request whose caller is at `parent`, if it has said so.
     #[must_use]
     pub fn begin(tracer: &Arc<Tracer>, parent: Option<SpanContext>) -> Self {
         let trace = parent.map_or_else(TraceId::random, |it| it.trace);
+        let is_sampled = tracer.records(parent.as_ref(), trace);
+        Self::of(tracer, parent, trace, is_sampled)
+    }
+
+    fn of(
+        tracer: &Arc<Tracer>,
+        parent: Option<SpanContext>,
+        trace: TraceId,
+        is_sampled: bool,
+    ) -> Self {
         let context = SpanContext {
             trace,
             span: SpanId::random(),
-            is_sampled: tracer.records(parent.as_ref(), trace),
+            is_sampled,
         };
         let current = Current {
             tracer: Arc::clone(tracer),
