@@ -45,9 +45,7 @@ async fn a_read_is_a_trace_of_its_decision_its_attempt_and_its_statement() {
     let collector = Collector::start().await;
     let world = world(&collector).await;
     let request = world.request(http::Method::GET, "/kv/7?q=hidden");
-    let request = request
-        .header("X-Request-Id", "traced-1")
-        .header("User-Agent", "probe/1");
+    let request = request.header("User-Agent", "probe/1");
     assert_eq!(request.send().await.unwrap().status(), 200);
     let trace = collector.trace("GET /kv/{k}").await;
 
@@ -103,7 +101,15 @@ async fn a_read_is_a_trace_of_its_decision_its_attempt_and_its_statement() {
         assert!(is_within && !is_error(span), "{span:#?}");
     }
     assert!(!format!("{:?}", collector.spans()).contains("hidden"));
+}
 
+#[tokio::test]
+async fn a_recorded_requests_line_names_its_span_and_its_resource_is_this_process() {
+    let collector = Collector::start().await;
+    let world = world(&collector).await;
+    world.get_with("/kv/7", "X-Request-Id", "traced-1").await;
+    let trace = collector.trace("GET /kv/{k}").await;
+    let server = trace.one("GET /kv/{k}");
     let line = world
         .gateway
         .wait_for_log("\"request_id\":\"traced-1\"")
