@@ -55,7 +55,7 @@ fn bucket_of(seconds: f64) -> usize {
     edges.take_while(|edge| seconds > **edge).count()
 }
 
-/// The exemplar of a bucket as OpenMetrics writes it behind the value; empty without one. `series` is its line up
+/// The exemplar of a bucket as `OpenMetrics` writes it behind the value; empty without one. `series` is its line up
 /// to `le`, which is the bucket's upper edge.
 pub(super) fn exemplar(series: &str, le: &str) -> String {
     let bucket = match le {

@@ -1,4 +1,4 @@
-//! The page of metrics as OpenMetrics 1.0, made of the Prometheus text format 0.0.4.
+//! The page of metrics as `OpenMetrics` 1.0, made of the Prometheus text format 0.0.4.
 //!
 //! The two differ in the names of counters' families, in how some numbers are written, in exemplars, and in the
 //! last line.
@@ -8,7 +8,7 @@ use crate::exemplars::exemplar;
 /// The content type of the page.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether an `Accept` field prefers OpenMetrics to the plain text format.
+/// Whether an `Accept` field prefers `OpenMetrics` to the plain text format.
 #[must_use]
 pub fn accepts_openmetrics(accept: &str) -> bool {
     let weight = |wanted: &str, without: f32| {
@@ -33,7 +33,7 @@ pub fn accepts_openmetrics(accept: &str) -> bool {
     openmetrics > 0.0 && openmetrics >= weight("text/plain", 0.0)
 }
 
-/// Turns a page of the text format 0.0.4 into OpenMetrics.
+/// Turns a page of the text format 0.0.4 into `OpenMetrics`.
 #[must_use]
 pub fn openmetrics(page: &str) -> String {
     let mut written = String::with_capacity(page.len() * 2);

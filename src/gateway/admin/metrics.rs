@@ -59,7 +59,7 @@ impl Recorder {
     }
 }
 
-/// `GET /metrics`: OpenMetrics where that is asked for, else the Prometheus text format.
+/// `GET /metrics`: `OpenMetrics` where that is asked for, else the Prometheus text format.
 pub(super) async fn render(
     State(recorder): State<Recorder>,
     headers: HeaderMap,
