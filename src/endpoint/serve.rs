@@ -7,21 +7,23 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::fetch::{cached_request, time_for};
+use super::fetch::{EndpointFetch, cached_request, time_for};
 use super::here::authenticate;
 use super::own_rules::{CachePlan, OwnRules, send};
 use super::reach::Reach;
 use super::{Call, Endpoint, EndpointAuth, Frontend, Reached, RouteError, Routes};
+use crate::cache::CachedRequest;
 use crate::http::{
     Account, Accounted, EndpointSeen, Hop, Problem, ProblemKind, TIDEGATE_UNPROCESSED, Unprocessed,
     read_json,
 };
 use crate::regions::{NoRegion, RegionRoute};
-use tidegate_model::FORGET_SESSION_COOKIE;
+use tidegate_model::{FORGET_SESSION_COOKIE, Level};
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 use tidegate_traffic::decide::RegionReason;
 
 /// Serves every path that is not a probe, and returns how the answer was produced.
@@ -60,6 +62,7 @@ async fn answer(
     account: &mut Option<Account>,
 ) -> Result<Response, Problem> {
     let started = Instant::now();
+    let mut deciding = ActiveSpan::begin("decide", SpanKind::Internal);
     let (head, body) = request.into_parts();
     let routes = frontend.routes.load_full();
     let reached = match Reached::find(&routes, &head.method, head.uri.path()) {
@@ -82,6 +85,11 @@ async fn answer(
         false => authenticate(frontend, &endpoint, &head.headers).await?,
     };
     account.timing.route = started.elapsed();
+    if let Some(routed) = &account.routed {
+        deciding.set("tidegate.policy", &routed.policy);
+    }
+    deciding.set("tidegate.level", Level::as_str(decision.consistency.level));
+    drop(deciding);
 
     let asked = (&decision, &route);
     let is_probe = hop.is_some_and(|hop| hop.is_probe);
@@ -92,8 +100,7 @@ async fn answer(
         false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };
     if let Some(cached) = cached
-        // Boxed: large and rarely needed.
-        && let Some(response) = Box::pin(cached.answer(&head.headers, account)).await
+        && let Some(response) = from_cache(cached, &head.headers, account).await
     {
         return Ok(response);
     }
@@ -125,6 +132,21 @@ async fn answer(
     };
     let plan = cache_plan.map(|plan| (routes.revision, plan));
     serve_call((frontend, &endpoint), plan, call, account).await
+}
+
+/// Answers from the response cache; `None` if the request needs an answer of its own.
+async fn from_cache(
+    cached: CachedRequest<'_, EndpointFetch>,
+    headers: &HeaderMap,
+    account: &mut Account,
+) -> Option<Response> {
+    let mut looking = ActiveSpan::begin("cache", SpanKind::Internal);
+    // Boxed: large and rarely needed.
+    let response = Box::pin(looking.around(cached.answer(headers, account))).await;
+    if let Some(status) = account.cache {
+        looking.set("tidegate.cache", status.result().as_str());
+    }
+    response
 }
 
 /// Answers from what the application lets be stored, or lets the backend serve.

@@ -25,8 +25,8 @@ use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
-    CacheCounters, Compression, DecisionCounters, Drain, LevelTimes, Limits, Listener, Observer,
-    Shedding, TlsAcceptor, raise_open_files, serve,
+    CacheCounters, Compression, DecisionCounters, Drain, KeptRequests, LevelTimes, Limits,
+    Listener, Observer, Shedding, TlsAcceptor, raise_open_files, serve,
 };
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
@@ -38,6 +38,7 @@ use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
 use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
 use tidegate_steering::{Candidates, announce};
+use tidegate_telemetry::trace::{Exporter, Tracer};
 
 /// Samples of a node per read of its catalogue, which costs more and changes rarely.
 const SAMPLES_PER_CATALOGUE: u32 = 4;
@@ -53,6 +54,8 @@ pub struct Gateway {
     drain: Drain,
     hangup: Signal,
     tls: Option<Arc<TlsAcceptor>>,
+    /// Sends what is traced; absent without a collector.
+    exporter: Option<Exporter>,
     /// The tunnels of a fleet, and what becomes of the requests on them.
     tunnels: Option<(Arc<Tunnels>, mpsc::Receiver<Handed>)>,
 }
@@ -113,7 +116,9 @@ impl Gateway {
         let trust = settings.routes.regions.trust.clone();
         let tokens = Arc::new(token_keys(settings.token_keys.take())?);
         let tunnels = settings.fleet.as_ref().map(|_| Tunnels::new());
+        let (tracer, exporter) = start_tracing(&mut settings)?.unzip();
         let mut frontend = frontend(&settings, routes, database, tokens)?;
+        frontend.observer.tracer = tracer;
         frontend.tunnels = tunnels.as_ref().map(|(tunnels, _)| Arc::clone(tunnels));
         Ok(Self {
             settings,
@@ -125,6 +130,7 @@ impl Gateway {
             drain,
             hangup,
             tls: tls.map(Arc::new),
+            exporter,
             tunnels,
         })
     }
@@ -184,6 +190,9 @@ impl Gateway {
             && timeout(drain_timeout, fleet.ended()).await.is_err()
         {
             tracing::warn!("connections of peers outlasted the drain and are cut off");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
         }
         tracing::info!(cut = drained.cut, "drained");
         Ok(())
@@ -289,6 +298,7 @@ impl Gateway {
             fleet,
             store: Arc::clone(&self.store),
             storage,
+            requests: self.frontend.observer.kept.clone(),
         }
     }
 
@@ -310,6 +320,15 @@ fn health_state(settings: &Settings, monitor: &Arc<Monitor>, drain: &Drain) -> H
         max_lag: settings.replication.max_lag,
         suspects: settings.fleet.as_ref().map(|_| Arc::default()),
     }
+}
+
+/// Starts to send traces, if there is a collector.
+fn start_tracing(settings: &mut Settings) -> Result<Option<(Arc<Tracer>, Exporter)>, GatewayError> {
+    for warning in &settings.trace_warnings {
+        tracing::warn!("{warning}");
+    }
+    let started = settings.traces.take().map(Exporter::start);
+    Ok(started.transpose()?)
 }
 
 /// Keeps the certificate renewed, if there is one.
@@ -359,6 +378,8 @@ fn frontend(
         cache: cache.as_ref().map(|_| CacheCounters::default()),
         levels: LevelTimes::default(),
         served: settings.fleet.as_ref().map(|_| Arc::default()),
+        tracer: None,
+        kept: KeptRequests::new(settings.observe.requests_kept).map(Arc::new),
     };
     let proxy = Proxy {
         region: region.clone(),

@@ -9,6 +9,7 @@ use crate::http::TlsSetupError;
 use crate::peers::MembershipError;
 use crate::postgres::pool::PoolBuildError;
 use tidegate_model::{ConfigError, TokenKeysError};
+use tidegate_telemetry::trace::ExporterError;
 
 /// Why a gateway cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum GatewayError {
     /// Object storage cannot be served.
     #[error("storage.domain: {0}")]
     Storage(String),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] ExporterError),
     /// Signals cannot be handled.
     #[error("signals: {0}")]
     Signals(#[source] io::Error),

@@ -34,6 +34,8 @@ mod shedding;
 mod decision_counters;
 mod level_times;
 mod served_requests;
+mod request_span;
+mod kept_requests;
 mod observe;
 mod open_files;
 mod drain;
@@ -74,6 +76,7 @@ pub use hop::{
 };
 pub use host::{HostError, host, without_port};
 pub use json_object::{BodyError, JsonObject, json_text};
+pub use kept_requests::{KeptRequest, KeptRequests, REQUESTS_KEPT_MAX};
 pub use level_times::LevelTimes;
 pub use limit_error::{Overloaded, RateLimited};
 pub use limits::Limits;
@@ -86,7 +89,7 @@ pub use problem_kind::ProblemKind;
 pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
-pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace};
+pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace, trace_field};
 pub use serve::{Drained, serve};
 pub use served_requests::ServedRequests;
 pub use settings::{

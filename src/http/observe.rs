@@ -1,11 +1,12 @@
-//! The outermost layer: request id, access line, metrics, and the bodies of problems.
+//! The outermost layer: request id, access line, metrics, the request's span, and the bodies of problems.
 
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::future::Either;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method};
 use tokio::time::Instant;
@@ -15,14 +16,17 @@ use super::answer::describe;
 use super::cache_status::{CacheCounters, CacheResult};
 use super::decision_counters::DecisionCounters;
 use super::hop::Hop;
+use super::kept_requests::{KeptRequest, KeptRequests};
 use super::level_times::LevelTimes;
 use super::problem::Problem;
 use super::request_id::{Trace, X_REQUEST_ID, request_id};
+use super::request_span::{Answer, RequestSpan};
 use super::served_requests::ServedRequests;
 use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
 use tidegate_telemetry::EndpointMetrics;
+use tidegate_telemetry::trace::{SpanContext, TraceId, Tracer};
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -44,6 +48,10 @@ pub struct Observer {
     pub levels: LevelTimes,
     /// Counts what is served here; `None` without a fleet.
     pub served: Option<Arc<ServedRequests>>,
+    /// Traces requests; `None` without a collector.
+    pub tracer: Option<Arc<Tracer>>,
+    /// Keeps the last requests; `None` if none are kept.
+    pub kept: Option<Arc<KeptRequests>>,
 }
 
 impl Observer {
@@ -53,8 +61,12 @@ impl Observer {
         mut request: Request,
         answer: impl AsyncFnOnce(Request, &EndpointSeen) -> Accounted,
     ) -> Response {
-        let entry = AccessEntry::new(&request, Instant::now());
         let probe = probe_index(request.uri().path());
+        let hop = request.extensions().get::<Hop>();
+        let is_probe = probe.is_some() || hop.is_some_and(|hop| hop.is_probe);
+        let (mut entry, caller) = self.begin(&request, Instant::now(), is_probe);
+        let tracer = self.tracer.as_ref().filter(|_| !is_probe);
+        entry.span = tracer.map(|tracer| RequestSpan::begin(tracer, &request, caller));
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
         let seen = EndpointSeen::default();
@@ -62,7 +74,7 @@ impl Observer {
         let Accounted {
             mut response,
             account,
-        } = answer(request, &seen).await;
+        } = entry.around(answer(request, &seen)).await;
         unanswered.0 = None;
         let problem = response.extensions_mut().remove::<Arc<Problem>>();
         if let Some(problem) = &problem {
@@ -84,6 +96,42 @@ impl Observer {
         let took = entry.account_for(endpoint, status.as_u16(), &view, problem.as_deref());
         self.levels.add(&self.region, &view, took);
         response
+    }
+
+    /// Begins the entry of a request that the response cache answers at once.
+    #[must_use]
+    pub fn begin_hit<B>(&self, request: &http::Request<B>, started: Instant) -> AccessEntry<'_> {
+        let tracer = self.tracer.as_ref();
+        let (mut entry, parent) = self.begin(request, started, false);
+        entry.span = tracer.and_then(|tracer| RequestSpan::begin_recorded(tracer, request, parent));
+        entry
+    }
+
+    /// Begins the entry of a request, without a span; returns where its caller is.
+    fn begin<B>(
+        &self,
+        request: &http::Request<B>,
+        started: Instant,
+        is_probe: bool,
+    ) -> (AccessEntry<'_>, Option<SpanContext>) {
+        let kept = self.kept.as_deref().filter(|_| !is_probe);
+        let headers = request.headers();
+        let is_noted = kept.is_some() || access_lines_are_wanted();
+        let caller = match is_noted || self.tracer.is_some() {
+            true => Trace::read(headers).map(|trace| trace.context()),
+            false => None,
+        };
+        let via = || Some(request.extensions().get::<Hop>()?.region.clone());
+        let entry = AccessEntry {
+            id: request_id(headers),
+            trace: caller.map(|caller| caller.trace),
+            via: is_noted.then(via).flatten(),
+            span: None,
+            kept,
+            method: method_label(request.method()),
+            started,
+        };
+        (entry, caller)
     }
 
     /// Counts a request that the response cache has answered at once.
@@ -127,29 +175,23 @@ impl EndpointSeen {
 }
 
 /// The fields of the access line that describe the request itself.
-pub struct AccessEntry {
+pub struct AccessEntry<'a> {
     /// The id of the request.
     pub id: HeaderValue,
-    trace: Option<String>,
+    trace: Option<TraceId>,
+    span: Option<RequestSpan>,
+    kept: Option<&'a KeptRequests>,
     method: &'static str,
     /// The region that has handed it on.
     via: Option<RegionId>,
     started: Instant,
 }
 
-impl AccessEntry {
-    /// Begins the entry of a request.
-    #[must_use]
-    pub fn new<B>(request: &http::Request<B>, started: Instant) -> Self {
-        let headers = request.headers();
-        let trace = || Trace::read(headers).map(|trace| trace.id.to_owned());
-        let via = || Some(request.extensions().get::<Hop>()?.region.clone());
-        Self {
-            id: request_id(headers),
-            trace: access_lines_are_wanted().then(trace).flatten(),
-            via: access_lines_are_wanted().then(via).flatten(),
-            method: method_label(request.method()),
-            started,
+impl AccessEntry<'_> {
+    /// Notes that the response cache answers at once.
+    pub fn note_hit(&self) {
+        if let Some(span) = &self.span {
+            span.add_hit(self.started.elapsed());
         }
     }
 
@@ -162,11 +204,66 @@ impl AccessEntry {
         problem: Option<&Problem>,
     ) -> Duration {
         let took = self.started.elapsed();
-        endpoint.count(self.method, status, took);
+        let sampled = self.span.as_ref().and_then(RequestSpan::sampled);
+        endpoint.count(self.method, status, took, sampled);
+        if let Some(span) = &self.span {
+            let route = endpoint.label();
+            span.end(&Answer {
+                method: self.method,
+                route: (route != UNMATCHED_LABEL).then_some(route),
+                status,
+                account,
+                problem,
+                took,
+            });
+        }
+        if let Some(kept) = self.kept {
+            kept.keep(self.kept(endpoint, status, account, problem, took));
+        }
         if access_lines_are_wanted() {
             self.log(endpoint.label(), status, account, problem, took);
         }
         took
+    }
+
+    /// What is kept of the request.
+    fn kept(
+        &self,
+        endpoint: &EndpointMetrics,
+        status: u16,
+        account: &AccountView<'_>,
+        problem: Option<&Problem>,
+        took: Duration,
+    ) -> KeptRequest {
+        let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
+        let started_here = || TraceId::parse(account.trace?);
+        let mut kept = KeptRequest {
+            // Copied: it may be a part of a whole buffer of the connection.
+            id: self.id.to_str().unwrap_or_default().into(),
+            trace: recorded
+                .map(|it| it.trace)
+                .or(self.trace)
+                .or_else(started_here),
+            span: recorded.map(|it| it.span),
+            at: SystemTime::now(),
+            method: self.method,
+            endpoint: endpoint.shared_label(),
+            status,
+            problem: problem.map(Problem::kind),
+            via: self.via.clone(),
+            took,
+            ..KeptRequest::default()
+        };
+        kept.describe(account);
+        kept
+    }
+
+    /// Runs what answers the request, below its span if it has one.
+    fn around<F: Future>(&self, answer: F) -> impl Future<Output = F::Output> + use<F> {
+        match &self.span {
+            Some(span) => Either::Left(span.around(answer)),
+            None => Either::Right(answer),
+        }
     }
 
     fn log(
@@ -181,10 +278,16 @@ impl AccessEntry {
         let upstream = served.filter(|served| served.role == NodeRole::Upstream);
         let reason = |served: &Served| served.reason.filter(|_| upstream.is_none());
         let timing = account.timing.unwrap_or_default();
+        let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
+        let trace = recorded
+            .map(|it| it.trace)
+            .or(self.trace)
+            .map(|it| it.to_string());
         tracing::info!(
             target: "tidegate::access",
             request_id = self.id.to_str().unwrap_or_default(),
-            trace_id = self.trace.as_deref().or(account.trace),
+            trace_id = trace.as_deref().or(account.trace),
+            span_id = recorded.map(|it| tracing::field::display(it.span)),
             method = self.method,
             via = self.via.as_ref().map(RegionId::as_str),
             endpoint,
@@ -211,7 +314,7 @@ impl AccessEntry {
 }
 
 /// Accounts for a request that is dropped before its answer, which nothing else does.
-struct Unanswered<'a>(Option<(&'a AccessEntry, &'a EndpointSeen, Option<usize>)>);
+struct Unanswered<'a>(Option<(&'a AccessEntry<'a>, &'a EndpointSeen, Option<usize>)>);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
@@ -237,7 +340,9 @@ fn access_lines_are_wanted() -> bool {
 }
 
 /// The label for requests without an endpoint.
-static UNMATCHED: LazyLock<EndpointMetrics> = LazyLock::new(|| EndpointMetrics::new("unmatched"));
+static UNMATCHED: LazyLock<EndpointMetrics> =
+    LazyLock::new(|| EndpointMetrics::new(UNMATCHED_LABEL));
+const UNMATCHED_LABEL: &str = "unmatched";
 static PROBES: LazyLock<[EndpointMetrics; PROBE_PATHS.len()]> =
     LazyLock::new(|| PROBE_PATHS.map(EndpointMetrics::new));
 

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::{Builder, Uuid};
 
+use tidegate_telemetry::trace::{SpanContext, SpanId, TraceId};
+
 /// Carries the request id both ways.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -85,6 +87,17 @@ impl<'a> Trace<'a> {
         })
     }
 
+    /// Returns the position as spans have it.
+    #[must_use]
+    pub fn context(&self) -> SpanContext {
+        SpanContext {
+            // Both were checked.
+            trace: TraceId(u128::from_str_radix(self.id, 16).unwrap_or(1)),
+            span: SpanId(u64::from_str_radix(self.parent, 16).unwrap_or(1)),
+            is_sampled: self.flags & 1 == 1,
+        }
+    }
+
     /// Writes the field to forward: as received, except that the version is 00, the one supported
     /// here.
     pub fn field(&self) -> HeaderValue {
@@ -108,6 +121,12 @@ pub fn start_trace() -> (String, HeaderValue) {
     let field = format!("00-{trace}-{:016x}-01", fastrand::u64(1..));
     let field = HeaderValue::try_from(field);
     (trace, field.unwrap_or(HeaderValue::from_static("")))
+}
+
+/// Writes the field for a position of a trace of this process.
+#[must_use]
+pub fn trace_field(context: SpanContext) -> HeaderValue {
+    HeaderValue::try_from(context.to_string()).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -156,6 +175,9 @@ mod tests {
             let trace = Trace::read(&headers).unwrap();
             assert_eq!(trace.id, TRACE, "{field}");
             assert_eq!(trace.field(), handed_on, "{field}");
+            // The flags of version 00 but the first are for later versions.
+            let context = trace.context().to_string();
+            assert_eq!(context, handed_on.replace("-03", "-01"), "{field}");
         }
     }
 

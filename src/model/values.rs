@@ -135,30 +135,38 @@ fn in_one_unit(duration: Duration) -> String {
     }
 }
 
-/// A whole number of things, from 1 on.
+/// A whole number of things.
 #[derive(Debug, Clone, Copy)]
 pub struct Count {
     unit: &'static str,
+    least: i64,
     most: i64,
 }
 
 /// From 1 to 1,000,000 of them.
 #[must_use]
 pub const fn count(unit: &'static str) -> Count {
-    let most = 1_000_000;
-    Count { unit, most }
+    let (least, most) = (1, 1_000_000);
+    Count { unit, least, most }
 }
 
 /// From 1 to 1,000 of them.
 #[must_use]
 pub const fn small_count(unit: &'static str) -> Count {
-    let most = 1_000;
-    Count { unit, most }
+    let (least, most) = (1, 1_000);
+    Count { unit, least, most }
+}
+
+/// From none to so many of them.
+#[must_use]
+pub const fn count_up_to(most: i64, unit: &'static str) -> Count {
+    let least = 0;
+    Count { unit, least, most }
 }
 
 impl<N: TryFrom<i64> + Display> Form<N> for Count {
     fn range(&self) -> String {
-        format!("{}, 1 to {}", self.unit, self.most)
+        format!("{}, {} to {}", self.unit, self.least, self.most)
     }
 
     fn written(&self, value: &N) -> String {
@@ -166,10 +174,10 @@ impl<N: TryFrom<i64> + Display> Form<N> for Count {
     }
 
     fn read<'de, D: Deserializer<'de>>(&self, from: D) -> Result<N, D::Error> {
-        let most = self.most;
-        let expected = format!("a whole number from 1 to {most}");
+        let Self { least, most, .. } = *self;
+        let expected = format!("a whole number from {least} to {most}");
         simple(from, &expected, |given| match given {
-            Given::Whole(number) if (1..=most).contains(&number) => N::try_from(number).ok(),
+            Given::Whole(number) if (least..=most).contains(&number) => N::try_from(number).ok(),
             _ => None,
         })
     }

@@ -1,12 +1,13 @@
 //! What is shown of the fleet.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_fleet::{Fleet, Judge};
 use tidegate_traffic::health::{Quantities, State};
 use tidegate_traffic::plan::{Plan, RegionIndex};
 
 /// The fleet, as this gateway sees it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FleetView {
     /// This gateway's id.
     pub gateway: String,
@@ -26,11 +27,12 @@ pub struct FleetView {
 }
 
 /// One region of the fleet.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FleetRegionView {
     /// Its name.
     pub region: String,
     /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst of all judgements.
+    #[schemars(extend("enum" = ["well", "ramping", "left", "draining", "unreachable"]))]
     pub state: String,
     /// The gateways that are known there, without this one.
     pub gateways: usize,

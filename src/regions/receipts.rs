@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_model::settings;
-use tidegate_model::values::{FilePath, Share};
+use tidegate_model::values::{FilePath, Share, count_up_to};
 use tidegate_traffic::decide::{RegionDecision, RegionReason, Request};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::plan::Plan;
@@ -15,11 +15,13 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
+use crate::http::REQUESTS_KEPT_MAX;
+
 /// Most receipts that wait to be written; more are dropped.
 const WAITING_MAX: usize = 1_024;
 
 settings! {
-    /// `[observe]`: what is recorded of decisions.
+    /// `[observe]`: what is recorded of decisions and of requests.
     #[derive(Debug, Clone)]
     pub struct ObserveSettings {
         /// The file that receipts of the traffic policy's decisions are appended to: JSON, one a line, for
@@ -29,6 +31,11 @@ settings! {
         receipts_sample: f64 = 0.01, Share,
             low "rare decisions are not recorded.",
             high "the file grows by some hundred bytes a request.";
+        /// The last requests that are kept in memory, for
+        /// [`/admin/requests/{id}`](operations.md#one-request); 0 for none.
+        requests_kept: usize = 10_000, count_up_to(REQUESTS_KEPT_MAX as i64, "requests"),
+            low "a request is gone before anyone asks for it.",
+            high "memory: some hundred bytes each.";
     }
 }
 

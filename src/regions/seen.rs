@@ -8,7 +8,8 @@ use metrics::{Counter, Histogram};
 
 use crate::http::Routed;
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
+use tidegate_telemetry::trace::Current;
+use tidegate_telemetry::{names, note_exemplar};
 
 /// Most series of a metric: what comes after counts as `policy="other"`.
 const SERIES_MAX: usize = 2_000;
@@ -74,6 +75,18 @@ impl Seen {
             metrics::histogram!(names::TRAFFIC_DURATION, &labels)
         });
         histogram.record(took.as_secs_f64());
+        drop(known);
+        note(routed, took);
+    }
+}
+
+/// Notes a request as an example of how long answers take, if it is recorded.
+fn note(routed: &Routed, took: Duration) {
+    let context = Current::get().map(|it| it.context());
+    if let Some(context) = context.filter(|it| it.is_sampled) {
+        let region = routed.region.as_ref().map_or("none", RegionId::as_str);
+        let labels = [("policy", &*routed.policy), ("region", region)];
+        note_exemplar(names::TRAFFIC_DURATION, &labels, took, context);
     }
 }
 

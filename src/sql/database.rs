@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout};
 
+use super::address::DatabaseAddress;
 use super::positions::Positions;
 use super::role::{AskedAs, is_as_asked, newest_seen};
 use super::{ActiveProbes, Spill};
@@ -40,6 +41,7 @@ pub struct Member {
     pub name: Arc<str>,
     /// How often a request to it may also be sent to another node.
     pub(super) second_tries: SecondTries,
+    pub(super) address: DatabaseAddress,
 }
 
 /// The settings of a database.
@@ -70,6 +72,7 @@ impl Database {
             node: Arc::clone(node),
             name: node.id.as_str().into(),
             second_tries: SecondTries::new(settings.retry_budget, now),
+            address: DatabaseAddress::from(node.server()),
         };
         let members: Vec<_> = nodes.iter().map(member).collect();
         members.iter().for_each(Member::begin_counters);

@@ -19,6 +19,7 @@ use super::attempt::Attempt;
 use super::hedge::{is_good, of_two};
 use super::planned::{PlannedRequest, StepError, StepResult, Try};
 use super::request::{SqlOutcome, SqlRequest};
+use super::spans::{attempt_span, describe_attempt};
 use crate::http::Timing;
 use crate::postgres::monitor::Knowledge;
 use tidegate_model::RequestToken;
@@ -196,7 +197,9 @@ impl PlannedRequest<'_> {
             planned: self,
             tried,
         };
-        let end = attempt.run(&mut timing).await;
+        let mut span = attempt_span(&self.member(&tried.step).name, tried.reason);
+        let end = span.around(attempt.run(&mut timing)).await;
+        describe_attempt(&mut span, &end);
         (timing, end)
     }
 

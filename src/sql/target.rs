@@ -1,5 +1,6 @@
 //! The statement of an endpoint, checked against the rest of the endpoint.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -18,6 +19,8 @@ pub struct SqlTarget {
     pub status: StatusCode,
     /// The statement.
     pub statement: SqlStatement,
+    /// Its text as configured.
+    pub configured: Arc<str>,
     /// Whether it runs read-only, as for all safe methods.
     pub is_read: bool,
     /// Body members that must be JSON strings when present.
@@ -105,6 +108,7 @@ impl SqlTarget {
             quickness: Quickness::default(),
             unloaded: LeastRecent::over(UNLOADED_WINDOW),
             stateless: Stateless::default(),
+            configured: sql.statement.as_str().into(),
             statement,
             local: local.map(Box::new),
             page: page.map(Box::new),

@@ -1,18 +1,21 @@
 //! Buckets as this gateway sees them, for the terminal and the page of operators.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Store;
 
 /// A bucket.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BucketSeen {
     /// Its name.
     pub bucket: String,
-    /// Whose it is.
+    /// Its provider.
+    #[schemars(extend("enum" = ["aws", "gcp", "azure", "s3", "file"]))]
     pub provider: String,
     /// `ONLINE`, `DISCONNECTED` or `OFFLINE`.
+    #[schemars(extend("enum" = ["ONLINE", "DISCONNECTED", "OFFLINE"]))]
     pub status: String,
     /// Average time to the first byte.
     pub latency_ms: f64,

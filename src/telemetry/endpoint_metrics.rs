@@ -1,11 +1,12 @@
 //! The metrics of one endpoint, with handles that are created once.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
-use super::names;
+use super::{names, note_exemplar};
+use crate::trace::SpanContext;
 
 /// Methods, as used in labels.
 const METHODS: [&str; 8] = [
@@ -23,7 +24,7 @@ const STATUSES: [u16; 20] = [
 /// Handles are created when first needed, so that an endpoint may exist before the recorder.
 #[derive(Debug)]
 pub struct EndpointMetrics {
-    label: String,
+    label: Arc<str>,
     duration: OnceLock<Histogram>,
     requests: [OnceLock<Box<[OnceLock<Counter>; STATUSES.len()]>>; METHODS.len()],
 }
@@ -31,7 +32,7 @@ pub struct EndpointMetrics {
 impl EndpointMetrics {
     /// Sets the template whose requests are counted.
     #[must_use]
-    pub fn new(label: impl Into<String>) -> Self {
+    pub fn new(label: &str) -> Self {
         Self {
             label: label.into(),
             duration: OnceLock::new(),
@@ -45,11 +46,27 @@ impl EndpointMetrics {
         &self.label
     }
 
-    /// Counts one request.
-    pub fn count(&self, method: &'static str, status: u16, took: Duration) {
+    /// The same, for what outlives the endpoint.
+    #[must_use]
+    pub fn shared_label(&self) -> Arc<str> {
+        Arc::clone(&self.label)
+    }
+
+    /// Counts one request, whose span is at `sampled` if it is recorded.
+    pub fn count(
+        &self,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+        sampled: Option<SpanContext>,
+    ) {
+        if let Some(context) = sampled {
+            let labels = [("endpoint", &*self.label)];
+            note_exemplar(names::REQUEST_DURATION, &labels, took, context);
+        }
         self.duration
             .get_or_init(
-                || metrics::histogram!(names::REQUEST_DURATION, "endpoint" => self.label.clone()),
+                || metrics::histogram!(names::REQUEST_DURATION, "endpoint" => self.label.to_string()),
             )
             .record(took.as_secs_f64());
         match self.slot(method, status) {
@@ -69,7 +86,7 @@ impl EndpointMetrics {
 
     fn counter(&self, method: &'static str, status: u16) -> Counter {
         let labels = [
-            ("endpoint", self.label.clone()),
+            ("endpoint", self.label.to_string()),
             ("method", method.to_owned()),
             ("status", status.to_string()),
         ];

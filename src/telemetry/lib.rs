@@ -1,17 +1,22 @@
-//! Names of metrics, a reader for their text format, the set-up of logs, and throttling of repeated
-//! messages.
+//! Names of metrics, a reader for their text format, traces, the set-up of logs, and throttling of
+//! repeated messages.
 
+pub mod names;
+mod throttle;
+pub mod trace;
+mod exemplars;
+mod openmetrics;
 mod exposition;
 mod interval;
 mod log_format;
 mod logs;
-pub mod names;
 mod endpoint_metrics;
-mod throttle;
 
 pub use endpoint_metrics::EndpointMetrics;
+pub use exemplars::{DURATION_EDGES, note_exemplar};
 pub use exposition::Exposition;
 pub use interval::Interval;
 pub use log_format::LogFormat;
 pub use logs::{LOG_FILTER, init_logs};
+pub use openmetrics::{OPENMETRICS, accepts_openmetrics, openmetrics};
 pub use throttle::Throttle;

@@ -79,6 +79,10 @@ pub const STORAGE_MIRROR_LATE: &str = "tidegate_storage_mirror_late_seconds";
 /// `unanswered`.
 pub const STORAGE_RESTORES: &str = "tidegate_storage_restores_total";
 
+/// Spans of traces that no collector has taken. Counter; label `reason`: `queue` (it was full), `unreachable`,
+/// `refused` (an error of the collector), `timeout` or `rejected` (by a collector that has taken others).
+pub const SPANS_DROPPED: &str = "tidegate_spans_dropped_total";
+
 /// Requests answered. Counter; labels `endpoint` (the template), `method`, `status`.
 pub const REQUESTS: &str = "tidegate_requests_total";
 /// Time to answer a request. Histogram; label `endpoint`.

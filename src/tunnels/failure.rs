@@ -24,6 +24,18 @@ pub enum TunnelFailure {
 }
 
 impl TunnelFailure {
+    /// The name in spans.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoTunnel => "no-tunnel",
+            Self::Unprocessed(_) => "unprocessed",
+            Self::Reset => "reset",
+            Self::Lost => "lost",
+            Self::Deadline | Self::NoTime => "timeout",
+        }
+    }
+
     /// Reads the error of a connection on which a request was sent.
     pub(super) fn of(error: &hyper::Error) -> Self {
         // Never given to the connection.

@@ -12,8 +12,11 @@ use super::error::AttemptError;
 use super::framing::reframe;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
+use super::try_span::{describe, try_span};
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamNode, names_upgrade};
+use crate::http::{TRACEPARENT, trace_field};
+use tidegate_telemetry::trace::SpanContext;
 
 /// The header that tells an application which database to read from.
 static X_DATABASE_ROLE: HeaderName = HeaderName::from_static("x-database-role");
@@ -21,15 +24,37 @@ static X_DATABASE_ROLE: HeaderName = HeaderName::from_static("x-database-role");
 /// Largest head of an answer: twice that of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Sends a request to a node and waits for the head of its answer.
+/// Sends a request to a node and waits for the head of its answer; `resent` is how often it was sent before.
 pub(super) async fn attempt(
     upstream: &Upstream,
     node: usize,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
+    resent: u32,
 ) -> Result<Response<Incoming>, AttemptError> {
     let node = &upstream.nodes()[node];
-    let request = || request(node, outgoing, upload);
+    let mut span = try_span(node, outgoing, resent);
+    let context = span.context();
+    let answer = send(upstream, node, outgoing, upload, context).await;
+    describe(&mut span, &answer);
+    answer
+}
+
+async fn send(
+    upstream: &Upstream,
+    node: &UpstreamNode,
+    outgoing: &Outgoing,
+    upload: Option<&Upload>,
+    context: Option<SpanContext>,
+) -> Result<Response<Incoming>, AttemptError> {
+    let request = || {
+        let mut request = request(node, outgoing, upload);
+        if let Some(context) = context {
+            let headers = request.headers_mut();
+            headers.insert(&TRACEPARENT, trace_field(context));
+        }
+        request
+    };
     let may_be_repeated =
         || outgoing.method.is_safe() && upload.is_none_or(|it| it.state() == UploadState::Whole);
     let answer = upstream.client().send(request, may_be_repeated).await;

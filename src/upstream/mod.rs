@@ -17,6 +17,7 @@ mod download;
 mod framing;
 mod connector;
 mod client;
+mod try_span;
 mod attempt;
 mod race;
 mod outgoing;

@@ -48,6 +48,8 @@ pub(super) struct UpstreamRace<'r> {
     /// The node whose earlier server errors the first answer is compared with.
     passed_over: Option<usize>,
     failed: Option<Failure>,
+    /// How often it was sent.
+    sent: u32,
 }
 
 /// The result of an attempt.
@@ -95,6 +97,7 @@ impl<'r> UpstreamRace<'r> {
             refused: Choice::new(),
             passed_over: order.passed_over,
             failed: None,
+            sent: 0,
         }
     }
 
@@ -135,9 +138,11 @@ impl<'r> UpstreamRace<'r> {
     fn ask(&mut self, node: usize, turn: Turn) {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
         let visit = upstream.nodes()[node].visit();
+        let resent = self.sent;
+        self.sent += 1;
         let attempt = async move {
             let asked = Instant::now();
-            let answer = attempt(upstream, node, outgoing, upload).await;
+            let answer = attempt(upstream, node, outgoing, upload, resent).await;
             sample(&upstream.nodes()[node], outgoing, upload, &answer, asked);
             answer.map(|response| (response, visit))
         };

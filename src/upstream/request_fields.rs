@@ -5,11 +5,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::{Proxy, forwarded, strip_hop_by_hop};
-use crate::http::{Account, Hop, TIDEGATE_ROUTE, TRACEPARENT, Trace, X_REQUEST_ID, start_trace};
+use crate::http::{
+    Account, Hop, TIDEGATE_ROUTE, TRACEPARENT, Trace, X_REQUEST_ID, start_trace, trace_field,
+};
 use tidegate_model::{
     Level, RegionId, RequestToken, X_CONSISTENCY, X_CONSISTENCY_TOKEN, without_session_cookie,
 };
 use tidegate_policy::Decision;
+use tidegate_telemetry::trace::Current;
 
 static X_ROUTE_PRIMARY: HeaderName = HeaderName::from_static("x-route-primary");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -96,7 +99,7 @@ pub fn shared_gateway_fields(proxy: &Proxy) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     proxy.pseudonym.sign(&mut headers, Version::HTTP_11);
-    headers.insert(&TRACEPARENT, start_trace().1);
+    headers.insert(&TRACEPARENT, own_trace());
     headers
 }
 
@@ -127,7 +130,7 @@ pub(super) fn shared_fields(proxy: &Proxy, decision: &Decision) -> HeaderMap {
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     hand_on_decision(&mut headers, proxy, decision, true);
     proxy.pseudonym.sign(&mut headers, Version::HTTP_11);
-    headers.insert(&TRACEPARENT, start_trace().1);
+    headers.insert(&TRACEPARENT, own_trace());
     headers
 }
 
@@ -178,13 +181,29 @@ fn hand_on_decision(headers: &mut HeaderMap, proxy: &Proxy, decision: &Decision,
     }
 }
 
+/// The trace of a request for an answer for all clients: that of the client that is served first, if it is
+/// traced here, else a new one.
+fn own_trace() -> HeaderValue {
+    match Current::get() {
+        Some(current) => trace_field(current.context()),
+        None => start_trace().1,
+    }
+}
+
 /// Forwards a trace, or starts one. A malformed one cannot be continued.
 fn keep_trace(headers: &mut HeaderMap, received: &HeaderMap, account: &mut Account) {
-    if let Some(trace) = Trace::read(received) {
+    let trace = Trace::read(received);
+    if trace.is_none() {
+        headers.remove(&TRACESTATE);
+    }
+    if let Some(current) = Current::get() {
+        headers.insert(&TRACEPARENT, trace_field(current.context()));
+        return;
+    }
+    if let Some(trace) = trace {
         headers.insert(&TRACEPARENT, trace.field());
         return;
     }
-    headers.remove(&TRACESTATE);
     let (trace, parent) = start_trace();
     headers.insert(&TRACEPARENT, parent);
     account.trace = Some(trace);

@@ -5,7 +5,7 @@ const { ask, assert, run } = require("./kit.cjs");
 const fs = require("node:fs");
 const path = require("node:path");
 
-const { ADMIN, SHOTS, TOKEN } = process.env;
+const { ADMIN, SEEN, SHOTS, TOKEN } = process.env;
 const NODE = '[data-node="eu-west-1"]';
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
@@ -110,6 +110,25 @@ async function keyboard(page) {
   assert.equal(stored, 0);
 }
 
+async function search(page) {
+  const before = await page.evaluate(() => fetch("/admin/requests/never-seen").then((it) => it.status));
+  assert.equal(before, 404);
+  const input = page.locator("input[type=search]");
+  await input.fill("never-seen");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.getElementById("found").textContent.includes("not found"));
+  await input.fill(SEEN);
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.getElementById("found").textContent.includes("/api/v1/rates/{base}/{quote}"));
+  const shown = await page.locator("#found dl").innerText();
+  for (const part of ["request_id", SEEN, "200", "strong", "primary"]) assert.ok(shown.includes(part), shown);
+  // What is asked for stays text.
+  await input.fill("<img src=x>");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.getElementById("found").textContent.includes("<img src=x>"));
+  assert.equal(await page.locator("#found img").count(), 0);
+}
+
 async function lost(page) {
   await ask("freeze");
   const said = await shown(page, "a lost connection", () => !document.getElementById("link").hidden);
@@ -155,6 +174,7 @@ run(async (browser) => {
   assert.deepEqual(errors, []);
   await faults(page);
   await keyboard(page);
+  await search(page);
   await lost(page);
   await elsewhere(browser);
 });

@@ -1,6 +1,7 @@
 //! The admin listener is not for websites, and its writes are not for whoever reaches it.
 
 use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
 use tidegate::testkit::{Cluster, GatewayCommand};
 
 use crate::world::{BINARY, World, configured, gateway_of, header, problem};
@@ -91,6 +92,83 @@ async fn probes_and_metrics_are_for_any_host_and_every_answer_says_how_it_may_be
     assert_eq!(header(&unknown, "x-content-type-options"), "nosniff");
     let invalid = world.admin(Method::GET, "/metrics").header("host", "a b");
     problem(invalid.send().await.unwrap(), 400, "invalid-parameter").await;
+}
+
+/// What is kept of a request.
+async fn kept(world: &World, id: &str) -> Value {
+    let answer = world.admin(Method::GET, &format!("/admin/requests/{id}"));
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{id}");
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_found_by_its_id_without_anything_that_its_client_has_sent() {
+    let world = world(|gateway| gateway).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let request = world.request(Method::GET, "/one?secret=hush");
+    let request = request
+        .header("X-Request-Id", "kept-1")
+        .header("X-Consistency", "strong")
+        .header("Cookie", "hush")
+        .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let found = kept(&world, "kept-1").await;
+    for (field, value) in [
+        ("request_id", "kept-1"),
+        ("trace_id", trace),
+        ("method", "GET"),
+        ("endpoint", "/one"),
+        ("level", "strong"),
+        ("node", "primary"),
+        ("reason", "strong"),
+    ] {
+        assert_eq!(found[field], value, "{found}");
+    }
+    assert_eq!(found["status"], 200);
+    assert_eq!(found["staleness_s"], 0.0);
+    assert!(found["problem"].is_null() && found["span_id"].is_null());
+    assert!(found["total_ms"].as_f64().is_some_and(|it| it > 0.0));
+    assert!(!found.to_string().contains("hush"), "{found}");
+
+    let lost = world.get("/nowhere").await;
+    let found = kept(&world, header(&lost, "x-request-id")).await;
+    assert_eq!(
+        (&found["status"], &found["problem"]),
+        (&404.into(), &"not-found".into())
+    );
+    assert_eq!(found["endpoint"], "unmatched");
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_kept_is_not_found_and_probes_are_not_kept() {
+    let world = world(|gateway| gateway).await;
+    let probe = world.get("/health/live").await;
+    for id in ["never-seen", "%ff", "a%2Fb", header(&probe, "x-request-id")] {
+        let request = world.admin(Method::GET, &format!("/admin/requests/{id}"));
+        let detail = problem(request.send().await.unwrap(), 404, "not-found").await;
+        assert!(detail.contains("this id"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_requests_are_kept_than_the_setting_says() {
+    let two = "[observe]
+requests_kept = 2
+";
+    let none = "[observe]
+requests_kept = 0
+";
+    for (file, found) in [(two, [404, 200, 200]), (none, [404; 3])] {
+        let world = World::alone(&format!("{FILE}{file}")).await;
+        for id in ["a", "b", "c"] {
+            world.get_with("/one", "X-Request-Id", id).await;
+        }
+        for (id, status) in ["a", "b", "c"].into_iter().zip(found) {
+            let request = world.admin(Method::GET, &format!("/admin/requests/{id}"));
+            assert_eq!(request.send().await.unwrap().status(), status, "{id}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ use crate::world::{
 const NAMES: &str = include_str!("../../src/telemetry/names.rs");
 
 /// Metrics and their labels, as listed in the design.
-const LABELS: [(&str, &[&str]); 15] = [
+const LABELS: [(&str, &[&str]); 16] = [
+    ("tidegate_spans_dropped_total", &["reason"]),
     ("tidegate_requests_total", &["endpoint", "method", "status"]),
     ("tidegate_request_duration_seconds_count", &["endpoint"]),
     (
@@ -174,6 +175,8 @@ async fn world_with_everything(place: &Path, url: &str) -> World {
     world(|gateway| {
         gateway
             .env("APP_URL", url)
+            // No collector is there, so spans are dropped.
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
             .env("TIDEGATE_TRAFFIC_POLICY", file("traffic.policy"))
             .env("FLEET_ADDR", "127.0.0.1:0")
             .env("FLEET_CERT", file("eu-west-1.crt"))

@@ -1,7 +1,7 @@
 //! A cluster with the built-in schema and gateways in front of it, for the tests.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -380,4 +380,10 @@ pub(crate) async fn problem(response: Response, status: u16, kind: &str) -> Stri
     );
     assert_eq!(body["request_id"], id);
     body["detail"].as_str().unwrap().to_owned()
+}
+
+/// A program of `target/tools`, unless it cannot be had here.
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    Some(root.join("target/tools/bin").join(name)).filter(|program| program.exists())
 }

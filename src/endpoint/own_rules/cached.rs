@@ -17,6 +17,7 @@ use super::{CachePlan, send};
 use crate::cache::{CacheError, CacheKey, HttpCache, StoredAnswer};
 use crate::endpoint::{Call, Endpoint, Frontend};
 use crate::http::{Account, CacheResult, CacheStatus, Problem};
+use tidegate_telemetry::trace::carried;
 
 /// A request on a row whose application decides about caching.
 pub(in crate::endpoint) struct OwnRules {
@@ -113,14 +114,14 @@ impl OwnRules {
             stored: Some(Arc::clone(stored)),
         };
         let stored = Arc::clone(stored);
-        tokio::spawn(async move {
+        tokio::spawn(carried(async move {
             let mut account = Account::default();
             // Its body is recorded as it is read.
             if let Ok(answer) = refreshed.fetch(call, &mut account).await {
                 read_to_end(answer.into_body()).await;
             }
             stored.end_refresh(Instant::now());
-        });
+        }));
     }
 
     /// Sends the request to the application, and stores its answer or what it confirms.

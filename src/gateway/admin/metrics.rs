@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::header::CONTENT_TYPE;
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
 use tidegate_model::RegionId;
-use tidegate_telemetry::names;
-
-/// Upper edges in seconds. 0.03 is the promise for `/public/*`, 0.25 and above show failovers.
-const DURATION_EDGES: [f64; 13] = [
-    0.000_5, 0.001, 0.002, 0.005, 0.01, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
+use tidegate_telemetry::{DURATION_EDGES, OPENMETRICS, accepts_openmetrics, names, openmetrics};
 
 /// How often histograms are folded, so that they do not grow between scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,16 +31,7 @@ impl Recorder {
     /// # Errors
     /// When another one is installed already.
     pub fn install(region: &RegionId) -> Result<Self, RecorderError> {
-        let edges = |name: &str| (Matcher::Full(name.to_owned()), &DURATION_EDGES);
-        let mut builder = PrometheusBuilder::new();
-        for (name, edges) in [
-            edges(names::REQUEST_DURATION),
-            edges(names::LEVEL_DURATION),
-            edges(names::SESSION_WAIT),
-            edges(names::UPSTREAM_DURATION),
-        ] {
-            builder = builder.set_buckets_for_metric(name, edges)?;
-        }
+        let builder = PrometheusBuilder::new().set_buckets(&DURATION_EDGES)?;
         let handle = builder.install_recorder()?;
         let labels = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -72,10 +59,15 @@ impl Recorder {
     }
 }
 
-/// `GET /metrics` in the Prometheus text format.
-pub(super) async fn render(State(recorder): State<Recorder>) -> impl IntoResponse {
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        recorder.page(),
-    )
+/// `GET /metrics`: `OpenMetrics` where that is asked for, else the Prometheus text format.
+pub(super) async fn render(
+    State(recorder): State<Recorder>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    let accept = headers.get(ACCEPT).and_then(|it| it.to_str().ok());
+    let (content_type, page) = match accept.is_some_and(accepts_openmetrics) {
+        true => (OPENMETRICS, openmetrics(&recorder.page())),
+        false => ("text/plain; version=0.0.4; charset=utf-8", recorder.page()),
+    };
+    ([(CONTENT_TYPE, content_type), (VARY, "accept")], page)
 }

@@ -4,6 +4,7 @@
 mod access;
 mod metrics;
 mod described;
+mod closed_sets;
 mod standing;
 mod upstreams;
 mod regions;
@@ -11,12 +12,15 @@ mod topology;
 mod drain;
 mod region_drain;
 mod purge;
+mod requests;
+mod schemas;
 mod state;
 
 pub use access::Access;
 pub use described::described;
 pub use metrics::{Recorder, RecorderError};
 pub use regions::RegionEntry;
+pub use requests::RequestEntry;
 pub use state::AdminState;
 pub use topology::{ConnectionsEntry, NodeEntry, SpillEntry, Topology};
 pub use upstreams::{UpstreamEntry, UpstreamNodeEntry};
@@ -33,6 +37,8 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, others: Router, access:
     let nodes = Router::new()
         .route("/admin/topology", get(topology::topology))
         .route("/admin/regions", get(regions::regions))
+        .route("/admin/requests/{id}", get(requests::request))
+        .route("/admin/schemas", get(schemas::schemas))
         .route("/admin/traffic-policy", get(regions::policy))
         .route("/admin/nodes/{node}/drain", only_post(post(drain::drain)))
         .route(

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::AdminState;
 use super::described::described;
@@ -16,6 +18,13 @@ const NO_PREFIX: &str =
     "the only parameter is prefix, and it is required: prefix=/public/, or prefix=/ for everything";
 
 const ESCAPED: &str = "prefix is the start of a path that is decoded already";
+
+/// What was purged.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Purged {
+    /// How many answers there were.
+    purged: usize,
+}
 
 /// Removes every stored answer whose normalised path starts with `prefix`, in this process only,
 /// and answers how many there were.
@@ -34,8 +43,7 @@ pub(super) async fn purge(
                 purged,
                 "answers were purged from the response cache"
             );
-            let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            (json, format!("{{\"purged\":{purged}}}")).into_response()
+            Json(Purged { purged }).into_response()
         }
         Err(problem) => described(problem, &headers),
     }

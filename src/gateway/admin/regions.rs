@@ -8,9 +8,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
+use super::closed_sets::region_states;
 use super::described::described;
 use crate::endpoint::RouteError;
 use crate::peers::FleetView;
@@ -20,11 +22,12 @@ use tidegate_traffic::health::Quantities;
 use tidegate_traffic::syntax::LANGUAGE;
 
 /// A region of the traffic policy, as this gateway sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RegionEntry {
     /// Its name.
     pub region: String,
     /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies.
+    #[schemars(extend("enum" = region_states()))]
     pub state: String,
     /// For how long.
     pub since_s: f64,
@@ -117,15 +120,24 @@ pub(super) fn entries(state: &AdminState) -> Vec<RegionEntry> {
 }
 
 /// A region in the words of health records.
-#[derive(Serialize)]
-struct HealthRecord {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct HealthRecord {
+    /// Its name.
     region: String,
+    /// How far away it is; null without a node that answers.
     latency_ms: Option<f64>,
+    /// The share of its requests that fail, 0 to 1; null while there are too few.
     error_rate: Option<f64>,
+    /// How much of what the policy says it can serve is used; null where it does not say so.
     capacity_pct: Option<f64>,
+    /// How far its replica is behind; null while unknown.
     lag_secs: Option<f64>,
+    /// When this was said.
     timestamp: String,
+    /// Its state: the worst over all policies.
+    #[schemars(extend("enum" = region_states()))]
     state: String,
+    /// The region whose gateway says so.
     seen_by: String,
 }
 
@@ -149,14 +161,22 @@ pub(super) async fn regions(State(state): State<Arc<AdminState>>) -> Response {
 }
 
 /// What is in force, about the text.
-#[derive(Serialize)]
-struct PolicyEntry {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PolicyEntry {
+    /// The revision; 0 for the built-in policy or a file.
     revision: u32,
+    /// The rollout that is open, or has put it in force; null without one.
     rollout: Option<u64>,
+    /// The stage of the open rollout; null without one.
+    #[schemars(with = "Option<String>")]
     stage: Option<RolloutStage>,
+    /// The region of this gateway.
     region: String,
+    /// The share of the keys that belongs to it here, 0 to 1.
     share: f64,
+    /// The SHA-256 of the text.
     sha256: String,
+    /// The version of the language.
     language: u32,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::AnswerCache;
 use crate::endpoint::LiveRoutes;
+use crate::http::KeptRequests;
 use crate::peers::Membership;
 use crate::policy_store::StoreStatus;
 use crate::sql::Database;
@@ -22,6 +23,8 @@ pub struct AdminState {
     pub cache: Option<Arc<AnswerCache>>,
     /// What this gateway makes of the policy store.
     pub store: Arc<StoreStatus>,
+    /// The last requests; `None` if none are kept.
+    pub requests: Option<Arc<KeptRequests>>,
     /// The other gateways; `None` without `FLEET_ADDR`.
     pub fleet: Option<Arc<Membership>>,
     /// Object storage; `None` without `STORAGE_ADDR`.

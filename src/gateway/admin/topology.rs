@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::AdminState;
+use super::closed_sets::{breakers, conditions, standings, words};
 use super::regions::{self, RegionEntry};
 use super::standing::{order, why};
 use super::upstreams::UpstreamEntry;
@@ -18,7 +20,7 @@ use crate::storage::BucketSeen;
 use tidegate_model::{NodeCondition, NodeStatus};
 
 /// All nodes that one process knows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Topology {
     /// The region of the process.
     pub region: String,
@@ -40,23 +42,27 @@ pub struct Topology {
 }
 
 /// One node of the database.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEntry {
     /// `primary`, or the replica's region: its name in `/admin/nodes/{node}/drain`.
     pub node: String,
     /// Its region, if it is configured.
     pub region: Option<String>,
     /// `primary` for the node that takes the writes, whatever its name is; else `replica`.
+    #[schemars(extend("enum" = words(["primary", "replica"])))]
     pub role: String,
     /// Its standing with its selector.
+    #[schemars(extend("enum" = standings()))]
     pub standing: String,
     /// The state of its breaker: `closed`, `open` or `half-open`.
+    #[schemars(extend("enum" = breakers()))]
     pub breaker: String,
     /// Why it has this place in the order, in words.
     pub why: String,
     /// Average time to answer its monitor.
     pub latency_ms: f64,
     /// Its condition, as determined by the monitor.
+    #[schemars(extend("enum" = conditions()))]
     pub condition: String,
     /// Lower bound of its lag; null while unknown.
     pub lag_secs: Option<f64>,
@@ -67,7 +73,7 @@ pub struct NodeEntry {
 }
 
 /// The pool of one node.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionsEntry {
     /// Open ones.
     pub open: usize,
@@ -78,7 +84,7 @@ pub struct ConnectionsEntry {
 }
 
 /// The spill budget.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SpillEntry {
     /// Reads that are being served.
     pub active: usize,

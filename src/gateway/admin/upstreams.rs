@@ -1,13 +1,15 @@
 //! The upstreams in `/admin/topology`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::closed_sets::{breakers, standings};
 use super::standing::{order, why};
 use crate::upstream::Upstream;
 
 /// One upstream.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamEntry {
     /// Its name, or its URL if an endpoint gives the URL in place of a name.
     pub upstream: String,
@@ -16,7 +18,7 @@ pub struct UpstreamEntry {
 }
 
 /// One node of an upstream.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamNodeEntry {
     /// Its URL without the scheme: its name in `/admin/upstreams/{upstream}/nodes/{node}/drain`.
     pub node: String,
@@ -25,8 +27,10 @@ pub struct UpstreamNodeEntry {
     /// The URL that requests are sent to; it contains no credentials.
     pub url: String,
     /// Its standing with its selector.
+    #[schemars(extend("enum" = standings()))]
     pub standing: String,
     /// The state of its breaker: `closed`, `open` or `half-open`.
+    #[schemars(extend("enum" = breakers()))]
     pub breaker: String,
     /// Why it has this place in the order, in words.
     pub why: String,

@@ -41,6 +41,7 @@ impl From<GatewayError> for Exit {
             | GatewayError::TokenKeys(_)
             | GatewayError::Pool(_)
             | GatewayError::Storage(_)
+            | GatewayError::Traces(_)
             | GatewayError::Signals(_) => Self::failed(error),
         }
     }

@@ -151,7 +151,7 @@ pub const TABLES: [Table; 23] = [
     ),
     section::<ObserveSettings>(
         "[observe]",
-        "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions.",
+        "What is recorded of the [traffic policy](traffic-policy.md#receipts)'s decisions, and of requests.",
     ),
     section::<StorageSettings>(
         "[storage]",

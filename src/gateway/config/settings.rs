@@ -35,6 +35,7 @@ use tidegate_model::{ConfigError, Place};
 use tidegate_policy::ConsistencySettings;
 use tidegate_steering::SteeringSettings;
 use tidegate_telemetry::LogFormat;
+use tidegate_telemetry::trace::TraceSettings;
 
 /// The whole configuration of one process.
 #[derive(Debug)]
@@ -89,6 +90,10 @@ pub struct Settings {
     pub spill: SpillSettings,
     /// `[observe]`.
     pub observe: ObserveSettings,
+    /// Where traces are sent; absent without a collector.
+    pub traces: Option<TraceSettings>,
+    /// What of OpenTelemetry's variables cannot be used.
+    pub trace_warnings: Vec<String>,
     /// Policies and endpoints.
     pub routes: RouteTables,
 }
@@ -119,6 +124,8 @@ impl Settings {
         check_pool(&file)?;
         check_cache(&file)?;
         let token_keys = token_keys(environment)?;
+        let version = env!("CARGO_PKG_VERSION");
+        let (traces, trace_warnings) = TraceSettings::of(environment, &region, version)?;
         let listener = |setting, default| {
             let address = merge.value(setting)?;
             Ok(address.map_or(default, |Address(address)| address))
@@ -150,6 +157,8 @@ impl Settings {
             steering: content.steering.clone(),
             spill: content.spill.clone(),
             observe: content.observe.clone(),
+            traces,
+            trace_warnings,
             region,
             primary,
             replicas,

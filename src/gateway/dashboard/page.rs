@@ -18,6 +18,7 @@ use crate::gateway::admin::described;
 const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
 const LAND: &str = include_str!("assets/map.svg");
+const SEARCH: &str = include_str!("assets/search.html");
 const DIALOG: &str = include_str!("assets/dialog.html");
 
 /// Nothing but this listener's own files; no page may frame it.
@@ -90,7 +91,8 @@ fn document(live: &LivePage, is_wall: bool) -> String {
          <noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript></head>\n\
          <body class=\"{class}\" data-token=\"{token}\"><header><h1>{region}</h1>\
          <p class=\"brand\">Tidegate</p><p id=\"link\" hidden></p>\
-         <p id=\"news\" role=\"status\"></p></header>\n<main>{}</main>\n",
+         <p id=\"news\" role=\"status\"></p></header>\n{}<main>{}</main>\n",
+        if is_wall { "" } else { SEARCH },
         live.whole()
     );
     if !is_wall {

@@ -96,9 +96,65 @@ pub(super) fn event(frame: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
     use futures_util::FutureExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpSocket;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
+    use crate::http::{Drain, Limits, Listener, serve};
+
+    #[tokio::test]
+    async fn a_viewer_that_reads_nothing_is_ended_and_others_see_on() {
+        let viewers = Arc::new(Viewers::new());
+        let entered = Arc::clone(&viewers);
+        let events = get(async move || Body::from_stream(entered.enter().unwrap()));
+        let router = Router::new().route("/admin/events", events);
+        let listener = Listener::bind("admin", SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits {
+            write_timeout: Duration::from_millis(500),
+            ..Limits::admin()
+        };
+        let serving = tokio::spawn(serve(listener, router, limits, Drain::new()));
+        let view = async || {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut socket = socket.connect(address).await.unwrap();
+            let request = b"GET /admin/events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            socket.write_all(request).await.unwrap();
+            socket
+        };
+        let (_silent, mut reading) = (view().await, view().await);
+        let reads = async { tokio::io::copy(&mut reading, &mut tokio::io::sink()).await };
+        let frame = event(&"x".repeat(8_000));
+        let shows = async {
+            let begun = Instant::now();
+            let (mut seen, mut left) = (0, 0);
+            while (seen, left) != (2, 1) || begun.elapsed() < Duration::from_secs(2) {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(30),
+                    "{left} viewers are left"
+                );
+                viewers.show(frame.clone());
+                sleep(Duration::from_millis(2)).await;
+                left = viewers.frames.receiver_count();
+                seen = seen.max(left);
+            }
+        };
+        tokio::select! {
+            _ = reads => panic!("the viewer that reads was ended"),
+            () = shows => {}
+        }
+        assert_eq!(viewers.places.available_permits(), VIEWERS_MAX - 1);
+        serving.abort();
+    }
 
     #[tokio::test]
     async fn a_viewer_that_does_not_read_holds_one_frame_and_its_place_is_free_once_it_is_gone() {

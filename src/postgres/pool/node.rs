@@ -169,6 +169,11 @@ impl Node {
         })
     }
 
+    /// The server that its connections lead to.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// The revision of its catalogue.
     #[must_use]
     pub fn catalogue(&self) -> &Catalogue {

@@ -77,6 +77,29 @@ impl Server {
         self.tls.clone()
     }
 
+    /// Returns the name or address of the host, or the folder of its socket.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match self.config.get_hosts() {
+            [Host::Tcp(host)] => host.clone(),
+            [Host::Unix(path)] => path.display().to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// Returns the port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.config.get_ports().first().copied().unwrap_or(5432)
+    }
+
+    /// Returns the name of the database: without one in the URL, that of the role.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        let database = self.config.get_dbname();
+        database.or(self.config.get_user()).unwrap_or_default()
+    }
+
     /// Returns what in the URL has no effect.
     pub fn warnings(&self) -> &[UrlWarning] {
         &self.warnings

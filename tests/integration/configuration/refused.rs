@@ -53,6 +53,7 @@ steering | 1.5 | 1: steering = 1.5: expected a table
 spill | 16 | 1: spill = 16: expected a table
 observe | 5 | 1: observe = 5: expected a table
 observe.receipts | 5 | 2: receipts = 5: expected the path of a file
+observe.requests_kept | 25001 | 2: requests_kept = 25001: expected
 observe.receipts_sample | 2 | 2: receipts_sample = 2: expected
 storage | 5 | 1: storage = 5: expected a table
 storage.domain | 'a_b' | 2: domain = 'a_b': expected a DNS name

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use crate::world::{DEADLINE, World, gateway_of, migrated_cluster};
+use crate::world::{DEADLINE, World, gateway_of, header, migrated_cluster};
 
 const TOKEN: &str = "a-token-for-tests";
 
@@ -53,6 +53,8 @@ async fn a_paused_and_a_killed_replica_are_on_the_page_within_a_second_and_a_qua
     let mut command = Command::new(node);
     command.env("ADMIN", world.gateway.admin_url(""));
     command.env("TOKEN", TOKEN);
+    let seen = world.get_at("/api/v1/rates/EUR/USD", "strong").await;
+    command.env("SEEN", header(&seen, "x-request-id"));
     // `SHOTS=docs` renews those of the documentation.
     let shots = Environment::of_process()
         .get("SHOTS")

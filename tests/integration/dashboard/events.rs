@@ -109,6 +109,46 @@ async fn frames_come_four_times_a_second_to_64_viewers_and_the_next_one_gets_503
     read_events(&mut next, 1).await;
 }
 
+/// The memory of the process, in MiB.
+async fn memory(world: &World) -> f64 {
+    let page = world.metrics().await;
+    let value = page
+        .lines()
+        .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+    value.unwrap().parse::<f64>().unwrap() / f64::from(1 << 20)
+}
+
+#[tokio::test]
+async fn two_hundred_viewers_take_64_places_and_bounded_memory_and_others_are_served() {
+    let world = World::alone(FILE).await;
+    let before = memory(&world).await;
+    let asking = (0..200).map(|_| {
+        let url = world.gateway.admin_url("/admin/events");
+        // A connection each, as browsers have.
+        async move { crate::world::client().get(url).send().await }
+    });
+    let answers = futures_util::future::join_all(asking).await;
+    let statuses: Vec<_> = answers
+        .iter()
+        .map(|it| it.as_ref().map(|answer| answer.status().as_u16()))
+        .collect();
+    let watching = statuses.iter().filter(|it| matches!(it, Ok(200))).count();
+    assert_eq!(watching, VIEWERS_MAX, "{statuses:?}");
+    // Those above the limit of connections get no answer at all.
+    let is_refused = |it: &&Result<u16, _>| matches!(it, Ok(503) | Err(_));
+    assert_eq!(
+        statuses.iter().filter(is_refused).count(),
+        200 - VIEWERS_MAX
+    );
+    let mut viewers = answers.into_iter().flatten();
+    let mut one = viewers.find(|it| it.status() == 200).unwrap();
+    read_events(&mut one, 8).await;
+    let more = memory(&world).await - before;
+    eprintln!("200 viewers: {more:.1} MiB more");
+    assert!(more < 24.0, "{more:.1} MiB more");
+    assert_eq!(world.see("/livez").await.status(), 200);
+}
+
 #[tokio::test]
 async fn open_streams_do_not_hold_up_the_end() {
     let mut world = World::alone(FILE).await;

@@ -7,16 +7,11 @@ use tokio::process::Command;
 
 use super::bucket_server::BucketFault;
 use super::world::{REPOSITORY, StorageWorld};
+use crate::world::tool;
 
 const IN_PYTHON: &str = include_str!("clients.py");
 const IN_GO: &str = include_str!("clients.go");
 const IN_NODE: &str = include_str!("clients.cjs");
-
-/// A program of `target/tools`, unless it cannot be had here.
-pub(super) fn tool(name: &str) -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    Some(root.join("target/tools/bin").join(name)).filter(|program| program.exists())
-}
 
 /// Runs the steps of a client with the variables of the guides, while a bucket is dead for one of them.
 async fn run_steps(program: &PathBuf, arguments: &[&str]) {

@@ -7,9 +7,9 @@ use tidegate::testkit::until;
 use tokio::process::Command;
 
 use super::api_client::ApiClient;
-use super::clients::tool;
 use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
+use crate::world::tool;
 
 const CLIENTS: &str = include_str!("polling.cjs");
 

@@ -116,17 +116,23 @@ impl Edge {
 
     /// With one more variable.
     pub(crate) async fn with(name: &str, value: impl Into<String>, toml: impl AsRef<str>) -> Self {
+        Self::with_all(&[(name, value.into())], toml).await
+    }
+
+    /// With more variables.
+    pub(crate) async fn with_all(variables: &[(&str, String)], toml: impl AsRef<str>) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("gateway.toml");
         std::fs::write(&file, toml.as_ref()).unwrap();
-        let gateway = GatewayCommand::new(BINARY, "serve")
+        let command = GatewayCommand::new(BINARY, "serve")
             .env("REGION", "eu-west-1")
             .env("DATABASE_URL", "postgres://app@127.0.0.1:1/app")
             .env("AUTH_JWT_SECRET", JWT_SECRET)
             .env("TOKEN_SECRET", TOKEN_SECRET)
             .env("TIDEGATE_CONFIG", &file)
-            .env("RUST_LOG", "info,tidegate=debug")
-            .env(name, value.into());
+            .env("RUST_LOG", "info,tidegate=debug");
+        let gateway = variables.iter();
+        let gateway = gateway.fold(command, |all, (name, value)| all.env(name, value));
         Self {
             gateway: gateway.start().await.unwrap(),
             client: client(),

@@ -220,6 +220,52 @@ if (ask) {
   });
 }
 
+/* One request */
+
+const search = document.getElementById("search");
+
+if (search) {
+  const found = document.getElementById("found");
+  let asked = 0;
+
+  const tell = (title, entries) => {
+    const heading = document.createElement("h2");
+    heading.textContent = title;
+    const list = document.createElement("dl");
+    for (const [name, value] of entries) {
+      for (const [kind, text] of [["dt", name], ["dd", String(value)]]) {
+        const part = document.createElement(kind);
+        part.textContent = text;
+        list.append(part);
+      }
+    }
+    found.replaceChildren(heading, list);
+    found.hidden = false;
+  };
+
+  search.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const id = search.elements.id.value.trim();
+    found.hidden = true;
+    asked += 1;
+    const mine = asked;
+    if (id === "") return;
+    let title = `Request ${id}`;
+    let entries = [];
+    try {
+      const answer = await fetch(`/admin/requests/${encodeURIComponent(id)}`);
+      const told = await answer.json();
+      if (answer.ok) entries = Object.entries(told).filter(([, value]) => value !== null);
+      else if (answer.status === 404) title = `${title}: not found among the last requests of this gateway`;
+      else title = `${title}: ${answer.status}: ${told.detail ?? told.title}`;
+    } catch {
+      title = `${title}: the gateway did not answer`;
+    }
+    // A newer question has taken its place.
+    if (mine === asked) tell(title, entries);
+  });
+}
+
 buttons(main);
 title();
 listen();

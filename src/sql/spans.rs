@@ -1,0 +1,86 @@
+//! The spans of a request to the database: one of each attempt, and below it one of the statement, by
+//! OpenTelemetry's conventions for database clients.
+
+use std::sync::Arc;
+
+use super::address::DatabaseAddress;
+use super::planned::{StepError, StepResult};
+use super::send::SendError;
+use super::verdict::Silence;
+use super::{Answer, FailureKind};
+use tidegate_policy::Reason;
+use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
+
+/// Begins the span of an attempt at a node.
+pub(super) fn attempt_span(node: &Arc<str>, reason: Reason) -> ActiveSpan {
+    let mut span = ActiveSpan::begin("attempt", SpanKind::Internal);
+    span.set("tidegate.node", node);
+    span.set("tidegate.reason", reason.as_str());
+    span
+}
+
+/// Says what came of an attempt.
+pub(super) fn describe_attempt(span: &mut ActiveSpan, end: &StepResult) {
+    match end {
+        Err(StepError::Next(_)) => span.fail("unavailable"),
+        Err(StepError::Unproven) => span.set("tidegate.outcome", "unproven"),
+        Err(StepError::Refused(_)) => span.set("tidegate.outcome", "refused"),
+        Err(StepError::Final(_)) => span.set("tidegate.outcome", "final"),
+        Ok(_) => {}
+    }
+}
+
+/// Begins the span of a statement, with its text as configured, which has no value of a request in it.
+pub(super) fn statement_span(address: &DatabaseAddress, text: &Arc<str>) -> ActiveSpan {
+    let mut span = ActiveSpan::begin("postgresql", SpanKind::Client);
+    if span.is_recorded() {
+        span.rename(address.database.to_string());
+        span.set("db.system.name", "postgresql");
+        span.set("db.namespace", &address.database);
+        span.set("server.address", &address.host);
+        span.set("server.port", address.port);
+        span.set("db.query.text", text);
+    }
+    span
+}
+
+/// Says what came of a statement. What the client has caused is no error, as with a status of 4xx.
+pub(super) fn describe_statement(span: &mut ActiveSpan, answer: &Result<Answer, SendError>) {
+    let failure = match answer {
+        Ok(_) => return,
+        Err(SendError::Silent(silence)) => return span.fail(name(*silence)),
+        Err(SendError::Failed(failure)) => failure,
+    };
+    let state = failure.cause.code().map(|state| state.code().to_owned());
+    if let Some(state) = &state {
+        span.set("db.response.status_code", state.clone());
+    }
+    let is_of_client = match &failure.kind {
+        FailureKind::InvalidValue { .. }
+        | FailureKind::InvalidSetting
+        | FailureKind::Denied
+        | FailureKind::Conflict { .. }
+        | FailureKind::Constraint { .. }
+        | FailureKind::Raised { .. }
+        | FailureKind::Collision => true,
+        FailureKind::Timeout
+        | FailureKind::NotPrimary
+        | FailureKind::Unavailable
+        | FailureKind::Unexpected => false,
+    };
+    if !is_of_client {
+        match state {
+            Some(state) => span.fail(state),
+            None => span.fail("lost"),
+        }
+    }
+}
+
+fn name(silence: Silence) -> &'static str {
+    match silence {
+        Silence::Deadline => "timeout",
+        Silence::Lost => "lost",
+        Silence::HeldUp => "held-up",
+        Silence::OtherRole => "other-role",
+    }
+}

@@ -1,0 +1,234 @@
+//! Sends ended spans to the collector, in a task of its own that no request waits for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, redirect};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::otlp::Encoding;
+use super::record::SpanRecord;
+use super::settings::TraceSettings;
+use super::tracer::Tracer;
+use crate::{Throttle, names};
+
+/// How long a process that ends waits for the collector.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes that are read of a collector's answer.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The pause before a batch is sent again; it doubles.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The least time between two warnings.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why nothing can be sent at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no client for OpenTelemetry's collector: {0}")]
+pub struct ExporterError(#[from] reqwest::Error);
+
+/// Why the spans of a batch are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// The collector cannot be reached, or its answer breaks off.
+    Unreachable,
+    /// It answers with an error.
+    Refused(StatusCode),
+    /// It does not answer in time.
+    Timeout,
+}
+
+impl Loss {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Refused(_) => "refused",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// The task that sends spans, until it is finished.
+#[derive(Debug)]
+pub struct Exporter {
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Exporter {
+    /// Starts the task; the tracer feeds it.
+    ///
+    /// # Errors
+    /// When there is no HTTP client.
+    pub fn start(settings: TraceSettings) -> Result<(Arc<Tracer>, Self), ExporterError> {
+        let client = Client::builder()
+            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            // What is sent, secrets included, is for the configured URL alone.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        let (ended, spans) = mpsc::channel(settings.queue_max);
+        let tracer = Arc::new(Tracer::new(settings.sampler, ended));
+        let (stop, stopped) = watch::channel(false);
+        let task = Task {
+            encoding: match settings.is_json {
+                true => Encoding::Json,
+                false => Encoding::Protobuf,
+            },
+            settings,
+            client,
+            spans,
+            stopped,
+            warnings: Throttle::new(WARNING_INTERVAL),
+        };
+        let task = tokio::spawn(task.run());
+        Ok((tracer, Self { task, stop }))
+    }
+
+    /// Sends what is left, as far as that takes no longer than five seconds.
+    pub async fn finish(mut self) {
+        // The task reads it, or has ended.
+        let _sent = self.stop.send(true);
+        if timeout(FLUSH_TIMEOUT, &mut self.task).await.is_err() {
+            self.task.abort();
+            tracing::warn!("the last spans were not sent: OpenTelemetry's collector took too long");
+        }
+    }
+}
+
+struct Task {
+    settings: TraceSettings,
+    encoding: Encoding,
+    client: Client,
+    spans: mpsc::Receiver<SpanRecord>,
+    stopped: watch::Receiver<bool>,
+    warnings: Throttle,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let mut batch = Vec::new();
+            let is_last = self.fill(&mut batch).await;
+            if !batch.is_empty() {
+                self.send(&batch).await;
+            }
+            if is_last && batch.len() < self.settings.batch_max {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a full batch, but no longer than the delay, nor when the process ends; returns whether
+    /// it does.
+    async fn fill(&mut self, batch: &mut Vec<SpanRecord>) -> bool {
+        let batch_max = self.settings.batch_max;
+        let until = Instant::now() + self.settings.delay;
+        while batch.len() < batch_max {
+            let room = batch_max - batch.len();
+            tokio::select! {
+                biased;
+                _ = self.stopped.wait_for(|it| *it) => {
+                    self.spans.close();
+                    while batch.len() < batch_max && let Ok(span) = self.spans.try_recv() {
+                        batch.push(span);
+                    }
+                    return true;
+                }
+                more = timeout_at(until, self.spans.recv_many(batch, room)) => match more {
+                    Ok(0) => return true,
+                    Ok(_) => {}
+                    Err(_elapsed) => return false,
+                }
+            }
+        }
+        false
+    }
+
+    /// Sends a batch, again where the collector is busy or cannot be reached, until its time is over.
+    async fn send(&mut self, batch: &[SpanRecord]) {
+        let body = bytes::Bytes::from(self.encoding.request(&self.settings.resource, batch));
+        let until = Instant::now() + self.settings.timeout;
+        let mut pause = PAUSE_MIN;
+        let loss = loop {
+            let (loss, wait) = match timeout_at(until, self.attempt(body.clone())).await {
+                Ok(Ok(0)) => return,
+                Ok(Ok(rejected)) => return self.lose("rejected", rejected, None),
+                Ok(Err(failed)) => failed,
+                Err(_elapsed) => break Loss::Timeout,
+            };
+            let wait = match loss {
+                Loss::Refused(status) if !may_be_repeated(status) => break loss,
+                _ => wait.unwrap_or(pause).max(pause),
+            };
+            if Instant::now() + wait >= until || *self.stopped.borrow() {
+                break loss;
+            }
+            tokio::select! {
+                () = sleep(wait) => pause *= 2,
+                _ = self.stopped.wait_for(|it| *it) => {}
+            }
+        };
+        let status = match loss {
+            Loss::Refused(status) => Some(status.as_u16()),
+            Loss::Unreachable | Loss::Timeout => None,
+        };
+        self.lose(loss.reason(), batch.len() as u64, status);
+    }
+
+    /// Sends a batch once; returns how many spans of it were not taken, or why it is lost and how long to
+    /// wait at least.
+    async fn attempt(&self, body: bytes::Bytes) -> Result<u64, (Loss, Option<Duration>)> {
+        let content_type = HeaderValue::from_static(self.encoding.content_type());
+        let request = self.client.post(self.settings.endpoint.clone());
+        let request = request.headers(self.settings.headers.clone());
+        let request = request.header(CONTENT_TYPE, content_type).body(body);
+        let answer = request.send().await;
+        let answer = answer.map_err(|_unreachable| (Loss::Unreachable, None))?;
+        if !answer.status().is_success() {
+            let wait = answer.headers().get(RETRY_AFTER);
+            let wait = wait.and_then(|it| it.to_str().ok()?.parse().ok());
+            let loss = Loss::Refused(answer.status());
+            return Err((loss, wait.map(Duration::from_secs)));
+        }
+        // It has taken them, whatever becomes of the rest of its answer.
+        Ok(self.encoding.rejected(&read(answer).await))
+    }
+
+    /// Counts lost spans, and says so from time to time.
+    fn lose(&mut self, reason: &'static str, spans: u64, status: Option<u16>) {
+        metrics::counter!(names::SPANS_DROPPED, "reason" => reason).increment(spans);
+        if let Some(suppressed) = self.warnings.pass(Instant::now()) {
+            tracing::warn!(
+                reason,
+                status,
+                spans,
+                suppressed,
+                "spans are lost: OpenTelemetry's collector did not take them"
+            );
+        }
+    }
+}
+
+/// The statuses after which a request may be sent again, by OTLP's specification.
+fn may_be_repeated(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// The start of an answer.
+async fn read(mut answer: Response) -> Vec<u8> {
+    let mut start = Vec::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        let room = ANSWER_BYTES_MAX - start.len();
+        start.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if start.len() == ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    start
+}

@@ -1,0 +1,144 @@
+//! Collectors that are slow, gone or talk without end.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::kit::{Collector, ENDS_AT_ONCE, Manner, end};
+use crate::upstream::kit::{App, Edge, endpoint};
+use crate::world::DEADLINE;
+use tidegate::testkit::until;
+
+async fn before(app: &App, collector: &Collector, more: &[(&'static str, &str)]) -> Edge {
+    let file = endpoint("*", "/app/{*rest}", &app.url());
+    Edge::with_all(&collector.variables(more), file).await
+}
+
+async fn dropped(edge: &Edge, reason: &str) -> f64 {
+    let series = format!("tidegate_spans_dropped_total{{reason=\"{reason}\"}}");
+    edge.metric(&series).await
+}
+
+async fn until_dropped(edge: &Edge, reason: &str, spans: f64) {
+    let counted = until(reason, DEADLINE, async || {
+        Ok((dropped(edge, reason).await >= spans).then_some(()))
+    });
+    counted.await.unwrap();
+}
+
+const ROUNDS: usize = 5;
+const REQUESTS: usize = 200;
+
+/// The time that all but one in a hundred requests take at most.
+async fn p99(edge: &Edge) -> Duration {
+    let mut took = Vec::new();
+    for at in 0..REQUESTS {
+        let started = Instant::now();
+        edge.get(&format!("/app/{at}")).await;
+        took.push(started.elapsed());
+    }
+    took.sort();
+    took[took.len() * 99 / 100]
+}
+
+#[tokio::test]
+async fn a_collector_that_is_silent_costs_no_request_anything_and_its_spans_are_counted() {
+    let collector = Collector::with(Manner::After(Duration::from_secs(3600))).await;
+    let app = App::answering(200, "well").await;
+    let off = Edge::before(&app, "").await;
+    let more = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50"),
+    ];
+    let edge = before(&app, &collector, &more).await;
+    // The best of rounds in turn: the machine is busy with other tests.
+    let (mut without, mut with) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        without = without.min(p99(&off).await);
+        with = with.min(p99(&edge).await);
+    }
+    eprintln!("p99 of a request: {without:?} without traces, {with:?} before a silent collector");
+    assert!(
+        with < without * 2 + Duration::from_millis(5),
+        "{with:?} after {without:?}"
+    );
+    // Three spans each, of which a batch waits for its answer and a queue for its turn.
+    let spans = (ROUNDS * REQUESTS * 3) as f64;
+    until_dropped(&edge, "queue", spans - 150.0).await;
+}
+
+#[tokio::test]
+async fn spans_that_a_collector_does_not_take_are_counted_by_the_reason() {
+    let app = App::answering(200, "well").await;
+    let short = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300")];
+    for (manner, reason) in [
+        (Manner::Status(400), "refused"),
+        (Manner::Status(503), "refused"),
+        (Manner::After(Duration::from_secs(3600)), "timeout"),
+    ] {
+        let collector = Collector::with(manner).await;
+        let edge = before(&app, &collector, &short).await;
+        edge.get("/app/a").await;
+        until_dropped(&edge, reason, 3.0).await;
+        let line = edge.gateway.wait_for_log("spans are lost").await.unwrap();
+        assert!(line.contains(reason), "{line}");
+    }
+    let collector = Collector::start().await;
+    let variables = collector.variables(&short);
+    drop(collector);
+    let file = endpoint("*", "/app/{*rest}", &app.url());
+    let edge = Edge::with_all(&variables, file).await;
+    edge.get("/app/a").await;
+    until_dropped(&edge, "unreachable", 3.0).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_read_no_further_and_the_next_spans_are_sent() {
+    let collector = Collector::with(Manner::Endless).await;
+    let app = App::answering(200, "well").await;
+    let edge = before(&app, &collector, &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "3")]).await;
+    let started = Instant::now();
+    edge.get("/app/a").await;
+    collector.asked(1).await;
+    collector.turn(Manner::Well);
+    edge.get("/app/b").await;
+    collector.trace("GET /app/{*rest}").await;
+    assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn a_collector_that_was_busy_gets_the_same_spans_once_more() {
+    let collector = Collector::with(Manner::Status(503)).await;
+    let app = App::answering(200, "well").await;
+    let edge = before(&app, &collector, &[]).await;
+    edge.get("/app/a").await;
+    collector.asked(1).await;
+    collector.turn(Manner::Well);
+    collector.trace("GET /app/{*rest}").await;
+    assert!(dropped(&edge, "refused").await < 1.0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_sends_what_it_has_and_waits_for_a_silent_collector_five_seconds() {
+    let app = App::answering(200, "well").await;
+    let late = [("OTEL_BSP_SCHEDULE_DELAY", "3600000")];
+    for manner in [Manner::Well, Manner::After(Duration::from_secs(3600))] {
+        let collector = Collector::with(manner).await;
+        let mut variables = collector.variables(&[]);
+        variables.retain(|(name, _)| *name != late[0].0);
+        variables.push((late[0].0, late[0].1.to_owned()));
+        let file = format!(
+            "{ENDS_AT_ONCE}{}",
+            endpoint("*", "/app/{*rest}", &app.url())
+        );
+        let mut edge = Edge::with_all(&variables, file).await;
+        edge.get("/app/a").await;
+        assert!(collector.spans().is_empty());
+        let started = Instant::now();
+        end(&mut edge).await;
+        match manner {
+            Manner::Well => assert_eq!(collector.spans().len(), 3),
+            _ => assert!(started.elapsed() < Duration::from_secs(9)),
+        }
+    }
+}

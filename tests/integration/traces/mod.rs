@@ -1,0 +1,10 @@
+//! Traces as a collector receives them from real gateways.
+
+mod collector;
+mod environment;
+mod exemplars;
+mod fleet;
+mod kit;
+mod sampling;
+mod sql;
+mod upstream;
