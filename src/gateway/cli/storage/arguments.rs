@@ -111,7 +111,7 @@ pub(crate) struct CredentialsArguments {
 
 /// Where credentials come from.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(in crate::gateway::cli) enum CredentialsSource {
+pub(crate) enum CredentialsSource {
     Env,
     Stdin,
     Role,
