@@ -2,12 +2,14 @@
 //! money.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
-use crate::world::{World, header, jwt, problem, rows};
+use crate::world::{DEADLINE, World, header, jwt, problem, rows};
 
 /// The five writes of the built-in API and the kind of what each creates.
 const PAYMENTS: [(&str, &str); 5] = [
@@ -348,7 +350,8 @@ impl Order {
     async fn send(&self, world: &World, tokens: &[String]) -> Option<i64> {
         let amount = format!("{}.{:02}", self.cents / 100, self.cents % 100);
         let body = transfer(ACCOUNTS[self.to], &amount);
-        for _ in 0..30 {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
             let request = world
                 .request(Method::POST, TRANSFERS)
                 .bearer_auth(&tokens[self.from])
@@ -361,7 +364,7 @@ impl Order {
                     return None;
                 }
                 // Not decided, or not known to be: the key makes it safe to send it again.
-                409 | 502 | 503 | 504 => {}
+                409 | 502 | 503 | 504 => sleep(Duration::from_millis(50)).await,
                 other => panic!("{other}: {}", response.text().await.unwrap()),
             }
         }
