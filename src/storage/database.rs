@@ -10,6 +10,7 @@ use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPo
 use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
@@ -137,7 +138,7 @@ impl IndexDatabase {
         } else {
             lease.settle_later();
         }
-        begun?;
+        begun.map_err(not_begun)?;
         let rows = rows?;
         committed?;
         let position = position
@@ -324,6 +325,15 @@ impl Prepared {
 fn forget_if_gone(lease: &Lease, error: &Error) {
     if is_gone(error) {
         lease.client().statement_cache.clear();
+    }
+}
+
+/// What is wrong with a transaction that could not begin: the number that [`begin_on`] asks for is not one
+/// on another timeline. That says nothing about the statement, which was not executed.
+fn not_begun(error: Error) -> StorageError {
+    match error.code() {
+        Some(&SqlState::INVALID_TEXT_REPRESENTATION) => no_primary(),
+        _ => StorageError::Database(error),
     }
 }
 
