@@ -30,6 +30,13 @@ pub(super) struct Shown {
     pub(super) position: Option<WalPosition>,
 }
 
+/// What is at fault if no answer comes in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Node,
+    Statement,
+}
+
 /// What a read is owed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owed {
@@ -157,6 +164,29 @@ impl IndexDatabase {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Shown, StorageError> {
+        self.read_from(owed, sql, values, Blame::Node).await
+    }
+
+    /// Runs a read that may take long, in any committed state. That it does says nothing about its node.
+    ///
+    /// # Errors
+    /// If no node answers in time.
+    pub(super) async fn read_much(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StorageError> {
+        let read = self.read_from(Owed::EVENTUAL, sql, values, Blame::Statement);
+        read.await.map(|shown| shown.rows)
+    }
+
+    async fn read_from(
+        &self,
+        owed: Owed,
+        sql: &str,
+        values: Values<'_>,
+        blame: Blame,
+    ) -> Result<Shown, StorageError> {
         let deadline = Instant::now() + DEADLINE;
         let known = self.0.monitor.knowledge();
         let token = owed.token.at_present(known.lineage.as_deref());
@@ -173,7 +203,7 @@ impl IndexDatabase {
         let steps = plan(&decision, true, &views, &ranking, Instant::now());
         let mut failed = StorageError::NoNode(format!("none can honour {}", owed.consistency));
         for step in steps {
-            let attempt = || self.attempt(&step, &decision, sql, values, deadline);
+            let attempt = || self.attempt(&step, &decision, (sql, values, blame), deadline);
             let answered = match attempt().await {
                 Err(StorageError::Database(error)) if is_gone(&error) => attempt().await,
                 answered => answered,
@@ -200,8 +230,7 @@ impl IndexDatabase {
         &self,
         step: &Step,
         decision: &Decision,
-        sql: &str,
-        values: Values<'_>,
+        (sql, values, blame): (&str, Values<'_>, Blame),
         deadline: Instant,
     ) -> Result<Option<Shown>, StorageError> {
         let node = &self.0.members[step.node].node;
@@ -224,7 +253,9 @@ impl IndexDatabase {
         };
         let answered = timeout_at(deadline, Box::pin(both)).await;
         let Ok(answered) = answered else {
-            self.report(step.node, AttemptOutcome::Failed);
+            if blame == Blame::Node {
+                self.report(step.node, AttemptOutcome::Failed);
+            }
             return Err(StorageError::NoNode(format!("{} does not answer", node.id)));
         };
         let (rows, position) = answered.map_err(StorageError::Database)?;

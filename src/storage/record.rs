@@ -1,7 +1,7 @@
 //! Writes what was counted, and this gateway's own row. A batch that may not have arrived is written again,
 //! which changes nothing if it has.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::database::Values;
-use super::gauges::{show_buckets, show_copies};
+use super::gauges::{show_buckets, show_copies, show_gone};
 use super::registry::new_id;
 use super::statistics::{BucketStatus, Outcomes};
 use super::{StorageError, Store};
@@ -82,9 +82,12 @@ impl ThisGateway {
 pub async fn record_forever(store: Arc<Store>, gateway: Arc<ThisGateway>) {
     let renewals = async {
         let mut ticks = ticks(RENEW_INTERVAL, Instant::now());
+        let mut shown = HashSet::new();
         loop {
             ticks.tick().await;
-            show_buckets(&store.inventory.load());
+            let inventory = store.inventory.load_full();
+            show_buckets(&inventory);
+            shown = show_gone(&shown, &inventory);
             if let Err(error) = renew(&store, &gateway).await {
                 tracing::debug!(%error, "the row of this gateway could not be renewed");
             }

@@ -10,7 +10,7 @@ use super::Store;
 pub struct BucketSeen {
     /// Its name.
     pub bucket: String,
-    /// Whose it is.
+    /// Its provider.
     pub provider: String,
     /// `ONLINE`, `DISCONNECTED` or `OFFLINE`.
     pub status: String,
