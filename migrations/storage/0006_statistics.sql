@@ -26,6 +26,7 @@ create table tidegate.storage_bucket_minute (
     errors bigint not null,
     primary key (at, gateway, bucket)
 );
+create index storage_bucket_minute_bucket on tidegate.storage_bucket_minute (bucket, at);
 
 -- What a repository's requests did at a bucket, by minute. What was swept is of no repository: ''.
 create table tidegate.storage_use_minute (

@@ -1,9 +1,12 @@
 //! Object storage: its listener and its tasks.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 use super::GatewayError;
 use crate::auth::Verifier;
@@ -15,6 +18,8 @@ use crate::storage::{
 
 /// The longest silence of a client that sends or reads a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a task that has ended is left alone, so that one that ends at once does not fill the log.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// What the listener shares with the rest of the process.
 pub(super) struct Shared<'a> {
@@ -52,10 +57,6 @@ pub(super) fn begin_storage(
         write_timeout: SILENCE_MAX,
         ..Limits::from(shared.server)
     };
-    tasks.spawn(Arc::clone(&store).keep_up_to_date());
-    tasks.spawn(sweep_forever(Arc::clone(&store)));
-    tasks.spawn(repair_forever(Arc::clone(&store)));
-    tasks.spawn(move_forever(Arc::clone(&store)));
     if let Some(listener) = api {
         let address = listener.local_addr().ok().map(tracing::field::display);
         tracing::info!(storage_api = address, "listening for the storage API");
@@ -65,12 +66,72 @@ pub(super) fn begin_storage(
             let _ended = served.await;
         });
     }
-    let this = ThisGateway::new(&store, local, shared.tls.is_some());
-    tasks.spawn(record_forever(Arc::clone(&store), this));
-    tasks.spawn(probe_forever(store));
+    let this = Arc::new(ThisGateway::new(&store, local, shared.tls.is_some()));
+    let of = Arc::clone(&store);
+    tasks.spawn(again_and_again("inventory", move || {
+        Arc::clone(&of).keep_up_to_date()
+    }));
+    let of = Arc::clone(&store);
+    tasks.spawn(again_and_again("sweeps", move || {
+        sweep_forever(Arc::clone(&of))
+    }));
+    let of = Arc::clone(&store);
+    tasks.spawn(again_and_again("repairs", move || {
+        repair_forever(Arc::clone(&of))
+    }));
+    let of = Arc::clone(&store);
+    tasks.spawn(again_and_again("moves", move || {
+        move_forever(Arc::clone(&of))
+    }));
+    let of = Arc::clone(&store);
+    tasks.spawn(again_and_again("statistics", move || {
+        record_forever(Arc::clone(&of), Arc::clone(&this))
+    }));
+    tasks.spawn(again_and_again("probes", move || {
+        probe_forever(Arc::clone(&store))
+    }));
     let served = serve(listener, front, limits, shared.drain.clone());
     Ok(tokio::spawn(async move {
         let drained = served.await;
         tracing::info!(cut = drained.cut, "drained of S3 requests");
     }))
+}
+
+/// Runs a task that never ends. If it does, by a panic, that is logged and it begins again: without its
+/// probes or its inventory, a gateway would go on with what was true long ago.
+async fn again_and_again<F: Future<Output = ()>>(name: &'static str, task: impl Fn() -> F) {
+    loop {
+        let _panic_or_end = AssertUnwindSafe(task()).catch_unwind().await;
+        tracing::error!(
+            task = name,
+            "a task of object storage has ended; it begins again"
+        );
+        sleep(RESTART_DELAY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_died_begins_again() {
+        let (begun, third) = (AtomicU32::new(0), Notify::new());
+        let task = async || {
+            if begun.fetch_add(1, Ordering::Relaxed) < 2 {
+                panic!("it dies");
+            }
+            third.notify_one();
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = again_and_again("test", || task()) => {}
+            () = third.notified() => {}
+        }
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+    }
 }

@@ -216,26 +216,31 @@ impl BucketBackend {
         self.head("probe").await.map(drop)
     }
 
-    /// Writes, reads, lists and deletes a small object; returns the outcome of each.
+    /// Reads a small object and compares it. Neither a body without end nor one that trickles in is read
+    /// for long.
+    pub(super) async fn comes_back(&self, id: &str, expected: &[u8]) -> Result<(), Fault> {
+        let read = async {
+            let mut bytes = self.get(id, 0..expected.len() as u64).await?;
+            let mut left = expected;
+            while let Some(chunk) = within_stream(&mut bytes).await? {
+                left = left.strip_prefix(&*chunk).ok_or_else(other_bytes)?;
+            }
+            match left.is_empty() {
+                true => Ok(()),
+                false => Err(other_bytes()),
+            }
+        };
+        timeout(FIRST_BYTE, read)
+            .await
+            .unwrap_or_else(|_elapsed| Err(silent()))
+    }
+
+    /// Writes, reads, lists and deletes a small object, each within 5 s; returns the outcome of each.
     pub async fn check(&self) -> [(&'static str, Result<(), Fault>); 4] {
         const BODY: &[u8] = b"tidegate storage bucket check";
         let id = format!("check-{}", uuid::Uuid::now_v7().simple());
         let written = self.put(&id, vec![Bytes::from_static(BODY)]).await;
-        let read = async {
-            let mut bytes = self.get(&id, 0..BODY.len() as u64).await?;
-            let mut all = Vec::new();
-            while let Some(chunk) = within_stream(&mut bytes).await? {
-                all.extend_from_slice(&chunk);
-            }
-            match all == BODY {
-                true => Ok(()),
-                false => Err(Fault {
-                    kind: FaultKind::Damaged,
-                    detail: "other bytes came back".to_owned(),
-                }),
-            }
-        };
-        let read = read.await;
+        let read = self.comes_back(&id, BODY).await;
         let prefix = Path::from(PREFIX);
         let mut list = self.store.list(Some(&prefix));
         let listed = timeout(FIRST_BYTE, list.next()).await;
@@ -252,6 +257,18 @@ impl BucketBackend {
             ("delete", deleted),
         ]
     }
+}
+
+fn other_bytes() -> Fault {
+    Fault {
+        kind: FaultKind::Damaged,
+        detail: "other bytes came back".to_owned(),
+    }
+}
+
+/// The key in the bucket.
+fn path(id: &str) -> Path {
+    Path::from_iter([PREFIX, id])
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::provider::Provider;
 pub struct NewBucket {
     /// Its name here.
     pub name: String,
-    /// Whose it is.
+    /// Its provider.
     pub provider: Provider,
     /// The provider's region.
     pub region: String,

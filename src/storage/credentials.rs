@@ -8,6 +8,10 @@ use super::provider::Provider;
 
 /// Longest credentials that are read, as text.
 pub const CREDENTIALS_BYTES_MAX: usize = 64 << 10;
+/// The longest id of an access key.
+const KEY_ID_BYTES_MAX: usize = 256;
+/// What an id that cannot be used is answered with.
+const KEY_ID_EXPECTED: &str = "accessKeyId: expected 1 to 256 visible characters of ASCII";
 
 /// What opens a bucket.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +87,9 @@ impl BucketCredentials {
     pub fn read(text: &str) -> Result<Self, &'static str> {
         match serde_json::from_str(text) {
             Ok(Given::Account(service_account)) => Ok(Self::ServiceAccount { service_account }),
+            Ok(Given::Key { access_key_id, .. }) if !is_key_id(&access_key_id) => {
+                Err(KEY_ID_EXPECTED)
+            }
             Ok(Given::Key {
                 access_key_id,
                 secret_access_key,
@@ -96,11 +103,16 @@ impl BucketCredentials {
         }
     }
 
-    /// Whether a provider knows credentials of this kind.
+    /// Whether a provider knows credentials of this kind, and can be sent them.
     ///
     /// # Errors
-    /// Says which ones it knows.
+    /// Says what is expected.
     pub(super) fn suit(&self, provider: Provider) -> Result<(), String> {
+        if let Self::Key { access_key_id, .. } = self
+            && !is_key_id(access_key_id)
+        {
+            return Err(KEY_ID_EXPECTED.to_owned());
+        }
         let expected = match (provider, self) {
             (Provider::File, _) => "none",
             (
@@ -122,6 +134,12 @@ impl BucketCredentials {
         };
         Err(format!("credentials: {provider} takes {expected}"))
     }
+}
+
+/// Whether a text can be the id of an access key: it is sent in a header, where `object_store` expects
+/// visible ASCII and panics otherwise.
+fn is_key_id(text: &str) -> bool {
+    (1..=KEY_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -157,6 +175,22 @@ mod tests {
             let said = BucketCredentials::read(wrong).unwrap_err();
             assert!(!said.contains("\"secret\""), "{said}");
             assert!(serde_json::from_str::<BucketCredentials>(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn an_id_that_cannot_be_sent_is_refused_wherever_it_comes_from() {
+        for id in ["a\nb", "ключ", "", "a b", "a\u{7f}", &"x".repeat(257)] {
+            let given = serde_json::json!({"accessKeyId": id, "secretAccessKey": "secret"});
+            assert_eq!(
+                BucketCredentials::read(&given.to_string()),
+                Err(KEY_ID_EXPECTED)
+            );
+            // As an older version may have stored it.
+            let stored: BucketCredentials = serde_json::from_value(given).unwrap();
+            for provider in [Provider::S3, Provider::Aws, Provider::Gcp, Provider::Azure] {
+                assert_eq!(stored.suit(provider), Err(KEY_ID_EXPECTED.to_owned()));
+            }
         }
     }
 

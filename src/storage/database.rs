@@ -10,6 +10,7 @@ use tidegate_model::{Consistency, Lsn, NodeStatus, RequestToken, Timeline, WalPo
 use tidegate_policy::{Decision, NO_STORE_PRIVATE, NodeView, Step, plan};
 use tidegate_steering::AttemptOutcome;
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
@@ -27,6 +28,13 @@ pub(super) type Values<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 pub(super) struct Shown {
     pub(super) rows: Vec<Row>,
     pub(super) position: Option<WalPosition>,
+}
+
+/// What is at fault if no answer comes in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Node,
+    Statement,
 }
 
 /// What a read is owed.
@@ -138,7 +146,7 @@ impl IndexDatabase {
         } else {
             lease.settle_later();
         }
-        begun?;
+        begun.map_err(not_begun)?;
         let rows = rows?;
         committed?;
         let position = position
@@ -157,6 +165,29 @@ impl IndexDatabase {
         sql: &str,
         values: Values<'_>,
     ) -> Result<Shown, StorageError> {
+        self.read_from(owed, sql, values, Blame::Node).await
+    }
+
+    /// Runs a read that may take long, in any committed state. That it does says nothing about its node.
+    ///
+    /// # Errors
+    /// If no node answers in time.
+    pub(super) async fn read_much(
+        &self,
+        sql: &str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, StorageError> {
+        let read = self.read_from(Owed::EVENTUAL, sql, values, Blame::Statement);
+        read.await.map(|shown| shown.rows)
+    }
+
+    async fn read_from(
+        &self,
+        owed: Owed,
+        sql: &str,
+        values: Values<'_>,
+        blame: Blame,
+    ) -> Result<Shown, StorageError> {
         let deadline = Instant::now() + DEADLINE;
         let known = self.0.monitor.knowledge();
         let token = owed.token.at_present(known.lineage.as_deref());
@@ -173,7 +204,7 @@ impl IndexDatabase {
         let steps = plan(&decision, true, &views, &ranking, Instant::now());
         let mut failed = StorageError::NoNode(format!("none can honour {}", owed.consistency));
         for step in steps {
-            let attempt = || self.attempt(&step, &decision, sql, values, deadline);
+            let attempt = || self.attempt(&step, &decision, (sql, values, blame), deadline);
             let answered = match attempt().await {
                 Err(StorageError::Database(error)) if is_gone(&error) => attempt().await,
                 answered => answered,
@@ -200,8 +231,7 @@ impl IndexDatabase {
         &self,
         step: &Step,
         decision: &Decision,
-        sql: &str,
-        values: Values<'_>,
+        (sql, values, blame): (&str, Values<'_>, Blame),
         deadline: Instant,
     ) -> Result<Option<Shown>, StorageError> {
         let node = &self.0.members[step.node].node;
@@ -224,7 +254,9 @@ impl IndexDatabase {
         };
         let answered = timeout_at(deadline, Box::pin(both)).await;
         let Ok(answered) = answered else {
-            self.report(step.node, AttemptOutcome::Failed);
+            if blame == Blame::Node {
+                self.report(step.node, AttemptOutcome::Failed);
+            }
             return Err(StorageError::NoNode(format!("{} does not answer", node.id)));
         };
         let (rows, position) = answered.map_err(StorageError::Database)?;
@@ -319,6 +351,15 @@ impl Prepared {
 fn forget_if_gone(lease: &Lease, error: &Error) {
     if is_gone(error) {
         lease.client().statement_cache.clear();
+    }
+}
+
+/// What is wrong with a transaction that could not begin: the number that [`begin_on`] asks for is not one
+/// on another timeline. That says nothing about the statement, which was not executed.
+fn not_begun(error: Error) -> StorageError {
+    match error.code() {
+        Some(&SqlState::INVALID_TEXT_REPRESENTATION) => no_primary(),
+        _ => StorageError::Database(error),
     }
 }
 

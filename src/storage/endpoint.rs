@@ -71,11 +71,15 @@ fn inner(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 fn is_metadata_v4(v4: Ipv4Addr) -> bool {
-    v4.is_link_local() || v4.octets() == [100, 100, 100, 200]
+    // Of Alibaba Cloud, and of Azure's platform.
+    v4.is_link_local() || matches!(v4.octets(), [100, 100, 100, 200] | [168, 63, 129, 16])
 }
 
 fn is_metadata_v6(v6: Ipv6Addr) -> bool {
-    v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2]
+    // Of AWS, and of Google Cloud.
+    v6.is_unicast_link_local()
+        || v6.segments()[..2] == [0xfd00, 0x0ec2]
+        || v6.segments() == [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
 }
 
 /// Whether an address is not one of the public internet (RFC 6890).
@@ -104,6 +108,9 @@ mod tests {
             "metadata.google.internal",
             "metadata.google.internal.",
             "100.100.100.200",
+            "168.63.129.16",
+            "[::ffff:168.63.129.16]",
+            "[fd20:ce::254]",
         ] {
             for reach in [Reach::Any, Reach::Public] {
                 assert!(check_host(host, reach).is_err(), "{host}");

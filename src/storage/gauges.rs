@@ -1,13 +1,12 @@
 //! What Prometheus sees of buckets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use metrics::gauge;
 use tidegate_telemetry::names;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
-use super::database::Owed;
 use super::inventory::Inventory;
 use super::statistics::BucketStatus;
 use super::{StorageError, Store};
@@ -36,24 +35,42 @@ pub(super) fn show_buckets(inventory: &Inventory) {
         let is_over = slo.is_some_and(|slo| inventory.slow(index, now) > slo);
         gauge!(names::STORAGE_OVER_SLO, "bucket" => name()).set(f64::from(u8::from(is_over)));
         gauge!(names::STORAGE_WRITTEN, "bucket" => name()).set(float(bucket.live.written()));
-        if let Some(limit) = bucket.row.soft_limit() {
-            gauge!(names::STORAGE_SOFT_CAP, "bucket" => name()).set(float(limit));
+        let limit = bucket.row.soft_limit().map_or(f64::NAN, float);
+        gauge!(names::STORAGE_SOFT_CAP, "bucket" => name()).set(limit);
+        let quota = bucket.row.declared.quota;
+        let left = quota.map(|quota| quota.saturating_sub(bucket.live.held()));
+        gauge!(names::STORAGE_QUOTA_LEFT, "bucket" => name()).set(left.map_or(f64::NAN, float));
+    }
+}
+
+/// Shows of buckets that are gone that nothing is known; returns the names of those that there are.
+pub(super) fn show_gone(shown: &HashSet<String>, inventory: &Inventory) -> HashSet<String> {
+    let buckets = inventory.buckets.iter();
+    let present: HashSet<_> = buckets.map(|bucket| bucket.name().to_owned()).collect();
+    for gone in shown.difference(&present) {
+        for name in [
+            names::STORAGE_LATENCY,
+            names::STORAGE_WRITTEN,
+            names::STORAGE_SOFT_CAP,
+            names::STORAGE_QUOTA_LEFT,
+        ] {
+            gauge!(name, "bucket" => gone.clone()).set(f64::NAN);
         }
-        if let Some(quota) = bucket.row.declared.quota {
-            let left = quota.saturating_sub(bucket.live.held());
-            gauge!(names::STORAGE_QUOTA_LEFT, "bucket" => name()).set(float(left));
+        gauge!(names::STORAGE_OVER_SLO, "bucket" => gone.clone()).set(0.0);
+        for status in ["online", "disconnected", "offline"] {
+            gauge!(names::STORAGE_BUCKET_STATUS, "bucket" => gone.clone(), "status" => status)
+                .set(0.0);
+        }
+        for state in STATES {
+            gauge!(names::STORAGE_COPIES, "bucket" => gone.clone(), "state" => state).set(0.0);
         }
     }
+    present
 }
 
 /// Counts the copies in every bucket.
 pub(super) async fn show_copies(store: &Store) -> Result<(), StorageError> {
-    let rows = store
-        .index
-        .database
-        .read(Owed::EVENTUAL, COPIES, &[])
-        .await?
-        .rows;
+    let rows = store.index.database.read_much(COPIES, &[]).await?;
     let count = |row: &Row| {
         let of: (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let count: i64 = row.try_get(2)?;

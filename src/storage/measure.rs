@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use super::BucketBackend;
-use super::attempt::within_stream;
 use super::fault::Fault;
 
 /// Requests of each kind, one after the other: enough that the slowest is close to the 99th percentile.
@@ -57,19 +56,14 @@ pub async fn measure(backend: &BucketBackend) -> Result<Measured, Fault> {
 }
 
 async fn measured(backend: &BucketBackend, ids: &[String]) -> Result<Measured, Fault> {
-    let body = || vec![Bytes::from_static(&[b't'; BYTES])];
+    const BODY: &[u8] = &[b't'; BYTES];
+    let body = || vec![Bytes::from_static(BODY)];
     Ok(Measured {
         put: timed(ids, async |id| backend.put(id, body()).await).await?,
         head: timed(ids, async |id| backend.head(id).await.map(drop)).await?,
-        get: timed(ids, async |id| read(backend, id).await).await?,
+        get: timed(ids, async |id| backend.comes_back(id, BODY).await).await?,
         delete: timed(ids, async |id| backend.delete(id).await).await?,
     })
-}
-
-async fn read(backend: &BucketBackend, id: &str) -> Result<(), Fault> {
-    let mut bytes = backend.get(id, 0..BYTES as u64).await?;
-    while within_stream(&mut bytes).await?.is_some() {}
-    Ok(())
 }
 
 async fn timed(

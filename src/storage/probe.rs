@@ -39,12 +39,10 @@ async fn probe(inventory: &Inventory, index: usize, is_turn_of_working: bool) {
     let latency = probed.is_ok().then(|| started.elapsed());
     inventory.report(index, probed.as_ref().err(), latency);
     let silent = &bucket.live.silent_probes;
-    match probed {
-        Ok(()) => silent.store(0, Ordering::Relaxed),
-        // One task probes a bucket.
-        Err(_) => silent.store(
-            silent.load(Ordering::Relaxed).saturating_add(1),
-            Ordering::Relaxed,
-        ),
-    }
+    // An error of the bucket's own is an answer. One task probes a bucket.
+    let count = match probed.is_err_and(|fault| fault.kind.is_silence()) {
+        true => silent.load(Ordering::Relaxed).saturating_add(1),
+        false => 0,
+    };
+    silent.store(count, Ordering::Relaxed);
 }

@@ -1,17 +1,18 @@
 //! Writes what was counted, and this gateway's own row. A batch that may not have arrived is written again,
 //! which changes nothing if it has.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::database::Values;
-use super::gauges::{show_buckets, show_copies};
+use super::gauges::{show_buckets, show_copies, show_gone};
 use super::registry::new_id;
 use super::statistics::{BucketStatus, Outcomes};
 use super::{StorageError, Store};
@@ -78,12 +79,15 @@ impl ThisGateway {
 }
 
 /// Renews this gateway's row and writes its statistics again and again; never ends.
-pub async fn record_forever(store: Arc<Store>, gateway: ThisGateway) {
+pub async fn record_forever(store: Arc<Store>, gateway: Arc<ThisGateway>) {
     let renewals = async {
         let mut ticks = ticks(RENEW_INTERVAL, Instant::now());
+        let mut shown = HashSet::new();
         loop {
             ticks.tick().await;
-            show_buckets(&store.inventory.load());
+            let inventory = store.inventory.load_full();
+            show_buckets(&inventory);
+            shown = show_gone(&shown, &inventory);
             if let Err(error) = renew(&store, &gateway).await {
                 tracing::debug!(%error, "the row of this gateway could not be renewed");
             }
@@ -92,10 +96,10 @@ pub async fn record_forever(store: Arc<Store>, gateway: ThisGateway) {
     let batches = async {
         let every = store.settings.statistics_interval;
         let mut ticks = ticks(every, Instant::now() + every);
-        let mut waiting = VecDeque::new();
+        let (mut waiting, mut last) = (VecDeque::new(), 0);
         for number in 0_u64.. {
             ticks.tick().await;
-            collect(&store, &mut waiting);
+            last = collect(&store, &mut waiting, last);
             if number % BATCHES_PER_COUNT == 0
                 && let Err(error) = show_copies(&store).await
             {
@@ -153,14 +157,15 @@ fn own_standing(store: &Store) -> (BucketStatus, Option<f64>) {
     (status, nearest.map(|it| it.as_secs_f64() * 1_000.0))
 }
 
-/// Turns what was counted into batches.
-fn collect(store: &Store, waiting: &mut VecDeque<Batch>) {
+/// Turns what was counted into batches; returns their time.
+fn collect(store: &Store, waiting: &mut VecDeque<Batch>, last: u64) -> u64 {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let every = store.settings.statistics_interval.as_secs().max(1);
+    let time = time_of_batch(since_1970.as_secs(), every, last);
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
-    let at = (since_1970.as_secs() / every * every) as f64;
+    let at = time as f64;
     let (inventory, now) = (store.inventory.load(), Instant::now());
     let buckets: Vec<_> = inventory
         .buckets
@@ -183,6 +188,13 @@ fn collect(store: &Store, waiting: &mut VecDeque<Batch>) {
     while waiting.len() > BATCHES_MAX {
         waiting.pop_front();
     }
+    time
+}
+
+/// The time of a batch: a multiple of the interval, and after the last one, also where the clock was set
+/// back or a tick came early. A batch with the time of another one would not be counted.
+fn time_of_batch(now: u64, every: u64, last: u64) -> u64 {
+    (now / every * every).max(last + every)
 }
 
 fn add(waiting: &mut VecDeque<Batch>, at: f64, kind: BatchKind, rows: &[impl Serialize]) {
@@ -215,8 +227,7 @@ async fn write(
             (&batch.rows, Type::TEXT),
         ];
         match database.write(sql, values).await {
-            // What the database refuses it would refuse again.
-            Err(StorageError::Database(error)) if !error.is_closed() => {
+            Err(StorageError::Database(error)) if is_about_the_rows(&error) => {
                 tracing::warn!(%error, "statistics were refused by the database and are lost");
             }
             written => drop(written?),
@@ -235,4 +246,24 @@ async fn write(
         }
     }
     Ok(())
+}
+
+/// Whether rows are refused by what they say, which would be so again: any other failure, such as a
+/// failover or a statement that was cut off, may pass.
+fn is_about_the_rows(error: &tokio_postgres::Error) -> bool {
+    let code = error.code().map(SqlState::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_batch_has_the_time_of_another_one() {
+        assert_eq!(time_of_batch(119, 60, 0), 60);
+        assert_eq!(time_of_batch(119, 60, 60), 120);
+        assert_eq!(time_of_batch(90, 60, 600), 660);
+        assert_eq!(time_of_batch(1_000, 60, 600), 960);
+    }
 }

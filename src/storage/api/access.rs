@@ -1,4 +1,4 @@
-//! Who may do what, and the last touches of every answer.
+//! Authorisation, and the headers of every response.
 
 use axum::body::Body;
 use axum::extract::{Request, State};

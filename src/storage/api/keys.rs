@@ -34,6 +34,8 @@ enum Rotate {
     Begin,
     /// Let only the second one hold.
     Finish,
+    /// Let only the first one hold.
+    Cancel,
 }
 
 pub(super) async fn list(
@@ -65,6 +67,10 @@ pub(super) async fn rotate(
         Rotate::Begin => one(api.keys().rotate(&id).await?),
         Rotate::Finish => {
             api.keys().finish(&id).await?;
+            json!({"success": true})
+        }
+        Rotate::Cancel => {
+            api.keys().cancel(&id).await?;
             json!({"success": true})
         }
     };

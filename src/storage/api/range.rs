@@ -67,10 +67,11 @@ fn names(parameter: &str, given: Option<String>) -> Result<Option<Vec<String>>, 
 
 fn time(parameter: &str, given: Option<String>) -> Result<Option<String>, Problem> {
     let read = |text: String| {
-        let time: Result<Timestamp, _> = text.parse();
-        time.map(|time| time.to_string()).map_err(|_unreadable| {
-            refused(format!("{parameter}: expected a time as RFC 3339 has it"))
-        })
+        let time = text.parse::<Timestamp>().ok();
+        // The years that RFC 3339 has, without 0, which the database does not read.
+        let time = time.map(|time| time.to_string());
+        let time = time.filter(|time| !time.starts_with('-') && !time.starts_with("0000-"));
+        time.ok_or_else(|| refused(format!("{parameter}: expected a time as RFC 3339 has it")))
     };
     given.map(read).transpose()
 }
@@ -114,7 +115,16 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let read = time("start", text("2026-11-27T10:00:00+01:00")).unwrap();
         assert_eq!(read.as_deref(), Some("2026-11-27T09:00:00Z"));
-        for wrong in ["yesterday", "2026-11-27", "2026-13-01T00:00:00Z", "1'; --"] {
+        for wrong in [
+            "yesterday",
+            "2026-11-27",
+            "2026-13-01T00:00:00Z",
+            "1'; --",
+            "0000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+01:00",
+            "-000001-01-01T00:00:00Z",
+            "+010000-01-01T00:00:00Z",
+        ] {
             let refused = time("start", text(wrong)).unwrap_err();
             assert!(refused.to_string().starts_with("start: "));
         }

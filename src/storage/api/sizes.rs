@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use crate::storage::StorageError;
-use crate::storage::database::{IndexDatabase, Owed};
+use crate::storage::database::IndexDatabase;
 
 /// Reads the whole index, which takes its time.
 const STORED: &str = "select o.repository, sum(v.size)::bigint from tidegate.storage_object o \
@@ -16,9 +16,16 @@ const STORED: &str = "select o.repository, sum(v.size)::bigint from tidegate.sto
 /// How old the sizes of repositories may be.
 const STORED_AGE_MAX: Duration = Duration::from_secs(60);
 
-/// The sizes of repositories, when they were last read; clients that poll share them.
+/// The sizes of repositories. Clients that poll share one reading, also one that has failed.
 #[derive(Default)]
-pub(super) struct Sizes(Mutex<Option<(Instant, HashMap<String, u64>)>>);
+pub(super) struct Sizes(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// When they were last read, or could not be.
+    tried: Option<Instant>,
+    sizes: Option<HashMap<String, u64>>,
+}
 
 impl Sizes {
     pub(super) async fn read(
@@ -26,14 +33,15 @@ impl Sizes {
         database: &IndexDatabase,
     ) -> Result<HashMap<String, u64>, StorageError> {
         let mut known = self.0.lock().await;
-        if let Some((at, sizes)) = &*known
-            && at.elapsed() < STORED_AGE_MAX
-        {
-            return Ok(sizes.clone());
+        if known.tried.is_none_or(|at| at.elapsed() >= STORED_AGE_MAX) {
+            match sums(database, STORED).await {
+                Ok(sizes) => known.sizes = Some(sizes),
+                Err(error) => tracing::warn!(%error, "the sizes of repositories cannot be read"),
+            }
+            known.tried = Some(Instant::now());
         }
-        let sizes = sums(database, STORED).await?;
-        *known = Some((Instant::now(), sizes.clone()));
-        Ok(sizes)
+        let unknown = || StorageError::NoNode("the sizes of repositories are not known".to_owned());
+        known.sizes.clone().ok_or_else(unknown)
     }
 }
 
@@ -42,7 +50,7 @@ pub(super) async fn sums(
     database: &IndexDatabase,
     sql: &str,
 ) -> Result<HashMap<String, u64>, StorageError> {
-    let rows = database.read(Owed::EVENTUAL, sql, &[]).await?.rows;
+    let rows = database.read_much(sql, &[]).await?;
     let sum = |row: &Row| Ok((row.try_get(0)?, bytes(row, 1)?));
     rows.iter().map(sum).collect()
 }

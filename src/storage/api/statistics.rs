@@ -10,9 +10,9 @@ use super::range::Wanted;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
-use crate::storage::database::{Owed, Values};
+use crate::storage::database::Values;
 
-/// Gateways, newest first. A gateway that has not renewed its row for 30 s is off line.
+/// Gateways, newest first. A gateway that has not renewed its row for 30 s is offline.
 const NODES: &str = "select json_build_object('success', true, 'data', coalesce(json_agg(node), '[]'::json), \
      'total', count(*))::text from (select id as \"nodeId\", ip, region, version, shown.status, \
      initcap(shown.status) as state, latency_ms as \"latencyMs\", renewed as \"lastUpdated\", url, endpoint \
@@ -91,13 +91,7 @@ async fn used(api: &Api, sql: &str, wanted: &Wanted) -> Result<Response, Problem
 
 /// The one value of a query, from any node: statistics are never needed to the second.
 async fn text(api: &Api, sql: &str, values: Values<'_>) -> Result<String, StorageError> {
-    let rows = api
-        .store
-        .index
-        .database
-        .read(Owed::EVENTUAL, sql, values)
-        .await?
-        .rows;
+    let rows = api.store.index.database.read_much(sql, values).await?;
     let text = rows.first().map_or(Ok(None), |row| row.try_get(0))?;
     Ok(text.unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use super::sizes::{bytes, sums};
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
-use crate::storage::database::{IndexDatabase, Owed, Values};
+use crate::storage::database::{IndexDatabase, Values};
 use crate::storage::inventory::Inventory;
 use crate::storage::live::Bucket;
 
@@ -132,7 +132,7 @@ fn total<'a>(all: impl Iterator<Item = (&'a (String, String), &'a Moved)>) -> Mo
 
 async fn moved(database: &IndexDatabase, wanted: &Wanted) -> Result<Pairs, StorageError> {
     let values: Values<'_> = &[(&wanted.start, Type::TEXT), (&wanted.end, Type::TEXT)];
-    let rows = database.read(Owed::EVENTUAL, MOVED, values).await?.rows;
+    let rows = database.read_much(MOVED, values).await?;
     let pair = |row: &Row| {
         let moved = Moved {
             uploaded: bytes(row, 2)?,

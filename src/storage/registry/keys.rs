@@ -70,7 +70,7 @@ impl KeyRegistry<'_> {
         let stored = self.key(id).await?;
         let is_rotated = || {
             StorageError::InUse(format!(
-                "the key `{id}` has two secrets already: finish its rotation first"
+                "the key `{id}` has two secrets already: finish or cancel its rotation first"
             ))
         };
         if stored.pair.next_secret.is_some() {
@@ -124,11 +124,25 @@ impl KeyRegistry<'_> {
             (&stored.next_secret, Type::BYTEA),
         ];
         match self.0.run(sql, values).await?.is_empty() {
-            true => Err(StorageError::InUse(format!(
-                "the key `{id}` is not being rotated"
-            ))),
+            true => Err(not_rotating(id)),
             false => Ok(()),
         }
+    }
+
+    /// Gives the rotation of a key up, by either of its ids: only its first secret holds. So the second one
+    /// can be made anew if it was lost before clients had it.
+    ///
+    /// # Errors
+    /// If the key is not being rotated.
+    pub async fn cancel(&self, id: &str) -> Result<(), StorageError> {
+        // After 24 hours the first secret does not hold any more, and must not do so again.
+        let sql = "update tidegate.storage_key set next_secret = null, rotated = null \
+             where (id = $1 or key_id = $1) and rotated >= now() - interval '24 h' returning 1";
+        let cancelled = self.0.one("key", id, sql).await;
+        cancelled.map_err(|error| match error {
+            StorageError::NotFound(..) => not_rotating(id),
+            error => error,
+        })
     }
 
     /// Removes a key, by either of its ids.
@@ -152,6 +166,10 @@ impl KeyRegistry<'_> {
             next_secret: row.try_get(5)?,
         })
     }
+}
+
+fn not_rotating(id: &str) -> StorageError {
+    StorageError::InUse(format!("the key `{id}` is not being rotated"))
 }
 
 /// A column of a key's row that is sealed.

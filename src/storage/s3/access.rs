@@ -1,4 +1,4 @@
-//! Who may do what: a key opens its own repository, and the members of that by their names. An admin key
+//! Authorisation: a key opens its own repository, and the members of that by their names. An admin key
 //! also opens the repositories that were made with it.
 
 use std::sync::Arc;

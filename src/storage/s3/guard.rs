@@ -9,9 +9,9 @@ const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
 /// The file of a form, which is held in memory before access is checked.
 pub(super) const FORM_BYTES_MAX: u64 = 16 << 20;
 /// The rest of a form.
-const FORM_FIELDS_BYTES_MAX: u64 = 1 << 20;
+pub(super) const FORM_FIELDS_BYTES_MAX: u64 = 1 << 20;
 /// All of a form.
-pub(super) const FORM_LENGTH_MAX: u64 = FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX;
+const FORM_LENGTH_MAX: u64 = FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX;
 
 /// Refuses a request by its head.
 pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {

@@ -1,7 +1,7 @@
 //! The front door: the S3 protocol by `s3s`, and what it leaves open.
 //!
-//! `guard` refuses what must not be accepted before `s3s` reads a request, `access` says who may do
-//! what, `body` compares digests, and `operations` is the protocol's meaning.
+//! `guard` refuses what must not be accepted before `s3s` reads a request, `access` is authorisation,
+//! `body` compares digests, and `operations` is the protocol's meaning.
 
 mod errors;
 mod guard;

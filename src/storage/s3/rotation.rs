@@ -3,18 +3,28 @@
 //! `s3s` knows one secret of a key. So where a key may have two, the signature is verified beforehand with
 //! the second one, by a service that has no operations.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{Request, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
+use hyper::body::Frame;
 use s3s::service::S3Service;
-use s3s::{Body, S3, S3Result, s3_error};
+use s3s::{Body, S3, S3Result, StdError, s3_error};
 use secrecy::SecretString;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-use super::guard::{FORM_LENGTH_MAX, is_form};
+use super::guard::{FORM_FIELDS_BYTES_MAX, is_form};
 use crate::storage::KeyPair;
 use crate::storage::inventory::Inventory;
+
+/// How long the fields of a form may take to arrive.
+const FORM_PATIENCE: Duration = Duration::from_secs(60);
 
 tokio::task_local! {
     static AT_HAND: SecretAtHand;
@@ -50,7 +60,8 @@ pub(super) struct NoOperations;
 
 impl S3 for NoOperations {}
 
-/// Finds the secret that a request is signed with; returns the request, of which a form was read.
+/// Finds the secret that a request is signed with; returns the request. Of a form, only
+/// its fields are read for that.
 pub(super) async fn secret_of(
     request: Request<Body>,
     inventory: &Inventory,
@@ -66,20 +77,21 @@ pub(super) async fn secret_of(
     }
     let (head, body) = request.into_parts();
     // A form has its signature in its body, any other request in its head.
-    let (form, body) = match is_form {
-        true => {
-            let limit = usize::try_from(FORM_LENGTH_MAX).unwrap_or(usize::MAX);
-            let form = Limited::new(body, limit).collect().await;
-            let form = form.map_err(|_unreadable| s3_error!(IncompleteBody))?;
-            let form = form.to_bytes();
-            (form.clone(), Body::from(form))
-        }
-        false => (Bytes::new(), body),
+    let form = Arc::new(Mutex::new(Form {
+        rest: body,
+        read: Vec::new(),
+        bytes: 0,
+    }));
+    let tried = match is_form {
+        true => Form::shown(&form),
+        false => Body::empty(),
     };
-    let tried = Request::from_parts(head.clone(), Body::from(form));
+    let tried = Request::from_parts(head.clone(), tried);
     let tried = SecretAtHand::Second.serve(probe.call(tried));
     // A wrong signature is nothing to log here.
-    let answer = tried.with_subscriber(NoSubscriber::default()).await;
+    let tried = tried.with_subscriber(NoSubscriber::default());
+    let late = |_elapsed| s3_error!(RequestTimeout);
+    let answer = timeout(FORM_PATIENCE, tried).await.map_err(late)?;
     let is_wrong = answer.is_ok_and(|answer| {
         let body = answer.body().bytes().unwrap_or_default();
         String::from_utf8_lossy(&body).contains("<Code>SignatureDoesNotMatch</Code>")
@@ -88,7 +100,52 @@ pub(super) async fn secret_of(
         true => SecretAtHand::First,
         false => SecretAtHand::Second,
     };
+    let body = form.lock().await.take();
     Ok((at_hand, Request::from_parts(head, body)))
+}
+
+/// A body of which a beginning may have been read.
+struct Form {
+    read: Vec<Bytes>,
+    bytes: u64,
+    rest: Body,
+}
+
+impl Form {
+    /// The body as a service reads it that verifies the signature, which comes before the file. More than the
+    /// fields can have is not shown: anyone can send it.
+    fn shown(form: &Arc<Mutex<Self>>) -> Body {
+        let frames = stream::unfold(Arc::clone(form), |form| async move {
+            let next = form.lock().await.next().await?;
+            Some((next, form))
+        });
+        Body::http_body_unsync(StreamBody::new(frames))
+    }
+
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, StdError>> {
+        if self.bytes > FORM_FIELDS_BYTES_MAX {
+            return Some(Err("the fields of a form are too large".into()));
+        }
+        let frame = match self.rest.frame().await? {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(error)),
+        };
+        let bytes = frame.into_data().unwrap_or_default();
+        self.bytes += bytes.len() as u64;
+        self.read.push(bytes.clone());
+        Some(Ok(Frame::data(bytes)))
+    }
+
+    /// All of it.
+    fn take(&mut self) -> Body {
+        let rest = std::mem::replace(&mut self.rest, Body::empty());
+        if self.read.is_empty() {
+            return rest;
+        }
+        let read = std::mem::take(&mut self.read).into_iter();
+        let read = stream::iter(read.map(|bytes| Ok(Frame::data(bytes))));
+        Body::http_body_unsync(StreamBody::new(read.chain(BodyStream::new(rest))))
+    }
 }
 
 /// Whether the head of a request may name a key.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::attempts::Outcomes;
 
-/// Probes in a row without an answer after which a bucket is off line.
+/// Probes in a row without an answer after which a bucket is offline.
 const SILENT_PROBES: u32 = 3;
 
 /// The state of a bucket.

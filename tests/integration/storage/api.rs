@@ -195,6 +195,24 @@ async fn a_key_is_rotated_through_the_api() {
         .send(Method::PATCH, &path, Some(r#"{"rotate": "begin"}"#))
         .await;
     assert_eq!(again.0, 409);
+    // The answer was lost: the second secret is given up, and another one is made.
+    let cancel = async || {
+        let cancel = Some(r#"{"rotate": "cancel"}"#);
+        api.send(Method::PATCH, &path, cancel).await.0
+    };
+    assert_eq!(cancel().await, 200);
+    assert_eq!(cancel().await, 409);
+    let lost = code(second.get(REPOSITORY, "key").await).await;
+    assert_eq!(lost, (403, "SignatureDoesNotMatch".to_owned()));
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, b"bytes");
+    let begun = api
+        .change(Method::PATCH, &path, &json!({"rotate": "begin"}))
+        .await;
+    let second = S3Client {
+        secret: begun["secret"].as_str().unwrap().to_owned(),
+        ..second
+    };
+    assert_eq!(second.read(REPOSITORY, "key").await, b"bytes");
     api.change(Method::PATCH, &path, &json!({"rotate": "finish"}))
         .await;
     assert_eq!(second.read(REPOSITORY, "key").await, b"bytes");

@@ -1,9 +1,11 @@
 //! `bucket check --measure`.
 
 use http::Method;
+use tokio::time::timeout;
 
 use super::bucket_server::BucketFault;
 use super::world::{StorageWorld, storage_command};
+use crate::world::DEADLINE;
 
 #[tokio::test]
 async fn a_measured_bucket_shows_percentiles_of_four_kinds_of_requests_and_keeps_nothing() {
@@ -36,5 +38,17 @@ async fn a_measured_bucket_shows_percentiles_of_four_kinds_of_requests_and_keeps
         .await
         .unwrap();
     assert!(!failed.status.success());
+    assert!(world.buckets[0].sizes().is_empty());
+}
+
+#[tokio::test]
+async fn a_check_does_not_wait_for_a_body_that_trickles_in() {
+    let world = StorageWorld::start(&[], &[]).await;
+    // Eight bytes in a second: each comes in time, 4 KiB do not.
+    world.buckets[0].fail(Method::GET, BucketFault::Trickle(8));
+    let check = ["bucket", "check", "bucket-0", "--measure"];
+    let checked = storage_command(&world.cluster, &check).output();
+    let checked = timeout(DEADLINE, checked).await.unwrap();
+    assert!(!checked.unwrap().status.success());
     assert!(world.buckets[0].sizes().is_empty());
 }

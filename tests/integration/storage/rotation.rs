@@ -7,10 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::json;
 use tidegate::testkit::until;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::s3_client::{S3Client, code, signature_of, stamps};
 use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
+
+const FORM: &str = "multipart/form-data; boundary=limit";
 
 /// Waits until a secret opens the repository, or does not.
 async fn turns(s3: &S3Client, status: u16) {
@@ -40,14 +45,24 @@ async fn is_opened(s3: &S3Client) {
         .await;
     let (status, code) = code(chunked).await;
     assert!(status == 200 || code == "BadDigest", "{code}");
-    assert_eq!(post(s3).await, 204);
+    for file in ["bytes", &"x".repeat(3 << 20)] {
+        assert_eq!(post(s3, file).await, 204);
+    }
     let url = s3.request(Method::GET, REPOSITORY, "key").presigned(60);
     let read = s3.client.get(url).send().await.unwrap();
     assert_eq!(read.status(), 200);
 }
 
 /// Uploads by a form, as browsers do; its signature is in the body.
-async fn post(s3: &S3Client) -> u16 {
+async fn post(s3: &S3Client, file: &str) -> u16 {
+    let request = s3.client.post(format!("{}/{REPOSITORY}", s3.base));
+    let request = request.header("content-type", FORM);
+    let body = format!("{}\r\n--limit--\r\n", form(s3, file));
+    request.body(body).send().await.unwrap().status().as_u16()
+}
+
+/// A form up to the end of its file.
+fn form(s3: &S3Client, file: &str) -> String {
     let (date, stamp) = stamps(SystemTime::now());
     let credential = format!("{}/{date}/anywhere/s3/aws4_request", s3.key_id);
     let policy = json!({"expiration": "2099-01-01T00:00:00Z", "conditions": [
@@ -64,15 +79,44 @@ async fn post(s3: &S3Client) -> u16 {
         ("x-amz-date", &stamp),
         ("policy", &policy),
         ("x-amz-signature", &signature),
-        ("file\"; filename=\"a", "bytes"),
+        ("file\"; filename=\"a", file),
     ] {
         let head = format!("content-disposition: form-data; name=\"{name}\"");
         body += &format!("--limit\r\n{head}\r\n\r\n{value}\r\n");
     }
-    body += "--limit--\r\n";
-    let request = s3.client.post(format!("{}/{REPOSITORY}", s3.base));
-    let request = request.header("content-type", "multipart/form-data; boundary=limit");
-    request.body(body).send().await.unwrap().status().as_u16()
+    body.trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn a_form_with_a_wrong_signature_is_refused_before_its_file_is_read() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let first = world.s3.clone();
+    let rotated = world.storage(&["key", "rotate", &first.key_id]).await;
+    let second = S3Client {
+        secret: rotated["secret"].as_str().unwrap().to_owned(),
+        ..first.clone()
+    };
+    world.s3.put(REPOSITORY, "key", b"bytes").await;
+    turns(&second, 200).await;
+    let wrong = S3Client {
+        secret: "another".to_owned(),
+        ..first
+    };
+    let form = form(&wrong, "bytes");
+    let address = wrong.base.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /{REPOSITORY} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {FORM}\r\n\
+         content-length: {}\r\n\r\n",
+        15 << 20
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(form.as_bytes()).await.unwrap();
+    // The rest is not sent.
+    let mut status = [0; 12];
+    let answered = timeout(DEADLINE, socket.read_exact(&mut status)).await;
+    answered.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 403");
 }
 
 #[tokio::test]

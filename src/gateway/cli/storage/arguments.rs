@@ -229,6 +229,9 @@ pub(crate) enum KeyCommand {
         /// Let only the second secret hold from now on.
         #[arg(long)]
         finish: bool,
+        /// Let only the first secret hold, so that a second one that was lost can be made again.
+        #[arg(long, conflicts_with = "finish")]
+        cancel: bool,
     },
     /// Remove a key.
     Remove(NamedArguments),

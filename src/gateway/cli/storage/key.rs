@@ -34,17 +34,18 @@ pub(super) async fn key(command: KeyCommand, environment: &Environment) -> Resul
         KeyCommand::Rotate {
             named,
             finish: false,
+            cancel: false,
         } => {
             let session = Console::open(&named.output, environment).await?;
             let key = session.keys().rotate(&named.name).await?;
             session.print(&json!(key), &text_of(&key))
         }
-        KeyCommand::Rotate {
-            named,
-            finish: true,
-        } => {
+        KeyCommand::Rotate { named, cancel, .. } => {
             let session = Console::open(&named.output, environment).await?;
-            session.keys().finish(&named.name).await?;
+            match cancel {
+                true => session.keys().cancel(&named.name).await?,
+                false => session.keys().finish(&named.name).await?,
+            }
             session.done(&named, "has one secret")
         }
         KeyCommand::Remove(named) => {
