@@ -16,7 +16,7 @@ const MEMBERS_MAX: usize = 32;
 pub(in crate::storage) const REPOSITORIES: &str = "select r.id, r.name, r.policy::text, \
      array(select b.name from tidegate.storage_member m join tidegate.storage_bucket b on b.id = m.bucket \
      where m.repository = r.id order by m.position), extract(epoch from r.created)::bigint, r.parent, \
-     coalesce(r.restores_due <= now(), true) \
+     coalesce(r.restores_due <= now(), true), r.mirror_after is not null \
      from tidegate.storage_repository r order by r.name";
 pub(in crate::storage) const KEYS: &str =
     "select id, key_id, secret, repository, mode from tidegate.storage_key order by created, id";
@@ -43,6 +43,9 @@ pub struct RepositoryRow {
     /// Whether it is time to read a sample of its mirror back.
     #[serde(skip)]
     pub restores_due: bool,
+    /// Whether existing objects are still to become tasks of its mirror.
+    #[serde(skip)]
+    pub is_mirror_changed: bool,
 }
 
 impl Registry<'_> {
@@ -107,8 +110,11 @@ impl Registry<'_> {
         }
         if let Some(mirror) = &policy.mirror {
             mirror.suits(members).map_err(StorageError::Invalid)?;
-            if !known(&mirror.to) {
-                return Err(StorageError::NotFound("bucket", mirror.to.clone()));
+            let to = all.iter().find(|it| it.declared.name == mirror.to);
+            let to = to.ok_or_else(|| StorageError::NotFound("bucket", mirror.to.clone()))?;
+            if to.draining {
+                let why = format!("mirror: `{}` is drained", mirror.to);
+                return Err(StorageError::Invalid(why));
             }
         }
         let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
@@ -206,6 +212,7 @@ pub(in crate::storage) fn repository(row: &Row) -> Result<RepositoryRow, Storage
         created: row.try_get(4)?,
         parent: row.try_get(5)?,
         restores_due: row.try_get(6)?,
+        is_mirror_changed: row.try_get(7)?,
     })
 }
 
