@@ -381,6 +381,8 @@ check_storage() {
             GET200) [ "$(trim "$body")" != "$text" ] || continue ;;
         esac
         fail "$target" storage "$step of $key answers $status: $body"
+        # Nothing of this test is left behind.
+        case $step in PUT | LIST | GET) storage_request DELETE "$target" "$repository/$key" ;; esac
         return 1
     done
     pass "$target" storage "put, listed, got and deleted"

@@ -58,10 +58,20 @@ impl Copier<'_> {
         leases.add(&copy);
         for (from, source) in self.sources(task, to) {
             let backend = self.inventory.buckets[from].backend();
+            // Bytes that were never compared are read twice: what differs is not what was stored.
+            let expected = match task.expected.learnt(backend, source.object()).await {
+                Ok(Some(expected)) => expected,
+                Ok(None) => {
+                    index.suspect(&source.id).await?;
+                    continue;
+                }
+                Err(fault) => {
+                    self.inventory.report(from, Some(&fault), None);
+                    continue;
+                }
+            };
             let mut sending = Sending::new(to, bucket.backend(), copy.clone());
-            let sent = task
-                .expected
-                .transfer(self.store, backend, source.object(), &mut sending);
+            let sent = expected.transfer(self.store, backend, source.object(), &mut sending);
             let sha256 = match sent.await {
                 Ok(sha256) => sha256,
                 Err(TransferError::Target(fault)) => {
@@ -75,6 +85,11 @@ impl Copier<'_> {
                 Err(TransferError::Storage(error)) => {
                     sending.give_up(index).await;
                     return Err(error.into());
+                }
+                Err(TransferError::TimedOut) => {
+                    // What has arrived is not known: the sweeper asks when the lease ends.
+                    let _left = sending.abort().await;
+                    return Err(Undone::NoSource);
                 }
                 Err(wrong) => {
                     if matches!(wrong, TransferError::WrongSource) {
@@ -110,6 +125,12 @@ impl Copier<'_> {
             Ok(None) => {
                 let undone = Undone::Damaged(bucket.name().to_owned());
                 count_restore(bucket.name(), "failed");
+                let tasks = Tasks {
+                    index,
+                    bucket: &bucket.row.id,
+                };
+                let error = undone.to_string();
+                tasks.restore_failed(task, &copy, &error).await?;
                 index.doom(&copy, &bucket.row.id, expected.size).await?;
                 Err(undone)
             }
@@ -143,7 +164,12 @@ impl Copier<'_> {
         copy: &StoredCopy,
     ) -> Result<String, Undone> {
         let bucket = &self.inventory.buckets[at];
-        match task.expected.read(bucket.backend(), copy.object()).await {
+        let (backend, object) = (bucket.backend(), copy.object());
+        let read = match task.expected.learnt(backend, object).await {
+            Ok(Some(expected)) => expected.read(backend, object).await,
+            other => other.map(|_absent| None),
+        };
+        match read {
             Ok(Some(sha256)) => Ok(sha256),
             Ok(None) => {
                 let undone = Undone::Damaged(bucket.name().to_owned());

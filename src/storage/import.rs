@@ -6,23 +6,33 @@
 //! What an imported copy is, its provider's key and `ETag` say: it is read on condition that they hold. The
 //! content type and the metadata of an object are not read, which would take a request for each.
 
+use std::collections::HashSet;
+
 use futures_util::StreamExt;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use serde::Serialize;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::backend::BucketBackend;
 use super::database::Values;
 use super::fault::Fault;
-use super::object_name::PREFIX;
-use super::registry::{new_id, unsigned};
+use super::object_name::{ObjectName, PREFIX, own_path};
+use super::registry::{new_id, signed, unsigned};
+use super::transfer::Fingerprint;
 use super::{BucketRow, Registry, RepositoryRow, StorageError};
 
 /// Objects that are imported in one transaction: each takes a lock.
 const BATCH: usize = 500;
 /// Objects of which the provider is asked for the `ETag` at the same time, if its list does not have it.
 const HEADS: usize = 16;
+
+/// Objects that an import forgets without being told to, if they are more than half of those that it knows.
+const GONE_MAX: i64 = 10;
+/// How often a statement is tried that waits for a write, and the write for it.
+const ATTEMPTS: usize = 5;
 
 /// What is imported.
 #[derive(Debug, Clone)]
@@ -35,6 +45,8 @@ pub struct Import {
     pub prefix: String,
     /// Whether the objects belong to the repository from now on: they are deleted with it.
     pub adopt: bool,
+    /// Whether most of what was imported may be forgotten because it is not listed any more.
+    pub accept_gone: bool,
     /// How long the other copies of an object that was replaced are kept.
     pub sweep_after: std::time::Duration,
 }
@@ -44,6 +56,8 @@ pub struct Import {
 pub struct Imported {
     /// Objects that were not known.
     pub added: u64,
+    /// Copies that the index had lost: the bytes are those of an object that it has.
+    pub reattached: u64,
     /// Objects that are others than before.
     pub changed: u64,
     /// Objects that are the same.
@@ -67,12 +81,17 @@ pub async fn import(
     file_root: &str,
 ) -> Result<Imported, StorageError> {
     let name = &given.bucket.declared.name;
-    if !given.repository.members.contains(name) {
+    let prefix = given.prefix.trim_end_matches('/');
+    let below = Path::parse(prefix).map_err(|error| StorageError::Invalid(error.to_string()))?;
+    let own = Path::from(PREFIX);
+    let wants_own = below.prefix_matches(&own);
+    let mirror = given.repository.policy.mirror.as_ref();
+    // In a mirror there is only what gateways have written.
+    let is_mirror = wants_own && mirror.is_some_and(|mirror| mirror.to == *name);
+    if !is_mirror && !given.repository.members.contains(name) {
         let why = format!("`{name}` is not a member of `{}`", given.repository.name);
         return Err(StorageError::Invalid(why));
     }
-    let prefix = given.prefix.trim_end_matches('/');
-    let below = Path::parse(prefix).map_err(|error| StorageError::Invalid(error.to_string()))?;
     let backend = BucketBackend::new(&given.bucket, file_root)?;
     let begun = registry.run("select now()::text", &[]).await?;
     let begun: String = begun
@@ -81,8 +100,6 @@ pub async fn import(
         .transpose()?
         .unwrap_or_default();
     let listed = backend.list((!prefix.is_empty()).then_some(&below));
-    let own = Path::from(PREFIX);
-    let wants_own = below.prefix_matches(&own);
     let wanted = listed.filter(|found| {
         let is_own = found
             .as_ref()
@@ -97,11 +114,26 @@ pub async fn import(
     while let Some(batch) = batches.next().await {
         let batch = batch.into_iter().collect::<Result<Vec<_>, _>>();
         let batch = batch.map_err(|fault| StorageError::NoCopy(Some(fault)))?;
-        let found: Vec<_> = batch.iter().flatten().collect();
+        let mut found: Vec<_> = batch.iter().flatten().collect();
         done.skipped += (batch.len() - found.len()) as u64;
-        add(registry, given, &found, &mut done).await?;
+        if wants_own {
+            let reattached = reattach(registry, given, &backend, &found).await?;
+            found.retain(|it| !reattached.contains(it.location.as_ref()));
+            done.reattached += reattached.len() as u64;
+        }
+        add(registry, given, &found, &begun, &mut done).await?;
     }
-    done.gone = gone(registry, given, prefix, &begun).await?;
+    let listing = Listing {
+        // As the provider was asked: what begins with the same letters only is not below it.
+        below: match prefix {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        },
+        wants_own,
+        begun,
+    };
+    refuse_loss(registry, given, &listing).await?;
+    done.gone = gone(registry, given, &listing).await?;
     Ok(done)
 }
 
@@ -123,10 +155,64 @@ async fn complete(
         }))
 }
 
+/// Gives objects that the index has lost back to the blobs whose bytes they have; returns their keys.
+async fn reattach(
+    registry: &Registry<'_>,
+    given: &Import,
+    backend: &BucketBackend,
+    found: &[&ObjectMeta],
+) -> Result<HashSet<String>, StorageError> {
+    let id = |it: &&&ObjectMeta| it.location.filename().unwrap_or_default().to_owned();
+    let ids: Vec<_> = found.iter().map(|it| id(&it)).collect();
+    let sizes: Vec<_> = found.iter().map(|it| signed(Some(it.size))).collect();
+    let sql = "select id, size from tidegate.storage_import_lost($1, $2)";
+    let values: Values<'_> = &[(&ids, Type::TEXT_ARRAY), (&sizes, Type::INT8_ARRAY)];
+    let mut reattached = HashSet::new();
+    for row in registry.run(sql, values).await? {
+        let (id, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let unknown = Fingerprint {
+            size: unsigned(Some(size)).unwrap_or_default(),
+            sha256: String::new(),
+        };
+        let read = unknown.read(backend, ObjectName::Own(&id)).await;
+        let read = read.map_err(|fault| StorageError::NoCopy(Some(fault)))?;
+        let Some(sha256) = read else { continue };
+        let sql = "select tidegate.storage_import_found($1, $2, $3, $4)";
+        let values: Values<'_> = &[
+            (&given.bucket.id, Type::TEXT),
+            (&id, Type::TEXT),
+            (&size, Type::INT8),
+            (&sha256, Type::TEXT),
+        ];
+        let rows = changing(registry, sql, values).await?;
+        if rows.first().map(|row| row.try_get(0)).transpose()? == Some(true) {
+            reattached.insert(own_path(&id).to_string());
+        }
+    }
+    Ok(reattached)
+}
+
+/// Runs a statement that changes objects; again if it and a write have waited for one another.
+async fn changing(
+    registry: &Registry<'_>,
+    sql: &str,
+    values: Values<'_>,
+) -> Result<Vec<Row>, StorageError> {
+    for _ in 1..ATTEMPTS {
+        match registry.run(sql, values).await {
+            Err(StorageError::Database(error))
+                if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {}
+            done => return done,
+        }
+    }
+    registry.run(sql, values).await
+}
+
 async fn add(
     registry: &Registry<'_>,
     given: &Import,
     found: &[&ObjectMeta],
+    begun: &str,
     done: &mut Imported,
 ) -> Result<(), StorageError> {
     let ids: Vec<_> = found.iter().map(|_| new_id()).collect();
@@ -144,7 +230,7 @@ async fn add(
     let modified: Vec<_> = found.iter().map(seconds).collect();
     let after = given.sweep_after.as_secs_f64();
     let sql = "select added, changed, unchanged, kept from tidegate.storage_import(\
-         $1, $2, $3, $4, $5, $6, $7, $8, $9::float8 * interval '1 s')";
+         $1, $2, $3, $4, $5, $6, $7, $8, $10::timestamptz, $9::float8 * interval '1 s')";
     let values: Values<'_> = &[
         (&given.repository.id, Type::TEXT),
         (&given.bucket.id, Type::TEXT),
@@ -155,8 +241,9 @@ async fn add(
         (&modified, Type::FLOAT8_ARRAY),
         (&given.adopt, Type::BOOL),
         (&after, Type::FLOAT8),
+        (&begun, Type::TEXT),
     ];
-    let rows = registry.run(sql, values).await?;
+    let rows = changing(registry, sql, values).await?;
     if let Some(row) = rows.first() {
         let count = |at: usize| -> Result<u64, StorageError> {
             Ok(unsigned(Some(row.try_get(at)?)).unwrap_or_default())
@@ -169,33 +256,68 @@ async fn add(
     Ok(())
 }
 
+/// What was listed.
+struct Listing {
+    /// What the keys begin with.
+    below: String,
+    wants_own: bool,
+    /// When, by the clock of the database.
+    begun: String,
+}
+
+/// Fails if the list lacks so much that its bucket has rather not shown it, as a folder that is not mounted.
+async fn refuse_loss(
+    registry: &Registry<'_>,
+    given: &Import,
+    listing: &Listing,
+) -> Result<(), StorageError> {
+    let sql =
+        "select unseen, known from tidegate.storage_import_unseen($1, $2, $3, $4, $5::timestamptz)";
+    let values: Values<'_> = &[
+        (&given.repository.id, Type::TEXT),
+        (&given.bucket.id, Type::TEXT),
+        (&listing.below, Type::TEXT),
+        (&listing.wants_own, Type::BOOL),
+        (&listing.begun, Type::TEXT),
+    ];
+    let rows = registry.run(sql, values).await?;
+    let Some(row) = rows.first() else {
+        return Ok(());
+    };
+    let (unseen, known): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let is_most = unseen > GONE_MAX && unseen > known / 2;
+    match unseen > 0 && (is_most || unseen == known) && !given.accept_gone {
+        true => Err(StorageError::Invalid(format!(
+            "`{}` does not list {unseen} of {known} objects that were imported from it: they are kept. Is it the \
+             right bucket, and all of it? If they are gone, give --accept-gone",
+            given.bucket.declared.name
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Forgets what the list did not have any more.
 async fn gone(
     registry: &Registry<'_>,
     given: &Import,
-    prefix: &str,
-    begun: &str,
+    listing: &Listing,
 ) -> Result<u64, StorageError> {
-    // As the provider was asked: what begins with the same letters only is not below it.
-    let below = match prefix {
-        "" => String::new(),
-        prefix => format!("{prefix}/"),
-    };
     let after = given.sweep_after.as_secs_f64();
     let sql = "select tidegate.storage_import_gone(\
-         $1, $2, $3, $4::timestamptz, $5, $6::float8 * interval '1 s')";
+         $1, $2, $3, $7, $4::timestamptz, $5, $6::float8 * interval '1 s')";
     let most = i32::try_from(BATCH).unwrap_or(i32::MAX);
     let values: Values<'_> = &[
         (&given.repository.id, Type::TEXT),
         (&given.bucket.id, Type::TEXT),
-        (&below, Type::TEXT),
-        (&begun, Type::TEXT),
+        (&listing.below, Type::TEXT),
+        (&listing.begun, Type::TEXT),
         (&most, Type::INT4),
         (&after, Type::FLOAT8),
+        (&listing.wants_own, Type::BOOL),
     ];
     let mut total = 0;
     loop {
-        let rows = registry.run(sql, values).await?;
+        let rows = changing(registry, sql, values).await?;
         let gone = rows.first().map(|row| row.try_get(0)).transpose()?;
         match unsigned(gone).unwrap_or_default() {
             0 => return Ok(total),

@@ -117,6 +117,9 @@ impl Mover<'_> {
     }
 
     async fn perform(&self, task: &Task, leases: &Leases) -> Result<(), Undone> {
+        if task.is_stale {
+            return Ok(self.tasks().cancel(task).await?);
+        }
         match task.kind {
             TaskKind::Mirror => self.mirror(task, leases).await,
             TaskKind::Restore => self.restore(task).await,
@@ -127,14 +130,12 @@ impl Mover<'_> {
     /// Copies a blob into the mirror, and reads it back.
     async fn mirror(&self, task: &Task, leases: &Leases) -> Result<(), Undone> {
         let bucket = &self.copier.inventory.buckets[self.at];
-        let repository = self.repository(task);
-        let mirror = repository.and_then(|it| it.row.policy.mirror.as_ref());
-        // Not known yet: the hot copies stay.
-        let keep_hot = mirror.is_none_or(|mirror| mirror.keep_hot || mirror.to != bucket.name());
-        let mut copies = task.copies.iter();
-        let there = copies.find(|copy| copy.bucket == bucket.row.id);
+        let there = |copy: &&StoredCopy| copy.bucket == bucket.row.id;
+        // One that is suspect is repaired, unless it was imported: there is another then.
+        let damaged = |copy: &&StoredCopy| there(copy) && copy.is_suspect && copy.vendor.is_none();
+        let good = task.good().find(there);
+        let there = good.or_else(|| task.copies.iter().find(damaged));
         let (copy, sha256) = match there {
-            // It is repaired first.
             Some(copy) if copy.is_suspect => {
                 return Err(Undone::Damaged(bucket.name().to_owned()));
             }
@@ -144,7 +145,7 @@ impl Mover<'_> {
             ),
             None => self.copier.copy_to(task, self.at, leases).await?,
         };
-        self.end(task, self.at, &copy, &sha256, keep_hot).await?;
+        self.end(task, self.at, &copy, &sha256).await?;
         count_restore(bucket.name(), "restored");
         Ok(())
     }
@@ -154,11 +155,11 @@ impl Mover<'_> {
         let bucket = &self.copier.inventory.buckets[self.at];
         let Some(copy) = task.good().find(|copy| copy.bucket == bucket.row.id) else {
             // Suspect already, or gone.
-            return Ok(self.tasks().end(task, "", "", true).await.map(drop)?);
+            return Ok(self.tasks().cancel(task).await?);
         };
         match self.copier.read_back(task, self.at, copy).await {
             Ok(sha256) => {
-                self.tasks().end(task, &copy.id, &sha256, true).await?;
+                self.tasks().end(task, &copy.id, &sha256).await?;
                 count_restore(bucket.name(), "restored");
                 Ok(())
             }
@@ -175,7 +176,7 @@ impl Mover<'_> {
         };
         if let Some((at, copy)) = self.enough_elsewhere(task, repository) {
             let sha256 = self.copier.read_back(task, at, copy).await?;
-            return self.end(task, at, &copy.id, &sha256, true).await;
+            return self.end(task, at, &copy.id, &sha256).await;
         }
         let placement = self
             .copier
@@ -188,7 +189,7 @@ impl Mover<'_> {
                 continue;
             }
             match self.copier.copy_to(task, to, leases).await {
-                Ok((copy, sha256)) => return self.end(task, to, &copy, &sha256, true).await,
+                Ok((copy, sha256)) => return self.end(task, to, &copy, &sha256).await,
                 Err(undone @ (Undone::Bucket(..) | Undone::Full(_) | Undone::Damaged(_))) => {
                     failed = undone;
                 }
@@ -228,15 +229,8 @@ impl Mover<'_> {
     }
 
     /// Ends a task; bytes that are not needed any more are deleted.
-    async fn end(
-        &self,
-        task: &Task,
-        at: usize,
-        copy: &str,
-        sha256: &str,
-        keep_hot: bool,
-    ) -> Result<(), Undone> {
-        if !self.tasks().end(task, copy, sha256, keep_hot).await?
+    async fn end(&self, task: &Task, at: usize, copy: &str, sha256: &str) -> Result<(), Undone> {
+        if !self.tasks().end(task, copy, sha256).await?
             && !task.copies.iter().any(|it| it.id == copy)
         {
             let bucket = &self.copier.inventory.buckets[at];

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidegate_telemetry::names;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::inventory::Inventory;
 use super::mirror::Mirror;
 use super::mover::Mover;
 use super::rounds::in_every_bucket;
 use super::store::Store;
-use super::task::{Tasks, backlog, due};
+use super::task::{Tasks, backlog, due, mirror_more};
 
 /// How often tasks are looked for at most.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
@@ -27,13 +27,15 @@ pub async fn move_forever(store: Arc<Store>) {
     let every = store.settings.sweep_interval.min(INTERVAL_MAX);
     let busy = ArcSwap::from_pointee(HashSet::new());
     let (store, busy) = (&*store, &busy);
+    let mut shown = HashSet::new();
     let look = async {
         loop {
             match due(&store.index).await {
                 Ok(found) => busy.store(Arc::new(found)),
                 Err(error) => tracing::debug!(%error, "tasks of storage cannot be found"),
             }
-            show_backlog(store).await;
+            show_backlog(store, &mut shown).await;
+            queue(store).await;
             sleep(every).await;
         }
     };
@@ -71,17 +73,40 @@ async fn sample(store: &Store, inventory: &Inventory, bucket: &str) {
     }
 }
 
-async fn show_backlog(store: &Store) {
+/// Makes tasks of existing objects where a mirror was added or changed, for a while.
+async fn queue(store: &Store) {
+    let until = Instant::now() + INTERVAL_MAX;
+    let inventory = store.inventory.load();
+    let changed = inventory.repositories.iter();
+    for repository in changed.filter(|it| it.row.is_mirror_changed) {
+        while Instant::now() < until {
+            match mirror_more(&store.index, &repository.row.id).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "existing objects cannot be mirrored yet");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Shows what the mirrors are late with; those that are none any more, with nothing.
+async fn show_backlog(store: &Store, shown: &mut HashSet<String>) {
     let Ok(late) = backlog(&store.index).await else {
         return;
     };
     let inventory = store.inventory.load();
     let mirrors = inventory.repositories.iter();
     let mirrors = mirrors.filter_map(|it| it.row.policy.mirror.as_ref());
+    let mut gone = std::mem::take(shown);
     for bucket in mirrors.filter_map(|it| inventory.named(&it.to)) {
         let bucket = &inventory.buckets[bucket];
         let late = late.iter().find(|it| it.bucket == bucket.row.id);
         let name = bucket.name().to_owned();
+        gone.remove(&name);
+        shown.insert(name.clone());
         #[expect(
             clippy::cast_precision_loss,
             reason = "a gauge of so many blobs need not be exact"
@@ -93,5 +118,9 @@ async fn show_backlog(store: &Store) {
         // From the start, so that the first failure is an increase.
         metrics::counter!(names::STORAGE_RESTORES, "bucket" => name, "outcome" => "failed")
             .increment(0);
+    }
+    for name in gone {
+        metrics::gauge!(names::STORAGE_MIRROR_BACKLOG, "bucket" => name.clone()).set(0.0);
+        metrics::gauge!(names::STORAGE_MIRROR_LATE, "bucket" => name).set(0.0);
     }
 }

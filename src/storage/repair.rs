@@ -147,7 +147,7 @@ async fn repair_copy(
                 store.index.suspect(&copy.id).await?;
                 continue;
             }
-            Err(TransferError::NoSource) => continue,
+            Err(TransferError::NoSource | TransferError::TimedOut) => continue,
             Err(TransferError::Target(fault)) => return Err(fault.into()),
             Err(TransferError::Storage(error)) => return Err(error.into()),
         }

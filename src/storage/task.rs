@@ -13,6 +13,9 @@ use super::mirror::Mirror;
 use super::registry::unsigned;
 use super::transfer::Fingerprint;
 
+/// Objects that become tasks in one transaction when a mirror is changed: their blobs are locked.
+const MIRROR_BATCH: i32 = 500;
+
 /// What is done with a blob at a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TaskKind {
@@ -38,6 +41,10 @@ impl TaskKind {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) kind: TaskKind,
+    /// The claim of the gateway that is at it.
+    pub(super) claim: String,
+    /// Whether the policy has another mirror by now, or none.
+    pub(super) is_stale: bool,
     pub(super) blob: String,
     pub(super) expected: Fingerprint,
     pub(super) copies: Vec<StoredCopy>,
@@ -53,7 +60,7 @@ impl Task {
         self.copies.iter().filter(|copy| !copy.is_suspect)
     }
 
-    fn of(row: &Row) -> Result<Self, StorageError> {
+    fn of(row: &Row, claim: &str) -> Result<Self, StorageError> {
         let kind = match row.try_get(0)? {
             "mirror" => TaskKind::Mirror,
             "restore" => TaskKind::Restore,
@@ -61,6 +68,8 @@ impl Task {
         };
         Ok(Self {
             kind,
+            claim: claim.to_owned(),
+            is_stale: row.try_get(8)?,
             blob: row.try_get(1)?,
             expected: Fingerprint {
                 size: unsigned(Some(row.try_get(2)?)).unwrap_or_default(),
@@ -94,7 +103,7 @@ pub(super) struct Tasks<'a> {
 impl Tasks<'_> {
     /// Claims the oldest task that is due.
     pub(super) async fn claim(&self, claim: &str) -> Result<Option<Task>, StorageError> {
-        let sql = "select kind, blob, size, sha256, copies::text, repository, key, failures \
+        let sql = "select kind, blob, size, sha256, copies::text, repository, key, failures, is_stale \
              from tidegate.storage_claim_task($1, $2, $3::float8 * interval '1 s')";
         let values: Values<'_> = &[
             (&self.bucket, Type::TEXT),
@@ -102,7 +111,7 @@ impl Tasks<'_> {
             (&self.index.lease.as_secs_f64(), Type::FLOAT8),
         ];
         let rows = self.index.database.write(sql, values).await?.rows;
-        rows.first().map(Task::of).transpose()
+        rows.first().map(|row| Task::of(row, claim)).transpose()
     }
 
     /// Makes tasks of more copies that are to be moved away; returns how many.
@@ -135,42 +144,54 @@ impl Tasks<'_> {
         task: &Task,
         copy: &str,
         sha256: &str,
-        keep_hot: bool,
     ) -> Result<bool, StorageError> {
         let after = self.index.sweep_after.as_secs_f64();
         let given: Values<'_> = &[
             (&task.blob, Type::TEXT),
             (&self.bucket, Type::TEXT),
+            (&task.claim, Type::TEXT),
             (&copy, Type::TEXT),
             (&sha256, Type::TEXT),
             (&after, Type::FLOAT8),
-            (&keep_hot, Type::BOOL),
         ];
         let (sql, values) = match task.kind {
             TaskKind::Mirror => (
-                "select tidegate.storage_mirrored($1, $2, $3, $4, $6, $5::float8 * interval '1 s')",
+                "select tidegate.storage_mirrored($1, $2, $3, $4, $5, $6::float8 * interval '1 s')",
                 given,
             ),
             TaskKind::Drain => (
-                "select tidegate.storage_drained($1, $2, $3, $4, $5::float8 * interval '1 s')",
-                &given[..5],
+                "select tidegate.storage_drained($1, $2, $3, $4, $5, $6::float8 * interval '1 s')",
+                given,
             ),
             TaskKind::Restore => (
-                "select tidegate.storage_restored($1, $2, $3, $4)",
-                &given[..4],
+                "select tidegate.storage_restored($1, $2, $3, $4, $5)",
+                &given[..5],
             ),
         };
         let rows = self.index.database.write(sql, values).await?.rows;
         Ok(rows.first().map_or(Ok(false), |row| row.try_get(0))?)
     }
 
-    /// Puts a task off.
-    pub(super) async fn fail(&self, task: &Task, error: &str) -> Result<(), StorageError> {
-        let sql = "select tidegate.storage_task_failed($1, $2, $3, $4)";
+    /// Ends a task of which nothing is to be done.
+    pub(super) async fn cancel(&self, task: &Task) -> Result<(), StorageError> {
+        let sql = "select tidegate.storage_task_done($1, $2, $3, $4)";
         let values: Values<'_> = &[
             (&self.bucket, Type::TEXT),
             (&task.kind.as_str(), Type::TEXT),
             (&task.blob, Type::TEXT),
+            (&task.claim, Type::TEXT),
+        ];
+        self.index.database.write(sql, values).await.map(drop)
+    }
+
+    /// Puts a task off.
+    pub(super) async fn fail(&self, task: &Task, error: &str) -> Result<(), StorageError> {
+        let sql = "select tidegate.storage_task_failed($1, $2, $3, $4, $5)";
+        let values: Values<'_> = &[
+            (&self.bucket, Type::TEXT),
+            (&task.kind.as_str(), Type::TEXT),
+            (&task.blob, Type::TEXT),
+            (&task.claim, Type::TEXT),
             (&error, Type::TEXT),
         ];
         self.index.database.write(sql, values).await.map(drop)
@@ -194,6 +215,15 @@ impl Tasks<'_> {
         ];
         self.index.database.write(sql, values).await.map(drop)
     }
+}
+
+/// Makes tasks of more objects of a repository whose mirror was changed. False if there are none left, or another
+/// gateway does.
+pub(super) async fn mirror_more(index: &Index, repository: &str) -> Result<bool, StorageError> {
+    let sql = "select tidegate.storage_mirror_more($1, $2)";
+    let values: Values<'_> = &[(&repository, Type::TEXT), (&MIRROR_BATCH, Type::INT4)];
+    let rows = index.database.write(sql, values).await?.rows;
+    Ok(rows.first().map_or(Ok(false), |row| row.try_get(0))?)
 }
 
 /// Returns the ids of the buckets with tasks that are due.

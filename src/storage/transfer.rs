@@ -37,6 +37,9 @@ pub(super) enum TransferError {
     /// The target does not take them.
     #[error("the bucket has failed: {0}")]
     Target(Fault),
+    /// It took too long; whether the target has the bytes is not known.
+    #[error("the bytes did not arrive in time")]
+    TimedOut,
     /// Something here has failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -74,6 +77,20 @@ impl Fingerprint {
         }
     }
 
+    /// What the bytes of an object must be if it is read again: what is known of them, else what they are now.
+    /// Nothing if it is not there.
+    pub(super) async fn learnt(
+        &self,
+        backend: &BucketBackend,
+        object: ObjectName<'_>,
+    ) -> Result<Option<Self>, Fault> {
+        if !self.sha256.is_empty() {
+            return Ok(Some(self.clone()));
+        }
+        let read = self.read(backend, object).await?;
+        Ok(read.map(|sha256| Self { sha256, ..*self }))
+    }
+
     fn is(&self, sha256: &str) -> bool {
         self.sha256.is_empty() || self.sha256 == sha256
     }
@@ -108,7 +125,7 @@ impl Fingerprint {
         let sent = send_body(std::slice::from_mut(to), &mut spool, &store.index);
         // Which of the two buckets is too slow is not known.
         let sent = timeout(patience(self.size) * 2, sent).await;
-        match sent.unwrap_or_else(|_elapsed| Err(IncomingError::TimedOut.into())) {
+        match sent.map_err(|_elapsed| TransferError::TimedOut)? {
             Err(StorageError::Body(IncomingError::BadDigest)) => {
                 return Err(TransferError::WrongSource);
             }

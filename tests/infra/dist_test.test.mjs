@@ -492,8 +492,9 @@ const storageFaults = {
 for (const [what, [message, change]] of Object.entries(storageFaults)) {
   test(`a listener of S3 that ${what} is red`, async () => {
     const eu = await gateway('eu-west-1');
-    const { env } = await bucket(change);
+    const { objects, env } = await bucket(change);
     const { code, stdout } = await run([...budget, '--storage', eu.url], { EU_WEST_1_IP: `127.0.0.1:${eu.port}`, ...env });
+    assert.equal(objects.size, 0);
     assert.equal(code, 1, stdout);
     assert.match(stdout, /FAILED in eu-west-1: storage:/);
     assert.match(stdout, message);

@@ -21,7 +21,7 @@ const NAME_SHOWN_MAX: usize = 64;
 pub(in crate::storage) const REPOSITORIES: &str = "select r.id, r.name, r.policy::text, \
      array(select b.name from tidegate.storage_member m join tidegate.storage_bucket b on b.id = m.bucket \
      where m.repository = r.id order by m.position), extract(epoch from r.created)::bigint, r.parent, \
-     coalesce(r.restores_due <= now(), true) \
+     coalesce(r.restores_due <= now(), true), r.mirror_after is not null \
      from tidegate.storage_repository r order by r.name";
 
 /// A repository as the database has it.
@@ -41,6 +41,8 @@ pub struct RepositoryRow {
     pub parent: Option<String>,
     /// Whether it is time to read a sample of its mirror back.
     pub restores_due: bool,
+    /// Whether existing objects are still to become tasks of its mirror.
+    pub is_mirror_changed: bool,
 }
 
 impl Registry<'_> {
@@ -80,7 +82,9 @@ impl Registry<'_> {
     pub async fn change_repository(&self, changed: &RepositoryRow) -> Result<(), StorageError> {
         self.check_policy(&changed.members, &changed.policy).await?;
         let policy = serde_json::to_string(&changed.policy).unwrap_or_default();
-        let sql = "with changed as (update tidegate.storage_repository set policy = $2::jsonb where id = $1), \
+        // A write reads the policy under a lock that an update alone would not wait for.
+        let sql = "with locked as materialized (select id from tidegate.storage_repository where id = $1 for update), \
+             changed as (update tidegate.storage_repository r set policy = $2::jsonb from locked where r.id = locked.id), \
              members as (select b.id, given.position from unnest($3) with ordinality given (name, position) \
              join tidegate.storage_bucket b on b.name = given.name), \
              gone as (delete from tidegate.storage_member where repository = $1 \
@@ -114,9 +118,12 @@ impl Registry<'_> {
         }
         if let Some(mirror) = &policy.mirror {
             mirror.suits(members).map_err(StorageError::Invalid)?;
-            if !is_known(&mirror.to) {
+            let Some(to) = all.iter().find(|it| it.declared.name == mirror.to) else {
                 let shown: String = mirror.to.chars().take(NAME_SHOWN_MAX).collect();
                 return refused(format!("mirror: there is no bucket `{shown}`"));
+            };
+            if to.draining {
+                return refused(format!("mirror: `{}` is drained", mirror.to));
             }
         }
         let mut seen = HashSet::new();
@@ -181,5 +188,6 @@ pub(in crate::storage) fn repository(row: &Row) -> Result<RepositoryRow, Storage
         created: row.try_get(4)?,
         parent: row.try_get(5)?,
         restores_due: row.try_get(6)?,
+        is_mirror_changed: row.try_get(7)?,
     })
 }

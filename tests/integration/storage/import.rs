@@ -20,7 +20,7 @@ async fn import(world: &StorageWorld, more: &[&str]) -> Value {
 }
 
 fn counts(added: u64, changed: u64, unchanged: u64, kept: u64, gone: u64) -> Value {
-    json!({"added": added, "changed": changed, "unchanged": unchanged, "kept": kept, "gone": gone, "skipped": 0})
+    json!({"added": added, "reattached": 0, "changed": changed, "unchanged": unchanged, "kept": kept, "gone": gone, "skipped": 0})
 }
 
 #[tokio::test]
@@ -136,6 +136,92 @@ async fn imported_objects_are_moved_by_a_drain_and_stay_at_their_provider() {
     let sha256 = "select sha256 <> '' from tidegate.storage_blob";
     assert_eq!(world.value(sha256).await, "t");
     assert_eq!(world.s3.read(REPOSITORY, "key").await, b"bytes");
+    // The index still knows which object of the provider it was.
+    assert_eq!(import(&world, &[]).await, counts(0, 0, 1, 0, 0));
+    std::fs::write(&file, b"others!").unwrap();
+    assert_eq!(import(&world, &[]).await, counts(0, 1, 0, 0, 0));
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, b"others!");
+}
+
+#[tokio::test]
+async fn an_import_keeps_all_when_the_bucket_lists_nothing_until_it_is_told_to_forget() {
+    let world = world().await;
+    let files = ["a", "b", "c"].map(|key| world.buckets[0].place(key, b"bytes"));
+    import(&world, &[]).await;
+    for file in files {
+        std::fs::remove_file(file).unwrap();
+    }
+    let arguments = ["bucket", "import", "bucket-0", "--repository", REPOSITORY];
+    let command = storage_command(&world.cluster, &arguments);
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains("--accept-gone"),
+        "{said}"
+    );
+    let objects = "select count(*) from tidegate.storage_object";
+    assert_eq!(world.value(objects).await, "3");
+    assert_eq!(
+        import(&world, &["--accept-gone"]).await,
+        counts(0, 0, 0, 0, 3)
+    );
+}
+
+#[tokio::test]
+async fn an_import_adds_no_adopted_object_that_was_deleted_after_it_was_listed() {
+    let world = world().await;
+    let file = world.buckets[0].place("key", b"bytes");
+    import(&world, &["--adopt"]).await;
+    world.s3.delete(REPOSITORY, "key").await;
+    until("it is swept and forgotten", DEADLINE, async || {
+        let is_gone = world.bucket(0).await["heldBytes"] == 0 && !file.exists();
+        Ok(is_gone.then_some(()))
+    })
+    .await
+    .unwrap();
+    // The page of the list is older than the deletion.
+    let late = format!(
+        "select added || ' ' || kept from tidegate.storage_repository r, tidegate.storage_bucket b, \
+         tidegate.storage_import(r.id, b.id, '{{late}}', '{{key}}', '{{5}}', '{{etag}}', '{{0}}', true, \
+         now() - interval '1 hour', interval '0 s') \
+         where r.name = '{REPOSITORY}' and b.name = 'bucket-0'"
+    );
+    assert_eq!(world.value(&late).await, "0 1");
+}
+
+#[tokio::test]
+async fn an_imported_copy_that_was_found_damaged_is_not_trusted_for_its_etag() {
+    let world = world().await;
+    world.buckets[0].place("key", b"bytes");
+    import(&world, &[]).await;
+    for sql in [
+        "update tidegate.storage_blob set sha256 = 'known'",
+        "update tidegate.storage_copy set state = 'suspect'",
+    ] {
+        world.cluster.primary.execute(sql).await.unwrap();
+    }
+    assert_eq!(import(&world, &[]).await, counts(0, 0, 1, 0, 0));
+    let state = "select state from tidegate.storage_copy";
+    assert_eq!(world.value(state).await, "suspect");
+}
+
+#[tokio::test]
+async fn a_copy_that_a_restored_index_has_lost_is_given_back_to_its_object() {
+    let world = world().await;
+    world.s3.put(REPOSITORY, "key", b"bytes").await;
+    // As of a backup before a mirror that keeps no other copy: where the bytes are now is not known.
+    let lose = "delete from tidegate.storage_copy";
+    world.cluster.primary.execute(lose).await.unwrap();
+    let done = import(&world, &["--prefix", "tidegate"]).await;
+    assert_eq!(
+        (&done["reattached"], &done["added"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(world.s3.read(REPOSITORY, "key").await, b"bytes");
+    assert_eq!(
+        import(&world, &["--prefix", "tidegate"]).await,
+        counts(0, 0, 0, 1, 0)
+    );
 }
 
 #[tokio::test]
@@ -187,6 +273,12 @@ async fn what_was_written_here_is_imported_only_when_the_index_has_lost_it() {
         b"lost"
     );
     assert_eq!(world.s3.read(REPOSITORY, "known").await, b"known");
+    // The runbook imports everything else afterwards.
+    assert_eq!(import(&world, &[]).await, counts(0, 0, 0, 0, 0));
+    assert_eq!(
+        world.s3.read(REPOSITORY, &format!("tidegate/{id}")).await,
+        b"lost"
+    );
 }
 
 #[tokio::test]

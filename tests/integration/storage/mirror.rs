@@ -79,7 +79,7 @@ async fn every_object_is_copied_to_the_mirror_and_read_back_and_stays_where_it_w
 }
 
 #[tokio::test]
-async fn objects_that_there_were_before_are_mirrored_when_the_policy_gets_a_mirror() {
+async fn existing_objects_are_mirrored_when_the_policy_gets_a_mirror() {
     let (world, cold) = world(AT_ONCE).await;
     let change = ["repository", "change", MIRRORED];
     world
@@ -96,6 +96,107 @@ async fn objects_that_there_were_before_are_mirrored_when_the_policy_gets_a_mirr
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn hot_copies_stay_when_the_policy_changes_while_the_cold_one_is_read_back() {
+    let (world, cold) = world(WITHOUT_HOT).await;
+    cold.fail(Method::GET, BucketFault::Delay(Duration::from_secs(3)));
+    world.s3.put(MIRRORED, "key", BODY).await;
+    until("it is read back", DEADLINE, async || {
+        Ok((cold.count(&Method::GET) > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let change = ["repository", "change", MIRRORED, "--mirror", AT_ONCE];
+    world.storage(&change).await;
+    done(&world).await;
+    let doomed = "select count(*) from tidegate.storage_copy where state = 'doomed'";
+    assert_eq!(world.value(doomed).await, "0");
+    assert_eq!(contents(&world.buckets[0]), [BODY]);
+    assert_eq!(contents(&cold), [BODY]);
+}
+
+#[tokio::test]
+async fn a_task_that_another_gateway_has_claimed_adds_no_second_copy() {
+    let (world, cold) = world(AT_ONCE).await;
+    cold.fail(Method::GET, BucketFault::Delay(Duration::from_secs(2)));
+    world.s3.put(MIRRORED, "key", BODY).await;
+    until("it is read back", DEADLINE, async || {
+        Ok((cold.count(&Method::GET) > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let taken = "update tidegate.storage_task set claim = 'another', due = now() + interval '1 h'";
+    world.cluster.primary.execute(taken).await.unwrap();
+    until("its bytes are swept", DEADLINE, async || {
+        Ok(cold.objects().is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    let task = "select claim from tidegate.storage_task";
+    assert_eq!(world.value(task).await, "another");
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_changed_is_not_read_again_and_its_next_sample_is_in_time() {
+    let (world, cold) = world(AT_ONCE).await;
+    world.s3.put(MIRRORED, "key", BODY).await;
+    done(&world).await;
+    let reads = cold.count(&Method::GET);
+    for mirror in [
+        r#"{"to": "cold", "after": "0s", "verify": "3d"}"#,
+        r#"{"to": "cold", "after": "1ms", "verify": "3d"}"#,
+    ] {
+        let change = ["repository", "change", MIRRORED, "--mirror", mirror];
+        world.storage(&change).await;
+        let is_queued = "select bool_and(mirror_after is null) from tidegate.storage_repository";
+        until("existing objects are looked at", DEADLINE, async || {
+            Ok((world.value(is_queued).await == "t").then_some(()))
+        })
+        .await
+        .unwrap();
+        done(&world).await;
+    }
+    assert_eq!(cold.count(&Method::GET), reads);
+    let in_time = "select restores_due < now() + interval '4 days' from tidegate.storage_repository \
+         where policy ? 'mirror'";
+    assert_eq!(world.value(in_time).await, "t");
+}
+
+#[tokio::test]
+async fn tasks_of_a_mirror_that_is_removed_are_dropped_and_nothing_is_late_any_more() {
+    let (world, cold) = world(AT_ONCE).await;
+    cold.fail_all(&BucketFault::Answer(503, ""));
+    world.s3.put(MIRRORED, "key", BODY).await;
+    let backlog = async |blobs: u32| {
+        let series = format!("tidegate_storage_mirror_backlog{{bucket=\"cold\"}} {blobs}");
+        until("it is shown", DEADLINE, async || {
+            Ok(world.metrics().await.contains(&series).then_some(()))
+        })
+        .await
+        .unwrap();
+    };
+    backlog(1).await;
+    let change = ["repository", "change", MIRRORED, "--no-mirror"];
+    world.storage(&change).await;
+    backlog(0).await;
+    done(&world).await;
+}
+
+#[tokio::test]
+async fn imported_bytes_are_read_twice_before_the_mirror_replaces_them() {
+    let (world, cold) = world(WITHOUT_HOT).await;
+    world.buckets[0].place("key", BODY);
+    let import = ["bucket", "import", "bucket-0", "--repository", MIRRORED];
+    // The list is a GET too, and must not be the one that is damaged.
+    cold.fail(Method::PUT, BucketFault::Answer(503, ""));
+    world.storage(&import).await;
+    world.buckets[0].fail_every(1000, Method::GET, BucketFault::Corrupt);
+    cold.heal();
+    done(&world).await;
+    assert_eq!(contents(&cold), [BODY]);
+    assert_eq!(world.s3.read(MIRRORED, "key").await, BODY);
 }
 
 #[tokio::test]

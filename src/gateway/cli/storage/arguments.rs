@@ -93,6 +93,9 @@ pub(crate) struct ImportBucket {
     /// replace them.
     #[arg(long)]
     pub(super) adopt: bool,
+    /// Most of what was imported is not there any more, and is to be forgotten.
+    #[arg(long)]
+    pub(super) accept_gone: bool,
     #[command(flatten)]
     pub(super) named: NamedArguments,
 }

@@ -119,12 +119,19 @@ pub(super) async fn import(given: ImportBucket, environment: &Environment) -> Re
         repository: registry.repository(&given.repository).await?,
         prefix: given.prefix,
         adopt: given.adopt,
+        accept_gone: given.accept_gone,
         sweep_after: session.settings.sweep_after,
     };
     let done = import_objects(&registry, &import, &session.settings.file_root).await?;
     let text = format!(
-        "added {}, changed {}, unchanged {}, kept {}, gone {}, skipped {}",
-        done.added, done.changed, done.unchanged, done.kept, done.gone, done.skipped
+        "added {}, reattached {}, changed {}, unchanged {}, kept {}, gone {}, skipped {}",
+        done.added,
+        done.reattached,
+        done.changed,
+        done.unchanged,
+        done.kept,
+        done.gone,
+        done.skipped
     );
     session.print(&json!(done), &text)
 }
