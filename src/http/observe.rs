@@ -67,6 +67,9 @@ impl Observer {
         let (mut entry, caller) = self.begin(&request, Instant::now(), is_probe);
         let tracer = self.tracer.as_ref().filter(|_| !is_probe);
         entry.span = tracer.map(|tracer| RequestSpan::begin(tracer, &request, caller));
+        if let Some(span) = &entry.span {
+            entry.trace = Some(span.context().trace);
+        }
         let headers = request.headers_mut();
         headers.insert(&X_REQUEST_ID, entry.id.clone());
         let seen = EndpointSeen::default();

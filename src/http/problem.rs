@@ -22,9 +22,6 @@ use super::shed_reason::ShedReason;
 use tidegate_model::error_chain;
 use tidegate_model::{ConsistencyError, PathError, TokenError, WriteLost};
 
-/// The base URL of problem types; each type has a page that explains it.
-const TYPE_BASE: &str = "https://tidegate.dev/problems/";
-
 /// How long a client is asked to wait unless a better value is known.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
@@ -169,7 +166,7 @@ impl Problem {
             request_id: &'a str,
         }
         let body = Body {
-            r#type: format!("{TYPE_BASE}{}", self.kind.name()),
+            r#type: self.kind.uri(),
             title: self.kind.title(),
             status: self.status.as_u16(),
             detail: &self.detail,

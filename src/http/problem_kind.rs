@@ -2,6 +2,9 @@
 
 use http::StatusCode;
 
+/// The base URL of problem types; each type has a page that explains it.
+const TYPE_BASE: &str = "https://tidegate.dev/problems/";
+
 /// A stable problem type: clients may rely on its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
@@ -60,6 +63,12 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// The URL of its page, which is its type in an answer.
+    #[must_use]
+    pub fn uri(self) -> String {
+        format!("{TYPE_BASE}{}", self.name())
+    }
+
     /// Every kind.
     pub const ALL: [Self; 26] = [
         Self::InvalidConsistency,

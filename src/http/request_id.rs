@@ -41,7 +41,9 @@ fn new_id() -> Uuid {
 
 fn is_plain(id: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain)
+    // Where an id is part of a URL, browsers would take these for folders.
+    let is_folder = matches!(id, b"." | b"..");
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(plain) && !is_folder
 }
 
 /// A position in a trace, from a well-formed `traceparent` (W3C Trace Context).
@@ -150,7 +152,7 @@ mod tests {
     #[test]
     fn a_plain_id_is_kept_and_a_hostile_one_replaced() {
         assert_eq!(request_id(&with("x-request-id", "abc-1.2_3")), "abc-1.2_3");
-        for hostile in ["", "a b", "a\"b", &"x".repeat(65)] {
+        for hostile in ["", "a b", "a\"b", ".", "..", &"x".repeat(65)] {
             let id = request_id(&with("x-request-id", hostile));
             assert_eq!(id.len(), 36, "{hostile}");
         }

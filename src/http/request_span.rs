@@ -62,6 +62,11 @@ impl RequestSpan {
         Self { span, attributes }
     }
 
+    /// Returns its position, recorded or not.
+    pub(super) fn context(&self) -> SpanContext {
+        self.span.context()
+    }
+
     /// Returns its position if it is recorded.
     pub(super) fn sampled(&self) -> Option<SpanContext> {
         self.span.sampled()

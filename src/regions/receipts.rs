@@ -34,7 +34,7 @@ settings! {
         /// The last requests that are kept in memory, for
         /// [`/admin/requests/{id}`](operations.md#one-request); 0 for none.
         requests_kept: usize = 10_000, count_up_to(REQUESTS_KEPT_MAX as i64, "requests"),
-            low "a request is gone before anyone asks for it.",
+            low "a request is gone before it can be looked up.",
             high "memory: some hundred bytes each.";
     }
 }

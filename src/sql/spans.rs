@@ -7,7 +7,7 @@ use super::address::DatabaseAddress;
 use super::planned::{StepError, StepResult};
 use super::send::SendError;
 use super::verdict::Silence;
-use super::{Answer, FailureKind};
+use super::{Answer, FailureKind, SqlError};
 use tidegate_policy::Reason;
 use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
 
@@ -25,8 +25,28 @@ pub(super) fn describe_attempt(span: &mut ActiveSpan, end: &StepResult) {
         Err(StepError::Next(_)) => span.fail("unavailable"),
         Err(StepError::Unproven) => span.set("tidegate.outcome", "unproven"),
         Err(StepError::Refused(_)) => span.set("tidegate.outcome", "refused"),
-        Err(StepError::Final(_)) => span.set("tidegate.outcome", "final"),
+        Err(StepError::Final(error)) => describe_final(span, error),
         Ok(_) => {}
+    }
+}
+
+/// Says why an attempt is the last one. What the client has caused is no error.
+fn describe_final(span: &mut ActiveSpan, error: &SqlError) {
+    match error {
+        SqlError::Deadline => span.fail("timeout"),
+        SqlError::OutcomeUnknown(_) => span.fail("outcome-unknown"),
+        SqlError::Pool(_) | SqlError::NoPrimary | SqlError::NoNode => span.fail("unavailable"),
+        SqlError::Statement(failure) => match &failure.kind {
+            FailureKind::Timeout => span.fail("timeout"),
+            kind if is_of_client(kind) => span.set("tidegate.outcome", "rejected"),
+            _ => span.fail("failed"),
+        },
+        SqlError::Argument(_)
+        | SqlError::Role(_)
+        | SqlError::NotAString(_)
+        | SqlError::NoRow
+        | SqlError::SpillBudget
+        | SqlError::WriteLost(_) => span.set("tidegate.outcome", "rejected"),
     }
 }
 
@@ -55,7 +75,16 @@ pub(super) fn describe_statement(span: &mut ActiveSpan, answer: &Result<Answer, 
     if let Some(state) = &state {
         span.set("db.response.status_code", state.clone());
     }
-    let is_of_client = match &failure.kind {
+    if !is_of_client(&failure.kind) {
+        match state {
+            Some(state) => span.fail(state),
+            None => span.fail("lost"),
+        }
+    }
+}
+
+fn is_of_client(kind: &FailureKind) -> bool {
+    match kind {
         FailureKind::InvalidValue { .. }
         | FailureKind::InvalidSetting
         | FailureKind::Denied
@@ -67,12 +96,6 @@ pub(super) fn describe_statement(span: &mut ActiveSpan, answer: &Result<Answer, 
         | FailureKind::NotPrimary
         | FailureKind::Unavailable
         | FailureKind::Unexpected => false,
-    };
-    if !is_of_client {
-        match state {
-            Some(state) => span.fail(state),
-            None => span.fail("lost"),
-        }
     }
 }
 

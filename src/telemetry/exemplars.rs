@@ -13,7 +13,8 @@ pub const DURATION_EDGES: [f64; 13] = [
     0.000_5, 0.001, 0.002, 0.005, 0.01, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// Most series with exemplars, about as many as there are series of endpoints and policies.
+/// Most series with exemplars, about as many as there are series of endpoints and policies. Beyond them, the one
+/// without a new exemplar for longest makes room.
 const SERIES_MAX: usize = 4_000;
 
 /// One request of a bucket.
@@ -27,8 +28,17 @@ struct Exemplar {
 /// One for each edge, and one for what is above all.
 type Buckets = [Option<Exemplar>; DURATION_EDGES.len() + 1];
 
+/// The exemplars of a series.
+#[derive(Debug)]
+struct Series {
+    buckets: Buckets,
+    newest: SystemTime,
+}
+
+type Known = HashMap<String, Series>;
+
 /// By series, as the page of metrics has it without `le`.
-static EXEMPLARS: LazyLock<Mutex<HashMap<String, Buckets>>> = LazyLock::new(Mutex::default);
+static EXEMPLARS: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 /// Notes a sampled request that a histogram has recorded.
 pub fn note_exemplar(metric: &str, labels: &[(&str, &str)], took: Duration, context: SpanContext) {
@@ -45,9 +55,22 @@ pub fn note_exemplar(metric: &str, labels: &[(&str, &str)], took: Duration, cont
         at: SystemTime::now(),
     };
     let mut known = EXEMPLARS.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.len() < SERIES_MAX || known.contains_key(&series) {
-        known.entry(series).or_default()[bucket] = Some(exemplar);
+    keep(&mut known, series, bucket, exemplar, SERIES_MAX);
+}
+
+fn keep(known: &mut Known, series: String, bucket: usize, exemplar: Exemplar, most: usize) {
+    if known.len() >= most && !known.contains_key(&series) {
+        let oldest = known.iter().min_by_key(|(_, it)| it.newest);
+        if let Some(oldest) = oldest.map(|(series, _)| series.clone()) {
+            known.remove(&oldest);
+        }
     }
+    let kept = known.entry(series).or_insert_with(|| Series {
+        buckets: Buckets::default(),
+        newest: exemplar.at,
+    });
+    kept.buckets[bucket] = Some(exemplar);
+    kept.newest = exemplar.at;
 }
 
 fn bucket_of(seconds: f64) -> usize {
@@ -63,7 +86,7 @@ pub(super) fn exemplar(series: &str, le: &str) -> String {
         edge => edge.parse().map_or(usize::MAX, bucket_of),
     };
     let known = EXEMPLARS.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = known.get(series).and_then(|it| *it.get(bucket)?);
+    let found = known.get(series).and_then(|it| *it.buckets.get(bucket)?);
     found.map_or_else(String::new, |Exemplar { context, took, at }| {
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         format!(
@@ -79,6 +102,27 @@ pub(super) fn exemplar(series: &str, le: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::{SpanId, TraceId};
+
+    #[test]
+    fn a_new_series_replaces_the_one_without_exemplars_for_longest() {
+        let mut known = Known::new();
+        for (second, series) in ["a", "b", "a", "c", "c"].into_iter().enumerate() {
+            let exemplar = Exemplar {
+                context: SpanContext {
+                    trace: TraceId(1),
+                    span: SpanId(1),
+                    is_sampled: true,
+                },
+                took: Duration::ZERO,
+                at: UNIX_EPOCH + Duration::from_secs(second as u64),
+            };
+            keep(&mut known, series.to_owned(), 0, exemplar, 2);
+        }
+        let mut series: Vec<_> = known.keys().map(|it| &**it).collect();
+        series.sort_unstable();
+        assert_eq!(series, ["a", "c"]);
+    }
 
     #[test]
     fn a_bucket_has_what_is_at_most_its_edge() {

@@ -12,7 +12,7 @@ use super::error::AttemptError;
 use super::framing::reframe;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
-use super::try_span::{describe, try_span};
+use super::try_span::TrySpan;
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamNode, names_upgrade};
 use crate::http::{TRACEPARENT, trace_field};
@@ -24,19 +24,18 @@ static X_DATABASE_ROLE: HeaderName = HeaderName::from_static("x-database-role");
 /// Largest head of an answer: twice that of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Sends a request to a node and waits for the head of its answer; `resent` is how often it was sent before.
+/// Sends a request to a node and waits for the head of its answer, below a span of its own.
 pub(super) async fn attempt(
     upstream: &Upstream,
     node: usize,
     outgoing: &Outgoing,
     upload: Option<&Upload>,
-    resent: u32,
+    mut span: TrySpan,
 ) -> Result<Response<Incoming>, AttemptError> {
     let node = &upstream.nodes()[node];
-    let mut span = try_span(node, outgoing, resent);
     let context = span.context();
     let answer = send(upstream, node, outgoing, upload, context).await;
-    describe(&mut span, &answer);
+    span.describe(&answer);
     answer
 }
 

@@ -5,6 +5,9 @@
 //! when the first takes unusually long. Any other request is sent to the next node only if it is
 //! certain that nothing of it was sent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::future::FutureExt;
 use http::Response;
 use hyper::body::Incoming;
@@ -15,6 +18,7 @@ use super::error::AttemptError;
 use super::fault::Fault;
 use super::node::Visit;
 use super::outgoing::{Outgoing, Patience};
+use super::try_span::TrySpan;
 use super::upload::{Upload, UploadState};
 use super::{Upstream, UpstreamError, UpstreamNode};
 use tidegate_steering::{Choice, Entrant, Race, RaceEvent, Turn};
@@ -50,6 +54,8 @@ pub(super) struct UpstreamRace<'r> {
     failed: Option<Failure>,
     /// How often it was sent.
     sent: u32,
+    /// Whether the tries that are left have run out of time, for their spans.
+    is_out_of_time: Arc<AtomicBool>,
 }
 
 /// The result of an attempt.
@@ -98,6 +104,7 @@ impl<'r> UpstreamRace<'r> {
             passed_over: order.passed_over,
             failed: None,
             sent: 0,
+            is_out_of_time: Arc::default(),
         }
     }
 
@@ -138,11 +145,12 @@ impl<'r> UpstreamRace<'r> {
     fn ask(&mut self, node: usize, turn: Turn) {
         let (upstream, outgoing, upload) = (self.upstream, self.outgoing, self.upload);
         let visit = upstream.nodes()[node].visit();
-        let resent = self.sent;
+        let is_out_of_time = Arc::clone(&self.is_out_of_time);
+        let span = TrySpan::begin(&upstream.nodes()[node], outgoing, self.sent, is_out_of_time);
         self.sent += 1;
         let attempt = async move {
             let asked = Instant::now();
-            let answer = attempt(upstream, node, outgoing, upload, resent).await;
+            let answer = attempt(upstream, node, outgoing, upload, span).await;
             sample(&upstream.nodes()[node], outgoing, upload, &answer, asked);
             answer.map(|response| (response, visit))
         };
@@ -293,6 +301,7 @@ impl<'r> UpstreamRace<'r> {
         if !matches!(error, UpstreamError::Timeout) {
             return Err(error);
         }
+        self.is_out_of_time.store(true, Ordering::Relaxed);
         for entrant in self.race.entrants().iter() {
             self.upstream.note(entrant.node, "timeout", None);
             let node = &self.upstream.nodes()[entrant.node];

@@ -1,15 +1,73 @@
 //! The span of a try at a node, by OpenTelemetry's conventions for HTTP clients.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::{Method, Response};
+use hyper::body::Incoming;
 
 use super::UpstreamNode;
 use super::error::AttemptError;
 use super::node::encode_path;
 use super::outgoing::Outgoing;
-use tidegate_telemetry::trace::{ActiveSpan, SpanKind};
+use tidegate_telemetry::trace::{ActiveSpan, SpanContext, SpanKind};
 
-/// Begins the span of a try; `resent` is how often the request was sent before.
-pub(super) fn try_span(node: &UpstreamNode, outgoing: &Outgoing, resent: u32) -> ActiveSpan {
+/// The span of a try. One that is dropped before its answer has run out of time, or is no longer needed.
+pub(super) struct TrySpan {
+    span: ActiveSpan,
+    is_described: bool,
+    is_out_of_time: Arc<AtomicBool>,
+}
+
+impl TrySpan {
+    /// Begins the span; `resent` is how often the request was sent before.
+    pub(super) fn begin(
+        node: &UpstreamNode,
+        outgoing: &Outgoing,
+        resent: u32,
+        is_out_of_time: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            span: try_span(node, outgoing, resent),
+            is_described: false,
+            is_out_of_time,
+        }
+    }
+
+    /// Returns its position, for the application.
+    pub(super) fn context(&self) -> Option<SpanContext> {
+        self.span.context()
+    }
+
+    /// Says what came of the try.
+    pub(super) fn describe(&mut self, answer: &Result<Response<Incoming>, AttemptError>) {
+        self.is_described = true;
+        match answer {
+            Ok(answer) => {
+                let status = answer.status();
+                self.span.set("http.response.status_code", status.as_u16());
+                if status.is_server_error() {
+                    self.span.fail(status.as_str().to_owned());
+                }
+            }
+            Err(error) => self.span.fail(error.outcome()),
+        }
+    }
+}
+
+impl Drop for TrySpan {
+    fn drop(&mut self) {
+        if self.is_described {
+            return;
+        }
+        match self.is_out_of_time.load(Ordering::Relaxed) {
+            true => self.span.fail("timeout"),
+            false => self.span.set("tidegate.outcome", "cancelled"),
+        }
+    }
+}
+
+fn try_span(node: &UpstreamNode, outgoing: &Outgoing, resent: u32) -> ActiveSpan {
     let (name, method) = names(&outgoing.method);
     let mut span = ActiveSpan::begin(name, SpanKind::Client);
     if !span.is_recorded() {
@@ -29,23 +87,6 @@ pub(super) fn try_span(node: &UpstreamNode, outgoing: &Outgoing, resent: u32) ->
         span.set("http.request.resend_count", resent);
     }
     span
-}
-
-/// Says what came of a try.
-pub(super) fn describe(
-    span: &mut ActiveSpan,
-    answer: &Result<Response<hyper::body::Incoming>, AttemptError>,
-) {
-    match answer {
-        Ok(answer) => {
-            let status = answer.status();
-            span.set("http.response.status_code", status.as_u16());
-            if status.is_server_error() {
-                span.fail(status.as_str().to_owned());
-            }
-        }
-        Err(error) => span.fail(error.outcome()),
-    }
 }
 
 /// The name of a span and the method in it: the conventions have words for methods that are not known.

@@ -88,10 +88,32 @@ async fn probes_and_metrics_are_for_any_host_and_every_answer_says_how_it_may_be
         );
     }
     let unknown = world.admin(Method::GET, "/nowhere").send().await.unwrap();
-    assert_eq!(unknown.status(), 404);
     assert_eq!(header(&unknown, "x-content-type-options"), "nosniff");
     let invalid = world.admin(Method::GET, "/metrics").header("host", "a b");
     problem(invalid.send().await.unwrap(), 400, "invalid-parameter").await;
+}
+
+#[tokio::test]
+async fn an_unknown_path_or_method_is_a_problem_on_every_route() {
+    let world = world(|gateway| gateway).await;
+    for path in ["/nowhere", "/admin/", "/admin/nowhere", "/admin/requests/"] {
+        let unknown = world.admin(Method::GET, path).send().await.unwrap();
+        problem(unknown, 404, "not-found").await;
+    }
+    for (method, path, allow) in [
+        (Method::POST, "/admin/topology", "GET, HEAD"),
+        (Method::DELETE, "/admin/requests/a", "GET, HEAD"),
+        (Method::POST, "/metrics", "GET, HEAD"),
+        (Method::POST, "/livez", "GET, HEAD"),
+        (Method::POST, "/", "GET, HEAD"),
+        (Method::POST, "/admin/events", "GET, HEAD"),
+        (Method::GET, DRAIN, "POST"),
+        (Method::PUT, "/admin/cache/purge", "POST"),
+    ] {
+        let refused = world.admin(method, path).send().await.unwrap();
+        assert_eq!(header(&refused, "allow"), allow, "{path}");
+        problem(refused, 405, "method-not-allowed").await;
+    }
 }
 
 /// What is kept of a request.

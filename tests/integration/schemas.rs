@@ -73,7 +73,35 @@ async fn of_database() -> Vec<Value> {
         ),
         (Method::GET, "/admin/schemas", "/admin/schemas"),
     ];
-    answers(&world.gateway, &of_database).await
+    let mut pairs = answers(&world.gateway, &of_database).await;
+    pairs.extend(problems(&world.gateway).await);
+    pairs
+}
+
+/// Problems, each with the schema that holds for all.
+async fn problems(gateway: &GatewayProcess) -> Vec<Value> {
+    let schemas = client().get(gateway.admin_url("/admin/schemas"));
+    let schemas: Value = schemas.send().await.unwrap().json().await.unwrap();
+    let schema = &schemas["/admin/*"];
+    assert!(schema.is_object(), "{schemas}");
+    let mut pairs = Vec::new();
+    for (method, path) in [
+        (Method::GET, "/admin/nowhere"),
+        (Method::GET, "/admin/requests/never-seen"),
+        (Method::GET, "/admin/traffic-policy"),
+        (Method::POST, "/admin/topology"),
+        (Method::POST, "/admin/nodes/nowhere/drain"),
+        (Method::POST, "/admin/upstreams/a/nodes/b/drain"),
+        (Method::POST, "/admin/regions/nowhere/drain"),
+        (Method::POST, "/admin/cache/purge"),
+        (Method::GET, "/admin/cache/purge"),
+    ] {
+        let request = client().request(method, gateway.admin_url(path));
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().as_u16() >= 400, "{path}");
+        pairs.push(json!([path, schema, answer.json::<Value>().await.unwrap()]));
+    }
+    pairs
 }
 
 /// The answers of a gateway with a fleet and a traffic policy.

@@ -34,6 +34,11 @@ pub(super) fn problems() -> Vec<Value> {
     words(ProblemKind::ALL.map(ProblemKind::name))
 }
 
+pub(super) fn problem_types() -> Vec<Value> {
+    let types = ProblemKind::ALL.map(ProblemKind::uri);
+    types.into_iter().map(Value::from).collect()
+}
+
 pub(super) fn cache_results() -> Vec<Value> {
     words(CacheResult::ALL.map(CacheResult::as_str))
 }

@@ -25,6 +25,17 @@ pub fn described(problem: impl Into<Problem>, headers: &HeaderMap) -> Response {
     response
 }
 
+/// The answer to a path that does not exist.
+pub(super) async fn not_found(headers: HeaderMap) -> Response {
+    described(RouteError::NotFound, &headers)
+}
+
+/// The answer to any method other than GET and HEAD.
+pub(super) async fn only_get(headers: HeaderMap) -> Response {
+    let allow = HeaderValue::from_static("GET, HEAD");
+    described(RouteError::MethodNotAllowed(allow), &headers)
+}
+
 /// The answer to any method other than POST.
 pub(super) async fn only_post(headers: HeaderMap) -> Response {
     let allow = HeaderValue::from_static("POST");

@@ -68,5 +68,7 @@ pub fn admin(recorder: Recorder, state: Arc<AdminState>, others: Router, access:
         .with_state(recorder)
         .merge(nodes)
         .merge(others)
+        .method_not_allowed_fallback(described::only_get)
+        .fallback(described::not_found)
         .layer(from_fn_with_state(Arc::new(access), access::guard))
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
+use super::closed_sets::problem_types;
 use super::purge::Purged;
 use super::regions::{HealthRecord, PolicyEntry};
 use super::requests::RequestEntry;
@@ -14,7 +15,10 @@ use super::topology::{NodeEntry, Topology};
 use super::upstreams::UpstreamNodeEntry;
 use crate::peers::FleetRegionView;
 
-/// Answers with the schema of every successful answer, by the template of its path.
+/// Stands for every path, where it answers with a problem.
+const OTHERWISE: &str = "/admin/*";
+
+/// Answers with the schema of every successful answer, by the template of its path, and that of problems.
 pub(super) async fn schemas() -> Json<BTreeMap<&'static str, Value>> {
     let schemas = [
         ("/admin/topology", of::<Topology>()),
@@ -37,6 +41,7 @@ pub(super) async fn schemas() -> Json<BTreeMap<&'static str, Value>> {
         ("/admin/cache/purge", of::<Purged>()),
         ("/admin/events", of_events()),
         ("/admin/schemas", of_schemas()),
+        (OTHERWISE, of_problems()),
     ];
     Json(BTreeMap::from(schemas))
 }
@@ -75,6 +80,23 @@ fn of_events() -> Value {
     })
 }
 
+fn of_problems() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "description": "Why there is no other answer, with a status of 400 or above (RFC 9457).",
+        "type": "object",
+        "properties": {
+            "type": {"description": "A page that explains it.", "enum": problem_types()},
+            "title": {"description": "The type in words.", "type": "string"},
+            "status": {"description": "The status of the answer.", "type": "integer"},
+            "detail": {"description": "What is wrong with this request.", "type": "string"},
+            "request_id": {"description": "The id of the request.", "type": "string"},
+        },
+        "required": ["type", "title", "status", "detail", "request_id"],
+        "additionalProperties": false,
+    })
+}
+
 fn of_schemas() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -98,7 +120,7 @@ mod tests {
             .flat_map(|source| source.split('"'))
             .filter(|text| text.starts_with("/admin/"))
             .collect();
-        assert_eq!(paths.len(), schemas.len());
+        assert_eq!(paths.len() + 1, schemas.len());
         for path in paths {
             let schema = schemas.get(path).unwrap_or_else(|| panic!("{path}"));
             described(path, schema);

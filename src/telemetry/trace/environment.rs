@@ -79,7 +79,10 @@ impl Variables<'_> {
             .filter_map(|it| entry(it))
             .collect();
         if read.len() < entries.len() {
-            self.warn(name, "what is not `key=value` is left out");
+            self.warn(
+                name,
+                "what is not `key=value`, and all after the first 64, is left out",
+            );
         }
         read
     }

@@ -21,6 +21,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that are read of a collector's answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// How long the rest of an answer is waited for: the spans are taken, only how many were rejected is in it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The pause before a batch is sent again; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 
@@ -94,9 +97,17 @@ impl Exporter {
     pub async fn finish(mut self) {
         // The task reads it, or has ended.
         let _sent = self.stop.send(true);
-        if timeout(FLUSH_TIMEOUT, &mut self.task).await.is_err() {
-            self.task.abort();
-            tracing::warn!("the last spans were not sent: OpenTelemetry's collector took too long");
+        match timeout(FLUSH_TIMEOUT, &mut self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the last spans were not sent: the task that sends them has failed");
+            }
+            Err(_elapsed) => {
+                self.task.abort();
+                tracing::warn!(
+                    "the last spans were not sent: OpenTelemetry's collector took too long"
+                );
+            }
         }
     }
 }
@@ -157,8 +168,7 @@ impl Task {
         let mut pause = PAUSE_MIN;
         let loss = loop {
             let (loss, wait) = match timeout_at(until, self.attempt(body.clone())).await {
-                Ok(Ok(0)) => return,
-                Ok(Ok(rejected)) => return self.lose("rejected", rejected, None),
+                Ok(Ok(answer)) => return self.take_in(answer).await,
                 Ok(Err(failed)) => failed,
                 Err(_elapsed) => break Loss::Timeout,
             };
@@ -166,7 +176,9 @@ impl Task {
                 Loss::Refused(status) if !may_be_repeated(status) => break loss,
                 _ => wait.unwrap_or(pause).max(pause),
             };
-            if Instant::now() + wait >= until || *self.stopped.borrow() {
+            // A collector may ask for any wait, also for one beyond every clock.
+            let left = until.saturating_duration_since(Instant::now());
+            if wait >= left || *self.stopped.borrow() {
                 break loss;
             }
             tokio::select! {
@@ -181,9 +193,18 @@ impl Task {
         self.lose(loss.reason(), batch.len() as u64, status);
     }
 
-    /// Sends a batch once; returns how many spans of it were not taken, or why it is lost and how long to
+    /// Counts the spans that the collector did not take. It has the others, whatever becomes of the rest of its
+    /// answer.
+    async fn take_in(&mut self, answer: Response) {
+        let rejected = self.encoding.rejected(&read(answer).await);
+        if rejected > 0 {
+            self.lose("rejected", rejected, None);
+        }
+    }
+
+    /// Sends a batch once; returns the answer of a collector that takes it, or why it is lost and how long to
     /// wait at least.
-    async fn attempt(&self, body: bytes::Bytes) -> Result<u64, (Loss, Option<Duration>)> {
+    async fn attempt(&self, body: bytes::Bytes) -> Result<Response, (Loss, Option<Duration>)> {
         let content_type = HeaderValue::from_static(self.encoding.content_type());
         let request = self.client.post(self.settings.endpoint.clone());
         let request = request.headers(self.settings.headers.clone());
@@ -196,8 +217,7 @@ impl Task {
             let loss = Loss::Refused(answer.status());
             return Err((loss, wait.map(Duration::from_secs)));
         }
-        // It has taken them, whatever becomes of the rest of its answer.
-        Ok(self.encoding.rejected(&read(answer).await))
+        Ok(answer)
     }
 
     /// Counts lost spans, and says so from time to time.
@@ -220,10 +240,11 @@ fn may_be_repeated(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
-/// The start of an answer.
+/// The start of an answer, as far as it arrives in time.
 async fn read(mut answer: Response) -> Vec<u8> {
+    let until = Instant::now() + ANSWER_TIMEOUT;
     let mut start = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
+    while let Ok(Ok(Some(chunk))) = timeout_at(until, answer.chunk()).await {
         let room = ANSWER_BYTES_MAX - start.len();
         start.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if start.len() == ANSWER_BYTES_MAX {

@@ -25,7 +25,11 @@ pub(super) enum RootSampler {
 impl Sampler {
     /// Decides about a request whose caller is at `parent`, if it has said so.
     #[must_use]
-    pub(super) fn records(&self, parent: Option<&SpanContext>, trace: TraceId) -> bool {
+    pub(super) fn records(
+        &self,
+        parent: Option<&SpanContext>,
+        trace: impl FnOnce() -> TraceId,
+    ) -> bool {
         match parent {
             Some(parent) if self.is_parent_based => parent.is_sampled,
             _ => self.root.records(trace),
@@ -34,7 +38,7 @@ impl Sampler {
 }
 
 impl RootSampler {
-    fn records(self, trace: TraceId) -> bool {
+    fn records(self, trace: impl FnOnce() -> TraceId) -> bool {
         match self {
             Self::On => true,
             Self::Off => false,
@@ -46,7 +50,7 @@ impl RootSampler {
                 reason = "the low bits of the id are wanted, and the ratio is from 0 to 1"
             )]
             Self::Ratio(ratio) => {
-                ratio >= 1.0 || (trace.0 as u64) >> 1 < (ratio * (1u64 << 63) as f64) as u64
+                ratio >= 1.0 || (trace().0 as u64) >> 1 < (ratio * (1u64 << 63) as f64) as u64
             }
         }
     }
@@ -74,9 +78,9 @@ mod tests {
                 is_parent_based,
             };
             let of_root = root == RootSampler::On;
-            assert_eq!(based(true).records(None, id), of_root);
+            assert_eq!(based(true).records(None, || id), of_root);
             for caller in [true, false] {
-                let records = |it: Sampler| it.records(Some(&parent(caller)), id);
+                let records = |it: Sampler| it.records(Some(&parent(caller)), || id);
                 assert_eq!(records(based(true)), caller);
                 assert_eq!(records(based(false)), of_root);
             }
@@ -89,15 +93,15 @@ mod tests {
         let traces: Vec<_> = (0..10_000).map(|_| TraceId(random.u128(1..))).collect();
         let share = |ratio| {
             let sampler = RootSampler::Ratio(ratio);
-            traces.iter().filter(|id| sampler.records(**id)).count()
+            traces.iter().filter(|id| sampler.records(|| **id)).count()
         };
         assert_eq!((share(0.0), share(1.0)), (0, 10_000));
         assert!((900..1_100).contains(&share(0.1)), "{}", share(0.1));
         let small = RootSampler::Ratio(0.1);
         let large = RootSampler::Ratio(0.5);
-        let nested = |id: &&TraceId| small.records(**id) && !large.records(**id);
+        let nested = |id: &&TraceId| small.records(|| **id) && !large.records(|| **id);
         assert_eq!(traces.iter().filter(nested).count(), 0);
-        assert!(small.records(TraceId(0xffff_0000_0000_0000_0000)));
-        assert!(!small.records(TraceId(u128::from(u64::MAX))));
+        assert!(small.records(|| TraceId(0xffff_0000_0000_0000_0000)));
+        assert!(!small.records(|| TraceId(u128::from(u64::MAX))));
     }
 }

@@ -37,16 +37,21 @@ impl ServerSpan {
     /// process has to know.
     #[must_use]
     pub fn begin_recorded(tracer: &Arc<Tracer>, parent: Option<SpanContext>) -> Option<Self> {
-        let trace = parent.map_or_else(TraceId::random, |it| it.trace);
+        // Most hits are not recorded, and need no id then.
+        let mut chosen = None;
+        let trace = || *chosen.insert(id_below(parent));
         let is_recorded = tracer.records(parent.as_ref(), trace);
-        is_recorded.then(|| Self::of(tracer, parent, trace, true))
+        is_recorded.then(|| {
+            let trace = chosen.unwrap_or_else(|| id_below(parent));
+            Self::of(tracer, parent, trace, true)
+        })
     }
 
     /// Begins the span of a request whose caller is at `parent`, if it has said so.
     #[must_use]
     pub fn begin(tracer: &Arc<Tracer>, parent: Option<SpanContext>) -> Self {
-        let trace = parent.map_or_else(TraceId::random, |it| it.trace);
-        let is_sampled = tracer.records(parent.as_ref(), trace);
+        let trace = id_below(parent);
+        let is_sampled = tracer.records(parent.as_ref(), || trace);
         Self::of(tracer, parent, trace, is_sampled)
     }
 
@@ -70,6 +75,12 @@ impl ServerSpan {
             parent: parent.map(|it| it.span),
             started: SystemTime::now(),
         }
+    }
+
+    /// Returns its position, recorded or not.
+    #[must_use]
+    pub fn context(&self) -> SpanContext {
+        self.current.context
     }
 
     /// Returns its position if it is recorded.
@@ -116,4 +127,9 @@ impl ServerSpan {
             is_error,
         });
     }
+}
+
+/// The trace of the caller, else a new one.
+fn id_below(parent: Option<SpanContext>) -> TraceId {
+    parent.map_or_else(TraceId::random, |it| it.trace)
 }

@@ -149,7 +149,7 @@ fn is_json(variables: &mut Variables<'_>) -> Result<bool, ConfigError> {
         "OTEL_EXPORTER_OTLP_PROTOCOL",
     ];
     if let Some((name, "grpc")) = variables.first(&names) {
-        let why = "gRPC is not spoken; expected `http/protobuf` or `http/json`";
+        let why = "gRPC is not supported; expected `http/protobuf` or `http/json`";
         return Err(ConfigError::variable(name, "grpc", why));
     }
     let protocol = variables.read(&names, "http/protobuf", |text| {

@@ -15,6 +15,7 @@ pub struct Tracer {
     sampler: Sampler,
     ended: mpsc::Sender<SpanRecord>,
     dropped: Counter,
+    dropped_late: Counter,
 }
 
 impl Tracer {
@@ -23,11 +24,17 @@ impl Tracer {
             sampler,
             ended,
             dropped: metrics::counter!(names::SPANS_DROPPED, "reason" => "queue"),
+            dropped_late: metrics::counter!(names::SPANS_DROPPED, "reason" => "ended"),
         }
     }
 
-    /// Decides whether a request is recorded whose caller is at `parent`, if it has said so.
-    pub(super) fn records(&self, parent: Option<&SpanContext>, trace: TraceId) -> bool {
+    /// Decides whether a request is recorded whose caller is at `parent`, if it has said so. `trace` is called only
+    /// where the decision depends on the id.
+    pub(super) fn records(
+        &self,
+        parent: Option<&SpanContext>,
+        trace: impl FnOnce() -> TraceId,
+    ) -> bool {
         self.sampler.records(parent, trace)
     }
 
@@ -35,8 +42,9 @@ impl Tracer {
     pub(super) fn end(&self, record: SpanRecord) {
         match self.ended.try_send(record) {
             Ok(()) => {}
-            // Closed: the process is ending.
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => self.dropped.increment(1),
+            Err(TrySendError::Full(_)) => self.dropped.increment(1),
+            // The process is ending, or the task that sends spans has failed.
+            Err(TrySendError::Closed(_)) => self.dropped_late.increment(1),
         }
     }
 }

@@ -49,6 +49,8 @@ async fn a_collector_that_is_silent_costs_no_request_anything_and_its_spans_are_
     let more = [
         ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50"),
+        // No batch is given up, so that the queue is full in all rounds but the first.
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
     ];
     let edge = before(&app, &collector, &more).await;
     // The best of rounds in turn: the machine is busy with other tests.
@@ -104,6 +106,31 @@ async fn an_answer_without_an_end_is_read_no_further_and_the_next_spans_are_sent
     edge.get("/app/b").await;
     collector.trace("GET /app/{*rest}").await;
     assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn a_collector_that_asks_for_an_endless_wait_loses_that_batch_alone() {
+    let collector = Collector::with(Manner::Busy("18446744073709551615")).await;
+    let app = App::answering(200, "well").await;
+    let edge = before(&app, &collector, &[]).await;
+    edge.get("/app/a").await;
+    until_dropped(&edge, "refused", 3.0).await;
+    collector.turn(Manner::Well);
+    edge.get("/app/b").await;
+    collector.trace("GET /app/{*rest}").await;
+}
+
+#[tokio::test]
+async fn spans_that_were_taken_are_not_lost_where_the_rest_of_the_answer_does_not_come() {
+    let collector = Collector::with(Manner::Stalled).await;
+    let app = App::answering(200, "well").await;
+    let edge = before(&app, &collector, &[("OTEL_EXPORTER_OTLP_TIMEOUT", "300")]).await;
+    edge.get("/app/a").await;
+    collector.trace("GET /app/{*rest}").await;
+    collector.turn(Manner::Well);
+    edge.get("/app/b").await;
+    collector.until("both", |spans| spans.len() == 6).await;
+    assert!(dropped(&edge, "timeout").await < 1.0);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::handing_on::{FleetScene, named};
 const AWAY: &str = "policy away { prefer us-east-1 | local }\n";
 
 #[tokio::test]
-async fn the_other_gateways_span_is_below_the_hand_on_and_its_application_below_that() {
+async fn the_other_gateways_span_is_below_the_hand_on_and_the_trace_is_an_exemplar_of_the_policy() {
     let collector = Collector::start().await;
     let mut scene = FleetScene::prepared(2, AWAY, "", named).await;
     for at in 0..2 {
@@ -43,6 +43,16 @@ async fn the_other_gateways_span_is_below_the_hand_on_and_its_application_below_
     let sent = trace.one("GET");
     assert_eq!(trace.parent(sent).span_id, there.span_id);
     assert!(trace.0.iter().all(|it| it.trace_id == entry.trace_id));
+    let page = scene.gateway(0).admin_url("/metrics");
+    let page = crate::world::client().get(page);
+    let page = page.header("accept", "application/openmetrics-text");
+    let page = page.send().await.unwrap().text().await.unwrap();
+    let trace_id = super::kit::hex(&entry.trace_id);
+    let is_exemplar = |line: &str| {
+        line.starts_with("tidegate_traffic_duration_seconds_bucket{")
+            && line.contains(&format!(" # {{trace_id=\"{trace_id}\""))
+    };
+    assert!(page.lines().any(is_exemplar), "{page}");
     let asked = scene.app(1).last().field("traceparent");
     assert!(asked.contains(&super::kit::hex(&sent.span_id)), "{asked}");
 }

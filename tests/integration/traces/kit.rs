@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -37,6 +37,10 @@ pub(super) enum Manner {
     After(Duration),
     /// With a body that never ends.
     Endless,
+    /// That it is busy for as many seconds.
+    Busy(&'static str),
+    /// Well, but for the rest of the body, which never comes.
+    Stalled,
 }
 
 #[derive(Clone)]
@@ -205,7 +209,11 @@ pub(super) fn hex(id: &[u8]) -> String {
 async fn receive(State(kept): State<Kept>, request: Request) -> Response {
     let manner = *kept.manner.lock().unwrap();
     match manner {
-        Manner::Well => {}
+        Manner::Well | Manner::Stalled => {}
+        Manner::Busy(seconds) => {
+            let wait = [(RETRY_AFTER, seconds)];
+            return (StatusCode::SERVICE_UNAVAILABLE, wait).into_response();
+        }
         Manner::Status(status) => return StatusCode::from_u16(status).unwrap().into_response(),
         Manner::After(time) => tokio::time::sleep(time).await,
         Manner::Endless => return endless(),
@@ -222,7 +230,13 @@ async fn receive(State(kept): State<Kept>, request: Request) -> Response {
         headers: head.headers,
         request,
     });
-    StatusCode::OK.into_response()
+    match manner {
+        Manner::Stalled => {
+            let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+            Response::new(Body::from_stream(never))
+        }
+        _ => StatusCode::OK.into_response(),
+    }
 }
 
 fn endless() -> Response {

@@ -8,6 +8,12 @@ use super::kit::{
 use crate::world::{World, configured, gateway_of};
 
 const FILE: &str = r#"
+[server]
+request_deadline = "3s"
+[[endpoint]]
+method = "GET"
+path = "/slow"
+sql = "select pg_sleep(30)::text as slept"
 [[policy]]
 path = "/kv/*"
 consistency = "eventual"
@@ -159,17 +165,15 @@ async fn a_statement_that_fails_says_its_sqlstate_and_a_clients_mistake_is_no_er
     let collector = Collector::start().await;
     let world = world(&collector).await;
     let response = world.post_json("/fails", r#"{"secret":"hush"}"#).await;
-    let status = response.status().as_u16();
+    assert_eq!(response.status(), 400);
     let trace = collector.trace("POST /fails").await;
     let statement = trace.statement();
     assert_attributes(statement, &[("db.response.status_code", "22012")]);
     let server = trace.one("POST /fails");
-    assert_attributes(
-        server,
-        &[("http.response.status_code", &status.to_string())],
-    );
-    assert_eq!(is_error(server), status >= 500);
-    assert_eq!(is_error(statement), status >= 500);
+    assert_attributes(server, &[("http.response.status_code", "400")]);
+    let attempt = trace.one("attempt");
+    assert!(!is_error(server) && !is_error(statement) && !is_error(attempt));
+    assert_attributes(attempt, &[("tidegate.outcome", "rejected")]);
 
     assert_eq!(world.get("/nowhere").await.status(), 404);
     let trace = collector.trace("GET").await;
@@ -180,4 +184,18 @@ async fn a_statement_that_fails_says_its_sqlstate_and_a_clients_mistake_is_no_er
         &[("http.response.status_code", "404"), ("http.route", "")],
     );
     assert!(!format!("{:?}", collector.spans()).contains("hush"));
+}
+
+#[tokio::test]
+async fn a_statement_that_runs_out_of_time_is_an_error_of_each_span_around_it() {
+    let collector = Collector::start().await;
+    let world = world(&collector).await;
+    assert_eq!(world.get("/slow").await.status(), 504);
+    let trace = collector.trace("GET /slow").await;
+    assert!(is_error(trace.one("GET /slow")));
+    let attempts: Vec<_> = trace.all("attempt").collect();
+    assert!(!attempts.is_empty());
+    for attempt in attempts {
+        assert_attributes(attempt, &[("error.type", "timeout")]);
+    }
 }

@@ -104,6 +104,41 @@ async fn an_application_that_is_gone_is_an_error_of_the_try_and_of_the_request()
 }
 
 #[tokio::test]
+async fn a_try_at_a_silent_application_is_an_error_by_its_timeout() {
+    let collector = Collector::start().await;
+    let app = App::serve(Router::new().fallback(std::future::pending::<StatusCode>)).await;
+    let file = format!(
+        "[server]\nrequest_deadline = \"300ms\"\n{}",
+        endpoint("*", "/app/{*rest}", &app.url())
+    );
+    let edge = Edge::with_all(&collector.variables(&[]), file).await;
+    assert_eq!(edge.get("/app/a").await.status(), 504);
+    let trace = collector.trace("GET /app/{*rest}").await;
+    let sent = trace.one("GET");
+    assert!(is_error(sent));
+    assert_attributes(sent, &[("error.type", "timeout")]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_sampled_is_kept_with_the_trace_that_its_application_sees() {
+    let collector = Collector::start().await;
+    let app = App::answering(200, "well").await;
+    let off = [("OTEL_TRACES_SAMPLER", "always_off")];
+    let edge = before(&app, &collector, &off).await;
+    let request = edge.request(Method::GET, "/app/a");
+    let request = request.header("X-Request-Id", "unsampled-1");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let url = edge.gateway.admin_url("/admin/requests/unsampled-1");
+    let kept = edge.client.get(url).send().await.unwrap();
+    let kept: serde_json::Value = kept.json().await.unwrap();
+    let seen = app.last().field("traceparent");
+    let trace = kept["trace_id"].as_str().expect("a trace");
+    assert!(seen.starts_with(&format!("00-{trace}-")), "{seen} {kept}");
+    assert!(seen.ends_with("-00"), "{seen}");
+    assert!(kept["span_id"].is_null(), "{kept}");
+}
+
+#[tokio::test]
 async fn a_broken_or_doubled_traceparent_begins_a_trace_without_tracestate() {
     let collector = Collector::start().await;
     let app = App::answering(200, "well").await;

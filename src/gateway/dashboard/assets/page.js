@@ -157,6 +157,12 @@ document.addEventListener("visibilitychange", () => {
 
 /* Changes */
 
+// Why a request was refused: the status, and the problem if the answer is one.
+async function refusal(answer) {
+  const { detail, title } = await answer.json().catch(() => ({}));
+  return `${answer.status}: ${detail ?? title ?? "refused"}`;
+}
+
 const ask = document.getElementById("ask");
 
 const DRAINED = {
@@ -206,8 +212,7 @@ if (ask) {
       const answer = await fetch(path, { method: "POST", headers });
       if (answer.status === 401) part("token").hidden = false;
       if (!answer.ok) {
-        const { status, detail, title } = await answer.json();
-        problem = `${status}: ${detail ?? title}`;
+        problem = await refusal(answer);
       }
     } catch {
       problem = "The gateway did not answer; nothing is known of the outcome.";
@@ -254,10 +259,9 @@ if (search) {
     let entries = [];
     try {
       const answer = await fetch(`/admin/requests/${encodeURIComponent(id)}`);
-      const told = await answer.json();
-      if (answer.ok) entries = Object.entries(told).filter(([, value]) => value !== null);
+      if (answer.ok) entries = Object.entries(await answer.json()).filter(([, value]) => value !== null);
       else if (answer.status === 404) title = `${title}: not found among the last requests of this gateway`;
-      else title = `${title}: ${answer.status}: ${told.detail ?? told.title}`;
+      else title = `${title}: ${await refusal(answer)}`;
     } catch {
       title = `${title}: the gateway did not answer`;
     }
