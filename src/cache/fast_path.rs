@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use tokio::time::Instant;
 
 use super::{AnswerCache, Entry, Origin};
@@ -59,7 +60,7 @@ impl Hit {
         observer: &Observer,
         compression: &Compression,
         request: Request<B>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Either<Full<Bytes>, Body>> {
         let entry = &*self.entry;
         let (status, body) = entry.conditional(request.headers());
         let stored = Stored {
@@ -95,9 +96,9 @@ impl Hit {
         headers.insert(&X_REQUEST_ID, access.id);
         let body = match coding {
             Some(coding) => coding.apply(&mut headers, body, &entry.forms),
-            None => body,
+            None => Either::Left(Full::new(body)),
         };
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

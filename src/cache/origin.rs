@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED, LINK};
+use http::header::{ETAG, LAST_MODIFIED, LINK};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::{Entry, precondition_holds};
@@ -47,10 +47,7 @@ impl Entry<Origin> {
         let extensions = response.extensions_mut();
         match status {
             StatusCode::NOT_MODIFIED => extensions
-                .insert(NotSent {
-                    length: self.body.len() as u64,
-                    content_type: self.origin.headers.get(CONTENT_TYPE).cloned(),
-                })
+                .insert(NotSent::new(self.body.len(), &self.origin.headers))
                 .is_some(),
             _ => extensions
                 .insert(StoredBody {

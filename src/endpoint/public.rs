@@ -114,7 +114,7 @@ where
                 ..
             } = &*self.frontend;
             let response = hit.respond(observer, compression, request);
-            return Either::Left(ready(Ok(finish(response.map(EitherBody::Left)))));
+            return Either::Left(ready(Ok(finish(response))));
         }
         // The gateway that has handed it on compresses the answer.
         let is_hop = request.extensions().get::<Hop>().is_some();
@@ -143,7 +143,7 @@ where
             let response = frontend.observer.observe(request, stack).await;
             let response = match is_hop {
                 true => response,
-                false => frontend.compression.apply(wanted, head, response),
+                false => frontend.compression.apply(&wanted, head, response),
             };
             Ok(finish(response.map(EitherBody::Right)))
         };
@@ -155,6 +155,8 @@ where
 /// removes the body.
 fn without_body(mut response: Response<AnswerBody>) -> Response<AnswerBody> {
     let length = response.body().size_hint().exact();
+    // An application's answer to HEAD has no body, whatever that to GET has.
+    let length = length.filter(|length| *length > 0);
     if let Some(length) = length.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
         let headers = response.headers_mut();
         headers.entry(CONTENT_LENGTH).or_insert(length.into());

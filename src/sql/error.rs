@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::local_settings::{BindError, RoleError};
-use super::{ArgumentError, CursorError, Failure, FailureKind, LimitError};
+use super::{ArgumentError, CursorError, Failure, FailureKind, LimitError, TooLongForLink};
 use crate::http::{Problem, ProblemKind, ShedReason};
 use crate::postgres::pool::PoolError;
 use http::StatusCode;
@@ -21,6 +21,9 @@ pub enum SqlError {
     /// A page of so many rows is not possible.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// A next page could not be named.
+    #[error(transparent)]
+    TooLong(#[from] TooLongForLink),
     /// The next page cannot be named.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -76,6 +79,7 @@ impl From<SqlError> for Problem {
         match error {
             SqlError::Argument(error) => Self::of(ProblemKind::InvalidParameter, error),
             SqlError::Limit(error) => Self::of(ProblemKind::InvalidParameter, error),
+            SqlError::TooLong(error) => Self::of(ProblemKind::InvalidParameter, error),
             SqlError::Cursor(error) => Self::internal(error),
             SqlError::Role(error) => Self::of(ProblemKind::Forbidden, error),
             SqlError::NotAString(_) => Self::of(ProblemKind::InvalidParameter, error),

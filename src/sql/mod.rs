@@ -50,7 +50,7 @@ pub use failure::{Failure, FailureKind};
 pub use latencies::Latencies;
 pub use least_recent::LeastRecent;
 pub use local_settings::{BoundSettings, LocalSettings, LocalSettingsError};
-pub use page::{CursorError, LimitError, PAGE_ROWS_MAX, Page, PageError};
+pub use page::{CursorError, LimitError, PAGE_ROWS_MAX, Page, PageError, TooLongForLink};
 pub use parameter::{Parameter, ParameterSource};
 pub use place::{ParameterError, SqlPlace};
 pub use quickness::{Pace, Quickness};

@@ -1,7 +1,6 @@
 //! Pages of an answer: the statement is given a limit that is one higher than the client's, and the row too
 //! many shows that there is a next page, which `Link` names by the last row's value of one column.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -17,8 +16,10 @@ use super::{
 /// Most rows of a page: an answer is held in memory as a whole.
 pub const PAGE_ROWS_MAX: u32 = 10_000;
 
-/// Longest `Link`: heads of answers are bounded in what is between here and the client.
+/// Longest `Link`, and longest value of the cursor in it: heads of answers are bounded in what is between here and
+/// the client. The rest is for the request's path and query.
 const LINK_BYTES_MAX: usize = 4 << 10;
+const CURSOR_BYTES_MAX: usize = 1 << 10;
 
 /// What ends a URI in `Link`, beside what no request target contains.
 const ENDS_URI: &AsciiSet = &CONTROLS.add(b'<').add(b'>').add(b'"').add(b' ');
@@ -83,6 +84,11 @@ pub struct LimitError {
     name: String,
     max: u32,
 }
+
+/// A request whose path and query leave no room in a link to the next page.
+#[derive(Debug, thiserror::Error)]
+#[error("path and query are too long for a link to the next page")]
+pub struct TooLongForLink;
 
 /// A last row without a usable value: its page has a next one that cannot be named.
 #[derive(Debug, thiserror::Error)]
@@ -158,26 +164,36 @@ impl Page {
         Ok(())
     }
 
+    /// Refuses a request whose answer could not have a link.
+    pub(super) fn check(&self, uri: &Uri) -> Result<(), TooLongForLink> {
+        match self.text(uri, "").len() <= LINK_BYTES_MAX - CURSOR_BYTES_MAX {
+            true => Ok(()),
+            false => Err(TooLongForLink),
+        }
+    }
+
     /// Returns the link to the page after a row: the same path and query, with another cursor.
     pub(super) fn link(&self, uri: &Uri, last: Option<&str>) -> Result<HeaderValue, CursorError> {
-        let PageConfig { cursor, column, .. } = &self.config;
+        let unusable = || CursorError(self.config.column.clone());
+        let last = utf8_percent_encode(last.ok_or_else(unusable)?, NON_ALPHANUMERIC).to_string();
+        if last.len() > CURSOR_BYTES_MAX {
+            return Err(unusable());
+        }
+        HeaderValue::try_from(self.text(uri, &last)).map_err(|_| unusable())
+    }
+
+    fn text(&self, uri: &Uri, last: &str) -> String {
+        let cursor = &self.config.cursor;
         let is_other = |pair: &&str| {
             let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
             let name = name.replace('+', " ");
             !pair.is_empty() && percent_decode_str(&name).decode_utf8_lossy() != cursor.as_str()
         };
-        let unusable = || CursorError(column.clone());
-        let last = last.ok_or_else(unusable)?;
         let kept = uri.query().unwrap_or_default().split('&').filter(is_other);
-        let cursor: Cow<'_, str> = utf8_percent_encode(cursor, NON_ALPHANUMERIC).into();
-        let next = format!("{cursor}={}", utf8_percent_encode(last, NON_ALPHANUMERIC));
+        let next = format!("{}={last}", utf8_percent_encode(cursor, NON_ALPHANUMERIC));
         let query: Vec<&str> = kept.chain([next.as_str()]).collect();
         let target = format!("{}?{}", uri.path(), query.join("&"));
-        let target = utf8_percent_encode(&target, ENDS_URI);
-        let link = format!("<{target}>; rel=\"next\"");
-        let link = HeaderValue::try_from(link).ok();
-        link.filter(|link| link.len() <= LINK_BYTES_MAX)
-            .ok_or_else(unusable)
+        format!("<{}>; rel=\"next\"", utf8_percent_encode(&target, ENDS_URI))
     }
 }
 
@@ -274,8 +290,16 @@ mod tests {
             assert_eq!(link(uri, Some(last)).as_deref(), Some(expected), "{uri}");
         }
         assert_eq!(link("/x", None), None, "NULL");
-        let long = "x".repeat(LINK_BYTES_MAX);
+        let long = "x".repeat(CURSOR_BYTES_MAX + 1);
         assert!(page.link(&Uri::from_static("/x"), Some(&long)).is_err());
+        // What is accepted has room for every cursor that is.
+        let of = |length| Uri::try_from(format!("/x?{}", "<".repeat(length))).unwrap();
+        let most = (0..LINK_BYTES_MAX)
+            .rev()
+            .map(of)
+            .find(|uri| page.check(uri).is_ok());
+        let link = page.link(&most.unwrap(), Some(&long[1..])).unwrap();
+        assert!((LINK_BYTES_MAX - 3..=LINK_BYTES_MAX).contains(&link.len()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, Shared};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Statement;
 
 use super::Position;
@@ -17,6 +17,9 @@ use tidegate_model::NodeId;
 /// Time between two attempts to open the connection while they fail: more would load a primary that takes
 /// none.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest time to open the connection: questions wait for no other while it is being opened.
+const OPENING_MAX: Duration = Duration::from_secs(10);
 
 /// Asks the primary for its position.
 pub(super) struct Positions {
@@ -121,7 +124,10 @@ async fn open(node: Arc<Node>) -> Option<Arc<Asker>> {
             statement,
         })
     };
-    match opened.await {
+    match timeout(OPENING_MAX, opened)
+        .await
+        .unwrap_or_else(|_| Err("it takes too long".to_owned()))
+    {
         Ok(opened) => Some(Arc::new(opened)),
         Err(reason) => {
             tracing::debug!(node = %node.id, reason, "no connection for positions");

@@ -61,19 +61,15 @@ impl SqlTarget {
             return Ok(Problem::from(SqlError::NoRow).into_response());
         };
         let mut headers = self.fields(&call.head.uri, outcome.answer.last)?;
-        let length = body.len() as u64;
+        let not_sent = NotSent::new(body.len(), &headers);
         let is_tagged = self.is_read && self.status == StatusCode::OK;
         let answer = match is_tagged {
             true => conditional(&call.head.headers, &mut headers, body),
             false => Ok((self.status, body)),
         };
         Ok(match answer {
-            Ok((StatusCode::NOT_MODIFIED, _)) => {
-                let not_sent = NotSent {
-                    length,
-                    content_type: Some(JSON.clone()),
-                };
-                (StatusCode::NOT_MODIFIED, headers, Extension(not_sent)).into_response()
+            Ok((status @ StatusCode::NOT_MODIFIED, _)) => {
+                (status, headers, Extension(not_sent)).into_response()
             }
             Ok((status, body)) => (status, headers, Body::from(body)).into_response(),
             Err(error) => Problem::from(error).into_response(),
@@ -114,7 +110,7 @@ impl SqlTarget {
         };
         let local = self.local.as_ref().map(|local| local.bind(&values));
         let local = local.transpose().map_err(SqlError::from)?;
-        let arguments = self.bind(&values)?;
+        let arguments = self.bind(&values, &call.head.uri)?;
         let request = SqlRequest {
             database,
             target: self,
@@ -151,7 +147,7 @@ impl SqlTarget {
         };
         let local = self.local.as_ref().map(|local| local.bind(&values));
         let local = local.transpose().map_err(SqlError::from)?;
-        let arguments = self.bind(&values)?;
+        let arguments = self.bind(&values, &shared.uri)?;
         let request = SqlRequest {
             database,
             target: self,
@@ -179,9 +175,11 @@ impl SqlTarget {
     fn bind<'a>(
         &self,
         values: &RequestValues<'a>,
+        uri: &Uri,
     ) -> Result<SmallVec<[Argument<'a>; 8]>, SqlError> {
         let mut arguments = values.bind(&self.statement)?;
         if let Some(page) = &self.page {
+            page.check(uri)?;
             page.bind(values, &mut arguments)?;
         }
         Ok(arguments)

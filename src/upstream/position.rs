@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::Proxy;
 use crate::http::Account;
 use tidegate_model::{
-    Consistency, Lsn, RequestToken, SystemId, Timeline, TokenKeys, WalPosition, X_CONSISTENCY_TOKEN,
+    Consistency, Lsn, RequestToken, TimelineHistory, TokenKeys, WalPosition, WriteLost,
+    X_CONSISTENCY_TOKEN,
 };
 use tidegate_policy::{Decision, is_one_clients};
 use tidegate_telemetry::names;
@@ -79,9 +80,11 @@ pub(super) async fn position_seen<B>(
         PositionSource::Header | PositionSource::Ask => lsn(headers),
     };
     let (result, position) = if token.is_some() || lsn.is_some() {
-        let lineage = proxy.database.monitor.knowledge().lineage.clone();
-        let at = lineage.as_ref().map(|lineage| lineage.present());
-        ("stated", stated(token, lsn, at))
+        let known = proxy.database.monitor.knowledge();
+        let lineage = known.lineage.as_deref();
+        // While the primary cannot be reached, another may be taking over: an LSN alone says nothing.
+        let lsn = lsn.filter(|_| known.reaches_primary());
+        ("stated", stated(token, lsn, lineage))
     } else if source == PositionSource::Ask && is_asked_for(request, answer) {
         let started = Instant::now();
         let position = proxy.database.insert_position().await;
@@ -125,25 +128,26 @@ fn lsn(headers: &HeaderMap) -> Option<Lsn> {
 }
 
 /// Returns the newer of the positions that an application states; its LSN is one of the current history, if
-/// that is known. A token of another history counts as signed.
+/// that is known. A token of another history counts as signed, if there is no such LSN.
 fn stated(
     token: Option<WalPosition>,
     lsn: Option<Lsn>,
-    at: Option<(SystemId, Timeline)>,
+    lineage: Option<&TimelineHistory>,
 ) -> Option<WalPosition> {
-    let at_present = lsn.zip(at).map(|(lsn, (system, timeline))| WalPosition {
-        system,
-        timeline,
-        lsn,
-    });
-    match (token, at_present) {
-        (Some(token), Some(stated))
-            if (token.system, token.timeline) == (stated.system, stated.timeline) =>
-        {
-            let lsn = token.lsn.max(stated.lsn);
-            Some(WalPosition { lsn, ..token })
+    let stated = lsn.zip(lineage).map(|(lsn, lineage)| {
+        let (system, timeline) = lineage.present();
+        WalPosition {
+            system,
+            timeline,
+            lsn,
         }
-        (token, stated) => token.or(stated),
+    });
+    let Some(stated) = stated else { return token };
+    let seen = token.map_or(RequestToken::None, RequestToken::Verified);
+    match seen.at_present(lineage) {
+        Ok(RequestToken::Verified(seen)) => not_older(RequestToken::Verified(seen), stated),
+        // It is lost, or of a history that is not known.
+        Ok(RequestToken::None | RequestToken::Unverifiable) | Err(WriteLost) => Some(stated),
     }
 }
 
@@ -185,6 +189,7 @@ fn is_asked_for<B>(request: &Parts, answer: &Response<B>) -> bool {
 #[cfg(test)]
 mod tests {
     use http::{Method, Request};
+    use tidegate_model::{SystemId, Timeline};
 
     use super::*;
 
@@ -253,12 +258,20 @@ mod tests {
 
     #[test]
     fn the_newer_of_token_and_position_counts() {
-        let present = Some((AT.system, AT.timeline));
-        let stated = |token, lsn: Option<u64>| stated(token, lsn.map(Lsn), present);
+        let lineage = TimelineHistory::parse(AT.system, AT.timeline, "1\t0/9\tx\n").unwrap();
+        let stated = |token, lsn: Option<u64>| stated(token, lsn.map(Lsn), Some(&lineage));
         assert_eq!(stated(None, Some(7)), Some(AT));
         assert_eq!(stated(Some(at(2, 8)), Some(7)), Some(at(2, 8)));
         assert_eq!(stated(Some(at(2, 6)), Some(7)), Some(AT));
-        assert_eq!(stated(Some(at(1, 9)), Some(7)), Some(at(1, 9)));
+        assert_eq!(
+            stated(Some(at(1, 6)), Some(7)),
+            Some(AT),
+            "an older timeline"
+        );
+        assert_eq!(stated(Some(at(1, 8)), Some(7)), Some(at(2, 8)));
+        assert_eq!(stated(Some(at(1, 99)), Some(7)), Some(AT), "it is lost");
+        assert_eq!(stated(Some(at(3, 1)), Some(7)), None, "an unseen promotion");
+        assert_eq!(stated(Some(at(1, 6)), None), Some(at(1, 6)));
         assert_eq!(super::stated(None, Some(Lsn(7)), None), None);
     }
 

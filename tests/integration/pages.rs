@@ -123,6 +123,8 @@ async fn the_last_page_has_no_link_and_the_limit_is_the_clients() {
     let page = world.get("/items/a?after=x").await;
     problem(page, 400, "invalid-parameter").await;
     problem(world.get("/nulls").await, 500, "internal").await;
+    let long = format!("/items/a?x={}", "y".repeat(4000));
+    problem(world.get(&long).await, 400, "invalid-parameter").await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub struct StoredAnswer {
     /// Taken before the request to the application was sent, so that the round trip counts as age.
     pub asked_at: Instant,
     /// The body in other codings.
-    forms: Arc<CompressedForms>,
+    pub(super) forms: Arc<CompressedForms>,
     /// The bytes that these may take.
     pub(super) room: usize,
     /// Whether a request asks for a newer one.
@@ -93,7 +93,11 @@ impl StoredAnswer {
         headers.remove(AGE);
         let content = (self.status, headers, self.body.clone());
         let rules = (self.terms, self.selection.clone());
-        Self::new(content, rules, self.served.clone(), Instant::now())
+        Self {
+            forms: Arc::clone(&self.forms),
+            room: self.room,
+            ..Self::new(content, rules, self.served.clone(), Instant::now())
+        }
     }
 
     /// Its age.
@@ -166,10 +170,7 @@ impl StoredAnswer {
         *response.headers_mut() = headers;
         let extensions = response.extensions_mut();
         if status == StatusCode::NOT_MODIFIED {
-            extensions.insert(NotSent {
-                length: self.body.len() as u64,
-                content_type: self.headers.get(CONTENT_TYPE).cloned(),
-            });
+            extensions.insert(NotSent::new(self.body.len(), &self.headers));
         } else if self.room > 0 && status == self.status {
             extensions.insert(StoredBody {
                 body: self.body.clone(),

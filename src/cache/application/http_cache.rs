@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::answer::bytes_of;
 use super::{StoredAnswer, Variants};
 use crate::cache::{AnswerCache, CacheKey};
-use crate::http::{Compression, Served};
+use crate::http::{CompressedForms, Compression, Served};
 
 /// Most bytes of an answer's fields: an application with more is not cached.
 const HEADER_BYTES_MAX: usize = 16 << 10;
@@ -130,6 +130,20 @@ impl Storing {
 
     /// Stores an answer, unless it was invalidated or purged in the meantime, or is too large.
     pub fn store(&self, recorded: Recorded, body: Bytes) -> Option<Arc<StoredAnswer>> {
+        self.store_with(recorded, body, Arc::default())
+    }
+
+    /// Stores an answer with the fields that confirm another, with its body and that body's forms.
+    pub fn renew(&self, recorded: Recorded, stored: &StoredAnswer) -> Option<Arc<StoredAnswer>> {
+        self.store_with(recorded, stored.body.clone(), Arc::clone(&stored.forms))
+    }
+
+    fn store_with(
+        &self,
+        recorded: Recorded,
+        body: Bytes,
+        forms: Arc<CompressedForms>,
+    ) -> Option<Arc<StoredAnswer>> {
         let Recorded {
             status,
             headers,
@@ -145,6 +159,7 @@ impl Storing {
         let content = (status, headers, body);
         let mut answer = StoredAnswer::new(content, (terms, selection), served, self.asked_at);
         answer.room = room;
+        answer.forms = forms;
         let answer = Arc::new(answer);
         self.change(|known| known.with(&answer, VARIANTS_SIZE_MAX * largest))
             .then_some(answer)

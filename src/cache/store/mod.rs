@@ -112,7 +112,8 @@ impl<O, L> ResponseCache<O, L> {
         if settings.bytes_max == 0 {
             return None;
         }
-        let entry_bytes = (settings.entry_bytes_max + OVERHEAD_BYTES) * SHARD_ENTRIES_MIN;
+        // With its compressed forms, which take up to its size again.
+        let entry_bytes = (2 * settings.entry_bytes_max + OVERHEAD_BYTES) * SHARD_ENTRIES_MIN;
         let options = OptionsBuilder::new()
             .weight_capacity(settings.bytes_max as u64)
             .estimated_items_capacity(settings.bytes_max / TYPICAL_BYTES)

@@ -36,7 +36,7 @@ impl Arrived {
         let renewed = recorded(&self.request, stored.status, &with_age, account);
         account.cache = Some(CacheStatus::Validated);
         let renewed = match renewed {
-            Some(renewed) => self.storing.store(renewed, stored.body.clone()),
+            Some(renewed) => self.storing.renew(renewed, stored),
             None => {
                 // An answer to everybody that is not for this bearer goes on being everybody's.
                 let mut anyones = self.request.clone();

@@ -28,7 +28,7 @@ pub(super) const ENDPOINT: &[Setting] = &[
         key: "auth",
         default: || "\"none\"".to_owned(),
         range: || "`none` or `jwt`".to_owned(),
-        meaning: "Who may call it: anybody, or the bearer of a valid [token](security.md#clients-jwt).",
+        meaning: "Which requests are accepted: all, or those with a valid [token](security.md#clients-jwt).",
         ..Setting::UNNAMED
     },
     Setting {
@@ -114,9 +114,9 @@ pub(super) const ENDPOINT: &[Setting] = &[
         key: "position",
         default: || format!("\"{}\"", PositionSource::default()),
         range: || "`header`, `ask` or `none`; with `upstream`".to_owned(),
-        meaning: "Where the [position](api.md#how-do-i-read-my-own-writes) comes from that a client has seen after an \
-                  answer: the application's `X-Database-Position`; the primary, if the application does not say \
-                  so; or nowhere.",
+        meaning: "The source of the [position](api.md#how-do-i-read-my-own-writes) in a client's token: the application's \
+                  `X-Database-Position`; the primary, if the application states none; or only the application's \
+                  own token.",
         ..Setting::UNNAMED
     },
 ];

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, VARY};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
+use http_body_util::{Either, Full};
+use tokio::sync::Semaphore;
 
 use super::accepted::preferred;
 use super::eligible::{is_eligible, is_guessable, is_text, may_be_transformed};
@@ -19,15 +23,46 @@ use super::{Coding, Compressed, CompressedForms, CompressionSettings};
 pub struct Compression {
     offered: Vec<Coding>,
     min_bytes: u64,
+    /// The encoders that may still be opened.
+    encoders: Arc<Semaphore>,
+}
+
+/// Most encoders of streams that are open at a time: each takes up to one MiB. Further answers go out plain.
+const ENCODERS_MAX: usize = 512;
+
+/// What a request says about the coding of its answer.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    coding: Option<Coding>,
+    /// Its `If-None-Match`.
+    held: Vec<HeaderValue>,
+}
+
+impl Wanted {
+    /// Whether the request lists the weak form of a tag: that of a compressed answer.
+    fn holds_weak(&self, tag: &HeaderValue) -> bool {
+        let weak = [b"W/", tag.as_bytes()].concat();
+        let mut held = self.held.iter();
+        held.any(|line| line.as_bytes().windows(weak.len()).any(|it| it == weak))
+    }
 }
 
 /// What a 304 stands for, in its extensions: the answer that would have been sent.
 #[derive(Debug, Clone)]
 pub struct NotSent {
-    /// Its length.
-    pub length: u64,
-    /// Its media type.
-    pub content_type: Option<HeaderValue>,
+    length: u64,
+    is_eligible: bool,
+}
+
+impl NotSent {
+    /// Takes the length and the fields of the 200.
+    #[must_use]
+    pub fn new(length: usize, headers: &HeaderMap) -> Self {
+        Self {
+            length: length as u64,
+            is_eligible: is_eligible(StatusCode::OK, headers),
+        }
+    }
 }
 
 /// A stored answer on the fast path.
@@ -43,25 +78,35 @@ pub struct Stored<'a> {
 
 /// The coding that a client wants of a stored answer that could be compressed, if it wants one.
 #[derive(Debug, Clone, Copy)]
-pub struct StoredCoding(Option<Coding>);
+pub struct StoredCoding<'a>(Option<Coding>, &'a Compression);
 
-impl StoredCoding {
-    /// Completes the head of the answer, or of the 304 in its place, and returns its bytes.
+impl StoredCoding<'_> {
+    /// Completes the head of the answer, or of the 304 in its place, and returns its body.
     #[must_use]
-    pub fn apply(self, headers: &mut HeaderMap, body: Bytes, forms: &CompressedForms) -> Bytes {
+    pub fn apply(
+        self,
+        headers: &mut HeaderMap,
+        body: Bytes,
+        forms: &Arc<CompressedForms>,
+    ) -> Either<Full<Bytes>, Body> {
+        let Self(coding, compression) = self;
         add_vary(headers);
-        let Some(coding) = self.0 else { return body };
+        let Some(coding) = coding else {
+            return Either::Left(Full::new(body));
+        };
         if body.is_empty() {
             weaken(headers);
-            return body;
+            return Either::Left(Full::new(body));
         }
-        match forms.get(coding, &body) {
-            Some(form) => {
-                describe(headers, coding);
-                form
-            }
-            None => body,
+        if let Some(form) = forms.get(coding, &body) {
+            describe(headers, coding);
+            return Either::Left(Full::new(form));
         }
+        let mut compressed = Body::from(body);
+        if compression.compress(coding, &mut compressed) {
+            describe(headers, coding);
+        }
+        Either::Right(compressed)
     }
 }
 
@@ -81,6 +126,7 @@ impl Compression {
         Self {
             offered: settings.encodings.clone(),
             min_bytes: settings.min_bytes as u64,
+            encoders: Arc::new(Semaphore::new(ENCODERS_MAX)),
         }
     }
 
@@ -98,16 +144,42 @@ impl Compression {
         }
     }
 
-    /// Returns the coding that the answer to a request may be sent in.
+    /// Returns what a request says about the coding of its answer.
     #[must_use]
-    pub fn wanted(&self, request: &HeaderMap) -> Option<Coding> {
+    pub fn wanted(&self, request: &HeaderMap) -> Wanted {
+        Wanted {
+            coding: self.coding(request),
+            held: request.get_all(IF_NONE_MATCH).iter().cloned().collect(),
+        }
+    }
+
+    /// Returns the coding that the answer to a request may be sent in.
+    fn coding(&self, request: &HeaderMap) -> Option<Coding> {
         preferred(request, &self.offered).filter(|_| !is_guessable(request))
+    }
+
+    /// Compresses a body on its way; false if it stays as it is.
+    fn compress(&self, coding: Coding, body: &mut Body) -> bool {
+        let Ok(permit) = Arc::clone(&self.encoders).try_acquire_owned() else {
+            return false;
+        };
+        match Encoder::new(coding, body.size_hint().exact()) {
+            Ok(encoder) => {
+                let plain = std::mem::take(body);
+                *body = Body::new(Compressed::new(encoder, plain, permit));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an answer is sent plain");
+                false
+            }
+        }
     }
 
     /// Compresses an answer if it may be, in the coding that its client wants, if it wants one. An answer to
     /// HEAD says what that to GET would.
     #[must_use]
-    pub fn apply(&self, wanted: Option<Coding>, is_head: bool, mut response: Response) -> Response {
+    pub fn apply(&self, wanted: &Wanted, is_head: bool, mut response: Response) -> Response {
         if self.offered.is_empty() {
             return response;
         }
@@ -123,25 +195,20 @@ impl Compression {
             return response;
         }
         add_vary(response.headers_mut());
-        let Some(coding) = wanted else {
+        let Some(coding) = wanted.coding else {
             return response;
         };
         let form = stored.and_then(|it| it.forms.get(coding, &it.body));
-        // That of an answer to HEAD is not sent, but has the length that is stated.
-        let encoder = match form {
-            Some(form) => Ok(Body::from(form)),
-            None => Encoder::new(coding).map(|encoder| {
-                let body = std::mem::take(response.body_mut());
-                Body::new(Compressed::new(encoder, body))
-            }),
-        };
-        match encoder {
-            Ok(body) => {
-                *response.body_mut() = body;
-                describe(response.headers_mut(), coding);
+        let is_compressed = match form {
+            Some(form) => {
+                *response.body_mut() = Body::from(form);
+                true
             }
-            // It has failed before it took the body.
-            Err(error) => tracing::warn!(%error, "an answer is sent plain"),
+            // That of an answer to HEAD is not sent, and says nothing of the length.
+            None => self.compress(coding, response.body_mut()),
+        };
+        if is_compressed {
+            describe(response.headers_mut(), coding);
         }
         response
     }
@@ -149,36 +216,28 @@ impl Compression {
     /// Returns what a client wants of a stored answer that passes no layers; nothing if it cannot be compressed
     /// anyway.
     #[must_use]
-    pub fn of_stored(&self, stored: Stored<'_>, request: &HeaderMap) -> Option<StoredCoding> {
+    pub fn of_stored(&self, stored: Stored<'_>, request: &HeaderMap) -> Option<StoredCoding<'_>> {
         let is_wanted = self.is_long(Some(stored.body.len() as u64))
             && !stored.is_fixed
             && is_eligible(StatusCode::OK, stored.headers);
-        is_wanted.then(|| StoredCoding(self.wanted(request)))
+        is_wanted.then(|| StoredCoding(self.coding(request), self))
     }
 
-    fn vary_unsent(
-        &self,
-        wanted: Option<Coding>,
-        not_sent: Option<NotSent>,
-        headers: &mut HeaderMap,
-    ) {
+    fn vary_unsent(&self, wanted: &Wanted, not_sent: Option<NotSent>, headers: &mut HeaderMap) {
         if !may_be_transformed(headers) {
             return;
         }
-        match not_sent {
-            Some(it)
-                if self.is_long(Some(it.length))
-                    && it.content_type.as_ref().is_some_and(is_text) =>
-            {
-                add_vary(headers);
-                if wanted.is_some() {
-                    weaken(headers);
-                }
-            }
-            Some(_) => {}
+        let weakens = match not_sent {
+            Some(it) if self.is_long(Some(it.length)) && it.is_eligible => true,
             // An application does not say what it has not sent. At worst caches keep it twice.
-            None if headers.get(CONTENT_TYPE).is_none_or(is_text) => add_vary(headers),
-            None => {}
+            None if headers.get(CONTENT_TYPE).is_none_or(is_text) => {
+                headers.get(ETAG).is_some_and(|tag| wanted.holds_weak(tag))
+            }
+            Some(_) | None => return,
+        };
+        add_vary(headers);
+        if weakens && wanted.coding.is_some() {
+            weaken(headers);
         }
     }
 }

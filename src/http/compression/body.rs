@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::encoder::Encoder;
 
-/// Bytes that are compressed at a time: other tasks of the thread wait for that.
-const PIECE: usize = 16 << 10;
+/// Bytes that are compressed at a time: other tasks of the thread wait for that, and have their turn then.
+pub(super) const PIECE: usize = 16 << 10;
 
 /// Compresses another body. Whenever that pauses, all that it has given so far is passed on.
 pub(super) struct Compressed {
@@ -22,16 +23,22 @@ pub(super) struct Compressed {
     holds_back: bool,
     /// What follows the last byte.
     trailers: Option<Frame<Bytes>>,
+    /// Whether a piece was compressed since other tasks had their turn.
+    yields: bool,
+    /// Its share of the encoders that may be open.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Compressed {
-    pub(super) fn new(encoder: Encoder, body: Body) -> Self {
+    pub(super) fn new(encoder: Encoder, body: Body, permit: OwnedSemaphorePermit) -> Self {
         Self {
             body,
             encoder: Some(encoder),
             rest: Bytes::new(),
             holds_back: false,
             trailers: None,
+            yields: false,
+            _permit: permit,
         }
     }
 
@@ -46,6 +53,7 @@ impl Compressed {
             .map_err(axum::Error::new)?;
         self.rest.advance(length);
         self.holds_back = true;
+        self.yields = true;
         Ok(ready)
     }
 
@@ -74,6 +82,10 @@ impl HttpBody for Compressed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
+            if std::mem::take(&mut self.yields) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let ready = if !self.rest.is_empty() {
                 self.compress()
             } else if self.encoder.is_none() {

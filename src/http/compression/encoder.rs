@@ -16,12 +16,28 @@ const ZSTD_LEVEL: i32 = 3;
 const BROTLI_LEVEL: u32 = 4;
 const GZIP_LEVEL: u32 = 5;
 
-/// The window, as a power of two: an event stream holds its encoder for hours, so each takes less than
-/// one MiB.
+/// Of a stream of unknown length, which may be open for hours: less memory for a little more output.
+const ZSTD_OPEN_LEVEL: i32 = 1;
+
+/// The window and the tables, as powers of two: each encoder takes less than one MiB.
 const WINDOW_LOG: u32 = 17;
+const TABLE_LOG: u32 = 15;
 
 /// Bytes that brotli keeps for its output.
 const BROTLI_BUFFER: usize = 4 << 10;
+
+const ZSTD_PARAMETERS: [CParameter; 3] = [
+    CParameter::WindowLog(WINDOW_LOG),
+    CParameter::HashLog(TABLE_LOG),
+    CParameter::ChainLog(TABLE_LOG),
+];
+
+fn zstd_level(length: Option<u64>) -> i32 {
+    match length {
+        Some(_) => ZSTD_LEVEL,
+        None => ZSTD_OPEN_LEVEL,
+    }
+}
 
 /// Compresses what is written to it.
 pub(super) enum Encoder {
@@ -31,11 +47,15 @@ pub(super) enum Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(coding: Coding) -> io::Result<Self> {
+    /// Begins a stream, of a length that may be known.
+    pub(super) fn new(coding: Coding, length: Option<u64>) -> io::Result<Self> {
         Ok(match coding {
             Coding::Zstd => {
-                let mut encoder = ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?;
-                encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+                let mut encoder = ZstdEncoder::new(Vec::new(), zstd_level(length))?;
+                for parameter in ZSTD_PARAMETERS {
+                    encoder.set_parameter(parameter)?;
+                }
+                encoder.set_pledged_src_size(length)?;
                 Self::Zstd(encoder)
             }
             Coding::Brotli => {
@@ -89,8 +109,35 @@ impl Encoder {
 
 /// Compresses a whole body.
 pub(super) fn whole(coding: Coding, body: &[u8]) -> io::Result<Bytes> {
-    let mut encoder = Encoder::new(coding)?;
+    let mut encoder = Encoder::new(coding, Some(body.len() as u64))?;
     let mut bytes = Vec::from(encoder.write(body)?);
     bytes.extend_from_slice(&encoder.finish()?);
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use zstd::zstd_safe::{CCtx, InBuffer, OutBuffer};
+
+    use super::*;
+
+    #[test]
+    fn an_open_zstd_stream_takes_less_than_a_mebibyte() {
+        for length in [None, Some(8 << 20)] {
+            let mut context = CCtx::create();
+            let level = CParameter::CompressionLevel(zstd_level(length));
+            context.set_parameter(level).unwrap();
+            for parameter in ZSTD_PARAMETERS {
+                context.set_parameter(parameter).unwrap();
+            }
+            context.set_pledged_src_size(length).unwrap();
+            let (text, mut sent) = (b"text ".repeat(100_000), vec![0; 1 << 20]);
+            let mut input = InBuffer::around(&text);
+            context
+                .compress_stream(&mut OutBuffer::around(&mut sent[..]), &mut input)
+                .unwrap();
+            let bytes = context.sizeof();
+            assert!(bytes < 1 << 20, "{length:?}: {bytes}");
+        }
+    }
 }

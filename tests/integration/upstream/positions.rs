@@ -266,7 +266,7 @@ async fn a_stated_position_becomes_the_token_and_never_reaches_the_client() {
     let newer = header(&write, "x-consistency-token");
     let older = [("x-position", "0/1"), ("x-consistency-token", newer)];
     assert_eq!(seen(&world.posts(&older).await).unwrap().lsn, Lsn(0xFFFF));
-    // Without a question: the default asks nobody.
+    // Without a question: the default asks nothing.
     assert_eq!(seen(&world.posts(&[]).await), None);
     assert_eq!(
         (world.count(ASKED).await, world.count(MISSED).await),
