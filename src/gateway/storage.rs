@@ -129,7 +129,7 @@ mod tests {
             std::future::pending().await
         };
         tokio::select! {
-            () = again_and_again("test", || task()) => {}
+            () = again_and_again("test", task) => {}
             () = third.notified() => {}
         }
         assert_eq!(begun.load(Ordering::Relaxed), 3);

@@ -179,7 +179,7 @@ impl Page {
         if last.len() > CURSOR_BYTES_MAX {
             return Err(unusable());
         }
-        HeaderValue::try_from(self.text(uri, &last)).map_err(|_| unusable())
+        HeaderValue::try_from(self.text(uri, &last)).map_err(|_not_a_value| unusable())
     }
 
     fn text(&self, uri: &Uri, last: &str) -> String {

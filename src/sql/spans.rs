@@ -41,7 +41,10 @@ fn describe_final(span: &mut ActiveSpan, error: &SqlError) {
             kind if is_of_client(kind) => span.set("tidegate.outcome", "rejected"),
             _ => span.fail("failed"),
         },
+        SqlError::Cursor(_) => span.fail("failed"),
         SqlError::Argument(_)
+        | SqlError::Limit(_)
+        | SqlError::TooLong(_)
         | SqlError::Role(_)
         | SqlError::NotAString(_)
         | SqlError::NoRow

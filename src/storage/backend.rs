@@ -266,11 +266,6 @@ fn other_bytes() -> Fault {
     }
 }
 
-/// The key in the bucket.
-fn path(id: &str) -> Path {
-    Path::from_iter([PREFIX, id])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
