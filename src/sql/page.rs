@@ -293,7 +293,7 @@ mod tests {
         let long = "x".repeat(CURSOR_BYTES_MAX + 1);
         assert!(page.link(&Uri::from_static("/x"), Some(&long)).is_err());
         // What is accepted has room for every cursor that is.
-        let of = |length| Uri::try_from(format!("/x?{}", "<".repeat(length))).unwrap();
+        let of = |length| Uri::try_from(format!("/x?{}", "\"".repeat(length))).unwrap();
         let most = (0..LINK_BYTES_MAX)
             .rev()
             .map(of)
