@@ -96,7 +96,7 @@ pub(super) async fn through_two_gateways(length: Length) -> Option<Row> {
     let mut row = Row::new("own writes behind an application");
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/psycopg-python");
     if !python.exists() {
-        eprintln!("skipped: tests/tools.sh psycopg installs what the application needs");
+        eprintln!("SKIPPED: psycopg2 is not installed, and it cannot be installed from PyPI");
         return None;
     }
     let pairs = match length {
