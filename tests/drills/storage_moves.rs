@@ -182,7 +182,7 @@ pub(super) async fn imported_twice(length: Length) -> Row {
     let second = started.elapsed();
     let counts = |added: usize, changed: usize, unchanged: usize| {
         json!({"added": added, "changed": changed, "unchanged": unchanged,
-               "kept": 0, "gone": 0, "skipped": 0})
+               "kept": 0, "reattached": 0, "gone": 0, "skipped": 0})
     };
     row.show(
         format!(
