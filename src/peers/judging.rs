@@ -1,4 +1,4 @@
-//! How the regions are judged for the traffic policies, which are told of it.
+//! Judges the regions for the traffic policies, and passes the judgement on to them.
 
 use std::sync::Arc;
 

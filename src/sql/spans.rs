@@ -30,7 +30,7 @@ pub(super) fn describe_attempt(span: &mut ActiveSpan, end: &StepResult) {
     }
 }
 
-/// Says why an attempt is the last one. What the client has caused is no error.
+/// Says why an attempt is the last one. Errors of the client do not fail the span.
 fn describe_final(span: &mut ActiveSpan, error: &SqlError) {
     match error {
         SqlError::Deadline => span.fail("timeout"),
@@ -67,7 +67,7 @@ pub(super) fn statement_span(address: &DatabaseAddress, text: &Arc<str>) -> Acti
     span
 }
 
-/// Says what came of a statement. What the client has caused is no error, as with a status of 4xx.
+/// Says what came of a statement. Errors of the client do not fail the span, as a status of 4xx does not.
 pub(super) fn describe_statement(span: &mut ActiveSpan, answer: &Result<Answer, SendError>) {
     let failure = match answer {
         Ok(_) => return,

@@ -242,7 +242,7 @@ impl Drop for GatewayProcess {
         if std::thread::panicking() {
             #[expect(
                 clippy::print_stderr,
-                reason = "it is for the person who reads the failure"
+                reason = "the output of a failed test"
             )]
             {
                 eprintln!(

@@ -8,7 +8,7 @@ use super::Coding;
 /// A weight in thousandths.
 type Weight = u16;
 
-/// Returns the coding that a client prefers; none if that is no coding, or one that is not offered. Of equal
+/// Returns the offered coding that the client prefers, or none if it prefers the answer as it is. Of equal
 /// weights the first offered wins.
 pub(super) fn preferred(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
     let mut best: Option<(Coding, Weight)> = None;

@@ -17,7 +17,7 @@ locals {
 }
 
 locals {
-  # The volume belongs to root, who has no right but that of an owner here: it is given to the image's group.
+  # The volume belongs to root, which has no capabilities here: as the owner it may give it to a group of its own, the image's.
   spool_containers = [
     for storage in var.storage[*] : merge(local.container, {
       name        = "spool"

@@ -13,7 +13,7 @@ locals {
 # Copies lie under names of the gateway's own, which are never written twice: versions of them would only
 # cost. The index says which are the newest.
 resource "aws_s3_bucket" "this" {
-  #checkov:skip=CKV_AWS_18:The gateways log who has read what; the bucket's own log would say that they did
+  #checkov:skip=CKV_AWS_18:The gateways log each read with its client; the bucket's own log would name the gateways alone
   #checkov:skip=CKV_AWS_21:No name is written twice; what was deleted must be gone
   #checkov:skip=CKV_AWS_144:Repositories keep copies in other regions and at other providers
   #checkov:skip=CKV2_AWS_62:Nothing waits for an object
