@@ -237,13 +237,10 @@ impl GatewayProcess {
 }
 
 impl Drop for GatewayProcess {
-    /// A test that fails shows what its gateways said.
+    /// A test that fails shows what its gateways logged.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the output of a failed test"
-            )]
+            #[expect(clippy::print_stderr, reason = "the output of a failed test")]
             {
                 eprintln!(
                     "log of the gateway at {}:\n{}",
