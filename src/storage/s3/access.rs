@@ -8,6 +8,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::parameters;
 use super::rotation::SecretAtHand;
 use crate::storage::inventory::{Inventory, Repository};
 use crate::storage::registry::exposed;
@@ -65,6 +66,8 @@ impl S3Access for Permissions {
                 allowed => allowed?,
             },
         };
+        let query = context.uri().query().unwrap_or_default();
+        parameters::check(context.s3_op().name(), query, context.headers())?;
         context.extensions_mut().insert(allowed);
         Ok(())
     }

@@ -9,6 +9,7 @@ use s3s::dto::{
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{of_write, seconds_of};
+use super::parameters::UNVERSIONED;
 use super::request::{allowed, with_token};
 use crate::storage::Store;
 use crate::storage::index::DeleteConditions;
@@ -54,8 +55,13 @@ pub(super) async fn delete_several(
             e_tag,
             last_modified_time,
             size,
-            ..
+            version_id,
         } = object;
+        if version_id.is_some_and(|version| version != UNVERSIONED) {
+            let unknown = s3_error!(NotImplemented, "objects have no versions, but null");
+            errors.push(error_of(&unknown, key));
+            continue;
+        }
         let conditions = DeleteConditions {
             etag: e_tag.map(ETag::into_value),
             size,
@@ -70,15 +76,7 @@ pub(super) async fn delete_several(
                     ..DeletedObject::default()
                 });
             }
-            Err(error) => {
-                let error = S3Error::from(error);
-                errors.push(Error {
-                    code: Some(error.code().as_str().to_owned()),
-                    message: error.message().map(str::to_owned),
-                    key: Some(key),
-                    ..Error::default()
-                });
-            }
+            Err(error) => errors.push(error_of(&error.into(), key)),
         }
     }
     let output = DeleteObjectsOutput {
@@ -87,4 +85,13 @@ pub(super) async fn delete_several(
         ..DeleteObjectsOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), newest))
+}
+
+fn error_of(error: &S3Error, key: String) -> Error {
+    Error {
+        code: Some(error.code().as_str().to_owned()),
+        message: error.message().map(str::to_owned),
+        key: Some(key),
+        ..Error::default()
+    }
 }

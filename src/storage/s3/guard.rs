@@ -117,7 +117,8 @@ fn signed_headers(authorization: &str) -> Option<String> {
     (!rest.contains("SignedHeaders=")).then(|| signed.to_owned())
 }
 
-fn decoded(text: &str) -> String {
+/// A text of a query without its percent-encoding.
+pub(super) fn decoded(text: &str) -> String {
     let bytes = percent_encoding::percent_decode_str(text);
     bytes.decode_utf8_lossy().into_owned()
 }

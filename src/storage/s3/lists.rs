@@ -15,6 +15,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{etag, time_of};
+use super::parameters::UNVERSIONED;
 use super::request::{allowed, owed, with_token};
 use crate::storage::Store;
 use crate::storage::listing::{Entry, KEYS_MAX, ListQuery, Page};
@@ -27,9 +28,6 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/')
     .remove(b'*');
-
-/// The version of every object.
-const UNVERSIONED: &str = "null";
 
 /// How texts are written.
 #[derive(Clone, Copy)]

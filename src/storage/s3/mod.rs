@@ -1,11 +1,13 @@
 //! The front door: the S3 protocol by `s3s`, and what it leaves open.
 //!
 //! `guard` refuses what must not be accepted before `s3s` reads a request, `access` is authorisation,
-//! `body` compares digests, and `operations` is the protocol's meaning.
+//! `parameters` refuses what an operation does not do, `body` compares digests, and `operations` is the
+//! protocol's meaning.
 
 mod errors;
 mod guard;
 mod rotation;
+mod parameters;
 mod access;
 mod body;
 mod conditions;

@@ -18,6 +18,7 @@ use super::body::{Declared, incoming};
 use super::conditions::{ReadConditions, bytes_of, etag, of_write};
 use super::errors::{no_such_key, no_such_part};
 use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
+use super::parameters::check_fields;
 use super::request::{allowed, owed, with_token};
 use crate::storage::database::Owed;
 use crate::storage::index::{Meta, Version};
@@ -39,6 +40,7 @@ pub(super) async fn put(
     mut request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let allowed = allowed(&request)?;
+    check_fields(&request.input)?;
     let (declared, computed) = Declared::of(&request.headers, request.trailing_headers.take())?;
     let input = &mut request.input;
     let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());

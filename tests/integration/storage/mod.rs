@@ -22,6 +22,7 @@ mod measure;
 mod mirror;
 mod objects;
 mod polling;
+mod protocol;
 mod quota;
 mod reads;
 mod repair;

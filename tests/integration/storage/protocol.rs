@@ -1,0 +1,74 @@
+//! What is asked for and not served is refused before anything is done.
+
+use http::Method;
+
+use super::s3_client::{S3Client, code};
+use super::world::{REPOSITORY, StorageWorld};
+
+/// A request with parameters that have no values.
+async fn asked(s3: &S3Client, method: Method, at: (&str, &str), query: &[(&str, &str)]) -> u16 {
+    let mut request = s3.request(method, at.0, at.1).body(b"other");
+    for (name, value) in query {
+        request = request.query(name, value);
+    }
+    code(request.send().await).await.0
+}
+
+#[tokio::test]
+async fn a_sub_resource_that_is_not_served_changes_nothing() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    let key = (REPOSITORY, "key");
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    for name in [
+        "encryption",
+        "renameObject",
+        "annotation",
+        "restore",
+        "torrent",
+        "append",
+        "website",
+        "foo",
+        "uploadId",
+        "partNumber",
+        "versionId",
+    ] {
+        assert_eq!(
+            asked(s3, Method::PUT, key, &[(name, "1")]).await,
+            501,
+            "{name}"
+        );
+    }
+    for name in ["annotation", "legal-hold", "acl", "foo", "versionId"] {
+        let status = asked(s3, Method::DELETE, key, &[(name, "")]).await;
+        assert_eq!(status, 501, "{name}");
+    }
+    for (name, value) in [
+        ("x-amz-write-offset-bytes", "5"),
+        ("x-amz-rename-source-if-match", "a"),
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-object-lock-mode", "COMPLIANCE"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-storage-class", "GLACIER"),
+    ] {
+        let put = s3.request(Method::PUT, REPOSITORY, "key").body(b"other");
+        let put = put.header(name, value).send().await;
+        assert_eq!(
+            code(put).await,
+            (501, "NotImplemented".to_owned()),
+            "{name}"
+        );
+    }
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+
+    let admin = world.key("admin").await;
+    let created = asked(&admin, Method::PUT, ("made-so", ""), &[("abac", "")]).await;
+    assert_eq!(created, 501);
+    assert_eq!(admin.get("made-so", "").await.status(), 404);
+    let made = admin.request(Method::PUT, "made-so", "").send().await;
+    assert_eq!(made.status(), 200);
+    let query = [("metadataConfiguration", "")];
+    let removed = asked(&admin, Method::DELETE, ("made-so", ""), &query).await;
+    assert_eq!(removed, 501);
+    assert_eq!(admin.get("made-so", "").await.status(), 200);
+}
