@@ -117,11 +117,13 @@ impl BucketBackend {
         }
     }
 
-    /// Returns bytes of an object. The stream ends with a fault if the bucket is silent, or too slow.
+    /// Returns bytes of an object that must have a certain size: of one that has another, none are those that
+    /// were stored. The stream ends with a fault if the bucket is silent, or too slow.
     pub(super) async fn get<'a>(
         &self,
         object: impl Into<ObjectName<'a>>,
         range: Range<u64>,
+        size: u64,
     ) -> Result<Download, Fault> {
         let object = object.into();
         let options = GetOptions {
@@ -130,6 +132,9 @@ impl BucketBackend {
             ..GetOptions::default()
         };
         let found = within(FIRST_BYTE, self.store.get_opts(&object.path()?, options)).await?;
+        if found.meta.size != size {
+            return Err(Fault::other_size());
+        }
         let bytes = found.into_stream();
         Ok(bytes
             .map(|chunk| chunk.map_err(|error| fault(&error)))
@@ -220,7 +225,8 @@ impl BucketBackend {
     /// for long.
     pub(super) async fn comes_back(&self, id: &str, expected: &[u8]) -> Result<(), Fault> {
         let read = async {
-            let mut bytes = self.get(id, 0..expected.len() as u64).await?;
+            let size = expected.len() as u64;
+            let mut bytes = self.get(id, 0..size, size).await?;
             let mut left = expected;
             while let Some(chunk) = within_stream(&mut bytes).await? {
                 left = left.strip_prefix(&*chunk).ok_or_else(other_bytes)?;
@@ -271,7 +277,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_that_is_too_short_is_damaged_and_does_not_accuse_its_bucket() {
+    async fn a_file_of_another_size_is_damaged_and_does_not_accuse_its_bucket() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().display().to_string();
         let row = BucketRow {
@@ -296,8 +302,11 @@ mod tests {
         let backend = BucketBackend::new(&row, &directory).unwrap();
         let bytes = vec![Bytes::from_static(b"bytes")];
         backend.put("key", bytes).await.unwrap();
-        std::fs::write(root.path().join("tidegate/key"), b"by").unwrap();
-        let fault = backend.get("key", 3..5).await.err().unwrap();
-        assert_eq!(fault.kind, FaultKind::Damaged, "{fault}");
+        let file = root.path().join("tidegate/key");
+        for (bytes, range) in [("by", 3..5), ("by", 0..1), ("bytes and more", 0..5)] {
+            std::fs::write(&file, bytes).unwrap();
+            let fault = backend.get("key", range, 5).await.err().unwrap();
+            assert_eq!(fault.kind, FaultKind::Damaged, "{bytes}: {fault}");
+        }
     }
 }

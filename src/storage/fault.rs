@@ -37,6 +37,14 @@ impl Fault {
         }
     }
 
+    /// An object that has more or fewer bytes than were stored.
+    pub(super) fn other_size() -> Self {
+        Self {
+            kind: FaultKind::Damaged,
+            detail: "the bucket has another number of bytes than were stored".to_owned(),
+        }
+    }
+
     /// What a write that has failed so has left in its bucket.
     pub(super) fn left(&self) -> Left {
         match self.kind {

@@ -39,6 +39,7 @@ mod version;
 mod index;
 mod listing;
 mod spool;
+mod distrust;
 mod store;
 mod lease;
 mod sending;

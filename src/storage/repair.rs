@@ -194,6 +194,7 @@ async fn trust(
     let shown = store.index.database.write(TRUST_SQL, values).await?;
     let row = shown.rows.first();
     let trusted = row.map(|row| row.try_get(0)).transpose();
+    store.distrusted.remove(&suspect.id);
     if trusted.map_err(StorageError::from)? != Some(true) {
         backend.delete(&suspect.id).await?;
     }

@@ -33,6 +33,8 @@ pub(super) struct CopyAt {
     pub(super) bucket: usize,
     pub(super) id: String,
     pub(super) is_suspect: bool,
+    /// What its object must have.
+    bytes: u64,
     vendor: Option<VendorObject>,
 }
 
@@ -47,18 +49,21 @@ pub(super) struct Opened {
 impl Source {
     /// The copies of a blob that are suspect: the last resort of a read whose bytes are compared.
     pub(super) fn suspects(&self, blob: &Blob) -> Vec<CopyAt> {
-        let suspects = blob.copies.iter().filter(|copy| copy.is_suspect);
-        suspects.filter_map(|copy| self.at(copy)).collect()
+        let copies = blob.copies.iter();
+        let copies = copies.filter_map(|copy| self.at(copy, blob.size));
+        let suspects = copies.filter(|copy| copy.is_suspect);
+        suspects.collect()
     }
 
     /// Where a copy is, if the client may read it there.
-    fn at(&self, copy: &StoredCopy) -> Option<CopyAt> {
+    fn at(&self, copy: &StoredCopy, bytes: u64) -> Option<CopyAt> {
         let bucket = self.inventory.index_of(&copy.bucket)?;
         let is_wanted = self.only.is_none_or(|only| only == bucket);
         is_wanted.then(|| CopyAt {
             bucket,
             id: copy.id.clone(),
-            is_suspect: copy.is_suspect,
+            is_suspect: copy.is_suspect || self.store.distrusted.has(&copy.id, Instant::now()),
+            bytes,
             vendor: copy.vendor.clone(),
         })
     }
@@ -67,7 +72,8 @@ impl Source {
     pub(super) fn order(&self, blob: &Blob) -> VecDeque<CopyAt> {
         let now = Instant::now();
         let ranking = self.inventory.selector.ranking(now);
-        let copies: Vec<_> = blob.good().filter_map(|copy| self.at(copy)).collect();
+        let good = blob.good().filter_map(|copy| self.at(copy, blob.size));
+        let copies = trusted(good.collect());
         let view = |copy: &CopyAt| {
             let (standing, rank) = standing(&ranking, copy.bucket);
             let latency = self.inventory.selector.latency(copy.bucket);
@@ -211,6 +217,7 @@ impl Source {
 
     /// Takes a copy out of reads, whose bytes are wrong or not there; reads do not wait for it.
     pub(super) fn distrust(&self, copy: &CopyAt) {
+        self.store.distrusted.add(&copy.id, Instant::now());
         let (index, id) = (self.store.index.clone(), copy.id.clone());
         tokio::spawn(async move {
             if let Err(error) = index.suspect(&id).await {
@@ -226,8 +233,38 @@ impl Source {
     ) -> Result<(Bytes, Download), Fault> {
         let backend = self.inventory.buckets[copy.bucket].backend();
         let object = ObjectName::of(&copy.id, copy.vendor.as_ref());
-        let mut download = backend.get(object, range).await?;
+        let mut download = backend.get(object, range, copy.bytes).await?;
         let first = within_stream(&mut download).await?;
         Ok((first.ok_or_else(Fault::ended_early)?, download))
+    }
+}
+
+/// Without those that were found damaged here, unless there are no others.
+fn trusted(mut copies: Vec<CopyAt>) -> Vec<CopyAt> {
+    if copies.iter().any(|copy| !copy.is_suspect) {
+        copies.retain(|copy| !copy.is_suspect);
+    }
+    copies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_was_found_damaged_is_passed_over_unless_it_is_the_last() {
+        let copy = |id: &str, is_suspect| CopyAt {
+            bucket: 0,
+            id: id.to_owned(),
+            is_suspect,
+            bytes: 1,
+            vendor: None,
+        };
+        let ids = |copies| -> Vec<String> {
+            let copies = trusted(copies).into_iter();
+            copies.map(|copy| copy.id).collect()
+        };
+        assert_eq!(ids(vec![copy("a", true), copy("b", false)]), ["b"]);
+        assert_eq!(ids(vec![copy("a", true), copy("b", true)]), ["a", "b"]);
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::database::{IndexDatabase, Owed};
+use super::distrust::Distrusted;
 use super::index::Index;
 use super::inventory::Inventory;
 use super::rows::Rows;
@@ -33,6 +34,8 @@ pub struct Store {
     pub(super) region: RegionId,
     /// What requests did since it was last written.
     pub(super) tally: Tally,
+    /// Copies that reads pass over already.
+    pub(super) distrusted: Distrusted,
     keys: MasterKeys,
     last_read: Mutex<Option<InventoryRead>>,
 }
@@ -68,6 +71,7 @@ impl Store {
             settings,
             region,
             tally: Tally::default(),
+            distrusted: Distrusted::default(),
             keys: config.keys.clone(),
             last_read: Mutex::new(None),
         }

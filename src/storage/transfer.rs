@@ -59,7 +59,7 @@ impl Fingerprint {
         let read = async {
             let mut hash = Context::new(&SHA256);
             if self.size > 0 {
-                let mut bytes = backend.get(object, 0..self.size).await?;
+                let mut bytes = backend.get(object, 0..self.size, self.size).await?;
                 while let Some(chunk) = within_stream(&mut bytes).await? {
                     hash.update(&chunk);
                 }
@@ -107,7 +107,7 @@ impl Fingerprint {
         let opened = match self.size {
             // No bucket has a range of it.
             0 => Ok(stream::empty().boxed()),
-            size => from.get(object, 0..size).await,
+            size => from.get(object, 0..size, size).await,
         };
         let opened = opened.map_err(|fault| match fault.kind {
             FaultKind::Absent | FaultKind::Damaged => TransferError::WrongSource,

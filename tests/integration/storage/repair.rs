@@ -41,6 +41,24 @@ async fn a_copy_that_is_damaged_cut_or_missing_is_made_anew_from_a_good_one() {
 }
 
 #[tokio::test]
+async fn a_copy_of_another_size_gives_no_byte_and_is_not_asked_again() {
+    let world = StorageWorld::with(2, &[], &POLICY, "", 0).await;
+    world.s3.put(REPOSITORY, "key", BODY).await;
+    let file = world.buckets[0].objects().remove(0);
+    fs::write(&file, b"foreign bytes, and more of them").unwrap();
+    let asked = || world.buckets[0].count(&Method::GET);
+    let before = asked();
+    for _ in 0..3 {
+        let range = world.s3.request(Method::GET, REPOSITORY, "key");
+        let range = range.header("range", "bytes=4-8").send().await;
+        assert_eq!(range.status(), 206);
+        assert_eq!(range.bytes().await.unwrap(), BODY[4..9]);
+        assert_eq!(world.s3.read(REPOSITORY, "key").await, BODY);
+    }
+    assert_eq!(asked(), before + 1);
+}
+
+#[tokio::test]
 async fn a_copy_that_was_damaged_only_on_the_way_is_read_again_and_not_written() {
     let world = StorageWorld::with(2, &[], &POLICY, SETTINGS, 0).await;
     world.s3.put(REPOSITORY, "key", BODY).await;
