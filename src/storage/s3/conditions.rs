@@ -65,6 +65,22 @@ pub(super) fn of_write(
     }
 }
 
+/// `If-Match` and `If-None-Match` of a write, for operations of which `s3s` does not know them.
+pub(super) fn of_headers(
+    headers: &HeaderMap,
+) -> S3Result<(Option<ETagCondition>, Option<ETagCondition>)> {
+    let parsed = |name: header::HeaderName| {
+        let Some(value) = headers.get(&name) else {
+            return Ok(None);
+        };
+        let condition = ETagCondition::parse_http_header(value.as_bytes());
+        condition
+            .map(Some)
+            .map_err(|error| s3_error!(InvalidArgument, "{name}: {error}"))
+    };
+    Ok((parsed(header::IF_MATCH)?, parsed(header::IF_NONE_MATCH)?))
+}
+
 /// The bytes that a range means.
 pub(super) fn bytes_of(range: Option<&s3s::dto::Range>, size: u64) -> S3Result<Range<u64>> {
     match range {

@@ -9,7 +9,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Allowed;
-use super::conditions::{ReadConditions, bytes_of, etag};
+use super::conditions::{ReadConditions, bytes_of, etag, of_headers, of_write};
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::{find, source, target};
 use super::request::{allowed, with_token};
@@ -26,6 +26,7 @@ pub(super) async fn object(
     mut request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let allowed = allowed(&request)?;
+    let (if_match, if_none_match) = of_headers(&request.headers)?;
     let input = &mut request.input;
     let (from, source_key) = source_of(&allowed, &input.copy_source)?;
     let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
@@ -50,6 +51,13 @@ pub(super) async fn object(
     let is_itself = source_key == key && from.repository.row.id == allowed.repository.row.id;
     let written = match (is_itself, target.only) {
         (true, Some(_)) => {
+            ReadConditions {
+                if_match: if_match.as_ref(),
+                if_none_match: if_none_match.as_ref(),
+                ..ReadConditions::default()
+            }
+            .check(&version)
+            .map_err(|_failed| s3_error!(PreconditionFailed))?;
             target.add_copies(|| source(store, &from), &version).await?;
             Written {
                 etag: version.etag.clone(),
@@ -63,7 +71,10 @@ pub(super) async fn object(
                  the object's metadata."
             ));
         }
-        _ => copied(store, &target, &from, &version, meta).await?,
+        _ => {
+            let conditions = of_write(if_match.as_ref(), if_none_match.as_ref());
+            copied(store, &target, &from, &version, meta, &conditions).await?
+        }
     };
     let output = CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
@@ -112,8 +123,8 @@ async fn copied(
     from: &Allowed,
     version: &Version,
     meta: Meta,
+    conditions: &Conditions,
 ) -> S3Result<Written> {
-    let conditions = Conditions::default();
     if let [blob] = &version.blobs[..]
         && !version.etag.contains('-')
         && let Some(bucket) = target.first_alone(version.size)
@@ -128,7 +139,7 @@ async fn copied(
             sha256: &blob.sha256,
             meta: &meta,
             copies: std::slice::from_ref(&copy.id),
-            conditions: &conditions,
+            conditions,
         };
         let commit = store.index.put(&new);
         let position = target.commit(std::slice::from_ref(&copy), commit).await?;
@@ -138,7 +149,7 @@ async fn copied(
         });
     }
     let spool = source(store, from).body(version, 0..version.size).await?;
-    Ok(target.put(spool, || meta, &conditions).await?)
+    Ok(target.put(spool, || meta, conditions).await?)
 }
 
 /// Where a copy comes from.

@@ -72,3 +72,28 @@ async fn a_sub_resource_that_is_not_served_changes_nothing() {
     assert_eq!(removed, 501);
     assert_eq!(admin.get("made-so", "").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_copy_is_made_only_if_the_conditions_on_its_target_hold() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "from", b"new").await;
+    let put = s3.put(REPOSITORY, "to", b"old").await;
+    let etag = put.headers()["etag"].to_str().unwrap().to_owned();
+    let copy = async |bucket: &str, key: &str, name: &str, value: &str| {
+        let source = format!("/{REPOSITORY}/from");
+        let copy = s3.request(Method::PUT, bucket, key);
+        let copy = copy.header("x-amz-copy-source", &source);
+        copy.header(name, value).send().await.status().as_u16()
+    };
+    assert_eq!(copy(REPOSITORY, "to", "if-none-match", "*").await, 412);
+    assert_eq!(copy(REPOSITORY, "to", "if-match", "\"other\"").await, 412);
+    assert_eq!(copy(REPOSITORY, "absent", "if-match", "*").await, 404);
+    assert_eq!(copy(REPOSITORY, "to", "if-match", "\"open").await, 400);
+    assert_eq!(s3.read(REPOSITORY, "to").await, b"old");
+    // One more copy of the same version, which has to be that one.
+    assert_eq!(copy("bucket-1", "from", "if-match", "\"other\"").await, 412);
+    assert_eq!(s3.get("bucket-1", "from").await.status(), 404);
+    assert_eq!(copy(REPOSITORY, "to", "if-match", &etag).await, 200);
+    assert_eq!(s3.read(REPOSITORY, "to").await, b"new");
+}
