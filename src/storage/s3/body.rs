@@ -1,17 +1,19 @@
 //! The body of a PUT: its length, and the digests that the client has declared for it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http::HeaderMap;
+use futures_util::{StreamExt, TryStreamExt};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyStream, StreamBody};
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::stream::ByteStream;
-use s3s::{S3Result, TrailingHeaders, s3_error};
+use s3s::{Body, S3Result, TrailingHeaders, s3_error};
 
+use crate::storage::StorageError;
 use crate::storage::error::IncomingError;
 use crate::storage::spool::{Check, Incoming};
 
@@ -85,6 +87,37 @@ impl Declared {
             computed: computed.clone(),
         };
         Ok((declared, computed))
+    }
+}
+
+/// The digests of a body that `s3s` reads as a whole, for the operation that acts on it.
+#[derive(Clone)]
+pub(super) struct Watched(Arc<Mutex<Declared>>);
+
+impl Watched {
+    /// Has the body of a request compared while it is read; the operation finds the outcome.
+    pub(super) fn body(request: Request<Body>) -> S3Result<Request<Body>> {
+        let (declared, _computed) = Declared::of(request.headers(), None)?;
+        let watched = Self(Arc::new(Mutex::new(declared)));
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(watched.clone());
+        let frames = BodyStream::new(body).inspect_ok(move |frame| {
+            if let Some(bytes) = frame.data_ref() {
+                watched.declared().update(bytes);
+            }
+        });
+        let body = Body::http_body_unsync(StreamBody::new(frames));
+        Ok(Request::from_parts(head, body))
+    }
+
+    /// Judges, when the body has been read.
+    pub(super) fn check(&self) -> S3Result<()> {
+        let judged = self.declared().finish();
+        Ok(judged.map_err(StorageError::from)?)
+    }
+
+    fn declared(&self) -> MutexGuard<'_, Declared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,6 +8,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
+use super::body::Watched;
 use super::conditions::{of_write, seconds_of};
 use super::parameters::UNVERSIONED;
 use super::request::{allowed, with_token};
@@ -44,6 +45,9 @@ pub(super) async fn delete_several(
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let allowed = allowed(&request)?;
+    // Absent only where the request has no parameter `delete`, which then is no such operation.
+    let watched = request.extensions.get::<Watched>();
+    watched.ok_or_else(|| s3_error!(InternalError))?.check()?;
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
         return Err(s3_error!(MalformedXML));

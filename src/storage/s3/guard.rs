@@ -86,6 +86,12 @@ pub(super) fn is_form<B>(request: &Request<B>) -> bool {
         && kind.to_ascii_lowercase().contains("multipart/form-data")
 }
 
+/// Whether a request deletes several objects, which its body names.
+pub(super) fn deletes_several<B>(request: &Request<B>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    request.method() == http::Method::POST && parameter(query, "delete").is_some()
+}
+
 fn is_large_form<B>(request: &Request<B>) -> bool {
     let length = text(request, http::header::CONTENT_LENGTH);
     let length = length.and_then(|it| it.parse::<u64>().ok());

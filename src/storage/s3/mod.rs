@@ -38,6 +38,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use super::Store;
 use super::registry::new_id;
 use access::{Keys, Permissions};
+use body::Watched;
 use objects::Redirect;
 use operations::Operations;
 use rotation::{NoOperations, secret_of};
@@ -69,6 +70,14 @@ impl S3Front {
 
     /// Serves a request whose head is acceptable.
     async fn serve(&self, request: Request<Body>, id: &str) -> Response<Body> {
+        let watched = match guard::deletes_several(&request) {
+            true => Watched::body(request),
+            false => Ok(request),
+        };
+        let request = match watched {
+            Ok(request) => request,
+            Err(error) => return errors::response(error),
+        };
         let inventory = self.store.inventory.load_full();
         let found = secret_of(request, &inventory, &self.probe).await;
         let (at_hand, request) = match found {

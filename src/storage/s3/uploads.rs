@@ -90,6 +90,9 @@ pub(super) async fn complete(
     let combined = combined_etag(parts.iter().map(|(_, etag)| etag.as_str()));
     let combined = combined.ok_or_else(|| s3_error!(InvalidPart))?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
+    if let Some(size) = input.mpu_object_size {
+        check_size(store, upload, &parts, size).await?;
+    }
     let completed = Uploads(&store.index)
         .complete(upload, &parts, &combined, &conditions)
         .await;
@@ -241,6 +244,33 @@ fn wanted(parts: &[CompletedPart]) -> S3Result<Vec<(i32, String)>> {
     match wanted.is_sorted_by(|one, next| one.0 < next.0) {
         true => Ok(wanted),
         false => Err(s3_error!(InvalidPartOrder)),
+    }
+}
+
+/// Refuses to put parts together that are not as large as the client says.
+async fn check_size(
+    store: &Store,
+    upload: UploadAt<'_>,
+    wanted: &[(i32, String)],
+    size: i64,
+) -> S3Result<()> {
+    let stored = Uploads(&store.index).parts(upload, 0, i64::from(PARTS_MAX));
+    let stored = match stored.await {
+        // It may have been completed already.
+        Err(StorageError::NoSuchUpload) => return Ok(()),
+        stored => stored?,
+    };
+    let is_wanted = |part: &&StoredPart| {
+        let found = wanted.binary_search_by_key(&part.number, |(number, _)| *number);
+        found.is_ok()
+    };
+    let sizes = stored.iter().filter(is_wanted).map(|part| part.size);
+    match u64::try_from(size) == Ok(sizes.sum()) {
+        true => Ok(()),
+        false => Err(s3_error!(
+            InvalidRequest,
+            "The parts do not have the size that x-amz-mp-object-size says"
+        )),
     }
 }
 

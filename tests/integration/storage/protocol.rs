@@ -1,6 +1,9 @@
 //! What is asked for and not served is refused before anything is done.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use md5::{Digest, Md5};
 
 use super::s3_client::{S3Client, code};
 use super::world::{REPOSITORY, StorageWorld};
@@ -96,4 +99,38 @@ async fn a_copy_is_made_only_if_the_conditions_on_its_target_hold() {
     assert_eq!(s3.get("bucket-1", "from").await.status(), 404);
     assert_eq!(copy(REPOSITORY, "to", "if-match", &etag).await, 200);
     assert_eq!(s3.read(REPOSITORY, "to").await, b"new");
+}
+
+#[tokio::test]
+async fn keys_are_deleted_only_if_their_list_is_what_was_sent_and_they_name_no_version() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "key", b"bytes").await;
+    let delete = async |list: &str, headers: &[(&str, &str)]| {
+        let request = s3.request(Method::POST, REPOSITORY, "");
+        let mut request = request.query("delete", "");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.body(list.as_bytes()).send().await
+    };
+    let list = "<Delete><Object><Key>key</Key></Object></Delete>";
+    for header in [
+        ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("x-amz-checksum-crc32", "AAAAAA=="),
+    ] {
+        let refused = delete(list, &[header]).await;
+        assert_eq!(code(refused).await, (400, "BadDigest".to_owned()));
+    }
+    let trailer = ("x-amz-trailer", "x-amz-checksum-crc32");
+    assert_eq!(delete(list, &[trailer]).await.status(), 400);
+    let version = list.replace("</Key>", "</Key><VersionId>1</VersionId>");
+    let answer = delete(&version, &[]).await.text().await.unwrap();
+    assert!(answer.contains("<Code>NotImplemented</Code>"), "{answer}");
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+    let version = version.replace("<VersionId>1", "<VersionId>null");
+    let digest = STANDARD.encode(Md5::digest(&version));
+    let answer = delete(&version, &[("content-md5", digest.as_str())]).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(s3.get(REPOSITORY, "key").await.status(), 404);
 }

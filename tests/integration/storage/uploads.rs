@@ -68,6 +68,26 @@ async fn parts_that_are_missing_too_small_or_given_up_make_no_object() {
 }
 
 #[tokio::test]
+async fn parts_of_another_size_than_the_client_says_are_not_put_together() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    let upload = begin(s3, "key").await;
+    let etag = part(s3, "key", &upload, 1, b"bytes").await;
+    let complete = async |size: &str| {
+        let list = format!("<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>");
+        let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+        let request = s3.request(Method::POST, REPOSITORY, "key");
+        let request = request.query("uploadId", &upload).body(list.as_bytes());
+        let answer = request.header("x-amz-mp-object-size", size).send().await;
+        answer.status().as_u16()
+    };
+    assert_eq!(complete("6").await, 400);
+    assert_eq!(s3.get(REPOSITORY, "key").await.status(), 404);
+    assert_eq!(complete("5").await, 200);
+    assert_eq!(s3.read(REPOSITORY, "key").await, b"bytes");
+}
+
+#[tokio::test]
 async fn an_object_is_copied_with_its_metadata_or_with_others() {
     let world = StorageWorld::start(&[], &[]).await;
     let s3 = &world.s3;
