@@ -32,9 +32,10 @@ pub enum StorageError {
     /// A condition of the request does not hold.
     #[error("a condition of the request does not hold")]
     ConditionFailed,
-    /// Every member has reached its quota, or refuses writes because of one.
-    #[error("QUOTA_EXCEEDED: no member has quota left for {0} bytes")]
-    QuotaExceeded(u64),
+    /// So many bytes have no room at so many members as must have them: others have reached their quota, or
+    /// refuse writes because of one.
+    #[error("QUOTA_EXCEEDED: {}", no_quota(.0, .1))]
+    QuotaExceeded(u64, usize),
     /// No member took the bytes.
     #[error("no bucket has taken the bytes")]
     NoMember(#[source] Option<Fault>),
@@ -65,6 +66,15 @@ pub enum StorageError {
     /// The spool file cannot be used.
     #[error("the spool cannot be used: {0}")]
     Spool(#[source] std::io::Error),
+}
+
+fn no_quota(bytes: &u64, copies: &usize) -> String {
+    match copies {
+        1 => format!("no member has quota left for {bytes} bytes"),
+        _ => format!(
+            "there are not {copies} members, as many as have to have a copy, with quota left for {bytes} bytes"
+        ),
+    }
 }
 
 /// What is wrong with a client's body.

@@ -1,5 +1,6 @@
 //! What a repository does with its members.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -147,10 +148,37 @@ impl RepositoryPolicy {
         }
     }
 
+    /// Whether there are as many members as have to have a copy.
+    ///
+    /// # Errors
+    /// Says what would be right.
+    pub(super) fn suits(&self, members: &[String]) -> Result<(), String> {
+        enough("write", self.write, members)?;
+        for rule in &self.rules {
+            let named = match rule.members.is_empty() {
+                true => members,
+                false => &rule.members,
+            };
+            enough("rules", rule.write, named)?;
+        }
+        Ok(())
+    }
+
     /// Returns `read_slo`.
     #[must_use]
     pub fn read_slo(&self) -> Option<Duration> {
         self.read_slo_ms.map(Duration::from_millis)
+    }
+}
+
+fn enough(field: &str, write: WritePolicy, members: &[String]) -> Result<(), String> {
+    let there: HashSet<_> = members.iter().collect();
+    let (wanted, there) = (write.copies(), there.len());
+    match wanted > there {
+        false => Ok(()),
+        true => Err(format!(
+            "{field}: {write} needs {wanted} members, not {there}: name more, or say copies:{there}"
+        )),
     }
 }
 
@@ -213,6 +241,39 @@ mod tests {
         assert_eq!(policy.for_key("logs/audit/1").0, WritePolicy::Copies(2));
         assert_eq!(policy.for_key("logs/1").1, ["logs/"]);
         assert_eq!(policy.for_key("x"), (WritePolicy::Credit, &[][..]));
+    }
+
+    #[test]
+    fn more_copies_than_members_are_refused_with_what_would_be_right() {
+        let members = ["a", "b"].map(str::to_owned);
+        let rule = |write, members: &[&str]| Rule {
+            prefix: "logs/".to_owned(),
+            write,
+            members: members.iter().map(|&it| it.to_owned()).collect(),
+        };
+        let suits = |write, rules| {
+            let policy = RepositoryPolicy {
+                write,
+                rules,
+                ..RepositoryPolicy::default()
+            };
+            policy.suits(&members)
+        };
+        let two = WritePolicy::Copies(2);
+        assert_eq!(
+            suits(two, vec![rule(two, &[]), rule(two, &["a", "b"])]),
+            Ok(())
+        );
+        let refused = suits(WritePolicy::Copies(3), Vec::new()).unwrap_err();
+        assert!(
+            refused.starts_with("write: copies:3 needs 3 members"),
+            "{refused}"
+        );
+        assert!(refused.ends_with("or say copies:2"), "{refused}");
+        for members in [&["a"][..], &["a", "a"]] {
+            let refused = suits(WritePolicy::Credit, vec![rule(two, members)]).unwrap_err();
+            assert!(refused.starts_with("rules: copies:2"), "{refused}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Target<'_> {
                 self.give_up(wave).await;
                 return Err(match failed {
                     Some(fault) => StorageError::NoMember(Some(fault)),
-                    None => StorageError::QuotaExceeded(spool.declared()),
+                    None => StorageError::QuotaExceeded(spool.declared(), wanted),
                 });
             }
             if !spool.rewind() {

@@ -18,7 +18,7 @@ impl From<StorageError> for Problem {
             | StorageError::InvalidPart
             | StorageError::PartTooSmall
             | StorageError::ConditionFailed
-            | StorageError::QuotaExceeded(_)
+            | StorageError::QuotaExceeded(..)
             | StorageError::NoMember(_)
             | StorageError::NoCopy(_)
             | StorageError::NotKept(_)

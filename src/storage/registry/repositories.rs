@@ -137,6 +137,7 @@ impl Registry<'_> {
         if policy.rules.iter().any(|rule| !is_prefix(&rule.prefix)) {
             return refused("rules: a prefix is not one of any key".to_owned());
         }
+        policy.suits(members).map_err(StorageError::Invalid)?;
         let mut named = policy.rules.iter().flat_map(|rule| &rule.members);
         if let Some(other) = named.find(|name| !members.contains(name)) {
             let shown: String = other.chars().take(NAME_SHOWN_MAX).collect();

@@ -21,7 +21,7 @@ impl From<StorageError> for S3Error {
             StorageError::InvalidPart => S3ErrorCode::InvalidPart,
             StorageError::PartTooSmall => S3ErrorCode::EntityTooSmall,
             StorageError::ConditionFailed => S3ErrorCode::PreconditionFailed,
-            StorageError::QuotaExceeded(_) => named("QuotaExceeded"),
+            StorageError::QuotaExceeded(..) => named("QuotaExceeded"),
             StorageError::Body(body) => of_body(*body),
             StorageError::Busy => S3ErrorCode::SlowDown,
             StorageError::NoMember(_)
@@ -45,7 +45,7 @@ impl From<StorageError> for S3Error {
         };
         // Codes that have no name in `s3s` have no status either.
         let status = match &error {
-            StorageError::QuotaExceeded(_) => Some(StatusCode::FORBIDDEN),
+            StorageError::QuotaExceeded(..) => Some(StatusCode::FORBIDDEN),
             StorageError::Body(IncomingError::WrongSha256) => Some(StatusCode::BAD_REQUEST),
             _ => None,
         };

@@ -265,7 +265,8 @@ async fn check_size(
         found.is_ok()
     };
     let sizes = stored.iter().filter(is_wanted).map(|part| part.size);
-    match u64::try_from(size) == Ok(sizes.sum()) {
+    let sum: u64 = sizes.sum();
+    match u64::try_from(size) == Ok(sum) {
         true => Ok(()),
         false => Err(s3_error!(
             InvalidRequest,

@@ -6,7 +6,7 @@ use http::Method;
 use md5::{Digest, Md5};
 
 use super::s3_client::{S3Client, code};
-use super::world::{REPOSITORY, StorageWorld};
+use super::world::{REPOSITORY, StorageWorld, storage_command};
 
 /// A request with parameters that have no values.
 async fn asked(s3: &S3Client, method: Method, at: (&str, &str), query: &[(&str, &str)]) -> u16 {
@@ -133,4 +133,47 @@ async fn keys_are_deleted_only_if_their_list_is_what_was_sent_and_they_name_no_v
     let answer = delete(&version, &[("content-md5", digest.as_str())]).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(s3.get(REPOSITORY, "key").await.status(), 404);
+}
+
+#[tokio::test]
+async fn what_could_never_be_written_to_is_refused_when_it_is_declared() {
+    let world = StorageWorld::start(&[], &["--write", "copies:2"]).await;
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("tidegate.toml");
+    let inside = root.path().join("inside");
+    std::fs::create_dir(&inside).unwrap();
+    let settings = format!("[storage]\nfile_root = \"{}\"\n", inside.display());
+    std::fs::write(&file, settings).unwrap();
+    let outside = format!("file://{}", root.path().display());
+    let bucket = [
+        "bucket",
+        "add",
+        "files",
+        "--region",
+        "here",
+        "--provider",
+        "file",
+        "--url",
+    ];
+    let bucket = [&bucket[..], &[&outside]].concat();
+    let repository = ["repository", "add", "more", "--member", "bucket-0"];
+    let repository = [&repository[..], &["--write", "copies:2"]].concat();
+    let change = ["repository", "change", REPOSITORY, "--member", "bucket-0"];
+    for (arguments, why) in [
+        (bucket, "below [storage] file_root"),
+        (repository, "copies:2 needs 2 members, not 1"),
+        (change.to_vec(), "copies:2 needs 2 members, not 1"),
+    ] {
+        let command = storage_command(&world.cluster, &arguments);
+        let output = command
+            .env("TIDEGATE_CONFIG", &file)
+            .output()
+            .await
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(why), "{told}");
+    }
+    let buckets = world.storage(&["bucket", "list"]).await;
+    assert_eq!(buckets.as_array().unwrap().len(), 2);
 }

@@ -73,11 +73,16 @@ async fn add_bucket(add: AddBucket, environment: &Environment) -> Result<(), Exi
         Provider::File => None,
         _ => Some(credentials_from(&add.source, environment)?),
     };
-    // A role is the gateways', and a directory theirs.
-    if let Some(BucketCredentials::Key { .. } | BucketCredentials::ServiceAccount { .. }) =
-        credentials
-    {
-        BucketBackend::of(&bucket, credentials.as_ref(), &session.settings.file_root)?;
+    let file_root = &session.settings.file_root;
+    let is_opened = match credentials {
+        Some(BucketCredentials::Key { .. } | BucketCredentials::ServiceAccount { .. }) => true,
+        // A role is the gateways'.
+        Some(BucketCredentials::Role { .. }) => false,
+        // So is a directory, where this machine has no root of its own.
+        None => !file_root.is_empty(),
+    };
+    if is_opened {
+        BucketBackend::of(&bucket, credentials.as_ref(), file_root)?;
     }
     let id = session
         .registry()
