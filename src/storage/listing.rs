@@ -1,5 +1,6 @@
 //! Listing keys in the order of their bytes: pages of rows become keys and common prefixes.
 
+use tidegate_model::WalPosition;
 use tokio_postgres::types::Type;
 
 use super::StorageError;
@@ -40,6 +41,8 @@ pub(super) struct Page {
     pub(super) common_prefixes: Vec<String>,
     /// The last key or common prefix, if there are more.
     pub(super) next: Option<String>,
+    /// A position that covers all that was read, if there is one.
+    pub(super) position: Option<WalPosition>,
 }
 
 /// What to do after a row.
@@ -113,6 +116,17 @@ fn successor(text: &str) -> Option<String> {
     None
 }
 
+/// The later of two positions; none if they lie on branches of which nothing is known here.
+fn later(one: Option<WalPosition>, other: Option<WalPosition>) -> Option<WalPosition> {
+    let (one, other) = (one?, other?);
+    let is_comparable = (one.system, one.timeline) == (other.system, other.timeline);
+    let later = match one.lsn < other.lsn {
+        true => other,
+        false => one,
+    };
+    is_comparable.then_some(later)
+}
+
 impl Index {
     /// Lists the keys of a repository.
     pub(super) async fn list(
@@ -128,8 +142,13 @@ impl Index {
         let end = query.end();
         // Keys from here on; the one equal to `after` is left out.
         let mut from = query.after.clone().max(query.prefix.clone());
+        let mut is_first = true;
         loop {
-            let rows = self.page(owed, repository, &from, end.as_deref()).await?;
+            let (rows, position) = self.page(owed, repository, &from, end.as_deref()).await?;
+            page.position = match std::mem::take(&mut is_first) {
+                true => position,
+                false => later(page.position, position),
+            };
             let is_last = rows.len() < usize::try_from(PAGE_ROWS).unwrap_or_default();
             let mut jump: Option<String> = None;
             for entry in rows {
@@ -162,7 +181,7 @@ impl Index {
         repository: &str,
         from: &str,
         end: Option<&str>,
-    ) -> Result<Vec<Entry>, StorageError> {
+    ) -> Result<(Vec<Entry>, Option<WalPosition>), StorageError> {
         let sql = "select o.key, v.size, v.etag, floor(extract(epoch from v.modified))::bigint \
              from tidegate.storage_object o join tidegate.storage_version v on v.id = o.version \
              where o.repository = $1 and o.key >= $2 and ($3::text is null or o.key < $3) \
@@ -173,7 +192,7 @@ impl Index {
             (&end, Type::TEXT),
             (&PAGE_ROWS, Type::INT8),
         ];
-        let rows = self.database.read(owed, sql, values).await?.rows;
+        let shown = self.database.read(owed, sql, values).await?;
         let entry = |row: &tokio_postgres::Row| {
             Ok(Entry {
                 key: row.try_get(0)?,
@@ -182,13 +201,31 @@ impl Index {
                 modified: row.try_get(3)?,
             })
         };
-        rows.iter().map(entry).collect()
+        let entries: Result<_, StorageError> = shown.rows.iter().map(entry).collect();
+        Ok((entries?, shown.position))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_model::{Lsn, SystemId, Timeline};
+
     use super::*;
+
+    #[test]
+    fn the_position_of_a_list_covers_all_its_pages() {
+        let at = |timeline, lsn| {
+            Some(WalPosition {
+                system: SystemId(1),
+                timeline: Timeline(timeline),
+                lsn: Lsn(lsn),
+            })
+        };
+        assert_eq!(later(at(1, 5), at(1, 7)), at(1, 7));
+        assert_eq!(later(at(1, 7), at(1, 5)), at(1, 7));
+        assert_eq!(later(at(1, 7), at(2, 5)), None);
+        assert_eq!(later(at(1, 7), None), None);
+    }
 
     fn listed(query: &ListQuery, keys: &[&str]) -> Page {
         let mut page = Page::default();

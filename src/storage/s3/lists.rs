@@ -75,6 +75,7 @@ pub(super) async fn objects_v2(
         .index
         .list(owed, &allowed.repository.row.id, &query)
         .await?;
+    let position = page.position;
     let next = page.next.as_ref().map(|last| URL_SAFE_NO_PAD.encode(last));
     let (contents, common_prefixes) = listed(page, encoding, input.fetch_owner.unwrap_or_default());
     let output = ListObjectsV2Output {
@@ -92,7 +93,7 @@ pub(super) async fn objects_v2(
         start_after: input.start_after.map(|it| encoding.text(it)),
         ..ListObjectsV2Output::default()
     };
-    Ok(with_token(store, S3Response::new(output), None))
+    Ok(with_token(store, S3Response::new(output), position))
 }
 
 pub(super) async fn objects(
@@ -113,6 +114,7 @@ pub(super) async fn objects(
         .index
         .list(owed, &allowed.repository.row.id, &query)
         .await?;
+    let position = page.position;
     let next = page.next.clone();
     let (contents, common_prefixes) = listed(page, encoding, true);
     let output = ListObjectsOutput {
@@ -131,7 +133,7 @@ pub(super) async fn objects(
         encoding_type: input.encoding_type,
         ..ListObjectsOutput::default()
     };
-    Ok(S3Response::new(output))
+    Ok(with_token(store, S3Response::new(output), position))
 }
 
 /// As an unversioned bucket has them: one version of each key, `null`.
@@ -153,6 +155,7 @@ pub(super) async fn versions(
         .index
         .list(owed, &allowed.repository.row.id, &query)
         .await?;
+    let position = page.position;
     let next = page.next.clone();
     let (contents, common_prefixes) = listed(page, encoding, true);
     let version = |object: Object| ObjectVersion {
@@ -179,7 +182,7 @@ pub(super) async fn versions(
         encoding_type: input.encoding_type,
         ..ListObjectVersionsOutput::default()
     };
-    Ok(S3Response::new(output))
+    Ok(with_token(store, S3Response::new(output), position))
 }
 
 pub(super) fn versioning(

@@ -234,6 +234,11 @@ async fn a_token_makes_a_session_read_what_was_written_on_a_replica_that_lags() 
     assert_eq!(read("x-consistency-token", &token).await, "two");
     assert_eq!(read("x-consistency", "strong").await, "two");
     assert_eq!(read("x-consistency", "eventual").await, "one");
+    // A list shows what it has seen, too.
+    let list = s3.request(Method::GET, REPOSITORY, "");
+    let list = list.unsigned_header("x-consistency", "strong").send().await;
+    let token = list.headers()["x-consistency-token"].to_str().unwrap();
+    assert_eq!(read("x-consistency-token", token).await, "two");
     // A miss is confirmed by the primary.
     s3.put(REPOSITORY, "new", b"three").await;
     assert_eq!(s3.read(REPOSITORY, "new").await, b"three");
