@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
-    Bucket, CommonPrefix, EncodingType, GetBucketLocationInput, GetBucketLocationOutput,
+    Bucket, CommonPrefix, GetBucketLocationInput, GetBucketLocationOutput,
     GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput, HeadBucketOutput,
     ListBucketsInput, ListBucketsOutput, ListObjectVersionsInput, ListObjectVersionsOutput,
     ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
@@ -15,43 +14,11 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::conditions::{etag, time_of};
+use super::encoding::Encoding;
 use super::parameters::UNVERSIONED;
 use super::request::{allowed, owed, with_token};
 use crate::storage::Store;
 use crate::storage::listing::{Entry, KEYS_MAX, ListQuery, Page};
-
-/// What `encoding-type=url` leaves as it is.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/')
-    .remove(b'*');
-
-/// How texts are written.
-#[derive(Clone, Copy)]
-struct Encoding(bool);
-
-impl Encoding {
-    fn of(requested: Option<&EncodingType>) -> S3Result<Self> {
-        match requested.map(EncodingType::as_str) {
-            None => Ok(Self(false)),
-            Some("url") => Ok(Self(true)),
-            Some(_) => Err(s3_error!(
-                InvalidArgument,
-                "Invalid Encoding Method specified in Request"
-            )),
-        }
-    }
-
-    fn text(self, text: String) -> String {
-        match self.0 {
-            true => utf8_percent_encode(&text, PLAIN).to_string(),
-            false => text,
-        }
-    }
-}
 
 pub(super) async fn objects_v2(
     store: &Arc<Store>,
@@ -75,6 +42,8 @@ pub(super) async fn objects_v2(
         .index
         .list(owed, &allowed.repository.row.id, &query)
         .await?;
+    let encoding = encoding.suiting_page(&page, &query);
+    let encoding = encoding.suiting(input.start_after.iter().map(String::as_str));
     let position = page.position;
     let next = page.next.as_ref().map(|last| URL_SAFE_NO_PAD.encode(last));
     let (contents, common_prefixes) = listed(page, encoding, input.fetch_owner.unwrap_or_default());
@@ -89,7 +58,7 @@ pub(super) async fn objects_v2(
         contents: Some(contents),
         common_prefixes: Some(common_prefixes),
         delimiter: not_empty(input.delimiter).map(|it| encoding.text(it)),
-        encoding_type: input.encoding_type,
+        encoding_type: encoding.named(),
         start_after: input.start_after.map(|it| encoding.text(it)),
         ..ListObjectsV2Output::default()
     };
@@ -114,6 +83,7 @@ pub(super) async fn objects(
         .index
         .list(owed, &allowed.repository.row.id, &query)
         .await?;
+    let encoding = encoding.suiting_page(&page, &query);
     let position = page.position;
     let next = page.next.clone();
     let (contents, common_prefixes) = listed(page, encoding, true);
@@ -130,7 +100,7 @@ pub(super) async fn objects(
             .filter(|_| !query.delimiter.is_empty())
             .map(|it| encoding.text(it)),
         delimiter: not_empty(input.delimiter).map(|it| encoding.text(it)),
-        encoding_type: input.encoding_type,
+        encoding_type: encoding.named(),
         ..ListObjectsOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), position))
@@ -155,6 +125,7 @@ pub(super) async fn versions(
         .index
         .list(owed, &allowed.repository.row.id, &query)
         .await?;
+    let encoding = encoding.suiting_page(&page, &query);
     let position = page.position;
     let next = page.next.clone();
     let (contents, common_prefixes) = listed(page, encoding, true);
@@ -179,7 +150,7 @@ pub(super) async fn versions(
         versions: Some(contents.into_iter().map(version).collect()),
         common_prefixes: Some(common_prefixes),
         delimiter: not_empty(input.delimiter).map(|it| encoding.text(it)),
-        encoding_type: input.encoding_type,
+        encoding_type: encoding.named(),
         ..ListObjectVersionsOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), position))

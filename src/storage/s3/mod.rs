@@ -16,6 +16,7 @@ mod meta;
 mod objects;
 mod attributes;
 mod deletions;
+mod encoding;
 mod lists;
 mod uploads;
 mod copies;

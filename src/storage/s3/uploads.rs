@@ -14,6 +14,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::access::Allowed;
 use super::body::{Declared, incoming};
 use super::conditions::{etag, of_write, time_of};
+use super::encoding::Encoding;
 use super::lists::owner;
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::target;
@@ -190,8 +191,11 @@ pub(super) async fn list(
         .list(repository, &prefix, after, i64::from(most) + 1)
         .await?;
     let is_truncated = cut(&mut uploads, most);
+    let keys = uploads.iter().map(|upload| upload.key.as_str());
+    let asked = [prefix.as_str(), key_marker.as_str()];
+    let encoding = Encoding::of(input.encoding_type.as_ref())?.suiting(keys.chain(asked));
     let upload = |upload: &BegunUpload| MultipartUpload {
-        key: Some(upload.key.clone()),
+        key: Some(encoding.text(upload.key.clone())),
         upload_id: Some(upload.id.clone()),
         initiated: Some(Timestamp::from(time_of(upload.started))),
         owner: Some(owner()),
@@ -201,13 +205,14 @@ pub(super) async fn list(
     let last = uploads.last().filter(|_| is_truncated);
     let output = ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
-        key_marker: Some(key_marker),
+        key_marker: Some(encoding.text(key_marker)),
         upload_id_marker: id_marker,
-        next_key_marker: last.map(|it| it.key.clone()),
+        next_key_marker: last.map(|it| encoding.text(it.key.clone())),
         next_upload_id_marker: last.map(|it| it.id.clone()),
         max_uploads: Some(most),
         is_truncated: Some(is_truncated),
-        prefix: input.prefix,
+        prefix: input.prefix.map(|it| encoding.text(it)),
+        encoding_type: encoding.named(),
         uploads: Some(uploads.iter().map(upload).collect()),
         ..ListMultipartUploadsOutput::default()
     };

@@ -109,6 +109,13 @@ async fn keys_of_every_shape_are_stored_and_listed_as_they_are() {
             "{encoded}: {listed}"
         );
     }
+    // XML cannot have one of them: the answer says that they are encoded, though nobody has asked.
+    let unasked = s3.list(REPOSITORY, &[]).await;
+    assert!(
+        unasked.contains("<EncodingType>url</EncodingType>"),
+        "{unasked}"
+    );
+    assert!(unasked.contains("<Key>a%01b%0A</Key>"), "{unasked}");
     let too_long = s3.put(REPOSITORY, &"x".repeat(1_025), b"").await;
     assert_eq!(code(too_long).await, (400, "KeyTooLongError".to_owned()));
     let null = s3.put(REPOSITORY, "a\0b", b"").await;
