@@ -85,6 +85,8 @@ pub(super) fn of_headers(
 pub(super) fn bytes_of(range: Option<&s3s::dto::Range>, size: u64) -> S3Result<Range<u64>> {
     match range {
         None => Ok(0..size),
+        // Of an empty object there are no last bytes.
+        Some(_) if size == 0 => Err(s3_error!(InvalidRange)),
         Some(range) => range.check(size).map_err(S3Error::from),
     }
 }

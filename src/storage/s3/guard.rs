@@ -75,6 +75,15 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     }
 }
 
+/// The names of the headers that a request says are signed, separated by semicolons.
+pub(super) fn signed<B>(request: &Request<B>) -> Option<String> {
+    let query = request.uri().query().unwrap_or_default();
+    match text(request, http::header::AUTHORIZATION) {
+        Some(authorization) => signed_headers(authorization),
+        None => parameter(query, "X-Amz-SignedHeaders").map(|signed| decoded(&signed)),
+    }
+}
+
 fn text<B>(request: &Request<B>, name: http::HeaderName) -> Option<&str> {
     request.headers().get(name).and_then(|it| it.to_str().ok())
 }

@@ -6,6 +6,7 @@
 
 mod errors;
 mod guard;
+mod ranges;
 mod rotation;
 mod parameters;
 mod access;
@@ -117,7 +118,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let front = self.clone();
         Box::pin(async move {
             let id = new_id();
@@ -125,6 +126,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
             let asks_for_attributes = query
                 .split('&')
                 .any(|it| it.trim_end_matches('=') == "attributes");
+            ranges::adapt(&mut request);
             let mut response = match guard::check(&request) {
                 Err(error) => errors::response(error),
                 Ok(()) => front.serve(request.map(Body::from), &id).await,

@@ -216,6 +216,16 @@ async fn conditions_and_ranges_are_those_of_s3() {
         .request(Method::GET, REPOSITORY, "key")
         .header("range", "bytes=10-");
     assert_eq!(beyond.send().await.status(), 416);
+    s3.put(REPOSITORY, "empty", b"").await;
+    let last = s3.request(Method::GET, REPOSITORY, "empty");
+    assert_eq!(last.header("range", "bytes=-1").send().await.status(), 416);
+    // What is no range means all of it.
+    for range in ["lines=0-1", "bytes=0-1,3-4", "bytes=5-2"] {
+        let request = s3.request(Method::GET, REPOSITORY, "key");
+        let whole = request.unsigned_header("range", range).send().await;
+        assert_eq!(whole.status(), 200, "{range}");
+        assert_eq!(whole.text().await.unwrap(), "0123456789");
+    }
     let fresh = s3.request(Method::GET, REPOSITORY, "key");
     let fresh = fresh.header("if-none-match", "\"781e5e245d69b566979b86e28d23f2c7\"");
     assert_eq!(fresh.send().await.status(), 304);
