@@ -49,6 +49,7 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
             "Only one auth mechanism allowed; its parameters must be there once"
         ));
     }
+    check_service(query, authorization)?;
     let signed = match authorization {
         Some(text) => signed_headers(text).ok_or_else(|| {
             s3_error!(
@@ -73,6 +74,29 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
             "There were headers present in the request which were not signed"
         )),
     }
+}
+
+/// Refuses a signature that is made for another service than S3.
+fn check_service(query: &str, authorization: Option<&str>) -> S3Result<()> {
+    let credential = match authorization {
+        Some(text) => text.split_once("Credential=").map(|(_, rest)| {
+            let end = rest.find(',').unwrap_or(rest.len());
+            rest[..end].to_owned()
+        }),
+        None => parameter(query, "X-Amz-Credential").map(|it| decoded(&it)),
+    };
+    let service = credential.as_deref().and_then(service_of);
+    match service.is_some_and(|service| service != "s3") {
+        true => Err(s3_error!(AccessDenied, "The signature is not one for S3")),
+        false => Ok(()),
+    }
+}
+
+/// The service of `KEY/DATE/REGION/SERVICE/aws4_request`; what is malformed is refused elsewhere.
+fn service_of(credential: &str) -> Option<&str> {
+    let mut parts = credential.rsplit('/');
+    let (_end, service) = (parts.next()?, parts.next()?);
+    parts.nth(2).map(|_key| service)
 }
 
 /// The names of the headers that a request says are signed, separated by semicolons.
@@ -167,6 +191,22 @@ mod tests {
                 ("x-amz-meta-a", "x"),
             ];
             assert_eq!(refused("/b/k", &headers).as_deref(), expected, "{names}");
+        }
+    }
+
+    #[test]
+    fn a_signature_for_another_service_is_refused() {
+        let header = |service: &str| {
+            let credential = format!("a/20261127/here/{service}/aws4_request");
+            format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=c")
+        };
+        for (service, expected) in [("s3", None), ("ec2", Some("AccessDenied"))] {
+            let code = refused("/b/k", &[("authorization", &*header(service))]);
+            assert_eq!(code.as_deref(), expected, "{service}");
+            let uri =
+                format!("/b/k?X-Amz-Credential=a%2F20261127%2Fhere%2F{service}%2Faws4_request");
+            let uri = format!("{uri}&X-Amz-SignedHeaders=host");
+            assert_eq!(refused(&uri, &[]).as_deref(), expected, "{service}");
         }
     }
 
