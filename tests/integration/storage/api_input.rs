@@ -154,8 +154,8 @@ async fn a_field_of_a_repository_or_a_key_that_cannot_be_used_is_named_and_no_ro
         ("buckets", json!("bucket-0")),
         ("buckets", json!(["bucket-0", "bucket-0"])),
         ("write", json!("copies:9")),
-        // There are two members.
-        ("write", json!("copies:3")),
+        // There is one member.
+        ("write", json!("copies:2")),
         ("read", json!("slowest")),
         ("consistency", json!("none")),
         ("redirect", json!("yes")),
