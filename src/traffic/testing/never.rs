@@ -3,7 +3,9 @@
 use super::given::{Change, Givens, State};
 use super::timeline::{Outcome, TOO_LONG, play};
 use crate::check::space::{Requests, Space, WORDS_MAX};
-use crate::plan::{Clauses, Condition, Else, OpenWindows, Plan, Quantity, RegionIndex, RegionMask, WindowEffect};
+use crate::plan::{
+    Clauses, Condition, Else, OpenWindows, Plan, Quantity, RegionIndex, RegionMask, WindowEffect,
+};
 use crate::schedule::Schedule;
 use crate::syntax::Quoted;
 

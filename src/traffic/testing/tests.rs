@@ -242,13 +242,17 @@ fn never_is_proven_for_all_that_is_left_open() {
     );
     // The last state of a timeline counts.
     let post = "given method POST, path /api/x, after 0s us-east-1";
-    passes(&format!("{post} left, after 9s us-east-1 errors 0% expect never us-east-1"));
+    passes(&format!(
+        "{post} left, after 9s us-east-1 errors 0% expect never us-east-1"
+    ));
     fails(
         &format!("{post} left, after 9s us-east-1 ramp 100% expect never us-east-1"),
         "may send such a request to us-east-1",
     );
     fails(
-        &format!("{post} errors 10%, after 99s us-east-1 errors 0%, after 999s us-east-1 errors 0% expect never us-east-1"),
+        &format!(
+            "{post} errors 10%, after 99s us-east-1 errors 0%, after 999s us-east-1 errors 0% expect never us-east-1"
+        ),
         "may send such a request to us-east-1",
     );
     passes("given country DE, path /account/x, time 2026-07-05T00:30Z expect never eu-central-1");
@@ -312,7 +316,10 @@ fn two_states_of_a_region_at_a_time_are_refused() {
         let text = format!("{POLICY}test \"t\" {{ given {given} expect us-east-1 }}");
         let source = Source::new("x.policy", text.as_bytes());
         let rendered = compile(&source).diagnostics.render(&source, false);
-        assert!(rendered.contains("`us-east-1` is given twice"), "{rendered}");
+        assert!(
+            rendered.contains("`us-east-1` is given twice"),
+            "{rendered}"
+        );
     }
     passes("given us-east-1 errors 1%, us-east-1 lag 1s, eu-west-1 errors 1% expect us-east-1");
 }
