@@ -99,7 +99,7 @@ async fn a_role_with_three_connections_serves_a_burst_and_the_limit_is_named() {
     assert_eq!(world.burst().await.len(), 100);
 }
 
-/// Whether the health check fails since nothing can be served, and for no other reason.
+/// Whether the health check says that nothing can be served; none if it fails for other reasons.
 async fn is_shut_out(world: &World) -> Option<bool> {
     let report: Value = world.get("/health/edge").await.json().await.ok()?;
     match report["status"].as_str()? {
