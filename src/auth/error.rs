@@ -19,6 +19,9 @@ pub enum AuthError {
     /// There is no `Authorization` field, or it does not contain a bearer token.
     #[error("a bearer token is required")]
     Missing,
+    /// There is more than one `Authorization` field: what is behind may read another than is verified.
+    #[error("there is more than one Authorization field")]
+    Repeated,
     /// The token is longer than any real one.
     #[error("the token is too long")]
     TooLong,
@@ -67,7 +70,8 @@ impl AuthError {
     pub fn challenge(&self) -> String {
         match self {
             Self::NotConfigured | Self::Missing | Self::KeysUnavailable => REALM.to_owned(),
-            Self::TooLong
+            Self::Repeated
+            | Self::TooLong
             | Self::Malformed
             | Self::Algorithm
             | Self::Critical
@@ -91,6 +95,7 @@ impl From<AuthError> for Problem {
             AuthError::KeysUnavailable => ProblemKind::Overloaded,
             AuthError::NotConfigured
             | AuthError::Missing
+            | AuthError::Repeated
             | AuthError::TooLong
             | AuthError::Malformed
             | AuthError::Algorithm

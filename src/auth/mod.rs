@@ -26,5 +26,5 @@ pub use config::{AuthConfig, JWT_AUDIENCE, JWT_ISSUER, JWT_KEY_SET, JWT_SECRET, 
 pub use error::AuthError;
 pub use mint::{mint, mint_with_scope};
 pub use source::AuthSetupError;
-pub use token::bearer;
+pub use token::{authorization, bearer};
 pub use verifier::Verifier;

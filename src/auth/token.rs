@@ -2,7 +2,8 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -61,6 +62,18 @@ impl<'a> Token<'a> {
     }
 }
 
+/// The `Authorization` field of a request, if there is one.
+///
+/// # Errors
+/// If there are more.
+pub fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, AuthError> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    match (fields.next(), fields.next()) {
+        (field, None) => Ok(field),
+        (_, Some(_)) => Err(AuthError::Repeated),
+    }
+}
+
 /// The token in an `Authorization` field (RFC 6750, section 2.1).
 ///
 /// # Errors
@@ -82,4 +95,20 @@ fn decode(part: &str) -> Result<Vec<u8>, AuthError> {
     BASE64_URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_not_shown| AuthError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_authorization_field_at_most() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(authorization(&headers), Ok(None));
+        let field = HeaderValue::from_static("Bearer a");
+        headers.append(AUTHORIZATION, field.clone());
+        assert_eq!(authorization(&headers), Ok(Some(&field)));
+        headers.append(AUTHORIZATION, field.clone());
+        assert_eq!(authorization(&headers), Err(AuthError::Repeated));
+    }
 }

@@ -33,6 +33,8 @@ pub enum Backend {
     Upstream {
         /// The application.
         upstream: Arc<Upstream>,
+        /// The path template of the endpoint.
+        template: Arc<str>,
         /// Whether its answer depends on path and query alone.
         cache: bool,
         /// Where the position comes from that its answer has seen.
@@ -136,6 +138,7 @@ impl Backend {
                 let missing = || EndpointError::NoUpstream(target.name.clone());
                 Self::Upstream {
                     upstream: Arc::clone(upstream.ok_or_else(missing)?),
+                    template: config.path.as_str().into(),
                     cache: target.cache,
                     position: target.position,
                 }
@@ -167,9 +170,13 @@ impl Backend {
                 target.serve(&backends.database, &call, account).await
             }
             Self::Upstream {
-                upstream, position, ..
+                upstream,
+                template,
+                position,
+                ..
             } => {
                 let request = ProxiedRequest {
+                    template: Arc::clone(template),
                     position: *position,
                     head: call.head,
                     body: call.body,
@@ -210,8 +217,11 @@ impl Backend {
                 let fetched = target.fetch(&backends.database, shared, time, timing);
                 Ok(fetched.await?)
             }
-            Self::Upstream { upstream, .. } => {
+            Self::Upstream {
+                upstream, template, ..
+            } => {
                 let proxy = &backends.proxy;
+                let shared = (template, shared);
                 let fetched = proxy.fetch(upstream, shared, bytes_max, time, timing);
                 Box::pin(fetched).await
             }

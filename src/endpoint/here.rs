@@ -1,11 +1,11 @@
 //! Serves a request by the endpoint's own backend.
 
 use axum::response::Response;
-use http::header::{AUTHORIZATION, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::{Call, Endpoint, EndpointAuth, Frontend};
-use crate::auth::Claims;
+use crate::auth::{Claims, authorization};
 use crate::http::{Account, Problem};
 use tidegate_model::{TokenKeys, WalPosition, X_CONSISTENCY_TOKEN, session_cookie};
 use tidegate_policy::Decision;
@@ -40,7 +40,7 @@ pub(super) async fn authenticate(
     match endpoint.auth {
         EndpointAuth::None => Ok(None),
         EndpointAuth::Jwt => {
-            let (token, needed) = (headers.get(AUTHORIZATION), endpoint.backend.claims());
+            let (token, needed) = (authorization(headers)?, endpoint.backend.claims());
             Ok(Some(frontend.verifier.verify_with(token, needed).await?))
         }
     }

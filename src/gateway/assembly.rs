@@ -31,6 +31,7 @@ use crate::http::{
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
 use crate::postgres::monitor::{Monitor, steer};
+use crate::postgres::pool::Node;
 use crate::regions::{Entrance, Receipts, TrafficPlans};
 use crate::sql::{Database, DatabaseSettings};
 use crate::storage::Store;
@@ -100,7 +101,7 @@ impl Gateway {
             nodes: nodes.iter().map(|node| node.id.to_string()).collect(),
         };
         tokio::spawn(announce(Arc::clone(&selector), candidates));
-        let health = health_state(&settings, &monitor, &drain);
+        let health = health_state(&settings, &monitor, &nodes, &drain);
         let database = Arc::new(Database::new(
             &nodes,
             monitor,
@@ -310,12 +311,18 @@ impl Gateway {
 }
 
 /// What health answers are made from.
-fn health_state(settings: &Settings, monitor: &Arc<Monitor>, drain: &Drain) -> HealthState {
+fn health_state(
+    settings: &Settings,
+    monitor: &Arc<Monitor>,
+    nodes: &[Arc<Node>],
+    drain: &Drain,
+) -> HealthState {
     let replica = settings.local_replica();
     HealthState {
         region: settings.region.clone(),
         replica: replica.map(|replica| NodeId::Replica(replica.region.clone())),
         monitor: Arc::clone(monitor),
+        nodes: nodes.to_vec(),
         drain: drain.clone(),
         max_lag: settings.replication.max_lag,
         suspects: settings.fleet.as_ref().map(|_| Arc::default()),

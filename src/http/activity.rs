@@ -4,6 +4,7 @@
 //! kept-alive connection after ten silent seconds. Here two cases are distinguished: silence, and a
 //! request head that is not completed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -40,6 +41,7 @@ impl Expiry {
 pub(super) struct Activity {
     state: Mutex<State>,
     timer: AtomicWaker,
+    sends_body: AtomicBool,
 }
 
 impl Activity {
@@ -47,6 +49,7 @@ impl Activity {
         Arc::new(Self {
             state: Mutex::new(State::new(now)),
             timer: AtomicWaker::new(),
+            sends_body: AtomicBool::new(false),
         })
     }
 
@@ -71,6 +74,16 @@ impl Activity {
 
     pub(super) fn written(&self) {
         self.state().write_blocked_since = None;
+    }
+
+    /// Records whether the last request has a body, if requests come one after the other.
+    pub(super) fn note_body(&self, sends_body: bool) {
+        self.sends_body.store(sends_body, Ordering::Relaxed);
+    }
+
+    /// Whether the client may still be sending the body of its last request.
+    pub(super) fn may_send_body(&self) -> bool {
+        self.sends_body.load(Ordering::Relaxed)
     }
 
     /// Records that the system has ended the connection because the client took nothing.

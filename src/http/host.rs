@@ -85,6 +85,11 @@ fn valid(host: &str) -> Result<&str, HostError> {
                 }
                 length += 1;
             }
+            // HTTP has no URI with an empty host (RFC 9110 section 4.2.1); without a port the field
+            // may be empty, since a target may have no authority.
+            if length == 0 && !host.is_empty() {
+                return Err(HostError::Invalid);
+            }
             &host[length..]
         }
     };
@@ -183,6 +188,9 @@ mod tests {
             ("[::1", false),
             ("::1", false),
             ("[::1]x", false),
+            (":80", false),
+            (":", false),
+            ("[v1.a]", false),
             ("[a]", false),
             ("[]", false),
             ("u@a", false),

@@ -47,6 +47,7 @@ mod metered;
 mod frames;
 mod connection_windows;
 mod flood_guard;
+mod linger;
 mod watched;
 mod stream_task;
 mod pieces;

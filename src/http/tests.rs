@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
+use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -57,7 +58,8 @@ fn start(limits: Limits) -> World {
         )
         .route("/held", get(held))
         .route("/big", get(|| async { Bytes::from(vec![b'x'; BIG_BODY]) }))
-        .route("/echo", post(|body: Bytes| async { body }));
+        .route("/echo", post(|body: Bytes| async { body }))
+        .route("/refuse", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }));
     let drain = Drain::new();
     let server = tokio::spawn(serve(listener, router, limits, drain.clone()));
     World {
@@ -98,6 +100,52 @@ async fn closed(socket: &mut TcpStream) -> Duration {
         .await
         .expect("the server closes");
     start.elapsed()
+}
+
+#[tokio::test]
+async fn a_client_that_sends_all_of_its_body_first_reads_the_early_answer() {
+    let world = start(limits());
+    let body = vec![b'x'; 8 << 20];
+    let length = body.len();
+    for framing in [
+        format!("content-length: {length}\r\n\r\n"),
+        format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n"),
+    ] {
+        let mut socket = world.connect().await;
+        let head = format!("POST /refuse HTTP/1.1\r\nhost: test\r\n{framing}");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        timeout(HANG, socket.write_all(&body))
+            .await
+            .expect("the body is taken")
+            .unwrap();
+        let answer = read_answer(&mut socket).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        drop(socket);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_stays_open_after_a_body_that_was_read() {
+    let world = start(limits());
+    let mut socket = world.connect().await;
+    let request = b"POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nhi";
+    for _ in 0..2 {
+        let answer = exchange(&mut socket, request).await;
+        assert!(answer.ends_with("hi"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_body_without_end_is_cut_off() {
+    let world = start(limits());
+    let mut socket = world.connect().await;
+    let head = "POST /refuse HTTP/1.1\r\nhost: test\r\ncontent-length: 99999999999\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let piece = vec![b'x'; 1 << 20];
+    let sent = async { while socket.write_all(&piece).await.is_ok() {} };
+    timeout(HANG, sent).await.expect("the server closes");
 }
 
 #[tokio::test]

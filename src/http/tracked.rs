@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum::extract::ConnectInfo;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use pin_project_lite::pin_project;
 
 use super::Drain;
@@ -47,6 +47,8 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let in_flight = self.activity.begin(version);
+        let sends_body = version <= Version::HTTP_11 && !request.body().is_end_stream();
+        self.activity.note_body(sends_body);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         if self.is_tls {
             request.extensions_mut().insert(OverTls);
@@ -59,6 +61,8 @@ where
             drain: self.drain.clone(),
             left: Arc::clone(&self.left),
             in_flight: Some(in_flight),
+            sends_body,
+            held: None,
         }
     }
 }
@@ -72,13 +76,19 @@ pub(super) struct Left {
 
 pin_project! {
     /// Waits for the service's answer.
-    pub(super) struct TrackedFuture<F> {
+    pub(super) struct TrackedFuture<F>
+    where
+        F: Future,
+    {
         #[pin]
         answer: F,
         version: Version,
         drain: Drain,
         left: Arc<OnceLock<Left>>,
         in_flight: Option<InFlight>,
+        sends_body: bool,
+        // The answer, held back for one poll.
+        held: Option<F::Output>,
     }
 }
 
@@ -90,9 +100,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = this.answer.poll(cx);
-        note_answer(&answer);
-        let Ok(mut response) = ready!(answer);
+        let answer = match this.held.take() {
+            Some(answer) => answer,
+            None => {
+                let answer = this.answer.poll(cx);
+                note_answer(&answer);
+                let answer = ready!(answer);
+                if *this.sends_body {
+                    // hyper looks for a body that was dropped before it polls again. If there is
+                    // more of it, the head of the answer then says that the connection closes.
+                    *this.held = Some(answer);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                answer
+            }
+        };
+        let Ok(mut response) = answer;
         let mut in_flight = this.in_flight.take();
         let tunnel = response.extensions_mut().remove::<AfterHttp>();
         let switches = tunnel.is_some();

@@ -3,13 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 use super::activity::Activity;
 use super::flood_guard::FloodGuard;
+use super::linger::Linger;
 
 /// Longest answer that is copied into one buffer.
 const JOINED_BYTES_MAX: usize = 4096;
@@ -35,6 +36,8 @@ pub(super) struct Watched<S> {
     guard: Option<Box<FloodGuard>>,
     /// The bytes that were read to detect the protocol; they are read again.
     first: SmallVec<[u8; PREFACE.len()]>,
+    /// What is read after the end.
+    linger: Option<Linger>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
@@ -45,6 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
             head_bytes_max: None,
             guard: None,
             first: SmallVec::new(),
+            linger: None,
         }
     }
 
@@ -191,7 +195,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.socket.get_mut()).poll_shutdown(cx)
+        let this = &mut *self;
+        let socket = this.socket.get_mut();
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            none => {
+                ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
+                if !this.activity.may_send_body() {
+                    return Poll::Ready(Ok(()));
+                }
+                none.insert(Linger::new())
+            }
+        };
+        linger.poll(socket, cx).map(Ok)
     }
 }
 

@@ -52,6 +52,17 @@ const OWN_SETTINGS: [&str; 7] = [
     "client_connection_check_interval",
 ];
 
+/// libpq's values of `target_session_attrs`. The driver knows only some, and would refuse a good
+/// primary by `read-write`: sessions are read-only by default.
+const SESSION_ATTRS: [&str; 6] = [
+    "any",
+    "read-write",
+    "read-only",
+    "primary",
+    "standby",
+    "prefer-standby",
+];
+
 /// Says what in a URL has no effect. It names a parameter, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlWarning {
@@ -64,6 +75,9 @@ pub enum UrlWarning {
     /// The gateway sets it itself.
     #[error("the URL parameter `{0}` is overridden: the gateway sets {1}")]
     Overridden(&'static str, &'static str),
+    /// It stands in the URL's first part, too.
+    #[error("the URL parameter `{0}` overrides what stands before the `?`")]
+    Overriding(&'static str),
 }
 
 /// What the URL says about TLS, as written.
@@ -104,7 +118,10 @@ pub(super) fn parse(url: &str) -> Result<Parts, ServerError> {
                 continue;
             }
             warnings.extend(overridden(&known, value));
-            others.push(parameter);
+            warnings.extend(overriding(&known, credentials, location));
+            if !chooses_server(&known, value) {
+                others.push(parameter);
+            }
         }
         if let Some(earlier) = names.insert(meaning(&known).to_owned(), name) {
             warnings.push(UrlWarning::Repeated(earlier.to_owned()));
@@ -127,6 +144,31 @@ fn meaning(name: &str) -> &str {
     }
 }
 
+/// Whether a parameter is for a driver that chooses among servers by their role.
+fn chooses_server(name: &str, value: &str) -> bool {
+    let value = percent_decode_str(value).decode_utf8_lossy();
+    name == "target_session_attrs" && SESSION_ATTRS.contains(&&*value)
+}
+
+/// Returns the parameter that replaces a part before the `?`. A second host or port is refused.
+fn overriding(name: &str, credentials: &str, location: &str) -> Option<UrlWarning> {
+    let (user, password) = match credentials.split_once(':') {
+        Some((user, _)) => (user, true),
+        None => (credentials.trim_end_matches('@'), false),
+    };
+    let has_database = || {
+        let database = location.split_once('/');
+        database.is_some_and(|(_, name)| !name.is_empty())
+    };
+    let (name, is_given) = match name {
+        "user" => ("user", !user.is_empty()),
+        "password" => ("password", password),
+        "dbname" => ("dbname", has_database()),
+        _ => return None,
+    };
+    is_given.then_some(UrlWarning::Overriding(name))
+}
+
 /// Returns what the gateway sets itself, whatever the URL says.
 fn overridden(name: &str, value: &str) -> Option<UrlWarning> {
     match name {
@@ -137,6 +179,10 @@ fn overridden(name: &str, value: &str) -> Option<UrlWarning> {
         "connect_timeout" => Some(UrlWarning::Overridden(
             "connect_timeout",
             "it to [pool] connect_timeout",
+        )),
+        "target_session_attrs" if value != "any" => Some(UrlWarning::Overridden(
+            "target_session_attrs",
+            "the role of each server by asking it",
         )),
         "options" => {
             // `-c name=value`, `-cname=value` or `--name=value`; a `-` in a name is a `_`.

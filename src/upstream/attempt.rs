@@ -117,6 +117,8 @@ fn classify(node: &UpstreamNode, source: legacy::Error) -> AttemptError {
     } else if is_misframed(&source) {
         let what = "lengths that differ or are invalid";
         AttemptError::Misframed { node, what }
+    } else if of_hyper(&source).is_some_and(hyper::Error::is_parse) {
+        AttemptError::NotHttp { node, source }
     } else {
         AttemptError::Lost { node, source }
     }

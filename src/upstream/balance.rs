@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::fault::{Fault, ServerErrors};
+use super::fault::{Fault, Kind, ServerErrors};
 use super::last_heard::LastHeard;
 use tidegate_steering::{
     AttemptOutcome, Choice, HedgeDelay, Ranking, SecondTries, Selector, SharedSelector, Standing,
@@ -32,7 +32,7 @@ struct Record {
     second_tries: SecondTries,
     hedge_delay: HedgeDelay,
     last_heard: LastHeard,
-    /// Whether there are server errors in a row; most answers need no lock for that.
+    /// Whether there are server errors in a row, of any kind; most answers need no lock for that.
     in_row: AtomicBool,
     server_errors: Mutex<ServerErrors>,
 }
@@ -90,7 +90,7 @@ impl Balance {
 
     /// The nodes in the order in which to try them; one that is due for a probe comes first if the
     /// caller's request is the probe.
-    pub(super) fn order(&self, may_probe: bool, kind: impl Fn() -> u64) -> NodeOrder {
+    pub(super) fn order(&self, may_probe: bool, kind: impl Fn() -> Kind) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
         let due = ranking.probe_due().filter(|_| may_probe);
@@ -100,10 +100,8 @@ impl Balance {
             return NodeOrder::of(nodes, None);
         }
         let mut nodes = ranking.choose(|_| true);
-        let passed_over = self.pass_over(&nodes, kind, now);
-        if passed_over.is_some() {
-            nodes.swap(0, 1);
-        }
+        let alike = nodes.len();
+        let passed_over = self.pass_over(&mut nodes, alike, &ranking, kind, now);
         NodeOrder::of(nodes, passed_over)
     }
 
@@ -115,7 +113,7 @@ impl Balance {
         may_probe: bool,
         rank: impl Fn(usize) -> Option<usize>,
         repeats_max: usize,
-        kind: impl Fn() -> u64,
+        kind: impl Fn() -> Kind,
     ) -> NodeOrder {
         let now = Instant::now();
         let ranking = self.selector.ranking(now);
@@ -140,11 +138,11 @@ impl Balance {
         if let Some(due) = due.filter(|&node| self.selector.claim_probe(node, now)) {
             nodes.retain(|node| *node != due);
             nodes.insert(0, due);
-        } else if nodes.len() > 1 && rank_of(&nodes[0]) == rank_of(&nodes[1]) {
-            passed_over = self.pass_over(&nodes, kind, now);
-            if passed_over.is_some() {
-                nodes.swap(0, 1);
-            }
+        } else {
+            let first = nodes.first().and_then(rank_of);
+            let alike = nodes.iter().take_while(|node| rank_of(node) == first);
+            let alike = alike.count();
+            passed_over = self.pass_over(&mut nodes, alike, &ranking, kind, now);
         }
         let first = nodes.first().and_then(rank_of);
         let near = nodes.iter().take_while(|node| rank_of(node) == first);
@@ -166,12 +164,35 @@ impl Balance {
         }
     }
 
-    /// Returns the first node if another one's answer is to be compared with its server errors.
-    fn pass_over(&self, nodes: &Choice, kind: impl Fn() -> u64, now: Instant) -> Option<usize> {
-        let first = nodes.first().copied();
-        first.filter(|&node| {
-            let in_row = self.records[node].in_row.load(Ordering::Relaxed);
-            nodes.len() > 1 && in_row && self.server_errors(node).claim_comparison(kind(), now)
+    /// Puts another of the first `alike` nodes before the first one if that one fails such requests.
+    /// Returns the first one if the other's answer is to be compared with its server errors.
+    fn pass_over(
+        &self,
+        nodes: &mut Choice,
+        alike: usize,
+        ranking: &Ranking,
+        kind: impl Fn() -> Kind,
+        now: Instant,
+    ) -> Option<usize> {
+        let first = nodes.first().copied()?;
+        if alike < 2 || !self.records[first].in_row.load(Ordering::Relaxed) {
+            return None;
+        }
+        let kind = kind();
+        if self.server_errors(first).is_left(kind, now) {
+            let other = (1..alike).find(|&index| {
+                let node = nodes[index];
+                works(ranking, node) && !self.server_errors(node).is_left(kind, now)
+            });
+            if let Some(index) = other {
+                nodes[..=index].rotate_right(1);
+            }
+            return None;
+        }
+        let compares = self.server_errors(first).claim_comparison(kind, now);
+        compares.then(|| {
+            nodes.swap(0, 1);
+            first
         })
     }
 
@@ -194,32 +215,44 @@ impl Balance {
     /// Records how long a request took.
     pub(super) fn answered(&self, node: usize, took: Duration) {
         self.heard(node);
-        let record = &self.records[node];
-        record.hedge_delay.add(took, Instant::now());
-        if record.in_row.load(Ordering::Relaxed) {
-            record.in_row.store(false, Ordering::Relaxed);
-            self.server_errors(node).end_row();
+        self.records[node].hedge_delay.add(took, Instant::now());
+    }
+
+    /// Records that a request of a kind was answered without a server error.
+    pub(super) fn end_row(&self, node: usize, kind: impl FnOnce() -> Kind) {
+        if self.records[node].in_row.load(Ordering::Relaxed) {
+            let kind = kind();
+            self.note_errors(node, |errors| errors.end_row(kind));
         }
     }
 
     /// Records a server error that no other node's answer was compared with.
-    pub(super) fn refused(&self, node: usize, kind: u64) {
-        let counts = self.server_errors(node).add(kind, Instant::now());
-        self.records[node].in_row.store(true, Ordering::Relaxed);
-        if counts {
+    pub(super) fn refused(&self, node: usize, kind: Kind) {
+        let now = Instant::now();
+        if self.note_errors(node, |errors| errors.add(kind, now)) {
             self.report(node, AttemptOutcome::Failed, None);
         }
     }
 
     /// Records whose fault a node's server error is.
-    pub(super) fn compared(&self, node: usize, fault: Fault) {
-        let failures = self.server_errors(node).compare(fault, Instant::now());
+    pub(super) fn compared(&self, node: usize, kind: Kind, fault: Fault) {
+        let now = Instant::now();
+        let failures = self.note_errors(node, |errors| errors.compare(kind, fault, now));
         for _ in 0..failures {
             self.report(node, AttemptOutcome::Failed, None);
         }
         if fault == Fault::Application {
             self.report(node, AttemptOutcome::Answered, None);
         }
+    }
+
+    /// Changes the record of a node's server errors, and whether there are any in a row.
+    fn note_errors<T>(&self, node: usize, change: impl FnOnce(&mut ServerErrors) -> T) -> T {
+        let mut errors = self.server_errors(node);
+        let outcome = change(&mut errors);
+        let in_row = &self.records[node].in_row;
+        in_row.store(!errors.are_over(), Ordering::Relaxed);
+        outcome
     }
 
     fn server_errors(&self, node: usize) -> MutexGuard<'_, ServerErrors> {
@@ -262,10 +295,57 @@ fn works(ranking: &Ranking, node: usize) -> bool {
 mod tests {
     use super::*;
 
+    const KIND: Kind = Kind { group: 7, exact: 1 };
+    const OTHER: Kind = Kind { group: 8, exact: 2 };
+
+    fn first_two(balance: &Balance, kind: Kind) -> ([usize; 2], Option<usize>) {
+        let order = balance.order(false, || kind);
+        ([order.nodes[0], order.nodes[1]], order.passed_over)
+    }
+
+    #[test]
+    fn a_node_that_fails_one_kind_of_requests_is_left_by_it_whatever_else_it_answers() {
+        let balance = Balance::new(2, &SteeringSettings::default());
+        for _ in 0..5 {
+            assert_eq!(first_two(&balance, KIND), ([0, 1], None));
+            balance.refused(0, KIND);
+            balance.end_row(0, || OTHER);
+            balance.compared(0, OTHER, Fault::Application);
+        }
+        assert_eq!(first_two(&balance, OTHER), ([0, 1], None));
+        assert_eq!(first_two(&balance, KIND), ([1, 0], Some(0)));
+        // One comparison at a time is made.
+        assert_eq!(first_two(&balance, KIND), ([0, 1], None));
+        for _ in 0..5 {
+            balance.note_errors(0, |errors| {
+                errors.compare(KIND, Fault::Node, Instant::now())
+            });
+        }
+        assert_eq!(first_two(&balance, KIND), ([1, 0], None));
+        assert_eq!(first_two(&balance, OTHER), ([0, 1], None));
+        balance.end_row(0, || KIND);
+        assert_eq!(first_two(&balance, KIND), ([0, 1], None));
+    }
+
+    #[test]
+    fn a_node_is_not_left_for_one_that_fails_such_requests_too() {
+        let balance = Balance::new(3, &SteeringSettings::default());
+        for node in [0, 1] {
+            for _ in 0..5 {
+                balance.note_errors(node, |errors| {
+                    errors.compare(KIND, Fault::Node, Instant::now())
+                });
+            }
+        }
+        assert_eq!(balance.order(false, || KIND).nodes.as_slice(), [2, 0, 1]);
+        balance.selector().lose(2, Instant::now());
+        assert_eq!(balance.order(false, || KIND).nodes.as_slice(), [0, 1]);
+    }
+
     /// The order of four nodes, of which the second and the fourth are in the preferred region.
     fn order(balance: &Balance, repeats_max: usize) -> NodeOrder {
         let rank = |node: usize| [Some(1), Some(0), None, Some(0)][node];
-        balance.order_by(false, rank, repeats_max, || 0)
+        balance.order_by(false, rank, repeats_max, || KIND)
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub enum UpstreamError {
     #[error("the request was sent but no answer arrived: it is unknown whether it took effect")]
     OutcomeUnknown(#[source] Option<AttemptError>),
     /// A node's answer must not be passed on.
-    #[error("the application behind this path gave an answer that cannot be passed on")]
+    #[error(
+        "the application behind this path gave an answer that cannot be passed on; it may have done what was asked"
+    )]
     BadAnswer(#[source] AttemptError),
     /// A safe request was not answered in time.
     #[error("the application behind this path took too long")]
@@ -72,9 +74,18 @@ pub enum AttemptError {
         #[source]
         source: legacy::Error,
     },
-    /// The connection broke, or the answer was not HTTP.
+    /// The connection broke.
     #[error("{node} did not answer: {}", error_chain::first(.source))]
     Lost {
+        /// The node.
+        node: String,
+        /// The cause.
+        #[source]
+        source: legacy::Error,
+    },
+    /// An answer arrived that is not valid HTTP/1, or has more fields than are read.
+    #[error("{node} did not answer in HTTP: {}", error_chain::first(.source))]
+    NotHttp {
         /// The node.
         node: String,
         /// The cause.
@@ -103,10 +114,10 @@ impl AttemptError {
     /// Why the request gets no answer, if no other node answers either.
     pub(super) fn unanswered(self) -> UpstreamError {
         match self {
-            Self::Misframed { .. } => UpstreamError::BadAnswer(self),
-            Self::NotSent { .. } | Self::Lost { .. } | Self::Unusable { .. } => {
-                UpstreamError::Unreachable(Some(self))
+            Self::Misframed { .. } | Self::Unusable { .. } | Self::NotHttp { .. } => {
+                UpstreamError::BadAnswer(self)
             }
+            Self::NotSent { .. } | Self::Lost { .. } => UpstreamError::Unreachable(Some(self)),
         }
     }
 
@@ -120,7 +131,7 @@ impl AttemptError {
         match self {
             Self::NotSent { .. } => "unreachable",
             Self::Lost { .. } => "lost",
-            Self::Unusable { .. } | Self::Misframed { .. } => "unusable",
+            Self::Unusable { .. } | Self::Misframed { .. } | Self::NotHttp { .. } => "unusable",
         }
     }
 }

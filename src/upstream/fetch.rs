@@ -47,20 +47,20 @@ static NOT_KEPT: [HeaderName; 10] = [
 
 impl Proxy {
     /// Requests from the application an answer that the response cache may store, of at most
-    /// `bytes_max`; its body has to arrive within `time`.
+    /// `bytes_max`, for an endpoint with this path template; its body has to arrive within `time`.
     ///
     /// # Errors
     /// Why there is nothing to store.
     pub async fn fetch(
         &self,
         upstream: &Arc<Upstream>,
-        shared: &SharedRequest,
+        (template, shared): (&Arc<str>, &SharedRequest),
         bytes_max: usize,
         time: Duration,
         timing: &mut Timing,
     ) -> Result<Fetched, Missed> {
         let asked_at = Instant::now();
-        let mut outgoing = self.shared_outgoing(shared)?;
+        let mut outgoing = self.shared_outgoing(template, shared)?;
         outgoing.take_route(shared.route.clone());
         let patience = Patience {
             time_left: shared.route.is_some().then_some(time),
@@ -86,9 +86,14 @@ impl Proxy {
         Ok(kept)
     }
 
-    fn shared_outgoing(&self, shared: &SharedRequest) -> Result<Outgoing, Problem> {
+    fn shared_outgoing(
+        &self,
+        template: &Arc<str>,
+        shared: &SharedRequest,
+    ) -> Result<Outgoing, Problem> {
         let decision = &shared.decision;
         Ok(Outgoing {
+            template: Arc::clone(template),
             method: Method::GET,
             path: normalise(shared.uri.path())?.into_owned(),
             query: shared.uri.query().map(str::to_owned),

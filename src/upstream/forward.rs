@@ -36,6 +36,8 @@ pub struct ProxiedRequest {
     pub body: Body,
     /// Its normalised path.
     pub path: String,
+    /// The path template of its endpoint.
+    pub template: Arc<str>,
     /// Its decision.
     pub decision: Decision,
     /// Where the traffic policy sends it, if there is one.
@@ -72,6 +74,7 @@ impl Proxy {
             mut head,
             body,
             path,
+            template,
             mut decision,
             route,
             time_left,
@@ -89,6 +92,7 @@ impl Proxy {
             .flatten();
         self.wait_for_token(upstream, &head, &decision, account)
             .await;
+        let path = (template, path);
         let mut outgoing = self.outgoing(&head, path, &decision, client.is_some(), account);
         outgoing.take_route(route);
         let started = Instant::now();
@@ -135,7 +139,7 @@ impl Proxy {
     fn outgoing(
         &self,
         head: &Parts,
-        path: String,
+        (template, path): (Arc<str>, String),
         decision: &Decision,
         wants_websocket: bool,
         account: &mut Account,
@@ -153,6 +157,7 @@ impl Proxy {
             route: None,
             query: head.uri.query().map(str::to_owned),
             method: head.method.clone(),
+            template,
             path,
         }
     }

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 use tokio::time::{Duration, Instant};
 
 use super::UpstreamNode;
+use super::fault::Kind;
 use crate::http::TIDEGATE_ROUTE;
 use crate::regions::RegionRoute;
 use tidegate_model::RegionId;
@@ -14,6 +15,8 @@ use tidegate_traffic::health::Outcome;
 
 /// A request as it will be sent.
 pub struct Outgoing {
+    /// The path template of its endpoint.
+    pub template: Arc<str>,
     /// Its method.
     pub method: Method,
     /// Its normalised path.
@@ -47,11 +50,12 @@ pub struct Patience {
 }
 
 impl Outgoing {
-    /// Returns a hash of what it asks for: requests of one kind fail alike.
-    pub(super) fn kind(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (&self.method, &self.path).hash(&mut hasher);
-        hasher.finish()
+    /// Returns what it asks for: requests of one kind fail alike.
+    pub(super) fn kind(&self) -> Kind {
+        Kind {
+            group: hash_of(&(&self.template, self.method.is_safe())),
+            exact: hash_of(&(&self.method, &self.path)),
+        }
     }
 
     /// Sends it where the traffic policy says, and says so to the application.
@@ -88,6 +92,12 @@ impl Outgoing {
     }
 }
 
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +108,7 @@ mod tests {
         let region = |name: &str| name.parse::<RegionId>().unwrap();
         let (bounded, unbounded) = (region("eu-west-1"), region("us-east-1"));
         let outgoing = Outgoing {
+            template: "/".into(),
             method: Method::GET,
             path: "/".to_owned(),
             query: None,

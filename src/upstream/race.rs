@@ -195,6 +195,8 @@ impl<'r> UpstreamRace<'r> {
         let failure = match answer.map(found) {
             Ok(found) if !found.response.status().is_server_error() => {
                 self.upstream.note(node, "answered", Some(took));
+                let kind = || self.outgoing.kind();
+                self.upstream.balance().end_row(node, kind);
                 self.judge(Some(node));
                 self.note_overtaken(turn);
                 return Ok(Some(found));
@@ -238,18 +240,19 @@ impl<'r> UpstreamRace<'r> {
         let refused = std::mem::take(&mut self.refused);
         let passed_over = self.passed_over.take();
         let passed_over = passed_over.filter(|node| !refused.contains(node));
+        if refused.is_empty() && passed_over.is_none() {
+            return;
+        }
+        let kind = self.outgoing.kind();
         let compared = || refused.iter().copied().chain(passed_over);
         match answered {
             Some(well) => compared()
                 .filter(|&node| node != well)
-                .for_each(|node| balance.compared(node, Fault::Node)),
+                .for_each(|node| balance.compared(node, kind, Fault::Node)),
             None if !refused.is_empty() && compared().count() > 1 => {
-                compared().for_each(|node| balance.compared(node, Fault::Application));
+                compared().for_each(|node| balance.compared(node, kind, Fault::Application));
             }
-            None => {
-                let kind = self.outgoing.kind();
-                refused.iter().for_each(|&node| balance.refused(node, kind));
-            }
+            None => refused.iter().for_each(|&node| balance.refused(node, kind)),
         }
     }
 

@@ -99,6 +99,40 @@ async fn a_role_with_three_connections_serves_a_burst_and_the_limit_is_named() {
     assert_eq!(world.burst().await.len(), 100);
 }
 
+/// Whether the health check says that nothing can be served; none if it fails for other reasons.
+async fn is_shut_out(world: &World) -> Option<bool> {
+    let report: Value = world.get("/health/edge").await.json().await.ok()?;
+    match report["status"].as_str()? {
+        "healthy" => Some(false),
+        _ => (report["checks"]["connections"]["ok"] == false).then_some(true),
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_whose_monitor_has_the_only_connection_is_not_healthy() {
+    let world = world(10).await;
+    let limit = "alter role limited connection limit 1";
+    world.cluster.primary.execute(limit).await.unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'limited' \
+               and query !~ '^select standby'";
+    world.cluster.primary.execute(end).await.unwrap();
+    until("it says so", DEADLINE, async || {
+        Ok((is_shut_out(&world).await == Some(true)).then_some(()))
+    })
+    .await
+    .unwrap();
+    let line = world.gateway.wait_for_log("nothing can be served").await;
+    let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+    assert_eq!(line.get("fields").unwrap_or(&line)["connections"], 0);
+    let raise = "alter role limited connection limit 10";
+    world.cluster.primary.execute(raise).await.unwrap();
+    until("it is healthy", DEADLINE, async || {
+        Ok((is_shut_out(&world).await == Some(false)).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn the_pool_grows_again_once_the_limit_is_raised() {
     let world = world(3).await;

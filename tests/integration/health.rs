@@ -47,6 +47,7 @@ impl Probes {
             region,
             replica: Some(replica),
             monitor: Arc::new(Monitor::start(nodes, settings)),
+            nodes: Vec::new(),
             drain: drain.clone(),
             max_lag,
             suspects: None,

@@ -33,6 +33,8 @@ async fn a_request_for_no_certain_host_is_400_before_anything_else() {
         1.1 | [::1        | 400
         1.1 | [::1]:8080  | 200
         1.1 | a:99999     | 400
+        1.1 | :80         | 400
+        1.1 | [v1.a]      | 400
         1.0 | a/b         | 400
     ";
     for [version, hosts, status] in rows(cases.trim_end()) {

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::header::{HeaderName, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::described::described;
-use crate::auth::{AuthError, bearer};
+use crate::auth::{AuthError, authorization, bearer};
 use crate::http::{HostError, Problem, ProblemKind, host, without_port};
 
 /// Paths that load balancers and Prometheus request, under whatever name they know this process.
@@ -135,7 +135,7 @@ fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
 
 /// Takes the same time whichever byte of the token is wrong.
 fn check_token(headers: &HeaderMap, token: &SecretString) -> Result<(), AuthError> {
-    let given = bearer(headers.get(AUTHORIZATION))?.as_bytes();
+    let given = bearer(authorization(headers)?)?.as_bytes();
     match given.ct_eq(token.expose_secret().as_bytes()).into() {
         true => Ok(()),
         false => Err(AuthError::OtherToken),
@@ -252,6 +252,17 @@ mod tests {
         ];
         for headers in other {
             assert_eq!(asked(headers), Some((403, "forbidden")), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_has_one_authorization_field() {
+        let access = access(Some("token"), true);
+        let token = ("authorization", "Bearer token");
+        for other in ["Bearer token", "Bearer other", ""] {
+            let headers = [("host", "10.0.0.5:9090"), token, ("authorization", other)];
+            let refusal = refused(&access, Method::POST, "/admin/cache/purge", &headers);
+            assert_eq!(refusal, Some((401, "unauthorized")), "{other:?}");
         }
     }
 

@@ -176,6 +176,7 @@ fn endpoints(routes: &Routes) -> String {
                 upstream,
                 cache,
                 position,
+                ..
             } => {
                 let cached = if *cache { ", cached" } else { "" };
                 let position = match position {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::gateway::health::report::{HealthFacts, HealthReport};
 use crate::http::{Drain, PROBE_PATHS};
 use crate::postgres::monitor::Monitor;
+use crate::postgres::pool::Node;
 use tidegate_model::NodeStatus;
 use tidegate_model::{NodeId, RegionId};
 
@@ -29,6 +30,8 @@ pub struct HealthState {
     pub replica: Option<NodeId>,
     /// What is known about the nodes.
     pub monitor: Arc<Monitor>,
+    /// The nodes with their connections.
+    pub nodes: Vec<Arc<Node>>,
     /// Whether this process is draining.
     pub drain: Drain,
     /// Greatest healthy lag.
@@ -47,6 +50,15 @@ impl HealthState {
 
     fn replica(&self) -> Option<Arc<NodeStatus>> {
         self.replica.as_ref().map(|node| self.monitor.status(node))
+    }
+
+    /// Whether one of these nodes takes no connection beside the monitor's.
+    fn is_shut_out(&self, primary: &NodeId) -> bool {
+        let mut nodes = self.nodes.iter();
+        nodes.any(|node| {
+            let counts = node.id == *primary || Some(&node.id) == self.replica.as_ref();
+            counts && node.is_shut_out()
+        })
     }
 
     fn is_ready(&self) -> bool {
@@ -82,6 +94,7 @@ pub async fn edge(State(state): State<HealthState>) -> Response {
         replica: replica.as_deref(),
         monitor_alive: state.monitor.alive(Instant::now()),
         draining: state.drain.is_draining(),
+        shut_out: state.is_shut_out(&primary.node),
         max_lag: state.max_lag,
         suspects: state.suspects.as_ref().map(|it| it.load(Ordering::Relaxed)),
     });

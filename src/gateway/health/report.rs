@@ -21,6 +21,8 @@ pub struct HealthFacts<'a> {
     pub monitor_alive: bool,
     /// Whether this process is draining.
     pub draining: bool,
+    /// Whether the primary or this region's replica takes no connection for requests.
+    pub shut_out: bool,
     /// Greatest healthy lag.
     pub max_lag: Duration,
     /// Whether this gateway suspects itself; `None` without a fleet.
@@ -47,6 +49,8 @@ struct Checks {
     monitor: Check,
     #[serde(skip_serializing_if = "Option::is_none")]
     drain: Option<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Check>,
     /// A gateway that suspects itself still serves: this is never a reason to send it no requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     fleet: Option<NodeCheck>,
@@ -115,6 +119,7 @@ impl Checks {
                 ok: facts.monitor_alive,
             },
             drain: facts.draining.then_some(Check { ok: false }),
+            connections: facts.shut_out.then_some(Check { ok: false }),
             fleet: facts.suspects.map(|suspects| NodeCheck {
                 ok: true,
                 condition: if suspects { "suspect" } else { "well" },
@@ -128,6 +133,7 @@ impl Checks {
             && self.lag.ok
             && self.monitor.ok
             && self.drain.is_none()
+            && self.connections.is_none()
     }
 }
 
@@ -162,6 +168,7 @@ mod tests {
         replica: Option<NodeStatus>,
         monitor_alive: bool,
         draining: bool,
+        shut_out: bool,
     }
 
     impl Scene {
@@ -181,6 +188,7 @@ mod tests {
                 region,
                 monitor_alive: true,
                 draining: false,
+                shut_out: false,
             }
         }
 
@@ -199,6 +207,7 @@ mod tests {
                 replica: self.replica.as_ref(),
                 monitor_alive: self.monitor_alive,
                 draining: self.draining,
+                shut_out: self.shut_out,
                 max_lag: Duration::from_secs(5),
                 suspects: None,
             });
@@ -288,6 +297,16 @@ mod tests {
         };
         assert_report(&scene, false, "0");
         assert!(scene.report().1.contains(r#""drain":{"ok":false}"#));
+    }
+
+    #[test]
+    fn a_server_that_takes_no_connection_for_requests_is_unhealthy() {
+        let scene = Scene {
+            shut_out: true,
+            ..Scene::healthy()
+        };
+        assert_report(&scene, false, "0");
+        assert!(scene.report().1.contains(r#""connections":{"ok":false}"#));
     }
 
     #[test]

@@ -29,8 +29,8 @@ struct State {
     /// Slots in use that are not given out again.
     owed: usize,
     refusal: Option<Refusal>,
-    /// What was last warned of.
-    warned: Option<usize>,
+    /// What was last warned of: the limit, and whether no connection was open.
+    warned: Option<(usize, bool)>,
 }
 
 struct Refusal {
@@ -137,8 +137,9 @@ impl ConnectionLimit {
     pub(super) fn news(&self) -> Option<String> {
         let mut state = self.state();
         let reason = state.refusal.as_ref()?.reason.clone();
-        let is_news = state.warned != Some(state.max);
-        state.warned = Some(state.max);
+        let now = (state.max, self.open.load(Ordering::Relaxed) == 0);
+        let is_news = state.warned != Some(now);
+        state.warned = Some(now);
         is_news.then_some(reason)
     }
 
@@ -279,7 +280,7 @@ mod tests {
     #[test]
     fn the_server_is_tried_less_and_less_often_and_a_limit_is_news_once() {
         let limit = limit_of(2);
-        let _open = limit.opened();
+        let open = limit.opened();
         let start = Instant::now();
         let mut now = start;
         limit.refused("too many", now);
@@ -294,6 +295,12 @@ mod tests {
             }
         }
         assert_eq!(tried, [1, 3, 7, 15, 31, 47]);
+        assert_eq!(limit.news(), None);
+        drop(open);
+        assert!(
+            limit.is_shut_out() && limit.news().is_some(),
+            "none is left"
+        );
         assert_eq!(limit.news(), None);
     }
 }

@@ -132,16 +132,25 @@ impl Node {
             // Without a limit it is -1.
             limit.filter(|limit| *limit != "-1")
         };
+        let (connections, outcome) = match self.limit.is_shut_out() {
+            true => (
+                0,
+                "nothing can be served, since the monitor has the only one",
+            ),
+            false => (
+                self.limit.max(),
+                "those that are open serve, other requests wait for one of them or are shed",
+            ),
+        };
         tracing::warn!(
             node = %self.id,
             reason,
-            connections = self.limit.max(),
+            connections,
             connections_max = self.settings.connections_max,
             role_connection_limit = limit(0),
             database_connection_limit = limit(1),
             max_connections = limit(2),
-            "the server takes fewer connections than [pool] connections_max: those that are open \
-             serve, other requests wait for one of them or are shed"
+            "the server takes fewer connections than [pool] connections_max: {outcome}"
         );
     }
 

@@ -100,7 +100,7 @@ impl Server {
         database.or(self.config.get_user()).unwrap_or_default()
     }
 
-    /// Returns what in the URL has no effect.
+    /// Returns what in the URL has no effect, or replaces another part of it.
     pub fn warnings(&self) -> &[UrlWarning] {
         &self.warnings
     }

@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use proptest::prelude::*;
+use tokio_postgres::config::TargetSessionAttrs;
 
 use super::*;
 
@@ -140,6 +141,19 @@ fn a_parameter_without_effect_is_named_and_no_value() {
         ),
         ("options=--TimeZone%3DCET", &["the gateway sets timezone"]),
         ("options=-clog_timezone%3DCET", &[]),
+        (
+            "target_session_attrs=read-write",
+            &["`target_session_attrs` is overridden: the gateway sets the role of each server"],
+        ),
+        (
+            "target_session_attrs=primary",
+            &["`target_session_attrs` is overridden"],
+        ),
+        ("target_session_attrs=any", &[]),
+        (
+            "dbname=hunter2&user=u",
+            &["`dbname` overrides what stands before the `?`"],
+        ),
     ];
     for (query, expected) in cases {
         let server = server(&format!("postgres://h/db?{query}"));
@@ -150,6 +164,52 @@ fn a_parameter_without_effect_is_named_and_no_value() {
             assert!(!warning.contains("hunter2"), "{query}: {warning}");
         }
     }
+}
+
+#[test]
+fn a_parameter_that_replaces_a_part_before_it_is_named_and_no_value() {
+    let cases = [
+        (
+            "u:p@h/db",
+            "user=hunter2&password=hunter2",
+            &["user", "password"][..],
+        ),
+        ("u@h/db", "user=hunter2&password=hunter2", &["user"]),
+        ("h", "user=hunter2&password=hunter2&dbname=hunter2", &[]),
+        ("h/", "dbname=hunter2", &[]),
+        (":p@h/", "%75ser=u&password=hunter2", &["password"]),
+    ];
+    for (before, query, expected) in cases {
+        let server = server(&format!("postgres://{before}?{query}"));
+        let warnings: Vec<_> = server.warnings().iter().map(ToString::to_string).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|name| format!("the URL parameter `{name}` overrides what stands before the `?`"))
+            .collect();
+        assert_eq!(warnings, expected, "{before}?{query}");
+    }
+    for query in ["host=other", "port=1"] {
+        let refused = refusal(&format!("postgres://h:5432/db?{query}"));
+        assert!(matches!(refused, ServerError::SeveralHosts), "{query}");
+    }
+}
+
+#[test]
+fn a_server_is_not_chosen_by_the_role_of_its_sessions() {
+    for value in [
+        "any",
+        "read-write",
+        "read-only",
+        "primary",
+        "standby",
+        "prefer-standby",
+    ] {
+        let server = server(&format!("postgres://h/db?target_session_attrs={value}"));
+        let attributes = server.pg_config().get_target_session_attrs();
+        assert_eq!(attributes, TargetSessionAttrs::Any, "{value}");
+    }
+    let message = refusal("postgres://h/db?target_session_attrs=best").to_string();
+    assert!(message.contains("`target_session_attrs`"), "{message}");
 }
 
 #[test]

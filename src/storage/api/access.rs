@@ -4,13 +4,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method};
 use std::sync::Arc;
 use tidegate_policy::NO_STORE_PRIVATE;
 
 use super::state::Api;
-use crate::auth::Claims;
+use crate::auth::{Claims, authorization};
 use crate::http::{Problem, ProblemKind, X_REQUEST_ID, request_id};
 
 const READ: &str = "storage:read";
@@ -39,7 +39,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
 }
 
 async fn permitted(api: &Api, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let claims = api.verifier.verify(headers.get(AUTHORIZATION)).await?;
+    let claims = api.verifier.verify(authorization(headers)?).await?;
     let needed = match method.is_safe() {
         true => READ,
         false => ADMIN,

@@ -155,7 +155,30 @@ async fn an_answer_may_have_as_many_fields_as_fit_into_a_head() {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("\r\nx-0: 0\r\n") && answer.contains(last));
     }
-    assert_eq!(edge.get("/app/2").await.status(), 503);
+    problem(edge.get("/app/2").await, 502, "bad-gateway").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_an_answer() {
+    let long = "x".repeat(100 << 10);
+    let edge = edge(&[
+        "HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.2 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        "220 mail.example ESMTP\r\n\r\nhello",
+        &format!("HTTP/1.1 200 OK\r\nX-A: {long}\r\nContent-Length: 5\r\n\r\nhello"),
+    ])
+    .await;
+    for number in 0..6 {
+        for method in [Method::GET, Method::POST] {
+            let path = format!("/app/{number}");
+            let response = edge.request(method.clone(), &path).send().await.unwrap();
+            assert_eq!(response.status(), 502, "{method} {number}");
+            let detail = problem(response, 502, "bad-gateway").await;
+            assert!(detail.contains("may have done"), "{detail}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,47 @@ async fn a_node_that_fails_every_write_is_left_though_no_write_is_repeated() {
     assert!(failed <= 10, "{failed} of 100 failed");
 }
 
+/// An application that fails writes, and does nothing else wrong.
+async fn failing_writes(name: &'static str) -> App {
+    let answer = move |request: axum::extract::Request| async move {
+        match request.method().is_safe() {
+            true => (StatusCode::OK, name),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "read-only"),
+        }
+    };
+    App::serve(Router::new().fallback(answer)).await
+}
+
+#[tokio::test]
+async fn writes_leave_a_node_that_fails_them_while_it_answers_reads() {
+    let near = failing_writes("near").await;
+    let far = App::answering(200, "far").await;
+    let edge = edge(&near, &far, "").await;
+    let mut failed = 0;
+    for _ in 0..100 {
+        assert_eq!(edge.get("/app/x").await.status(), 200);
+        let response = edge.request(Method::POST, "/app/x").send().await.unwrap();
+        failed += usize::from(response.status() == 503);
+    }
+    assert!(failed <= 10, "{failed} of 100 failed");
+}
+
+#[tokio::test]
+async fn writes_leave_a_node_that_fails_everything_while_the_application_fails_a_read() {
+    let near = App::answering(503, "broken").await;
+    let far = failing_at_one_path("far").await;
+    let edge = edge(&near, &far, "").await;
+    let mut failed = 0;
+    for number in 0..100 {
+        if number % 10 == 0 {
+            assert!(edge.get("/app/bad").await.status().is_server_error());
+        }
+        let response = edge.request(Method::POST, "/app/x").send().await.unwrap();
+        failed += usize::from(response.status() == 503);
+    }
+    assert!(failed <= 10, "{failed} of 100 failed");
+}
+
 #[tokio::test]
 async fn an_error_of_the_application_itself_reaches_the_client_and_moves_nothing() {
     let (near, far) = (
