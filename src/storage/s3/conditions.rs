@@ -70,9 +70,13 @@ pub(super) fn of_headers(
     headers: &HeaderMap,
 ) -> S3Result<(Option<ETagCondition>, Option<ETagCondition>)> {
     let parsed = |name: header::HeaderName| {
-        let Some(value) = headers.get(&name) else {
+        let mut values = headers.get_all(&name).iter();
+        let Some(value) = values.next() else {
             return Ok(None);
         };
+        if values.next().is_some() {
+            return Err(s3_error!(InvalidArgument, "{name} is there twice"));
+        }
         let condition = ETagCondition::parse_http_header(value.as_bytes());
         condition
             .map(Some)
