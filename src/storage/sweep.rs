@@ -96,7 +96,10 @@ pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swep
         match BucketBackend::new(&bucket, file_root) {
             Ok(backend) => drop(backends.insert(bucket.id, backend)),
             // It holds no other up.
-            Err(error) => unusable = unusable.or(Some(error)),
+            Err(error) => {
+                let why = format!("`{}` cannot be swept: {error}", bucket.declared.name);
+                unusable = unusable.or(Some(StorageError::Invalid(why)));
+            }
         }
     }
     let swept = backends
