@@ -95,8 +95,12 @@ async fn queue(store: &Store) {
 
 /// Shows what the mirrors are late with; those that are none any more, with nothing.
 async fn show_backlog(store: &Store, shown: &mut HashSet<String>) {
-    let Ok(late) = backlog(&store.index).await else {
-        return;
+    let late = match backlog(&store.index).await {
+        Ok(late) => late,
+        Err(error) => {
+            tracing::warn!(%error, "what mirrors are late with cannot be read");
+            return;
+        }
     };
     let inventory = store.inventory.load();
     let mirrors = inventory.repositories.iter();

@@ -270,7 +270,7 @@ pub(super) async fn due(index: &Index) -> Result<HashSet<String>, StorageError> 
 
 /// Blobs up to 100,000 are counted: each gateway asks every few seconds.
 const BACKLOG: &str = "select b.id, (select count(*) from (select from tidegate.storage_task t \
-     where t.bucket = b.id and t.kind = 'mirror' and t.wanted <= now() limit 100000) some), \
+     where t.bucket = b.id and t.kind = 'mirror' and t.wanted <= now() limit 100000) counted), \
      extract(epoch from now() - oldest.wanted)::float8 from tidegate.storage_bucket b \
      cross join lateral (select t.wanted from tidegate.storage_task t \
      where t.bucket = b.id and t.kind = 'mirror' and t.wanted <= now() order by t.wanted limit 1) oldest";

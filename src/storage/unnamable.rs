@@ -60,7 +60,7 @@ impl Found {
 
 /// Whether a key is the same as a path. White space at its ends is lost when a list is read.
 pub(super) fn is_namable(key: &str) -> bool {
-    key.trim() == key && Path::parse(key).is_ok_and(|path| path.as_ref() == key)
+    !key.is_empty() && key.trim() == key && Path::parse(key).is_ok_and(|path| path.as_ref() == key)
 }
 
 /// A client whose lists have only keys that are paths.
