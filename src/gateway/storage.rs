@@ -57,16 +57,16 @@ pub(super) fn begin_storage(
         write_timeout: SILENCE_MAX,
         ..Limits::from(shared.server)
     };
+    let this = Arc::new(ThisGateway::new(&store, local, shared.tls.is_some()));
     if let Some(listener) = api {
         let address = listener.local_addr().ok().map(tracing::field::display);
         tracing::info!(storage_api = address, "listening for the storage API");
-        let served = storage_api(&store, shared.verifier);
+        let served = storage_api(&store, shared.verifier, &this);
         let served = serve(listener, served, Limits::admin(), shared.drain.clone());
         tasks.spawn(async move {
             let _ended = served.await;
         });
     }
-    let this = Arc::new(ThisGateway::new(&store, local, shared.tls.is_some()));
     let of = Arc::clone(&store);
     tasks.spawn(again_and_again("inventory", move || {
         Arc::clone(&of).keep_up_to_date()

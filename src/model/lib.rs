@@ -5,8 +5,8 @@
 
 mod condition;
 mod config_error;
-mod environment;
 mod file;
+mod environment;
 pub mod error_chain;
 mod level;
 mod header;

@@ -23,9 +23,11 @@ use tokio::time::timeout;
 
 use self::remote::Remote;
 use super::attempt::{Download, FIRST_BYTE, fault, patience, silent, within, within_stream};
+use super::connector::Guarded;
 use super::credentials::BucketCredentials;
 use super::fault::FaultKind;
 use super::object_name::{ObjectName, PREFIX, own_path as path};
+use super::unnamable::{Found, Unnamable};
 use super::upload::Upload;
 use super::{BucketRow, NewBucket, Provider, StorageError, fault::Fault};
 
@@ -37,6 +39,7 @@ pub(super) const PART_BYTES: usize = 8 << 20;
 pub struct BucketBackend {
     store: Arc<dyn ObjectStore>,
     kind: Kind,
+    unnamable: Arc<Unnamable>,
 }
 
 /// What only some buckets can do.
@@ -53,6 +56,7 @@ impl BucketBackend {
     /// # Errors
     /// If what is declared cannot be used.
     pub fn new(bucket: &BucketRow, file_root: &str) -> Result<Self, StorageError> {
+        bucket.check()?;
         Self::of(&bucket.declared, bucket.credentials.as_ref(), file_root)
     }
 
@@ -73,21 +77,24 @@ impl BucketBackend {
             return Ok(Self {
                 store: Arc::new(store),
                 kind: Kind::File(location.bucket.into()),
+                unnamable: Arc::default(),
             });
         };
+        let connector = Guarded::new(location.reach);
         let remote = match (declared.provider, credentials) {
-            (Provider::Azure, _) => azure::open(&location, credentials)?,
+            (Provider::Azure, _) => azure::open(&location, &connector, credentials)?,
             (
                 Provider::Gcp,
                 BucketCredentials::ServiceAccount { .. } | BucketCredentials::Role { .. },
-            ) => gcs::open(&location, credentials)?,
+            ) => gcs::open(&location, &connector, credentials)?,
             (Provider::Aws | Provider::Gcp | Provider::S3 | Provider::File, _) => {
-                s3::open(declared, &location, credentials)?
+                s3::open(declared, &location, &connector, credentials)?
             }
         };
         Ok(Self {
             store: Arc::clone(&remote.objects),
             kind: Kind::Remote(remote),
+            unnamable: connector.unnamable(),
         })
     }
 
@@ -159,7 +166,13 @@ impl BucketBackend {
         }
     }
 
-    /// Returns all objects below a prefix, which ends where a segment of a key does.
+    /// Takes the keys that lists have left out since the last time.
+    pub(super) fn unnamable(&self) -> Found {
+        self.unnamable.take()
+    }
+
+    /// Returns all objects below a prefix, which ends where a segment of a key does; without those whose
+    /// keys are [no paths](super::unnamable).
     pub(super) fn list(
         &self,
         prefix: Option<&Path>,
@@ -294,6 +307,7 @@ mod tests {
                 public_only: false,
             },
             credentials: None,
+            broken: None,
             writes: true,
             draining: false,
             held: 0,

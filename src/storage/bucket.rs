@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::StorageError;
 use super::credentials::BucketCredentials;
 use super::provider::Provider;
 
@@ -37,6 +38,8 @@ pub struct BucketRow {
     pub declared: NewBucket,
     /// Absent for files.
     pub credentials: Option<BucketCredentials>,
+    /// Why it cannot be used, if its credentials cannot be opened.
+    pub broken: Option<String>,
     /// Whether it takes writes.
     pub writes: bool,
     /// Whether its copies are moved to other buckets; it takes no writes then.
@@ -47,7 +50,48 @@ pub struct BucketRow {
     pub written: u64,
 }
 
+/// What is to be changed of a bucket; what is absent stays, also if somebody else changes it meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct BucketChange {
+    /// See [`NewBucket`].
+    pub soft_cap: Option<f64>,
+    /// The same; `Some(None)` takes it away.
+    pub credit: Option<Option<u64>>,
+    /// The same.
+    pub quota: Option<Option<u64>>,
+    /// The same.
+    pub price_out: Option<Option<f64>>,
+    /// What opens it from now on.
+    pub credentials: Option<BucketCredentials>,
+    /// Whether it takes writes again that has named a quota, or that was drained.
+    pub enable: bool,
+}
+
 impl BucketRow {
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        match &self.broken {
+            Some(why) => Err(StorageError::Invalid(format!(
+                "the bucket `{}` cannot be used: {why}",
+                self.declared.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns it with other credentials, which open it.
+    #[must_use]
+    pub fn with(self, credentials: BucketCredentials) -> Self {
+        Self {
+            credentials: Some(credentials),
+            broken: None,
+            ..self
+        }
+    }
+
     /// Returns the bytes of this month up to which it is preferred.
     #[must_use]
     pub fn soft_limit(&self) -> Option<u64> {

@@ -9,10 +9,28 @@ use object_store::client::{HttpClient, HttpConnector};
 
 use super::attempt::FIRST_BYTE;
 use super::endpoint::{Reach, check_address};
+use super::unnamable::{ListsPaths, Unnamable};
 
 /// Connects to buckets.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Guarded(pub(super) Reach);
+#[derive(Debug, Clone)]
+pub(super) struct Guarded {
+    reach: Reach,
+    unnamable: Arc<Unnamable>,
+}
+
+impl Guarded {
+    pub(super) fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            unnamable: Arc::default(),
+        }
+    }
+
+    /// The keys that were left out of lists.
+    pub(super) fn unnamable(&self) -> Arc<Unnamable> {
+        Arc::clone(&self.unnamable)
+    }
+}
 
 /// Connects to what gives the process the credentials of its role, which may be a metadata address.
 #[derive(Debug)]
@@ -20,22 +38,26 @@ pub(super) struct Unguarded;
 
 impl HttpConnector for Guarded {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let builder = reqwest::Client::builder().dns_resolver(Arc::new(*self));
-        client(match self.0 {
+        let builder = reqwest::Client::builder().dns_resolver(Arc::new(self.clone()));
+        let client = client(match self.reach {
             // A proxy looks names up by itself.
             Reach::Public => builder.no_proxy(),
             Reach::Any => builder,
-        })
+        })?;
+        Ok(HttpClient::new(ListsPaths {
+            client,
+            unnamable: self.unnamable(),
+        }))
     }
 }
 
 impl HttpConnector for Unguarded {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        client(reqwest::Client::builder().no_proxy().timeout(FIRST_BYTE))
+        client(reqwest::Client::builder().no_proxy().timeout(FIRST_BYTE)).map(HttpClient::new)
     }
 }
 
-fn client(builder: reqwest::ClientBuilder) -> object_store::Result<HttpClient> {
+fn client(builder: reqwest::ClientBuilder) -> object_store::Result<reqwest::Client> {
     // Only an endpoint that was declared with `http://` is asked without TLS: no redirect leads away.
     let client = builder
         .redirect(reqwest::redirect::Policy::none())
@@ -47,12 +69,12 @@ fn client(builder: reqwest::ClientBuilder) -> object_store::Result<HttpClient> {
         store: "HTTP",
         source: Box::new(error),
     };
-    client.map(HttpClient::new).map_err(failed)
+    client.map_err(failed)
 }
 
 impl reqwest::dns::Resolve for Guarded {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let Self(reach) = *self;
+        let reach = self.reach;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let allowed: Vec<_> = found
@@ -82,7 +104,7 @@ mod tests {
             ("100.100.100.200", Reach::Any, false),
             ("fd00:ec2::254", Reach::Any, false),
         ] {
-            let resolved = Guarded(reach).resolve(name.parse().unwrap()).await;
+            let resolved = Guarded::new(reach).resolve(name.parse().unwrap()).await;
             assert_eq!(resolved.is_ok(), is_allowed, "{name}");
         }
     }

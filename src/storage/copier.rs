@@ -29,6 +29,9 @@ pub(super) enum Undone {
     NoMember,
     #[error("bucket `{0}` returns other bytes than it was given")]
     Damaged(String),
+    /// Nothing has failed: the copy was replaced or moved meanwhile, or another gateway has the task.
+    #[error("another change came first")]
+    Overtaken,
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -38,6 +41,8 @@ pub(super) enum Undone {
 pub(super) struct Copier<'a> {
     pub(super) store: &'a Store,
     pub(super) inventory: &'a Inventory,
+    /// The index of the bucket whose tasks these are.
+    pub(super) at: usize,
 }
 
 impl Copier<'_> {
@@ -123,14 +128,7 @@ impl Copier<'_> {
         match expected.read(bucket.backend(), object).await {
             Ok(Some(sha256)) => Ok((copy, sha256)),
             Ok(None) => {
-                let undone = Undone::Damaged(bucket.name().to_owned());
-                count_restore(bucket.name(), "failed");
-                let tasks = Tasks {
-                    index,
-                    bucket: &bucket.row.id,
-                };
-                let error = undone.to_string();
-                tasks.restore_failed(task, &copy, &error).await?;
+                let undone = self.damaged(task, to, &copy).await?;
                 index.doom(&copy, &bucket.row.id, expected.size).await?;
                 Err(undone)
             }
@@ -171,27 +169,38 @@ impl Copier<'_> {
         };
         match read {
             Ok(Some(sha256)) => Ok(sha256),
-            Ok(None) => {
-                let undone = Undone::Damaged(bucket.name().to_owned());
-                count_restore(bucket.name(), "failed");
-                tracing::error!(
-                    bucket = bucket.name(),
-                    key = task.key,
-                    copy = copy.id,
-                    "a copy cannot be restored"
-                );
-                let tasks = Tasks {
-                    index: &self.store.index,
-                    bucket: &bucket.row.id,
-                };
-                let error = undone.to_string();
-                tasks.restore_failed(task, &copy.id, &error).await?;
-                Err(undone)
-            }
+            Ok(None) => Err(self.damaged(task, at, &copy.id).await?),
             Err(fault) => {
                 self.inventory.report(at, Some(&fault), None);
                 Err(Undone::Bucket(bucket.name().to_owned(), fault))
             }
+        }
+    }
+
+    /// Records and counts a copy that is not what it should be, once, and unless it need not be any more.
+    async fn damaged(&self, task: &Task, at: usize, copy: &str) -> Result<Undone, StorageError> {
+        let bucket = &self.inventory.buckets[at];
+        let undone = Undone::Damaged(bucket.name().to_owned());
+        let of = (&*bucket.row.id, copy);
+        let error = undone.to_string();
+        if !self.tasks().restore_failed(task, of, &error).await? {
+            return Ok(Undone::Overtaken);
+        }
+        count_restore(bucket.name(), "failed");
+        tracing::error!(
+            bucket = bucket.name(),
+            key = task.key,
+            copy,
+            "a copy cannot be restored"
+        );
+        Ok(undone)
+    }
+
+    /// The tasks of its bucket.
+    pub(super) fn tasks(&self) -> Tasks<'_> {
+        Tasks {
+            index: &self.store.index,
+            bucket: &self.inventory.buckets[self.at].row.id,
         }
     }
 }

@@ -60,6 +60,10 @@ impl Remaining {
 /// If there is none, or it is a mirror.
 pub async fn begin_drain(registry: &Registry<'_>, name: &str) -> Result<(), StorageError> {
     let repositories = registry.repositories().await?;
+    // One whose policy cannot be read may be mirrored to it.
+    for repository in &repositories {
+        repository.check()?;
+    }
     let mirrored = |it: &&super::RepositoryRow| {
         let mirror = it.policy.mirror.as_ref();
         mirror.is_some_and(|mirror| mirror.to == name)

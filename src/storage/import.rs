@@ -22,6 +22,7 @@ use super::fault::Fault;
 use super::object_name::{ObjectName, PREFIX, own_path};
 use super::registry::{new_id, signed, unsigned};
 use super::transfer::Fingerprint;
+use super::unnamable::is_namable;
 use super::{BucketRow, Registry, RepositoryRow, StorageError};
 
 /// Objects that are imported in one transaction: each takes a lock.
@@ -52,7 +53,8 @@ pub struct Import {
 }
 
 /// What an import has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Imported {
     /// Objects that were not known.
     pub added: u64,
@@ -68,6 +70,10 @@ pub struct Imported {
     pub gone: u64,
     /// Objects without an `ETag`, and empty ones that only stand for a folder.
     pub skipped: u64,
+    /// Objects whose keys cannot be asked for here, such as `a//b` and `/a`.
+    pub unusable: u64,
+    /// The first thousand of them.
+    pub unusable_keys: Vec<String>,
 }
 
 /// Imports the objects of a bucket; doing it again finds what has changed. One that is cut off can be run
@@ -81,7 +87,12 @@ pub async fn import(
     file_root: &str,
 ) -> Result<Imported, StorageError> {
     let name = &given.bucket.declared.name;
-    let prefix = given.prefix.trim_end_matches('/');
+    let prefix = given.prefix.strip_suffix('/').unwrap_or(&given.prefix);
+    if !given.prefix.is_empty() && !is_namable(prefix) {
+        let why = "prefix: expected the beginning of keys up to a slash, without empty segments";
+        return Err(StorageError::Invalid(why.to_owned()));
+    }
+    given.repository.check()?;
     let below = Path::parse(prefix).map_err(|error| StorageError::Invalid(error.to_string()))?;
     let own = Path::from(PREFIX);
     let wants_own = below.prefix_matches(&own);
@@ -123,6 +134,10 @@ pub async fn import(
         }
         add(registry, given, &found, &begun, &mut done).await?;
     }
+    let unnamable = backend.unnamable();
+    done.skipped += unnamable.folders;
+    done.unusable = unnamable.count;
+    done.unusable_keys = unnamable.keys;
     let listing = Listing {
         // As the provider was asked: what begins with the same letters only is not below it.
         below: match prefix {

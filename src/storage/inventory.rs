@@ -1,7 +1,7 @@
 //! Buckets, repositories and keys as this gateway knows them: one immutable value, made anew from the
 //! rows every second.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tidegate_steering::{AttemptOutcome, Selector, SharedSelector, SteeringSettings};
 use tidegate_telemetry::names;
 use tokio::time::Instant;
+use tokio_postgres::Row;
 
 use super::database::{IndexDatabase, Owed};
 use super::fault::{Fault, FaultKind};
@@ -34,6 +35,8 @@ pub struct Inventory {
     /// The latencies and breakers of the buckets.
     pub(super) selector: Arc<SharedSelector>,
     steering: SteeringSettings,
+    /// The rows that cannot be used, and why: each is said once.
+    broken: HashSet<String>,
 }
 
 /// A repository and its members' indices.
@@ -52,6 +55,7 @@ impl Inventory {
             rotating: Vec::new(),
             selector: Arc::new(new_selector(&steering, 0)),
             steering,
+            broken: HashSet::new(),
         }
     }
 
@@ -63,23 +67,24 @@ impl Inventory {
         keys: &MasterKeys,
         file_root: &str,
     ) -> Result<Self, StorageError> {
+        let mut broken = HashSet::new();
         let rows = database.read(owed, registry::BUCKETS, &[]).await?.rows;
-        let rows = rows.iter().map(|row| registry::bucket(keys, row));
-        let opened = rows.map(|row| self.bucket(row?, file_root));
-        let buckets: Vec<_> = opened.filter_map(unless_broken).collect();
+        let buckets = self.usable(&rows, &mut broken, |row| {
+            self.bucket(registry::bucket(keys, row)?, file_root)
+        });
 
         let rows = database.read(owed, registry::REPOSITORIES, &[]).await?.rows;
-        let rows = rows.iter().map(registry::repository);
         let index = |name: &String| buckets.iter().position(|it| it.row.declared.name == *name);
-        let repositories = rows.filter_map(unless_broken).map(|row| {
+        let repositories = self.usable(&rows, &mut broken, |row| {
+            let row = registry::repository(row)?;
+            row.check()?;
             let members = row.members.iter().filter_map(index).collect();
-            Arc::new(Repository { row, members })
+            Ok(Arc::new(Repository { row, members }))
         });
-        let repositories = repositories.collect();
 
         let rows = database.read(owed, registry::KEYS, &[]).await?.rows;
-        let pairs = rows.iter().map(|row| registry::key_pair(keys, row));
-        let pairs = pairs.filter_map(unless_broken);
+        let pairs = self.usable(&rows, &mut broken, |row| registry::key_pair(keys, row));
+        let pairs = pairs.into_iter();
         let keys = pairs.map(|pair| (pair.key_id.clone(), Arc::new(pair)));
         let keys: HashMap<_, _> = keys.collect();
         let rotating = keys.values().filter(|key| key.next_secret.is_some());
@@ -97,7 +102,30 @@ impl Inventory {
             rotating,
             selector,
             steering: self.steering.clone(),
+            broken,
         })
+    }
+
+    /// What rows say; without those that cannot be used, which are logged when they begin to be so.
+    fn usable<T>(
+        &self,
+        rows: &[Row],
+        broken: &mut HashSet<String>,
+        read: impl Fn(&Row) -> Result<T, StorageError>,
+    ) -> Vec<T> {
+        let usable = |row: &Row| {
+            let unusable = |error: StorageError| {
+                // The name of a bucket or a repository, or the id that clients send of a key.
+                let name: &str = row.try_get(1).unwrap_or_default();
+                let said = format!("{name}: {error}");
+                if !self.broken.contains(&said) {
+                    tracing::error!(name, %error, "a row of the storage inventory cannot be used");
+                }
+                broken.insert(said);
+            };
+            read(row).map_err(unusable).ok()
+        };
+        rows.iter().filter_map(usable).collect()
     }
 
     /// Returns a bucket as it is now, with what is known of it if it leads to the same place.
@@ -237,11 +265,4 @@ fn new_selector(steering: &SteeringSettings, buckets: usize) -> SharedSelector {
         .collect();
     let selector = Selector::new(steering.clone(), fastrand::u64(..), &estimates, now);
     SharedSelector::new(selector, now)
-}
-
-fn unless_broken<T>(row: Result<T, StorageError>) -> Option<T> {
-    row.inspect_err(
-        |error| tracing::error!(%error, "a row of the storage inventory cannot be used"),
-    )
-    .ok()
 }

@@ -1,7 +1,7 @@
 //! A bucket, and what this gateway has learned about it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_steering::{HedgeDelay, Ranking, Standing};
 use tidegate_telemetry::names;
@@ -28,8 +28,19 @@ pub(super) struct Live {
     /// Bytes of bodies that it has taken, and given.
     pub(super) taken: metrics::Counter,
     pub(super) given: metrics::Counter,
+    /// What it is late with, if it is a mirror.
+    late: Mutex<Option<Late>>,
     held: AtomicU64,
     written: AtomicU64,
+}
+
+/// What a mirror is late with.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Late {
+    /// Blobs that should have been copied into it, up to 100,000.
+    pub(super) blobs: u64,
+    /// For how long the oldest of them should have been, in seconds.
+    pub(super) seconds: f64,
 }
 
 impl Bucket {
@@ -80,9 +91,20 @@ impl Live {
             silent_probes: AtomicU32::default(),
             taken: bytes_counter(row, "in"),
             given: bytes_counter(row, "out"),
+            late: Mutex::default(),
             held: AtomicU64::default(),
             written: AtomicU64::default(),
         })
+    }
+
+    /// What it is late with, if it is a mirror.
+    pub(super) fn late(&self) -> Option<Late> {
+        *self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what it is late with.
+    pub(super) fn note_late(&self, late: Option<Late>) {
+        *self.late.lock().unwrap_or_else(PoisonError::into_inner) = late;
     }
 
     /// Takes what the database says about its use.

@@ -14,6 +14,7 @@ use super::lease::Leases;
 use super::registry::new_id;
 use super::store::Store;
 use super::task::{Task, TaskKind, Tasks};
+use super::turns::Turns;
 
 /// Blobs of one bucket that one gateway moves at the same time.
 const WORKERS: usize = 8;
@@ -30,15 +31,21 @@ pub(super) struct Mover<'a> {
     at: usize,
     until: Instant,
     done: AtomicUsize,
+    turns: Turns,
 }
 
 impl<'a> Mover<'a> {
     pub(super) fn new(store: &'a Store, inventory: &'a Inventory, at: usize) -> Self {
         Self {
-            copier: Copier { store, inventory },
+            copier: Copier {
+                store,
+                inventory,
+                at,
+            },
             at,
             until: Instant::now() + ROUND_MAX,
             done: AtomicUsize::default(),
+            turns: Turns::default(),
         }
     }
 }
@@ -54,6 +61,13 @@ impl Mover<'_> {
                 tracing::warn!(bucket = bucket.name(), %error, "a bucket cannot be drained");
                 return;
             }
+            match self.tasks().repositories().await {
+                Ok(due) => self.turns.begin(due),
+                Err(error) => {
+                    tracing::warn!(%error, "tasks of storage cannot be found");
+                    return;
+                }
+            }
             let before = self.done.load(Ordering::Relaxed);
             join_all((0..WORKERS).map(|_| self.work())).await;
             let now = self.done.load(Ordering::Relaxed);
@@ -64,18 +78,21 @@ impl Mover<'_> {
     }
 
     fn tasks(&self) -> Tasks<'_> {
-        Tasks {
-            index: &self.copier.store.index,
-            bucket: &self.copier.inventory.buckets[self.at].row.id,
-        }
+        self.copier.tasks()
     }
 
     async fn work(&self) {
         while Instant::now() < self.until {
+            let Some(repository) = self.turns.next() else {
+                return;
+            };
             let claim = new_id();
-            let task = match self.tasks().claim(&claim).await {
+            let task = match self.tasks().claim(&repository, &claim).await {
                 Ok(Some(task)) => task,
-                Ok(None) => return,
+                Ok(None) => {
+                    self.turns.leave(&repository);
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "tasks of storage cannot be claimed");
                     return;
@@ -103,15 +120,23 @@ impl Mover<'_> {
             task.kind.as_str(),
             self.copier.inventory.buckets[self.at].name().to_owned(),
         );
-        // Buckets fail now and then; and one that stays away must not fill the log.
-        if task.failures == 3 {
-            tracing::error!(bucket = name, kind, key = task.key, error = %undone, "bytes cannot be moved");
-        }
-        if let Err(error) = self.tasks().fail(task, &undone.to_string()).await {
-            tracing::warn!(%error, "a task of storage could not be put off");
-        }
-        if task.kind == TaskKind::Restore {
-            count_restore(&name, "unanswered");
+        let tasks = self.tasks();
+        let has_failed = match undone {
+            Undone::Overtaken => tasks.again(task).await.map(|()| false),
+            undone => tasks.fail(task, &undone.to_string()).await,
+        };
+        match has_failed {
+            Ok(true) => {
+                // Buckets fail now and then; and one that stays away must not fill the log.
+                if task.failures == 3 {
+                    tracing::error!(bucket = name, kind, key = task.key, error = %undone, "bytes cannot be moved");
+                }
+                if task.kind == TaskKind::Restore {
+                    count_restore(&name, "unanswered");
+                }
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "a task of storage could not be put off"),
         }
         !matches!(undone, Undone::Bucket(of, _) | Undone::Full(of) if *of == name)
     }
@@ -145,8 +170,9 @@ impl Mover<'_> {
             ),
             None => self.copier.copy_to(task, self.at, leases).await?,
         };
-        self.end(task, self.at, &copy, &sha256).await?;
-        count_restore(bucket.name(), "restored");
+        if self.end(task, self.at, &copy, &sha256).await? {
+            count_restore(bucket.name(), "restored");
+        }
         Ok(())
     }
 
@@ -159,8 +185,9 @@ impl Mover<'_> {
         };
         match self.copier.read_back(task, self.at, copy).await {
             Ok(sha256) => {
-                self.tasks().end(task, &copy.id, &sha256).await?;
-                count_restore(bucket.name(), "restored");
+                if self.tasks().end(task, &copy.id, &sha256).await? {
+                    count_restore(bucket.name(), "restored");
+                }
                 Ok(())
             }
             // It is recorded, and repaired.
@@ -176,7 +203,7 @@ impl Mover<'_> {
         };
         if let Some((at, copy)) = self.enough_elsewhere(task, repository) {
             let sha256 = self.copier.read_back(task, at, copy).await?;
-            return self.end(task, at, &copy.id, &sha256).await;
+            return self.end(task, at, &copy.id, &sha256).await.map(drop);
         }
         let placement = self
             .copier
@@ -189,7 +216,9 @@ impl Mover<'_> {
                 continue;
             }
             match self.copier.copy_to(task, to, leases).await {
-                Ok((copy, sha256)) => return self.end(task, to, &copy, &sha256).await,
+                Ok((copy, sha256)) => {
+                    return self.end(task, to, &copy, &sha256).await.map(drop);
+                }
                 Err(undone @ (Undone::Bucket(..) | Undone::Full(_) | Undone::Damaged(_))) => {
                     failed = undone;
                 }
@@ -228,15 +257,14 @@ impl Mover<'_> {
         mirrored.or(first.filter(|_| count >= policy.for_key(&task.key).0.copies()))
     }
 
-    /// Ends a task; bytes that are not needed any more are deleted.
-    async fn end(&self, task: &Task, at: usize, copy: &str, sha256: &str) -> Result<(), Undone> {
-        if !self.tasks().end(task, copy, sha256).await?
-            && !task.copies.iter().any(|it| it.id == copy)
-        {
+    /// Ends a task; bytes that are not needed any more are deleted. False if it was overtaken.
+    async fn end(&self, task: &Task, at: usize, copy: &str, sha256: &str) -> Result<bool, Undone> {
+        let has_ended = self.tasks().end(task, copy, sha256).await?;
+        if !has_ended && !task.copies.iter().any(|it| it.id == copy) {
             let bucket = &self.copier.inventory.buckets[at];
             let index = &self.copier.store.index;
             index.doom(copy, &bucket.row.id, task.expected.size).await?;
         }
-        Ok(())
+        Ok(has_ended)
     }
 }

@@ -4,7 +4,7 @@
 //! The tasks are rows, so that any gateway goes on where another one was killed. No copy is deleted before
 //! another one was read back in full and its SHA-256 matched.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,34 +76,44 @@ async fn sample(store: &Store, inventory: &Inventory, bucket: &str) {
 /// Makes tasks of existing objects where a mirror was added or changed, for a while.
 async fn queue(store: &Store) {
     let until = Instant::now() + INTERVAL_MAX;
-    let inventory = store.inventory.load();
-    let changed = inventory.repositories.iter();
-    for repository in changed.filter(|it| it.row.is_mirror_changed) {
-        while Instant::now() < until {
-            match mirror_more(&store.index, &repository.row.id).await {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "existing objects cannot be mirrored yet");
-                    break;
-                }
-            }
+    let inventory = store.inventory.load_full();
+    let repositories = inventory.repositories.iter();
+    let changed = repositories.filter(|it| it.row.is_mirror_changed);
+    let mut left: VecDeque<_> = changed.map(|it| &*it.row.id).collect();
+    // A batch of each in turn, and another one first the next time: none waits for all of the others.
+    left.rotate_left(fastrand::usize(..left.len().max(1)).min(left.len()));
+    while let Some(repository) = left.pop_front()
+        && Instant::now() < until
+    {
+        match mirror_more(&store.index, repository).await {
+            Ok(true) => left.push_back(repository),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "existing objects cannot be mirrored yet"),
         }
     }
 }
 
 /// Shows what the mirrors are late with; those that are none any more, with nothing.
 async fn show_backlog(store: &Store, shown: &mut HashSet<String>) {
-    let Ok(late) = backlog(&store.index).await else {
-        return;
+    let late = match backlog(&store.index).await {
+        Ok(late) => late,
+        Err(error) => {
+            tracing::warn!(%error, "what mirrors are late with cannot be read");
+            return;
+        }
     };
     let inventory = store.inventory.load();
     let mirrors = inventory.repositories.iter();
     let mirrors = mirrors.filter_map(|it| it.row.policy.mirror.as_ref());
+    let mirrors: HashSet<_> = mirrors.filter_map(|it| inventory.named(&it.to)).collect();
     let mut gone = std::mem::take(shown);
-    for bucket in mirrors.filter_map(|it| inventory.named(&it.to)) {
-        let bucket = &inventory.buckets[bucket];
-        let late = late.iter().find(|it| it.bucket == bucket.row.id);
+    for (index, bucket) in inventory.buckets.iter().enumerate() {
+        if !mirrors.contains(&index) {
+            bucket.live.note_late(None);
+            continue;
+        }
+        let late = late.get(&bucket.row.id).copied().unwrap_or_default();
+        bucket.live.note_late(Some(late));
         let name = bucket.name().to_owned();
         gone.remove(&name);
         shown.insert(name.clone());
@@ -111,10 +121,9 @@ async fn show_backlog(store: &Store, shown: &mut HashSet<String>) {
             clippy::cast_precision_loss,
             reason = "a gauge of so many blobs need not be exact"
         )]
-        let blobs = late.map_or(0.0, |it| it.blobs as f64);
+        let blobs = late.blobs as f64;
         metrics::gauge!(names::STORAGE_MIRROR_BACKLOG, "bucket" => name.clone()).set(blobs);
-        let late = late.map_or(0.0, |it| it.late);
-        metrics::gauge!(names::STORAGE_MIRROR_LATE, "bucket" => name.clone()).set(late);
+        metrics::gauge!(names::STORAGE_MIRROR_LATE, "bucket" => name.clone()).set(late.seconds);
         // From the start, so that the first failure is an increase.
         metrics::counter!(names::STORAGE_RESTORES, "bucket" => name, "outcome" => "failed")
             .increment(0);

@@ -2,7 +2,6 @@
 //! which changes nothing if it has.
 
 use std::collections::{HashSet, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,8 +12,8 @@ use tokio_postgres::types::Type;
 
 use super::database::Values;
 use super::gauges::{show_buckets, show_copies, show_gone};
-use super::registry::new_id;
 use super::statistics::{BucketStatus, Outcomes};
+use super::this_gateway::ThisGateway;
 use super::{StorageError, Store};
 
 /// How often a gateway renews its own row.
@@ -28,13 +27,6 @@ const BATCHES_PER_COUNT: u64 = 10;
 /// Rows of a table that are deleted at once, and how often in a row.
 const FORGOTTEN_MAX: i32 = 5_000;
 const FORGETS_MAX: usize = 20;
-
-/// What other gateways and clients see of this one.
-pub struct ThisGateway {
-    id: String,
-    endpoint: String,
-    url: String,
-}
 
 /// Rows that are written at once.
 struct Batch {
@@ -59,23 +51,6 @@ struct BucketMinute<'a> {
     latency_p99_ms: Option<f64>,
     requests: u64,
     errors: u64,
-}
-
-impl ThisGateway {
-    /// One that clients reach at an endpoint: the name that is configured, or the listener's address.
-    #[must_use]
-    pub fn new(store: &Store, listener: Option<SocketAddr>, is_secure: bool) -> Self {
-        let endpoint = match (&*store.settings.endpoint, listener) {
-            ("", Some(address)) => address.to_string(),
-            (name, _) => name.to_owned(),
-        };
-        let scheme = if is_secure { "https" } else { "http" };
-        Self {
-            id: format!("{}-{}", store.region, &new_id()[20..]),
-            url: format!("{scheme}://{endpoint}"),
-            endpoint,
-        }
-    }
 }
 
 /// Renews this gateway's row and writes its statistics again and again; never ends.
@@ -123,18 +98,24 @@ fn ticks(every: Duration, first: Instant) -> tokio::time::Interval {
 async fn renew(store: &Store, gateway: &ThisGateway) -> Result<(), StorageError> {
     let sql = "insert into tidegate.storage_gateway as g \
          (id, region, version, ip, endpoint, url, status, latency_ms) \
-         values ($1, $2, $3, host(inet_client_addr()), $4, $5, $6, $7) \
+         select $1, $2, $3, host(address), reached.at, $5 || '://' || reached.at, $6, $7 \
+         from (select inet_client_addr() as address) seen, lateral (select case when $4 <> '' then $4 \
+         else coalesce(case when family(address) = 6 then '[' || host(address) || ']' else host(address) end, \
+         'localhost') || ':' || $8 end as at) reached \
          on conflict (id) do update set ip = excluded.ip, status = excluded.status, \
+         endpoint = excluded.endpoint, url = excluded.url, \
          latency_ms = excluded.latency_ms, renewed = now()";
+    let port = gateway.port.to_string();
     let (status, latency_ms) = own_standing(store);
     let values: Values<'_> = &[
         (&gateway.id, Type::TEXT),
         (&store.region.as_str(), Type::TEXT),
         (&env!("CARGO_PKG_VERSION"), Type::TEXT),
         (&gateway.endpoint, Type::TEXT),
-        (&gateway.url, Type::TEXT),
+        (&gateway.scheme, Type::TEXT),
         (&status.as_str(), Type::TEXT),
         (&latency_ms, Type::FLOAT8),
+        (&port, Type::TEXT),
     ];
     store.index.database.write(sql, values).await.map(drop)
 }

@@ -1,14 +1,15 @@
 //! Buckets, repositories and keys: rows, as the command line changes them.
 
 mod buckets;
+mod bucket_change;
 mod keys;
 mod repositories;
 mod sealed;
 
 pub use self::buckets::Registry;
 pub(super) use self::buckets::{BUCKETS, bucket, check_name, new_id, signed, unsigned};
-pub use self::keys::KeyRegistry;
 pub(super) use self::keys::{KEYS, exposed, key_pair};
+pub use self::keys::{KeyRegistry, ListedKey};
 pub use self::repositories::RepositoryRow;
 pub(super) use self::repositories::{REPOSITORIES, repository};
-pub use self::sealed::rewrap;
+pub use self::sealed::{Rewrapped, rewrap};

@@ -29,6 +29,12 @@ pub struct BucketSeen {
     pub held_bytes: u64,
     /// Absent without a quota.
     pub quota_bytes: Option<u64>,
+    /// Of a mirror, blobs that it should have by now, up to 100,000; absent if it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_backlog: Option<u64>,
+    /// For how long the oldest of them should have been there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_late_seconds: Option<f64>,
 }
 
 impl Store {
@@ -38,6 +44,7 @@ impl Store {
         let (inventory, now) = (self.inventory.load(), Instant::now());
         let seen = |index: usize| {
             let bucket = &inventory.buckets[index];
+            let late = bucket.live.late();
             BucketSeen {
                 bucket: bucket.name().to_owned(),
                 provider: bucket.row.declared.provider.to_string(),
@@ -48,6 +55,8 @@ impl Store {
                 soft_limit_bytes: bucket.row.soft_limit(),
                 held_bytes: bucket.live.held(),
                 quota_bytes: bucket.row.declared.quota,
+                mirror_backlog: late.map(|late| late.blobs),
+                mirror_late_seconds: late.map(|late| late.seconds),
             }
         };
         (0..inventory.buckets.len()).map(seen).collect()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BucketCredentials, BucketRow, KeyPair, RepositoryRow};
+use super::{BucketCredentials, BucketRow, RepositoryRow};
 
 /// A bucket.
 #[must_use]
@@ -27,17 +27,7 @@ pub fn bucket_as_json(row: &BucketRow) -> Value {
         "draining": row.draining,
         "heldBytes": row.held,
         "writtenBytes": row.written,
-    })
-}
-
-/// A key.
-#[must_use]
-pub fn key_as_json(key: &KeyPair) -> Value {
-    json!({
-        "id": key.id,
-        "keyId": key.key_id,
-        "mode": key.mode,
-        "rotating": key.next_secret.is_some(),
+        "error": row.broken,
     })
 }
 
@@ -45,6 +35,9 @@ pub fn key_as_json(key: &KeyPair) -> Value {
 #[must_use]
 pub fn repository_as_json(row: &RepositoryRow) -> Value {
     let policy = &row.policy;
+    if let Some(error) = &row.broken {
+        return json!({"id": row.id, "name": row.name, "buckets": row.members, "error": error});
+    }
     json!({
         "id": row.id,
         "name": row.name,

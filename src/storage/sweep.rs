@@ -87,19 +87,26 @@ async fn sweep(store: &Store, inventory: &Inventory, index: usize) {
 /// Deletes all that is due, on behalf of the command line.
 ///
 /// # Errors
-/// If the database fails, or a bucket cannot be used.
+/// If the database fails, or a bucket cannot be used; the others are swept before.
 pub async fn sweep_once(registry: &Registry<'_>, file_root: &str) -> Result<Swept, StorageError> {
     let rows = registry.rows;
     rows.run(EXPIRE_SQL, &[]).await?;
-    let mut backends = HashMap::new();
+    let (mut backends, mut unusable) = (HashMap::new(), None);
     for bucket in registry.buckets().await? {
-        let backend = BucketBackend::new(&bucket, file_root)?;
-        backends.insert(bucket.id, backend);
+        match BucketBackend::new(&bucket, file_root) {
+            Ok(backend) => drop(backends.insert(bucket.id, backend)),
+            // It holds no other up.
+            Err(error) => {
+                let why = format!("`{}` cannot be swept: {error}", bucket.declared.name);
+                unusable = unusable.or(Some(StorageError::Invalid(why)));
+            }
+        }
     }
     let swept = backends
         .iter()
         .map(|(id, backend)| sweep_bucket(rows, id, backend));
-    total(join_all(swept).await)
+    let swept = total(join_all(swept).await)?;
+    unusable.map_or(Ok(swept), Err)
 }
 
 /// What was done in one bucket.

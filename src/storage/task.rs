@@ -1,7 +1,7 @@
 //! The tasks of moving bytes, as rows: claimed by one gateway at a time, and ended in the transaction that
 //! changes the index.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -9,12 +9,17 @@ use tokio_postgres::types::Type;
 use super::StorageError;
 use super::database::{Owed, Values};
 use super::index::{Index, StoredCopy, json};
+use super::live::Late;
 use super::mirror::Mirror;
 use super::registry::unsigned;
 use super::transfer::Fingerprint;
 
 /// Objects that become tasks in one transaction when a mirror is changed: their blobs are locked.
 const MIRROR_BATCH: i32 = 500;
+/// Objects that are looked at in one transaction for a sample of a mirror.
+const SAMPLE_BATCH: i32 = 2_000;
+/// Repositories that have their turn in one round at a bucket.
+const REPOSITORIES_MAX: i32 = 1_000;
 
 /// What is done with a blob at a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,16 +88,6 @@ impl Task {
     }
 }
 
-/// What a mirror is late with.
-pub(super) struct Backlog {
-    /// The id of the bucket.
-    pub(super) bucket: String,
-    /// Blobs that should have been copied into it.
-    pub(super) blobs: i64,
-    /// For how long the oldest of them should have been, in seconds.
-    pub(super) late: f64,
-}
-
 /// The tasks of one bucket, by its id.
 #[derive(Clone, Copy)]
 pub(super) struct Tasks<'a> {
@@ -101,12 +96,26 @@ pub(super) struct Tasks<'a> {
 }
 
 impl Tasks<'_> {
-    /// Claims the oldest task that is due.
-    pub(super) async fn claim(&self, claim: &str) -> Result<Option<Task>, StorageError> {
+    /// The ids of repositories of which something is due, in any order.
+    pub(super) async fn repositories(&self) -> Result<Vec<String>, StorageError> {
+        let sql = "select tidegate.storage_due($1, $2)";
+        let values: Values<'_> = &[(&self.bucket, Type::TEXT), (&REPOSITORIES_MAX, Type::INT4)];
+        let rows = self.index.database.read(Owed::STRONG, sql, values).await?;
+        let rows = rows.rows.iter().map(|row| row.try_get(0));
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Claims the oldest task of a repository that is due.
+    pub(super) async fn claim(
+        &self,
+        repository: &str,
+        claim: &str,
+    ) -> Result<Option<Task>, StorageError> {
         let sql = "select kind, blob, size, sha256, copies::text, repository, key, failures, is_stale \
-             from tidegate.storage_claim_task($1, $2, $3::float8 * interval '1 s')";
+             from tidegate.storage_claim_task($1, $2, $3, $4::float8 * interval '1 s')";
         let values: Values<'_> = &[
             (&self.bucket, Type::TEXT),
+            (&repository, Type::TEXT),
             (&claim, Type::TEXT),
             (&self.index.lease.as_secs_f64(), Type::FLOAT8),
         ];
@@ -122,18 +131,19 @@ impl Tasks<'_> {
         Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
     }
 
-    /// Makes tasks of a sample of a mirror, if it is time.
+    /// Makes tasks of some more of a sample of a mirror, if it is time.
     pub(super) async fn sample(
         &self,
         repository: &str,
         mirror: &Mirror,
     ) -> Result<(), StorageError> {
-        let sql = "select tidegate.storage_sample($1, $2, $3::float8 * interval '1 s', $4)";
+        let sql = "select tidegate.storage_sample($1, $2, $3::float8 * interval '1 s', $4, $5)";
         let values: Values<'_> = &[
             (&repository, Type::TEXT),
             (&self.bucket, Type::TEXT),
             (&mirror.verify.as_secs_f64(), Type::FLOAT8),
             (&mirror.share, Type::FLOAT8),
+            (&SAMPLE_BATCH, Type::INT4),
         ];
         self.index.database.write(sql, values).await.map(drop)
     }
@@ -168,8 +178,7 @@ impl Tasks<'_> {
                 &given[..5],
             ),
         };
-        let rows = self.index.database.write(sql, values).await?.rows;
-        Ok(rows.first().map_or(Ok(false), |row| row.try_get(0))?)
+        self.is(sql, values).await
     }
 
     /// Ends a task of which nothing is to be done.
@@ -184,8 +193,20 @@ impl Tasks<'_> {
         self.index.database.write(sql, values).await.map(drop)
     }
 
-    /// Puts a task off.
-    pub(super) async fn fail(&self, task: &Task, error: &str) -> Result<(), StorageError> {
+    /// Has a task done anew that was overtaken by a change of its copies; another one is left alone.
+    pub(super) async fn again(&self, task: &Task) -> Result<(), StorageError> {
+        let sql = "select tidegate.storage_task_again($1, $2, $3, $4)";
+        let values: Values<'_> = &[
+            (&self.bucket, Type::TEXT),
+            (&task.kind.as_str(), Type::TEXT),
+            (&task.blob, Type::TEXT),
+            (&task.claim, Type::TEXT),
+        ];
+        self.index.database.write(sql, values).await.map(drop)
+    }
+
+    /// Puts a task off. False if it is not this gateway's any more: then nothing has failed.
+    pub(super) async fn fail(&self, task: &Task, error: &str) -> Result<bool, StorageError> {
         let sql = "select tidegate.storage_task_failed($1, $2, $3, $4, $5)";
         let values: Values<'_> = &[
             (&self.bucket, Type::TEXT),
@@ -194,26 +215,36 @@ impl Tasks<'_> {
             (&task.claim, Type::TEXT),
             (&error, Type::TEXT),
         ];
-        self.index.database.write(sql, values).await.map(drop)
+        self.is(sql, values).await
     }
 
-    /// Records that a copy cannot be restored.
+    /// Records that a copy in some bucket cannot be restored. False, and nothing is recorded, if the task or the
+    /// copy was overtaken: by another gateway, or by a newer version.
     pub(super) async fn restore_failed(
         &self,
         task: &Task,
-        copy: &str,
+        (bucket, copy): (&str, &str),
         error: &str,
-    ) -> Result<(), StorageError> {
-        let sql = "select tidegate.storage_restore_failed($1, $2, $3, $4, $5, $6)";
+    ) -> Result<bool, StorageError> {
+        let sql = "select tidegate.storage_restore_failed($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         let values: Values<'_> = &[
             (&task.blob, Type::TEXT),
             (&self.bucket, Type::TEXT),
+            (&task.kind.as_str(), Type::TEXT),
+            (&task.claim, Type::TEXT),
+            (&bucket, Type::TEXT),
             (&copy, Type::TEXT),
             (&task.repository, Type::TEXT),
             (&task.key, Type::TEXT),
             (&error, Type::TEXT),
         ];
-        self.index.database.write(sql, values).await.map(drop)
+        self.is(sql, values).await
+    }
+
+    /// Runs a function that answers yes or no.
+    async fn is(&self, sql: &str, values: Values<'_>) -> Result<bool, StorageError> {
+        let rows = self.index.database.write(sql, values).await?.rows;
+        Ok(rows.first().map_or(Ok(false), |row| row.try_get(0))?)
     }
 }
 
@@ -229,7 +260,7 @@ pub(super) async fn mirror_more(index: &Index, repository: &str) -> Result<bool,
 /// Returns the ids of the buckets with tasks that are due.
 pub(super) async fn due(index: &Index) -> Result<HashSet<String>, StorageError> {
     let sql = "select b.id from tidegate.storage_bucket b where b.draining or exists \
-         (select from tidegate.storage_task t where t.bucket = b.id and t.due <= now())";
+         (select from tidegate.storage_due(b.id, 1))";
     let rows = index.database.read(Owed::STRONG, sql, &[]).await?.rows;
     Ok(rows
         .iter()
@@ -237,17 +268,22 @@ pub(super) async fn due(index: &Index) -> Result<HashSet<String>, StorageError> 
         .collect::<Result<_, _>>()?)
 }
 
-/// Returns what the mirrors are late with.
-pub(super) async fn backlog(index: &Index) -> Result<Vec<Backlog>, StorageError> {
-    let sql = "select bucket, count(*), extract(epoch from now() - min(wanted))::float8 \
-         from tidegate.storage_task where kind = 'mirror' and wanted <= now() group by bucket";
-    let rows = index.database.read(Owed::STRONG, sql, &[]).await?.rows;
-    let backlog = |row: &Row| {
-        Ok(Backlog {
-            bucket: row.try_get(0)?,
-            blobs: row.try_get(1)?,
-            late: row.try_get(2)?,
-        })
+/// Blobs up to 100,000 are counted: each gateway asks every few seconds.
+const BACKLOG: &str = "select b.id, (select count(*) from (select from tidegate.storage_task t \
+     where t.bucket = b.id and t.kind = 'mirror' and t.wanted <= now() limit 100000) counted), \
+     extract(epoch from now() - oldest.wanted)::float8 from tidegate.storage_bucket b \
+     cross join lateral (select t.wanted from tidegate.storage_task t \
+     where t.bucket = b.id and t.kind = 'mirror' and t.wanted <= now() order by t.wanted limit 1) oldest";
+
+/// Returns what the mirrors are late with, by the ids of their buckets.
+pub(super) async fn backlog(index: &Index) -> Result<HashMap<String, Late>, StorageError> {
+    let rows = index.database.read_much(BACKLOG, &[]).await?;
+    let late = |row: &Row| {
+        let late = Late {
+            blobs: unsigned(Some(row.try_get(1)?)).unwrap_or_default(),
+            seconds: row.try_get(2)?,
+        };
+        Ok((row.try_get(0)?, late))
     };
-    rows.iter().map(backlog).collect()
+    rows.iter().map(late).collect()
 }

@@ -18,6 +18,7 @@ mod rollout_faults;
 mod scene;
 mod spill;
 mod storage;
+mod storage_drain;
 mod storage_moves;
 mod storage_year;
 mod table;

@@ -20,7 +20,8 @@ use crate::storage::world::{MIRRORED, REPOSITORY, StorageWorld};
 
 const KILLS: usize = 10;
 const WRITERS: usize = 8;
-const SETTINGS: &str = "lease = \"5s\"\nsweep_interval = \"500ms\"\nsweep_after = \"100ms\"";
+pub(super) const SETTINGS: &str =
+    "lease = \"5s\"\nsweep_interval = \"500ms\"\nsweep_after = \"100ms\"";
 const WITHOUT_HOT: &str = r#"{"to": "cold", "after": "0s", "keepHot": false}"#;
 
 /// How many blobs lack one of their hot copies without a cold one that was read back.
@@ -43,7 +44,7 @@ fn existing(length: Length) -> usize {
     }
 }
 
-fn body_of(number: usize) -> Vec<u8> {
+pub(super) fn body_of(number: usize) -> Vec<u8> {
     format!("object {number}, ")
         .repeat(3 + number % 50)
         .into_bytes()
@@ -182,7 +183,8 @@ pub(super) async fn imported_twice(length: Length) -> Row {
     let second = started.elapsed();
     let counts = |added: usize, changed: usize, unchanged: usize| {
         json!({"added": added, "changed": changed, "unchanged": unchanged,
-               "kept": 0, "reattached": 0, "gone": 0, "skipped": 0})
+               "kept": 0, "reattached": 0, "gone": 0, "skipped": 0,
+               "unusable": 0, "unusableKeys": []})
     };
     row.show(
         format!(

@@ -4,8 +4,8 @@ use super::drill::Length::Full;
 use super::drill::Row;
 use super::far_standby::{FAR, FARTHEST, Fault, taken_over};
 use super::{
-    decision, down_and_up, late_replica, lost_replica, own_writes, spill, storage, storage_moves,
-    storage_year, unsteady_replica,
+    decision, down_and_up, late_replica, lost_replica, own_writes, spill, storage, storage_drain,
+    storage_moves, storage_year, unsteady_replica,
 };
 use super::{rollout_arrival, rollout_faults};
 
@@ -64,6 +64,7 @@ async fn storage_drills_at_full_length() {
         storage::killed_in_a_body(Full).await,
         storage::gateways_killed().await,
         storage_moves::mirrored_while_killed(Full).await,
+        storage_drain::drained_while_killed(Full).await,
         storage_moves::imported_twice(Full).await,
         storage_year::year_of_statistics(Full).await,
     ];

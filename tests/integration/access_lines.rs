@@ -1,6 +1,7 @@
 //! Access lines, where the reader of the log is slow or the process ends.
 
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -65,38 +66,41 @@ async fn a_reader_of_the_log_that_stands_still_stops_no_request_and_what_it_miss
         probe(&mut socket, BATCH).await;
     }
     let mut log = gateway.stderr.take().unwrap();
-    let pid = nix::unistd::Pid::from_raw(gateway.id().unwrap().cast_signed());
-    let (text, dropped) = tokio::join!(
-        async {
-            let mut text = String::new();
-            log.read_to_string(&mut text).await.unwrap();
-            text
-        },
-        async {
-            let name = "\ntidegate_access_lines_dropped_total ";
-            let url = format!("http://127.0.0.1:{admin}/metrics");
-            let dropped = until(
-                "dropped lines are counted",
-                Duration::from_secs(60),
-                async || {
-                    let page = client().get(&url).send().await?.text().await?;
-                    let (_, count) = page.split_once(name).unwrap_or_default();
-                    let count = count.lines().next().and_then(|it| it.parse::<usize>().ok());
-                    Ok(count.filter(|count| *count > 0))
-                },
-            );
-            let dropped = dropped.await.unwrap();
-            nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
-            dropped
-        }
-    );
-    assert!(gateway.wait().await.unwrap().success());
+    let text = Mutex::new(String::new());
     let lines = |target: &str| {
-        text.matches(&format!("\"target\":\"{target}\"}}\n"))
-            .count()
+        let line = format!("\"target\":\"{target}\"}}\n");
+        text.lock().unwrap().matches(&line).count()
     };
-    assert_eq!(lines("tidegate::access"), REQUESTS - dropped);
-    assert!(text.contains("access lines were dropped"), "of {dropped}");
+    let read = async {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let count = log.read(&mut piece).await.unwrap();
+            let piece = std::str::from_utf8(&piece[..count]).unwrap();
+            text.lock().unwrap().push_str(piece);
+            if count == 0 {
+                return;
+            }
+        }
+    };
+    let counted = async {
+        let name = "\ntidegate_access_lines_dropped_total ";
+        let url = format!("http://127.0.0.1:{admin}/metrics");
+        let whole = async || {
+            let page = client().get(&url).send().await?.text().await?;
+            let (_, count) = page.split_once(name).unwrap_or_default();
+            let dropped = count.lines().next().and_then(|it| it.parse::<usize>().ok());
+            let dropped = dropped.filter(|dropped| *dropped > 0);
+            Ok(dropped.filter(|dropped| lines("tidegate::access") + dropped == REQUESTS))
+        };
+        let what = "each line is written or counted";
+        until(what, Duration::from_secs(60), whole).await.unwrap();
+    };
+    tokio::select! {
+        () = read => panic!("the gateway ended"),
+        () = counted => {}
+    }
+    let text = text.lock().unwrap();
+    assert!(text.contains("access lines were dropped"), "{text:.1000}");
 }
 
 #[tokio::test]

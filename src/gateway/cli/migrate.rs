@@ -52,7 +52,7 @@ const TRAFFIC: [(i64, &str, &str); 1] = [(
 )];
 
 /// The files of `migrations/storage/`: object storage.
-const STORAGE: [(i64, &str, &str); 6] = [
+const STORAGE: [(i64, &str, &str); 7] = [
     (
         1,
         "storage",
@@ -82,6 +82,11 @@ const STORAGE: [(i64, &str, &str); 6] = [
         6,
         "statistics",
         include_str!("../../../migrations/storage/0006_statistics.sql"),
+    ),
+    (
+        7,
+        "fairness",
+        include_str!("../../../migrations/storage/0007_fairness.sql"),
     ),
 ];
 

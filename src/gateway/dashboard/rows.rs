@@ -235,10 +235,15 @@ pub(super) fn buckets(html: &mut String, seen: &Seen, detail: Detail) {
         } else {
             ", takes no writes"
         };
+        // A mirror, and what it should have by now.
+        let behind = bucket.mirror_backlog.filter(|blobs| *blobs > 0);
+        let behind = behind.map_or(String::new(), |blobs| {
+            format!(", behind by {blobs}, {}", time(bucket.mirror_late_seconds))
+        });
         let _ = write!(
             html,
             "<tr data-bucket=\"{name}\" data-status=\"{status}\"><th scope=\"row\">{name}<small>{}</small>\
-             <td><span class=\"state\">{status}</span>{refused}<td>{}<td>{}<td>{}",
+             <td><span class=\"state\">{status}</span>{refused}{behind}<td>{}<td>{}<td>{}",
             Text(&bucket.provider),
             time(Some(bucket.latency_ms / 1e3)),
             use_of(bucket.written_bytes, bucket.soft_limit_bytes),

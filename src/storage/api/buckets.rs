@@ -15,8 +15,8 @@ use crate::http::Problem;
 use crate::storage::credentials::ServiceAccount;
 use crate::storage::endpoint::Reach;
 use crate::storage::{
-    BucketBackend, BucketCredentials, BucketRow, NewBucket, Provider, Role, StorageError,
-    bucket_as_json,
+    BucketBackend, BucketChange, BucketCredentials, BucketRow, NewBucket, Provider, Role,
+    StorageError, bucket_as_json,
 };
 
 /// What opens a bucket: one of a key, a service account and a role.
@@ -114,7 +114,7 @@ pub(super) async fn change(
     Input(changed): Input<ChangedBucket>,
 ) -> Result<Json<Value>, Problem> {
     let registry = api.store.registry();
-    let mut bucket = registry.bucket(&id).await?;
+    let bucket = registry.bucket(&id).await?;
     if changed.writes == Some(false) {
         let why =
             "writes: expected true, which lets a bucket take writes again that has named a quota";
@@ -127,23 +127,18 @@ pub(super) async fn change(
         role: changed.role,
     };
     let credentials = opening.credentials()?;
-    let declared = &mut bucket.declared;
-    declared.soft_cap = changed.soft_cap.unwrap_or(declared.soft_cap);
-    declared.credit = changed.credit.unwrap_or(declared.credit);
-    declared.quota = changed.quota.unwrap_or(declared.quota);
-    declared.price_out = changed.price_out.unwrap_or(declared.price_out);
     if let Some(credentials) = &credentials {
-        bucket.credentials = Some(credentials.clone());
-        has_all_rights(&api, &bucket).await?;
+        has_all_rights(&api, &bucket.clone().with(credentials.clone())).await?;
     }
-    registry.change_bucket(&bucket.id, &bucket.declared).await?;
-    let name = &bucket.declared.name;
-    if let Some(credentials) = &credentials {
-        registry.set_credentials(name, credentials).await?;
-    }
-    if changed.writes == Some(true) {
-        registry.enable_bucket(name).await?;
-    }
+    let change = BucketChange {
+        soft_cap: changed.soft_cap,
+        credit: changed.credit,
+        quota: changed.quota,
+        price_out: changed.price_out,
+        credentials,
+        enable: changed.writes == Some(true),
+    };
+    registry.change_bucket(&bucket, &change).await?;
     let bucket = registry.bucket(&bucket.id).await?;
     api.store.changed().await;
     Ok(Json(one(bucket_as_json(&bucket))))

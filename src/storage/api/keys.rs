@@ -11,7 +11,7 @@ use super::input::Input;
 use super::path::Named;
 use super::state::Api;
 use crate::http::Problem;
-use crate::storage::{KeyMode, StorageError, key_as_json};
+use crate::storage::{KeyMode, StorageError};
 
 /// A key that is to be made.
 #[derive(Deserialize)]
@@ -43,7 +43,6 @@ pub(super) async fn list(
     Named([repository]): Named<1>,
 ) -> Result<Json<Value>, Problem> {
     let keys = api.keys().of(&repository).await?;
-    let keys: Vec<_> = keys.iter().map(key_as_json).collect();
     Ok(Json(all(&keys)))
 }
 

@@ -25,17 +25,22 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post};
 
-use super::Store;
+use super::{Store, ThisGateway};
 use crate::auth::Verifier;
 use access::guard;
 use problem::{method_not_allowed, not_found};
 use state::Api;
 
 /// The service behind the listener of the API.
-pub fn storage_api(store: &Arc<Store>, verifier: &Arc<Verifier>) -> Router {
+pub fn storage_api(
+    store: &Arc<Store>,
+    verifier: &Arc<Verifier>,
+    this: &Arc<ThisGateway>,
+) -> Router {
     let api = Api {
         store: Arc::clone(store),
         verifier: Arc::clone(verifier),
+        this: Arc::clone(this),
         sizes: Arc::default(),
     };
     Router::new()

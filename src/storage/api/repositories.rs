@@ -14,7 +14,8 @@ use super::path::Named;
 use super::state::Api;
 use crate::http::Problem;
 use crate::storage::{
-    DefaultLevel, Mirror, ReadPolicy, RepositoryPolicy, Rule, WritePolicy, repository_as_json,
+    DefaultLevel, Mirror, ReadPolicy, RepositoryPolicy, RepositoryRow, Rule, WritePolicy,
+    repository_as_json,
 };
 
 /// A repository that is to be added.
@@ -51,6 +52,29 @@ pub(super) struct ChangedRepository {
     #[serde(default, deserialize_with = "present")]
     mirror: Option<Option<Mirror>>,
     rules: Option<Vec<Rule>>,
+}
+
+impl ChangedRepository {
+    /// Changes what is given, and nothing else.
+    fn apply(&self, row: &mut RepositoryRow) {
+        let policy = &mut row.policy;
+        policy.write = self.write.unwrap_or(policy.write);
+        policy.read = self.read.unwrap_or(policy.read);
+        policy.consistency = self.consistency.unwrap_or(policy.consistency);
+        policy.redirect = self.redirect.unwrap_or(policy.redirect);
+        if let Some(slo) = self.read_slo {
+            policy.read_slo_ms = slo.map(|Slo(milliseconds)| milliseconds);
+        }
+        if let Some(mirror) = &self.mirror {
+            policy.mirror.clone_from(mirror);
+        }
+        if let Some(rules) = &self.rules {
+            policy.rules.clone_from(rules);
+        }
+        if let Some(buckets) = &self.buckets {
+            row.members.clone_from(buckets);
+        }
+    }
 }
 
 /// Milliseconds, written as a duration such as `50ms`.
@@ -112,24 +136,8 @@ pub(super) async fn change(
     Input(changed): Input<ChangedRepository>,
 ) -> Result<Json<Value>, Problem> {
     let registry = api.store.registry();
-    let mut repository = registry.repository(&id).await?;
-    let policy = &mut repository.policy;
-    policy.write = changed.write.unwrap_or(policy.write);
-    policy.read = changed.read.unwrap_or(policy.read);
-    policy.consistency = changed.consistency.unwrap_or(policy.consistency);
-    policy.redirect = changed.redirect.unwrap_or(policy.redirect);
-    if let Some(slo) = changed.read_slo {
-        policy.read_slo_ms = slo.map(|Slo(milliseconds)| milliseconds);
-    }
-    policy.mirror = changed.mirror.unwrap_or(policy.mirror.take());
-    if let Some(rules) = changed.rules {
-        policy.rules = rules;
-    }
-    if let Some(buckets) = changed.buckets {
-        repository.members = buckets;
-    }
-    registry.change_repository(&repository).await?;
-    let repository = registry.repository(&repository.id).await?;
+    let change = |row: &mut RepositoryRow| changed.apply(row);
+    let repository = registry.change_repository(&id, change).await?;
     api.store.changed().await;
     Ok(Json(one(repository_as_json(&repository))))
 }

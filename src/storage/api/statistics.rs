@@ -2,8 +2,9 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Uri};
 use tokio_postgres::types::Type;
 
 use super::range::Wanted;
@@ -12,10 +13,12 @@ use crate::http::Problem;
 use crate::storage::StorageError;
 use crate::storage::database::Values;
 
-/// Gateways, newest first. A gateway that has not renewed its row for 30 s is offline.
+/// Gateways by region; where this one is reached, as its client says. A gateway that has not renewed its row for 30 s is offline.
 const NODES: &str = "select json_build_object('success', true, 'data', coalesce(json_agg(node), '[]'::json), \
      'total', count(*))::text from (select id as \"nodeId\", ip, region, version, shown.status, \
-     initcap(shown.status) as state, latency_ms as \"latencyMs\", renewed as \"lastUpdated\", url, endpoint \
+     initcap(shown.status) as state, latency_ms as \"latencyMs\", renewed as \"lastUpdated\", \
+     case when id = $1 then coalesce($3, url) else url end as url, \
+     case when id = $1 then coalesce($2, endpoint) else endpoint end as endpoint \
      from tidegate.storage_gateway g, lateral (select case when renewed < now() - interval '30 s' \
      then 'OFFLINE' else g.status end as status) shown order by region, id limit 10000) node";
 
@@ -52,8 +55,23 @@ const USE_DAY: &str = "select json_build_object('success', true, \
      and ($3::text[] is null or bucket = any ($3)) \
      and ($4::text[] is null or repository = any ($4)) order by day desc limit 10000) day";
 
-pub(super) async fn nodes(State(api): State<Api>) -> Result<Response, Problem> {
-    Ok(of_text(text(&api, NODES, &[]).await?))
+pub(super) async fn nodes(
+    State(api): State<Api>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // HTTP/2 has it in the URI.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(Authority::as_str).or(host);
+    let reached = api.this.reached(host);
+    let endpoint = reached.as_ref().map(|it| &*it.endpoint);
+    let url = reached.as_ref().map(|it| &*it.url);
+    let values: Values<'_> = &[
+        (&api.this.id, Type::TEXT),
+        (&endpoint, Type::TEXT),
+        (&url, Type::TEXT),
+    ];
+    Ok(of_text(text(&api, NODES, values).await?))
 }
 
 pub(super) async fn nodes_minute(

@@ -16,7 +16,7 @@ use super::state::Api;
 use crate::http::Problem;
 use crate::storage::StorageError;
 use crate::storage::database::{IndexDatabase, Values};
-use crate::storage::inventory::Inventory;
+use crate::storage::inventory::{Inventory, Repository};
 use crate::storage::live::Bucket;
 
 /// Bytes of whole days, by repository and bucket.
@@ -26,6 +26,61 @@ const MOVED: &str = "select repository, bucket, sum(uploaded)::bigint, sum(downl
      and day < coalesce($2::timestamptz at time zone 'UTC', 'infinity') group by 1, 2";
 const RESERVED: &str = "select bucket, sum(bytes)::bigint from tidegate.storage_copy \
      where state = 'reserved' group by 1";
+
+/// What the parameters restrict an answer to: its rows, and what they add up.
+struct Asked {
+    repositories: Option<Vec<String>>,
+    buckets: Option<Vec<String>>,
+}
+
+impl Asked {
+    fn of(wanted: &Wanted, inventory: &Inventory) -> Self {
+        Self {
+            repositories: wanted.repositories(inventory),
+            buckets: wanted.buckets(inventory),
+        }
+    }
+
+    fn has(&self, repository: &str) -> bool {
+        is_wanted(self.repositories.as_ref(), repository)
+    }
+
+    fn has_bucket(&self, bucket: &str) -> bool {
+        is_wanted(self.buckets.as_ref(), bucket)
+    }
+
+    /// Whether a repository is asked for, and has a member that is.
+    fn has_repository(&self, inventory: &Inventory, repository: &Repository) -> bool {
+        let has = |&index: &usize| self.has_bucket(&inventory.buckets[index].row.id);
+        self.has(&repository.row.id)
+            && (self.buckets.is_none() || repository.members.iter().any(has))
+    }
+
+    /// Whether a bucket is a member, or the mirror, of a repository that is asked for.
+    fn uses(&self, inventory: &Inventory, bucket: usize) -> bool {
+        let mut all = inventory.repositories.iter();
+        self.repositories.is_none()
+            || all.any(|it| {
+                let mirror = it.row.policy.mirror.as_ref();
+                let mirror = mirror.and_then(|mirror| inventory.named(&mirror.to));
+                self.has(&it.row.id) && (it.members.contains(&bucket) || mirror == Some(bucket))
+            })
+    }
+}
+
+/// Adds up what belongs to the same repository or bucket.
+fn added(
+    sizes: HashMap<(String, String), u64>,
+    of: impl Fn((String, String)) -> Option<String>,
+) -> HashMap<String, u64> {
+    let mut sums = HashMap::new();
+    for (pair, bytes) in sizes {
+        if let Some(id) = of(pair) {
+            *sums.entry(id).or_default() += bytes;
+        }
+    }
+    sums
+}
 
 /// Bytes that were moved.
 #[derive(Clone, Copy, Default)]
@@ -40,16 +95,29 @@ pub(super) async fn of_repositories(
 ) -> Result<Json<Value>, Problem> {
     let (inventory, database) = (api.store.inventory.load_full(), &api.store.index.database);
     let moved = moved(database, &wanted).await?;
-    let (reserved, stored) = (reserved(database).await?, api.sizes.read(database).await?);
-    let ids = wanted.repositories(&inventory);
+    let reserved = reserved(database).await?;
+    let asked = Asked::of(&wanted, &inventory);
+    let stored = match asked.buckets {
+        None => api.sizes.read(database).await?,
+        // Of some buckets, what lies there.
+        Some(_) => added(api.sizes.placed(database).await?, |(repository, bucket)| {
+            asked.has_bucket(&bucket).then_some(repository)
+        }),
+    };
     let repositories = inventory.repositories.iter();
     let data: Vec<_> = repositories
-        .filter(|repository| is_wanted(ids.as_ref(), &repository.row.id))
+        .filter(|repository| asked.has_repository(&inventory, repository))
         .map(|repository| {
             let id = &repository.row.id;
-            let moved = total(moved.iter().filter(|(pair, _)| pair.0 == *id));
+            let moved = total(
+                moved
+                    .iter()
+                    .filter(|(pair, _)| pair.0 == *id && asked.has_bucket(&pair.1)),
+            );
             let members = repository.members.iter();
-            let members = members.map(|&index| (index, &inventory.buckets[index]));
+            let members = members
+                .map(|&index| (index, &inventory.buckets[index]))
+                .filter(|(_, bucket)| asked.has_bucket(&bucket.row.id));
             let reserved: u64 = members
                 .clone()
                 .map(|(_, bucket)| reserved.get(&bucket.row.id).copied().unwrap_or_default())
@@ -79,20 +147,38 @@ pub(super) async fn of_buckets(
 ) -> Result<Json<Value>, Problem> {
     let (inventory, database) = (api.store.inventory.load_full(), &api.store.index.database);
     let (moved, reserved) = (moved(database, &wanted).await?, reserved(database).await?);
-    let ids = wanted.buckets(&inventory);
+    let asked = Asked::of(&wanted, &inventory);
+    let stored = match asked.repositories {
+        None => None,
+        // What these repositories have there.
+        Some(_) => Some(added(
+            api.sizes.placed(database).await?,
+            |(repository, bucket)| asked.has(&repository).then_some(bucket),
+        )),
+    };
     let buckets = inventory.buckets.iter().enumerate();
     let data: Vec<_> = buckets
-        .filter(|(_, bucket)| is_wanted(ids.as_ref(), &bucket.row.id))
+        .filter(|(index, bucket)| {
+            asked.has_bucket(&bucket.row.id) && asked.uses(&inventory, *index)
+        })
         .map(|(index, bucket)| {
             let id = &bucket.row.id;
-            let moved = total(moved.iter().filter(|(pair, _)| pair.1 == *id));
+            let moved = total(
+                moved
+                    .iter()
+                    .filter(|(pair, _)| pair.1 == *id && asked.has(&pair.0)),
+            );
             let reserved = reserved.get(id).copied().unwrap_or_default();
+            let stored = match &stored {
+                None => bucket.live.held().saturating_sub(reserved),
+                Some(stored) => stored.get(id).copied().unwrap_or_default(),
+            };
             let mut shown = limits(&inventory, index, bucket);
             shown["bucketId"] = json!(id);
             shown["bucketName"] = json!(bucket.name());
             shown["totalUploadBytes"] = json!(moved.uploaded.to_string());
             shown["totalDownloadBytes"] = json!(moved.downloaded.to_string());
-            shown["storedBytes"] = json!(bucket.live.held().saturating_sub(reserved).to_string());
+            shown["storedBytes"] = json!(stored.to_string());
             shown["reservedBytes"] = json!(reserved.to_string());
             shown["egressCost"] = json!(egress_cost(bucket, moved.downloaded));
             shown

@@ -13,6 +13,7 @@ use crate::storage::location::Location;
 
 pub(super) fn open(
     location: &Location,
+    connector: &Guarded,
     credentials: &BucketCredentials,
 ) -> Result<Remote, StorageError> {
     let endpoint = location.endpoint.clone().unwrap_or_default();
@@ -20,7 +21,7 @@ pub(super) fn open(
         .with_allow_http(endpoint.starts_with("http://"))
         .with_endpoint(endpoint)
         .with_container_name(&location.bucket)
-        .with_http_connector(Guarded(location.reach))
+        .with_http_connector(connector.clone())
         .with_retry(no_retries())
         .with_disable_tagging(true);
     let builder = match credentials {

@@ -10,13 +10,14 @@ use crate::storage::location::Location;
 
 pub(super) fn open(
     location: &Location,
+    connector: &Guarded,
     credentials: &BucketCredentials,
 ) -> Result<Remote, StorageError> {
     let endpoint = location.endpoint.as_deref().unwrap_or_default();
     let builder = GoogleCloudStorageBuilder::new()
         .with_base_url(endpoint)
         .with_bucket_name(&location.bucket)
-        .with_http_connector(Guarded(location.reach))
+        .with_http_connector(connector.clone())
         .with_retry(no_retries());
     let builder = match credentials {
         BucketCredentials::ServiceAccount { service_account } => {

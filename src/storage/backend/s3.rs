@@ -11,12 +11,13 @@ use crate::storage::{NewBucket, StorageError};
 pub(super) fn open(
     declared: &NewBucket,
     location: &Location,
+    connector: &Guarded,
     credentials: &BucketCredentials,
 ) -> Result<Remote, StorageError> {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&location.bucket)
         .with_region(&declared.region)
-        .with_http_connector(Guarded(location.reach))
+        .with_http_connector(connector.clone())
         .with_retry(no_retries())
         // The body travels over TLS, or in a network that is trusted; its hash is checked here.
         .with_unsigned_payload(true)

@@ -93,28 +93,6 @@ impl Registry<'_> {
         Ok(())
     }
 
-    /// Changes how much may be written to a bucket, and what reading costs.
-    ///
-    /// # Errors
-    /// If a limit is not one.
-    pub(in crate::storage) async fn change_bucket(
-        &self,
-        id: &str,
-        bucket: &NewBucket,
-    ) -> Result<(), StorageError> {
-        check_limits(bucket)?;
-        let sql = "update tidegate.storage_bucket set soft_cap = $2, credit = $3, quota = $4, price_out = $5 \
-             where id = $1";
-        let values: Values<'_> = &[
-            (&id, Type::TEXT),
-            (&bucket.soft_cap, Type::FLOAT8),
-            (&signed(bucket.credit), Type::INT8),
-            (&signed(bucket.quota), Type::INT8),
-            (&bucket.price_out, Type::FLOAT8),
-        ];
-        self.run(sql, values).await.map(drop)
-    }
-
     /// Lets a bucket take writes again that has named a quota, or that was drained.
     ///
     /// # Errors
@@ -141,10 +119,10 @@ impl Registry<'_> {
         })
     }
 
-    /// Returns all buckets.
+    /// Returns all buckets, also those whose credentials cannot be opened.
     ///
     /// # Errors
-    /// If the database fails, or a key does not open the credentials.
+    /// If the database fails.
     pub async fn buckets(&self) -> Result<Vec<BucketRow>, StorageError> {
         let rows = self.run(BUCKETS, &[]).await?;
         rows.iter().map(|row| bucket(self.keys, row)).collect()
@@ -160,7 +138,11 @@ impl Registry<'_> {
         found.ok_or_else(|| StorageError::NotFound("bucket", name.to_owned()))
     }
 
-    fn seal(&self, id: &str, credentials: &BucketCredentials) -> Result<Vec<u8>, StorageError> {
+    pub(super) fn seal(
+        &self,
+        id: &str,
+        credentials: &BucketCredentials,
+    ) -> Result<Vec<u8>, StorageError> {
         let text = serde_json::to_vec(credentials).unwrap_or_default();
         self.keys.seal(of_bucket(id), &text)
     }
@@ -213,16 +195,21 @@ fn of_bucket(id: &str) -> Cell<'_> {
     }
 }
 
+fn opened(keys: &MasterKeys, id: &str, sealed: &[u8]) -> Result<BucketCredentials, StorageError> {
+    let text = keys.open(of_bucket(id), sealed)?;
+    let unreadable = |_| StorageError::Sealed("they are not readable");
+    serde_json::from_slice(&text).map_err(unreadable)
+}
+
 /// Reads a row of [`BUCKETS`].
 pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketRow, StorageError> {
     let id: String = row.try_get(0)?;
     let provider: &str = row.try_get(2)?;
     let sealed: Option<&[u8]> = row.try_get(5)?;
-    let opened = sealed.map(|sealed| keys.open(of_bucket(&id), sealed));
-    let credentials = match opened.transpose()? {
-        Some(text) => serde_json::from_slice(&text)
-            .map_err(|_unreadable| StorageError::Sealed("credentials are not readable"))?,
-        None => None,
+    // One that cannot be opened is shown as such, and holds no other up.
+    let (credentials, broken) = match sealed.map(|sealed| opened(keys, &id, sealed)).transpose() {
+        Ok(credentials) => (credentials, None),
+        Err(why) => (None, Some(format!("credentials: {why}"))),
     };
     let (refused, draining): (bool, bool) = (row.try_get(10)?, row.try_get(13)?);
     Ok(BucketRow {
@@ -240,6 +227,7 @@ pub(in crate::storage) fn bucket(keys: &MasterKeys, row: &Row) -> Result<BucketR
             public_only: row.try_get(14)?,
         },
         credentials,
+        broken,
         writes: !refused && !draining,
         draining,
         held: unsigned(row.try_get(11)?).unwrap_or_default(),
@@ -273,7 +261,7 @@ pub(in crate::storage) fn check_name(name: &str) -> Result<(), StorageError> {
     }
 }
 
-fn check_limits(bucket: &NewBucket) -> Result<(), StorageError> {
+pub(super) fn check_limits(bucket: &NewBucket) -> Result<(), StorageError> {
     let is_number_of_bytes = |bytes: Option<u64>| bytes.is_none_or(|it| i64::try_from(it).is_ok());
     let why = if !(0.0..=1.0).contains(&bucket.soft_cap) {
         "softCap: expected a share from 0 to 1"

@@ -1,6 +1,7 @@
 //! The keys of repositories as rows. While a key is rotated it has two secrets, and both hold.
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -17,6 +18,35 @@ struct StoredKey {
     pair: KeyPair,
     secret: Vec<u8>,
     next_secret: Option<Vec<u8>>,
+}
+
+/// A key as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedKey {
+    /// The id of its row.
+    pub id: String,
+    /// The id that clients send.
+    pub key_id: String,
+    /// `read`, `write` or `admin`.
+    pub mode: String,
+    /// Whether it has two secrets.
+    pub rotating: bool,
+    /// Why it opens nothing, if its secrets cannot be opened.
+    pub error: Option<String>,
+}
+
+impl ListedKey {
+    fn of(keys: &MasterKeys, row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let pair = key_pair(keys, row);
+        Ok(Self {
+            id: row.try_get(0)?,
+            key_id: row.try_get(1)?,
+            mode: row.try_get(4)?,
+            rotating: pair.as_ref().is_ok_and(|pair| pair.next_secret.is_some()),
+            error: pair.err().map(|error| error.to_string()),
+        })
+    }
 }
 
 /// The keys among the rows.
@@ -47,18 +77,16 @@ impl KeyRegistry<'_> {
         Ok(key)
     }
 
-    /// Returns the keys of a repository.
+    /// Returns the keys of a repository, also those whose secrets cannot be opened.
     ///
     /// # Errors
     /// If there is no such repository.
-    pub async fn of(&self, repository: &str) -> Result<Vec<KeyPair>, StorageError> {
+    pub async fn of(&self, repository: &str) -> Result<Vec<ListedKey>, StorageError> {
         let id = self.0.repository(repository).await?.id;
-        let rows = self.0.run(KEYS, &[]).await?;
-        let all: Result<Vec<_>, _> = rows.iter().map(|row| key_pair(self.0.keys, row)).collect();
-        Ok(all?
-            .into_iter()
-            .filter(|key| key.repository == id)
-            .collect())
+        let sql = format!("select * from ({KEYS}) all_keys where repository = $1");
+        let rows = self.0.run(&sql, &[(&id, Type::TEXT)]).await?;
+        let listed = rows.iter().map(|row| ListedKey::of(self.0.keys, row));
+        Ok(listed.collect::<Result<_, _>>()?)
     }
 
     /// Makes a second secret of a key, by either of its ids. Both hold until the rotation is finished, or

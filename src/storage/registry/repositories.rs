@@ -9,6 +9,8 @@ use super::buckets::{Registry, check_name, in_use, new_id};
 use crate::storage::database::Values;
 use crate::storage::{RepositoryPolicy, StorageError};
 
+/// How often a change is made anew that somebody else was faster than.
+const CHANGES_MAX: usize = 8;
 /// Members of a repository at most.
 const MEMBERS_MAX: usize = 32;
 /// Rules of a repository at most: each is looked at by every write.
@@ -21,7 +23,8 @@ const NAME_SHOWN_MAX: usize = 64;
 pub(in crate::storage) const REPOSITORIES: &str = "select r.id, r.name, r.policy::text, \
      array(select b.name from tidegate.storage_member m join tidegate.storage_bucket b on b.id = m.bucket \
      where m.repository = r.id order by m.position), extract(epoch from r.created)::bigint, r.parent, \
-     coalesce(r.restores_due <= now(), true), r.mirror_after is not null \
+     coalesce(r.restores_due <= now() or r.restores_after is not null, true), r.mirror_after is not null, \
+     r.revision \
      from tidegate.storage_repository r order by r.name";
 
 /// A repository as the database has it.
@@ -43,6 +46,26 @@ pub struct RepositoryRow {
     pub restores_due: bool,
     /// Whether existing objects are still to become tasks of its mirror.
     pub is_mirror_changed: bool,
+    /// Why it cannot be used, if its policy cannot be read.
+    pub broken: Option<String>,
+    /// Grows with every change.
+    revision: i64,
+}
+
+impl RepositoryRow {
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub(in crate::storage) fn check(&self) -> Result<(), StorageError> {
+        match &self.broken {
+            Some(why) => Err(StorageError::Invalid(format!(
+                "the repository `{}` cannot be used: {why}",
+                self.name
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Registry<'_> {
@@ -74,29 +97,53 @@ impl Registry<'_> {
         Ok(id)
     }
 
-    /// Changes members and policy of a repository. A bucket that is no member any more gets no writes; what
-    /// it has is still read.
+    /// Changes members and policy of a repository, by its name or its id; returns it as it is then. A bucket that
+    /// is no member any more gets no writes; what it has is still read. If somebody else has changed it
+    /// meanwhile, the change is made anew from what it is now, so that both hold.
     ///
     /// # Errors
-    /// If a member does not exist.
-    pub async fn change_repository(&self, changed: &RepositoryRow) -> Result<(), StorageError> {
-        self.check_policy(&changed.members, &changed.policy).await?;
+    /// If there is none, or a member does not exist.
+    pub async fn change_repository(
+        &self,
+        name: &str,
+        change: impl Fn(&mut RepositoryRow),
+    ) -> Result<RepositoryRow, StorageError> {
+        for _ in 0..CHANGES_MAX {
+            let mut row = self.repository(name).await?;
+            row.check()?;
+            change(&mut row);
+            self.check_policy(&row.members, &row.policy).await?;
+            if self.replace(&row).await? {
+                return self.repository(&row.id).await;
+            }
+        }
+        let why = format!("the repository `{name}` is being changed by others: try again");
+        Err(StorageError::InUse(why))
+    }
+
+    /// Replaces a repository. False if it has changed since it was read.
+    async fn replace(&self, changed: &RepositoryRow) -> Result<bool, StorageError> {
         let policy = serde_json::to_string(&changed.policy).unwrap_or_default();
         // A write reads the policy under a lock that an update alone would not wait for.
-        let sql = "with locked as materialized (select id from tidegate.storage_repository where id = $1 for update), \
-             changed as (update tidegate.storage_repository r set policy = $2::jsonb from locked where r.id = locked.id), \
-             members as (select b.id, given.position from unnest($3) with ordinality given (name, position) \
+        let sql = "with locked as materialized (select id from tidegate.storage_repository \
+             where id = $1 and revision = $4 for update), \
+             changed as (update tidegate.storage_repository r set policy = $2::jsonb, revision = $4 + 1 \
+             from locked where r.id = locked.id), \
+             members as (select locked.id as repository, b.id, given.position from locked \
+             cross join unnest($3) with ordinality given (name, position) \
              join tidegate.storage_bucket b on b.name = given.name), \
-             gone as (delete from tidegate.storage_member where repository = $1 \
-             and bucket not in (select id from members)) \
-             insert into tidegate.storage_member select $1, id, position from members \
-             on conflict (repository, bucket) do update set position = excluded.position";
+             gone as (delete from tidegate.storage_member m using locked where m.repository = locked.id \
+             and m.bucket not in (select id from members)), \
+             stay as (insert into tidegate.storage_member select repository, id, position from members \
+             on conflict (repository, bucket) do update set position = excluded.position) \
+             select 1 from locked";
         let values: Values<'_> = &[
             (&changed.id, Type::TEXT),
             (&policy, Type::TEXT),
             (&changed.members, Type::TEXT_ARRAY),
+            (&changed.revision, Type::INT8),
         ];
-        self.run(sql, values).await.map(drop)
+        Ok(!self.run(sql, values).await?.is_empty())
     }
 
     async fn check_policy(
@@ -157,7 +204,7 @@ impl Registry<'_> {
         in_use(removed, || format!("the repository `{name}` has objects"))
     }
 
-    /// Returns all repositories.
+    /// Returns all repositories, also those whose policy cannot be read.
     ///
     /// # Errors
     /// If the database fails.
@@ -180,11 +227,20 @@ impl Registry<'_> {
 /// Reads a row of [`REPOSITORIES`].
 pub(in crate::storage) fn repository(row: &Row) -> Result<RepositoryRow, StorageError> {
     let policy: &str = row.try_get(2)?;
-    let unreadable = |error| StorageError::Invalid(format!("a repository's policy: {error}"));
+    // One that cannot be read is shown as such, and holds no other up.
+    let (policy, broken) = match serde_json::from_str(policy) {
+        Ok(policy) => (policy, None),
+        Err(error) => (
+            RepositoryPolicy::default(),
+            Some(format!("policy: {error}")),
+        ),
+    };
     Ok(RepositoryRow {
         id: row.try_get(0)?,
         name: row.try_get(1)?,
-        policy: serde_json::from_str(policy).map_err(unreadable)?,
+        policy,
+        broken,
+        revision: row.try_get(8)?,
         members: row.try_get(3)?,
         created: row.try_get(4)?,
         parent: row.try_get(5)?,

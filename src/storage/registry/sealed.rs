@@ -1,5 +1,6 @@
 //! Everything that is sealed, sealed anew with the first master key.
 
+use serde::Serialize;
 use tokio_postgres::types::Type;
 
 use super::buckets::Registry;
@@ -7,23 +8,32 @@ use crate::storage::StorageError;
 use crate::storage::database::Values;
 use crate::storage::seal::Cell;
 
-/// Columns that are sealed.
-const SEALED: [(&str, &str); 3] = [
-    ("storage_bucket", "credentials"),
-    ("storage_key", "secret"),
-    ("storage_key", "next_secret"),
+/// Columns that are sealed, and what their rows are called.
+const SEALED: [(&str, &str, &str); 3] = [
+    ("storage_bucket", "credentials", "'bucket ' || name"),
+    ("storage_key", "secret", "'key ' || id"),
+    ("storage_key", "next_secret", "'key ' || id"),
 ];
 
-/// Seals with the first master key what another one has sealed; returns how many values that were. A
-/// value that changes meanwhile stays as it is, and one that is cut off can be run again.
+/// What was sealed anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Rewrapped {
+    /// How many values.
+    pub rewrapped: usize,
+    /// What none of the master keys opens: as `bucket NAME` and `key ID`.
+    pub failed: Vec<String>,
+}
+
+/// Seals with the first master key what another one has sealed. A value that changes meanwhile stays as it
+/// is, and so does one that cannot be opened; one that is cut off can be run again.
 ///
 /// # Errors
-/// If none of the master keys opens a value.
-pub async fn rewrap(registry: &Registry<'_>) -> Result<usize, StorageError> {
-    let mut rewrapped = 0;
-    for (table, column) in SEALED {
+/// If the database fails.
+pub async fn rewrap(registry: &Registry<'_>) -> Result<Rewrapped, StorageError> {
+    let mut done = Rewrapped::default();
+    for (table, column, shown) in SEALED {
         let sql = format!(
-            "select id, {column} from tidegate.{table} where {column} is not null order by id"
+            "select id, {column}, {shown} from tidegate.{table} where {column} is not null order by id"
         );
         for row in registry.run(&sql, &[]).await? {
             let (id, before): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
@@ -31,9 +41,14 @@ pub async fn rewrap(registry: &Registry<'_>) -> Result<usize, StorageError> {
                 continue;
             }
             let cell = Cell { table, id, column };
-            let after = registry
-                .keys
-                .seal(cell, &registry.keys.open(cell, before)?)?;
+            let Ok(opened) = registry.keys.open(cell, before) else {
+                let name: String = row.try_get(2)?;
+                if !done.failed.contains(&name) {
+                    done.failed.push(name);
+                }
+                continue;
+            };
+            let after = registry.keys.seal(cell, &opened)?;
             let sql = format!(
                 "update tidegate.{table} set {column} = $3 where id = $1 and {column} = $2 returning 1"
             );
@@ -42,8 +57,8 @@ pub async fn rewrap(registry: &Registry<'_>) -> Result<usize, StorageError> {
                 (&before, Type::BYTEA),
                 (&after, Type::BYTEA),
             ];
-            rewrapped += registry.run(&sql, values).await?.len();
+            done.rewrapped += registry.run(&sql, values).await?.len();
         }
     }
-    Ok(rewrapped)
+    Ok(done)
 }

@@ -9,18 +9,19 @@ use crate::world::DEADLINE;
 
 const SETTINGS: &str = "lease = \"5s\"\nsweep_interval = \"200ms\"\nsweep_after = \"100ms\"";
 
-async fn world() -> StorageWorld {
+pub(super) async fn world() -> StorageWorld {
     StorageWorld::with(2, &[], &[], SETTINGS, 0).await
 }
 
-async fn import(world: &StorageWorld, more: &[&str]) -> Value {
+pub(super) async fn import(world: &StorageWorld, more: &[&str]) -> Value {
     let mut arguments = vec!["bucket", "import", "bucket-0", "--repository", REPOSITORY];
     arguments.extend(more);
     world.storage(&arguments).await
 }
 
 fn counts(added: u64, changed: u64, unchanged: u64, kept: u64, gone: u64) -> Value {
-    json!({"added": added, "reattached": 0, "changed": changed, "unchanged": unchanged, "kept": kept, "gone": gone, "skipped": 0})
+    json!({"added": added, "reattached": 0, "changed": changed, "unchanged": unchanged, "kept": kept, "gone": gone,
+           "skipped": 0, "unusable": 0, "unusableKeys": []})
 }
 
 #[tokio::test]

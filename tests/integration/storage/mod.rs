@@ -2,6 +2,7 @@
 
 pub(crate) mod bucket_server;
 pub(crate) mod s3_client;
+mod s3_chunks;
 pub(crate) mod vendor;
 pub(crate) mod world;
 
@@ -9,17 +10,21 @@ mod access;
 mod api;
 pub(crate) mod api_client;
 mod api_input;
+mod api_rows;
 mod ceph;
 mod clients;
 pub(crate) mod crash;
 mod drain;
 mod fallback;
 mod import;
+mod import_keys;
 mod input;
 mod kinds;
 mod leases;
 mod measure;
 mod mirror;
+mod mirror_turns;
+mod nodes;
 mod objects;
 mod polling;
 mod protocol;
@@ -29,6 +34,7 @@ mod repair;
 mod roles;
 mod rotation;
 mod statistics;
+mod statistics_crash;
 mod sweep;
 mod tour;
 mod uploads;

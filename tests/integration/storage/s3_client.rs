@@ -29,7 +29,7 @@ pub(crate) struct S3Client {
 
 /// A request that is signed when it is sent.
 pub(crate) struct S3Request {
-    of: S3Client,
+    pub(super) of: S3Client,
     method: Method,
     /// Percent-encoded.
     path: String,
@@ -37,8 +37,8 @@ pub(crate) struct S3Request {
     query: String,
     headers: Vec<(String, String)>,
     unsigned: Vec<(String, String)>,
-    body: Vec<u8>,
-    at: SystemTime,
+    pub(super) body: Vec<u8>,
+    pub(super) at: SystemTime,
     /// The host that the request is for, if it is not that of the base.
     host: Option<String>,
 }
@@ -180,7 +180,7 @@ impl S3Request {
         Ok(response.map(reqwest::Body::wrap).into())
     }
 
-    fn signed_with_hash(mut self, hash: &str) -> http::Request<Full<Bytes>> {
+    pub(super) fn signed_with_hash(mut self, hash: &str) -> http::Request<Full<Bytes>> {
         let (date, stamp) = stamps(self.at);
         let base = self.of.base.split_once("://").unwrap().1.to_owned();
         let host = self.host.clone().unwrap_or(base);

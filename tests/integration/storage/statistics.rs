@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tidegate::testkit::{GatewayProcess, until};
+use tidegate::testkit::until;
 
 use super::api_client::ApiClient;
 use super::bucket_server::BucketFault;
@@ -10,7 +10,7 @@ use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
 
 /// Rows of a second instead of a minute.
-const OFTEN: &str =
+pub(super) const OFTEN: &str =
     "statistics_interval = \"1s\"\nsweep_interval = \"200ms\"\nsweep_after = \"1ms\"";
 
 /// The sum of a column of some rows.
@@ -20,7 +20,7 @@ fn sum(rows: &Value, column: &str) -> i64 {
 }
 
 /// Waits until an answer satisfies a condition; returns it.
-async fn turns(api: &ApiClient, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(super) async fn turns(api: &ApiClient, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let answer = async || {
         let answer = api.get(path).await;
         Ok(holds(&answer).then_some(answer))
@@ -86,6 +86,30 @@ async fn what_requests_did_is_counted_by_minute_and_by_day_for_each_repository_a
     assert_eq!(none["data"], json!([]));
     let by_name = api.get(&format!("/stats/daily?repoId={REPOSITORY}")).await;
     assert_eq!(sum(&by_name, "upl_bytes"), 200_000);
+
+    // Totals are of what the rows are restricted to.
+    world
+        .storage(&["repository", "add", "other-data", "--member", "bucket-1"])
+        .await;
+    let placed = format!("/repo/stats?repoId={REPOSITORY}&bucketId=bucket-1");
+    let placed = turns(&api, &placed, |it| it["total"] == 1).await;
+    let repository = &placed["data"][0];
+    assert_eq!(repository["totalUploadBytes"], "100000", "{repository}");
+    assert_eq!(repository["buckets"].as_object().unwrap().len(), 1);
+    let none = api
+        .get("/bucket/stats?repoId=other-data&bucketId=bucket-0")
+        .await;
+    assert_eq!(none["data"], json!([]));
+    let other = turns(&api, "/bucket/stats?repoId=other-data", |it| {
+        it["total"] == 1
+    })
+    .await;
+    let bucket = &other["data"][0];
+    assert_eq!(
+        (&bucket["bucketName"], &bucket["totalUploadBytes"]),
+        (&json!("bucket-1"), &json!("0"))
+    );
+    assert_eq!(bucket["storedBytes"], "0");
 
     let buckets = api.get("/bucket/stats?bucketId=bucket-1").await;
     let bucket = &buckets["data"][0];
@@ -167,50 +191,19 @@ async fn a_bucket_is_off_line_after_three_probes_and_one_that_fails_often_is_dis
 }
 
 #[tokio::test]
-async fn every_gateway_is_listed_and_one_that_is_gone_is_off_line() {
-    let mut world = StorageWorld::with(1, &[], &[], OFTEN, 0).await;
-    world.s3 = world
-        .add_gateway("endpoint = \"s3-eu-west-1-aws.example.com\"")
-        .await;
-    let api = ApiClient::of(&world.gateways[1]).await;
-    let nodes = turns(&api, "/node", |it| it["total"] == 2).await;
-    let named = |nodes: &Value| {
-        let mut nodes = nodes["data"].as_array().unwrap().iter();
-        nodes
-            .find(|node| node["endpoint"] == "s3-eu-west-1-aws.example.com")
-            .unwrap()
-            .clone()
-    };
-    let node = named(&nodes);
-    assert_eq!(node["url"], "http://s3-eu-west-1-aws.example.com");
-    assert_eq!(
-        (&node["status"], &node["state"]),
-        (&json!("ONLINE"), &json!("Online"))
-    );
-    assert_eq!(node["region"], "eu-west-1");
-    assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
-    for field in ["ip", "latencyMs", "lastUpdated", "nodeId"] {
-        assert!(!node[field].is_null(), "{field}: {node}");
-    }
-    let gone: GatewayProcess = world.gateways.remove(1);
-    drop(gone);
-    let age = "update tidegate.storage_gateway set renewed = renewed - interval '31 s' \
-         where endpoint like 's3-%' returning 1";
-    world.value(age).await;
-    let api = ApiClient::of(&world.gateways[0]).await;
-    assert_eq!(named(&api.get("/node").await)["status"], "OFFLINE");
-}
-
-#[tokio::test]
 async fn statistics_that_are_written_twice_count_once_and_old_ones_are_deleted_in_batches() {
     let world = StorageWorld::with(1, &[], &[], "", 0).await;
     let rows = r#"[{"repository": "r", "bucket": "b", "uploaded": 5, "downloaded": 0, "size_change": 5, "requests": 1,
         "errors": 0, "timed": 1, "latency_ms_sum": 2.5, "latency_p99_ms": 2.5}]"#;
-    let record = format!(
-        "select tidegate.storage_record_use('2026-01-01 00:01Z', 'g', 'eu', '{rows}'), \
-         tidegate.storage_record_use('2026-01-01 00:01Z', 'g', 'eu', '{rows}'), \
-         tidegate.storage_record_use('2026-01-01 00:02Z', 'g', 'eu', '{rows}')"
-    );
+    // Yesterday: a fixed day would be forgotten one day.
+    let at = |minute: u32| {
+        format!(
+            "date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '{minute} min'"
+        )
+    };
+    let record = [at(2), at(2), at(1)]
+        .map(|at| format!("tidegate.storage_record_use({at}, 'g', 'eu', '{rows}')"));
+    let record = format!("select {}", record.join(", "));
     let primary = world.cluster.primary.client().await.unwrap();
     primary.batch_execute(&record).await.unwrap();
     let day = "select uploaded::text || ' ' || requests || ' ' || latency_p99_ms from tidegate.storage_use_day";

@@ -101,8 +101,13 @@ impl StorageWorld {
 
     /// Starts another gateway; returns a client of it with a key that may write.
     pub(crate) async fn add_gateway(&mut self, settings: &str) -> S3Client {
+        self.add_gateway_at("127.0.0.1:0", settings).await
+    }
+
+    /// The same where it listens at another address for S3.
+    pub(crate) async fn add_gateway_at(&mut self, address_of: &str, settings: &str) -> S3Client {
         let command = gateway_of(&self.cluster)
-            .env("STORAGE_ADDR", "127.0.0.1:0")
+            .env("STORAGE_ADDR", address_of)
             .env("STORAGE_API_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
         let toml = format!("[storage]\n{settings}\n");
@@ -170,6 +175,14 @@ impl StorageWorld {
     pub(crate) async fn metrics(&self) -> String {
         let page = self.s3.client.get(self.gateways[0].admin_url("/metrics"));
         page.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// How the database runs a query.
+    pub(crate) async fn explained(&self, sql: &str) -> String {
+        let client = self.cluster.primary.client().await.unwrap();
+        let rows = client.query(&format!("explain {sql}"), &[]).await.unwrap();
+        let lines = rows.iter().map(|row| row.get::<_, String>(0));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The first value of the first row of a query.

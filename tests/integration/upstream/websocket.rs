@@ -192,7 +192,7 @@ async fn only_an_application_that_agrees_gets_a_tunnel() {
         let mut raw = edge.connect().await;
         raw.send(head).await;
         let answer = raw.read_until("\r\n\r\n").await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
     }
     let mut raw = edge.connect().await;
     raw.send(HANDSHAKE.replace("GET", "POST")).await;

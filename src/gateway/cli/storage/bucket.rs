@@ -43,9 +43,8 @@ pub(super) async fn bucket(command: BucketCommand, environment: &Environment) ->
         BucketCommand::Credentials { named, source } => {
             let session = Console::open(&named.output, environment).await?;
             let credentials = credentials_from(&source, environment)?;
-            let mut bucket = session.registry().bucket(&named.name).await?;
-            bucket.credentials = Some(credentials.clone());
-            session.rights(&bucket).await?;
+            let bucket = session.registry().bucket(&named.name).await?;
+            session.rights(&bucket.with(credentials.clone())).await?;
             session
                 .registry()
                 .set_credentials(&named.name, &credentials)
@@ -124,11 +123,15 @@ fn line_of_bucket(row: &BucketRow) -> String {
     let limit =
         |bytes: Option<u64>| bytes.map_or("unlimited".to_owned(), |it| ByteCount(it).to_string());
     let declared = &row.declared;
-    let writes = match (row.draining, row.writes) {
+    let mut writes = match (row.draining, row.writes) {
         (true, _) => "  is drained",
         (false, true) => "",
         (false, false) => "  takes no writes",
-    };
+    }
+    .to_owned();
+    if let Some(why) = &row.broken {
+        writes += &format!("  cannot be used: {why}");
+    }
     format!(
         "{}  {} {}  written {} of {} this month  held {} of {}{writes}",
         declared.name,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::arguments::KeyCommand;
 use super::console::Console;
 use crate::gateway::cli::Exit;
-use crate::storage::{KeyPair, NewKey, key_as_json};
+use crate::storage::{ListedKey, NewKey};
 use tidegate_model::Environment;
 
 /// Runs one of the subcommands.
@@ -23,13 +23,14 @@ pub(super) async fn key(command: KeyCommand, environment: &Environment) -> Resul
         KeyCommand::List(named) => {
             let session = Console::open(&named.output, environment).await?;
             let keys = session.keys().of(&named.name).await?;
-            let all: Vec<_> = keys.iter().map(key_as_json).collect();
-            let line = |key: &KeyPair| {
-                let rotating = key.next_secret.as_ref().map_or("", |_| "  two secrets");
-                format!("{}  {}  {}{rotating}", key.id, key.key_id, key.mode)
+            let line = |key: &ListedKey| {
+                let rotating = if key.rotating { "  two secrets" } else { "" };
+                let broken = key.error.as_ref();
+                let broken = broken.map_or(String::new(), |why| format!("  cannot be used: {why}"));
+                format!("{}  {}  {}{rotating}{broken}", key.id, key.key_id, key.mode)
             };
             let lines: Vec<_> = keys.iter().map(line).collect();
-            session.print(&json!(all), &lines.join("\n"))
+            session.print(&json!(keys), &lines.join("\n"))
         }
         KeyCommand::Rotate {
             named,

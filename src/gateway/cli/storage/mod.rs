@@ -39,9 +39,16 @@ pub(super) async fn storage(
         }
         StorageCommand::Rewrap(output) => {
             let session = Console::open(&output, environment).await?;
-            let rewrapped = rewrap(&session.registry()).await?;
-            let text = format!("sealed {rewrapped} anew");
-            session.print(&json!({"rewrapped": rewrapped}), &text)
+            let done = rewrap(&session.registry()).await?;
+            let text = format!("sealed {} anew", done.rewrapped);
+            session.print(&json!(done), &text)?;
+            match done.failed.is_empty() {
+                true => Ok(()),
+                false => Err(Exit::failed(format_args!(
+                    "none of the master keys opens {}",
+                    done.failed.join(", ")
+                ))),
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use super::arguments::{ChangeRepository, DrainBucket, ImportBucket, OutputArgume
 use super::console::Console;
 use crate::gateway::cli::Exit;
 use crate::storage::{
-    Import, Remaining, begin_drain, failed_restores, forget_copies, import as import_objects,
-    remaining,
+    Import, Remaining, RepositoryRow, begin_drain, failed_restores, forget_copies,
+    import as import_objects, remaining,
 };
 use tidegate_model::Environment;
 
@@ -87,7 +87,11 @@ pub(super) async fn restores(
     let failed = failed_restores(&session.registry()).await?;
     let lines: Vec<_> = failed
         .iter()
-        .map(|it| format!("{}  {}/{}  {}", it.at, it.repository, it.key, it.error))
+        .map(|it| {
+            // Clients choose keys.
+            let key = it.key.escape_debug();
+            format!("{}  {}/{key}  {}", it.at, it.repository, it.error)
+        })
         .collect();
     session.print(&json!(failed), &lines.join("\n"))
 }
@@ -99,14 +103,17 @@ pub(super) async fn change(
 ) -> Result<(), Exit> {
     let session = Console::open(&change.named.output, environment).await?;
     let registry = session.registry();
-    let mut row = registry.repository(&change.named.name).await?;
-    if !change.members.is_empty() {
-        row.members = change.members;
-    }
-    if change.no_mirror || change.mirror.is_some() {
-        row.policy.mirror = change.mirror;
-    }
-    registry.change_repository(&row).await?;
+    let given = |row: &mut RepositoryRow| {
+        if !change.members.is_empty() {
+            row.members.clone_from(&change.members);
+        }
+        if change.no_mirror || change.mirror.is_some() {
+            row.policy.mirror.clone_from(&change.mirror);
+        }
+    };
+    registry
+        .change_repository(&change.named.name, given)
+        .await?;
     session.done(&change.named, "is changed")
 }
 
@@ -123,15 +130,20 @@ pub(super) async fn import(given: ImportBucket, environment: &Environment) -> Re
         sweep_after: session.settings.sweep_after,
     };
     let done = import_objects(&registry, &import, &session.settings.file_root).await?;
-    let text = format!(
-        "added {}, reattached {}, changed {}, unchanged {}, kept {}, gone {}, skipped {}",
+    let mut text = format!(
+        "added {}, reattached {}, changed {}, unchanged {}, kept {}, gone {}, skipped {}, unusable {}",
         done.added,
         done.reattached,
         done.changed,
         done.unchanged,
         done.kept,
         done.gone,
-        done.skipped
+        done.skipped,
+        done.unusable
     );
+    for key in &done.unusable_keys {
+        // What a provider lists is not for the terminal to obey.
+        text += &format!("\nnot imported: \"{}\"", key.escape_debug());
+    }
     session.print(&json!(done), &text)
 }

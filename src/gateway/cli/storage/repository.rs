@@ -22,10 +22,13 @@ pub(super) async fn repository(
             let all = session.registry().repositories().await?;
             let line = |row: &RepositoryRow| {
                 let members = row.members.join(",");
-                format!(
-                    "{}  write {}  members {members}",
-                    row.name, row.policy.write
-                )
+                match &row.broken {
+                    Some(why) => format!("{}  cannot be used: {why}", row.name),
+                    None => format!(
+                        "{}  write {}  members {members}",
+                        row.name, row.policy.write
+                    ),
+                }
             };
             let lines: Vec<_> = all.iter().map(line).collect();
             let all: Vec<_> = all.iter().map(repository_as_json).collect();

@@ -192,19 +192,27 @@ fn region_row(region: &RegionEntry) -> [String; 11] {
 }
 
 /// The buckets of object storage; empty without it.
-pub(super) fn buckets(look: &Look) -> Table<7> {
+pub(super) fn buckets(look: &Look) -> Table<8> {
     let buckets = look.topology.buckets.iter();
     Table {
         header: [
-            "BUCKET", "PROVIDER", "STATUS", "LATENCY", "WRITES", "MONTH", "HELD",
+            "BUCKET", "PROVIDER", "STATUS", "LATENCY", "WRITES", "MONTH", "HELD", "BEHIND",
         ],
         standing: STANDING,
         rows: buckets.map(bucket_row).collect(),
     }
 }
 
-fn bucket_row(bucket: &BucketSeen) -> [String; 7] {
+fn bucket_row(bucket: &BucketSeen) -> [String; 8] {
     let writes = if bucket.writes { "yes" } else { "no" };
+    // What a mirror should have by now, and since when.
+    let late = bucket.mirror_late_seconds.unwrap_or_default();
+    let behind = bucket
+        .mirror_backlog
+        .map_or_else(unknown, |blobs| match blobs {
+            0 => "0".to_owned(),
+            blobs => format!("{blobs}, {late:.0} s"),
+        });
     [
         bucket.bucket.clone(),
         bucket.provider.clone(),
@@ -213,6 +221,7 @@ fn bucket_row(bucket: &BucketSeen) -> [String; 7] {
         writes.to_owned(),
         use_of(bucket.written_bytes, bucket.soft_limit_bytes),
         use_of(bucket.held_bytes, bucket.quota_bytes),
+        behind,
     ]
 }
 

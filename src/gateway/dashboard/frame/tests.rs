@@ -141,6 +141,8 @@ fn a_bucket_shows_its_state_and_how_much_of_its_limits_is_used_and_a_bad_one_is_
         soft_limit_bytes: Some(1 << 30),
         held_bytes: 3 << 30,
         quota_bytes: None,
+        mirror_backlog: (index == 9).then_some(120),
+        mirror_late_seconds: (index == 9).then_some(7.0),
     };
     let mut seen = seen(64);
     seen.topology.buckets = (0..64).map(bucket).collect();
@@ -149,6 +151,8 @@ fn a_bucket_shows_its_state_and_how_much_of_its_limits_is_used_and_a_bad_one_is_
         html.contains("512.0 MiB of 1.0 GiB, 50 %<td>3.0 GiB"),
         "{html}"
     );
+    assert!(html.contains("ONLINE</span>, behind by 120, 7"), "{html}");
+    assert_eq!(html.matches(", behind by").count(), 1);
     assert_eq!(html.matches("data-bucket=").count(), 64);
     for said in [
         "The bucket logs-7 does not answer",

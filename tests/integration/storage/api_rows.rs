@@ -1,0 +1,125 @@
+//! Rows that several operators change at the same time, and rows that cannot be opened.
+
+use http::Method;
+use serde_json::{Value, json};
+use tidegate::testkit::until;
+
+use super::api_client::ApiClient;
+use super::world::{REPOSITORY, StorageWorld, storage_command};
+use crate::world::DEADLINE;
+
+#[tokio::test]
+async fn changes_of_different_fields_at_the_same_time_all_hold() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    let path = format!("/repo/{REPOSITORY}");
+    let rules = json!([{"prefix": "logs/", "write": "credit", "members": []}]);
+    for round in 1..=8_u32 {
+        let patches = [
+            (&*path, json!({"readSlo": format!("{round}ms")})),
+            (&path, json!({"redirect": round % 2 == 0})),
+            (
+                &path,
+                json!({"rules": if round % 2 == 0 { rules.clone() } else { json!([]) }}),
+            ),
+            ("/bucket/bucket-0", json!({"credit": round})),
+            ("/bucket/bucket-0", json!({"quota": 1_000 + round})),
+        ];
+        let sent = patches
+            .iter()
+            .map(|(path, body)| api.change(Method::PATCH, path, body));
+        futures_util::future::join_all(sent).await;
+        let repository = &api.get(&path).await["data"];
+        let bucket = &api.get("/bucket/bucket-0").await["data"];
+        for (path, body) in &patches {
+            let shown = if path.starts_with("/repo") {
+                repository
+            } else {
+                bucket
+            };
+            for (field, value) in body.as_object().unwrap() {
+                assert_eq!(shown[field], *value, "{field} in round {round}: {shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_up() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let api = ApiClient::of(&world.gateways[0]).await;
+    for name in ["other-data", "third-data"] {
+        world
+            .storage(&["repository", "add", name, "--member", "bucket-0"])
+            .await;
+        world.storage(&["key", "add", name, "--mode", "read"]).await;
+    }
+    world.s3.put(REPOSITORY, "key", b"bytes").await;
+    let broken = [
+        "update tidegate.storage_bucket set credentials = 'x' where name = 'bucket-1'",
+        "update tidegate.storage_repository set policy = '{\"write\": \"elsewhere\"}' where name = 'other-data'",
+        "update tidegate.storage_key k set secret = 'x' from tidegate.storage_repository r \
+         where r.id = k.repository and r.name = 'third-data'",
+    ];
+    for sql in broken {
+        world.cluster.primary.execute(sql).await.unwrap();
+    }
+    let errors = |answer: &Value| {
+        let all = answer["data"].as_array().unwrap().iter();
+        all.filter(|it| it["error"].is_string()).count()
+    };
+    let buckets = api.get("/bucket").await;
+    assert_eq!((&buckets["total"], errors(&buckets)), (&json!(2), 1));
+    let repositories = api.get("/repo").await;
+    assert_eq!(
+        (&repositories["total"], errors(&repositories)),
+        (&json!(3), 1)
+    );
+    let keys = api.get("/repo/third-data/apikey").await;
+    assert_eq!((&keys["total"], errors(&keys)), (&json!(1), 1));
+    assert_eq!(
+        errors(&api.get(&format!("/repo/{REPOSITORY}/apikey")).await),
+        0
+    );
+    assert!(!buckets.to_string().contains("secret"));
+    // What can be opened works as before.
+    until("the rows are read", DEADLINE, async || {
+        let read = world.s3.get(REPOSITORY, "key").await;
+        Ok((read.status() == 200).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        world.s3.put(REPOSITORY, "new", b"bytes").await.status(),
+        200
+    );
+    api.change(
+        Method::PATCH,
+        "/bucket/bucket-0",
+        &json!({"quota": 1_000_000}),
+    )
+    .await;
+    let path = format!("/repo/{REPOSITORY}");
+    api.change(Method::PATCH, &path, &json!({"readSlo": "50ms"}))
+        .await;
+    let refused = api
+        .send(Method::PATCH, "/repo/other-data", Some("{}"))
+        .await;
+    assert_eq!(refused.0, 400, "{}", refused.1);
+    let rewrapped = storage_command(&world.cluster, &["rewrap"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(rewrapped.stderr).unwrap();
+    assert_eq!(rewrapped.status.code(), Some(1));
+    assert!(
+        said.contains("bucket bucket-1") && said.contains("key "),
+        "{said}"
+    );
+    // New credentials mend a bucket; a key and a repository can be removed.
+    world.storage(&["bucket", "credentials", "bucket-1"]).await;
+    assert_eq!(errors(&api.get("/bucket").await), 0);
+    let id = keys["data"][0]["id"].as_str().unwrap();
+    world.storage(&["key", "remove", id]).await;
+    world.storage(&["repository", "remove", "other-data"]).await;
+}
