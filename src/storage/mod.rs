@@ -22,6 +22,7 @@ mod key_pair;
 mod fault;
 mod object_name;
 mod attempt;
+mod bucket_span;
 mod connector;
 mod upload;
 mod backend;

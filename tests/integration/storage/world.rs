@@ -101,7 +101,20 @@ impl StorageWorld {
 
     /// Starts another gateway; returns a client of it with a key that may write.
     pub(crate) async fn add_gateway(&mut self, settings: &str) -> S3Client {
-        let command = gateway_of(&self.cluster)
+        self.add_gateway_with(settings, &[]).await
+    }
+
+    /// The same with more variables.
+    pub(crate) async fn add_gateway_with(
+        &mut self,
+        settings: &str,
+        variables: &[(&str, String)],
+    ) -> S3Client {
+        let variables = variables.iter();
+        let command = variables.fold(gateway_of(&self.cluster), |command, (name, value)| {
+            command.env(*name, value)
+        });
+        let command = command
             .env("STORAGE_ADDR", "127.0.0.1:0")
             .env("STORAGE_API_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
