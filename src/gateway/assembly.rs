@@ -36,7 +36,7 @@ use crate::sql::{Database, DatabaseSettings};
 use crate::storage::Store;
 use crate::tunnels::{Handed, Tunnels};
 use crate::upstream::{Patience, Proxy, Pseudonym};
-use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError};
+use tidegate_model::{ConfigError, NodeId, Place, TokenKeys, TokenKeysError, quoted};
 use tidegate_steering::{Candidates, announce};
 use tidegate_telemetry::trace::{Exporter, Tracer};
 
@@ -349,7 +349,11 @@ async fn put_policy_in_force(
     database: &Database,
 ) -> Result<Entrance, ConfigError> {
     let receipts = Receipts::open(&settings.observe).await;
-    let refuse = |error| ConfigError::new(&Place::Name("observe.receipts"), error);
+    let refuse = |error| {
+        let file = quoted(&settings.observe.receipts);
+        let why = format!("{file} cannot be opened: {error}");
+        ConfigError::new(&Place::Name("observe.receipts"), why)
+    };
     let entrance = Entrance {
         region: settings.region.clone(),
         trusted_proxies: settings.server.trusted_proxies.clone(),
@@ -358,6 +362,10 @@ async fn put_policy_in_force(
     let regions = &settings.routes.regions;
     if let Some(policy) = &regions.policy {
         tell_of_policy(policy);
+        if policy.plan.region_index(settings.region.as_str()).is_none() {
+            let region = settings.region.as_str();
+            tracing::warn!(region, "the traffic policy does not declare this region");
+        }
     }
     routes.put_in_force(regions, &entrance, database, &TrafficPlans::default());
     Ok(entrance)

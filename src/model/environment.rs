@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use crate::read_file;
+
 /// Where systemd puts the files of `LoadCredential=`.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -72,11 +74,11 @@ fn credentials(directory: &Path) -> Vec<(String, String)> {
     let credential = |file: fs::DirEntry| {
         let name = file.file_name().into_string().ok()?;
         let is_variable = |it: char| it.is_ascii_uppercase() || it.is_ascii_digit() || it == '_';
-        let metadata = fs::metadata(file.path()).ok()?;
-        if !name.chars().all(is_variable) || metadata.len() > CREDENTIAL_BYTES_MAX {
+        if !name.chars().all(is_variable) {
             return None;
         }
-        let value = fs::read_to_string(file.path()).ok()?;
+        let value = read_file(file.path(), CREDENTIAL_BYTES_MAX).ok()?;
+        let value = String::from_utf8(value).ok()?;
         let value = value.strip_suffix('\n').unwrap_or(&value);
         Some((name, value.to_owned()))
     };

@@ -6,6 +6,7 @@
 mod condition;
 mod config_error;
 mod environment;
+mod file;
 pub mod error_chain;
 mod level;
 mod header;
@@ -26,6 +27,7 @@ mod timeline_history;
 pub use condition::NodeCondition;
 pub use config_error::{ConfigError, Place, quoted};
 pub use environment::Environment;
+pub use file::{open_file, read_file};
 pub use header::{ConsistencyError, X_CONSISTENCY, X_CONSISTENCY_TOKEN};
 pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};

@@ -1,7 +1,6 @@
 //! The certificate, key and CA of this gateway: a set that fits, or none.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use webpki::KeyUsage;
 use super::identity::not_after;
 use super::refusal::Refusal;
 use super::trust::Trust;
-use tidegate_model::RegionId;
+use tidegate_model::{RegionId, read_file};
 
 /// HTTP/2 alone is spoken between gateways.
 const ALPN: &[u8] = b"h2";
@@ -216,10 +215,5 @@ fn configurations(
 
 fn read(variable: &'static str, file: &Path) -> Result<Vec<u8>, CredentialsError> {
     let unreadable = |error| CredentialsError::Unreadable(variable, file.into(), error);
-    let metadata = fs::metadata(file).map_err(unreadable)?;
-    if metadata.len() > FILE_BYTES_MAX {
-        let why = "it is larger than 1 MiB".to_owned();
-        return Err(CredentialsError::Content(variable, file.into(), why));
-    }
-    fs::read(file).map_err(unreadable)
+    read_file(file, FILE_BYTES_MAX).map_err(unreadable)
 }

@@ -1,12 +1,13 @@
 //! What the policies make of one request: the region, and its standbys.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
-use http::HeaderName;
 use http::request::Parts;
 use http::uri::Authority;
+use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::plans::{Arm, PolicyTrial};
@@ -37,7 +38,7 @@ impl RegionRoute {
             return Ok(None);
         };
         let location = traffic.locate(head);
-        let hint = head.headers.get(&X_REGION_HINT);
+        let hint = hint_of(&head.headers);
         let request = Request {
             method: &head.method,
             path,
@@ -47,7 +48,7 @@ impl RegionRoute {
             client: location.address,
             country: location.country,
             place: location.place,
-            hint: hint.and_then(|hint| hint.to_str().ok()).unwrap_or_default(),
+            hint: &hint,
             recorded: &[],
         };
         let old = Decided::by(traffic, &request, reaches);
@@ -68,6 +69,20 @@ impl RegionRoute {
                 }
                 Err(refused)
             }
+        }
+    }
+}
+
+/// The hints of all fields, in order: the lines of a list are one list (RFC 9110 section 5.3).
+fn hint_of(headers: &HeaderMap) -> Cow<'_, str> {
+    let lines = headers.get_all(&X_REGION_HINT).into_iter();
+    let mut lines = lines.filter_map(|line| line.to_str().ok());
+    let first = lines.next().unwrap_or_default();
+    match lines.next() {
+        None => Cow::Borrowed(first),
+        Some(second) => {
+            let all: Vec<_> = [first, second].into_iter().chain(lines).collect();
+            Cow::Owned(all.join(","))
         }
     }
 }

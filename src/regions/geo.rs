@@ -1,11 +1,11 @@
 //! Where addresses are, from a file in MaxMind's format.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
 
 use maxminddb::{MaxMindDbError, Reader, path};
+use tidegate_model::read_file;
 use tidegate_traffic::place::GeoPoint;
 use tidegate_traffic::plan::Country;
 
@@ -21,9 +21,6 @@ pub enum GeoError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// It is larger than any database.
-    #[error("is larger than 1 GiB")]
-    TooLarge,
     /// It is not a whole database.
     #[error("is damaged or not in MaxMind's format: {0}")]
     Damaged(#[from] MaxMindDbError),
@@ -41,13 +38,7 @@ impl GeoDatabase {
     /// # Errors
     /// When the file cannot be read, or any part of it is not valid.
     pub fn read(name: &str) -> Result<Self, GeoError> {
-        let mut bytes = Vec::new();
-        let open = File::open(name)?;
-        open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(GeoError::TooLarge);
-        }
-        Self::of(bytes)
+        Self::of(read_file(name, FILE_BYTES_MAX)?)
     }
 
     /// Verifies the bytes of a database.

@@ -1,9 +1,9 @@
 //! A policy file, read and compiled.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use tidegate_model::open_file;
 use tidegate_traffic::compile;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{BYTES_MAX, Severity, Source};
@@ -34,7 +34,7 @@ pub enum PolicyFileError {
     /// It has errors, or its tests fail.
     #[error("{first} ({summary})")]
     Refused {
-        /// The first error.
+        /// The first error, and where it is.
         first: String,
         /// How many there are.
         summary: String,
@@ -53,7 +53,7 @@ impl PolicyFile {
     pub fn read(name: &str) -> Result<Self, PolicyFileError> {
         let mut bytes = Vec::new();
         let limit = BYTES_MAX as u64 + 1;
-        File::open(name)?.take(limit).read_to_end(&mut bytes)?;
+        open_file(name)?.take(limit).read_to_end(&mut bytes)?;
         Self::of(name, &bytes)
     }
 
@@ -86,7 +86,7 @@ impl PolicyFile {
             plan => {
                 let shown = diagnostics.shown();
                 let mut errors = shown.iter().filter(|it| it.severity == Severity::Error);
-                let first = errors.next().map(|it| it.title.clone());
+                let first = errors.next().map(|it| it.in_one_line(&source));
                 Err(PolicyFileError::Refused {
                     first: first.unwrap_or_default(),
                     summary: diagnostics.summary(),

@@ -20,7 +20,7 @@ use crate::upstream::{UpstreamConfig, UpstreamLimits};
 use tidegate_model::Environment;
 use tidegate_model::RegionId;
 use tidegate_model::settings::{Section, Setting};
-use tidegate_model::{ConfigError, Place};
+use tidegate_model::{ConfigError, Place, read_file};
 use tidegate_policy::{ConsistencySettings, PolicyRow};
 use tidegate_steering::SteeringSettings;
 
@@ -137,11 +137,8 @@ impl ConfigFile {
         let unreadable = |why: &dyn std::fmt::Display| {
             ConfigError::new(&Place::File(path.into()), format!("cannot be read: {why}"))
         };
-        let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
-        if metadata.len() > FILE_BYTES_MAX {
-            return Err(unreadable(&"it is larger than 4 MiB"));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        let text = read_file(path, FILE_BYTES_MAX).map_err(|error| unreadable(&error))?;
+        let text = String::from_utf8(text).map_err(|error| unreadable(&error))?;
         Self::parse(path, text)
     }
 

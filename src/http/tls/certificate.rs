@@ -1,7 +1,6 @@
 //! A certificate with its key, as two PEM files have them.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +10,7 @@ use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use tidegate_model::read_file;
 
 /// Largest file that is read: a chain takes a few KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -123,14 +123,7 @@ pub(super) fn refused(path: &Path, reason: String) -> CertificateError {
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |why: &dyn fmt::Display| format!("it cannot be read: {why}");
-    let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
-    if !metadata.is_file() {
-        return Err(unreadable(&"it is not a file"));
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(unreadable(&"it is larger than 1 MiB"));
-    }
-    fs::read(path).map_err(|error| unreadable(&error))
+    read_file(path, FILE_BYTES_MAX).map_err(|error| unreadable(&error))
 }
 
 /// The certificates of a file; never empty.

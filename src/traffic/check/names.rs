@@ -115,7 +115,8 @@ impl<'s> Declared<'s> {
         if let Some(named) = self.names.get(word.text) {
             if *named == Named::Open {
                 let title = format!("group {} is part of itself", Quoted(word.text));
-                found.push(Diagnostic::error(word.span, title));
+                let right = "remove it from one of the groups that name one another";
+                found.push(Diagnostic::error(word.span, title).help(right));
                 return Some(Named::Unknown);
             }
             return Some(*named);

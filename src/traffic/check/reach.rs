@@ -45,13 +45,13 @@ pub(crate) fn reach(policies: &[DraftPolicy<'_, '_>], complete: bool, found: &mu
 }
 
 fn after_total(policies: &[DraftPolicy<'_, '_>], total: usize, found: &mut Diagnostics) {
-    let Some(next) = policies.get(total + 1) else {
+    // What could not be read of a policy may be what makes it one that matters.
+    let after = policies[total + 1..].iter();
+    let after: Vec<_> = after.filter(|policy| !policy.clauses.broken).collect();
+    let Some(next) = after.first() else {
         return;
     };
-    let after: Vec<_> = policies[total + 1..]
-        .iter()
-        .map(|policy| policy.name.text)
-        .collect();
+    let after: Vec<_> = after.iter().map(|policy| policy.name.text).collect();
     let (names, verb) = named("policy", "policies", &after);
     let total = Quoted(policies[total].name.text);
     let title = format!("{names} can never be reached: {total} before {verb} has no `match`");

@@ -39,6 +39,12 @@ impl Diagnostic {
         let text = renderer.term_width(4 * AROUND).render(&[group]);
         excerpt.with_column(text, source.name()) + "\n"
     }
+
+    /// Returns what is wrong and where, in one line: `41:11: policy x is not closed`.
+    pub fn in_one_line(&self, source: &Source<'_>) -> String {
+        let Excerpt { line, column, .. } = Excerpt::of(source, self.span);
+        format!("{line}:{column}: {}", self.title)
+    }
 }
 
 impl Diagnostics {

@@ -51,6 +51,18 @@ pub(crate) enum State {
     Quantity(Quantity, u64),
 }
 
+impl Change {
+    /// Whether both state the same of the same region from the same time on.
+    pub(crate) fn contradicts(&self, other: &Self) -> bool {
+        let is_same = match (self.state, other.state) {
+            (State::Left | State::Ramp(_), State::Left | State::Ramp(_)) => true,
+            (State::Quantity(one, _), State::Quantity(other, _)) => one == other,
+            (one, other) => one == other,
+        };
+        is_same && (self.region, self.after) == (other.region, other.after)
+    }
+}
+
 /// A test's request, in the form that decisions are made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Owned {

@@ -1,8 +1,11 @@
 //! `expect never`: a proof over all requests that match the givens.
 
-use super::given::{Givens, State};
+use super::given::{Change, Givens, State};
+use super::timeline::{Outcome, TOO_LONG, play};
 use crate::check::space::{Requests, Space, WORDS_MAX};
-use crate::plan::{Clauses, Condition, Else, Plan, RegionIndex, RegionMask, WindowEffect};
+use crate::plan::{
+    Clauses, Condition, Else, OpenWindows, Plan, Quantity, RegionIndex, RegionMask, WindowEffect,
+};
 use crate::schedule::Schedule;
 use crate::syntax::Quoted;
 
@@ -31,13 +34,17 @@ impl<'a> Prover<'a> {
     /// states how one may.
     ///
     /// Regions whose state is not given may be in any state, and windows may be open unless a time
-    /// is given. What is too complex to decide is assumed to be possible.
+    /// is given. What is too complex to decide is assumed to be possible. `steps` are those that timelines
+    /// may still take.
     pub(crate) fn prove(
         &mut self,
         schedule: &Schedule,
         givens: &Givens,
         never: RegionMask,
+        steps: &mut usize,
     ) -> Result<(), String> {
+        let outcome = play(self.plan, schedule, &certain(givens), steps);
+        let outcome = outcome.ok_or_else(|| TOO_LONG.to_owned())?;
         let space = &mut self.space;
         let mut open = space.matched(&givens.condition());
         for (at, policy) in self.plan.policies().iter().enumerate() {
@@ -46,7 +53,7 @@ impl<'a> Prover<'a> {
             if reached.is_some_and(|reached| reached.is_empty()) {
                 continue;
             }
-            let possible = possible(self.plan, schedule, givens, at).and(never);
+            let possible = possible(self.plan, schedule, givens, &outcome, at).and(never);
             if let Some(region) = possible.iter().next() {
                 let (name, region) = (Quoted(&policy.name), self.plan.region_id(region));
                 return Err(format!("policy {name} may send such a request to {region}"));
@@ -58,8 +65,26 @@ impl<'a> Prover<'a> {
     }
 }
 
+/// Returns the givens whose effect does not depend on the other regions: by its load a region leaves only
+/// while they have capacity for it, so such a quantity is taken as good.
+fn certain(givens: &Givens) -> Givens {
+    let mut certain = givens.clone();
+    for Change { state, .. } in &mut certain.states {
+        if let State::Quantity(Quantity::P99 | Quantity::Saturation, value) = state {
+            *value = 0;
+        }
+    }
+    certain
+}
+
 /// Returns the regions that a policy may choose.
-fn possible(plan: &Plan, schedule: &Schedule, givens: &Givens, policy: usize) -> RegionMask {
+fn possible(
+    plan: &Plan,
+    schedule: &Schedule,
+    givens: &Givens,
+    outcome: &Outcome,
+    policy: usize,
+) -> RegionMask {
     let clauses: Vec<&Clauses> = clauses(plan, schedule, givens, policy);
     let panics = clauses
         .iter()
@@ -67,12 +92,11 @@ fn possible(plan: &Plan, schedule: &Schedule, givens: &Givens, policy: usize) ->
     let local = clauses
         .iter()
         .any(|clauses| clauses.otherwise == Some(Else::Local));
-    let out = givens.states.iter().filter(|change| match change.state {
-        State::Drained | State::Unreachable => true,
-        State::Left => !panics,
-        State::Ramp(_) | State::Quantity(..) => false,
-    });
-    let out: RegionMask = out.map(|change| change.region).collect();
+    let left = match panics {
+        true => RegionMask::EMPTY,
+        false => left(plan, schedule, givens, outcome, policy),
+    };
+    let out = outcome.draining.or(outcome.unreachable).or(left);
     let drained = givens
         .time_ms
         .map(|time_ms| plan.drained_by(schedule.open(time_ms)));
@@ -87,6 +111,24 @@ fn possible(plan: &Plan, schedule: &Schedule, givens: &Givens, policy: usize) ->
         tiers.or(here.unwrap_or_default())
     });
     chosen.fold(RegionMask::EMPTY, RegionMask::or)
+}
+
+/// Returns the regions that have left by whatever clauses may be in force for a policy.
+fn left(
+    plan: &Plan,
+    schedule: &Schedule,
+    givens: &Givens,
+    outcome: &Outcome,
+    policy: usize,
+) -> RegionMask {
+    let mut by_each = outcome.standings.iter().map(|standing| standing.left);
+    let open = givens.time_ms.map(|time_ms| schedule.open(time_ms));
+    let always_closed = plan.windows().is_empty().then(OpenWindows::default);
+    let left = match open.or(always_closed) {
+        Some(open) => by_each.nth(plan.judgement_of(policy, open)),
+        None => by_each.reduce(RegionMask::and),
+    };
+    left.unwrap_or_default()
 }
 
 /// Returns all clauses that may be in force for a policy.

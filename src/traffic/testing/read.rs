@@ -114,7 +114,13 @@ fn read_givens(
     for given in facts {
         if let Fact::State(_) | Fact::Value(..) = given.fact {
             let change = read_state(given, declared, found);
-            givens.states.extend(change);
+            if let Some(change) = change {
+                let is_repeated = givens.states.iter().any(|other| other.contradicts(&change));
+                if is_repeated {
+                    found.push(repeated_given(given.subject));
+                }
+                givens.states.push(change);
+            }
             let times = givens.states.iter().rev().map(|change| change.after);
             if let [Some(last), Some(previous)] = times.take(2).collect::<Vec<_>>()[..]
                 && last < previous

@@ -3,7 +3,7 @@
 use super::expected::Wanted;
 use super::never::Prover;
 use super::read::Test;
-use super::timeline::{STEPS_MAX, play};
+use super::timeline::{STEPS_MAX, TOO_LONG, play};
 use crate::decide::decide;
 use crate::facts::{Conditions, Facts, by_distance};
 use crate::plan::{Plan, RegionIndex};
@@ -44,10 +44,11 @@ impl<'a> Runner<'a> {
     pub(crate) fn run(&mut self, test: &Test<'_>) -> Result<(), String> {
         let (plan, givens) = (self.plan, &test.givens);
         if let Wanted::Never(never) = test.expected.wanted {
-            return self.prover.prove(&self.schedule, givens, never);
+            let steps = &mut self.steps;
+            return self.prover.prove(&self.schedule, givens, never, steps);
         }
         let Some(outcome) = play(plan, &self.schedule, givens, &mut self.steps) else {
-            return Err("the timelines of this file's tests take too long to simulate".to_owned());
+            return Err(TOO_LONG.to_owned());
         };
         let local = givens.entry.or(self.first);
         let open = givens.time_ms.map(|time_ms| self.schedule.open(time_ms));

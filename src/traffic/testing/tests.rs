@@ -225,6 +225,36 @@ fn never_is_proven_for_all_that_is_left_open() {
     passes(
         "given method POST, path /api/x, country US, us-east-1 left expect never us-east-1, ap-southeast-1",
     );
+    // A quantity that is given has held for long; how much load the others have room for is open.
+    passes("given method POST, path /api/x, us-east-1 errors 10% expect never us-east-1");
+    passes("given method POST, path /api/x, us-east-1 lag 10s expect never us-east-1");
+    fails(
+        "given method POST, path /api/x, us-east-1 errors 1% expect never us-east-1",
+        "may send such a request to us-east-1",
+    );
+    fails(
+        "given method POST, path /api/x, us-east-1 p99 9s expect never us-east-1",
+        "may send such a request to us-east-1",
+    );
+    fails(
+        "given country FR, path /account/x, eu-west-1 errors 10% expect never eu-west-1",
+        "may send such a request to eu-west-1",
+    );
+    // The last state of a timeline counts.
+    let post = "given method POST, path /api/x, after 0s us-east-1";
+    passes(&format!(
+        "{post} left, after 9s us-east-1 errors 0% expect never us-east-1"
+    ));
+    fails(
+        &format!("{post} left, after 9s us-east-1 ramp 100% expect never us-east-1"),
+        "may send such a request to us-east-1",
+    );
+    fails(
+        &format!(
+            "{post} errors 10%, after 99s us-east-1 errors 0%, after 999s us-east-1 errors 0% expect never us-east-1"
+        ),
+        "may send such a request to us-east-1",
+    );
     passes("given country DE, path /account/x, time 2026-07-05T00:30Z expect never eu-central-1");
     fails(
         "given country DE, path /account/x, time 2026-07-05T02:30Z expect never eu-central-1",
@@ -274,4 +304,22 @@ fn a_test_that_makes_no_sense_is_refused() {
         "given path / expect local expect local",
         "has `expect` twice",
     );
+}
+
+#[test]
+fn two_states_of_a_region_at_a_time_are_refused() {
+    for given in [
+        "us-east-1 left, us-east-1 ramp 100%",
+        "us-east-1 errors 1%, us-east-1 errors 2%",
+        "after 1s us-east-1 drained, after 1s us-east-1 drained",
+    ] {
+        let text = format!("{POLICY}test \"t\" {{ given {given} expect us-east-1 }}");
+        let source = Source::new("x.policy", text.as_bytes());
+        let rendered = compile(&source).diagnostics.render(&source, false);
+        assert!(
+            rendered.contains("`us-east-1` is given twice"),
+            "{rendered}"
+        );
+    }
+    passes("given us-east-1 errors 1%, us-east-1 lag 1s, eu-west-1 errors 1% expect us-east-1");
 }

@@ -16,6 +16,9 @@ const MOMENT: Duration = Duration::from_millis(2_001);
 /// second.
 pub(crate) const STEPS_MAX: usize = 10_000_000;
 
+/// What a test fails with that would take more.
+pub(crate) const TOO_LONG: &str = "the timelines of this file's tests take too long to simulate";
+
 /// Most moments at which one test is examined.
 const MOMENTS_MAX: usize = 100_000;
 

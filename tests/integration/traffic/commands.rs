@@ -439,4 +439,11 @@ async fn replay_prints_what_another_policy_decides_differently() {
             .contains("receipts.jsonl:2: the line is not a receipt: EOF"),
         "{outcome:?}"
     );
+    std::fs::write(receipts, [receipt(TWO).as_bytes(), b"{\xff\n"].concat()).unwrap();
+    let outcome = policy.run(&replay).await;
+    assert_eq!(outcome.code, 2);
+    assert!(
+        outcome.stderr.contains("receipts.jsonl:2: invalid utf-8"),
+        "{outcome:?}"
+    );
 }

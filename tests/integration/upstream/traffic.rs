@@ -292,6 +292,12 @@ async fn where_a_client_is_counts_only_from_a_trusted_proxy() {
     }
     let hint = [("x-region-hint", "mars, us-east-1")];
     assert_eq!(from(&untrusted, &hint).await, "far");
+    let hints = [("x-region-hint", "mars"), ("x-region-hint", "us-east-1")];
+    assert_eq!(
+        from(&untrusted, &hints).await,
+        "far",
+        "lines of a list are one list"
+    );
 }
 
 #[tokio::test]
@@ -314,6 +320,14 @@ async fn an_address_database_is_taken_anew_on_sighup_unless_it_is_damaged() {
     assert!(kept.contains("addresses.mmdb"), "{kept}");
     assert_eq!(scene.served_by("/app/x").await, "near");
 
+    // Nobody writes into it, so reading it would never end.
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    scene.edge.gateway.signal(Signal::SIGHUP);
+    let kept = scene.edge.gateway.wait_for_log("it is not a regular file");
+    kept.await.unwrap();
+
+    std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, french(127)).unwrap();
     scene.edge.gateway.signal(Signal::SIGHUP);
     scene.until_served_by("/app/x", "us-east-1").await;

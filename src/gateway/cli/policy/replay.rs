@@ -1,5 +1,6 @@
 //! `tidegate policy replay`: recorded requests, decided again by another policy.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
@@ -23,21 +24,26 @@ pub(super) fn replay(receipts: &str, file: &str) -> Result<(), Exit> {
     let unreadable = |error| Exit::unusable(format_args!("{receipts}: {error}"));
     let mut lines = BufReader::new(File::open(receipts).map_err(unreadable)?);
     let (mut number, mut differing, mut not_judged) = (0_u64, 0, 0);
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         line.clear();
-        let read = lines.by_ref().take(LINE_BYTES_MAX).read_line(&mut line);
+        let read = lines
+            .by_ref()
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line);
         if read.map_err(unreadable)? == 0 {
             break;
         }
         number += 1;
-        let bad = |error| Exit::unusable(format_args!("{receipts}:{number}: {error}"));
-        let receipt = Receipt::read(line.trim_end()).map_err(bad)?;
+        let bad =
+            |error: &dyn Display| Exit::unusable(format_args!("{receipts}:{number}: {error}"));
+        let text = str::from_utf8(&line).map_err(|error| bad(&error))?;
+        let receipt = Receipt::read(text.trim_end()).map_err(|error| bad(&error))?;
         // Windows of the receipt's own policy have the names under which they were recorded.
         let OpenWindows(by_name) = receipt.windows_by_name(&plan);
         let OpenWindows(by_time) = schedule.open(receipt.time_ms);
         let replayed = receipt.replay(&plan, OpenWindows(by_name | by_time));
-        let replayed = replayed.map_err(bad)?;
+        let replayed = replayed.map_err(|error| bad(&error))?;
         match receipt.decision.verdict(&replayed) {
             Verdict::Same => {}
             Verdict::NotJudged => not_judged += 1,
