@@ -109,8 +109,8 @@ impl Call {
 /// The part of a request, besides the path, that determines an answer that any client may receive.
 #[derive(Debug, Clone, Copy)]
 pub enum SharedBy<'a> {
-    /// These query parameters, sorted.
-    Parameters(&'a [String]),
+    /// The query parameters that a statement reads.
+    Statement(&'a SqlTarget),
     /// The query as sent.
     Query,
 }
@@ -234,12 +234,8 @@ impl Backend {
     pub fn shared_by(&self) -> Option<SharedBy<'_>> {
         match self {
             Self::Sql(sql) => {
-                let names = sql.shared_parameters.as_deref()?;
-                // The link to the next page repeats all of the query.
-                Some(match sql.page {
-                    Some(_) => SharedBy::Query,
-                    None => SharedBy::Parameters(names),
-                })
+                let is_shared = sql.shared_parameters.is_some();
+                is_shared.then_some(SharedBy::Statement(sql))
             }
             Self::Upstream { cache, .. } => cache.then_some(SharedBy::Query),
         }

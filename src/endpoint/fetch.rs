@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Uri;
 use http::request::Parts;
 use tokio::time::{Duration, Instant};
 
@@ -92,26 +93,28 @@ pub(super) fn cached_request<'a>(
         return Ok(None);
     };
     let hop = head.extensions.get::<Hop>();
-    let key = key(revision, reached, head.uri.query())?;
-    let fetch = || EndpointFetch {
+    let Some((key, uri)) = key(revision, reached, &head.uri)? else {
+        return Ok(None);
+    };
+    let fetch = EndpointFetch {
         frontend: Arc::clone(frontend),
         endpoint: Arc::clone(&reached.endpoint),
         shared: SharedRequest {
             route: route.clone(),
             decision: decision.clone(),
             path_values: reached.path_values.clone(),
-            uri: head.uri.clone(),
+            uri,
             lifetime,
         },
     };
-    Ok(key.map(|key| CachedRequest {
+    Ok(Some(CachedRequest {
         cache,
         key,
         scope: match hop {
             Some(_) => FlightScope::HandedOn,
             None => FlightScope::Entered,
         },
-        fetch: Arc::new(fetch()),
+        fetch: Arc::new(fetch),
         started: Instant::now(),
         time: time_for(hop, frontend.server.request_deadline),
     }))
@@ -122,23 +125,30 @@ pub(super) fn time_for(hop: Option<&Hop>, deadline: Duration) -> Duration {
     hop.map_or(deadline, |hop| hop.time.min(deadline))
 }
 
-/// The key of a request's answer; `None` if the answer cannot be stored.
+/// The key of a request's answer, and what of the request is sent for it; `None` if the answer cannot be
+/// stored.
 fn key(
     revision: u64,
     reached: &Reached<'_>,
-    query: Option<&str>,
-) -> Result<Option<CacheKey>, Problem> {
-    let names = match reached.endpoint.backend.shared_by() {
-        Some(SharedBy::Parameters(names)) => names,
+    uri: &Uri,
+) -> Result<Option<(CacheKey, Uri)>, Problem> {
+    let (path, query) = (&*reached.path, uri.query());
+    match reached.endpoint.backend.shared_by() {
+        Some(SharedBy::Statement(target)) => {
+            let query = Query::parse(query.unwrap_or_default())?;
+            let Some(part) = target.shared_part((uri, path), &query)? else {
+                return Ok(None);
+            };
+            let parameters = part.parameters.iter();
+            let parameters = parameters.map(|(name, value)| (*name, &**value));
+            let key = CacheKey::new(revision, path, parameters);
+            Ok(key.map(|key| (key, part.uri)))
+        }
         Some(SharedBy::Query) => {
             let whole = query.map(|query| ("", query));
-            return Ok(CacheKey::new(revision, &reached.path, whole));
+            let key = CacheKey::new(revision, path, whole);
+            Ok(key.map(|key| (key, uri.clone())))
         }
-        None => return Ok(None),
-    };
-    let query = Query::parse(query.unwrap_or_default())?;
-    let parameters = names
-        .iter()
-        .filter_map(|name| Some((name.as_str(), query.get(name)?)));
-    Ok(CacheKey::new(revision, &reached.path, parameters))
+        None => Ok(None),
+    }
 }

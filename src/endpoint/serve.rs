@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -100,7 +100,7 @@ async fn answer(
         false => cached_request(frontend, routes.revision, &reached, asked, &head, account)?,
     };
     if let Some(cached) = cached
-        && let Some(response) = from_cache(cached, &head.headers, account).await
+        && let Some(response) = from_cache(cached, (&endpoint, &head), account).await
     {
         return Ok(response);
     }
@@ -137,12 +137,17 @@ async fn answer(
 /// Answers from the response cache; `None` if the request needs an answer of its own.
 async fn from_cache(
     cached: CachedRequest<'_, EndpointFetch>,
-    headers: &HeaderMap,
+    (endpoint, head): (&Endpoint, &Parts),
     account: &mut Account,
 ) -> Option<Response> {
     let mut looking = ActiveSpan::begin("cache", SpanKind::Internal);
     // Boxed: large and rarely needed.
-    let response = Box::pin(looking.around(cached.answer(headers, account))).await;
+    let answer = cached.answer(&head.headers, account);
+    let mut response = Box::pin(looking.around(answer)).await;
+    let page = endpoint.backend.sql().and_then(|sql| sql.page.as_deref());
+    if let (Some(response), Some(page)) = (&mut response, page) {
+        page.relink(&head.uri, response.headers_mut());
+    }
     if let Some(status) = account.cache {
         looking.set("tidegate.cache", status.result().as_str());
     }

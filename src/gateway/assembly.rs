@@ -26,7 +26,7 @@ use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
 use crate::http::{
     CacheCounters, Compression, DecisionCounters, Drain, KeptRequests, LevelTimes, Limits,
-    Listener, Observer, Shedding, TlsAcceptor, raise_open_files, serve,
+    Listener, Observer, RequestNotes, Shedding, TlsAcceptor, raise_open_files, serve,
 };
 use crate::peers::{FleetDrain, FleetParts, Membership};
 use crate::policy_store::{StoreFollower, StoreStatus};
@@ -228,6 +228,10 @@ impl Gateway {
             verifier: &self.frontend.verifier,
             tls: self.tls.clone(),
             drain: &self.drain,
+            notes: RequestNotes {
+                tracer: self.frontend.observer.tracer.clone(),
+                kept: self.frontend.observer.kept.clone(),
+            },
         };
         begin_storage(config, shared, tasks).map(Some)
     }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::GatewayError;
 use crate::auth::Verifier;
-use crate::http::{Drain, Limits, Listener, ServerSettings, TlsAcceptor, serve};
+use crate::http::{Drain, Limits, Listener, RequestNotes, ServerSettings, TlsAcceptor, serve};
 use crate::storage::{
     S3Front, StorageConfig, Store, ThisGateway, move_forever, probe_forever, record_forever,
     repair_forever, storage_api, sweep_forever,
@@ -28,6 +28,7 @@ pub(super) struct Shared<'a> {
     pub(super) verifier: &'a Arc<Verifier>,
     pub(super) tls: Option<Arc<TlsAcceptor>>,
     pub(super) drain: &'a Drain,
+    pub(super) notes: RequestNotes,
 }
 
 /// Begins to listen. The tasks end with the set; what is returned ends when the drain is over.
@@ -52,7 +53,7 @@ pub(super) fn begin_storage(
         .map(|address| bind("storage-api", "STORAGE_API_ADDR", address));
     let api = api.transpose()?;
     let store = shared.store;
-    let front = S3Front::new(&store).map_err(GatewayError::Storage)?;
+    let front = S3Front::new(&store, shared.notes).map_err(GatewayError::Storage)?;
     let limits = Limits {
         write_timeout: SILENCE_MAX,
         ..Limits::from(shared.server)

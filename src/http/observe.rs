@@ -33,7 +33,7 @@ use tidegate_telemetry::{ACCESS, EndpointMetrics};
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
 
 /// The status counted for a request whose client disconnected before the answer, as in nginx.
-const CLIENT_GONE: u16 = 499;
+pub(super) const CLIENT_GONE: u16 = 499;
 
 /// The state that the outermost layer needs to account for every request.
 pub struct Observer {
@@ -212,13 +212,14 @@ impl AccessEntry<'_> {
         endpoint.count(self.method, status, took, sampled);
         if let Some(span) = &self.span {
             let route = endpoint.label();
-            span.end(&Answer {
+            span.end(Answer {
                 method: self.method,
                 route: (route != UNMATCHED_LABEL).then_some(route),
                 status,
                 account,
                 problem,
                 took,
+                more: Vec::new(),
             });
         }
         if let Some(kept) = self.kept {
@@ -348,7 +349,7 @@ fn access_lines_are_wanted() -> bool {
 /// The label for requests without an endpoint.
 static UNMATCHED: LazyLock<EndpointMetrics> =
     LazyLock::new(|| EndpointMetrics::new(UNMATCHED_LABEL));
-const UNMATCHED_LABEL: &str = "unmatched";
+pub(super) const UNMATCHED_LABEL: &str = "unmatched";
 static PROBES: LazyLock<[EndpointMetrics; PROBE_PATHS.len()]> =
     LazyLock::new(|| PROBE_PATHS.map(EndpointMetrics::new));
 
@@ -366,7 +367,7 @@ fn probe_index(path: &str) -> Option<usize> {
 }
 
 /// Labels a method in metrics and logs.
-fn method_label(method: &Method) -> &'static str {
+pub(super) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

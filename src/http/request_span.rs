@@ -32,6 +32,8 @@ pub(super) struct Answer<'a> {
     pub(super) account: &'a AccountView<'a>,
     pub(super) problem: Option<&'a Problem>,
     pub(super) took: Duration,
+    /// What only its listener knows of it.
+    pub(super) more: Vec<(&'static str, Value)>,
 }
 
 impl RequestSpan {
@@ -87,7 +89,7 @@ impl RequestSpan {
     }
 
     /// Ends the span, if it is recorded.
-    pub(super) fn end(&self, answer: &Answer<'_>) {
+    pub(super) fn end(&self, answer: Answer<'_>) {
         if self.sampled().is_none() {
             return;
         }
@@ -97,7 +99,8 @@ impl RequestSpan {
             known => known,
         };
         let mut attributes = self.attributes.clone();
-        of_answer(answer, &mut attributes);
+        of_answer(&answer, &mut attributes);
+        attributes.extend(answer.more);
         let is_error = answer.status >= 500;
         if is_error {
             let error = match answer.problem {

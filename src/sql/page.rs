@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::header::LINK;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::{
     AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode,
 };
@@ -12,6 +13,7 @@ use super::place::SqlPlace;
 use super::{
     Argument, PageConfig, Parameter, ParameterSource, RequestValues, SqlConfig, SqlStatement,
 };
+use crate::http::Query;
 
 /// Most rows of a page: an answer is held in memory as a whole.
 pub const PAGE_ROWS_MAX: u32 = 10_000;
@@ -20,6 +22,9 @@ pub const PAGE_ROWS_MAX: u32 = 10_000;
 /// the client. The rest is for the request's path and query.
 const LINK_BYTES_MAX: usize = 4 << 10;
 const CURSOR_BYTES_MAX: usize = 1 << 10;
+
+/// What follows the URI in `Link`.
+const LINK_END: &str = ">; rel=\"next\"";
 
 /// What ends a URI in `Link`, beside what no request target contains.
 const ENDS_URI: &AsciiSet = &CONTROLS.add(b'<').add(b'>').add(b'"').add(b' ');
@@ -92,7 +97,10 @@ pub struct TooLongForLink;
 
 /// A last row without a usable value: its page has a next one that cannot be named.
 #[derive(Debug, thiserror::Error)]
-#[error("a page has a next one, but the cursor's column `{0}` is null or too long in its last row")]
+#[error(
+    "a page has a next one, but the cursor's column `{0}` is null or too long in its last row, or has the same \
+     value in the next"
+)]
 pub struct CursorError(String);
 
 impl Page {
@@ -133,12 +141,13 @@ impl Page {
         statement.in_pages(&self.config.column, self.limit)
     }
 
-    /// Binds the limit of a request, one higher.
-    pub(super) fn bind(
-        &self,
-        values: &RequestValues<'_>,
-        arguments: &mut [Argument<'_>],
-    ) -> Result<(), LimitError> {
+    /// The query parameter with the rows of a page.
+    pub(super) fn limit(&self) -> &str {
+        &self.config.limit
+    }
+
+    /// Returns the rows of a request's page.
+    pub(super) fn rows(&self, query: &Query<'_>) -> Result<u32, LimitError> {
         let PageConfig {
             limit,
             default,
@@ -149,7 +158,7 @@ impl Page {
             name: limit.clone(),
             max: *max,
         };
-        let rows = match values.query.get(limit) {
+        let rows = match query.get(limit) {
             None => *default,
             Some(text) => text
                 .parse()
@@ -157,9 +166,19 @@ impl Page {
                 .filter(|_| !text.starts_with('+'))
                 .ok_or_else(refused)?,
         };
-        if !(1..=*max).contains(&rows) {
-            return Err(refused());
+        match (1..=*max).contains(&rows) {
+            true => Ok(rows),
+            false => Err(refused()),
         }
+    }
+
+    /// Binds the limit of a request, one higher.
+    pub(super) fn bind(
+        &self,
+        values: &RequestValues<'_>,
+        arguments: &mut [Argument<'_>],
+    ) -> Result<(), LimitError> {
+        let rows = self.rows(values.query)?;
         arguments[self.limit] = Argument::owned((rows + 1).to_string());
         Ok(())
     }
@@ -182,6 +201,24 @@ impl Page {
         HeaderValue::try_from(self.text(uri, &last)).map_err(|_not_a_value| unusable())
     }
 
+    /// Gives a stored answer the link of one request: its own path and query, and the stored cursor.
+    pub fn relink(&self, uri: &Uri, headers: &mut HeaderMap) {
+        let last = headers.get(LINK).and_then(|link| self.cursor_in(link));
+        if let Some(link) = last.and_then(|last| self.link(uri, Some(&last)).ok()) {
+            headers.insert(LINK, link);
+        }
+    }
+
+    /// Returns the cursor in a link of this form; it is the last parameter.
+    fn cursor_in(&self, link: &HeaderValue) -> Option<String> {
+        let target = link.to_str().ok()?.strip_prefix('<')?;
+        let (_, query) = target.strip_suffix(LINK_END)?.split_once('?')?;
+        let (name, value) = query.rsplit('&').next()?.split_once('=')?;
+        let decoded = |text| percent_decode_str(text).decode_utf8().ok();
+        (decoded(name)? == self.config.cursor.as_str()).then_some(())?;
+        Some(decoded(value)?.into_owned())
+    }
+
     fn text(&self, uri: &Uri, last: &str) -> String {
         let cursor = &self.config.cursor;
         let is_other = |pair: &&str| {
@@ -193,14 +230,13 @@ impl Page {
         let next = format!("{}={last}", utf8_percent_encode(cursor, NON_ALPHANUMERIC));
         let query: Vec<&str> = kept.chain([next.as_str()]).collect();
         let target = format!("{}?{}", uri.path(), query.join("&"));
-        format!("<{}>; rel=\"next\"", utf8_percent_encode(&target, ENDS_URI))
+        format!("<{}{LINK_END}", utf8_percent_encode(&target, ENDS_URI))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Query;
 
     const SQL: &str =
         "select id from t where id > :query.after::int order by id limit :query.limit";
@@ -300,6 +336,34 @@ mod tests {
             .find(|uri| page.check(uri).is_ok());
         let link = page.link(&most.unwrap(), Some(&long[1..])).unwrap();
         assert_eq!(link.len(), LINK_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_stored_link_becomes_that_of_each_request() {
+        let page = page(SQL, config()).unwrap();
+        let relinked = |stored: &str, uri: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LINK, stored.parse().unwrap());
+            page.relink(&Uri::from_static(uri), &mut headers);
+            headers[LINK].to_str().unwrap().to_owned()
+        };
+        let stored = page.link(&Uri::from_static("/x?limit=2"), Some("a&b>é"));
+        let stored = stored.unwrap().to_str().unwrap().to_owned();
+        assert_eq!(
+            relinked(&stored, "/%78?from=mail&limit=02&after=1"),
+            "</%78?from=mail&limit=02&after=a%26b%3E%C3%A9>; rel=\"next\""
+        );
+        // A link that is not of this form stays: without it the page would seem to be the last.
+        for other in [
+            "</x?after=1>; rel=\"prev\"",
+            "</x?aft=1>; rel=\"next\"",
+            "x",
+        ] {
+            assert_eq!(relinked(other, "/x"), other);
+        }
+        let mut last = HeaderMap::new();
+        page.relink(&Uri::from_static("/x"), &mut last);
+        assert!(last.is_empty());
     }
 
     #[test]

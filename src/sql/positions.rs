@@ -76,7 +76,8 @@ impl Positions {
         if let Some(known) = newest.as_ref().filter(|it| it.is_of_use(&node.id)) {
             return known.clone();
         }
-        let opening = open(Arc::clone(node)).boxed().shared();
+        let opening = in_time(node.id.clone(), open(Arc::clone(node)));
+        let opening = opening.boxed().shared();
         tokio::spawn(opening.clone());
         let dialled = Dialled {
             node: node.id.clone(),
@@ -114,24 +115,43 @@ impl Dialled {
     }
 }
 
-async fn open(node: Arc<Node>) -> Option<Arc<Asker>> {
-    let opened = async {
-        let connection = node.connect().await.map_err(|error| error.to_string())?;
-        let statement = connection.client.prepare(POSITION).await;
-        let statement = statement.map_err(|error| error.to_string())?;
-        Ok::<_, String>(Asker {
-            connection,
-            statement,
-        })
-    };
-    match timeout(OPENING_MAX, opened)
-        .await
-        .unwrap_or_else(|_| Err("it takes too long".to_owned()))
-    {
+async fn open(node: Arc<Node>) -> Result<Asker, String> {
+    let connection = node.connect().await.map_err(|error| error.to_string())?;
+    let statement = connection.client.prepare(POSITION).await;
+    let statement = statement.map_err(|error| error.to_string())?;
+    Ok(Asker {
+        connection,
+        statement,
+    })
+}
+
+/// Waits until a connection is open, for so long at most: a server may take it, and then be silent.
+async fn in_time<A>(
+    node: NodeId,
+    opening: impl Future<Output = Result<A, String>>,
+) -> Option<Arc<A>> {
+    let opened = timeout(OPENING_MAX, opening).await;
+    match opened.unwrap_or_else(|_elapsed| Err("it takes too long".to_owned())) {
         Ok(opened) => Some(Arc::new(opened)),
         Err(reason) => {
-            tracing::debug!(node = %node.id, reason, "no connection for positions");
+            tracing::debug!(%node, reason, "no connection for positions");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_open_is_given_up() {
+        let silent = in_time(NodeId::Primary, pending::<Result<(), _>>());
+        let given_up = timeout(2 * OPENING_MAX, silent).await;
+        assert_eq!(given_up, Ok(None));
+        let opened = in_time(NodeId::Primary, ready(Ok(7))).await;
+        assert_eq!(opened.as_deref(), Some(&7));
     }
 }

@@ -80,13 +80,14 @@ impl SqlStatement {
 
     /// The same with an answer of one row less than parameter `limit` says, the first being 0; whether there
     /// was one; and the value that the last row of the answer has in a column, which has no double quotes in
-    /// its name.
+    /// its name. There is none where the row left out has the same: the next page would pass it over.
     pub(super) fn in_pages(self, column: &str, limit: usize) -> Self {
         let limit = format!("${}::bigint", limit + 1);
         let inner = self.text.strip_suffix(ARRAY).unwrap_or(&self.text);
         let text = format!(
             "{inner}select '[' || coalesce(string_agg(line, ',' order by number) filter (where number < {limit}), '') \
-             || ']', coalesce(bool_or(number >= {limit}), false), max(cursor) filter (where number = {limit} - 1) \
+             || ']', coalesce(bool_or(number >= {limit}), false), \
+             nullif(max(cursor) filter (where number = {limit} - 1), max(cursor) filter (where number = {limit})) \
              from (select row_to_json(tidegate)::text as line, tidegate.\"{column}\"::text as cursor, \
              row_number() over () as number from tidegate) numbered"
         );

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use self::remote::Remote;
 use super::attempt::{Download, FIRST_BYTE, fault, patience, silent, within, within_stream};
+use super::bucket_span::traced;
 use super::connector::Guarded;
 use super::credentials::BucketCredentials;
 use super::fault::FaultKind;
@@ -37,6 +38,7 @@ pub(super) const PART_BYTES: usize = 8 << 20;
 /// One bucket at its provider.
 #[derive(Debug)]
 pub struct BucketBackend {
+    name: Arc<str>,
     store: Arc<dyn ObjectStore>,
     kind: Kind,
     unnamable: Arc<Unnamable>,
@@ -75,6 +77,7 @@ impl BucketBackend {
         let Some(credentials) = credentials else {
             let store = file::open(&location.bucket, file_root)?;
             return Ok(Self {
+                name: declared.name.as_str().into(),
                 store: Arc::new(store),
                 kind: Kind::File(location.bucket.into()),
                 unnamable: Arc::default(),
@@ -92,6 +95,7 @@ impl BucketBackend {
             }
         };
         Ok(Self {
+            name: declared.name.as_str().into(),
             store: Arc::clone(&remote.objects),
             kind: Kind::Remote(remote),
             unnamable: connector.unnamable(),
@@ -102,9 +106,9 @@ impl BucketBackend {
     pub(super) async fn put(&self, id: &str, body: Vec<Bytes>) -> Result<(), Fault> {
         let patience = patience(body.iter().map(|it| it.len() as u64).sum());
         let payload = PutPayload::from_iter(body);
-        within(patience, self.store.put(&path(id), payload))
-            .await
-            .map(drop)
+        let path = path(id);
+        let put = within(patience, self.store.put(&path, payload));
+        traced(&self.name, "bucket put", put).await.map(drop)
     }
 
     /// Begins a body that is sent in parts.
@@ -112,7 +116,10 @@ impl BucketBackend {
         let path = path(id);
         match &self.kind {
             Kind::Remote(remote) => Ok(Upload::Remote {
-                id: within(FIRST_BYTE, remote.parts.create_multipart(&path)).await?,
+                id: {
+                    let begun = within(FIRST_BYTE, remote.parts.create_multipart(&path));
+                    traced(&self.name, "bucket upload", begun).await?
+                },
                 store: Arc::clone(&remote.parts),
                 path,
                 parts: Vec::new(),
@@ -138,7 +145,9 @@ impl BucketBackend {
             if_match: object.etag(),
             ..GetOptions::default()
         };
-        let found = within(FIRST_BYTE, self.store.get_opts(&object.path()?, options)).await?;
+        let path = object.path()?;
+        let found = within(FIRST_BYTE, self.store.get_opts(&path, options));
+        let found = traced(&self.name, "bucket get", found).await?;
         if found.meta.size != size {
             return Err(Fault::other_size());
         }
@@ -185,7 +194,9 @@ impl BucketBackend {
 
     /// Deletes an object; succeeds if it is not there.
     pub(super) async fn delete<'a>(&self, object: impl Into<ObjectName<'a>>) -> Result<(), Fault> {
-        match within(FIRST_BYTE, self.store.delete(&object.into().path()?)).await {
+        let path = object.into().path()?;
+        let deleted = within(FIRST_BYTE, self.store.delete(&path));
+        match traced(&self.name, "bucket delete", deleted).await {
             Err(fault) if fault.kind != FaultKind::Absent => Err(fault),
             _ => Ok(()),
         }
@@ -216,7 +227,9 @@ impl BucketBackend {
 
     /// Copies an object within the bucket, without its bytes passing here.
     pub(super) async fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<(), Fault> {
-        within(patience(bytes), self.store.copy(&path(from), &path(to))).await
+        let (from, to) = (path(from), path(to));
+        let copied = within(patience(bytes), self.store.copy(&from, &to));
+        traced(&self.name, "bucket copy", copied).await
     }
 
     /// Returns a URL with which a client can read an object for a while.

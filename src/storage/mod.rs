@@ -23,6 +23,7 @@ mod fault;
 mod object_name;
 mod attempt;
 mod unnamable;
+mod bucket_span;
 mod connector;
 mod upload;
 mod backend;

@@ -38,6 +38,13 @@ path = "/nulls"
 page = { column = "name", default = 1 }
 sql = """
 select null::text as name from items where :query.after::text is null limit :query.limit"""
+
+[[endpoint]]
+method = "GET"
+path = "/ties"
+page = { column = "half", default = 2 }
+sql = """
+select id, id / 2 as half from items where id / 2 > coalesce(:query.after::int, 0) order by id limit :query.limit"""
 "#;
 
 const SCHEMA: &str = "create table items (id bigserial primary key, kind text not null, name text not null); \
@@ -123,6 +130,10 @@ async fn the_last_page_has_no_link_and_the_limit_is_the_clients() {
     let page = world.get("/items/a?after=x").await;
     problem(page, 400, "invalid-parameter").await;
     problem(world.get("/nulls").await, 500, "internal").await;
+    // Rows 2 and 3 are one half, 4 and 5 the next: only between them a page may end.
+    let whole = world.get("/ties").await;
+    assert_eq!(next(&whole).as_deref(), Some("/ties?after=1"));
+    problem(world.get("/ties?limit=3").await, 500, "internal").await;
     let long = format!("/items/a?x={}", "y".repeat(4000));
     problem(world.get(&long).await, 400, "invalid-parameter").await;
 }
@@ -162,9 +173,50 @@ async fn pages_are_stored_with_their_links_and_head_says_the_same() {
         (70, 70),
         "names with & and / are cursors too"
     );
-    // Another query is another answer, whose link repeats it.
-    let tracked = world.get("/public/items?limit=7&from=mail").await;
-    assert!(header(&tracked, "link").starts_with("</public/items?limit=7&from=mail&after="));
-    let plain = world.get("/public/items?limit=7").await;
-    assert!(header(&plain, "link").starts_with("</public/items?limit=7&after="));
+}
+
+#[tokio::test]
+async fn what_no_statement_reads_neither_fills_the_cache_nor_bypasses_it() {
+    let world = world().await;
+    let first = world.get("/public/items?limit=7").await;
+    let tag = header(&first, "etag").to_owned();
+    assert!(header(&first, "cache-status").contains("stored"));
+    let (_, last) = header(&first, "link").split_once("after=").unwrap();
+    let last = last.to_owned();
+    for sent in [
+        "?limit=7",
+        "?limit=7&from=mail",
+        "?from=mail&limit=7&x",
+        "?x=%26&limit=%37",
+        "?limit=007",
+        "?&limit=7&&y=1",
+    ] {
+        let answer = world.get(&format!("/public/items{sent}")).await;
+        let cache = header(&answer, "cache-status").to_owned();
+        assert!(cache.starts_with("tidegate; hit"), "{sent}: {cache}");
+        assert_eq!(header(&answer, "etag"), tag, "{sent}");
+        // Each link repeats the request's own query, and leads to the same rows.
+        let own = sent.trim_start_matches("?&").trim_start_matches('?');
+        let expected = format!("</public/items?{}&after={last}", own.replace("&&", "&"));
+        assert_eq!(header(&answer, "link"), expected, "{sent}");
+        let next = world.get(&next(&answer).unwrap()).await;
+        assert_eq!(rows(next).await.len(), 7, "{sent}");
+    }
+    // The path alone is answered on the fast path, with a link without anybody's parameters.
+    world.get("/public/%69tems?from=mail").await;
+    let plain = world.get("/public/items").await;
+    assert!(header(&plain, "cache-status").starts_with("tidegate; hit"));
+    assert!(header(&plain, "link").starts_with("</public/items?after="));
+    // What is refused is refused also where an answer is stored.
+    for refused in [
+        "limit=8".to_owned(),
+        format!("limit=7&x={}", "y".repeat(4_000)),
+    ] {
+        let answer = world.get(&format!("/public/items?{refused}")).await;
+        problem(answer, 400, "invalid-parameter").await;
+    }
+    // Two first pages, and one that follows.
+    world
+        .metric_turns("tidegate_cache_entries", |entries| entries == 3.0)
+        .await;
 }

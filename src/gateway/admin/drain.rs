@@ -17,7 +17,18 @@ use super::AdminState;
 use super::described::described;
 use super::topology::NodeEntry;
 use super::upstreams::UpstreamNodeEntry;
-use crate::endpoint::RouteError;
+use crate::http::{Problem, ProblemKind};
+
+/// No node has the name in the path.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no node of this name; GET /admin/topology lists all")]
+struct NoSuchNode;
+
+impl From<NoSuchNode> for Problem {
+    fn from(error: NoSuchNode) -> Self {
+        Self::of(ProblemKind::NotFound, error)
+    }
+}
 
 /// Takes a node out.
 pub(super) async fn drain(
@@ -59,7 +70,7 @@ pub(super) async fn undrain_upstream(
 fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Response {
     let mut nodes = state.database.members.iter();
     let Some(index) = nodes.position(|member| &*member.name == name) else {
-        return described(RouteError::NotFound, headers);
+        return described(NoSuchNode, headers);
     };
     let now = Instant::now();
     state.database.selector.drain(index, drained, now);
@@ -81,7 +92,7 @@ fn set_upstream(
 ) -> Response {
     let now = Instant::now();
     let Some((found, index)) = state.routes.drain_upstream(upstream, node, drained, now) else {
-        return described(RouteError::NotFound, headers);
+        return described(NoSuchNode, headers);
     };
     tracing::info!(
         upstream,

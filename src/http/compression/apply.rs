@@ -285,3 +285,47 @@ fn weaken(headers: &mut HeaderMap) {
         headers.insert(ETAG, weak);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// A short text, and whether it is compressed.
+    fn answer(compression: &Compression) -> (Response, bool) {
+        let mut request = HeaderMap::new();
+        request.insert("accept-encoding", HeaderValue::from_static("gzip"));
+        let mut response = Response::new(Body::from("text"));
+        let text = HeaderValue::from_static("text/plain");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        let wanted = compression.wanted(&request);
+        let response = compression.apply(&wanted, false, response);
+        let is_compressed = response.headers().contains_key(CONTENT_ENCODING);
+        assert_eq!(response.headers()[VARY], "Accept-Encoding");
+        (response, is_compressed)
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_out_plain_while_all_encoders_are_in_use() {
+        let settings = CompressionSettings {
+            min_bytes: 1,
+            ..CompressionSettings::default()
+        };
+        let compression = Compression::new(&settings);
+        let most = compression.encoders.available_permits();
+        assert_eq!(most, ENCODERS_MAX);
+        let rest = compression.encoders.try_acquire_many(510).unwrap();
+        let open: Vec<_> = (510..most).map(|_| answer(&compression)).collect();
+        assert!(open.iter().all(|(_, is_compressed)| *is_compressed));
+
+        let (plain, is_compressed) = answer(&compression);
+        assert!(!is_compressed);
+        let body = plain.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&*body, b"text");
+
+        drop(open);
+        assert!(answer(&compression).1, "its encoder is free again");
+        drop(rest);
+    }
+}

@@ -8,6 +8,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::meaning::Meaning;
 use super::parameters;
 use super::rotation::SecretAtHand;
 use crate::storage::inventory::{Inventory, Repository};
@@ -47,6 +48,9 @@ impl S3Auth for Keys {
 #[async_trait::async_trait]
 impl S3Access for Permissions {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let meaning = context.extensions_mut().get::<Meaning>().cloned();
+        let meaning = meaning.unwrap_or_default();
+        meaning.understand(context);
         let credentials = context.credentials().ok_or_else(denied)?;
         let key = self.0.key_pair(&credentials.access_key).await?;
         let key = key.ok_or_else(denied)?;
@@ -68,6 +72,9 @@ impl S3Access for Permissions {
         };
         let query = context.uri().query().unwrap_or_default();
         parameters::check(context.s3_op().name(), query, context.headers())?;
+        if !context.s3_path().is_root() {
+            meaning.allow(&allowed.repository.row.name);
+        }
         context.extensions_mut().insert(allowed);
         Ok(())
     }

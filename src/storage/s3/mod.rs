@@ -9,6 +9,7 @@ mod guard;
 mod ranges;
 mod rotation;
 mod parameters;
+mod meaning;
 mod access;
 mod body;
 mod conditions;
@@ -39,8 +40,10 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 
 use super::Store;
 use super::registry::new_id;
+use crate::http::RequestNotes;
 use access::{Keys, Permissions};
 use body::Watched;
+use meaning::Meaning;
 use objects::Redirect;
 use operations::Operations;
 use rotation::{NoOperations, secret_of};
@@ -52,14 +55,15 @@ pub struct S3Front {
     service: S3Service,
     /// Only verifies signatures.
     probe: S3Service,
+    notes: RequestNotes,
 }
 
 impl S3Front {
-    /// Puts it together.
+    /// Puts it together; requests are noted in `notes`.
     ///
     /// # Errors
     /// If the domain of virtual hosts is not one.
-    pub fn new(store: &Arc<Store>) -> Result<Self, String> {
+    pub fn new(store: &Arc<Store>, notes: RequestNotes) -> Result<Self, String> {
         let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(store)));
         // Without it, access would not be checked at all.
         builder.set_access(Permissions(Arc::clone(store)));
@@ -67,6 +71,7 @@ impl S3Front {
             store: Arc::clone(store),
             service: built(builder, store)?,
             probe: built(S3ServiceBuilder::new(NoOperations), store)?,
+            notes,
         })
     }
 
@@ -121,7 +126,8 @@ impl tower::Service<Request<Incoming>> for S3Front {
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let front = self.clone();
         Box::pin(async move {
-            let id = new_id();
+            let (id, meaning) = (new_id(), Meaning::default());
+            let noted = front.notes.begin(&request, &id);
             let query = request.uri().query().unwrap_or_default();
             let asks_for_attributes = query
                 .split('&')
@@ -129,7 +135,11 @@ impl tower::Service<Request<Incoming>> for S3Front {
             ranges::adapt(&mut request);
             let mut response = match guard::check(&request) {
                 Err(error) => errors::response(error),
-                Ok(()) => front.serve(request.map(Body::from), &id).await,
+                Ok(()) => {
+                    let mut request = request.map(Body::from);
+                    request.extensions_mut().insert(meaning.clone());
+                    noted.around(front.serve(request, &id)).await
+                }
             };
             if response.extensions().get::<Redirect>().is_some() {
                 *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
@@ -139,6 +149,8 @@ impl tower::Service<Request<Incoming>> for S3Front {
             }
             errors::ask_to_retry(&mut response);
             errors::identify(&mut response, &id);
+            let status = response.status().as_u16();
+            noted.answered(meaning.route(), status, meaning.attributes(&id));
             Ok(response)
         })
     }

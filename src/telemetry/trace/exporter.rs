@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use tidegate_model::error_chain;
+
 use super::otlp::Encoding;
 use super::record::SpanRecord;
 use super::settings::TraceSettings;
@@ -36,10 +38,10 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub struct ExporterError(#[from] reqwest::Error);
 
 /// Why the spans of a batch are lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Loss {
-    /// The collector cannot be reached, or its answer breaks off.
-    Unreachable,
+    /// The collector cannot be reached, or its answer breaks off; with the cause.
+    Unreachable(String),
     /// It answers with an error.
     Refused(StatusCode),
     /// It does not answer in time.
@@ -47,9 +49,9 @@ enum Loss {
 }
 
 impl Loss {
-    fn reason(self) -> &'static str {
+    fn reason(&self) -> &'static str {
         match self {
-            Self::Unreachable => "unreachable",
+            Self::Unreachable(_) => "unreachable",
             Self::Refused(_) => "refused",
             Self::Timeout => "timeout",
         }
@@ -73,8 +75,13 @@ impl Exporter {
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
             // What is sent, secrets included, is for the configured URL alone.
             .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+            .no_proxy();
+        let client = match settings.endpoint.scheme() {
+            "https" => client,
+            // No root is needed, so a system without any is none the worse for it.
+            _ => client.tls_certs_only([]),
+        };
+        let client = client.build()?;
         let (ended, spans) = mpsc::channel(settings.queue_max);
         let tracer = Arc::new(Tracer::new(settings.sampler, ended));
         let (stop, stopped) = watch::channel(false);
@@ -172,8 +179,8 @@ impl Task {
                 Ok(Err(failed)) => failed,
                 Err(_elapsed) => break Loss::Timeout,
             };
-            let wait = match loss {
-                Loss::Refused(status) if !may_be_repeated(status) => break loss,
+            let wait = match &loss {
+                Loss::Refused(status) if !may_be_repeated(*status) => break loss,
                 _ => wait.unwrap_or(pause).max(pause),
             };
             // A collector may ask for any wait, also for one beyond every clock.
@@ -186,11 +193,13 @@ impl Task {
                 _ = self.stopped.wait_for(|it| *it) => {}
             }
         };
-        let status = match loss {
-            Loss::Refused(status) => Some(status.as_u16()),
-            Loss::Unreachable | Loss::Timeout => None,
+        let reason = loss.reason();
+        let (status, cause) = match loss {
+            Loss::Refused(status) => (Some(status.as_u16()), None),
+            Loss::Unreachable(cause) => (None, Some(cause)),
+            Loss::Timeout => (None, None),
         };
-        self.lose(loss.reason(), batch.len() as u64, status);
+        self.lose(reason, batch.len() as u64, (status, cause));
     }
 
     /// Counts the spans that the collector did not take. It has the others, whatever becomes of the rest of its
@@ -198,7 +207,7 @@ impl Task {
     async fn take_in(&mut self, answer: Response) {
         let rejected = self.encoding.rejected(&read(answer).await);
         if rejected > 0 {
-            self.lose("rejected", rejected, None);
+            self.lose("rejected", rejected, (None, None));
         }
     }
 
@@ -210,7 +219,11 @@ impl Task {
         let request = request.headers(self.settings.headers.clone());
         let request = request.header(CONTENT_TYPE, content_type).body(body);
         let answer = request.send().await;
-        let answer = answer.map_err(|_unreachable| (Loss::Unreachable, None))?;
+        let answer = answer.map_err(|error| {
+            // Its URL may have a secret in it.
+            let cause = error_chain::chain(&error.without_url()).to_string();
+            (Loss::Unreachable(cause), None)
+        })?;
         if !answer.status().is_success() {
             let wait = answer.headers().get(RETRY_AFTER);
             let wait = wait.and_then(|it| it.to_str().ok()?.parse().ok());
@@ -221,12 +234,18 @@ impl Task {
     }
 
     /// Counts lost spans, and says so from time to time.
-    fn lose(&mut self, reason: &'static str, spans: u64, status: Option<u16>) {
+    fn lose(
+        &mut self,
+        reason: &'static str,
+        spans: u64,
+        (status, cause): (Option<u16>, Option<String>),
+    ) {
         metrics::counter!(names::SPANS_DROPPED, "reason" => reason).increment(spans);
         if let Some(suppressed) = self.warnings.pass(Instant::now()) {
             tracing::warn!(
                 reason,
                 status,
+                cause,
                 spans,
                 suppressed,
                 "spans are lost: OpenTelemetry's collector did not take them"

@@ -101,15 +101,28 @@ impl StorageWorld {
 
     /// Starts another gateway; returns a client of it with a key that may write.
     pub(crate) async fn add_gateway(&mut self, settings: &str) -> S3Client {
-        self.add_gateway_at("127.0.0.1:0", settings).await
+        self.add_gateway_with(settings, &[]).await
     }
 
     /// The same where it listens at another address for S3.
-    pub(crate) async fn add_gateway_at(&mut self, address_of: &str, settings: &str) -> S3Client {
+    pub(crate) async fn add_gateway_at(&mut self, address: &str, settings: &str) -> S3Client {
+        let variables = [("STORAGE_ADDR", address.to_owned())];
+        self.add_gateway_with(settings, &variables).await
+    }
+
+    /// The same with more variables.
+    pub(crate) async fn add_gateway_with(
+        &mut self,
+        settings: &str,
+        variables: &[(&str, String)],
+    ) -> S3Client {
         let command = gateway_of(&self.cluster)
-            .env("STORAGE_ADDR", address_of)
+            .env("STORAGE_ADDR", "127.0.0.1:0")
             .env("STORAGE_API_ADDR", "127.0.0.1:0")
             .env("STORAGE_MASTER_KEY", MASTER_KEY);
+        let set =
+            |command: GatewayCommand, (name, value): &(&str, String)| command.env(name, value);
+        let command = variables.iter().fold(command, set);
         let toml = format!("[storage]\n{settings}\n");
         let command = self.surrounded(command);
         let gateway = configured(&self.cluster, command, &toml)

@@ -1,5 +1,7 @@
 //! Collectors that are slow, gone or talk without end.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,7 +29,12 @@ async fn until_dropped(edge: &Edge, reason: &str, spans: f64) {
 }
 
 const ROUNDS: usize = 5;
+/// On a machine that is too busy to measure on, more rounds are not tried.
+const ROUNDS_MAX: usize = 20;
 const REQUESTS: usize = 200;
+
+/// How late a thread that only sleeps may be, so that what was measured meanwhile counts.
+const LATE_MAX: Duration = Duration::from_millis(1);
 
 /// The time that all but one in a hundred requests take at most.
 async fn p99(edge: &Edge) -> Duration {
@@ -39,6 +46,29 @@ async fn p99(edge: &Edge) -> Duration {
     }
     took.sort();
     took[took.len() * 99 / 100]
+}
+
+/// Sleeps 10 ms again and again until told to stop; returns how late all but one in twenty sleeps were at most.
+fn control(stop: &mpsc::Receiver<()>) -> Duration {
+    const SLEEP: Duration = Duration::from_millis(10);
+    let mut late = Vec::new();
+    loop {
+        let started = Instant::now();
+        if stop.recv_timeout(SLEEP) != Err(RecvTimeoutError::Timeout) {
+            late.sort();
+            return late.get(late.len() * 95 / 100).copied().unwrap_or_default();
+        }
+        late.push(started.elapsed().saturating_sub(SLEEP));
+    }
+}
+
+/// The p99 of both, and whether the machine was quiet enough to tell.
+async fn round(off: &Edge, on: &Edge) -> (Duration, Duration, bool) {
+    let (stop, stopped) = mpsc::channel();
+    let control = thread::spawn(move || control(&stopped));
+    let (without, with) = (p99(off).await, p99(on).await);
+    stop.send(()).unwrap();
+    (without, with, control.join().unwrap() <= LATE_MAX)
 }
 
 #[tokio::test]
@@ -53,19 +83,26 @@ async fn a_collector_that_is_silent_costs_no_request_anything_and_its_spans_are_
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
     ];
     let edge = before(&app, &collector, &more).await;
-    // The best of rounds in turn: the machine is busy with other tests.
-    let (mut without, mut with) = (Duration::MAX, Duration::MAX);
-    for _ in 0..ROUNDS {
-        without = without.min(p99(&off).await);
-        with = with.min(p99(&edge).await);
+    let (mut sound, mut void) = (Vec::new(), 0);
+    while sound.len() < ROUNDS && sound.len() + void < ROUNDS_MAX {
+        match round(&off, &edge).await {
+            (without, with, true) => sound.push((without, with)),
+            (_, _, false) => void += 1,
+        }
     }
-    eprintln!("p99 of a request: {without:?} without traces, {with:?} before a silent collector");
-    assert!(
-        with < without * 2 + Duration::from_millis(5),
-        "{with:?} after {without:?}"
+    let without = sound.iter().map(|(without, _)| *without).min();
+    let with = sound.iter().map(|(_, with)| *with).min();
+    eprintln!(
+        "p99 of a request, best of {} rounds, {void} others void: {without:?} without traces, \
+         {with:?} before a silent collector",
+        sound.len()
     );
+    if let (Some(without), Some(with)) = (without, with) {
+        let most = without * 3 / 2 + LATE_MAX;
+        assert!(with <= most, "{with:?} after {without:?}");
+    }
     // Three spans each, of which a batch waits for its answer and a queue for its turn.
-    let spans = (ROUNDS * REQUESTS * 3) as f64;
+    let spans = ((sound.len() + void) * REQUESTS * 3) as f64;
     until_dropped(&edge, "queue", spans - 150.0).await;
 }
 

@@ -1,5 +1,6 @@
 //! A collector that keeps what it is sent.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +86,11 @@ impl Collector {
         let more = more.iter();
         variables.extend(more.map(|(name, value)| (*name, (*value).to_owned())));
         variables
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.app.address
     }
 
     /// Waits until it was asked so often.

@@ -7,4 +7,6 @@ mod fleet;
 mod kit;
 mod sampling;
 mod sql;
+mod storage;
+mod tls;
 mod upstream;

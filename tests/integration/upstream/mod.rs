@@ -19,5 +19,5 @@ mod server_errors;
 mod steering;
 mod streaming;
 mod traffic;
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod websocket;

@@ -322,3 +322,34 @@ async fn an_unsafe_request_goes_on_while_the_primary_is_gone_or_silent() {
     assert!(world.count(MISSED).await >= 2.0);
     assert_eq!(app.last().method, Method::POST);
 }
+
+#[tokio::test]
+async fn a_stated_position_makes_no_token_while_the_primary_cannot_be_reached() {
+    let answer = || async {
+        (
+            StatusCode::CREATED,
+            [("x-database-position", "0/7")],
+            "written",
+        )
+    };
+    let app = App::serve(Router::new().fallback(answer)).await;
+    let cluster = Cluster::start(1).await.unwrap();
+    let file = format!("{POLICY}{}", endpoint("*", "/{*rest}", &app.url()));
+    let gateway = configured(&cluster, gateway_of(&cluster), &file);
+    let mut world = World::over(cluster, gateway).await;
+    world.health_turns(200).await;
+    assert!(seen(&world.posts(&[]).await).is_some());
+
+    world.cluster.primary.kill().await.unwrap();
+    let refused = async || {
+        let answer = world.posts(&[]).await;
+        // The write is answered in any case.
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let is_missed = (seen(&answer), told(&answer, "position")) == (None, "missed");
+        Ok(is_missed.then_some(()))
+    };
+    until("a position makes no token", DEADLINE, refused)
+        .await
+        .unwrap();
+    assert!(world.count(MISSED).await >= 1.0);
+}

@@ -11,20 +11,13 @@ use tokio_rustls::TlsAcceptor;
 use super::kit::{Edge, Raw, endpoint, upstream};
 use crate::world::problem;
 
-const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
+/// The directory of their roots.
+pub(crate) const ROOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
 
 /// A server with a certificate for `localhost` that gives the same answer to every request; returns
 /// its port.
 async fn server() -> u16 {
-    let certificate = CertificateDer::from_pem_file(format!("{ROOTS}/server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(format!("{ROOTS}/server_key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key);
-    let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
+    let acceptor = acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -43,6 +36,19 @@ async fn server() -> u16 {
         }
     });
     port
+}
+
+/// Takes TLS connections with a certificate for `localhost`.
+pub(crate) fn acceptor() -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_file(format!("{ROOTS}/server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(format!("{ROOTS}/server_key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
 #[tokio::test]
