@@ -259,8 +259,8 @@ async fn check_size(
     wanted: &[(i32, String)],
     size: i64,
 ) -> S3Result<()> {
-    let stored = Uploads(&store.index).parts(upload, 0, i64::from(PARTS_MAX));
-    let stored = match stored.await {
+    let uploads = Uploads(&store.index);
+    let stored = match uploads.parts(upload, 0, i64::from(PARTS_MAX)).await {
         // It may have been completed already.
         Err(StorageError::NoSuchUpload) => return Ok(()),
         stored => stored?,
