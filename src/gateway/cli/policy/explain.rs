@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
-use tidegate_model::normalise;
+use tidegate_model::{normalise, printable};
 use tidegate_traffic::decide::{Request, Target, decide};
 use tidegate_traffic::facts::{Conditions, Facts, RegionStanding, by_distance};
 use tidegate_traffic::hash::RAMP_END;
@@ -176,6 +176,6 @@ fn parsed<T: std::str::FromStr>(name: &str, text: &str, expected: &str) -> Resul
 }
 
 fn refused(name: &str, text: &str, why: impl Display) -> Exit {
-    let text: String = text.chars().filter(|it| !it.is_control()).collect();
+    let text = printable(text);
     Exit::unusable(format_args!("{name} = \"{text}\": {why}"))
 }

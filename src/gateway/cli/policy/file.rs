@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 
+use serde::Serialize;
 use tidegate_model::Environment;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{BYTES_MAX, Diagnostics, Source};
@@ -60,6 +61,19 @@ pub(super) fn report(diagnostics: &Diagnostics, source: &Source<'_>) {
     let mut stderr = std::io::stderr();
     let text = diagnostics.render(source, stderr.is_terminal());
     let _unwritable = stderr.write_all(text.as_bytes());
+}
+
+/// Prints a line of JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Exit> {
+    print(&(serde_json::to_string(value).map_err(Exit::failed)? + "\n"))
+}
+
+/// Prints JSON or a text.
+pub(super) fn print_either(json: bool, value: &impl Serialize, text: &str) -> Result<(), Exit> {
+    match json {
+        true => print_json(value),
+        false => print(text),
+    }
 }
 
 pub(super) fn print(text: &str) -> Result<(), Exit> {
