@@ -23,8 +23,8 @@ async fn a_gateway_that_has_missed_the_floor_goes_to_the_revision_that_has_it_an
     assert_eq!(scene.done(&push).await, "3");
 
     // A candidate that was taken back voids nothing.
-    let open = "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by) \
-        values ('rollout', 3, 1, '{eu-west-1}', 'x', 'ada')";
+    let open = "insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, renewed_at) \
+        values ('rollout', 3, 1, '{eu-west-1}', 'x', 'ada', now() + interval '1 min')";
     scene.cluster.primary.execute(open).await.unwrap();
     let loaded = |it: &serde_json::Value| it["state"] == "loaded" && it["revision"] == 3;
     scene.until_reported("both have loaded it", loaded).await;

@@ -16,7 +16,7 @@ use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show::{self, Explained};
 
-use super::file::print;
+use super::file::{print, print_pretty};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::ExplainPolicyCommand;
 use crate::http::without_port;
@@ -71,7 +71,7 @@ pub(super) fn explain(
         next_hop,
     };
     match command.json {
-        true => print(&(serde_json::to_string_pretty(&answer).map_err(Exit::failed)? + "\n")),
+        true => print_pretty(&answer),
         false => print(&format!(
             "{}\nNEXT HOP\n{}\n",
             answer.explained, answer.next_hop

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 
 use serde::Serialize;
-use tidegate_model::Environment;
+use tidegate_model::{Environment, printable};
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{BYTES_MAX, Diagnostics, Source};
 use tidegate_traffic::{Compiled, compile};
@@ -65,7 +65,12 @@ pub(super) fn report(diagnostics: &Diagnostics, source: &Source<'_>) {
 
 /// Prints a line of JSON.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Exit> {
-    print(&(serde_json::to_string(value).map_err(Exit::failed)? + "\n"))
+    print_as_is(&(serde_json::to_string(value).map_err(Exit::failed)? + "\n"))
+}
+
+/// Prints JSON that people read, too.
+pub(super) fn print_pretty(value: &impl Serialize) -> Result<(), Exit> {
+    print_as_is(&(serde_json::to_string_pretty(value).map_err(Exit::failed)? + "\n"))
 }
 
 /// Prints JSON or a text.
@@ -76,7 +81,18 @@ pub(super) fn print_either(json: bool, value: &impl Serialize, text: &str) -> Re
     }
 }
 
+/// Prints lines for a terminal: whatever policies, receipts and names are of, others may have written it.
 pub(super) fn print(text: &str) -> Result<(), Exit> {
+    let lines = text.split_inclusive('\n');
+    let shown = |line: &str| match line.strip_suffix('\n') {
+        Some(line) => printable(line) + "\n",
+        None => printable(line),
+    };
+    print_as_is(&lines.map(shown).collect::<String>())
+}
+
+/// Prints what a program reads.
+pub(super) fn print_as_is(text: &str) -> Result<(), Exit> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Exit::failed)

@@ -4,7 +4,7 @@ use serde::Serialize;
 use tidegate_model::Environment;
 use tidegate_rollout::GatewayReport;
 
-use super::file::print;
+use super::file::{print, print_json};
 use super::store::open;
 use crate::gateway::cli::Exit;
 use crate::policy_store::{InForceRow, OpenRow, StoreError};
@@ -64,7 +64,7 @@ pub(super) async fn status(environment: &Environment, json: bool) -> Result<(), 
         },
     };
     match json {
-        true => print(&(serde_json::to_string(&status).map_err(Exit::failed)? + "\n")),
+        true => print_json(&status),
         false => print(&text(&status)),
     }
 }

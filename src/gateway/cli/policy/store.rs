@@ -9,7 +9,7 @@ use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
 use tidegate_traffic::{compile, show};
 
-use super::file::{accepted, print, print_either, read, refuse};
+use super::file::{accepted, print, print_as_is, print_either, print_pretty, read, refuse};
 use super::key::signing_key;
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::{PushCommand, revision};
@@ -143,14 +143,14 @@ pub(super) async fn push(environment: &Environment, command: &PushCommand) -> Re
 pub(super) async fn list(environment: &Environment, json: bool) -> Result<(), Exit> {
     let revisions = open(environment).await?.list().await?;
     if json {
-        let text = serde_json::to_string_pretty(&revisions).map_err(Exit::failed)?;
-        return print(&(text + "\n"));
+        return print_pretty(&revisions);
     }
     let mut text = String::new();
     for it in &revisions {
         let mark = if it.in_force { "*" } else { " " };
         let signed = if it.signed { "signed  " } else { "unsigned" };
-        let (sha256, created_at) = (&it.sha256[..it.sha256.len().min(12)], &it.created_at);
+        let sha256: String = it.sha256.chars().take(12).collect();
+        let created_at = &it.created_at;
         let (author, note) = (&it.author, &it.note);
         let line = format!(
             "{mark} {:>6}  {created_at}  {sha256}  {signed}  {author}  {note}",
@@ -172,10 +172,8 @@ pub(super) async fn show(
     if text {
         let text = String::from_utf8_lossy(&bytes);
         return match std::io::stdout().is_terminal() {
-            true => text
-                .lines()
-                .try_for_each(|line| print(&(printable(line) + "\n"))),
-            false => print(&text),
+            true => print(&text.replace('\t', "        ")),
+            false => print_as_is(&text),
         };
     }
     let source = Source::new(&name, &bytes);
@@ -185,11 +183,10 @@ pub(super) async fn show(
         return Ok(());
     };
     let shown = show::show(plan);
-    let text = match json {
-        true => serde_json::to_string_pretty(&shown).map_err(Exit::failed)? + "\n",
-        false => shown.to_string(),
-    };
-    print(&text)
+    match json {
+        true => print_pretty(&shown),
+        false => print(&shown.to_string()),
+    }
 }
 
 /// Returns the plan of a revision.
