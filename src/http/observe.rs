@@ -1,5 +1,6 @@
 //! The outermost layer: request id, access line, metrics, the request's span, and the bodies of problems.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +26,8 @@ use super::served_requests::ServedRequests;
 use super::shedding::Shedding;
 use tidegate_model::{Level, RegionId};
 use tidegate_policy::{NO_STORE_PRIVATE, Reason};
-use tidegate_telemetry::EndpointMetrics;
 use tidegate_telemetry::trace::{SpanContext, TraceId, Tracer};
+use tidegate_telemetry::{ACCESS, EndpointMetrics};
 
 /// The paths of the public listener that are answered from memory.
 pub const PROBE_PATHS: [&str; 2] = ["/health/edge", "/health/live"];
@@ -282,14 +283,16 @@ impl AccessEntry<'_> {
         let reason = |served: &Served| served.reason.filter(|_| upstream.is_none());
         let timing = account.timing.unwrap_or_default();
         let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
-        let trace = recorded
-            .map(|it| it.trace)
-            .or(self.trace)
-            .map(|it| it.to_string());
+        let trace = recorded.map(|it| it.trace).or(self.trace);
+        let trace: Option<&dyn Display> = match (&trace, &account.trace) {
+            (Some(trace), _) => Some(trace),
+            (None, Some(started)) => Some(started),
+            (None, None) => None,
+        };
         tracing::info!(
-            target: "tidegate::access",
+            target: ACCESS,
             request_id = self.id.to_str().unwrap_or_default(),
-            trace_id = trace.as_deref().or(account.trace),
+            trace_id = trace.map(tracing::field::display),
             span_id = recorded.map(|it| tracing::field::display(it.span)),
             method = self.method,
             via = self.via.as_ref().map(RegionId::as_str),
@@ -339,7 +342,7 @@ fn log_cause(id: &str, problem: &Problem) {
 }
 
 fn access_lines_are_wanted() -> bool {
-    tracing::enabled!(target: "tidegate::access", tracing::Level::INFO)
+    tracing::enabled!(target: ACCESS, tracing::Level::INFO)
 }
 
 /// The label for requests without an endpoint.

@@ -45,7 +45,8 @@ impl CacheControl {
         }
     }
 
-    /// Checks a value.
+    /// Checks a value. One that says neither `public` nor `no-store` is sent as `private`: without a word,
+    /// a lifetime alone would let shared caches hand one client's answer to others (RFC 9111 section 3).
     ///
     /// # Errors
     ///
@@ -65,6 +66,14 @@ impl CacheControl {
         if public && (says("private") || no_store) {
             return Err(CacheControlError::Contradiction);
         }
+        if !public && says("s-maxage") {
+            return Err(CacheControlError::SharedLifetime);
+        }
+        let is_private = directives(text).any(|it| it.is("private") && it.is_bare());
+        let header = match public || no_store || is_private {
+            true => header,
+            false => private(text)?,
+        };
         let lifetime = lifetime(text)?;
         Ok(Self {
             header,
@@ -81,7 +90,7 @@ impl CacheControl {
         &self.header
     }
 
-    /// Returns the value as the row states it.
+    /// Returns the value that the row stands for.
     pub fn as_written(&self) -> &str {
         match self.application {
             true => APPLICATION,
@@ -115,6 +124,15 @@ impl CacheControl {
     }
 }
 
+/// The value with `private` before what it says.
+fn private(text: &str) -> Result<HeaderValue, CacheControlError> {
+    let text = match text.trim().is_empty() {
+        true => "private".to_owned(),
+        false => format!("private, {text}"),
+    };
+    HeaderValue::from_str(&text).or(Err(CacheControlError::Character))
+}
+
 /// Why a text is not a `Cache-Control` value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheControlError {
@@ -124,6 +142,9 @@ pub enum CacheControlError {
     /// It says `public` and, at the same time, `private` or `no-store`.
     #[error("it says `public` together with `private` or `no-store`")]
     Contradiction,
+    /// It has a lifetime for shared caches, which may not keep the answer.
+    #[error("s-maxage is for shared caches: say `public` too, or use max-age")]
+    SharedLifetime,
     /// A lifetime is not a whole number of seconds.
     #[error("{0} needs a whole number of seconds, as in {0}=60")]
     Seconds(&'static str),
@@ -205,6 +226,28 @@ mod tests {
     fn a_quoted_comma_separates_nothing() {
         assert!(!is_public(r#"x="a \", public, b""#));
         assert!(is_public(r#"x="a \\", public"#));
+    }
+
+    #[test]
+    fn what_is_not_public_is_private_even_if_it_does_not_say_so() {
+        for (text, sent) in [
+            ("max-age=60", "private, max-age=60"),
+            ("must-revalidate", "private, must-revalidate"),
+            ("no-cache", "private, no-cache"),
+            (
+                "private=\"x\", max-age=60",
+                "private, private=\"x\", max-age=60",
+            ),
+            ("", "private"),
+            ("max-age=60, Private", "max-age=60, Private"),
+            ("no-store", "no-store"),
+        ] {
+            assert_eq!(CacheControl::parse(text).unwrap().header(), sent, "{text}");
+        }
+        for text in ["s-maxage=60", "private, s-maxage=60"] {
+            let error = CacheControl::parse(text).unwrap_err();
+            assert_eq!(error, CacheControlError::SharedLifetime, "{text}");
+        }
     }
 
     #[test]

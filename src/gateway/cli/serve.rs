@@ -7,15 +7,18 @@ use crate::gateway::{Gateway, GatewayError};
 use crate::http::drain_on_signals;
 use tidegate_model::ConfigError;
 use tidegate_model::Environment;
-use tidegate_telemetry::init_logs;
+use tidegate_telemetry::{LogError, init_logs};
 
 /// Serves until the drain that a signal began is over; a second signal ends it with code 1.
 pub(super) async fn serve(overrides: Overrides, environment: Environment) -> Result<(), Exit> {
     let settings = Settings::resolve(&overrides, &environment)?;
     let filter = environment.get("RUST_LOG");
-    init_logs(settings.log_format, filter).map_err(|error| {
-        let why = format!("{error}; expected for instance `info` or `info,tidegate=debug`");
-        ConfigError::variable("RUST_LOG", filter.unwrap_or_default(), why)
+    let _access_lines = init_logs(settings.log_format, filter).map_err(|error| match error {
+        LogError::Filter(error) => {
+            let why = format!("{error}; expected for instance `info` or `info,tidegate=debug`");
+            ConfigError::variable("RUST_LOG", filter.unwrap_or_default(), why).into()
+        }
+        LogError::Writer(_) => Exit::failed(error),
     })?;
     let gateway = Gateway::assemble(settings).await?;
     let drain = gateway.drain();

@@ -114,6 +114,7 @@ policy.path | '/a/*/b' | 2: path = "/a/*/b": a star is allowed only at the end o
 policy.consistency | 'eventully' | 3: consistency = 'eventully': the level is not one of strong, session, bounded and eventual
 policy.consistency | 'strong, strong' | 3: consistency = 'strong, strong': the field is not one RFC 9651 item (byte 6), such as strong
 policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age needs a whole number of seconds, as in max-age=60
+policy.cache_control | 's-maxage=60' | 3: cache_control = "s-maxage=60": s-maxage is for shared caches: say `public` too, or use max-age
 policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-age=60": it must not say `public`: a shared cache
 policy.cache_control | 'application' | 3: cache_control = "application": the row needs `consistency = "eventual"`
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
