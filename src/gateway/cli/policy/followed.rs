@@ -50,11 +50,11 @@ pub(super) async fn all_follow(
 /// but another state.
 fn decides_by(report: &GatewayReport, in_force: InForceRow) -> bool {
     let is_it = (report.rollout, report.revision) == (in_force.rollout, in_force.revision);
-    // The state of one that suspects itself does not say it, but its share does: an open rollout has ended with a
-    // share of all keys.
+    let is_settled = report.refused.is_none();
     let says_so = match report.state {
-        GatewayState::InForce => true,
-        GatewayState::Suspect => report.share == 0 && report.refused.is_none(),
+        GatewayState::InForce => is_settled,
+        // Its share says whether it still tries the revision.
+        GatewayState::Suspect => is_settled && report.share == 0,
         _ => false,
     };
     // A later rollout begins where this one is in force.
@@ -126,6 +126,11 @@ mod tests {
         }
         assert!(says(4, 2, GatewayState::Suspect, 0));
         assert!(!says(3, 1, GatewayState::InForce, 0));
+        let slow = GatewayReport {
+            refused: Some("slow".to_owned()),
+            ..report(4, 2, GatewayState::InForce, 0)
+        };
+        assert!(!decides_by(&slow, in_force));
         assert!(
             says(5, 3, GatewayState::Loaded, 0),
             "a later rollout is open"
