@@ -90,7 +90,10 @@ impl StateDir {
             let file = file?;
             let name = file.file_name();
             let is_temporary = name.to_string_lossy().starts_with(&format!("{NAME}.new"));
-            let modified = file.metadata()?.modified()?;
+            // Another process may have renamed it since.
+            let Ok(modified) = file.metadata().and_then(|it| it.modified()) else {
+                continue;
+            };
             if is_temporary && modified.elapsed().is_ok_and(|age| age >= LEFT) {
                 std::fs::remove_file(file.path())?;
             }
