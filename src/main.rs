@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
                 std::io::stderr(),
                 "{}tidegate: {}",
                 exit.report,
-                exit.message
+                tidegate_model::printable(&exit.message)
             );
             ExitCode::from(exit.code)
         }

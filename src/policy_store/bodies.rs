@@ -2,27 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_rollout::{
     Admission, RevisionHead, RevisionRefusal, SavedPolicy, StoredRevision, TrustedKeys,
 };
 use tidegate_telemetry::names;
 use tidegate_traffic::syntax::BYTES_MAX;
-use tokio::time::timeout;
 use tokio_postgres::Client;
 
+use super::compilations::{Compilations, Compiled};
 use super::{StoreError, statement};
-use crate::regions::{PolicyFile, PolicyFileError};
-
-/// Longest time to compile a text and to run its tests.
-const COMPILE_MAX: Duration = Duration::from_secs(2);
+use crate::regions::PolicyFile;
 
 /// The revisions that this gateway knows.
 #[derive(Default)]
 pub(super) struct Bodies {
     known: HashMap<u32, KnownBody>,
-    /// The greatest floor of a revision that was accepted.
+    compilations: Compilations,
+    /// The greatest floor of a revision that was in force: what is below it is void.
     floor: u32,
 }
 
@@ -46,6 +43,12 @@ impl Bodies {
         if revision == 0 {
             return Admission::Usable;
         }
+        if revision < self.floor {
+            return Admission::Refused(RevisionRefusal::Floor);
+        }
+        if self.compilations.has(revision) {
+            return Admission::Refused(RevisionRefusal::Slow);
+        }
         match self.known.get(&revision) {
             None => Admission::Unknown,
             Some(KnownBody {
@@ -68,36 +71,52 @@ impl Bodies {
         Some(stored)
     }
 
-    /// Returns the greatest floor of a revision that was accepted.
+    /// Returns the greatest floor of a revision that was in force.
     pub(super) fn floor(&self) -> u32 {
         self.floor
     }
 
-    /// Forgets all revisions but one.
-    pub(super) fn keep_only(&mut self, kept: impl Fn(u32) -> bool) {
-        self.known.retain(|revision, _| kept(*revision));
+    /// Voids the revisions below a floor; returns whether it is a greater one.
+    pub(super) fn raise_floor(&mut self, floor: u32) -> bool {
+        let is_raised = floor > self.floor;
+        self.floor = self.floor.max(floor);
+        is_raised
     }
 
-    /// Accepts what the state file has, if it still counts.
+    /// Forgets all revisions but some, and refuses those of them that are void by now.
+    pub(super) fn keep_only(&mut self, kept: impl Fn(u32) -> bool) {
+        self.known.retain(|revision, _| kept(*revision));
+        self.compilations.keep_only(&kept);
+        let floor = self.floor;
+        let known = self.known.iter_mut();
+        for (revision, known) in known.filter(|(it, known)| **it < floor && known.refusal.is_none())
+        {
+            show_refused(*revision, RevisionRefusal::Floor);
+            known.refusal = Some(RevisionRefusal::Floor);
+        }
+    }
+
+    /// Accepts what the state file has, if it still counts; its floor counts in any case.
     pub(super) async fn accept_saved(
         &mut self,
         saved: &SavedPolicy,
         trust: &TrustedKeys,
     ) -> Result<(), RevisionRefusal> {
-        let floor = self.floor.max(saved.floor_accepted);
-        if saved.revision > 0 {
-            let stored = saved.stored();
-            let policy = judge(&stored, trust, floor).await?;
-            let known = KnownBody {
-                version: String::new(),
-                sha256: String::new(),
-                timeline: saved.timeline,
-                refusal: None,
-                accepted: Some((stored, policy)),
-            };
-            self.known.insert(saved.revision, known);
+        self.raise_floor(saved.floor_accepted);
+        if saved.revision == 0 {
+            return Ok(());
         }
-        self.floor = floor;
+        let stored = saved.stored();
+        let policy = self.compiled(&stored, "", trust).await?;
+        self.raise_floor(stored.floor);
+        let known = KnownBody {
+            version: String::new(),
+            sha256: String::new(),
+            timeline: saved.timeline,
+            refusal: None,
+            accepted: Some((stored, policy)),
+        };
+        self.known.insert(saved.revision, known);
         Ok(())
     }
 
@@ -117,19 +136,39 @@ impl Bodies {
         }
         let judged = match head.bytes > BYTES_MAX {
             true => Err(RevisionRefusal::Size),
-            false => match statement::body(client, head.revision).await {
+            false => match self.row(client, head).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(stored)) => {
                     let accepted = self.accepted_until(head.revision, timeline);
-                    self.judge(stored, accepted.as_ref(), trust).await
+                    let judged = self.judge((stored, &head.version), accepted.as_ref(), trust);
+                    judged.await
                 }
                 // No other row is hindered by it.
                 Err(StoreError::Row(_)) => Err(RevisionRefusal::Invalid),
                 Err(error) => return Err(error),
             },
         };
-        self.record((head, timeline), judged);
+        if judged
+            .as_ref()
+            .err()
+            .copied()
+            .is_none_or(RevisionRefusal::is_final)
+        {
+            self.record((head, timeline), judged);
+        }
         Ok(())
+    }
+
+    /// Returns the row of a revision: read once, however long it takes to compile.
+    async fn row(
+        &self,
+        client: &Client,
+        head: &RevisionHead,
+    ) -> Result<Option<StoredRevision>, StoreError> {
+        match self.compilations.stored(head.revision, &head.version) {
+            Some(stored) => Ok(Some(stored.clone())),
+            None => statement::body(client, head.revision).await,
+        }
     }
 
     /// Refuses a revision of a rollout that has no row.
@@ -164,10 +203,7 @@ impl Bodies {
     ) {
         let refusal = judged.as_ref().err().copied();
         if let Some(reason) = refusal {
-            let revision = head.revision;
-            tracing::error!(revision, %reason, "a revision of the traffic policy is refused");
-            metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str())
-                .increment(1);
+            show_refused(head.revision, reason);
         }
         let before = self.known.remove(&head.revision);
         let known_on = before.as_ref().map(|it| it.timeline);
@@ -186,7 +222,7 @@ impl Bodies {
 
     async fn judge(
         &mut self,
-        stored: StoredRevision,
+        (stored, version): (StoredRevision, &str),
         accepted: Option<&Accepted>,
         trust: &TrustedKeys,
     ) -> Result<Accepted, RevisionRefusal> {
@@ -199,28 +235,75 @@ impl Bodies {
                 }
             };
         }
-        let policy = judge(&stored, trust, self.floor).await?;
-        self.floor = self.floor.max(stored.floor);
+        let policy = self.compiled(&stored, version, trust).await?;
         Ok((stored, policy))
+    }
+
+    /// Checks, compiles and tests a revision.
+    async fn compiled(
+        &mut self,
+        stored: &StoredRevision,
+        version: &str,
+        trust: &TrustedKeys,
+    ) -> Compiled {
+        stored.admit(trust, self.floor)?;
+        self.compilations.policy(stored, version).await
     }
 }
 
-/// Checks, compiles and tests a revision.
-async fn judge(
-    stored: &StoredRevision,
-    trust: &TrustedKeys,
-    floor: u32,
-) -> Result<Arc<PolicyFile>, RevisionRefusal> {
-    stored.admit(trust, floor)?;
-    let (revision, body) = (stored.revision, stored.body.clone());
-    let compile = move || PolicyFile::of(&format!("revision {revision}"), body.as_bytes());
-    let compiled = timeout(COMPILE_MAX, tokio::task::spawn_blocking(compile)).await;
-    match compiled {
-        Ok(Ok(Ok(policy))) => Ok(Arc::new(PolicyFile { revision, ..policy })),
-        Ok(Ok(Err(PolicyFileError::Refused { only_tests, .. }))) if only_tests => {
-            Err(RevisionRefusal::Test)
+fn show_refused(revision: u32, reason: RevisionRefusal) {
+    tracing::error!(revision, %reason, "a revision of the traffic policy is refused");
+    metrics::counter!(names::TRAFFIC_REVISION_REFUSED, "reason" => reason.as_str()).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_rollout::sha256_hex;
+
+    use super::*;
+
+    fn saved(body: &str) -> SavedPolicy {
+        let stored = StoredRevision {
+            revision: 3,
+            body: body.to_owned(),
+            sha256: sha256_hex(body.as_bytes()),
+            language: 1,
+            floor: 2,
+            signature: None,
+        };
+        SavedPolicy {
+            floor_accepted: 2,
+            ..SavedPolicy::of(&stored)
         }
-        // It does not parse, has panicked, or takes too long.
-        Ok(_) | Err(_) => Err(RevisionRefusal::Invalid),
+    }
+
+    #[tokio::test]
+    async fn the_floor_of_the_state_file_counts_though_its_revision_is_refused() {
+        let mut bodies = Bodies::default();
+        let (saved, trust) = (saved("nonsense"), TrustedKeys::default());
+        let refused = bodies.accept_saved(&saved, &trust).await;
+        assert_eq!(refused, Err(RevisionRefusal::Invalid));
+        assert_eq!(bodies.floor(), 2);
+        let floor = Admission::Refused(RevisionRefusal::Floor);
+        assert_eq!(bodies.admission(1), floor);
+        assert_eq!(bodies.admission(3), Admission::Unknown);
+        assert_eq!(bodies.admission(0), Admission::Usable);
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_is_void_and_counted_once_the_floor_is_above_it() {
+        let mut bodies = Bodies::default();
+        let body = "region a\npolicy p { prefer a }\n";
+        let (saved, trust) = (saved(body), TrustedKeys::default());
+        assert_eq!(bodies.accept_saved(&saved, &trust).await, Ok(()));
+        assert_eq!(bodies.admission(3), Admission::Usable);
+        assert!(bodies.raise_floor(4) && !bodies.raise_floor(3));
+        bodies.keep_only(|it| it == 3);
+        let floor = Admission::Refused(RevisionRefusal::Floor);
+        assert_eq!(bodies.admission(3), floor);
+        assert!(
+            bodies.stored(3).is_some(),
+            "it goes on until another follows"
+        );
     }
 }

@@ -66,6 +66,41 @@ pub enum StoreError {
         /// The one in force.
         in_force: u32,
     },
+    /// A revision that was never in force.
+    #[error(
+        "revision {revision} was never in force, and a rollback has no stages: {known}; or store its text anew by \
+         `tidegate policy push` and roll that out"
+    )]
+    NeverInForce {
+        /// The one that was asked for.
+        revision: u32,
+        /// Those that were, in words.
+        known: String,
+    },
+    /// A revision below a floor that holds.
+    #[error(
+        "revision {revision} is void, below the floor {floor} of a revision that was in force: {known}; or store its text \
+         anew by `tidegate policy push` and roll that out"
+    )]
+    Void {
+        /// The one that was asked for, or was in force before.
+        revision: u32,
+        /// The floor.
+        floor: u32,
+        /// Those that are not, in words.
+        known: String,
+    },
+    /// A revision that gateways would refuse.
+    #[error(
+        "revision {revision} cannot be used: {why}; store its text anew by `tidegate policy push` and roll that out, or go \
+         back to another one by `--to`"
+    )]
+    Unusable {
+        /// The one that was asked for, or was in force before.
+        revision: u32,
+        /// Why.
+        why: String,
+    },
     /// A floor that would void its own revision.
     #[error("the floor {floor} is above the revision itself, which would be {revision}")]
     Floor {
@@ -125,6 +160,9 @@ impl StoreError {
             | Self::NoRevision { .. }
             | Self::Below { .. }
             | Self::NotOlder { .. }
+            | Self::NeverInForce { .. }
+            | Self::Void { .. }
+            | Self::Unusable { .. }
             | Self::Floor { .. }
             | Self::NothingBefore
             | Self::NoneOpen

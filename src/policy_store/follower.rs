@@ -9,20 +9,22 @@ use tokio::time::{Instant, sleep};
 
 use super::arm_judge::ArmJudge;
 use super::bodies::Bodies;
+use super::floors::Floors;
 use super::nodes::StoreNodes;
 use super::plan_switch::PlanSwitch;
 use super::reporter::{self, Reported};
 use super::state_keeper::{SavedState, StateKeeper};
 use super::status::{show_ended, show_metrics, show_moved};
 use super::store_presence::StorePresence;
-use super::{StoreError, StoreSettings, StoreStatus, statement};
+use super::{StoreError, StoreSettings, StoreStatus};
 use crate::endpoint::LiveRoutes;
 use crate::peers::Membership;
 use crate::regions::Entrance;
 use crate::sql::Database;
 use tidegate_model::{NodeStatus, RegionId};
 use tidegate_rollout::{
-    Following, Observed, Posture, RolloutOutcome, RolloutPosition, StoreView, TrustedKeys,
+    FinishedRollout, Following, Observed, Posture, RevisionRefusal, RolloutOutcome,
+    RolloutPosition, SavedPolicy, StoreView, TrustedKeys,
 };
 
 /// How often the store is read.
@@ -43,6 +45,9 @@ pub struct StoreFollower {
     status: Arc<StoreStatus>,
     following: Following,
     bodies: Bodies,
+    /// What the state file has, until it is compiled.
+    saved: Option<SavedPolicy>,
+    floors: Floors,
     trust: Arc<TrustedKeys>,
     /// The system identifier of the database that what is in force is from.
     system: Option<u64>,
@@ -77,6 +82,8 @@ impl StoreFollower {
             state: StateKeeper::new(settings),
             following: Following::new(region.as_str(), None),
             bodies: Bodies::default(),
+            saved: None,
+            floors: Floors::default(),
             trust: status.trusted(),
             system: None,
             judge: ArmJudge::default(),
@@ -90,7 +97,8 @@ impl StoreFollower {
     /// Follows the store until it is aborted.
     pub async fn run(mut self) {
         show_metrics();
-        self.read_state().await;
+        self.saved = self.state.read(&self.trust.fleet).await;
+        self.take_saved().await;
         let (reports, latest) = watch::channel(None);
         let mut tasks = JoinSet::new();
         tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
@@ -101,6 +109,7 @@ impl StoreFollower {
             if is_there && !is_pinned {
                 self.poll().await;
             }
+            self.take_saved().await;
             let now = self.started.elapsed();
             let mut posture = self.following.posture(now);
             if !is_pinned {
@@ -139,22 +148,31 @@ impl StoreFollower {
         posture.in_force.is_none() && !self.presence.is_absent()
     }
 
-    /// Takes over what was in force when this gateway last ran.
-    async fn read_state(&mut self) {
-        let Some(saved) = self.state.read(&self.trust.fleet).await else {
+    /// Takes over what was in force when this gateway last ran, unless the store has said what is.
+    async fn take_saved(&mut self) {
+        let Some(saved) = self.saved.take() else {
             return;
         };
-        if let Err(reason) = self.bodies.accept_saved(&saved, &self.trust).await {
-            let reason = format_args!("its revision is refused: {reason}");
-            return self.state.ignore(&reason);
-        }
         let position = RolloutPosition {
             timeline: saved.timeline,
             rollout: saved.rollout,
         };
+        // While it was compiled, a node that is behind may have shown what was in force before.
+        if self.following.position() >= Some(position) {
+            return;
+        }
+        // Whatever comes of it: its floor counts, until the database is known to be another one.
+        self.system = self.system.or(saved.system);
+        match self.bodies.accept_saved(&saved, &self.trust).await {
+            Ok(()) => {}
+            Err(RevisionRefusal::Slow) => return self.saved = Some(saved),
+            Err(reason) => {
+                let reason = format_args!("its revision is refused: {reason}");
+                return self.state.refuse(&reason);
+            }
+        }
         let known = Some((position, saved.revision));
         self.following = Following::new(self.region.as_str(), known);
-        self.system = saved.system;
         let (revision, rollout) = (saved.revision, saved.rollout);
         tracing::info!(revision, rollout, "the state file's policy is in force");
         let posture = self.following.posture(self.started.elapsed());
@@ -169,6 +187,7 @@ impl StoreFollower {
         if trust != self.trust {
             let in_force = self.following.in_force();
             self.bodies.keep_only(|it| in_force == Some(it));
+            self.floors.ask_again();
             self.trust = trust;
         }
         for (status, is_current) in self.nodes.by_preference() {
@@ -188,21 +207,23 @@ impl StoreFollower {
         let Some(client) = self.nodes.client(status) else {
             return Ok(false);
         };
-        let in_force = self.following.in_force().unwrap_or_default();
-        let open = self.following.open_rollout().map_or(0, |it| it.0);
-        let polled = statement::poll(&client, in_force, open).await?;
         // Rows whose timeline is not known never count as those of a newer one.
         let known = self.following.position().map_or(0, |it| it.timeline);
         let timeline = self.nodes.timeline(status).map_or(known, |it| it.0);
         let system = status.position.as_ref().map(|it| it.system.0);
         self.follow_database(system);
+        let asked = (&*client, timeline);
+        let polled = self
+            .floors
+            .poll(asked, &self.following, &mut self.bodies, &self.trust);
+        let polled = polled.await?;
         for head in &polled.revisions {
             let look = self.bodies.look(&client, (head, timeline), &self.trust);
             look.await?;
         }
         let open = polled.open.as_ref().map_or(0, |it| it.revision);
-        let finished = polled.finished.map_or(0, |it| it.revision);
-        let rolled_out = [open, finished];
+        let number = |it: Option<FinishedRollout>| it.map_or(0, |it| it.revision);
+        let rolled_out = [open, number(polled.finished), number(polled.above_floor)];
         for &revision in rolled_out.iter().filter(|it| **it > 0) {
             if polled.revisions.iter().all(|it| it.revision != revision) {
                 self.bodies.miss(revision, timeline);
@@ -216,6 +237,7 @@ impl StoreFollower {
             open: polled.open,
             ended: polled.ended.as_deref().and_then(RolloutOutcome::of),
             finished: polled.finished,
+            above_floor: polled.above_floor,
             revisions: polled.revisions,
         };
         self.take_in(&view);
@@ -234,6 +256,7 @@ impl StoreFollower {
             self.state.forget();
             self.following.forget();
             self.bodies = Bodies::default();
+            (self.saved, self.floors) = (None, Floors::default());
         }
         self.system = system.or(self.system);
     }
@@ -249,10 +272,28 @@ impl StoreFollower {
             show_ended(rollout, outcome);
         }
         if is_moved {
-            show_moved(before, view);
-            let revision = view.finished.map_or(0, |it| it.revision);
-            let accepted = (self.bodies.stored(revision), self.bodies.floor());
-            let state = SavedState::of(view, accepted, &self.trust.fleet);
+            show_moved(
+                before,
+                (self.following.position(), self.following.in_force()),
+            );
+        }
+        let in_force = self.following.in_force().unwrap_or_default();
+        let floor = self.bodies.stored(in_force).map_or(0, |it| it.floor);
+        self.bodies.raise_floor(floor);
+        self.save(view.system, is_moved);
+    }
+
+    /// Has the state file replaced if it would say something else.
+    fn save(&mut self, system: Option<u64>, is_moved: bool) {
+        let floor = self.bodies.floor();
+        let is_raised = self.floors.save(floor);
+        let (Some(position), true) = (self.following.position(), is_moved || is_raised) else {
+            return;
+        };
+        let revision = self.following.in_force().unwrap_or_default();
+        let stored = self.bodies.stored(revision);
+        if stored.is_some() || revision == 0 {
+            let state = SavedState::of((system, position), (stored, floor), &self.trust.fleet);
             self.state.save(state);
         }
     }

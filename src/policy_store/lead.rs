@@ -216,8 +216,8 @@ impl Lead<'_> {
 
     /// Why this process does not lead any more.
     async fn lost(&self) -> Result<Leadership, StoreError> {
-        let newest = self.store.newest(false).await?;
-        let own = newest.filter(|it| it.rollout == self.mandate.0);
+        // Whoever has ended it may have begun another.
+        let own = self.store.rollout(self.mandate.0).await?;
         let reason = own
             .as_ref()
             .and_then(|it| it.reason.clone())

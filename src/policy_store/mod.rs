@@ -7,6 +7,7 @@
 mod settings;
 mod error;
 mod statement;
+mod compilations;
 mod bodies;
 mod state_dir;
 mod state_keeper;
@@ -15,10 +16,12 @@ mod reporter;
 mod plan_switch;
 mod nodes;
 mod store_presence;
+mod floors;
 mod arm_judge;
 mod follower;
 mod rows;
 mod session;
+mod reading;
 mod rollouts;
 mod lead;
 

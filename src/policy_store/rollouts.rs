@@ -1,9 +1,9 @@
 //! What commands do with rollouts.
 
 use super::StoreError;
-use super::rows::{InForceRow, NewRollout, OpenRow, PolicyRollback, long, number};
+use super::rows::{InForceRow, NewRollout, OpenRow, PolicyRollback, TEXT_MAX, long, number};
 use super::session::{Arguments, StoreSession, int};
-use tidegate_rollout::{RolloutOutcome, RolloutStage};
+use tidegate_rollout::{RolloutOutcome, RolloutStage, StoredRevision};
 
 /// Ends an open rollout whose leader is gone.
 const EXPIRE: &str = "update tidegate.traffic_rollout \
@@ -29,6 +29,7 @@ impl StoreSession {
             if revision < in_force {
                 return Err(StoreError::Below { revision, in_force });
             }
+            self.refuse_void(revision, in_force).await?;
             let sql = "insert into tidegate.traffic_rollout \
                 (kind, revision, base, regions, bake, blast_radius, judge, leader, by) \
                 values ('rollout', $1, $2, $3, make_interval(secs => $4), $5, $6, $7, $8) returning rollout";
@@ -95,6 +96,7 @@ impl StoreSession {
             "update tidegate.traffic_rollout set outcome = $3, reason = $4, ended_at = clock_timestamp() \
              where {LED}"
         );
+        let reason: String = reason.chars().take(TEXT_MAX).collect();
         let arguments: Arguments<'_> = &[&big(rollout), &leader, &end.as_str(), &reason];
         self.led(&sql, arguments).await
     }
@@ -129,11 +131,17 @@ impl StoreSession {
         .await
     }
 
-    /// Ends an open rollout, else puts an older revision in force, at once and everywhere.
+    /// Ends an open rollout, else puts an older revision in force, at once and everywhere; `check` says why the text
+    /// of that one cannot be used, if it cannot.
     ///
     /// # Errors
-    /// When there is nothing to go back to.
-    pub async fn roll_back(&self, to: Option<u32>, by: &str) -> Result<PolicyRollback, StoreError> {
+    /// When there is nothing to go back to, or it cannot be used.
+    pub async fn roll_back(
+        &self,
+        to: Option<u32>,
+        by: &str,
+        check: impl Fn(&StoredRevision) -> Result<(), String>,
+    ) -> Result<PolicyRollback, StoreError> {
         if let Some(revision) = to.filter(|it| *it > 0) {
             self.revision(revision).await?;
         }
@@ -141,32 +149,73 @@ impl StoreSession {
         self.transaction(async || {
             self.lock_rollouts().await?;
             let (open, in_force) = (self.newest(true).await?, self.in_force().await?);
+            let revision = to.unwrap_or(in_force.base);
             if open.is_none() || to.is_some() {
                 refuse_step(to, in_force)?;
+                self.refuse_unusable(revision, in_force.revision, check)
+                    .await?;
             }
-            if let Some(open) = open {
+            let ended = open.map(|open| open.rollout);
+            if let Some(rollout) = ended {
                 self.end_open(&format!("rolled back by {by}")).await?;
-                let rollout = open.rollout;
                 if to.is_none() {
                     return Ok(PolicyRollback::Ended { rollout, in_force });
                 }
             }
-            let revision = to.unwrap_or(in_force.base);
-            let base = self.base_of(revision).await?;
-            let sql = "insert into tidegate.traffic_rollout \
-                (kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
-                values ('rollback', $1, $2, '{}', '', $3, 'done', $4, clock_timestamp()) returning rollout";
-            let reason = format!("from revision {}", in_force.revision);
-            let (number, below) = (int(revision), int(base));
-            let rows = self.rows(sql, &[&number, &below, &by, &reason]).await?;
-            let rollout = rows.first().map_or(Ok(0), |row| long(row, 0))?;
-            Ok(PolicyRollback::Done(InForceRow {
-                rollout,
-                revision,
-                base,
-            }))
+            let in_force = self.put_back(revision, in_force.revision, by).await?;
+            Ok(PolicyRollback::Done { ended, in_force })
         })
         .await
+    }
+
+    /// Puts an older revision in force.
+    async fn put_back(&self, revision: u32, from: u32, by: &str) -> Result<InForceRow, StoreError> {
+        let base = self.base_of(revision).await?;
+        let sql = "insert into tidegate.traffic_rollout \
+            (kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
+            values ('rollback', $1, $2, '{}', '', $3, 'done', $4, clock_timestamp()) returning rollout";
+        let reason = format!("from revision {from}");
+        let (number, below) = (int(revision), int(base));
+        let rows = self.rows(sql, &[&number, &below, &by, &reason]).await?;
+        let rollout = rows.first().map_or(Ok(0), |row| long(row, 0))?;
+        Ok(InForceRow {
+            rollout,
+            revision,
+            base,
+        })
+    }
+
+    /// Refuses what gateways would refuse, and what was never seen to work.
+    async fn refuse_unusable(
+        &self,
+        revision: u32,
+        in_force: u32,
+        check: impl Fn(&StoredRevision) -> Result<(), String>,
+    ) -> Result<(), StoreError> {
+        if revision == 0 {
+            return Ok(());
+        }
+        self.refuse_void(revision, in_force).await?;
+        if !self.was_in_force(revision).await? {
+            let known = self.to_go_back_to(in_force, self.floor().await?).await?;
+            return Err(StoreError::NeverInForce { revision, known });
+        }
+        let checked = check(&self.revision(revision).await?);
+        checked.map_err(|why| StoreError::Unusable { revision, why })
+    }
+
+    /// Refuses a revision below the floor of one that was in force.
+    async fn refuse_void(&self, revision: u32, in_force: u32) -> Result<(), StoreError> {
+        let floor = self.floor().await?;
+        if revision >= floor {
+            return Ok(());
+        }
+        let known = self.to_go_back_to(in_force, floor).await?;
+        Err(StoreError::Void {
+            revision,
+            floor,
+            known,
+        })
     }
 
     /// Writes that an open rollout has expired, if it has; whatever fails afterwards, that is kept.

@@ -6,7 +6,11 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use super::StoreError;
+use tidegate_model::{RegionId, printable};
 use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, SigningKey, StoredRevision};
+
+/// Longest text of others that is shown, in characters: names, notes and reasons.
+pub(super) const TEXT_MAX: usize = 1_000;
 
 /// A revision to be stored.
 pub struct NewRevision<'a> {
@@ -114,7 +118,12 @@ pub enum PolicyRollback {
         in_force: InForceRow,
     },
     /// An older revision is in force.
-    Done(InForceRow),
+    Done {
+        /// The open rollout that it has ended.
+        ended: Option<u64>,
+        /// What is in force.
+        in_force: InForceRow,
+    },
 }
 
 pub(super) fn stored(row: &Row) -> Result<StoredRevision, StoreError> {
@@ -130,32 +139,73 @@ pub(super) fn stored(row: &Row) -> Result<StoredRevision, StoreError> {
 
 /// Reads a gateway's row; one that this program cannot read is shown, and not waited for.
 pub(super) fn report(row: &Row) -> GatewayReport {
-    let text = |column| row.try_get(column).unwrap_or_default();
-    let state: String = text(7);
+    let text = |column| text(row, column).unwrap_or_default();
+    let (state, region) = (text(7), text(1));
     let share = number(row, 6).ok().and_then(|it| u16::try_from(it).ok());
     let age = row.try_get(10).unwrap_or_default();
     // A newer gateway may count what this program does not know.
-    let arms: ArmReport = serde_json::from_str(&text(9)).unwrap_or_default();
+    let arms = row.try_get::<_, Option<&str>>(9).unwrap_or_default();
     let read = (|| {
         let (rollout, revision) = (long(row, 4).ok()?, number(row, 5).ok()?);
         let language = number(row, 3).ok()?;
+        region.parse::<RegionId>().ok()?;
         Some((language, rollout, revision, share?, state.parse().ok()?))
     })();
     let unknown = (0, 0, 0, 0, GatewayState::Unknown);
     let (language, rollout, revision, share, state) = read.unwrap_or(unknown);
     GatewayReport {
         gateway: text(0),
-        region: text(1),
+        region,
         version: text(2),
         language,
         rollout,
         revision,
         share,
         state,
-        refused: row.try_get(8).unwrap_or_default(),
+        refused: optional_text(row, 8).unwrap_or_default(),
         age: Duration::try_from_secs_f64(f64::max(age, 0.0)).unwrap_or(Duration::MAX),
-        arms,
+        arms: arms.map(ArmReport::read).unwrap_or_default(),
     }
+}
+
+pub(super) fn listed(row: &Row) -> Result<ListedRevision, StoreError> {
+    Ok(ListedRevision {
+        revision: number(row, 0)?,
+        author: text(row, 1)?,
+        note: text(row, 2)?,
+        created_at: text(row, 3)?,
+        sha256: text(row, 4)?,
+        signed: row.try_get(5)?,
+        floor: number(row, 6).unwrap_or_default(),
+        in_force: row.try_get(7)?,
+    })
+}
+
+pub(super) fn open_row(row: &Row) -> Result<OpenRow, StoreError> {
+    Ok(OpenRow {
+        rollout: long(row, 0)?,
+        kind: text(row, 1)?,
+        revision: number(row, 2)?,
+        base: number(row, 3)?,
+        stage: text(row, 4)?,
+        region: optional_text(row, 5)?,
+        share: number(row, 6)? as u16,
+        paused: row.try_get(7)?,
+        by: text(row, 8)?,
+        started_at: text(row, 9)?,
+        outcome: optional_text(row, 10)?,
+        reason: optional_text(row, 11)?,
+    })
+}
+
+/// Reads a text that anyone may have written: all that is shown of the store comes by here.
+fn text(row: &Row, column: usize) -> Result<String, StoreError> {
+    Ok(optional_text(row, column)?.unwrap_or_default())
+}
+
+fn optional_text(row: &Row, column: usize) -> Result<Option<String>, StoreError> {
+    let text: Option<&str> = row.try_get(column)?;
+    Ok(text.map(printable))
 }
 
 pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {

@@ -8,9 +8,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::StoreError;
-use super::rows::{InForceRow, ListedRevision, NewRevision, OpenRow, long, number, report, stored};
+use super::rows::{ListedRevision, NewRevision, TEXT_MAX, listed, stored};
 use crate::postgres::{Connection, Server, Session, connect};
-use tidegate_rollout::{GatewayReport, StoredRevision, sha256_hex};
+use tidegate_rollout::{StoredRevision, sha256_hex};
 
 /// Longest time to connect, and longest statement.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const STATEMENT_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// How a time is written.
-const UTC: &str = "at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
+pub(super) const UTC: &str = "at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
 
 /// One connection to the primary.
 pub struct StoreSession {
@@ -119,26 +119,14 @@ impl StoreSession {
     /// # Errors
     /// When they cannot be read.
     pub async fn list(&self) -> Result<Vec<ListedRevision>, StoreError> {
-        let in_force = self.in_force().await?.revision;
         let sql = format!(
-            "select revision, author, note, to_char(created_at {UTC}), sha256, signature is not null, floor \
+            "select revision, left(author, {TEXT_MAX}), left(note, {TEXT_MAX}), to_char(created_at {UTC}), \
+             left(sha256, 64), signature is not null, floor, \
+             revision = (select revision from tidegate.traffic_rollout \
+                 where outcome = 'done' order by rollout desc limit 1) is true \
              from tidegate.traffic_revision order by revision desc limit 1000"
         );
-        let rows = self.rows(&sql, &[]).await?;
-        let listed = |row: &Row| {
-            let revision = number(row, 0)?;
-            Ok(ListedRevision {
-                revision,
-                author: row.try_get(1)?,
-                note: row.try_get(2)?,
-                created_at: row.try_get(3)?,
-                sha256: row.try_get(4)?,
-                signed: row.try_get(5)?,
-                floor: number(row, 6).unwrap_or_default(),
-                in_force: revision == in_force,
-            })
-        };
-        rows.iter().map(listed).collect()
+        self.rows(&sql, &[]).await?.iter().map(listed).collect()
     }
 
     /// Returns a revision.
@@ -160,71 +148,6 @@ impl StoreSession {
             None => "there are none yet: `tidegate policy push FILE`".to_owned(),
         };
         Err(StoreError::NoRevision { revision, known })
-    }
-
-    /// Returns the rollout that has put in force what is.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn in_force(&self) -> Result<InForceRow, StoreError> {
-        let sql = "select rollout, revision, base from tidegate.traffic_rollout \
-            where outcome = 'done' order by rollout desc limit 1";
-        let rows = self.rows(sql, &[]).await?;
-        let row = |row: &Row| {
-            Ok::<_, StoreError>(InForceRow {
-                rollout: long(row, 0)?,
-                revision: number(row, 1)?,
-                base: number(row, 2)?,
-            })
-        };
-        Ok(rows.first().map(row).transpose()?.unwrap_or_default())
-    }
-
-    /// Returns the open rollout, if there is one, or the newest.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn newest(&self, only_open: bool) -> Result<Option<OpenRow>, StoreError> {
-        let open = if only_open {
-            "where outcome is null"
-        } else {
-            ""
-        };
-        let sql = format!(
-            "select rollout, kind, revision, base, stage, region, share, paused, by, \
-             to_char(started_at {UTC}), outcome, reason \
-             from tidegate.traffic_rollout {open} order by rollout desc limit 1"
-        );
-        let rows = self.rows(&sql, &[]).await?;
-        let row = |row: &Row| {
-            Ok(OpenRow {
-                rollout: long(row, 0)?,
-                kind: row.try_get(1)?,
-                revision: number(row, 2)?,
-                base: number(row, 3)?,
-                stage: row.try_get(4)?,
-                region: row.try_get(5)?,
-                share: number(row, 6)? as u16,
-                paused: row.try_get(7)?,
-                by: row.try_get(8)?,
-                started_at: row.try_get(9)?,
-                outcome: row.try_get(10)?,
-                reason: row.try_get(11)?,
-            })
-        };
-        rows.first().map(row).transpose()
-    }
-
-    /// Returns what the gateways report.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn gateways(&self) -> Result<Vec<GatewayReport>, StoreError> {
-        let sql = "select gateway, region, version, language, rollout, revision, share, state, refused, \
-            report::text, case when isfinite(reported_at) then \
-                extract(epoch from clock_timestamp() - reported_at) else 1e9 end::float8 \
-            from tidegate.traffic_gateway order by region, gateway limit 10000";
-        Ok(self.rows(sql, &[]).await?.iter().map(report).collect())
     }
 
     /// Runs statements as one: all of them, or none.
@@ -289,10 +212,11 @@ async fn connect_to(server: &Server) -> Result<Connection, StoreError> {
     Ok(connect(server, &session, CONNECT_MAX).await?)
 }
 
-/// Whether a push would store what is there: the same text, floor and key.
+/// Whether a push would store what is there: the same text, floor and key, in a row that gateways take.
 fn is_unchanged(known: &StoredRevision, new: &NewRevision<'_>) -> bool {
     let signed = new.key.map(|(fleet, key)| key.sign(fleet, known));
-    known.body == new.body && known.floor == new.floor && known.signature == signed
+    let is_same = known.body == new.body && known.floor == new.floor && known.signature == signed;
+    is_same && known.is_whole() && known.language == new.language
 }
 
 pub(super) fn int(number: u32) -> i32 {

@@ -12,8 +12,8 @@ use tidegate_rollout::{SavedPolicy, SavedPolicyError};
 
 const NAME: &str = "traffic-policy.json";
 
-/// Largest file that is read: a text of 256 KiB, each byte escaped at worst.
-const BYTES_MAX: u64 = 1 << 20;
+/// Largest file that is read: a text of 256 KiB is six times as long if each of its bytes is escaped.
+const BYTES_MAX: u64 = 2 << 20;
 
 /// Age of a temporary file that no process will rename: a write takes far less.
 const LEFT: Duration = Duration::from_hours(1);
@@ -29,7 +29,7 @@ pub(super) enum StateError {
     Io(#[from] io::Error),
     #[error("it is not a regular file")]
     Kind,
-    #[error("it is larger than 1 MiB")]
+    #[error("it is larger than 2 MiB")]
     Size,
     #[error(transparent)]
     Content(#[from] SavedPolicyError),
@@ -90,7 +90,10 @@ impl StateDir {
             let file = file?;
             let name = file.file_name();
             let is_temporary = name.to_string_lossy().starts_with(&format!("{NAME}.new"));
-            let modified = file.metadata()?.modified()?;
+            // Another process may have renamed it since.
+            let Ok(modified) = file.metadata().and_then(|it| it.modified()) else {
+                continue;
+            };
             if is_temporary && modified.elapsed().is_ok_and(|age| age >= LEFT) {
                 std::fs::remove_file(file.path())?;
             }
@@ -186,10 +189,22 @@ mod tests {
         let state = StateDir::new(folder.path());
         std::fs::write(state.file(), [0xff; 100]).unwrap();
         assert!(matches!(state.read("").await, Err(StateError::Content(_))));
-        std::fs::write(state.file(), vec![b' '; (1 << 20) + 1]).unwrap();
+        std::fs::write(state.file(), vec![b' '; (2 << 20) + 1]).unwrap();
         assert!(matches!(state.read("").await, Err(StateError::Size)));
         let missing = StateDir::new(&folder.path().join("missing"));
         assert!(missing.write(saved()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_longest_text_is_read_again_though_each_of_its_bytes_is_escaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path());
+        let longest = SavedPolicy {
+            body: "\u{1}".repeat(tidegate_traffic::syntax::BYTES_MAX),
+            ..saved()
+        };
+        state.write(longest.clone()).await.unwrap();
+        assert!(state.read("").await.unwrap() == Some(longest));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use tidegate_rollout::{SavedPolicy, StoreView, StoredRevision};
+use tidegate_rollout::{RolloutPosition, SavedPolicy, StoredRevision};
 use tidegate_telemetry::names;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -38,13 +38,13 @@ pub(super) enum SavedState {
 }
 
 impl SavedState {
-    /// Returns what a node shows as in force, with its revision and the greatest floor that were accepted.
+    /// Returns what is in force, where it was read, with its revision and the greatest floor that counts.
     pub(super) fn of(
-        view: &StoreView,
+        (system, position): (Option<u64>, RolloutPosition),
         (stored, floor): (Option<&StoredRevision>, u32),
         fleet: &str,
     ) -> Self {
-        let rollout = view.finished.map_or(0, |it| it.rollout);
+        let RolloutPosition { timeline, rollout } = position;
         let kept = match stored {
             Some(stored) => SavedPolicy::of(stored),
             // The floor holds for what follows the built-in policy.
@@ -53,8 +53,8 @@ impl SavedState {
         };
         Self::Policy(Box::new(SavedPolicy {
             fleet: fleet.to_owned(),
-            system: view.system,
-            timeline: view.timeline,
+            system,
+            timeline,
             rollout,
             floor_accepted: floor,
             ..kept
@@ -98,6 +98,12 @@ impl StateKeeper {
         let file = directory.file();
         tracing::warn!(file = %file.display(), %reason, "the state file is ignored");
         count("ignored");
+    }
+
+    /// Records that what the file says does not count, once it was read.
+    pub(super) fn refuse(&mut self, reason: &dyn Display) {
+        self.is_read = false;
+        self.ignore(reason);
     }
 
     /// Records that the database is another one than that of the file, and of what is not yet written.

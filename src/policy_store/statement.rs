@@ -16,6 +16,9 @@ use super::StoreError;
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Most floors that are looked at: a rollout brings one, and whoever writes many rows by hand signs none.
+const FLOORS_MAX: usize = 64;
+
 /// How a message begins.
 const BEGIN: &str = "set local lock_timeout = '100ms'; ";
 
@@ -27,7 +30,45 @@ pub(super) struct Polled {
     /// The outcome of the rollout that was asked for.
     pub(super) ended: Option<String>,
     pub(super) finished: Option<FinishedRollout>,
+    /// The newest finished one whose revision is not below the floor.
+    pub(super) above_floor: Option<FinishedRollout>,
+    /// The revisions with a greater floor that were in force, without their texts.
+    floors: Vec<FloorRow>,
     pub(super) revisions: Vec<RevisionHead>,
+}
+
+/// What a poll asks for.
+pub(super) struct PollOf {
+    /// The revision in force.
+    pub(super) in_force: u32,
+    /// The rollout that is known as open.
+    pub(super) rollout: u64,
+    /// The greatest floor that is known.
+    pub(super) floor: u32,
+    /// The newest finished rollout of which the floors are known; nothing where none would count.
+    pub(super) floors_of: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FloorRow {
+    revision: u32,
+    floor: u32,
+    sha256: String,
+    signature: String,
+}
+
+impl Polled {
+    /// The revisions with a greater floor that were in force, each with an empty text.
+    pub(super) fn floors(&self) -> impl Iterator<Item = StoredRevision> {
+        self.floors.iter().map(|row| StoredRevision {
+            revision: row.revision,
+            body: String::new(),
+            sha256: row.sha256.clone(),
+            language: 0,
+            floor: row.floor,
+            signature: Some(from_hex(&row.signature)),
+        })
+    }
 }
 
 /// Returns whether the store's tables are there.
@@ -37,25 +78,39 @@ pub(super) async fn exists(client: &Client) -> Result<bool, StoreError> {
 }
 
 /// Reads the rollouts, their revisions and the one in force, and how a rollout has ended, in one snapshot.
-pub(super) async fn poll(
-    client: &Client,
-    in_force: u32,
-    rollout: u64,
-) -> Result<Polled, StoreError> {
+pub(super) async fn poll(client: &Client, of: &PollOf) -> Result<Polled, StoreError> {
+    let PollOf {
+        in_force,
+        rollout,
+        floor,
+        floors_of,
+    } = of;
+    let (asks, floors_of) = (floors_of.is_some(), floors_of.unwrap_or_default());
     let sql = format!(
         "with open as (select rollout, revision, base, regions, stage, region, share, beat, paused, judge \
              from tidegate.traffic_rollout where outcome is null), \
          finished as (select rollout, revision from tidegate.traffic_rollout \
-             where outcome = 'done' order by rollout desc limit 1) \
+             where outcome = 'done' order by rollout desc limit 1), \
+         above_floor as (select rollout, revision from tidegate.traffic_rollout \
+             where outcome = 'done' and (revision = 0 or revision >= {floor}) order by rollout desc limit 1), \
+         floors as (select revision, floor, left(sha256, 65) as sha256, \
+                 encode(substr(signature, 1, 65), 'hex') as signature from tidegate.traffic_revision as it \
+             where floor > {floor} and floor <= revision and signature is not null \
+                 and exists (select from tidegate.traffic_rollout where outcome = 'done' and revision = it.revision) \
+             order by floor desc limit {FLOORS_MAX}) \
          select json_build_object( \
              'newest', (select coalesce(max(rollout), 0) from tidegate.traffic_rollout), \
              'open', (select to_json(open) from open), \
              'ended', (select outcome from tidegate.traffic_rollout where rollout = {rollout}), \
              'finished', (select to_json(finished) from finished), \
+             'above_floor', (select to_json(above_floor) from above_floor), \
+             'floors', case when {asks} and coalesce((select rollout from finished), 0) <> {floors_of} \
+                 then (select coalesce(json_agg(floors), '[]') from floors) else '[]' end, \
              'revisions', (select coalesce(json_agg(json_build_object('revision', revision, \
                  'version', xmin::text, 'bytes', octet_length(body), 'sha256', left(sha256, 65))), '[]') \
                  from tidegate.traffic_revision where revision in ( \
-                     select revision from open union select revision from finished union select {in_force})))"
+                     select revision from open union select revision from finished \
+                     union select revision from above_floor union select {in_force})))"
     );
     let text = value(client, &sql).await?.unwrap_or_default();
     serde_json::from_str(&text).map_err(|error| StoreError::Row(error.to_string()))

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tidegate_rollout::{
-    Posture, RevisionRefusal, RolloutOutcome, RolloutPosition, RolloutStage, StoreView,
-    TrustedKeys, WorseBy,
+    Posture, RevisionRefusal, RolloutOutcome, RolloutPosition, RolloutStage, TrustedKeys, WorseBy,
 };
 use tidegate_telemetry::names;
 
@@ -84,10 +83,13 @@ pub(super) fn show_ended(rollout: u64, outcome: RolloutOutcome) {
 }
 
 /// Logs what is in force from now on, and whether a promotion has lost what was.
-pub(super) fn show_moved(before: Option<RolloutPosition>, view: &StoreView) {
-    let (rollout, timeline) = (view.finished.map_or(0, |it| it.rollout), view.timeline);
+pub(super) fn show_moved(
+    before: Option<RolloutPosition>,
+    (position, revision): (Option<RolloutPosition>, Option<u32>),
+) {
+    let (rollout, timeline) = position.map_or((0, 0), |it| (it.rollout, it.timeline));
     if before.is_some() || rollout > 0 {
-        let revision = view.finished.map_or(0, |it| it.revision);
+        let revision = revision.unwrap_or_default();
         tracing::info!(
             revision,
             rollout,

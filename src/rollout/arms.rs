@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// More requests than any gateway counts while a rollout is open: beyond that, a report is not to be believed.
+const COUNT_MAX: u64 = 1 << 40;
+
 /// Times are counted in buckets 5 % apart, from a tenth of a millisecond on.
 const STEP: f64 = 1.05;
 const LEAST: Duration = Duration::from_micros(100);
@@ -57,8 +60,8 @@ impl ArmCounts {
 
     /// Adds what another gateway has counted.
     pub fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.errors += other.errors;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.errors = self.errors.saturating_add(other.errors);
         for (bucket, count) in &other.times {
             self.add_times(*bucket, *count);
         }
@@ -84,17 +87,17 @@ impl ArmCounts {
     #[must_use]
     pub(crate) fn later_than(&self, bucket: u8) -> u64 {
         let later = self.times.iter().filter(|(it, _)| *it > bucket);
-        later.map(|(_, count)| count).sum()
+        sum(later.map(|(_, count)| *count))
     }
 
     /// Returns the bucket up to which a share of the requests lies.
     #[must_use]
     pub(crate) fn quantile(&self, share: f64) -> u8 {
-        let all: u64 = self.times.iter().map(|(_, count)| count).sum();
+        let all = sum(self.times.iter().map(|(_, count)| *count));
         let enough = (all as f64 * share).ceil() as u64;
-        let mut below = 0;
+        let mut below = 0_u64;
         for (bucket, count) in &self.times {
-            below += count;
+            below = below.saturating_add(*count);
             if below >= enough {
                 return *bucket;
             }
@@ -102,10 +105,51 @@ impl ArmCounts {
         u8::MAX
     }
 
+    /// Returns the same with no more failed or timed requests than requests, and its times in order.
+    fn bounded(self) -> Self {
+        let requests = self.requests.min(COUNT_MAX);
+        let mut bounded = Self {
+            requests,
+            errors: self.errors.min(requests),
+            times: Vec::new(),
+        };
+        let mut left = requests;
+        for (bucket, count) in self.times {
+            let count = count.min(left);
+            left -= count;
+            bounded.add_times(bucket, count);
+        }
+        bounded
+    }
+
     fn add_times(&mut self, bucket: u8, count: u64) {
         match self.times.binary_search_by_key(&bucket, |(it, _)| *it) {
-            Ok(at) => self.times[at].1 += count,
+            Ok(at) => self.times[at].1 = self.times[at].1.saturating_add(count),
             Err(at) => self.times.insert(at, (bucket, count)),
+        }
+    }
+}
+
+impl ArmReport {
+    /// Reads what a gateway says it has counted; nothing of what cannot be read, and no more than could be
+    /// true: whoever may write the row may write anything.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let Self {
+            decided,
+            changed,
+            exposed,
+            arms,
+        } = serde_json::from_str(text).unwrap_or_default();
+        let decided = u64::min(decided, COUNT_MAX);
+        Self {
+            decided,
+            changed: u64::min(changed, decided),
+            exposed: u64::min(exposed, decided),
+            arms: ArmPair {
+                new: arms.new.bounded(),
+                old: arms.old.bounded(),
+            },
         }
     }
 }
@@ -140,6 +184,10 @@ impl ArmPair {
         let tail = self.common().quantile(0.99);
         [&self.new, &self.old].map(|arm| arm.later_than(tail))
     }
+}
+
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn bucket(took: Duration) -> u8 {
@@ -182,6 +230,37 @@ mod tests {
         let mut sum = before;
         sum.merge(&since);
         assert_eq!(sum, after);
+    }
+
+    #[test]
+    fn what_a_row_claims_is_bounded_and_its_sums_neither_overflow_nor_pass_its_requests() {
+        let most = u64::MAX;
+        let text = format!(
+            r#"{{"decided":{most},"changed":{most},"exposed":{most},
+               "new":{{"requests":{most},"errors":{most},"times":[[9,{most}],[3,{most}],[9,{most}]]}},
+               "old":{{"requests":7,"errors":9,"times":[[9,5],[3,4],[3,1]]}}}}"#
+        );
+        let report = ArmReport::read(&text);
+        assert_eq!((report.decided, report.changed), (COUNT_MAX, COUNT_MAX));
+        let ArmPair { mut new, old } = report.arms;
+        assert_eq!((new.requests, new.errors), (COUNT_MAX, COUNT_MAX));
+        assert_eq!((old.errors, old.times), (7, vec![(3, 2), (9, 5)]));
+        let all = ArmCounts {
+            requests: most,
+            errors: most,
+            times: vec![(3, most), (9, most)],
+        };
+        new.merge(&all);
+        assert_eq!((new.requests, new.later_than(0)), (most, most));
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"decided":-1}"#,
+            r#"{"new":{"requests":1e99}}"#,
+        ] {
+            assert_eq!(ArmReport::read(text), ArmReport::default(), "{text}");
+        }
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl Told {
     #[must_use]
     pub(crate) fn wider_than(&self, radius: u32) -> Option<StopReason> {
         let (changed, decided) = (self.changed, self.decided);
-        let is_wide = changed * u64::from(SHARE_ALL) > decided * u64::from(radius);
+        let times = |count: u64, share: u32| u128::from(count) * u128::from(share);
+        let is_wide = times(changed, SHARE_ALL.into()) > times(decided, radius);
         is_wide.then_some(StopReason::BlastRadius { changed, decided })
     }
 }

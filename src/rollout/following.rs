@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use self::trial::Trialling;
 pub use self::trial::{Admission, LEASE, OnTrial};
-use crate::{GatewayState, RevisionRefusal, RolloutOutcome, RolloutPosition, StoreView, WorseBy};
+use crate::{
+    FinishedRollout, GatewayState, RevisionRefusal, RolloutOutcome, RolloutPosition, StoreView,
+    WorseBy,
+};
 
 mod trial;
 
@@ -116,8 +119,8 @@ impl Following {
                 rollout,
                 trial: None,
                 state: match self.refused {
-                    Some(_) => GatewayState::Refused,
-                    None => GatewayState::InForce,
+                    Some(reason) if reason.is_final() => GatewayState::Refused,
+                    Some(_) | None => GatewayState::InForce,
                 },
                 refused: self.refused.map(RevisionRefusal::as_str),
             };
@@ -139,8 +142,11 @@ impl Following {
         view: &StoreView,
         admission: &impl Fn(u32) -> Admission,
     ) -> bool {
-        let position = view.at(view.finished.map_or(0, |finished| finished.rollout));
-        let revision = view.finished.map_or(0, |finished| finished.revision);
+        let shown = |finished: Option<FinishedRollout>| {
+            let position = view.at(finished.map_or(0, |it| it.rollout));
+            (position, finished.map_or(0, |it| it.revision))
+        };
+        let (position, revision) = shown(view.finished);
         let refusal = |revision| match admission(revision) {
             Admission::Refused(reason) => Some(reason),
             Admission::Usable | Admission::Unknown => None,
@@ -153,11 +159,25 @@ impl Following {
             return false;
         }
         self.refused = refusal(revision);
-        if admission(revision) != Admission::Usable {
-            return false;
-        }
-        self.in_force = Some((position, revision));
-        true
+        let next = match self.refused {
+            Some(RevisionRefusal::Floor) => self.above_floor(view).map(|it| shown(Some(it))),
+            Some(_) | None => Some((position, revision)),
+        };
+        let next = next.filter(|(_, revision)| admission(*revision) == Admission::Usable);
+        self.in_force = next.or(self.in_force);
+        next.is_some()
+    }
+
+    /// Returns the rollout to follow where the newest one goes below the floor: another gateway, which has
+    /// seen it in force, has stayed with it.
+    fn above_floor(&self, view: &StoreView) -> Option<FinishedRollout> {
+        let known = self.position();
+        let newer = view
+            .above_floor
+            .filter(|it| known.is_none_or(|known| view.at(it.rollout) > known));
+        // A promotion that has lost what was in force leaves nothing to go back to.
+        let is_lost = known.is_some_and(|known| known.timeline < view.timeline);
+        newer.filter(|it| it.revision > 0 || !is_lost)
     }
 
     /// Drops the open rollout once it has ended, and returns how.

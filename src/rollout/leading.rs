@@ -163,9 +163,9 @@ impl Leading {
     pub fn told(&self, reports: &[GatewayReport]) -> Told {
         let mut told = Told::default();
         for report in self.ours(reports) {
-            told.decided += report.arms.decided;
-            told.changed += report.arms.changed;
-            told.exposed += report.arms.exposed;
+            told.decided = told.decided.saturating_add(report.arms.decided);
+            told.changed = told.changed.saturating_add(report.arms.changed);
+            told.exposed = told.exposed.saturating_add(report.arms.exposed);
             if self.is_at_work(report) {
                 told.arms.merge(&report.arms.arms);
             }
@@ -238,7 +238,7 @@ impl Leading {
             true => heard.missing.into_iter().collect(),
             false => {
                 let behind = heard.alive.iter().filter(|it| !self.is_at_work(it));
-                behind.map(|it| it.gateway.clone()).collect()
+                behind.map(|it| named(it)).collect()
             }
         };
         LeaderStep::Stop(StopReason::Stalled { gateways })
@@ -261,7 +261,7 @@ impl Leading {
         let requests = told.arms.new.requests;
         let in_region = self.region().map(str::to_owned);
         if in_region.is_some() && requests < self.course.min_samples {
-            return match baked >= self.course.bake * BAKES_MAX {
+            return match baked >= self.course.bake.saturating_mul(BAKES_MAX) {
                 true => LeaderStep::Stop(StopReason::Samples { requests }),
                 false => LeaderStep::Wait,
             };
@@ -279,6 +279,14 @@ impl Leading {
         }
         self.old.pass(&told.arms.old, now);
         go_on(self.at.next(self.course.regions.len()))
+    }
+}
+
+/// A gateway that does not follow, and what it says about that.
+fn named(report: &GatewayReport) -> String {
+    match &report.refused {
+        Some(reason) => format!("{} ({reason})", report.gateway),
+        None => report.gateway.clone(),
     }
 }
 

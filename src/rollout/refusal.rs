@@ -26,11 +26,13 @@ pub enum RevisionRefusal {
     Floor,
     /// It is another text than the one that was accepted under its number.
     Changed,
+    /// It is not compiled and tested yet: this machine is slow, or the text is.
+    Slow,
 }
 
 impl RevisionRefusal {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Size,
         Self::Digest,
         Self::Invalid,
@@ -40,6 +42,7 @@ impl RevisionRefusal {
         Self::Signature,
         Self::Floor,
         Self::Changed,
+        Self::Slow,
     ];
 
     /// Returns its name in metrics and reports.
@@ -55,7 +58,14 @@ impl RevisionRefusal {
             Self::Signature => "signature",
             Self::Floor => "floor",
             Self::Changed => "changed",
+            Self::Slow => "slow",
         }
+    }
+
+    /// Whether this says anything of the revision: what takes long says nothing, and is waited for.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self != Self::Slow
     }
 }
 

@@ -33,7 +33,9 @@ pub struct StoreView {
     pub ended: Option<RolloutOutcome>,
     /// The newest one that has finished.
     pub finished: Option<FinishedRollout>,
-    /// The revisions of both, and the one in force.
+    /// The newest one that has finished and whose revision is not below the floor.
+    pub above_floor: Option<FinishedRollout>,
+    /// The revisions of these, and the one in force.
     pub revisions: Vec<RevisionHead>,
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use tidegate_traffic::syntax::{BYTES_MAX, LANGUAGE};
 
@@ -14,6 +14,12 @@ use crate::RevisionRefusal;
 
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
+
+/// What stands before the 32 bytes of a private key in PKCS#8, version 1 (RFC 5958, RFC 8410). OpenSSL 3.0 reads no
+/// version 2, which has the public key too.
+const PKCS8_V1: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 /// A revision as it is stored, before anything about it is believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +47,7 @@ impl StoredRevision {
         if self.body.is_empty() || self.body.len() > BYTES_MAX {
             return Err(RevisionRefusal::Size);
         }
-        if sha256_hex(self.body.as_bytes()) != self.sha256 {
+        if !self.is_whole() {
             return Err(RevisionRefusal::Digest);
         }
         if self.language > LANGUAGE {
@@ -52,6 +58,19 @@ impl StoredRevision {
             true => Err(RevisionRefusal::Floor),
             false => Ok(()),
         }
+    }
+
+    /// Whether its digest is of its text.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        sha256_hex(self.body.as_bytes()) == self.sha256
+    }
+
+    /// Returns its floor if a trusted key has signed it; the text is not needed for that.
+    #[must_use]
+    pub fn signed_floor(&self, trust: &TrustedKeys) -> Option<u32> {
+        let is_signed = !trust.keys.is_empty() && self.is_signed(trust).is_ok();
+        (is_signed && self.floor <= self.revision).then_some(self.floor)
     }
 
     fn is_signed(&self, trust: &TrustedKeys) -> Result<(), RevisionRefusal> {
@@ -128,13 +147,15 @@ impl SigningKey {
     /// # Errors
     /// When the system has no random numbers.
     pub fn generate() -> Result<(String, Self), KeyError> {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-        let pkcs8 = pkcs8.map_err(|_unspecified| KeyError::Random)?;
-        let pem = format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(&pkcs8));
+        let mut seed = [0; 32];
+        let filled = SystemRandom::new().fill(&mut seed);
+        filled.map_err(|_unspecified| KeyError::Random)?;
+        let pkcs8 = STANDARD.encode([&PKCS8_V1[..], &seed].concat());
+        let pem = format!("{PEM_BEGIN}\n{pkcs8}\n{PEM_END}\n");
         Ok((pem.clone(), Self::from_pem(&pem)?))
     }
 
-    /// Reads a key in PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes it.
+    /// Reads a key in PKCS#8 PEM, as `openssl genpkey -algorithm ed25519` writes it; version 2 is read too.
     ///
     /// # Errors
     /// When it is not one.
@@ -283,6 +304,44 @@ mod tests {
         revision.floor = 2;
         // `openssl pkeyutl -sign -rawin` over the same five lines.
         assert_eq!(STANDARD.encode(key.sign("shop", &revision)), SIGNED);
+    }
+
+    #[test]
+    fn a_key_is_written_as_openssl_writes_it_and_one_with_its_public_key_is_read_too() {
+        let (pem, key) = SigningKey::generate().unwrap();
+        let lines: Vec<_> = pem.lines().collect();
+        let der = STANDARD.decode(lines[1]).unwrap();
+        assert_eq!((der.len(), &der[..16]), (48, &PKCS8_V1[..]));
+        assert_eq!(SigningKey::from_pem(&pem).unwrap().public(), key.public());
+        let version_2 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let pem = format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(&version_2));
+        let pair = Ed25519KeyPair::from_pkcs8(version_2.as_ref()).unwrap();
+        let key = SigningKey::from_pem(&pem).unwrap();
+        assert_eq!(key.public().0, pair.public_key().as_ref());
+    }
+
+    #[test]
+    fn a_floor_counts_without_its_text_where_a_trusted_key_has_signed_it() {
+        let (_, key) = SigningKey::generate().unwrap();
+        let mut signed = stored(7, "policy");
+        signed.floor = 5;
+        signed.signature = Some(key.sign("shop", &signed));
+        signed.body.clear();
+        assert_eq!(signed.signed_floor(&trust(&[&key])), Some(5));
+        assert_eq!(
+            signed.signed_floor(&trust(&[])),
+            None,
+            "no key says anything"
+        );
+        let raised = StoredRevision {
+            floor: 7,
+            ..signed.clone()
+        };
+        assert_eq!(raised.signed_floor(&trust(&[&key])), None);
+        let mut above = stored(7, "policy");
+        above.floor = 8;
+        above.signature = Some(key.sign("shop", &above));
+        assert_eq!(above.signed_floor(&trust(&[&key])), None);
     }
 
     #[test]

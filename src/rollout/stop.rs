@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::{ArmCounts, ArmPair, GatewayState};
 
+/// Most gateways that are named.
+const GATEWAYS_SHOWN: usize = 20;
+
 /// Why a rollout is stopped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StopReason {
@@ -80,8 +83,12 @@ impl fmt::Display for StopReason {
                 _ => write!(f, "gateway {gateway} in {region} has {state}: {cause}"),
             },
             Self::Stalled { gateways } => {
-                let gateways = gateways.join(", ");
-                write!(f, "these gateways do not follow: {gateways}")
+                let shown = gateways[..gateways.len().min(GATEWAYS_SHOWN)].join(", ");
+                write!(f, "these gateways do not follow: {shown}")?;
+                match gateways.len().saturating_sub(GATEWAYS_SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
             Self::Samples { requests } => {
                 write!(

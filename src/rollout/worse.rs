@@ -62,7 +62,8 @@ pub fn worse(arms: &ArmPair, latency: bool, alpha: f64) -> Option<WorseBy> {
         return None;
     }
     let exceeds = |of: &dyn Fn(&ArmCounts) -> u64, margin: f64| {
-        let (new, old) = ((of(new), new.requests), (of(old), old.requests));
+        let counted = |arm: &ArmCounts| (of(arm).min(arm.requests), arm.requests);
+        let (new, old) = (counted(new), counted(old));
         let share = |(some, all): (u64, u64)| some as f64 / all as f64;
         share(new) - share(old) > margin && greater(new, old) < alpha
     };
@@ -84,9 +85,10 @@ pub fn worse(arms: &ArmPair, latency: bool, alpha: f64) -> Option<WorseBy> {
 /// chance alone that distributes them; each arm is (marked, all).
 #[must_use]
 pub fn greater((marked, all): (u64, u64), (others_marked, others_all): (u64, u64)) -> f64 {
-    let marked_all = marked + others_marked;
+    let marked_all = marked.saturating_add(others_marked);
     let most = all.min(marked_all);
-    let total = choose(all + others_all, marked_all);
+    let total = choose(all.saturating_add(others_all), marked_all);
+    let mode = all as f64 * marked_all as f64 / (all as f64 + others_all as f64);
     let mut chance = 0.0;
     for at in marked..=most {
         let rest = marked_all - at;
@@ -95,8 +97,8 @@ pub fn greater((marked, all): (u64, u64), (others_marked, others_all): (u64, u64
         }
         let term = libm::exp(choose(all, at) + choose(others_all, rest) - total);
         chance += term;
-        // Beyond the mode the terms only fall.
-        if term < chance * 1e-12 {
+        // Beyond the mode the terms only fall, and the first may be too small to be one.
+        if at as f64 > mode && term <= chance * 1e-12 {
             break;
         }
     }
@@ -180,5 +182,7 @@ mod tests {
     fn large_counts_take_no_time_and_stay_chances() {
         let chance = greater((500_000, 1_000_000), (500_000, 1_000_000));
         assert!((0.49..0.52).contains(&chance), "{chance}");
+        let many = 1 << 40;
+        assert_eq!(greater((many / 2, many), (0, many)), 0.0);
     }
 }

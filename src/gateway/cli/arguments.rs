@@ -12,7 +12,7 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
 use super::storage::StorageCommand;
-use crate::gateway::config::{Overrides, PROCESS};
+use crate::gateway::config::{Overrides, PROCESS, fleet_word};
 use tidegate_model::settings::Setting;
 
 /// Regional edge gateway with read-replica consistency routing for PostgreSQL.
@@ -60,6 +60,18 @@ fn without_credentials(text: &str) -> String {
 fn duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a duration such as 90s or 1h";
     humantime::parse_duration(text).map_err(|why| format!("{why}; {expected}"))
+}
+
+/// Longest bake and longest wait for gateways: the leading process stays that long in each stage.
+const STAGE_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// Reads how long something in a stage takes.
+fn stage_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let is_meant = !time.is_zero() && time <= STAGE_MAX;
+    is_meant
+        .then_some(time)
+        .ok_or_else(|| "expected more than 0 and at most 7 days, such as 60s".to_owned())
 }
 
 /// Reads a share, of 10,000.
@@ -231,6 +243,9 @@ pub(super) enum PolicyCommand {
         old: String,
         /// A revision, a policy file, or `active`.
         new: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Put a revision in force: in shadow, then region by region, by shares; taken back if it is worse.
     Rollout(RolloutCommand),
@@ -241,21 +256,39 @@ pub(super) enum PolicyCommand {
         json: bool,
     },
     /// Let the open rollout stand still.
-    Pause,
+    Pause {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let its stage bake again.
-    Resume,
+    Resume {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// End the open rollout: what was in force stays.
-    Abort,
+    Abort {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// End the open rollout; else go back to what was in force before, at once and everywhere.
     Rollback {
         /// The revision to go back to.
         #[arg(long, value_parser = revision)]
         to: Option<u32>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Make a key that signs revisions, and print the public one.
     Key {
         /// A file that does not exist yet.
         file: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print where one request goes, and why.
     Explain(ExplainPolicyCommand),
@@ -276,6 +309,29 @@ pub(super) fn revision(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| expected.to_owned())
 }
 
+impl PolicyCommand {
+    /// Whether standard output has JSON and nothing else.
+    pub(super) fn json(&self) -> bool {
+        match self {
+            Self::Check { .. } | Self::Test { .. } | Self::Fmt { .. } | Self::Replay { .. } => {
+                false
+            }
+            Self::Show { json, .. }
+            | Self::List { json }
+            | Self::Diff { json, .. }
+            | Self::Status { json }
+            | Self::Pause { json }
+            | Self::Resume { json }
+            | Self::Abort { json }
+            | Self::Rollback { json, .. }
+            | Self::Key { json, .. } => *json,
+            Self::Push(command) => command.json,
+            Self::Rollout(command) => command.json,
+            Self::Explain(command) => command.json,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct PushCommand {
     /// The policy file.
@@ -293,8 +349,11 @@ pub(super) struct PushCommand {
     #[arg(long, requires = "sign", default_value_t = 0, value_parser = revision)]
     pub(super) floor: u32,
     /// The fleet's name, which is in the signature; by default that of the configuration.
-    #[arg(long, requires = "sign")]
+    #[arg(long, requires = "sign", value_parser = fleet_word)]
     pub(super) fleet: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -309,10 +368,10 @@ pub(super) struct RolloutCommand {
     #[arg(long, value_delimiter = ',', conflicts_with = "canary")]
     pub(super) order: Vec<String>,
     /// How long each stage lasts.
-    #[arg(long, default_value = "60s", value_parser = duration)]
+    #[arg(long, default_value = "60s", value_parser = stage_time)]
     pub(super) bake: Duration,
     /// How long a gateway may take to follow.
-    #[arg(long, default_value = "2m", value_parser = duration)]
+    #[arg(long, default_value = "2m", value_parser = stage_time)]
     pub(super) wait: Duration,
     /// The greatest share of decisions whose region may change.
     #[arg(long, default_value = "10%", value_parser = percent)]

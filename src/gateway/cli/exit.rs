@@ -13,6 +13,8 @@ pub struct Exit {
     pub report: String,
     /// One line.
     pub message: String,
+    /// Whether the command's JSON says so already.
+    pub in_json: bool,
 }
 
 impl Exit {
@@ -30,6 +32,7 @@ impl Exit {
             code: 1,
             report: String::new(),
             message: message.to_string(),
+            in_json: false,
         }
     }
 
@@ -39,6 +42,16 @@ impl Exit {
             code: 2,
             report: String::new(),
             message: message.to_string(),
+            in_json: false,
+        }
+    }
+
+    /// The same of a command whose JSON says so already.
+    #[must_use]
+    pub fn shown_in_json(self) -> Self {
+        Self {
+            in_json: true,
+            ..self
         }
     }
 }

@@ -26,6 +26,18 @@ impl FleetSection {
     }
 }
 
+/// Reads a fleet's name.
+///
+/// # Errors
+/// Says what it may be.
+pub fn fleet_word(name: &str) -> Result<String, &'static str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match (1..=64).contains(&name.len()) && name.chars().all(is_word) {
+        true => Ok(name.to_owned()),
+        false => Err("expected one word of at most 64 letters, digits, -, _ and ."),
+    }
+}
+
 /// One of the peers.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -27,6 +27,7 @@ mod storage;
 mod topology;
 mod upstream_section;
 
+pub use fleet_section::fleet_word;
 pub use in_force::{InForce, in_force};
 pub use overrides::Overrides;
 pub use parts::{

@@ -3,6 +3,7 @@
 use super::Overrides;
 use super::file::ConfigFile;
 use super::fleet::peers_of;
+use super::fleet_section::fleet_word;
 use super::merge::Merge;
 use super::reference::CONFIG;
 use crate::auth::AuthConfig;
@@ -63,9 +64,12 @@ pub fn has_fleet(environment: &Environment) -> Result<bool, ConfigError> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn fleet_name(environment: &Environment) -> Result<String, ConfigError> {
-    let name = of_environment(environment, |merge| merge.value(&FLEET_NAME))?;
-    Ok(name.unwrap_or_else(|| "default".to_owned()))
+pub fn fleet_name(environment: &Environment) -> Result<Option<String>, ConfigError> {
+    of_environment(environment, |merge| {
+        let is_used = merge.file.content.fleet.is_used() || environment.get("FLEET_ADDR").is_some();
+        let unnamed = is_used.then(|| "default".to_owned());
+        Ok(merge.value_by(&FLEET_NAME, fleet_word)?.or(unnamed))
+    })
 }
 
 /// The fleet's peers in a configuration, if it has any.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fleet::peers_of;
+use super::fleet_section::fleet_word;
 use super::merge::Merge;
 use crate::endpoint::RegionTables;
 use crate::peers::{Peer, built_in_policy};
@@ -50,13 +51,7 @@ pub(super) fn regions(
 
 /// The fleet's name, and whose signatures count in it.
 fn trust(merge: &Merge<'_>) -> Result<TrustedKeys, ConfigError> {
-    let name = merge.value_by(&FLEET_NAME, |name| {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        match (1..=64).contains(&name.len()) && name.chars().all(is_word) {
-            true => Ok(name.to_owned()),
-            false => Err("expected one word of at most 64 letters, digits, -, _ and ."),
-        }
-    })?;
+    let name = merge.value_by(&FLEET_NAME, fleet_word)?;
     let keys = merge.file.content.fleet.trusted_keys.iter();
     let key = |key| merge.file_value(key, "fleet.trusted_keys");
     Ok(TrustedKeys {

@@ -34,6 +34,7 @@ fn view(open: Option<OpenRollout>) -> StoreView {
             rollout: 1,
             revision: 1,
         }),
+        above_floor: None,
         revisions: Vec::new(),
     }
 }
@@ -379,4 +380,86 @@ fn a_veto_holds_across_a_promotion_that_the_rollout_survives() {
     };
     gateway.observe(&promoted, &usable, 3 * S);
     assert_eq!(gateway.posture(3 * S).state, GatewayState::Vetoed);
+}
+
+/// Revisions below 3 are void.
+fn floor_of_three(revision: u32) -> Admission {
+    match revision {
+        1 | 2 => Admission::Refused(RevisionRefusal::Floor),
+        _ => Admission::Usable,
+    }
+}
+
+#[test]
+fn a_rollback_below_the_floor_is_not_followed_and_what_had_the_floor_is_though_it_was_never_seen() {
+    let shown = |rollout, revision| Some(FinishedRollout { rollout, revision });
+    let back = |above_floor| StoreView {
+        newest: 4,
+        finished: shown(4, 2),
+        above_floor,
+        ..view(None)
+    };
+    let mut seen = Following::new("b", None);
+    let third = StoreView {
+        newest: 3,
+        finished: shown(3, 3),
+        ..view(None)
+    };
+    seen.observe(&third, &floor_of_three, S);
+    seen.observe(&back(shown(3, 3)), &floor_of_three, S);
+    let mut missed = Following::new("b", None);
+    missed.observe(&view(None), &usable, S);
+    assert_eq!(missed.in_force(), Some(1));
+    assert!(
+        missed
+            .observe(&back(shown(3, 3)), &floor_of_three, S)
+            .is_moved
+    );
+    for gateway in [&mut seen, &mut missed] {
+        let posture = gateway.posture(S);
+        assert_eq!((posture.in_force, posture.rollout), (Some(3), 3));
+        assert_eq!(posture.refused, Some("floor"));
+    }
+    // A promotion has lost it: nothing that survives may be used.
+    let lost = StoreView {
+        timeline: 2,
+        ..back(shown(1, 0))
+    };
+    assert!(!missed.observe(&lost, &floor_of_three, S).is_moved);
+    assert_eq!(missed.in_force(), Some(3));
+}
+
+#[test]
+fn what_is_not_compiled_yet_neither_ends_a_rollout_nor_counts_until_it_is() {
+    let slow = |revision| match revision {
+        2 => Admission::Refused(RevisionRefusal::Slow),
+        _ => Admission::Usable,
+    };
+    let mut gateway = Following::new("b", None);
+    gateway.observe(&view(None), &usable, S);
+    gateway.observe(&view(Some(open(2, 0, None))), &slow, S);
+    let posture = gateway.posture(S);
+    assert_eq!(posture.state, GatewayState::InForce);
+    assert_eq!(posture.refused, Some("slow"));
+    gateway.observe(&view(Some(open(2, 1, None))), &usable, S);
+    let posture = gateway.posture(S);
+    assert_eq!(
+        (posture.state, posture.refused),
+        (GatewayState::Loaded, None)
+    );
+    // The same of a rollout that has finished meanwhile.
+    let done = StoreView {
+        newest: 3,
+        finished: Some(FinishedRollout {
+            rollout: 3,
+            revision: 2,
+        }),
+        ..view(None)
+    };
+    gateway.observe(&done, &slow, S);
+    let posture = gateway.posture(S);
+    assert_eq!((posture.in_force, posture.refused), (Some(1), Some("slow")));
+    assert_eq!(posture.state, GatewayState::InForce);
+    gateway.observe(&done, &usable, S);
+    assert_eq!(gateway.posture(S).in_force, Some(2));
 }

@@ -99,8 +99,8 @@ impl Trialling {
 
     pub(super) fn state(&self, share: u16) -> GatewayState {
         match self.admission {
-            Admission::Refused(_) => GatewayState::Refused,
-            Admission::Unknown => GatewayState::InForce,
+            Admission::Refused(reason) if reason.is_final() => GatewayState::Refused,
+            Admission::Refused(_) | Admission::Unknown => GatewayState::InForce,
             Admission::Usable if self.vetoed.is_some() => GatewayState::Vetoed,
             Admission::Usable if self.lapsed => GatewayState::Lapsed,
             Admission::Usable if share > 0 => GatewayState::Applied,

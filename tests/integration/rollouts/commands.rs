@@ -57,13 +57,24 @@ async fn a_row_that_cannot_be_read_hinders_no_command_and_no_gateway() {
         );
         primary.execute(&row).await.unwrap();
     }
+    // One that claims more than can be counted, and one whose region is none.
+    let most = u64::MAX;
+    let claims = format!(
+        "insert into tidegate.traffic_gateway \
+         (gateway, region, version, language, rollout, revision, share, state, report) \
+         select name, region, '9', 1, number, 1, 0, 'pinned', '{{\"decided\":{most},\"changed\":{most},\"exposed\":{most},\
+             \"new\":{{\"requests\":{most},\"errors\":{most},\"times\":[[1,{most}],[0,{most}]]}}}}'::jsonb \
+         from (values ('a', 'eu-west-1'), ('b', 'eu-west-1'), ('c', e'\\x1b[2J')) as it(name, region), \
+         generate_series(1, 1) as number"
+    );
+    primary.execute(&claims).await.unwrap();
     let quick = ["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"];
     scene.done(&quick).await;
     let status = scene.policy(&["status"]).await;
     assert!(status.out.contains("unknown"), "{status:?}");
     primary
         .execute(
-            "delete from tidegate.traffic_gateway where gateway in ('odd', 'negative', 'infinite')",
+            "delete from tidegate.traffic_gateway where gateway in ('odd', 'negative', 'infinite', 'a', 'b', 'c')",
         )
         .await
         .unwrap();
@@ -113,4 +124,38 @@ async fn what_cannot_be_meant_is_refused_and_the_documented_rights_suffice_for_a
     let output = pusher.output().await.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{told}");
+}
+
+/// What a terminal obeys, in all that others may have written.
+#[tokio::test]
+async fn no_text_of_the_store_reaches_a_terminal_as_more_than_text() {
+    let scene = Scene::start("").await;
+    let escape = "e'\\x1b]0;x\\x07\\u202eada'";
+    let bell = format!(
+        "insert into tidegate.traffic_revision (revision, body, sha256, language, author, note) \
+             values (1, '{LOCAL}', '', 1, {escape}, {escape}); \
+         insert into tidegate.traffic_gateway \
+             (gateway, region, version, language, rollout, revision, share, state, refused) \
+             values ({escape}, {escape}, '1', 1, 0, 0, 0, 'in-force', {escape}), \
+                 ({escape} || '2', 'eu-west-1', {escape}, 1, 0, 0, 0, 'in-force', {escape}); \
+         insert into tidegate.traffic_rollout (kind, revision, base, regions, leader, by, stage, region, renewed_at) \
+             values ('rollout', 1, 0, array[{escape}], '', {escape}, 'share', {escape}, now() + interval '1 min')"
+    );
+    scene.cluster.primary.execute(&bell).await.unwrap();
+    for (arguments, code) in [
+        (&["status"][..], 0),
+        (&["status", "--json"], 0),
+        (&["list"], 0),
+        (&["list", "--json"], 0),
+        (&["rollout", "1"], 2),
+        (&["pause"], 0),
+        (&["abort"], 0),
+        (&["status"], 0),
+    ] {
+        let ended = scene.policy(arguments).await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        let all = format!("{}{}", ended.out, ended.told);
+        let obeyed = all.contains(|it: char| it.is_control() && it != '\n' || it == '\u{202e}');
+        assert!(!obeyed, "{arguments:?}: {ended:?}");
+    }
 }

@@ -2,8 +2,11 @@
 
 pub(crate) mod kit;
 mod commands;
+mod floors;
+mod going_back;
 mod failovers;
 mod incidents;
+mod inputs;
 mod restarts;
 mod safety;
 mod stages;

@@ -16,7 +16,7 @@ async fn by_hand(scene: &Scene, sql: &str) {
 }
 
 /// Waits until every gateway has refused a revision for a reason, counted and reported it.
-async fn until_refused(scene: &Scene, reason: &str, kept: &str) {
+pub(crate) async fn until_refused(scene: &Scene, reason: &str, kept: &str) {
     let series = format!("tidegate_traffic_revision_refused_total{{reason=\"{reason}\"}}");
     for gateway in &scene.gateways {
         until(&series, DEADLINE, async || {
@@ -34,8 +34,9 @@ async fn until_refused(scene: &Scene, reason: &str, kept: &str) {
     }
 }
 
-/// A scene whose gateways trust one key, which has signed revision 1; revision 2 is signed too.
-async fn signed() -> (Scene, String) {
+/// A scene whose gateways trust one key, which has signed revision 1; revision 2 is signed too. Returns the key's file
+/// and the gateways' configuration as well.
+pub(crate) async fn signed() -> (Scene, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key.pem").display().to_string();
     let output = GatewayCommand::new(BINARY, "policy")
@@ -62,12 +63,12 @@ async fn signed() -> (Scene, String) {
             .await;
     }
     scene.put_in_force("1").await;
-    (scene, key)
+    (scene, key, more)
 }
 
 #[tokio::test]
 async fn with_trusted_keys_only_what_they_have_signed_counts() {
-    let (scene, _) = signed().await;
+    let (scene, ..) = signed().await;
     let text = TO_US.replace("everything", "all");
     let unsigned = scene.push(&text).await;
     let ended = scene.policy(&["rollout", &unsigned, "--bake", "1ms"]).await;
@@ -100,7 +101,7 @@ async fn with_trusted_keys_only_what_they_have_signed_counts() {
 
 #[tokio::test]
 async fn revisions_below_a_signed_floor_are_void_from_then_on() {
-    let (scene, key) = signed().await;
+    let (scene, key, _) = signed().await;
     let file = scene.file("floor.policy", &TO_US.replace("everything", "all"));
     let third = scene
         .done(&[
@@ -272,7 +273,7 @@ async fn a_lock_on_the_stores_tables_neither_stops_requests_nor_makes_a_node_unr
 
 #[tokio::test]
 async fn a_key_that_is_taken_off_the_list_counts_no_more_at_the_next_rollout() {
-    let (scene, _) = signed().await;
+    let (scene, ..) = signed().await;
     let (_, other) = tidegate_rollout::SigningKey::generate().unwrap();
     let config = std::fs::read_dir(scene.cluster.workspace().path()).unwrap();
     for file in config

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
-use tidegate_model::normalise;
+use tidegate_model::{normalise, printable};
 use tidegate_traffic::decide::{Request, Target, decide};
 use tidegate_traffic::facts::{Conditions, Facts, RegionStanding, by_distance};
 use tidegate_traffic::hash::RAMP_END;
@@ -16,7 +16,7 @@ use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show::{self, Explained};
 
-use super::file::print;
+use super::file::{print, print_pretty};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::ExplainPolicyCommand;
 use crate::http::without_port;
@@ -71,7 +71,7 @@ pub(super) fn explain(
         next_hop,
     };
     match command.json {
-        true => print(&(serde_json::to_string_pretty(&answer).map_err(Exit::failed)? + "\n")),
+        true => print_pretty(&answer),
         false => print(&format!(
             "{}\nNEXT HOP\n{}\n",
             answer.explained, answer.next_hop
@@ -176,6 +176,6 @@ fn parsed<T: std::str::FromStr>(name: &str, text: &str, expected: &str) -> Resul
 }
 
 fn refused(name: &str, text: &str, why: impl Display) -> Exit {
-    let text: String = text.chars().filter(|it| !it.is_control()).collect();
+    let text = printable(text);
     Exit::unusable(format_args!("{name} = \"{text}\": {why}"))
 }

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 
-use tidegate_model::Environment;
+use serde::Serialize;
+use tidegate_model::{Environment, printable};
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{BYTES_MAX, Diagnostics, Source};
 use tidegate_traffic::{Compiled, compile};
@@ -62,7 +63,36 @@ pub(super) fn report(diagnostics: &Diagnostics, source: &Source<'_>) {
     let _unwritable = stderr.write_all(text.as_bytes());
 }
 
+/// Prints a line of JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Exit> {
+    print_as_is(&(serde_json::to_string(value).map_err(Exit::failed)? + "\n"))
+}
+
+/// Prints JSON that people read, too.
+pub(super) fn print_pretty(value: &impl Serialize) -> Result<(), Exit> {
+    print_as_is(&(serde_json::to_string_pretty(value).map_err(Exit::failed)? + "\n"))
+}
+
+/// Prints JSON or a text.
+pub(super) fn print_either(json: bool, value: &impl Serialize, text: &str) -> Result<(), Exit> {
+    match json {
+        true => print_json(value),
+        false => print(text),
+    }
+}
+
+/// Prints lines for a terminal: whatever policies, receipts and names are of, others may have written it.
 pub(super) fn print(text: &str) -> Result<(), Exit> {
+    let lines = text.split_inclusive('\n');
+    let shown = |line: &str| match line.strip_suffix('\n') {
+        Some(line) => printable(line) + "\n",
+        None => printable(line),
+    };
+    print_as_is(&lines.map(shown).collect::<String>())
+}
+
+/// Prints what a program reads.
+pub(super) fn print_as_is(text: &str) -> Result<(), Exit> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(Exit::failed)

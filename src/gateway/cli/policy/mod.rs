@@ -1,25 +1,42 @@
 //! `tidegate policy`: checks, tests, formats, shows, explains and replays a traffic policy; stores and
 //! rolls out its revisions.
 
+mod diff;
 mod explain;
 mod file;
+mod followed;
+mod key;
 mod replay;
 mod rollback;
 mod rollout;
 mod status;
 mod store;
 
-use tidegate_model::Environment;
+use serde_json::json;
+use tidegate_model::{Environment, printable};
 use tidegate_traffic::compile;
 use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
 use crate::gateway::config::fleet_peers;
-use file::{accepted, compiled, policy_file, print, read, refuse, report};
+use file::{accepted, compiled, policy_file, print, print_json, read, refuse, report};
 
-/// Runs one of the subcommands.
+/// Runs one of the subcommands; with `--json`, standard output says how it has failed, too.
 pub(super) async fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
+    let json = command.json();
+    let ended = run(command, environment).await;
+    if let Err(exit) = &ended
+        && json
+        && !exit.in_json
+    {
+        let message = printable(&exit.message);
+        print_json(&json!({ "error": { "code": exit.code, "message": message } }))?;
+    }
+    ended
+}
+
+async fn run(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
     match command {
         PolicyCommand::Check { file } => check(&file),
         PolicyCommand::Test { file } => test(&file),
@@ -29,14 +46,14 @@ pub(super) async fn policy(command: PolicyCommand, environment: &Environment) ->
         }
         PolicyCommand::Push(command) => store::push(environment, &command).await,
         PolicyCommand::List { json } => store::list(environment, json).await,
-        PolicyCommand::Diff { old, new } => store::diff(environment, &old, &new).await,
-        PolicyCommand::Key { file } => store::key(&file),
+        PolicyCommand::Diff { old, new, json } => diff::diff(environment, (&old, &new), json).await,
+        PolicyCommand::Key { file, json } => key::key(&file, json),
         PolicyCommand::Rollout(command) => rollout::rollout(environment, &command).await,
         PolicyCommand::Status { json } => status::status(environment, json).await,
-        PolicyCommand::Pause => rollout::pause(environment, true).await,
-        PolicyCommand::Resume => rollout::pause(environment, false).await,
-        PolicyCommand::Abort => rollout::abort(environment).await,
-        PolicyCommand::Rollback { to } => rollback::roll_back(environment, to).await,
+        PolicyCommand::Pause { json } => rollout::pause(environment, true, json).await,
+        PolicyCommand::Resume { json } => rollout::pause(environment, false, json).await,
+        PolicyCommand::Abort { json } => rollout::abort(environment, json).await,
+        PolicyCommand::Rollback { to, json } => rollback::roll_back(environment, to, json).await,
         PolicyCommand::Explain(command) => {
             let plan = match &command.revision {
                 Some(revision) => store::plan(environment, revision).await?,

@@ -1,21 +1,22 @@
 //! `tidegate policy rollout`, `pause`, `resume` and `abort`.
 
+use std::fmt::Display;
 use std::time::SystemTime;
 
-use serde_json::json;
-use tidegate_model::Environment;
+use serde_json::{Value, json};
+use tidegate_model::{Environment, printable};
 use tidegate_rollout::{ArmCounts, Course, GatewayReport, StopReason};
 use tidegate_traffic::plan::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::file::print;
-use super::rollback::all_follow;
+use super::file::{print, print_either, print_json};
+use super::followed::{Followed, all_follow};
 use super::store::{author, open, usable};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::RolloutCommand;
 use crate::policy_store::{
-    InForceRow, LeadEvent, Leadership, NewRollout, StoreError, StoreSession, lead,
+    InForceRow, LeadEvent, Leadership, NewRollout, OpenRow, StoreError, StoreSession, lead,
 };
 
 /// Exit codes of a rollout.
@@ -35,12 +36,15 @@ pub(super) async fn rollout(
     if revision < in_force {
         return Err(StoreError::Below { revision, in_force }.into());
     }
-    if revision == in_force {
-        return print(&format!("revision {revision} is in force already\n"));
-    }
     let gateways = store.gateways().await?;
-    refuse_old_gateways(&gateways, stored.language)?;
     let regions = order(&plan, &gateways, command)?;
+    if revision == in_force {
+        let reason = "it is in force already";
+        let done = json!({ "revision": revision, "state": "done", "reason": reason });
+        let text = format!("revision {revision} is in force already\n");
+        return print_either(command.json, &done, &text);
+    }
+    refuse_old_gateways(&gateways, stored.language)?;
     let leader = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
     let new = NewRollout {
         revision,
@@ -49,7 +53,7 @@ pub(super) async fn rollout(
         blast_radius: command.blast_radius,
         judge: &command.judge,
         leader: &leader,
-        by: author(environment),
+        by: &author(environment),
     };
     let rollout = store.begin(&new).await?;
     let course = Course {
@@ -64,7 +68,7 @@ pub(super) async fn rollout(
     let told = |event: LeadEvent| {
         // Whoever reads may have gone; the rollout goes on.
         let _unread = match command.json {
-            true => print(&json_line((rollout, revision), &event)),
+            true => print_json(&json_line((rollout, revision), &event)),
             false => print(&text_line(&event)),
         };
     };
@@ -77,8 +81,7 @@ async fn end(
     ended: Leadership,
     (rollout, base, revision): (u64, u32, u32),
 ) -> Result<(), Exit> {
-    let taken_back =
-        |why: &dyn std::fmt::Display| format!("revision {revision} was taken back: {why}");
+    let why = |why: &dyn Display| format!("revision {revision} was taken back: {why}");
     match ended {
         Leadership::Done => {
             let in_force = InForceRow {
@@ -86,18 +89,38 @@ async fn end(
                 revision,
                 base,
             };
-            all_follow(store, in_force).await
+            match all_follow(store, in_force).await? {
+                Followed::All => Ok(()),
+                Followed::RolledBack(later) => Err(taken_back(revision, &later)),
+            }
         }
+        // Its last event says so.
         Leadership::Stopped(reason @ StopReason::Stalled { .. }) => {
-            Err(Exit::failed(taken_back(&reason)))
+            Err(Exit::failed(why(&reason)).shown_in_json())
         }
-        Leadership::Stopped(reason) => Err(Exit::with_code(STOPPED, taken_back(&reason))),
-        Leadership::Aborted(reason) => Err(Exit::with_code(ABORTED, taken_back(&reason))),
+        Leadership::Stopped(reason) => Err(Exit::with_code(STOPPED, why(&reason)).shown_in_json()),
+        Leadership::Aborted(reason) => Err(Exit::with_code(ABORTED, why(&reason)).shown_in_json()),
         Leadership::Lost(reason) => Err(Exit::with_code(
             LEASE_LOST,
             format_args!("this process does not lead the rollout any more: {reason}"),
         )),
     }
+}
+
+/// What was put in force was rolled back before all gateways had followed.
+pub(super) fn taken_back(revision: u32, later: &OpenRow) -> Exit {
+    let what = match revision {
+        0 => "the built-in policy".to_owned(),
+        revision => format!("revision {revision}"),
+    };
+    let OpenRow { rollout, by, .. } = later;
+    Exit::with_code(
+        ABORTED,
+        format_args!(
+            "{what} was in force, and {by} has gone back to revision {} by rollout {rollout}",
+            later.revision
+        ),
+    )
 }
 
 /// Turns true on Ctrl-C and on SIGTERM.
@@ -158,6 +181,7 @@ fn order(
         }
         if !regions.contains(region) {
             let known = regions.join(", ");
+            let region = printable(region);
             return Err(Exit::unusable(format_args!(
                 "\"{region}\" is no region of this rollout: expected one of {known}"
             )));
@@ -167,11 +191,11 @@ fn order(
     Ok([first, regions].concat())
 }
 
-fn json_line((rollout, revision): (u64, u32), event: &LeadEvent) -> String {
+fn json_line((rollout, revision): (u64, u32), event: &LeadEvent) -> Value {
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let [new_late, old_late] = event.told.arms.late();
     let arm = |arm: &ArmCounts, late: u64| json!({ "requests": arm.requests, "errors": arm.errors, "late": late });
-    let line = json!({
+    json!({
         "at": at,
         "rollout": rollout,
         "revision": revision,
@@ -185,8 +209,7 @@ fn json_line((rollout, revision): (u64, u32), event: &LeadEvent) -> String {
         "new": arm(&event.told.arms.new, new_late),
         "old": arm(&event.told.arms.old, old_late),
         "reason": event.reason,
-    });
-    format!("{line}\n")
+    })
 }
 
 /// A line for a stage that has ended; nothing for what comes between.
@@ -215,27 +238,32 @@ fn text_line(event: &LeadEvent) -> String {
 }
 
 /// Lets the open rollout stand still, or bake again.
-pub(super) async fn pause(environment: &Environment, paused: bool) -> Result<(), Exit> {
+pub(super) async fn pause(environment: &Environment, paused: bool, json: bool) -> Result<(), Exit> {
     let open = open(environment).await?.pause(paused).await?;
     let what = if paused {
         "is paused"
     } else {
         "bakes its stage again"
     };
-    print(&format!(
-        "rollout {} of revision {} {what}\n",
-        open.rollout, open.revision
-    ))
+    let OpenRow {
+        rollout, revision, ..
+    } = open;
+    let text = format!("rollout {rollout} of revision {revision} {what}\n");
+    let shown = json!({ "rollout": rollout, "revision": revision, "paused": paused });
+    print_either(json, &shown, &text)
 }
 
 /// Ends the open rollout.
-pub(super) async fn abort(environment: &Environment) -> Result<(), Exit> {
+pub(super) async fn abort(environment: &Environment, json: bool) -> Result<(), Exit> {
     let store = open(environment).await?;
-    let ended = store.abort(author(environment)).await?;
+    let ended = store.abort(&author(environment)).await?;
     let in_force = store.in_force().await?;
-    print(&format!(
-        "rollout {} of revision {} is aborted\n",
-        ended.rollout, ended.revision
-    ))?;
-    all_follow(&store, in_force).await
+    let OpenRow {
+        rollout, revision, ..
+    } = ended;
+    let text = format!("rollout {rollout} of revision {revision} is aborted\n");
+    let shown = json!({ "rollout": rollout, "revision": revision, "in_force": in_force });
+    print_either(json, &shown, &text)?;
+    // What has followed it since is another command's.
+    all_follow(&store, in_force).await.map(drop)
 }

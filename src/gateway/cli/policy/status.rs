@@ -4,8 +4,8 @@ use serde::Serialize;
 use tidegate_model::Environment;
 use tidegate_rollout::GatewayReport;
 
-use super::file::print;
-use super::store::{open, shown};
+use super::file::{print, print_json};
+use super::store::open;
 use crate::gateway::cli::Exit;
 use crate::policy_store::{InForceRow, OpenRow, StoreError};
 
@@ -64,7 +64,7 @@ pub(super) async fn status(environment: &Environment, json: bool) -> Result<(), 
         },
     };
     match json {
-        true => print(&(serde_json::to_string(&status).map_err(Exit::failed)? + "\n")),
+        true => print_json(&status),
         false => print(&text(&status)),
     }
 }
@@ -82,15 +82,11 @@ fn text(status: &Status) -> String {
         let paused = if open.paused { ", paused" } else { "" };
         text += &format!(
             "open      rollout {} of revision {}: {} in {region}, {share} %{paused}; led by {} since {}\n",
-            open.rollout,
-            open.revision,
-            open.stage,
-            shown(&open.by),
-            open.started_at
+            open.rollout, open.revision, open.stage, open.by, open.started_at
         );
     } else if let Some(last) = &status.last {
         let outcome = last.outcome.as_deref().unwrap_or_default();
-        let reason = shown(last.reason.as_deref().unwrap_or_default());
+        let reason = last.reason.as_deref().unwrap_or_default();
         let line = format!(
             "last      {} {} of revision {}: {outcome} {reason}",
             last.kind, last.rollout, last.revision
@@ -100,7 +96,7 @@ fn text(status: &Status) -> String {
     }
     for it in &status.gateways {
         let alive = if it.alive { "" } else { "  not alive" };
-        let refused = it.refused.as_deref().map(shown).unwrap_or_default();
+        let refused = it.refused.as_deref().unwrap_or_default();
         let line = format!(
             "gateway   {}  {:<16} {:<9} revision {:<5} {:>5} %  {:.0} s ago  {refused}{alive}",
             it.gateway,

@@ -1,15 +1,16 @@
-//! `tidegate policy push`, `list`, `show`, `diff` and `key`: revisions in the policy store.
+//! `tidegate policy push`, `list` and `show`: revisions in the policy store.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::IsTerminal;
 
-use tidegate_model::Environment;
-use tidegate_rollout::{SigningKey, StoredRevision};
+use serde_json::json;
+use tidegate_model::{Environment, printable};
+use tidegate_rollout::StoredRevision;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
 use tidegate_traffic::{compile, show};
 
-use super::file::{accepted, print, read, refuse};
+use super::file::{accepted, print, print_as_is, print_either, print_pretty, read, refuse};
+use super::key::signing_key;
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::{PushCommand, revision};
 use crate::gateway::cli::primary::Primary;
@@ -23,9 +24,17 @@ pub(super) async fn open(environment: &Environment) -> Result<StoreSession, Exit
     opened.map_err(|error| Exit::failed(format_args!("{}: {error}", primary.server)))
 }
 
+/// Longest name of an author and longest note, in characters.
+const AUTHOR_MAX: usize = 100;
+const NOTE_MAX: usize = 1_000;
+
 /// Who works with the store.
-pub(super) fn author(environment: &Environment) -> &str {
-    environment.get("USER").unwrap_or("unknown")
+pub(super) fn author(environment: &Environment) -> String {
+    let user = printable(environment.get("USER").unwrap_or_default());
+    match user.is_empty() {
+        true => "unknown".to_owned(),
+        false => user.chars().take(AUTHOR_MAX).collect(),
+    }
 }
 
 impl From<StoreError> for Exit {
@@ -44,14 +53,47 @@ pub(super) async fn usable(
     revision: u32,
 ) -> Result<(StoredRevision, Plan), Exit> {
     let stored = store.revision(revision).await?;
-    let name = format!("revision {revision}");
+    let plan = plan_of(&stored)?;
+    Ok((stored, plan))
+}
+
+/// Returns the plan of a revision's text, if that is the one that was stored.
+pub(super) fn plan_of(stored: &StoredRevision) -> Result<Plan, Exit> {
+    let name = format!("revision {}", stored.revision);
+    if !stored.is_whole() {
+        return Err(Exit::unusable(format_args!(
+            "{name}: it was changed by hand, and its digest is of another text: store it anew by `tidegate policy push`"
+        )));
+    }
     let source = Source::new(&name, stored.body.as_bytes());
     let compiled = compile(&source);
     accepted(&compiled, &source)?;
-    match compiled.plan {
-        Some(plan) => Ok((stored, plan)),
-        None => Err(Exit::unusable(format_args!("{name}: it cannot be used"))),
-    }
+    let no_plan = || Exit::unusable(format_args!("{name}: it cannot be used"));
+    compiled.plan.ok_or_else(no_plan)
+}
+
+/// Returns a text to be stored, if it is one line of a bounded length.
+fn stored_text<'a>(flag: &str, text: &'a str, most: usize) -> Result<&'a str, Exit> {
+    let expected = match (printable(text) == text, text.chars().count() <= most) {
+        (true, true) => return Ok(text),
+        (false, _) => "one line without control characters".to_owned(),
+        (true, false) => format!("at most {most} characters"),
+    };
+    Err(Exit::unusable(format_args!("{flag}: expected {expected}")))
+}
+
+/// Returns the name of the fleet that a signature is for.
+fn signed_for(environment: &Environment, given: Option<&str>) -> Result<String, Exit> {
+    let named = match given {
+        Some(name) => Some(name.to_owned()),
+        None => fleet_name(environment)?,
+    };
+    named.ok_or_else(|| {
+        Exit::unusable(
+            "--sign: a signature is for one fleet, and no [fleet] section says which: give --fleet NAME, or the gateways' \
+             configuration by TIDEGATE_CONFIG",
+        )
+    })
 }
 
 /// Stores a file as a revision.
@@ -63,19 +105,28 @@ pub(super) async fn push(environment: &Environment, command: &PushCommand) -> Re
     let summary = accepted(&compiled, &source)?;
     let not_text = |_invalid| Exit::unusable(format_args!("{file}: it is not UTF-8"));
     let body = String::from_utf8(bytes.clone()).map_err(not_text)?;
+    if let Some(line) = body.lines().position(|line| line.contains('\0')) {
+        let line = line + 1;
+        return Err(Exit::unusable(format_args!(
+            "{file}:{line}: it has a NUL character, which PostgreSQL cannot store: remove it"
+        )));
+    }
     let key = command.sign.as_deref().map(signing_key).transpose()?;
-    let fleet = match &command.fleet {
-        Some(fleet) => fleet.clone(),
-        None => fleet_name(environment)?,
+    let fleet = key
+        .as_ref()
+        .map(|_| signed_for(environment, command.fleet.as_deref()));
+    let fleet = fleet.transpose()?;
+    let author = match &command.author {
+        Some(author) => stored_text("--author", author, AUTHOR_MAX)?.to_owned(),
+        None => author(environment),
     };
-    let author = command.author.as_deref();
     let new = NewRevision {
         body: &body,
         language: LANGUAGE,
-        author: author.unwrap_or_else(|| self::author(environment)),
-        note: &command.note,
+        author: &author,
+        note: stored_text("--note", &command.note, NOTE_MAX)?,
         floor: command.floor,
-        key: key.as_ref().map(|key| (fleet.as_str(), key)),
+        key: fleet.as_deref().zip(key.as_ref()),
     };
     let store = open(environment).await?;
     let (revision, is_new) = store.push(&new).await?;
@@ -83,22 +134,24 @@ pub(super) async fn push(environment: &Environment, command: &PushCommand) -> Re
         true => "stored as revision",
         false => "unchanged: it is revision",
     };
-    print(&format!("{file}: {summary}\n{what}\n{revision}\n"))
+    let stored = json!({ "revision": revision, "new": is_new, "summary": summary });
+    let text = format!("{file}: {summary}\n{what}\n{revision}\n");
+    print_either(command.json, &stored, &text)
 }
 
 /// Prints the revisions.
 pub(super) async fn list(environment: &Environment, json: bool) -> Result<(), Exit> {
     let revisions = open(environment).await?.list().await?;
     if json {
-        let text = serde_json::to_string_pretty(&revisions).map_err(Exit::failed)?;
-        return print(&(text + "\n"));
+        return print_pretty(&revisions);
     }
     let mut text = String::new();
     for it in &revisions {
         let mark = if it.in_force { "*" } else { " " };
         let signed = if it.signed { "signed  " } else { "unsigned" };
-        let (sha256, created_at) = (&it.sha256[..it.sha256.len().min(12)], &it.created_at);
-        let (author, note) = (shown(&it.author), shown(&it.note));
+        let sha256: String = it.sha256.chars().take(12).collect();
+        let created_at = &it.created_at;
+        let (author, note) = (&it.author, &it.note);
         let line = format!(
             "{mark} {:>6}  {created_at}  {sha256}  {signed}  {author}  {note}",
             it.revision
@@ -109,11 +162,6 @@ pub(super) async fn list(environment: &Environment, json: bool) -> Result<(), Ex
     print(&text)
 }
 
-/// A text of the store, fit for a terminal.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|it| !it.is_control()).collect()
-}
-
 /// Prints what a file or a revision says.
 pub(super) async fn show(
     environment: &Environment,
@@ -122,7 +170,11 @@ pub(super) async fn show(
 ) -> Result<(), Exit> {
     let (name, bytes) = content(environment, policy).await?;
     if text {
-        return print(&String::from_utf8_lossy(&bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        return match std::io::stdout().is_terminal() {
+            true => print(&text.replace('\t', "        ")),
+            false => print_as_is(&text),
+        };
     }
     let source = Source::new(&name, &bytes);
     let compiled = compile(&source);
@@ -131,61 +183,10 @@ pub(super) async fn show(
         return Ok(());
     };
     let shown = show::show(plan);
-    let text = match json {
-        true => serde_json::to_string_pretty(&shown).map_err(Exit::failed)? + "\n",
-        false => shown.to_string(),
-    };
-    print(&text)
-}
-
-/// Prints how two policies differ.
-pub(super) async fn diff(environment: &Environment, old: &str, new: &str) -> Result<(), Exit> {
-    let meaning = async |policy: &str| {
-        let (name, bytes) = content(environment, policy).await?;
-        let source = Source::new(&name, &bytes);
-        let compiled = compile(&source);
-        accepted(&compiled, &source)?;
-        let shown = compiled
-            .plan
-            .as_ref()
-            .map(|plan| show::show(plan).to_string());
-        Ok::<_, Exit>(shown.unwrap_or_default())
-    };
-    let (before, after) = (meaning(old).await?, meaning(new).await?);
-    let lines = differing(&before, &after);
-    if lines.is_empty() {
-        return Ok(());
+    match json {
+        true => print_pretty(&shown),
+        false => print(&shown.to_string()),
     }
-    print(&lines)?;
-    Err(Exit::failed(format_args!("{old} and {new} differ")))
-}
-
-/// The lines that only one of two texts has, in order.
-fn differing(before: &str, after: &str) -> String {
-    let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
-    // By suffixes: the length of the longest common subsequence.
-    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
-    for (i, line) in old.iter().enumerate().rev() {
-        for (j, other) in new.iter().enumerate().rev() {
-            common[i][j] = match line == other {
-                true => common[i + 1][j + 1] + 1,
-                false => common[i + 1][j].max(common[i][j + 1]),
-            };
-        }
-    }
-    let (mut i, mut j, mut text) = (0, 0, String::new());
-    while i < old.len() || j < new.len() {
-        if i < old.len() && j < new.len() && old[i] == new[j] {
-            (i, j) = (i + 1, j + 1);
-        } else if j == new.len() || i < old.len() && common[i + 1][j] >= common[i][j + 1] {
-            text += &format!("- {}\n", old[i]);
-            i += 1;
-        } else {
-            text += &format!("+ {}\n", new[j]);
-            j += 1;
-        }
-    }
-    text
 }
 
 /// Returns the plan of a revision.
@@ -198,30 +199,11 @@ pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Pl
     compiled.plan.ok_or_else(no_plan)
 }
 
-/// Makes a key and prints the public one.
-pub(super) fn key(file: &str) -> Result<(), Exit> {
-    let (pem, key) = SigningKey::generate().map_err(Exit::failed)?;
-    let mut options = std::fs::OpenOptions::new();
-    let created = options.write(true).create_new(true).mode(0o600).open(file);
-    let mut created = created.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Exit::unusable(format_args!(
-            "{file}: it exists, and no key is overwritten: name another file"
-        )),
-        _ => Exit::unusable(format_args!("{file}: {error}")),
-    })?;
-    let written = created.write_all(pem.as_bytes());
-    written.map_err(|error| Exit::failed(format_args!("{file}: {error}")))?;
-    print(&format!("{}\n", key.public()))
-}
-
-fn signing_key(file: &str) -> Result<SigningKey, Exit> {
-    let unreadable = |error| Exit::unusable(format_args!("{file}: {error}"));
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    SigningKey::from_pem(&text).map_err(|error| Exit::unusable(format_args!("{file}: {error}")))
-}
-
 /// The name and the text of a file, a revision, or what is in force.
-async fn content(environment: &Environment, policy: &str) -> Result<(String, Vec<u8>), Exit> {
+pub(super) async fn content(
+    environment: &Environment,
+    policy: &str,
+) -> Result<(String, Vec<u8>), Exit> {
     let is_number = policy.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number && !["active", "candidate"].contains(&policy) {
         return Ok((policy.to_owned(), read(policy)?));
@@ -249,17 +231,4 @@ async fn content(environment: &Environment, policy: &str) -> Result<(String, Vec
     };
     let stored = store.revision(revision).await?;
     Ok((format!("revision {revision}"), stored.body.into_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_difference_is_the_lines_of_either_in_their_order() {
-        assert_eq!(differing("a\nb\nc\n", "a\nb\nc\n"), "");
-        assert_eq!(differing("a\nb\nc\n", "a\nx\nc\nd\n"), "- b\n+ x\n+ d\n");
-        assert_eq!(differing("", "a\n"), "+ a\n");
-        assert_eq!(differing("a\n", ""), "- a\n");
-    }
 }

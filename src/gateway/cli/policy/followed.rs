@@ -1,0 +1,139 @@
+//! Waits until the gateways decide by what a command has put in force.
+
+use std::time::Duration;
+
+use tidegate_rollout::{GatewayReport, GatewayState};
+use tokio::time::{Instant, sleep};
+
+use crate::gateway::cli::Exit;
+use crate::policy_store::{InForceRow, OpenRow, StoreSession};
+
+/// How long gateways may take to report it.
+const WAIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Most gateways that are named.
+const NAMED_MAX: usize = 20;
+
+/// What has come of it.
+pub(super) enum Followed {
+    /// All living gateways decide by it.
+    All,
+    /// It was rolled back meanwhile.
+    RolledBack(OpenRow),
+}
+
+/// Waits until all living gateways decide by a revision, or by that of a later rollout.
+pub(super) async fn all_follow(
+    store: &StoreSession,
+    in_force: InForceRow,
+) -> Result<Followed, Exit> {
+    let until = Instant::now() + WAIT;
+    loop {
+        if let Some(back) = store.rolled_back_after(in_force.rollout).await? {
+            return Ok(Followed::RolledBack(back));
+        }
+        let gateways = store.gateways().await?;
+        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, in_force);
+        let behind: Vec<_> = gateways.iter().filter(lacks).collect();
+        if behind.is_empty() {
+            return Ok(Followed::All);
+        }
+        if Instant::now() > until {
+            return Err(not_followed(&behind, in_force.revision));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Whether a gateway reports that a revision is in force there. While its rollout is open it reports the same numbers,
+/// but another state.
+fn decides_by(report: &GatewayReport, in_force: InForceRow) -> bool {
+    let is_it = (report.rollout, report.revision) == (in_force.rollout, in_force.revision);
+    let is_settled = report.refused.is_none();
+    let says_so = match report.state {
+        GatewayState::InForce => is_settled,
+        // Its share says whether it still tries the revision.
+        GatewayState::Suspect => is_settled && report.share == 0,
+        _ => false,
+    };
+    // A later rollout begins where this one is in force.
+    says_so && is_it || report.rollout > in_force.rollout
+}
+
+fn not_followed(behind: &[&GatewayReport], revision: u32) -> Exit {
+    let name = |it: &&GatewayReport| {
+        let refused = it.refused.as_ref().map(|reason| format!(": {reason}"));
+        let refused = refused.unwrap_or_default();
+        format!("{} in {} ({}{refused})", it.gateway, it.region, it.state)
+    };
+    let names: Vec<_> = behind.iter().take(NAMED_MAX).map(name).collect();
+    let more = match behind.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let what = match revision {
+        0 => "the built-in policy".to_owned(),
+        revision => format!("revision {revision}"),
+    };
+    Exit::failed(format_args!(
+        "{what} is in force, but these gateways have not reported it: {}{more}",
+        names.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_rollout::ArmReport;
+
+    use super::*;
+
+    fn report(rollout: u64, revision: u32, state: GatewayState, share: u16) -> GatewayReport {
+        GatewayReport {
+            gateway: "g".to_owned(),
+            region: "eu-west-1".to_owned(),
+            version: "1".to_owned(),
+            language: 1,
+            rollout,
+            revision,
+            share,
+            state,
+            refused: None,
+            age: Duration::ZERO,
+            arms: ArmReport::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_gateway_reported_while_the_rollout_was_open_does_not_say_that_it_is_in_force() {
+        let in_force = InForceRow {
+            rollout: 4,
+            revision: 2,
+            base: 1,
+        };
+        let says = |rollout, revision, state, share| {
+            decides_by(&report(rollout, revision, state, share), in_force)
+        };
+        assert!(says(4, 2, GatewayState::InForce, 0));
+        for (state, share) in [
+            (GatewayState::Applied, 10_000),
+            (GatewayState::Loaded, 0),
+            (GatewayState::Lapsed, 0),
+            (GatewayState::Refused, 0),
+            (GatewayState::Suspect, 10_000),
+        ] {
+            assert!(!says(4, 2, state, share), "{state}");
+        }
+        assert!(says(4, 2, GatewayState::Suspect, 0));
+        assert!(!says(3, 1, GatewayState::InForce, 0));
+        let slow = GatewayReport {
+            refused: Some("slow".to_owned()),
+            ..report(4, 2, GatewayState::InForce, 0)
+        };
+        assert!(!decides_by(&slow, in_force));
+        assert!(
+            says(5, 3, GatewayState::Loaded, 0),
+            "a later rollout is open"
+        );
+    }
+}
