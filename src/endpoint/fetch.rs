@@ -13,6 +13,7 @@ use crate::cache::{
 };
 use crate::http::{Account, CacheStatus, Hop, Problem, Query, Timing};
 use crate::regions::RegionRoute;
+use crate::sql::shared_part;
 use tidegate_policy::Decision;
 use tidegate_telemetry::EndpointMetrics;
 
@@ -136,7 +137,7 @@ fn key(
     match reached.endpoint.backend.shared_by() {
         Some(SharedBy::Statement(target)) => {
             let query = Query::parse(query.unwrap_or_default())?;
-            let Some(part) = target.shared_part((uri, path), &query)? else {
+            let Some(part) = shared_part(target, (uri, path), &query)? else {
                 return Ok(None);
             };
             let parameters = part.parameters.iter();

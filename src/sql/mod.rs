@@ -57,7 +57,7 @@ pub use place::{ParameterError, SqlPlace};
 pub use quickness::{Pace, Quickness};
 pub use serve::SqlCall;
 pub use settings::{PageConfig, SqlConfig};
-pub use shared::SharedPart;
+pub use shared::{SharedPart, shared_part};
 pub use spill::Spill;
 pub use stateless::Stateless;
 pub use statement::{SqlStatement, StatementError};

@@ -32,40 +32,38 @@ pub struct SharedPart<'a> {
     pub uri: Uri,
 }
 
-impl SqlTarget {
-    /// Returns the part of a request that determines its answer; `path` is normalised. `None` if no other
-    /// client may receive the answer.
-    ///
-    /// # Errors
-    /// A limit or a length that the endpoint's pages refuse, whatever is stored.
-    pub fn shared_part<'a>(
-        &'a self,
-        (uri, path): (&Uri, &str),
-        query: &'a Query<'a>,
-    ) -> Result<Option<SharedPart<'a>>, SqlError> {
-        let Some(names) = &self.shared_parameters else {
-            return Ok(None);
+/// Returns the part of a request that determines its answer; `path` is normalised. `None` if no other
+/// client may receive the answer.
+///
+/// # Errors
+/// A limit or a length that the endpoint's pages refuse, whatever is stored.
+pub fn shared_part<'a>(
+    target: &'a SqlTarget,
+    (uri, path): (&Uri, &str),
+    query: &'a Query<'a>,
+) -> Result<Option<SharedPart<'a>>, SqlError> {
+    let Some(names) = &target.shared_parameters else {
+        return Ok(None);
+    };
+    let limit = match &target.page {
+        Some(page) => {
+            page.check(uri)?;
+            Some((page.limit(), page.rows(query)?))
+        }
+        None => None,
+    };
+    let value = |name: &'a String| {
+        let value = query.get(name)?;
+        let value = match limit {
+            // `020` is 20.
+            Some((limit, rows)) if limit == name => Cow::Owned(rows.to_string()),
+            Some(_) | None => Cow::Borrowed(value),
         };
-        let limit = match &self.page {
-            Some(page) => {
-                page.check(uri)?;
-                Some((page.limit(), page.rows(query)?))
-            }
-            None => None,
-        };
-        let value = |name: &'a String| {
-            let value = query.get(name)?;
-            let value = match limit {
-                // `020` is 20.
-                Some((limit, rows)) if limit == name => Cow::Owned(rows.to_string()),
-                Some(_) | None => Cow::Borrowed(value),
-            };
-            Some((name.as_str(), value))
-        };
-        let parameters = names.iter().filter_map(value).collect();
-        let uri = shared_uri(uri, path, names);
-        Ok(uri.map(|uri| SharedPart { parameters, uri }))
-    }
+        Some((name.as_str(), value))
+    };
+    let parameters = names.iter().filter_map(value).collect();
+    let uri = shared_uri(uri, path, names);
+    Ok(uri.map(|uri| SharedPart { parameters, uri }))
 }
 
 /// Returns a normalised path, and the parameters of a query that are read.
@@ -130,7 +128,7 @@ mod tests {
         let uri: Uri = uri.parse().unwrap();
         let query = Query::parse(uri.query().unwrap_or_default()).unwrap();
         let path = normalise(uri.path()).unwrap();
-        let part = target.shared_part((&uri, &path), &query);
+        let part = shared_part(target, (&uri, &path), &query);
         let part = part.map_err(|error| error.to_string())?.unwrap();
         let pairs = part.parameters.iter();
         let pairs: Vec<_> = pairs

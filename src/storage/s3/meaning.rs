@@ -8,10 +8,10 @@ use tidegate_telemetry::trace::Value;
 
 /// The meaning of one request, in its extensions; empty until its signature is verified.
 #[derive(Clone, Default)]
-pub(super) struct Meaning(Arc<Known>);
+pub(super) struct Meaning(Arc<Understood>);
 
 #[derive(Default)]
-struct Known {
+struct Understood {
     operation: OnceLock<String>,
     route: OnceLock<&'static str>,
     repository: OnceLock<String>,
