@@ -21,7 +21,7 @@ mod arm_judge;
 mod follower;
 mod rows;
 mod session;
-mod reading;
+mod past;
 mod rollouts;
 mod lead;
 

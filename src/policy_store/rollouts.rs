@@ -1,6 +1,7 @@
 //! What commands do with rollouts.
 
 use super::StoreError;
+use super::past::{floor, to_go_back_to, was_in_force};
 use super::rows::{InForceRow, NewRollout, OpenRow, PolicyRollback, TEXT_MAX, long, number};
 use super::session::{Arguments, StoreSession, int};
 use tidegate_rollout::{RolloutOutcome, RolloutStage, StoredRevision};
@@ -196,8 +197,8 @@ impl StoreSession {
             return Ok(());
         }
         self.refuse_void(revision, in_force).await?;
-        if !self.was_in_force(revision).await? {
-            let known = self.to_go_back_to(in_force, self.floor().await?).await?;
+        if !was_in_force(self, revision).await? {
+            let known = to_go_back_to(self, in_force, floor(self).await?).await?;
             return Err(StoreError::NeverInForce { revision, known });
         }
         let checked = check(&self.revision(revision).await?);
@@ -206,11 +207,11 @@ impl StoreSession {
 
     /// Refuses a revision below the floor of one that was in force.
     async fn refuse_void(&self, revision: u32, in_force: u32) -> Result<(), StoreError> {
-        let floor = self.floor().await?;
+        let floor = floor(self).await?;
         if revision >= floor {
             return Ok(());
         }
-        let known = self.to_go_back_to(in_force, floor).await?;
+        let known = to_go_back_to(self, in_force, floor).await?;
         Err(StoreError::Void {
             revision,
             floor,

@@ -8,9 +8,12 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::StoreError;
-use super::rows::{ListedRevision, NewRevision, TEXT_MAX, listed, stored};
+use super::rows::{
+    InForceRow, ListedRevision, NewRevision, OpenRow, TEXT_MAX, listed, long, number, open_row,
+    report, stored,
+};
 use crate::postgres::{Connection, Server, Session, connect};
-use tidegate_rollout::{StoredRevision, sha256_hex};
+use tidegate_rollout::{GatewayReport, StoredRevision, sha256_hex};
 
 /// Longest time to connect, and longest statement.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -148,6 +151,82 @@ impl StoreSession {
             None => "there are none yet: `tidegate policy push FILE`".to_owned(),
         };
         Err(StoreError::NoRevision { revision, known })
+    }
+
+    /// Returns the rollout that has put in force what is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn in_force(&self) -> Result<InForceRow, StoreError> {
+        let sql = "select rollout, revision, base from tidegate.traffic_rollout \
+            where outcome = 'done' order by rollout desc limit 1";
+        let rows = self.rows(sql, &[]).await?;
+        let row = |row: &Row| {
+            Ok::<_, StoreError>(InForceRow {
+                rollout: long(row, 0)?,
+                revision: number(row, 1)?,
+                base: number(row, 2)?,
+            })
+        };
+        Ok(rows.first().map(row).transpose()?.unwrap_or_default())
+    }
+
+    /// Returns the open rollout, if there is one, or the newest.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn newest(&self, only_open: bool) -> Result<Option<OpenRow>, StoreError> {
+        let those = if only_open { "outcome is null" } else { "true" };
+        self.row_of(those, &[]).await
+    }
+
+    /// Returns a rollout.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn rollout(&self, rollout: u64) -> Result<Option<OpenRow>, StoreError> {
+        let number = i64::try_from(rollout).unwrap_or(i64::MAX);
+        self.row_of("rollout = $1", &[&number]).await
+    }
+
+    /// Returns the newest rollback that has ended what a rollout has put in force.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn rolled_back_after(&self, rollout: u64) -> Result<Option<OpenRow>, StoreError> {
+        let number = i64::try_from(rollout).unwrap_or(i64::MAX);
+        let those = "rollout > $1 and kind = 'rollback' and outcome = 'done'";
+        self.row_of(those, &[&number]).await
+    }
+
+    async fn row_of(
+        &self,
+        those: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<OpenRow>, StoreError> {
+        let sql = format!(
+            "select rollout, kind, revision, base, stage, left(region, {TEXT_MAX}), share, paused, \
+             left(by, {TEXT_MAX}), to_char(started_at {UTC}), outcome, left(reason, {TEXT_MAX}) \
+             from tidegate.traffic_rollout where {those} order by rollout desc limit 1"
+        );
+        let rows = self.rows(&sql, arguments).await?;
+        rows.first().map(open_row).transpose()
+    }
+
+    /// Returns what the gateways report.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn gateways(&self) -> Result<Vec<GatewayReport>, StoreError> {
+        let sql = format!(
+            "select left(gateway, {TEXT_MAX}), left(region, {TEXT_MAX}), left(version, {TEXT_MAX}), language, \
+             rollout, revision, share, left(state, {TEXT_MAX}), left(refused, {TEXT_MAX}), \
+             case when octet_length(report::text) <= 65536 then report::text end, \
+             case when isfinite(reported_at) then \
+                extract(epoch from clock_timestamp() - reported_at) else 1e9 end::float8 \
+             from tidegate.traffic_gateway order by region, gateway limit 10000"
+        );
+        Ok(self.rows(&sql, &[]).await?.iter().map(report).collect())
     }
 
     /// Runs statements as one: all of them, or none.

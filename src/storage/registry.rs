@@ -6,6 +6,7 @@ mod keys;
 mod repositories;
 mod sealed;
 
+pub(super) use self::bucket_change::change_bucket;
 pub use self::buckets::Registry;
 pub(super) use self::buckets::{BUCKETS, bucket, check_name, new_id, signed, unsigned};
 pub(super) use self::keys::{KEYS, exposed, key_pair};

@@ -55,6 +55,9 @@ impl ThisGateway {
 /// The host of a `Host` header, without its port, if it can be one that clients reach: a name, or an address.
 fn plain_host(host: &str) -> Option<String> {
     let authority: Authority = host.parse().ok()?;
+    if authority.as_str().contains('@') {
+        return None;
+    }
     let name = authority.host();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
     let address = name.trim_start_matches('[').trim_end_matches(']');

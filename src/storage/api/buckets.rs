@@ -14,6 +14,7 @@ use super::state::Api;
 use crate::http::Problem;
 use crate::storage::credentials::ServiceAccount;
 use crate::storage::endpoint::Reach;
+use crate::storage::registry::change_bucket;
 use crate::storage::{
     BucketBackend, BucketChange, BucketCredentials, BucketRow, NewBucket, Provider, Role,
     StorageError, bucket_as_json,
@@ -138,7 +139,7 @@ pub(super) async fn change(
         credentials,
         enable: changed.writes == Some(true),
     };
-    registry.change_bucket(&bucket, &change).await?;
+    change_bucket(&registry, &bucket, &change).await?;
     let bucket = registry.bucket(&bucket.id).await?;
     api.store.changed().await;
     Ok(Json(one(bucket_as_json(&bucket))))

@@ -44,6 +44,14 @@ async fn changes_of_different_fields_at_the_same_time_all_hold() {
     }
 }
 
+/// A bucket, a repository and a key that nothing can open.
+const BREAKING: [&str; 3] = [
+    "update tidegate.storage_bucket set credentials = 'x' where name = 'bucket-1'",
+    "update tidegate.storage_repository set policy = '{\"write\": \"elsewhere\"}' where name = 'other-data'",
+    "update tidegate.storage_key k set secret = 'x' from tidegate.storage_repository r \
+     where r.id = k.repository and r.name = 'third-data'",
+];
+
 #[tokio::test]
 async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_up() {
     let world = StorageWorld::start(&[], &[]).await;
@@ -55,13 +63,7 @@ async fn a_row_that_cannot_be_opened_is_shown_with_an_error_and_holds_no_other_u
         world.storage(&["key", "add", name, "--mode", "read"]).await;
     }
     world.s3.put(REPOSITORY, "key", b"bytes").await;
-    let broken = [
-        "update tidegate.storage_bucket set credentials = 'x' where name = 'bucket-1'",
-        "update tidegate.storage_repository set policy = '{\"write\": \"elsewhere\"}' where name = 'other-data'",
-        "update tidegate.storage_key k set secret = 'x' from tidegate.storage_repository r \
-         where r.id = k.repository and r.name = 'third-data'",
-    ];
-    for sql in broken {
+    for sql in BREAKING {
         world.cluster.primary.execute(sql).await.unwrap();
     }
     let errors = |answer: &Value| {

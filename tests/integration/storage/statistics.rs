@@ -86,13 +86,15 @@ async fn what_requests_did_is_counted_by_minute_and_by_day_for_each_repository_a
     assert_eq!(none["data"], json!([]));
     let by_name = api.get(&format!("/stats/daily?repoId={REPOSITORY}")).await;
     assert_eq!(sum(&by_name, "upl_bytes"), 200_000);
+    totals_are_of_what_the_rows_are_restricted_to(&world, &api).await;
+}
 
-    // Totals are of what the rows are restricted to.
+async fn totals_are_of_what_the_rows_are_restricted_to(world: &StorageWorld, api: &ApiClient) {
     world
         .storage(&["repository", "add", "other-data", "--member", "bucket-1"])
         .await;
     let placed = format!("/repo/stats?repoId={REPOSITORY}&bucketId=bucket-1");
-    let placed = turns(&api, &placed, |it| it["total"] == 1).await;
+    let placed = turns(api, &placed, |it| it["total"] == 1).await;
     let repository = &placed["data"][0];
     assert_eq!(repository["totalUploadBytes"], "100000", "{repository}");
     assert_eq!(repository["buckets"].as_object().unwrap().len(), 1);
@@ -100,7 +102,7 @@ async fn what_requests_did_is_counted_by_minute_and_by_day_for_each_repository_a
         .get("/bucket/stats?repoId=other-data&bucketId=bucket-0")
         .await;
     assert_eq!(none["data"], json!([]));
-    let other = turns(&api, "/bucket/stats?repoId=other-data", |it| {
+    let other = turns(api, "/bucket/stats?repoId=other-data", |it| {
         it["total"] == 1
     })
     .await;
