@@ -89,11 +89,12 @@ impl Busy {
         }
     }
 
-    /// How long one more would wait, once enough has been measured. Without departures, one is
-    /// assumed to be imminent.
+    /// How long one more would wait, once enough has been measured. One more departure is assumed to be
+    /// imminent, so that a single slow one does not stand for all that follow.
     fn wait(&self, waiting: usize, now: Instant) -> Option<Duration> {
         let seen = now.duration_since(self.earlier_since);
-        let departures = self.earlier.saturating_add(self.departures).max(1);
+        let departures = self.earlier.saturating_add(self.departures);
+        let departures = departures.saturating_add(1);
         let turns = u32::try_from(waiting).unwrap_or(u32::MAX);
         let turns = f64::from(turns.saturating_add(1));
         let wait = seen.as_secs_f64() * turns / f64::from(departures);

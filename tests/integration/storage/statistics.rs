@@ -220,7 +220,7 @@ async fn statistics_that_are_written_twice_count_once_and_old_ones_are_deleted_i
     for _ in 0..4 {
         forgotten.push(world.value(forget).await);
     }
-    assert_eq!(forgotten, ["102", "100", "50", "0"]);
+    assert_eq!(forgotten, ["100", "100", "50", "0"]);
     assert_eq!(world.value(day).await, "10 2 2.5");
 }
 
