@@ -270,7 +270,8 @@ mod tests {
             (0..departures).for_each(|_| pace.depart(now));
             admitted
         };
-        assert_eq!(admit(99, MS, 0, 50), Ok(()), "nothing is known yet");
+        // The fiftieth is imminent.
+        assert_eq!(admit(99, MS, 0, 49), Ok(()), "nothing is known yet");
         assert_eq!(admit(99, MS, 249, 0), Ok(()));
         assert_eq!(admit(99, MS, 250, 0), Err(500 * MS), "100 turns of 5 ms");
         assert_eq!(admit(99, 500 * MS, 250, 0), Ok(()));
