@@ -1,4 +1,4 @@
-//! The end of a connection whose client may still be sending a body that nobody reads.
+//! The end of a connection whose client may still be sending a body that is not read.
 //!
 //! A system that closes a socket with unread bytes resets the connection, and a client that writes
 //! before it reads then never sees the answer. So what still comes is read and discarded for a while

@@ -239,7 +239,7 @@ impl Source {
     }
 }
 
-/// Without those that were found damaged here, unless there are no others.
+/// Without those that this gateway has found damaged, unless all of them are.
 fn trusted(mut copies: Vec<CopyAt>) -> Vec<CopyAt> {
     if copies.iter().any(|copy| !copy.is_suspect) {
         copies.retain(|copy| !copy.is_suspect);

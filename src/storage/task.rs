@@ -184,18 +184,17 @@ impl Tasks<'_> {
     /// Ends a task of which nothing is to be done.
     pub(super) async fn cancel(&self, task: &Task) -> Result<(), StorageError> {
         let sql = "select tidegate.storage_task_done($1, $2, $3, $4)";
-        let values: Values<'_> = &[
-            (&self.bucket, Type::TEXT),
-            (&task.kind.as_str(), Type::TEXT),
-            (&task.blob, Type::TEXT),
-            (&task.claim, Type::TEXT),
-        ];
-        self.index.database.write(sql, values).await.map(drop)
+        self.let_go(task, sql).await
     }
 
     /// Has a task done anew that was overtaken by a change of its copies; another one is left alone.
     pub(super) async fn again(&self, task: &Task) -> Result<(), StorageError> {
         let sql = "select tidegate.storage_task_again($1, $2, $3, $4)";
+        self.let_go(task, sql).await
+    }
+
+    /// Calls a function with the task and this gateway's claim on it.
+    async fn let_go(&self, task: &Task, sql: &str) -> Result<(), StorageError> {
         let values: Values<'_> = &[
             (&self.bucket, Type::TEXT),
             (&task.kind.as_str(), Type::TEXT),

@@ -101,7 +101,7 @@ fn is_list(request: &HttpRequest) -> bool {
             .any(|it| it == "list-type=2" || it == "comp=list")
 }
 
-/// A page without the objects whose keys are no paths.
+/// A page without the objects whose keys are not valid paths.
 fn filtered(page: &str, found: &mut Found) -> String {
     let (object, key, size) = match page.contains("<Contents>") {
         true => ("Contents", "Key", "Size"),

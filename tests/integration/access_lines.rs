@@ -16,7 +16,7 @@ use crate::world::{BINARY, client};
 const REQUESTS: usize = 40_000;
 const BATCH: usize = 500;
 
-/// Starts a gateway, with nothing behind it, whose log nobody reads yet.
+/// Starts a gateway, with nothing behind it, whose log is not read yet.
 fn unread_gateway(listen: u16, admin: u16) -> Child {
     let mut command = Command::new(BINARY);
     command.arg("serve").env_clear().kill_on_drop(true);

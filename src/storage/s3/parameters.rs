@@ -81,7 +81,7 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
     }
 }
 
-/// The same for the fields of a form, which are no headers.
+/// The same for the fields of a form, which are sent in its body and not as headers.
 pub(super) fn check_fields(input: &PutObjectInput) -> S3Result<()> {
     let promised = [
         (

@@ -1,4 +1,4 @@
-//! A rollback goes back to what was in force, and nothing else; who is told what when others came first.
+//! A rollback goes back to what was in force, and nothing else; what a command says when another came first.
 
 use nix::sys::signal::Signal;
 use tidegate::testkit::until;

@@ -109,7 +109,7 @@ async fn keys_of_every_shape_are_stored_and_listed_as_they_are() {
             "{encoded}: {listed}"
         );
     }
-    // XML cannot have one of them: the answer says that they are encoded, though nobody has asked.
+    // XML cannot have one of them: the answer says that they are encoded, although the request did not ask for it.
     let unasked = s3.list(REPOSITORY, &[]).await;
     assert!(
         unasked.contains("<EncodingType>url</EncodingType>"),

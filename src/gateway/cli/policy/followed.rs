@@ -72,14 +72,19 @@ fn not_followed(behind: &[&GatewayReport], revision: u32) -> Exit {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
-    let what = match revision {
-        0 => "the built-in policy".to_owned(),
-        revision => format!("revision {revision}"),
-    };
+    let what = in_words(revision);
     Exit::failed(format_args!(
         "{what} is in force, but these gateways have not reported it: {}{more}",
         names.join(", ")
     ))
+}
+
+/// A revision in words.
+pub(super) fn in_words(revision: u32) -> String {
+    match revision {
+        0 => "the built-in policy".to_owned(),
+        revision => format!("revision {revision}"),
+    }
 }
 
 #[cfg(test)]

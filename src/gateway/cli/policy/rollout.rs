@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::file::{print, print_either, print_json};
-use super::followed::{Followed, all_follow};
+use super::followed::{Followed, all_follow, in_words};
 use super::store::{author, open, usable};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::RolloutCommand;
@@ -109,10 +109,7 @@ async fn end(
 
 /// What was put in force was rolled back before all gateways had followed.
 pub(super) fn taken_back(revision: u32, later: &OpenRow) -> Exit {
-    let what = match revision {
-        0 => "the built-in policy".to_owned(),
-        revision => format!("revision {revision}"),
-    };
+    let what = in_words(revision);
     let OpenRow { rollout, by, .. } = later;
     Exit::with_code(
         ABORTED,
