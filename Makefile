@@ -37,9 +37,9 @@ demo: $(if $(STORAGE),postgresql)
 check: lint
 	$(RUN_TESTS) --lib
 
-# Everything, cheapest first.
+# Everything, cheapest first. The tour runs with the program that was tested, which `cargo run` would compile anew.
 test: lint test-rust check-cache drill-short infra doc
-	$(MAKE) demo TOUR=1
+	target/debug/tidegate demo --tour
 
 lint: tools
 	$(CARGO) fmt --check
@@ -123,11 +123,12 @@ $(S3_TOOLS)/ready: tests/s3/requirements.txt
 	$(S3_TOOLS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-# The public tests of HTTP caches (npm) through a gateway, about half a minute.
+# The public tests of HTTP caches (npm) through a gateway, about half a minute. The program is built together with the
+# tests: alone, its dependencies have fewer features, and all of them would be compiled once more.
 CACHE_TOOLS := target/tools/check-cache
 check-cache:
 	@tests/tools.sh cache-tests
-	$(CARGO) build $(CARGO_FLAGS)
+	$(CARGO) build $(CARGO_FLAGS) --bin tidegate --test integration
 	tests/cache/check.sh target/debug/tidegate $(CACHE_TOOLS)
 
 doc:
