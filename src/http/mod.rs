@@ -92,7 +92,7 @@ pub use query::{Query, QueryError};
 pub use rate_limits::{LimitedRow, RateLimits, Spent, whole_seconds};
 pub use request_error::RequestError;
 pub use request_id::{TRACEPARENT, Trace, X_REQUEST_ID, request_id, start_trace, trace_field};
-pub use request_notes::{NotedRequest, RequestNotes};
+pub use request_notes::{NotedRequest, RequestNotes, Understood};
 pub use serve::{Drained, serve};
 pub use served_requests::ServedRequests;
 pub use settings::{

@@ -342,7 +342,7 @@ fn log_cause(id: &str, problem: &Problem) {
     tracing::warn!(request_id = id, kind, %problem, cause, "a request failed");
 }
 
-fn access_lines_are_wanted() -> bool {
+pub(super) fn access_lines_are_wanted() -> bool {
     tracing::enabled!(target: ACCESS, tracing::Level::INFO)
 }
 

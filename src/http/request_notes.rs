@@ -1,6 +1,5 @@
-//! Keeps and traces the requests of a listener that has no endpoints, as the outermost layer does those of the
-//! public listener. Deliberately absent: access lines and metrics of endpoints, which such a listener has its
-//! own of.
+//! Keeps, traces and logs the requests to object storage, which has no endpoints, as the outermost layer does
+//! those of the public listener. Deliberately absent: metrics of endpoints; object storage has its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,9 +11,10 @@ use tokio::time::Instant;
 
 use super::account::AccountView;
 use super::kept_requests::{KeptRequest, KeptRequests};
-use super::observe::{CLIENT_GONE, UNMATCHED_LABEL, method_label};
+use super::observe::{CLIENT_GONE, UNMATCHED_LABEL, access_lines_are_wanted, method_label};
 use super::request_id::Trace;
 use super::request_span::{Answer, RequestSpan};
+use tidegate_telemetry::ACCESS;
 use tidegate_telemetry::trace::{TraceId, Tracer, Value};
 
 /// Where requests are noted.
@@ -24,6 +24,19 @@ pub struct RequestNotes {
     pub tracer: Option<Arc<Tracer>>,
     /// Keeps the last requests; `None` if none are kept.
     pub kept: Option<Arc<KeptRequests>>,
+}
+
+/// What a request turned out to be.
+#[derive(Default)]
+pub struct Understood<'a> {
+    /// The template of the path that was asked for, if one was recognised.
+    pub route: Option<&'static str>,
+    /// The name of its operation, if it has one.
+    pub operation: Option<&'a str>,
+    /// The repository that it may use.
+    pub repository: Option<&'a str>,
+    /// What else is said of it in its span.
+    pub attributes: Vec<(&'static str, Value)>,
 }
 
 /// A request that is being answered. One that is dropped was left by its client.
@@ -41,7 +54,8 @@ impl RequestNotes {
     /// Begins to note a request.
     #[must_use]
     pub fn begin<'a, B>(&'a self, request: &Request<B>, id: &'a str) -> NotedRequest<'a> {
-        let caller = match self.tracer.is_some() || self.kept.is_some() {
+        let is_noted = self.kept.is_some() || access_lines_are_wanted();
+        let caller = match is_noted || self.tracer.is_some() {
             true => Trace::read(request.headers()).map(|trace| trace.context()),
             false => None,
         };
@@ -69,43 +83,54 @@ impl NotedRequest<'_> {
         }
     }
 
-    /// Notes the answer: the template of the path that was asked for, if one was recognised, the status, and
-    /// what else is to be said in its span.
-    pub fn answered(
-        mut self,
-        route: Option<&'static str>,
-        status: u16,
-        more: Vec<(&'static str, Value)>,
-    ) {
+    /// Notes the status of the answer, and what the request turned out to be.
+    pub fn answered(mut self, status: u16, understood: Understood<'_>) {
         self.is_answered = true;
-        self.note(route, status, more);
+        self.note(status, understood);
     }
 
-    fn note(&self, route: Option<&'static str>, status: u16, more: Vec<(&'static str, Value)>) {
+    fn note(&self, status: u16, understood: Understood<'_>) {
         let took = self.started.elapsed();
+        let endpoint = understood.route.unwrap_or(UNMATCHED_LABEL);
+        let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
+        let span_id = recorded.map(|it| it.span);
+        if access_lines_are_wanted() {
+            tracing::info!(
+                target: ACCESS,
+                request_id = self.id,
+                trace_id = self.trace.map(tracing::field::display),
+                span_id = span_id.map(tracing::field::display),
+                method = self.method,
+                endpoint,
+                operation = understood.operation,
+                repository = understood.repository,
+                status,
+                total_ms = took.as_secs_f64() * 1_000.0,
+                "request"
+            );
+        }
+        if let Some(kept) = &self.notes.kept {
+            kept.keep(KeptRequest {
+                id: self.id.into(),
+                trace: self.trace,
+                span: span_id,
+                at: SystemTime::now(),
+                method: self.method,
+                endpoint: endpoint.into(),
+                status,
+                took,
+                ..KeptRequest::default()
+            });
+        }
         if let Some(span) = &self.span {
             span.end(Answer {
                 method: self.method,
-                route,
+                route: understood.route,
                 status,
                 account: &AccountView::default(),
                 problem: None,
                 took,
-                more,
-            });
-        }
-        if let Some(kept) = &self.notes.kept {
-            let recorded = self.span.as_ref().and_then(RequestSpan::sampled);
-            kept.keep(KeptRequest {
-                id: self.id.into(),
-                trace: self.trace,
-                span: recorded.map(|it| it.span),
-                at: SystemTime::now(),
-                method: self.method,
-                endpoint: route.unwrap_or(UNMATCHED_LABEL).into(),
-                status,
-                took,
-                ..KeptRequest::default()
+                more: understood.attributes,
             });
         }
     }
@@ -114,7 +139,7 @@ impl NotedRequest<'_> {
 impl Drop for NotedRequest<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.note(None, CLIENT_GONE, Vec::new());
+            self.note(CLIENT_GONE, Understood::default());
         }
     }
 }
@@ -134,7 +159,11 @@ mod tests {
         let request = Request::put("/b/k?X-Amz-Signature=secret").header("traceparent", parent);
         let request = request.body(()).unwrap();
         let answered = notes.begin(&request, "a");
-        answered.answered(Some("/{bucket}/{key}"), 200, Vec::new());
+        let understood = Understood {
+            route: Some("/{bucket}/{key}"),
+            ..Understood::default()
+        };
+        answered.answered(200, understood);
         drop(notes.begin(&request, "b"));
 
         let found = kept.find("a").unwrap();

@@ -4,14 +4,15 @@
 use std::sync::{Arc, OnceLock};
 
 use s3s::access::S3AccessContext;
-use tidegate_telemetry::trace::Value;
+
+use crate::http::Understood;
 
 /// The meaning of one request, in its extensions; empty until its signature is verified.
 #[derive(Clone, Default)]
-pub(super) struct Meaning(Arc<Understood>);
+pub(super) struct Meaning(Arc<Facts>);
 
 #[derive(Default)]
-struct Understood {
+struct Facts {
     operation: OnceLock<String>,
     route: OnceLock<&'static str>,
     repository: OnceLock<String>,
@@ -36,22 +37,24 @@ impl Meaning {
         let _first = self.0.repository.set(repository.to_owned());
     }
 
-    /// The template of its path.
-    pub(super) fn route(&self) -> Option<&'static str> {
-        self.0.route.get().copied()
-    }
-
-    /// What is said of it in a span, by OpenTelemetry's conventions for S3.
-    pub(super) fn attributes(&self, id: &str) -> Vec<(&'static str, Value)> {
+    /// What is said of it afterwards; in its span by OpenTelemetry's conventions for S3.
+    pub(super) fn understood(&self, id: &str) -> Understood<'_> {
+        let operation = self.0.operation.get().map(String::as_str);
+        let repository = self.0.repository.get().map(String::as_str);
         let mut attributes = vec![("aws.request_id", id.to_owned().into())];
-        if let Some(operation) = self.0.operation.get() {
+        if let Some(operation) = operation {
             attributes.push(("rpc.system", "aws-api".into()));
             attributes.push(("rpc.service", "S3".into()));
-            attributes.push(("rpc.method", operation.clone().into()));
+            attributes.push(("rpc.method", operation.to_owned().into()));
         }
-        if let Some(repository) = self.0.repository.get() {
-            attributes.push(("aws.s3.bucket", repository.clone().into()));
+        if let Some(repository) = repository {
+            attributes.push(("aws.s3.bucket", repository.to_owned().into()));
         }
-        attributes
+        Understood {
+            route: self.0.route.get().copied(),
+            operation,
+            repository,
+            attributes,
+        }
     }
 }

@@ -150,7 +150,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
             errors::ask_to_retry(&mut response);
             errors::identify(&mut response, &id);
             let status = response.status().as_u16();
-            noted.answered(meaning.route(), status, meaning.attributes(&id));
+            noted.answered(status, meaning.understood(&id));
             Ok(response)
         })
     }

@@ -65,10 +65,28 @@ async fn a_request_to_object_storage_is_kept_and_its_trace_has_each_request_to_a
         (&"PUT".into(), &200.into())
     );
     assert_eq!(kept["endpoint"], "/{bucket}/{key}");
+
+    let id = header(&put, "x-amz-request-id");
+    let line = format!("\"request_id\":\"{id}\"");
+    let line = world.gateways[1].wait_for_log(&line).await.unwrap();
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["target"], "tidegate::access");
+    for (member, expected) in [
+        ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
+        ("span_id", &hex(&server.span_id)),
+        ("method", "PUT"),
+        ("endpoint", "/{bucket}/{key}"),
+        ("operation", "PutObject"),
+        ("repository", REPOSITORY),
+    ] {
+        assert_eq!(line[member], expected, "{member}");
+    }
+    assert_eq!(line["status"], 200);
+    assert!(line["total_ms"].as_f64().unwrap() > 0.0);
 }
 
 #[tokio::test]
-async fn nothing_of_a_signature_or_a_key_is_kept_or_traced() {
+async fn nothing_of_a_signature_or_a_key_is_kept_traced_or_logged() {
     let collector = Collector::start().await;
     let (world, s3) = traced(&collector).await;
     s3.put(REPOSITORY, "key", b"bytes").await;
@@ -94,6 +112,8 @@ async fn nothing_of_a_signature_or_a_key_is_kept_or_traced() {
         assert_eq!(kept["endpoint"], route);
         assert_eq!(kept["status"], answer.status().as_u16());
         shown += &kept.to_string();
+        let id = header(answer, "x-amz-request-id");
+        shown += &world.gateways[1].wait_for_log(id).await.unwrap();
     }
     for hidden in [
         &*s3.key_id,
