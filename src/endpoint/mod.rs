@@ -37,7 +37,7 @@ pub use decide::Uncached;
 pub use error::{EndpointError, RouteError};
 pub use frontend::Frontend;
 pub use live_routes::LiveRoutes;
-pub use preparation::{check_roles, check_statements};
+pub use preparation::check_statements;
 pub use public::Public;
 pub use reached::Reached;
 pub use router::{Found, Router};

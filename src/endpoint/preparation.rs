@@ -35,7 +35,7 @@ pub async fn check_statements(routes: &Routes, client: &Client) -> Result<(), Co
 /// # Errors
 /// Names the first endpoint with a role that the gateway's own is not a member of, or whose statement the
 /// role cannot run.
-pub async fn check_roles(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
+async fn check_roles(routes: &Routes, client: &Client) -> Result<(), ConfigError> {
     let mut by_role: BTreeMap<&str, Vec<Checked<'_>>> = BTreeMap::new();
     for (endpoint, sql) in routes.router.sql_endpoints() {
         for role in roles(sql) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::endpoint::{Routes, check_roles, check_statements};
+use crate::endpoint::{Routes, check_statements};
 use crate::postgres::{Server, Session, connect};
 use tidegate_model::ConfigError;
 
@@ -10,34 +10,22 @@ use tidegate_model::ConfigError;
 /// not answer, so it is shorter than a request would wait for a connection.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Checks the roles of endpoints on the first node that answers. Returns that node, if there is one.
-pub(super) async fn check_roles_on_any_node<'a>(
+/// Prepares all statements on the first node that answers, and returns that node; if none is up, they are
+/// accepted unchecked.
+pub(super) async fn check_on_any_node<'a>(
     servers: &'a [Server],
     session: &Session,
     routes: &Routes,
 ) -> Result<Option<&'a Server>, ConfigError> {
     for server in servers {
-        if let Ok(connection) = connect(server, session, CHECK_TIMEOUT).await {
-            check_roles(routes, &connection.client).await?;
-            return Ok(Some(server));
-        }
-    }
-    Ok(None)
-}
-
-/// Prepares all statements on the first node that answers; if none is up, they are accepted
-/// unchecked.
-pub(super) async fn check_on_any_node(
-    servers: &[Server],
-    session: &Session,
-    routes: &Routes,
-) -> Result<(), ConfigError> {
-    for server in servers {
         match connect(server, session, CHECK_TIMEOUT).await {
-            Ok(connection) => return check_statements(routes, &connection.client).await,
+            Ok(connection) => {
+                check_statements(routes, &connection.client).await?;
+                return Ok(Some(server));
+            }
             Err(error) => tracing::warn!(%server, %error, "cannot check statements here"),
         }
     }
     tracing::warn!("no database is up: statements are checked when they are first used");
-    Ok(())
+    Ok(None)
 }

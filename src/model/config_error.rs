@@ -124,10 +124,13 @@ fn shown(name: &str, written: &str) -> String {
         None => (String::new(), false),
     };
     let names_url = name.to_ascii_lowercase().ends_with("url");
+    // What browsers send has no secret, whatever else is wrong with it.
+    let names_origin = name.ends_with("origins");
     let is_variable =
         bare.starts_with("${") && bare.find('}').is_none_or(|at| at + 1 == bare.len());
     let hidden = match () {
         () if is_variable => false,
+        () if names_origin => bare.contains('@'),
         () if is_url => !is_plain_http(bare),
         () => bare.contains('@') || (names_url && bare.len() < written.len()),
     };
@@ -167,6 +170,10 @@ mod tests {
             ("url", "'http://app:hunter2'", "\"http://…\""),
             ("url", "'http://app/?key=hunter2'", "\"http://…\""),
             ("url", "'ftp://hunter2'", "\"ftp://…\""),
+            ("cors.origins", "\"https://a b\"", "\"https://a b\""),
+            ("cors.origins", "\"https://a?x\"", "\"https://a?x\""),
+            ("cors.origins", "\"https://\"", "\"https://\""),
+            ("cors.origins", "\"https://app:hunter2@a\"", "\"https://…\""),
             (
                 "pool",
                 "'postgres://app:hunter2@db/app'",

@@ -50,8 +50,9 @@ impl CacheControl {
     ///
     /// # Errors
     ///
-    /// The value cannot be sent as a header, contradicts itself on whether answers are public, or
-    /// has a lifetime that is not a number of seconds or is repeated.
+    /// The value cannot be sent as a header, contradicts itself on whether answers are public,
+    /// has a lifetime that is not a number of seconds or is repeated, or leaves caching to the application
+    /// and says more.
     pub fn parse(text: &str) -> Result<Self, CacheControlError> {
         if text == APPLICATION {
             return Ok(Self {
@@ -61,6 +62,10 @@ impl CacheControl {
             });
         }
         let header = HeaderValue::from_str(text).or(Err(CacheControlError::Character))?;
+        // Sent as a directive, it would mean nothing to anyone.
+        if directives(text).any(|it| it.is(APPLICATION)) {
+            return Err(CacheControlError::Application);
+        }
         let says = |name: &str| directives(text).any(|it| it.is(name));
         let (public, no_store) = (says("public"), says("no-store"));
         if public && (says("private") || no_store) {
@@ -148,6 +153,9 @@ pub enum CacheControlError {
     /// A lifetime is not a whole number of seconds.
     #[error("{0} needs a whole number of seconds, as in {0}=60")]
     Seconds(&'static str),
+    /// It leaves caching to the application, in other letters or beside something else.
+    #[error("`application` stands alone and in lower case")]
+    Application,
     /// A lifetime is given twice, and readers differ in which one they use.
     #[error("it says {0} more than once")]
     Repeated(&'static str),
@@ -278,6 +286,25 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn application_stands_alone_and_in_lower_case() {
+        assert!(CacheControl::parse("application").unwrap().is_application());
+        for text in [
+            "Application",
+            " application",
+            "application, public",
+            "max-age=60, APPLICATION",
+            "application=1",
+        ] {
+            assert_eq!(
+                CacheControl::parse(text),
+                Err(CacheControlError::Application),
+                "{text}"
+            );
+        }
+        assert!(CacheControl::parse("x=\"application\"").is_ok());
     }
 
     fn lifetime(text: &str) -> Option<[u64; 3]> {

@@ -235,29 +235,51 @@ fn check_origin(text: &str) -> Result<(), String> {
     }
     let expected =
         || "expected `scheme://host[:port]`, such as `https://app.example.com`".to_owned();
+    if text.contains(ANY) {
+        return Err(
+            "it has a `*`, which stands for nothing but all origins, and so alone".to_owned(),
+        );
+    }
     let uri: Uri = text.parse().map_err(|_unparsable| expected())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(expected());
+    };
+    let host = authority.host();
+    // Nothing is before the host, and a port may be behind it.
+    let behind = authority.as_str().strip_prefix(host);
+    let port = match behind.filter(|_| is_host(host)) {
+        Some("") => None,
+        Some(text) => Some(port(text).ok_or_else(expected)?),
+        None => return Err(expected()),
     };
     let default = match scheme {
         "https" => Some(443),
         "http" => Some(80),
         _ => None,
     };
-    let mut sent = format!("{scheme}://{}", authority.host().to_ascii_lowercase());
-    if let Some(port) = authority.port_u16().filter(|port| Some(*port) != default) {
+    let mut sent = format!("{scheme}://{}", host.to_ascii_lowercase());
+    if let Some(port) = port.filter(|port| Some(*port) != default) {
         sent = format!("{sent}:{port}");
     }
     match text {
         _ if text == sent => Ok(()),
-        // Anything behind the authority, or a user before it.
-        _ if !text.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
-            || authority.as_str().contains('@') =>
-        {
-            Err(expected())
-        }
+        // Anything behind the authority.
+        _ if !text.eq_ignore_ascii_case(&format!("{scheme}://{authority}")) => Err(expected()),
         _ => Err(format!("browsers send it as `{sent}`")),
     }
+}
+
+/// Whether it can be the name or the address of a host, as browsers write it.
+fn is_host(text: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[:]".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_usual)
+}
+
+/// Reads a port with its colon.
+fn port(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix(':')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 fn check_method(text: &str) -> Result<(), String> {
@@ -411,6 +433,19 @@ mod tests {
             ),
             ("app.example.com", "expected `scheme://host[:port]`"),
             ("", "expected `scheme://host[:port]`"),
+            ("https://", "expected `scheme://host[:port]`"),
+            ("https://a b", "expected `scheme://host[:port]`"),
+            ("https://a.example?x", "expected `scheme://host[:port]`"),
+            ("https://a!b.example", "expected `scheme://host[:port]`"),
+            ("https://a%2eexample", "expected `scheme://host[:port]`"),
+            ("https://a.example:99999", "expected `scheme://host[:port]`"),
+            ("https://a.example:", "expected `scheme://host[:port]`"),
+            ("https://*.example", "it has a `*`"),
+            ("https://a.example:*", "it has a `*`"),
+            (
+                "https://a.example:0443",
+                "browsers send it as `https://a.example`",
+            ),
             (
                 "https://App.example.com",
                 "browsers send it as `https://app.example.com`",
@@ -427,6 +462,8 @@ mod tests {
             APP,
             "http://localhost:3000",
             "http://[::1]:8080",
+            "http://[::1]",
+            "https://_a-b.example:8443",
             "app://x",
             "null",
         ] {

@@ -1,7 +1,8 @@
 //! Sends requests to nodes, over connections that are kept for the next request.
 //!
 //! A server closes a connection that was idle for too long, perhaps while a request is under way to
-//! it. That says nothing about the server, so the request is sent again, on a new connection, if
+//! it. Or it has written more than its answer there, such as a body to a 204, which then stands before the
+//! next answer. Neither says anything about the request, so it is sent again, on a new connection, if
 //! that is safe. Deliberately absent: any other reason to repeat a request.
 
 use std::error::Error;
@@ -61,8 +62,8 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for the head of its answer. If a kept connection ends before that,
-    /// the request is sent once more on a new one, unless it must not be repeated.
+    /// Sends a request and waits for the head of its answer. If a kept connection ends before that, or brings
+    /// what is not HTTP, the request is sent once more on a new one, unless it must not be repeated.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> Request<RequestBody>,
@@ -75,8 +76,8 @@ impl Client {
                 }
                 Ok(answer)
             }
-            Err(error) if is_closed_while_idle(&error) && may_be_repeated() => {
-                tracing::debug!(%error, "a kept connection was closed; trying a new one");
+            Err(error) if is_of_kept_connection(&error) && may_be_repeated() => {
+                tracing::debug!(%error, "a kept connection was of no use; trying a new one");
                 self.fresh.request(request()).await
             }
             Err(error) => Err(error),
@@ -84,16 +85,14 @@ impl Client {
     }
 }
 
-/// Whether a connection that had answered before ended without an answer to this request. What is
-/// not HTTP is an answer, too.
-fn is_closed_while_idle(error: &legacy::Error) -> bool {
+/// Whether a connection that had answered before brought no answer to this request.
+fn is_of_kept_connection(error: &legacy::Error) -> bool {
     let mut facts = Extensions::new();
     if let Some(connection) = error.connect_info() {
         connection.get_extras(&mut facts);
     }
     let kept = facts.get::<ConnectionUse>();
     kept.is_some_and(ConnectionUse::has_answered)
-        && !of_hyper(error).is_some_and(|it| it.is_parse())
 }
 
 /// Whether nothing of the request was sent.
@@ -127,8 +126,12 @@ mod tests {
         AnswersOnce,
         /// It answers once, and closes when it has read the next request.
         DropsTheSecond,
+        /// It answers once, and the next request with the rest of that answer before the own one.
+        Mixes,
         /// It closes when it has read a request.
         Drops,
+        /// It answers in no HTTP.
+        Babbles,
     }
 
     /// A server of one connection after the other. It returns how many requests it has read.
@@ -162,12 +165,20 @@ mod tests {
     fn serve(socket: &mut TcpStream, manner: Manner) -> usize {
         let read = |socket: &mut TcpStream| usize::from(socket.read(&mut [0; 4096]).unwrap() > 0);
         let mut requests = read(socket);
-        if manner != Manner::Drops {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-            socket.write_all(answer).unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let rest = b"rest\r\n\r\n";
+        match manner {
+            Manner::Drops => {}
+            Manner::Babbles => socket.write_all(rest).unwrap(),
+            Manner::AnswersOnce | Manner::DropsTheSecond | Manner::Mixes => {
+                socket.write_all(answer).unwrap();
+            }
         }
-        if manner == Manner::DropsTheSecond {
+        if matches!(manner, Manner::DropsTheSecond | Manner::Mixes) {
             requests += read(socket);
+        }
+        if manner == Manner::Mixes {
+            socket.write_all(&[&rest[..], answer].concat()).unwrap();
         }
         requests
     }
@@ -210,22 +221,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unsafe_request_that_was_sent_is_not_sent_again() {
-        let server = Server::start(vec![Manner::DropsTheSecond]);
+    async fn a_safe_request_that_meets_the_rest_of_an_earlier_answer_is_sent_again() {
+        let server = Server::start(vec![Manner::Mixes, Manner::AnswersOnce]);
         let client = client();
-        send(&client, &Method::GET, &server.uri).await.unwrap();
-        let error = send(&client, &Method::POST, &server.uri).await.unwrap_err();
-        assert!(!is_unsent(&error), "{error:?}");
-        assert_eq!(server.served.join().unwrap(), 2);
+        for _ in 0..2 {
+            send(&client, &Method::GET, &server.uri).await.unwrap();
+        }
+        assert_eq!(server.served.join().unwrap(), 3);
     }
 
     #[tokio::test]
-    async fn a_new_connection_that_ends_without_an_answer_is_a_failure() {
-        let server = Server::start(vec![Manner::Drops]);
-        let error = send(&client(), &Method::GET, &server.uri)
-            .await
-            .unwrap_err();
-        assert!(!is_unsent(&error), "{error:?}");
-        assert_eq!(server.served.join().unwrap(), 1);
+    async fn an_unsafe_request_that_was_sent_is_not_sent_again() {
+        for manner in [Manner::DropsTheSecond, Manner::Mixes] {
+            let server = Server::start(vec![manner]);
+            let client = client();
+            send(&client, &Method::GET, &server.uri).await.unwrap();
+            let error = send(&client, &Method::POST, &server.uri).await.unwrap_err();
+            assert!(!is_unsent(&error), "{error:?}");
+            assert_eq!(server.served.join().unwrap(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_without_an_answer_is_a_failure() {
+        for manner in [Manner::Drops, Manner::Babbles] {
+            let server = Server::start(vec![manner]);
+            let error = send(&client(), &Method::GET, &server.uri)
+                .await
+                .unwrap_err();
+            assert!(!is_unsent(&error), "{error:?}");
+            assert_eq!(server.served.join().unwrap(), 1);
+        }
     }
 }

@@ -334,6 +334,38 @@ async fn check_and_serve_refuse_a_role_that_the_gateway_may_not_take() {
 }
 
 #[tokio::test]
+async fn check_and_serve_refuse_a_setting_and_a_statement_that_the_database_refuses() {
+    let cluster = Cluster::start(0).await.unwrap();
+    cluster.primary.execute(SCHEMA).await.unwrap();
+    let setting = r#"settings = { "app.user" = ":claims.sub" }"#;
+    let other = "[[endpoint]]\nmethod = \"GET\"\npath = \"/other\"\nsql = \"select nosuch from app.items\"\n";
+    for (toml, expected) in [
+        (
+            FILE.replace(setting, r#"settings = { "nosuch" = "x" }"#),
+            "settings = \"nosuch\": unrecognized configuration parameter",
+        ),
+        (
+            FILE.replace("select owner, n,", "select nosuch, n,"),
+            "cannot be prepared as web_user: column \"nosuch\" does not exist",
+        ),
+        (
+            format!("{FILE}\n{other}"),
+            "GET /other cannot be prepared: column \"nosuch\" does not exist",
+        ),
+    ] {
+        for subcommand in ["check", "serve"] {
+            let command = GatewayCommand::new(BINARY, subcommand)
+                .env("REGION", "us-east-1")
+                .env("DATABASE_URL", cluster.primary.url());
+            let output = configured(&cluster, command, &toml).output().await.unwrap();
+            let line = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{subcommand}: {line}");
+            assert!(line.contains(expected), "{subcommand}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_statement_is_prepared_as_the_role_that_runs_it() {
     let cluster = Cluster::start(0).await.unwrap();
     cluster.primary.execute(SCHEMA).await.unwrap();
@@ -351,6 +383,10 @@ async fn a_statement_is_prepared_as_the_role_that_runs_it() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.contains("ROLES\nweb_user\nthe gateway's own role may take them"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nSTATEMENTS\nall can be prepared, by "),
         "{text}"
     );
     assert!(text.contains("; sets app.user, role"), "{text}");

@@ -9,7 +9,7 @@ use http::header::{
     AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     EXPIRES, LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::{Duration, Instant};
 
 use crate::http::{CompressedForms, NotSent, Served, StoredBody, age_in_header};
@@ -135,12 +135,17 @@ impl StoredAnswer {
         *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Refresh::Failed(now);
     }
 
-    /// Answers a request that it is for: whole, in part, or with 304 if the client has it.
-    pub fn respond(&self, request: &HeaderMap, now: Instant) -> Response {
+    /// Answers a request that it is for: whole, in part, or with 304 if the client has it. Only GET has a
+    /// range (RFC 9110 section 14.2).
+    pub fn respond(&self, (method, request): (&Method, &HeaderMap), now: Instant) -> Response {
         let is_unchanged = self.status.is_success() && not_modified(request, &self.headers);
         let mut headers = self.headers.clone();
         headers.insert(AGE, HeaderValue::from(age_in_header(self.age(now))));
-        let (status, body) = match slice(request, self.status, &self.headers, self.body.len()) {
+        let part = match *method {
+            Method::GET => slice(request, self.status, &self.headers, self.body.len()),
+            _ => Slice::Whole,
+        };
+        let (status, body) = match part {
             _ if is_unchanged => {
                 for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
                     headers.remove(name);
@@ -199,6 +204,39 @@ pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
 mod tests {
     use super::*;
 
+    fn answer(headers: HeaderMap) -> StoredAnswer {
+        let terms = ReuseTerms {
+            fresh: Duration::from_secs(60),
+            age: Duration::ZERO,
+            while_revalidate: Duration::ZERO,
+            if_error: Duration::ZERO,
+            must_revalidate: false,
+            no_cache: false,
+        };
+        let selection = Selection::of(&HeaderMap::new(), &headers).unwrap();
+        let content = (StatusCode::OK, headers, Bytes::from_static(b"12345"));
+        StoredAnswer::new(content, (terms, selection), None, Instant::now())
+    }
+
+    fn asking_for(range: &'static str) -> HeaderMap {
+        let mut request = HeaderMap::new();
+        request.insert("range", HeaderValue::from_static(range));
+        request
+    }
+
+    #[test]
+    fn only_get_gets_a_part() {
+        let answer = answer(HeaderMap::new());
+        for range in ["bytes=0-1", "bytes=9-"] {
+            let request = asking_for(range);
+            let got = |method| answer.respond((&method, &request), Instant::now());
+            let head = got(Method::HEAD);
+            assert_eq!(head.status(), StatusCode::OK, "{range}");
+            assert!(!head.headers().contains_key(CONTENT_RANGE), "{range}");
+            assert!(got(Method::GET).headers().contains_key(CONTENT_RANGE));
+        }
+    }
+
     #[test]
     fn a_range_beyond_the_answer_gets_a_416_that_no_cache_keeps() {
         let mut headers = HeaderMap::new();
@@ -212,21 +250,8 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let terms = ReuseTerms {
-            fresh: Duration::from_secs(60),
-            age: Duration::ZERO,
-            while_revalidate: Duration::ZERO,
-            if_error: Duration::ZERO,
-            must_revalidate: false,
-            no_cache: false,
-        };
-        let mut request = HeaderMap::new();
-        let selection = Selection::of(&request, &headers).unwrap();
-        let content = (StatusCode::OK, headers, Bytes::from_static(b"12345"));
-        let now = Instant::now();
-        let answer = StoredAnswer::new(content, (terms, selection), None, now);
-        request.insert("range", HeaderValue::from_static("bytes=9-"));
-        let refused = answer.respond(&request, now);
+        let (answer, request) = (answer(headers), asking_for("bytes=9-"));
+        let refused = answer.respond((&Method::GET, &request), Instant::now());
         assert_eq!(refused.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         let mut names: Vec<_> = refused.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

@@ -128,6 +128,11 @@ impl Storing {
         &self.cache
     }
 
+    /// Whether an answer with this head, and a body of so many bytes, is not too large.
+    pub fn admits(&self, head: &Recorded, bytes: u64) -> bool {
+        bytes <= self.cache.entry_bytes_max() as u64 && bytes_of(&head.headers) <= HEADER_BYTES_MAX
+    }
+
     /// Stores an answer, unless it was invalidated or purged in the meantime, or is too large.
     pub fn store(&self, recorded: Recorded, body: Bytes) -> Option<Arc<StoredAnswer>> {
         self.store_with(recorded, body, Arc::default())
@@ -144,6 +149,9 @@ impl Storing {
         body: Bytes,
         forms: Arc<CompressedForms>,
     ) -> Option<Arc<StoredAnswer>> {
+        if !self.admits(&recorded, body.len() as u64) {
+            return None;
+        }
         let Recorded {
             status,
             headers,
@@ -151,17 +159,14 @@ impl Storing {
             selection,
             served,
         } = recorded;
-        let largest = self.cache.entry_bytes_max();
-        if body.len() > largest || bytes_of(&headers) > HEADER_BYTES_MAX {
-            return None;
-        }
         let room = self.cache.compression.room(status, &headers, &body);
         let content = (status, headers, body);
         let mut answer = StoredAnswer::new(content, (terms, selection), served, self.asked_at);
         answer.room = room;
         answer.forms = forms;
         let answer = Arc::new(answer);
-        self.change(|known| known.with(&answer, VARIANTS_SIZE_MAX * largest))
+        let most = VARIANTS_SIZE_MAX * self.cache.entry_bytes_max();
+        self.change(|known| known.with(&answer, most))
             .then_some(answer)
     }
 

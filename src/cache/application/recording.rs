@@ -1,6 +1,7 @@
 //! The body of an answer on its way to the client, of which a copy is stored.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -8,10 +9,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Recorded, Storing};
+use super::{Recorded, StoredAnswer, Storing};
 
 /// A body that is stored when its last byte has passed. It is held back for nothing: what is too large, or
 /// ends early, is just not stored.
+///
+/// What is too large shows that the answer stored before is out of date, so that one is forgotten: otherwise
+/// clients would go back in time. What ends early shows nothing.
 pub struct Recording {
     body: Body,
     copy: Option<BodyCopy>,
@@ -24,14 +28,19 @@ struct BodyCopy {
     bytes: Vec<u8>,
     /// How long the body is, if that is known.
     length: Option<u64>,
+    /// The stored answer whose place it takes.
+    replaced: Option<Arc<StoredAnswer>>,
 }
 
 impl Recording {
-    /// Records a body; nothing of it if it is known to be too large.
-    pub fn new(body: Body, storing: Storing, recorded: Recorded) -> Self {
-        let (least, length) = (body.size_hint().lower(), body.size_hint().exact());
-        let most = storing.cache().entry_bytes_max();
-        let fits = usize::try_from(least).is_ok_and(|least| least <= most);
+    /// Records the body of an answer that takes the place of another, if there is one.
+    pub fn new(
+        body: Body,
+        storing: Storing,
+        recorded: Recorded,
+        replaced: Option<Arc<StoredAnswer>>,
+    ) -> Self {
+        let length = body.size_hint().exact();
         let is_empty =
             length == Some(0) || body.is_end_stream() || recorded.status == StatusCode::NO_CONTENT;
         let copy = BodyCopy {
@@ -39,10 +48,11 @@ impl Recording {
             recorded,
             bytes: Vec::new(),
             length,
+            replaced,
         };
         let mut recording = Self {
             body,
-            copy: fits.then_some(copy),
+            copy: Some(copy),
         };
         // The client's connection asks an empty body for nothing.
         if is_empty && let Some(copy) = recording.copy.take() {
@@ -57,7 +67,10 @@ impl Recording {
         let fits = copy.bytes.len() + data.len() <= cache.entry_bytes_max();
         match fits && cache.take_room(data.len()) {
             true => copy.bytes.extend_from_slice(data),
-            false => self.copy = None,
+            false => {
+                copy.forget_replaced();
+                self.copy = None;
+            }
         }
         self.store_if_whole();
     }
@@ -82,7 +95,15 @@ impl BodyCopy {
             served: self.recorded.served.clone(),
             ..self.recorded
         };
-        let _stored = self.storing.store(recorded, body);
+        if self.storing.store(recorded, body).is_none() {
+            self.forget_replaced();
+        }
+    }
+
+    fn forget_replaced(&self) {
+        if let Some(replaced) = &self.replaced {
+            self.storing.forget(replaced);
+        }
     }
 }
 
@@ -124,5 +145,95 @@ impl HttpBody for Recording {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures_util::stream;
+    use http::HeaderMap;
+    use http_body_util::BodyExt;
+    use tidegate_policy::http_cache::{ReuseTerms, Selection};
+    use tokio::time::Duration;
+
+    use super::*;
+    use crate::cache::{AnswerCache, CacheKey, CacheSettings, HttpCache};
+    use crate::http::{Compression, CompressionSettings};
+
+    const BYTES_MAX: usize = 1 << 20;
+    const LARGEST: usize = 1 << 10;
+
+    type Piece = Result<Bytes, io::Error>;
+
+    fn cache() -> Arc<HttpCache> {
+        let settings = CacheSettings {
+            bytes_max: BYTES_MAX,
+            entry_bytes_max: LARGEST,
+        };
+        let store = Arc::new(AnswerCache::new(&settings).unwrap());
+        let compression = Arc::new(Compression::new(&CompressionSettings::default()));
+        Arc::new(HttpCache::new(store, compression))
+    }
+
+    fn recorded() -> Recorded {
+        let headers = HeaderMap::new();
+        Recorded {
+            status: StatusCode::OK,
+            terms: ReuseTerms {
+                fresh: Duration::from_secs(60),
+                age: Duration::ZERO,
+                while_revalidate: Duration::ZERO,
+                if_error: Duration::ZERO,
+                must_revalidate: false,
+                no_cache: false,
+            },
+            selection: Selection::of(&headers, &headers).unwrap(),
+            headers,
+            served: None,
+        }
+    }
+
+    fn piece(bytes: usize) -> Piece {
+        Ok(Bytes::from(vec![b'x'; bytes]))
+    }
+
+    /// The bytes of the stored answer after another one of three bytes was stored, and these have passed.
+    async fn stored_after(cache: &Arc<HttpCache>, pieces: Vec<Piece>) -> Option<usize> {
+        let key = CacheKey::new(1, "/a", []).unwrap();
+        let old = cache.begin(&key);
+        let old = old.store(recorded(), Bytes::from_static(b"old")).unwrap();
+        let body = Body::from_stream(stream::iter(pieces));
+        let recording = Recording::new(body, cache.begin(&key), recorded(), Some(old));
+        let _passed = recording.collect().await;
+        let stored = cache.find(&key, &HeaderMap::new());
+        stored.map(|answer| answer.body.len())
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_ends_the_stored_answer_and_what_breaks_off_does_not() {
+        let broken = Err(io::Error::other("gone"));
+        for (pieces, expected) in [
+            (vec![piece(10)], Some(10)),
+            (vec![piece(LARGEST)], Some(LARGEST)),
+            (vec![piece(LARGEST), piece(1)], None),
+            (vec![piece(10), broken], Some(3)),
+        ] {
+            assert_eq!(stored_after(&cache(), pieces).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_room_to_arrive_ends_the_stored_one() {
+        let cache = cache();
+        let mut taken = 0;
+        while cache.take_room(LARGEST) {
+            taken += LARGEST;
+        }
+        assert!(taken < BYTES_MAX);
+        assert_eq!(stored_after(&cache, vec![piece(10)]).await, None);
+        cache.give_room(taken);
+        assert_eq!(stored_after(&cache, vec![piece(10)]).await, Some(10));
     }
 }

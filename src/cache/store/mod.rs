@@ -246,7 +246,8 @@ impl<O, L> ResponseCache<O, L> {
         self.measure();
     }
 
-    /// Stores an answer if its flight is still known.
+    /// Stores an answer if its flight is still known. One that is too large ends the one before it, which would
+    /// otherwise be served after it.
     fn store(
         &self,
         flight: &Flight,
@@ -254,7 +255,11 @@ impl<O, L> ResponseCache<O, L> {
         entry: &Arc<Entry<O>>,
         now: Instant,
     ) -> bool {
-        if entry.body.len() > self.settings.entry_bytes_max || entry.usable(now) == Usable::No {
+        if entry.body.len() > self.settings.entry_bytes_max {
+            self.forget(flight, landing);
+            return false;
+        }
+        if entry.usable(now) == Usable::No {
             return false;
         }
         let flights = self.flights();

@@ -155,6 +155,18 @@ fn what_is_too_large_too_old_or_of_unknown_age_is_not_kept() {
 }
 
 #[test]
+fn what_is_too_large_ends_the_answer_before_it() {
+    let cache = cache(1 << 20, 1 << 10);
+    let leader = leader(&cache, "/a");
+    let now = Instant::now();
+    assert!(leader.store(&entry(1, Some(0)), now));
+    assert!(!leader.store(&entry(1, None), now));
+    assert!(cache.get(&key("/a")).is_some());
+    assert!(!leader.store(&entry((1 << 10) + 1, Some(0)), now));
+    assert!(cache.get(&key("/a")).is_none());
+}
+
+#[test]
 fn another_revision_is_another_answer() {
     let cache = cache(1 << 20, 1 << 10);
     let leader = leader(&cache, "/a");

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AGE, AUTHORIZATION, DATE, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body::Body as _;
 use tidegate_policy::http_cache::{Exchange, ReuseTerms, Selection, is_kept, update};
 use tokio::time::Instant;
 
@@ -34,9 +35,15 @@ impl Arrived {
             with_age.append(AGE, age.clone());
         }
         let renewed = recorded(&self.request, stored.status, &with_age, account);
-        account.cache = Some(CacheStatus::Validated);
         let renewed = match renewed {
-            Some(renewed) => self.storing.renew(renewed, stored),
+            Some(renewed) => {
+                let renewed = self.storing.renew(renewed, stored);
+                // Its new fields are too many.
+                if renewed.is_none() {
+                    self.storing.forget(stored);
+                }
+                renewed
+            }
             None => {
                 // An answer to everybody that is not for this bearer goes on being everybody's.
                 let mut anyones = self.request.clone();
@@ -47,12 +54,19 @@ impl Arrived {
                 None
             }
         };
+        account.cache = Some(match renewed {
+            Some(_) => CacheStatus::Validated,
+            None => CacheStatus::Forwarded {
+                result: CacheResult::Revalidated,
+                had_stale: true,
+                stored: false,
+            },
+        });
+        let asked = (&Method::GET, &self.request);
         match renewed {
-            Some(renewed) => renewed.respond(&self.request, Instant::now()),
+            Some(renewed) => renewed.respond(asked, Instant::now()),
             // It is for this client alone.
-            None => stored
-                .with_headers(with_age)
-                .respond(&self.request, Instant::now()),
+            None => stored.with_headers(with_age).respond(asked, Instant::now()),
         }
     }
 
@@ -63,17 +77,27 @@ impl Arrived {
         account: &mut Account,
     ) -> Response {
         let (head, body) = self.response.into_parts();
-        let recorded = recorded(&self.request, head.status, &head.headers, account);
+        let permitted = recorded(&self.request, head.status, &head.headers, account);
+        let replaced = stored.filter(|_| match permitted {
+            // Whoever has asked for it.
+            Some(_) => !head.status.is_server_error(),
+            None => replaces(&self.request, head.status),
+        });
+        let least = body.size_hint().lower();
+        let recorded = permitted.filter(|it| self.storing.admits(it, least));
         account.cache = Some(CacheStatus::Forwarded {
             result: CacheResult::Miss,
             had_stale: stored.is_some(),
             stored: recorded.is_some(),
         });
         let body = match recorded {
-            Some(recorded) => Body::new(Recording::new(body, self.storing, recorded)),
+            Some(recorded) => {
+                let replaced = replaced.cloned();
+                Body::new(Recording::new(body, self.storing, recorded, replaced))
+            }
             None => {
-                if let Some(stored) = stored.filter(|_| replaces(&self.request, head.status)) {
-                    self.storing.forget(stored);
+                if let Some(replaced) = replaced {
+                    self.storing.forget(replaced);
                 }
                 body
             }

@@ -94,7 +94,8 @@ impl OwnRules {
         };
         let ttl = stored.ttl(now);
         let status = CacheStatus::Stored { result, ttl };
-        Ok(Some(respond(stored, &call.head.headers, status, account)))
+        let asked = (&call.head.method, &call.head.headers);
+        Ok(Some(respond(stored, asked, status, account)))
     }
 
     /// Asks for a newer answer in a task of its own.
@@ -214,13 +215,13 @@ impl OwnRules {
             }
         };
         let status = CacheStatus::Despite(status);
-        Some(respond(stored, request, status, account))
+        Some(respond(stored, (&Method::GET, request), status, account))
     }
 }
 
 fn respond(
     stored: &StoredAnswer,
-    request: &HeaderMap,
+    request: (&Method, &HeaderMap),
     status: CacheStatus,
     account: &mut Account,
 ) -> Response {

@@ -12,14 +12,14 @@ use crate::endpoint::{Backend, Routes};
 use crate::endpoint::{EndpointAuth, RouteTables};
 use crate::gateway::config::{InForce, Settings, in_force};
 use crate::gateway::nodes::session;
-use crate::gateway::statement_check::check_roles_on_any_node;
+use crate::gateway::statement_check::check_on_any_node;
 use crate::peers::{CredentialsError, Peer, Refusal};
 use crate::sql::LocalSettings;
 use crate::upstream::PositionSource;
 use tidegate_model::Environment;
 
-/// Validates everything that needs no database, and the roles of endpoints if there are any and a node
-/// answers; prints the effective tables.
+/// Validates everything that needs no database, and the statements of endpoints, with their settings and
+/// roles, if a node answers; prints the effective tables.
 pub(super) async fn check(command: CheckCommand, environment: &Environment) -> Result<(), Exit> {
     let overrides = command.settings;
     let text = if command.edge_policy {
@@ -37,7 +37,7 @@ pub(super) async fn check(command: CheckCommand, environment: &Environment) -> R
             fleet(&settings)?,
             policies(&routes),
             endpoints(&routes),
-            roles(&settings, &routes).await?,
+            statements(&settings, &routes).await?,
             upstreams(&routes),
             settings_in_force(in_force(
                 &overrides,
@@ -201,23 +201,33 @@ fn endpoints(routes: &Routes) -> String {
     text
 }
 
-/// The roles that requests may have, and whether the gateway's own is a member of them; nothing if there are
-/// none.
-async fn roles(settings: &Settings, routes: &Routes) -> Result<String, Exit> {
-    let locals = routes.router.sql_endpoints();
-    let locals = locals.filter_map(|(_, sql)| sql.local.as_deref());
-    let roles: BTreeSet<_> = locals.flat_map(LocalSettings::roles).collect();
-    if roles.is_empty() {
+/// Whether the statements can be prepared, and the roles that requests may have; nothing if there are none.
+async fn statements(settings: &Settings, routes: &Routes) -> Result<String, Exit> {
+    let endpoints = || routes.router.sql_endpoints();
+    if endpoints().next().is_none() {
         return Ok(String::new());
     }
     let servers = settings.servers();
-    let checked = check_roles_on_any_node(&servers, &session(settings), routes).await?;
-    let said = match checked {
-        Some(server) => format!("the gateway's own role may take them, by {server}"),
-        None => "warning: no node answers, so membership is not checked".to_owned(),
-    };
-    let roles: Vec<_> = roles.into_iter().collect();
-    Ok(format!("\nROLES\n{}\n{said}\n", roles.join(", ")))
+    let checked = check_on_any_node(&servers, &session(settings), routes).await?;
+    let said = checked.map_or_else(
+        || "warning: no node answers, so statements, settings and roles are not checked".to_owned(),
+        |server| format!("all can be prepared, by {server}"),
+    );
+    let mut text = format!("\nSTATEMENTS\n{said}\n");
+    let locals = endpoints().filter_map(|(_, sql)| sql.local.as_deref());
+    let roles: BTreeSet<_> = locals.flat_map(LocalSettings::roles).collect();
+    if !roles.is_empty() {
+        let roles: Vec<_> = roles.into_iter().collect();
+        let said = checked.map_or_else(
+            || "warning: no node answers, so membership is not checked".to_owned(),
+            |server| format!("the gateway's own role may take them, by {server}"),
+        );
+        line(
+            &mut text,
+            format_args!("\nROLES\n{}\n{said}", roles.join(", ")),
+        );
+    }
+    Ok(text)
 }
 
 /// The table of upstreams; empty if there are none.

@@ -1,5 +1,7 @@
 //! A `[[policy]]` as written in TOML, and its conversion to a [`PolicyRow`].
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -37,6 +39,9 @@ struct CorsSection {
 }
 
 const CONSISTENCY_DEFAULT: Consistency = Consistency::STRONG;
+
+/// Longest `max_age` of `cors`: browsers keep nothing for longer than a day.
+const CORS_MAX_AGE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The keys of a `[[policy]]`.
 pub(super) const POLICY: &[Setting] = &[
@@ -137,7 +142,11 @@ impl PolicySection {
 impl CorsSection {
     fn resolve(&self, source: &Source) -> Result<CorsRow, ConfigError> {
         let duration = |text: &String| {
-            humantime::parse_duration(text).map_err(|_bad| "expected a duration such as \"1h\"")
+            let read = humantime::parse_duration(text).ok();
+            let usable = read.filter(|it| it.subsec_nanos() == 0 && *it <= CORS_MAX_AGE_MAX);
+            usable.ok_or(
+                "expected a duration such as \"1h\", in whole seconds and of at most 365 days",
+            )
         };
         Ok(CorsRow {
             origins: self.origins.clone(),

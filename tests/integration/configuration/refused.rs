@@ -117,11 +117,19 @@ policy.cache_control | 'max-age=5m' | 3: cache_control = "max-age=5m": max-age n
 policy.cache_control | 's-maxage=60' | 3: cache_control = "s-maxage=60": s-maxage is for shared caches: say `public` too, or use max-age
 policy.cache_control | 'public, max-age=60' | 3: cache_control = "public, max-age=60": it must not say `public`: a shared cache
 policy.cache_control | 'application' | 3: cache_control = "application": the row needs `consistency = "eventual"`
+policy.cache_control | 'Application' | 3: cache_control = "Application": `application` stands alone and in lower case
+policy.cache_control | 'application, public' | 3: cache_control = "application, public": `application` stands alone
 policy.session_cookie | 'yes' | 3: session_cookie = 'yes': expected true or false
 policy.cors | { origins = [] } | 3: cors.origins = "": at least one origin, or `*`, is needed
 policy.cors | { origins = ['https://a.example/'] } | 3: cors.origins = "https://a.example/": expected `scheme://host[:port]`
+policy.cors | { origins = ['https://*.example'] } | 3: cors.origins = "https://*.example": it has a `*`
+policy.cors | { origins = ['https://a b'] } | 3: cors.origins = "https://a b": expected `scheme://host[:port]`
+policy.cors | { origins = ['https://a.example?x'] } | 3: cors.origins = "https://a.example?x": expected `scheme://host[:port]`
+policy.cors | { origins = ['https://a.example:99999'] } | 3: cors.origins = "https://a.example:99999": expected `scheme://host[:port]`
 policy.cors | { origins = ['*'], credentials = true } | 3: cors.origins = "*": browsers take no `*` with credentials
 policy.cors | { origins = ['*'], max_age = 'long' } | 3: cors.max_age = 'long': expected a duration such as "1h"
+policy.cors | { origins = ['*'], max_age = '500ms' } | 3: cors.max_age = '500ms': expected a duration such as "1h", in whole seconds
+policy.cors | { origins = ['*'], max_age = '99999999999h' } | 3: cors.max_age = '99999999999h': expected a duration such as "1h", in whole seconds
 policy.cors | { origins = ['*'], origin = 'x' } | 3: cors: unknown field `origin`
 policy.rate_limit | '100 per second' | 3: rate_limit = '100 per second': expected requests per s, min, h or d, such as `100/s`
 endpoint.method | 'get' | 4: method = 'get': expected GET, POST, PUT, PATCH, DELETE or *

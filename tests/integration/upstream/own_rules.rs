@@ -1,5 +1,6 @@
 //! On rows with `cache_control = "application"` the application's own fields decide about caching.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,8 +8,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request};
 use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
 use http::header::{CACHE_CONTROL, COOKIE, ETAG, IF_NONE_MATCH, SET_COOKIE};
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tidegate::testkit::until;
 use tokio::sync::Semaphore;
 
@@ -333,6 +336,69 @@ async fn an_answer_that_is_withdrawn_is_not_served_again() {
     let gone = [("cache-control", "no-cache"), ("x-says", "private")];
     status(&edge, &path, &gone).await;
     assert_eq!(status(&edge, &path, &[]).await.1, "3");
+}
+
+/// An answer that is too large to be stored, in one way or another.
+fn large(what: &HeaderValue) -> Response {
+    let piece = Bytes::from(vec![b'x'; 1 << 20]);
+    match what.as_bytes() {
+        b"body" => Response::new(Body::from([&piece[..]; 3].concat())),
+        b"chunks" => {
+            let pieces = [0; 3].map(|_| Ok::<_, Infallible>(piece.clone()));
+            Response::new(Body::from_stream(stream::iter(pieces)))
+        }
+        _ => {
+            let mut answer = Response::new(Body::from("fields"));
+            let field = HeaderValue::from_bytes(&piece[..40 << 10]).unwrap();
+            answer.headers_mut().insert("x-a", field);
+            answer
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_too_large_to_be_stored_takes_the_place_of_the_stored_one() {
+    let answer = |request: Request| async move {
+        let what = request.headers().get("x-large");
+        let small = || Response::new(Body::from("small"));
+        let mut answer = what.map_or_else(small, large);
+        let said = HeaderValue::from_static("public, max-age=60");
+        answer.headers_mut().insert(CACHE_CONTROL, said);
+        answer
+    };
+    let app = App::serve(Router::new().fallback(answer)).await;
+    let edge = edge(&app).await;
+    for (what, said) in [
+        ("body", "tidegate; fwd=stale"),
+        ("fields", "tidegate; fwd=stale"),
+        // Its length is not known when this is said.
+        ("chunks", "tidegate; fwd=stale; stored"),
+    ] {
+        for bearer in [None, Some(("authorization", "Bearer x"))] {
+            let path = format!("/app/{what}");
+            status(&edge, &path, &[]).await;
+            assert!(is_hit(&status(&edge, &path, &[]).await), "{what}");
+            let asks = [("cache-control", "no-cache"), ("x-large", what)];
+            let asks: Vec<_> = asks.into_iter().chain(bearer).collect();
+            assert_eq!(status(&edge, &path, &asks).await.0, said, "{what}");
+            let after = status(&edge, &path, &[]).await;
+            assert_eq!(after.0, "tidegate; fwd=miss; stored", "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_with_a_range_gets_the_head_of_the_whole_stored_answer() {
+    let app = app().await;
+    let edge = edge(&app).await;
+    let path = saying("a", &[("cache-control", "max-age=60")]);
+    status(&edge, &path, &[]).await;
+    for (method, expected) in [(Method::HEAD, 200), (Method::GET, 206)] {
+        let request = edge.request(method, &path).header("range", "bytes=0-0");
+        let answer = request.send().await.unwrap();
+        assert!(header(&answer, "cache-status").starts_with("tidegate; hit"));
+        assert_eq!(answer.status(), expected);
+    }
 }
 
 #[tokio::test]
