@@ -56,9 +56,11 @@ impl Journey<'_> {
                     }
                 }
             } else {
-                match self.send(&mut trip, region).await.map_err(Problem::from)? {
+                let asked_at = Instant::now();
+                let sent = self.send(&mut trip, region).await;
+                timing.hand_on += asked_at.elapsed();
+                match sent.map_err(Problem::from)? {
                     Sent::Answer(answer) => {
-                        timing.upstream += started.elapsed();
                         let limits = (bytes_max, started + time);
                         return keep(&shared.decision, kept(answer, region), limits);
                     }

@@ -196,7 +196,10 @@ impl<'a> Journey<'a> {
             let proxy = &self.frontend.backends.proxy;
             trip.parcel.headers = gateway_fields(proxy, &trip.rest.head, account);
         }
-        Ok(match self.send(trip, region).await? {
+        let asked_at = Instant::now();
+        let sent = self.send(trip, region).await;
+        account.timing.hand_on += asked_at.elapsed();
+        Ok(match sent? {
             Sent::Answer(answer) => {
                 account.handed_on = true;
                 Asked::Served(answer)

@@ -63,7 +63,7 @@ pub(super) fn begin_storage(
         let address = listener.local_addr().ok().map(tracing::field::display);
         tracing::info!(storage_api = address, "listening for the storage API");
         let served = storage_api(&store, shared.verifier, &this);
-        let served = serve(listener, served, Limits::admin(), shared.drain.clone());
+        let served = serve(listener, served, Limits::operators(), shared.drain.clone());
         tasks.spawn(async move {
             let _ended = served.await;
         });

@@ -167,6 +167,8 @@ pub struct Timing {
     pub upstream: Duration,
     /// The part of that in which the request's body was still arriving.
     pub upload: Duration,
+    /// The gateways of other regions that were asked, until the heads of their answers.
+    pub hand_on: Duration,
 }
 
 impl Timing {
@@ -177,5 +179,6 @@ impl Timing {
         self.db += part.db;
         self.upstream += part.upstream;
         self.upload += part.upload;
+        self.hand_on += part.hand_on;
     }
 }

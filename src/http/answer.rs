@@ -26,7 +26,8 @@ pub fn describe(
     account: &AccountView<'_>,
 ) {
     if account.handed_on {
-        return add_to_consistency_status(headers, region, account);
+        add_to_consistency_status(headers, region, account);
+        return add_to_server_timing(headers, account);
     }
     // One piece of memory for all values that are made for this answer.
     let mut text = HeaderText::with_capacity(256);
@@ -73,6 +74,16 @@ fn add_to_consistency_status(
     routed.write(&mut text, region);
     let place = text.end();
     headers.insert(&CONSISTENCY_STATUS, text.values().at(place));
+}
+
+/// Adds how long the gateway that has answered took, seen from here, to what it says of its own time.
+fn add_to_server_timing(headers: &mut HeaderMap, account: &AccountView<'_>) {
+    let Some(timing) = account.timing else { return };
+    let mut text = HeaderText::with_capacity(32);
+    text.text("hand-on;dur=")
+        .thousandths(saturated(timing.hand_on.as_micros()));
+    let place = text.end();
+    headers.append(&SERVER_TIMING, text.values().at(place));
 }
 
 fn write_cache_control(
@@ -238,6 +249,9 @@ impl Timing {
         stage(", db;dur=", self.db);
         if with_upstream {
             stage(", upstream;dur=", self.upstream);
+        }
+        if !self.hand_on.is_zero() {
+            stage(", hand-on;dur=", self.hand_on);
         }
     }
 }

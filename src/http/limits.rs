@@ -11,6 +11,13 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Streams of one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 
+/// Connections of the admin listener: 64 viewers of the page with the six that a browser opens to one server,
+/// and 128 for scrapers, probes and operators. An idle one takes about 13 KiB, all of them less than 7 MiB.
+const ADMIN_CONNECTIONS_MAX: usize = 64 * 6 + 128;
+
+/// Browsers keep connections that a page needed no longer; scrapers come back later than this anyway.
+const ADMIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// One line in ten seconds shows that a problem persists and is still readable.
 pub(super) const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -54,6 +61,16 @@ impl Limits {
     /// no delay when it stops.
     #[must_use]
     pub fn admin() -> Self {
+        Self {
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            idle_timeout: ADMIN_IDLE_TIMEOUT,
+            ..Self::operators()
+        }
+    }
+
+    /// The limits of a listener for a few operators and their programs, with no delay when it stops.
+    #[must_use]
+    pub fn operators() -> Self {
         Self {
             connections_max: 128,
             header_bytes_max: 16 * 1024,

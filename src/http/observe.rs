@@ -314,6 +314,7 @@ impl AccessEntry<'_> {
             wait_ms = timing.wait.as_secs_f64() * 1_000.0,
             db_ms = timing.db.as_secs_f64() * 1_000.0,
             upstream_ms = upstream.map(|_| timing.upstream.as_secs_f64() * 1_000.0),
+            hand_on_ms = (!timing.hand_on.is_zero()).then_some(timing.hand_on.as_secs_f64() * 1_000.0),
             total_ms = took.as_secs_f64() * 1_000.0,
             "request"
         );

@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files besides client connections: pools, monitors, listeners, the runtime.
-const OTHERS: u64 = 512;
+/// Files besides client connections: those of the admin listener, pools, monitors, listeners, the runtime.
+const OTHERS: u64 = 1024;
 
 /// Raises the soft limit of open files to the hard one, and logs a warning if `connections_max`
 /// client connections exceed it.

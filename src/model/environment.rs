@@ -66,6 +66,13 @@ impl Environment {
             .map(String::as_str)
             .filter(|value| !value.is_empty())
     }
+
+    /// The variables whose names begin so, and their values, empty ones too.
+    pub fn starting_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.0.iter();
+        let all = all.filter(move |(name, _)| name.starts_with(prefix));
+        all.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 /// Reads the files that are named like a variable, without the line feed at their end.

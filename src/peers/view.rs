@@ -52,7 +52,7 @@ pub struct FleetRegionView {
     /// How busy the busiest of its pools and limits is, 0 to 1; null while it says nothing.
     #[serde(default)]
     pub saturation: Option<f64>,
-    /// How far its replica is behind; null while unknown.
+    /// How far its replica is behind, 0 where its gateways have none; null while unknown.
     #[serde(default)]
     pub lag_ms: Option<f64>,
     /// For how long its drain lasts.
@@ -78,11 +78,14 @@ impl FleetView {
                 lag,
             } = region.quantities();
             let millionths = |it: u64| it as f64 / 1e6;
+            // Of a region that none of its gateways has spoken for, the lag is not 0 but unknown.
+            let has_spoken = own || region.gateways().next().is_some();
+            let lag = Some(lag).filter(|lag| has_spoken && *lag != Quantities::LAG_UNKNOWN);
             FleetRegionView {
                 errors: errors.map(millionths),
                 p99_ms: p99.map(|it| it as f64 / 1e3),
                 saturation: saturation.map(millionths),
-                lag_ms: (lag != Quantities::LAG_UNKNOWN).then_some(lag as f64 / 1e3),
+                lag_ms: lag.map(|it| it as f64 / 1e3),
                 region: region.id().to_string(),
                 state: state.to_owned(),
                 gateways: region.gateways().count(),

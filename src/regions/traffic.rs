@@ -60,7 +60,8 @@ pub struct TrafficPolicy {
 pub struct RegionSummary {
     /// Its name.
     pub region: RegionId,
-    /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies.
+    /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies; `unknown`
+    /// where it is taken for well because nothing is known of it.
     pub state: &'static str,
     /// For how long it has been in this state.
     pub since: Duration,
@@ -72,6 +73,8 @@ pub struct RegionSummary {
     pub round_trip: Option<Duration>,
     /// How many nodes of it this gateway knows.
     pub nodes: usize,
+    /// Whether one of them is a node of the database: without one, no lag is known.
+    pub has_database: bool,
     /// Its declared capacity in requests per second.
     pub capacity_rps: Option<u32>,
 }
@@ -202,9 +205,18 @@ impl TrafficPolicy {
     pub fn regions(&self) -> Vec<RegionSummary> {
         let judge = self.lock();
         let now = Instant::now();
+        // Nothing that this gateway knows speaks for a region without nodes here, and none of its gateways does.
+        let is_unheard = |region: RegionIndex| {
+            self.nodes[region.get()].is_empty()
+                && Some(region) != self.local
+                && !judge.is_of_fleet()
+        };
         let summary = |region: RegionIndex| RegionSummary {
             region: self.plan().region_id(region).clone(),
-            state: self.state(region),
+            state: match self.state(region) {
+                "well" if is_unheard(region) => "unknown",
+                state => state,
+            },
             since: {
                 let since = self.states_since[region.get()].load(Ordering::Relaxed);
                 self.epoch
@@ -215,6 +227,10 @@ impl TrafficPolicy {
             rps: judge.rate(region),
             round_trip: self.view(region, now).nodes.into_iter().flatten().min(),
             nodes: self.nodes[region.get()].len(),
+            has_database: {
+                let mut nodes = self.nodes[region.get()].iter();
+                nodes.any(|node| node.database.is_some())
+            },
             capacity_rps: self.plan().regions()[region.get()].capacity,
         };
         self.plan().all_regions().iter().map(summary).collect()

@@ -27,7 +27,7 @@ const EXIT_DEADLINE: Duration = Duration::from_secs(45);
 /// The number of newest log lines that are kept; a test produces far fewer.
 const LOG_LINES_MAX: usize = 20_000;
 
-/// A command line and an environment for the binary; only `PATH` is inherited.
+/// A command line and an environment for the binary; only `PATH` is inherited unasked.
 #[derive(Debug)]
 pub struct GatewayCommand(Command);
 
@@ -75,6 +75,14 @@ impl GatewayCommand {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.0.env(name, value.into());
+        self
+    }
+
+    /// Passes on the variables of this process whose names begin so.
+    #[must_use]
+    pub(super) fn inherit(mut self, prefix: &str) -> Self {
+        let environment = Environment::of_process();
+        self.0.envs(environment.starting_with(prefix));
         self
     }
 

@@ -107,6 +107,8 @@ impl Region {
         let (database, line) = line_to_primary(cluster, round_trip).await?;
         let mut command = GatewayCommand::new(&shared.binary, "serve")
             .out_of_reach_of_ctrl_c()
+            // A collector shows the demo's traces.
+            .inherit("OTEL_")
             .env("REGION", name)
             .env("DATABASE_URL", database)
             .env("LISTEN_ADDR", listen)

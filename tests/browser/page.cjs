@@ -159,6 +159,22 @@ async function elsewhere(browser) {
   assert.equal(await wall.locator("button:visible, input:visible").count(), 0);
   const below = await wall.evaluate(() => Math.max(...Array.from(document.querySelectorAll("section"), (it) => it.getBoundingClientRect().bottom)));
   assert.ok(below <= 1080, `${below}`);
+  // With the longest list of what is wrong, beside a map; measured before the next frame comes.
+  const worst = await wall.evaluate(() => {
+    const live = document.getElementById("live").cloneNode(true);
+    const concern =
+      '<li class="attention">The region ap-southeast-1 has left by the traffic policy: requests for this region go elsewhere. ' +
+      "<em>Look at that region's errors, p99, lag and saturation below.</em></li>";
+    live.querySelector(".verdict").innerHTML =
+      `<h2>Serving, but look at this</h2><ul>${concern.repeat(5)}<li>and 3 more</li></ul>`;
+    const map = '<svg class="map" viewBox="0 0 720 300" aria-hidden="true"></svg>';
+    if (!live.querySelector(".map")) live.querySelector(".where h2").insertAdjacentHTML("afterend", map);
+    show(live.outerHTML);
+    const bottoms = Array.from(document.querySelectorAll("section"), (it) => it.getBoundingClientRect().bottom);
+    return [document.querySelectorAll(".verdict li").length, Math.max(...bottoms)];
+  });
+  assert.equal(worst[0], 6);
+  assert.ok(worst[1] <= 1080, `${worst[1]}`);
   await wall.close();
 }
 

@@ -100,6 +100,23 @@ async fn an_unknown_path_or_method_is_a_problem_on_every_route() {
         let unknown = world.admin(Method::GET, path).send().await.unwrap();
         problem(unknown, 404, "not-found").await;
     }
+    // A name that is not text is the name of nothing.
+    for path in [
+        "/admin/nodes/%ff/drain",
+        "/admin/nodes/%ff/undrain",
+        "/admin/upstreams/%ff/nodes/a/drain",
+        "/admin/upstreams/a/nodes/%ff/undrain",
+        "/admin/regions/%ff/drain?for=1m",
+        "/admin/regions/%ff/undrain",
+    ] {
+        let unknown = world.admin(Method::POST, path).send().await.unwrap();
+        problem(unknown, 404, "not-found").await;
+    }
+    for query in ["for=1m&for=2m", "for=%ff", "for=1m&force=2", ""] {
+        let path = format!("/admin/regions/us-east-1/drain?{query}");
+        let refused = world.admin(Method::POST, &path).send().await.unwrap();
+        problem(refused, 400, "invalid-parameter").await;
+    }
     for (method, path, allow) in [
         (Method::POST, "/admin/topology", "GET, HEAD"),
         (Method::DELETE, "/admin/requests/a", "GET, HEAD"),

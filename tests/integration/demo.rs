@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tidegate::testkit::{GatewayCommand, until};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -27,9 +27,14 @@ struct Demo {
 
 impl Demo {
     async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(variables: &[(&str, String)]) -> Self {
         let mut command = Command::new(BINARY);
         command
             .args(["demo", "--port-base", "0"])
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
             .kill_on_drop(true);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -110,6 +115,29 @@ async fn the_demos_gateways_are_drained_with_the_token_that_it_shows() {
     problem(post().await.unwrap(), 401, "unauthorized").await;
     let drained = client().post(drain).bearer_auth(token).send().await;
     assert_eq!(drained.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn the_demos_gateways_send_traces_where_its_environment_says() {
+    let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = collector.local_addr().unwrap();
+    let demo = Demo::with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned()),
+    ])
+    .await;
+    let rates = format!("http://{}/api/v1/rates/EUR/USD", demo.gateways[0]);
+    client().get(rates).send().await.unwrap();
+    let (mut socket, _) = timeout(DEADLINE, collector.accept())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut line = [0; 15];
+    timeout(DEADLINE, socket.read_exact(&mut line))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(line, *b"POST /v1/traces");
 }
 
 #[tokio::test]

@@ -52,7 +52,14 @@ pub(super) fn standings() -> Vec<Value> {
 }
 
 pub(super) fn region_states() -> Vec<Value> {
-    words(["well", "ramping", "left", "draining", "unreachable"])
+    words([
+        "well",
+        "ramping",
+        "left",
+        "draining",
+        "unreachable",
+        "unknown",
+    ])
 }
 
 pub(super) fn reasons() -> Vec<Value> {

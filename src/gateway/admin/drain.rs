@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
@@ -33,37 +34,42 @@ impl From<NoSuchNode> for Problem {
 /// Takes a node out.
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
-    Path(node): Path<String>,
+    node: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    set(&state, &node, true, &headers)
+    set(&state, &named(node), true, &headers)
 }
 
 /// Takes it back in.
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
-    Path(node): Path<String>,
+    node: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    set(&state, &node, false, &headers)
+    set(&state, &named(node), false, &headers)
 }
 
 /// Takes a node of an upstream out.
 pub(super) async fn drain_upstream(
     State(state): State<Arc<AdminState>>,
-    Path((upstream, node)): Path<(String, String)>,
+    names: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    set_upstream(&state, &upstream, &node, true, &headers)
+    set_upstream(&state, &named(names), true, &headers)
 }
 
 /// Takes it back in.
 pub(super) async fn undrain_upstream(
     State(state): State<Arc<AdminState>>,
-    Path((upstream, node)): Path<(String, String)>,
+    names: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    set_upstream(&state, &upstream, &node, false, &headers)
+    set_upstream(&state, &named(names), false, &headers)
+}
+
+/// The names in a path; what is not text is the name of nothing.
+pub(super) fn named<T: Default>(names: Result<Path<T>, PathRejection>) -> T {
+    names.map(|Path(names)| names).unwrap_or_default()
 }
 
 /// Answers with the state of the node after the change.
@@ -85,8 +91,7 @@ fn set(state: &AdminState, name: &str, drained: bool, headers: &HeaderMap) -> Re
 /// Like [`set`], for a node of an upstream.
 fn set_upstream(
     state: &AdminState,
-    upstream: &str,
-    node: &str,
+    (upstream, node): &(String, String),
     drained: bool,
     headers: &HeaderMap,
 ) -> Response {

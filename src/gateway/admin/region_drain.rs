@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use serde::Deserialize;
 
 use super::AdminState;
 use super::described::described;
+use super::drain::named;
 use crate::endpoint::RouteError;
-use crate::http::{Problem, ProblemKind};
+use crate::http::{Problem, ProblemKind, Query};
 use crate::peers::DrainOrder;
 use tidegate_model::RegionId;
 
@@ -21,22 +22,17 @@ use tidegate_model::RegionId;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The query of a drain.
-#[derive(Deserialize)]
-pub(super) struct DrainQuery {
-    #[serde(rename = "for")]
-    time: Option<String>,
-    #[serde(default)]
-    force: bool,
+/// The query of a drain cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum InvalidOrder {
+    #[error("`for` must be a duration from 1s to 24h, such as 30m")]
+    Time,
+    #[error("`force` must be true or false")]
+    Force,
 }
 
-/// The time of a drain cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("`for` must be a duration from 1s to 24h, such as 30m")]
-struct InvalidTime;
-
-impl From<InvalidTime> for Problem {
-    fn from(error: InvalidTime) -> Self {
+impl From<InvalidOrder> for Problem {
+    fn from(error: InvalidOrder) -> Self {
         Self::of(ProblemKind::InvalidParameter, error)
     }
 }
@@ -44,26 +40,38 @@ impl From<InvalidTime> for Problem {
 /// Takes a region out.
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
-    Query(query): Query<DrainQuery>,
+    region: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let time = query.time.as_deref().map(humantime::parse_duration);
-    match time {
-        Some(Ok(time)) if (SHORTEST..=LONGEST).contains(&time) => {
-            set(&state, &region, (time, query.force), &headers).await
-        }
-        _ => described(InvalidTime, &headers),
+    match order(query.as_deref().unwrap_or_default()) {
+        Ok(order) => set(&state, &named(region), order, &headers).await,
+        Err(problem) => described(problem, &headers),
     }
 }
 
 /// Takes it back in.
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
+    region: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
-    set(&state, &region, (Duration::ZERO, false), &headers).await
+    set(&state, &named(region), (Duration::ZERO, false), &headers).await
+}
+
+/// For how long, and whether also if no other region is left.
+fn order(query: &str) -> Result<(Duration, bool), Problem> {
+    let query = Query::parse(query)?;
+    let time = query.get("for").map(humantime::parse_duration);
+    let time = match time {
+        Some(Ok(time)) if (SHORTEST..=LONGEST).contains(&time) => time,
+        _ => return Err(InvalidOrder::Time.into()),
+    };
+    match query.get("force") {
+        None | Some("false") => Ok((time, false)),
+        Some("true") => Ok((time, true)),
+        Some(_) => Err(InvalidOrder::Force.into()),
+    }
 }
 
 /// Answers with the region as the fleet sees it afterwards.
@@ -86,5 +94,34 @@ async fn set(
     match fleet.drain(order).await {
         Ok(region) => Json(region).into_response(),
         Err(error) => described(error, headers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_has_one_time_within_its_bounds_and_every_other_query_is_a_problem() {
+        let minute = Duration::from_secs(60);
+        for (query, ordered) in [
+            ("for=1m", (minute, false)),
+            ("for=1m&force=true", (minute, true)),
+            ("force=false&for=1m", (minute, false)),
+        ] {
+            assert_eq!(order(query).unwrap(), ordered, "{query}");
+        }
+        for query in [
+            "",
+            "for=0s",
+            "for=25h",
+            "for=1m&for=2m",
+            "for=%ff",
+            "for=1m&force=",
+            "for=1m&force=yes",
+        ] {
+            let problem = order(query).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::InvalidParameter, "{query}");
+        }
     }
 }

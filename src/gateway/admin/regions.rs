@@ -26,7 +26,8 @@ use tidegate_traffic::syntax::LANGUAGE;
 pub struct RegionEntry {
     /// Its name.
     pub region: String,
-    /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies.
+    /// `well`, `ramping`, `left`, `draining` or `unreachable`: the worst over all policies; `unknown` for another
+    /// region without nodes here and without a fleet, which policies take for well.
     #[schemars(extend("enum" = region_states()))]
     pub state: String,
     /// For how long.
@@ -41,7 +42,7 @@ pub struct RegionEntry {
     pub errors: Option<f64>,
     /// The 99th percentile of the time to the head, less the least; null while there are too few.
     pub p99_ms: Option<f64>,
-    /// How far its replica is behind; null while unknown.
+    /// How far its replica is behind; null while unknown, and without a node of the database.
     pub lag_ms: Option<f64>,
     /// What the policy says it can serve, in requests per second.
     pub capacity_rps: Option<u32>,
@@ -64,7 +65,8 @@ impl From<RegionSummary> for RegionEntry {
         let Quantities {
             errors, p99, lag, ..
         } = region.quantities;
-        let known = lag != Quantities::LAG_UNKNOWN;
+        // What policies judge by is 0 where there is nothing that could be behind.
+        let known = region.has_database && lag != Quantities::LAG_UNKNOWN;
         Self {
             region: region.region.to_string(),
             state: region.state.to_owned(),
@@ -88,15 +90,20 @@ impl RegionEntry {
     /// With a fleet, what its gateways say counts.
     fn with_fleet(self, fleet: &FleetView) -> Self {
         let mut regions = fleet.regions.iter();
-        let Some(said) = regions.find(|it| it.region == self.region) else {
+        let Some(place) = regions.position(|it| it.region == self.region) else {
             return self;
         };
+        let said = &fleet.regions[place];
         Self {
             round_trip_ms: said.round_trip_ms,
             rps: said.rps,
             errors: said.errors,
             p99_ms: said.p99_ms,
-            lag_ms: said.lag_ms,
+            // Gateways without a replica say 0; of its own region, the first, this one knows whether it has one.
+            lag_ms: match place {
+                0 => self.lag_ms.and(said.lag_ms),
+                _ => said.lag_ms,
+            },
             saturation: said.saturation,
             gateways: Some(said.gateways),
             tunnels: Some(said.tunnels),
@@ -130,7 +137,7 @@ pub(super) struct HealthRecord {
     error_rate: Option<f64>,
     /// How much of what the policy says it can serve is used; null where it does not say so.
     capacity_pct: Option<f64>,
-    /// How far its replica is behind; null while unknown.
+    /// How far its replica is behind; null while unknown, and without a node of the database.
     lag_secs: Option<f64>,
     /// When this was said.
     timestamp: String,
@@ -215,4 +222,63 @@ pub(super) async fn policy(State(state): State<Arc<AdminState>>, headers: Header
         (ETAG, tag.unwrap_or(HeaderValue::from_static("\"0\""))),
     ];
     (fields, text.clone()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::peers::FleetRegionView;
+
+    fn entry(has_database: bool, lag: u64) -> RegionEntry {
+        RegionEntry::from(RegionSummary {
+            region: "us-east-1".parse().unwrap(),
+            state: "well",
+            since: Duration::ZERO,
+            quantities: Quantities {
+                lag,
+                ..Quantities::NONE
+            },
+            rps: 0.0,
+            round_trip: None,
+            nodes: 1,
+            has_database,
+            capacity_rps: None,
+        })
+    }
+
+    #[test]
+    fn without_a_node_of_the_database_a_lag_is_not_zero_but_unknown() {
+        assert_eq!(entry(true, 0).lag_ms, Some(0.0));
+        assert_eq!(entry(true, Quantities::LAG_UNKNOWN).lag_ms, None);
+        assert_eq!(entry(false, 0).lag_ms, None);
+    }
+
+    #[test]
+    fn the_lag_of_its_own_region_is_the_fleets_only_if_there_is_a_node_that_has_one() {
+        let said = |region: &str| FleetRegionView {
+            region: region.to_owned(),
+            state: "well".to_owned(),
+            gateways: 1,
+            tunnels: 2,
+            round_trip_ms: None,
+            rps: 1.0,
+            errors: None,
+            p99_ms: None,
+            saturation: None,
+            lag_ms: Some(7.0),
+            drained_for_s: 0,
+        };
+        let lag = |has_database, regions: [&str; 2]| {
+            let fleet = FleetView {
+                regions: regions.map(said).to_vec(),
+                ..FleetView::default()
+            };
+            entry(has_database, 0).with_fleet(&fleet).lag_ms
+        };
+        let (first, second) = (["us-east-1", "eu-west-1"], ["eu-west-1", "us-east-1"]);
+        assert_eq!([lag(true, first), lag(false, first)], [Some(7.0), None]);
+        assert_eq!(lag(false, second), Some(7.0));
+    }
 }

@@ -74,6 +74,8 @@ pub struct RequestEntry {
     pub db_ms: f64,
     /// The application, until the head of its answer.
     pub upstream_ms: f64,
+    /// The gateways of other regions that were asked, until the heads of their answers.
+    pub hand_on_ms: f64,
     /// All of it.
     pub total_ms: f64,
 }
@@ -133,6 +135,7 @@ impl From<KeptRequest> for RequestEntry {
             wait_ms: millis(kept.timing.wait),
             db_ms: millis(kept.timing.db),
             upstream_ms: millis(kept.timing.upstream),
+            hand_on_ms: millis(kept.timing.hand_on),
             total_ms: millis(kept.took),
         }
     }

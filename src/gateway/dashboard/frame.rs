@@ -10,6 +10,8 @@ use super::verdict::{Concern, Severity, concerns};
 
 /// Most bytes of a frame, which is sent to every viewer four times a second.
 pub(super) const FRAME_BYTES_MAX: usize = 8 * 1024 - 16;
+/// Most bytes of the state in the document: all that a page loads is at most 300 KiB.
+pub(super) const WHOLE_BYTES_MAX: usize = 256 * 1024;
 /// How many things that are wrong are listed: the worst ones.
 const CONCERNS_MAX: usize = 5;
 
@@ -29,7 +31,7 @@ fn less(step: usize) -> Option<Detail> {
         it if it < from => usize::MAX,
         it => limits.get(it - from).copied().unwrap_or(0),
     };
-    (step < 14).then(|| Detail {
+    (step < 16).then(|| Detail {
         ways: step < 1,
         moves: if step < 2 { 6 } else { 0 },
         upstreams_well: if step < 3 { usize::MAX } else { 0 },
@@ -40,18 +42,40 @@ fn less(step: usize) -> Option<Detail> {
     })
 }
 
-/// Writes the whole state.
+/// All of it, then some rows of each table, then what a frame has.
+fn less_of_all(step: usize) -> Option<Detail> {
+    let some = |most| Detail {
+        moves: most,
+        upstreams_well: most,
+        well: most,
+        nodes_ailing: most,
+        ..ALL
+    };
+    match step {
+        0 => Some(ALL),
+        1 => Some(some(96)),
+        2 => Some(some(24)),
+        _ => less(step),
+    }
+}
+
+/// Writes the whole state, or as much of it as a document may have.
 pub(super) fn whole(seen: &Seen) -> String {
-    written(seen, &concerns(seen), ALL)
+    fitting(seen, less_of_all, WHOLE_BYTES_MAX)
 }
 
 /// Writes a frame without a line break, with as much detail as fits.
 pub(super) fn frame(seen: &Seen) -> String {
+    fitting(seen, less, FRAME_BYTES_MAX)
+}
+
+/// Writes with the first of the details that fits.
+fn fitting(seen: &Seen, details: fn(usize) -> Option<Detail>, bytes_max: usize) -> String {
     let concerns = concerns(seen);
     let mut html = String::new();
-    for detail in (0..).map_while(less) {
+    for detail in (0..).map_while(details) {
         html = written(seen, &concerns, detail);
-        if html.len() <= FRAME_BYTES_MAX {
+        if html.len() <= bytes_max {
             break;
         }
     }
@@ -67,17 +91,16 @@ fn written(seen: &Seen, concerns: &[Concern], detail: Detail) -> String {
     };
     let mut html = String::with_capacity(FRAME_BYTES_MAX);
     // A node that is not in it is then not gone.
-    let cut = if detail.upstreams_well == 0 {
-        " data-cut"
-    } else {
-        ""
+    let cut = match detail.upstreams_well {
+        usize::MAX => "",
+        _ => " data-cut",
     };
     let severity_name = severity.as_str();
     let _ = write!(
         html,
         "<div id=\"live\" data-verdict=\"{severity_name}\"{cut}>"
     );
-    verdict(&mut html, concerns, severity);
+    verdict(&mut html, seen, concerns, severity);
     html.push_str("<section class=\"where\"><h2>Regions</h2>");
     if detail.map {
         map(&mut html, seen, detail.ways);
@@ -98,7 +121,7 @@ fn written(seen: &Seen, concerns: &[Concern], detail: Detail) -> String {
     html
 }
 
-fn verdict(html: &mut String, concerns: &[Concern], severity: Severity) {
+fn verdict(html: &mut String, seen: &Seen, concerns: &[Concern], severity: Severity) {
     html.push_str("<section class=\"verdict\"><h2>");
     html.push_str(match severity {
         Severity::Well => "All is well",
@@ -107,7 +130,7 @@ fn verdict(html: &mut String, concerns: &[Concern], severity: Severity) {
     });
     html.push_str("</h2>");
     if concerns.is_empty() {
-        html.push_str("<p>Every node answers, and nothing was refused.</p>");
+        all_well(html, seen);
     } else {
         html.push_str("<ul>");
         for concern in concerns.iter().take(CONCERNS_MAX) {
@@ -124,6 +147,29 @@ fn verdict(html: &mut String, concerns: &[Concern], severity: Severity) {
         html.push_str("</ul>");
     }
     html.push_str("</section>");
+}
+
+/// What was looked at to find nothing wrong, and what belongs to it: a rate limit that refuses does its work.
+fn all_well(html: &mut String, seen: &Seen) {
+    html.push_str(match (seen.rates.are_known(), seen.rates.limited > 0.0) {
+        (false, _) => "<p>Every node answers; requests are being counted.",
+        (true, false) => "<p>Every node answers, no request fails, and none is refused by a limit.",
+        (true, true) => "<p>Every node answers, and no request fails.",
+    });
+    if seen.rates.limited > 0.0 {
+        let limited = rate(seen.rates.limited);
+        let _ = write!(
+            html,
+            " Rate limits refuse {limited} with 429: clients above theirs."
+        );
+    }
+    let regions = seen.topology.regions.iter();
+    let unknown = regions.filter(|it| it.state == "unknown").count();
+    if unknown > 0 {
+        let regions = if unknown == 1 { "region" } else { "regions" };
+        let _ = write!(html, " Nothing is known of {unknown} {regions}.");
+    }
+    html.push_str("</p>");
 }
 
 /// Numbers about the whole gateway.
@@ -158,7 +204,11 @@ fn facts(html: &mut String, seen: &Seen) {
     fact(
         "Retries",
         &rate(rates.retries),
-        &format!("{} refused by load shedding", rate(rates.sheds)),
+        &format!(
+            "{} refused by load shedding, {} by rate limits",
+            rate(rates.sheds),
+            rate(rates.limited)
+        ),
     );
     if let Some(policy) = &seen.policy {
         let revision = match policy.revision {

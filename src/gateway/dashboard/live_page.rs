@@ -161,4 +161,14 @@ mod tests {
         counters.add(later + Duration::from_secs(1), page(6_001));
         assert!((counters.rates.retries - 1.0).abs() < 1e-9);
     }
+
+    #[test]
+    fn requests_above_a_rate_limit_are_read() {
+        let (mut counters, begun) = (Counters::default(), Instant::now());
+        let text = "tidegate_rate_limited_total{policy=\"/word\"} 30";
+        counters.add(begun, Exposition::of("", &METRICS));
+        let later = begun + Duration::from_secs(1);
+        counters.add(later, Exposition::of(text, &METRICS));
+        assert!((counters.rates.limited - 30.0).abs() < 1e-9);
+    }
 }

@@ -20,6 +20,8 @@ pub(super) struct Rates {
     pub(super) hedges_won: f64,
     pub(super) retries: f64,
     pub(super) sheds: f64,
+    /// Requests above a rate limit.
+    pub(super) limited: f64,
     pub(super) spilled: f64,
     /// None where no storage request has ever gone on with another bucket.
     pub(super) storage_fallbacks: Option<f64>,
@@ -45,7 +47,7 @@ pub(super) struct MoveRate {
 }
 
 /// The metrics that rates are made of; no other is kept.
-pub(super) const METRICS: [&str; 10] = [
+pub(super) const METRICS: [&str; 11] = [
     names::LEVEL_DURATION,
     names::DECISIONS,
     names::TRAFFIC_DECISIONS,
@@ -54,6 +56,7 @@ pub(super) const METRICS: [&str; 10] = [
     names::HEDGES,
     names::RETRIES,
     names::SHEDS,
+    names::RATE_LIMITED,
     names::SPILL,
     names::STORAGE_FALLBACKS,
 ];
@@ -76,6 +79,7 @@ impl Rates {
             hedges_won: labelled(names::HEDGES, ("won", "second")),
             retries: rate(names::RETRIES),
             sheds: rate(names::SHEDS),
+            limited: rate(names::RATE_LIMITED),
             spilled: labelled(names::SPILL, ("result", "served")),
             storage_fallbacks: interval
                 .after

@@ -56,7 +56,8 @@ pub(super) fn regions(html: &mut String, seen: &Seen, own_state: &str, detail: D
             Text(own)
         );
     }
-    let is_well = |it: &&RegionEntry| it.state == "well";
+    // Of what is unknown nothing is wrong either.
+    let is_well = |it: &&RegionEntry| matches!(&*it.state, "well" | "unknown");
     let regions = regions.iter().collect();
     let (regions, left) = chosen(regions, is_well, detail.well, detail.regions_ailing);
     for region in regions {
@@ -78,6 +79,9 @@ fn region_item(html: &mut String, seen: &Seen, region: &RegionEntry) {
     );
     let own = region.region == seen.topology.region;
     match region.round_trip_ms {
+        _ if region.state == "unknown" => {
+            html.push_str("no node of it here and no fleet: nothing is known");
+        }
         _ if own => html.push_str("this gateway"),
         Some(_) => {
             let _ = write!(html, "{} away", seconds(region.round_trip_ms));

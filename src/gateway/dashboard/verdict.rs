@@ -167,7 +167,8 @@ fn of_region(region: &RegionEntry, own: &str) -> Option<Concern> {
     let name = &region.region;
     let which = if name == own { "this region" } else { "it" };
     let (what, advice) = match &*region.state {
-        "well" => return None,
+        // Policies take an unknown one for well, and the page says of it what it is.
+        "well" | "unknown" => return None,
         "ramping" => (
             format!("The region {name} returns: its clients come back step by step."),
             "Nothing, unless it leaves again.",

@@ -13,7 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::http::{Problem, ProblemKind};
 
-/// Most viewers at the same time: each is a connection of the admin listener, which scrapers need too.
+/// Most viewers at the same time: each has connections of the admin listener, which scrapers need too; see
+/// [`Limits::admin`](crate::http::Limits::admin).
 pub(super) const VIEWERS_MAX: usize = 64;
 
 /// The first words of the stream: a viewer that has lost it comes back after half a second.

@@ -9,6 +9,7 @@ use crate::regions::{
     TrialCounters,
 };
 use tidegate_steering::{AttemptOutcome, Selector, SharedSelector, SteeringSettings};
+use tidegate_traffic::facts::Conditions;
 use tidegate_traffic::health::{Outcome, State};
 use tidegate_traffic::plan::{RegionIndex, RegionMask};
 
@@ -122,6 +123,21 @@ async fn a_region_is_unreachable_as_soon_as_its_last_node_does_not_answer() {
     assert_eq!(goes_to(&traffic, &request), "eu-west-1");
     assert_eq!(routed(&traffic, &request).reason.as_str(), "left");
     assert_eq!(traffic.regions()[1].state, "unreachable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_region_without_nodes_here_is_unknown_until_a_fleet_judges_it() {
+    let traffic = in_force(POLICY, None, Vec::new());
+    let states = || traffic.regions().into_iter().map(|it| it.state);
+    assert!(states().eq(["well", "unknown"]));
+    // Policies still take it for well.
+    assert_eq!(goes_to(&traffic, &head("203.0.113.7", &[])), "us-east-1");
+    traffic.judged_by_fleet(Conditions::default());
+    assert!(states().eq(["well", "well"]));
+    let selector = selector(1);
+    let traffic = in_force(POLICY, None, vec![node(&selector, 0)]);
+    let region = &traffic.regions()[1];
+    assert_eq!((region.state, region.has_database), ("well", false));
 }
 
 #[tokio::test(start_paused = true)]

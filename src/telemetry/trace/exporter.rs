@@ -175,7 +175,7 @@ impl Task {
         let mut pause = PAUSE_MIN;
         let loss = loop {
             let (loss, wait) = match timeout_at(until, self.attempt(body.clone())).await {
-                Ok(Ok(answer)) => return self.take_in(answer).await,
+                Ok(Ok(answer)) => return self.take_in(answer, batch.len()).await,
                 Ok(Err(failed)) => failed,
                 Err(_elapsed) => break Loss::Timeout,
             };
@@ -204,8 +204,8 @@ impl Task {
 
     /// Counts the spans that the collector did not take. It has the others, whatever becomes of the rest of its
     /// answer.
-    async fn take_in(&mut self, answer: Response) {
-        let rejected = self.encoding.rejected(&read(answer).await);
+    async fn take_in(&mut self, answer: Response, sent: usize) {
+        let rejected = self.encoding.rejected(&read(answer).await, sent);
         if rejected > 0 {
             self.lose("rejected", rejected, (None, None));
         }

@@ -61,9 +61,10 @@ impl Encoding {
         }
     }
 
-    /// Returns how many spans a collector says that it has not taken.
-    pub(super) fn rejected(self, answer: &[u8]) -> u64 {
-        match self {
+    /// Returns how many of the `sent` spans a collector says that it has not taken. It may say any number: a
+    /// counter that grew by it would wrap.
+    pub(super) fn rejected(self, answer: &[u8], sent: usize) -> u64 {
+        let said = match self {
             Self::Protobuf => {
                 let answer = ExportTraceServiceResponse::decode(answer).ok();
                 let partial = answer.and_then(|it| it.partial_success);
@@ -76,7 +77,8 @@ impl Encoding {
                 let text = rejected.as_str().and_then(|text| text.parse().ok());
                 text.or(rejected.as_u64()).unwrap_or(0)
             }
-        }
+        };
+        said.min(sent as u64)
     }
 }
 
@@ -132,6 +134,8 @@ fn any(value: &Value) -> Any {
 mod tests {
     use std::time::Duration;
 
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+
     use super::super::context::{SpanContext, SpanId, TraceId};
     use super::*;
 
@@ -178,13 +182,41 @@ mod tests {
     #[test]
     fn what_a_collector_has_not_taken_is_read_of_its_answer() {
         let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"x"}}"#;
-        assert_eq!(Encoding::Json.rejected(json), 3);
+        assert_eq!(Encoding::Json.rejected(json, 9), 3);
         let number = br#"{"partialSuccess":{"rejectedSpans":3}}"#;
-        assert_eq!(Encoding::Json.rejected(number), 3);
-        assert_eq!(Encoding::Protobuf.rejected(&[10, 2, 8, 3]), 3);
+        assert_eq!(Encoding::Json.rejected(number, 9), 3);
+        assert_eq!(Encoding::Protobuf.rejected(&[10, 2, 8, 3], 9), 3);
         for nothing in [&b""[..], b"{}", b"garbage"] {
-            assert_eq!(Encoding::Json.rejected(nothing), 0);
-            assert_eq!(Encoding::Protobuf.rejected(nothing), 0);
+            assert_eq!(Encoding::Json.rejected(nothing, 9), 0);
+            assert_eq!(Encoding::Protobuf.rejected(nothing, 9), 0);
         }
+    }
+
+    #[test]
+    fn a_collector_has_rejected_no_more_spans_than_it_was_sent() {
+        let json = |number: &str| {
+            let answer = format!("{{\"partialSuccess\":{{\"rejectedSpans\":{number}}}}}");
+            Encoding::Json.rejected(answer.as_bytes(), 9)
+        };
+        for many in ["\"18446744073709551615\"", "18446744073709551615", "\"10\""] {
+            assert_eq!(json(many), 9, "{many}");
+        }
+        for less_than_none in ["\"-1\"", "-1", "1e30"] {
+            assert_eq!(json(less_than_none), 0, "{less_than_none}");
+        }
+        let protobuf = |number: i64| {
+            let partial = ExportTracePartialSuccess {
+                rejected_spans: number,
+                ..ExportTracePartialSuccess::default()
+            };
+            let answer = ExportTraceServiceResponse {
+                partial_success: Some(partial),
+            };
+            Encoding::Protobuf.rejected(&answer.encode_to_vec(), 9)
+        };
+        assert_eq!(
+            [i64::MAX, 9, 1, -1, i64::MIN].map(protobuf),
+            [9, 9, 1, 0, 0]
+        );
     }
 }

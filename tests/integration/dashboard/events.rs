@@ -2,6 +2,9 @@
 
 use nix::sys::signal::Signal;
 use reqwest::{Method, Response};
+use tidegate::http::raise_open_files;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::world::{DEADLINE, World, header, problem};
@@ -134,7 +137,7 @@ async fn two_hundred_viewers_take_64_places_and_bounded_memory_and_others_are_se
         .collect();
     let watching = statuses.iter().filter(|it| matches!(it, Ok(200))).count();
     assert_eq!(watching, VIEWERS_MAX, "{statuses:?}");
-    // Those above the limit of connections get no answer at all.
+    // One above the limit of connections would get no answer at all.
     let is_refused = |it: &&Result<u16, _>| matches!(it, Ok(503) | Err(_));
     assert_eq!(
         statuses.iter().filter(is_refused).count(),
@@ -147,6 +150,44 @@ async fn two_hundred_viewers_take_64_places_and_bounded_memory_and_others_are_se
     eprintln!("200 viewers: {more:.1} MiB more");
     assert!(more < 24.0, "{more:.1} MiB more");
     assert_eq!(world.see("/livez").await.status(), 200);
+}
+
+#[tokio::test]
+async fn viewers_with_idle_connections_leave_room_for_probes_and_scrapers_and_those_are_closed_soon()
+ {
+    raise_open_files(2_000);
+    let world = World::alone(FILE).await;
+    let look = async |path: &str| {
+        let url = world.gateway.admin_url(path);
+        crate::world::client().get(url).send().await.unwrap()
+    };
+    let (mut viewers, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..VIEWERS_MAX {
+        let viewer = look("/admin/events").await;
+        assert_eq!(viewer.status(), 200);
+        viewers.push(viewer);
+        // A browser opens up to six connections to one server, and keeps them.
+        for _ in 0..5 {
+            let mut socket = TcpStream::connect(world.gateway.admin()).await.unwrap();
+            let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            socket.write_all(request).await.unwrap();
+            let mut status = [0; 12];
+            socket.read_exact(&mut status).await.unwrap();
+            assert_eq!(status, *b"HTTP/1.1 200");
+            idle.push(socket);
+        }
+    }
+    for path in ["/livez", "/metrics", "/admin/topology"] {
+        assert_eq!(look(path).await.status(), 200, "{path}");
+    }
+    problem(look("/admin/events").await, 503, "overloaded").await;
+    let mut rest = Vec::new();
+    let last = idle.last_mut().unwrap();
+    timeout(DEADLINE, last.read_to_end(&mut rest))
+        .await
+        .expect("an idle connection is closed")
+        .unwrap();
+    read_events(&mut viewers[0], 1).await;
 }
 
 #[tokio::test]

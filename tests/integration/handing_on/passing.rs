@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use http::Method;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::kit::{FleetScene, entry, serving};
+use super::kit::{FleetScene, entry, named, serving};
 use crate::upstream::kit::Raw;
 use crate::upstream::websocket::{AGREED, HANDSHAKE, echo};
 use crate::world::{header, problem};
@@ -49,6 +50,32 @@ async fn a_request_is_served_by_the_region_that_the_policy_names_and_says_so() {
     assert!(line.contains("\"region_reason\":\"hop\""), "{line}");
     let answered = "tidegate_tunnel_requests_total{region=\"us-east-1\",outcome=\"answered\"}";
     assert!((scene.metric(answered).await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test]
+async fn the_time_of_another_region_is_in_what_is_kept_and_written_of_a_request() {
+    let mut scene = FleetScene::prepared(2, AWAY, CACHED, named).await;
+    let way = Duration::from_millis(40);
+    scene.lay_lines(|_, _| way).await;
+    scene.start_all().await;
+    for (id, path) in [("passed-1", "/app/x"), ("cached-1", "/cached/x")] {
+        let request = scene.request(Method::GET, path);
+        let response = request.header("X-Request-Id", id).send().await.unwrap();
+        let timings = response.headers().get_all("server-timing").iter();
+        let timings: Vec<_> = timings.map(|it| it.to_str().unwrap()).collect();
+        assert!(timings.join(", ").contains("hand-on;dur="), "{timings:?}");
+        assert_eq!(response.text().await.unwrap(), "us-east-1");
+        let kept = format!("/admin/requests/{id}");
+        let kept = scene.client.get(scene.gateway(0).admin_url(&kept));
+        let kept: Value = kept.send().await.unwrap().json().await.unwrap();
+        let millis = |name: &str| kept[name].as_f64().unwrap();
+        assert!(millis("hand_on_ms") >= 79.0, "{kept}");
+        let parts = ["route_ms", "wait_ms", "db_ms", "upstream_ms", "hand_on_ms"];
+        let sum: f64 = parts.into_iter().map(millis).sum();
+        assert!(sum <= millis("total_ms") + 0.1, "{kept}");
+    }
+    let gateway = scene.gateway(0);
+    gateway.wait_for_log("\"hand_on_ms\":").await.unwrap();
 }
 
 #[tokio::test]

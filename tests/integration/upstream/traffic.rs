@@ -434,6 +434,11 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
     let topology: Value = get("/admin/topology", "*/*").await.json().await.unwrap();
     assert_eq!(topology["regions"][2]["nodes"], 1);
     assert_eq!(topology["regions"][0]["round_trip_ms"], Value::Null);
+    // No node of it is known here; the other one has no node of the database.
+    assert_eq!(topology["regions"][0]["state"], "unknown");
+    for region in [0, 2] {
+        assert_eq!(topology["regions"][region]["lag_ms"], Value::Null);
+    }
     let policy = get("/admin/traffic-policy", "*/*").await;
     assert_eq!(header(&policy, "etag"), "\"0\"");
     assert_eq!(policy.text().await.unwrap(), FAR_FIRST);
@@ -454,10 +459,14 @@ async fn operators_see_the_regions_and_the_policy_in_force() {
         .unwrap();
     let text = String::from_utf8(top.stdout).unwrap();
     assert!(
-        text.contains("REGION      NODES  TUNNELS  STATE  SINCE"),
+        text.contains("REGION      NODES  TUNNELS  STATE    SINCE"),
         "{text}"
     );
     assert!(text.contains("us-east-1   1      -        well"), "{text}");
+    assert!(
+        text.contains("ap-south-1  0      -        unknown"),
+        "{text}"
+    );
     let app = App::answering(200, "app").await;
     let edge = Edge::before(&app, "").await;
     let url = edge.gateway.admin_url("/admin/traffic-policy");

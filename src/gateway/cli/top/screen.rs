@@ -159,6 +159,7 @@ fn style(standing: &str) -> Style {
         "trusted" | "well" | "ONLINE" => Color::Green,
         "on-probation" | "ramping" | "DISCONNECTED" => Color::Yellow,
         "drained" | "draining" => Color::Blue,
+        "unknown" => Color::Gray,
         _ => Color::Red,
     };
     Style::new().fg(colour)

@@ -6,6 +6,7 @@ use crate::gateway::admin::{
     ConnectionsEntry, NodeEntry, RegionEntry, SpillEntry, Topology, UpstreamEntry,
     UpstreamNodeEntry,
 };
+use crate::gateway::levels::LevelRow;
 use crate::storage::BucketSeen;
 
 fn application(index: usize) -> UpstreamNodeEntry {
@@ -169,4 +170,83 @@ fn a_bucket_shows_its_state_and_how_much_of_its_limits_is_used_and_a_bad_one_is_
         let row = format!("<tr data-bucket=\"logs-{index}\"");
         assert!(html.contains(&row), "{row}");
     }
+}
+
+#[test]
+fn a_document_of_many_long_names_fits_and_says_what_it_leaves_out() {
+    let node = |index| UpstreamNodeEntry {
+        // As long as a text can be, and longer still once it is escaped.
+        node: "'".repeat(300),
+        standing: "failed".to_owned(),
+        ..application(index)
+    };
+    let upstream = |index: usize| UpstreamEntry {
+        upstream: format!("app-{index}"),
+        nodes: (0..32).map(node).collect(),
+    };
+    let mut seen = seen(64);
+    seen.topology.upstreams = (0..12).map(upstream).collect();
+    let html = whole(&seen);
+    assert!(html.len() <= WHOLE_BYTES_MAX, "{}", html.len());
+    assert!(html.matches("data-upstream=").count() >= 24);
+    assert!(html.contains("data-cut") && html.contains(" more in /admin/topology"));
+    let html = frame(&seen);
+    assert!(html.len() <= FRAME_BYTES_MAX, "{}", html.len());
+}
+
+/// Nothing is wrong.
+fn well() -> Seen {
+    let mut seen = seen(3);
+    seen.topology.nodes.truncate(3);
+    seen.topology.upstreams.clear();
+    assert!(concerns(&seen).is_empty());
+    seen
+}
+
+fn rates(limited: f64) -> Arc<Rates> {
+    let level = LevelRow {
+        level: "eventual",
+        rps: 100.0,
+        local: Some(1.0),
+        p50_ms: Some(1.0),
+        p99_ms: Some(2.0),
+    };
+    Arc::new(Rates {
+        levels: vec![level],
+        limited,
+        ..Rates::default()
+    })
+}
+
+#[test]
+fn the_first_sentence_is_true_while_a_rate_limit_refuses_and_before_anything_is_counted() {
+    let mut seen = well();
+    assert!(frame(&seen).contains("<p>Every node answers; requests are being counted.</p>"));
+    seen.rates = rates(0.0);
+    let none = "<p>Every node answers, no request fails, and none is refused by a limit.</p>";
+    assert!(frame(&seen).contains(none));
+    seen.rates = rates(3.2);
+    let html = frame(&seen);
+    assert!(html.contains("All is well") && !html.contains("none is refused"));
+    assert!(html.contains("Rate limits refuse 3.2/s with 429"), "{html}");
+}
+
+#[test]
+fn a_region_of_which_nothing_is_known_is_not_shown_as_well_and_has_no_lag() {
+    let mut seen = well();
+    seen.rates = rates(0.0);
+    let region = &mut seen.topology.regions[2];
+    "unknown".clone_into(&mut region.state);
+    (region.nodes, region.lag_ms) = (0, None);
+    let html = frame(&seen);
+    let item = html
+        .split("<li data-region=")
+        .find(|it| it.starts_with("\"ap-southeast-2"));
+    let item = item.and_then(|it| it.split("</small>").next()).unwrap();
+    assert!(item.contains("data-state=\"unknown\""), "{item}");
+    assert!(
+        item.contains("nothing is known") && !item.contains("lag"),
+        "{item}"
+    );
+    assert!(html.contains("Nothing is known of 1 region."), "{html}");
 }
