@@ -1,15 +1,14 @@
 //! Words to values: numbers, units, codes, addresses and times.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use tidegate_model::PathPattern;
 
-use crate::place::Continent;
-use crate::plan::{Country, CountrySet, Quantity};
+use crate::place::{Continent, is_assigned};
+use crate::plan::{Country, Quantity};
 use crate::syntax::ast::Word;
 use crate::syntax::{Diagnostic, Quoted, similar};
 
@@ -194,16 +193,9 @@ pub(crate) fn status(word: Word<'_>) -> Value<u16> {
     }
 }
 
-static COUNTRIES: LazyLock<CountrySet> = LazyLock::new(|| {
-    let continents = Continent::ALL.into_iter();
-    continents
-        .flat_map(|continent| continent.countries().iter().collect::<Vec<_>>())
-        .collect()
-});
-
 /// Reads a country's code.
 pub(crate) fn country(word: Word<'_>) -> Value<Country> {
-    let known = |text: &str| text.parse().ok().filter(|country| COUNTRIES.has(*country));
+    let known = |text: &str| text.parse().ok().filter(|country| is_assigned(*country));
     let upper = word.text.to_ascii_uppercase();
     match known(word.text) {
         Some(country) if upper == word.text => Ok(country),

@@ -120,6 +120,10 @@ fn a_request_is_as_it_is_given() {
     passes(
         "given country FR, path /account/, header x-region-hint = \"us-east-1, eu-central-1\" expect eu-central-1",
     );
+    // The lines of a list are one list.
+    passes(
+        "given country FR, path /account/, header x-region-hint = \"mars\", header x-region-hint = \"eu-central-1\" expect eu-central-1",
+    );
 }
 
 #[test]

@@ -317,6 +317,45 @@ none: it is served where it entered
 }
 
 #[tokio::test]
+async fn explain_reads_a_request_as_a_gateway_does() {
+    let text = "region eu-west-1\nregion us-east-1\n\
+                policy beta {\n  match host h.example\n  prefer us-east-1\n}\n\
+                policy all {\n  prefer nearest(eu-west-1, us-east-1)\n  else 502\n}\n";
+    let policy = Policy::new(text);
+    let explained = async |arguments: &[&str]| {
+        let arguments = [arguments, &["--json", "--policy"]].concat();
+        let outcome = policy.run(&arguments).await;
+        serde_json::from_str::<serde_json::Value>(&outcome.stdout).expect(&outcome.stderr)
+    };
+    for request in [
+        &["explain", "GET", "http://h.example/x"][..],
+        &[
+            "explain",
+            "GET",
+            "http://H.example:80/x",
+            "-H",
+            "host: other",
+        ],
+        &["explain", "GET", "/x", "-H", "host: h.example"],
+    ] {
+        assert_eq!(explained(request).await["policy"], "beta", "{request:?}");
+    }
+    let hints = [
+        "-H",
+        "x-region-hint: mars",
+        "-H",
+        "x-region-hint: us-east-1",
+    ];
+    let hinted = explained(&[&["explain", "GET", "/x"][..], &hints].concat()).await;
+    assert_eq!(hinted["region"], "us-east-1");
+    let lost = ["eu-west-1=left", "us-east-1=unreachable"];
+    let lost = lost.map(|state| ["--region-state", state]).concat();
+    let refused = explained(&[&["explain", "GET", "/x"][..], &lost[..]].concat()).await;
+    assert_eq!(refused["region"], serde_json::Value::Null);
+    assert_eq!(refused["status"], 502);
+}
+
+#[tokio::test]
 async fn explain_names_all_addresses_of_the_next_hop() {
     let policy = Policy::new(TWO);
     let config = policy.folder.path().join("tidegate.toml");
@@ -352,6 +391,19 @@ async fn explain_refuses_what_it_cannot_read_and_says_what_would_be_right() {
         (
             &["--country", "Ireland"],
             "--country = \"Ireland\": expected two letters",
+        ),
+        (
+            &["--country", "XX"],
+            "--country = \"XX\": there is no country with this code",
+        ),
+        (
+            &[
+                "--region-state",
+                "eu-west-1=left",
+                "--region-state",
+                "eu-west-1=ramp:30%",
+            ],
+            "another state was given for eu-west-1",
         ),
         (
             &["--at", "91,0"],
