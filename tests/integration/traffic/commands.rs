@@ -499,3 +499,42 @@ async fn replay_prints_what_another_policy_decides_differently() {
         "{outcome:?}"
     );
 }
+
+#[tokio::test]
+async fn replay_judges_nothing_that_a_receipt_does_not_tell() {
+    let condition = "path /account/* and country in (IE)";
+    let policy = Policy::new(&TWO.replace(condition, "header x-new"));
+    let receipts = policy.folder.path().join("receipts.jsonl");
+    let receipts = receipts.to_str().unwrap();
+    std::fs::write(receipts, receipt(TWO)).unwrap();
+    let outcome = policy.run(&["replay", receipts, "--policy"]).await;
+    let expected = "1: not judged: its header x-new is not recorded\n\
+                    1 receipts: 0 differ, 1 not judged\n";
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
+}
+
+#[tokio::test]
+async fn replay_shows_no_control_characters_and_refuses_what_no_gateway_writes() {
+    let policy = Policy::new(TWO);
+    let receipts = policy.folder.path().join("receipts.jsonl");
+    let receipts = receipts.to_str().unwrap();
+    let spoilt = |part, by| {
+        let line = receipt(TWO).replacen(part, by, 1);
+        assert_ne!(line, receipt(TWO));
+        std::fs::write(receipts, line).unwrap();
+    };
+    let replay = ["replay", receipts, "--policy"];
+    spoilt(
+        "\"policy\":\"accounts\"",
+        "\"policy\":\"acc\\u001b[2J\\nounts\"",
+    );
+    let outcome = policy.run(&replay).await;
+    assert_eq!(outcome.code, 1);
+    let first = "1: eu-west-1 by acc[2Jounts because named";
+    assert!(outcome.stdout.starts_with(first), "{outcome:?}");
+    spoilt("\"reason\":\"named\"", "\"reason\":\"magic\"");
+    let outcome = policy.run(&replay).await;
+    assert_eq!(outcome.code, 2);
+    let wrong = "receipts.jsonl:1: the receipt has an invalid reason";
+    assert!(outcome.stderr.contains(wrong), "{outcome:?}");
+}
