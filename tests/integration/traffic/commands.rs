@@ -187,8 +187,10 @@ async fn fmt_rewrites_a_file_once_and_keeps_its_comments() {
 
 #[tokio::test]
 async fn show_resolves_groups_and_fills_in_defaults() {
-    let text = format!("group all = us-east-1, eu-west-1\ndefaults {{ else 504 }}\n{POLICY}")
-        .replace("nearest(us-east-1, eu-west-1)", "spread(all)");
+    let text = format!(
+        "group all = us-east-1, eu-west-1\ndefaults {{ else 504 require survive 1 }}\n{POLICY}"
+    )
+    .replace("nearest(us-east-1, eu-west-1)", "spread(all)");
     let text = text.split("test").next().unwrap();
     let policy = Policy::new(text);
     let outcome = policy.run(&["show"]).await;
@@ -198,7 +200,10 @@ region us-east-1 at 39, -77.5
 
 policy everything
   prefer   spread(eu-west-1, us-east-1)
+  retry    never
+  panic    below 0%
   else     504
+  require  survive 1
 ";
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
     let outcome = policy.run(&["show", "--json"]).await;
@@ -518,7 +523,7 @@ async fn replay_shows_no_control_characters_and_refuses_what_no_gateway_writes()
     let policy = Policy::new(TWO);
     let receipts = policy.folder.path().join("receipts.jsonl");
     let receipts = receipts.to_str().unwrap();
-    let spoilt = |part, by| {
+    let spoilt = |part: &str, by: &str| {
         let line = receipt(TWO).replacen(part, by, 1);
         assert_ne!(line, receipt(TWO));
         std::fs::write(receipts, line).unwrap();
