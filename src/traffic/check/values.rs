@@ -238,8 +238,40 @@ pub(crate) fn method(word: Word<'_>) -> Value<Method> {
     }
 }
 
+/// Fields of one connection (RFC 9110 section 7.6.1): what a client sends depends on the protocol.
+const OF_CONNECTIONS: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Returns why a policy cannot read a header, or what it should read in place of it.
+fn unreadable(lower: &str) -> Option<&'static str> {
+    match lower {
+        "host" | ":authority" => {
+            Some("HTTP/2 has no such header: `match host NAME` and `given host NAME` mean the host")
+        }
+        _ if OF_CONNECTIONS.contains(&lower) => {
+            Some("it concerns one connection and depends on the protocol: choose another header")
+        }
+        _ if lower.starts_with("tidegate-") => {
+            Some("only gateways send it: a client's is dropped. Choose another header")
+        }
+        _ => None,
+    }
+}
+
 /// Reads a header's name.
 pub(crate) fn header(word: Word<'_>) -> Value<HeaderName> {
+    if let Some(why) = unreadable(&word.text.to_ascii_lowercase()) {
+        return refused(word, "a header that a policy can read", why);
+    }
     name(word)?;
     match HeaderName::from_bytes(word.text.as_bytes()) {
         Ok(header) => Ok(header),
