@@ -351,11 +351,13 @@ async fn explain_reads_a_request_as_a_gateway_does() {
         "-H",
         "x-region-hint: us-east-1",
     ];
-    let hinted = explained(&[&["explain", "GET", "/x"][..], &hints].concat()).await;
+    let hinted = [&["explain", "GET", "/x"][..], &hints[..]].concat();
+    let hinted = explained(hinted.as_slice()).await;
     assert_eq!(hinted["region"], "us-east-1");
     let lost = ["eu-west-1=left", "us-east-1=unreachable"];
     let lost = lost.map(|state| ["--region-state", state]).concat();
-    let refused = explained(&[&["explain", "GET", "/x"][..], &lost[..]].concat()).await;
+    let refused = [&["explain", "GET", "/x"][..], &lost[..]].concat();
+    let refused = explained(refused.as_slice()).await;
     assert_eq!(refused["region"], serde_json::Value::Null);
     assert_eq!(refused["status"], 502);
 }
