@@ -30,7 +30,7 @@ pub(super) async fn diff(
     let changes = differing(&before, &after);
     let (differ, text) = (!changes.is_empty(), text(&changes));
     let lines: Vec<_> = text.lines().collect();
-    let shown: Vec<_> = changes.iter().map(Change::json).collect();
+    let shown: Vec<_> = changes.iter().map(ChangedLine::json).collect();
     let json_value = json!({ "differ": differ, "lines": lines, "changes": shown });
     print_either(json, &json_value, &text)?;
     match differ {
@@ -41,14 +41,14 @@ pub(super) async fn diff(
 
 /// A line that only one of two texts has.
 #[derive(Debug, PartialEq)]
-struct Change<'a> {
+struct ChangedLine<'a> {
     sign: char,
     line: &'a str,
     /// The first line of the policy or window that it is part of, or that it begins.
     block: Option<&'a str>,
 }
 
-impl Change<'_> {
+impl ChangedLine<'_> {
     fn json(&self) -> Value {
         let name = |kind: &str| self.block.and_then(|block| block.strip_prefix(kind));
         json!({
@@ -60,9 +60,9 @@ impl Change<'_> {
 }
 
 /// The changes as lines, each block's after its first line.
-fn text(changes: &[Change<'_>]) -> String {
+fn text(changes: &[ChangedLine<'_>]) -> String {
     let (mut text, mut told) = (String::new(), None);
-    for Change { sign, line, block } in changes {
+    for ChangedLine { sign, line, block } in changes {
         if let Some(head) = block
             && told != *block
             && head != line
@@ -90,7 +90,7 @@ fn in_blocks(text: &str) -> Vec<(&str, Option<&str>)> {
 }
 
 /// The lines that only one of two texts has, in order.
-fn differing<'a>(before: &'a str, after: &'a str) -> Vec<Change<'a>> {
+fn differing<'a>(before: &'a str, after: &'a str) -> Vec<ChangedLine<'a>> {
     let (old, new) = (in_blocks(before), in_blocks(after));
     // By suffixes: the length of the longest common subsequence.
     let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
@@ -103,7 +103,7 @@ fn differing<'a>(before: &'a str, after: &'a str) -> Vec<Change<'a>> {
         }
     }
     let (mut i, mut j, mut changes) = (0, 0, Vec::new());
-    let change = |sign, (line, block)| Change { sign, line, block };
+    let change = |sign, (line, block)| ChangedLine { sign, line, block };
     while i < old.len() || j < new.len() {
         if i < old.len() && j < new.len() && old[i] == new[j] {
             (i, j) = (i + 1, j + 1);
