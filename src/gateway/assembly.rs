@@ -24,6 +24,7 @@ use crate::gateway::own_health::own_health;
 use crate::gateway::reload::{Reloader, tell_of_policy};
 use crate::gateway::statement_check::check_on_any_node;
 use crate::gateway::storage::{Shared, begin_storage};
+use crate::gateway::unending::again_and_again;
 use crate::http::{
     CacheCounters, Compression, DecisionCounters, Drain, KeptRequests, LevelTimes, Limits,
     Listener, Observer, RequestNotes, Shedding, TlsAcceptor, raise_open_files, serve,
@@ -173,9 +174,7 @@ impl Gateway {
         tasks.spawn(async move {
             let _ended = admin.await;
         });
-        tasks.spawn(page.run());
-        tasks.spawn(self.recorder.clone().upkeep());
-        tasks.spawn(renewal(self.tls.clone()));
+        self.begin_upkeep(page, &mut tasks);
         tasks.spawn(follower.run());
         let storage = self.begin_storage(store, &mut tasks)?;
         let reloader = self.reloader(fleet.clone());
@@ -201,6 +200,22 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Begins what keeps the live page, the metrics and the certificate up to date.
+    fn begin_upkeep(&self, page: Arc<LivePage>, tasks: &mut JoinSet<()>) {
+        tasks.spawn(again_and_again("live page", move || {
+            Arc::clone(&page).run()
+        }));
+        let recorder = self.recorder.clone();
+        tasks.spawn(again_and_again("metrics", move || {
+            recorder.clone().upkeep()
+        }));
+        if let Some(tls) = self.tls.clone() {
+            tasks.spawn(again_and_again("certificate", move || {
+                Arc::clone(&tls).keep_renewed()
+            }));
+        }
+    }
+
     /// Object storage, if it is configured; nothing is read yet.
     fn storage(&self) -> Option<Arc<Store>> {
         let config = self.settings.storage.as_ref()?;
@@ -340,13 +355,6 @@ fn start_tracing(settings: &mut Settings) -> Result<Option<(Arc<Tracer>, Exporte
     }
     let started = settings.traces.take().map(Exporter::start);
     Ok(started.transpose()?)
-}
-
-/// Keeps the certificate renewed, if there is one.
-async fn renewal(tls: Option<Arc<TlsAcceptor>>) {
-    if let Some(tls) = tls {
-        tls.keep_renewed().await;
-    }
 }
 
 /// Puts the traffic policy in force, if there is one; returns where requests enter.

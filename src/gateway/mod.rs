@@ -9,6 +9,7 @@ mod own_health;
 mod reload;
 mod statement_check;
 mod storage;
+mod unending;
 
 pub mod admin;
 pub mod cli;

@@ -1,7 +1,9 @@
 //! SIGHUP: policies and endpoints are read again and swapped as a whole, or not at all.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::signal::unix::Signal;
 
 use crate::endpoint::{Frontend, RouteTables, Routes};
@@ -41,10 +43,7 @@ impl Reloader {
         read: impl Fn() -> Result<RouteTables, ConfigError> + Send + Sync + 'static,
     ) {
         while hangup.recv().await.is_some() {
-            match self.reload(&read).await {
-                Ok(()) => tracing::info!("policies and endpoints were swapped"),
-                Err(error) => tracing::error!(%error, "kept the old policies and endpoints"),
-            }
+            attempt(self.reload(&read)).await;
         }
     }
 
@@ -75,5 +74,37 @@ impl Reloader {
             cache.keep_revision(revision);
         }
         Ok(())
+    }
+}
+
+/// Logs what came of a reload. A panic is logged like an error and ends only this reload: the next SIGHUP
+/// brings files that can be read.
+async fn attempt(reload: impl Future<Output = Result<(), ConfigError>>) -> bool {
+    match AssertUnwindSafe(reload).catch_unwind().await {
+        Ok(Ok(())) => tracing::info!("policies and endpoints were swapped"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "kept the old policies and endpoints");
+            return false;
+        }
+        Err(_panic) => {
+            let error = "a file cannot be read: that is a fault of Tidegate";
+            tracing::error!(error, "kept the old policies and endpoints");
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reload_that_panics_does_not_end_the_next_one() {
+        let read = || -> Result<(), ConfigError> { panic!("a file that nobody has tried") };
+        assert!(!attempt(async { read() }).await);
+        let place = tidegate_model::Place::Name("a");
+        assert!(!attempt(async { Err(ConfigError::new(&place, "is wrong")) }).await);
+        assert!(attempt(async { Ok(()) }).await);
     }
 }

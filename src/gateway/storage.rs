@@ -1,14 +1,12 @@
 //! Object storage: its listener and its tasks.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::sleep;
 
 use super::GatewayError;
+use super::unending::again_and_again;
 use crate::auth::Verifier;
 use crate::http::{Drain, Limits, Listener, RequestNotes, ServerSettings, TlsAcceptor, serve};
 use crate::storage::{
@@ -18,8 +16,6 @@ use crate::storage::{
 
 /// The longest silence of a client that sends or reads a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How long a task that has ended is left alone, so that one that ends at once does not fill the log.
-const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// What the listener shares with the rest of the process.
 pub(super) struct Shared<'a> {
@@ -96,43 +92,4 @@ pub(super) fn begin_storage(
         let drained = served.await;
         tracing::info!(cut = drained.cut, "drained of S3 requests");
     }))
-}
-
-/// Runs a task that never ends. If it does, by a panic, that is logged and it begins again: without its
-/// probes or its inventory, a gateway would go on with what was true long ago.
-async fn again_and_again<F: Future<Output = ()>>(name: &'static str, task: impl Fn() -> F) {
-    loop {
-        let _panic_or_end = AssertUnwindSafe(task()).catch_unwind().await;
-        tracing::error!(
-            task = name,
-            "a task of object storage has ended; it begins again"
-        );
-        sleep(RESTART_DELAY).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use tokio::sync::Notify;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_task_that_has_died_begins_again() {
-        let (begun, third) = (AtomicU32::new(0), Notify::new());
-        let task = async || {
-            if begun.fetch_add(1, Ordering::Relaxed) < 2 {
-                panic!("it dies");
-            }
-            third.notify_one();
-            std::future::pending().await
-        };
-        tokio::select! {
-            () = again_and_again("test", task) => {}
-            () = third.notified() => {}
-        }
-        assert_eq!(begun.load(Ordering::Relaxed), 3);
-    }
 }

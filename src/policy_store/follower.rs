@@ -1,8 +1,10 @@
 //! A gateway's task: polls the store, swaps the plans, judges the arms, reports.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -104,34 +106,46 @@ impl StoreFollower {
         tasks.spawn(reporter::report(Arc::clone(self.nodes.monitor()), latest));
         tasks.spawn(self.state.writer());
         loop {
-            let is_pinned = self.plans.is_pinned();
-            let is_there = self.presence.is_there(&self.nodes).await;
-            if is_there && !is_pinned {
-                self.poll().await;
-            }
-            self.take_saved().await;
-            let now = self.started.elapsed();
-            let mut posture = self.following.posture(now);
-            if !is_pinned {
-                self.apply(&posture);
-                if self.judge(&posture, now) {
-                    posture = self.following.posture(now);
-                    self.apply(&posture);
-                }
-                self.status.show(&posture);
-            }
-            if is_there {
-                reports.send_replace(Some(self.reported(&posture, is_pinned)));
-            }
-            let is_unread = self.is_unread(&posture) && !is_pinned;
-            if is_unread && self.plans.has_peers() {
-                self.presence.tell_unread();
-            }
-            let pause = match self.following.is_open() || is_unread {
-                true => POLL_OPEN,
-                false => POLL.mul_f64(0.8 + 0.4 * fastrand::f64()),
-            };
+            // With nobody to follow the store, a rollout's share would never lapse.
+            let step = AssertUnwindSafe(self.step(&reports)).catch_unwind().await;
+            let pause = step.unwrap_or_else(|_panic| {
+                tracing::error!(
+                    "a poll of the policy store has ended with a panic: it is tried again"
+                );
+                POLL
+            });
             sleep(pause).await;
+        }
+    }
+
+    /// Reads the store once and does what follows from it; returns how long to wait then.
+    async fn step(&mut self, reports: &watch::Sender<Option<Reported>>) -> Duration {
+        let is_pinned = self.plans.is_pinned();
+        let is_there = self.presence.is_there(&self.nodes).await;
+        if is_there && !is_pinned {
+            self.poll().await;
+        }
+        self.take_saved().await;
+        let now = self.started.elapsed();
+        let mut posture = self.following.posture(now);
+        if !is_pinned {
+            self.apply(&posture);
+            if self.judge(&posture, now) {
+                posture = self.following.posture(now);
+                self.apply(&posture);
+            }
+            self.status.show(&posture);
+        }
+        if is_there {
+            reports.send_replace(Some(self.reported(&posture, is_pinned)));
+        }
+        let is_unread = self.is_unread(&posture) && !is_pinned;
+        if is_unread && self.plans.has_peers() {
+            self.presence.tell_unread();
+        }
+        match self.following.is_open() || is_unread {
+            true => POLL_OPEN,
+            false => POLL.mul_f64(0.8 + 0.4 * fastrand::f64()),
         }
     }
 

@@ -1,13 +1,11 @@
 //! What the policies make of one request: the region, and its standbys.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
 use super::plans::{Arm, PolicyTrial};
@@ -17,11 +15,9 @@ use super::{TrafficPlans, TrafficPolicy};
 use crate::http::{Routed, without_port};
 use tidegate_model::RegionId;
 use tidegate_rollout::belongs_to_new;
-use tidegate_traffic::decide::{RegionDecision, RegionReason, Request, Target, decide};
+use tidegate_traffic::decide::{RegionDecision, RegionReason, Request, Target, decide, hint_of};
 use tidegate_traffic::facts::Facts;
 use tidegate_traffic::plan::{Else, RegionIndex, Retry};
-
-static X_REGION_HINT: HeaderName = HeaderName::from_static("x-region-hint");
 
 impl RegionRoute {
     /// Decides where a request goes; `None` without a policy. The path is normalised.
@@ -69,20 +65,6 @@ impl RegionRoute {
                 }
                 Err(refused)
             }
-        }
-    }
-}
-
-/// The hints of all fields, in order: the lines of a list are one list (RFC 9110 section 5.3).
-fn hint_of(headers: &HeaderMap) -> Cow<'_, str> {
-    let lines = headers.get_all(&X_REGION_HINT).into_iter();
-    let mut lines = lines.filter_map(|line| line.to_str().ok());
-    let first = lines.next().unwrap_or_default();
-    match lines.next() {
-        None => Cow::Borrowed(first),
-        Some(second) => {
-            let all: Vec<_> = [first, second].into_iter().chain(lines).collect();
-            Cow::Owned(all.join(","))
         }
     }
 }

@@ -1,11 +1,12 @@
 //! How the policy in force judges the regions: by samples, by breakers that move, and regularly.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smallvec::SmallVec;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::TrafficPolicy;
 use super::judge::RegionJudge;
@@ -20,6 +21,9 @@ use tidegate_traffic::plan::{RegionIndex, RegionMask};
 
 /// How often regions are judged if nothing happens: conditions hold for seconds.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long after a panic they are not, so that the log is not filled.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl TrafficPolicy {
     /// Records the end of an attempt at a node of a region. A failure that completes a condition is
@@ -192,6 +196,12 @@ async fn tick(traffic: Weak<TrafficPolicy>) {
         let Some(traffic) = traffic.upgrade() else {
             return;
         };
-        traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
+        // With nobody to judge them, regions would stay for ever as they are.
+        let judge = || traffic.renew(&mut traffic.lock(), traffic.plan().all_regions());
+        if catch_unwind(AssertUnwindSafe(judge)).is_err() {
+            drop(traffic);
+            tracing::error!("judging the regions has ended with a panic: it is tried again");
+            sleep(RETRY_DELAY).await;
+        }
     }
 }

@@ -118,21 +118,21 @@ fn sources(checked: &Checked<'_, '_>) -> Sources {
             .map(|(tier, _)| tier.clone())
             .collect(),
         affinity: policy.affinity.clone(),
-        clauses: policy.clauses.clauses.clone(),
+        clauses: policy.clauses.planned(),
     });
     let windows = checked.windows.iter().map(|window| Window {
         name: window.name.text.into(),
         periods: window.periods.clone(),
         effect: match &window.effect {
             Some(DraftEffect::Drain(regions, _)) => WindowEffect::Drain(*regions),
-            Some(DraftEffect::Replace(clauses)) => WindowEffect::Replace(clauses.clauses.clone()),
+            Some(DraftEffect::Replace(clauses)) => WindowEffect::Replace(clauses.planned()),
             None => WindowEffect::Replace(crate::plan::Clauses::default()),
         },
     });
     Sources {
         regions: checked.declared.regions.clone(),
         policies: policies.collect(),
-        defaults: checked.defaults.clauses.clone(),
+        defaults: checked.defaults.planned(),
         windows: windows.collect(),
     }
 }

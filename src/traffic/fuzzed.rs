@@ -58,6 +58,7 @@ fn change() -> impl Strategy<Value = Change> {
         " /0 ",
         " 0.0.0.0/0 ",
         " é ",
+        "\u{feff}",
     ];
     let index = any::<Index>;
     prop_oneof![

@@ -81,6 +81,20 @@ fn texts_that_are_no_policy() {
         "long words",
         &format!("policy {} {{", "é".repeat(BYTES_MAX)),
     );
+    for text in ["", "\u{feff}", "\u{feff}# nothing\n", "\u{feff}\r\n\r\n"] {
+        let compiled = bounded("nothing", text);
+        assert_eq!(compiled.diagnostics.errors(), 1, "{text:?}");
+    }
+}
+
+#[test]
+fn a_text_that_is_too_large_is_shown_where_it_ends() {
+    for symbol in ["\r", "\n", "\r\n", "é", "\u{feff}", "x "] {
+        let text = symbol.repeat(BYTES_MAX);
+        let source = Source::new("x.policy", text.as_bytes());
+        let rendered = compile(&source).diagnostics.render(&source, false);
+        assert!(rendered.contains("larger than 256 KiB"), "{symbol:?}");
+    }
 }
 
 #[test]

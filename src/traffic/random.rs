@@ -260,6 +260,7 @@ impl Random {
                 1 => Some(Else::Local),
                 _ => Some(Else::Status(self.0.u16(400..600))),
             },
+            survive: None,
         }
     }
 

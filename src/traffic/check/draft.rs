@@ -54,6 +54,14 @@ pub(crate) struct DraftClauses<'t, 's> {
 }
 
 impl<'t, 's> DraftClauses<'t, 's> {
+    /// Returns the clauses of a plan.
+    pub(crate) fn planned(&self) -> Clauses {
+        Clauses {
+            survive: self.require,
+            ..self.clauses.clone()
+        }
+    }
+
     /// Returns the place of a clause.
     pub(crate) fn span(&self, kind: ClauseKind) -> Option<Span> {
         self.written.get(&kind).map(|clause| clause.span)

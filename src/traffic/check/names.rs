@@ -80,9 +80,7 @@ impl<'s> Declared<'s> {
                 declared.first = Some(index);
             }
         }
-        for group in groups.values() {
-            declared.group(group.name, &groups, NESTING_MAX, found);
-        }
+        declared.resolve(&groups, found);
         declared
     }
 
@@ -104,49 +102,84 @@ impl<'s> Declared<'s> {
         }
     }
 
-    /// Resolves a group, after the groups that it contains.
-    fn group(
-        &mut self,
-        word: Word<'s>,
-        groups: &BTreeMap<&'s str, &ast::Group<'s>>,
-        depth: usize,
-        found: &mut Diagnostics,
-    ) -> Option<Named> {
-        if let Some(named) = self.names.get(word.text) {
-            if *named == Named::Open {
-                let title = format!("group {} is part of itself", Quoted(word.text));
-                let right = "remove it from one of the groups that name one another";
-                found.push(Diagnostic::error(word.span, title).help(right));
-                return Some(Named::Unknown);
+    /// Resolves all groups, each after the groups that it contains.
+    fn resolve(&mut self, groups: &BTreeMap<&'s str, &ast::Group<'s>>, found: &mut Diagnostics) {
+        let mut depths = HashMap::new();
+        // Not recursive: a file has room for a chain of thousands.
+        let mut waiting: Vec<&ast::Group<'s>> = groups.values().rev().copied().collect();
+        while let Some(group) = waiting.last().copied() {
+            match self.names.get(group.name.text).copied() {
+                None => {
+                    self.names.insert(group.name.text, Named::Open);
+                    self.open(group, groups, &mut waiting, found);
+                }
+                Some(Named::Open) => {
+                    waiting.pop();
+                    let named = self.resolved(group, &mut depths, found);
+                    self.names.insert(group.name.text, named);
+                }
+                Some(_) => {
+                    waiting.pop();
+                }
             }
-            return Some(*named);
         }
-        let group = groups.get(word.text)?;
-        if depth == 0 {
-            let title = format!("groups nest at most {NESTING_MAX} deep");
-            found.push(Diagnostic::error(word.span, title).help("name the regions here"));
-            return Some(Named::Unknown);
-        }
-        self.names.insert(group.name.text, Named::Open);
-        let mut regions = Some(RegionMask::EMPTY);
+    }
+
+    /// Finds the groups that a group contains and that are to be resolved before it.
+    fn open<'f>(
+        &self,
+        group: &ast::Group<'s>,
+        groups: &BTreeMap<&'s str, &'f ast::Group<'s>>,
+        waiting: &mut Vec<&'f ast::Group<'s>>,
+        found: &mut Diagnostics,
+    ) {
         let mut seen = HashSet::new();
+        for word in &group.names {
+            let Some(inner) = groups.get(word.text).filter(|_| seen.insert(word.text)) else {
+                continue;
+            };
+            match self.names.get(word.text) {
+                None => waiting.push(*inner),
+                Some(Named::Open) => {
+                    let title = format!("group {} is part of itself", Quoted(word.text));
+                    let right = "remove it from one of the groups that name one another";
+                    found.push(Diagnostic::error(word.span, title).help(right));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Returns what a group stands for, now that those in it are resolved; `depths` are how deep these nest.
+    fn resolved(
+        &self,
+        group: &ast::Group<'s>,
+        depths: &mut HashMap<&'s str, usize>,
+        found: &mut Diagnostics,
+    ) -> Named {
+        let mut regions = Some(RegionMask::EMPTY);
+        let (mut seen, mut depth) = (HashSet::new(), 1);
         for word in &group.names {
             if !seen.insert(word.text) {
                 found.push(twice(*word));
                 continue;
             }
-            self.group(*word, groups, depth - 1, found);
-            let named = match self.names.get(word.text) {
-                Some(Named::Open) => None,
-                _ => self.mask(*word, found),
-            };
-            regions = Some(regions.zip(named))
-                .flatten()
-                .map(|(all, more)| all.or(more));
+            let inner = depths.get(word.text).copied().unwrap_or(0);
+            depth = depth.max(inner + 1);
+            let more = self.mask(*word, found);
+            regions = regions.zip(more).map(|(all, more)| all.or(more));
         }
-        let named = regions.map_or(Named::Unknown, Named::Group);
-        self.names.insert(group.name.text, named);
-        Some(named)
+        // Of those around one that is not understood, nothing more is said.
+        let Some(regions) = regions else {
+            return Named::Unknown;
+        };
+        if depth > NESTING_MAX {
+            let title = format!("groups nest at most {NESTING_MAX} deep");
+            found.push(Diagnostic::error(group.name.span, title).help("name the regions here"));
+            return Named::Unknown;
+        }
+        depths.insert(group.name.text, depth);
+        Named::Group(regions)
     }
 
     /// Returns what a name refers to, or reports that it is not declared.

@@ -100,6 +100,64 @@ fn names_are_declared_once_and_before_anything_stands_for_them() {
 }
 
 #[test]
+fn groups_nest_so_deep_and_no_deeper_in_any_order_of_names() {
+    let chain = |length: usize, name: &dyn Fn(usize) -> usize| {
+        let mut text = format!("group g{:03} = a\n", name(0));
+        for at in 1..length {
+            text += &format!("group g{:03} = b, g{:03}\n", name(at), name(at - 1));
+        }
+        text + &format!(
+            "policy p {{ prefer nearest(a, b) | nearest(g{:03}, c) }}",
+            name(length - 1)
+        )
+    };
+    for length in [32, 33, 100] {
+        let orders: [&dyn Fn(usize) -> usize; 3] =
+            [&|at| at, &|at| length - at, &|at| at * 37 % 101];
+        for order in orders {
+            let text = chain(length, order);
+            match length {
+                32 => accepted(&text),
+                _ => refused(&text, &[(33, "groups nest at most 32 deep")]),
+            }
+        }
+    }
+    // What contains itself is not too deep as well.
+    let around: String = (1..40)
+        .map(|at| format!("group g{at} = g{}\n", at % 39 + 1))
+        .collect();
+    refused(
+        &format!("{around}policy p {{ prefer a }}"),
+        &[(39, "is part of itself")],
+    );
+}
+
+#[test]
+fn fields_that_are_not_the_same_in_every_protocol_are_no_headers() {
+    for (field, right) in [
+        ("host", "`host` is not a header that a policy can read"),
+        (
+            "Connection",
+            "`Connection` is not a header that a policy can read",
+        ),
+        ("te", "`te` is not a header"),
+        ("tidegate-route", "`tidegate-route` is not a header"),
+        (":authority", "`:authority` is not a header"),
+    ] {
+        for policy in [
+            format!("policy q {{ match header {field} prefer b }}\npolicy p {{ prefer a }}"),
+            format!("policy p {{ prefer spread(a, b) affinity header {field} }}"),
+            format!(
+                "policy p {{ prefer a }} test \"t\" {{ given header {field} = \"x\" expect a }}"
+            ),
+        ] {
+            refused(&policy, &[(1, right)]);
+        }
+    }
+    accepted("policy q { match header hosts and header x-te prefer b }\npolicy p { prefer a }");
+}
+
+#[test]
 fn what_could_not_be_read_is_not_missed_elsewhere() {
     refused(
         "regoin x at 1, 2\npolicy p { prefer x | a }",

@@ -1,15 +1,14 @@
 //! Words to values: numbers, units, codes, addresses and times.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use tidegate_model::PathPattern;
 
-use crate::place::Continent;
-use crate::plan::{Country, CountrySet, Quantity};
+use crate::place::{Continent, is_assigned};
+use crate::plan::{Country, Quantity};
 use crate::syntax::ast::Word;
 use crate::syntax::{Diagnostic, Quoted, similar};
 
@@ -194,16 +193,9 @@ pub(crate) fn status(word: Word<'_>) -> Value<u16> {
     }
 }
 
-static COUNTRIES: LazyLock<CountrySet> = LazyLock::new(|| {
-    let continents = Continent::ALL.into_iter();
-    continents
-        .flat_map(|continent| continent.countries().iter().collect::<Vec<_>>())
-        .collect()
-});
-
 /// Reads a country's code.
 pub(crate) fn country(word: Word<'_>) -> Value<Country> {
-    let known = |text: &str| text.parse().ok().filter(|country| COUNTRIES.has(*country));
+    let known = |text: &str| text.parse().ok().filter(|country| is_assigned(*country));
     let upper = word.text.to_ascii_uppercase();
     match known(word.text) {
         Some(country) if upper == word.text => Ok(country),
@@ -246,8 +238,40 @@ pub(crate) fn method(word: Word<'_>) -> Value<Method> {
     }
 }
 
+/// Fields of one connection (RFC 9110 section 7.6.1): what a client sends depends on the protocol.
+const OF_CONNECTIONS: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Returns why a policy cannot read a header, or what it should read in place of it.
+fn unreadable(lower: &str) -> Option<&'static str> {
+    match lower {
+        "host" | ":authority" => {
+            Some("HTTP/2 has no such header: `match host NAME` and `given host NAME` mean the host")
+        }
+        _ if OF_CONNECTIONS.contains(&lower) => {
+            Some("it concerns one connection and depends on the protocol: choose another header")
+        }
+        _ if lower.starts_with("tidegate-") => {
+            Some("only gateways send it: a client's is dropped. Choose another header")
+        }
+        _ => None,
+    }
+}
+
 /// Reads a header's name.
 pub(crate) fn header(word: Word<'_>) -> Value<HeaderName> {
+    if let Some(why) = unreadable(&word.text.to_ascii_lowercase()) {
+        return refused(word, "a header that a policy can read", why);
+    }
     name(word)?;
     match HeaderName::from_bytes(word.text.as_bytes()) {
         Ok(header) => Ok(header),

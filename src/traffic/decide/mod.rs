@@ -13,7 +13,7 @@ mod tiers;
 pub use decision::{RegionDecision, Standbys, Target, decide};
 pub use governing::{Mismatch, governing, mismatch};
 pub use reason::RegionReason;
-pub use request::{HINTS_MAX, Request};
+pub use request::{HINTS_MAX, Request, hint_of};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Which continent a country is on, according to `GeoNames` and `MaxMind`.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crate::place::{Country, CountrySet};
 
@@ -97,6 +98,16 @@ impl FromStr for Continent {
     }
 }
 
+static ASSIGNED: LazyLock<CountrySet> = LazyLock::new(|| {
+    let continents = Continent::ALL.map(Continent::countries);
+    continents.iter().flat_map(CountrySet::iter).collect()
+});
+
+/// Returns whether a code is that of a country: others, such as `XX`, no policy can name.
+pub fn is_assigned(country: Country) -> bool {
+    ASSIGNED.has(country)
+}
+
 /// A text is not the code of a continent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a continent is one of AF, AN, AS, EU, NA, OC, SA")]
@@ -120,5 +131,6 @@ mod tests {
         assert_eq!("eu".parse(), Ok(Continent::Europe));
         assert_eq!("XX".parse::<Continent>(), Err(NotAContinent));
         assert!(Continent::Europe.countries().has("DE".parse().unwrap()));
+        assert!(is_assigned("DE".parse().unwrap()) && !is_assigned("XX".parse().unwrap()));
     }
 }

@@ -6,6 +6,6 @@ mod country;
 mod point;
 
 pub use aws::aws_place;
-pub use continents::{Continent, NotAContinent};
+pub use continents::{Continent, NotAContinent, is_assigned};
 pub use country::{Country, CountrySet, NotACountry};
 pub use point::GeoPoint;

@@ -150,6 +150,8 @@ pub struct Clauses {
     pub panic_below: Option<u32>,
     /// What a request gets if no region is left.
     pub otherwise: Option<Else>,
+    /// How many regions may be lost. The checker has proven it; no decision depends on it.
+    pub survive: Option<u32>,
 }
 
 impl Clauses {
@@ -168,5 +170,6 @@ impl Clauses {
         self.retry = self.retry.or(other.retry);
         self.panic_below = self.panic_below.or(other.panic_below);
         self.otherwise = self.otherwise.or(other.otherwise);
+        self.survive = self.survive.or(other.survive);
     }
 }

@@ -57,7 +57,8 @@ impl Condition {
         self.truth(known) != Some(false)
     }
 
-    fn truth(&self, known: &impl Fn(&Self) -> Option<bool>) -> Option<bool> {
+    /// Returns whether the tree holds, as far as what is known about its leaves tells.
+    pub(crate) fn truth(&self, known: &impl Fn(&Self) -> Option<bool>) -> Option<bool> {
         let decided = |parts: &[Self], by: bool| {
             let mut all_known = true;
             for part in parts {

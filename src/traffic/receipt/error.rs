@@ -9,4 +9,7 @@ pub enum ReceiptError {
     /// A field of the request has a value that no request could have had.
     #[error("the receipt's request has an invalid {0}")]
     Request(&'static str),
+    /// Another field has a value that no gateway writes.
+    #[error("the receipt has an invalid {0}")]
+    Field(&'static str),
 }

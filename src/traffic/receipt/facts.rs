@@ -1,11 +1,13 @@
 //! Facts by names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Conditions, Facts, RegionStanding};
+use crate::hash::RAMP_END;
 use crate::plan::{OpenWindows, Plan, RegionIndex, RegionMask};
+use crate::receipt::ReceiptError;
 
 /// The facts when a request was decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +61,19 @@ impl RecordedFacts {
             unreachable: names(conditions.unreachable),
             windows: open.map(|(_, window)| window.name.to_string()).collect(),
             states: states.collect(),
+        }
+    }
+
+    /// Refuses what no gateway writes.
+    pub(super) fn check(&self) -> Result<(), ReceiptError> {
+        let mut near = HashSet::new();
+        if !self.near.iter().all(|name| near.insert(name)) {
+            return Err(ReceiptError::Field("order of regions: one is in it twice"));
+        }
+        let mut ramps = self.states.values().flat_map(|state| state.ramps.values());
+        match ramps.all(|position| *position <= RAMP_END) {
+            true => Ok(()),
+            false => Err(ReceiptError::Field("ramp")),
         }
     }
 

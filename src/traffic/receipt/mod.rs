@@ -2,10 +2,12 @@
 //!
 //! Regions, windows and policies are written by name, so that a receipt can be decided again by
 //! another plan. Affinity keys are hashed, and only the headers, cookies and query parameters that
-//! a condition names are kept; the client's address is kept only if a condition names networks.
+//! a condition names are kept; the client's address is kept only if a condition names networks. The names are
+//! written too, so that another plan can tell what was absent from what was not recorded.
 
 mod error;
 mod facts;
+mod names;
 mod request;
 mod verdict;
 
@@ -61,7 +63,11 @@ impl Receipt {
     ///
     /// States what is wrong with it.
     pub fn read(line: &str) -> Result<Self, ReceiptError> {
-        Ok(serde_json::from_str(line)?)
+        let receipt: Self = serde_json::from_str(line)?;
+        receipt.facts.check()?;
+        receipt.request.check()?;
+        receipt.decision.check()?;
+        Ok(receipt)
     }
 
     /// Returns the line, without its end.
@@ -76,6 +82,18 @@ impl Receipt {
     /// Returns the windows of a plan that have the names of those that were open.
     pub fn windows_by_name(&self, plan: &Plan) -> OpenWindows {
         self.facts.windows(plan)
+    }
+
+    /// Returns the first field of the request on which the decision of a plan depends, and which was not
+    /// recorded: decided again, it would count as absent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::replay`].
+    pub fn missing(&self, plan: &Plan, open: OpenWindows) -> Result<Option<String>, ReceiptError> {
+        let facts = Facts::new(plan, self.facts.conditions(plan, open));
+        self.request
+            .with(plan, |request| self.request.missing(plan, &facts, request))
     }
 
     /// Decides again, by a plan whose windows were open as given.

@@ -7,11 +7,13 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Request;
+use crate::decide::{Request, mismatch};
+use crate::facts::{Facts, PolicyFacts};
 use crate::hash::Key;
 use crate::place::GeoPoint;
-use crate::plan::{AffinityKey, Condition, Plan};
+use crate::plan::{AffinityKey, Condition, Plan, Tier};
 use crate::receipt::ReceiptError;
+use crate::receipt::names::{RecordedNames, has, written};
 
 /// The parts of a request that a decision used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub(super) struct RecordedRequest {
     hint: String,
     /// By the text of the affinity key, in hexadecimal.
     keys: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "RecordedNames::is_empty")]
+    names: RecordedNames,
 }
 
 /// The parts of requests that a plan's conditions name.
@@ -80,6 +84,23 @@ impl RecordedRequest {
             at: request.place.map(|place| place.e5()),
             hint: request.hint.to_owned(),
             keys: keys.collect(),
+            names: RecordedNames {
+                headers: written(named.headers.iter().map(|name| name.as_str())),
+                cookies: written(named.cookies.iter().copied()),
+                query: written(named.parameters.iter().copied()),
+                keys: written(self::keys(plan).map(ToString::to_string)),
+            },
+        }
+    }
+
+    /// Refuses what no gateway writes.
+    pub(super) fn check(&self) -> Result<(), ReceiptError> {
+        const KINDS: [&str; 4] = ["cookie ", "header ", "path ", "client /"];
+        let is_key = |text: &String| KINDS.iter().any(|kind| text.starts_with(kind));
+        let mut keys = self.keys.keys().chain(&self.names.keys);
+        match keys.all(is_key) {
+            true => Ok(()),
+            false => Err(ReceiptError::Request("key")),
         }
     }
 
@@ -124,6 +145,99 @@ impl RecordedRequest {
             hint: &self.hint,
             recorded: &recorded,
         }))
+    }
+}
+
+impl RecordedRequest {
+    /// Returns the first field on which a plan's decision depends and that was not written down; `request` is
+    /// what was.
+    pub(super) fn missing(
+        &self,
+        plan: &Plan,
+        facts: &Facts,
+        request: &Request<'_>,
+    ) -> Option<String> {
+        for (at, policy) in plan.policies().iter().enumerate() {
+            let holds = policy.matches.truth(&|leaf| {
+                let is_known = self.unknown(leaf, request).is_none();
+                is_known.then(|| mismatch(leaf, request).is_none())
+            });
+            match holds {
+                Some(true) => return self.missing_key(plan, facts.policy(at), request, at),
+                Some(false) => {}
+                None => {
+                    let mut first = None;
+                    policy.matches.leaves(&mut |leaf| {
+                        first = first.take().or_else(|| self.unknown(leaf, request));
+                    });
+                    return first;
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns the field of a condition, if it was not written down.
+    fn unknown(&self, leaf: &Condition, request: &Request<'_>) -> Option<String> {
+        let (is_known, field) = match leaf {
+            Condition::Header(name, _) => {
+                (self.has_header(name, request), format!("header {name}"))
+            }
+            Condition::Cookie(name, _) => {
+                (self.has_cookie(name, request), format!("cookie {name}"))
+            }
+            Condition::Query(name, _) => {
+                let is_known = has(&self.names.query, name) || request.has_query(name, None);
+                (is_known, format!("query {name}"))
+            }
+            Condition::Client(_) => (self.client.is_some(), "client address".to_owned()),
+            _ => return None,
+        };
+        (!is_known).then_some(field)
+    }
+
+    fn has_header(&self, name: &HeaderName, request: &Request<'_>) -> bool {
+        // Of cookies, some may have been written down.
+        has(&self.names.headers, name.as_str())
+            || name != COOKIE && request.headers.contains_key(name)
+    }
+
+    fn has_cookie(&self, name: &str, request: &Request<'_>) -> bool {
+        has(&self.names.cookies, name)
+            || has(&self.names.headers, COOKIE.as_str())
+            || request.cookies(name).next().is_some()
+    }
+
+    /// Returns the affinity key that may decide and was not written down.
+    fn missing_key(
+        &self,
+        plan: &Plan,
+        facts: &PolicyFacts,
+        request: &Request<'_>,
+        policy: usize,
+    ) -> Option<String> {
+        let policy = &plan.policies()[policy];
+        let is_hashed = |tier: &Tier| matches!(tier, Tier::Spread(_) | Tier::Weighted(_));
+        if facts.ramping.is_empty() && !policy.tiers.iter().any(is_hashed) {
+            return None;
+        }
+        for key in policy.affinity.iter().chain([&AffinityKey::ADDRESS]) {
+            let text = key.to_string();
+            let is_known = match key {
+                _ if self.keys.contains_key(&text) || has(&self.names.keys, &text) => true,
+                AffinityKey::Cookie(name) => self.has_cookie(name, request),
+                AffinityKey::Header(name) => self.has_header(name, request),
+                AffinityKey::Path(_) => true,
+                AffinityKey::Client { .. } => self.client.is_some(),
+            };
+            if !is_known {
+                return Some(text);
+            }
+            if request.key_of(key).is_some() {
+                return None;
+            }
+        }
+        None
     }
 }
 

@@ -24,7 +24,9 @@ fn is_decided_again(seed: u64, requests: usize) {
         assert!(!line.contains('\n'));
         let read = Receipt::read(&line).unwrap();
         assert_eq!(read, receipt);
-        let replayed = read.replay(&copy, read.windows_by_name(&copy)).unwrap();
+        let open = read.windows_by_name(&copy);
+        assert_eq!(read.missing(&copy, open).unwrap(), None, "{line}");
+        let replayed = read.replay(&copy, open).unwrap();
         assert_eq!(
             read.decision.verdict(&replayed),
             Verdict::Same,
@@ -33,10 +35,102 @@ fn is_decided_again(seed: u64, requests: usize) {
     }
 }
 
+/// Decides by another plan: what a receipt does not tell is found, and all else is what the request would get.
+fn is_judged_rightly(seed: u64) {
+    let mut random = Random::new(seed);
+    let (plan, other) = (random.plan(), random.plan());
+    let facts = random.facts(&plan);
+    let headers = random.headers();
+    let request = random.request(&headers);
+    let decision = decide(&plan, &facts, &request);
+    let receipt = Receipt::new((0, 7), &plan, &facts, &request, &decision);
+    let open = OpenWindows(random.0.u64(0..8));
+    let line = receipt.line().unwrap();
+    // As a version wrote it that did not name what it had looked for.
+    let mut earlier: serde_json::Value = serde_json::from_str(&line).unwrap();
+    earlier["request"].as_object_mut().unwrap().remove("names");
+    for line in [line, earlier.to_string()] {
+        let read = Receipt::read(&line).unwrap();
+        if read.missing(&other, open).unwrap().is_some() {
+            continue;
+        }
+        let there = Facts::new(&other, read.facts.conditions(&other, open));
+        let decision = decide(&other, &there, &request);
+        let expected = RecordedDecision::new(&other, &there, &request, &decision);
+        assert_eq!(read.replay(&other, open).unwrap(), expected, "{line}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_receipt_is_decided_again_the_same_way(seed: u64) {
         is_decided_again(seed, 8);
+    }
+
+    #[test]
+    fn a_receipt_is_not_judged_by_what_it_does_not_tell(seed: u64) {
+        is_judged_rightly(seed);
+    }
+}
+
+#[test]
+fn the_field_that_a_receipt_does_not_tell_is_named() {
+    const REGIONS: &str = "region us-east-1 region eu-west-1\n";
+    const LAST: &str = "policy all { prefer us-east-1 | eu-west-1 }";
+    let plan = |policy: &str| {
+        let text = format!("{REGIONS}{policy}{LAST}");
+        let source = crate::syntax::Source::new("x.policy", text.as_bytes());
+        crate::compile(&source).plan.expect(policy)
+    };
+    let missing = |recorded: &str, replayed: &str| {
+        let (plan, other) = (plan(recorded), plan(replayed));
+        let facts = Facts::new(&plan, Conditions::default());
+        let client = Client::with_key(1);
+        let request = client.request();
+        let decision = decide(&plan, &facts, &request);
+        let receipt = Receipt::new((0, 0), &plan, &facts, &request, &decision);
+        let read = Receipt::read(&receipt.line().unwrap()).unwrap();
+        read.missing(&other, OpenWindows::default()).unwrap()
+    };
+    let matching = |condition: &str| format!("policy p {{ match {condition} prefer eu-west-1 }}\n");
+    for (condition, field) in [
+        ("header x-new", "header x-new"),
+        ("cookie sid", "cookie sid"),
+        ("query page", "query page"),
+        ("client in (192.0.2.0/24)", "client address"),
+    ] {
+        let other = matching(condition);
+        assert_eq!(missing("", &other).as_deref(), Some(field));
+        assert_eq!(missing(&other, &other), None);
+        let elsewhere = matching(&format!("path /elsewhere and {condition}"));
+        assert_eq!(missing("", &elsewhere), None);
+    }
+    let spread = "policy p { match method in (GET) prefer spread(us-east-1, eu-west-1) affinity cookie sid }\n";
+    assert_eq!(missing("", spread).as_deref(), Some("cookie sid"));
+    assert_eq!(missing(spread, spread), None);
+    let absent = spread.replace("sid", "other");
+    assert_eq!(missing(&absent, &absent), None);
+    let named = spread.replace("spread(us-east-1, eu-west-1)", "us-east-1 | eu-west-1");
+    assert_eq!(missing("", &named), None);
+}
+
+#[test]
+fn what_no_gateway_writes_is_refused() {
+    let good = receipt_of(&Client::with_key(1));
+    for (part, by) in [
+        ("\"reason\":\"spread\"", "\"reason\":\"magic\""),
+        ("\"cookie sid\":", "\"session sid\":"),
+        ("\"near\":[]", "\"near\":[\"a\",\"b\",\"a\"]"),
+        (
+            "\"states\":{",
+            "\"states\":{\"x\":{\"ramps\":{\"a\":10001}},",
+        ),
+    ] {
+        let line = good.replacen(part, by, 1);
+        assert_ne!(line, good);
+        let refused = Receipt::read(&line).unwrap_err();
+        let is_named = matches!(refused, ReceiptError::Request(_) | ReceiptError::Field(_));
+        assert!(is_named, "{refused}");
     }
 }
 

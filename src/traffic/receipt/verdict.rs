@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::decide::{RegionDecision, RegionReason, Request, Target};
 use crate::facts::Facts;
 use crate::plan::Plan;
+use crate::receipt::ReceiptError;
 
 /// A decision, with names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +35,8 @@ pub enum Verdict {
     Same,
     /// It did not.
     Differs,
-    /// The recorded reason was set after the decision, so it cannot be judged.
+    /// The recorded reason was set after the decision, or a field that the decision depends on was not
+    /// recorded, so it cannot be judged.
     NotJudged,
 }
 
@@ -61,6 +63,15 @@ impl RecordedDecision {
             proposed: decision.proposed.map(name),
             standbys: standbys.map(name).collect(),
             reason: decision.reason.as_str().to_owned(),
+        }
+    }
+
+    /// Refuses what no gateway writes.
+    pub(super) fn check(&self) -> Result<(), ReceiptError> {
+        let mut reasons = RegionReason::ALL.into_iter();
+        match reasons.any(|reason| reason.as_str() == self.reason) {
+            true => Ok(()),
+            false => Err(ReceiptError::Field("reason")),
         }
     }
 

@@ -13,8 +13,10 @@ use crate::plan::{Percent, Plan};
 /// A decision, with everything that led to it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explained {
-    /// Where the request goes: a region, `here` or a status.
-    pub region: String,
+    /// Where the request goes: a region, or `here`; absent if it is answered with a status.
+    pub region: Option<String>,
+    /// The status that it is answered with, if no region serves it.
+    pub status: Option<u16>,
     /// The policy that governs it.
     pub policy: String,
     /// Where it would go with every region well.
@@ -64,12 +66,14 @@ pub fn explain(
     let open = facts.conditions().open;
     let windows = plan.windows().iter().enumerate();
     let windows = windows.filter(|(at, _)| open.has(*at));
+    let (region, status) = match decision.region {
+        Target::Region(region) => (Some(name(region)), None),
+        Target::Here => (Some("here".to_owned()), None),
+        Target::Status(status) => (None, Some(status)),
+    };
     Explained {
-        region: match decision.region {
-            Target::Region(region) => name(region),
-            Target::Here => "here".to_owned(),
-            Target::Status(status) => format!("none: status {status}"),
-        },
+        region,
+        status,
         policy: policy.name.to_string(),
         proposed: decision.proposed.map(name),
         standbys: standbys.map(name).collect(),
@@ -115,7 +119,11 @@ impl fmt::Display for Explained {
             [] => "none".to_owned(),
             names => names.join(", "),
         };
-        writeln!(f, "region    {}", self.region)?;
+        match (&self.region, self.status) {
+            (Some(region), _) => writeln!(f, "region    {region}")?,
+            (None, Some(status)) => writeln!(f, "region    none: status {status}")?,
+            (None, None) => writeln!(f, "region    none")?,
+        }
         writeln!(f, "policy    {}", self.policy)?;
         writeln!(f, "proposed  {proposed}")?;
         writeln!(f, "standbys  {}", none_if_empty(&self.standbys))?;

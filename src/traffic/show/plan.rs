@@ -65,6 +65,8 @@ pub struct ShownClauses {
     /// What a request gets if no region is left.
     #[serde(rename = "else")]
     pub otherwise: Option<String>,
+    /// What the checker must prove.
+    pub require: Option<String>,
 }
 
 /// A window.
@@ -97,7 +99,7 @@ pub fn show(plan: &Plan) -> Shown {
         only: policy.only.map(|only| regions(plan, only)),
         prefer: policy.tiers.iter().map(|one| tier(plan, one)).collect(),
         affinity: policy.affinity.iter().map(key).collect(),
-        clauses: clauses(&policy.clauses.or(plan.defaults())),
+        clauses: clauses(&filled(policy.clauses.or(plan.defaults()))),
     });
     let windows = plan.windows().iter().map(|window| ShownWindow {
         window: window.name.to_string(),
@@ -118,6 +120,16 @@ pub fn show(plan: &Plan) -> Shown {
     }
 }
 
+/// Returns clauses with what holds in place of missing ones, so that equal meanings are shown alike.
+fn filled(clauses: Clauses) -> Clauses {
+    Clauses {
+        retry: Some(clauses.retry.unwrap_or_default()),
+        panic_below: Some(clauses.panic_below.unwrap_or_default()),
+        otherwise: Some(clauses.otherwise.unwrap_or_default()),
+        ..clauses
+    }
+}
+
 fn clauses(clauses: &Clauses) -> ShownClauses {
     ShownClauses {
         leave: clauses.leave.as_ref().map(ToString::to_string),
@@ -127,6 +139,7 @@ fn clauses(clauses: &Clauses) -> ShownClauses {
             .panic_below
             .map(|below| format!("below {}", Percent(below.into()))),
         otherwise: clauses.otherwise.map(otherwise),
+        require: clauses.survive.map(|lost| format!("survive {lost}")),
     }
 }
 
@@ -177,7 +190,8 @@ impl fmt::Display for ShownClauses {
         line(f, "return", self.comeback.as_deref())?;
         line(f, "retry", self.retry.as_deref())?;
         line(f, "panic", self.panic.as_deref())?;
-        line(f, "else", self.otherwise.as_deref())
+        line(f, "else", self.otherwise.as_deref())?;
+        line(f, "require", self.require.as_deref())
     }
 }
 
@@ -189,5 +203,31 @@ fn line<S: AsRef<str> + ?Sized>(
     match text {
         Some(text) => writeln!(f, "  {keyword:8} {}", text.as_ref()),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show;
+    use crate::compile;
+    use crate::syntax::Source;
+
+    fn shown(clauses: &str) -> String {
+        let text = format!("region a region b policy p {{ prefer a | b {clauses} }}");
+        let source = Source::new("x.policy", text.as_bytes());
+        show(&compile(&source).plan.expect(clauses)).to_string()
+    }
+
+    #[test]
+    fn a_clause_that_says_what_holds_anyway_makes_no_difference() {
+        let same = shown("retry never panic below 0% else 503");
+        assert_eq!(shown(""), same);
+        assert_ne!(shown("else 504"), same);
+    }
+
+    #[test]
+    fn what_must_be_survived_is_shown() {
+        let shown = shown("require survive 1");
+        assert!(shown.ends_with("\n  require  survive 1\n"), "{shown}");
     }
 }

@@ -81,29 +81,31 @@ struct Excerpt {
 
 impl Excerpt {
     fn of(source: &Source<'_>, span: Span) -> Self {
-        let text = source.text();
-        let before = &text[source.begin()..span.start];
+        let (text, begin) = (source.text(), source.begin());
+        // What concerns the whole file is at 0, which may be before or inside a byte order mark.
+        let at = text.floor_char_boundary(span.start).max(begin);
+        let before = &text[begin..at];
         let line = before.matches('\n').count() + 1;
-        let start = before
-            .rfind('\n')
-            .map_or(source.begin(), |at| source.begin() + at + 1);
-        let rest = &text[span.start..];
-        let end = span.start + rest.find('\n').unwrap_or(rest.len());
+        let start = before.rfind('\n').map_or(begin, |end| begin + end + 1);
+        let rest = &text[at..];
+        let end = at + rest.find('\n').unwrap_or(rest.len());
         let end = start + text[start..end].trim_end_matches('\r').len();
-        let column = text[start..span.start].chars().count() + 1;
-        let left = characters_back(&text[start..span.start], AROUND) + start;
-        let right =
-            characters_on(&text[span.start.min(end)..end], 2 * AROUND) + span.start.min(end);
+        // The end of the file may be behind any number of carriage returns.
+        let at = at.min(end);
+        let column = text[start..at].chars().count() + 1;
+        let left = characters_back(&text[start..at], AROUND) + start;
+        let right = characters_on(&text[at..end], 2 * AROUND) + at;
         let prefix = if left > start { "…" } else { "" };
         let suffix = if right < end { "…" } else { "" };
-        let shift = |at: usize| at.clamp(left, right) - left + prefix.len();
-        let shown = prefix.chars().count() + text[left..span.start].chars().count();
+        let shift = |to: usize| to.clamp(left, right) - left + prefix.len();
+        let shown = prefix.chars().count() + text[left..at].chars().count();
+        let until = text.floor_char_boundary(span.end).max(at);
         Self {
             line,
             column,
             column_shown: shown + 1,
             text: format!("{prefix}{}{suffix}", &text[left..right]),
-            caret: Span::new(shift(span.start), shift(span.end)),
+            caret: Span::new(shift(at), shift(until)),
         }
     }
 }

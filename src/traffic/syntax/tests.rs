@@ -199,6 +199,25 @@ fn at_most_a_hundred_errors_are_shown_and_the_rest_counted() {
 }
 
 #[test]
+fn a_string_with_escapes_is_one_error() {
+    let policy = |value: &str| format!("policy p {{ match header x = {value} prefer a }}");
+    for value in [
+        r#""a\"b""#,
+        r#""\"b\"" and header y = "c""#,
+        r#""a\"é\" c""#,
+    ] {
+        let errors = read(&policy(value)).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].1, 29, "{errors:?}");
+        assert_eq!(errors[0].2, "strings have no escapes");
+    }
+    // A backslash by itself is a character like any other.
+    for value in [r#""a\""#, r#""a\b""#, r#""\" and header y = "b""#] {
+        assert!(read(&policy(value)).is_ok(), "{value}");
+    }
+}
+
+#[test]
 fn parentheses_nest_so_deep_and_no_deeper() {
     let nested = |depth: usize| {
         let (open, close) = ("(".repeat(depth), ")".repeat(depth));
@@ -206,8 +225,14 @@ fn parentheses_nest_so_deep_and_no_deeper() {
             "policy p {{ match {open}path /x{close} prefer a }}"
         ))
     };
-    assert!(nested(31).is_ok());
-    assert!(nested(32).is_err());
+    assert!(nested(32).is_ok());
+    assert!(nested(33).is_err());
+    let denied = |count: usize| {
+        let nots = "not ".repeat(count);
+        read(&format!("policy p {{ match {nots}path /x prefer a }}"))
+    };
+    assert!(denied(32).is_ok());
+    assert_eq!(denied(33).unwrap_err().len(), 1);
     assert_eq!(read(&"(".repeat(BYTES_MAX)).unwrap_err().len(), 1);
     let nots = "not ".repeat(60_000);
     assert_eq!(

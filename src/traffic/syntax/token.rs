@@ -88,6 +88,19 @@ pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) 
     let mut first = true;
     while !input.is_empty() {
         let start = input.current_token_start();
+        if let Some(length) = escaped(&source.text()[start..]) {
+            let span = Span::new(start, start + length);
+            diagnostics.push(with_escapes(span));
+            found.tokens.push(Token {
+                kind: Kind::Unclosed,
+                text: &source.text()[start + 1..start + length - 1],
+                span,
+                first,
+            });
+            first = false;
+            input.next_slice(length);
+            continue;
+        }
         let Ok(piece) = piece.parse_next(&mut input) else {
             break;
         };
@@ -117,6 +130,26 @@ pub(crate) fn tokens<'s>(source: &'s Source<'_>, diagnostics: &mut Diagnostics) 
         first = false;
     }
     found
+}
+
+/// Returns the length of a string that was meant to have escapes: `"a\"b"`. Up to the last quotation mark of its
+/// line, so that what is in it is not read as words.
+fn escaped(text: &str) -> Option<usize> {
+    let rest = text.strip_prefix('"')?;
+    let end = rest.find(['"', '\n'])?;
+    let after = rest[end..].strip_prefix('"')?;
+    if !rest[..end].ends_with('\\') || !after.starts_with(is_word) {
+        return None;
+    }
+    let line = &after[..after.find('\n').unwrap_or(after.len())];
+    // Quotation marks count, too: those around, and the first one inside.
+    line.rfind('"').map(|last| 1 + end + 1 + last + 1)
+}
+
+fn with_escapes(span: Span) -> Diagnostic {
+    Diagnostic::error(span, "strings have no escapes")
+        .label("ends at its second `\"`, whatever is before that")
+        .help("choose a value without quotation marks")
 }
 
 fn unterminated(span: Span) -> Diagnostic {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidegate_model::{Covers, PathPattern};
 
-use crate::decide::Request;
+use crate::decide::{Request, hint_of};
 use crate::place::GeoPoint;
 use crate::plan::{Condition, Country, CountrySet, Quantity, RegionIndex};
 
@@ -111,15 +111,13 @@ impl Givens {
             .iter()
             .map(|(name, value)| pair(name, value))
             .collect();
-        let hint = headers
-            .get("x-region-hint")
-            .and_then(|hint| hint.to_str().ok());
+        let hint = hint_of(&headers).into_owned();
         Owned {
             method: self.method.clone().unwrap_or(Method::GET),
             path: self.path.clone().unwrap_or_else(|| "/".to_owned()),
             query: queries.join("&"),
             host: self.host.clone().unwrap_or_default(),
-            hint: hint.unwrap_or_default().to_owned(),
+            hint,
             headers,
             client: self.client.unwrap_or(CLIENT),
             country: self.country,

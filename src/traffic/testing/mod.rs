@@ -14,4 +14,6 @@ pub(crate) use read::read_all;
 pub(crate) use run::Runner;
 
 #[cfg(test)]
+mod proofs;
+#[cfg(test)]
 mod tests;

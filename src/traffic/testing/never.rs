@@ -3,6 +3,7 @@
 use super::given::{Change, Givens, State};
 use super::timeline::{Outcome, TOO_LONG, play};
 use crate::check::space::{Requests, Space, WORDS_MAX};
+use crate::hash::RAMP_END;
 use crate::plan::{
     Clauses, Condition, Else, OpenWindows, Plan, Quantity, RegionIndex, RegionMask, WindowEffect,
 };
@@ -34,8 +35,8 @@ impl<'a> Prover<'a> {
     /// states how one may.
     ///
     /// Regions whose state is not given may be in any state, and windows may be open unless a time
-    /// is given. What is too complex to decide is assumed to be possible. `steps` are those that timelines
-    /// may still take.
+    /// is given. What is too complex to decide is assumed to be possible. A proof concerns the decision: what
+    /// fails afterwards may still be tried with a standby. `steps` are those that timelines may still take.
     pub(crate) fn prove(
         &mut self,
         schedule: &Schedule,
@@ -45,6 +46,7 @@ impl<'a> Prover<'a> {
     ) -> Result<(), String> {
         let outcome = play(self.plan, schedule, &certain(givens), steps);
         let outcome = outcome.ok_or_else(|| TOO_LONG.to_owned())?;
+        let serving = serving(self.plan, givens, &outcome);
         let space = &mut self.space;
         let mut open = space.matched(&givens.condition());
         for (at, policy) in self.plan.policies().iter().enumerate() {
@@ -53,10 +55,12 @@ impl<'a> Prover<'a> {
             if reached.is_some_and(|reached| reached.is_empty()) {
                 continue;
             }
-            let possible = possible(self.plan, schedule, givens, &outcome, at).and(never);
-            if let Some(region) = possible.iter().next() {
+            let possible = possible(self.plan, schedule, givens, (&outcome, serving), at);
+            if let Some(region) = possible.and(never).iter().next() {
                 let (name, region) = (Quoted(&policy.name), self.plan.region_id(region));
-                return Err(format!("policy {name} may send such a request to {region}"));
+                return Err(format!(
+                    "it could not be proven that policy {name} sends no such request to {region}"
+                ));
             }
             let rest = both.and_then(|(open, matched)| space.without(open, matched));
             open = rest.or(open);
@@ -77,12 +81,51 @@ fn certain(givens: &Givens) -> Givens {
     certain
 }
 
-/// Returns the regions that a policy may choose.
+/// Returns the regions that serve, whatever the state of the others: at the end they are well by every
+/// judgement, and no window drains them. One that has drained a region leaves it ramping.
+fn serving(plan: &Plan, givens: &Givens, outcome: &Outcome) -> RegionMask {
+    let given = givens.states.iter().map(|change| change.region);
+    let open = givens
+        .states
+        .iter()
+        .filter(|change| depends_on_others(plan, change.state))
+        .map(|change| change.region);
+    let drained = plan.windows().iter().map(|window| match &window.effect {
+        WindowEffect::Drain(regions) => *regions,
+        WindowEffect::Replace(_) => RegionMask::EMPTY,
+    });
+    let standings = outcome.standings.iter().map(|standing| {
+        let ramps = standing.ramps.iter().filter(|(_, at)| *at < RAMP_END);
+        let ramping: RegionMask = ramps.map(|(region, _)| *region).collect();
+        standing.left.or(ramping)
+    });
+    let out = [outcome.draining, outcome.unreachable, open.collect()];
+    let out = out.into_iter().chain(drained).chain(standings);
+    let given: RegionMask = given.collect();
+    given.without(out.fold(RegionMask::EMPTY, RegionMask::or))
+}
+
+/// Whether a given is one by which a region may leave or stay away, depending on the room that others have.
+fn depends_on_others(plan: &Plan, state: State) -> bool {
+    let State::Quantity(quantity @ (Quantity::P99 | Quantity::Saturation), value) = state else {
+        return false;
+    };
+    plan.judgements().iter().any(|judgement| {
+        let leave = judgement.leave.iter().flat_map(|leave| leave.when.iter());
+        let mut leave = leave.filter(|measure| measure.quantity == quantity);
+        let comeback = judgement.comeback.iter();
+        let comeback = comeback.flat_map(|comeback| comeback.when.iter());
+        let mut comeback = comeback.filter(|measure| measure.quantity == quantity);
+        leave.any(|measure| value > measure.bound) || comeback.any(|it| value >= it.bound)
+    })
+}
+
+/// Returns the regions that a policy may choose; `serving` are those that certainly serve.
 fn possible(
     plan: &Plan,
     schedule: &Schedule,
     givens: &Givens,
-    outcome: &Outcome,
+    (outcome, serving): (&Outcome, RegionMask),
     policy: usize,
 ) -> RegionMask {
     let clauses: Vec<&Clauses> = clauses(plan, schedule, givens, policy);
@@ -101,14 +144,28 @@ fn possible(
         .time_ms
         .map(|time_ms| plan.drained_by(schedule.open(time_ms)));
     let out = out.or(drained.unwrap_or_default());
+    let serving = serving.without(out);
     let entries: Vec<Option<RegionIndex>> = match givens.entry {
         Some(entry) => vec![Some(entry)],
-        None => plan.all_regions().iter().map(Some).collect(),
+        // A gateway's region need not be declared.
+        None => {
+            let declared = plan.all_regions().iter().map(Some);
+            declared.chain([None]).collect()
+        }
     };
     let chosen = entries.iter().map(|entry| {
-        let tiers = plan.named(policy, *entry).without(out);
+        let named = plan.named(policy, *entry);
+        let mut reached = RegionMask::EMPTY;
+        for tier in &plan.policies()[policy].tiers {
+            let regions = tier.regions(*entry).and(named);
+            reached = reached.or(regions);
+            // No later tier is asked.
+            if !regions.and(serving).is_empty() {
+                return reached.without(out);
+            }
+        }
         let here = entry.filter(|_| local).map(RegionMask::of);
-        tiers.or(here.unwrap_or_default())
+        reached.without(out).or(here.unwrap_or_default())
     });
     chosen.fold(RegionMask::EMPTY, RegionMask::or)
 }

@@ -120,6 +120,10 @@ fn a_request_is_as_it_is_given() {
     passes(
         "given country FR, path /account/, header x-region-hint = \"us-east-1, eu-central-1\" expect eu-central-1",
     );
+    // The lines of a list are one list.
+    passes(
+        "given country FR, path /account/, header x-region-hint = \"mars\", header x-region-hint = \"eu-central-1\" expect eu-central-1",
+    );
 }
 
 #[test]
@@ -205,15 +209,15 @@ fn never_is_proven_for_all_that_is_left_open() {
     passes("given country DE, path /account/x expect never us-east-1, ap-southeast-1");
     fails(
         "given country DE expect never us-east-1",
-        "policy `checkout` may send such a request to us-east-1",
+        "it could not be proven that policy `checkout` sends no such request to us-east-1",
     );
     fails(
         "given country DE, method GET expect never us-east-1",
-        "policy `sticky` may send such a request to us-east-1",
+        "it could not be proven that policy `sticky` sends no such request to us-east-1",
     );
     fails(
         "given path /account/x expect never us-east-1",
-        "policy `sticky` may send such a request to us-east-1",
+        "it could not be proven that policy `sticky` sends no such request to us-east-1",
     );
     passes("given country FR, path /account/x, eu-west-1 unreachable expect never eu-west-1");
     passes("given country FR, path /account/x, eu-west-1 drained expect never eu-west-1");
@@ -230,15 +234,15 @@ fn never_is_proven_for_all_that_is_left_open() {
     passes("given method POST, path /api/x, us-east-1 lag 10s expect never us-east-1");
     fails(
         "given method POST, path /api/x, us-east-1 errors 1% expect never us-east-1",
-        "may send such a request to us-east-1",
+        "sends no such request to us-east-1",
     );
     fails(
         "given method POST, path /api/x, us-east-1 p99 9s expect never us-east-1",
-        "may send such a request to us-east-1",
+        "sends no such request to us-east-1",
     );
     fails(
         "given country FR, path /account/x, eu-west-1 errors 10% expect never eu-west-1",
-        "may send such a request to eu-west-1",
+        "sends no such request to eu-west-1",
     );
     // The last state of a timeline counts.
     let post = "given method POST, path /api/x, after 0s us-east-1";
@@ -247,19 +251,71 @@ fn never_is_proven_for_all_that_is_left_open() {
     ));
     fails(
         &format!("{post} left, after 9s us-east-1 ramp 100% expect never us-east-1"),
-        "may send such a request to us-east-1",
+        "sends no such request to us-east-1",
     );
     fails(
         &format!(
             "{post} errors 10%, after 99s us-east-1 errors 0%, after 999s us-east-1 errors 0% expect never us-east-1"
         ),
-        "may send such a request to us-east-1",
+        "sends no such request to us-east-1",
     );
     passes("given country DE, path /account/x, time 2026-07-05T00:30Z expect never eu-central-1");
     fails(
         "given country DE, path /account/x, time 2026-07-05T02:30Z expect never eu-central-1",
         "eu-central-1",
     );
+}
+
+#[test]
+fn never_takes_no_tier_after_one_with_a_region_that_is_given_as_well() {
+    let post = "given method POST, path /api/x,";
+    passes(&format!("{post} us-east-1 errors 0% expect never eu"));
+    passes(&format!(
+        "{post} us-east-1 p99 200ms, us-east-1 lag 1s expect never eu"
+    ));
+    passes(&format!("{post} us-east-1 ramp 100% expect never eu"));
+    // Its tier still counts, and so do those before it.
+    for (given, region) in [
+        ("us-east-1 errors 0%", "us-east-1"),
+        ("eu-west-1 errors 0%", "us-east-1"),
+        ("eu-west-1 errors 0%", "eu-central-1"),
+        // It may leave, has left, comes back, or is drained at times.
+        ("us-east-1 p99 300ms", "eu-west-1"),
+        ("us-east-1 errors 3%", "eu-west-1"),
+        ("us-east-1 left", "eu-west-1"),
+        ("us-east-1 drained", "eu-west-1"),
+        ("us-east-1 unreachable", "eu-west-1"),
+        ("us-east-1 ramp 99%", "eu-west-1"),
+        (
+            "us-east-1 errors 10%, after 0s us-east-1 errors 0%, after 61s us-east-1 errors 0%",
+            "eu-west-1",
+        ),
+    ] {
+        let expected = format!("sends no such request to {region}");
+        fails(&format!("{post} {given} expect never {region}"), &expected);
+    }
+    passes(&format!(
+        "{post} us-east-1 errors 10%, after 0s us-east-1 errors 0%, after 361s us-east-1 errors 0% expect never eu"
+    ));
+}
+
+#[test]
+fn never_takes_a_region_for_well_only_if_no_window_drains_it() {
+    let failures = |window: &str| {
+        let text = format!(
+            "region a region b policy p {{ prefer a | b else local }} {window} \
+             test \"t\" {{ given in b, a errors 0% expect never b }}"
+        );
+        let source = Source::new("x.policy", text.as_bytes());
+        let compiled = compile(&source);
+        assert_eq!(compiled.tests.len(), 1);
+        compiled.diagnostics.errors()
+    };
+    assert_eq!(failures(""), 0);
+    let window = |effect| format!("window w {{ every day 01:00-02:00 UTC {effect} }}");
+    assert_eq!(failures(&window("drain b")), 0);
+    // It may be open, or have just ended.
+    assert_eq!(failures(&window("drain a")), 1);
 }
 
 #[test]

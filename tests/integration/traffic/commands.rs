@@ -187,8 +187,10 @@ async fn fmt_rewrites_a_file_once_and_keeps_its_comments() {
 
 #[tokio::test]
 async fn show_resolves_groups_and_fills_in_defaults() {
-    let text = format!("group all = us-east-1, eu-west-1\ndefaults {{ else 504 }}\n{POLICY}")
-        .replace("nearest(us-east-1, eu-west-1)", "spread(all)");
+    let text = format!(
+        "group all = us-east-1, eu-west-1\ndefaults {{ else 504 require survive 1 }}\n{POLICY}"
+    )
+    .replace("nearest(us-east-1, eu-west-1)", "spread(all)");
     let text = text.split("test").next().unwrap();
     let policy = Policy::new(text);
     let outcome = policy.run(&["show"]).await;
@@ -198,7 +200,10 @@ region us-east-1 at 39, -77.5
 
 policy everything
   prefer   spread(eu-west-1, us-east-1)
+  retry    never
+  panic    below 0%
   else     504
+  require  survive 1
 ";
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
     let outcome = policy.run(&["show", "--json"]).await;
@@ -317,6 +322,47 @@ none: it is served where it entered
 }
 
 #[tokio::test]
+async fn explain_reads_a_request_as_a_gateway_does() {
+    let text = "region eu-west-1\nregion us-east-1\n\
+                policy beta {\n  match host h.example\n  prefer us-east-1\n}\n\
+                policy all {\n  prefer nearest(eu-west-1, us-east-1)\n  else 502\n}\n";
+    let policy = Policy::new(text);
+    let explained = async |arguments: &[&str]| {
+        let arguments = [arguments, &["--json", "--policy"]].concat();
+        let outcome = policy.run(&arguments).await;
+        serde_json::from_str::<serde_json::Value>(&outcome.stdout).expect(&outcome.stderr)
+    };
+    for request in [
+        &["explain", "GET", "http://h.example/x"][..],
+        &[
+            "explain",
+            "GET",
+            "http://H.example:80/x",
+            "-H",
+            "host: other",
+        ],
+        &["explain", "GET", "/x", "-H", "host: h.example"],
+    ] {
+        assert_eq!(explained(request).await["policy"], "beta", "{request:?}");
+    }
+    let hints = [
+        "-H",
+        "x-region-hint: mars",
+        "-H",
+        "x-region-hint: us-east-1",
+    ];
+    let hinted = [&["explain", "GET", "/x"][..], &hints[..]].concat();
+    let hinted = explained(hinted.as_slice()).await;
+    assert_eq!(hinted["region"], "us-east-1");
+    let lost = ["eu-west-1=left", "us-east-1=unreachable"];
+    let lost = lost.map(|state| ["--region-state", state]).concat();
+    let refused = [&["explain", "GET", "/x"][..], &lost[..]].concat();
+    let refused = explained(refused.as_slice()).await;
+    assert_eq!(refused["region"], serde_json::Value::Null);
+    assert_eq!(refused["status"], 502);
+}
+
+#[tokio::test]
 async fn explain_names_all_addresses_of_the_next_hop() {
     let policy = Policy::new(TWO);
     let config = policy.folder.path().join("tidegate.toml");
@@ -352,6 +398,19 @@ async fn explain_refuses_what_it_cannot_read_and_says_what_would_be_right() {
         (
             &["--country", "Ireland"],
             "--country = \"Ireland\": expected two letters",
+        ),
+        (
+            &["--country", "XX"],
+            "--country = \"XX\": there is no country with this code",
+        ),
+        (
+            &[
+                "--region-state",
+                "eu-west-1=left",
+                "--region-state",
+                "eu-west-1=ramp:30%",
+            ],
+            "another state was given for eu-west-1",
         ),
         (
             &["--at", "91,0"],
@@ -446,4 +505,43 @@ async fn replay_prints_what_another_policy_decides_differently() {
         outcome.stderr.contains("receipts.jsonl:2: invalid utf-8"),
         "{outcome:?}"
     );
+}
+
+#[tokio::test]
+async fn replay_judges_nothing_that_a_receipt_does_not_tell() {
+    let condition = "path /account/* and country in (IE)";
+    let policy = Policy::new(&TWO.replace(condition, "header x-new"));
+    let receipts = policy.folder.path().join("receipts.jsonl");
+    let receipts = receipts.to_str().unwrap();
+    std::fs::write(receipts, receipt(TWO)).unwrap();
+    let outcome = policy.run(&["replay", receipts, "--policy"]).await;
+    let expected = "1: not judged: its header x-new is not recorded\n\
+                    1 receipts: 0 differ, 1 not judged\n";
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, expected));
+}
+
+#[tokio::test]
+async fn replay_shows_no_control_characters_and_refuses_what_no_gateway_writes() {
+    let policy = Policy::new(TWO);
+    let receipts = policy.folder.path().join("receipts.jsonl");
+    let receipts = receipts.to_str().unwrap();
+    let spoilt = |part: &str, by: &str| {
+        let line = receipt(TWO).replacen(part, by, 1);
+        assert_ne!(line, receipt(TWO));
+        std::fs::write(receipts, line).unwrap();
+    };
+    let replay = ["replay", receipts, "--policy"];
+    spoilt(
+        "\"policy\":\"accounts\"",
+        "\"policy\":\"acc\\u001b[2J\\nounts\"",
+    );
+    let outcome = policy.run(&replay).await;
+    assert_eq!(outcome.code, 1);
+    let first = "1: eu-west-1 by acc[2Jounts because named";
+    assert!(outcome.stdout.starts_with(first), "{outcome:?}");
+    spoilt("\"reason\":\"named\"", "\"reason\":\"magic\"");
+    let outcome = policy.run(&replay).await;
+    assert_eq!(outcome.code, 2);
+    let wrong = "receipts.jsonl:1: the receipt has an invalid reason";
+    assert!(outcome.stderr.contains(wrong), "{outcome:?}");
 }

@@ -374,6 +374,11 @@ async fn a_good_file_is_taken_over_on_sighup_and_a_bad_one_is_not() {
         "{kept}"
     );
     assert_eq!(scene.served_by("/app/x").await, "far");
+    std::fs::write(&scene.policy, "\u{feff}# nothing\n").unwrap();
+    scene.edge.gateway.signal(Signal::SIGHUP);
+    let empty = "needs at least one policy";
+    scene.edge.gateway.wait_for_log(empty).await.unwrap();
+    assert_eq!(scene.served_by("/app/x").await, "far");
     std::fs::write(&scene.policy, near_first).unwrap();
     scene.edge.gateway.signal(Signal::SIGHUP);
     scene.until_served_by("/app/x", "eu-west-1").await;

@@ -4,14 +4,15 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
 use tidegate_model::{normalise, printable};
-use tidegate_traffic::decide::{Request, Target, decide};
+use tidegate_traffic::decide::{Request, Target, decide, hint_of};
 use tidegate_traffic::facts::{Conditions, Facts, RegionStanding, by_distance};
 use tidegate_traffic::hash::RAMP_END;
-use tidegate_traffic::place::GeoPoint;
+use tidegate_traffic::place::{GeoPoint, is_assigned};
 use tidegate_traffic::plan::{Country, Plan, RegionIndex, RegionMask};
 use tidegate_traffic::schedule::Schedule;
 use tidegate_traffic::show::{self, Explained};
@@ -46,21 +47,23 @@ pub(super) fn explain(
     let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
     let headers = headers(&command.headers)?;
     let country = command.country.as_deref();
-    let country = country.map(|code| parsed::<Country>("--country", code, "two letters"));
+    let country = country.map(known_country).transpose()?;
     let place = command.at.as_deref().map(place).transpose()?;
     let client = command.client.as_deref();
     let client = client.map(|text| parsed("--client", text, "an IP address"));
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = || headers.get(http::header::HOST)?.to_str().ok();
+    let authority = uri.authority().map(Authority::as_str);
+    let hint = hint_of(&headers);
     let request = Request {
         method: &method,
         path: &path,
         query: uri.query().unwrap_or_default(),
-        host: without_port(text("host").unwrap_or_default()),
+        host: without_port(authority.or_else(host).unwrap_or_default()),
         headers: &headers,
         client: client.transpose()?.unwrap_or(CLIENT),
-        country: country.transpose()?,
+        country,
         place,
-        hint: text("x-region-hint").unwrap_or_default(),
+        hint: &hint,
         recorded: &[],
     };
     let decision = decide(plan, &facts, &request);
@@ -112,6 +115,7 @@ fn conditions(plan: &Plan, command: &ExplainPolicyCommand) -> Result<Conditions,
         ..Conditions::default()
     };
     let mut standing = RegionStanding::default();
+    let mut given = Vec::new();
     for state in &command.region_states {
         let why = "REGION=left, drained, unreachable or ramp:30%";
         let flag = "--region-state";
@@ -119,6 +123,17 @@ fn conditions(plan: &Plan, command: &ExplainPolicyCommand) -> Result<Conditions,
         let (name, word) = state.split_once('=').ok_or_else(expected)?;
         let region = known(plan, flag, name)?;
         let one = RegionMask::of(region);
+        // What has left does not ramp.
+        let kind = if word.starts_with("ramp:") {
+            "left"
+        } else {
+            word
+        };
+        if given.contains(&(region, kind)) {
+            let why = format!("another state was given for {name}: remove one of them");
+            return Err(refused(flag, state, why));
+        }
+        given.push((region, kind));
         match word {
             "left" => standing.left = standing.left.or(one),
             "drained" => conditions.draining = conditions.draining.or(one),
@@ -155,6 +170,12 @@ fn place(text: &str) -> Result<GeoPoint, Exit> {
 fn known(plan: &Plan, flag: &str, name: &str) -> Result<RegionIndex, Exit> {
     let missing = || refused(flag, name, "the policy declares no such region");
     plan.region_index(name).ok_or_else(missing)
+}
+
+fn known_country(code: &str) -> Result<Country, Exit> {
+    let country = parsed("--country", code, "two letters")?;
+    let missing = || refused("--country", code, "there is no country with this code");
+    is_assigned(country).then_some(country).ok_or_else(missing)
 }
 
 fn headers(lines: &[String]) -> Result<HeaderMap, Exit> {

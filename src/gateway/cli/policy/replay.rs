@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
+use tidegate_model::printable;
 use tidegate_traffic::plan::OpenWindows;
 use tidegate_traffic::receipt::{Receipt, RecordedDecision, Verdict};
 use tidegate_traffic::schedule::Schedule;
@@ -23,7 +24,7 @@ pub(super) fn replay(receipts: &str, file: &str) -> Result<(), Exit> {
     let schedule = Schedule::new(plan.windows());
     let unreadable = |error| Exit::unusable(format_args!("{receipts}: {error}"));
     let mut lines = BufReader::new(File::open(receipts).map_err(unreadable)?);
-    let (mut number, mut differing, mut not_judged) = (0_u64, 0, 0);
+    let (mut number, mut differing, mut not_judged, mut untold) = (0_u64, 0, 0, 0);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -42,9 +43,22 @@ pub(super) fn replay(receipts: &str, file: &str) -> Result<(), Exit> {
         // Windows of the receipt's own policy have the names under which they were recorded.
         let OpenWindows(by_name) = receipt.windows_by_name(&plan);
         let OpenWindows(by_time) = schedule.open(receipt.time_ms);
-        let replayed = receipt.replay(&plan, OpenWindows(by_name | by_time));
-        let replayed = replayed.map_err(|error| bad(&error))?;
-        match receipt.decision.verdict(&replayed) {
+        let open = OpenWindows(by_name | by_time);
+        let replayed = receipt.replay(&plan, open).map_err(|error| bad(&error))?;
+        let missing = receipt.missing(&plan, open).map_err(|error| bad(&error))?;
+        let verdict = receipt.decision.verdict(&replayed);
+        if let Some(field) = missing.filter(|_| verdict != Verdict::NotJudged) {
+            not_judged += 1;
+            untold += 1;
+            if untold <= SHOWN_MAX {
+                let field = printable(&field);
+                print(&format!(
+                    "{number}: not judged: its {field} is not recorded\n"
+                ))?;
+            }
+            continue;
+        }
+        match verdict {
             Verdict::Same => {}
             Verdict::NotJudged => not_judged += 1,
             Verdict::Differs => {
@@ -56,8 +70,10 @@ pub(super) fn replay(receipts: &str, file: &str) -> Result<(), Exit> {
             }
         }
     }
-    if differing > SHOWN_MAX {
-        print(&format!("and {} more\n", differing - SHOWN_MAX))?;
+    for (count, what) in [(differing, "differ"), (untold, "not judged")] {
+        if count > SHOWN_MAX {
+            print(&format!("and {} more {what}\n", count - SHOWN_MAX))?;
+        }
     }
     print(&format!(
         "{number} receipts: {differing} differ, {not_judged} not judged\n"
@@ -70,6 +86,7 @@ pub(super) fn replay(receipts: &str, file: &str) -> Result<(), Exit> {
     }
 }
 
+/// A decision in one line: names are what anyone may have written into the file.
 fn words(decision: &RecordedDecision) -> String {
     let region = match (&decision.region, decision.status) {
         (Some(region), _) => region.clone(),
@@ -79,5 +96,7 @@ fn words(decision: &RecordedDecision) -> String {
     let (policy, reason) = (&decision.policy, &decision.reason);
     let proposed = decision.proposed.as_deref().unwrap_or("none");
     let standbys = decision.standbys.join(", ");
-    format!("{region} by {policy} because {reason} (proposed {proposed}; standbys {standbys})")
+    printable(&format!(
+        "{region} by {policy} because {reason} (proposed {proposed}; standbys {standbys})"
+    ))
 }

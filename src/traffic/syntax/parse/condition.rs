@@ -4,6 +4,7 @@ use super::wrong::Wrong;
 use super::{Input, Read, has_keyword, has_symbol, keyword, list, parenthesised, string, symbol};
 use super::{word, words};
 use crate::syntax::ast::{Condition, Field, Names};
+use crate::syntax::token::Token;
 
 /// How deep parentheses and `not` may nest: deeper than a reader can follow.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -35,18 +36,20 @@ fn all<'s>(input: &mut Input<'_, 's>, depth: usize) -> Read<Condition<'s>> {
 }
 
 fn unary<'s>(input: &mut Input<'_, 's>, depth: usize) -> Read<Condition<'s>> {
+    let nests = |token: &Token<'_>| token.is_word("not") || token.is_symbol("(");
+    if !input.first().is_some_and(nests) {
+        return field(input).map(Condition::Field);
+    }
     let Some(depth) = depth.checked_sub(1) else {
         return Err(Wrong::expected(input, "at most 32 levels of `(` and `not`"));
     };
     if has_keyword(input, "not") {
         return Ok(Condition::Not(Box::new(unary(input, depth)?)));
     }
-    if has_symbol(input, "(") {
-        let inner = any(input, depth)?;
-        symbol(input, ")", "`and`, `or` or `)`")?;
-        return Ok(inner);
-    }
-    field(input).map(Condition::Field)
+    symbol(input, "(", "`(`")?;
+    let inner = any(input, depth)?;
+    symbol(input, ")", "`and`, `or` or `)`")?;
+    Ok(inner)
 }
 
 fn field<'s>(input: &mut Input<'_, 's>) -> Read<Field<'s>> {
