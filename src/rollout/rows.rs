@@ -130,7 +130,7 @@ impl fmt::Display for RolloutOutcome {
 }
 
 /// A rollout that has finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct FinishedRollout {
     /// Its number.
     pub rollout: u64,

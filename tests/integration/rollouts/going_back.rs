@@ -120,7 +120,7 @@ async fn a_rollout_waits_for_the_gateways_and_is_told_when_it_was_rolled_back_me
     let (back, rollback) = tokio::join!(back, rollback.output());
     assert_eq!(back.code, Some(5), "{back:?}");
     assert!(
-        back.told.contains("ada has gone back to revision 2"),
+        back.told.contains(" has gone back to revision 2"),
         "{back:?}"
     );
     let last = back.out.lines().last().unwrap();

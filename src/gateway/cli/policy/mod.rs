@@ -6,6 +6,7 @@ mod explain;
 mod file;
 mod followed;
 mod key;
+mod operator;
 mod replay;
 mod rollback;
 mod rollout;

@@ -11,6 +11,7 @@ use tidegate_traffic::{compile, show};
 
 use super::file::{accepted, print, print_as_is, print_either, print_pretty, read, refuse};
 use super::key::signing_key;
+use super::operator::{NAME_MAX, user};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::{PushCommand, revision};
 use crate::gateway::cli::primary::Primary;
@@ -24,18 +25,8 @@ pub(super) async fn open(environment: &Environment) -> Result<StoreSession, Exit
     opened.map_err(|error| Exit::failed(format_args!("{}: {error}", primary.server)))
 }
 
-/// Longest name of an author and longest note, in characters.
-const AUTHOR_MAX: usize = 100;
+/// Longest note, in characters.
 const NOTE_MAX: usize = 1_000;
-
-/// Who works with the store.
-pub(super) fn author(environment: &Environment) -> String {
-    let user = printable(environment.get("USER").unwrap_or_default());
-    match user.is_empty() {
-        true => "unknown".to_owned(),
-        false => user.chars().take(AUTHOR_MAX).collect(),
-    }
-}
 
 impl From<StoreError> for Exit {
     fn from(error: StoreError) -> Self {
@@ -117,8 +108,8 @@ pub(super) async fn push(environment: &Environment, command: &PushCommand) -> Re
         .map(|_| signed_for(environment, command.fleet.as_deref()));
     let fleet = fleet.transpose()?;
     let author = match &command.author {
-        Some(author) => stored_text("--author", author, AUTHOR_MAX)?.to_owned(),
-        None => author(environment),
+        Some(author) => stored_text("--author", author, NAME_MAX)?.to_owned(),
+        None => user(environment),
     };
     let new = NewRevision {
         body: &body,
