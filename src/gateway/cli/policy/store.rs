@@ -195,9 +195,10 @@ pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Pl
 /// that of the first peer.
 fn built_in(environment: &Environment) -> Result<String, Exit> {
     let peers = fleet_peers(environment)?;
-    let own = environment.get("REGION").and_then(|it| it.parse().ok());
+    let own = environment.get("REGION");
+    let own: Option<RegionId> = own.and_then(|it| it.parse().ok());
     let region = own.or_else(|| peers.first().map(|it| it.region.clone()));
-    let policy = region.and_then(|region: RegionId| built_in_policy(&region, &peers));
+    let policy = region.and_then(|region| built_in_policy(&region, &peers));
     // Without peers every request is served where it enters, in a region that this configuration does not name.
     let here = || "region here\npolicy everything { prefer local }\n".to_owned();
     Ok(policy.map_or_else(here, |it| it.text))
