@@ -159,6 +159,8 @@ async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_rollout::RolloutStage;
+
     use super::*;
 
     #[test]
@@ -181,5 +183,42 @@ mod tests {
         let lapsed = in_doubt(GatewayState::Lapsed, None);
         assert_eq!(lapsed.as_deref(), Some("lapsed"));
         assert_eq!(in_doubt(GatewayState::Applied, None), None);
+    }
+
+    #[test]
+    fn a_report_says_when_its_rollout_began_and_comes_as_often_as_a_short_bake() {
+        let posture = Posture {
+            in_force: Some(1),
+            rollout: 4,
+            trial: None,
+            state: GatewayState::Loaded,
+            refused: None,
+        };
+        let said = |bake_ms| {
+            let open = OpenRollout {
+                rollout: 5,
+                started: 50,
+                revision: 2,
+                base: 1,
+                bake_ms,
+                regions: Vec::new(),
+                stage: RolloutStage::Shadow,
+                region: None,
+                share: 0,
+                beat: 0,
+                paused: false,
+                judge: String::new(),
+            };
+            let by = ("gateway", "region");
+            Reported::of(by, &posture, Some(&open), ArmReport::default())
+        };
+        let row = said(0).row;
+        assert_eq!((row.rollout, row.arms.started), (5, Some(50)));
+        assert_eq!(said(0).every, OPEN_LEAST);
+        assert_eq!(said(1_000).every, Duration::from_secs(1));
+        assert_eq!(said(60_000).every, OPEN);
+        let steady = Reported::of(("gateway", "region"), &posture, None, ArmReport::default());
+        assert_eq!((steady.row.rollout, steady.row.arms.started), (4, Some(0)));
+        assert_eq!(steady.every, STEADY);
     }
 }

@@ -58,7 +58,7 @@ impl Course {
     /// Whether a report is about this rollout: a promotion may have lost another one of the same number, and gateways
     /// follow that one until they have seen this.
     pub(crate) fn is_of(&self, report: &GatewayReport) -> bool {
-        let is_it = |started| started == self.started;
+        let is_it = |started: u64| started == self.started;
         report.rollout == self.rollout && report.arms.started.is_none_or(is_it)
     }
 
