@@ -39,6 +39,8 @@ struct KnownBody {
     sha256: String,
     /// The newest timeline on which it was accepted, or else refused.
     timeline: u32,
+    /// The timeline on which the row was judged last.
+    judged_on: u32,
     /// What was accepted; it stays what it is until a promotion.
     accepted: Option<Accepted>,
     /// Why the row as it is now does not count.
@@ -133,6 +135,7 @@ impl Bodies {
             version: String::new(),
             sha256: String::new(),
             timeline: saved.timeline,
+            judged_on: saved.timeline,
             refusal: None,
             accepted: Some((stored, policy)),
         };
@@ -151,7 +154,7 @@ impl Bodies {
         if self.is_late(head.revision, timeline) {
             return Ok(());
         }
-        if self.is_judged(head) {
+        if self.is_judged(head, timeline) {
             let known = self.known.get_mut(&head.revision);
             if let Some(known) = known.filter(|it| it.refusal.is_none()) {
                 known.timeline = known.timeline.max(timeline);
@@ -203,14 +206,19 @@ impl Bodies {
             bytes: 0,
             sha256: String::new(),
         };
-        if !self.is_judged(&head) {
+        if !self.is_judged(&head, timeline) {
             self.record((&head, timeline), Err(RevisionRefusal::Invalid));
         }
     }
 
-    fn is_judged(&self, head: &RevisionHead) -> bool {
-        let row = |known: &KnownBody| known.version == head.version && known.sha256 == head.sha256;
-        self.known.get(&head.revision).is_some_and(row)
+    /// Whether a row was judged, and is still that row. After a promotion another text may count.
+    fn is_judged(&self, head: &RevisionHead, timeline: u32) -> bool {
+        let is_it = |known: &KnownBody| {
+            let is_row = known.version == head.version && known.sha256 == head.sha256;
+            let is_changed = known.refusal == Some(RevisionRefusal::Changed);
+            is_row && !(is_changed && known.judged_on < timeline)
+        };
+        self.known.get(&head.revision).is_some_and(is_it)
     }
 
     /// Whether what is known of a revision is from a newer primary than that which a node follows.
@@ -256,6 +264,7 @@ impl Bodies {
                 Some(_) => known_on.unwrap_or(timeline),
                 None => timeline.max(known_on.unwrap_or(0)),
             },
+            judged_on: timeline,
             refusal,
             accepted: judged.ok().or(before.and_then(|it| it.accepted)),
         };
@@ -421,6 +430,16 @@ mod tests {
         }
         assert!(bodies.accepted_until(3, 2, &[by(5, 51)]).is_none());
         assert!(bodies.accepted_until(3, 1, &[]).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_as_changed_is_judged_again_after_a_promotion() {
+        let mut bodies = in_force().await;
+        bodies.record((&head("2"), 1), Err(RevisionRefusal::Changed));
+        assert!(bodies.is_judged(&head("2"), 1));
+        assert!(!bodies.is_judged(&head("2"), 2));
+        bodies.record((&head("2"), 2), Err(RevisionRefusal::Changed));
+        assert!(bodies.is_judged(&head("2"), 2), "it is counted once");
     }
 
     #[tokio::test]
