@@ -13,7 +13,8 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// Judges the arms of one rollout after the other.
 #[derive(Default)]
 pub(super) struct ArmJudge {
-    rollout: u64,
+    /// Its number, and when it began.
+    rollout: (u64, u64),
     windows: WindowJudge,
     judged_at: Duration,
 }
@@ -26,8 +27,9 @@ impl ArmJudge {
         counters: &TrialCounters,
         now: Duration,
     ) -> Option<WorseBy> {
-        if self.rollout != trial.rollout {
-            (self.rollout, self.windows) = (trial.rollout, WindowJudge::default());
+        let of = (trial.rollout, trial.started);
+        if self.rollout != of {
+            (self.rollout, self.windows) = (of, WindowJudge::default());
         }
         if trial.share == 0 || now.saturating_sub(self.judged_at) < WINDOW {
             return None;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidegate_rollout::{
-    Admission, RevisionHead, RevisionRefusal, SavedPolicy, StoredRevision, TrustedKeys,
+    Admission, FinishedRollout, RevisionHead, RevisionRefusal, SavedPolicy, StoredRevision,
+    TrustedKeys,
 };
 use tidegate_telemetry::names;
 use tidegate_traffic::syntax::BYTES_MAX;
@@ -18,6 +19,8 @@ use crate::regions::PolicyFile;
 #[derive(Default)]
 pub(super) struct Bodies {
     known: HashMap<u32, KnownBody>,
+    /// What a rollout has put in force: another text under its number is a candidate, until a rollout puts that in force.
+    in_force: Option<InForce>,
     compilations: Compilations,
     /// The greatest floor of a revision that was in force: what is below it is void.
     floor: u32,
@@ -25,12 +28,19 @@ pub(super) struct Bodies {
 
 type Accepted = (StoredRevision, Arc<PolicyFile>);
 
+struct InForce {
+    by: FinishedRollout,
+    accepted: Accepted,
+}
+
 struct KnownBody {
     /// The version of the row that was judged last, and the digest in it.
     version: String,
     sha256: String,
     /// The newest timeline on which it was accepted, or else refused.
     timeline: u32,
+    /// The timeline on which the row was judged last.
+    judged_on: u32,
     /// What was accepted; it stays what it is until a promotion.
     accepted: Option<Accepted>,
     /// Why the row as it is now does not count.
@@ -59,16 +69,27 @@ impl Bodies {
         }
     }
 
-    /// Returns the policy of a revision that was accepted.
+    /// Returns the policy of a revision that was accepted last: it may be another one than is in force under its number.
     pub(super) fn policy(&self, revision: u32) -> Option<&Arc<PolicyFile>> {
         let (_, policy) = self.known.get(&revision)?.accepted.as_ref()?;
         Some(policy)
     }
 
-    /// Returns what was accepted under a number.
-    pub(super) fn stored(&self, revision: u32) -> Option<&StoredRevision> {
-        let (stored, _) = self.known.get(&revision)?.accepted.as_ref()?;
-        Some(stored)
+    /// Returns the policy in force, if it is a revision.
+    pub(super) fn in_force(&self) -> Option<&Arc<PolicyFile>> {
+        self.in_force.as_ref().map(|it| &it.accepted.1)
+    }
+
+    /// Returns the revision in force, and the rollout that has put it in force.
+    pub(super) fn stored_in_force(&self) -> Option<(&StoredRevision, FinishedRollout)> {
+        self.in_force.as_ref().map(|it| (&it.accepted.0, it.by))
+    }
+
+    /// Records that a rollout has put in force what was accepted last under the number of its revision.
+    pub(super) fn put_in_force(&mut self, by: FinishedRollout) {
+        let known = self.known.get(&by.revision);
+        let accepted = known.and_then(|it| it.accepted.clone());
+        self.in_force = accepted.map(|accepted| InForce { by, accepted });
     }
 
     /// Returns the greatest floor of a revision that was in force.
@@ -104,6 +125,7 @@ impl Bodies {
     ) -> Result<(), RevisionRefusal> {
         self.raise_floor(saved.floor_accepted);
         if saved.revision == 0 {
+            self.put_in_force(saved.by());
             return Ok(());
         }
         let stored = saved.stored();
@@ -113,21 +135,26 @@ impl Bodies {
             version: String::new(),
             sha256: String::new(),
             timeline: saved.timeline,
+            judged_on: saved.timeline,
             refusal: None,
             accepted: Some((stored, policy)),
         };
         self.known.insert(saved.revision, known);
+        self.put_in_force(saved.by());
         Ok(())
     }
 
-    /// Reads and judges a revision that is new or whose row was written since.
+    /// Reads and judges a revision that is new or whose row was written since, on a node that shows some finished rollouts.
     pub(super) async fn look(
         &mut self,
         client: &Client,
-        (head, timeline): (&RevisionHead, u32),
+        (head, timeline, shown): (&RevisionHead, u32, &[FinishedRollout]),
         trust: &TrustedKeys,
     ) -> Result<(), StoreError> {
-        if self.is_judged(head) {
+        if self.is_late(head.revision, timeline) {
+            return Ok(());
+        }
+        if self.is_judged(head, timeline) {
             let known = self.known.get_mut(&head.revision);
             if let Some(known) = known.filter(|it| it.refusal.is_none()) {
                 known.timeline = known.timeline.max(timeline);
@@ -139,7 +166,7 @@ impl Bodies {
             false => match self.row(client, head).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(stored)) => {
-                    let accepted = self.accepted_until(head.revision, timeline);
+                    let accepted = self.accepted_until(head.revision, timeline, shown);
                     let judged = self.judge((stored, &head.version), accepted.as_ref(), trust);
                     judged.await
                 }
@@ -179,18 +206,41 @@ impl Bodies {
             bytes: 0,
             sha256: String::new(),
         };
-        if !self.is_judged(&head) {
+        if !self.is_judged(&head, timeline) {
             self.record((&head, timeline), Err(RevisionRefusal::Invalid));
         }
     }
 
-    fn is_judged(&self, head: &RevisionHead) -> bool {
-        let row = |known: &KnownBody| known.version == head.version && known.sha256 == head.sha256;
-        self.known.get(&head.revision).is_some_and(row)
+    /// Whether a row was judged, and is still that row. After a promotion another text may count.
+    fn is_judged(&self, head: &RevisionHead, timeline: u32) -> bool {
+        let is_it = |known: &KnownBody| {
+            let is_row = known.version == head.version && known.sha256 == head.sha256;
+            let is_changed = known.refusal == Some(RevisionRefusal::Changed);
+            is_row && !(is_changed && known.judged_on < timeline)
+        };
+        self.known.get(&head.revision).is_some_and(is_it)
     }
 
-    /// Returns what was accepted under a number, unless a promotion may have replaced it since.
-    fn accepted_until(&self, revision: u32, timeline: u32) -> Option<Accepted> {
+    /// Whether what is known of a revision is from a newer primary than that which a node follows.
+    fn is_late(&self, revision: u32, timeline: u32) -> bool {
+        let known = self.known.get(&revision);
+        known.is_some_and(|it| it.timeline > timeline)
+    }
+
+    /// Returns what was accepted under a number, unless a promotion may have replaced it since: that has not happened to
+    /// what is in force where its rollout is still there.
+    fn accepted_until(
+        &self,
+        revision: u32,
+        timeline: u32,
+        shown: &[FinishedRollout],
+    ) -> Option<Accepted> {
+        let is_kept = |it: &&InForce| {
+            it.by.revision == revision && shown.iter().any(|shown| shown.is_same(&it.by))
+        };
+        if let Some(kept) = self.in_force.as_ref().filter(is_kept) {
+            return Some(kept.accepted.clone());
+        }
         let known = self.known.get(&revision)?;
         let known = (known.timeline >= timeline).then_some(known)?;
         known.accepted.clone()
@@ -214,6 +264,7 @@ impl Bodies {
                 Some(_) => known_on.unwrap_or(timeline),
                 None => timeline.max(known_on.unwrap_or(0)),
             },
+            judged_on: timeline,
             refusal,
             accepted: judged.ok().or(before.and_then(|it| it.accepted)),
         };
@@ -302,8 +353,100 @@ mod tests {
         let floor = Admission::Refused(RevisionRefusal::Floor);
         assert_eq!(bodies.admission(3), floor);
         assert!(
-            bodies.stored(3).is_some(),
+            bodies.in_force().is_some(),
             "it goes on until another follows"
         );
+    }
+
+    fn head(version: &str) -> RevisionHead {
+        RevisionHead {
+            revision: 3,
+            version: version.to_owned(),
+            bytes: 0,
+            sha256: String::new(),
+        }
+    }
+
+    /// Revision 3 with another text.
+    fn another() -> Accepted {
+        let body = "# another\nregion a\npolicy p { prefer a }\n";
+        let file = PolicyFile::of("revision 3", body.as_bytes()).unwrap();
+        let file = PolicyFile {
+            revision: 3,
+            ..file
+        };
+        (saved(body).stored(), Arc::new(file))
+    }
+
+    fn by(rollout: u64, started: u64) -> FinishedRollout {
+        FinishedRollout {
+            rollout,
+            started,
+            revision: 3,
+        }
+    }
+
+    /// Revision 3 is in force by rollout 5, as the state file says.
+    async fn in_force() -> Bodies {
+        let saved = SavedPolicy {
+            timeline: 1,
+            rollout: 5,
+            started: 50,
+            ..saved("region a\npolicy p { prefer a }\n")
+        };
+        let mut bodies = Bodies::default();
+        let accepted = bodies.accept_saved(&saved, &TrustedKeys::default()).await;
+        assert_eq!(accepted, Ok(()));
+        bodies
+    }
+
+    #[tokio::test]
+    async fn another_text_under_the_number_in_force_is_a_candidate_until_a_rollout_puts_it_in_force()
+     {
+        let mut bodies = in_force().await;
+        let before = Arc::clone(bodies.in_force().unwrap());
+        // A promotion has lost the rollout, and the number was given again.
+        let lost = bodies.accepted_until(3, 2, &[by(4, 40)]);
+        assert!(lost.is_none());
+        bodies.record((&head("2"), 2), Ok(another()));
+        assert_eq!(bodies.admission(3), Admission::Usable);
+        assert!(Arc::ptr_eq(bodies.in_force().unwrap(), &before));
+        assert_eq!(bodies.policy(3).unwrap().text, another().1.text);
+        let (stored, rollout) = bodies.stored_in_force().unwrap();
+        assert_eq!((stored.body.as_str(), rollout), (&*before.text, by(5, 50)));
+        bodies.put_in_force(by(5, 60));
+        assert_eq!(bodies.in_force().unwrap().text, another().1.text);
+    }
+
+    #[tokio::test]
+    async fn across_a_promotion_that_its_rollout_survives_the_text_in_force_is_the_one_that_was_accepted()
+     {
+        let bodies = in_force().await;
+        let body = &bodies.stored_in_force().unwrap().0.body;
+        // The same one, and one of which the time is not known.
+        for shown in [by(5, 50), by(5, 0)] {
+            let (kept, _) = bodies.accepted_until(3, 2, &[shown]).unwrap();
+            assert_eq!(kept.body, *body);
+        }
+        assert!(bodies.accepted_until(3, 2, &[by(5, 51)]).is_none());
+        assert!(bodies.accepted_until(3, 1, &[]).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_as_changed_is_judged_again_after_a_promotion() {
+        let mut bodies = in_force().await;
+        bodies.record((&head("2"), 1), Err(RevisionRefusal::Changed));
+        assert!(bodies.is_judged(&head("2"), 1));
+        assert!(!bodies.is_judged(&head("2"), 2));
+        bodies.record((&head("2"), 2), Err(RevisionRefusal::Changed));
+        assert!(bodies.is_judged(&head("2"), 2), "it is counted once");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_follows_the_old_primary_says_nothing_of_a_number_that_was_given_again() {
+        let mut bodies = in_force().await;
+        bodies.record((&head("2"), 2), Ok(another()));
+        assert!(bodies.is_late(3, 1));
+        assert!(!bodies.is_late(3, 2) && !bodies.is_late(4, 1));
     }
 }

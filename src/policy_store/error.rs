@@ -136,9 +136,34 @@ pub enum StoreError {
         /// Since when.
         since: String,
     },
+    /// A rollout whose number is not the greatest.
+    #[error(
+        "the next rollout would have the number {rollout}, and gateways follow the greatest, which is {greatest}: that row was \
+         written by hand, or the numbers were set back; {}",
+        mend(*.greatest)
+    )]
+    Behind {
+        /// The number that it would have.
+        rollout: u64,
+        /// The greatest number that there is.
+        greatest: u64,
+    },
     /// A key cannot sign.
     #[error("{0}")]
     Key(#[from] KeyError),
+}
+
+/// What makes the next rollout the newest.
+fn mend(greatest: u64) -> String {
+    let next = greatest.saturating_add(1);
+    match i64::try_from(next) {
+        Ok(next) => format!(
+            "as the owner of the table, `alter table tidegate.traffic_rollout alter rollout restart with {next}`"
+        ),
+        Err(_none_is_greater) => {
+            "no number is greater: docs/rollouts.md says how to remove the row".to_owned()
+        }
+    }
 }
 
 /// A revision in words.
@@ -166,6 +191,7 @@ impl StoreError {
             | Self::Floor { .. }
             | Self::NothingBefore
             | Self::NoneOpen
+            | Self::Behind { .. }
             | Self::Key(_) => true,
             Self::Connect(_)
             | Self::Statement(_)

@@ -39,7 +39,7 @@ impl Floors {
             let known = known.filter(|it| it.timeline == timeline);
             PollOf {
                 in_force: following.in_force().unwrap_or_default(),
-                rollout: following.open_rollout().map_or(0, |it| it.0),
+                rollout: following.open_rollout().map_or(0, |it| it.rollout),
                 floor,
                 // Without keys whoever writes one row could void all others.
                 floors_of: (!trust.keys.is_empty()).then_some(known.map_or(0, |it| it.rollout)),

@@ -231,9 +231,11 @@ impl StoreFollower {
             .floors
             .poll(asked, &self.following, &mut self.bodies, &self.trust);
         let polled = polled.await?;
+        let shown = polled.finished.into_iter().chain(polled.above_floor);
+        let shown: Vec<_> = shown.collect();
         for head in &polled.revisions {
-            let look = self.bodies.look(&client, (head, timeline), &self.trust);
-            look.await?;
+            let of = (head, timeline, &*shown);
+            self.bodies.look(&client, of, &self.trust).await?;
         }
         let open = polled.open.as_ref().map_or(0, |it| it.revision);
         let number = |it: Option<FinishedRollout>| it.map_or(0, |it| it.revision);
@@ -286,13 +288,16 @@ impl StoreFollower {
             show_ended(rollout, outcome);
         }
         if is_moved {
-            show_moved(
-                before,
-                (self.following.position(), self.following.in_force()),
-            );
+            let (position, revision) = (self.following.position(), self.following.in_force());
+            show_moved(before, (position, revision));
+            let rollout = position.map_or(0, |it| it.rollout);
+            let mut shown = [view.finished, view.above_floor].into_iter().flatten();
+            let by = shown.find(|it| (it.rollout, Some(it.revision)) == (rollout, revision));
+            // Before the first there is none.
+            self.bodies.put_in_force(by.unwrap_or_default());
         }
-        let in_force = self.following.in_force().unwrap_or_default();
-        let floor = self.bodies.stored(in_force).map_or(0, |it| it.floor);
+        let in_force = self.bodies.stored_in_force();
+        let floor = in_force.map_or(0, |(it, _)| it.floor);
         self.bodies.raise_floor(floor);
         self.save(view.system, is_moved);
     }
@@ -305,9 +310,12 @@ impl StoreFollower {
             return;
         };
         let revision = self.following.in_force().unwrap_or_default();
-        let stored = self.bodies.stored(revision);
-        if stored.is_some() || revision == 0 {
-            let state = SavedState::of((system, position), (stored, floor), &self.trust.fleet);
+        let in_force = self.bodies.stored_in_force();
+        if in_force.is_some() || revision == 0 {
+            let started = in_force.map_or(0, |(_, by)| by.started);
+            let stored = in_force.map(|(stored, _)| stored);
+            let at = (system, position, started);
+            let state = SavedState::of(at, (stored, floor), &self.trust.fleet);
             self.state.save(state);
         }
     }

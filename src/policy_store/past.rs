@@ -8,10 +8,16 @@ use super::session::StoreSession;
 const NAMED_MAX: usize = 5;
 
 /// Returns the greatest floor of a revision that was in force: what is below it is void.
+///
+/// Once a signed one was in force, those after it count only if they are signed too: gateways with keys do not take over
+/// others, and any of them would void all that are signed.
 pub(super) async fn floor(store: &StoreSession) -> Result<u32, StoreError> {
-    let sql = "select coalesce(max(floor), 0) from tidegate.traffic_revision as it \
-        where floor <= revision and exists ( \
-            select from tidegate.traffic_rollout where outcome = 'done' and revision = it.revision)";
+    let sql = "with own as (select rollout, revision, floor, signature is not null as signed \
+            from tidegate.traffic_revision join tidegate.traffic_rollout using (revision) \
+            where outcome = 'done'), \
+        earliest as (select min(rollout) as rollout from own where signed) \
+        select coalesce(max(own.floor), 0) from own, earliest where own.floor <= own.revision \
+            and (own.signed or earliest.rollout is null or own.rollout < earliest.rollout)";
     let rows = store.rows(sql, &[]).await?;
     rows.first().map_or(Ok(0), |row| number(row, 0))
 }

@@ -49,7 +49,7 @@ impl PlanSwitch {
             |plans: &TrafficPlans| plans.in_force.as_ref().map_or(0, |it| it.file().revision);
         let file = match revision {
             0 => routes.built_in(),
-            _ => bodies.policy(revision),
+            _ => bodies.in_force(),
         };
         let is_in_use = match (&plans.in_force, file) {
             (Some(policy), Some(file)) => policy.file().is_same(file),
@@ -74,14 +74,14 @@ impl PlanSwitch {
                 (None, None) => plans.in_force,
             };
         }
-        let trial = posture.trial.as_ref().filter(|it| it.revision != revision);
+        let trial = candidate(posture.trial.as_ref(), file.map(Arc::as_ref), bodies);
         if trial.is_some() && plans.in_force.is_none() {
             // Requests are compared with those that are served here.
             plans.in_force = here(&self.entrance.region).map(|file| {
                 routes.start_policy(Arc::new(file), &self.entrance, &self.database, None)
             });
         }
-        plans.trial = trial.and_then(|trial| self.trial(trial, &plans, bodies));
+        plans.trial = trial.map(|trial| self.trial(trial, &plans));
         let is_same = is_same(plans.in_force.as_ref(), before.in_force.as_ref())
             && shape(plans.trial.as_ref()) == shape(before.trial.as_ref());
         if !is_same {
@@ -89,10 +89,15 @@ impl PlanSwitch {
         }
     }
 
-    fn trial(&self, trial: &OnTrial, plans: &TrafficPlans, bodies: &Bodies) -> Option<PolicyTrial> {
-        let same = plans.trial.as_ref();
-        let file = bodies.policy(trial.revision)?;
-        let same = same.filter(|it| it.rollout == trial.rollout && it.policy.file().is_same(file));
+    fn trial(
+        &self,
+        (trial, file): (&OnTrial, &Arc<PolicyFile>),
+        plans: &TrafficPlans,
+    ) -> PolicyTrial {
+        let same = plans.trial.as_ref().filter(|it| {
+            (it.rollout, it.started) == (trial.rollout, trial.started)
+                && it.policy.file().is_same(file)
+        });
         let begun = match same {
             Some(known) => PolicyTrial {
                 share: trial.share,
@@ -105,13 +110,14 @@ impl PlanSwitch {
                 PolicyTrial {
                     policy: routes.start_beside(file, &self.entrance, &self.database, before),
                     rollout: trial.rollout,
+                    started: trial.started,
                     share: trial.share,
                     counters: Arc::new(TrialCounters::default()),
                 }
             }
         };
         begun.counters.begin(begun.share);
-        Some(begun)
+        begun
     }
 
     /// Returns what is counted of the open rollout.
@@ -122,9 +128,22 @@ impl PlanSwitch {
     }
 }
 
+/// Returns the new plan of the open rollout, unless it is what is in force: the same text, and not only the same number,
+/// which a promotion may have given again.
+fn candidate<'a>(
+    trial: Option<&'a OnTrial>,
+    in_force: Option<&PolicyFile>,
+    bodies: &'a Bodies,
+) -> Option<(&'a OnTrial, &'a Arc<PolicyFile>)> {
+    let trial = trial?;
+    let file = bodies.policy(trial.revision)?;
+    let is_other = in_force.is_none_or(|in_force| !file.is_same(in_force));
+    is_other.then_some((trial, file))
+}
+
 /// What of a trial makes it another value.
-fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u16, *const TrafficPolicy)> {
-    trial.map(|it| (it.rollout, it.share, Arc::as_ptr(&it.policy)))
+fn shape(trial: Option<&PolicyTrial>) -> Option<(u64, u64, u16, *const TrafficPolicy)> {
+    trial.map(|it| (it.rollout, it.started, it.share, Arc::as_ptr(&it.policy)))
 }
 
 fn is_same(one: Option<&Arc<TrafficPolicy>>, other: Option<&Arc<TrafficPolicy>>) -> bool {
@@ -135,4 +154,45 @@ fn is_same(one: Option<&Arc<TrafficPolicy>>, other: Option<&Arc<TrafficPolicy>>)
 fn here(region: &RegionId) -> Option<PolicyFile> {
     let text = format!("region {region}\npolicy everything {{ prefer local }}\n");
     PolicyFile::of("built-in", text.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_rollout::{RolloutStage, SavedPolicy, StoredRevision, TrustedKeys, sha256_hex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_the_number_in_force_is_a_candidate_unless_its_text_is_in_force() {
+        let body = "region a\npolicy p { prefer a }\n";
+        let stored = StoredRevision {
+            revision: 3,
+            body: body.to_owned(),
+            sha256: sha256_hex(body.as_bytes()),
+            language: 1,
+            floor: 0,
+            signature: None,
+        };
+        let mut bodies = Bodies::default();
+        let trust = TrustedKeys::default();
+        let accepted = bodies.accept_saved(&SavedPolicy::of(&stored), &trust).await;
+        assert_eq!(accepted, Ok(()));
+        let trial = OnTrial {
+            rollout: 6,
+            started: 60,
+            revision: 3,
+            stage: RolloutStage::Shadow,
+            share: 0,
+            latency: true,
+        };
+        let file = |text: &str| PolicyFile {
+            revision: 3,
+            ..PolicyFile::of("revision 3", text.as_bytes()).unwrap()
+        };
+        let is_one =
+            |in_force: Option<&PolicyFile>| candidate(Some(&trial), in_force, &bodies).is_some();
+        assert!(!is_one(Some(&file(body))));
+        assert!(is_one(Some(&file(&format!("# lost\n{body}")))));
+        assert!(is_one(None));
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, Posture};
+use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, OpenRollout, Posture};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -14,8 +14,9 @@ use tidegate_traffic::syntax::LANGUAGE;
 /// How often a row is written when nothing happens.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// How often while a rollout is open.
+/// How often while a rollout is open; a shorter bake is waited for, which ends with a report of each gateway.
 const OPEN: Duration = Duration::from_secs(2);
+const OPEN_LEAST: Duration = Duration::from_millis(250);
 
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
@@ -27,20 +28,23 @@ const REFUSED: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) struct Reported {
     pub(super) row: GatewayReport,
-    pub(super) is_open: bool,
+    /// How often it is written when nothing happens.
+    pub(super) every: Duration,
 }
 
 impl Reported {
-    /// What a gateway of a region says of the store that it follows, and of the open rollout and its
-    /// revision.
+    /// What a gateway of a region says of the store that it follows, and of the open rollout.
     pub(super) fn of(
         (gateway, region): (&str, &str),
         posture: &Posture,
-        open: Option<(u64, u32)>,
+        open: Option<&OpenRollout>,
         arms: ArmReport,
     ) -> Self {
-        let in_force = (posture.rollout, posture.in_force.unwrap_or_default());
-        let (rollout, revision) = open.unwrap_or(in_force);
+        let (rollout, revision) = match open {
+            Some(open) => (open.rollout, open.revision),
+            None => (posture.rollout, posture.in_force.unwrap_or_default()),
+        };
+        let bake = open.map(|it| Duration::from_millis(it.bake_ms));
         Self {
             row: GatewayReport {
                 gateway: gateway.to_owned(),
@@ -53,9 +57,12 @@ impl Reported {
                 state: posture.state,
                 refused: posture.refused.map(str::to_owned),
                 age: Duration::ZERO,
-                arms,
+                arms: ArmReport {
+                    started: Some(open.map_or(0, |it| it.started)),
+                    ..arms
+                },
             },
-            is_open: open.is_some(),
+            every: bake.map_or(STEADY, |bake| bake.clamp(OPEN_LEAST, OPEN)),
         }
     }
 
@@ -72,13 +79,15 @@ impl Reported {
 
     /// What a gateway says that has a policy file.
     pub(super) fn pinned(by: (&str, &str), posture: &Posture) -> Self {
-        let said = Self::of(by, posture, Some((0, 0)), ArmReport::default());
+        let said = Self::of(by, posture, None, ArmReport::default());
         Self {
             row: GatewayReport {
+                rollout: 0,
+                revision: 0,
                 state: GatewayState::Pinned,
                 ..said.row
             },
-            is_open: false,
+            every: STEADY,
         }
     }
 }
@@ -87,7 +96,7 @@ impl Reported {
 fn differs(one: &GatewayReport, other: &GatewayReport) -> bool {
     let said = |it: &GatewayReport| {
         (
-            it.rollout,
+            (it.rollout, it.arms.started),
             it.revision,
             it.share,
             it.state,
@@ -112,7 +121,7 @@ pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Op
             return;
         }
         let now = Instant::now();
-        let Some(Reported { row, is_open }) = latest.borrow_and_update().clone() else {
+        let Some(Reported { row, every }) = latest.borrow_and_update().clone() else {
             due = now + STEADY;
             continue;
         };
@@ -123,7 +132,7 @@ pub(super) async fn report(monitor: Arc<Monitor>, mut latest: watch::Receiver<Op
         match write(&monitor, &row).await {
             Ok(()) => {
                 last = Some(row);
-                due = now + if is_open { OPEN } else { STEADY };
+                due = now + every;
             }
             Err(pause) => (held, due) = (now + pause, now + pause),
         }
@@ -150,6 +159,8 @@ async fn write(monitor: &Monitor, row: &GatewayReport) -> Result<(), Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_rollout::RolloutStage;
+
     use super::*;
 
     #[test]
@@ -172,5 +183,42 @@ mod tests {
         let lapsed = in_doubt(GatewayState::Lapsed, None);
         assert_eq!(lapsed.as_deref(), Some("lapsed"));
         assert_eq!(in_doubt(GatewayState::Applied, None), None);
+    }
+
+    #[test]
+    fn a_report_says_when_its_rollout_began_and_comes_as_often_as_a_short_bake() {
+        let posture = Posture {
+            in_force: Some(1),
+            rollout: 4,
+            trial: None,
+            state: GatewayState::Loaded,
+            refused: None,
+        };
+        let said = |bake_ms| {
+            let open = OpenRollout {
+                rollout: 5,
+                started: 50,
+                revision: 2,
+                base: 1,
+                bake_ms,
+                regions: Vec::new(),
+                stage: RolloutStage::Shadow,
+                region: None,
+                share: 0,
+                beat: 0,
+                paused: false,
+                judge: String::new(),
+            };
+            let by = ("gateway", "region");
+            Reported::of(by, &posture, Some(&open), ArmReport::default())
+        };
+        let row = said(0).row;
+        assert_eq!((row.rollout, row.arms.started), (5, Some(50)));
+        assert_eq!(said(0).every, OPEN_LEAST);
+        assert_eq!(said(1_000).every, Duration::from_secs(1));
+        assert_eq!(said(60_000).every, OPEN);
+        let steady = Reported::of(("gateway", "region"), &posture, None, ArmReport::default());
+        assert_eq!((steady.row.rollout, steady.row.arms.started), (4, Some(0)));
+        assert_eq!(steady.every, STEADY);
     }
 }

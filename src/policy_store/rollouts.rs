@@ -2,7 +2,9 @@
 
 use super::StoreError;
 use super::past::{floor, to_go_back_to, was_in_force};
-use super::rows::{InForceRow, NewRollout, OpenRow, PolicyRollback, TEXT_MAX, long, number};
+use super::rows::{
+    InForceRow, NewRollout, OpenRow, PolicyRollback, STARTED, TEXT_MAX, long, number,
+};
 use super::session::{Arguments, StoreSession, int};
 use tidegate_rollout::{RolloutOutcome, RolloutStage, StoredRevision};
 
@@ -16,11 +18,11 @@ const LED: &str = "rollout = $1 and leader = $2 and outcome is null \
     and renewed_at > clock_timestamp() - interval '10 s'";
 
 impl StoreSession {
-    /// Begins a rollout.
+    /// Begins a rollout; returns its number and when it began, in microseconds since 1970.
     ///
     /// # Errors
     /// When another one is open, or the revision is below the one in force.
-    pub async fn begin(&self, new: &NewRollout<'_>) -> Result<u64, StoreError> {
+    pub async fn begin(&self, new: &NewRollout<'_>) -> Result<(u64, u64), StoreError> {
         self.expire_if_left().await?;
         self.transaction(async || {
             self.lock_rollouts().await?;
@@ -31,9 +33,13 @@ impl StoreSession {
                 return Err(StoreError::Below { revision, in_force });
             }
             self.refuse_void(revision, in_force).await?;
-            let sql = "insert into tidegate.traffic_rollout \
-                (kind, revision, base, regions, bake, blast_radius, judge, leader, by) \
-                values ('rollout', $1, $2, $3, make_interval(secs => $4), $5, $6, $7, $8) returning rollout";
+            let greatest = self.greatest().await?;
+            let sql = format!(
+                "insert into tidegate.traffic_rollout \
+                 (kind, revision, base, regions, bake, blast_radius, judge, leader, by) \
+                 values ('rollout', $1, $2, $3, make_interval(secs => $4), $5, $6, $7, $8) \
+                 returning rollout, {STARTED}"
+            );
             let (revision, base) = (int(revision), int(in_force));
             let (bake, radius) = (new.bake.as_secs_f64(), int(new.blast_radius));
             let arguments: Arguments<'_> = &[
@@ -46,10 +52,19 @@ impl StoreSession {
                 &new.leader,
                 &new.by,
             ];
-            let rows = self.rows(sql, arguments).await?;
-            rows.first().map_or(Ok(0), |row| long(row, 0))
+            let rows = self.rows(&sql, arguments).await?;
+            let begun = |row| Ok::<_, StoreError>((long(row, 0)?, long(row, 1)?));
+            let (rollout, started) = rows.first().map(begun).transpose()?.unwrap_or_default();
+            refuse_behind(rollout, greatest)?;
+            Ok((rollout, started))
         })
         .await
+    }
+
+    /// Returns the greatest number of a rollout, whatever became of it.
+    async fn greatest(&self) -> Result<u64, StoreError> {
+        let newest = self.newest(false).await?;
+        Ok(newest.map_or(0, |it| it.rollout))
     }
 
     /// Shows that the leader lives; returns whether it still leads.
@@ -172,6 +187,7 @@ impl StoreSession {
     /// Puts an older revision in force.
     async fn put_back(&self, revision: u32, from: u32, by: &str) -> Result<InForceRow, StoreError> {
         let base = self.base_of(revision).await?;
+        let greatest = self.greatest().await?;
         let sql = "insert into tidegate.traffic_rollout \
             (kind, revision, base, regions, leader, by, outcome, reason, ended_at) \
             values ('rollback', $1, $2, '{}', '', $3, 'done', $4, clock_timestamp()) returning rollout";
@@ -179,6 +195,7 @@ impl StoreSession {
         let (number, below) = (int(revision), int(base));
         let rows = self.rows(sql, &[&number, &below, &by, &reason]).await?;
         let rollout = rows.first().map_or(Ok(0), |row| long(row, 0))?;
+        refuse_behind(rollout, greatest)?;
         Ok(InForceRow {
             rollout,
             revision,
@@ -247,7 +264,11 @@ impl StoreSession {
         self.run(sql, &[&reason]).await.map(drop)
     }
 
-    async fn refuse_open(&self) -> Result<(), StoreError> {
+    /// Refuses to go on while a rollout is open.
+    ///
+    /// # Errors
+    /// When one is open, or that cannot be read.
+    pub async fn refuse_open(&self) -> Result<(), StoreError> {
         match self.newest(true).await? {
             None => Ok(()),
             Some(open) => Err(StoreError::Open {
@@ -262,6 +283,14 @@ impl StoreSession {
     async fn led(&self, sql: &str, arguments: Arguments<'_>) -> Result<bool, StoreError> {
         self.transaction(async || Ok(self.run(sql, arguments).await? == 1))
             .await
+    }
+}
+
+/// Refuses a number that gateways would not follow: they go by the greatest.
+fn refuse_behind(rollout: u64, greatest: u64) -> Result<(), StoreError> {
+    match rollout > greatest {
+        true => Ok(()),
+        false => Err(StoreError::Behind { rollout, greatest }),
     }
 }
 

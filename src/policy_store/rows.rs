@@ -7,10 +7,17 @@ use tokio_postgres::Row;
 
 use super::StoreError;
 use tidegate_model::{RegionId, printable};
-use tidegate_rollout::{ArmReport, GatewayReport, GatewayState, SigningKey, StoredRevision};
+use tidegate_rollout::{ALIVE, ArmReport, GatewayReport, GatewayState, SigningKey, StoredRevision};
 
 /// Longest text of others that is shown, in characters: names, notes and reasons.
 pub(super) const TEXT_MAX: usize = 1_000;
+
+/// When a rollout began, in microseconds since 1970, whatever is in its row.
+pub(super) const STARTED: &str =
+    "least(greatest(extract(epoch from started_at) * 1000000, 0), 9e18)::bigint";
+
+/// Age of a row that is no gateway's word: its time has no end, or lies in the future.
+const NO_AGE: Duration = Duration::from_secs(1_000_000_000);
 
 /// A revision to be stored.
 pub struct NewRevision<'a> {
@@ -163,9 +170,18 @@ pub(super) fn report(row: &Row) -> GatewayReport {
         share,
         state,
         refused: optional_text(row, 8).unwrap_or_default(),
-        age: Duration::try_from_secs_f64(f64::max(age, 0.0)).unwrap_or(Duration::MAX),
+        age: age_of(age),
         arms: arms.map(ArmReport::read).unwrap_or_default(),
     }
+}
+
+/// Returns the age of a row. A time that is a little ahead is that of a clock which was set back; beyond that a row would
+/// count as a living gateway's until then.
+fn age_of(seconds: f64) -> Duration {
+    if seconds < -ALIVE.as_secs_f64() {
+        return NO_AGE;
+    }
+    Duration::try_from_secs_f64(f64::max(seconds, 0.0)).unwrap_or(NO_AGE)
 }
 
 pub(super) fn listed(row: &Row) -> Result<ListedRevision, StoreError> {
@@ -216,4 +232,19 @@ pub(super) fn number(row: &Row, column: usize) -> Result<u32, StoreError> {
 pub(super) fn long(row: &Row, column: usize) -> Result<u64, StoreError> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|error| StoreError::Row(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_future_is_not_that_of_a_living_gateway() {
+        let seconds = Duration::from_secs_f64;
+        assert_eq!(age_of(2.5), seconds(2.5));
+        assert_eq!(age_of(-30.0), Duration::ZERO);
+        for odd in [-30.1, -1e9, f64::NEG_INFINITY, f64::INFINITY, f64::MAX] {
+            assert!(age_of(odd) > ALIVE, "{odd}");
+        }
+    }
 }

@@ -199,6 +199,19 @@ impl StoreSession {
         self.row_of(those, &[&number]).await
     }
 
+    /// Returns the numbers of the rollouts after one, and of their revisions; at most 1,000.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn rollouts_after(&self, rollout: u64) -> Result<Vec<(u64, u32)>, StoreError> {
+        let after = i64::try_from(rollout).unwrap_or(i64::MAX);
+        let sql = "select rollout, revision from tidegate.traffic_rollout \
+            where rollout > $1 order by rollout limit 1000";
+        let rows = self.rows(sql, &[&after]).await?;
+        let numbers = |row| Ok::<_, StoreError>((long(row, 0)?, number(row, 1)?));
+        rows.iter().map(numbers).collect()
+    }
+
     async fn row_of(
         &self,
         those: &str,

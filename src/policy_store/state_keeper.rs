@@ -40,7 +40,7 @@ pub(super) enum SavedState {
 impl SavedState {
     /// Returns what is in force, where it was read, with its revision and the greatest floor that counts.
     pub(super) fn of(
-        (system, position): (Option<u64>, RolloutPosition),
+        (system, position, started): (Option<u64>, RolloutPosition, u64),
         (stored, floor): (Option<&StoredRevision>, u32),
         fleet: &str,
     ) -> Self {
@@ -56,6 +56,7 @@ impl SavedState {
             system,
             timeline,
             rollout,
+            started,
             floor_accepted: floor,
             ..kept
         }))

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::StoreError;
+use super::rows::STARTED;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,6 +22,9 @@ const FLOORS_MAX: usize = 64;
 
 /// How a message begins.
 const BEGIN: &str = "set local lock_timeout = '100ms'; ";
+
+/// How long a rollout bakes its stages, in milliseconds, whatever is in its row.
+const BAKE_MS: &str = "least(greatest(extract(epoch from bake) * 1000, 0), 1e9)::bigint";
 
 /// What one poll reads.
 #[derive(Debug, Deserialize)]
@@ -87,11 +91,12 @@ pub(super) async fn poll(client: &Client, of: &PollOf) -> Result<Polled, StoreEr
     } = of;
     let (asks, floors_of) = (floors_of.is_some(), floors_of.unwrap_or_default());
     let sql = format!(
-        "with open as (select rollout, revision, base, regions, stage, region, share, beat, paused, judge \
+        "with open as (select rollout, {STARTED} as started, revision, base, {BAKE_MS} as bake_ms, regions, stage, \
+                 region, share, beat, paused, judge \
              from tidegate.traffic_rollout where outcome is null), \
-         finished as (select rollout, revision from tidegate.traffic_rollout \
+         finished as (select rollout, {STARTED} as started, revision from tidegate.traffic_rollout \
              where outcome = 'done' order by rollout desc limit 1), \
-         above_floor as (select rollout, revision from tidegate.traffic_rollout \
+         above_floor as (select rollout, {STARTED} as started, revision from tidegate.traffic_rollout \
              where outcome = 'done' and (revision = 0 or revision >= {floor}) order by rollout desc limit 1), \
          floors as (select revision, floor, left(sha256, 65) as sha256, \
                  encode(substr(signature, 1, 65), 'hex') as signature from tidegate.traffic_revision as it \

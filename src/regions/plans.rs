@@ -26,6 +26,8 @@ pub struct PolicyTrial {
     pub policy: Arc<TrafficPolicy>,
     /// The rollout.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970.
+    pub started: u64,
     /// The share of the keys that belongs to it here, of 10,000.
     pub share: u16,
     /// What is counted.
@@ -99,6 +101,7 @@ impl TrialCounters {
     pub fn report(&self) -> ArmReport {
         let stage = self.lock();
         ArmReport {
+            started: None,
             decided: self.decided.load(Ordering::Relaxed),
             changed: self.changed.load(Ordering::Relaxed),
             exposed: stage.exposed(),

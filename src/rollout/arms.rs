@@ -36,6 +36,10 @@ pub struct ArmPair {
 /// What a gateway has counted of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ArmReport {
+    /// When the open rollout began that it is about, in microseconds since 1970; 0 where none is open, and nothing from
+    /// a gateway of a version that does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
     /// Decisions since the rollout began.
     #[serde(default)]
     pub decided: u64,
@@ -136,6 +140,7 @@ impl ArmReport {
     #[must_use]
     pub fn read(text: &str) -> Self {
         let Self {
+            started,
             decided,
             changed,
             exposed,
@@ -143,6 +148,7 @@ impl ArmReport {
         } = serde_json::from_str(text).unwrap_or_default();
         let decided = u64::min(decided, COUNT_MAX);
         Self {
+            started,
             decided,
             changed: u64::min(changed, decided),
             exposed: u64::min(exposed, decided),
@@ -252,6 +258,7 @@ mod tests {
         };
         new.merge(&all);
         assert_eq!((new.requests, new.later_than(0)), (most, most));
+        assert_eq!(ArmReport::read(r#"{"started":7}"#).started, Some(7));
         for text in [
             "",
             "{}",

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use crate::stage::{SHARE_ALL, StageAt};
-use crate::{ArmPair, RolloutStage, StopReason};
+use crate::{ArmPair, GatewayReport, RolloutStage, StopReason};
 
 /// How a rollout is to go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Course {
     /// The rollout's number.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970.
+    pub started: u64,
     /// The regions in their order.
     pub regions: Vec<String>,
     /// How long each stage lasts once its gateways have applied it.
@@ -53,6 +55,13 @@ pub struct Told {
 }
 
 impl Course {
+    /// Whether a report is about this rollout: a promotion may have lost another one of the same number, and gateways
+    /// follow that one until they have seen this.
+    pub(crate) fn is_of(&self, report: &GatewayReport) -> bool {
+        let is_it = |started: u64| started == self.started;
+        report.rollout == self.rollout && report.arms.started.is_none_or(is_it)
+    }
+
     /// Returns the name of a stage's region.
     #[must_use]
     pub(crate) fn region_of(&self, stage: StageAt) -> Option<&str> {

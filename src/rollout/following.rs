@@ -5,8 +5,8 @@ use std::time::Duration;
 use self::trial::Trialling;
 pub use self::trial::{Admission, LEASE, OnTrial};
 use crate::{
-    FinishedRollout, GatewayState, RevisionRefusal, RolloutOutcome, RolloutPosition, StoreView,
-    WorseBy,
+    FinishedRollout, GatewayState, OpenRollout, RevisionRefusal, RolloutOutcome, RolloutPosition,
+    StoreView, WorseBy,
 };
 
 mod trial;
@@ -101,11 +101,10 @@ impl Following {
         self.in_force.map(|(_, revision)| revision)
     }
 
-    /// Returns the open rollout and its revision, if one is known.
+    /// Returns the open rollout, if one is known.
     #[must_use]
-    pub fn open_rollout(&self) -> Option<(u64, u32)> {
-        let row = self.trial.as_ref().map(|trial| &trial.row)?;
-        Some((row.rollout, row.revision))
+    pub fn open_rollout(&self) -> Option<&OpenRollout> {
+        self.trial.as_ref().map(|trial| &trial.row)
     }
 
     /// Returns what to decide by now. A lease that has run out while the new plan was used is remembered.

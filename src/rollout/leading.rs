@@ -129,7 +129,10 @@ impl Leading {
         self.old.remember(&told.arms.old, now);
         let region = self.course.region_of(self.at);
         let is_here = |it: &GatewayReport| region.is_none_or(|region| it.region == region);
-        let heard = self.attendance.call(self.course.rollout, is_here, reports);
+        let course = &self.course;
+        let heard = self
+            .attendance
+            .call(|it| course.is_of(it), is_here, reports);
         if let Some(reason) = self.ended_by(reports) {
             return LeaderStep::Stop(reason);
         }
@@ -152,7 +155,8 @@ impl Leading {
             return LeaderStep::Wait;
         }
         let baked = now.saturating_sub(since);
-        if baked < self.course.bake {
+        let bake = self.course.bake;
+        if baked < bake || !self.is_told(&heard, baked.saturating_sub(bake)) {
             return LeaderStep::Wait;
         }
         self.judge(&told, baked, now)
@@ -178,13 +182,17 @@ impl Leading {
         told
     }
 
-    fn ours<'a>(
-        &self,
-        reports: &'a [GatewayReport],
-    ) -> impl Iterator<Item = &'a GatewayReport> + use<'a> {
-        let rollout = self.course.rollout;
-        let ours = reports.iter().filter(move |it| it.rollout == rollout);
+    fn ours<'a>(&self, reports: &'a [GatewayReport]) -> impl Iterator<Item = &'a GatewayReport> {
+        let course = &self.course;
+        let ours = reports.iter().filter(move |it| course.is_of(it));
         ours.filter(|it| !it.suspects_itself())
+    }
+
+    /// Whether all gateways at work have reported since the bake has ended: what they said before does not cover it.
+    /// One that does not is soon not alive.
+    fn is_told(&self, heard: &Heard<'_>, since_then: Duration) -> bool {
+        let mut at_work = heard.alive.iter().filter(|it| self.is_at_work(it));
+        at_work.all(|it| it.age <= since_then)
     }
 
     fn has_all_keys(&self) -> bool {
@@ -193,7 +201,7 @@ impl Leading {
 
     /// Whether a gateway does what the stage says.
     fn is_at_work(&self, report: &GatewayReport) -> bool {
-        if report.rollout != self.course.rollout {
+        if !self.course.is_of(report) {
             return false;
         }
         match self.at {

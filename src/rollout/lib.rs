@@ -5,9 +5,9 @@
 
 mod refusal;
 mod signature;
-mod saved;
 mod stage;
 mod rows;
+mod saved;
 mod share;
 mod arms;
 mod worse;

@@ -55,10 +55,14 @@ impl StoreView {
 pub struct OpenRollout {
     /// Its number.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970: after a promotion another one may have its number.
+    pub started: u64,
     /// The new revision.
     pub revision: u32,
     /// What was in force before.
     pub base: u32,
+    /// How long each stage bakes, in milliseconds.
+    pub bake_ms: u64,
     /// The regions in their order.
     pub regions: Vec<String>,
     /// The stage.
@@ -126,12 +130,24 @@ impl fmt::Display for RolloutOutcome {
 }
 
 /// A rollout that has finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct FinishedRollout {
     /// Its number.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970; 0 if that is not known.
+    pub started: u64,
     /// Its revision; 0 for the built-in policy.
     pub revision: u32,
+}
+
+impl FinishedRollout {
+    /// Whether this is the same rollout: after a promotion that has lost one, another may have its number.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_known = self.started > 0 && other.started > 0;
+        (self.rollout, self.revision) == (other.rollout, other.revision)
+            && (self.started == other.started || !is_known)
+    }
 }
 
 /// A revision without its text.

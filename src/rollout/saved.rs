@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::FinishedRollout;
 use crate::signature::{StoredRevision, sha256_hex};
 
 /// What was in force when a rollout finished.
@@ -17,6 +18,9 @@ pub struct SavedPolicy {
     pub timeline: u32,
     /// The rollout.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970; 0 if that is not known.
+    #[serde(default)]
+    pub started: u64,
     /// Its revision; 0 for the built-in policy.
     pub revision: u32,
     /// The digest of the text.
@@ -91,6 +95,16 @@ impl SavedPolicy {
         })
     }
 
+    /// Returns the rollout that has put it in force.
+    #[must_use]
+    pub fn by(&self) -> FinishedRollout {
+        FinishedRollout {
+            rollout: self.rollout,
+            started: self.started,
+            revision: self.revision,
+        }
+    }
+
     /// Returns the revision, to be checked like one from the store.
     #[must_use]
     pub fn stored(&self) -> StoredRevision {
@@ -113,6 +127,7 @@ impl SavedPolicy {
             system: None,
             timeline: 0,
             rollout: 0,
+            started: 0,
             revision: stored.revision,
             sha256: stored.sha256.clone(),
             language: stored.language,

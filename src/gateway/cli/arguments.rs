@@ -204,11 +204,17 @@ pub(super) enum PolicyCommand {
     Check {
         /// The policy file.
         file: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Run the tests of a policy file; exit 1 if one fails.
     Test {
         /// The policy file.
         file: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Rewrite a policy file in the normal form; comments stay.
     Fmt {
@@ -313,10 +319,10 @@ impl PolicyCommand {
     /// Whether standard output has JSON and nothing else.
     pub(super) fn json(&self) -> bool {
         match self {
-            Self::Check { .. } | Self::Test { .. } | Self::Fmt { .. } | Self::Replay { .. } => {
-                false
-            }
-            Self::Show { json, .. }
+            Self::Fmt { .. } | Self::Replay { .. } => false,
+            Self::Check { json, .. }
+            | Self::Test { json, .. }
+            | Self::Show { json, .. }
             | Self::List { json }
             | Self::Diff { json, .. }
             | Self::Status { json }

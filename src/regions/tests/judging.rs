@@ -205,6 +205,7 @@ async fn while_a_rollout_is_open_each_key_is_decided_by_one_plan_and_both_learn_
         trial: Some(PolicyTrial {
             policy: Arc::clone(&new),
             rollout: 7,
+            started: 0,
             share,
             counters: Arc::clone(&counters),
         }),

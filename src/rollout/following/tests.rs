@@ -6,8 +6,10 @@ const S: Duration = Duration::from_secs(1);
 fn open(rollout: u64, beat: u64, share: Option<(&str, u16)>) -> OpenRollout {
     OpenRollout {
         rollout,
+        started: 1,
         revision: 2,
         base: 1,
+        bake_ms: 60_000,
         regions: ["a", "b", "c"].map(str::to_owned).to_vec(),
         stage: match share {
             Some(_) => RolloutStage::Share,
@@ -32,6 +34,7 @@ fn view(open: Option<OpenRollout>) -> StoreView {
         ended: None,
         finished: Some(FinishedRollout {
             rollout: 1,
+            started: 1,
             revision: 1,
         }),
         above_floor: None,
@@ -51,6 +54,12 @@ fn led(share: Option<(&str, u16)>) -> Following {
     gateway
 }
 
+/// The open rollout and its revision.
+fn numbers(gateway: &Following) -> Option<(u64, u32)> {
+    let open = gateway.open_rollout()?;
+    Some((open.rollout, open.revision))
+}
+
 fn share(gateway: &mut Following, now: Duration) -> u16 {
     gateway.posture(now).trial.map_or(0, |it| it.share)
 }
@@ -61,7 +70,11 @@ fn the_newest_finished_rollout_is_in_force_and_older_ones_move_nothing() {
     assert_eq!(gateway.posture(S).in_force, None);
     let finished = |rollout, revision| StoreView {
         newest: rollout,
-        finished: Some(FinishedRollout { rollout, revision }),
+        finished: Some(FinishedRollout {
+            rollout,
+            started: 1,
+            revision,
+        }),
         ..view(None)
     };
     for (rollout, revision, expected) in [(4, 3, 3), (2, 5, 3), (4, 3, 3), (5, 1, 1), (4, 3, 1)] {
@@ -76,7 +89,11 @@ fn after_a_promotion_what_has_survived_counts_even_where_it_is_older() {
     let at = |timeline, finished: Option<(u64, u32)>| StoreView {
         timeline,
         newest: finished.map_or(0, |it| it.0),
-        finished: finished.map(|(rollout, revision)| FinishedRollout { rollout, revision }),
+        finished: finished.map(|(rollout, revision)| FinishedRollout {
+            rollout,
+            started: 1,
+            revision,
+        }),
         ..view(None)
     };
     gateway.observe(&at(1, Some((7, 4))), &usable, S);
@@ -104,6 +121,7 @@ fn a_refused_revision_changes_nothing_and_is_reported_until_it_can_be_used() {
         newest: 2,
         finished: Some(FinishedRollout {
             rollout: 2,
+            started: 1,
             revision: 2,
         }),
         ..view(None)
@@ -239,6 +257,7 @@ fn a_finished_rollout_is_in_force_for_all_keys_at_once() {
         newest: 2,
         finished: Some(FinishedRollout {
             rollout: 2,
+            started: 1,
             revision: 2,
         }),
         ..view(None)
@@ -275,8 +294,27 @@ fn a_promotion_that_has_another_rollout_under_the_same_number_ends_the_one_that_
     };
     let observed = gateway.observe(&promoted, &usable, 3 * S);
     assert_eq!(observed.ended, Some((2, RolloutOutcome::Lost)));
-    assert_eq!(gateway.open_rollout(), Some((2, 7)));
+    assert_eq!(numbers(&gateway), Some((2, 7)));
     assert_eq!(share(&mut gateway, 3 * S), 0);
+}
+
+#[test]
+fn a_promotion_that_has_the_same_numbers_for_another_rollout_ends_the_one_that_is_lost_and_its_veto()
+ {
+    let mut gateway = led(Some(("b", 500)));
+    gateway.veto(WorseBy::Errors);
+    let other = OpenRollout {
+        started: 2,
+        ..open(2, 0, None)
+    };
+    let promoted = StoreView {
+        timeline: 2,
+        ..view(Some(other))
+    };
+    let observed = gateway.observe(&promoted, &usable, 3 * S);
+    assert_eq!(observed.ended, Some((2, RolloutOutcome::Lost)));
+    assert_eq!(numbers(&gateway), Some((2, 2)));
+    assert_eq!(gateway.posture(3 * S).state, GatewayState::Loaded);
 }
 
 #[test]
@@ -352,7 +390,7 @@ fn a_late_row_of_an_older_rollout_moves_nothing_while_a_newer_one_is_open() {
     assert_eq!(share(&mut gateway, 2 * S), 2_500);
     // A node that is behind still shows the one before, at a greater beat.
     gateway.observe(&view(Some(open(2, 40, Some(("c", 500))))), &usable, 3 * S);
-    assert_eq!(gateway.open_rollout(), Some((3, 2)));
+    assert_eq!(numbers(&gateway), Some((3, 2)));
     assert_eq!(share(&mut gateway, 3 * S), 2_500);
     // So does the old primary, whatever it has begun since.
     gateway.observe(
@@ -363,10 +401,10 @@ fn a_late_row_of_an_older_rollout_moves_nothing_while_a_newer_one_is_open() {
         &usable,
         3 * S,
     );
-    assert_eq!(gateway.open_rollout(), Some((3, 2)));
+    assert_eq!(numbers(&gateway), Some((3, 2)));
     // A newer one takes its place, and waits for its own leader.
     gateway.observe(&view(Some(open(4, 7, share_of_b))), &usable, 4 * S);
-    assert_eq!(gateway.open_rollout(), Some((4, 2)));
+    assert_eq!(numbers(&gateway), Some((4, 2)));
     assert_eq!(share(&mut gateway, 4 * S), 0);
 }
 
@@ -392,7 +430,13 @@ fn floor_of_three(revision: u32) -> Admission {
 
 #[test]
 fn a_rollback_below_the_floor_is_not_followed_and_what_had_the_floor_is_though_it_was_never_seen() {
-    let shown = |rollout, revision| Some(FinishedRollout { rollout, revision });
+    let shown = |rollout, revision| {
+        Some(FinishedRollout {
+            rollout,
+            started: 1,
+            revision,
+        })
+    };
     let back = |above_floor| StoreView {
         newest: 4,
         finished: shown(4, 2),
@@ -452,6 +496,7 @@ fn what_is_not_compiled_yet_neither_ends_a_rollout_nor_counts_until_it_is() {
         newest: 3,
         finished: Some(FinishedRollout {
             rollout: 3,
+            started: 1,
             revision: 2,
         }),
         ..view(None)

@@ -23,6 +23,8 @@ pub enum Admission {
 pub struct OnTrial {
     /// The rollout.
     pub rollout: u64,
+    /// When it began, in microseconds since 1970.
+    pub started: u64,
     /// Its revision.
     pub revision: u32,
     /// Its stage.
@@ -69,7 +71,7 @@ impl Trialling {
 
     /// Whether a row is that of this rollout, by what never changes in it.
     pub(super) fn is_same(&self, row: &OpenRollout) -> bool {
-        let fixed = |it: &OpenRollout| (it.rollout, it.revision, it.base);
+        let fixed = |it: &OpenRollout| (it.rollout, it.started, it.revision, it.base);
         fixed(row) == fixed(&self.row) && row.regions == self.row.regions
     }
 
@@ -112,6 +114,7 @@ impl Trialling {
     pub(super) fn plan(&self, share: u16) -> Option<OnTrial> {
         (self.admission == Admission::Usable).then(|| OnTrial {
             rollout: self.row.rollout,
+            started: self.row.started,
             revision: self.row.revision,
             stage: self.row.stage,
             share,

@@ -23,14 +23,14 @@ impl Attendance {
     /// Looks at the reports of those that are here.
     pub(super) fn call<'a>(
         &mut self,
-        rollout: u64,
+        is_of_this: impl Fn(&GatewayReport) -> bool,
         is_here: impl Fn(&GatewayReport) -> bool,
         reports: &'a [GatewayReport],
     ) -> Heard<'a> {
         let here = reports.iter().filter(|it| it.follows() && is_here(it));
         let (suspects, alive): (Vec<_>, Vec<_>) = here.partition(|it| it.suspects_itself());
         let followers = alive.iter().chain(&suspects);
-        let followers = followers.filter(|it| it.rollout == rollout);
+        let followers = followers.filter(|it| is_of_this(it));
         self.seen.extend(followers.map(|it| it.gateway.clone()));
         let mut missing = self.seen.clone();
         missing.extend(suspects.iter().map(|it| it.gateway.clone()));

@@ -6,6 +6,7 @@ const S: Duration = Duration::from_secs(1);
 fn course() -> Course {
     Course {
         rollout: 2,
+        started: 5,
         regions: vec!["a".to_owned(), "b".to_owned()],
         bake: 60 * S,
         wait: 120 * S,
@@ -26,7 +27,7 @@ fn report(gateway: &str, region: &str, state: GatewayState, share: u16) -> Gatew
         share,
         state,
         refused: None,
-        age: S,
+        age: Duration::ZERO,
         arms: ArmReport::default(),
     }
 }
@@ -147,6 +148,59 @@ fn a_gateway_that_vetoes_lapses_or_refuses_ends_it_at_once_if_it_is_of_this_roll
             "{step:?}"
         );
     }
+}
+
+#[test]
+fn what_gateways_report_of_a_lost_rollout_of_the_same_number_is_not_of_this_one() {
+    let mut leading = Leading::new(course(), Duration::ZERO);
+    let mut reports = followed(&leading);
+    for report in &mut reports {
+        report.state = GatewayState::Refused;
+        report.refused = Some("floor".to_owned());
+    }
+    // The lost rollout is in force there, or still seen as open.
+    for started in [0, 4] {
+        for report in &mut reports {
+            report.arms.started = Some(started);
+            report.arms.decided = 1_000;
+            report.arms.changed = 1_000;
+        }
+        assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
+        assert_eq!(leading.told(&reports).decided, 0);
+        assert!(!leading.is_baking());
+    }
+    for report in &mut reports {
+        report.arms.started = Some(5);
+    }
+    let step = leading.step(&reports, false, S);
+    assert!(
+        matches!(step, LeaderStep::Stop(StopReason::Gateway { .. })),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn a_bake_ends_once_all_gateways_at_work_have_reported_since() {
+    let course = Course {
+        bake: S,
+        ..course()
+    };
+    let mut leading = Leading::new(course, Duration::ZERO);
+    let mut reports = followed(&leading);
+    assert_eq!(leading.step(&reports, false, S), LeaderStep::Wait);
+    assert!(leading.is_baking());
+    // The bake ends at 2 s; these reports are of 1.5 s.
+    for tenths in [20, 25, 30] {
+        let now = tenths * S / 10;
+        reports.iter_mut().for_each(|it| it.age = now - 3 * S / 2);
+        assert_eq!(leading.step(&reports, false, now), LeaderStep::Wait);
+    }
+    reports[0].age = Duration::ZERO;
+    assert_eq!(leading.step(&reports, false, 3 * S), LeaderStep::Wait);
+    // One that does not follow is not waited for here.
+    reports[1].state = GatewayState::Pinned;
+    let step = leading.step(&reports, false, 3 * S);
+    assert!(matches!(step, LeaderStep::Enter(_)), "{step:?}");
 }
 
 #[test]
@@ -418,7 +472,7 @@ fn a_stage_whose_gateways_fall_silent_does_not_end_its_bake() {
     assert_eq!(leading.step(&reports, false, 50 * S), LeaderStep::Wait);
     assert_eq!(leading.step(&reports, false, 90 * S), LeaderStep::Wait);
     // One is back, and the bake begins again.
-    reports[0].age = S;
+    reports[0].age = Duration::ZERO;
     assert_eq!(leading.step(&reports, false, 91 * S), LeaderStep::Wait);
     assert_eq!(leading.step(&reports, false, 150 * S), LeaderStep::Wait);
     let step = leading.step(&reports, false, 151 * S);

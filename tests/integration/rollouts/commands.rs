@@ -1,6 +1,9 @@
 //! Commands end in a code that says what is to be done, whatever others have written.
 
+use nix::sys::signal::Signal;
+
 use super::kit::{LOCAL, Scene, TO_US};
+use crate::world::DEADLINE;
 
 const OPEN_AND_LEFT: &str = "insert into tidegate.traffic_rollout \
     (kind, revision, base, regions, leader, by, renewed_at) \
@@ -124,6 +127,68 @@ async fn what_cannot_be_meant_is_refused_and_the_documented_rights_suffice_for_a
     let output = pusher.output().await.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{told}");
+}
+
+/// A finished rollout of the second revision whose number somebody has chosen.
+async fn finished_as(scene: &Scene, rollout: i64) {
+    let row = format!(
+        "insert into tidegate.traffic_rollout (rollout, kind, revision, base, regions, leader, by, outcome, ended_at) \
+         overriding system value values ({rollout}, 'rollout', 2, 1, '{{}}', '', 'mallory', 'done', now())"
+    );
+    scene.cluster.primary.execute(&row).await.unwrap();
+}
+
+#[tokio::test]
+async fn where_a_number_was_written_by_hand_a_command_says_that_no_gateway_would_follow_and_what_mends_it()
+ {
+    let scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    scene.push(TO_US).await;
+    scene.put_in_force("1").await;
+    finished_as(&scene, 100).await;
+    scene.until_revision("2", DEADLINE).await;
+    let refused = async |arguments: &[&str], expected: &str| {
+        let ended = scene.policy(arguments).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.told.contains(expected), "{ended:?}");
+    };
+    let mend = "alter table tidegate.traffic_rollout alter rollout restart with 101";
+    refused(&["rollback"], mend).await;
+    let third = scene.push(&format!("# again\n{LOCAL}")).await;
+    refused(&["rollout", &third], mend).await;
+    scene.cluster.primary.execute(mend).await.unwrap();
+    scene.done(&["rollback"]).await;
+    scene.until_revision("1", DEADLINE).await;
+    finished_as(&scene, i64::MAX).await;
+    scene.until_revision("2", DEADLINE).await;
+    refused(&["rollback"], "no number is greater").await;
+}
+
+#[tokio::test]
+async fn a_rollout_of_what_is_in_force_is_told_of_an_open_one_and_waits_for_the_gateways() {
+    let scene = Scene::start("").await;
+    scene.push(LOCAL).await;
+    scene.push(TO_US).await;
+    scene.put_in_force("1").await;
+    let open = OPEN_AND_LEFT.replace("- interval '16 s'", "+ interval '1 min'");
+    scene.cluster.primary.execute(&open).await.unwrap();
+    let ended = scene.policy(&["rollout", "1"]).await;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    scene.done(&["abort"]).await;
+
+    scene.gateways[1].signal(Signal::SIGSTOP);
+    scene.roll_out_by_hand("2").await;
+    let rollout = scene.policy(&["rollout", "2"]);
+    let follow = async {
+        scene.follows(&scene.gateways[0], "2", DEADLINE).await;
+        scene.gateways[1].signal(Signal::SIGCONT);
+    };
+    let (ended, ()) = tokio::join!(rollout, follow);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let status = scene.status().await;
+    for gateway in status["gateways"].as_array().unwrap() {
+        assert_eq!(gateway["revision"], 2, "{status}");
+    }
 }
 
 /// What a terminal obeys, in all that others may have written.

@@ -105,7 +105,7 @@ async fn a_rollout_waits_for_the_gateways_and_is_told_when_it_was_rolled_back_me
     }
     scene.push(&format!("# third\n{LOCAL}")).await;
     let order = ["--blast-radius", "100%", "--order", "us-east-1,eu-west-1"];
-    let leader = Leader::start(&scene, &[&["3", "--bake", "2s"], &order[..]].concat());
+    let leader = Leader::start(&scene, &[&["3", "--bake", "1s"], &order[..]].concat());
     // From then on the gateway of the first region goes on with what it has.
     until_at(&scene, EU).await;
     scene.gateways[1].signal(Signal::SIGSTOP);
@@ -120,7 +120,7 @@ async fn a_rollout_waits_for_the_gateways_and_is_told_when_it_was_rolled_back_me
     let (back, rollback) = tokio::join!(back, rollback.output());
     assert_eq!(back.code, Some(5), "{back:?}");
     assert!(
-        back.told.contains("ada has gone back to revision 2"),
+        back.told.contains(" has gone back to revision 2"),
         "{back:?}"
     );
     let last = back.out.lines().last().unwrap();

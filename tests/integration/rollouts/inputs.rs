@@ -81,9 +81,17 @@ async fn with_json_standard_output_is_json_whatever_happens() {
     let key = scene.folder.path().join("key.pem").display().to_string();
     let file = scene.file("traffic.policy", LOCAL);
     let further = scene.file("further.policy", TO_US);
+    let failing = LOCAL.to_owned()
+        + "test \"it goes to us\" {\n  given in eu-west-1\n  expect us-east-1\n}\n";
+    let failing = scene.file("failing.policy", &failing);
     let quick = ["rollout", "1", "--bake", "1ms", "--blast-radius", "100%"];
     for (arguments, code, field) in [
         (&["status"][..], 0, "gateways"),
+        (&["check", &file], 0, "summary"),
+        (&["check", &failing], 2, "error"),
+        (&["test", &file], 0, "tests"),
+        (&["test", &failing], 1, "tests"),
+        (&["test", "nowhere"], 2, "error"),
         (&["push", "nowhere"], 2, "error"),
         (&["rollout", "1"], 2, "error"),
         (&["abort"], 2, "error"),

@@ -72,7 +72,7 @@ impl Drop for SmallDisk {
 }
 
 /// The text in force.
-async fn text(gateway: &GatewayProcess) -> String {
+pub(crate) async fn text(gateway: &GatewayProcess) -> String {
     let url = gateway.admin_url("/admin/traffic-policy");
     let answer = client().get(url).send().await.unwrap();
     answer.text().await.unwrap()

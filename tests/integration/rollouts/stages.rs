@@ -182,7 +182,7 @@ async fn a_second_rollout_is_refused_and_the_first_can_be_paused_and_aborted() {
     until_at(&scene, EU, 500).await;
     let second = scene.policy(&["rollout", "2"]).await;
     assert_eq!(second.code, Some(3), "{second:?}");
-    assert!(second.told.contains("led by ada since"), "{second:?}");
+    assert!(second.told.contains("led by ada@"), "{second:?}");
     assert!(
         second.told.contains("`tidegate policy abort`"),
         "{second:?}"

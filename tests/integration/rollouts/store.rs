@@ -100,7 +100,7 @@ async fn what_cannot_be_done_ends_with_code_2_and_says_what_would_be_right() {
     refused(&["rollback"], "nothing was in force before").await;
     refused(&["abort"], "no rollout is under way").await;
     refused(&["pause"], "`tidegate policy rollout REV` begins one").await;
-    refused(&["diff", "active", "1"], "no revision is in force").await;
+    refused(&["diff", "active", "1"], "there is no revision 1").await;
     refused(&["rollout", "x"], "expected a number up to 2147483647").await;
     refused(&["show", "99999999999"], "expected a number").await;
     let failing = LOCAL.to_owned()
@@ -110,6 +110,10 @@ async fn what_cannot_be_done_ends_with_code_2_and_says_what_would_be_right() {
     scene.push(LOCAL).await;
     scene.push(TO_US).await;
     refused(&["rollback", "--to", "1"], "than the built-in policy").await;
+    // Nothing was rolled out: the built-in policy is in force.
+    let differing = scene.policy(&["diff", "active", "2"]).await;
+    assert_eq!(differing.code, Some(1), "{differing:?}");
+    assert!(differing.out.contains("+ "), "{differing:?}");
     scene.put_in_force("2").await;
     refused(&["rollout", "1"], "revision 1 is below 2").await;
     refused(&["rollout", "9"], "the newest is 2").await;

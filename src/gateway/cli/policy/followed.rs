@@ -33,8 +33,9 @@ pub(super) async fn all_follow(
         if let Some(back) = store.rolled_back_after(in_force.rollout).await? {
             return Ok(Followed::RolledBack(back));
         }
+        let later = store.rollouts_after(in_force.rollout).await?;
         let gateways = store.gateways().await?;
-        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, in_force);
+        let lacks = |it: &&GatewayReport| it.follows() && !decides_by(it, in_force, &later);
         let behind: Vec<_> = gateways.iter().filter(lacks).collect();
         if behind.is_empty() {
             return Ok(Followed::All);
@@ -46,9 +47,9 @@ pub(super) async fn all_follow(
     }
 }
 
-/// Whether a gateway reports that a revision is in force there. While its rollout is open it reports the same numbers,
-/// but another state.
-fn decides_by(report: &GatewayReport, in_force: InForceRow) -> bool {
+/// Whether a gateway reports that a revision is in force there, or follows a later rollout. While its rollout is open it
+/// reports the same numbers, but another state.
+fn decides_by(report: &GatewayReport, in_force: InForceRow, later: &[(u64, u32)]) -> bool {
     let is_it = (report.rollout, report.revision) == (in_force.rollout, in_force.revision);
     let is_settled = report.refused.is_none();
     let says_so = match report.state {
@@ -57,8 +58,8 @@ fn decides_by(report: &GatewayReport, in_force: InForceRow) -> bool {
         GatewayState::Suspect => is_settled && report.share == 0,
         _ => false,
     };
-    // A later rollout begins where this one is in force.
-    says_so && is_it || report.rollout > in_force.rollout
+    // A later rollout begins where this one is in force; one that a promotion has lost is not among them.
+    says_so && is_it || later.contains(&(report.rollout, report.revision))
 }
 
 fn not_followed(behind: &[&GatewayReport], revision: u32) -> Exit {
@@ -117,7 +118,11 @@ mod tests {
             base: 1,
         };
         let says = |rollout, revision, state, share| {
-            decides_by(&report(rollout, revision, state, share), in_force)
+            decides_by(
+                &report(rollout, revision, state, share),
+                in_force,
+                &[(5, 3)],
+            )
         };
         assert!(says(4, 2, GatewayState::InForce, 0));
         for (state, share) in [
@@ -135,10 +140,14 @@ mod tests {
             refused: Some("slow".to_owned()),
             ..report(4, 2, GatewayState::InForce, 0)
         };
-        assert!(!decides_by(&slow, in_force));
+        assert!(!decides_by(&slow, in_force, &[(5, 3)]));
         assert!(
             says(5, 3, GatewayState::Loaded, 0),
             "a later rollout is open"
+        );
+        assert!(
+            !says(6, 3, GatewayState::Refused, 0),
+            "a promotion has lost it"
         );
     }
 }

@@ -6,6 +6,7 @@ mod explain;
 mod file;
 mod followed;
 mod key;
+mod operator;
 mod replay;
 mod rollback;
 mod rollout;
@@ -20,7 +21,7 @@ use tidegate_traffic::syntax::{Diagnostics, Source, format, parse};
 use super::Exit;
 use super::arguments::PolicyCommand;
 use crate::gateway::config::fleet_peers;
-use file::{accepted, compiled, policy_file, print, print_json, read, refuse, report};
+use file::{accepted, compiled, policy_file, print_either, print_json, read, refuse, report};
 
 /// Runs one of the subcommands; with `--json`, standard output says how it has failed, too.
 pub(super) async fn policy(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
@@ -38,8 +39,8 @@ pub(super) async fn policy(command: PolicyCommand, environment: &Environment) ->
 
 async fn run(command: PolicyCommand, environment: &Environment) -> Result<(), Exit> {
     match command {
-        PolicyCommand::Check { file } => check(&file),
-        PolicyCommand::Test { file } => test(&file),
+        PolicyCommand::Check { file, json } => check(&file, json),
+        PolicyCommand::Test { file, json } => test(&file, json),
         PolicyCommand::Fmt { check, file } => fmt(&file, check),
         PolicyCommand::Show { json, text, policy } => {
             store::show(environment, &policy, (json, text)).await
@@ -68,15 +69,16 @@ async fn run(command: PolicyCommand, environment: &Environment) -> Result<(), Ex
     }
 }
 
-fn check(file: &str) -> Result<(), Exit> {
+fn check(file: &str, json: bool) -> Result<(), Exit> {
     let bytes = read(file)?;
     let source = Source::new(file, &bytes);
     let compiled = compile(&source);
     let summary = accepted(&compiled, &source)?;
-    print(&format!("{file}: {summary}\n"))
+    let shown = json!({ "file": file, "summary": summary });
+    print_either(json, &shown, &format!("{file}: {summary}\n"))
 }
 
-fn test(file: &str) -> Result<(), Exit> {
+fn test(file: &str, json: bool) -> Result<(), Exit> {
     let bytes = read(file)?;
     let source = Source::new(file, &bytes);
     let compiled = compile(&source);
@@ -84,7 +86,10 @@ fn test(file: &str) -> Result<(), Exit> {
         return accepted(&compiled, &source).map(|_| ());
     }
     let mut text = String::new();
+    let mut listed = Vec::new();
     for test in &compiled.tests {
+        let failure = test.failure.as_ref().map(|it| it.in_one_line(&source));
+        listed.push(json!({ "name": test.name, "failure": failure }));
         let outcome = if test.failure.is_some() {
             "FAILED"
         } else {
@@ -92,7 +97,8 @@ fn test(file: &str) -> Result<(), Exit> {
         };
         text.push_str(&format!("{outcome} {}\n", test.name));
     }
-    print(&text)?;
+    let shown = json!({ "file": file, "tests": listed });
+    print_either(json, &shown, &text)?;
     report(&compiled.diagnostics, &source);
     let failed = compiled
         .tests
@@ -104,7 +110,8 @@ fn test(file: &str) -> Result<(), Exit> {
         _ => Err(Exit::failed(format_args!(
             "{file}: {failed} of {} tests failed",
             compiled.tests.len()
-        ))),
+        ))
+        .shown_in_json()),
     }
 }
 

@@ -6,8 +6,9 @@ use tidegate_rollout::StoredRevision;
 
 use super::file::{print, print_either};
 use super::followed::{Followed, all_follow};
+use super::operator::operator;
 use super::rollout::taken_back;
-use super::store::{author, open, plan_of};
+use super::store::{open, plan_of};
 use crate::gateway::cli::Exit;
 use crate::policy_store::PolicyRollback;
 
@@ -19,7 +20,7 @@ pub(super) async fn roll_back(
 ) -> Result<(), Exit> {
     let store = open(environment).await?;
     let check = |stored: &StoredRevision| plan_of(stored).map(drop).map_err(|exit| exit.message);
-    let back = store.roll_back(to, &author(environment), check).await?;
+    let back = store.roll_back(to, &operator(environment), check).await?;
     let (ended, in_force) = match back {
         PolicyRollback::Ended { rollout, in_force } => (Some(rollout), in_force),
         PolicyRollback::Done { ended, in_force } => (ended, in_force),

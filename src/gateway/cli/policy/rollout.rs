@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use super::file::{print, print_either, print_json};
 use super::followed::{Followed, all_follow, in_words};
-use super::store::{author, open, usable};
+use super::operator::operator;
+use super::store::{open, usable};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::RolloutCommand;
 use crate::policy_store::{
@@ -32,17 +33,15 @@ pub(super) async fn rollout(
     let mut store = open(environment).await?;
     let revision = command.revision;
     let (stored, plan) = usable(&store, revision).await?;
-    let in_force = store.in_force().await?.revision;
+    let known = store.in_force().await?;
+    let in_force = known.revision;
     if revision < in_force {
         return Err(StoreError::Below { revision, in_force }.into());
     }
     let gateways = store.gateways().await?;
     let regions = order(&plan, &gateways, command)?;
     if revision == in_force {
-        let reason = "it is in force already";
-        let done = json!({ "revision": revision, "state": "done", "reason": reason });
-        let text = format!("revision {revision} is in force already\n");
-        return print_either(command.json, &done, &text);
+        return is_in_force(&store, known, command.json).await;
     }
     refuse_old_gateways(&gateways, stored.language)?;
     let leader = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
@@ -53,11 +52,12 @@ pub(super) async fn rollout(
         blast_radius: command.blast_radius,
         judge: &command.judge,
         leader: &leader,
-        by: &author(environment),
+        by: &operator(environment),
     };
-    let rollout = store.begin(&new).await?;
+    let (rollout, started) = store.begin(&new).await?;
     let course = Course {
         rollout,
+        started,
         regions,
         bake: command.bake,
         wait: command.wait,
@@ -74,6 +74,24 @@ pub(super) async fn rollout(
     };
     let ended = lead(&mut store, (course, &leader), interrupts()?, told).await?;
     end(&store, ended, (rollout, in_force, revision)).await
+}
+
+/// Answers that there is nothing to do: once no other rollout is open, and all living gateways decide by it.
+async fn is_in_force(store: &StoreSession, known: InForceRow, json: bool) -> Result<(), Exit> {
+    match store.expire_if_left().await {
+        // Whoever may only read is answered, too.
+        Ok(()) | Err(StoreError::Rights(_) | StoreError::ReadOnly) => {}
+        Err(error) => return Err(error.into()),
+    }
+    store.refuse_open().await?;
+    let revision = known.revision;
+    if let Followed::RolledBack(later) = all_follow(store, known).await? {
+        return Err(taken_back(revision, &later));
+    }
+    let reason = "it is in force already";
+    let done = json!({ "revision": revision, "state": "done", "reason": reason });
+    let text = format!("revision {revision} is in force already\n");
+    print_either(json, &done, &text)
 }
 
 async fn end(
@@ -253,7 +271,7 @@ pub(super) async fn pause(environment: &Environment, paused: bool, json: bool) -
 /// Ends the open rollout.
 pub(super) async fn abort(environment: &Environment, json: bool) -> Result<(), Exit> {
     let store = open(environment).await?;
-    let ended = store.abort(&author(environment)).await?;
+    let ended = store.abort(&operator(environment)).await?;
     let in_force = store.in_force().await?;
     let OpenRow {
         rollout, revision, ..

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use serde_json::json;
-use tidegate_model::{Environment, printable};
+use tidegate_model::{Environment, RegionId, printable};
 use tidegate_rollout::StoredRevision;
 use tidegate_traffic::plan::Plan;
 use tidegate_traffic::syntax::{LANGUAGE, Source};
@@ -11,10 +11,12 @@ use tidegate_traffic::{compile, show};
 
 use super::file::{accepted, print, print_as_is, print_either, print_pretty, read, refuse};
 use super::key::signing_key;
+use super::operator::{NAME_MAX, user};
 use crate::gateway::cli::Exit;
 use crate::gateway::cli::arguments::{PushCommand, revision};
 use crate::gateway::cli::primary::Primary;
-use crate::gateway::config::fleet_name;
+use crate::gateway::config::{fleet_name, fleet_peers};
+use crate::peers::{BUILT_IN, built_in_policy};
 use crate::policy_store::{NewRevision, StoreError, StoreSession};
 
 /// Connects to the primary of the environment.
@@ -24,18 +26,8 @@ pub(super) async fn open(environment: &Environment) -> Result<StoreSession, Exit
     opened.map_err(|error| Exit::failed(format_args!("{}: {error}", primary.server)))
 }
 
-/// Longest name of an author and longest note, in characters.
-const AUTHOR_MAX: usize = 100;
+/// Longest note, in characters.
 const NOTE_MAX: usize = 1_000;
-
-/// Who works with the store.
-pub(super) fn author(environment: &Environment) -> String {
-    let user = printable(environment.get("USER").unwrap_or_default());
-    match user.is_empty() {
-        true => "unknown".to_owned(),
-        false => user.chars().take(AUTHOR_MAX).collect(),
-    }
-}
 
 impl From<StoreError> for Exit {
     fn from(error: StoreError) -> Self {
@@ -117,8 +109,8 @@ pub(super) async fn push(environment: &Environment, command: &PushCommand) -> Re
         .map(|_| signed_for(environment, command.fleet.as_deref()));
     let fleet = fleet.transpose()?;
     let author = match &command.author {
-        Some(author) => stored_text("--author", author, AUTHOR_MAX)?.to_owned(),
-        None => author(environment),
+        Some(author) => stored_text("--author", author, NAME_MAX)?.to_owned(),
+        None => user(environment),
     };
     let new = NewRevision {
         body: &body,
@@ -199,6 +191,19 @@ pub(super) async fn plan(environment: &Environment, revision: &str) -> Result<Pl
     compiled.plan.ok_or_else(no_plan)
 }
 
+/// The text of the built-in policy, as a gateway with this configuration makes it: in the region that it names, else in
+/// that of the first peer.
+fn built_in(environment: &Environment) -> Result<String, Exit> {
+    let peers = fleet_peers(environment)?;
+    let own = environment.get("REGION");
+    let own: Option<RegionId> = own.and_then(|it| it.parse().ok());
+    let region = own.or_else(|| peers.first().map(|it| it.region.clone()));
+    let policy = region.and_then(|region| built_in_policy(&region, &peers));
+    // Without peers every request is served where it enters, in a region that this configuration does not name.
+    let here = || "region here\npolicy everything { prefer local }\n".to_owned();
+    Ok(policy.map_or_else(here, |it| it.text))
+}
+
 /// The name and the text of a file, a revision, or what is in force.
 pub(super) async fn content(
     environment: &Environment,
@@ -211,11 +216,7 @@ pub(super) async fn content(
     let store = open(environment).await?;
     let revision = match policy {
         "active" => match store.in_force().await?.revision {
-            0 => {
-                return Err(Exit::unusable(
-                    "no revision is in force: `tidegate policy rollout REV` puts one in force",
-                ));
-            }
+            0 => return Ok((BUILT_IN.to_owned(), built_in(environment)?.into_bytes())),
             revision => revision,
         },
         "candidate" => match store.newest(true).await? {
