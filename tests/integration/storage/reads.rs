@@ -112,9 +112,20 @@ async fn a_repository_is_the_host_below_the_domain_and_the_path_elsewhere() {
     assert_eq!(put.status(), 200);
     let got = at_host(Method::GET, "by-host").send().await;
     assert_eq!(got.text().await.unwrap(), "bytes");
-    let by_path = world.s3.request(Method::GET, REPOSITORY, "by-host");
-    let by_path = by_path.host("s3.test").send().await;
-    assert_eq!(by_path.text().await.unwrap(), "bytes");
+    let capitals = world.s3.request(Method::GET, "by-host", "");
+    let capitals = capitals.host("APP-DATA.S3.test:26100").send().await;
+    assert_eq!(capitals.text().await.unwrap(), "bytes");
+    for host in [
+        "s3.test",
+        "s3.test:26100",
+        "localhost:26100",
+        "s3-eu-west-1-aws.test",
+        "s3-eu-west-1-aws.s3.test",
+    ] {
+        let by_path = world.s3.request(Method::GET, REPOSITORY, "by-host");
+        let by_path = by_path.host(host).send().await;
+        assert_eq!(by_path.text().await.unwrap(), "bytes", "{host}");
+    }
 }
 
 #[tokio::test]
