@@ -18,6 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::Method;
 use object_store::path::Path;
+use object_store::signer::SignedUrlOptions;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::timeout;
 
@@ -39,6 +40,7 @@ pub(super) const PART_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub struct BucketBackend {
     name: Arc<str>,
+    provider: Provider,
     store: Arc<dyn ObjectStore>,
     kind: Kind,
     unnamable: Arc<Unnamable>,
@@ -78,6 +80,7 @@ impl BucketBackend {
             let store = file::open(&location.bucket, file_root)?;
             return Ok(Self {
                 name: declared.name.as_str().into(),
+                provider: declared.provider,
                 store: Arc::new(store),
                 kind: Kind::File(location.bucket.into()),
                 unnamable: Arc::default(),
@@ -96,6 +99,7 @@ impl BucketBackend {
         };
         Ok(Self {
             name: declared.name.as_str().into(),
+            provider: declared.provider,
             store: Arc::clone(&remote.objects),
             kind: Kind::Remote(remote),
             unnamable: connector.unnamable(),
@@ -232,13 +236,29 @@ impl BucketBackend {
         traced(&self.name, "bucket copy", copied).await
     }
 
-    /// Returns a URL with which a client can read an object for a while.
-    pub(super) async fn presigned(&self, id: &str, valid: Duration) -> Option<String> {
+    /// Returns a URL with which a client can read an object for a while; nothing if the answer cannot have
+    /// what the parameters ask for.
+    pub(super) async fn presigned(
+        &self,
+        id: &str,
+        valid: Duration,
+        parameters: &[(&'static str, String)],
+    ) -> Option<String> {
         let Kind::Remote(remote) = &self.kind else {
             return None;
         };
+        let mut names = parameters.iter().map(|(name, _)| *name);
+        if !names.all(|name| self.provider.answers(name)) {
+            return None;
+        }
         let path = path(id);
-        let signed = remote.signer.signed_url(Method::GET, &path, valid);
+        let query = parameters
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let options = SignedUrlOptions::default().with_query(query);
+        let signed = remote
+            .signer
+            .signed_url_opts(Method::GET, &path, valid, &options);
         within(FIRST_BYTE, signed).await.ok().map(String::from)
     }
 

@@ -16,6 +16,7 @@ mod body;
 mod conditions;
 mod request;
 mod meta;
+mod redirect;
 mod objects;
 mod attributes;
 mod deletions;
@@ -45,8 +46,8 @@ use access::{Keys, Permissions};
 use body::Watched;
 use host::Hosts;
 use meaning::Meaning;
-use objects::Redirect;
 use operations::Operations;
+use redirect::Redirect;
 use rotation::{NoOperations, secret_of};
 
 /// The service behind the S3 listener.
