@@ -241,7 +241,7 @@ fn max(requested: Option<i32>) -> S3Result<usize> {
 fn after_of(token: &str) -> S3Result<String> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let text = text.filter(|text| !text.is_empty());
+    let text = text.filter(|text| !text.is_empty() && !text.contains('\0'));
     text.ok_or_else(|| {
         s3_error!(
             InvalidArgument,

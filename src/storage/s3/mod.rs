@@ -5,6 +5,8 @@
 //! protocol's meaning.
 
 mod errors;
+mod xml;
+mod keys;
 mod host;
 mod guard;
 mod ranges;
@@ -13,6 +15,7 @@ mod parameters;
 mod meaning;
 mod access;
 mod body;
+mod passed_over;
 mod conditions;
 mod request;
 mod meta;
@@ -47,6 +50,7 @@ use body::Watched;
 use host::Hosts;
 use meaning::Meaning;
 use operations::Operations;
+use passed_over::PassedOver;
 use redirect::Redirect;
 use rotation::{NoOperations, secret_of};
 
@@ -82,7 +86,7 @@ impl S3Front {
             false => Ok(request),
         };
         let request = match watched {
-            Ok(request) => request,
+            Ok(request) => PassedOver::watch(request),
             Err(error) => return errors::response(error),
         };
         let inventory = self.store.inventory.load_full();
@@ -145,6 +149,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
             if asks_for_attributes {
                 unquote(&mut response);
             }
+            xml::mend(&mut response);
             errors::ask_to_retry(&mut response);
             errors::identify(&mut response, &id);
             let status = response.status().as_u16();

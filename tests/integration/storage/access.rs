@@ -140,6 +140,10 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     let admin = world.key("admin").await;
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
+    let tags = b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>\
+        </CreateBucketConfiguration>";
+    let tagged = code(admin.put("tagged", "", tags).await).await;
+    assert_eq!(tagged, (501, "NotImplemented".to_owned()));
     let taken = code(admin.put("bucket-0", "", b"").await).await;
     assert_eq!(taken.0, 409);
     assert_eq!(admin.put("made-here", "key", b"bytes").await.status(), 200);
