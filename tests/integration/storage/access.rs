@@ -150,6 +150,24 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     assert_eq!(code(world.s3.get("made-here", "key").await).await, denied);
     let listed = admin.get("", "").await.text().await.unwrap();
     assert!(listed.contains("<Name>made-here</Name>") && listed.contains("<Name>app-data</Name>"));
+    let buckets = async |query: &[(&str, &str)]| {
+        let mut list = admin.request(Method::GET, "", "");
+        for (name, value) in query {
+            list = list.query(name, value);
+        }
+        let list = list.send().await.text().await.unwrap();
+        let names = list.split("<Name>").skip(1);
+        let names = names.filter_map(|it| Some(it.split_once('<')?.0.to_owned()));
+        let token = list.split_once("<ContinuationToken>");
+        let token = token.and_then(|(_, rest)| Some(rest.split_once('<')?.0.to_owned()));
+        (names.collect::<Vec<_>>(), token)
+    };
+    assert_eq!(buckets(&[("prefix", "made")]).await.0, ["made-here"]);
+    let (names, token) = buckets(&[("max-buckets", "1")]).await;
+    assert_eq!(names, [REPOSITORY]);
+    let next = ("continuation-token", &*token.unwrap());
+    let (names, token) = buckets(&[("max-buckets", "1"), next]).await;
+    assert_eq!((names, token), (vec!["made-here".to_owned()], None));
     let full = code(admin.delete("made-here", "").await).await;
     assert_eq!(full, (409, "BucketNotEmpty".to_owned()));
     admin.delete("made-here", "key").await;
