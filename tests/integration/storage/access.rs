@@ -137,6 +137,8 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     let world = StorageWorld::start(&[], &[]).await;
     let denied = (403, "AccessDenied".to_owned());
     assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
+    let owned = code(world.s3.put(REPOSITORY, "", b"").await).await;
+    assert_eq!(owned, (409, "BucketAlreadyOwnedByYou".to_owned()));
     let admin = world.key("admin").await;
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
@@ -148,6 +150,7 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     assert_eq!(taken.0, 409);
     assert_eq!(admin.put("made-here", "key", b"bytes").await.status(), 200);
     assert_eq!(code(world.s3.get("made-here", "key").await).await, denied);
+    assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
     let listed = admin.get("", "").await.text().await.unwrap();
     assert!(listed.contains("<Name>made-here</Name>") && listed.contains("<Name>app-data</Name>"));
     let buckets = async |query: &[(&str, &str)]| {
@@ -165,7 +168,8 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     assert_eq!(buckets(&[("prefix", "made")]).await.0, ["made-here"]);
     let (names, token) = buckets(&[("max-buckets", "1")]).await;
     assert_eq!(names, [REPOSITORY]);
-    let next = ("continuation-token", &*token.unwrap());
+    let first = token.unwrap();
+    let next = ("continuation-token", first.as_str());
     let (names, token) = buckets(&[("max-buckets", "1"), next]).await;
     assert_eq!((names, token), (vec!["made-here".to_owned()], None));
     let full = code(admin.delete("made-here", "").await).await;

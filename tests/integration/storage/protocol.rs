@@ -195,6 +195,13 @@ async fn what_could_never_be_written_to_is_refused_when_it_is_declared() {
         "--url",
     ];
     let bucket = [&bucket[..], &[&outside]].concat();
+    // Without a root of its own, the command cannot know what that of the gateways is.
+    let unchecked = [&["bucket", "add", "unchecked"][..], &bucket[3..]].concat();
+    let output = storage_command(&world.cluster, &unchecked).output().await;
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("file_root is not set here"), "{told}");
     let repository = ["repository", "add", "more", "--member", "bucket-0"];
     let repository = [&repository[..], &["--write", "copies:2"]].concat();
     let change = ["repository", "change", REPOSITORY, "--member", "bucket-0"];
