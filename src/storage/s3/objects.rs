@@ -130,7 +130,17 @@ pub(super) async fn head(
         &request.headers,
         &version,
     )?;
-    let of = output_of(&version, input.checksum_mode.is_some() && range.is_none());
+    let mut of = output_of(&version, input.checksum_mode.is_some() && range.is_none());
+    let named = GetObjectInput {
+        response_cache_control: input.response_cache_control.clone(),
+        response_content_disposition: input.response_content_disposition.clone(),
+        response_content_encoding: input.response_content_encoding.clone(),
+        response_content_language: input.response_content_language.clone(),
+        response_content_type: input.response_content_type.clone(),
+        response_expires: input.response_expires.clone(),
+        ..GetObjectInput::default()
+    };
+    override_headers(&mut of, &named);
     let wanted = range.clone().unwrap_or(0..version.size);
     let last = wanted.end.saturating_sub(1);
     let output = HeadObjectOutput {

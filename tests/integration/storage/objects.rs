@@ -241,9 +241,12 @@ async fn conditions_and_ranges_are_those_of_s3() {
     s3.put(REPOSITORY, "key", b"abcdefghij").await;
     assert_eq!(resumed().await, (200, "abcdefghij".to_owned()));
     for method in [Method::GET, Method::HEAD] {
-        let both = s3.request(method, REPOSITORY, "key");
+        let both = s3.request(method.clone(), REPOSITORY, "key");
         let both = both.query("partNumber", "1").header("range", "bytes=0-1");
         assert_eq!(both.send().await.status(), 400);
+        let named = s3.request(method, REPOSITORY, "key");
+        let named = named.query("response-content-type", "text/html");
+        assert_eq!(named.send().await.headers()["content-type"], "text/html");
     }
 }
 
