@@ -27,8 +27,8 @@ pub(super) async fn redirect(
     let [blob] = &version.blobs[..] else {
         return None;
     };
-    if input.if_match.is_some() {
-        // The client repeats it there, where the `ETag` may be another.
+    if input.if_match.is_some() || input.if_unmodified_since.is_some() {
+        // The client repeats it there, where the `ETag` and the date may be others.
         return None;
     }
     let (index, copy) = source.first_that_works(blob)?;
