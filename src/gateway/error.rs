@@ -38,9 +38,6 @@ pub enum GatewayError {
     /// It cannot take part in its fleet.
     #[error(transparent)]
     Fleet(#[from] MembershipError),
-    /// Object storage cannot be served.
-    #[error("storage.domain: {0}")]
-    Storage(String),
     /// Traces cannot be sent.
     #[error(transparent)]
     Traces(#[from] ExporterError),

@@ -49,7 +49,7 @@ pub(super) fn begin_storage(
         .map(|address| bind("storage-api", "STORAGE_API_ADDR", address));
     let api = api.transpose()?;
     let store = shared.store;
-    let front = S3Front::new(&store, shared.notes).map_err(GatewayError::Storage)?;
+    let front = S3Front::new(&store, shared.notes);
     let limits = Limits {
         write_timeout: SILENCE_MAX,
         ..Limits::from(shared.server)

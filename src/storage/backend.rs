@@ -18,6 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::Method;
 use object_store::path::Path;
+use object_store::signer::SignedUrlOptions;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::time::timeout;
 
@@ -39,6 +40,7 @@ pub(super) const PART_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub struct BucketBackend {
     name: Arc<str>,
+    provider: Provider,
     store: Arc<dyn ObjectStore>,
     kind: Kind,
     unnamable: Arc<Unnamable>,
@@ -78,6 +80,7 @@ impl BucketBackend {
             let store = file::open(&location.bucket, file_root)?;
             return Ok(Self {
                 name: declared.name.as_str().into(),
+                provider: declared.provider,
                 store: Arc::new(store),
                 kind: Kind::File(location.bucket.into()),
                 unnamable: Arc::default(),
@@ -96,6 +99,7 @@ impl BucketBackend {
         };
         Ok(Self {
             name: declared.name.as_str().into(),
+            provider: declared.provider,
             store: Arc::clone(&remote.objects),
             kind: Kind::Remote(remote),
             unnamable: connector.unnamable(),
@@ -181,13 +185,18 @@ impl BucketBackend {
     }
 
     /// Returns all objects below a prefix, which ends where a segment of a key does; without those whose
-    /// keys are [no paths](super::unnamable).
+    /// keys are [no paths](super::unnamable), or too long.
     pub(super) fn list(
         &self,
         prefix: Option<&Path>,
     ) -> BoxStream<'static, Result<ObjectMeta, Fault>> {
         let listed = self.store.list(prefix);
-        listed
+        let unnamable = Arc::clone(&self.unnamable);
+        let named = listed.filter(move |found| {
+            let too_long = |it: &ObjectMeta| !unnamable.has_room(&it.location);
+            std::future::ready(!found.as_ref().is_ok_and(too_long))
+        });
+        named
             .map(|found| found.map_err(|error| fault(&error)))
             .boxed()
     }
@@ -232,13 +241,29 @@ impl BucketBackend {
         traced(&self.name, "bucket copy", copied).await
     }
 
-    /// Returns a URL with which a client can read an object for a while.
-    pub(super) async fn presigned(&self, id: &str, valid: Duration) -> Option<String> {
+    /// Returns a URL with which a client can read an object for a while; nothing if the answer cannot have
+    /// what the parameters ask for.
+    pub(super) async fn presigned(
+        &self,
+        id: &str,
+        valid: Duration,
+        parameters: &[(&'static str, String)],
+    ) -> Option<String> {
         let Kind::Remote(remote) = &self.kind else {
             return None;
         };
+        let mut names = parameters.iter().map(|(name, _)| *name);
+        if !names.all(|name| self.provider.answers(name)) {
+            return None;
+        }
         let path = path(id);
-        let signed = remote.signer.signed_url(Method::GET, &path, valid);
+        let query = parameters
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let options = SignedUrlOptions::default().with_query(query);
+        let signed = remote
+            .signer
+            .signed_url_opts(Method::GET, &path, valid, &options);
         within(FIRST_BYTE, signed).await.ok().map(String::from)
     }
 
@@ -302,10 +327,7 @@ fn other_bytes() -> Fault {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_file_of_another_size_is_damaged_and_does_not_accuse_its_bucket() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = root.path().display().to_string();
+    fn files(directory: &str) -> BucketBackend {
         let row = BucketRow {
             id: "id".to_owned(),
             declared: NewBucket {
@@ -326,7 +348,34 @@ mod tests {
             held: 0,
             written: 0,
         };
-        let backend = BucketBackend::new(&row, &directory).unwrap();
+        BucketBackend::new(&row, directory).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_longer_than_those_of_s3_is_not_listed_but_kept_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let backend = files(&root.path().display().to_string());
+        let folder = "x".repeat(250);
+        let deep = [folder.as_str(); 4].join("/");
+        std::fs::create_dir_all(root.path().join(&deep)).unwrap();
+        let (longest, too_long) = (format!("{deep}/{}", "y".repeat(20)), "y".repeat(21));
+        assert_eq!(longest.len(), 1_024);
+        std::fs::write(root.path().join(&longest), "bytes").unwrap();
+        std::fs::write(root.path().join(&deep).join(&too_long), "bytes").unwrap();
+        let listed: Vec<_> = backend.list(None).collect().await;
+        let keys = listed
+            .into_iter()
+            .map(|it| it.unwrap().location.to_string());
+        assert_eq!(keys.collect::<Vec<_>>(), [longest]);
+        let found = backend.unnamable();
+        assert_eq!(found.count, 1);
+        assert_eq!(found.keys, [format!("{deep}/{too_long}")]);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_size_is_damaged_and_does_not_accuse_its_bucket() {
+        let root = tempfile::tempdir().unwrap();
+        let backend = files(&root.path().display().to_string());
         let bytes = vec![Bytes::from_static(b"bytes")];
         backend.put("key", bytes).await.unwrap();
         let file = root.path().join("tidegate/key");

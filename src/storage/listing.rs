@@ -47,7 +47,7 @@ pub(super) struct Page {
 
 /// What to do after a row.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// Take the next row.
     Next,
     /// Continue at this key: all rows before it belong to a common prefix that was listed.
@@ -63,7 +63,7 @@ impl ListQuery {
     }
 
     /// The common prefix that a key is listed under.
-    fn common_prefix<'a>(&self, key: &'a str) -> Option<&'a str> {
+    pub(super) fn common_prefix<'a>(&self, key: &'a str) -> Option<&'a str> {
         let rest = key.get(self.prefix.len()..)?;
         if self.delimiter.is_empty() {
             return None;
@@ -100,7 +100,7 @@ impl ListQuery {
 }
 
 /// The first text after all those that begin with this one, in the order of bytes.
-fn successor(text: &str) -> Option<String> {
+pub(super) fn successor(text: &str) -> Option<String> {
     let mut text = text.to_owned();
     while let Some(last) = text.pop() {
         // Between these two lie the surrogates, which no text has.

@@ -49,6 +49,7 @@ mod write;
 mod source;
 mod read;
 mod multipart;
+mod upload_listing;
 mod copy;
 mod rounds;
 mod sweep;

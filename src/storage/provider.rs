@@ -33,6 +33,21 @@ impl Provider {
             Self::File => "file",
         }
     }
+
+    /// Whether what a URL of its own is asked to answer, by a parameter such as `response-content-type`, is
+    /// answered.
+    pub(super) fn answers(self, parameter: &str) -> bool {
+        match self {
+            Self::Aws | Self::S3 => true,
+            // https://docs.cloud.google.com/storage/docs/xml-api/reference-headers has no others.
+            Self::Gcp => matches!(
+                parameter,
+                "response-content-disposition" | "response-content-type"
+            ),
+            // Azure has such fields, but `object_store` cannot sign them.
+            Self::Azure | Self::File => false,
+        }
+    }
 }
 
 impl fmt::Display for Provider {
@@ -48,5 +63,28 @@ impl FromStr for Provider {
         let all = [Self::Aws, Self::Gcp, Self::Azure, Self::S3, Self::File];
         let found = all.into_iter().find(|it| it.as_str() == text);
         found.ok_or("expected aws, gcp, azure, s3 or file")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_asks_only_for_what_its_provider_answers() {
+        let (typed, cached) = ("response-content-type", "response-cache-control");
+        for (provider, answers) in [
+            (Provider::Aws, [true, true]),
+            (Provider::S3, [true, true]),
+            (Provider::Gcp, [true, false]),
+            (Provider::Azure, [false, false]),
+            (Provider::File, [false, false]),
+        ] {
+            assert_eq!(
+                [typed, cached].map(|it| provider.answers(it)),
+                answers,
+                "{provider}"
+            );
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Keys that a bucket has and that are no paths of `object_store`: they are taken out of lists, and kept by name.
 //!
 //! S3 has keys such as `a//b`, `/a` and `a/../b`. A path has no empty segments and no slash at its ends, so a list
-//! with one of them would fail as a whole, or would show the key of another object.
+//! with one of them would fail as a whole, or would show the key of another object. Keys that are longer than those
+//! of S3 are left out as well.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,8 @@ use object_store::path::Path;
 
 /// A page of a list has a thousand keys of 1,024 bytes; every byte may be six in XML.
 const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a key, as S3 has it; other providers have longer ones.
+pub(super) const KEY_BYTES_MAX: usize = 1_024;
 /// Keys that are kept by name; the others are counted.
 const KEYS_MAX: usize = 1_000;
 
@@ -38,6 +41,15 @@ impl Unnamable {
     /// Takes what was found since the last time.
     pub(super) fn take(&self) -> Found {
         std::mem::take(&mut *self.found())
+    }
+
+    /// Whether a key has no more bytes than can be asked for here; if not, it is kept.
+    pub(super) fn has_room(&self, key: &Path) -> bool {
+        let is_short = key.as_ref().len() <= KEY_BYTES_MAX;
+        if !is_short {
+            self.found().add(key.as_ref(), "");
+        }
+        is_short
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {

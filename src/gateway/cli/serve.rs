@@ -43,7 +43,6 @@ impl From<GatewayError> for Exit {
             | GatewayError::Verifier(_)
             | GatewayError::TokenKeys(_)
             | GatewayError::Pool(_)
-            | GatewayError::Storage(_)
             | GatewayError::Traces(_)
             | GatewayError::Signals(_) => Self::failed(error),
         }

@@ -54,12 +54,14 @@ impl S3Access for Permissions {
         let credentials = context.credentials().ok_or_else(denied)?;
         let key = self.0.key_pair(&credentials.access_key).await?;
         let key = key.ok_or_else(denied)?;
-        let needed = needed(context.method(), context.s3_op().name());
-        if key.mode < needed {
-            return Err(denied());
-        }
+        let operation = context.s3_op().name();
+        let needed = needed(context.method(), operation);
         let name = context.s3_path().get_bucket_name().map(str::to_owned);
+        let may = key.mode >= needed;
         let home = Allowed::home(self.0.inventory.load_full(), key)?;
+        if !may {
+            return Err(home.refusal(operation, name.as_deref()));
+        }
         let allowed = match (needed, name) {
             (KeyMode::Admin, _) | (_, None) => home,
             (_, Some(name)) => match home.named(&name) {
@@ -113,6 +115,19 @@ impl Allowed {
             }),
             Some(_) => Err(denied()),
             None => Err(s3_error!(NoSuchBucket)),
+        }
+    }
+
+    /// The answer to an operation that the key is not for.
+    fn refusal(&self, operation: &str, name: Option<&str>) -> S3Error {
+        let is_usable = name.is_some_and(|name| self.named(name).is_ok());
+        match operation == "CreateBucket" && is_usable {
+            // Some clients make a bucket before they write to it, and go on after this.
+            true => s3_error!(
+                BucketAlreadyOwnedByYou,
+                "The bucket is there already, and the key can use it"
+            ),
+            false => denied(),
         }
     }
 

@@ -69,7 +69,8 @@ fn parts_of(version: &Version, input: &GetObjectAttributesInput) -> GetObjectAtt
         .unwrap_or(after);
     let total = i32::try_from(version.blobs.len()).unwrap_or(i32::MAX);
     GetObjectAttributesParts {
-        is_truncated: Some(last < total),
+        // An empty page is the last: nothing says where to go on.
+        is_truncated: Some(last < total && most > 0),
         max_parts: Some(most),
         next_part_number_marker: Some(last),
         part_number_marker: Some(after),

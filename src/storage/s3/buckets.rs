@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::access::{Allowed, denied};
+use super::passed_over::PassedOver;
 use super::request::allowed;
 use crate::storage::database::{Owed, Values};
 use crate::storage::registry::{check_name, new_id};
@@ -25,6 +26,7 @@ pub(super) async fn create(
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let allowed = allowed(&request)?;
+    check_configuration(&request)?;
     let name = &request.input.bucket;
     check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;
     let id = new_id();
@@ -48,6 +50,23 @@ pub(super) async fn create(
     Ok(S3Response::new(CreateBucketOutput {
         location: Some(format!("/{name}")),
     }))
+}
+
+/// Refuses to promise what a repository does not have.
+fn check_configuration(request: &S3Request<CreateBucketInput>) -> S3Result<()> {
+    let passed_over = request.extensions.get::<PassedOver>();
+    let configuration = request.input.create_bucket_configuration.as_ref();
+    let promised = match passed_over.is_some_and(PassedOver::has_tags) {
+        true => "tags",
+        false if configuration.is_some_and(|it| it.bucket.is_some() || it.location.is_some()) => {
+            "directories"
+        }
+        false => return Ok(()),
+    };
+    Err(s3_error!(
+        NotImplemented,
+        "buckets with {promised} are not implemented here"
+    ))
 }
 
 pub(super) async fn delete(

@@ -6,11 +6,13 @@ use s3s::dto::{
     Delete, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
     DeletedObject, ETag, Error, ObjectIdentifier,
 };
-use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::body::Watched;
 use super::conditions::{of_write, seconds_of};
+use super::keys;
 use super::parameters::UNVERSIONED;
+use super::passed_over::PassedOver;
 use super::request::{allowed, with_token};
 use crate::storage::Store;
 use crate::storage::index::DeleteConditions;
@@ -48,9 +50,20 @@ pub(super) async fn delete_several(
     // Absent only where the request has no parameter `delete`, which then is no such operation.
     let watched = request.extensions.get::<Watched>();
     watched.ok_or_else(|| s3_error!(InternalError))?.check()?;
+    let passed_over = request.extensions.get::<PassedOver>();
+    if passed_over.is_some_and(PassedOver::has_section) {
+        // The keys would be others.
+        return Err(s3_error!(
+            NotImplemented,
+            "CDATA sections are not implemented here: escape the characters of a key"
+        ));
+    }
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
         return Err(s3_error!(MalformedXML));
+    }
+    for object in &objects {
+        check(object)?;
     }
     let (mut deleted, mut errors, mut newest) = (Vec::new(), Vec::new(), None);
     for object in objects {
@@ -61,6 +74,10 @@ pub(super) async fn delete_several(
             size,
             version_id,
         } = object;
+        if let Err(too_long) = keys::check(&key) {
+            errors.push(error_of(&too_long, key));
+            continue;
+        }
         if version_id.is_some_and(|version| version != UNVERSIONED) {
             let unknown = s3_error!(NotImplemented, "objects have no versions, but null");
             errors.push(error_of(&unknown, key));
@@ -89,6 +106,18 @@ pub(super) async fn delete_several(
         ..DeleteObjectsOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), newest))
+}
+
+/// Refuses all keys because of one whose answer would not say which it is.
+fn check(object: &ObjectIdentifier) -> S3Result<()> {
+    let etag = object.e_tag.as_ref().map_or("", ETag::value);
+    if etag.contains('\0') {
+        return Err(s3_error!(InvalidArgument, "an ETag cannot contain U+0000"));
+    }
+    match keys::check(&object.key) {
+        Err(error) if *error.code() == S3ErrorCode::KeyTooLongError => Ok(()),
+        checked => checked,
+    }
 }
 
 fn error_of(error: &S3Error, key: String) -> Error {

@@ -4,6 +4,8 @@
 use http::Request;
 use s3s::{S3Result, s3_error};
 
+use super::keys;
+
 /// Seconds that a presigned URL may be valid.
 const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
 /// The file of a form, which is held in memory before access is checked.
@@ -12,6 +14,9 @@ pub(super) const FORM_BYTES_MAX: u64 = 16 << 20;
 pub(super) const FORM_FIELDS_BYTES_MAX: u64 = 1 << 20;
 /// All of a form.
 const FORM_LENGTH_MAX: u64 = FORM_BYTES_MAX + FORM_FIELDS_BYTES_MAX;
+
+/// Where a copy comes from: `/bucket/key`.
+const COPY_SOURCE: http::HeaderName = http::HeaderName::from_static("x-amz-copy-source");
 
 /// Refuses a request by its head.
 pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
@@ -24,9 +29,7 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
         ));
     }
-    if request.uri().path().contains("%00") {
-        return Err(s3_error!(InvalidURI, "a key cannot contain U+0000"));
-    }
+    check_texts(request)?;
     if is_large_form(request) {
         return Err(s3_error!(EntityTooLarge, "a form can have 16 MiB at most"));
     }
@@ -73,6 +76,27 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
             AccessDenied,
             "There were headers present in the request which were not signed"
         )),
+    }
+}
+
+/// Refuses a request with a character that no key and no text of the database has, and a copy of what can
+/// be no object.
+fn check_texts<B>(request: &Request<B>) -> S3Result<()> {
+    let query = request.uri().query().unwrap_or_default();
+    let source = text(request, COPY_SOURCE).unwrap_or_default();
+    if request.uri().path().contains("%00") {
+        return Err(s3_error!(InvalidURI, "a key cannot contain U+0000"));
+    }
+    if query.contains("%00") || source.contains("%00") {
+        let why = "parameters and x-amz-copy-source cannot contain U+0000";
+        return Err(s3_error!(InvalidArgument, "{why}"));
+    }
+    let path = source.split("?versionId=").next().unwrap_or_default();
+    let path = decoded(path);
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    match path.split_once('/') {
+        Some((_bucket, key)) => keys::check(key),
+        None => Ok(()),
     }
 }
 
@@ -261,5 +285,26 @@ mod tests {
         assert_eq!(code.as_deref(), Some("InvalidRequest"));
         assert_eq!(refused("/b/a%00b", &[]).as_deref(), Some("InvalidURI"));
         assert_eq!(refused("/b/k", &[]), None);
+        for name in ["prefix", "start-after", "key-marker", "uploadId"] {
+            let code = refused(&format!("/b?{name}=a%00"), &[]);
+            assert_eq!(code.as_deref(), Some("InvalidArgument"), "{name}");
+            assert_eq!(refused(&format!("/b?{name}=a%2500"), &[]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_what_can_be_no_object_is_refused() {
+        let longest = "x".repeat(1_024);
+        for (source, expected) in [
+            ("/b/k".to_owned(), None),
+            ("b/k%2Fl?versionId=null".to_owned(), None),
+            (format!("/b/{longest}"), None),
+            (format!("/b/{longest}x"), Some("KeyTooLongError")),
+            ("/b/a%00".to_owned(), Some("InvalidArgument")),
+            ("/b/".to_owned(), Some("InvalidArgument")),
+        ] {
+            let headers = [("x-amz-copy-source", &*source)];
+            assert_eq!(refused("/b/k", &headers).as_deref(), expected, "{source}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Lists: of buckets, and of the keys of a repository.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -17,8 +18,11 @@ use super::conditions::{etag, time_of};
 use super::encoding::Encoding;
 use super::parameters::UNVERSIONED;
 use super::request::{allowed, owed, with_token};
-use crate::storage::Store;
 use crate::storage::listing::{Entry, KEYS_MAX, ListQuery, Page};
+use crate::storage::{RepositoryRow, Store};
+
+/// Buckets of one answer, as S3 has it.
+const BUCKETS_MAX: usize = 10_000;
 
 pub(super) async fn objects_v2(
     store: &Arc<Store>,
@@ -164,18 +168,44 @@ pub(super) fn versioning(
 }
 
 pub(super) fn buckets(
+    store: &Store,
     request: &S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let allowed = allowed(request)?;
-    let buckets = allowed.all().map(|it| Bucket {
-        name: Some(it.row.name.clone()),
-        creation_date: Some(Timestamp::from(time_of(it.row.created))),
+    let input = &request.input;
+    let most = match input.max_buckets.map(usize::try_from) {
+        None => BUCKETS_MAX,
+        Some(Ok(most @ 1..=BUCKETS_MAX)) => most,
+        Some(_) => {
+            return Err(s3_error!(
+                InvalidArgument,
+                "max-buckets must be between 1 and 10000"
+            ));
+        }
+    };
+    let after = match &input.continuation_token {
+        Some(token) if !token.is_empty() => after_of(token)?,
+        _ => String::new(),
+    };
+    let prefix = input.prefix.as_deref().unwrap_or_default();
+    let region = store.region.to_string();
+    let is_here = input.bucket_region.as_ref().is_none_or(|it| *it == region);
+    let rows = allowed.all().map(|it| &it.row);
+    let rows = rows.filter(|row| is_here && row.name.starts_with(prefix) && row.name > after);
+    let rows: BTreeMap<_, _> = rows.map(|row| (row.name.as_str(), row)).collect();
+    let is_cut = rows.len() > most;
+    let rows: Vec<_> = rows.into_values().take(most).collect();
+    let last = rows.last().filter(|_| is_cut);
+    let bucket = |row: &&RepositoryRow| Bucket {
+        name: Some(row.name.clone()),
+        creation_date: Some(Timestamp::from(time_of(row.created))),
         ..Bucket::default()
-    });
+    };
     let output = ListBucketsOutput {
-        buckets: Some(buckets.collect()),
+        continuation_token: last.map(|row| URL_SAFE_NO_PAD.encode(&row.name)),
+        buckets: Some(rows.iter().map(bucket).collect()),
         owner: Some(owner()),
-        ..ListBucketsOutput::default()
+        prefix: input.prefix.clone(),
     };
     Ok(S3Response::new(output))
 }
@@ -241,7 +271,7 @@ fn max(requested: Option<i32>) -> S3Result<usize> {
 fn after_of(token: &str) -> S3Result<String> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let text = text.filter(|text| !text.is_empty());
+    let text = text.filter(|text| !text.is_empty() && !text.contains('\0'));
     text.ok_or_else(|| {
         s3_error!(
             InvalidArgument,

@@ -1,5 +1,6 @@
 //! What a client says about an object beside its bytes, and how it is said again.
 
+use http::{HeaderName, HeaderValue};
 use s3s::dto::{GetObjectInput, GetObjectOutput, Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
@@ -99,10 +100,35 @@ pub(super) fn checked(meta: Meta) -> S3Result<Meta> {
         .iter()
         .map(|(name, value)| name.len() + value.len())
         .sum();
-    match bytes > USER_META_BYTES_MAX {
-        true => Err(s3_error!(MetadataTooLarge)),
-        false => Ok(meta),
+    if bytes > USER_META_BYTES_MAX {
+        return Err(s3_error!(MetadataTooLarge));
     }
+    match can_be_said(&meta) {
+        true => Ok(meta),
+        false => Err(s3_error!(
+            InvalidArgument,
+            "what is stored with an object must be what a header can have"
+        )),
+    }
+}
+
+/// Whether headers can have it: fields of a form may have any characters, and user metadata may be encoded.
+fn can_be_said(meta: &Meta) -> bool {
+    let mut texts = [
+        &meta.content_type,
+        &meta.cache_control,
+        &meta.content_disposition,
+        &meta.content_encoding,
+        &meta.content_language,
+    ]
+    .into_iter()
+    .flatten();
+    let mut user = meta.user.iter();
+    texts.all(|text| HeaderValue::from_bytes(text.as_bytes()).is_ok())
+        && user.all(|(name, value)| {
+            let name = format!("x-amz-meta-{name}");
+            HeaderName::from_bytes(name.as_bytes()).is_ok() && !value.contains('\0')
+        })
 }
 
 /// The coding of the transfer is not one of the object.
@@ -119,4 +145,32 @@ pub(super) fn http_date(date: &Timestamp) -> Option<String> {
     let mut text = Vec::new();
     date.format(TimestampFormat::HttpDate, &mut text).ok()?;
     String::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_header_can_have_is_not_stored_with_an_object() {
+        let user = |name: &str, value: &str| Meta {
+            user: [(name.to_owned(), value.to_owned())].into(),
+            ..Meta::default()
+        };
+        let typed = |text: &str| Meta {
+            content_type: Some(text.to_owned()),
+            ..Meta::default()
+        };
+        for meta in [user("a-b", "é\n"), typed("text/plain; charset=\"é\"")] {
+            assert!(checked(meta).is_ok());
+        }
+        for meta in [
+            user("a b", "c"),
+            user("a", "b\0"),
+            typed("a\nb"),
+            typed("\0"),
+        ] {
+            assert!(checked(meta).is_err());
+        }
+    }
 }

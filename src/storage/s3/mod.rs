@@ -5,6 +5,9 @@
 //! protocol's meaning.
 
 mod errors;
+mod xml;
+mod keys;
+mod host;
 mod guard;
 mod ranges;
 mod rotation;
@@ -12,9 +15,11 @@ mod parameters;
 mod meaning;
 mod access;
 mod body;
+mod passed_over;
 mod conditions;
 mod request;
 mod meta;
+mod redirect;
 mod objects;
 mod attributes;
 mod deletions;
@@ -35,7 +40,6 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use s3s::Body;
 use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::host::SingleDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use super::Store;
@@ -43,9 +47,11 @@ use super::registry::new_id;
 use crate::http::RequestNotes;
 use access::{Keys, Permissions};
 use body::Watched;
+use host::Hosts;
 use meaning::Meaning;
-use objects::Redirect;
 use operations::Operations;
+use passed_over::PassedOver;
+use redirect::Redirect;
 use rotation::{NoOperations, secret_of};
 
 /// The service behind the S3 listener.
@@ -60,19 +66,17 @@ pub struct S3Front {
 
 impl S3Front {
     /// Puts it together; requests are noted in `notes`.
-    ///
-    /// # Errors
-    /// If the domain of virtual hosts is not one.
-    pub fn new(store: &Arc<Store>, notes: RequestNotes) -> Result<Self, String> {
+    #[must_use]
+    pub fn new(store: &Arc<Store>, notes: RequestNotes) -> Self {
         let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(store)));
         // Without it, access would not be checked at all.
         builder.set_access(Permissions(Arc::clone(store)));
-        Ok(Self {
+        Self {
             store: Arc::clone(store),
-            service: built(builder, store)?,
-            probe: built(S3ServiceBuilder::new(NoOperations), store)?,
+            service: built(builder, store),
+            probe: built(S3ServiceBuilder::new(NoOperations), store),
             notes,
-        })
+        }
     }
 
     /// Serves a request whose head is acceptable.
@@ -82,7 +86,7 @@ impl S3Front {
             false => Ok(request),
         };
         let request = match watched {
-            Ok(request) => request,
+            Ok(request) => PassedOver::watch(request),
             Err(error) => return errors::response(error),
         };
         let inventory = self.store.inventory.load_full();
@@ -101,17 +105,15 @@ impl S3Front {
 }
 
 /// Puts a service together that verifies signatures.
-fn built(mut builder: S3ServiceBuilder, store: &Arc<Store>) -> Result<S3Service, String> {
+fn built(mut builder: S3ServiceBuilder, store: &Arc<Store>) -> S3Service {
     builder.set_auth(Keys(Arc::clone(store)));
     let mut config = S3Config::default();
     config.post_object_max_file_size = guard::FORM_BYTES_MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    let domain = &store.settings.domain;
-    if !domain.is_empty() {
-        let host = SingleDomain::new(domain);
-        builder.set_host(host.map_err(|error| error.to_string())?);
+    if let Some(hosts) = Hosts::of(&store.settings) {
+        builder.set_host(hosts);
     }
-    Ok(builder.build())
+    builder.build()
 }
 
 impl tower::Service<Request<Incoming>> for S3Front {
@@ -147,6 +149,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
             if asks_for_attributes {
                 unquote(&mut response);
             }
+            xml::mend(&mut response);
             errors::ask_to_retry(&mut response);
             errors::identify(&mut response, &id);
             let status = response.status().as_u16();

@@ -1,16 +1,17 @@
 //! Objects: put, get and head.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use http::{HeaderValue, header};
+use http::HeaderMap;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::dto::{
     GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, PutObjectInput,
     PutObjectOutput, StreamingBlob,
 };
-use s3s::{Body, S3Request, S3Response, S3Result};
+use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 use tidegate_model::WalPosition;
 
 use super::access::Allowed;
@@ -19,6 +20,8 @@ use super::conditions::{ReadConditions, bytes_of, etag, of_write};
 use super::errors::{no_such_key, no_such_part};
 use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
 use super::parameters::check_fields;
+use super::ranges::applies;
+use super::redirect::redirect;
 use super::request::{allowed, owed, with_token};
 use crate::storage::database::Owed;
 use crate::storage::index::{Meta, Version};
@@ -27,13 +30,6 @@ use crate::storage::source::Source;
 use crate::storage::spool::Spool;
 use crate::storage::write::Target;
 use crate::storage::{StorageError, Store};
-
-/// How long a URL is valid that a client is sent to.
-const REDIRECT_VALID: std::time::Duration = std::time::Duration::from_secs(300);
-
-/// Marks a response to GET that leads elsewhere: `s3s` gives it a status of its own.
-#[derive(Clone, Copy)]
-pub(super) struct Redirect;
 
 pub(super) async fn put(
     store: &Arc<Store>,
@@ -75,9 +71,12 @@ pub(super) async fn get(
     let owed = owed(store, &request.headers, &allowed.repository.row.policy)?;
     let input = &request.input;
     let (mut version, mut position) = find(store, &allowed, owed, &input.key).await?;
-    let mut range = range_of(input, &version)?;
+    let mut range = range_of(input, &request.headers, &version)?;
+    // A member might give the range that a client repeats there although it is one of another version.
+    let is_outdated = input.range.is_some() && range.is_none();
     if allowed.repository.row.policy.redirect
-        && let Some(answer) = redirect(store, &allowed, &version).await
+        && !is_outdated
+        && let Some(answer) = redirect(&source(store, &allowed), &version, input).await
     {
         return Ok(answer);
     }
@@ -91,7 +90,7 @@ pub(super) async fn get(
                 return Err(failed.into());
             }
             (version, position) = (newest, at);
-            range = range_of(input, &version)?;
+            range = range_of(input, &request.headers, &version)?;
             open(store, &allowed, &version, range.as_ref()).await?
         }
     };
@@ -125,15 +124,23 @@ pub(super) async fn head(
         if_unmodified_since: input.if_unmodified_since.as_ref(),
     }
     .check(&version)?;
-    let range = match input.part_number {
-        Some(number) => Some(bytes_of_part(&version, number)?),
-        None => input
-            .range
-            .as_ref()
-            .map(|it| bytes_of(Some(it), version.size))
-            .transpose()?,
+    let range = wanted(
+        input.part_number,
+        input.range.as_ref(),
+        &request.headers,
+        &version,
+    )?;
+    let mut of = output_of(&version, input.checksum_mode.is_some() && range.is_none());
+    let named = GetObjectInput {
+        response_cache_control: input.response_cache_control.clone(),
+        response_content_disposition: input.response_content_disposition.clone(),
+        response_content_encoding: input.response_content_encoding.clone(),
+        response_content_language: input.response_content_language.clone(),
+        response_content_type: input.response_content_type.clone(),
+        response_expires: input.response_expires.clone(),
+        ..GetObjectInput::default()
     };
-    let of = output_of(&version, input.checksum_mode.is_some() && range.is_none());
+    override_headers(&mut of, &named);
     let wanted = range.clone().unwrap_or(0..version.size);
     let last = wanted.end.saturating_sub(1);
     let output = HeadObjectOutput {
@@ -194,7 +201,11 @@ pub(super) async fn find(
 }
 
 /// The bytes of a version that a client asks for, none for all, if its conditions hold.
-fn range_of(input: &GetObjectInput, version: &Version) -> S3Result<Option<std::ops::Range<u64>>> {
+fn range_of(
+    input: &GetObjectInput,
+    headers: &HeaderMap,
+    version: &Version,
+) -> S3Result<Option<Range<u64>>> {
     ReadConditions {
         if_match: input.if_match.as_ref(),
         if_none_match: input.if_none_match.as_ref(),
@@ -202,10 +213,26 @@ fn range_of(input: &GetObjectInput, version: &Version) -> S3Result<Option<std::o
         if_unmodified_since: input.if_unmodified_since.as_ref(),
     }
     .check(version)?;
-    match (input.part_number, &input.range) {
-        (Some(number), _) => bytes_of_part(version, number).map(Some),
-        (None, Some(range)) => bytes_of(Some(range), version.size).map(Some),
-        (None, None) => Ok(None),
+    wanted(input.part_number, input.range.as_ref(), headers, version)
+}
+
+/// The same by the number of a part, or by a range.
+fn wanted(
+    part: Option<i32>,
+    range: Option<&s3s::dto::Range>,
+    headers: &HeaderMap,
+    version: &Version,
+) -> S3Result<Option<Range<u64>>> {
+    match (part, range) {
+        (Some(_), Some(_)) => Err(s3_error!(
+            InvalidRequest,
+            "Cannot specify both Range header and partNumber query parameter"
+        )),
+        (Some(number), None) => bytes_of_part(version, number).map(Some),
+        (None, Some(range)) if applies(headers, version) => {
+            bytes_of(Some(range), version.size).map(Some)
+        }
+        (None, _) => Ok(None),
     }
 }
 
@@ -214,7 +241,7 @@ async fn open(
     store: &Arc<Store>,
     allowed: &Allowed,
     version: &Version,
-    range: Option<&std::ops::Range<u64>>,
+    range: Option<&Range<u64>>,
 ) -> Result<Reading, StorageError> {
     let range = range.cloned().unwrap_or(0..version.size);
     Reading::open(source(store, allowed), version, range).await
@@ -239,27 +266,8 @@ fn is_at(allowed: &Allowed, version: &Version) -> bool {
     blobs.all(|blob| blob.copies.iter().any(|copy| copy.bucket == *bucket))
 }
 
-/// Sends the client to a member's own URL, if the version is one object there.
-async fn redirect(
-    store: &Arc<Store>,
-    allowed: &Allowed,
-    version: &Version,
-) -> Option<S3Response<GetObjectOutput>> {
-    let [blob] = &version.blobs[..] else {
-        return None;
-    };
-    let (index, copy) = source(store, allowed).first_that_works(blob)?;
-    let backend = allowed.inventory.buckets[index].backend();
-    let url = backend.presigned(&copy, REDIRECT_VALID).await?;
-    let mut response = S3Response::new(GetObjectOutput::default());
-    let url = HeaderValue::try_from(url).ok()?;
-    response.headers.insert(header::LOCATION, url);
-    response.extensions.insert(Redirect);
-    Some(response)
-}
-
 /// The bytes of one part, counted from 1.
-fn bytes_of_part(version: &Version, number: i32) -> S3Result<std::ops::Range<u64>> {
+fn bytes_of_part(version: &Version, number: i32) -> S3Result<Range<u64>> {
     let index = usize::try_from(number)
         .ok()
         .and_then(|number| number.checked_sub(1));

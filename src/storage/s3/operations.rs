@@ -122,7 +122,7 @@ impl S3 for Operations {
         &self,
         request: S3Request<ListBucketsInput>,
     ) -> Answer<ListBucketsOutput> {
-        lists::buckets(&request)
+        lists::buckets(&self.0, &request)
     }
 
     async fn get_object_attributes(

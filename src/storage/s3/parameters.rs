@@ -8,6 +8,7 @@ use s3s::dto::PutObjectInput;
 use s3s::{S3Error, S3Result, s3_error};
 
 use super::guard::decoded;
+use super::keys;
 
 /// Characters of a name that an answer repeats.
 const SHOWN_MAX: usize = 64;
@@ -81,8 +82,9 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
     }
 }
 
-/// The same for the fields of a form, which are sent in its body and not as headers.
+/// The same for the fields of a form, which are sent in its body and not as headers, and for its key.
 pub(super) fn check_fields(input: &PutObjectInput) -> S3Result<()> {
+    keys::check(&input.key)?;
     let promised = [
         (
             "x-amz-server-side-encryption",

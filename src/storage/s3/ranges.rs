@@ -4,8 +4,11 @@
 //! A header that the client has signed stays as it is, since its signature would not hold otherwise.
 
 use http::{HeaderMap, HeaderValue, Method, Request, header};
+use s3s::dto::{Timestamp, TimestampFormat};
 
+use super::conditions::time_of;
 use super::guard::signed;
+use crate::storage::index::Version;
 
 /// The largest position that `s3s` reads.
 const POSITION_MAX: u64 = i64::MAX as u64;
@@ -19,6 +22,30 @@ pub(super) fn adapt<B>(request: &mut Request<B>) {
         match asked(request.headers()) {
             Some(range) => drop(request.headers_mut().insert(header::RANGE, range)),
             None => drop(request.headers_mut().remove(header::RANGE)),
+        }
+    }
+}
+
+/// Whether a range is one of this version: with `If-Range`, only if that is its `ETag`, or its date to the
+/// second (RFC 9110 section 13.1.5). A download that is resumed would else be torn.
+pub(super) fn applies(headers: &HeaderMap, version: &Version) -> bool {
+    let mut values = headers.get_all(header::IF_RANGE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => true,
+        (Some(value), None) => value.to_str().is_ok_and(|text| names(text.trim(), version)),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether a validator is that of a version. Weak ones are of none.
+fn names(validator: &str, version: &Version) -> bool {
+    let quoted = validator.strip_prefix('"');
+    match quoted.and_then(|rest| rest.strip_suffix('"')) {
+        Some(etag) => etag == version.etag,
+        None => {
+            let modified = Timestamp::from(time_of(version.modified));
+            let date = Timestamp::parse(TimestampFormat::HttpDate, validator);
+            date.is_ok_and(|date| date == modified)
         }
     }
 }
@@ -59,6 +86,7 @@ fn position(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::index::Meta;
 
     #[test]
     fn a_range_that_is_none_means_the_whole_object() {
@@ -80,6 +108,40 @@ mod tests {
         ] {
             assert_eq!(understood(text).as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_range_is_one_of_the_version_that_if_range_names() {
+        let version = Version {
+            id: String::new(),
+            size: 1,
+            etag: "abc-2".to_owned(),
+            meta: Meta::default(),
+            modified: 1_445_412_480,
+            blobs: Vec::new(),
+        };
+        let applies = |texts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for text in texts {
+                headers.append(header::IF_RANGE, HeaderValue::from_str(text).unwrap());
+            }
+            super::applies(&headers, &version)
+        };
+        assert!(applies(&[]));
+        assert!(applies(&["\"abc-2\""]));
+        assert!(applies(&["Wed, 21 Oct 2015 07:28:00 GMT"]));
+        for text in [
+            "\"abc-1\"",
+            "W/\"abc-2\"",
+            "abc-2",
+            "\"",
+            "Wed, 21 Oct 2015 07:28:01 GMT",
+            "Wed, 21 Oct 2015 07:27:59 GMT",
+            "",
+        ] {
+            assert!(!applies(&[text]), "{text}");
+        }
+        assert!(!applies(&["\"abc-2\"", "\"abc-2\""]));
     }
 
     #[test]

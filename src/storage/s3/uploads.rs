@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
-    ListPartsInput, ListPartsOutput, MultipartUpload, Part, StorageClass, Timestamp,
-    UploadPartInput, UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CommonPrefix,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, ListMultipartUploadsInput,
+    ListMultipartUploadsOutput, ListPartsInput, ListPartsOutput, MultipartUpload, Part,
+    StorageClass, Timestamp, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -20,10 +20,12 @@ use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::target;
 use super::request::{allowed, with_token};
 use crate::storage::index::Meta;
+use crate::storage::listing::ListQuery;
 use crate::storage::multipart::{
     BegunUpload, PARTS_MAX, StoredPart, UploadAt, Uploads, combined_etag, put_part,
 };
 use crate::storage::spool::Spool;
+use crate::storage::upload_listing::{UploadQuery, list_uploads};
 use crate::storage::{StorageError, Store};
 
 /// Parts or uploads of one answer.
@@ -179,41 +181,49 @@ pub(super) async fn list(
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let allowed = allowed(&request)?;
     let input = request.input;
-    let most = most(input.max_uploads)?;
-    let prefix = input.prefix.clone().unwrap_or_default();
-    let key_marker = input.key_marker.clone().unwrap_or_default();
-    // Without an upload's id, all uploads of the marker's key have been listed.
-    let id_marker = input.upload_id_marker.clone();
-    let after_id = id_marker.clone().unwrap_or_else(|| "~".to_owned());
-    let after = (key_marker.as_str(), after_id.as_str());
+    let query = UploadQuery {
+        keys: ListQuery {
+            prefix: input.prefix.clone().unwrap_or_default(),
+            delimiter: input.delimiter.clone().unwrap_or_default(),
+            after: input.key_marker.clone().unwrap_or_default(),
+            max: usize::try_from(most(input.max_uploads)?).unwrap_or_default(),
+        },
+        after_id: input.upload_id_marker.clone(),
+    };
     let repository = &allowed.repository.row.id;
-    let mut uploads = Uploads(&store.index)
-        .list(repository, &prefix, after, i64::from(most) + 1)
-        .await?;
-    let is_truncated = cut(&mut uploads, most);
-    let keys = uploads.iter().map(|upload| upload.key.as_str());
-    let asked = [prefix.as_str(), key_marker.as_str()];
-    let encoding = Encoding::of(input.encoding_type.as_ref())?.suiting(keys.chain(asked));
-    let upload = |upload: &BegunUpload| MultipartUpload {
-        key: Some(encoding.text(upload.key.clone())),
-        upload_id: Some(upload.id.clone()),
+    let page = list_uploads(&Uploads(&store.index), repository, &query).await?;
+    let keys = page.uploads.iter().map(|upload| upload.key.as_str());
+    let prefixes = page.common_prefixes.iter().map(String::as_str);
+    let asked = [&query.keys.prefix, &query.keys.delimiter, &query.keys.after];
+    let asked = asked.into_iter().map(String::as_str);
+    let encoding = Encoding::of(input.encoding_type.as_ref())?;
+    let encoding = encoding.suiting(keys.chain(prefixes).chain(asked));
+    let upload = |upload: BegunUpload| MultipartUpload {
+        key: Some(encoding.text(upload.key)),
+        upload_id: Some(upload.id),
         initiated: Some(Timestamp::from(time_of(upload.started))),
         owner: Some(owner()),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         ..MultipartUpload::default()
     };
-    let last = uploads.last().filter(|_| is_truncated);
+    let common = |prefix: String| CommonPrefix {
+        prefix: Some(encoding.text(prefix)),
+    };
+    let is_truncated = page.next.is_some();
+    let (next_key, next_id) = page.next.unzip();
     let output = ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
-        key_marker: Some(encoding.text(key_marker)),
-        upload_id_marker: id_marker,
-        next_key_marker: last.map(|it| encoding.text(it.key.clone())),
-        next_upload_id_marker: last.map(|it| it.id.clone()),
-        max_uploads: Some(most),
+        key_marker: Some(encoding.text(query.keys.after)),
+        upload_id_marker: input.upload_id_marker,
+        next_key_marker: next_key.map(|it| encoding.text(it)),
+        next_upload_id_marker: next_id.flatten(),
+        max_uploads: i32::try_from(query.keys.max).ok(),
         is_truncated: Some(is_truncated),
         prefix: input.prefix.map(|it| encoding.text(it)),
+        delimiter: input.delimiter.map(|it| encoding.text(it)),
         encoding_type: encoding.named(),
-        uploads: Some(uploads.iter().map(upload).collect()),
+        uploads: Some(page.uploads.into_iter().map(upload).collect()),
+        common_prefixes: Some(page.common_prefixes.into_iter().map(common).collect()),
         ..ListMultipartUploadsOutput::default()
     };
     Ok(S3Response::new(output))
@@ -288,10 +298,11 @@ fn most(requested: Option<i32>) -> S3Result<i32> {
     }
 }
 
-/// Removes what is beyond the limit; whether there was anything.
+/// Removes what is beyond the limit; whether there was anything. An empty page is the last: nothing says where
+/// to go on.
 fn cut<T>(all: &mut Vec<T>, most: i32) -> bool {
     let most = usize::try_from(most).unwrap_or_default();
-    let is_truncated = all.len() > most;
+    let is_truncated = most > 0 && all.len() > most;
     all.truncate(most);
     is_truncated
 }

@@ -137,15 +137,41 @@ async fn an_admin_key_makes_uses_and_removes_repositories_of_its_own_members() {
     let world = StorageWorld::start(&[], &[]).await;
     let denied = (403, "AccessDenied".to_owned());
     assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
+    let owned = code(world.s3.put(REPOSITORY, "", b"").await).await;
+    assert_eq!(owned, (409, "BucketAlreadyOwnedByYou".to_owned()));
     let admin = world.key("admin").await;
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
     assert_eq!(admin.put("made-here", "", b"").await.status(), 200);
+    let tags = b"<CreateBucketConfiguration><Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>\
+        </CreateBucketConfiguration>";
+    let tagged = code(admin.put("tagged", "", tags).await).await;
+    assert_eq!(tagged, (501, "NotImplemented".to_owned()));
     let taken = code(admin.put("bucket-0", "", b"").await).await;
     assert_eq!(taken.0, 409);
     assert_eq!(admin.put("made-here", "key", b"bytes").await.status(), 200);
     assert_eq!(code(world.s3.get("made-here", "key").await).await, denied);
+    assert_eq!(code(world.s3.put("made-here", "", b"").await).await, denied);
     let listed = admin.get("", "").await.text().await.unwrap();
     assert!(listed.contains("<Name>made-here</Name>") && listed.contains("<Name>app-data</Name>"));
+    let buckets = async |query: &[(&str, &str)]| {
+        let mut list = admin.request(Method::GET, "", "");
+        for (name, value) in query {
+            list = list.query(name, value);
+        }
+        let list = list.send().await.text().await.unwrap();
+        let names = list.split("<Name>").skip(1);
+        let names = names.filter_map(|it| Some(it.split_once('<')?.0.to_owned()));
+        let token = list.split_once("<ContinuationToken>");
+        let token = token.and_then(|(_, rest)| Some(rest.split_once('<')?.0.to_owned()));
+        (names.collect::<Vec<_>>(), token)
+    };
+    assert_eq!(buckets(&[("prefix", "made")]).await.0, ["made-here"]);
+    let (names, token) = buckets(&[("max-buckets", "1")]).await;
+    assert_eq!(names, [REPOSITORY]);
+    let first = token.unwrap();
+    let next = ("continuation-token", first.as_str());
+    let (names, token) = buckets(&[("max-buckets", "1"), next]).await;
+    assert_eq!((names, token), (vec!["made-here".to_owned()], None));
     let full = code(admin.delete("made-here", "").await).await;
     assert_eq!(full, (409, "BucketNotEmpty".to_owned()));
     admin.delete("made-here", "key").await;

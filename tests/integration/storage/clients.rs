@@ -154,6 +154,11 @@ async fn rclone_synchronises_a_directory_both_ways() {
     let [from_path, to_path] = [&from, &to].map(|path| path.to_str().unwrap());
     run(&["sync", from_path, "tg:app-data/backup"]).await;
     run(&["check", from_path, "tg:app-data/backup"]).await;
+    // As it is installed, it makes the bucket first.
+    let checked = "--s3-no-check-bucket=false";
+    let file = format!("{from_path}/small");
+    run(&["copyto", checked, &file, "tg:app-data/copied"]).await;
+    assert_eq!(world.s3.read(REPOSITORY, "copied").await, b"bytes");
     run(&["sync", "tg:app-data/backup", to_path]).await;
     assert_eq!(std::fs::read(to.join("below/é +")).unwrap(), b"x");
     assert!(std::fs::read(to.join("large")).unwrap() == large);

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::bucket_server::{BucketFault, BucketServer};
+use super::rotation::post;
 use super::s3_client::code;
 use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
@@ -85,6 +86,32 @@ async fn a_key_that_is_not_utf_8_is_400() {
         let put = world.s3.request(Method::PUT, REPOSITORY, "").below(path);
         assert_eq!(put.body(b"x").send().await.status(), 400, "{path}");
     }
+}
+
+#[tokio::test]
+async fn keys_that_nobody_could_read_are_400_wherever_they_are_named() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    for key in ["", "a\0b", &"x".repeat(1_025)] {
+        assert_eq!(post(s3, key, "bytes").await, 400, "{key:?}");
+    }
+    assert_eq!(post(s3, "readable", "bytes").await, 204);
+    let listed = s3.list(REPOSITORY, &[]).await;
+    assert_eq!(listed.matches("<Key>").count(), 1, "{listed}");
+    for (name, value) in [
+        ("prefix", "\0"),
+        ("start-after", "a\0"),
+        ("continuation-token", "AA"),
+    ] {
+        let list = s3.request(Method::GET, REPOSITORY, "");
+        let list = list.query("list-type", "2").query(name, value);
+        let refused = code(list.send().await).await;
+        assert_eq!(refused, (400, "InvalidArgument".to_owned()), "{name}");
+    }
+    let copy = s3.request(Method::PUT, REPOSITORY, "copy");
+    let copy = copy.header("x-amz-copy-source", &format!("/{REPOSITORY}/a%00"));
+    let refused = code(copy.send().await).await;
+    assert_eq!(refused, (400, "InvalidArgument".to_owned()));
 }
 
 #[tokio::test]

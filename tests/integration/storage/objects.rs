@@ -229,6 +229,25 @@ async fn conditions_and_ranges_are_those_of_s3() {
     let fresh = s3.request(Method::GET, REPOSITORY, "key");
     let fresh = fresh.header("if-none-match", "\"781e5e245d69b566979b86e28d23f2c7\"");
     assert_eq!(fresh.send().await.status(), 304);
+    // A download that is resumed is not torn.
+    let resumed = async || {
+        let request = s3.request(Method::GET, REPOSITORY, "key");
+        let request = request.header("range", "bytes=7-");
+        let request = request.header("if-range", "\"781e5e245d69b566979b86e28d23f2c7\"");
+        let response = request.send().await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(resumed().await, (206, "789".to_owned()));
+    s3.put(REPOSITORY, "key", b"abcdefghij").await;
+    assert_eq!(resumed().await, (200, "abcdefghij".to_owned()));
+    for method in [Method::GET, Method::HEAD] {
+        let both = s3.request(method.clone(), REPOSITORY, "key");
+        let both = both.query("partNumber", "1").header("range", "bytes=0-1");
+        assert_eq!(both.send().await.status(), 400);
+        let named = s3.request(method, REPOSITORY, "key");
+        let named = named.query("response-content-type", "text/html");
+        assert_eq!(named.send().await.headers()["content-type"], "text/html");
+    }
 }
 
 #[tokio::test]

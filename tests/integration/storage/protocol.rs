@@ -136,6 +136,45 @@ async fn keys_are_deleted_only_if_their_list_is_what_was_sent_and_they_name_no_v
 }
 
 #[tokio::test]
+async fn answers_are_xml_and_name_the_keys_that_are_meant() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    for key in ["ctl\u{1}m", "a\rb", "a", "ab"] {
+        assert_eq!(s3.put(REPOSITORY, key, b"x").await.status(), 200);
+    }
+    let delete = async |keys: &str| {
+        let list = format!("<Delete><Object><Key>{keys}</Key></Object></Delete>");
+        let request = s3.request(Method::POST, REPOSITORY, "").query("delete", "");
+        let response = request.body(list.as_bytes()).send().await;
+        let status = response.status().as_u16();
+        (status, response.text().await.unwrap())
+    };
+    let (status, answer) = delete("ctl\u{1}m").await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("<Deleted></Deleted>"), "{answer}");
+    assert_eq!(s3.get(REPOSITORY, "ctl\u{1}m").await.status(), 404);
+    let listed = s3.list(REPOSITORY, &[]).await;
+    assert!(listed.contains("<Key>a&#13;b</Key>"), "{listed}");
+    for key in ["a<![CDATA[b]]>", "<![CDATA[a]]>"] {
+        assert_eq!(delete(key).await.0, 501, "{key}");
+    }
+    assert_eq!(delete("").await.0, 400);
+    let (_, answer) = delete(&"x".repeat(1_025)).await;
+    assert!(answer.contains("<Code>KeyTooLongError</Code>"), "{answer}");
+    assert_eq!(s3.read(REPOSITORY, "a").await, b"x");
+    assert_eq!(s3.read(REPOSITORY, "ab").await, b"x");
+    // An upload can be used although its key is not in the answer.
+    let begin = s3.request(Method::POST, REPOSITORY, "up\u{1}load");
+    let begun = begin.query("uploads", "").send().await;
+    let begun = begun.text().await.unwrap();
+    assert!(
+        begun.contains("<UploadId>") && !begun.contains("<Key>"),
+        "{begun}"
+    );
+    assert!(!begun.contains('\u{1}'), "{begun}");
+}
+
+#[tokio::test]
 async fn what_could_never_be_written_to_is_refused_when_it_is_declared() {
     let world = StorageWorld::start(&[], &["--write", "copies:2"]).await;
     let root = tempfile::tempdir().unwrap();
@@ -156,6 +195,13 @@ async fn what_could_never_be_written_to_is_refused_when_it_is_declared() {
         "--url",
     ];
     let bucket = [&bucket[..], &[&outside]].concat();
+    // Without a root of its own, the command cannot know what that of the gateways is.
+    let unchecked = [&["bucket", "add", "unchecked"][..], &bucket[3..]].concat();
+    let output = storage_command(&world.cluster, &unchecked).output().await;
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("file_root is not set here"), "{told}");
     let repository = ["repository", "add", "more", "--member", "bucket-0"];
     let repository = [&repository[..], &["--write", "copies:2"]].concat();
     let change = ["repository", "change", REPOSITORY, "--member", "bucket-0"];

@@ -85,6 +85,13 @@ async fn a_redirect_leads_to_the_bytes_and_never_to_a_member_that_is_dead() {
     assert!(first.starts_with(&world.buckets[0].url()), "{first}");
     let followed = world.s3.client.get(first).send().await.unwrap();
     assert_eq!(followed.bytes().await.unwrap(), "bytes");
+    redirected_answers_say_what_was_stored(&world.s3).await;
+    // The member does not know which version a client has the beginning of.
+    let resumed = world.s3.request(Method::GET, REPOSITORY, "key");
+    let resumed = resumed.header("range", "bytes=1-");
+    let resumed = resumed.header("if-range", "\"of-another\"").send().await;
+    assert_eq!(resumed.status(), 200);
+    assert_eq!(resumed.bytes().await.unwrap(), "bytes");
     world.buckets[0].fail_all(&BucketFault::Reset);
     until("it is known to be dead", DEADLINE, async || {
         let leads_to_second = location().await.starts_with(&world.buckets[1].url());
@@ -101,6 +108,27 @@ async fn a_redirect_leads_to_the_bytes_and_never_to_a_member_that_is_dead() {
     .unwrap();
 }
 
+async fn redirected_answers_say_what_was_stored(s3: &S3Client) {
+    let disposition = "attachment; filename=\"a b\"";
+    let put = s3.request(Method::PUT, REPOSITORY, "typed").body(b"bytes");
+    let put = put.header("content-type", "text/plain");
+    let put = put.header("content-disposition", disposition).send().await;
+    assert_eq!(put.status(), 200);
+    let get = s3.request(Method::GET, REPOSITORY, "typed");
+    let get = get.query("response-cache-control", "no-store").send().await;
+    assert_eq!(get.status(), 307);
+    let url = get.headers()["location"].to_str().unwrap();
+    let followed = s3.client.get(url).send().await.unwrap();
+    assert_eq!(followed.status(), 200);
+    for (name, expected) in [
+        ("content-type", "text/plain"),
+        ("content-disposition", disposition),
+        ("cache-control", "no-store"),
+    ] {
+        assert_eq!(followed.headers()[name], expected, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_repository_is_the_host_below_the_domain_and_the_path_elsewhere() {
     let world = StorageWorld::with(1, &[], &[], "domain = \"s3.test\"", 0).await;
@@ -112,9 +140,20 @@ async fn a_repository_is_the_host_below_the_domain_and_the_path_elsewhere() {
     assert_eq!(put.status(), 200);
     let got = at_host(Method::GET, "by-host").send().await;
     assert_eq!(got.text().await.unwrap(), "bytes");
-    let by_path = world.s3.request(Method::GET, REPOSITORY, "by-host");
-    let by_path = by_path.host("s3.test").send().await;
-    assert_eq!(by_path.text().await.unwrap(), "bytes");
+    let capitals = world.s3.request(Method::GET, "by-host", "");
+    let capitals = capitals.host("APP-DATA.S3.test:26100").send().await;
+    assert_eq!(capitals.text().await.unwrap(), "bytes");
+    for host in [
+        "s3.test",
+        "s3.test:26100",
+        "localhost:26100",
+        "s3-eu-west-1-aws.test",
+        "s3-eu-west-1-aws.s3.test",
+    ] {
+        let by_path = world.s3.request(Method::GET, REPOSITORY, "by-host");
+        let by_path = by_path.host(host).send().await;
+        assert_eq!(by_path.text().await.unwrap(), "bytes", "{host}");
+    }
 }
 
 #[tokio::test]

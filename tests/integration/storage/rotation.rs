@@ -57,7 +57,7 @@ async fn is_opened(s3: &S3Client) {
     let put = put.body(b"bytes").send_in_chunks(3, Some(wrong)).await;
     assert_eq!(code(put).await, (400, "BadDigest".to_owned()));
     for file in ["bytes", &"x".repeat(3 << 20)] {
-        assert_eq!(post(s3, file).await, 204);
+        assert_eq!(post(s3, "form", file).await, 204);
     }
     let url = s3.request(Method::GET, REPOSITORY, "key").presigned(60);
     let read = s3.client.get(url).send().await.unwrap();
@@ -65,26 +65,26 @@ async fn is_opened(s3: &S3Client) {
 }
 
 /// Uploads by a form, as browsers do; its signature is in the body.
-async fn post(s3: &S3Client, file: &str) -> u16 {
+pub(super) async fn post(s3: &S3Client, key: &str, file: &str) -> u16 {
     let request = s3.client.post(format!("{}/{REPOSITORY}", s3.base));
     let request = request.header("content-type", FORM);
-    let body = format!("{}\r\n--limit--\r\n", form(s3, file));
+    let body = format!("{}\r\n--limit--\r\n", form(s3, key, file));
     request.body(body).send().await.unwrap().status().as_u16()
 }
 
 /// A form up to the end of its file.
-fn form(s3: &S3Client, file: &str) -> String {
+fn form(s3: &S3Client, key: &str, file: &str) -> String {
     let (date, stamp) = stamps(SystemTime::now());
     let credential = format!("{}/{date}/anywhere/s3/aws4_request", s3.key_id);
     let policy = json!({"expiration": "2099-01-01T00:00:00Z", "conditions": [
-        {"bucket": REPOSITORY}, {"key": "form"}, {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
+        {"bucket": REPOSITORY}, {"key": key}, {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
         {"x-amz-credential": credential}, {"x-amz-date": stamp},
     ]});
     let policy = STANDARD.encode(policy.to_string());
     let signature = signature_of(&s3.secret, &date, &policy);
     let mut body = String::new();
     for (name, value) in [
-        ("key", "form"),
+        ("key", key),
         ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
         ("x-amz-credential", &credential),
         ("x-amz-date", &stamp),
@@ -113,7 +113,7 @@ async fn a_form_with_a_wrong_signature_is_refused_before_its_file_is_read() {
         secret: "another".to_owned(),
         ..first
     };
-    let form = form(&wrong, "bytes");
+    let form = form(&wrong, "form", "bytes");
     let address = wrong.base.trim_start_matches("http://");
     let mut socket = TcpStream::connect(address).await.unwrap();
     let head = format!(

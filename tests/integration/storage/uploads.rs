@@ -37,6 +37,41 @@ async fn parts_become_one_object_whose_etag_is_that_of_s3() {
 }
 
 #[tokio::test]
+async fn uploads_are_listed_by_common_prefixes_and_pages() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    for key in ["a", "b/1", "b/2", "c"] {
+        begin(s3, key).await;
+    }
+    let list = async |query: &[(&str, &str)]| {
+        let mut list = s3.request(Method::GET, REPOSITORY, "").query("uploads", "");
+        for (name, value) in query {
+            list = list.query(name, value);
+        }
+        list.send().await.text().await.unwrap()
+    };
+    let all = list(&[("delimiter", "/")]).await;
+    assert_eq!(all.matches("<Upload>").count(), 2, "{all}");
+    assert!(
+        all.contains("<CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes>"),
+        "{all}"
+    );
+    let first = list(&[("delimiter", "/"), ("max-uploads", "2")]).await;
+    assert!(
+        first.contains("<NextKeyMarker>b/</NextKeyMarker>"),
+        "{first}"
+    );
+    let rest = list(&[("delimiter", "/"), ("key-marker", "b/")]).await;
+    assert!(
+        rest.contains("<Key>c</Key>") && !rest.contains("<CommonPrefixes>"),
+        "{rest}"
+    );
+    // One that says nowhere how to go on is the last page.
+    let none = list(&[("max-uploads", "0")]).await;
+    assert!(none.contains("<IsTruncated>false</IsTruncated>"), "{none}");
+}
+
+#[tokio::test]
 async fn parts_that_are_missing_too_small_or_given_up_make_no_object() {
     let world = StorageWorld::with(1, &[], &[], "sweep_after = \"1ms\"", 0).await;
     let s3 = &world.s3;

@@ -1,5 +1,7 @@
 //! `tidegate storage bucket`: where bytes can be stored.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::arguments::{AddBucket, BucketCommand};
@@ -87,6 +89,14 @@ async fn add_bucket(add: AddBucket, environment: &Environment) -> Result<(), Exi
         .registry()
         .add_bucket(&bucket, credentials.as_ref())
         .await?;
+    if bucket.provider == Provider::File && !is_opened {
+        let _unwritable = writeln!(
+            std::io::stderr(),
+            "tidegate: warning: {}: the directory was not checked, since [storage] file_root is not set here; \
+             gateways use it only below their own file_root",
+            bucket.name
+        );
+    }
     session.print(&json!({"id": id, "name": bucket.name}), &id)
 }
 

@@ -82,13 +82,20 @@ fn what_sdks_send_is_served() {
 
 #[test]
 fn a_field_of_a_form_that_promises_what_is_not_done_is_refused() {
-    let plain = PutObjectInput::default();
-    assert!(check_fields(&plain).is_ok());
+    let plain = || PutObjectInput {
+        key: "key".to_owned(),
+        ..PutObjectInput::default()
+    };
+    assert!(check_fields(&plain()).is_ok());
     let tagged = PutObjectInput {
         tagging: Some("a=b".to_owned()),
-        ..plain
+        ..plain()
     };
     assert!(check_fields(&tagged).is_err());
+    for key in [String::new(), "x".repeat(1_025), "a\0".to_owned()] {
+        let unreadable = PutObjectInput { key, ..plain() };
+        assert!(check_fields(&unreadable).is_err());
+    }
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! What `s3s` passes over in the document of a request although it means something: sections of character
+//! data, and the tags of a new bucket.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::TryStreamExt;
+use http::{Method, Request, header};
+use http_body_util::{BodyStream, StreamBody};
+use s3s::Body;
+
+use super::guard::deletes_several;
+
+const SECTION: &[u8] = b"<![CDATA[";
+const TAGS: &[u8] = b"<Tag";
+/// The document of a new bucket. What is longer is an object, whose path may look like that of a bucket.
+const BUCKET_BYTES_MAX: u64 = 64 << 10;
+
+/// What was found in a document, for the operation that acts on it.
+#[derive(Clone, Default)]
+pub(super) struct PassedOver(Arc<Mutex<Scan>>);
+
+/// A search that goes on over the frames of a body.
+#[derive(Default)]
+struct Scan {
+    /// What may be the beginning of a mark.
+    tail: Vec<u8>,
+    has_section: bool,
+    has_tags: bool,
+}
+
+impl PassedOver {
+    /// Has the body of a request searched while it is read, if it may be such a document.
+    pub(super) fn watch(request: Request<Body>) -> Request<Body> {
+        if !deletes_several(&request) && !may_make_bucket(&request) {
+            return request;
+        }
+        let found = Self::default();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(found.clone());
+        let frames = BodyStream::new(body).inspect_ok(move |frame| {
+            if let Some(bytes) = frame.data_ref() {
+                found.scan().update(bytes);
+            }
+        });
+        let body = Body::http_body_unsync(StreamBody::new(frames));
+        Request::from_parts(head, body)
+    }
+
+    /// Whether there is a section of character data.
+    pub(super) fn has_section(&self) -> bool {
+        self.scan().has_section
+    }
+
+    /// Whether there are tags.
+    pub(super) fn has_tags(&self) -> bool {
+        self.scan().has_tags
+    }
+
+    fn scan(&self) -> MutexGuard<'_, Scan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scan {
+    fn update(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        let has = |mark: &[u8]| self.tail.windows(mark.len()).any(|it| it == mark);
+        let (has_section, has_tags) = (has(SECTION), has(TAGS));
+        self.has_section |= has_section;
+        self.has_tags |= has_tags;
+        let searched = self.tail.len().saturating_sub(SECTION.len() - 1);
+        self.tail.drain(..searched);
+    }
+}
+
+/// Whether a request may make a bucket, by its head: below a domain, a key looks like one.
+fn may_make_bucket<B>(request: &Request<B>) -> bool {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    request.method() == Method::PUT
+        && !request.uri().path().trim_matches('/').contains('/')
+        && length.is_some_and(|length| length <= BUCKET_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_found_wherever_the_body_is_cut() {
+        let text = b"<Key>a<![CDATA[b]]></Key><Tags>";
+        for at in 0..text.len() {
+            let mut scan = Scan::default();
+            for bytes in [&text[..at], &text[at..]] {
+                scan.update(bytes);
+            }
+            assert!(scan.has_section && scan.has_tags, "{at}");
+            assert!(scan.tail.len() < SECTION.len());
+        }
+        let mut scan = Scan::default();
+        scan.update(b"<Key>&lt;![CDATA[ Tags</Key>");
+        assert!(!scan.has_section && !scan.has_tags);
+    }
+}
