@@ -12,6 +12,7 @@ use super::access::Allowed;
 use super::conditions::{ReadConditions, bytes_of, etag, of_headers, of_write};
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::{find, source, target};
+use super::parameters::UNVERSIONED;
 use super::request::{allowed, with_token};
 use super::uploads::{part_number, upload_at};
 use crate::storage::Store;
@@ -20,6 +21,18 @@ use crate::storage::index::{Conditions, Meta, NewVersion, Version};
 use crate::storage::multipart::put_part;
 use crate::storage::registry::new_id;
 use crate::storage::write::{Target, Written};
+
+/// The conditions on what is copied.
+macro_rules! source_conditions {
+    ($input:expr) => {
+        ReadConditions {
+            if_match: $input.copy_source_if_match.as_ref(),
+            if_none_match: $input.copy_source_if_none_match.as_ref(),
+            if_modified_since: $input.copy_source_if_modified_since.as_ref(),
+            if_unmodified_since: $input.copy_source_if_unmodified_since.as_ref(),
+        }
+    };
+}
 
 pub(super) async fn object(
     store: &Arc<Store>,
@@ -30,18 +43,8 @@ pub(super) async fn object(
     let input = &mut request.input;
     let (from, source_key) = source_of(&allowed, &input.copy_source)?;
     let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
-    ReadConditions {
-        if_match: input.copy_source_if_match.as_ref(),
-        if_none_match: input.copy_source_if_none_match.as_ref(),
-        if_modified_since: input.copy_source_if_modified_since.as_ref(),
-        if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
-    }
-    .check(&version)
-    .map_err(|_failed| s3_error!(PreconditionFailed))?;
-    let replaces = input
-        .metadata_directive
-        .as_ref()
-        .is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
+    check_source(&version, &source_conditions!(input))?;
+    let replaces = replaces(input.metadata_directive.as_ref())?;
     let meta = match replaces {
         true => checked(meta_of!(input))?,
         false => version.meta.clone(),
@@ -50,14 +53,20 @@ pub(super) async fn object(
     let target = target(store, &allowed, &key);
     let is_itself = source_key == key && from.repository.row.id == allowed.repository.row.id;
     let written = match (is_itself, target.only) {
+        // The version stays, and with it what is said of it.
+        (true, Some(_)) if replaces => {
+            return Err(s3_error!(
+                NotImplemented,
+                "x-amz-metadata-directive REPLACE is not implemented here where a copy is added to a version"
+            ));
+        }
         (true, Some(_)) => {
-            ReadConditions {
+            let conditions = ReadConditions {
                 if_match: if_match.as_ref(),
                 if_none_match: if_none_match.as_ref(),
                 ..ReadConditions::default()
-            }
-            .check(&version)
-            .map_err(|_failed| s3_error!(PreconditionFailed))?;
+            };
+            check_source(&version, &conditions)?;
             target.add_copies(|| source(store, &from), &version).await?;
             Written {
                 etag: version.etag.clone(),
@@ -96,6 +105,7 @@ pub(super) async fn part(
     let number = part_number(input.part_number)?;
     let (from, source_key) = source_of(&allowed, &input.copy_source)?;
     let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
+    check_source(&version, &source_conditions!(input))?;
     let range = match &input.copy_source_range {
         None => 0..version.size,
         Some(text) => range_of(text, version.size)?,
@@ -152,12 +162,31 @@ async fn copied(
     Ok(target.put(spool, || meta, conditions).await?)
 }
 
+/// Judges the version whose bytes are copied: those that are read afterwards are its own, whatever has
+/// become the newest meanwhile.
+fn check_source(version: &Version, conditions: &ReadConditions<'_>) -> S3Result<()> {
+    let judged = conditions.check(version);
+    judged.map_err(|_failed| s3_error!(PreconditionFailed))
+}
+
+/// Whether a copy has the metadata of its request, and not those of its source.
+fn replaces(directive: Option<&MetadataDirective>) -> S3Result<bool> {
+    match directive.map(MetadataDirective::as_str) {
+        None | Some(MetadataDirective::COPY) => Ok(false),
+        Some(MetadataDirective::REPLACE) => Ok(true),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "x-amz-metadata-directive must be COPY or REPLACE"
+        )),
+    }
+}
+
 /// Where a copy comes from.
 fn source_of(allowed: &Allowed, source: &CopySource) -> S3Result<(Allowed, String)> {
     let CopySource::Bucket {
         bucket,
         key,
-        version_id: None,
+        version_id,
     } = source
     else {
         return Err(s3_error!(
@@ -165,6 +194,12 @@ fn source_of(allowed: &Allowed, source: &CopySource) -> S3Result<(Allowed, Strin
             "only /bucket/key can be copied from"
         ));
     };
+    if version_id.as_deref().is_some_and(|it| it != UNVERSIONED) {
+        return Err(s3_error!(
+            NotImplemented,
+            "objects have no versions: versionId can only be null"
+        ));
+    }
     Ok((allowed.named(bucket)?, key.to_string()))
 }
 

@@ -110,7 +110,7 @@ pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
     let kept = coding
         .split(',')
         .map(str::trim)
-        .filter(|it| *it != "aws-chunked");
+        .filter(|it| !it.eq_ignore_ascii_case("aws-chunked"));
     let kept = kept.collect::<Vec<_>>().join(", ");
     (!kept.is_empty()).then_some(kept)
 }
@@ -119,4 +119,21 @@ pub(super) fn http_date(date: &Timestamp) -> Option<String> {
     let mut text = Vec::new();
     date.format(TimestampFormat::HttpDate, &mut text).ok()?;
     String::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coding_of_the_transfer_is_no_coding_of_the_object() {
+        for (coding, kept) in [
+            ("aws-chunked", None),
+            ("AWS-Chunked", None),
+            ("gzip, AWS-chunked", Some("gzip")),
+            ("deflate,gzip", Some("deflate, gzip")),
+        ] {
+            assert_eq!(without_aws_chunked(coding).as_deref(), kept, "{coding}");
+        }
+    }
 }

@@ -141,7 +141,7 @@ async fn a_member_by_its_own_name_is_read_written_and_given_a_copy() {
     assert_eq!(s3.get("bucket-1", "key").await.status(), 404);
 }
 
-async fn begin(s3: &S3Client, key: &str) -> String {
+pub(super) async fn begin(s3: &S3Client, key: &str) -> String {
     let request = s3
         .request(Method::POST, REPOSITORY, key)
         .query("uploads", "");
