@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::access::{Allowed, denied};
+use super::body::Watched;
 use super::request::allowed;
 use crate::storage::database::{Owed, Values};
 use crate::storage::registry::{check_name, new_id};
@@ -25,6 +26,7 @@ pub(super) async fn create(
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let allowed = allowed(&request)?;
+    Watched::check(&request.extensions)?;
     let name = &request.input.bucket;
     check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;
     let id = new_id();

@@ -45,9 +45,7 @@ pub(super) async fn delete_several(
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let allowed = allowed(&request)?;
-    // Absent only where the request has no parameter `delete`, which then is no such operation.
-    let watched = request.extensions.get::<Watched>();
-    watched.ok_or_else(|| s3_error!(InternalError))?.check()?;
+    Watched::check(&request.extensions)?;
     let Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
         return Err(s3_error!(MalformedXML));

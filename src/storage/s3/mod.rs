@@ -1,17 +1,20 @@
 //! The front door: the S3 protocol by `s3s`, and what it leaves open.
 //!
 //! `guard` refuses what must not be accepted before `s3s` reads a request, `access` is authorisation,
-//! `parameters` refuses what an operation does not do, `body` compares digests, and `operations` is the
-//! protocol's meaning.
+//! `parameters` refuses what an operation does not do, `digests` are compared with bodies, and `operations` is
+//! the protocol's meaning.
 
 mod errors;
 mod guard;
 mod ranges;
 mod rotation;
+mod digests;
+mod forms;
+mod preconditions;
 mod parameters;
 mod meaning;
-mod access;
 mod body;
+mod access;
 mod conditions;
 mod request;
 mod meta;
@@ -43,6 +46,7 @@ use super::registry::new_id;
 use crate::http::RequestNotes;
 use access::{Keys, Permissions};
 use body::Watched;
+use forms::Form;
 use meaning::Meaning;
 use objects::Redirect;
 use operations::Operations;
@@ -77,14 +81,12 @@ impl S3Front {
 
     /// Serves a request whose head is acceptable.
     async fn serve(&self, request: Request<Body>, id: &str) -> Response<Body> {
-        let watched = match guard::deletes_several(&request) {
-            true => Watched::body(request),
-            false => Ok(request),
+        let request = match (guard::is_form(&request), guard::may_be_document(&request)) {
+            (true, _) => Form::body(request),
+            (false, true) => Watched::body(request),
+            (false, false) => request,
         };
-        let request = match watched {
-            Ok(request) => request,
-            Err(error) => return errors::response(error),
-        };
+        let watched = request.extensions().get::<Watched>().cloned();
         let inventory = self.store.inventory.load_full();
         let found = secret_of(request, &inventory, &self.probe).await;
         let (at_hand, request) = match found {
@@ -93,10 +95,15 @@ impl S3Front {
         };
         let method = request.method().clone();
         let answered = at_hand.serve(self.service.call(request)).await;
-        answered.unwrap_or_else(|error| {
+        let answer = answered.unwrap_or_else(|error| {
             tracing::error!(?error, %method, id, "an S3 request could not be answered");
             errors::unavailable()
-        })
+        });
+        // `s3s` takes a body that it could not read for a failure of its own.
+        let is_failure = answer.status() == StatusCode::INTERNAL_SERVER_ERROR;
+        let watched = watched.filter(|_| is_failure);
+        let fault = watched.and_then(|watched| watched.fault());
+        fault.map_or(answer, errors::response)
     }
 }
 

@@ -14,9 +14,11 @@ use s3s::{Body, S3Request, S3Response, S3Result};
 use tidegate_model::WalPosition;
 
 use super::access::Allowed;
-use super::body::{Declared, incoming};
+use super::body::incoming;
 use super::conditions::{ReadConditions, bytes_of, etag, of_write};
+use super::digests::{Declared, Said};
 use super::errors::{no_such_key, no_such_part};
+use super::forms::Form;
 use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
 use super::parameters::check_fields;
 use super::request::{allowed, owed, with_token};
@@ -40,8 +42,12 @@ pub(super) async fn put(
     mut request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let allowed = allowed(&request)?;
-    check_fields(&request.input)?;
-    let (declared, computed) = Declared::of(&request.headers, request.trailing_headers.take())?;
+    let mut said = Said::of(&request.headers, request.uri.query())?;
+    if let Some(fields) = Form::fields(&request.method, &request.extensions)? {
+        check_fields(&fields)?;
+        said = said.fields(&fields)?;
+    }
+    let (declared, computed) = Declared::new(said, request.trailing_headers.take());
     let input = &mut request.input;
     let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let meta = checked(meta_of!(input))?;
