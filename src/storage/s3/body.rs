@@ -127,3 +127,34 @@ fn of_stream(error: &(dyn std::error::Error + 'static)) -> IncomingError {
         _ => IncomingError::Incomplete,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_document_that_is_not_what_was_declared_is_a_fault_of_the_client() {
+        let sha256 = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
+        for (sent, hash, expected) in [
+            ("bytes", sha256, None),
+            ("by", sha256, Some("IncompleteBody")),
+            ("other", sha256, Some("XAmzContentSHA256Mismatch")),
+            ("other", "UNSIGNED-PAYLOAD", None),
+        ] {
+            let request = Request::post("/b?delete").header("content-length", "5");
+            let request = request.header("x-amz-content-sha256", hash);
+            let request = request.body(Body::from(sent.to_owned())).unwrap();
+            let request = Watched::body(request);
+            let watched = request.extensions().get::<Watched>().cloned().unwrap();
+            // Nobody wants to know yet.
+            assert!(watched.fault().is_none());
+            watched.begin(request.headers(), None).unwrap();
+            BodyExt::collect(request.into_body()).await.unwrap();
+            let fault = watched.fault();
+            let code = fault.as_ref().map(|fault| fault.code().as_str());
+            assert_eq!(code, expected, "{sent}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ async fn a_part_or_an_object_is_copied_only_if_the_conditions_on_its_source_hold
     let object = || copy(s3, REPOSITORY, "to", "from");
     let list = format!("\"other\", {etag}");
     for (condition, value, status) in [
-        ("if-match", "\"nope\"", 412),
+        ("if-match", "\"nope\"", 412_u16),
         ("if-none-match", &*etag, 412),
         ("if-none-match", &*list, 412),
         ("if-modified-since", FUTURE, 412),
@@ -73,4 +73,25 @@ async fn a_copy_that_is_asked_for_otherwise_than_it_is_made_is_refused() {
     assert_eq!(version.send().await.status(), 200);
     assert_eq!(directive("COPY").await.status(), 200);
     assert_eq!(s3.read("bucket-1", "key").await, b"bytes");
+}
+
+#[tokio::test]
+async fn a_copy_has_the_checksum_that_was_asked_for_and_keeps_it_when_its_metadata_change() {
+    let world = StorageWorld::start(&[], &[]).await;
+    let s3 = &world.s3;
+    s3.put(REPOSITORY, "from", b"bytes").await;
+    let request = copy(s3, REPOSITORY, "to", "from");
+    let request = request.header("x-amz-checksum-algorithm", "CRC32");
+    let answer = request.send().await.text().await.unwrap();
+    let element = "<ChecksumCRC32>sZlDzg==</ChecksumCRC32>";
+    assert!(answer.contains(element), "{answer}");
+    let replaced = copy(s3, REPOSITORY, "to", "to");
+    let replaced = replaced.header("x-amz-metadata-directive", "REPLACE");
+    assert_eq!(replaced.send().await.status(), 200);
+    let head = s3.request(Method::HEAD, REPOSITORY, "to");
+    let head = head.header("x-amz-checksum-mode", "ENABLED").send().await;
+    assert_eq!(head.headers()["x-amz-checksum-crc32"], "sZlDzg==");
+    let unknown = copy(s3, REPOSITORY, "to", "from");
+    let unknown = unknown.header("x-amz-checksum-algorithm", "XXHASH64");
+    assert_eq!(unknown.send().await.status(), 501);
 }

@@ -151,7 +151,13 @@ pub(super) async fn begin(s3: &S3Client, key: &str) -> String {
 }
 
 /// Stores a part; returns its `ETag`.
-async fn part(s3: &S3Client, key: &str, upload: &str, number: u32, body: &[u8]) -> String {
+pub(super) async fn part(
+    s3: &S3Client,
+    key: &str,
+    upload: &str,
+    number: u32,
+    body: &[u8],
+) -> String {
     let request = s3.request(Method::PUT, REPOSITORY, key).body(body);
     let request = request
         .query("partNumber", &number.to_string())
