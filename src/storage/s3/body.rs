@@ -55,7 +55,7 @@ impl Watched {
         let length = headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let mut watch = self.watch();
-        (watch.declared, watch.length) = (Some(Declared::new(said, None).0), length);
+        (watch.declared, watch.length) = (Some(Declared::new(said).0), length);
         Ok(())
     }
 

@@ -11,7 +11,8 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Allowed;
 use super::conditions::{ReadConditions, bytes_of, etag, of_headers, of_write};
-use super::digests::{Checksums, Declared, Said, is_kept};
+use super::digests::{Declared, Said};
+use super::hashers::{Checksums, is_kept};
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::{find, source, target};
 use super::parameters::UNVERSIONED;
@@ -170,7 +171,7 @@ async fn copied(
         };
         return Ok((written, meta.checksums));
     }
-    let (check, computed) = Declared::new(Said::computed(missing), None);
+    let (check, computed) = Declared::new(Said::computed(missing));
     let all = 0..version.size;
     let spool = from.body(version, all, Box::new(check)).await?;
     let mut checksums = meta.checksums.clone();

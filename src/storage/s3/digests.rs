@@ -1,44 +1,24 @@
 //! The digests that a client declares for a body: in headers, in the query of a presigned URL, in the fields of
 //! a form, or behind the body. All of them are compared; none replaces another.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
-use md5::{Digest, Md5};
-use ring::digest;
-use s3s::checksum::ChecksumHasher;
-use s3s::{S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Request, S3Result, TrailingHeaders, s3_error};
 
+use super::chunks::Chunks;
 use super::guard::decoded;
+use super::hashers::{Checksums, Hashers, is_kept};
 use crate::storage::error::IncomingError;
-use crate::storage::hex::hex;
 use crate::storage::spool::Check;
 
 /// The prefix of the headers that have checksums.
 pub(super) const CHECKSUM: &str = "x-amz-checksum-";
 /// The SHA-256 of the payload, in hexadecimal.
 const PAYLOAD: &str = "x-amz-content-sha256";
-/// Algorithms whose checksums are compared, and kept with the object.
-const KEPT: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];
-/// Those whose checksums are only compared.
-const COMPARED: [&str; 2] = ["md5", "sha512"];
 /// The CRC32 of an empty body: the SDK for JavaScript puts it into every URL that it presigns, whatever will be
 /// uploaded there.
 const CRC32_OF_NOTHING: (&str, &str) = ("crc32", "AAAAAA==");
-
-/// Checksums, in base64, by the name of their algorithm.
-pub(super) type Checksums = BTreeMap<String, String>;
-
-/// Whether checksums of an algorithm can be compared.
-pub(super) fn is_compared(algorithm: &str) -> bool {
-    is_kept(algorithm) || COMPARED.contains(&algorithm)
-}
-
-/// Whether checksums of an algorithm are kept with an object.
-pub(super) fn is_kept(algorithm: &str) -> bool {
-    KEPT.contains(&algorithm)
-}
 
 /// The checksums that were computed, once the body has ended.
 #[derive(Clone, Default)]
@@ -168,18 +148,28 @@ pub(super) struct Declared {
     /// Until the body has ended.
     hashers: Option<Hashers>,
     trailers: Option<TrailingHeaders>,
+    chunks: Option<Chunks>,
     computed: Computed,
 }
 
 impl Declared {
-    pub(super) fn new(said: Said, trailers: Option<TrailingHeaders>) -> (Self, Computed) {
+    pub(super) fn new(said: Said) -> (Self, Computed) {
         let computed = Computed::default();
         let declared = Self {
-            hashers: Some(Hashers::of(&said)),
+            hashers: Some(Hashers::of(|it| said.wants(it), !said.payloads.is_empty())),
             said,
-            trailers,
+            trailers: None,
+            chunks: None,
             computed: computed.clone(),
         };
+        (declared, computed)
+    }
+
+    /// For the body of a request, which may come in chunks and have trailers.
+    pub(super) fn of<T>(request: &mut S3Request<T>, said: Said) -> (Self, Computed) {
+        let (mut declared, computed) = Self::new(said);
+        declared.trailers = request.trailing_headers.take();
+        declared.chunks = request.extensions.get::<Chunks>().cloned();
         (declared, computed)
     }
 
@@ -211,69 +201,15 @@ impl Check for Declared {
         let Some(hashers) = self.hashers.take() else {
             return Ok(());
         };
+        if self.chunks.as_ref().is_some_and(|it| !it.have_ended()) {
+            return Err(IncomingError::Incomplete);
+        }
         let (mut computed, payload) = hashers.finish();
         self.judge(&computed, payload.as_ref())?;
         computed.retain(|algorithm, _| is_kept(algorithm));
         let shared = &self.computed.0;
         *shared.lock().unwrap_or_else(PoisonError::into_inner) = computed;
         Ok(())
-    }
-}
-
-/// Only those that are wanted.
-struct Hashers {
-    kept: ChecksumHasher,
-    md5: Option<Md5>,
-    sha512: Option<digest::Context>,
-    payload: Option<digest::Context>,
-}
-
-impl Hashers {
-    fn of(said: &Said) -> Self {
-        let wants = |algorithm| said.wants(algorithm);
-        Self {
-            kept: ChecksumHasher {
-                crc32: wants("crc32").then(Default::default),
-                crc32c: wants("crc32c").then(Default::default),
-                sha1: wants("sha1").then(Default::default),
-                sha256: wants("sha256").then(Default::default),
-                crc64nvme: wants("crc64nvme").then(Default::default),
-            },
-            md5: wants("md5").then(Md5::new),
-            sha512: wants("sha512").then(|| digest::Context::new(&digest::SHA512)),
-            payload: (!said.payloads.is_empty()).then(|| digest::Context::new(&digest::SHA256)),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        self.kept.update(bytes);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
-        }
-        for context in [&mut self.sha512, &mut self.payload].into_iter().flatten() {
-            context.update(bytes);
-        }
-    }
-
-    /// The checksums, and the SHA-256 of the payload.
-    fn finish(self) -> (Checksums, Option<String>) {
-        let kept = self.kept.finalize();
-        let md5 = self.md5.map(|md5| base64(&md5.finalize()));
-        let sha512 = self.sha512.map(|context| base64(context.finish().as_ref()));
-        let all = [
-            ("crc32", kept.checksum_crc32),
-            ("crc32c", kept.checksum_crc32c),
-            ("sha1", kept.checksum_sha1),
-            ("sha256", kept.checksum_sha256),
-            ("crc64nvme", kept.checksum_crc64nvme),
-            ("md5", md5),
-            ("sha512", sha512),
-        ];
-        let given = all
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        let payload = self.payload.map(|context| hex(context.finish().as_ref()));
-        (given.collect(), payload)
     }
 }
 
@@ -290,11 +226,6 @@ fn is_md5(text: &str) -> bool {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text);
     bytes.is_ok_and(|bytes| bytes.len() == 16)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod errors;
 mod guard;
 mod ranges;
 mod rotation;
+mod chunks;
+mod hashers;
 mod digests;
 mod forms;
 mod preconditions;
@@ -46,6 +48,7 @@ use super::registry::new_id;
 use crate::http::RequestNotes;
 use access::{Keys, Permissions};
 use body::Watched;
+use chunks::Chunks;
 use forms::Form;
 use meaning::Meaning;
 use objects::Redirect;
@@ -81,6 +84,7 @@ impl S3Front {
 
     /// Serves a request whose head is acceptable.
     async fn serve(&self, request: Request<Body>, id: &str) -> Response<Body> {
+        let request = Chunks::body(request);
         let request = match (guard::is_form(&request), guard::may_be_document(&request)) {
             (true, _) => Form::body(request),
             (false, true) => Watched::body(request),

@@ -47,7 +47,7 @@ pub(super) async fn put(
         check_fields(&fields)?;
         said = said.fields(&fields)?;
     }
-    let (declared, computed) = Declared::new(said, request.trailing_headers.take());
+    let (declared, computed) = Declared::of(&mut request, said);
     let input = &mut request.input;
     let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let meta = checked(meta_of!(input))?;

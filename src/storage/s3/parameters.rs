@@ -6,8 +6,10 @@
 use http::{HeaderMap, header};
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::digests::{CHECKSUM, is_compared};
+use super::chunks::is_in_chunks;
+use super::digests::CHECKSUM;
 use super::guard::decoded;
+use super::hashers::is_compared;
 use super::preconditions::{Standing, standing};
 
 /// Characters of a name that an answer repeats.
@@ -151,11 +153,6 @@ fn is_uncompared(operation: &str, name: &str) -> bool {
         None | Some("algorithm" | "mode" | "type") => false,
         Some(algorithm) => !HAVE_BODIES.contains(&operation) || !is_compared(algorithm),
     }
-}
-
-fn is_in_chunks(headers: &HeaderMap) -> bool {
-    let hash = headers.get("x-amz-content-sha256");
-    hash.is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
 }
 
 fn refused(kind: &str, name: &str) -> S3Error {

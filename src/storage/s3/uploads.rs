@@ -56,7 +56,7 @@ pub(super) async fn part(
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let allowed = allowed(&request)?;
     let said = Said::of(&request.headers, request.uri.query())?;
-    let (declared, computed) = Declared::new(said, request.trailing_headers.take());
+    let (declared, computed) = Declared::of(&mut request, said);
     let input = &mut request.input;
     let number = part_number(input.part_number)?;
     let (bytes, length) = incoming(input.body.take(), input.content_length)?;

@@ -41,6 +41,8 @@ async fn an_object_with_a_digest_of_any_algorithm_that_is_wrong_is_not_stored() 
     let length = length.header("content-encoding", "aws-chunked");
     let length = length.send_with_hash("UNSIGNED-PAYLOAD").await;
     assert_eq!(code(length).await, (400, "IncompleteBody".to_owned()));
+    let endless = put().send_in_chunks_without_end(3).await;
+    assert_eq!(code(endless).await, (400, "IncompleteBody".to_owned()));
     let presigned = async |name: &str, value: &str| {
         let request = s3.request(Method::PUT, REPOSITORY, "key");
         let url = request.query(name, value).presigned(60);

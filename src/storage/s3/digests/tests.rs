@@ -16,7 +16,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 
 /// The outcome for the body `bytes`, and what was computed of it.
 fn judged(said: Said) -> (Result<(), IncomingError>, Checksums) {
-    let (mut declared, computed) = Declared::new(said, None);
+    let (mut declared, computed) = Declared::new(said);
     declared.update(b"by");
     declared.update(b"tes");
     (declared.finish(), computed.get())
