@@ -40,7 +40,7 @@ impl Source {
         let reading = Reading::open(self, version, range).await?;
         let bytes = reading.into_stream();
         let bytes: Incoming = bytes
-            .map(|chunk| chunk.map_err(|_fault| IncomingError::Incomplete))
+            .map(|chunk| chunk.map_err(|_fault| IncomingError::SourceFailed))
             .boxed();
         Ok(Spool::new(room, bytes, length, check)?)
     }
