@@ -64,10 +64,10 @@ pub(super) async fn object(
     let is_itself = source_key == key && from.repository.row.id == allowed.repository.row.id;
     let (written, checksums) = match (is_itself, target.only) {
         // The version stays, and with it what is said of it.
-        (true, Some(_)) if replaces => {
+        (true, Some(_)) if replaces || missing(wanted.as_deref(), &version.meta).is_some() => {
             return Err(s3_error!(
                 NotImplemented,
-                "x-amz-metadata-directive REPLACE is not implemented where a copy is added to a version"
+                "neither the metadata nor the checksums of a version can be changed where a copy is added to it"
             ));
         }
         (true, Some(_)) => {
@@ -145,7 +145,7 @@ async fn copied(
     wanted: Option<&str>,
     conditions: &Conditions,
 ) -> S3Result<(Written, Checksums)> {
-    let missing = wanted.filter(|it| !meta.checksums.contains_key(*it));
+    let missing = missing(wanted, &meta);
     if missing.is_none()
         && let [blob] = &version.blobs[..]
         && !version.etag.contains('-')
@@ -227,6 +227,11 @@ fn wanted(algorithm: Option<&ChecksumAlgorithm>) -> S3Result<Option<String>> {
             "x-amz-checksum-algorithm of a copy can only be CRC32, CRC32C, CRC64NVME, SHA1 or SHA256"
         )),
     }
+}
+
+/// The same if there is none yet.
+fn missing<'a>(algorithm: Option<&'a str>, meta: &Meta) -> Option<&'a str> {
+    algorithm.filter(|it| !meta.checksums.contains_key(*it))
 }
 
 /// Where a copy comes from.

@@ -59,6 +59,9 @@ async fn a_copy_that_is_asked_for_otherwise_than_it_is_made_is_refused() {
     };
     let refused = directive("REPLACE").await;
     assert_eq!(code(refused).await, (501, "NotImplemented".to_owned()));
+    let checksum = copy(s3, "bucket-1", "key", "key");
+    let checksum = checksum.header("x-amz-checksum-algorithm", "SHA256");
+    assert_eq!(checksum.send().await.status(), 501);
     for unknown in ["FOO", ""] {
         let refused = directive(unknown).await;
         assert_eq!(code(refused).await, (400, "InvalidArgument".to_owned()));
