@@ -28,20 +28,21 @@ impl Check for Unchecked {
 }
 
 impl Source {
-    /// A body that consists of bytes of a version.
+    /// A body that consists of bytes of a version, which are shown to a check on their way.
     pub(super) async fn body(
         self,
         version: &Version,
         range: Range<u64>,
+        check: Box<dyn Check>,
     ) -> Result<Spool, StorageError> {
         let length = range.end - range.start;
         let room = Arc::clone(&self.store.room);
         let reading = Reading::open(self, version, range).await?;
         let bytes = reading.into_stream();
         let bytes: Incoming = bytes
-            .map(|chunk| chunk.map_err(|_fault| IncomingError::Incomplete))
+            .map(|chunk| chunk.map_err(|_fault| IncomingError::SourceFailed))
             .boxed();
-        Ok(Spool::new(room, bytes, length, Box::new(Unchecked))?)
+        Ok(Spool::new(room, bytes, length, check)?)
     }
 }
 
@@ -68,7 +69,9 @@ impl Target<'_> {
                         blobs: vec![blob.clone()],
                         ..version.clone()
                     };
-                    let mut spool = source().body(&alone, 0..blob.size).await?;
+                    let mut spool = source()
+                        .body(&alone, 0..blob.size, Box::new(Unchecked))
+                        .await?;
                     let landed = self.land(&mut spool).await?;
                     let first = landed.copies.into_iter().next();
                     first.ok_or(StorageError::NoMember(None))?

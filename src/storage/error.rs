@@ -95,6 +95,9 @@ pub enum IncomingError {
     /// No byte arrived in time.
     #[error("no byte arrived in time")]
     TimedOut,
+    /// It is that of a copy, and its source cannot be read to the end.
+    #[error("the source of the copy cannot be read to its end")]
+    SourceFailed,
     /// It is larger than an upload may be.
     #[error("the body is larger than 5 GiB")]
     TooLarge,

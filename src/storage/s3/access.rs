@@ -8,6 +8,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::body::Watched;
 use super::meaning::Meaning;
 use super::parameters;
 use super::rotation::SecretAtHand;
@@ -74,6 +75,7 @@ impl S3Access for Permissions {
         };
         let query = context.uri().query().unwrap_or_default();
         parameters::check(context.s3_op().name(), query, context.headers())?;
+        look_at_body(context)?;
         if !context.s3_path().is_root() {
             meaning.allow(&allowed.repository.row.name);
         }
@@ -141,6 +143,20 @@ impl Allowed {
         let home = &self.home.row.id;
         let is_child = repository.row.parent.as_ref() == Some(home);
         repository.row.id == *home || self.key.mode == KeyMode::Admin && is_child
+    }
+}
+
+/// Has the digests of a body compared that is read as a whole after this; those of objects are compared
+/// where they are stored.
+fn look_at_body(context: &mut S3AccessContext<'_>) -> S3Result<()> {
+    let is_object = matches!(
+        context.s3_op().name(),
+        "PutObject" | "PostObject" | "UploadPart"
+    );
+    let watched = context.extensions_mut().get::<Watched>().cloned();
+    match watched.filter(|_| !is_object) {
+        Some(watched) => watched.begin(context.headers(), context.uri().query()),
+        None => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::access::{Allowed, denied};
+use super::body::Watched;
 use super::passed_over::PassedOver;
 use super::request::allowed;
 use crate::storage::database::{Owed, Values};
@@ -26,6 +27,7 @@ pub(super) async fn create(
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let allowed = allowed(&request)?;
+    Watched::check(&request.extensions)?;
     check_configuration(&request)?;
     let name = &request.input.bucket;
     check_name(name).map_err(|_invalid| s3_error!(InvalidBucketName))?;

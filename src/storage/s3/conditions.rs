@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use s3s::dto::{ETag, ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3Result, s3_error};
 
+use super::preconditions::tags;
 use crate::storage::index::{Conditions, Version};
 
 /// The conditions of a read.
@@ -47,7 +48,12 @@ fn not_modified(version: &Version) -> S3Error {
 }
 
 fn matches(condition: &ETagCondition, etag: &str) -> bool {
-    condition.is_any() || condition.as_etag().is_some_and(|it| it.value() == etag)
+    let Some(condition) = condition.as_etag() else {
+        return true;
+    };
+    // `s3s` takes a list for one tag, without its first quote and its last.
+    let listed = format!("\"{}\"", condition.value());
+    tags(&listed).is_some_and(|tags| tags.contains(&etag))
 }
 
 /// The conditions of a write, as the index judges them.
@@ -114,4 +120,23 @@ pub(super) fn time_of(seconds: i64) -> std::time::SystemTime {
 /// An `ETag` as it is sent.
 pub(super) fn etag(value: &str) -> ETag {
     ETag::Strong(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_found_in_a_list() {
+        let is_match = |text: &str| {
+            let condition = ETagCondition::parse_http_header(text.as_bytes()).unwrap();
+            matches(&condition, "b")
+        };
+        for text in ["*", "b", "\"b\"", "\"a\", \"b\"", "W/\"b\",\"c\""] {
+            assert!(is_match(text), "{text}");
+        }
+        for text in ["a", "\"a, b\"", "\"a\" \"b\"", "\"a\", \"c\""] {
+            assert!(!is_match(text), "{text}");
+        }
+    }
 }

@@ -2,24 +2,42 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderValue};
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource,
-    MetadataDirective, Range, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+    ChecksumAlgorithm, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult,
+    CopySource, Range, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Allowed;
 use super::conditions::{ReadConditions, bytes_of, etag, of_headers, of_write};
+use super::digests::{Declared, Said};
+use super::hashers::{Checksums, is_kept};
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
 use super::objects::{find, source, target};
+use super::parameters::UNVERSIONED;
 use super::request::{allowed, with_token};
 use super::uploads::{part_number, upload_at};
 use crate::storage::Store;
+use crate::storage::copy::Unchecked;
 use crate::storage::database::Owed;
 use crate::storage::index::{Conditions, Meta, NewVersion, Version};
 use crate::storage::multipart::put_part;
 use crate::storage::registry::new_id;
+use crate::storage::source::Source;
 use crate::storage::write::{Target, Written};
+
+/// The conditions on what is copied.
+macro_rules! source_conditions {
+    ($input:expr) => {
+        ReadConditions {
+            if_match: $input.copy_source_if_match.as_ref(),
+            if_none_match: $input.copy_source_if_none_match.as_ref(),
+            if_modified_since: $input.copy_source_if_modified_since.as_ref(),
+            if_unmodified_since: $input.copy_source_if_unmodified_since.as_ref(),
+        }
+    };
+}
 
 pub(super) async fn object(
     store: &Arc<Store>,
@@ -30,39 +48,41 @@ pub(super) async fn object(
     let input = &mut request.input;
     let (from, source_key) = source_of(&allowed, &input.copy_source)?;
     let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
-    ReadConditions {
-        if_match: input.copy_source_if_match.as_ref(),
-        if_none_match: input.copy_source_if_none_match.as_ref(),
-        if_modified_since: input.copy_source_if_modified_since.as_ref(),
-        if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
-    }
-    .check(&version)
-    .map_err(|_failed| s3_error!(PreconditionFailed))?;
-    let replaces = input
-        .metadata_directive
-        .as_ref()
-        .is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
+    check_source(&version, &source_conditions!(input))?;
+    let replaces = replaces(&request.headers)?;
+    let wanted = wanted(input.checksum_algorithm.as_ref())?;
     let meta = match replaces {
-        true => checked(meta_of!(input))?,
+        true => Meta {
+            // The bytes stay.
+            checksums: version.meta.checksums.clone(),
+            ..checked(meta_of!(input))?
+        },
         false => version.meta.clone(),
     };
     let key = input.key.clone();
     let target = target(store, &allowed, &key);
     let is_itself = source_key == key && from.repository.row.id == allowed.repository.row.id;
-    let written = match (is_itself, target.only) {
+    let (written, checksums) = match (is_itself, target.only) {
+        // The version stays, and with it what is said of it.
+        (true, Some(_)) if replaces || missing(wanted.as_deref(), &version.meta).is_some() => {
+            return Err(s3_error!(
+                NotImplemented,
+                "neither the metadata nor the checksums of a version can be changed where a copy is added to it"
+            ));
+        }
         (true, Some(_)) => {
-            ReadConditions {
+            let conditions = ReadConditions {
                 if_match: if_match.as_ref(),
                 if_none_match: if_none_match.as_ref(),
                 ..ReadConditions::default()
-            }
-            .check(&version)
-            .map_err(|_failed| s3_error!(PreconditionFailed))?;
+            };
+            check_source(&version, &conditions)?;
             target.add_copies(|| source(store, &from), &version).await?;
-            Written {
+            let written = Written {
                 etag: version.etag.clone(),
                 position: None,
-            }
+            };
+            (written, meta.checksums)
         }
         (true, None) if !replaces => {
             return Err(s3_error!(
@@ -73,15 +93,13 @@ pub(super) async fn object(
         }
         _ => {
             let conditions = of_write(if_match.as_ref(), if_none_match.as_ref());
-            copied(store, &target, &from, &version, meta, &conditions).await?
+            let wanted = wanted.as_deref();
+            let from = source(store, &from);
+            copied(&target, from, &version, meta, wanted, &conditions).await?
         }
     };
     let output = CopyObjectOutput {
-        copy_object_result: Some(CopyObjectResult {
-            e_tag: Some(etag(&written.etag)),
-            last_modified: Some(Timestamp::from(std::time::SystemTime::now())),
-            ..CopyObjectResult::default()
-        }),
+        copy_object_result: Some(result(&written.etag, checksums)),
         ..CopyObjectOutput::default()
     };
     Ok(with_token(store, S3Response::new(output), written.position))
@@ -96,11 +114,13 @@ pub(super) async fn part(
     let number = part_number(input.part_number)?;
     let (from, source_key) = source_of(&allowed, &input.copy_source)?;
     let (version, _) = find(store, &from, Owed::STRONG, &source_key).await?;
+    check_source(&version, &source_conditions!(input))?;
     let range = match &input.copy_source_range {
         None => 0..version.size,
         Some(text) => range_of(text, version.size)?,
     };
-    let spool = source(store, &from).body(&version, range).await?;
+    let source = source(store, &from);
+    let spool = source.body(&version, range, Box::new(Unchecked)).await?;
     let upload = upload_at(&allowed, &input.key, &input.upload_id);
     let target = target(store, &allowed, &input.key);
     let part = put_part(&target, upload, number, spool).await?;
@@ -116,16 +136,18 @@ pub(super) async fn part(
 }
 
 /// Stores the bytes of a version under another key: by the bucket itself if it has them, else through
-/// this gateway.
+/// this gateway, which sees them and can compute the checksum that is wanted.
 async fn copied(
-    store: &Arc<Store>,
     target: &Target<'_>,
-    from: &Allowed,
+    from: Source,
     version: &Version,
-    meta: Meta,
+    mut meta: Meta,
+    wanted: Option<&str>,
     conditions: &Conditions,
-) -> S3Result<Written> {
-    if let [blob] = &version.blobs[..]
+) -> S3Result<(Written, Checksums)> {
+    let missing = missing(wanted, &meta);
+    if missing.is_none()
+        && let [blob] = &version.blobs[..]
         && !version.etag.contains('-')
         && let Some(bucket) = target.first_alone(version.size)
         && let Some(copy) = target.copied_by_provider(bucket, blob).await?
@@ -141,15 +163,75 @@ async fn copied(
             copies: std::slice::from_ref(&copy.id),
             conditions,
         };
-        let commit = store.index.put(&new);
+        let commit = target.store.index.put(&new);
         let position = target.commit(std::slice::from_ref(&copy), commit).await?;
-        return Ok(Written {
+        let written = Written {
             etag: version.etag.clone(),
             position,
-        });
+        };
+        return Ok((written, meta.checksums));
     }
-    let spool = source(store, from).body(version, 0..version.size).await?;
-    Ok(target.put(spool, || meta, conditions).await?)
+    let (check, computed) = Declared::new(Said::computed(missing));
+    let all = 0..version.size;
+    let spool = from.body(version, all, Box::new(check)).await?;
+    let mut checksums = meta.checksums.clone();
+    let with_checksums = || {
+        meta.checksums.extend(computed.get());
+        meta
+    };
+    let written = target.put(spool, with_checksums, conditions).await?;
+    checksums.extend(computed.get());
+    Ok((written, checksums))
+}
+
+fn result(of: &str, mut checksums: Checksums) -> CopyObjectResult {
+    CopyObjectResult {
+        checksum_crc32: checksums.remove("crc32"),
+        checksum_crc32c: checksums.remove("crc32c"),
+        checksum_crc64nvme: checksums.remove("crc64nvme"),
+        checksum_sha1: checksums.remove("sha1"),
+        checksum_sha256: checksums.remove("sha256"),
+        e_tag: Some(etag(of)),
+        last_modified: Some(Timestamp::from(std::time::SystemTime::now())),
+        ..CopyObjectResult::default()
+    }
+}
+
+/// Judges the version whose bytes are copied: those that are read afterwards are its own, whatever has
+/// become the newest meanwhile.
+fn check_source(version: &Version, conditions: &ReadConditions<'_>) -> S3Result<()> {
+    let judged = conditions.check(version);
+    judged.map_err(|_failed| s3_error!(PreconditionFailed))
+}
+
+/// Whether a copy has the metadata of its request, and not those of its source.
+fn replaces(headers: &HeaderMap) -> S3Result<bool> {
+    let directive = headers.get("x-amz-metadata-directive");
+    match directive.map(HeaderValue::as_bytes) {
+        None | Some(b"COPY") => Ok(false),
+        Some(b"REPLACE") => Ok(true),
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "x-amz-metadata-directive must be COPY or REPLACE"
+        )),
+    }
+}
+
+/// The algorithm of the checksum that a copy is to have.
+fn wanted(algorithm: Option<&ChecksumAlgorithm>) -> S3Result<Option<String>> {
+    let name = algorithm.map(|algorithm| algorithm.as_str().to_ascii_lowercase());
+    match name.as_deref().is_none_or(is_kept) {
+        true => Ok(name),
+        false => Err(s3_error!(
+            NotImplemented,
+            "x-amz-checksum-algorithm of a copy can only be CRC32, CRC32C, CRC64NVME, SHA1 or SHA256"
+        )),
+    }
+}
+
+/// The same if there is none yet.
+fn missing<'a>(algorithm: Option<&'a str>, meta: &Meta) -> Option<&'a str> {
+    algorithm.filter(|it| !meta.checksums.contains_key(*it))
 }
 
 /// Where a copy comes from.
@@ -157,7 +239,7 @@ fn source_of(allowed: &Allowed, source: &CopySource) -> S3Result<(Allowed, Strin
     let CopySource::Bucket {
         bucket,
         key,
-        version_id: None,
+        version_id,
     } = source
     else {
         return Err(s3_error!(
@@ -165,6 +247,12 @@ fn source_of(allowed: &Allowed, source: &CopySource) -> S3Result<(Allowed, Strin
             "only /bucket/key can be copied from"
         ));
     };
+    if version_id.as_deref().is_some_and(|it| it != UNVERSIONED) {
+        return Err(s3_error!(
+            NotImplemented,
+            "objects have no versions: versionId can only be null"
+        ));
+    }
     Ok((allowed.named(bucket)?, key.to_string()))
 }
 

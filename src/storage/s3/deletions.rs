@@ -47,9 +47,7 @@ pub(super) async fn delete_several(
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let allowed = allowed(&request)?;
-    // Absent only where the request has no parameter `delete`, which then is no such operation.
-    let watched = request.extensions.get::<Watched>();
-    watched.ok_or_else(|| s3_error!(InternalError))?.check()?;
+    Watched::check(&request.extensions)?;
     let passed_over = request.extensions.get::<PassedOver>();
     if passed_over.is_some_and(PassedOver::has_section) {
         // The keys would be others.

@@ -64,6 +64,8 @@ fn of_body(error: IncomingError) -> S3ErrorCode {
         IncomingError::WrongSha256 => named("XAmzContentSHA256Mismatch"),
         IncomingError::WrongSignature => S3ErrorCode::SignatureDoesNotMatch,
         IncomingError::TimedOut => S3ErrorCode::RequestTimeout,
+        // Nothing that the client has sent is wrong.
+        IncomingError::SourceFailed => S3ErrorCode::ServiceUnavailable,
         IncomingError::TooLarge => S3ErrorCode::EntityTooLarge,
     }
 }
@@ -118,4 +120,21 @@ pub(super) fn ask_to_retry(response: &mut Response<Body>) {
 /// There is nothing under a key.
 pub(super) fn no_such_key() -> S3Error {
     s3_error!(NoSuchKey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_whose_source_fails_is_no_fault_of_the_client() {
+        let status = |error: IncomingError| {
+            let answer = S3Error::from(StorageError::from(error));
+            answer.status_code()
+        };
+        let failed = status(IncomingError::SourceFailed);
+        assert_eq!(failed, Some(StatusCode::SERVICE_UNAVAILABLE));
+        let incomplete = status(IncomingError::Incomplete);
+        assert_eq!(incomplete, Some(StatusCode::BAD_REQUEST));
+    }
 }

@@ -143,10 +143,15 @@ pub(super) fn is_form<B>(request: &Request<B>) -> bool {
         && kind.to_ascii_lowercase().contains("multipart/form-data")
 }
 
-/// Whether a request deletes several objects, which its body names.
-pub(super) fn deletes_several<B>(request: &Request<B>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    request.method() == http::Method::POST && parameter(query, "delete").is_some()
+/// Whether the body of a request may be a document, which is read as a whole before it is acted on: a list of
+/// keys or of parts, or the declaration of a repository.
+pub(super) fn may_be_document<B>(request: &Request<B>) -> bool {
+    let is_below = request.uri().path().trim_matches('/').contains('/');
+    match *request.method() {
+        http::Method::POST => !is_form(request),
+        http::Method::PUT => !is_below,
+        _ => false,
+    }
 }
 
 fn is_large_form<B>(request: &Request<B>) -> bool {

@@ -136,7 +136,7 @@ pub(super) fn without_aws_chunked(coding: &str) -> Option<String> {
     let kept = coding
         .split(',')
         .map(str::trim)
-        .filter(|it| *it != "aws-chunked");
+        .filter(|it| !it.eq_ignore_ascii_case("aws-chunked"));
     let kept = kept.collect::<Vec<_>>().join(", ");
     (!kept.is_empty()).then_some(kept)
 }
@@ -171,6 +171,18 @@ mod tests {
             typed("\0"),
         ] {
             assert!(checked(meta).is_err());
+        }
+    }
+
+    #[test]
+    fn the_coding_of_the_transfer_is_no_coding_of_the_object() {
+        for (coding, kept) in [
+            ("aws-chunked", None),
+            ("AWS-Chunked", None),
+            ("gzip, AWS-chunked", Some("gzip")),
+            ("deflate,gzip", Some("deflate, gzip")),
+        ] {
+            assert_eq!(without_aws_chunked(coding).as_deref(), kept, "{coding}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The front door: the S3 protocol by `s3s`, and what it leaves open.
 //!
 //! `guard` refuses what must not be accepted before `s3s` reads a request, `access` is authorisation,
-//! `parameters` refuses what an operation does not do, `body` compares digests, and `operations` is the
-//! protocol's meaning.
+//! `parameters` refuses what an operation does not do, `digests` are compared with bodies, and `operations` is
+//! the protocol's meaning.
 
 mod errors;
 mod xml;
@@ -11,11 +11,16 @@ mod host;
 mod guard;
 mod ranges;
 mod rotation;
+mod chunks;
+mod hashers;
+mod digests;
+mod forms;
+mod preconditions;
 mod parameters;
 mod meaning;
-mod access;
 mod body;
 mod passed_over;
+mod access;
 mod conditions;
 mod request;
 mod meta;
@@ -47,6 +52,8 @@ use super::registry::new_id;
 use crate::http::RequestNotes;
 use access::{Keys, Permissions};
 use body::Watched;
+use chunks::Chunks;
+use forms::Form;
 use host::Hosts;
 use meaning::Meaning;
 use operations::Operations;
@@ -81,14 +88,13 @@ impl S3Front {
 
     /// Serves a request whose head is acceptable.
     async fn serve(&self, request: Request<Body>, id: &str) -> Response<Body> {
-        let watched = match guard::deletes_several(&request) {
-            true => Watched::body(request),
-            false => Ok(request),
+        let request = Chunks::body(request);
+        let request = match (guard::is_form(&request), guard::may_be_document(&request)) {
+            (true, _) => Form::body(request),
+            (false, true) => PassedOver::watch(Watched::body(request)),
+            (false, false) => request,
         };
-        let request = match watched {
-            Ok(request) => PassedOver::watch(request),
-            Err(error) => return errors::response(error),
-        };
+        let watched = request.extensions().get::<Watched>().cloned();
         let inventory = self.store.inventory.load_full();
         let found = secret_of(request, &inventory, &self.probe).await;
         let (at_hand, request) = match found {
@@ -97,10 +103,15 @@ impl S3Front {
         };
         let method = request.method().clone();
         let answered = at_hand.serve(self.service.call(request)).await;
-        answered.unwrap_or_else(|error| {
+        let answer = answered.unwrap_or_else(|error| {
             tracing::error!(?error, %method, id, "an S3 request could not be answered");
             errors::unavailable()
-        })
+        });
+        // `s3s` takes a body that it could not read for a failure of its own.
+        let is_failure = answer.status() == StatusCode::INTERNAL_SERVER_ERROR;
+        let watched = watched.filter(|_| is_failure);
+        let fault = watched.and_then(|watched| watched.fault());
+        fault.map_or(answer, errors::response)
     }
 }
 

@@ -15,9 +15,12 @@ use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 use tidegate_model::WalPosition;
 
 use super::access::Allowed;
-use super::body::{Declared, incoming};
+use super::body::incoming;
 use super::conditions::{ReadConditions, bytes_of, etag, of_write};
+use super::digests::{Declared, Said};
 use super::errors::{no_such_key, no_such_part};
+use super::forms::Form;
+use super::keys;
 use super::meta::{checked, http_date, meta_of, output_of, override_headers, without_aws_chunked};
 use super::parameters::check_fields;
 use super::ranges::applies;
@@ -36,8 +39,13 @@ pub(super) async fn put(
     mut request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let allowed = allowed(&request)?;
-    check_fields(&request.input)?;
-    let (declared, computed) = Declared::of(&request.headers, request.trailing_headers.take())?;
+    let mut said = Said::of(&request.headers, request.uri.query())?;
+    if let Some(fields) = Form::fields(&request.method, &request.extensions)? {
+        check_fields(&fields)?;
+        keys::check(&request.input.key)?;
+        said = said.fields(&fields)?;
+    }
+    let (declared, computed) = Declared::of(&mut request, said);
     let input = &mut request.input;
     let conditions = of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let meta = checked(meta_of!(input))?;

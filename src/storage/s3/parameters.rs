@@ -3,12 +3,14 @@
 //! `s3s` passes over what it does not know, so that `PUT /bucket/key?annotation` would store an object. What
 //! would change the meaning of a request and is not served is refused by name, before anything is done.
 
-use http::HeaderMap;
-use s3s::dto::PutObjectInput;
+use http::{HeaderMap, header};
 use s3s::{S3Error, S3Result, s3_error};
 
+use super::chunks::is_in_chunks;
+use super::digests::CHECKSUM;
 use super::guard::decoded;
-use super::keys;
+use super::hashers::is_compared;
+use super::preconditions::{Standing, standing};
 
 /// Characters of a name that an answer repeats.
 const SHOWN_MAX: usize = 64;
@@ -49,6 +51,18 @@ const PRESIGNED: [&str; 12] = [
     "x-amz-user-agent",
 ];
 
+/// Operations that read a document.
+const READ_WHOLE: [&str; 3] = ["CompleteMultipartUpload", "CreateBucket", "DeleteObjects"];
+/// Operations whose bodies are compared with the checksums of their request. That of `CompleteMultipartUpload`
+/// would be the checksum of the whole object.
+const HAVE_BODIES: [&str; 5] = [
+    "CreateBucket",
+    "DeleteObjects",
+    "PostObject",
+    "PutObject",
+    "UploadPart",
+];
+
 /// Refuses a request whose parameters or headers are not those of its operation.
 pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Result<()> {
     if let Some(served) = served(operation) {
@@ -56,7 +70,7 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
         for pair in pairs {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name);
-            if !served.contains(&name.as_str()) && !is_everywhere(&name) {
+            if !served.contains(&name.as_str()) && !is_everywhere(operation, &name) {
                 return Err(refused("parameter", &name));
             }
             if name == "versionId" && value != UNVERSIONED {
@@ -67,12 +81,19 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
             }
         }
     }
-    if operation == "DeleteObjects" && is_in_chunks(headers) {
+    if READ_WHOLE.contains(&operation) && is_in_chunks(headers) {
         // Its digests would be those of another body than the one that arrives.
         return Err(s3_error!(
             NotImplemented,
-            "the keys of DeleteObjects cannot be sent in signed chunks or with a trailer"
+            "the XML of {operation} cannot be sent in signed chunks or with a trailer"
         ));
+    }
+    let mut reads = ["Get", "Head", "List"].iter();
+    if served(operation).is_some() && !reads.any(|it| operation.starts_with(it)) {
+        check_length(operation, headers)?;
+        for (name, value) in headers {
+            check_write(operation, "header", name.as_str(), value.as_bytes())?;
+        }
     }
     let mut headers = headers.iter();
     let found = headers.find(|(name, value)| is_refused(name.as_str(), value.as_bytes()));
@@ -82,34 +103,56 @@ pub(super) fn check(operation: &str, query: &str, headers: &HeaderMap) -> S3Resu
     }
 }
 
-/// The same for the fields of a form, which are sent in its body and not as headers, and for its key.
-pub(super) fn check_fields(input: &PutObjectInput) -> S3Result<()> {
-    keys::check(&input.key)?;
-    let promised = [
-        (
-            "x-amz-server-side-encryption",
-            input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some(),
-        ),
-        ("x-amz-object-lock-mode", input.object_lock_mode.is_some()),
-        (
-            "x-amz-object-lock-legal-hold",
-            input.object_lock_legal_hold_status.is_some(),
-        ),
-        ("tagging", input.tagging.is_some()),
-        (
-            "x-amz-website-redirect-location",
-            input.website_redirect_location.is_some(),
-        ),
-    ];
-    match promised.iter().find(|(_, is_there)| *is_there) {
-        Some((name, _)) => Err(refused("field", name)),
-        None => Ok(()),
+/// The same for the fields of a form, which are sent in its body and not as headers.
+pub(super) fn check_fields(fields: &[(String, String)]) -> S3Result<()> {
+    for (name, value) in fields {
+        if name == "tagging" || is_refused(name, value.as_bytes()) {
+            return Err(refused("field", name));
+        }
+        check_write("PostObject", "field", name, value.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Refuses digests that cannot be compared, and conditions that are not judged.
+fn check_write(operation: &str, kind: &str, name: &str, value: &[u8]) -> S3Result<()> {
+    if is_uncompared(operation, name) {
+        return Err(refused(kind, name));
+    }
+    if name == "x-amz-trailer" {
+        let trailers = String::from_utf8_lossy(value).to_ascii_lowercase();
+        let mut trailers = trailers.split(',').map(str::trim);
+        let is_served = |it: &str| it.starts_with(CHECKSUM) && !is_uncompared(operation, it);
+        if let Some(unserved) = trailers.find(|it| !is_served(it)) {
+            return Err(refused("trailer", unserved));
+        }
+    }
+    match standing(operation, name, value) {
+        Standing::Served => Ok(()),
+        Standing::Unserved => Err(refused(kind, name)),
+        Standing::Malformed => Err(s3_error!(InvalidArgument, "the {kind} {name} is malformed")),
     }
 }
 
-fn is_in_chunks(headers: &HeaderMap) -> bool {
-    let hash = headers.get("x-amz-content-sha256");
-    hash.is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"))
+/// Refuses a body that is declared to be larger or smaller than what is sent: its framing would be stored.
+fn check_length(operation: &str, headers: &HeaderMap) -> S3Result<()> {
+    let decoded = headers.get("x-amz-decoded-content-length");
+    let is_other = decoded.is_some() && decoded != headers.get(header::CONTENT_LENGTH);
+    match is_other && HAVE_BODIES.contains(&operation) && !is_in_chunks(headers) {
+        true => Err(s3_error!(
+            IncompleteBody,
+            "x-amz-decoded-content-length is not the length of a body that is not sent in chunks"
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether a name is that of a checksum that cannot be compared with the body of an operation.
+fn is_uncompared(operation: &str, name: &str) -> bool {
+    match name.strip_prefix(CHECKSUM) {
+        None | Some("algorithm" | "mode" | "type") => false,
+        Some(algorithm) => !HAVE_BODIES.contains(&operation) || !is_compared(algorithm),
+    }
 }
 
 fn refused(kind: &str, name: &str) -> S3Error {
@@ -129,10 +172,11 @@ fn is_refused(name: &str, value: &[u8]) -> bool {
 }
 
 /// Whether every operation passes over a parameter, as S3 does.
-fn is_everywhere(name: &str) -> bool {
+fn is_everywhere(operation: &str, name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     match name.strip_prefix("x-amz-") {
-        Some(rest) => rest.starts_with("checksum-") || PRESIGNED.contains(&name.as_str()),
+        Some(_) if name.starts_with(CHECKSUM) => !is_uncompared(operation, &name),
+        Some(_) => PRESIGNED.contains(&name.as_str()),
         // `x-id` is the name of the operation; others are for the logs of whoever sends them.
         None => name.starts_with("x-"),
     }

@@ -8,8 +8,6 @@ use http::{Method, Request, header};
 use http_body_util::{BodyStream, StreamBody};
 use s3s::Body;
 
-use super::guard::deletes_several;
-
 const SECTION: &[u8] = b"<![CDATA[";
 const TAGS: &[u8] = b"<Tag";
 /// The document of a new bucket. What is longer is an object, whose path may look like that of a bucket.
@@ -31,7 +29,7 @@ struct Scan {
 impl PassedOver {
     /// Has the body of a request searched while it is read, if it may be such a document.
     pub(super) fn watch(request: Request<Body>) -> Request<Body> {
-        if !deletes_several(&request) && !may_make_bucket(&request) {
+        if request.method() != Method::POST && !may_make_bucket(&request) {
             return request;
         }
         let found = Self::default();

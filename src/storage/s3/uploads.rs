@@ -12,8 +12,9 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::access::Allowed;
-use super::body::{Declared, incoming};
+use super::body::{Watched, incoming};
 use super::conditions::{etag, of_write, time_of};
+use super::digests::{Declared, Said};
 use super::encoding::Encoding;
 use super::lists::owner;
 use super::meta::{checked, http_date, meta_of, without_aws_chunked};
@@ -56,7 +57,8 @@ pub(super) async fn part(
     mut request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let allowed = allowed(&request)?;
-    let (declared, computed) = Declared::of(&request.headers, request.trailing_headers.take())?;
+    let said = Said::of(&request.headers, request.uri.query())?;
+    let (declared, computed) = Declared::of(&mut request, said);
     let input = &mut request.input;
     let number = part_number(input.part_number)?;
     let (bytes, length) = incoming(input.body.take(), input.content_length)?;
@@ -83,6 +85,7 @@ pub(super) async fn complete(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let allowed = allowed(&request)?;
+    Watched::check(&request.extensions)?;
     let input = request.input;
     let parts = input
         .multipart_upload

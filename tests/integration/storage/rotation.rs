@@ -15,7 +15,7 @@ use super::s3_client::{S3Client, code, signature_of, stamps};
 use super::world::{REPOSITORY, StorageWorld};
 use crate::world::DEADLINE;
 
-const FORM: &str = "multipart/form-data; boundary=limit";
+pub(super) const FORM: &str = "multipart/form-data; boundary=limit";
 
 /// Waits until a secret opens the repository, or does not.
 async fn turns(s3: &S3Client, status: u16) {
@@ -74,24 +74,33 @@ pub(super) async fn post(s3: &S3Client, key: &str, file: &str) -> u16 {
 
 /// A form up to the end of its file.
 fn form(s3: &S3Client, key: &str, file: &str) -> String {
+    form_with(s3, key, &[], file)
+}
+
+/// The same with more fields.
+pub(super) fn form_with(s3: &S3Client, key: &str, more: &[(&str, &str)], file: &str) -> String {
     let (date, stamp) = stamps(SystemTime::now());
     let credential = format!("{}/{date}/anywhere/s3/aws4_request", s3.key_id);
-    let policy = json!({"expiration": "2099-01-01T00:00:00Z", "conditions": [
+    let mut policy = json!({"expiration": "2099-01-01T00:00:00Z", "conditions": [
         {"bucket": REPOSITORY}, {"key": key}, {"x-amz-algorithm": "AWS4-HMAC-SHA256"},
         {"x-amz-credential": credential}, {"x-amz-date": stamp},
     ]});
+    let conditions = policy["conditions"].as_array_mut().unwrap();
+    let names = more.iter().map(|(name, _)| name.to_ascii_lowercase());
+    conditions.extend(names.map(|name| json!(["starts-with", format!("${name}"), ""])));
     let policy = STANDARD.encode(policy.to_string());
     let signature = signature_of(&s3.secret, &date, &policy);
     let mut body = String::new();
-    for (name, value) in [
+    let fields = [
         ("key", key),
         ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
-        ("x-amz-credential", &credential),
-        ("x-amz-date", &stamp),
-        ("policy", &policy),
-        ("x-amz-signature", &signature),
-        ("file\"; filename=\"a", file),
-    ] {
+        ("x-amz-credential", &*credential),
+        ("x-amz-date", &*stamp),
+        ("policy", &*policy),
+        ("x-amz-signature", &*signature),
+    ];
+    let file = [("file\"; filename=\"a", file)];
+    for (name, value) in fields.iter().chain(more).chain(&file) {
         let head = format!("content-disposition: form-data; name=\"{name}\"");
         body += &format!("--limit\r\n{head}\r\n\r\n{value}\r\n");
     }

@@ -14,6 +14,20 @@ impl S3Request {
         size: usize,
         trailer: Option<(&str, &str)>,
     ) -> Response {
+        self.send_chunks(size, trailer, true).await
+    }
+
+    /// The same without the last chunk, which is empty.
+    pub(crate) async fn send_in_chunks_without_end(self, size: usize) -> Response {
+        self.send_chunks(size, None, false).await
+    }
+
+    async fn send_chunks(
+        self,
+        size: usize,
+        trailer: Option<(&str, &str)>,
+        has_end: bool,
+    ) -> Response {
         let body = self.body.clone();
         let (of, at) = (self.of.clone(), self.at);
         let sized = self
@@ -35,7 +49,9 @@ impl S3Request {
             signature_of(&of.secret, &date, &text)
         };
         let (mut signature, mut sent) = (seed.to_owned(), Vec::new());
-        for chunk in body.chunks(size).chain([&[][..]]) {
+        let empty: &[u8] = &[];
+        let last = has_end.then_some(empty);
+        for chunk in body.chunks(size).chain(last) {
             let hashes = format!("{}\n{}", of_bytes(b""), of_bytes(chunk));
             signature = sign("PAYLOAD", &signature, &hashes);
             sent.extend(format!("{:x};chunk-signature={signature}\r\n", chunk.len()).into_bytes());
@@ -53,7 +69,9 @@ impl S3Request {
             );
             sent.extend(format!("{line}\r\nx-amz-trailer-signature:{signed}\r\n").into_bytes());
         }
-        sent.extend(b"\r\n");
+        if has_end {
+            sent.extend(b"\r\n");
+        }
         let request = http::Request::from_parts(head, Full::from(sent));
         let answered = tokio::time::timeout(DEADLINE, of.plain.request(request)).await;
         answered.unwrap().unwrap().map(reqwest::Body::wrap).into()

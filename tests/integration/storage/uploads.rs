@@ -176,7 +176,7 @@ async fn a_member_by_its_own_name_is_read_written_and_given_a_copy() {
     assert_eq!(s3.get("bucket-1", "key").await.status(), 404);
 }
 
-async fn begin(s3: &S3Client, key: &str) -> String {
+pub(super) async fn begin(s3: &S3Client, key: &str) -> String {
     let request = s3
         .request(Method::POST, REPOSITORY, key)
         .query("uploads", "");
@@ -186,7 +186,13 @@ async fn begin(s3: &S3Client, key: &str) -> String {
 }
 
 /// Stores a part; returns its `ETag`.
-async fn part(s3: &S3Client, key: &str, upload: &str, number: u32, body: &[u8]) -> String {
+pub(super) async fn part(
+    s3: &S3Client,
+    key: &str,
+    upload: &str,
+    number: u32,
+    body: &[u8],
+) -> String {
     let request = s3.request(Method::PUT, REPOSITORY, key).body(body);
     let request = request
         .query("partNumber", &number.to_string())

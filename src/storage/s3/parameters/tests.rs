@@ -82,20 +82,91 @@ fn what_sdks_send_is_served() {
 
 #[test]
 fn a_field_of_a_form_that_promises_what_is_not_done_is_refused() {
-    let plain = || PutObjectInput {
-        key: "key".to_owned(),
-        ..PutObjectInput::default()
+    let is_refused = |name: &str, value: &str| {
+        let fields = [
+            ("key".to_owned(), "a".to_owned()),
+            (name.to_owned(), value.to_owned()),
+        ];
+        check_fields(&fields).is_err()
     };
-    assert!(check_fields(&plain()).is_ok());
-    let tagged = PutObjectInput {
-        tagging: Some("a=b".to_owned()),
-        ..plain()
-    };
-    assert!(check_fields(&tagged).is_err());
-    for key in [String::new(), "x".repeat(1_025), "a\0".to_owned()] {
-        let unreadable = PutObjectInput { key, ..plain() };
-        assert!(check_fields(&unreadable).is_err());
+    for (name, value) in [
+        ("tagging", "<Tagging/>"),
+        ("x-amz-tagging", "a=b"),
+        ("x-amz-storage-class", "GLACIER"),
+        ("x-amz-server-side-encryption", "AES256"),
+        ("x-amz-checksum-xxhash64", "a"),
+        ("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ("if-match", ""),
+    ] {
+        assert!(is_refused(name, value), "{name}");
     }
+    for (name, value) in [
+        ("x-amz-storage-class", "STANDARD"),
+        ("x-amz-checksum-crc32", "AAAAAA=="),
+        ("x-amz-meta-tagging", "a"),
+        ("acl", "private"),
+        ("if-none-match", "*"),
+    ] {
+        assert!(!is_refused(name, value), "{name}");
+    }
+}
+
+#[test]
+fn a_checksum_that_cannot_be_compared_is_refused_by_its_name() {
+    let sha512 = [("x-amz-checksum-sha512", "a")];
+    let algorithm = [("x-amz-checksum-algorithm", "SHA256")];
+    assert_eq!(message("UploadPart", "", &sha512), "");
+    assert_eq!(message("CreateMultipartUpload", "", &algorithm), "");
+    for (operation, name) in [
+        ("PutObject", "x-amz-checksum-xxhash64"),
+        ("DeleteObjects", "x-amz-checksum-foo"),
+        ("CompleteMultipartUpload", "x-amz-checksum-sha256"),
+        ("CopyObject", "x-amz-checksum-crc32"),
+    ] {
+        assert!(message(operation, "", &[(name, "a")]).contains(name));
+        // A parameter of a presigned URL is the same.
+        assert!(message(operation, &format!("{name}=a"), &[]).contains(name));
+    }
+    let trailer = |name| message("PutObject", "", &[("x-amz-trailer", name)]);
+    assert_eq!(trailer("x-amz-checksum-md5, X-Amz-Checksum-Crc32"), "");
+    for name in ["x-amz-checksum-xxhash3", "x-amz-meta-a"] {
+        assert!(trailer(name).contains(name));
+    }
+}
+
+#[test]
+fn a_condition_that_is_not_judged_is_refused_by_its_name() {
+    for (operation, name) in [
+        ("PutObject", "if-unmodified-since"),
+        ("DeleteObject", "if-none-match"),
+        ("UploadPart", "if-match"),
+    ] {
+        let message = message(operation, "", &[(name, "*")]);
+        assert!(message.contains(name), "{operation}: {message}");
+    }
+    assert_eq!(message("GetObject", "", &[("if-modified-since", "")]), "");
+    assert_eq!(message("ListObjects", "", &[("if-none-match", "a")]), "");
+}
+
+#[test]
+fn a_body_that_is_not_sent_in_chunks_has_the_length_that_was_declared() {
+    let outcome = |decoded: &'static str, hash: &'static str| {
+        let headers = [
+            ("content-length", "5"),
+            ("x-amz-decoded-content-length", decoded),
+            ("x-amz-content-sha256", hash),
+        ];
+        let headers = headers.map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        let checked = check("PutObject", "", &headers.into_iter().collect());
+        checked.map_err(|error| error.code().as_str().to_owned())
+    };
+    let incomplete = Err("IncompleteBody".to_owned());
+    assert_eq!(outcome("3", "UNSIGNED-PAYLOAD"), incomplete);
+    assert_eq!(outcome("5", "UNSIGNED-PAYLOAD"), Ok(()));
+    assert_eq!(outcome("3", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), Ok(()));
 }
 
 #[test]

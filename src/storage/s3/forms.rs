@@ -1,0 +1,152 @@
+//! The fields of a form that stand before its file. `s3s` shows only those that it knows, and what the others
+//! ask for would be passed over.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use http::{Extensions, Method, Request, header};
+use http_body_util::{BodyStream, StreamBody};
+use s3s::{Body, S3Result, s3_error};
+
+use super::guard::FORM_FIELDS_BYTES_MAX;
+
+/// The beginning of a form, as far as it has been read.
+#[derive(Clone)]
+pub(super) struct Form(Arc<Beginning>);
+
+struct Beginning {
+    boundary: String,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Form {
+    /// Has the beginning of a form remembered while it is read.
+    pub(super) fn body(request: Request<Body>) -> Request<Body> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok());
+        let beginning = Beginning {
+            boundary: kind.map(boundary_of).unwrap_or_default(),
+            bytes: Mutex::default(),
+        };
+        let form = Self(Arc::new(beginning));
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(form.clone());
+        let frames = BodyStream::new(body).inspect(move |frame| {
+            if let Ok(frame) = frame
+                && let Some(bytes) = frame.data_ref()
+            {
+                form.remember(bytes);
+            }
+        });
+        let body = Body::http_body_unsync(StreamBody::new(frames));
+        Request::from_parts(head, body)
+    }
+
+    /// The fields of the form that a request is, with their names in lower case; none if it is no form.
+    pub(super) fn fields(
+        method: &Method,
+        extensions: &Extensions,
+    ) -> S3Result<Option<Vec<(String, String)>>> {
+        let form = match extensions.get::<Self>() {
+            None if *method != Method::POST => return Ok(None),
+            form => form,
+        };
+        let fields = form.and_then(|form| {
+            let bytes = form.0.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = String::from_utf8_lossy(&bytes);
+            fields_of(&text, &form.0.boundary)
+        });
+        match fields {
+            Some(fields) => Ok(Some(fields)),
+            None => Err(s3_error!(
+                MalformedPOSTRequest,
+                "the fields of a form must stand before its file, and can have 1 MiB together"
+            )),
+        }
+    }
+
+    fn remember(&self, bytes: &[u8]) {
+        let mut known = self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = usize::try_from(FORM_FIELDS_BYTES_MAX).unwrap_or(usize::MAX);
+        let taken = bytes.len().min(most.saturating_sub(known.len()));
+        known.extend_from_slice(&bytes[..taken]);
+    }
+}
+
+/// What separates the parts of a form.
+fn boundary_of(kind: &str) -> String {
+    let mut parameters = kind.split(';').skip(1).filter_map(|it| it.split_once('='));
+    let found = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("boundary"));
+    let boundary = found.map(|(_, value)| value.trim().trim_matches('"'));
+    boundary.unwrap_or_default().to_owned()
+}
+
+/// The fields before the file, as `s3s` separates them; none if the file does not come, or a part is
+/// malformed.
+fn fields_of(text: &str, boundary: &str) -> Option<Vec<(String, String)>> {
+    let (_, parts) = text.split_once(&format!("--{boundary}\r\n"))?;
+    let mut fields = Vec::new();
+    for part in parts.split(&format!("\r\n--{boundary}\r\n")) {
+        let (head, value) = part.split_once("\r\n\r\n")?;
+        let name = head.split("\r\n").filter_map(name_of).last()?;
+        if name == "file" {
+            return Some(fields);
+        }
+        fields.push((name, value.to_owned()));
+    }
+    None
+}
+
+/// The name of a part, if a line of its head says it.
+fn name_of(line: &str) -> Option<String> {
+    let (header, disposition) = line.split_once(':')?;
+    if !header.eq_ignore_ascii_case("content-disposition") || line.contains('\n') {
+        return None;
+    }
+    let named = disposition.trim().strip_prefix("form-data; name=\"")?;
+    let (name, _) = named.split_once('"')?;
+    Some(name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(fields: &[(&str, &str)]) -> String {
+        let parts = fields.iter().map(|(name, value)| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        });
+        parts.collect()
+    }
+
+    #[test]
+    fn fields_are_those_before_the_file() {
+        let text = form(&[
+            ("Tagging", "<a>\r\n--c\r\n</a>"),
+            ("empty", ""),
+            ("file\"; filename=\"a", "x"),
+            ("after", "y"),
+        ]);
+        let fields = fields_of(&text, "b").unwrap();
+        let expected = [("tagging", "<a>\r\n--c\r\n</a>"), ("empty", "")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(fields, expected);
+        for malformed in [
+            form(&[("key", "a")]),
+            text.replace("\r\n\r\n", "\n\n"),
+            text.replace("--b", "--c"),
+        ] {
+            assert_eq!(fields_of(&malformed, "b"), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn the_boundary_is_read_with_and_without_quotes() {
+        for kind in [
+            "multipart/form-data; boundary=limit",
+            "Multipart/Form-Data;charset=utf-8; Boundary=\"limit\"",
+        ] {
+            assert_eq!(boundary_of(kind), "limit");
+        }
+    }
+}
