@@ -10,6 +10,7 @@ mod after_http;
 mod client;
 mod generations;
 mod host;
+mod transfer_coding;
 mod networks;
 mod settings;
 mod limits;
@@ -109,3 +110,4 @@ pub use tls::{
     TlsAcceptor, TlsSetupError, roots,
 };
 pub use tracked::OverTls;
+pub use transfer_coding::{UnknownCoding, is_chunked};

@@ -18,6 +18,7 @@ use super::after_http::AfterHttp;
 use super::client_body::ClientBody;
 use super::pieces::Pieces;
 use super::stream_task::note_answer;
+use super::transfer_coding::is_chunked;
 
 /// A body that keeps its request in flight until it is sent or dropped.
 pub(super) type TrackedBody<B> = Pieces<B, Option<InFlight>>;
@@ -51,6 +52,9 @@ where
         let has_body = !request.body().is_end_stream();
         let sends_body = version <= Version::HTTP_11 && has_body;
         self.activity.note_body(sends_body);
+        // Services refuse such a request. Its end is where hyper sees it, which may be somewhere else to
+        // the client.
+        let closes = sends_body && is_chunked(request.headers()).is_err();
         let open = has_body.then(|| self.activity.open_body());
         let mut request = request.map(|body| ClientBody::new(body, open));
         request.extensions_mut().insert(ConnectInfo(self.peer));
@@ -66,6 +70,7 @@ where
             left: Arc::clone(&self.left),
             in_flight: Some(in_flight),
             sends_body,
+            closes,
             held: None,
         }
     }
@@ -91,6 +96,8 @@ pin_project! {
         left: Arc<OnceLock<Left>>,
         in_flight: Option<InFlight>,
         sends_body: bool,
+        // Whether the connection closes whatever the answer is.
+        closes: bool,
         // The answer, held back for one poll.
         held: Option<F::Output>,
     }
@@ -134,7 +141,7 @@ where
         }
         // During a drain clients move away one by one, rather than all together when the listener
         // stops.
-        let closes = is_early || this.drain.is_draining();
+        let closes = *this.closes || is_early || this.drain.is_draining();
         if *this.version <= Version::HTTP_11 && !switches && closes {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

@@ -4,6 +4,8 @@
 use http::Request;
 use s3s::{S3Result, s3_error};
 
+use crate::http::is_chunked;
+
 /// Seconds that a presigned URL may be valid.
 const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
 /// The file of a form, which is held in memory before access is checked.
@@ -22,6 +24,12 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
         return Err(s3_error!(
             InvalidRequest,
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        ));
+    }
+    if is_chunked(request.headers()).is_err() {
+        return Err(s3_error!(
+            NotImplemented,
+            "a transfer coding other than chunked is not understood"
         ));
     }
     if request.uri().path().contains("%00") {
