@@ -53,9 +53,12 @@ impl Body for ClientBody {
             return Poll::Ready(None);
         };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-        // Many readers of a body of known length do not ask for its end.
-        if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
-            this.end();
+        match &frame {
+            // The client may go on after what is not valid.
+            Some(Err(_broken)) => this.open = None,
+            // Many readers of a body of known length do not ask for its end.
+            Some(Ok(_)) if !body.is_end_stream() => {}
+            Some(Ok(_)) | None => this.end(),
         }
         Poll::Ready(frame)
     }
