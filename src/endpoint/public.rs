@@ -1,7 +1,7 @@
 //! The public service: the stack that every request passes, in order.
 //!
 //! 1. `observe`: request id, timing, the access line, metrics, the bodies of problems;
-//!    a request whose host is missing or ambiguous ends here;
+//!    a request whose host is missing or ambiguous, or whose body has an unknown coding, ends here;
 //!    then the answer is compressed, if it may be and the client accepts that;
 //! 2. the preflights of browsers are answered by the path's policy row, whose `cors` is put on every answer;
 //! 3. panics become `internal` problems;
@@ -37,7 +37,7 @@ use super::rate_limit::rate_limit;
 use super::serve::serve;
 use super::{Frontend, RouteError};
 use crate::cache::Hit;
-use crate::http::{Accounted, EndpointSeen, Hop, PROBE_PATHS, Problem, host};
+use crate::http::{Accounted, EndpointSeen, Hop, PROBE_PATHS, Problem, host, is_chunked};
 
 /// Answers every request of the public listener. Always ready.
 #[derive(Clone)]
@@ -104,8 +104,8 @@ where
                 false => response,
             }
         };
-        let host = host(&request).map(|_host| ());
-        if host.is_ok()
+        let acceptable = acceptable(&request);
+        if acceptable.is_ok()
             && let Some(hit) = self.hit(&request)
         {
             let Frontend {
@@ -122,8 +122,8 @@ where
         let (Self { frontend, probes }, request) = (self.clone(), request.map(Body::new));
         let answer = async move {
             let stack = async |request: Request, seen: &EndpointSeen| {
-                if let Err(error) = host {
-                    return Problem::from(error).into_response().into();
+                if let Err(problem) = acceptable {
+                    return problem.into_response().into();
                 }
                 if is_preflight {
                     return StatusCode::NO_CONTENT.into_response().into();
@@ -149,6 +149,15 @@ where
         };
         Either::Right(answer.boxed())
     }
+}
+
+/// Refuses a request that others may read in another way.
+fn acceptable<B: http_body::Body>(request: &http::Request<B>) -> Result<(), Problem> {
+    host(request)?;
+    if !request.body().is_end_stream() {
+        is_chunked(request.headers())?;
+    }
+    Ok(())
 }
 
 /// The answer to `HEAD`: states the length that the body would have. On HTTP/2, nothing else

@@ -42,6 +42,7 @@ pub(super) struct Activity {
     state: Mutex<State>,
     timer: AtomicWaker,
     sends_body: AtomicBool,
+    has_open_body: AtomicBool,
 }
 
 impl Activity {
@@ -50,6 +51,7 @@ impl Activity {
             state: Mutex::new(State::new(now)),
             timer: AtomicWaker::new(),
             sends_body: AtomicBool::new(false),
+            has_open_body: AtomicBool::new(false),
         })
     }
 
@@ -81,9 +83,17 @@ impl Activity {
         self.sends_body.store(sends_body, Ordering::Relaxed);
     }
 
-    /// Whether the client may still be sending the body of its last request.
-    pub(super) fn may_send_body(&self) -> bool {
-        self.sends_body.load(Ordering::Relaxed)
+    /// Whether a client with one request after the other may still be sending: the body of its last
+    /// request, or a head that is not complete or not valid.
+    pub(super) fn may_send_more(&self) -> bool {
+        self.state().head_bytes > 0 || self.sends_body.load(Ordering::Relaxed)
+    }
+
+    /// Begins the time in which the rest of what a client sends is discarded: it is not a head.
+    pub(super) fn begin_linger(&self) {
+        let mut state = self.state();
+        state.head_since = None;
+        state.idle_since = Instant::now();
     }
 
     /// Records that the system has ended the connection because the client took nothing.
@@ -106,6 +116,14 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// Records that a request in flight has a body. The request lasts until the guard is dropped, too:
+    /// what arrives of the body after an early answer is not the next head.
+    pub(super) fn open_body(self: &Arc<Self>) -> OpenBody {
+        self.state().in_flight += 1;
+        self.has_open_body.store(true, Ordering::Relaxed);
+        OpenBody(Arc::clone(self))
+    }
+
     /// When the connection will time out without activity, and why.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<(Instant, Expiry)> {
         self.state().deadline(limits)
@@ -125,6 +143,16 @@ impl Activity {
         }
     }
 
+    fn end_body(&self) {
+        self.has_open_body.store(false, Ordering::Relaxed);
+        let mut state = self.state();
+        state.end(Instant::now());
+        // Bodies may be read on other tasks whatever the protocol is.
+        if state.in_flight == 0 {
+            self.timer.wake();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every update is a few plain assignments: a panic cannot leave them half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,9 +163,38 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
+impl InFlight {
+    /// Whether the body of the request is still being read, if requests come one after the other.
+    pub(super) fn has_open_body(&self) -> bool {
+        self.0.has_open_body.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+/// The body of one request in flight, until it has ended or is not read any more.
+#[derive(Debug)]
+pub(super) struct OpenBody(Arc<Activity>);
+
+impl OpenBody {
+    /// The body has ended: nothing of it is still to come.
+    pub(super) fn end(self) {
+        self.0.note_body(false);
+    }
+
+    /// Whether it is one of several streams.
+    pub(super) fn is_stream(&self) -> bool {
+        self.0.state().multiplexed
+    }
+}
+
+impl Drop for OpenBody {
+    fn drop(&mut self) {
+        self.0.end_body();
     }
 }
 
@@ -252,6 +309,35 @@ mod tests {
         state.begin(Version::HTTP_11);
         state.read(1, start);
         assert_eq!(state.deadline(&limits()), None);
+    }
+
+    #[test]
+    fn a_request_whose_body_has_not_ended_is_in_flight_after_its_answer() {
+        let activity = Activity::new(Instant::now());
+        let answer = activity.begin(Version::HTTP_11);
+        activity.note_body(true);
+        let body = activity.open_body();
+        drop(answer);
+        activity.read(100_000);
+        assert_eq!(activity.head_bytes(), None);
+        assert_eq!(activity.deadline(&limits()), None);
+        body.end();
+        assert_eq!(activity.head_bytes(), Some(0));
+        assert!(!activity.may_send_more());
+        activity.read(1);
+        assert!(activity.may_send_more(), "a head has begun");
+    }
+
+    #[test]
+    fn a_body_that_is_not_read_any_more_may_still_come() {
+        let activity = Activity::new(Instant::now());
+        let answer = activity.begin(Version::HTTP_11);
+        activity.note_body(true);
+        let body = activity.open_body();
+        assert!(answer.has_open_body());
+        drop(body);
+        assert!(!answer.has_open_body());
+        assert!(activity.may_send_more());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use axum::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::activity::{Activity, Expiry};
+use super::client_body::ClientBody;
 use super::metered::Metered;
 use super::stream_task::StreamTasks;
 use super::tls::{begins_tls, chose_http2, refuse_cleartext};
@@ -116,7 +117,7 @@ pub(super) struct Visit<S> {
 
 impl<S, B> Visit<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,

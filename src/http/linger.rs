@@ -1,4 +1,4 @@
-//! The end of a connection whose client may still be sending a body that is not read.
+//! The end of a connection whose client may still be sending what is not read.
 //!
 //! A system that closes a socket with unread bytes resets the connection, and a client that writes
 //! before it reads then never sees the answer. So what still comes is read and discarded for a while
@@ -8,28 +8,34 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Duration, Sleep, sleep};
+use tokio::time::{Duration, Instant, Sleep, sleep};
 
 /// Time for a client to notice that the connection is closed: a few round trips to the far side of
-/// the world.
-const TIME_MAX: Duration = Duration::from_secs(2);
+/// the world. Each byte begins it anew.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// Time for a client that sends slowly and reads only then.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes after which a client is cut off: far more than what fills the buffers on the way, little to
 /// read once per connection.
-const BYTES_MAX: usize = 16 << 20;
+pub(super) const BYTES_MAX: usize = 16 << 20;
 
 const PIECE_BYTES: usize = 8 << 10;
 
 /// Discards what a client sends after the last answer.
 pub(super) struct Linger {
+    /// The end of silence.
     timer: Pin<Box<Sleep>>,
+    until: Instant,
     bytes_left: usize,
 }
 
 impl Linger {
     pub(super) fn new() -> Self {
         Self {
-            timer: Box::pin(sleep(TIME_MAX)),
+            timer: Box::pin(sleep(SILENCE_MAX)),
+            until: Instant::now() + TIME_MAX,
             bytes_left: BYTES_MAX,
         }
     }
@@ -53,6 +59,8 @@ impl Linger {
                 Some(left) => self.bytes_left = left,
                 None => return Poll::Ready(()),
             }
+            let silent = Instant::now() + SILENCE_MAX;
+            self.timer.as_mut().reset(silent.min(self.until));
         }
     }
 }
@@ -62,7 +70,6 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::{AsyncWriteExt, duplex};
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -87,7 +94,23 @@ mod tests {
         let (_client, mut socket) = duplex(64);
         let started = Instant::now();
         linger(&mut socket).await;
-        assert!(started.elapsed() >= TIME_MAX);
+        assert!(started.elapsed() >= SILENCE_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_slowly_has_time_to_the_end_but_not_for_ever() {
+        let (mut client, mut socket) = duplex(64);
+        let started = Instant::now();
+        let sending = tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                sleep(SILENCE_MAX / 2).await;
+            }
+        });
+        linger(&mut socket).await;
+        drop(socket);
+        let took = started.elapsed();
+        assert!(took >= TIME_MAX && took < TIME_MAX * 2, "{took:?}");
+        sending.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ mod after_http;
 mod client;
 mod generations;
 mod host;
+mod transfer_coding;
 mod networks;
 mod settings;
 mod limits;
@@ -49,6 +50,7 @@ mod frames;
 mod connection_windows;
 mod flood_guard;
 mod linger;
+mod client_body;
 mod watched;
 mod stream_task;
 mod pieces;
@@ -64,6 +66,7 @@ pub use answer::{age_in_header, describe, may_be_kept, served_there};
 pub use body::read_json;
 pub use cache_status::{CacheCounters, CacheResult, CacheStatus};
 pub use client::{Client, client_address};
+pub use client_body::ClientBody;
 pub use compression::{
     CompressedForms, Compression, CompressionSettings, NotSent, Stored, StoredBody, StoredCoding,
 };
@@ -107,3 +110,4 @@ pub use tls::{
     TlsAcceptor, TlsSetupError, roots,
 };
 pub use tracked::OverTls;
+pub use transfer_coding::{UnknownCoding, is_chunked};

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::problem::Problem;
 use super::problem_kind::ProblemKind;
-use super::{BodyError, HostError, QueryError};
+use super::{BodyError, HostError, QueryError, UnknownCoding};
 
 /// Why the query or the body of a request cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,13 @@ impl From<RequestError> for Problem {
 impl From<HostError> for Problem {
     fn from(error: HostError) -> Self {
         Self::of(ProblemKind::InvalidParameter, error)
+    }
+}
+
+impl From<UnknownCoding> for Problem {
+    /// RFC 9112 would have 501, but the client is at fault: nothing here has failed.
+    fn from(error: UnknownCoding) -> Self {
+        Self::of(ProblemKind::InvalidBody, error)
     }
 }
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use axum::BoxError;
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::client_body::ClientBody;
 use super::connection::{Context, Visit};
 use super::limits::WARNING_INTERVAL;
 use super::{Drain, Limits, Listener};
@@ -38,7 +39,7 @@ pub async fn serve<S, B>(
     drain: Drain,
 ) -> Drained
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
@@ -75,7 +76,7 @@ struct Connections<S> {
 
 impl<S, B> Connections<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,

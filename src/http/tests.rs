@@ -1,13 +1,15 @@
 //! Tests over real sockets. Paused time does not mix with those, so the limits are short instead.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -59,7 +61,8 @@ fn start(limits: Limits) -> World {
         .route("/held", get(held))
         .route("/big", get(|| async { Bytes::from(vec![b'x'; BIG_BODY]) }))
         .route("/echo", post(|body: Bytes| async { body }))
-        .route("/refuse", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }));
+        .route("/refuse", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }))
+        .route("/early", post(answer_early));
     let drain = Drain::new();
     let server = tokio::spawn(serve(listener, router, limits, drain.clone()));
     World {
@@ -69,6 +72,12 @@ fn start(limits: Limits) -> World {
         release,
         entered,
     }
+}
+
+/// Answers while the body is still read.
+async fn answer_early(body: Body) -> &'static str {
+    tokio::spawn(body.collect());
+    "early"
 }
 
 impl World {
@@ -122,6 +131,69 @@ async fn a_client_that_sends_all_of_its_body_first_reads_the_early_answer() {
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
         assert!(answer.contains("connection: close\r\n"), "{answer}");
         drop(socket);
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_is_read_after_the_answer_is_not_the_next_head() {
+    let world = start(limits());
+    for rest in [30_000, 40_000, 400_000] {
+        let mut socket = world.connect().await;
+        let length = rest + 1;
+        let head =
+            format!("POST /early HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\nx");
+        let answer = exchange(&mut socket, head.as_bytes()).await;
+        assert!(answer.ends_with("early"), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        socket.write_all(&vec![b'x'; rest]).await.unwrap();
+        let mut more = Vec::new();
+        let read = timeout(HANG, socket.read_to_end(&mut more)).await;
+        read.expect("the server closes").expect("no reset");
+        assert!(more.is_empty(), "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_after_a_head_that_is_refused_reads_the_refusal() {
+    let world = start(limits());
+    let long = format!(
+        "POST / HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n",
+        "x".repeat(40 << 10)
+    );
+    for (head, status) in [(long.as_str(), "431"), ("P\0ST / HTTP/1.1\r\n\r\n", "400")] {
+        let mut socket = world.connect().await;
+        socket.write_all(head.as_bytes()).await.unwrap();
+        timeout(HANG, socket.write_all(&vec![b'x'; 4 << 20]))
+            .await
+            .expect("the rest is taken")
+            .unwrap();
+        let answer = read_answer(&mut socket).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{status}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_answered_early_is_not_reset_while_its_client_sends() {
+    let world = start(limits());
+    let (client, connection) = h2::client::handshake(world.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post("http://test/refuse").body(()).unwrap();
+    let mut client = client.ready().await.unwrap();
+    let (answer, mut stream) = client.send_request(request, false).unwrap();
+    let answer = timeout(HANG, answer).await.expect("an answer").unwrap();
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // More than any window.
+    let mut body = Bytes::from(vec![b'x'; 8 << 20]);
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len());
+        let capacity = timeout(HANG, poll_fn(|cx| stream.poll_capacity(cx))).await;
+        let capacity = capacity.expect("the body is taken");
+        let capacity = capacity.expect("an open stream").expect("no reset");
+        let piece = body.split_to(capacity.min(body.len()));
+        stream.send_data(piece, body.is_empty()).unwrap();
     }
 }
 

@@ -15,8 +15,10 @@ use pin_project_lite::pin_project;
 use super::Drain;
 use super::activity::{Activity, InFlight};
 use super::after_http::AfterHttp;
+use super::client_body::ClientBody;
 use super::pieces::Pieces;
 use super::stream_task::note_answer;
+use super::transfer_coding::is_chunked;
 
 /// A body that keeps its request in flight until it is sent or dropped.
 pub(super) type TrackedBody<B> = Pieces<B, Option<InFlight>>;
@@ -38,17 +40,23 @@ pub struct OverTls;
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Tracked<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+    S: tower::Service<Request<ClientBody>, Response = Response<B>, Error = Infallible> + Clone,
 {
     type Response = Response<TrackedBody<B>>;
     type Error = Infallible;
     type Future = TrackedFuture<S::Future>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let in_flight = self.activity.begin(version);
-        let sends_body = version <= Version::HTTP_11 && !request.body().is_end_stream();
+        let has_body = !request.body().is_end_stream();
+        let sends_body = version <= Version::HTTP_11 && has_body;
         self.activity.note_body(sends_body);
+        // Services refuse such a request. Its end is where hyper sees it, which may be somewhere else to
+        // the client.
+        let closes = sends_body && is_chunked(request.headers()).is_err();
+        let open = has_body.then(|| self.activity.open_body());
+        let mut request = request.map(|body| ClientBody::new(body, open));
         request.extensions_mut().insert(ConnectInfo(self.peer));
         if self.is_tls {
             request.extensions_mut().insert(OverTls);
@@ -62,6 +70,7 @@ where
             left: Arc::clone(&self.left),
             in_flight: Some(in_flight),
             sends_body,
+            closes,
             held: None,
         }
     }
@@ -87,6 +96,8 @@ pin_project! {
         left: Arc<OnceLock<Left>>,
         in_flight: Option<InFlight>,
         sends_body: bool,
+        // Whether the connection closes whatever the answer is.
+        closes: bool,
         // The answer, held back for one poll.
         held: Option<F::Output>,
     }
@@ -117,6 +128,9 @@ where
             }
         };
         let Ok(mut response) = answer;
+        // hyper sees that a body is dropped, but not that one is still read when the answer is there.
+        let is_early =
+            *this.sends_body && this.in_flight.as_ref().is_some_and(InFlight::has_open_body);
         let mut in_flight = this.in_flight.take();
         let tunnel = response.extensions_mut().remove::<AfterHttp>();
         let switches = tunnel.is_some();
@@ -125,8 +139,10 @@ where
             // A connection leaves HTTP only once.
             let _first = this.left.set(Left { tunnel, _in_flight });
         }
-        // This way clients move away one by one, rather than all together when the listener stops.
-        if *this.version <= Version::HTTP_11 && !switches && this.drain.is_draining() {
+        // During a drain clients move away one by one, rather than all together when the listener
+        // stops.
+        let closes = *this.closes || is_early || this.drain.is_draining();
+        if *this.version <= Version::HTTP_11 && !switches && closes {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }

@@ -201,9 +201,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             Some(linger) => linger,
             none => {
                 ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
-                if !this.activity.may_send_body() {
+                let is_http1 = this.head_bytes_max.is_some();
+                if !is_http1 || !this.activity.may_send_more() {
                     return Poll::Ready(Ok(()));
                 }
+                this.activity.begin_linger();
                 none.insert(Linger::new())
             }
         };

@@ -37,6 +37,12 @@ pub enum ServerError {
     /// There are several hosts.
     #[error("names several hosts, but a node must be one server")]
     SeveralHosts,
+    /// A parameter names a host or a port beside the URL's own.
+    #[error(
+        "has the parameter `{0}`, but host and port are taken from before the `?` only where a host stands \
+         there: a node must be one server"
+    )]
+    SecondServer(&'static str),
     /// Certificates or keys cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -117,6 +117,7 @@ pub(super) fn parse(url: &str) -> Result<Parts, ServerError> {
                 warnings.push(UrlWarning::Unknown(name.to_owned()));
                 continue;
             }
+            refuse_second_server(&known, location)?;
             warnings.extend(overridden(&known, value));
             warnings.extend(overriding(&known, credentials, location));
             if !chooses_server(&known, value) {
@@ -150,7 +151,17 @@ fn chooses_server(name: &str, value: &str) -> bool {
     name == "target_session_attrs" && SESSION_ATTRS.contains(&&*value)
 }
 
-/// Returns the parameter that replaces a part before the `?`. A second host or port is refused.
+/// Refuses a host or port beside the URL's own: the driver would take both.
+fn refuse_second_server(name: &str, location: &str) -> Result<(), ServerError> {
+    let has_host = location.split('/').next().is_some_and(|it| !it.is_empty());
+    match name {
+        "host" if has_host => Err(ServerError::SecondServer("host")),
+        "port" if has_host => Err(ServerError::SecondServer("port")),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the parameter that replaces a part before the `?`.
 fn overriding(name: &str, credentials: &str, location: &str) -> Option<UrlWarning> {
     let (user, password) = match credentials.split_once(':') {
         Some((user, _)) => (user, true),

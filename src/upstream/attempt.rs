@@ -1,13 +1,15 @@
 //! One attempt to send one request to one node.
 
+use futures_util::future::FutureExt;
 use http::header::{ACCEPT, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{Either, Empty};
+use http_body_util::{BodyExt, Either, Empty};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy;
 use tokio::time::Instant;
 
 use super::client::{RequestBody, is_unsent, of_hyper};
+use super::download::FirstFrame;
 use super::error::AttemptError;
 use super::framing::reframe;
 use super::node::encode_path;
@@ -58,7 +60,8 @@ async fn send(
         || outgoing.method.is_safe() && upload.is_none_or(|it| it.state() == UploadState::Whole);
     let answer = upstream.client().send(request, may_be_repeated).await;
     let answer = answer.map_err(|error| classify(node, error))?;
-    check(node, outgoing, answer)
+    let answer = check(node, outgoing, answer)?;
+    begin_body(node, answer)
 }
 
 /// The request as the node receives it.
@@ -155,6 +158,33 @@ fn check(
     };
     let node = node.name.clone();
     Err(AttemptError::Unusable { node, what })
+}
+
+/// Reads the first data of an answer's body if it came with the head: a fault in it can still be
+/// answered. Does not wait.
+fn begin_body(
+    node: &UpstreamNode,
+    mut answer: Response<Incoming>,
+) -> Result<Response<Incoming>, AttemptError> {
+    if answer.body().is_end_stream() {
+        return Ok(answer);
+    }
+    let first = answer.body_mut().frame().now_or_never().flatten();
+    match first {
+        Some(Ok(frame)) => {
+            if let Ok(data) = frame.into_data() {
+                answer.extensions_mut().insert(FirstFrame(data));
+            }
+            Ok(answer)
+        }
+        Some(Err(error)) => {
+            let node = node.name.clone();
+            tracing::debug!(node, %error, "the body of an answer cannot be read");
+            let what = "its body is not valid or breaks off at once";
+            Err(AttemptError::Unusable { node, what })
+        }
+        None => Ok(answer),
+    }
 }
 
 fn head_bytes(headers: &HeaderMap) -> usize {

@@ -14,6 +14,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use super::Upstream;
 use super::node::Visit;
+use super::upload::OpenUpload;
 use tidegate_model::error_chain;
 use tidegate_steering::AttemptOutcome;
 
@@ -37,8 +38,14 @@ pub trait AnswerSource: Unpin {
     fn failed(&self, error: &DownloadError);
 }
 
+/// The first data of an answer's body, if it came with the head; an extension of the answer.
+#[derive(Clone, Debug)]
+pub(super) struct FirstFrame(pub(super) Bytes);
+
 /// The body of one answer.
 pub struct Download<S> {
+    /// What was read of the body before.
+    first: Option<Bytes>,
     body: Incoming,
     source: S,
     /// When the wait for the source began.
@@ -52,6 +59,7 @@ pub(super) struct FromNode {
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) _place: Place,
+    pub(super) _upload: Option<OpenUpload>,
 }
 
 /// Why an answer ends early; the client's connection ends with it, so that the client notices.
@@ -86,12 +94,19 @@ impl<S: AnswerSource> Download<S> {
     /// Transfers the body that a source sends.
     pub fn new(body: Incoming, source: S) -> Self {
         Self {
+            first: None,
             body,
             source,
             silent_since: None,
             timer: Box::pin(sleep(SIGN_OF_LIFE)),
             ended: false,
         }
+    }
+
+    /// Transfers first what was read of it before.
+    pub(super) fn after(self, first: Option<FirstFrame>) -> Self {
+        let first = first.map(|FirstFrame(data)| data);
+        Self { first, ..self }
     }
 
     fn fail(&mut self, error: DownloadError) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
@@ -134,6 +149,10 @@ impl<S: AnswerSource> hyper::body::Body for Download<S> {
         if this.ended {
             return Poll::Ready(None);
         }
+        if let Some(first) = this.first.take() {
+            this.source.heard();
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         loop {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -157,15 +176,22 @@ impl<S: AnswerSource> hyper::body::Body for Download<S> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
+        self.ended || (self.first.is_none() && self.body.is_end_stream())
     }
 
     /// Known only for bodies that are sent: HEAD and 304 do not show the length.
     fn size_hint(&self) -> SizeHint {
-        if self.body.is_end_stream() {
-            SizeHint::default()
-        } else {
-            self.body.size_hint()
+        let rest = self.body.size_hint();
+        let Some(first) = &self.first else {
+            let is_sent = !self.body.is_end_stream();
+            return if is_sent { rest } else { SizeHint::default() };
+        };
+        let first = first.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + first);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + first);
         }
+        hint
     }
 }

@@ -7,10 +7,10 @@ use http::{Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::download::{Download, FromNode, Place};
+use super::download::{Download, FirstFrame, FromNode, Place};
 use super::outgoing::{Outgoing, Patience};
 use super::race::UpstreamRace;
-use super::upload::{Upload, UploadState};
+use super::upload::{OpenUpload, Upload, UploadState};
 use super::{Upstream, UpstreamError, UpstreamNode};
 use tidegate_steering::Turn;
 
@@ -24,6 +24,8 @@ pub struct Answered {
     pub(super) upstream: Arc<Upstream>,
     pub(super) node: usize,
     pub(super) place: Place,
+    /// What is still to be sent of the request.
+    upload: Option<OpenUpload>,
     /// When the last byte of the request had arrived, as far as it has.
     pub(super) read_at: Option<Instant>,
 }
@@ -39,14 +41,16 @@ impl Answered {
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let (mut head, body) = self.response.into_parts();
+        let first = head.extensions.remove::<FirstFrame>();
         // The fields are about the node's connection, not the client's.
         head.version = Version::default();
         let source = FromNode {
             upstream: self.upstream,
             node: self.node,
             _place: self.place,
+            _upload: self.upload,
         };
-        let body = Download::new(body, source);
+        let body = Download::new(body, source).after(first);
         Response::from_parts(head, Body::new(body))
     }
 }
@@ -64,18 +68,24 @@ pub(super) async fn exchange(
 ) -> Result<Answered, UpstreamError> {
     let place = upstream.place()?;
     let until = Instant::now() + patience.body_timeout;
-    let upload = body.map(|body| Upload::new(body, patience.body_bytes_max, until));
-    let race = UpstreamRace::new(upstream, &outgoing, upload.as_ref(), patience);
+    let open = body.map(|body| {
+        let upload = Upload::new(body, patience.body_bytes_max, until);
+        OpenUpload::new(upload)
+    });
+    let upload = open.as_ref().map(OpenUpload::upload);
+    let race = UpstreamRace::new(upstream, &outgoing, upload, patience);
     let found = race.run().await?;
+    let read_at = upload.and_then(|upload| match upload.state() {
+        UploadState::Taken(at) => Some(at),
+        _ => None,
+    });
     Ok(Answered {
         response: found.response,
         turn: found.turn,
         upstream: Arc::clone(upstream),
         node: found.node,
         place: (place, found.visit),
-        read_at: upload.and_then(|upload| match upload.state() {
-            UploadState::Taken(at) => Some(at),
-            _ => None,
-        }),
+        upload: open,
+        read_at,
     })
 }

@@ -3,8 +3,10 @@
 //!
 //! The body's end is already determined by then; recipients rely on what remains in the fields.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
+
+use crate::http::is_chunked;
 
 /// Keeps at most one valid `Content-Length`, and none that must not be sent.
 ///
@@ -12,10 +14,8 @@ use http::{HeaderMap, StatusCode};
 /// States why the answer must not be passed on.
 pub(super) fn reframe(status: StatusCode, headers: &mut HeaderMap) -> Result<(), &'static str> {
     let length = length(headers)?;
-    let is_coded = headers.contains_key(TRANSFER_ENCODING);
-    if is_coded && !is_chunked(headers) {
-        return Err("a transfer coding that was not requested");
-    }
+    let is_coded = is_chunked(headers);
+    let is_coded = is_coded.map_err(|_unknown| "a transfer coding that was not requested")?;
     headers.remove(CONTENT_LENGTH);
     let has_none = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -42,19 +42,6 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
         }
     }
     Ok(known)
-}
-
-/// Whether `chunked` is the only coding: any other would have to be requested with `TE`, which is
-/// not sent.
-fn is_chunked(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    let only = lines.next().filter(|_| lines.next().is_none());
-    only.is_some_and(|coding| {
-        coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    })
 }
 
 #[cfg(test)]

@@ -1,19 +1,18 @@
 //! The transfer of a request's body to a node: bounded, monitored, and kept until a node takes it.
 //!
 //! Nothing is read ahead: more is read from the client when the node's connection has room.
-//! Trailers are dropped.
+//! Trailers are dropped. What is left of a body when its answer has ended is given up: nobody else
+//! would bound it then.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, SizeHint};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One request's body. Several attempts may receive it, but only one can have read from it.
 #[derive(Clone, Debug)]
@@ -32,6 +31,8 @@ struct Source {
     taken: usize,
     /// The client's deadline, which also applies after the answer has begun.
     late: Pin<Box<Sleep>>,
+    /// The connection that waits for more.
+    waiting: Option<Waker>,
 }
 
 /// The progress of a body.
@@ -47,7 +48,7 @@ pub enum UploadState {
     TooLarge,
     /// The client did not send it in time.
     TooSlow,
-    /// The client interrupted it.
+    /// The client interrupted it, or its answer ended before it.
     Broken,
 }
 
@@ -64,6 +65,7 @@ impl Upload {
             body,
             taken: 0,
             late: Box::pin(sleep_until(until)),
+            waiting: None,
         };
         Self(Arc::new(Shared {
             source: Mutex::new(source),
@@ -107,6 +109,22 @@ impl Upload {
         Some(std::mem::take(&mut source.body))
     }
 
+    /// Gives up what was not read, if it has not ended: the client's connection learns that it is not
+    /// needed, and the connection to the node ends with an error instead of being kept for another
+    /// request, which the node could take for the rest of this one.
+    fn give_up(&self) {
+        let mut source = self.0.source();
+        if matches!(self.state(), UploadState::Whole | UploadState::Flowing) {
+            self.0.turn(UploadState::Broken);
+        }
+        let (body, waiting) = (std::mem::take(&mut source.body), source.waiting.take());
+        drop(source);
+        drop(body);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
     /// Waits until no more of it will be read. Cancel-safe.
     pub async fn ended(&self) -> UploadState {
         let mut states = self.0.state.subscribe();
@@ -120,27 +138,23 @@ impl Upload {
 /// The body as read by a connection.
 pub struct UploadBody(Arc<Shared>);
 
-/// Reads and discards the rest of the client's body if no node needs it, for example after an early
-/// answer. The client can read that answer only while its connection remains open. The bounds of
-/// the body apply.
-impl Drop for Shared {
+/// An upload that is given up when its answer has ended, or when there is none.
+#[derive(Debug)]
+pub(super) struct OpenUpload(Upload);
+
+impl OpenUpload {
+    pub(super) fn new(upload: Upload) -> Self {
+        Self(upload)
+    }
+
+    pub(super) fn upload(&self) -> &Upload {
+        &self.0
+    }
+}
+
+impl Drop for OpenUpload {
     fn drop(&mut self) {
-        let state = *self.state.borrow();
-        if !matches!(state, UploadState::Whole | UploadState::Flowing) {
-            return;
-        }
-        let source = self
-            .source
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        let body = Limited::new(std::mem::take(&mut source.body), self.bytes_max);
-        let until = source.late.deadline();
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout_at(until, async {
-                let mut body = std::pin::pin!(body);
-                while let Some(Ok(_)) = body.frame().await {}
-            }));
-        }
+        self.0.give_up();
     }
 }
 
@@ -174,10 +188,18 @@ impl hyper::body::Body for UploadBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let shared = &self.0;
         let mut source = shared.source();
+        let state = *shared.state.borrow();
+        if matches!(
+            state,
+            UploadState::TooLarge | UploadState::TooSlow | UploadState::Broken
+        ) {
+            return Poll::Ready(Some(Err(UploadError)));
+        }
         loop {
             let polled = Pin::new(&mut source.body).poll_frame(cx);
             let data = match polled {
                 Poll::Pending => {
+                    source.waiting = Some(cx.waker().clone());
                     ready!(source.late.as_mut().poll(cx));
                     return shared.fail(UploadState::TooSlow);
                 }
@@ -208,5 +230,45 @@ impl hyper::body::Body for UploadBody {
 
     fn size_hint(&self) -> SizeHint {
         self.0.source().body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{self, StreamExt};
+    use http_body_util::BodyExt;
+    use tokio::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_body_when_its_answer_ends_is_an_error_and_not_its_end() {
+        let started = Instant::now();
+        let pieces = stream::iter([Ok::<_, Infallible>("a")]).chain(stream::pending());
+        let until = started + Duration::from_secs(30);
+        let open = OpenUpload::new(Upload::new(Body::from_stream(pieces), 10, until));
+        let upload = open.upload().clone();
+        let mut sent = upload.body();
+        assert!(sent.frame().await.is_some_and(|frame| frame.is_ok()));
+        let rest = tokio::spawn(async move { sent.frame().await.map(|frame| frame.is_err()) });
+        tokio::task::yield_now().await;
+        drop(open);
+        assert_eq!(rest.await.unwrap(), Some(true));
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        assert_eq!(upload.state(), UploadState::Broken);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_sent_in_full_stays_so() {
+        let until = Instant::now() + Duration::from_secs(30);
+        let open = OpenUpload::new(Upload::new(Body::from("a"), 10, until));
+        let upload = open.upload().clone();
+        let mut sent = upload.body();
+        assert!(sent.frame().await.is_some_and(|frame| frame.is_ok()));
+        drop(open);
+        assert!(sent.frame().await.is_none());
+        assert!(matches!(upload.state(), UploadState::Taken(_)));
     }
 }

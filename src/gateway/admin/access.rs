@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 
 use super::described::described;
 use crate::auth::{AuthError, authorization, bearer};
-use crate::http::{HostError, Problem, ProblemKind, host, without_port};
+use crate::http::{HostError, Problem, ProblemKind, UnknownCoding, host, is_chunked, without_port};
 
 /// Paths that load balancers and Prometheus request, under whatever name they know this process.
 const FOR_ANY_HOST: [&str; 3] = ["/metrics", "/livez", "/readyz"];
@@ -44,6 +44,9 @@ enum AccessError {
     /// It does not say which host it is for.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Its body cannot be read.
+    #[error(transparent)]
+    Coding(#[from] UnknownCoding),
     /// It is for a name that the listener does not answer for.
     #[error(
         "this listener does not answer for this host; [admin] hosts lists the names that it answers for"
@@ -64,6 +67,7 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Host(error) => error.into(),
+            AccessError::Coding(error) => error.into(),
             AccessError::OtherHost => Self::of(ProblemKind::Misdirected, error),
             AccessError::OtherOrigin | AccessError::NoToken => {
                 Self::of(ProblemKind::Forbidden, error)
@@ -96,6 +100,7 @@ pub(super) async fn guard(
 impl Access {
     fn check<B>(&self, request: &http::Request<B>) -> Result<(), AccessError> {
         let host = host(request)?;
+        is_chunked(request.headers())?;
         if FOR_ANY_HOST.contains(&request.uri().path()) {
             return Ok(());
         }

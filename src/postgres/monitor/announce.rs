@@ -60,7 +60,24 @@ pub(super) fn log_condition(before: NodeCondition, status: &NodeStatus, reason: 
     if status.condition == NodeCondition::Fresh {
         tracing::info!(node, condition, %before, "node is healthy");
     } else {
+        let reason = match reason.is_empty() {
+            true => meaning(status.condition),
+            false => reason,
+        };
         tracing::warn!(node, condition, %before, reason, "node is not healthy");
+    }
+}
+
+/// Says what a condition means, where nothing more is known.
+fn meaning(condition: NodeCondition) -> &'static str {
+    match condition {
+        NodeCondition::Fresh => "it answers and is not behind",
+        NodeCondition::Lagging => "it is further behind than max_lag",
+        NodeCondition::Disconnected => "it has no live WAL receiver",
+        NodeCondition::Diverged => "its history is not the primary's",
+        NodeCondition::Promoted => "it is out of recovery, although it is not the primary",
+        NodeCondition::Unreachable => "it does not answer",
+        NodeCondition::Unknown => "there is nothing to compare it with",
     }
 }
 
@@ -83,5 +100,21 @@ pub(super) fn measure(status: &NodeStatus, now: Instant) {
             "condition" => condition.as_str()
         )
         .set(holds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_condition_has_a_meaning_of_its_own() {
+        let meanings = NodeCondition::ALL.map(meaning);
+        for (index, text) in meanings.iter().enumerate() {
+            assert!(
+                !text.is_empty() && !meanings[..index].contains(text),
+                "{text}"
+            );
+        }
     }
 }

@@ -9,6 +9,8 @@ use tidegate_model::NodeCondition;
 pub(super) struct Facts {
     /// Whether it takes the writes.
     pub(super) primary: bool,
+    /// Whether it is known which node does: every node has been asked.
+    pub(super) settled: bool,
     /// Whether it is reachable, by the hysteresis over samples; none until there are enough
     /// samples.
     pub(super) reachable: Option<bool>,
@@ -45,6 +47,8 @@ impl Facts {
             (None, _) | (_, None) => NodeCondition::Unknown,
             (Some(true), Some(_)) if self.primary => NodeCondition::Fresh,
             (Some(true), Some(false)) if self.history == History::Other => NodeCondition::Diverged,
+            // It may well be the primary.
+            (Some(true), Some(false)) if !self.settled => NodeCondition::Unknown,
             (Some(true), Some(false)) => NodeCondition::Promoted,
             (Some(true), Some(true)) => self.of_replica(max_lag),
         }
@@ -70,6 +74,7 @@ mod tests {
     const MAX_LAG: Duration = Duration::from_secs(5);
     const REPLICA: Facts = Facts {
         primary: false,
+        settled: true,
         reachable: Some(true),
         in_recovery: Some(true),
         history: History::Same,

@@ -188,10 +188,29 @@ fn a_parameter_that_replaces_a_part_before_it_is_named_and_no_value() {
             .collect();
         assert_eq!(warnings, expected, "{before}?{query}");
     }
-    for query in ["host=other", "port=1"] {
-        let refused = refusal(&format!("postgres://h:5432/db?{query}"));
-        assert!(matches!(refused, ServerError::SeveralHosts), "{query}");
+}
+
+#[test]
+fn a_host_or_port_beside_the_urls_own_is_refused_by_name() {
+    for (name, value) in [("host", "h"), ("port", "5432"), ("%70ort", "1")] {
+        for before in ["h:5432", "h"] {
+            let refused = refusal(&format!("postgres://u:p@{before}/db?{name}={value}"));
+            let name = name.replace("%70", "p");
+            assert!(
+                matches!(refused, ServerError::SecondServer(it) if it == name),
+                "{name}"
+            );
+            let message = refused.to_string();
+            assert!(message.contains(&format!("`{name}`")), "{message}");
+        }
     }
+    let socket = server("postgres:///db?host=/run/postgresql&port=6432");
+    assert_eq!(
+        (socket.host().as_str(), socket.port()),
+        ("/run/postgresql", 6432)
+    );
+    let refused = refusal("postgres:///db?host=a,b");
+    assert!(matches!(refused, ServerError::SeveralHosts), "{refused}");
 }
 
 #[test]

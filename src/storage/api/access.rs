@@ -11,7 +11,7 @@ use tidegate_policy::NO_STORE_PRIVATE;
 
 use super::state::Api;
 use crate::auth::{Claims, authorization};
-use crate::http::{Problem, ProblemKind, X_REQUEST_ID, request_id};
+use crate::http::{Problem, ProblemKind, X_REQUEST_ID, is_chunked, request_id};
 
 const READ: &str = "storage:read";
 const ADMIN: &str = "storage:admin";
@@ -39,6 +39,7 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
 }
 
 async fn permitted(api: &Api, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    is_chunked(headers)?;
     let claims = api.verifier.verify(authorization(headers)?).await?;
     let needed = match method.is_safe() {
         true => READ,

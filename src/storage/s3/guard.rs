@@ -5,6 +5,7 @@ use http::Request;
 use s3s::{S3Result, s3_error};
 
 use super::keys;
+use crate::http::is_chunked;
 
 /// Seconds that a presigned URL may be valid.
 const EXPIRES_MAX: u64 = 7 * 24 * 3_600;
@@ -27,6 +28,12 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
         return Err(s3_error!(
             InvalidRequest,
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        ));
+    }
+    if is_chunked(request.headers()).is_err() {
+        return Err(s3_error!(
+            NotImplemented,
+            "a transfer coding other than chunked is not understood"
         ));
     }
     check_texts(request)?;

@@ -42,14 +42,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use s3s::Body;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 
 use super::Store;
 use super::registry::new_id;
-use crate::http::RequestNotes;
+use crate::http::{ClientBody, RequestNotes};
 use access::{Keys, Permissions};
 use body::Watched;
 use chunks::Chunks;
@@ -127,7 +126,7 @@ fn built(mut builder: S3ServiceBuilder, store: &Arc<Store>) -> S3Service {
     builder.build()
 }
 
-impl tower::Service<Request<Incoming>> for S3Front {
+impl tower::Service<Request<ClientBody>> for S3Front {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -136,7 +135,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ClientBody>) -> Self::Future {
         let front = self.clone();
         Box::pin(async move {
             let (id, meaning) = (new_id(), Meaning::default());
@@ -149,7 +148,7 @@ impl tower::Service<Request<Incoming>> for S3Front {
             let mut response = match guard::check(&request) {
                 Err(error) => errors::response(error),
                 Ok(()) => {
-                    let mut request = request.map(Body::from);
+                    let mut request = request.map(Body::http_body);
                     request.extensions_mut().insert(meaning.clone());
                     noted.around(front.serve(request, &id)).await
                 }

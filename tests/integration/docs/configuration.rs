@@ -39,8 +39,9 @@ SIGHUP reads the [policies, endpoints and upstreams](endpoints.md) of the file a
 ## The process
 
 Prefer variables to flags for URLs, since flags are visible in the process list. A database URL names one server, in the
-form `postgres://user:password@host:5432/database` (`@` and `/` in a password are written `%40` and `%2F`). It accepts
-libpq's TLS parameters; see [TLS to PostgreSQL](security.md#tls-to-postgresql).
+form `postgres://user:password@host:5432/database` (`@` and `/` in a password are written `%40` and `%2F`). A
+`host` or `port` after the `?` is taken only if no host stands before it. The URL accepts libpq's TLS parameters; see
+[TLS to PostgreSQL](security.md#tls-to-postgresql).
 
 "#;
 

@@ -168,9 +168,10 @@ async fn an_answer_that_cannot_be_read_is_an_answer() {
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         "220 mail.example ESMTP\r\n\r\nhello",
         &format!("HTTP/1.1 200 OK\r\nX-A: {long}\r\nContent-Length: 5\r\n\r\nhello"),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n0\r\n\r\n",
     ])
     .await;
-    for number in 0..6 {
+    for number in 0..7 {
         for method in [Method::GET, Method::POST] {
             let path = format!("/app/{number}");
             let response = edge.request(method.clone(), &path).send().await.unwrap();

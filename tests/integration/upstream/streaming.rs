@@ -171,6 +171,25 @@ async fn a_body_over_the_limit_is_refused_whether_it_says_so_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_in_a_coding_that_is_not_understood_is_refused() {
+    let app = App::answering(201, "done").await;
+    let edge = Edge::before(&app, "").await;
+    for coding in ["gzip, chunked", "chunked, chunked", "identity, chunked"] {
+        let mut raw = edge.connect().await;
+        raw.send(format!(
+            "POST /app/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: {coding}\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.read_to_end().await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{coding}: {answer}");
+        assert!(answer.contains("/problems/invalid-body\""), "{answer}");
+        let head = answer.to_ascii_lowercase();
+        assert!(head.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    assert!(app.asked().is_empty());
+}
+
+#[tokio::test]
 async fn a_body_that_is_expected_to_be_asked_for_is_asked_for_after_the_checks() {
     let echo = |body: Bytes| async move { body };
     let app = App::serve(Router::new().route("/app/x", post(echo))).await;

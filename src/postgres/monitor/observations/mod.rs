@@ -173,6 +173,7 @@ impl Observations {
         };
         Facts {
             primary,
+            settled: self.nodes.iter().all(|node| node.attempted),
             reachable: observed.reachability.get(),
             in_recovery: sample.map(|sample| sample.in_recovery),
             history: sample.map_or(History::Unknown, history),

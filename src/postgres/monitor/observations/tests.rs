@@ -316,6 +316,15 @@ fn a_replica_that_takes_writes_is_promoted_and_proves_nothing() {
 }
 
 #[test]
+fn a_primary_is_not_taken_for_promoted_while_another_node_was_not_asked() {
+    let mut scene = Scene::new();
+    scene.sampled(PRIMARY, scene.primary(0, 1000));
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Unknown);
+    scene.missed(REPLICA, 1);
+    assert_eq!(scene.condition(PRIMARY), NodeCondition::Fresh);
+}
+
+#[test]
 fn a_primary_in_recovery_is_diverged_and_sets_no_fence() {
     let mut scene = Scene::new();
     scene.sampled(PRIMARY, scene.replica(0, 1000));
