@@ -38,10 +38,7 @@ pub enum ServerError {
     #[error("names several hosts, but a node must be one server")]
     SeveralHosts,
     /// A parameter names a host or a port beside the URL's own.
-    #[error(
-        "has the parameter `{0}`, but host and port are taken from before the `?` only where a host stands \
-         there: a node must be one server"
-    )]
+    #[error("has the parameter `{0}` although a host stands before the `?`: write `host:port` there")]
     SecondServer(&'static str),
     /// Certificates or keys cannot be used.
     #[error(transparent)]

@@ -258,7 +258,9 @@ mod tests {
         };
         new.merge(&all);
         assert_eq!((new.requests, new.later_than(0)), (most, most));
-        assert_eq!(ArmReport::read(r#"{"started":7}"#).started, Some(7));
+        let arms = r#""new":{"requests":1,"errors":0,"times":[]},"old":{"requests":1,"errors":0,"times":[]}"#;
+        let begun = ArmReport::read(&format!("{{\"started\":7,{arms}}}"));
+        assert_eq!(begun.started, Some(7));
         for text in [
             "",
             "{}",

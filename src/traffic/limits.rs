@@ -90,7 +90,7 @@ fn texts_that_are_no_policy() {
 #[test]
 fn a_text_that_is_too_large_is_shown_where_it_ends() {
     for symbol in ["\r", "\n", "\r\n", "é", "\u{feff}", "x "] {
-        let text = symbol.repeat(BYTES_MAX);
+        let text = symbol.repeat(BYTES_MAX + 1);
         let source = Source::new("x.policy", text.as_bytes());
         let rendered = compile(&source).diagnostics.render(&source, false);
         assert!(rendered.contains("larger than 256 KiB"), "{symbol:?}");

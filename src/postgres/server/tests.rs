@@ -209,7 +209,7 @@ fn a_host_or_port_beside_the_urls_own_is_refused_by_name() {
         (socket.host().as_str(), socket.port()),
         ("/run/postgresql", 6432)
     );
-    let refused = refusal("postgres:///db?host=a,b");
+    let refused = refusal("postgres://a,b/db");
     assert!(matches!(refused, ServerError::SeveralHosts), "{refused}");
 }
 
