@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::TryStreamExt;
 use http::{Method, Request, header};
+use http_body::Body as _;
 use http_body_util::{BodyStream, StreamBody};
 use s3s::Body;
 
@@ -29,7 +30,8 @@ struct Scan {
 impl PassedOver {
     /// Has the body of a request searched while it is read, if it may be such a document.
     pub(super) fn watch(request: Request<Body>) -> Request<Body> {
-        if request.method() != Method::POST && !may_make_bucket(&request) {
+        let may_be_document = request.method() == Method::POST || may_make_bucket(&request);
+        if !may_be_document || request.body().is_end_stream() {
             return request;
         }
         let found = Self::default();

@@ -163,6 +163,7 @@ async fn rclone_synchronises_a_directory_both_ways() {
     assert_eq!(std::fs::read(to.join("below/é +")).unwrap(), b"x");
     assert!(std::fs::read(to.join("large")).unwrap() == large);
     run(&["purge", "tg:app-data/backup"]).await;
+    run(&["deletefile", "tg:app-data/copied"]).await;
     assert!(!world.s3.list(REPOSITORY, &[]).await.contains("<Key>"));
 }
 

@@ -181,7 +181,7 @@ pub(super) async fn begin(s3: &S3Client, key: &str) -> String {
         .request(Method::POST, REPOSITORY, key)
         .query("uploads", "");
     let text = request.send().await.text().await.unwrap();
-    let (_, rest) = text.split_once("<UploadId>").unwrap();
+    let (_, rest) = text.split_once("<UploadId>").expect(&text);
     rest.split_once('<').unwrap().0.to_owned()
 }
 
