@@ -221,5 +221,5 @@ async fn what_could_never_be_written_to_is_refused_when_it_is_declared() {
         assert!(told.contains(why), "{told}");
     }
     let buckets = world.storage(&["bucket", "list"]).await;
-    assert_eq!(buckets.as_array().unwrap().len(), 2);
+    assert_eq!(buckets.as_array().unwrap().len(), 3);
 }
