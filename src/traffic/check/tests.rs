@@ -263,8 +263,35 @@ fn conditions_have_values_that_a_request_can_have() {
     condition("continent in (XX)", "`XX` is not a continent's code");
     condition("client in (10.0.0.1/8)", "`10.0.0.1/8` is not a network");
     condition("client in (10.0.0.1)", "`10.0.0.1` is not a network");
+    condition(
+        "client in (::ffff:10.0.0.0/104)",
+        "`::ffff:10.0.0.0/104` is not a network",
+    );
     condition("host a:80", "`a:80` is not a name");
     condition("header ä", "`ä` is not a name");
+}
+
+#[test]
+fn networks_of_mapped_addresses_are_those_of_ipv4() {
+    for (network, right) in [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:10.1.2.3/128", "10.1.2.3/32"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:0:0/95", "::fffe:0:0/95"),
+    ] {
+        let text = format!(
+            "{REGIONS}policy p {{ match client in ({network}) prefer a }}\npolicy z {{ prefer a | b }}"
+        );
+        let source = Source::new("x.policy", text.as_bytes());
+        let rendered = compile(&source).diagnostics.render(&source, false);
+        let help = format!("= help: write `{right}`\n");
+        assert!(rendered.contains(&help), "{rendered}");
+    }
+    accepted(
+        "policy p { match client in (::/0, 0.0.0.0/0, ::fffe:0:0/95) prefer a }\npolicy z { prefer a }",
+    );
 }
 
 #[test]
@@ -356,6 +383,17 @@ fn policies_that_no_request_reaches_are_found() {
         "client in (10.1.0.0/16, 10.2.0.0/16)",
     );
     hidden("client in (2001:db8::/32)", "client in (2001:db8:1::/48)");
+    // All below `::1:0:0:0` but the mapped addresses, which no client has.
+    let around: Vec<_> = (0..16)
+        .map(|bit| {
+            let ones = !(0xffff_u32 >> bit) & 0xffff;
+            format!("::{ones:x}:0:0/{}", 81 + bit)
+        })
+        .collect();
+    hidden(
+        &format!("client in ({})", around.join(", ")),
+        "client in (::/80)",
+    );
     hidden("header x", "header x = \"1\"");
     hidden("host A", "host a");
     hidden(

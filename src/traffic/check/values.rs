@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use tidegate_model::PathPattern;
 
 use crate::place::{Continent, is_assigned};
@@ -291,11 +291,29 @@ pub(crate) fn pattern(word: Word<'_>) -> Value<PathPattern> {
 pub(crate) fn network(word: Word<'_>) -> Value<IpNet> {
     let (text, what) = (word.text, "a network");
     match (text.parse::<IpNet>(), text.parse::<IpAddr>()) {
-        (Ok(network), _) if network == network.trunc() => Ok(network),
-        (Ok(network), _) => refused(word, what, &format!("write `{}`", network.trunc())),
-        (Err(_), Ok(address)) => refused(word, what, &format!("write `{}`", IpNet::from(address))),
+        (Ok(network), _) if network == canonical(network) => Ok(network),
+        (Ok(network), _) => refused(word, what, &format!("write `{}`", canonical(network))),
+        (Err(_), Ok(address)) => {
+            let network = IpNet::from(address.to_canonical());
+            refused(word, what, &format!("write `{network}`"))
+        }
         (Err(_), Err(_)) => refused(word, what, "write `192.0.2.0/24` or `2001:db8::/32`"),
     }
+}
+
+/// Returns a network as clients' addresses are compared with it: by its first address, and of IPv4 if it is one of
+/// mapped addresses (RFC 4291 section 2.5.5.2), since no client has one.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let whole = network.trunc();
+    let (IpAddr::V6(first), Some(length)) =
+        (whole.network(), whole.prefix_len().checked_sub(MAPPED))
+    else {
+        return whole;
+    };
+    let mapped = first.to_ipv4_mapped();
+    let mapped = mapped.and_then(|first| Ipv4Net::new(first, length).ok());
+    mapped.map_or(whole, IpNet::from)
 }
 
 /// Reads `/N`, the length of an IPv4 prefix; `/24` is `/56` for IPv6, and so on.

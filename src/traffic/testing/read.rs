@@ -185,9 +185,10 @@ impl Givens {
     }
 }
 
+/// Reads an address as a gateway sees it: an IPv4 client that connects by IPv6 is an IPv4 client.
 fn address(word: Word<'_>) -> Value<IpAddr> {
-    match word.text.parse() {
-        Ok(address) => Ok(address),
+    match word.text.parse::<IpAddr>() {
+        Ok(address) => Ok(address.to_canonical()),
         Err(_invalid) => refused(word, "an address", "write `192.0.2.1` or `2001:db8::1`"),
     }
 }
