@@ -290,7 +290,7 @@ fn networks_of_mapped_addresses_are_those_of_ipv4() {
         assert!(rendered.contains(&help), "{rendered}");
     }
     accepted(
-        "policy p { match client in (::/0, 0.0.0.0/0, ::fffe:0:0/95) prefer a }\npolicy z { prefer a }",
+        "policy p { match client in (::/0, 10.0.0.0/8, ::fffe:0:0/95) prefer a }\npolicy z { prefer a }",
     );
 }
 
@@ -657,6 +657,28 @@ fn losing_a_region_leaves_one() {
     warned(
         "policy p { prefer a | b }\nwindow w { every day 01:00-02:00 UTC drain a }",
         "losing b leaves policy `p` no region, while `w` is open",
+    );
+}
+
+#[test]
+fn what_a_window_requires_is_required_of_policies_that_fail_outside_it_too() {
+    let window = |clause: &str| {
+        format!("policy p {{ prefer a }}\nwindow w {{\nevery day 01:00-02:00 UTC\n{clause}\n}}")
+    };
+    let wrong = "losing a leaves policy `p` no region, while `w` is open";
+    refused(&window("require survive 1"), &[(4, wrong)]);
+    warned(
+        &window("panic below 5%"),
+        "losing a leaves policy `p` no region",
+    );
+    // Each policy has one error, at what asks for it.
+    refused(
+        "policy p { match path /x prefer a require survive 1 }\npolicy q { prefer b }\n\
+         window w {\nevery day 01:00-02:00 UTC\nrequire survive 2\n}",
+        &[
+            (1, "losing a leaves policy `p` no region"),
+            (5, "losing b leaves policy `q` no region, while `w` is open"),
+        ],
     );
 }
 
