@@ -272,6 +272,25 @@ fn conditions_have_values_that_a_request_can_have() {
 }
 
 #[test]
+fn a_ramp_is_as_far_as_its_percentage_says() {
+    use super::values::ramp_position;
+    for (text, position) in [
+        ("0%", Some(0)),
+        ("0.29%", Some(29)),
+        ("1.1%", Some(110)),
+        ("57.3%", Some(5_730)),
+        ("100%", Some(10_000)),
+        ("100.0001%", None),
+        ("1e1%", None),
+        ("-0%", None),
+        ("+1%", None),
+        ("30", None),
+    ] {
+        assert_eq!(ramp_position(text), position, "{text}");
+    }
+}
+
+#[test]
 fn networks_of_mapped_addresses_are_those_of_ipv4() {
     for (network, right) in [
         ("::ffff:10.0.0.0/104", "10.0.0.0/8"),

@@ -80,13 +80,20 @@ fn decimal(text: &str, decimals: u32) -> Option<u64> {
 }
 
 /// Reads a percentage as millionths.
+fn millionths(text: &str) -> Option<u32> {
+    let value = decimal(text.strip_suffix('%')?, 4)?;
+    (value <= 100 * PERCENT).then_some(value as u32)
+}
+
+/// Reads a percentage as the position of a ramp: of 10,000, rounded down.
+pub fn ramp_position(text: &str) -> Option<u16> {
+    millionths(text).map(|millionths| (millionths / 100) as u16)
+}
+
+/// Reads a percentage as millionths.
 pub(crate) fn percent(word: Word<'_>) -> Value<u32> {
-    let value = word
-        .text
-        .strip_suffix('%')
-        .and_then(|text| decimal(text, 4));
-    match value.filter(|value| *value <= 100 * PERCENT) {
-        Some(value) => Ok(value as u32),
+    match millionths(word.text) {
+        Some(value) => Ok(value),
         None => {
             let right = match decimal(word.text, 4) {
                 Some(_) => format!("a unit is required: `{}%`", word.text),
