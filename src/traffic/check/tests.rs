@@ -269,6 +269,21 @@ fn conditions_have_values_that_a_request_can_have() {
     );
     condition("host a:80", "`a:80` is not a name");
     condition("header ä", "`ä` is not a name");
+    let no_header = "is not a value that a header can have";
+    for value in [" lead", "trail\t", " ", "a\u{7}b"] {
+        condition(&format!("header x = \"{value}\""), no_header);
+        condition(&format!("not header x = \"{value}\""), no_header);
+    }
+    let no_cookie = "is not a value that a cookie can have";
+    for value in ["b;c", ";", "trail ", " ", "a\u{7f}b"] {
+        condition(&format!("cookie x = \"{value}\""), no_cookie);
+    }
+    for value in ["", "a b", "a\tb", "é", "a\\b"] {
+        accepted(&format!(
+            "policy p {{ match header x = \"{value}\" or cookie x = \"{value}\" or query x = \"{value};\" prefer a }}\n\
+             policy z {{ prefer a }}"
+        ));
+    }
 }
 
 #[test]

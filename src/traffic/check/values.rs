@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use ipnet::{IpNet, Ipv4Net};
 use tidegate_model::PathPattern;
 
@@ -284,6 +284,43 @@ pub(crate) fn header(word: Word<'_>) -> Value<HeaderName> {
         Ok(header) => Ok(header),
         Err(_invalid) => refused(word, "a header's name", "write a name such as `x-device`"),
     }
+}
+
+/// Reads a value that a header can have: white space around it is not part of it (RFC 9110 section 5.5).
+pub(crate) fn header_text<'s>(word: Word<'s>) -> Value<&'s str> {
+    let what = "a value that a header can have";
+    let bare = word.text.trim_ascii();
+    if HeaderValue::from_bytes(word.text.as_bytes()).is_err() {
+        return refused(word, what, "write it without control characters");
+    }
+    if bare != word.text {
+        let right = format!(
+            "white space around a value is not part of it: write {}",
+            Quoted(bare)
+        );
+        return refused(word, what, &right);
+    }
+    Ok(word.text)
+}
+
+/// Reads a value that a cookie can have: cookies are separated by `;`, and white space before that does not count.
+pub(crate) fn cookie_text<'s>(word: Word<'s>) -> Value<&'s str> {
+    let what = "a value that a cookie can have";
+    if HeaderValue::from_bytes(word.text.as_bytes()).is_err() {
+        return refused(word, what, "write it without control characters");
+    }
+    if word.text.contains(';') {
+        return refused(word, what, "a cookie's value ends before a `;`");
+    }
+    let bare = word.text.trim_ascii_end();
+    if bare != word.text {
+        let right = format!(
+            "white space after a value is not part of it: write {}",
+            Quoted(bare)
+        );
+        return refused(word, what, &right);
+    }
+    Ok(word.text)
 }
 
 /// Reads a pattern of paths.

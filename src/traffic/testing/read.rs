@@ -14,8 +14,8 @@ use crate::check::conditions::kept;
 use crate::check::names::{Declared, read_place};
 use crate::check::times::instant;
 use crate::check::values::{
-    Value, country, duration, header, meant, method, name, percent, quantity, quantity_value,
-    refused,
+    Value, cookie_text, country, duration, header, header_text, meant, method, name, percent,
+    quantity, quantity_value, refused,
 };
 use crate::decide::RegionReason;
 use crate::syntax::ast::{
@@ -168,9 +168,11 @@ impl Givens {
             ("time", Fact::Word(word)) => self.time_ms = Some(instant(word)?),
             (_, Fact::GeoPoint(north, east)) => self.place = read_place(north, east)?,
             ("header", Fact::Pair(name, value)) => {
+                header_text(value)?;
                 self.headers.push((header(name)?, header_value(value)?));
             }
             ("cookie", Fact::Pair(key, value)) => {
+                cookie_text(value)?;
                 header_value(value)?;
                 self.cookies
                     .push((name(key)?.to_owned(), value.text.to_owned()));

@@ -359,6 +359,11 @@ fn a_test_that_makes_no_sense_is_refused() {
         "`path` is given twice",
     );
     refused("given client x expect eu-west-1", "`x` is not an address");
+    refused("given header x = \" tv\" expect local", "write `tv`");
+    refused(
+        "given cookie sid = \"b;c\" expect local",
+        "`b;c` is not a value that a cookie can have",
+    );
     refused(
         "given eu-west-2 left expect eu-west-1",
         "`eu-west-2` is neither a declared region nor",
