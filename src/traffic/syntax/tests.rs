@@ -205,6 +205,10 @@ fn a_string_with_escapes_is_one_error() {
         r#""a\"b""#,
         r#""\"b\"" and header y = "c""#,
         r#""a\"é\" c""#,
+        r#""\"""#,
+        r#""x\"" and header y = "z""#,
+        r#""x\"and y""#,
+        r#""x\"" and header y = "\"""#,
     ] {
         let errors = read(&policy(value)).unwrap_err();
         assert_eq!(errors.len(), 1, "{errors:?}");
@@ -212,7 +216,15 @@ fn a_string_with_escapes_is_one_error() {
         assert_eq!(errors[0].2, "strings have no escapes");
     }
     // A backslash by itself is a character like any other.
-    for value in [r#""a\""#, r#""a\b""#, r#""\" and header y = "b""#] {
+    for value in [
+        r#""a\""#,
+        r#""a\b""#,
+        r#""\" and header y = "b""#,
+        r#""C:\"and header y = "D""#,
+        r#""C:\"or header y = "D\"and header z"#,
+        "\"C:\\\"and header y # say \"hi\n",
+        "\"C:\\\"\nand header y = \"D\"",
+    ] {
         assert!(read(&policy(value)).is_ok(), "{value}");
     }
 }
