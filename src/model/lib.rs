@@ -36,7 +36,7 @@ pub use node_id::NodeId;
 pub use node_status::NodeStatus;
 pub use path::{PathError, normalise};
 pub use path_pattern::{Covers, PathPattern, PatternError};
-pub use printable::printable;
+pub use printable::{is_printable, printable};
 pub use region_id::{RegionError, RegionId};
 pub use request_token::RequestToken;
 pub use server_identity::ServerIdentity;

@@ -286,6 +286,29 @@ fn messages_repeat_no_control_characters_and_no_endless_words() {
 }
 
 #[test]
+fn what_cannot_be_seen_is_shown_as_an_escape() {
+    let text = "\u{feff}\u{feff}region a # \u{202e}\n";
+    let source = Source::new("x.policy", text.as_bytes());
+    let mut diagnostics = Diagnostics::default();
+    parse(&source, &mut diagnostics);
+    let rendered = diagnostics.render(&source, false);
+    let line = "1 | \\u{feff}region a # \\u{202e}\n  | ^^^^^^^^^^^^^^\n";
+    assert!(rendered.contains("found `\\u{feff}region`\n"), "{rendered}");
+    assert!(rendered.contains("--> x.policy:1:1\n"), "{rendered}");
+    assert!(rendered.contains(line), "{rendered}");
+    let first = diagnostics.shown()[0].in_one_line(&source);
+    assert!(first.starts_with("1:1: "), "{first}");
+    assert!(first.contains("found `\\u{feff}region`"), "{first}");
+    // Columns count what is written.
+    refused("a\u{2060}b", &[(1, 1, "found `a\\u{2060}b`")]);
+    refused("# \n\u{ad} # \n", &[(2, 1, "found `\\u{ad}`")]);
+    refused(
+        "policy p { match header x = \"\u{feff}\u{200b}\" prefr a }",
+        &[(1, 34, "found `prefr`")],
+    );
+}
+
+#[test]
 fn a_file_that_is_cut_anywhere_is_read_without_a_panic() {
     for (end, _) in WRITTEN.char_indices() {
         let _either = read(&WRITTEN[..end]);
