@@ -34,7 +34,7 @@ pub use level::{Consistency, Level};
 pub use lsn::{Lsn, LsnError, SystemId, Timeline, WalPosition};
 pub use node_id::NodeId;
 pub use node_status::NodeStatus;
-pub use path::{PathError, normalise};
+pub use path::{PathError, is_normal, normalise};
 pub use path_pattern::{Covers, PathPattern, PatternError};
 pub use printable::{is_printable, printable};
 pub use region_id::{RegionError, RegionId};
