@@ -29,7 +29,7 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
     Ok(path)
 }
 
-/// Returns whether [`normalise`] returns this path for some other one, or for itself.
+/// Returns whether a path is one that [`normalise`] returns.
 #[must_use]
 pub fn is_normal(path: &str) -> bool {
     path.len() <= LENGTH_MAX && check(path).is_ok()

@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
+use crate::check::fields::{cookie_text, header, header_text};
 use crate::check::names::twice;
-use crate::check::values::{
-    Value, continent, cookie_text, country, header, header_text, meant, method, name, network,
-    pattern,
-};
+use crate::check::values::{Value, continent, country, meant, method, name, network, pattern};
 use crate::plan::{Condition, CountrySet};
 use crate::syntax::ast::{self, Field, Word};
 use crate::syntax::{Diagnostic, Diagnostics};

@@ -11,11 +11,11 @@ use super::given::{Change, Givens, State};
 use crate::check::Checked;
 use crate::check::clauses::repeated;
 use crate::check::conditions::kept;
+use crate::check::fields::{cookie_text, header, header_text};
 use crate::check::names::{Declared, read_place};
 use crate::check::times::instant;
 use crate::check::values::{
-    Value, cookie_text, country, duration, header, header_text, meant, method, name, percent,
-    quantity, quantity_value, refused,
+    Value, country, duration, meant, method, name, percent, quantity, quantity_value, refused,
 };
 use crate::decide::RegionReason;
 use crate::syntax::ast::{
