@@ -449,6 +449,7 @@ async fn explain_refuses_a_host_that_a_gateway_refuses_and_does_not_repeat_it() 
     let policy = Policy::new(TWO);
     for request in [
         &["http://user:geheim@api.example.com/x"][..],
+        &["http://user:geheim@api.example.com/a/../x"],
         &["/x", "-H", "host: api.example.com:99999"],
         &["/x", "-H", "host: user:geheim@api.example.com"],
         &["/x", "-H", "host: a", "-H", "host: b"],

@@ -43,14 +43,14 @@ pub(super) fn explain(
     let facts = Facts::new(plan, conditions(plan, command)?);
     let method: Method = parsed("METHOD", &command.method, "an HTTP method such as GET")?;
     let uri: Uri = parsed("PATH", &command.path, "a path such as /account?x=1")?;
-    let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
     let headers = headers(&command.headers)?;
+    let host = known_host(&uri, &headers)?;
+    let path = normalise(uri.path()).map_err(|error| refused("PATH", &command.path, error))?;
     let country = command.country.as_deref();
     let country = country.map(known_country).transpose()?;
     let place = command.at.as_deref().map(place).transpose()?;
     let client = command.client.as_deref();
     let client = client.map(|text| parsed("--client", text, "an IP address"));
-    let host = known_host(&uri, &headers)?;
     let hint = hint_of(&headers);
     let request = Request {
         method: &method,
